@@ -1,0 +1,1 @@
+"""Find where Adam converges on your problem."""

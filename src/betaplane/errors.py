@@ -1,0 +1,44 @@
+"""The one error users meet: a sentence with five parts, told before anything is computed or written."""
+
+from __future__ import annotations
+
+__all__ = ["BadInput"]
+
+
+class BadInput(ValueError):
+    """Something the user gave cannot be used; says what, which value, what is allowed, where, what to write.
+
+    Args:
+        what: what is wrong, as the start of a sentence ("beta2 is out of range").
+        value: the value that was given, shown with `repr`; leave it out where there is none.
+        allowed: the values that would be accepted ("[0, 1)").
+        where: the place it came from (a parameter and its shape, a file, an option).
+        instead: what to write instead, as a line that can be pasted.
+
+    Example:
+        >>> print(BadInput("beta2 is out of range", value=1.5, allowed="[0, 1)", where="Adam", instead="beta2=0.999"))
+        beta2 is out of range: got 1.5, allowed [0, 1), in Adam. Write instead: beta2=0.999
+    """
+
+    MISSING = object()
+
+    def __init__(
+        self, what: str, *, value: object = MISSING, allowed: str = "", where: str = "", instead: str = ""
+    ) -> None:
+        self.what, self.value, self.allowed, self.where, self.instead = what, value, allowed, where, instead
+        facts = [
+            f"got {value!r}" if value is not BadInput.MISSING else "",
+            f"allowed {allowed}" if allowed else "",
+            f"in {where}" if where else "",
+        ]
+        told = ", ".join(fact for fact in facts if fact)
+        sentence = what + (f": {told}" if told else "") + "."
+        super().__init__(sentence + (f" Write instead: {instead}" if instead else ""))
+
+    def __reduce__(self) -> tuple:
+        return _rebuild, (self.what, self.value, self.allowed, self.where, self.instead)
+
+
+def _rebuild(what: str, value: object, allowed: str, where: str, instead: str) -> BadInput:
+    """Unpickle a BadInput, so that a worker process can hand one to its parent."""
+    return BadInput(what, value=value, allowed=allowed, where=where, instead=instead)

@@ -1,0 +1,94 @@
+"""The finished map: every cell's verdict, what is known around it, and the setting to take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from betaplane.maps.grid import Axis
+
+GOOD, DEGRADED, FAILING = 0, 1, 2
+VERDICTS = ("good", "degraded", "failing")
+Spot = tuple[int, int]  # (index on x, index on y)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Where verdicts change, in units of the score (final - best) / (initial - best)."""
+
+    good: float = 0.05  # good below this
+    failing: float = 0.5  # failing above this
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What the trainings of one cell showed."""
+
+    settings: Mapping[str, float]  # the cell's hyperparameters, lr, batch_size
+    finals: tuple[float, ...]  # final loss of each seed; inf where it diverged
+    score: float  # (final - best) / (initial - best), median over seeds; inf where it diverged
+    verdict: int  # GOOD, DEGRADED or FAILING, of the score
+    p_fail: float  # share of seeds that fail, between the ends of its interval
+    p_low: float  # lower end of the 95 % Wilson interval
+    p_high: float  # upper end
+    curve: np.ndarray = field(repr=False)  # (points,), loss over training of the median seed; short where it diverged
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A setting people use, drawn on the map."""
+
+    label: str  # "(0.9, 0.999) torch's default"
+    x: float
+    y: float
+    verdict: int | None  # of the nearest cell; None where it lies outside
+    distance: float  # to the nearest cell of another verdict, in decades of the axes' positions; inf if there is none
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A known curve, drawn on the map."""
+
+    label: str
+    x: np.ndarray  # (k,), values of the x hyperparameter
+    y: np.ndarray  # (k,), values of the y hyperparameter; nan where there is no curve
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The most robust good cell and why."""
+
+    settings: Mapping[str, float]
+    spot: Spot
+    distance: float  # to the nearest cell that is not good, decades; inf where every cell is good
+    window: tuple[float, float]  # smallest and largest good y value around it, at its x value
+    reason: str  # one sentence
+
+
+@dataclass(frozen=True)
+class PhaseMap:
+    """A map of where training converges over two hyperparameters.
+
+    `cells` holds what was trained; `verdicts` and `p_fail`, both of shape (len(x), len(y)), judge every cell of the
+    grid, trained or not.
+    """
+
+    problem: str
+    rule: str
+    x: Axis
+    y: Axis
+    fixed: Mapping[str, float]  # hyperparameters that do not vary
+    cells: Mapping[Spot, Cell]
+    verdicts: np.ndarray  # int8, (len(x), len(y)); every cell of the grid
+    p_fail: np.ndarray  # float, (len(x), len(y)); every cell of the grid
+    initial: float  # loss before training
+    best: float  # the loss that scores 0
+    thresholds: Thresholds = Thresholds()
+    steps: int = 0
+    trainings: int = 0  # how many trainings it rests on
+    marks: tuple[Mark, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    recommendation: Recommendation | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)  # how it was made: engine, versions, seeds

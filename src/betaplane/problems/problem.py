@@ -1,0 +1,162 @@
+"""What is trained: a module, a loss, data, and how minibatches are drawn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from betaplane.errors import BadInput
+
+Order = Literal["shuffle", "replacement", "cyclic"]
+Loss = Callable[[Tensor, Tensor], Tensor]
+Gradient = Callable[[Mapping[str, Tensor], Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A training problem: everything a run needs except the rule's hyperparameters and a seed.
+
+    Args:
+        name: what it is called on maps and in the store.
+        module: a function that makes a fresh module; called with torch's generator seeded, so that the
+            initialisation is a function of the run's seed.
+        loss: loss(output, target) -> scalar, the mean over the minibatch.
+        inputs: tensor (N, ...), the examples given to the module.
+        targets: tensor (N, ...), given to the loss.
+        batch_size: examples a step, in [1, N].
+        order: how minibatches are drawn: "shuffle" (every example once an epoch, new order each epoch),
+            "replacement" (independent draws), "cyclic" (0, 1, 2, ... for ever).
+        steps: steps a run takes, >= 1.
+        lr: the peak learning rate, > 0.
+        schedule: name of the learning-rate schedule (`betaplane.theory.schedules.NAMES`).
+        warmup: share of the steps spent on linear warmup, in [0, 1); for the schedules that have one.
+        best: the smallest loss there is, where it is known; else the best a map finds stands in for it.
+        record: what a loss curve holds: "minibatch" (mean training loss over a window of steps) or "full" (the
+            loss on all the data at the end of each window; for problems whose data are a handful of numbers).
+        constrain: applied to every parameter after each step (a projection), or None.
+        gradient: gradient(parameters, input, target) -> (gradients, loss), the analytic one where it is known;
+            else autograd.
+        boundary: boundary(beta1) -> the exact critical beta2 or nan, where it is known, to be drawn on maps.
+        note: one sentence on what it is, for `betaplane problems`.
+
+    Example:
+        >>> line = Problem("line", lambda: nn.Linear(1, 1), nn.functional.mse_loss,
+        ...                torch.arange(8.0)[:, None], 2 * torch.arange(8.0)[:, None], batch_size=4, steps=10)
+        >>> line.examples, line.batches_per_epoch
+        (8, 2)
+    """
+
+    name: str
+    module: Callable[[], nn.Module]
+    loss: Loss
+    inputs: Tensor
+    targets: Tensor
+    batch_size: int = 32
+    order: Order = "shuffle"
+    steps: int = 1000
+    lr: float = 1e-3
+    schedule: str = "constant"
+    warmup: float = 0.0
+    best: float | None = None
+    record: Literal["minibatch", "full"] = "minibatch"
+    constrain: Callable[[Tensor], Tensor] | None = None
+    gradient: Gradient | None = None
+    boundary: Callable[[float], float] | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def examples(self) -> int:
+        """N, the number of examples."""
+        return len(self.inputs)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """How many whole minibatches an epoch has."""
+        return self.examples // self.batch_size
+
+    def fresh(self, seed: int) -> nn.Module:
+        """The module as run `seed` starts from it; leaves torch's global generator as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = self.module()
+        return module.train()
+
+    def with_(self, **changes: Any) -> Problem:
+        """The same problem with some fields changed, checked again."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, eq=False)
+class Trainer:
+    """Training that cannot be vectorised (its own loop, a subprocess, several devices), as a callable.
+
+    Args:
+        name: what it is called on maps and in the store.
+        train: train(settings, seed) -> losses; settings maps hyperparameter names (beta1, beta2, lr, eps,
+            batch_size, weight_decay) to numbers; losses is a sequence of floats in the order of training, of any
+            length >= 1; a loss that is not finite means divergence.
+        best: the smallest loss there is, where it is known.
+        defaults: settings that the map does not vary, by name.
+        note: one sentence on what it is.
+    """
+
+    name: str
+    train: Callable[[dict[str, float], int], Any]
+    best: float | None = None
+    defaults: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+
+def _check(problem: Problem) -> None:
+    """Raise BadInput for a problem that cannot be trained, before anything is computed."""
+    where = f"problem {problem.name!r}"
+    n = problem.examples
+    if n == 0:
+        raise BadInput("The data set is empty", value=0, allowed="at least 1 example", where=where)
+    if len(problem.targets) != n:
+        raise BadInput(
+            "inputs and targets differ in length",
+            value=len(problem.targets),
+            allowed=f"{n} targets, one for each input",
+            where=where,
+        )
+    for name in ("inputs", "targets"):
+        data = getattr(problem, name)
+        if data.is_floating_point() and not bool(torch.isfinite(data).all()):
+            bad = int((~torch.isfinite(data)).sum())
+            raise BadInput(
+                f"{name} hold values that are not finite",
+                value=bad,
+                allowed="0 NaN or infinite entries",
+                where=f"{where}, {name} of shape {tuple(data.shape)}",
+                instead=f"{name}=torch.nan_to_num({name})",
+            )
+    if not 1 <= problem.batch_size <= n:
+        raise BadInput(
+            "The batch size does not fit the data",
+            value=problem.batch_size,
+            allowed=f"[1, {n}]",
+            where=where,
+            instead=f"batch_size={min(32, n)}",
+        )
+    if problem.steps < 1:
+        raise BadInput("steps is out of range", value=problem.steps, allowed="[1, inf)", where=where, instead="steps=1000")
+    if not 0 < problem.lr < float("inf"):
+        raise BadInput("lr is out of range", value=problem.lr, allowed="(0, inf)", where=where, instead="lr=0.001")
+    if problem.order not in ("shuffle", "replacement", "cyclic"):
+        raise BadInput(
+            "The order of minibatches is unknown",
+            value=problem.order,
+            allowed="shuffle, replacement or cyclic",
+            where=where,
+            instead='order="shuffle"',
+        )
+    if not 0 <= problem.warmup < 1:
+        raise BadInput("warmup is out of range", value=problem.warmup, allowed="[0, 1)", where=where, instead="warmup=0.1")

@@ -1,0 +1,87 @@
+"""What every update rule is: a frozen record of hyperparameters with two pure functions, init and step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, NamedTuple
+
+from torch import Tensor
+
+from betaplane.errors import BadInput
+
+State = Any  # a NamedTuple of tensors, one type per rule
+
+
+class Laws(NamedTuple):
+    """What holds for a rule at every input; tests check each law on every rule.
+
+    A law that fails for a good reason is a finding: declare it with its value here.
+    """
+
+    odd: bool = True  # step(-x, -g) from the mirrored state gives -x'
+    permutes: bool = True  # reordering coordinates reorders the update
+    rests: bool = True  # zero gradient, fresh state, no decay: x does not move
+    scale_free: bool = False  # at eps = 0 the update does not change when all gradients are scaled alike
+    first_step: float | None = None  # |x' - x| / lr of the first step at eps = 0, where it is one number
+
+
+class Range(NamedTuple):
+    """An interval a hyperparameter must lie in, and a value that always works."""
+
+    low: float
+    high: float
+    text: str  # as mathematicians write it: "[0, 1)"
+    usual: object  # what to write instead
+
+    def holds(self, value: float) -> bool:
+        above = value > self.low if self.text[0] == "(" else value >= self.low
+        return bool(above and (value < self.high if self.text[-1] == ")" else value <= self.high))
+
+
+INF = float("inf")
+UNIT = {usual: Range(0.0, 1.0, "[0, 1)", usual) for usual in (0.9, 0.99, 0.999)}
+
+
+def at_least_zero(usual: float) -> Range:
+    """The range [0, inf), with a usual value to name in the error."""
+    return Range(0.0, INF, "[0, inf)", usual)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An update rule: hyperparameters as fields, `init` and `step` as pure functions.
+
+    `step` returns new tensors and changes none of its arguments. Hyperparameters are floats, or 0-d tensors where
+    a rule is vmapped over runs that differ in them; then x has at least one dimension, so that the hyperparameters'
+    dtype (float64) does not promote it.
+    """
+
+    laws: ClassVar[Laws] = Laws()
+    ranges: ClassVar[dict[str, Range]] = {}
+    lr: ClassVar[float] = 1e-3  # the learning rate its authors suggest
+    source: ClassVar[str] = ""  # authors, year, arXiv id
+
+    def __post_init__(self) -> None:
+        for name, allowed in self.ranges.items():
+            value = getattr(self, name)
+            if isinstance(value, (int, float)) and not allowed.holds(value):
+                raise BadInput(
+                    f"{name} is out of range",
+                    value=value,
+                    allowed=allowed.text,
+                    where=type(self).__name__,
+                    instead=f"{name}={allowed.usual}",
+                )
+
+    def init(self, x: Tensor) -> State:
+        """The state before the first step, for a parameter like x."""
+        raise NotImplementedError
+
+    def step(self, x: Tensor, g: Tensor, s: State, lr: float | Tensor) -> tuple[Tensor, State]:
+        """One whole update: (x', state'), decay included, in the paper's order."""
+        raise NotImplementedError
+
+    @classmethod
+    def hyperparameters(cls) -> tuple[str, ...]:
+        """The names of the fields that are numbers, in reading order."""
+        return tuple(f.name for f in fields(cls) if f.type in ("float", float))

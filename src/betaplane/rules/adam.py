@@ -1,0 +1,77 @@
+"""Adam (Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from betaplane.rules._parts import debias, ema, first
+from betaplane.rules._rule import UNIT, Laws, Rule, at_least_zero
+
+
+class AdamState(NamedTuple):
+    t: Tensor  # (), steps taken
+    m: Tensor  # like x, gradient units
+    v: Tensor  # like x, gradient units squared
+
+
+@dataclass(frozen=True)
+class Adam(Rule):
+    r"""Adam, with eps after both corrections and weight decay as an L2 term in the gradient (as torch has it).
+
+    ```
+    g     = g + weight_decay x
+    m     = beta1 m + (1 - beta1) g
+    v     = beta2 v + (1 - beta2) g^2
+    m_hat = m / (1 - beta1^t)
+    v_hat = v / (1 - beta2^t)
+    x     = x - lr m_hat / (sqrt(v_hat) + eps)
+    ```
+
+    Source: D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 1. `beta1 >= sqrt(beta2)` is allowed here; the ratio
+    |m| / sqrt(v) is then unbounded (Reddi et al. 2018, arXiv:1904.09237).
+
+    Example:
+        Two steps on one number. g = 0.1: m_hat = g, v_hat = g^2, so x falls by lr = 0.001. Then g = -0.2:
+        m_hat = -0.011 / 0.19, v_hat = 4.999e-5 / 0.001999, and x rises by 0.000366.
+
+        >>> adam = Adam()
+        >>> x = torch.tensor([1.0], dtype=torch.float64)
+        >>> s = adam.init(x)
+        >>> x, s = adam.step(x, torch.tensor([0.1]), s, lr=0.001)
+        >>> f"{x.item():.7f}"
+        '0.9990000'
+        >>> x, s = adam.step(x, torch.tensor([-0.2]), s, lr=0.001)
+        >>> f"{x.item():.7f}"
+        '0.9993661'
+    """
+
+    beta1: float = 0.9  # in [0, 1)
+    beta2: float = 0.999  # in [0, 1)
+    eps: float = 1e-8  # gradient units, >= 0
+    weight_decay: float = 0.0  # gradient units per unit of x, >= 0
+
+    laws = Laws(scale_free=True, first_step=1.0)
+    ranges = {
+        "beta1": UNIT[0.9],
+        "beta2": UNIT[0.999],
+        "eps": at_least_zero(1e-8),
+        "weight_decay": at_least_zero(0.0),
+    }
+    source = "Kingma & Ba 2015, arXiv:1412.6980"
+
+    def init(self, x: Tensor) -> AdamState:
+        return AdamState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
+
+    def step(self, x: Tensor, g: Tensor, s: AdamState, lr: float | Tensor) -> tuple[Tensor, AdamState]:
+        t = s.t + 1
+        g = g + self.weight_decay * x
+        m = ema(s.m, g, self.beta1)
+        v = ema(s.v, g * g, self.beta2)
+        m_hat = debias(m, self.beta1, t)
+        v_hat = debias(v, self.beta2, t)
+        x = x - lr * m_hat / (v_hat.sqrt() + self.eps)
+        return x, AdamState(t, m, v)
