@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from betaplane.errors import BadInput
 
 Order = Literal["shuffle", "replacement", "cyclic"]
+ORDERS: tuple[Order, ...] = ("shuffle", "replacement", "cyclic")
 Loss = Callable[[Tensor, Tensor], Tensor]
 Gradient = Callable[[Mapping[str, Tensor], Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
 
@@ -86,6 +88,14 @@ class Problem:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module = self.module()
+        if not isinstance(module, nn.Module):
+            raise BadInput(
+                "module() does not make a module",
+                value=type(module).__name__,
+                allowed="a torch.nn.Module",
+                where=f"problem {self.name!r}",
+                instead="module=lambda: nn.Linear(64, 10)",
+            )
         return module.train()
 
     def with_(self, **changes: Any) -> Problem:
@@ -117,28 +127,9 @@ class Trainer:
 def _check(problem: Problem) -> None:
     """Raise BadInput for a problem that cannot be trained, before anything is computed."""
     where = f"problem {problem.name!r}"
+    _check_data(problem, where)
     n = problem.examples
-    if n == 0:
-        raise BadInput("The data set is empty", value=0, allowed="at least 1 example", where=where)
-    if len(problem.targets) != n:
-        raise BadInput(
-            "inputs and targets differ in length",
-            value=len(problem.targets),
-            allowed=f"{n} targets, one for each input",
-            where=where,
-        )
-    for name in ("inputs", "targets"):
-        data = getattr(problem, name)
-        if data.is_floating_point() and not bool(torch.isfinite(data).all()):
-            bad = int((~torch.isfinite(data)).sum())
-            raise BadInput(
-                f"{name} hold values that are not finite",
-                value=bad,
-                allowed="0 NaN or infinite entries",
-                where=f"{where}, {name} of shape {tuple(data.shape)}",
-                instead=f"{name}=torch.nan_to_num({name})",
-            )
-    if not 1 <= problem.batch_size <= n:
+    if not (_whole(problem.batch_size) and 1 <= problem.batch_size <= n):
         raise BadInput(
             "The batch size does not fit the data",
             value=problem.batch_size,
@@ -146,11 +137,16 @@ def _check(problem: Problem) -> None:
             where=where,
             instead=f"batch_size={min(32, n)}",
         )
-    if problem.steps < 1:
-        raise BadInput("steps is out of range", value=problem.steps, allowed="[1, inf)", where=where, instead="steps=1000")
-    if not 0 < problem.lr < float("inf"):
-        raise BadInput("lr is out of range", value=problem.lr, allowed="(0, inf)", where=where, instead="lr=0.001")
-    if problem.order not in ("shuffle", "replacement", "cyclic"):
+    ranges = (
+        ("steps", _whole(problem.steps) and problem.steps >= 1, "1, 2, 3, ...", "steps=1000"),
+        ("lr", _number(problem.lr) and 0 < problem.lr < math.inf, "(0, inf)", "lr=0.001"),
+        ("warmup", _number(problem.warmup) and 0 <= problem.warmup < 1, "[0, 1)", "warmup=0.1"),
+    )
+    for name, holds, allowed, instead in ranges:
+        if not holds:
+            value = getattr(problem, name)
+            raise BadInput(f"{name} is out of range", value=value, allowed=allowed, where=where, instead=instead)
+    if problem.order not in ORDERS:
         raise BadInput(
             "The order of minibatches is unknown",
             value=problem.order,
@@ -158,5 +154,41 @@ def _check(problem: Problem) -> None:
             where=where,
             instead='order="shuffle"',
         )
-    if not 0 <= problem.warmup < 1:
-        raise BadInput("warmup is out of range", value=problem.warmup, allowed="[0, 1)", where=where, instead="warmup=0.1")
+
+
+def _check_data(problem: Problem, where: str) -> None:
+    for name in ("inputs", "targets"):
+        data = getattr(problem, name)
+        if not isinstance(data, Tensor) or data.dim() == 0:
+            raise BadInput(
+                f"{name} is not a tensor of examples",
+                value=type(data).__name__,
+                allowed="a tensor of shape (N, ...)",
+                where=where,
+                instead=f"{name}=torch.as_tensor({name})",
+            )
+        if data.is_floating_point() and not bool(torch.isfinite(data).all()):
+            raise BadInput(
+                f"{name} hold values that are not finite",
+                value=int((~torch.isfinite(data)).sum()),
+                allowed="0 NaN or infinite entries",
+                where=f"{where}, {name} of shape {tuple(data.shape)}",
+                instead=f"{name}=torch.nan_to_num({name})",
+            )
+    if problem.examples == 0:
+        raise BadInput("The data set is empty", value=0, allowed="at least 1 example", where=where)
+    if len(problem.targets) != problem.examples:
+        raise BadInput(
+            "inputs and targets differ in length",
+            value=len(problem.targets),
+            allowed=f"{problem.examples} targets, one for each input",
+            where=where,
+        )
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

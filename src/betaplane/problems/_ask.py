@@ -1,0 +1,29 @@
+"""The two questions every problem asks of its options."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from betaplane.errors import BadInput
+
+
+def at_least(low: float, where: str, **options: float) -> None:
+    """Raise BadInput for the first option below `low` (or NaN, or infinite)."""
+    for name, value in options.items():
+        if not low <= value < float("inf"):
+            raise BadInput(
+                f"{name} is out of range", value=value, allowed=f"[{low}, inf)", where=where, instead=f"{name}={low}"
+            )
+
+
+def one_of(allowed: Collection[str], where: str, **options: str) -> None:
+    """Raise BadInput for the first option that is none of `allowed`."""
+    for name, value in options.items():
+        if value not in allowed:
+            raise BadInput(
+                f"There is no such {name}",
+                value=value,
+                allowed=", ".join(allowed),
+                where=where,
+                instead=f"{name}={next(iter(allowed))}",
+            )

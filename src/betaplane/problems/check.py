@@ -1,0 +1,83 @@
+"""Does a problem run at all? One forward and one loss, with the shapes in the error."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import betaplane
+from betaplane.errors import BadInput
+from betaplane.problems.order import minibatches
+from betaplane.problems.problem import Problem
+
+LIBRARIES = (str(Path(torch.__file__).parent), str(Path(betaplane.__file__).parent), "<frozen")
+
+
+def check(problem: Problem) -> None:
+    """Build the module at seed 0, run the first minibatch through it, and raise BadInput unless a scalar comes out.
+
+    Example:
+        >>> from torch import nn
+        >>> check(Problem("empty", nn.Identity, nn.functional.mse_loss, torch.ones(4, 1), torch.ones(4, 1), 2))
+        Traceback (most recent call last):
+            ...
+        betaplane.errors.BadInput: The module has no parameters to train: got 0, allowed at least 1, in problem 'empty'.
+    """
+    where = f"problem {problem.name!r}"
+    module = _tried(f"Making the module of {where} failed", lambda: problem.fresh(seed=0))
+    trained = [p for p in module.parameters() if p.requires_grad]
+    if not sum(p.numel() for p in trained):
+        raise BadInput("The module has no parameters to train", value=0, allowed="at least 1", where=where)
+    batch = next(minibatches(problem.examples, problem.batch_size, problem.order, seed=0, block=1))[0]
+    x, y = problem.inputs[batch], problem.targets[batch]
+    output = _tried(f"The module of {where} fails on input of shape {tuple(x.shape)}, {x.dtype}", lambda: module(x))
+    shapes = f"output of {_shape(output)} and target of {_shape(y)}"
+    loss = _tried(f"The loss of {where} fails on {shapes}", lambda: problem.loss(output, y))
+    _check_loss(loss, f"{where}, with {shapes}")
+
+
+def _check_loss(loss: object, where: str) -> None:
+    if not isinstance(loss, Tensor) or loss.dim() != 0:
+        raise BadInput(
+            "The loss is not a scalar",
+            value=_shape(loss),
+            allowed="one tensor of shape ()",
+            where=where,
+            instead="loss(output, target).mean()",
+        )
+    if not loss.requires_grad:
+        raise BadInput("The loss does not depend on the parameters", allowed="a loss with a gradient", where=where)
+    if not bool(torch.isfinite(loss)):
+        raise BadInput(
+            "The loss is not finite before training", value=loss.detach().item(), allowed="a finite number", where=where
+        )
+
+
+def _shape(value: object) -> str:
+    return f"shape {tuple(value.shape)}, {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def _tried(what: str, act: Callable[[], Any]) -> Any:
+    """The act's result; what it raises becomes a BadInput that names type, text and line."""
+    try:
+        return act()
+    except BadInput:
+        raise
+    except Exception as error:
+        raise BadInput(what, where=told(error)) from error
+
+
+def told(error: BaseException) -> str:
+    """An exception as one line: where in the user's own code it was raised, its type and its text."""
+    if isinstance(error, SyntaxError):
+        file, line = error.filename, error.lineno
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        theirs = [frame for frame in frames if not frame.filename.startswith(LIBRARIES)]
+        file, line = (theirs or frames)[-1].filename, (theirs or frames)[-1].lineno
+    return f"{file}, line {line}: {type(error).__name__}: {' '.join(str(error).split())}"

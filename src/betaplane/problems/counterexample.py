@@ -1,0 +1,109 @@
+"""The convex finite sum on which Adam with a small beta2 runs away (Zhang et al. 2022, 2026)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from betaplane.errors import BadInput
+from betaplane.problems._ask import at_least
+from betaplane.problems._slopes import Point, mean_output
+from betaplane.problems.problem import Order, Problem
+
+
+def counterexample(
+    n: int = 10,
+    a: float = 1.0,
+    order: Order = "cyclic",
+    x0: float = 1.0,
+    steps: int = 20_000,
+    lr: float = 1.0,
+    schedule: str = "inverse_sqrt",
+    dtype: torch.dtype = torch.float32,
+) -> Problem:
+    r"""One steep loss and n - 1 shallow ones of the opposite sign, whose sum is convex with its minimum at x = -2.
+
+    ```
+    f_i(x) = s_i phi(x),   s_0 = G = 1 + (n-1) a,   s_i = -a  (i = 1..n-1)
+    phi(x) = x                    for x >= -1
+             ((x+2)^2 - 3) / 2    for x <  -1
+    f(x)   = (1/n) sum_i f_i(x) = phi(x) / n,   f(-2) = -3 / (2n)
+    ```
+
+    An example is a slope, a minibatch is one example. In cyclic order the (beta1, beta2) on which Adam leaves for
+    infinity are known exactly (`boundary`, the curve of critical beta2). Started at x0 > -2, x grows while the
+    gradient stays 1/n; started at x0 < -2, x falls and the gradient explodes.
+
+    Source: Y. Zhang, C. Chen, N. Shi, R. Sun, Z.-Q. Luo, 2022, arXiv:2208.09632; Y. Zhang, C. Li, C. Chen,
+    Z.-Q. Luo, R. Sun, 2026, arXiv:2603.02092.
+
+    Args:
+        n: number of losses, >= 3.
+        a: slope of the shallow losses, > 0.
+        order: order of the losses; the exact boundary holds for "cyclic".
+        x0: where every run starts; 1 and -5 show the two kinds of divergence.
+        steps: steps a run takes.
+        lr: learning rate of the first step.
+        schedule: name of the learning-rate schedule.
+        dtype: dtype of slopes and parameter.
+
+    Example:
+        >>> problem = counterexample(n=4, a=0.5)
+        >>> problem.inputs.tolist(), problem.best
+        ([2.5, -0.5, -0.5, -0.5], -0.375)
+        >>> gradients, loss = problem.gradient({"x": torch.tensor([-1.5])}, problem.inputs, problem.targets)
+        >>> gradients["x"].item(), loss.item()
+        (0.125, -0.34375)
+    """
+    at_least(3, "counterexample", n=n)
+    if not 0 < a < float("inf"):
+        raise BadInput("a is out of range", value=a, allowed="(0, inf)", where="counterexample", instead="a=1")
+    slopes = torch.full((n,), -a, dtype=dtype)
+    slopes[0] = 1 + (n - 1) * a
+    return Problem(
+        "counterexample",
+        partial(_Bend, x0, dtype),
+        mean_output,
+        inputs=slopes,
+        targets=torch.zeros(n, dtype=dtype),
+        batch_size=1,
+        order=order,
+        steps=steps,
+        lr=lr,
+        schedule=schedule,
+        best=-3 / (2 * n),
+        record="full",
+        gradient=bend_gradient,
+        boundary=partial(cyclic_boundary, n=n, a=a) if order == "cyclic" else None,
+        note=f"convex sum of {n} losses that Adam with a small beta2 leaves for infinity",
+    )
+
+
+class _Bend(Point):
+    """One parameter x; forward(s) = s phi(x)."""
+
+    def forward(self, s: Tensor) -> Tensor:
+        return s * phi(self.x)
+
+
+def phi(x: Tensor) -> Tensor:
+    """Return x where x >= -1, else ((x+2)^2 - 3) / 2."""
+    below = x.clamp(max=-1)  # the square of a runaway x must not overflow in the branch that is not taken
+    return torch.where(x >= -1, x, ((below + 2) ** 2 - 3) / 2)
+
+
+def bend_gradient(parameters: Mapping[str, Tensor], s: Tensor, target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """Gradient and loss of the mean of s phi(x): phi'(x) = min(x + 2, 1)."""
+    del target
+    x, slope = parameters["x"], s.mean()
+    return {"x": slope * (x + 2).clamp(max=1)}, (slope * phi(x)).sum()
+
+
+def cyclic_boundary(beta1: float, *, n: int, a: float) -> float:
+    """The critical beta2 of cyclic order; nan where nothing diverges."""
+    from betaplane.theory.boundary import critical_beta2
+
+    return critical_beta2(beta1, n, a)

@@ -1,0 +1,70 @@
+"""1,797 handwritten digits of 8 x 8 pixels: real data that travel with the package."""
+
+from __future__ import annotations
+
+import gzip
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from betaplane.problems._classifier import classifier
+from betaplane.problems.problem import Problem
+
+
+def digits(
+    model: str = "mlp",
+    hidden: int = 32,
+    batch_size: int = 32,
+    steps: int = 1000,
+    lr: float = 0.01,
+    schedule: str = "constant",
+    warmup: float = 0.0,
+) -> Problem:
+    """Which of ten digits is on an image of 64 pixels in [0, 1]; the loss is the mean cross-entropy in nats.
+
+    "mlp" is Linear(64, hidden), ReLU, Linear(hidden, 10); "logistic" is Linear(64, 10), which makes it convex.
+
+    Source: E. Alpaydin, C. Kaynak, 1998, Optical Recognition of Handwritten Digits, UCI Machine Learning
+    Repository, https://archive.ics.uci.edu/dataset/80 (CC BY 4.0): the test split, as scikit-learn distributes it.
+
+    Args:
+        model: "mlp" or "logistic".
+        hidden: hidden units of the mlp, >= 1.
+        batch_size: images a step, in [1, 1797].
+        steps: steps a run takes.
+        lr: peak learning rate.
+        schedule: name of the learning-rate schedule.
+        warmup: share of the steps spent on linear warmup, in [0, 1).
+
+    Example:
+        >>> problem = digits()
+        >>> problem.inputs.shape, problem.targets[:4].tolist()
+        (torch.Size([1797, 64]), [0, 1, 2, 3])
+        >>> sum(p.numel() for p in problem.fresh(seed=0).parameters())
+        2410
+    """
+    inputs, targets = _images()
+    return classifier(
+        "digits",
+        inputs,
+        targets,
+        model=model,
+        hidden=hidden,
+        batch_size=batch_size,
+        steps=steps,
+        lr=lr,
+        schedule=schedule,
+        warmup=warmup,
+        note="1,797 handwritten digits of 8 x 8 pixels (UCI), in the package",
+    )
+
+
+@cache
+def _images() -> tuple[Tensor, Tensor]:
+    """Pixels in [0, 1], float32 (1797, 64), and digits, int64 (1797,)."""
+    packed = files("betaplane.problems").joinpath("data/digits.csv.gz").read_bytes()
+    table = np.loadtxt(gzip.decompress(packed).decode().splitlines(), delimiter=",", dtype=np.float32)
+    return torch.from_numpy(table[:, :64] / 16), torch.from_numpy(table[:, 64].astype(np.int64))
