@@ -351,7 +351,7 @@ class Store:
             BadInput: as `open`; also when there is no such file.
         """
         other = Path(other)
-        if not other.exists():
+        if not other.exists() or other.stat().st_size == 0:
             raise BadInput("There is no store to merge", value=str(other), where="merge", instead=f"ls {other.parent}")
         _check_file(other)
         with _told(other), _connected(other, frozen=_frozen(other)) as db:
@@ -440,10 +440,9 @@ class Store:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction: durable where it ends well, undone where it does not."""
-        with self._lock, _told(self.path):
-            with _undone_where_it_fails(self._db):
-                _patiently(lambda: self._db.execute("BEGIN IMMEDIATE"))
-                yield self._db
+        with self._lock, _told(self.path), _undone_where_it_fails(self._db):
+            _patiently(lambda: self._db.execute("BEGIN IMMEDIATE"))
+            yield self._db
 
     def _pages(self) -> Iterator[list[Record]]:
         """Runs in pages, so that no read is open while the caller works."""
@@ -551,16 +550,23 @@ def _check_file(path: Path) -> None:
         except sqlite3.DatabaseError as error:
             if _code(error) == sqlite3.SQLITE_NOTADB:
                 raise _refusal(path, "The file is not a store", "an SQLite file made by betaplane") from None
+            if _code(error) == sqlite3.SQLITE_CORRUPT:
+                return  # as far as can be seen without its WAL: a checkpoint is under way, or was cut short
             raise
         finally:
             db.close()
+    _check_application(path, application)
+
+
+def _check_application(path: Path, application: int) -> None:
     if application != APPLICATION_ID:
         raise _refusal(path, "The file is another program's SQLite database", "an SQLite file made by betaplane")
 
 
 def _check_contents(db: sqlite3.Connection, path: Path, fingerprint: str, problem: str) -> None:
     """Refuse a store of a newer version, a damaged one, and one of another problem."""
-    (version,) = _patiently(lambda: db.execute("PRAGMA user_version").fetchone())
+    _check_application(path, *_patiently(lambda: db.execute("PRAGMA application_id").fetchone()))
+    (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > SCHEMA:
         raise BadInput(
             "The store was made by a newer betaplane",
@@ -606,12 +612,12 @@ def _make_folder(path: Path) -> None:
 
 def _create_where_empty(db: sqlite3.Connection, fingerprint: str, problem: str) -> None:
     """Write the tables, all or none, unless another process just did."""
-    if db.execute("PRAGMA application_id").fetchone() != (0,):
+    if not _empty(db):
         return
     # In rollback mode, before WAL: so the application id is in the file itself, where `_check_file` looks.
     with _undone_where_it_fails(db):
         db.execute("BEGIN EXCLUSIVE")
-        if db.execute("PRAGMA application_id").fetchone() != (0,):
+        if not _empty(db):
             return
         for statement in TABLES.split(";"):
             db.execute(statement)
@@ -619,6 +625,10 @@ def _create_where_empty(db: sqlite3.Connection, fingerprint: str, problem: str) 
         db.execute("INSERT INTO about VALUES (?,?,?,?)", about)
         db.execute(f"PRAGMA user_version = {SCHEMA}")
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def _empty(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
 
 
 def _versions() -> dict[str, str]:

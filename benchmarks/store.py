@@ -1,0 +1,86 @@
+"""How fast the store keeps results: `python benchmarks/store.py [folder on the disk to measure]`.
+
+Bars: at least 1,000 durable results a second, one transaction each; 2,000 trivial cells through claim, finish and
+load in under 5 s. A raw fsync loop beside them tells what the disk allows.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from betaplane.maps.store import Owner, Record, Store, run_key
+
+RESULTS, POINTS, CHUNK, ROUNDS = 2000, 200, 32, 5
+
+
+def record(seed: int) -> Record:
+    settings = {"beta1": 0.9, "beta2": 0.999}
+    curve = np.linspace(2.3, 0.1, POINTS, dtype=np.float32)
+    return Record(run_key(settings, seed, 1000), settings, seed, 1000, 2.3, 0.1, curve, 0.1, "none")
+
+
+def fsyncs(folder: Path) -> float:
+    """Seconds for as many appends of one row's size, each with fsync: the disk's own pace."""
+    row = bytes(4 * POINTS + 200)
+    with (folder / "raw").open("wb", buffering=0) as file:
+        began = time.perf_counter()
+        for _ in range(RESULTS):
+            file.write(row)
+            os.fsync(file.fileno())
+        return time.perf_counter() - began
+
+
+def one_by_one(folder: Path) -> float:
+    """Seconds for one durable transaction per result."""
+    records = [record(seed) for seed in range(RESULTS)]
+    with Store.open(folder / "one.sqlite", "f", "benchmark") as store:
+        began = time.perf_counter()
+        for each in records:
+            store.finish([each])
+        return time.perf_counter() - began
+
+
+def in_chunks(folder: Path) -> float:
+    """Seconds of a whole map whose trainings cost nothing: open, keys, load, claim, finish, close."""
+    began = time.perf_counter()
+    me = Owner.here()
+    with Store.open(folder / "chunks.sqlite", "f", "benchmark") as store:
+        records = {each.key: each for each in map(record, range(RESULTS))}
+        done = store.load(records)
+        todo = [key for key in records if key not in done]
+        for start in range(0, RESULTS, CHUNK):
+            granted = store.claim(todo[start : start + CHUNK], me)
+            store.finish(records[key] for key in granted)
+        if len(store.load(records)) != RESULTS:
+            raise SystemExit("some results are missing")
+    return time.perf_counter() - began
+
+
+def seconds_of(task: Callable[[Path], float], where: str | None) -> float:
+    """The median of several rounds, each in a fresh folder."""
+    rounds = []
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory(dir=where) as folder:
+            rounds.append(task(Path(folder)))
+    return statistics.median(rounds)
+
+
+def main() -> None:
+    where = sys.argv[1] if len(sys.argv) > 1 else None
+    raw, single, chunks = (seconds_of(task, where) for task in (fsyncs, one_by_one, in_chunks))
+    print(f"append + fsync           {RESULTS / raw:8,.0f} a second  (the disk's own pace)")
+    print(f"finish, one at a time    {RESULTS / single:8,.0f} durable results a second, {POINTS} points each")
+    print(f"{RESULTS:,} trivial results    {chunks:8.2f} s in chunks of {CHUNK}: claim, finish, load")
+    print(f"median of {ROUNDS} rounds; bars: 1,000 a second, 5 s")
+
+
+if __name__ == "__main__":
+    main()
