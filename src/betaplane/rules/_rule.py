@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
@@ -15,14 +16,16 @@ State = Any  # a NamedTuple of tensors, one type per rule
 class Laws(NamedTuple):
     """What holds for a rule at every input; tests check each law on every rule.
 
-    A law that fails for a good reason is a finding: declare it with its value here.
+    A law that fails for a good reason is a finding: declare it with its value here. Laws speak of a rule at its
+    default hyperparameters, save for those they name.
     """
 
     odd: bool = True  # step(-x, -g) from the mirrored state gives -x'
     permutes: bool = True  # reordering coordinates reorders the update
     rests: bool = True  # zero gradient, fresh state, no decay: x does not move
     scale_free: bool = False  # at eps = 0 the update does not change when all gradients are scaled alike
-    first_step: float | None = None  # |x' - x| / lr of the first step at eps = 0, where it is one number
+    first_step: float | None = None  # |x' - x| / lr of the first step at eps = 0, no decay, where it is one number
+    bound: float | None = None  # supremum of |x' - x| / lr over all gradient histories, at eps = 0, no decay
 
 
 class Range(NamedTuple):
@@ -57,21 +60,27 @@ class Rule:
     """
 
     laws: ClassVar[Laws] = Laws()
-    ranges: ClassVar[dict[str, Range]] = {}
+    ranges: ClassVar[dict[str, Range]] = {}  # one for every hyperparameter
+    choices: ClassVar[dict[str, tuple[object, ...]]] = {}  # the values of every other field
     lr: ClassVar[float] = 1e-3  # the learning rate its authors suggest
     source: ClassVar[str] = ""  # authors, year, arXiv id
 
     def __post_init__(self) -> None:
+        where = type(self).__name__
         for name, allowed in self.ranges.items():
-            value = getattr(self, name)
-            if isinstance(value, (int, float)) and not allowed.holds(value):
+            value, instead = getattr(self, name), f"{name}={allowed.usual}"
+            if not isinstance(value, (Real, Tensor)):
+                text = f"a number in {allowed.text}"
+                raise BadInput(f"{name} is not a number", value=value, allowed=text, where=where, instead=instead)
+            if isinstance(value, Real) and not allowed.holds(float(value)):
                 raise BadInput(
-                    f"{name} is out of range",
-                    value=value,
-                    allowed=allowed.text,
-                    where=type(self).__name__,
-                    instead=f"{name}={allowed.usual}",
+                    f"{name} is out of range", value=value, allowed=allowed.text, where=where, instead=instead
                 )
+        for name, known in self.choices.items():
+            value = getattr(self, name)
+            if value not in known:
+                text, instead = " or ".join(map(repr, known)), f"{name}={known[0]!r}"
+                raise BadInput(f"{name} is unknown", value=value, allowed=text, where=where, instead=instead)
 
     def init(self, x: Tensor) -> State:
         """The state before the first step, for a parameter like x."""

@@ -13,6 +13,8 @@ from betaplane.rules._rule import UNIT, Laws, Rule, at_least_zero
 
 
 class AdamState(NamedTuple):
+    """A step count and two moments."""
+
     t: Tensor  # (), steps taken
     m: Tensor  # like x, gradient units
     v: Tensor  # like x, gradient units squared
@@ -32,7 +34,9 @@ class Adam(Rule):
     ```
 
     Source: D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 1. `beta1 >= sqrt(beta2)` is allowed here; the ratio
-    |m| / sqrt(v) is then unbounded (Reddi et al. 2018, arXiv:1904.09237).
+    |m| / sqrt(v) is then unbounded (Reddi et al. 2018, arXiv:1904.09237). Below, |x' - x| <= lr B with the supremum
+    B = (1 - beta1) / sqrt((1 - beta2) (1 - beta1^2 / beta2)), reached as g grows like (beta2 / beta1)^t; the paper's
+    section 2.1 gives 3.16 for the default betas, which one spike among zeros reaches and other gradients exceed.
 
     Example:
         Two steps on one number. g = 0.1: m_hat = g, v_hat = g^2, so x falls by lr = 0.001. Then g = -0.2:
@@ -54,7 +58,7 @@ class Adam(Rule):
     eps: float = 1e-8  # gradient units, >= 0
     weight_decay: float = 0.0  # gradient units per unit of x, >= 0
 
-    laws = Laws(scale_free=True, first_step=1.0)
+    laws = Laws(scale_free=True, first_step=1.0, bound=7.2703)
     ranges = {
         "beta1": UNIT[0.9],
         "beta2": UNIT[0.999],
@@ -64,9 +68,11 @@ class Adam(Rule):
     source = "Kingma & Ba 2015, arXiv:1412.6980"
 
     def init(self, x: Tensor) -> AdamState:
+        """The state before the first step."""
         return AdamState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
     def step(self, x: Tensor, g: Tensor, s: AdamState, lr: float | Tensor) -> tuple[Tensor, AdamState]:
+        """One update, as in the equations above."""
         t = s.t + 1
         g = g + self.weight_decay * x
         m = ema(s.m, g, self.beta1)

@@ -1,0 +1,78 @@
+"""Adagrad (Duchi, Hazan & Singer 2011, JMLR 12, Figure 1, diagonal form)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from betaplane.rules._parts import first
+from betaplane.rules._rule import Laws, Rule, at_least_zero
+
+
+class AdagradState(NamedTuple):
+    """A step count and the sum of squares."""
+
+    t: Tensor  # (), steps taken
+    v: Tensor  # like x, gradient units squared: a sum and not an average
+
+
+@dataclass(frozen=True)
+class Adagrad(Rule):
+    r"""Adagrad, with eps outside the root, a learning rate that may decay, and L2 weight decay (as torch has it).
+
+    ```
+    g    = g + weight_decay x
+    v    = v + g^2                  (v_0 = initial_accumulator)
+    lr_t = lr / (1 + (t - 1) lr_decay)
+    x    = x - lr_t g / (sqrt(v) + eps)
+    ```
+
+    Others differ: optax puts eps = 1e-7 inside the root and starts v at 0.1.
+
+    Source: J. Duchi, E. Hazan, Y. Singer, 2011, JMLR 12:2121-2159, Figure 1 (diagonal); the form is that of
+    torch.optim.Adagrad.
+
+    Example:
+        Two steps on one number. v = 0.01, so x falls by lr = 0.01. Then g = -0.2: v = 0.05, and x rises by
+        0.01 * 0.2 / sqrt(0.05) = 0.0089443.
+
+        >>> adagrad = Adagrad()
+        >>> x = torch.tensor([1.0], dtype=torch.float64)
+        >>> s = adagrad.init(x)
+        >>> x, s = adagrad.step(x, torch.tensor([0.1]), s, lr=0.01)
+        >>> f"{x.item():.7f}"
+        '0.9900000'
+        >>> x, s = adagrad.step(x, torch.tensor([-0.2]), s, lr=0.01)
+        >>> f"{x.item():.7f}"
+        '0.9989443'
+    """
+
+    lr_decay: float = 0.0  # per step, >= 0
+    initial_accumulator: float = 0.0  # gradient units squared, >= 0
+    eps: float = 1e-10  # gradient units, >= 0
+    weight_decay: float = 0.0  # gradient units per unit of x, >= 0
+
+    laws = Laws(scale_free=True, first_step=1.0, bound=1.0)
+    ranges = {
+        "lr_decay": at_least_zero(0.0),
+        "initial_accumulator": at_least_zero(0.0),
+        "eps": at_least_zero(1e-10),
+        "weight_decay": at_least_zero(0.0),
+    }
+    lr = 1e-2
+    source = "Duchi, Hazan & Singer 2011, JMLR 12"
+
+    def init(self, x: Tensor) -> AdagradState:
+        """The state before the first step."""
+        return AdagradState(t=first(x), v=torch.zeros_like(x) + self.initial_accumulator)
+
+    def step(self, x: Tensor, g: Tensor, s: AdagradState, lr: float | Tensor) -> tuple[Tensor, AdagradState]:
+        """One update, as in the equations above."""
+        g = g + self.weight_decay * x
+        v = s.v + g * g
+        lr_t = lr / (1 + s.t * self.lr_decay)
+        x = x - lr_t * g / (v.sqrt() + self.eps)
+        return x, AdagradState(s.t + 1, v)

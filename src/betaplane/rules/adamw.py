@@ -1,0 +1,83 @@
+"""AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2, in torch's form)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from betaplane.rules._parts import debias, ema, first
+from betaplane.rules._rule import UNIT, Laws, Rule, at_least_zero
+
+
+class AdamWState(NamedTuple):
+    """A step count and two moments."""
+
+    t: Tensor  # (), steps taken
+    m: Tensor  # like x, gradient units
+    v: Tensor  # like x, gradient units squared
+
+
+@dataclass(frozen=True)
+class AdamW(Rule):
+    r"""AdamW: Adam after x has shrunk by 1 - lr weight_decay; the decay never enters m or v.
+
+    ```
+    x     = x (1 - lr weight_decay)
+    m     = beta1 m + (1 - beta1) g
+    v     = beta2 v + (1 - beta2) g^2
+    m_hat = m / (1 - beta1^t)
+    v_hat = v / (1 - beta2^t)
+    x     = x - lr m_hat / (sqrt(v_hat) + eps)
+    ```
+
+    The paper multiplies its decay by the schedule alone and not by the peak learning rate: weight_decay here is the
+    paper's divided by the peak lr.
+
+    Source: I. Loshchilov, F. Hutter, 2019, arXiv:1711.05101, Algorithm 2; the form is that of torch.optim.AdamW.
+
+    Example:
+        Two steps on one number. x shrinks by 1e-5, then falls by lr = 0.001. Then g = -0.2: x shrinks by 0.999e-5,
+        and rises by 0.0003661, as in Adam.
+
+        >>> adamw = AdamW()
+        >>> x = torch.tensor([1.0], dtype=torch.float64)
+        >>> s = adamw.init(x)
+        >>> x, s = adamw.step(x, torch.tensor([0.1]), s, lr=0.001)
+        >>> f"{x.item():.7f}"
+        '0.9989900'
+        >>> x, s = adamw.step(x, torch.tensor([-0.2]), s, lr=0.001)
+        >>> f"{x.item():.7f}"
+        '0.9993461'
+    """
+
+    beta1: float = 0.9  # in [0, 1)
+    beta2: float = 0.999  # in [0, 1)
+    eps: float = 1e-8  # gradient units, >= 0
+    weight_decay: float = 0.01  # per unit of lr, >= 0
+
+    laws = Laws(scale_free=True, first_step=1.0, bound=7.2703)
+    ranges = {
+        "beta1": UNIT[0.9],
+        "beta2": UNIT[0.999],
+        "eps": at_least_zero(1e-8),
+        "weight_decay": at_least_zero(0.01),
+    }
+    source = "Loshchilov & Hutter 2019, arXiv:1711.05101"
+
+    def init(self, x: Tensor) -> AdamWState:
+        """The state before the first step."""
+        return AdamWState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
+
+    def step(self, x: Tensor, g: Tensor, s: AdamWState, lr: float | Tensor) -> tuple[Tensor, AdamWState]:
+        """One update, as in the equations above."""
+        t = s.t + 1
+        x = x * (1 - lr * self.weight_decay)
+        m = ema(s.m, g, self.beta1)
+        v = ema(s.v, g * g, self.beta2)
+        m_hat = debias(m, self.beta1, t)
+        v_hat = debias(v, self.beta2, t)
+        x = x - lr * m_hat / (v_hat.sqrt() + self.eps)
+        return x, AdamWState(t, m, v)

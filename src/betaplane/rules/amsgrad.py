@@ -1,0 +1,92 @@
+"""AMSGrad (Reddi, Kale & Kumar 2018, arXiv:1904.09237, Algorithm 2), in its three shipped dialects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from betaplane.rules._parts import debias, ema, first
+from betaplane.rules._rule import UNIT, Laws, Rule, at_least_zero
+
+
+class AMSGradState(NamedTuple):
+    """A step count, two moments and the largest second moment so far."""
+
+    t: Tensor  # (), steps taken
+    m: Tensor  # like x, gradient units
+    v: Tensor  # like x, gradient units squared
+    v_max: Tensor  # like x, gradient units squared: never falls
+
+
+@dataclass(frozen=True)
+class AMSGrad(Rule):
+    r"""AMSGrad: Adam with the running maximum of v in the denominator, and L2 weight decay.
+
+    ```
+    g     = g + weight_decay x
+    m     = beta1 m + (1 - beta1) g
+    v     = beta2 v + (1 - beta2) g^2
+
+    correction="after" (torch)         correction="before" (optax)            correction="none" (the paper)
+    v_max = max(v_max, v)              v_max = max(v_max, v / (1 - beta2^t))   v_max = max(v_max, v)
+    v_hat = v_max / (1 - beta2^t)      v_hat = v_max                           v_hat = v_max
+    m_hat = m / (1 - beta1^t)          m_hat = m / (1 - beta1^t)               m_hat = m
+
+    x     = x - lr m_hat / (sqrt(v_hat) + eps)
+    ```
+
+    The three are not equal. In torch's, 1 - beta2^t grows while v_max rests, so the denominator can shrink early on,
+    which is what AMSGrad was made to prevent. In the paper's, which has no eps either, the first step is
+    (1 - beta1) / sqrt(1 - beta2) times lr: 3.16 lr at the default.
+
+    Source: S. Reddi, S. Kale, S. Kumar, 2018, arXiv:1904.09237, Algorithm 2.
+
+    Example:
+        Two steps on one number. g = 0.1: as Adam, x falls by lr = 0.001. Then g = 0: m_hat = 0.009 / 0.19, v falls
+        and v_max stays 1e-5, v_hat = 1e-5 / 0.001999, so x falls by 0.0006697 (Adam: 0.0006701).
+
+        >>> amsgrad = AMSGrad()
+        >>> x = torch.tensor([1.0], dtype=torch.float64)
+        >>> s = amsgrad.init(x)
+        >>> x, s = amsgrad.step(x, torch.tensor([0.1]), s, lr=0.001)
+        >>> f"{x.item():.7f}"
+        '0.9990000'
+        >>> x, s = amsgrad.step(x, torch.tensor([0.0]), s, lr=0.001)
+        >>> f"{x.item():.7f}"
+        '0.9983303'
+    """
+
+    beta1: float = 0.9  # in [0, 1)
+    beta2: float = 0.999  # in [0, 1)
+    eps: float = 1e-8  # gradient units, >= 0
+    weight_decay: float = 0.0  # gradient units per unit of x, >= 0
+    correction: Literal["after", "before", "none"] = "after"  # of the maximum: torch, optax, the paper
+
+    laws = Laws(scale_free=True, first_step=1.0, bound=7.2703)
+    ranges = {
+        "beta1": UNIT[0.9],
+        "beta2": UNIT[0.999],
+        "eps": at_least_zero(1e-8),
+        "weight_decay": at_least_zero(0.0),
+    }
+    choices = {"correction": ("after", "before", "none")}
+    source = "Reddi, Kale & Kumar 2018, arXiv:1904.09237"
+
+    def init(self, x: Tensor) -> AMSGradState:
+        """The state before the first step."""
+        return AMSGradState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x), v_max=torch.zeros_like(x))
+
+    def step(self, x: Tensor, g: Tensor, s: AMSGradState, lr: float | Tensor) -> tuple[Tensor, AMSGradState]:
+        """One update, as in the equations above."""
+        t = s.t + 1
+        g = g + self.weight_decay * x
+        m = ema(s.m, g, self.beta1)
+        v = ema(s.v, g * g, self.beta2)
+        v_max = torch.maximum(s.v_max, debias(v, self.beta2, t) if self.correction == "before" else v)
+        m_hat = m if self.correction == "none" else debias(m, self.beta1, t)
+        v_hat = debias(v_max, self.beta2, t) if self.correction == "after" else v_max
+        x = x - lr * m_hat / (v_hat.sqrt() + self.eps)
+        return x, AMSGradState(t, m, v, v_max)

@@ -1,0 +1,89 @@
+"""RMSprop (Tieleman & Hinton 2012, Coursera lecture 6e); centred as in Graves 2013, arXiv:1308.0850."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from betaplane.rules._parts import ema
+from betaplane.rules._rule import UNIT, Laws, Rule, at_least_zero
+
+
+class RMSpropState(NamedTuple):
+    """Two moments and the momentum buffer."""
+
+    v: Tensor  # like x, gradient units squared
+    g_bar: Tensor  # like x, gradient units; () and unused unless centered
+    b: Tensor  # like x, no unit: the momentum buffer, a sum and not an average
+
+
+@dataclass(frozen=True)
+class RMSprop(Rule):
+    r"""RMSprop with torch's options: momentum, centring, L2 weight decay; eps outside the root, or inside as optax.
+
+    ```
+    g     = g + weight_decay x
+    v     = alpha v + (1 - alpha) g^2
+    g_bar = alpha g_bar + (1 - alpha) g
+    var   = v                                (centered: max(v - g_bar^2, 0); rounding can make it negative)
+    u     = g / (sqrt(var) + eps)            (eps_inside: g / sqrt(var + eps))
+    b     = momentum b + u
+    x     = x - lr b
+    ```
+
+    There is no bias correction: the first step is 1 / sqrt(1 - alpha) times lr, 10 lr at the default.
+
+    Source: T. Tieleman, G. Hinton, 2012, Coursera, Neural Networks for Machine Learning, lecture 6e; centring: A.
+    Graves, 2013, arXiv:1308.0850, equations 38-41; the form is that of torch.optim.RMSprop.
+
+    Example:
+        Two steps on one number. v = 0.01 * 0.1^2, so x falls by 10 lr = 0.1. Then g = -0.2: v = 0.99e-4 + 4e-4, and
+        x rises by 0.01 * 0.2 / sqrt(4.99e-4) = 0.0895323.
+
+        >>> rmsprop = RMSprop()
+        >>> x = torch.tensor([1.0], dtype=torch.float64)
+        >>> s = rmsprop.init(x)
+        >>> x, s = rmsprop.step(x, torch.tensor([0.1]), s, lr=0.01)
+        >>> f"{x.item():.7f}"
+        '0.9000001'
+        >>> x, s = rmsprop.step(x, torch.tensor([-0.2]), s, lr=0.01)
+        >>> f"{x.item():.7f}"
+        '0.9895324'
+    """
+
+    alpha: float = 0.99  # in [0, 1)
+    eps: float = 1e-8  # gradient units (eps_inside: gradient units squared), >= 0
+    momentum: float = 0.0  # in [0, 1)
+    weight_decay: float = 0.0  # gradient units per unit of x, >= 0
+    centered: bool = False
+    eps_inside: bool = False
+
+    laws = Laws(scale_free=True, first_step=10.0, bound=10.0)
+    ranges = {
+        "alpha": UNIT[0.99],
+        "eps": at_least_zero(1e-8),
+        "momentum": UNIT[0.9],
+        "weight_decay": at_least_zero(0.0),
+    }
+    choices = {"centered": (False, True), "eps_inside": (False, True)}
+    lr = 1e-2
+    source = "Tieleman & Hinton 2012, lecture 6e"
+
+    def init(self, x: Tensor) -> RMSpropState:
+        """The state before the first step."""
+        g_bar = torch.zeros_like(x) if self.centered else x.new_zeros(())
+        return RMSpropState(v=torch.zeros_like(x), g_bar=g_bar, b=torch.zeros_like(x))
+
+    def step(self, x: Tensor, g: Tensor, s: RMSpropState, lr: float | Tensor) -> tuple[Tensor, RMSpropState]:
+        """One update, as in the equations above."""
+        g = g + self.weight_decay * x
+        v = ema(s.v, g * g, self.alpha)
+        g_bar = ema(s.g_bar, g, self.alpha) if self.centered else s.g_bar
+        var = (v - g_bar * g_bar).clamp(min=0) if self.centered else v
+        u = g / ((var + self.eps).sqrt() if self.eps_inside else var.sqrt() + self.eps)
+        b = self.momentum * s.b + u
+        x = x - lr * b
+        return x, RMSpropState(v, g_bar, b)
