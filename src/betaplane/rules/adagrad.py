@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._parts import first
+from betaplane.rules._parts import first, l2
 from betaplane.rules._rule import Laws, Rule, at_least_zero
 
 
@@ -71,7 +71,7 @@ class Adagrad(Rule):
 
     def step(self, x: Tensor, g: Tensor, s: AdagradState, lr: float | Tensor) -> tuple[Tensor, AdagradState]:
         """One update, as in the equations above."""
-        g = g + self.weight_decay * x
+        g = l2(g, x, self.weight_decay)
         v = s.v + g * g
         lr_t = lr / (1 + s.t * self.lr_decay)
         x = x - lr_t * g / (v.sqrt() + self.eps)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._parts import debias, ema, first
+from betaplane.rules._parts import debias, ema, first, l2
 from betaplane.rules._rule import UNIT, Laws, Rule, at_least_zero
 
 
@@ -74,7 +74,7 @@ class Adam(Rule):
     def step(self, x: Tensor, g: Tensor, s: AdamState, lr: float | Tensor) -> tuple[Tensor, AdamState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        g = g + self.weight_decay * x
+        g = l2(g, x, self.weight_decay)
         m = ema(s.m, g, self.beta1)
         v = ema(s.v, g * g, self.beta2)
         m_hat = debias(m, self.beta1, t)

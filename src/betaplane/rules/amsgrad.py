@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._parts import debias, ema, first
+from betaplane.rules._parts import debias, ema, first, l2
 from betaplane.rules._rule import UNIT, Laws, Rule, at_least_zero
 
 
@@ -82,7 +82,7 @@ class AMSGrad(Rule):
     def step(self, x: Tensor, g: Tensor, s: AMSGradState, lr: float | Tensor) -> tuple[Tensor, AMSGradState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        g = g + self.weight_decay * x
+        g = l2(g, x, self.weight_decay)
         m = ema(s.m, g, self.beta1)
         v = ema(s.v, g * g, self.beta2)
         v_max = torch.maximum(s.v_max, debias(v, self.beta2, t) if self.correction == "before" else v)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._parts import ema
+from betaplane.rules._parts import ema, l2
 from betaplane.rules._rule import UNIT, Laws, Rule, at_least_zero
 
 
@@ -79,7 +79,7 @@ class RMSprop(Rule):
 
     def step(self, x: Tensor, g: Tensor, s: RMSpropState, lr: float | Tensor) -> tuple[Tensor, RMSpropState]:
         """One update, as in the equations above."""
-        g = g + self.weight_decay * x
+        g = l2(g, x, self.weight_decay)
         v = ema(s.v, g * g, self.alpha)
         g_bar = ema(s.g_bar, g, self.alpha) if self.centered else s.g_bar
         var = (v - g_bar * g_bar).clamp(min=0) if self.centered else v

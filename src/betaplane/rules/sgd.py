@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
-from betaplane.rules._parts import first
+from betaplane.rules._parts import first, l2
 from betaplane.rules._rule import UNIT, Laws, Range, Rule, at_least_zero
 
 
@@ -83,7 +83,7 @@ class SGD(Rule):
 
     def step(self, x: Tensor, g: Tensor, s: SGDState, lr: float | Tensor) -> tuple[Tensor, SGDState]:
         """One update, as in the equations above."""
-        g = g + self.weight_decay * x
+        g = l2(g, x, self.weight_decay)
         d = s.t.clamp(max=1) * (self.momentum != 0) * self.dampening
         b = self.momentum * s.b + (1 - d) * g
         x = x - lr * (g + self.momentum * b if self.nesterov else b)
