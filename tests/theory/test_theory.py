@@ -78,13 +78,15 @@ def test_drift_changes_sign_at_the_critical_beta2() -> None:
 
 def test_a_narrow_divergent_interval_is_found() -> None:
     """Just before the divergent set at n = 10 vanishes it is narrower than the first grid's spacing."""
-    beta1 = np.linspace(0.9401, 0.9409, 201)
-    found = np.isfinite([critical_beta2(value, 10) for value in beta1])
-    beta2 = 1 - np.geomspace(0.4, 0.6, 10_001)
-    truth = np.array([diverges(value, beta2, 10).any() for value in beta1])
+    beta2 = np.linspace(0.45, 0.55, 100_001)
+    some, none = 0.94, 0.941
+    while none - some > 1e-9:
+        middle = (some + none) / 2
+        some, none = (middle, none) if diverges(middle, beta2, 10).any() else (some, middle)
     coarse = 1 - np.geomspace(1e-3 / 110, 1.0, theory.boundary.GRID)
-    assert (found == truth).all()
-    assert (diverges(beta1[:, None], coarse, 10).any(axis=1) != truth).any()  # the first pass alone misses some
+    assert not diverges(some, coarse, 10).any()
+    assert critical_beta2(some, 10) == pytest.approx(beta2[diverges(some, beta2, 10)].max(), abs=1e-4)
+    assert math.isnan(critical_beta2(none + 1e-9, 10))
 
 
 @pytest.mark.parametrize(
