@@ -1,0 +1,47 @@
+"""Where training converges: which cells to train, their verdicts, the store, the recommendation."""
+
+from betaplane.maps.export import rows, to_csv, to_frame, to_json, to_parquet
+from betaplane.maps.grid import Axis, axis, explicit, position
+from betaplane.maps.map import Estimate, map_phases
+from betaplane.maps.phase_map import (
+    DEGRADED,
+    FAILING,
+    GOOD,
+    VERDICTS,
+    Cell,
+    Curve,
+    Mark,
+    PhaseMap,
+    Recommendation,
+    Thresholds,
+)
+from betaplane.maps.plan import Plan
+from betaplane.maps.store import Store
+from betaplane.maps.train import Progress
+
+__all__ = [
+    "DEGRADED",
+    "FAILING",
+    "GOOD",
+    "VERDICTS",
+    "Axis",
+    "Cell",
+    "Curve",
+    "Estimate",
+    "Mark",
+    "PhaseMap",
+    "Plan",
+    "Progress",
+    "Recommendation",
+    "Store",
+    "Thresholds",
+    "axis",
+    "explicit",
+    "map_phases",
+    "position",
+    "rows",
+    "to_csv",
+    "to_frame",
+    "to_json",
+    "to_parquet",
+]

@@ -1,0 +1,23 @@
+"""Many runs of one problem trained side by side."""
+
+from betaplane.replicas.plain import train_plain
+from betaplane.replicas.pool import Pool, Source, cores
+from betaplane.replicas.run import Options, Outcome, Run, final_loss
+from betaplane.replicas.stacked import train_stacked
+from betaplane.replicas.work import ENGINES, Speeds, chunk_size, probe
+
+__all__ = [
+    "ENGINES",
+    "Options",
+    "Outcome",
+    "Pool",
+    "Run",
+    "Source",
+    "Speeds",
+    "chunk_size",
+    "cores",
+    "final_loss",
+    "probe",
+    "train_plain",
+    "train_stacked",
+]

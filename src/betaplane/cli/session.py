@@ -1,0 +1,195 @@
+"""One call of `betaplane map`: from the words to a plan, from the map to files and a terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import sys
+import warnings
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from betaplane import figures
+from betaplane.errors import BadInput
+from betaplane.maps import Axis, Estimate, PhaseMap, Plan, Store, Thresholds, axis, map_phases, to_json
+from betaplane.maps import Progress as Done
+from betaplane.problems import Problem, Trainer, fingerprint, load
+from betaplane.replicas import ENGINES, Options
+from betaplane.rules import Rule, by_name
+
+RANGES = {
+    "beta1": (0.0, 0.99),
+    "beta2": (0.0, 0.9999),
+    "lr": (1e-4, 1e-1),
+    "eps": (1e-12, 1e-1),
+    "batch_size": (4, 256),
+    "weight_decay": (1e-4, 1.0),
+}
+
+
+class Session:
+    """What one call shares: the problem, where files go, and who reads the output."""
+
+    def __init__(
+        self, reference: str, data: Path | None, rule: str, given: dict[str, Any], out: Path, store: Path | None, as_json: bool
+    ) -> None:
+        self.reference = _with_data(reference, data)
+        self.problem = load(self.reference)
+        self.given, self.out, self.as_json = given, out, as_json
+        self.rule = self._rule(rule)
+        own = {name: value for name, value in given.items() if name in ("schedule", "warmup", "order")}
+        self.changes = own if isinstance(self.problem, Problem) else {}
+        if isinstance(self.problem, Problem):
+            self.problem = self.problem.with_(**self.changes)
+        self.store = store or out / f"{_file_name(self.problem.name)}.sqlite"
+        self.console = Console(stderr=as_json, highlight=False)
+
+    def _rule(self, name: str) -> Rule:
+        kind = by_name(name)
+        own = {f.name: self.given[f.name] for f in fields(kind) if f.name in self.given}
+        foreign = [n for n in ("beta1", "beta2", "eps", "weight_decay") if n in self.given and n not in own]
+        if foreign:
+            raise BadInput(
+                f"{kind.__name__} has no {foreign[0]}", value=self.given[foreign[0]],
+                allowed=", ".join(kind.hyperparameters()), where=f"--{foreign[0].replace('_', '-')}", instead="--rule adam",
+            )  # fmt: skip
+        return kind(**own)
+
+    def plan(self, x: tuple, y: tuple, how: dict[str, Any], options: dict[str, Any], limits: tuple[float, float]) -> Plan:
+        """The plan the words amount to."""
+        if how["engine"] not in ("auto", *ENGINES[:2]):
+            raise BadInput("There is no such engine", value=how["engine"], allowed="auto, stacked, plain", where="--engine", instead="--engine auto")  # fmt: skip
+        if options["device"] != "cpu" and not torch.cuda.is_available():
+            raise BadInput("There is no such device here", value=options["device"], allowed="cpu", where="--device", instead="--device cpu")  # fmt: skip
+        usual: dict[str, Any] = dict(getattr(self.problem, "defaults", {}))
+        if isinstance(self.problem, Problem):
+            usual = {"lr": self.problem.lr, "batch_size": self.problem.batch_size, "steps": self.problem.steps}
+        values = {"lr": self.rule.lr, "batch_size": 1, "steps": 1, **usual, **self.given}
+        plan = Plan(
+            self._axis(*x), self._axis(*y), float(values["lr"]), int(values["batch_size"]), int(values["steps"]),
+            rule=self.rule, thresholds=Thresholds(*limits), options=Options(**options), **how,
+        )  # fmt: skip
+        if isinstance(self.problem, Problem):
+            self.problem.with_(lr=plan.lr, batch_size=plan.batch_size, steps=plan.steps)  # says so where they do not fit
+        return plan
+
+    def _axis(self, name: str, low: float | None, high: float | None, points: int) -> Axis:
+        usual = RANGES.get(name, (0.0, 1.0))
+        low, high = usual[0] if low is None else low, usual[1] if high is None else high
+        made = axis(name, low, high, points)
+        if name == "batch_size" and isinstance(self.problem, Problem):
+            self.problem.with_(batch_size=int(made.values[-1]))
+        return made
+
+    def check_betas(self, plan: Plan, mine: dict[str, float] | None, strict: bool) -> None:
+        """Warn of, or refuse, a fixed setting whose |m| / sqrt(v) is unbounded."""
+        fixed = {**plan.fixed, **(mine or {})}
+        b1, b2 = fixed.get("beta1"), fixed.get("beta2")
+        if b1 is None or b2 is None or b1 < math.sqrt(b2):
+            return
+        rate = b1 / math.sqrt(b2) if b2 > 0 else math.inf
+        told = BadInput(
+            f"beta1 >= sqrt(beta2): |m| / sqrt(v) has no bound and can grow by a factor {rate:.4g} a step",
+            value=(b1, b2), allowed="beta1 < sqrt(beta2)", where="--betas", instead=f"--betas {b1},{min(0.9999, max(0.999, b1)):g}",
+        )  # fmt: skip
+        if strict:
+            raise told
+        self.console.print(f"Warning: {told}", style="yellow")
+
+    def merge(self, others: list[Path]) -> None:
+        """Copy the finished trainings of other stores into this one."""
+        for other in others:
+            with Store.open(self.store, fingerprint(self.problem), self.problem.name) as store:
+                self.console.print(f"merged {store.merge(other)} trainings from {other} into {self.store}")
+
+    def status(self) -> None:
+        """Tell what the store holds."""
+        if not self.store.exists():
+            raise BadInput("There is no store yet", value=str(self.store), where="--status", instead=f"betaplane map {self.reference}")
+        with Store.open(self.store, fingerprint(self.problem), self.problem.name) as store:
+            now = store.status()
+        told = {
+            "store": str(now.path), "problem": now.problem, "trainings": now.runs, "under way": now.claimed_alive,
+            "left by dead processes": now.claimed_dead, "seconds of training": round(now.seconds, 1),
+            "created": now.created.isoformat(timespec="seconds"), **now.versions,
+        }  # fmt: skip
+        if self.as_json:
+            print(json.dumps(told, indent=2))
+        else:
+            for name, value in told.items():
+                self.console.print(f"{name:>24}  {value}")
+
+    def map(self, plan: Plan, mine: dict[str, float] | None, workers: int | None) -> None:
+        """Train, write the picture and the page, show the map and the recommendation."""
+        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeElapsedColumn()]  # fmt: skip
+        with Progress(*columns, console=self.console, transient=False) as bar:
+            task = bar.add_task("getting ready", total=None, speed="")
+
+            def begin(estimate: Estimate) -> None:
+                self.console.print(_told(estimate, plan))
+                bar.update(task, description="trainings", total=estimate.trainings)
+
+            def watch(done: Done) -> None:
+                bar.update(task, completed=done.done, total=done.wanted, speed=f"{done.rate:.1f}/s")
+
+            phase_map = map_phases(
+                self.reference, plan, store=self.store, changes=self.changes, workers=workers,
+                settings=mine, begin=begin, watch=watch,
+            )  # fmt: skip
+        self._write(phase_map)
+
+    def _write(self, phase_map: PhaseMap) -> None:
+        stem = _file_name(f"{phase_map.problem}-{phase_map.x.name}-{phase_map.y.name}")
+        picture, page = self.out / f"{stem}.png", self.out / f"{stem}.html"
+        _write_whole(picture, figures.png(phase_map))
+        _write_whole(page, figures.html(phase_map).encode())
+        if self.as_json:
+            print(json.dumps({**to_json(phase_map), "files": [str(picture), str(page), str(self.store)]}, indent=2))
+            return
+        self.console.print(figures.terminal(phase_map))
+        self.console.print(figures.summary(phase_map))
+        for what, path in (("picture", picture), ("page", page), ("store", self.store)):
+            self.console.print(f"{what:>8}  {path}", soft_wrap=True)
+
+
+def _told(estimate: Estimate, plan: Plan) -> str:
+    nx, ny = plan.shape
+    text = f"{nx} x {ny} cells, about {estimate.trainings} trainings of {plan.steps} steps"
+    if estimate.stored:
+        text += f"; the store holds {estimate.stored}"
+    if estimate.speeds is not None:
+        s = estimate.speeds
+        text += f"\nengine: {estimate.engine} (run-steps a second on one core: stacked {s.stacked:,.0f}, plain {s.plain:,.0f})"
+        text += f"; about {estimate.seconds:.0f} s" if math.isfinite(estimate.seconds) else ""
+        text += f"\n{s.note}" if s.note else ""
+    return text
+
+
+def _with_data(reference: str, data: Path | None) -> str:
+    """The reference with the user's data folder or file as its option."""
+    if data is None:
+        return reference
+    return f"{reference}{',' if ':' in reference else ':'}{'path' if reference.startswith('text') else 'data'}={data}"
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._=-]+", "-", name).strip("-")
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is never seen half written."""
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise BadInput(f"The file cannot be written ({error.strerror})", value=str(path), where="--out", instead="--out FOLDER") from error

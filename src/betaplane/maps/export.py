@@ -1,0 +1,118 @@
+"""A map as plain data: rows, JSON, CSV, a data frame, Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from betaplane.errors import BadInput
+from betaplane.maps.phase_map import VERDICTS, PhaseMap
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def rows(phase_map: PhaseMap) -> Iterator[dict[str, Any]]:
+    """One row for every cell of the grid, x by x: axes, verdict, P(fail), and what its trainings showed.
+
+    `trained` is False where the verdict was inferred from cells around it; score, final and the interval are then
+    None, and `p_fail` comes from the probability surface.
+    """
+    for i, x in enumerate(phase_map.x.values):
+        for j, y in enumerate(phase_map.y.values):
+            cell = phase_map.cells.get((i, j))
+            row = {
+                phase_map.x.name: x,
+                phase_map.y.name: y,
+                "verdict": VERDICTS[phase_map.verdicts[i, j]],
+                "p_fail": float(phase_map.p_fail[i, j]),
+                "trained": cell is not None,
+                "score": cell.score if cell else None,
+                "final": sorted(cell.finals)[len(cell.finals) // 2] if cell else None,
+                "seeds": len(cell.finals) if cell else 0,
+                "p_fail_low": cell.p_low if cell else None,
+                "p_fail_high": cell.p_high if cell else None,
+            }
+            yield row
+
+
+def to_json(phase_map: PhaseMap) -> dict[str, Any]:
+    """The map as JSON values: numbers that are not finite are None."""
+    advice = phase_map.recommendation
+    return _finite(
+        {
+            "problem": phase_map.problem,
+            "rule": phase_map.rule,
+            "x": {"name": phase_map.x.name, "values": list(phase_map.x.values)},
+            "y": {"name": phase_map.y.name, "values": list(phase_map.y.values)},
+            "fixed": dict(phase_map.fixed),
+            "steps": phase_map.steps,
+            "trainings": phase_map.trainings,
+            "initial": phase_map.initial,
+            "best": phase_map.best,
+            "thresholds": {"good": phase_map.thresholds.good, "failing": phase_map.thresholds.failing},
+            "recommendation": advice
+            and {
+                "settings": dict(advice.settings),
+                "window": {"of": phase_map.y.name, "low": advice.window[0], "high": advice.window[1]},
+                "distance": advice.distance,
+                "reason": advice.reason,
+            },
+            "marks": [
+                {"label": m.label, "x": m.x, "y": m.y, "distance": m.distance,
+                 "verdict": None if m.verdict is None else VERDICTS[m.verdict]}
+                for m in phase_map.marks
+            ],
+            "cells": list(rows(phase_map)),
+            "facts": dict(phase_map.facts),
+        }
+    )  # fmt: skip
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_csv(phase_map: PhaseMap) -> str:
+    """The rows of `rows` as comma-separated text with a header."""
+    text = io.StringIO()
+    table = list(rows(phase_map))
+    writer = csv.DictWriter(text, table[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    return text.getvalue()
+
+
+def to_frame(phase_map: PhaseMap) -> pandas.DataFrame:
+    """The rows of `rows` as a pandas data frame.
+
+    Raises:
+        BadInput: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise BadInput("pandas is not installed", where="to_frame", instead='pip install "betaplane[frame]"') from None
+    return pandas.DataFrame(rows(phase_map))
+
+
+def to_parquet(phase_map: PhaseMap, path: str | Path) -> Path:
+    """Write the rows of `rows` as a Parquet file; returns its path.
+
+    Raises:
+        BadInput: pandas or pyarrow is not installed.
+    """
+    frame = to_frame(phase_map)
+    try:
+        frame.to_parquet(path)
+    except ImportError:
+        raise BadInput("pyarrow is not installed", where="to_parquet", instead='pip install "betaplane[frame]"') from None
+    return Path(path)

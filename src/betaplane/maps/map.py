@@ -1,0 +1,205 @@
+"""Map a problem: choose cells, train them, judge them, and put what was seen together."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from betaplane.errors import BadInput
+from betaplane.maps.choose import Chooser, Dense, Refine, fill
+from betaplane.maps.judge import judge, known_curves, mark, recommend, score, verdict
+from betaplane.maps.phase_map import FAILING, Cell, PhaseMap, Spot
+from betaplane.maps.plan import Plan, usual_settings
+from betaplane.maps.store import Record, Store
+from betaplane.maps.surface import p_fail
+from betaplane.maps.train import Crew, OutOfTime, Progress, Task
+from betaplane.problems import Problem, Trainer, fingerprint, load
+from betaplane.replicas import Pool, Source, Speeds, chunk_size, probe
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a map is expected to cost, told before it starts."""
+
+    engine: str
+    speeds: Speeds | None  # None where nothing was measured
+    trainings: int  # expected
+    seconds: float  # expected; nan where unknown
+    stored: int  # trainings the store already holds
+
+
+def map_phases(
+    source: Source,
+    plan: Plan,
+    *,
+    store: str | Path | None = None,
+    changes: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    settings: Mapping[str, float] | None = None,
+    begin: Callable[[Estimate], None] = lambda _: None,
+    watch: Callable[[Progress], None] = lambda _: None,
+) -> PhaseMap:
+    """Train a problem over the plane of two hyperparameters and return the map.
+
+    Args:
+        source: a Problem, a Trainer, or a reference `load` takes ("digits", "file.py:name").
+        plan: axes, what is held fixed, seeds, budget.
+        store: file that keeps every finished training; the same call continues from it. None: a temporary one.
+        changes: fields of the problem to replace after loading (steps, order, schedule, ...).
+        workers: worker processes; None is one a core, 0 trains in this process.
+        settings: a setting of the user's own to mark on the map, by hyperparameter name.
+        begin: told the estimate before training starts.
+        watch: told the progress after every finished chunk.
+
+    Raises:
+        BadInput: the problem cannot be trained, or the store is another problem's.
+    """
+    problem = load(source) if isinstance(source, str) else source
+    problem = problem.with_(**{**(changes or {}), "steps": plan.steps}) if isinstance(problem, Problem) else problem
+    with ExitStack() as held:
+        if store is None:
+            store = Path(held.enter_context(tempfile.TemporaryDirectory())) / "map.sqlite"
+        kept = held.enter_context(Store.open(store, fingerprint(problem), problem.name))
+        pool = held.enter_context(Pool(source, _changes(problem, changes, plan), workers))
+        mapping = Mapper(problem, plan, pool, kept)
+        begin(mapping.estimate())
+        return mapping.run(watch, settings)
+
+
+def _changes(problem: Problem | Trainer, changes: Mapping[str, Any] | None, plan: Plan) -> dict[str, Any]:
+    return {**(changes or {}), "steps": plan.steps} if isinstance(problem, Problem) else {}
+
+
+class Mapper:
+    """One map under way."""
+
+    def __init__(self, problem: Problem | Trainer, plan: Plan, pool: Pool, store: Store) -> None:
+        self.problem, self.plan, self.pool, self.store = problem, plan, pool, store
+        self.speeds: Speeds | None = None
+        self.engine = self._choose_engine()
+        self.records: dict[Spot, list[Record]] = {}
+
+    def _choose_engine(self) -> str:
+        if isinstance(self.problem, Trainer):
+            return "callable"
+        if self.plan.engine != "auto":
+            return self.plan.engine
+        middle = (self.plan.shape[0] // 2, self.plan.shape[1] - 1)
+        runs = self.plan.shape[0] * self.plan.shape[1]
+        self.speeds = self.pool.call(probe, self.plan.run(middle, 0), runs, self.plan.options).result()
+        return self.speeds.engine
+
+    def estimate(self) -> Estimate:
+        """What is to come: a dense map trains every cell, a refined one a third or so."""
+        cells = self.plan.shape[0] * self.plan.shape[1]
+        trainings = round(cells * self.plan.seeds * (1.0 if self.plan.dense else 0.45))
+        trainings = min(trainings, self.plan.trainings or trainings)
+        seconds = float("nan")
+        if self.speeds is not None:
+            rate = max(self.speeds.stacked, self.speeds.plain) * max(1, self.pool.workers)
+            seconds = trainings * self.plan.steps / rate
+        return Estimate(self.engine, self.speeds, trainings, seconds, len(self.store))
+
+    def run(self, watch: Callable[[Progress], None], settings: Mapping[str, float] | None) -> PhaseMap:
+        """Train until the chooser asks for nothing more, or the time is spent."""
+        chunk = chunk_size(self.problem, self.engine)
+        crew = Crew(self.plan, self.pool, self.store, self.engine, chunk, watch)
+        chooser = self._chooser()
+        ended = "every cell judged"
+        try:
+            while asked := chooser.ask():
+                tasks = [Task(self.plan.key(spot, s), spot, s) for spot, seeds in asked for s in range(seeds)]
+                found = crew.finished(tasks)
+                for spot, seeds in asked:
+                    self.records[spot] = [found[self.plan.key(spot, s)] for s in range(seeds)]
+                chooser.tell(self._votes())
+        except OutOfTime:
+            ended = "time spent"
+            self._gather(asked)
+        return self._map(settings, ended)
+
+    def _chooser(self) -> Chooser:
+        plan = self.plan
+        if plan.dense:
+            return Dense(plan.shape, seeds=plan.seeds)
+        more = {"budget": plan.trainings} if plan.trainings else {}
+        return Refine(plan.shape, seeds=plan.seeds, boundary_seeds=max(plan.seeds, plan.boundary_seeds), **more)
+
+    def _gather(self, asked: Sequence) -> None:
+        """Take what is finished of a batch that was cut short."""
+        for spot, seeds in asked:
+            keys = [self.plan.key(spot, s) for s in range(seeds)]
+            found = self.store.load(keys)
+            if found:
+                self.records[spot] = [found[key] for key in keys if key in found]
+
+    def _scale(self) -> tuple[float, float]:
+        """(initial, best): the losses that score 1 and 0."""
+        every = [record for records in self.records.values() for record in records]
+        if not every:
+            raise BadInput("No training was finished", value=0, allowed="at least 1", instead="--budget 20m")
+        initial = float(np.median([record.initial for record in every]))
+        finite = [record.final for record in every if np.isfinite(record.final)]
+        known = self.problem.best
+        return initial, known if known is not None else min([*finite, initial])
+
+    def _votes(self) -> dict[Spot, list[int]]:
+        initial, best = self._scale()
+        limits = self.plan.thresholds
+        return {
+            spot: [verdict(score(record.final, initial, best), limits) for record in records]
+            for spot, records in self.records.items()
+        }
+
+    def _map(self, settings: Mapping[str, float] | None, ended: str) -> PhaseMap:
+        plan = self.plan
+        initial, best = self._scale()
+        cells = {
+            spot: judge(
+                plan.settings(spot), [r.final for r in records], [r.curve for r in records], initial, best, plan.thresholds
+            )
+            for spot, records in sorted(self.records.items())
+        }
+        verdicts = fill(plan.shape, {spot: cell.verdict for spot, cell in cells.items()})
+        marks = [mark(label, at, plan.x, plan.y, verdicts) for label, at in usual_settings(plan.fixed).items()]
+        marks += [mark("yours", {**plan.fixed, **settings}, plan.x, plan.y, verdicts)] if settings else []
+        return PhaseMap(
+            problem=self.problem.name, rule=type(plan.rule).__name__, x=plan.x, y=plan.y, fixed=plan.fixed,
+            cells=cells, verdicts=verdicts, p_fail=self._surface(cells), initial=initial, best=best,
+            thresholds=plan.thresholds, steps=plan.steps,
+            trainings=sum(len(records) for records in self.records.values()),
+            marks=tuple(one for one in marks if one is not None),
+            curves=known_curves(plan.x, plan.y, getattr(self.problem, "boundary", None)),
+            recommendation=recommend(plan.x, plan.y, cells, verdicts), facts=self._facts(ended),
+        )  # fmt: skip
+
+    def _surface(self, cells: Mapping[Spot, Cell]) -> np.ndarray:
+        nx, ny = self.plan.shape
+        spots = np.array(list(cells))
+        fails = np.array([sum(v == FAILING for v in votes) for votes in self._votes_of(cells)])
+        trials = np.array([len(cell.finals) for cell in cells.values()])
+        where = np.stack(np.meshgrid(np.arange(nx), np.arange(ny), indexing="ij"), axis=-1).reshape(-1, 2)
+        scale = np.array([max(nx - 1, 1), max(ny - 1, 1)])
+        return p_fail(spots / scale, fails, trials, where / scale).reshape(nx, ny)
+
+    def _votes_of(self, cells: Mapping[Spot, Cell]) -> list[list[int]]:
+        votes = self._votes()
+        return [votes[spot] for spot in cells]
+
+    def _facts(self, ended: str) -> dict[str, str]:
+        return {
+            "ended": ended,
+            "engine": self.engine,
+            "device": self.plan.options.device,
+            "seeds": f"{self.plan.seeds}, {self.plan.boundary_seeds} beside a change of verdict",
+            "minibatches": "each run its own" if self.plan.options.independent else "the same for all runs of a seed",
+            "subnormal numbers": "flushed to zero",
+            "torch": torch.__version__,
+        }

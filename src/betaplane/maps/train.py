@@ -1,0 +1,141 @@
+"""Get trainings done: from the store where they are finished, from workers where not, whoever else is at it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from betaplane.maps.phase_map import Spot
+from betaplane.maps.plan import Plan, run_settings
+from betaplane.maps.store import Owner, Record, Store
+from betaplane.replicas import Outcome, Pool
+
+POLL = 0.2  # seconds between two looks at what other processes have finished
+BEAT = 20.0  # seconds between two signs of life
+
+
+class Task(NamedTuple):
+    """One training that is wanted."""
+
+    key: str
+    spot: Spot
+    seed: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a map is."""
+
+    done: int  # trainings finished, those found in the store included
+    wanted: int  # trainings asked for so far; refinement asks for more
+    computed: int  # trainings finished in this process
+    seconds: float  # since the start
+
+    @property
+    def rate(self) -> float:
+        """Trainings a second in this process."""
+        return self.computed / self.seconds if self.seconds > 0 else 0.0
+
+
+class OutOfTime(Exception):
+    """The time budget is spent; what is finished is in the store."""
+
+
+class Crew:
+    """Workers, a store and the claims on it: `finished` brings the results of any tasks."""
+
+    def __init__(
+        self, plan: Plan, pool: Pool, store: Store, engine: str, chunk: int, watch: Callable[[Progress], None]
+    ) -> None:
+        self.plan, self.pool, self.store, self.engine, self.chunk, self.watch = plan, pool, store, engine, chunk, watch
+        self.me = Owner.here()
+        self.began = self.beaten = time.monotonic()
+        self.progress = Progress(0, 0, 0, 0.0)
+
+    def finished(self, tasks: Sequence[Task]) -> dict[str, Record]:
+        """The results of all tasks, by key; every one is durable before `watch` hears of it.
+
+        Raises:
+            OutOfTime: the plan's time is spent; tasks under way are finished and stored first.
+        """
+        found = self.store.load([task.key for task in tasks])
+        self._count(len(found), wanted=len(tasks))
+        chunks = self._chunks(tasks)
+        while len(found) < len(tasks):
+            before = len(found)
+            for chunk, outcomes in self._trained(chunks, found):
+                records = [self._record(task, outcome) for task, outcome in zip(chunk, outcomes, strict=True)]
+                self.store.finish(records)
+                found |= {record.key: record for record in records}
+                self._count(len(records), computed=len(records))
+            missing = [task.key for task in tasks if task.key not in found]
+            elsewhere = self.store.load(missing)
+            found |= elsewhere
+            self._count(len(elsewhere))
+            if self._late() and len(found) < len(tasks):
+                raise OutOfTime
+            if len(found) == before:
+                time.sleep(POLL)
+                self._sign_of_life()
+        return found
+
+    def _chunks(self, tasks: Sequence[Task]) -> list[list[Task]]:
+        """Tasks that are trained together: one seed, one batch size, in the order of their spots.
+
+        What is already finished is not taken out first, so that a killed map is resumed in the same chunks.
+        """
+        groups: dict[tuple[int, int], list[Task]] = {}
+        for task in sorted(tasks, key=lambda t: (t.seed, t.spot)):
+            groups.setdefault((self.plan.run(task.spot, 0).batch_size, task.seed), []).append(task)
+        return [group[i : i + self.chunk] for group in groups.values() for i in range(0, len(group), self.chunk)]
+
+    def _trained(
+        self, chunks: Sequence[Sequence[Task]], found: dict[str, Record]
+    ) -> Iterator[tuple[list[Task], list[Outcome]]]:
+        """Claim and train what is neither finished nor somebody else's; yields chunks as they end."""
+        under_way: dict[Future, list[Task]] = {}
+        for chunk in chunks:
+            if self._late():
+                break
+            open_keys = [task.key for task in chunk if task.key not in found]
+            granted = self.store.claim(open_keys, self.me) if open_keys else set()
+            mine = [task for task in chunk if task.key in granted]
+            if mine:
+                runs = [self.plan.run(task.spot, task.seed) for task in mine]
+                under_way[self.pool.submit(runs, self.engine, self.plan.options)] = mine
+            while len(under_way) > 2 * max(1, self.pool.workers) - (self.pool.workers == 0):
+                yield from self._ended(under_way)
+        while under_way:
+            yield from self._ended(under_way)
+
+    def _ended(self, under_way: dict[Future, list[Task]]) -> Iterator[tuple[list[Task], list[Outcome]]]:
+        ended, _ = wait(under_way, timeout=BEAT, return_when=FIRST_COMPLETED)
+        self._sign_of_life()
+        for future in ended:
+            yield under_way.pop(future), future.result()
+
+    def _record(self, task: Task, outcome: Outcome) -> Record:
+        settings = run_settings(self.plan.run(task.spot, task.seed))
+        return Record(
+            task.key, settings, task.seed, self.plan.steps,
+            outcome.initial, outcome.final, outcome.curve, outcome.seconds, self.engine,
+        )  # fmt: skip
+
+    def _count(self, done: int, *, wanted: int = 0, computed: int = 0) -> None:
+        if done or wanted:
+            now, p = time.monotonic() - self.began, self.progress
+            self.progress = replace(
+                p, done=p.done + done, wanted=p.wanted + wanted, computed=p.computed + computed, seconds=now
+            )
+            self.watch(self.progress)
+
+    def _late(self) -> bool:
+        return self.plan.seconds is not None and time.monotonic() - self.began > self.plan.seconds
+
+    def _sign_of_life(self) -> None:
+        if time.monotonic() - self.beaten > BEAT:
+            self.beaten = time.monotonic()
+            self.store.beat(self.me)

@@ -1,0 +1,159 @@
+"""One training step of R stacked replicas as a flat graph of tensor operations.
+
+`torch.func` writes the step (vmap of grad of the module's loss, then the rule), but costs milliseconds of Python a
+step. So it is asked once: the operations it performs on R stacked replicas are recorded, and the recording is run.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, fx, nn
+from torch.func import functional_call, grad_and_value, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
+
+from betaplane.errors import BadInput
+from betaplane.problems.problem import Problem
+from betaplane.replicas.hoist import hoist, is_random, values
+from betaplane.replicas.share import share_inputs
+from betaplane.rules._rule import Rule
+
+Leaves = list[Tensor]
+
+
+@dataclass
+class Stack:
+    """What R replicas carry from step to step: every tensor has R as its first dimension."""
+
+    params: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    state: dict[str, object]  # the rule's state, by parameter
+    hyper: dict[str, Tensor]  # float64 (R,), the hyperparameters that differ between runs
+    lr: Tensor  # float64 (R,), peak learning rates
+
+    def __len__(self) -> int:
+        return len(self.lr)
+
+    def select(self, keep: Tensor) -> Stack:
+        """The replicas at the positions given (int64)."""
+        pick = lambda tree: pytree.tree_map(lambda leaf: leaf[keep].contiguous(), tree)  # noqa: E731
+        return Stack(pick(self.params), pick(self.buffers), pick(self.state), pick(self.hyper), pick(self.lr))
+
+
+def stack(modules: Sequence[nn.Module], rules: Sequence[Rule], lrs: Sequence[float], device: str) -> Stack:
+    """Stack fresh modules, one a run, with the rules' first states."""
+    params = {name: _stacked(modules, name, device) for name, _ in modules[0].named_parameters()}
+    buffers = {name: _stacked(modules, name, device) for name, _ in modules[0].named_buffers()}
+    hyper = {
+        name: torch.tensor([getattr(rule, name) for rule in rules], dtype=torch.float64, device=device)
+        for name in varying(rules)
+    }
+    state = {name: vmap(rules[0].init)(_at_least_1d(p)) for name, p in params.items()}
+    state = pytree.tree_map(lambda leaf: leaf.expand(len(rules), *leaf.shape[1:]).clone(), state)
+    return Stack(params, buffers, state, hyper, torch.tensor(lrs, dtype=torch.float64, device=device))
+
+
+def varying(rules: Sequence[Rule]) -> list[str]:
+    """The hyperparameters in which the rules differ; the others stay plain numbers."""
+    return [name for name in rules[0].hyperparameters() if len({getattr(rule, name) for rule in rules}) > 1]
+
+
+def _stacked(modules: Sequence[nn.Module], name: str, device: str) -> Tensor:
+    get = lambda module: (dict(module.named_parameters()) | dict(module.named_buffers()))[name]  # noqa: E731
+    return torch.stack([get(module).detach() for module in modules]).to(device)
+
+
+def _at_least_1d(p: Tensor) -> Tensor:
+    """A stacked scalar parameter as (R, 1), so that float64 hyperparameters do not promote it."""
+    return p if p.dim() > 1 else p[:, None]
+
+
+def one_step(problem: Problem, module: nn.Module, rule: Rule) -> Callable:
+    """The step of a single replica, in the plain words of torch.func; vmap makes it a step of many."""
+
+    def loss(params: dict, buffers: dict, x: Tensor, y: Tensor) -> tuple[Tensor, dict]:
+        buffers = {name: b.clone() for name, b in buffers.items()}
+        output = functional_call(module, (params, buffers), (x,), strict=True)
+        return problem.loss(output, y), buffers
+
+    def step(params: dict, buffers: dict, state: dict, hyper: dict, lr: Tensor, x: Tensor, y: Tensor) -> tuple:
+        if problem.gradient is None:
+            grads, (value, buffers) = grad_and_value(loss, has_aux=True)(params, buffers, x, y)
+        else:
+            grads, value = problem.gradient(params, x, y)
+        if problem.record == "full":
+            value = torch.zeros((), device=lr.device)  # nobody reads it; what led to it falls away
+        mine = replace(rule, **hyper)
+        new_params, new_state = {}, {}
+        for name, p in params.items():
+            wide = p if p.dim() else p[None]
+            moved, new_state[name] = mine.step(wide, grads[name].reshape(wide.shape), state[name], lr)
+            moved = moved.reshape(p.shape)
+            new_params[name] = moved if problem.constrain is None else problem.constrain(moved)
+        return new_params, buffers, new_state, value
+
+    return step
+
+
+class Step:
+    """A few training steps of a stack, recorded for its number of replicas.
+
+    Args:
+        stack: the stack it will be applied to, or one of the same shapes.
+        lr: (K, R), learning rates of the K steps.
+        x, y: the K minibatches, (K, batch, ...) if shared, else (K, R, batch, ...).
+        shared: all replicas get the same minibatch.
+        compiled: hand the recording to torch.compile.
+    """
+
+    def __init__(
+        self, problem: Problem, rule: Rule, stack: Stack, lr: Tensor, x: Tensor, y: Tensor, *, shared: bool, compiled: bool = False
+    ) -> None:  # fmt: skip
+        module = problem.fresh(0).to(x.device)
+        batch = None if shared else 0
+        stepped = vmap(one_step(problem, module, rule), in_dims=(0, 0, 0, 0, 0, batch, batch), randomness="same")
+        carried = (stack.params, stack.buffers, stack.state)
+        self._carried_spec = pytree.tree_structure(carried)
+        inputs, spec = pytree.tree_flatten((*carried, stack.hyper, lr, x, y))
+
+        def steps(*leaves: Tensor) -> Leaves:
+            params, buffers, state, hyper, lr, x, y = pytree.tree_unflatten(leaves, spec)
+            total = torch.zeros(lr.shape[1:], dtype=torch.float64, device=lr.device)
+            for k in range(len(lr)):
+                params, buffers, state, loss = stepped(params, buffers, state, hyper, lr[k], x[k], y[k])
+                total = total + loss
+            return pytree.tree_leaves((params, buffers, state, total))
+
+        graph = _record(steps, inputs)
+        if shared:
+            share_inputs(graph)
+        self.random = any(is_random(node) for node in graph.graph.nodes)
+        first = len(pytree.tree_leaves(carried))
+        self._held = values(hoist(graph, set(range(first, first + len(stack.hyper)))), inputs)
+        self._call = torch.compile(graph, fullgraph=True, dynamic=False) if compiled else graph.forward
+
+    def __call__(self, stack: Stack, lr: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """Take the K steps, in place of the stack's tensors; returns the sum of the K losses, float64 (R,)."""
+        leaves = pytree.tree_leaves((stack.params, stack.buffers, stack.state, stack.hyper))
+        *carried, loss = self._call(*leaves, lr, x, y, *self._held)
+        stack.params, stack.buffers, stack.state = pytree.tree_unflatten(carried, self._carried_spec)
+        return loss
+
+
+def _record(function: Callable, inputs: Leaves) -> fx.GraphModule:
+    """The operations `function` performs, or a sentence on what cannot be stacked."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return make_fx(function, tracing_mode="fake")(*inputs)
+    except Exception as error:
+        raise BadInput(
+            f"This module cannot be stacked ({type(error).__name__}: {str(error).splitlines()[0]})",
+            allowed="modules that torch.func.vmap can batch (no sparse embeddings, no control flow on data, no .item())",
+            where="replicas",
+            instead='engine="plain", or the callable form train(settings, seed) -> losses',
+        ) from error
