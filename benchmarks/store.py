@@ -65,21 +65,19 @@ def in_chunks(folder: Path) -> float:
 
 
 def seconds_of(task: Callable[[Path], float], where: str | None) -> float:
-    """The median of several rounds, each in a fresh folder."""
-    rounds = []
-    for _ in range(ROUNDS):
-        with tempfile.TemporaryDirectory(dir=where) as folder:
-            rounds.append(task(Path(folder)))
-    return statistics.median(rounds)
+    with tempfile.TemporaryDirectory(dir=where) as folder:
+        return task(Path(folder))
 
 
 def main() -> None:
     where = sys.argv[1] if len(sys.argv) > 1 else None
-    raw, single, chunks = (seconds_of(task, where) for task in (fsyncs, one_by_one, in_chunks))
+    tasks = fsyncs, one_by_one, in_chunks
+    rounds = [[seconds_of(task, where) for task in tasks] for _ in range(ROUNDS)]  # in turn: they share the noise
+    raw, single, chunks = (statistics.median(times) for times in zip(*rounds, strict=True))
     print(f"append + fsync           {RESULTS / raw:8,.0f} a second  (the disk's own pace)")
     print(f"finish, one at a time    {RESULTS / single:8,.0f} durable results a second, {POINTS} points each")
     print(f"{RESULTS:,} trivial results    {chunks:8.2f} s in chunks of {CHUNK}: claim, finish, load")
-    print(f"median of {ROUNDS} rounds; bars: 1,000 a second, 5 s")
+    print(f"median of {ROUNDS} rounds, load {os.getloadavg()[0]:.1f}; bars: 1,000 a second, 5 s")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 WAL with synchronous=FULL: what `Store.finish` was given is on the disk when it returns. Readers and one writer at a
 time, from any number of processes of one machine (WAL needs shared memory: on several machines let each write its
-own store, then `Store.merge`).
+own store, then `Store.merge`). After a kill or on a full disk the newest runs lie in the `-wal` file beside the store:
+move the two together. Opening and closing the store folds it in again.
 """
 
 from __future__ import annotations
@@ -653,18 +654,21 @@ def _undone_where_it_fails(db: sqlite3.Connection) -> Iterator[None]:
 
 # Errors
 
+# result code: what, allowed, instead
+WRITABLE, ELSEWHERE, OTHER = (
+    "a file and folder that can be written",
+    "--store /elsewhere/map.sqlite",
+    "--store other.sqlite",
+)
 SENTENCES = {
-    sqlite3.SQLITE_FULL: ("The disk is full; all runs finished before are kept", "a disk with free space"),
-    sqlite3.SQLITE_IOERR: (
-        "The disk failed or is full; all runs finished before are kept",
-        "a disk that can be written",
-    ),
-    sqlite3.SQLITE_READONLY: ("The store cannot be written", "a file and folder that can be written"),
-    sqlite3.SQLITE_CANTOPEN: ("The store cannot be opened", "a file and folder that can be written"),
-    sqlite3.SQLITE_PERM: ("The store cannot be opened", "a file and folder that can be written"),
-    sqlite3.SQLITE_CORRUPT: ("The store is damaged", "a whole store"),
-    sqlite3.SQLITE_NOTADB: ("The store is damaged", "a whole store"),
-    sqlite3.SQLITE_BUSY: (f"Another process kept the store locked for {PATIENCE:.0f} s", "a lock of milliseconds"),
+    sqlite3.SQLITE_FULL: ("The disk is full; all runs finished before are kept", "a disk with free space", ELSEWHERE),
+    sqlite3.SQLITE_IOERR: ("The disk failed or is full; all runs finished before are kept", "a sound disk", ELSEWHERE),
+    sqlite3.SQLITE_READONLY: ("The store cannot be written", WRITABLE, ELSEWHERE),
+    sqlite3.SQLITE_CANTOPEN: ("The store cannot be opened", WRITABLE, ELSEWHERE),
+    sqlite3.SQLITE_PERM: ("The store cannot be opened", WRITABLE, ELSEWHERE),
+    sqlite3.SQLITE_CORRUPT: ("The store is damaged", "a whole store", OTHER),
+    sqlite3.SQLITE_NOTADB: ("The store is damaged", "a whole store", OTHER),
+    sqlite3.SQLITE_BUSY: ("Another process kept the store locked for a minute", "a lock of milliseconds", OTHER),
 }
 
 
@@ -681,10 +685,8 @@ def _told(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         if _code(error) not in SENTENCES:
             raise
-        what, allowed = SENTENCES[_code(error)]
-        raise BadInput(
-            what, value=str(error), allowed=allowed, where=str(path), instead="--store /elsewhere/map.sqlite"
-        ) from error
+        what, allowed, instead = SENTENCES[_code(error)]
+        raise BadInput(what, value=str(error), allowed=allowed, where=str(path), instead=instead) from error
 
 
 def _patiently(act: Callable[[], T]) -> T:
