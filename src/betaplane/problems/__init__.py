@@ -3,8 +3,31 @@
 from betaplane.problems.check import check
 from betaplane.problems.counterexample import counterexample
 from betaplane.problems.digits import digits
+from betaplane.problems.fingerprint import fingerprint
 from betaplane.problems.load import BUILT_IN, load
+from betaplane.problems.mnist import mnist
 from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem, Trainer
+from betaplane.problems.quadratic import quadratic
+from betaplane.problems.reddi import reddi
+from betaplane.problems.sparse import sparse
+from betaplane.problems.text import text
+from betaplane.problems.valley import valley
 
-__all__ = ["BUILT_IN", "Problem", "Trainer", "check", "counterexample", "digits", "load", "minibatches"]
+__all__ = [
+    "BUILT_IN",
+    "Problem",
+    "Trainer",
+    "check",
+    "counterexample",
+    "digits",
+    "fingerprint",
+    "load",
+    "minibatches",
+    "mnist",
+    "quadratic",
+    "reddi",
+    "sparse",
+    "text",
+    "valley",
+]

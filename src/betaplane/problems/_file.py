@@ -8,6 +8,7 @@ import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import update_wrapper
 from pathlib import Path
 from types import ModuleType
@@ -34,7 +35,7 @@ def from_file(reference: str) -> Problem | Trainer:
         if inspect.isfunction(found):
             found = _from_function(found, name, path)
     if isinstance(found, Trainer):
-        return Trainer(found.name, _Train(reference, found.train), found.best, found.defaults, found.note)
+        return replace(found, train=_Train(f"{path.resolve()}:{name}", found.train))
     if not isinstance(found, Problem):
         raise BadInput(f"{name} is not a problem", value=type(found).__name__, allowed=KINDS, where=str(path))
     return found

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from betaplane.theory.boundary import critical_beta2
+
 
 class Point(nn.Module):
     """One parameter x of shape (1,); forward(s) = s x, for slopes s of shape (B,)."""
@@ -30,3 +32,8 @@ def line_gradient(parameters: Mapping[str, Tensor], s: Tensor, target: Tensor) -
     del target
     x, slope = parameters["x"], s.mean()
     return {"x": slope.expand_as(x)}, (slope * x).sum()
+
+
+def cyclic_boundary(beta1: float, *, n: int, a: float) -> float:
+    """The critical beta2 of one slope 1 + (n-1) a and n - 1 slopes -a in cyclic order; nan where nothing diverges."""
+    return critical_beta2(beta1, n, a)

@@ -29,15 +29,15 @@ def check(problem: Problem) -> None:
         betaplane.errors.BadInput: The module has no parameters to train: got 0, allowed at least 1, in problem 'empty'.
     """
     where = f"problem {problem.name!r}"
-    module = _tried(f"Making the module of {where} failed", lambda: problem.fresh(seed=0))
+    module = tried(f"Making the module of {where} failed", lambda: problem.fresh(seed=0))
     trained = [p for p in module.parameters() if p.requires_grad]
     if not sum(p.numel() for p in trained):
         raise BadInput("The module has no parameters to train", value=0, allowed="at least 1", where=where)
     batch = next(minibatches(problem.examples, problem.batch_size, problem.order, seed=0, block=1))[0]
     x, y = problem.inputs[batch], problem.targets[batch]
-    output = _tried(f"The module of {where} fails on input of shape {tuple(x.shape)}, {x.dtype}", lambda: module(x))
+    output = tried(f"The module of {where} fails on input of shape {tuple(x.shape)}, {x.dtype}", lambda: module(x))
     shapes = f"output of {_shape(output)} and target of {_shape(y)}"
-    loss = _tried(f"The loss of {where} fails on {shapes}", lambda: problem.loss(output, y))
+    loss = tried(f"The loss of {where} fails on {shapes}", lambda: problem.loss(output, y))
     _check_loss(loss, f"{where}, with {shapes}")
 
 
@@ -62,7 +62,7 @@ def _shape(value: object) -> str:
     return f"shape {tuple(value.shape)}, {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
 
 
-def _tried(what: str, act: Callable[[], Any]) -> Any:
+def tried(what: str, act: Callable[[], Any]) -> Any:
     """The act's result; what it raises becomes a BadInput that names type, text and line."""
     try:
         return act()

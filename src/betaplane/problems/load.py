@@ -10,14 +10,26 @@ import torch
 
 from betaplane.errors import BadInput
 from betaplane.problems._file import from_file
-from betaplane.problems.check import check
+from betaplane.problems.check import check, tried
 from betaplane.problems.counterexample import counterexample
 from betaplane.problems.digits import digits
+from betaplane.problems.mnist import mnist
 from betaplane.problems.problem import Problem, Trainer
+from betaplane.problems.quadratic import quadratic
+from betaplane.problems.reddi import reddi
+from betaplane.problems.sparse import sparse
+from betaplane.problems.text import text
+from betaplane.problems.valley import valley
 
 BUILT_IN: dict[str, Callable[..., Problem]] = {
     "digits": digits,
+    "mnist": mnist,
+    "text": text,
+    "sparse": sparse,
+    "valley": valley,
     "counterexample": counterexample,
+    "quadratic": quadratic,
+    "reddi": reddi,
 }
 
 
@@ -41,7 +53,7 @@ def load(reference: str) -> Problem | Trainer:
     """
     name, _, options = reference.partition(":")
     if name in BUILT_IN:
-        found = BUILT_IN[name](**_options(name, options))
+        found = tried(f"Building {name} failed", lambda: BUILT_IN[name](**_options(name, options)))
     elif ".py" in reference:
         found = from_file(reference)
     else:

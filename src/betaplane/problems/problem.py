@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from betaplane.errors import BadInput
+from betaplane.problems._ask import one_of
+from betaplane.theory.schedules import NAMES
 
 Order = Literal["shuffle", "replacement", "cyclic"]
 ORDERS: tuple[Order, ...] = ("shuffle", "replacement", "cyclic")
@@ -146,14 +148,9 @@ def _check(problem: Problem) -> None:
         if not holds:
             value = getattr(problem, name)
             raise BadInput(f"{name} is out of range", value=value, allowed=allowed, where=where, instead=instead)
-    if problem.order not in ORDERS:
-        raise BadInput(
-            "The order of minibatches is unknown",
-            value=problem.order,
-            allowed="shuffle, replacement or cyclic",
-            where=where,
-            instead='order="shuffle"',
-        )
+    one_of(ORDERS, where, order=problem.order)
+    one_of(NAMES, where, schedule=problem.schedule)
+    one_of(("minibatch", "full"), where, record=problem.record)
 
 
 def _check_data(problem: Problem, where: str) -> None:

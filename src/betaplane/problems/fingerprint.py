@@ -1,0 +1,67 @@
+"""What a problem is, in 16 hex digits: results of two problems are never mixed in one store."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+
+import torch
+from torch import Tensor
+
+from betaplane.problems.problem import Problem, Trainer
+
+WHOLE = 64 * 2**20  # bytes; of larger tensors a sample is hashed
+
+
+def fingerprint(problem: Problem | Trainer) -> str:
+    """The identity of a problem by what it does, not by how its source is written.
+
+    Of a Problem: name, parameters, data, order, schedule, warmup, whether it constrains and has a gradient of its own,
+    and loss and gradient norm at seed 0 on the first 32 examples, to 4 digits. Not batch size, steps and learning rate:
+    a map may vary them. Of a Trainer: name, defaults and the source of its train function.
+
+    Example:
+        >>> from betaplane.problems.counterexample import counterexample
+        >>> fingerprint(counterexample()) == fingerprint(counterexample(steps=5, lr=0.1))
+        True
+        >>> fingerprint(counterexample()) == fingerprint(counterexample(a=0.5))
+        False
+    """
+    facts = _of_trainer(problem) if isinstance(problem, Trainer) else _of_problem(problem)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _of_trainer(trainer: Trainer) -> tuple:
+    try:
+        source = inspect.getsource(trainer.train)
+    except (OSError, TypeError):
+        source = ""
+    return trainer.name, sorted(trainer.defaults.items()), hashlib.sha256(source.encode()).hexdigest()
+
+
+def _of_problem(problem: Problem) -> tuple:
+    module = problem.fresh(seed=0)
+    parameters = [(name, tuple(p.shape), str(p.dtype)) for name, p in module.named_parameters()]
+    loss = problem.loss(module(problem.inputs[:32]), problem.targets[:32])
+    gradients = torch.autograd.grad(loss, [p for p in module.parameters() if p.requires_grad], allow_unused=True)
+    norm = sum(float(g.double().square().sum()) for g in gradients if g is not None) ** 0.5
+    return (
+        problem.name,
+        parameters,
+        _hashed(problem.inputs),
+        _hashed(problem.targets),
+        problem.order,
+        problem.schedule,
+        problem.warmup,
+        problem.constrain is not None,
+        problem.gradient is not None,
+        f"{loss.detach().item():.3e}",
+        f"{norm:.3e}",
+    )
+
+
+def _hashed(data: Tensor) -> tuple[tuple[int, ...], str, str]:
+    """Shape, dtype and sha256 of the data, or of evenly spaced rows of about WHOLE bytes."""
+    stride = -(-data.nbytes // WHOLE) or 1
+    sample = data[::stride].detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return tuple(data.shape), str(data.dtype), hashlib.sha256(sample.numpy().data).hexdigest()

@@ -1,0 +1,113 @@
+"""The online problem on which Adam ends at the worst point (Reddi, Kale & Kumar 2018)."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from betaplane.errors import BadInput
+from betaplane.problems._ask import at_least
+from betaplane.problems._slopes import Point, cyclic_boundary, line_gradient, mean_output
+from betaplane.problems.problem import Order, Problem
+
+
+def reddi(
+    C: float = 3.0,
+    period: int | None = None,
+    scale: float = 1.0,
+    order: Order = "cyclic",
+    delta: float | None = None,
+    x0: float = 0.0,
+    steps: int = 20_000,
+    lr: float = 1.0,
+    schedule: str = "inverse_sqrt",
+    dtype: torch.dtype = torch.float32,
+) -> Problem:
+    r"""A steep loss once a period and shallow losses of the opposite sign, on [-1, 1]; the best point is x = -1.
+
+    ```
+    f_t(x) = scale C x   if t mod period = 0,   -scale x   otherwise;   x = min(1, max(-1, x)) after each step
+    ```
+
+    An example is a slope, a minibatch is one example. Mean slope scale (C - period + 1) / period > 0, so the best
+    point is -1; where beta2 is below the `boundary` (cyclic order) Adam ends at +1. With order="replacement" the steep
+    loss comes independently with probability 1/period, or p = (1 + delta) / (C + 1), for which the mean slope is
+    scale delta.
+
+    Source: S. J. Reddi, S. Kale, S. Kumar, 2018, arXiv:1904.09237: section 3 (C = 3, period 3), Theorem 2 (period C),
+    Theorem 3 (`delta`). Figure 1 is `reddi(C=101, period=101, scale=10)`, its stochastic half
+    `reddi(C=101, period=100, scale=10, order="replacement")`.
+
+    Args:
+        C: slope of the steep loss over that of the shallow ones, > period - 1.
+        period: losses in a period, >= 2; C rounded, where it is None.
+        scale: slope of the shallow losses, > 0.
+        order: order of the losses; the exact boundary holds for "cyclic".
+        delta: mean slope over scale, in (0, C); needs order="replacement", in place of a period.
+        x0: where every run starts, in [-1, 1].
+        steps: steps a run takes.
+        lr: learning rate of the first step.
+        schedule: name of the learning-rate schedule.
+        dtype: dtype of slopes and parameter.
+
+    Example:
+        >>> problem = reddi()
+        >>> problem.inputs.tolist(), round(problem.best, 4)
+        ([3.0, -1.0, -1.0], -0.3333)
+        >>> stochastic = reddi(delta=0.02, order="replacement")  # p = 1.02 / 4 = 51 / 200
+        >>> (stochastic.inputs == 3).sum().item(), len(stochastic.inputs)
+        (51, 200)
+    """
+    steep, total = _counts(C, period, delta, order)
+    if not (-1 <= x0 <= 1):
+        raise BadInput("x0 is out of range", value=x0, allowed="[-1, 1]", where="reddi", instead="x0=0")
+    if not 0 < scale < float("inf"):
+        raise BadInput("scale is out of range", value=scale, allowed="(0, inf)", where="reddi", instead="scale=1")
+    slopes = torch.full((total,), -scale, dtype=dtype)
+    slopes[:steep] = scale * C
+    return Problem(
+        "reddi",
+        partial(Point, x0, dtype),
+        mean_output,
+        inputs=slopes,
+        targets=torch.zeros(total, dtype=dtype),
+        batch_size=1,
+        order=order,
+        steps=steps,
+        lr=lr,
+        schedule=schedule,
+        best=-scale * (steep * (C + 1) / total - 1),
+        record="full",
+        constrain=clamped,
+        gradient=line_gradient,
+        boundary=partial(cyclic_boundary, n=total, a=1 / (C - total + 1)) if order == "cyclic" else None,
+        note="linear losses on [-1, 1] that lead Adam to the worst point",
+    )
+
+
+def clamped(x: Tensor) -> Tensor:
+    """The point of [-1, 1] nearest to x."""
+    return x.clamp(-1, 1)
+
+
+def _counts(C: float, period: int | None, delta: float | None, order: Order) -> tuple[int, int]:
+    """How many of how many losses are steep."""
+    if not 1 < C < float("inf"):
+        raise BadInput("C is out of range", value=C, allowed="(1, inf)", where="reddi", instead="C=3")
+    if delta is None:
+        period = round(C) if period is None else period
+        at_least(2, "reddi", period=period)
+        if period >= C + 1:
+            allowed = f"({period - 1}, inf) at this period"
+            raise BadInput("C is out of range", value=C, allowed=allowed, where="reddi", instead=f"C={period}")
+        return 1, period
+    if order != "replacement" or period is not None:
+        what = "delta is for independent draws, in place of a period"
+        raise BadInput(what, value=delta, where="reddi", instead=f'reddi(C={C}, delta={delta}, order="replacement")')
+    if not 0 < delta < C:
+        raise BadInput("delta is out of range", value=delta, allowed=f"(0, {C})", where="reddi", instead="delta=0.02")
+    share = Fraction((1 + delta) / (C + 1)).limit_denominator(1000)
+    return share.numerator, share.denominator

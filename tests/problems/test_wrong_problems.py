@@ -1,0 +1,197 @@
+"""Bad input as rows: what is given, and what the error must say."""
+
+import gzip
+import re
+import struct
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from betaplane.errors import BadInput
+from betaplane.problems import BUILT_IN, Problem, check, counterexample, load, mnist, quadratic, reddi, text, valley
+
+ONES = torch.ones(8, 1)
+
+
+def line(**changes) -> Problem:
+    given = {"module": lambda: nn.Linear(1, 1), "loss": nn.functional.mse_loss, "inputs": ONES, "targets": ONES}
+    return Problem("line", **{**given, "batch_size": 4, **changes})
+
+
+FROZEN = nn.Linear(1, 1).requires_grad_(False)
+
+ROWS = {
+    "empty data": (lambda: line(inputs=ONES[:0], targets=ONES[:0]), "data set is empty: got 0"),
+    "lengths differ": (lambda: line(targets=ONES[:5]), "differ in length: got 5, allowed 8 targets"),
+    "NaN data": (
+        lambda: line(inputs=ONES * torch.nan),
+        r"inputs hold .* not finite: got 8.*shape \(8, 1\).*nan_to_num",
+    ),
+    "infinite targets": (lambda: line(targets=ONES / 0), "targets hold values that are not finite"),
+    "not a tensor": (lambda: line(inputs=[1.0] * 8), "inputs is not a tensor of examples: got 'list'"),
+    "0-d": (lambda: line(targets=torch.tensor(1.0)), "targets is not a tensor of examples"),
+    "batch too large": (lambda: line(batch_size=9), r"batch size does not fit the data: got 9, allowed \[1, 8\]"),
+    "batch 0": (lambda: line(batch_size=0), r"got 0, allowed \[1, 8\], in problem 'line'. Write instead: batch_size=8"),
+    "batch 2.5": (lambda: line(batch_size=2.5), "got 2.5"),
+    "steps 0": (lambda: line(steps=0), "steps is out of range: got 0"),
+    "lr negative": (lambda: line(lr=-1.0), r"lr is out of range: got -1.0, allowed \(0, inf\)"),
+    "lr NaN": (lambda: line(lr=float("nan")), "lr is out of range: got nan"),
+    "lr text": (lambda: line(lr="1"), "lr is out of range: got '1'"),
+    "warmup 1": (lambda: line(warmup=1), "warmup is out of range: got 1"),
+    "order": (lambda: line(order="random"), "no such order: got 'random', allowed shuffle, replacement, cyclic"),
+    "schedule": (lambda: line(schedule="cosine"), "no such schedule: got 'cosine', allowed constant"),
+    "record": (lambda: line(record="all"), "no such record: got 'all', allowed minibatch, full"),
+    "with_": (lambda: line().with_(batch_size=80), "got 80"),
+    "no module": (
+        lambda: check(line(module=lambda: 3)),
+        "does not make a module: got 'int', allowed a torch.nn.Module",
+    ),
+    "no parameters": (lambda: check(line(module=nn.ReLU)), "no parameters to train: got 0"),
+    "frozen parameters": (lambda: check(line(module=lambda: FROZEN)), "no parameters to train: got 0"),
+    "module raises": (lambda: check(line(module=lambda: 1 / 0)), r"Making the module.*test_wrong.*line \d+: ZeroDiv"),
+    "shape": (lambda: check(line(module=lambda: nn.Linear(3, 1))), r"fails on input of shape \(4, 1\), torch.float32"),
+    "loss raises": (
+        lambda: check(line(loss=lambda y, t: y @ t)),
+        r"output of shape \(4, 1\).*target of shape \(4, 1\)",
+    ),
+    "no scalar": (lambda: check(line(loss=lambda y, t: y - t)), r"not a scalar: got 'shape \(4, 1\).*\.mean\(\)"),
+    "loss a number": (lambda: check(line(loss=lambda y, t: 1.0)), "not a scalar: got 'float'"),
+    "loss detached": (lambda: check(line(loss=lambda y, t: t.mean())), "does not depend on the parameters"),
+    "loss infinite": (lambda: check(line(loss=lambda y, t: y.mean() / 0)), "not finite before training"),
+    "n": (lambda: counterexample(n=2), r"n is out of range: got 2, allowed \[3, inf\)"),
+    "a": (lambda: counterexample(a=0), r"a is out of range: got 0, allowed \(0, inf\)"),
+    "quadratic n": (lambda: quadratic(n=1), "n is out of range: got 1"),
+    "C": (lambda: reddi(C=2, period=3), r"C is out of range: got 2, allowed \(2, inf\) at this period"),
+    "C NaN": (lambda: reddi(C=float("nan")), "C is out of range: got nan"),
+    "delta": (lambda: reddi(delta=0.1), 'delta is for independent draws.*order="replacement"'),
+    "large delta": (lambda: reddi(delta=9, order="replacement"), "delta is out of range: got 9"),
+    "x0": (lambda: reddi(x0=2), r"x0 is out of range: got 2, allowed \[-1, 1\]"),
+    "scale": (lambda: reddi(scale=0), "scale is out of range: got 0"),
+    "condition": (lambda: valley(condition=0.5), "condition is out of range: got 0.5"),
+    "noiseless batch": (lambda: valley(batch_size=4), "without noise has one example.*batch_size=1"),
+    "heads": (lambda: text(width=30, heads=4), "width is not a multiple of heads: got 30, allowed 4, 8"),
+}
+
+
+@pytest.mark.parametrize(("act", "told"), ROWS.values(), ids=ROWS)
+def test_bad_problem(act, told):
+    with pytest.raises(BadInput, match=told):
+        act()
+
+
+REFERENCES = {
+    "digit": "no such problem: got 'digit', allowed digits, mnist, .* or path/to/file.py:name",
+    "": "no such problem: got ''",
+    "digits:hiden=3": "digits has no such option: got 'hiden', allowed model, hidden, .*: digits:model=mlp",
+    "digits:hidden=many": "hidden cannot be read: got 'many', allowed a whole number.*digits:hidden=32",
+    "digits:hidden=2.5": "hidden cannot be read: got '2.5', allowed a whole number",
+    "digits:hidden=0": "hidden is out of range: got 0",
+    "digits:lr=fast": "lr cannot be read: got 'fast', allowed a number",
+    "digits:resnet": "no such model: got 'resnet', allowed mlp, logistic",
+    "digits:batch_size=2000": r"batch size does not fit the data: got 2000, allowed \[1, 1797\]",
+    "valley:rotated=maybe": "rotated cannot be read: got 'maybe', allowed true or false",
+    "valley:dtype=float8": "dtype cannot be read: got 'float8', allowed float32 or float64.*dtype=float32",
+    "valley:dimension=1e9": "failed",
+    "counterexample:x0=nan": "not finite before training: got nan",
+    "counterexample:order=backwards": "no such order: got 'backwards'",
+    "mnist": "mnist needs data.*mnist:data=path/to/mnist",
+    "mnist:/no/such/folder": "no such folder: got '/no/such/folder', allowed a folder with train-images-idx3-ubyte",
+    "text:/no/such/file.txt": r"text file cannot be read \(No such file or directory\)",
+    "/no/such/file.py:problem": "no such problem file: got '/no/such/file.py'",
+    "/no/such/file.py": "no such problem file",
+}
+
+
+@pytest.mark.parametrize(("reference", "told"), REFERENCES.items(), ids=repr)
+def test_bad_reference(reference, told):
+    with pytest.raises(BadInput, match=told):
+        load(reference)
+
+
+def test_every_built_in_names_itself():
+    assert all(name == function.__name__ for name, function in BUILT_IN.items())
+
+
+def idx(magic: int, *shape: int, data: bytes) -> bytes:
+    return struct.pack(f">I{len(shape)}I", magic, *shape) + data
+
+
+IMAGES, LABELS = idx(0x803, 40, 2, 3, data=bytes(range(240))), idx(0x801, 40, data=bytes([7, 0, 1, 2] * 10))
+
+
+def folder(path, images=IMAGES, labels=LABELS, names=("train-images-idx3-ubyte", "train-labels-idx1-ubyte")):
+    for name, data in zip(names, (images, labels), strict=True):
+        if data is not None:
+            (path / name).write_bytes(data)
+    return path
+
+
+def test_mnist_reads_every_format_alike(tmp_path):
+    plain, packed, dotted = (tmp_path / name for name in ("plain", "packed", "dotted"))
+    for path in (plain, packed, dotted):
+        path.mkdir()
+    folder(plain)
+    names = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
+    folder(packed, gzip.compress(IMAGES), gzip.compress(LABELS), names)
+    folder(dotted, names=("train-images.idx3-ubyte", "train-labels.idx1-ubyte"))
+    x, y = np.arange(240, dtype=np.uint8).reshape(40, 2, 3), np.array([7, 0, 1, 2] * 10)
+    np.savez(tmp_path / "mnist.npz", x_train=x, y_train=y)
+    for path in (plain, packed, dotted, tmp_path / "mnist.npz"):
+        problem = mnist(path)
+        assert torch.equal(problem.inputs, torch.arange(240.0).view(40, 6) / 255)
+        assert problem.targets.tolist() == y.tolist()
+    check(load(f"mnist:{plain}"))
+
+
+FILES = {
+    "empty folder": (lambda p: p, r"file is missing: got 'train-images-idx3-ubyte\[.gz\]'"),
+    "no labels": (lambda p: folder(p, labels=None), r"file is missing: got 'train-labels-idx1-ubyte\[.gz\]'"),
+    "magic": (lambda p: folder(p, images=LABELS), "not an IDX file of bytes: got '00 00 08 01', allowed 00 00 08 03"),
+    "empty file": (lambda p: folder(p, images=b""), "not an IDX file of bytes: got ''"),
+    "no header": (lambda p: folder(p, images=IMAGES[:7]), "truncated"),
+    "truncated": (
+        lambda p: folder(p, images=IMAGES[:-1]),
+        r"got '255 bytes', allowed 256 bytes for shape \(40, 2, 3\)",
+    ),
+    "too long": (lambda p: folder(p, images=IMAGES + b"0"), "truncated or too long: got '257 bytes'"),
+    "bad gzip": (lambda p: folder(p, images=gzip.compress(IMAGES)[:40]), "cannot be read"),
+    "bad deflate": (lambda p: folder(p, images=gzip.compress(IMAGES)[:10] + bytes(40)), "cannot be read"),
+    "counts differ": (lambda p: folder(p, labels=idx(0x801, 1, data=b"7")), r"do not fit together: got \(\(40, 2, 3\)"),
+    "no images": (
+        lambda p: folder(p, images=idx(0x803, 0, 2, 3, data=b""), labels=idx(0x801, 0, data=b"")),
+        "do not fit together",
+    ),
+    "not a zip": (lambda p: (p / "a.npz", (p / "a.npz").write_bytes(b"hello"))[0], "npz file cannot be read"),
+    "no npz": (lambda p: p / "b.npz", "npz file cannot be read"),
+    "no such array": (
+        lambda p: (p / "c.npz", np.savez(p / "c.npz", x_train=[1]))[0],
+        "npz file cannot be read.*y_train",
+    ),
+    "other file": (lambda p: (p / "d.csv", (p / "d.csv").write_text("1,2"))[0], "in no known format"),
+    "labels": (
+        lambda p: (p / "e.npz", np.savez(p / "e.npz", x_train=np.ones((9, 2, 2)), y_train=np.ones(9)))[0],
+        "Labels are not classes: got 'float64'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "told"), FILES.values(), ids=FILES)
+def test_bad_mnist_files(make, told, tmp_path):
+    with pytest.raises(BadInput, match=told):
+        mnist(make(tmp_path))
+
+
+def test_bad_text_files(tmp_path):
+    short, latin = tmp_path / "short.txt", tmp_path / "latin.txt"
+    short.write_text("hello")
+    latin.write_bytes(b"caf\xe9" * 500)
+    with pytest.raises(
+        BadInput, match=re.escape("got '5 characters', allowed at least batch_size x context + 1 = 513")
+    ):
+        text(short)
+    with pytest.raises(BadInput, match=r"not UTF-8.*latin.txt, byte 3"):
+        text(latin)
+    with pytest.raises(BadInput, match="cannot be read"):
+        text(tmp_path)
