@@ -59,23 +59,20 @@ def text(
         )
     source = "Python's language reference" if path is None else str(path)
     characters = _default() if path is None else _read(Path(str(path)).expanduser())
-    alphabet = sorted(set(characters))
-    windows = (len(characters) - 1) // context
-    if windows < batch_size:
+    if len(characters) <= batch_size * context:
         raise BadInput(
             "The text is too short",
             value=f"{len(characters)} characters",
             allowed=f"at least batch_size x context + 1 = {batch_size * context + 1}",
             where=source,
         )
-    numbers = {character: number for number, character in enumerate(alphabet)}
-    ids = torch.tensor([numbers[character] for character in characters[: windows * context + 1]])
+    inputs, targets, alphabet = _windows(characters, context)
     return Problem(
         "text",
-        partial(_Transformer, len(alphabet), width, layers, heads, context),
+        partial(_Transformer, alphabet, width, layers, heads, context),
         next_character,
-        inputs=ids[:-1].view(windows, context),
-        targets=ids[1:].view(windows, context),
+        inputs,
+        targets,
         batch_size=batch_size,
         steps=steps,
         lr=lr,
@@ -88,6 +85,14 @@ def text(
 def next_character(output: Tensor, target: Tensor) -> Tensor:
     """Mean cross-entropy of logits (B, T, V) and characters (B, T)."""
     return nn.functional.cross_entropy(output.flatten(0, 1), target.flatten())
+
+
+def _windows(characters: str, context: int) -> tuple[Tensor, Tensor, int]:
+    """Consecutive windows of numbers, int64 (N, context), the same one character on, and how many characters differ."""
+    alphabet = {character: number for number, character in enumerate(sorted(set(characters)))}
+    ids = torch.tensor([alphabet[character] for character in characters])
+    whole = (len(ids) - 1) // context * context
+    return ids[:whole].view(-1, context), ids[1 : whole + 1].view(-1, context), len(alphabet)
 
 
 def _default() -> str:
