@@ -14,7 +14,7 @@ from torch.func import functional_call, vmap
 from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.replicas.run import Options, Outcome, Run, certainly_failing, windows
-from betaplane.replicas.trace import Stack, Step, stack
+from betaplane.replicas.trace import Stack, Step, stack, stackable
 from betaplane.theory.schedules import multipliers
 
 
@@ -140,7 +140,7 @@ class _Training:
             return self.problem.loss(functional_call(module, (params, dict(buffers)), (x,)), y)
 
         buffers = {name: b.clone() for name, b in self.stack.buffers.items()}
-        with torch.no_grad():
+        with torch.no_grad(), stackable():
             return vmap(loss, randomness="same")(self.stack.params, buffers).double().cpu().numpy()
 
     def _drop(self, point: int) -> None:

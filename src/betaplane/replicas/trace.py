@@ -7,7 +7,8 @@ step. So it is asked once: the operations it performs on R stacked replicas are 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -145,11 +146,23 @@ class Step:
 
 
 def _record(function: Callable, inputs: Leaves) -> fx.GraphModule:
-    """The operations `function` performs, or a sentence on what cannot be stacked."""
+    """The operations `function` performs."""
+    with stackable():
+        return make_fx(function, tracing_mode="fake")(*inputs)
+
+
+@contextmanager
+def stackable() -> Iterator[None]:
+    """Turn whatever torch.func says of a module it cannot batch into a sentence on what to do.
+
+    Its warnings of slow fall-backs are left out: how fast the stack is, the probe measures.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return make_fx(function, tracing_mode="fake")(*inputs)
+            yield
+    except BadInput:
+        raise
     except Exception as error:
         raise BadInput(
             f"This module cannot be stacked ({type(error).__name__}: {str(error).splitlines()[0]})",

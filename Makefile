@@ -1,0 +1,36 @@
+# make map: the phase map of the digits, from a fresh machine     make test: the tests, likewise
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: map test check bench clean
+
+map: .venv/ready
+	$(BIN)/betaplane map digits
+
+test: .venv/ready-test
+	$(BIN)/python -m pytest -q
+
+check: .venv/ready-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: .venv/ready-bench
+	$(BIN)/python -m benchmarks
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c constraints.txt -e .
+	touch $@
+
+.venv/ready-test: .venv/ready
+	$(BIN)/pip install -q -c constraints.txt -e '.[test]'
+	touch $@
+
+.venv/ready-bench: .venv/ready
+	$(BIN)/pip install -q -c constraints.txt -e '.[bench]'
+	touch $@
+
+clean:
+	rm -rf .venv out

@@ -1,0 +1,138 @@
+"""Stacked replicas against their slow twin, the plain loop; and against themselves in other company."""
+
+import numpy as np
+import pytest
+import torch
+from modules import Attention, Branching, Scaled, batchnorm, convolution, dropout, mlp, normed, problem
+
+from betaplane.errors import BadInput
+from betaplane.problems import counterexample, digits, reddi
+from betaplane.replicas import Options, Run, train_plain, train_stacked
+from betaplane.rules import ALL, SGD, Adam, AMSGrad
+
+BETAS = [(0.0, 0.9), (0.5, 0.99), (0.9, 0.999), (0.9, 0.95)]
+WHOLE = Options(points=10, early_stop=False)
+
+
+def runs(seed=0, lr=0.01, batch_size=8):
+    return [Run(Adam(b1, b2), lr, batch_size, seed) for b1, b2 in BETAS]
+
+
+def curves(outcomes):
+    return np.stack([outcome.curve for outcome in outcomes])
+
+
+@pytest.mark.parametrize("make", [mlp, batchnorm, convolution, normed, Attention, Scaled], ids=lambda m: m.__name__)
+def test_stacked_equals_plain(make):
+    here = problem(make)
+    stacked = train_stacked(here, runs(), WHOLE)
+    plain = [train_plain(here, run, WHOLE) for run in runs()]
+    np.testing.assert_allclose(curves(stacked), curves(plain), rtol=1e-6)  # curves are kept in float32
+    for ours, theirs in zip(stacked, plain, strict=True):
+        assert ours.initial == pytest.approx(theirs.initial, rel=1e-12)
+
+
+@pytest.mark.parametrize("rule", ALL, ids=lambda rule: rule.__name__)
+def test_every_rule_stacks(rule):
+    varied = {SGD: ("momentum", (0.0, 0.5, 0.9)), AMSGrad: ("beta2", (0.9, 0.99, 0.999))}
+    name, values = varied.get(rule, (rule.hyperparameters()[0], (0.0, 0.5, 0.9)))
+    many = [Run(rule(**{name: value}), 0.01, 8, 0) for value in values]
+    here = problem(mlp)
+    plain = [train_plain(here, run, WHOLE) for run in many]
+    np.testing.assert_allclose(curves(train_stacked(here, many, WHOLE)), curves(plain), rtol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "inverse_sqrt", "warmup_cosine", "warmup_linear"])
+def test_schedules_are_those_of_the_plain_loop(schedule):
+    here = problem(mlp, schedule=schedule, warmup=0.0 if schedule in ("constant", "inverse_sqrt") else 0.2)
+    np.testing.assert_allclose(
+        curves(train_stacked(here, runs(), WHOLE)), curves([train_plain(here, run, WHOLE) for run in runs()]), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("make", [counterexample, reddi], ids=lambda m: m.__name__)
+def test_analytic_gradients_projection_and_full_losses(make):
+    here = make().with_(steps=200)
+    many = [Run(Adam(b1, b2), here.lr, 1, 0) for b1, b2 in BETAS]
+    plain = [train_plain(here, run, WHOLE) for run in many]
+    np.testing.assert_allclose(curves(train_stacked(here, many, WHOLE)), curves(plain), rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_does_not_depend_on_its_company():
+    here = problem(mlp)
+    together = train_stacked(here, runs(), WHOLE)
+    for i, run in enumerate(runs()):
+        (alone,) = train_stacked(here, [run], WHOLE)
+        np.testing.assert_allclose(alone.curve, together[i].curve, rtol=1e-6)
+
+
+def test_dropout_masks_depend_on_the_seed_alone():
+    here = problem(dropout)
+    together = curves(train_stacked(here, runs(), WHOLE))
+    alone = curves([train_stacked(here, [run], WHOLE)[0] for run in runs()])
+    other = curves(train_stacked(here, runs(seed=1), WHOLE))
+    np.testing.assert_allclose(alone, together, rtol=1e-6)
+    assert not np.allclose(other, together, rtol=1e-3)
+
+
+def test_company_that_diverges_is_dropped_and_changes_nothing():
+    here = problem(mlp, steps=60)
+    calm = runs()
+    wild = [Run(SGD(), 1e30, 8, 0)] * 0 + [Run(Adam(0.9, 0.999), lr, 8, 0) for lr in (1e200, 1e250, 1e300)]
+    mixed = train_stacked(here, [*wild, *calm], Options(points=20))
+    np.testing.assert_allclose(curves(mixed[3:]), curves(train_stacked(here, calm, Options(points=20))), rtol=1e-6)
+    for outcome in mixed[:3]:
+        assert outcome.final == float("inf")
+        assert not outcome.whole
+        assert len(outcome.curve) < 20
+
+
+def test_independent_runs_have_orders_and_starts_of_their_own():
+    here = problem(mlp)
+    own = Options(points=10, early_stop=False, independent=True)
+    together = train_stacked(here, runs(), own)
+    plain = [train_plain(here, run, own) for run in runs()]
+    np.testing.assert_allclose(curves(together), curves(plain), rtol=1e-6)
+    assert len({outcome.initial for outcome in together}) == len(together)
+
+
+def test_same_seed_same_curve_other_seed_other_curve():
+    here = digits().with_(steps=40)
+    many = [Run(Adam(), here.lr, 32, 0)]
+    first, again = train_stacked(here, many, WHOLE), train_stacked(here, many, WHOLE)
+    other = train_stacked(here, [Run(Adam(), here.lr, 32, 1)], WHOLE)
+    assert (first[0].curve == again[0].curve).all()
+    assert not (first[0].curve == other[0].curve).any()
+
+
+def test_training_leaves_the_global_generator_alone():
+    from betaplane.replicas.work import train
+
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    train(problem(dropout), runs(), "stacked", WHOLE)
+    train(problem(dropout), runs()[:1], "plain", WHOLE)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_what_cannot_be_stacked_is_told_and_trains_plain():
+    here = problem(Branching)
+    with pytest.raises(BadInput, match=r"cannot be stacked.*train\(settings, seed\)"):
+        train_stacked(here, runs(), WHOLE)
+    assert np.isfinite(train_plain(here, runs()[0], WHOLE).final)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [mlp, batchnorm, Attention], ids=lambda m: m.__name__)
+def test_compiled_equals_plain(make):
+    here = problem(make)
+    compiled = train_stacked(here, runs(), Options(points=10, early_stop=False, compile=True))
+    np.testing.assert_allclose(curves(compiled), curves([train_plain(here, r, WHOLE) for r in runs()]), rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_ten_compiled_steps_equal_ten_steps():
+    here = counterexample().with_(steps=200)
+    many = [Run(Adam(b1, b2), here.lr, 1, 0) for b1, b2 in BETAS]
+    compiled = train_stacked(here, many, Options(points=10, early_stop=False, compile=True))
+    np.testing.assert_allclose(curves(compiled), curves(train_stacked(here, many, WHOLE)), rtol=1e-4, atol=1e-5)
