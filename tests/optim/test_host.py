@@ -117,7 +117,13 @@ def test_which_optimizer() -> None:
         assert optimizer.defaults["lr"] == kind.lr
         assert optimizer.defaults.get("fused", "no such") is (True if kind is not RMSprop else "no such")
         assert not host_optimizer(kind(), [dense, strided]).defaults.get("fused")
-    for rule in (Mine(), AMSGrad(correction="before"), AMSGrad(correction="none"), Adam(beta1=torch.tensor(0.9))):  # type: ignore[arg-type]
+    for rule in (
+        Mine(),
+        AMSGrad(correction="before"),
+        AMSGrad(correction="none"),
+        SGD(nesterov=True),
+        Adam(beta1=torch.tensor(0.9)),
+    ):  # type: ignore[arg-type]
         assert type(host_optimizer(rule, [dense])) is RuleOptimizer
     assert type(host_optimizer(Adam(), [nn.Parameter(torch.zeros(2, dtype=torch.bfloat16))])) is RuleOptimizer
 

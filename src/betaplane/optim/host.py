@@ -68,9 +68,8 @@ def _torchs_own(rule: Rule) -> tuple[Callable[..., Optimizer], dict[str, Any]] |
     """Torch's class and options for this rule, or None where torch does not have it; a subclass may step otherwise."""
     if any(isinstance(getattr(rule, name), Tensor) for name in rule.hyperparameters()):
         return None
-    if type(rule) is SGD:
-        nesterov = rule.nesterov and rule.momentum > 0  # torch refuses the look-ahead without momentum, which is none
-        words = {"momentum": rule.momentum, "dampening": rule.dampening, "nesterov": nesterov}
+    if type(rule) is SGD and not (rule.nesterov and rule.momentum == 0):  # which torch refuses
+        words = {"momentum": rule.momentum, "dampening": rule.dampening, "nesterov": rule.nesterov}
         return torch.optim.SGD, {"weight_decay": rule.weight_decay, **words}
     if type(rule) is Adagrad:
         words = {"lr_decay": rule.lr_decay, "initial_accumulator_value": rule.initial_accumulator, "eps": rule.eps}
