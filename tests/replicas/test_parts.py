@@ -91,8 +91,9 @@ def test_workers_give_what_this_process_gives():
 
 
 def fail(problem: Problem) -> None:
-    train(Problem("branching", Branching, torch.nn.functional.cross_entropy, problem.inputs.float(), problem.targets, 8),
-          [Run(Adam(), 0.1, 8, 0)], "stacked", Options())  # fmt: skip
+    loss = torch.nn.functional.cross_entropy
+    branching = Problem("branching", Branching, loss, problem.inputs.float(), problem.targets, 8)
+    train(branching, [Run(Adam(), 0.1, 8, 0)], "stacked", Options())
 
 
 def test_the_faster_engine_is_chosen_and_a_reason_given():

@@ -21,7 +21,10 @@ def problems_command(as_json: Json = False) -> None:
 
     rows = []
     for name, make in BUILT_IN.items():
-        options = ", ".join(f"{p.name}={p.default}" for p in inspect.signature(make).parameters.values())
+        options = ", ".join(
+            p.name if p.default is p.empty else f"{p.name}={p.default}"
+            for p in inspect.signature(make).parameters.values()
+        )
         rows.append({"name": name, "what": (make.__doc__ or "").split("\n")[0], "options": options})
     _show(rows, as_json)
 

@@ -38,7 +38,10 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"betaplane: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("betaplane: stopped. What was finished is in the store; the same command goes on from there.", file=sys.stderr)
+        print(
+            "betaplane: stopped. What was finished is in the store; the same command goes on from there.",
+            file=sys.stderr,
+        )
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)

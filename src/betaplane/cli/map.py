@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from betaplane.maps import Plan
 
 Opt = typer.Option
-X = Annotated[str, Opt("--x", help="Axis along: beta1, beta2, lr, eps, batch_size or weight_decay, with a range if you like: lr=1e-4:1e-1.")]  # fmt: skip
+AXES = "beta1, beta2, lr, eps, batch_size or weight_decay, with a range if you like: lr=1e-4:1e-1."
+X = Annotated[str, Opt("--x", help=f"Axis along: {AXES}")]
 Y = Annotated[str, Opt("--y", help="Axis upwards, likewise.")]
 Points = Annotated[str, Opt("--points", help="Cells along each axis: 24, or 32x48.")]
 
 
 def map_command(
-    problem: Annotated[str, typer.Argument(help="A built-in problem (see `betaplane problems`) or path/to/file.py:name.")] = "digits",
+    problem: Annotated[
+        str, typer.Argument(help="A built-in problem (see `betaplane problems`) or path/to/file.py:name.")
+    ] = "digits",
     x: X = "beta1",
     y: Y = "beta2",
     points: Points = "24",
@@ -42,14 +45,18 @@ def map_command(
     trainings: Annotated[Optional[int], Opt(help="Stop after so many trainings.")] = None,
     budget_: Annotated[Optional[str], Opt("--budget", help="Stop after so long: 90s, 20m, 2h.")] = None,
     early_stop: Annotated[bool, Opt(help="Cut trainings whose verdict is certain.")] = True,
-    independent: Annotated[bool, Opt(help="Give each training an initialisation and minibatch order of its own.")] = False,
+    independent: Annotated[
+        bool, Opt(help="Give each training an initialisation and minibatch order of its own.")
+    ] = False,
     good: Annotated[float, Opt(help="A cell is good below this score.")] = 0.05,
     failing: Annotated[float, Opt(help="A cell fails above this score.")] = 0.5,
     engine: Annotated[str, Opt(help="auto, stacked (replicas side by side) or plain (one after another).")] = "auto",
     compile: Annotated[bool, Opt("--compile", help="Compile the stacked step; pays on long maps.")] = False,
     device: Annotated[str, Opt(help="cpu, or cuda where there is one.")] = "cpu",
     workers: Annotated[Optional[int], Opt(help="Worker processes; one a core unless you say.")] = None,
-    data: Annotated[Optional[Path], Opt(help="Folder with your data, for problems that read one (mnist, text).")] = None,
+    data: Annotated[
+        Optional[Path], Opt(help="Folder with your data, for problems that read one (mnist, text).")
+    ] = None,
     out: Annotated[Path, Opt(help="Folder for the picture, the page and the store.")] = Path("out"),
     store: Annotated[Optional[Path], Opt(help="File that keeps every finished training.")] = None,
     merge: Annotated[Optional[list[Path]], Opt(help="First copy the finished trainings of another store.")] = None,
@@ -62,7 +69,6 @@ def map_command(
     grid, more seeds or more steps, and what is known is used again.
 
     Examples:
-
       betaplane map                                    the handwritten digits, 24 x 24, about a minute
 
       betaplane map my_problem.py:problem --budget 20m

@@ -20,7 +20,13 @@ def budget(text: str | None) -> float | None:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
     if not found or float(found[1]) <= 0:
-        raise BadInput("This is no length of time", value=text, allowed="a number with s, m or h", where="--budget", instead="--budget 20m")
+        raise BadInput(
+            "This is no length of time",
+            value=text,
+            allowed="a number with s, m or h",
+            where="--budget",
+            instead="--budget 20m",
+        )
     return float(found[1]) * UNITS[found[2]]
 
 
@@ -33,7 +39,9 @@ def whole(text: str) -> tuple[int, int]:
     """
     found = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip())
     if not found:
-        raise BadInput("This is no number of cells", value=text, allowed="N or NxM", where="--points", instead="--points 24")
+        raise BadInput(
+            "This is no number of cells", value=text, allowed="N or NxM", where="--points", instead="--points 24"
+        )
     return int(found[1]), int(found[2] or found[1])
 
 
@@ -50,7 +58,9 @@ def span(text: str, points: int) -> tuple[str, float | None, float | None, int]:
     try:
         low, high = (float(end) for end in ends.split(":"))
     except ValueError:
-        raise BadInput("This is no range", value=text, allowed="name=low:high", where="--x/--y", instead="--x beta1=0:0.99") from None
+        raise BadInput(
+            "This is no range", value=text, allowed="name=low:high", where="--x/--y", instead="--x beta1=0:0.99"
+        ) from None
     return name, low, high, points
 
 
@@ -69,6 +79,10 @@ def betas(text: str | None) -> dict[str, float] | None:
             raise ValueError
     except ValueError:
         raise BadInput(
-            "These are no betas", value=text, allowed="two numbers in [0, 1)", where="--betas", instead="--betas 0.9,0.999"
+            "These are no betas",
+            value=text,
+            allowed="two numbers in [0, 1)",
+            where="--betas",
+            instead="--betas 0.9,0.999",
         ) from None
     return {"beta1": b1, "beta2": b2}

@@ -6,8 +6,6 @@ import json
 import math
 import os
 import re
-import sys
-import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,27 +16,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from betaplane import figures
 from betaplane.errors import BadInput
-from betaplane.maps import Axis, Estimate, PhaseMap, Plan, Store, Thresholds, axis, map_phases, to_json
+from betaplane.maps import Estimate, PhaseMap, Plan, Store, Thresholds, follow, plan_for, to_json
 from betaplane.maps import Progress as Done
-from betaplane.problems import Problem, Trainer, fingerprint, load
+from betaplane.problems import Problem, fingerprint, load
 from betaplane.replicas import ENGINES, Options
 from betaplane.rules import Rule, by_name
-
-RANGES = {
-    "beta1": (0.0, 0.99),
-    "beta2": (0.0, 0.9999),
-    "lr": (1e-4, 1e-1),
-    "eps": (1e-12, 1e-1),
-    "batch_size": (4, 256),
-    "weight_decay": (1e-4, 1.0),
-}
 
 
 class Session:
     """What one call shares: the problem, where files go, and who reads the output."""
 
     def __init__(
-        self, reference: str, data: Path | None, rule: str, given: dict[str, Any], out: Path, store: Path | None, as_json: bool
+        self,
+        reference: str,
+        data: Path | None,
+        rule: str,
+        given: dict[str, Any],
+        out: Path,
+        store: Path | None,
+        as_json: bool,
     ) -> None:
         self.reference = _with_data(reference, data)
         self.problem = load(self.reference)
@@ -57,36 +53,46 @@ class Session:
         foreign = [n for n in ("beta1", "beta2", "eps", "weight_decay") if n in self.given and n not in own]
         if foreign:
             raise BadInput(
-                f"{kind.__name__} has no {foreign[0]}", value=self.given[foreign[0]],
-                allowed=", ".join(kind.hyperparameters()), where=f"--{foreign[0].replace('_', '-')}", instead="--rule adam",
-            )  # fmt: skip
+                f"{kind.__name__} has no {foreign[0]}",
+                value=self.given[foreign[0]],
+                allowed=", ".join(kind.hyperparameters()),
+                where=f"--{foreign[0].replace('_', '-')}",
+                instead="--rule adam",
+            )
         return kind(**own)
 
-    def plan(self, x: tuple, y: tuple, how: dict[str, Any], options: dict[str, Any], limits: tuple[float, float]) -> Plan:
+    def plan(
+        self, x: tuple, y: tuple, how: dict[str, Any], options: dict[str, Any], limits: tuple[float, float]
+    ) -> Plan:
         """The plan the words amount to."""
         if how["engine"] not in ("auto", *ENGINES[:2]):
-            raise BadInput("There is no such engine", value=how["engine"], allowed="auto, stacked, plain", where="--engine", instead="--engine auto")  # fmt: skip
+            raise BadInput(
+                "There is no such engine",
+                value=how["engine"],
+                allowed="auto, stacked, plain",
+                where="--engine",
+                instead="--engine auto",
+            )
         if options["device"] != "cpu" and not torch.cuda.is_available():
-            raise BadInput("There is no such device here", value=options["device"], allowed="cpu", where="--device", instead="--device cpu")  # fmt: skip
-        usual: dict[str, Any] = dict(getattr(self.problem, "defaults", {}))
-        if isinstance(self.problem, Problem):
-            usual = {"lr": self.problem.lr, "batch_size": self.problem.batch_size, "steps": self.problem.steps}
-        values = {"lr": self.rule.lr, "batch_size": 1, "steps": 1, **usual, **self.given}
-        plan = Plan(
-            self._axis(*x), self._axis(*y), float(values["lr"]), int(values["batch_size"]), int(values["steps"]),
-            rule=self.rule, thresholds=Thresholds(*limits), options=Options(**options), **how,
-        )  # fmt: skip
-        if isinstance(self.problem, Problem):
-            self.problem.with_(lr=plan.lr, batch_size=plan.batch_size, steps=plan.steps)  # says so where they do not fit
-        return plan
-
-    def _axis(self, name: str, low: float | None, high: float | None, points: int) -> Axis:
-        usual = RANGES.get(name, (0.0, 1.0))
-        low, high = usual[0] if low is None else low, usual[1] if high is None else high
-        made = axis(name, low, high, points)
-        if name == "batch_size" and isinstance(self.problem, Problem):
-            self.problem.with_(batch_size=int(made.values[-1]))
-        return made
+            raise BadInput(
+                "There is no such device here",
+                value=options["device"],
+                allowed="cpu",
+                where="--device",
+                instead="--device cpu",
+            )
+        own = {name: self.given.get(name) for name in ("lr", "batch_size", "steps")}
+        return plan_for(
+            self.problem,
+            x[:3],
+            y[:3],
+            (x[3], y[3]),
+            rule=self.rule,
+            thresholds=Thresholds(*limits),
+            options=Options(**options),
+            **own,
+            **how,
+        )
 
     def check_betas(self, plan: Plan, mine: dict[str, float] | None, strict: bool) -> None:
         """Warn of, or refuse, a fixed setting whose |m| / sqrt(v) is unbounded."""
@@ -97,8 +103,11 @@ class Session:
         rate = b1 / math.sqrt(b2) if b2 > 0 else math.inf
         told = BadInput(
             f"beta1 >= sqrt(beta2): |m| / sqrt(v) has no bound and can grow by a factor {rate:.4g} a step",
-            value=(b1, b2), allowed="beta1 < sqrt(beta2)", where="--betas", instead=f"--betas {b1},{min(0.9999, max(0.999, b1)):g}",
-        )  # fmt: skip
+            value=(b1, b2),
+            allowed="beta1 < sqrt(beta2)",
+            where="--betas",
+            instead=f"--betas {b1},{min(0.9999, max(0.999, b1)):g}",
+        )
         if strict:
             raise told
         self.console.print(f"Warning: {told}", style="yellow")
@@ -112,14 +121,24 @@ class Session:
     def status(self) -> None:
         """Tell what the store holds."""
         if not self.store.exists():
-            raise BadInput("There is no store yet", value=str(self.store), where="--status", instead=f"betaplane map {self.reference}")
+            raise BadInput(
+                "There is no store yet",
+                value=str(self.store),
+                where="--status",
+                instead=f"betaplane map {self.reference}",
+            )
         with Store.open(self.store, fingerprint(self.problem), self.problem.name) as store:
             now = store.status()
         told = {
-            "store": str(now.path), "problem": now.problem, "trainings": now.runs, "under way": now.claimed_alive,
-            "left by dead processes": now.claimed_dead, "seconds of training": round(now.seconds, 1),
-            "created": now.created.isoformat(timespec="seconds"), **now.versions,
-        }  # fmt: skip
+            "store": str(now.path),
+            "problem": now.problem,
+            "trainings": now.runs,
+            "under way": now.claimed_alive,
+            "left by dead processes": now.claimed_dead,
+            "seconds of training": round(now.seconds, 1),
+            "created": now.created.isoformat(timespec="seconds"),
+            **now.versions,
+        }
         if self.as_json:
             print(json.dumps(told, indent=2))
         else:
@@ -128,7 +147,13 @@ class Session:
 
     def map(self, plan: Plan, mine: dict[str, float] | None, workers: int | None) -> None:
         """Train, write the picture and the page, show the map and the recommendation."""
-        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeElapsedColumn()]  # fmt: skip
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeElapsedColumn(),
+        ]
         with Progress(*columns, console=self.console, transient=False) as bar:
             task = bar.add_task("getting ready", total=None, speed="")
 
@@ -139,10 +164,16 @@ class Session:
             def watch(done: Done) -> None:
                 bar.update(task, completed=done.done, total=done.wanted, speed=f"{done.rate:.1f}/s")
 
-            phase_map = map_phases(
-                self.reference, plan, store=self.store, changes=self.changes, workers=workers,
-                settings=mine, begin=begin, watch=watch,
-            )  # fmt: skip
+            phase_map = follow(
+                self.reference,
+                plan,
+                store=self.store,
+                changes=self.changes,
+                workers=workers,
+                settings=mine,
+                begin=begin,
+                watch=watch,
+            )
         self._write(phase_map)
 
     def _write(self, phase_map: PhaseMap) -> None:
@@ -166,7 +197,7 @@ def _told(estimate: Estimate, plan: Plan) -> str:
         text += f"; the store holds {estimate.stored}"
     if estimate.speeds is not None:
         s = estimate.speeds
-        text += f"\nengine: {estimate.engine} (run-steps a second on one core: stacked {s.stacked:,.0f}, plain {s.plain:,.0f})"
+        text += f"\nengine: {estimate.engine} (run-steps a second, one core: stacked {s.stacked:,.0f}, plain {s.plain:,.0f})"
         text += f"; about {estimate.seconds:.0f} s" if math.isfinite(estimate.seconds) else ""
         text += f"\n{s.note}" if s.note else ""
     return text
@@ -192,4 +223,6 @@ def _write_whole(path: Path, content: bytes) -> None:
         os.replace(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise BadInput(f"The file cannot be written ({error.strerror})", value=str(path), where="--out", instead="--out FOLDER") from error
+        raise BadInput(
+            f"The file cannot be written ({error.strerror})", value=str(path), where="--out", instead="--out FOLDER"
+        ) from error

@@ -2,7 +2,7 @@
 
 from betaplane.maps.export import rows, to_csv, to_frame, to_json, to_parquet
 from betaplane.maps.grid import Axis, axis, explicit, position
-from betaplane.maps.map import Estimate, map_phases
+from betaplane.maps.map import Estimate, follow, map_phases
 from betaplane.maps.phase_map import (
     DEGRADED,
     FAILING,
@@ -15,7 +15,7 @@ from betaplane.maps.phase_map import (
     Recommendation,
     Thresholds,
 )
-from betaplane.maps.plan import Plan
+from betaplane.maps.plan import Plan, plan_for
 from betaplane.maps.store import Store
 from betaplane.maps.train import Progress
 
@@ -37,7 +37,9 @@ __all__ = [
     "Thresholds",
     "axis",
     "explicit",
+    "follow",
     "map_phases",
+    "plan_for",
     "position",
     "rows",
     "to_csv",

@@ -114,5 +114,7 @@ def to_parquet(phase_map: PhaseMap, path: str | Path) -> Path:
     try:
         frame.to_parquet(path)
     except ImportError:
-        raise BadInput("pyarrow is not installed", where="to_parquet", instead='pip install "betaplane[frame]"') from None
+        raise BadInput(
+            "pyarrow is not installed", where="to_parquet", instead='pip install "betaplane[frame]"'
+        ) from None
     return Path(path)

@@ -66,7 +66,7 @@ def axis(name: str, low: float, high: float, points: int) -> Axis:
         values = [float(1 - _rounded(10.0**-spot) + 0.0) for spot in spots]
         values = [float(f"{value:.12g}") for value in values]
     elif name == "batch_size":
-        values = sorted({int(round(10.0**spot)) for spot in spots})
+        values = sorted({round(10.0**spot) for spot in spots})
     else:
         values = [_rounded(10.0**spot) for spot in spots]
     return Axis(name, tuple(values))
@@ -84,7 +84,9 @@ def _rounded(value: float) -> float:
 
 def _check(name: str, low: float, high: float, points: int) -> None:
     if name not in NAMES:
-        raise BadInput("There is no such axis", value=name, allowed=", ".join(NAMES), where="--x/--y", instead="--x beta1")
+        raise BadInput(
+            "There is no such axis", value=name, allowed=", ".join(NAMES), where="--x/--y", instead="--x beta1"
+        )
     floor, ceiling, text = (0.0, 1.0, "[0, 1)") if name in BETAS else (0.0, math.inf, "(0, inf)")
     fits = low >= floor and high < ceiling and (name in BETAS or low > 0)
     if not fits or not low < high:
@@ -96,4 +98,6 @@ def _check(name: str, low: float, high: float, points: int) -> None:
             instead=f"--x {name}=0:0.999" if name in BETAS else f"--x {name}=1e-4:1e-1",
         )
     if points < 2:
-        raise BadInput("An axis needs at least 2 points", value=points, allowed="[2, inf)", where=f"axis {name}", instead="24")
+        raise BadInput(
+            "An axis needs at least 2 points", value=points, allowed="[2, inf)", where=f"axis {name}", instead="24"
+        )

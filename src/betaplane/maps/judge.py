@@ -22,6 +22,8 @@ from betaplane.maps.phase_map import (
 )
 from betaplane.maps.surface import wilson
 
+ENOUGH = 1.0  # decades: ten times in memory horizon off any trouble is safe; beyond that, a lower loss is worth more
+
 
 def score(final: float, initial: float, best: float) -> float:
     """(final - best) / (initial - best): 0 is as good as it gets, 1 is where training began, inf is divergence.
@@ -75,7 +77,7 @@ def _median(scores: Sequence[float]) -> float:
 
 
 def recommend(x: Axis, y: Axis, cells: Mapping[Spot, Cell], verdicts: np.ndarray) -> Recommendation | None:
-    """The most robust good cell: farthest from any cell that is not good, ties to the lower score.
+    """The most robust good cell: farthest from any cell that is not good, up to `ENOUGH`; then the lowest score.
 
     Cells beyond the map's edge are unknown, so the edge counts as not good, one cell out, except where a value has
     nothing beyond it (beta = 0). None where no trained cell is good.
@@ -85,7 +87,7 @@ def recommend(x: Axis, y: Axis, cells: Mapping[Spot, Cell], verdicts: np.ndarray
         return None
     px, py = x.positions, y.positions
     bad = np.argwhere(verdicts != GOOD)
-    points = np.array([(px[i], py[j]) for i, j in [*map(tuple, bad), *()]]).reshape(-1, 2)
+    points = np.stack([px[bad[:, 0]], py[bad[:, 1]]], axis=1)
 
     def clearance(spot: Spot) -> float:
         here = np.array([px[spot[0]], py[spot[1]]])
@@ -93,7 +95,7 @@ def recommend(x: Axis, y: Axis, cells: Mapping[Spot, Cell], verdicts: np.ndarray
 
     def robust(spot: Spot) -> tuple[float, float, Spot]:
         inside = min(clearance(spot), _to_edge(x, px, spot[0]), _to_edge(y, py, spot[1]))
-        return -round(inside, 9), cells[spot].score, spot
+        return -round(min(inside, ENOUGH), 9), cells[spot].score, spot
 
     spot = min(good, key=robust)
     low, high = _window(verdicts[spot[0]] == GOOD, spot[1])

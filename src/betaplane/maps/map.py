@@ -16,7 +16,7 @@ from betaplane.errors import BadInput
 from betaplane.maps.choose import Chooser, Dense, Refine, fill
 from betaplane.maps.judge import judge, known_curves, mark, recommend, score, verdict
 from betaplane.maps.phase_map import FAILING, Cell, PhaseMap, Spot
-from betaplane.maps.plan import Plan, usual_settings
+from betaplane.maps.plan import Along, Plan, plan_for, usual_settings
 from betaplane.maps.store import Record, Store
 from betaplane.maps.surface import p_fail
 from betaplane.maps.train import Crew, OutOfTime, Progress, Task
@@ -37,6 +37,42 @@ class Estimate:
 
 def map_phases(
     source: Source,
+    x: Along = "beta1",
+    y: Along = "beta2",
+    points: int = 24,
+    *,
+    store: str | Path | None = None,
+    workers: int | None = None,
+    settings: Mapping[str, float] | None = None,
+    **how: Any,
+) -> PhaseMap:
+    """Train a problem over the plane of two hyperparameters and return the map of where training converges.
+
+    Args:
+        source: a Problem, a Trainer, or a reference `load` takes ("digits", "file.py:name").
+        x: what varies along: a name (beta1, beta2, lr, eps, batch_size, weight_decay), (name, low, high), or an Axis.
+        y: what varies upwards, likewise.
+        points: cells along each axis that is not an Axis.
+        store: file that keeps every finished training; the same call continues from it. None: a temporary one.
+        workers: worker processes; None is one a core, 0 trains in this process.
+        settings: a setting of your own to mark on the map, by hyperparameter name.
+        how: what `plan_for` takes: rule, lr, batch_size, steps, seeds, boundary_seeds, dense, trainings, seconds, ...
+
+    Raises:
+        BadInput: the problem cannot be trained, or the store is another problem's.
+
+    Example:
+        >>> from betaplane.problems import counterexample
+        >>> phase_map = map_phases(counterexample(n=5), points=6, steps=500, seeds=1, workers=0)
+        >>> [phase_map.word(beta1=0.0, beta2=beta2) for beta2 in (0.0, 0.9999)]
+        ['failing', 'good']
+    """
+    problem = load(source) if isinstance(source, str) else source
+    return follow(source, plan_for(problem, x, y, points, **how), store=store, workers=workers, settings=settings)
+
+
+def follow(
+    source: Source,
     plan: Plan,
     *,
     store: str | Path | None = None,
@@ -46,35 +82,29 @@ def map_phases(
     begin: Callable[[Estimate], None] = lambda _: None,
     watch: Callable[[Progress], None] = lambda _: None,
 ) -> PhaseMap:
-    """Train a problem over the plane of two hyperparameters and return the map.
+    """`map_phases` with the plan made and somebody watching.
 
     Args:
-        source: a Problem, a Trainer, or a reference `load` takes ("digits", "file.py:name").
+        source: as `map_phases`.
         plan: axes, what is held fixed, seeds, budget.
-        store: file that keeps every finished training; the same call continues from it. None: a temporary one.
-        changes: fields of the problem to replace after loading (steps, order, schedule, ...).
-        workers: worker processes; None is one a core, 0 trains in this process.
-        settings: a setting of the user's own to mark on the map, by hyperparameter name.
+        store: as `map_phases`.
+        changes: fields of the problem to replace after loading (order, schedule, ...).
+        workers: as `map_phases`.
+        settings: as `map_phases`.
         begin: told the estimate before training starts.
         watch: told the progress after every finished chunk.
-
-    Raises:
-        BadInput: the problem cannot be trained, or the store is another problem's.
     """
     problem = load(source) if isinstance(source, str) else source
-    problem = problem.with_(**{**(changes or {}), "steps": plan.steps}) if isinstance(problem, Problem) else problem
+    changes = {**(changes or {}), "steps": plan.steps} if isinstance(problem, Problem) else {}
+    problem = problem.with_(**changes) if isinstance(problem, Problem) else problem
     with ExitStack() as held:
         if store is None:
             store = Path(held.enter_context(tempfile.TemporaryDirectory())) / "map.sqlite"
         kept = held.enter_context(Store.open(store, fingerprint(problem), problem.name))
-        pool = held.enter_context(Pool(source, _changes(problem, changes, plan), workers))
-        mapping = Mapper(problem, plan, pool, kept)
-        begin(mapping.estimate())
-        return mapping.run(watch, settings)
-
-
-def _changes(problem: Problem | Trainer, changes: Mapping[str, Any] | None, plan: Plan) -> dict[str, Any]:
-    return {**(changes or {}), "steps": plan.steps} if isinstance(problem, Problem) else {}
+        pool = held.enter_context(Pool(source, changes, workers))
+        mapper = Mapper(problem, plan, pool, kept)
+        begin(mapper.estimate())
+        return mapper.run(watch, settings)
 
 
 class Mapper:
@@ -93,8 +123,9 @@ class Mapper:
             return self.plan.engine
         middle = (self.plan.shape[0] // 2, self.plan.shape[1] - 1)
         runs = self.plan.shape[0] * self.plan.shape[1]
-        self.speeds = self.pool.call(probe, self.plan.run(middle, 0), runs, self.plan.options).result()
-        return self.speeds.engine
+        speeds: Speeds = self.pool.call(probe, self.plan.run(middle, 0), runs, self.plan.options).result()
+        self.speeds = speeds
+        return speeds.engine
 
     def estimate(self) -> Estimate:
         """What is to come: a dense map trains every cell, a refined one a third or so."""
@@ -129,8 +160,8 @@ class Mapper:
         plan = self.plan
         if plan.dense:
             return Dense(plan.shape, seeds=plan.seeds)
-        more = {"budget": plan.trainings} if plan.trainings else {}
-        return Refine(plan.shape, seeds=plan.seeds, boundary_seeds=max(plan.seeds, plan.boundary_seeds), **more)
+        most = max(plan.seeds, plan.boundary_seeds)
+        return Refine(plan.shape, seeds=plan.seeds, boundary_seeds=most, budget=plan.trainings)
 
     def _gather(self, asked: Sequence) -> None:
         """Take what is finished of a batch that was cut short."""
@@ -163,7 +194,12 @@ class Mapper:
         initial, best = self._scale()
         cells = {
             spot: judge(
-                plan.settings(spot), [r.final for r in records], [r.curve for r in records], initial, best, plan.thresholds
+                plan.settings(spot),
+                [r.final for r in records],
+                [r.curve for r in records],
+                initial,
+                best,
+                plan.thresholds,
             )
             for spot, records in sorted(self.records.items())
         }

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from betaplane.maps.grid import Axis
+from betaplane.maps.grid import Axis, position
+
+if TYPE_CHECKING:
+    import pandas
 
 GOOD, DEGRADED, FAILING = 0, 1, 2
 VERDICTS = ("good", "degraded", "failing")
@@ -92,3 +97,33 @@ class PhaseMap:
     curves: tuple[Curve, ...] = ()
     recommendation: Recommendation | None = None
     facts: Mapping[str, str] = field(default_factory=dict)  # how it was made: engine, versions, seeds
+
+    def spot(self, **settings: float) -> Spot:
+        """The cell nearest to a setting, given by the names of the two axes."""
+        nearest = []
+        for axis in (self.x, self.y):
+            apart = np.abs(axis.positions - position(axis.name, settings[axis.name]))
+            nearest.append(int(np.argmin(apart)))
+        return nearest[0], nearest[1]
+
+    def word(self, **settings: float) -> str:
+        """The verdict of the cell nearest to a setting: "good", "degraded" or "failing"."""
+        return VERDICTS[self.verdicts[self.spot(**settings)]]
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One row a cell, as a pandas data frame; see `betaplane.maps.rows`."""
+        from betaplane.maps.export import to_frame
+
+        return to_frame(self)
+
+    def to_csv(self) -> str:
+        """One row a cell, as comma-separated text."""
+        from betaplane.maps.export import to_csv
+
+        return to_csv(self)
+
+    def to_parquet(self, path: str | Path) -> Path:
+        """One row a cell, as a Parquet file; returns its path."""
+        from betaplane.maps.export import to_parquet
+
+        return to_parquet(self, path)

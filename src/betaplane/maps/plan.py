@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from betaplane.errors import BadInput
-from betaplane.maps.grid import BETAS, Axis
+from betaplane.maps.grid import BETAS, Axis, axis
 from betaplane.maps.phase_map import Spot, Thresholds
 from betaplane.maps.store import run_key
+from betaplane.problems import Problem, Trainer
 from betaplane.replicas import Options, Run
 from betaplane.rules import Adam, Rule
 
@@ -52,24 +53,72 @@ class Plan:
         batch = int(values.get("batch_size", self.batch_size))
         return Run(replace(self.rule, **ours), values.get("lr", self.lr), batch, seed)
 
-    def settings(self, spot: Spot) -> dict[str, Any]:
+    def settings(self, spot: Spot) -> dict[str, float]:
         """All hyperparameters of a spot, by name."""
-        return run_settings(self.run(spot, 0))
+        run = self.run(spot, 0)
+        numbers = {name: getattr(run.rule, name) for name in run.rule.hyperparameters()}
+        return {**numbers, "lr": run.lr, "batch_size": run.batch_size}
 
     def key(self, spot: Spot, seed: int) -> str:
         """What the training is called in the store: equal for equal trainings, whatever the map around them."""
         how = {name: getattr(self.options, name) for name in ("points", "early_stop", "independent")}
-        return run_key(self.settings(spot), seed, self.steps, **how)
+        return run_key(run_settings(self.run(spot, seed)), seed, self.steps, **how)
 
     @property
-    def fixed(self) -> dict[str, Any]:
+    def fixed(self) -> dict[str, float]:
         """The hyperparameters no axis varies."""
         every = self.settings((0, 0))
-        return {name: value for name, value in every.items() if name not in (self.x.name, self.y.name, "rule")}
+        return {name: value for name, value in every.items() if name not in (self.x.name, self.y.name)}
+
+
+Along = str | Axis | tuple[str, float | None, float | None]  # what people say of an axis
+
+RANGES = {
+    "beta1": (0.0, 0.99),
+    "beta2": (0.0, 0.9999),
+    "lr": (1e-4, 1e-1),
+    "eps": (1e-12, 1e-1),
+    "batch_size": (4, 256),
+    "weight_decay": (1e-4, 1.0),
+}
+
+
+def plan_for(
+    problem: Problem | Trainer, x: Along = "beta1", y: Along = "beta2", points: int | tuple[int, int] = 24, **how: Any
+) -> Plan:
+    """A plan for a problem: axes from what people say of them, the rest from the problem where it is left out.
+
+    Args:
+        problem: gives the learning rate, batch size and number of steps that `how` leaves out.
+        x: a name, (name, low, high) with None for the usual end, or an Axis.
+        y: likewise.
+        points: cells along each axis that is not an Axis, or (along x, along y).
+        how: fields of `Plan`.
+    """
+    rule = how.get("rule", Adam())
+    usual: dict[str, Any] = {"lr": rule.lr, "batch_size": 1, "steps": 1}
+    if isinstance(problem, Problem):
+        usual = {name: getattr(problem, name) for name in usual}
+    else:
+        usual |= {name: value for name, value in problem.defaults.items() if name in usual}
+    nx, ny = (points, points) if isinstance(points, int) else points
+    plan = Plan(_axis(x, nx), _axis(y, ny), **{**usual, **{name: v for name, v in how.items() if v is not None}})
+    if isinstance(problem, Problem):  # says so where they do not fit
+        sizes = [int(ax.values[-1]) for ax in (plan.x, plan.y) if ax.name == "batch_size"]
+        problem.with_(lr=plan.lr, batch_size=max(sizes, default=plan.batch_size), steps=plan.steps)
+    return plan
+
+
+def _axis(along: Along, points: int) -> Axis:
+    if isinstance(along, Axis):
+        return along
+    name, low, high = (along, None, None) if isinstance(along, str) else along
+    usual = RANGES.get(name, (0.0, 1.0))
+    return axis(name, usual[0] if low is None else low, usual[1] if high is None else high, points)
 
 
 def run_settings(run: Run) -> dict[str, Any]:
-    """A run's rule and hyperparameters as plain values, for the store and for people."""
+    """A run's rule and all its fields as plain values, for the store."""
     return {"rule": type(run.rule).__name__, **asdict(run.rule), "lr": run.lr, "batch_size": run.batch_size}
 
 
@@ -94,7 +143,9 @@ def _check(plan: Plan) -> None:
         raise BadInput("Both axes are the same", value=plan.x.name, where="the axes", instead="--x beta1 --y beta2")
     for name, low in (("seeds", 1), ("boundary_seeds", 1), ("steps", 1)):
         if getattr(plan, name) < low:
-            raise BadInput(f"{name} is out of range", value=getattr(plan, name), allowed=f"[{low}, inf)", instead=f"{name}=2")
+            raise BadInput(
+                f"{name} is out of range", value=getattr(plan, name), allowed=f"[{low}, inf)", instead=f"{name}=2"
+            )
     if plan.trainings is not None and plan.trainings < 1:
         raise BadInput("trainings is out of range", value=plan.trainings, allowed="[1, inf)", instead="trainings=400")
     if not 0 < plan.thresholds.good <= plan.thresholds.failing:

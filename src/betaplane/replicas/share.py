@@ -55,7 +55,7 @@ def _unbatched(node: fx.Node) -> fx.Node | None:
     """The 2-d tensor that `node` repeats for every replica, if that is what it does."""
     while node.op == "call_function" and node.target in (aten.expand.default, aten.view.default):
         source = node.args[0]
-        assert isinstance(source, fx.Node)  # noqa: S101  the first argument of these two always is
+        assert isinstance(source, fx.Node)
         if node.target is aten.expand.default and _value(source).dim() == 2:
             return source
         if tuple(_value(source).shape) != tuple(_value(node).shape):

@@ -81,7 +81,12 @@ class _Training:
                 break
         seconds = (time.perf_counter() - start) / len(self.runs)
         return [
-            Outcome(float(self.initial[i]), self.curves[i, : self.ended[i]].copy(), self.ended[i] == len(self.lengths), seconds)
+            Outcome(
+                float(self.initial[i]),
+                self.curves[i, : self.ended[i]].copy(),
+                self.ended[i] == len(self.lengths),
+                seconds,
+            )
             for i in range(len(self.runs))
         ]
 

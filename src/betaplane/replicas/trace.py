@@ -112,8 +112,17 @@ class Step:
     """
 
     def __init__(
-        self, problem: Problem, rule: Rule, stack: Stack, lr: Tensor, x: Tensor, y: Tensor, *, shared: bool, compiled: bool = False
-    ) -> None:  # fmt: skip
+        self,
+        problem: Problem,
+        rule: Rule,
+        stack: Stack,
+        lr: Tensor,
+        x: Tensor,
+        y: Tensor,
+        *,
+        shared: bool,
+        compiled: bool = False,
+    ) -> None:
         module = problem.fresh(0).to(x.device)
         batch = None if shared else 0
         stepped = vmap(one_step(problem, module, rule), in_dims=(0, 0, 0, 0, 0, batch, batch), randomness="same")
@@ -166,7 +175,7 @@ def stackable() -> Iterator[None]:
     except Exception as error:
         raise BadInput(
             f"This module cannot be stacked ({type(error).__name__}: {str(error).splitlines()[0]})",
-            allowed="modules that torch.func.vmap can batch (no sparse embeddings, no control flow on data, no .item())",
+            allowed="what torch.func.vmap can batch (no sparse embeddings, no control flow on data, no .item())",
             where="replicas",
             instead='engine="plain", or the callable form train(settings, seed) -> losses',
         ) from error
