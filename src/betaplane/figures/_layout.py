@@ -1,0 +1,93 @@
+"""Which labels a map gets and where they stand: the same in the picture and on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from betaplane.figures import _scene, _ticks, _words
+from betaplane.figures._labels import Box, along, around, beside
+from betaplane.maps.phase_map import PhaseMap
+
+PAD = 4.0  # pixels that labels keep from the frame
+Measure = Callable[[str, bool], tuple[float, float]]  # width and height of a text, plain or bold
+
+
+@dataclass(frozen=True)
+class Label:
+    """A text on the map."""
+
+    text: str
+    x: float  # its centre, in positions
+    y: float
+    angle: float  # degrees, counterclockwise
+    bold: bool
+    dark: bool  # whether it stands on failing cells: then it is written in white
+
+
+def labels(phase_map: PhaseMap, size: tuple[float, float], measure: Measure) -> list[Label]:
+    """The labels of the recommendation, the marks and the curves, kept apart.
+
+    Args:
+        phase_map: the map.
+        size: width and height of the map on paper, in pixels (or points: whatever `measure` says).
+        measure: how large a text is.
+    """
+    return _Layout(phase_map, size, measure).labels()
+
+
+class _Layout:
+    """Places one label after the other and remembers what is taken."""
+
+    def __init__(self, phase_map: PhaseMap, size: tuple[float, float], measure: Measure) -> None:
+        self.phase_map, self.measure = phase_map, measure
+        ends = np.array([_ticks.edges(axis)[[0, -1]] for axis in (phase_map.x, phase_map.y)])
+        self.corner, self.scale = ends[:, 0], np.array(size) / (ends[:, 1] - ends[:, 0])
+        self.frame = Box(PAD, PAD, size[0] - PAD, size[1] - PAD)
+        self.taken: list[Box] = []
+
+    def labels(self) -> list[Label]:
+        """The most important first: it gets the best place."""
+        marks = _scene.marks_inside(self.phase_map)
+        spots = [_scene.point(self.phase_map, mark.x, mark.y) for mark in marks]
+        lines = [_scene.line(self.phase_map, curve) for curve in self.phase_map.curves]
+        self._take(spots, lines)
+        found = _scene.recommended(self.phase_map)
+        placed = [self._beside(found[:2], "recommended", True)] if found else []
+        placed += [self._beside(spot, _words.bare(mark), False) for mark, spot in zip(marks, spots, strict=True)]
+        texts = [_words.pretty(curve.label) for curve in self.phase_map.curves]
+        following = [self._along(line, text) for line, text in zip(lines, texts, strict=True)]
+        return placed + [label for label in following if label is not None]
+
+    def _take(self, spots: list[tuple[float, float]], lines: list[np.ndarray]) -> None:
+        """Keep labels off the curves, the marks, the star and its window."""
+        for line in lines:
+            self.taken += [around(x, y, 2.5) for x, y in self._pixels(line) if np.isfinite(x + y)]
+        self.taken += [around(*self._pixel(spot), 6, weight=6) for spot in spots]
+        found = _scene.recommended(self.phase_map)
+        if found is not None:
+            (x, low), (_, high) = self._pixel((found[0], found[2])), self._pixel((found[0], found[3]))
+            self.taken += [Box(x - 5, low, x + 5, high, weight=3), around(*self._pixel(found[:2]), 9, weight=6)]
+
+    def _pixels(self, points: np.ndarray) -> np.ndarray:
+        return (points - self.corner) * self.scale
+
+    def _pixel(self, spot: tuple[float, float]) -> tuple[float, float]:
+        x, y = self._pixels(np.array(spot))
+        return float(x), float(y)
+
+    def _beside(self, spot: tuple[float, float], text: str, bold: bool) -> Label:
+        box = beside(self._pixel(spot), self.measure(text, bold), self.frame, self.taken)
+        return self._label(text, box, 0.0, bold)
+
+    def _along(self, points: np.ndarray, text: str) -> Label | None:
+        place = along(self._pixels(points), self.measure(text, False), self.frame, self.taken)
+        return None if place is None else self._label(text, place.box, place.angle, False)
+
+    def _label(self, text: str, box: Box, angle: float, bold: bool) -> Label:
+        self.taken.append(Box(box.left, box.bottom, box.right, box.top, weight=6))
+        x, y = np.array(box.middle) / self.scale + self.corner
+        dark = bool(_scene.on_failing(self.phase_map, np.array([[x, y]]))[0])
+        return Label(text, float(x), float(y), angle, bold, dark)

@@ -1,0 +1,153 @@
+"""What there is to draw, in positions and colours, before anyone decides on what."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from betaplane.figures._ticks import edges, inside, place
+from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD, Cell, Curve, Mark, PhaseMap, Thresholds
+
+SHIFTS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))  # a cell and its neighbours
+DECADES_BAD = 2.0  # a failing score this many decades above its threshold is as dark as a diverged one
+
+
+def shades(phase_map: PhaseMap) -> np.ndarray:
+    """How far each cell is on the way through its verdict, shape (len(x), len(y)), in [0, 1].
+
+    Trained cells by the logarithm of their score; the others, for the eye only, by those of the same verdict around.
+    """
+    result = np.full(phase_map.verdicts.shape, np.nan)
+    best = _best_score(phase_map)
+    for spot, cell in phase_map.cells.items():
+        result[spot] = _shade(cell, int(phase_map.verdicts[spot]), best, phase_map.thresholds)
+    trained = np.isfinite(result)
+    for verdict in (GOOD, DEGRADED, FAILING):
+        here = phase_map.verdicts == verdict
+        known, unknown = np.argwhere(here & trained), np.argwhere(here & ~trained)
+        result[tuple(unknown.T)] = _spread(known, result[tuple(known.T)], unknown)
+    return _smooth(result, trained, phase_map.verdicts)
+
+
+def _smooth(values: np.ndarray, fixed: np.ndarray, verdicts: np.ndarray, rounds: int = 20) -> np.ndarray:
+    """Values that are not fixed become the means of their neighbours of the same verdict, a few times."""
+    width, height = values.shape
+    kinds = np.pad(verdicts.astype(int), 1, constant_values=-1)
+    shifts = [(slice(1 + a, 1 + a + width), slice(1 + b, 1 + b + height)) for a, b in SHIFTS]
+    alike = np.stack([kinds[shift] == verdicts for shift in shifts])
+    for _ in range(rounds if not fixed.all() else 0):
+        around = np.stack([np.pad(values, 1)[shift] for shift in shifts])
+        values = np.where(fixed, values, (around * alike).sum(0) / alike.sum(0))
+    return values
+
+
+def _best_score(phase_map: PhaseMap) -> float:
+    """The score where good is lightest: the lowest there is, but not below a ten-thousandth of the threshold."""
+    good = phase_map.thresholds.good
+    scores = [cell.score for cell in phase_map.cells.values() if 0 < cell.score < good]
+    return float(np.clip(min(scores, default=good / 10), good * 1e-4, good / 10))
+
+
+def _shade(cell: Cell, verdict: int, best: float, thresholds: Thresholds) -> float:
+    ends = (best, thresholds.good, thresholds.failing, thresholds.failing * 10**DECADES_BAD)
+    if not np.isfinite(cell.score):
+        return 1.0
+    low, high = np.log10(ends[verdict]), np.log10(ends[verdict + 1])
+    return float(np.clip((np.log10(max(cell.score, ends[0])) - low) / (high - low), 0.0, 1.0))
+
+
+def _spread(known: np.ndarray, values: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    """Means of the known values, each within about the distance of the nearest one."""
+    if not len(known) or not len(unknown):
+        return np.full(len(unknown), 0.5)
+    square = ((unknown[:, None, :] - known[None, :, :]) ** 2).sum(-1)
+    weights = np.exp(-0.8 * (square / square.min(1, keepdims=True) - 1))
+    return (weights * values).sum(1) / weights.sum(1)
+
+
+def nearest_trained(phase_map: PhaseMap) -> np.ndarray:
+    """The trained cell nearest to each cell, shape (len(x), len(y), 2): indices; -1 where nothing was trained.
+
+    One of the same verdict where there is any.
+    """
+    shape = phase_map.verdicts.shape
+    result = np.full((*shape, 2), -1)
+    trained = np.array(list(phase_map.cells), dtype=int).reshape(-1, 2)
+    if not len(trained):
+        return result
+    for spot in np.ndindex(shape):
+        other = phase_map.verdicts[tuple(trained.T)] != phase_map.verdicts[spot]
+        square = ((trained - np.array(spot)) ** 2).sum(1) + 1e6 * other
+        result[spot] = trained[np.argmin(square)]
+    return result
+
+
+def untrained(phase_map: PhaseMap) -> bool:
+    """Whether some cells are inferred: only then is it worth saying which were trained."""
+    return len(phase_map.cells) < phase_map.verdicts.size
+
+
+def dots(phase_map: PhaseMap) -> np.ndarray:
+    """Positions of the trained cells, shape (k, 2)."""
+    spots = np.array(sorted(phase_map.cells), dtype=int).reshape(-1, 2)
+    return np.column_stack([phase_map.x.positions[spots[:, 0]], phase_map.y.positions[spots[:, 1]]])
+
+
+def line(phase_map: PhaseMap, curve: Curve) -> np.ndarray:
+    """A curve in positions, shape (k, 2); nan where it has none."""
+    return np.array(
+        [[place(phase_map.x, float(x)), place(phase_map.y, float(y))] for x, y in zip(curve.x, curve.y, strict=True)]
+    ).reshape(-1, 2)
+
+
+def marks_inside(phase_map: PhaseMap) -> list[Mark]:
+    """The marks that lie on the map."""
+    return [mark for mark in phase_map.marks if inside(phase_map.x, mark.x) and inside(phase_map.y, mark.y)]
+
+
+def point(phase_map: PhaseMap, x: float, y: float) -> tuple[float, float]:
+    """The position of a setting."""
+    return place(phase_map.x, x), place(phase_map.y, y)
+
+
+def recommended(phase_map: PhaseMap) -> tuple[float, float, float, float] | None:
+    """Position of the recommended cell and of the ends of its window: x, y, low, high."""
+    if phase_map.recommendation is None:
+        return None
+    i, j = phase_map.recommendation.spot
+    low, high = (place(phase_map.y, end) for end in phase_map.recommendation.window)
+    return float(phase_map.x.positions[i]), float(phase_map.y.positions[j]), low, high
+
+
+def on_failing(phase_map: PhaseMap, points: np.ndarray) -> np.ndarray:
+    """Whether points (k, 2) lie on failing cells, which are dark: what is drawn there is light."""
+    spots = []
+    for side, axis in enumerate((phase_map.x, phase_map.y)):
+        found = np.searchsorted(edges(axis)[1:-1], np.nan_to_num(points[:, side]))
+        spots.append(np.clip(found, 0, len(axis) - 1))
+    return phase_map.verdicts[spots[0], spots[1]] == FAILING
+
+
+def split(phase_map: PhaseMap, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A line in two: what of it lies on light cells, and what on failing ones; nan elsewhere."""
+    dense = _denser(points)
+    dark = _steady(on_failing(phase_map, dense))[:, None]
+    return np.where(dark, np.nan, dense), np.where(dark, dense, np.nan)
+
+
+def _steady(flags: np.ndarray, width: int = 15) -> np.ndarray:
+    """Flags without flicker: each follows most of its neighbours."""
+    if len(flags) < width:
+        return flags
+    padded = np.pad(flags.astype(float), width // 2, mode="edge")
+    return np.convolve(padded, np.ones(width), "valid") > width / 2
+
+
+def _denser(points: np.ndarray, times: int = 4) -> np.ndarray:
+    steps = np.arange(0, max(len(points) - 1, 0) + 1e-9, 1 / times)
+    index = np.minimum(steps.astype(int), max(len(points) - 2, 0))
+    part = (steps - index)[:, None]
+    return (
+        points[index] + part * (points[np.minimum(index + 1, len(points) - 1)] - points[index])
+        if len(points)
+        else points
+    )

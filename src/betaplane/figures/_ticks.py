@@ -1,0 +1,96 @@
+"""Where an axis gets its ticks, and what they say: the horizon, and beneath it the beta."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from betaplane.figures._words import beta, number, symbol
+from betaplane.maps.grid import BETAS, Axis, position
+
+MOST = 8  # more ticks than this crowd an axis
+FACTORS = ((1,), (1, 3), (1, 2, 5))  # of the round values within a decade
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One tick of an axis."""
+
+    position: float  # see maps.grid.position
+    text: str  # the horizon, or the value
+    below: str  # the beta; empty on other axes
+
+
+def edges(axis: Axis) -> np.ndarray:
+    """The borders of an axis's cells in positions, shape (len(axis) + 1,): halfway between the values.
+
+    Example:
+        >>> edges(Axis("lr", (0.01, 0.1))).tolist()
+        [-2.5, -1.5, -0.5]
+    """
+    spots = axis.positions
+    if len(spots) == 1:
+        return np.array([spots[0] - 0.5, spots[0] + 0.5])
+    middle = (spots[1:] + spots[:-1]) / 2
+    return np.concatenate([[2 * spots[0] - middle[0]], middle, [2 * spots[-1] - middle[-1]]])
+
+
+def label(axis: Axis) -> str:
+    """What is written along an axis."""
+    return f"memory horizon 1/(1 − {symbol(axis.name)}), steps" if axis.name in BETAS else symbol(axis.name)
+
+
+def ticks(axis: Axis) -> list[Tick]:
+    """Round values inside the axis, at least two where it has two values.
+
+    Example:
+        >>> [(tick.text, tick.below) for tick in ticks(Axis("beta2", (0.0, 0.9, 0.99)))]
+        [('1', '0'), ('10', '0.9'), ('100', '0.99')]
+    """
+    low, high = edges(axis)[[0, -1]]
+    for spots in _round_spots(axis.name, low, high):
+        if 3 <= len(spots) <= MOST:
+            return [_tick(axis.name, spot) for spot in spots]
+    every = max(1, math.ceil(len(axis) / 6))
+    return [_tick(axis.name, float(spot)) for spot in axis.positions[::every]]
+
+
+def _round_spots(name: str, low: float, high: float) -> list[list[float]]:
+    """Sets of round positions, the preferred first: decades before halves of them; batch sizes in powers of two."""
+    if name == "batch_size":
+        sets = [[math.log10(2.0) * power for power in range(0, 41, every)] for every in (1, 2, 4)]
+    else:
+        decades = range(math.floor(low) - 1, math.ceil(high) + 2)
+        sets = [[ten + math.log10(factor) for ten in decades for factor in factors] for factors in FACTORS]
+    return [[spot for spot in spots if low - 1e-9 <= spot <= high + 1e-9] for spots in sets]
+
+
+def _tick(name: str, spot: float) -> Tick:
+    value = 10.0**spot
+    if name not in BETAS:
+        return Tick(spot, number(name, value), "")
+    return Tick(spot, f"{value:,.3g}" if value < 1000 else f"{value:,.0f}".replace(",", " "), _short_beta(value))
+
+
+def _short_beta(horizon: float) -> str:
+    return beta(round(1.0 - 1.0 / horizon, 2 + math.ceil(math.log10(max(horizon, 1.0)) - 1e-9)))
+
+
+def place(axis: Axis, value: float) -> float:
+    """The position of a value, nan where the axis cannot hold it."""
+    if not math.isfinite(value) or (axis.name in BETAS and not 0.0 <= value < 1.0):
+        return math.nan
+    return position(axis.name, value) if axis.name in BETAS or value > 0 else math.nan
+
+
+def nearest(axis: Axis, value: float) -> int:
+    """The index of the cell nearest to a value."""
+    return int(np.argmin(np.abs(axis.positions - place(axis, value))))
+
+
+def inside(axis: Axis, value: float) -> bool:
+    """Whether a value lies on the map."""
+    low, high = edges(axis)[[0, -1]]
+    return bool(low - 1e-9 <= place(axis, value) <= high + 1e-9)

@@ -1,0 +1,202 @@
+"""Numbers and sentences of a map, said the same way in every figure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from betaplane.maps.grid import BETAS
+from betaplane.maps.phase_map import Mark, PhaseMap
+
+SYMBOLS = {
+    "beta1": "β₁",
+    "beta2": "β₂",
+    "eps": "ε",
+    "lr": "lr",
+    "batch_size": "batch size",
+    "weight_decay": "weight decay",
+}
+ASCII = (
+    ("β", "beta"),
+    ("₁", "1"),
+    ("₂", "2"),
+    ("ε", "eps"),
+    ("√", "sqrt "),
+    ("·", "-"),
+    ("−", "-"),
+    ("–", "-"),
+    ("★", "*"),
+)
+TORCH_RULES = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "SGD", "Adagrad", "RMSprop")
+
+
+def symbol(name: str) -> str:
+    """How a hyperparameter is written in figures."""
+    return SYMBOLS.get(name, name.replace("_", " "))
+
+
+def pretty(text: str) -> str:
+    """A label with its hyperparameters as symbols.
+
+    Example:
+        >>> pretty("beta1 = sqrt(beta2)")
+        'β₁ = √β₂'
+    """
+    text = re.sub(r"sqrt\((\w+)\)", r"√\1", text)
+    return text.replace("beta1", "β₁").replace("beta2", "β₂")
+
+
+def beta(value: float) -> str:
+    """A beta, to two digits of 1 - beta.
+
+    Example:
+        >>> beta(0.9), beta(0.99876543), beta(0.0)
+        ('0.9', '0.9988', '0')
+    """
+    if not 0.0 <= value < 1.0:
+        return f"{value:.4g}"
+    digits = 1 + max(0, math.ceil(-math.log10(1.0 - value) - 1e-9))
+    return f"{value:.{digits}f}".rstrip("0").rstrip(".")
+
+
+def number(name: str, value: float) -> str:
+    """A hyperparameter's value, short.
+
+    Example:
+        >>> number("lr", 0.001), number("batch_size", 32.0), number("beta2", 0.999)
+        ('0.001', '32', '0.999')
+    """
+    if name in BETAS:
+        return beta(value)
+    return f"{value:.0f}" if name == "batch_size" else f"{value:.4g}"
+
+
+def loss(value: float | None) -> str:
+    """A loss or a score; "diverged" where it is infinite, a dash where there is none."""
+    if value is None or math.isnan(value):
+        return "–"
+    return "diverged" if math.isinf(value) else f"{value:.4g}"
+
+
+def count(value: int, one: str, many: str = "") -> str:
+    """A number of things.
+
+    Example:
+        >>> count(1, "training"), count(12000, "training")
+        ('1 training', '12 000 trainings')
+    """
+    return f"{value:,} ".replace(",", " ") + (one if value == 1 else many or one + "s")
+
+
+def settings(values: Mapping[str, float], *names: str) -> str:
+    """Settings in one line: "β₁ 0.9, β₂ 0.999"; only `names`, where given."""
+    return ", ".join(f"{symbol(name)} {number(name, values[name])}" for name in names or values if name in values)
+
+
+def distance(decades: float) -> str:
+    """A distance on the map, as the factor it is: 0.3 decades are a factor of 2.
+
+    Example:
+        >>> distance(0.301), distance(float("inf"))
+        ('0.30 decades (a factor of 2)', 'no other verdict on this map')
+    """
+    if not math.isfinite(decades):
+        return "no other verdict on this map"
+    return f"{decades:.2f} decades (a factor of {10.0**decades:.2g})"
+
+
+def title(phase_map: PhaseMap) -> str:
+    """The headline of a map."""
+    return f"Where {phase_map.rule} converges: {phase_map.problem}"
+
+
+def held(phase_map: PhaseMap) -> str:
+    """The hyperparameters that do not vary, in one line."""
+    return settings(phase_map.fixed)
+
+
+def seeds(phase_map: PhaseMap) -> str:
+    """How many seeds the trained cells have: "3 seeds a cell", "1 to 5 seeds a cell"."""
+    numbers = sorted({len(cell.finals) for cell in phase_map.cells.values()} or {0})
+    if len(numbers) == 1:
+        return count(numbers[0], "seed") + " a cell"
+    return f"{numbers[0]} to {numbers[-1]} seeds a cell"
+
+
+def caption(phase_map: PhaseMap) -> str:
+    """What the map rests on, in one line."""
+    cells, trained = phase_map.verdicts.size, len(phase_map.cells)
+    share = (
+        f"all {cells} cells trained" if trained >= cells else f"{trained} of {cells} cells trained, the others inferred"
+    )
+    parts = [share, count(phase_map.trainings, "training")]
+    parts += [f"up to {count(phase_map.steps, 'step')} each"] if phase_map.steps else []
+    return " · ".join([*parts, seeds(phase_map)])
+
+
+def headline(phase_map: PhaseMap) -> str:
+    """The recommended values of the two axes; empty where nothing is recommended."""
+    found = phase_map.recommendation
+    return "" if found is None else settings(found.settings, phase_map.x.name, phase_map.y.name)
+
+
+def window(phase_map: PhaseMap) -> str:
+    """Between which values of y training stays good; empty where nothing is recommended."""
+    found, name = phase_map.recommendation, phase_map.y.name
+    return "" if found is None else f"good for {symbol(name)} from {span(name, found.window)}"
+
+
+def verdict_rules(phase_map: PhaseMap) -> tuple[str, str, str]:
+    """Where each verdict lies, in scores."""
+    good, failing = phase_map.thresholds.good, phase_map.thresholds.failing
+    return f"score < {good:g}", f"{good:g} to {failing:g}", f"> {failing:g} or diverged"
+
+
+def span(name: str, window: tuple[float, float]) -> str:
+    """The recommended window of a hyperparameter."""
+    low, high = (number(name, end) for end in window)
+    return low if low == high else f"{low} to {high}"
+
+
+def standing(mark: Mark, verdicts: tuple[str, ...]) -> str:
+    """A mark's verdict in a word."""
+    return "outside the map" if mark.verdict is None else verdicts[mark.verdict]
+
+
+def bare(mark: Mark) -> str:
+    """A mark's label where there is little room: its "(0.9, 0.999)", or all of it where it has none.
+
+    Example:
+        >>> bare(Mark("(0.9, 0.999) torch's default", 0.9, 0.999, 0, 1.0))
+        '(0.9, 0.999)'
+    """
+    found = re.match(r"\([^)]*\)", mark.label)
+    return found.group(0) if found else mark.label
+
+
+def torch_line(phase_map: PhaseMap) -> str:
+    """The recommendation as a line of Python; empty where there is none."""
+    if phase_map.recommendation is None:
+        return ""
+    values = {**phase_map.fixed, **phase_map.recommendation.settings}
+    rule = "Adam" if phase_map.rule == "AMSGrad" else phase_map.rule
+    place = "torch.optim" if rule in TORCH_RULES else "betaplane"
+    words = ["model.parameters()"] + ([f"lr={values['lr']:.12g}"] if "lr" in values else [])
+    if "beta1" in values and "beta2" in values:
+        words.append(f"betas=({values['beta1']:.12g}, {values['beta2']:.12g})")
+    words += [f"{name}={values[name]:.12g}" for name in ("eps", "weight_decay") if name in values]
+    words += ["amsgrad=True"] if phase_map.rule == "AMSGrad" else []
+    return f"{place}.{rule}({', '.join(words)})"
+
+
+def plain(text: str) -> str:
+    """A text in ASCII, for terminals that write nothing else.
+
+    Example:
+        >>> plain("β₁ = √β₂ · 3 − 2 – ★")
+        'beta1 = sqrt beta2 - 3 - 2 - *'
+    """
+    for symbol, word in ASCII:
+        text = text.replace(symbol, word)
+    return text.encode("ascii", "replace").decode()

@@ -1,0 +1,205 @@
+"""The map as one page: plotly.js, the data and the loss curve of every trained cell inside, nothing from the network."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Iterable
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from betaplane.figures import _curves, _scene, _ticks, _words, palette
+from betaplane.figures._layout import labels
+from betaplane.maps.grid import BETAS, Axis
+from betaplane.maps.phase_map import VERDICTS, Cell, PhaseMap
+
+STEPS = 85  # codes for each verdict: a cell is one byte, verdict * STEPS + shade * (STEPS - 1)
+NOMINAL = (560.0, 560.0)  # pixels: how large the map is when its labels are placed
+DASHES = ("solid", "8px,4px", "2px,4px", "10px,4px,2px,4px")  # of the first curve, the second, ...
+
+
+def html(phase_map: PhaseMap) -> str:
+    """Write a map as a self-contained page: hover a cell to see its settings, its verdict and its loss curve.
+
+    Args:
+        phase_map: the map.
+
+    Returns:
+        The text of an HTML file, about 5 MB, most of it plotly.js.
+    """
+    from plotly.offline import get_plotlyjs
+
+    return Template(_part("page.html")).substitute(
+        title=escape(_words.title(phase_map)),
+        held=escape(_words.held(phase_map)),
+        caption=escape(_words.caption(phase_map)),
+        legend=_legend(phase_map),
+        recommendation=_recommendation(phase_map),
+        marks=_marks(phase_map),
+        fixed=_pairs((_words.symbol(name), _words.number(name, value)) for name, value in phase_map.fixed.items()),
+        facts=_pairs(_facts(phase_map)),
+        css=_part("page.css"),
+        plotly=get_plotlyjs(),
+        data=_json(_data(phase_map)),
+        script=_part("page.js"),
+    )
+
+
+def _part(name: str) -> str:
+    return files("betaplane.figures").joinpath(name).read_text(encoding="utf-8")
+
+
+def _json(data: Any) -> str:
+    """JSON that may stand in a script element; what is not a finite number is null, or "inf"."""
+    return json.dumps(_plain(data), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _plain(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_plain(value) for value in data]
+    if isinstance(data, (float, np.floating)):
+        number = float(data)
+        return None if math.isnan(number) else "inf" if math.isinf(number) else float(f"{number:.6g}")
+    return int(data) if isinstance(data, np.integer) else data
+
+
+def _data(phase_map: PhaseMap) -> dict[str, Any]:
+    curves = [cell.curve for cell in phase_map.cells.values()]
+    shades = np.rint((STEPS - 1) * _scene.shades(phase_map))
+    codes = (STEPS * phase_map.verdicts.astype(int) + shades).astype(np.uint8)
+    return {
+        "x": _axis(phase_map.x),
+        "y": _axis(phase_map.y),
+        "codes": base64.b64encode(codes.tobytes()).decode(),
+        "levelsPerVerdict": STEPS,
+        "verdicts": VERDICTS,
+        "pFail": [float(f"{p:.3g}") for p in np.asarray(phase_map.p_fail, dtype=float).ravel()],
+        "cells": _cells(phase_map),
+        "nearest": _nearest(phase_map),
+        "curves": _curves.encode(phase_map, curves),
+        "lossAxis": _curves.axis(phase_map, curves),
+        "initial": float(phase_map.initial),
+        "steps": phase_map.steps,
+        "colours": {"ramps": palette.RAMPS, "solid": palette.SOLID, "ink": palette.INK, "muted": palette.MUTED},
+        **_overlay(phase_map),
+    }
+
+
+def _axis(axis: Axis) -> dict[str, Any]:
+    horizons = [f"{1 / (1 - value):.4g} steps" if axis.name in BETAS else "" for value in axis.values]
+    values = [f"{value:.8g}" if axis.name in BETAS else _words.number(axis.name, value) for value in axis.values]
+    return {
+        "symbol": _words.symbol(axis.name),
+        "label": _ticks.label(axis),
+        "values": values,
+        "horizons": horizons,
+        "edges": _ticks.edges(axis).tolist(),
+        "ticks": [[tick.position, tick.text, tick.below] for tick in _ticks.ticks(axis)],
+    }
+
+
+def _cells(phase_map: PhaseMap) -> dict[str, list[Any]]:
+    """What the trained cells showed, column by column; `index` counts cells as `codes` does."""
+    height, cells = len(phase_map.y), phase_map.cells
+    return {
+        "index": [i * height + j for i, j in cells],
+        "score": [cell.score for cell in cells.values()],
+        "final": [_final(cell) for cell in cells.values()],
+        "seeds": [len(cell.finals) for cell in cells.values()],
+        "p": [[cell.p_fail, cell.p_low, cell.p_high] for cell in cells.values()],
+    }
+
+
+def _final(cell: Cell) -> float:
+    return (
+        sorted(cell.finals, key=lambda loss: (math.isnan(loss), loss))[len(cell.finals) // 2]
+        if cell.finals
+        else math.nan
+    )
+
+
+def _nearest(phase_map: PhaseMap) -> list[int]:
+    """For each cell the trained one nearest to it; empty where all were trained."""
+    if not _scene.untrained(phase_map):
+        return []
+    found = _scene.nearest_trained(phase_map)
+    index = np.where(found[..., 0] < 0, -1, found[..., 0] * len(phase_map.y) + found[..., 1])
+    return index.ravel().tolist()
+
+
+def _overlay(phase_map: PhaseMap) -> dict[str, Any]:
+    """What is drawn over the cells, in positions."""
+    lines = [_scene.split(phase_map, _scene.line(phase_map, curve)) for curve in phase_map.curves]
+    marks = [_scene.point(phase_map, mark.x, mark.y) for mark in _scene.marks_inside(phase_map)]
+    found, spot = _scene.recommended(phase_map), phase_map.recommendation and phase_map.recommendation.spot
+    placed = labels(phase_map, NOMINAL, _measure)
+    return {
+        "lines": [[part.tolist() for part in parts] for parts in lines],
+        "dashes": [DASHES[index % len(DASHES)] for index in range(len(lines))],
+        "dots": _scene.dots(phase_map).tolist() if _scene.untrained(phase_map) else [],
+        "marks": marks,
+        "star": found,
+        "first": list(spot) if spot else [len(phase_map.x) // 2, len(phase_map.y) // 2],
+        "labels": [[each.x, each.y, escape(each.text), each.angle, each.bold, each.dark] for each in placed],
+    }
+
+
+def _measure(text: str, bold: bool) -> tuple[float, float]:
+    """About how large a text is in the page's font, pixels."""
+    return (7.3 if bold else 6.7) * len(text), 15.0
+
+
+def _legend(phase_map: PhaseMap) -> str:
+    items = [
+        f'<li><i style="background:linear-gradient(90deg,{start},{end})"></i><b>{name}</b> {escape(rule)}</li>'
+        for name, (start, end), rule in zip(VERDICTS, palette.RAMPS, _words.verdict_rules(phase_map), strict=True)
+    ]
+    if _scene.untrained(phase_map):
+        items.append("<li><i class='dot'></i><b>trained</b> others are inferred</li>")
+    return "".join(items)
+
+
+def _recommendation(phase_map: PhaseMap) -> str:
+    found = phase_map.recommendation
+    if found is None:
+        return "<p class='headline'>Nothing to recommend</p><p>No cell on this map is good.</p>"
+    line = escape(_words.torch_line(phase_map))
+    return (
+        f"<p class='headline'>{escape(_words.headline(phase_map))}</p><p>{escape(_words.window(phase_map))}</p>"
+        f"<p class='why'>{escape(_words.pretty(found.reason))}</p>"
+        f"<div class='code'><code id='code'>{line}</code><button id='copy' type='button'>Copy</button></div>"
+    )
+
+
+def _marks(phase_map: PhaseMap) -> str:
+    if not phase_map.marks:
+        return ""
+    rows = []
+    for mark in phase_map.marks:
+        chip = "none" if mark.verdict is None else VERDICTS[mark.verdict]
+        away = "–" if mark.verdict is None else _words.distance(mark.distance)
+        standing = f"<span class='chip {chip}'>{_words.standing(mark, VERDICTS)}</span>"
+        rows.append(f"<tr><td>{escape(mark.label)}</td><td>{standing}</td><td>{away}</td></tr>")
+    head = "<tr><th>Setting</th><th>Verdict</th><th>To the nearest other verdict</th></tr>"
+    return f"<section><h2>Settings in use</h2><table>{head}{''.join(rows)}</table></section>"
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
+    return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(str(text))}</dd></div>" for name, text in pairs)
+
+
+def _facts(phase_map: PhaseMap) -> list[tuple[str, str]]:
+    measured = [
+        ("rests on", _words.caption(phase_map)),
+        ("initial loss", _words.loss(phase_map.initial)),
+        ("best loss", f"{_words.loss(phase_map.best)} (scores 0)"),
+        ("score", "(final − best) / (initial − best), the median over seeds"),
+    ]
+    return [*measured, *phase_map.facts.items()]

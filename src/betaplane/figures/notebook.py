@@ -1,0 +1,39 @@
+"""The map in a notebook: the picture, and the recommendation as a table."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+
+from betaplane.figures import _words
+from betaplane.figures.png import png
+from betaplane.maps.phase_map import VERDICTS, PhaseMap
+
+CELL = "padding:2px 14px 2px 0;text-align:left"
+
+
+def repr_html(phase_map: PhaseMap) -> str:
+    """What a notebook shows for a map: an inline picture and a small table; no scripts."""
+    picture = base64.b64encode(png(phase_map, dpi=100)).decode()
+    title = escape(_words.title(phase_map), quote=True)
+    image = f'<img alt="{title}" width="820" style="max-width:100%" src="data:image/png;base64,{picture}">'
+    rows = "".join(
+        f'<tr><th style="{CELL}">{escape(name)}</th><td style="{CELL}">{escape(text)}</td></tr>'
+        for name, text in _rows(phase_map)
+    )
+    return f"<div>{image}<table>{rows}</table></div>"
+
+
+def _rows(phase_map: PhaseMap) -> list[tuple[str, str]]:
+    found = phase_map.recommendation
+    if found is None:
+        rows = [("recommended", "nothing: no good cell on this map")]
+    else:
+        rows = [
+            ("recommended", _words.headline(phase_map)),
+            ("window", _words.window(phase_map)),
+            ("why", found.reason),
+        ]
+        rows.append(("write", _words.torch_line(phase_map)))
+    marks = [(mark.label, _words.standing(mark, VERDICTS)) for mark in phase_map.marks]
+    return [*rows, *marks, ("rests on", _words.caption(phase_map))]

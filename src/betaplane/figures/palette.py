@@ -1,0 +1,48 @@
+"""The colours of the three verdicts, shared by all figures.
+
+Good is light, degraded is in the middle, failing is dark, so the order survives a grey printer; teal, orange and
+plum differ in the blue-yellow direction too, so it survives red-green blindness (tests/figures/test_palette.py
+measures both). Within a verdict a cell darkens towards the next one, so that one sees where the slope is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+INK = "#1b1f24"  # text and lines
+MUTED = "#68707b"  # text that helps
+FAINT = "#d9dde2"  # rules and frames
+PAPER = "#ffffff"
+RAMPS = (  # of each verdict: the colour of its best score and of its worst
+    ("#d3eee8", "#84c9c1"),
+    ("#f0a948", "#cf6a26"),
+    ("#8a2950", "#2f0e2c"),
+)
+SOLID = ("#4aa79d", "#df8530", "#6b1c40")  # of each verdict: for text marks, chips and swatches on paper
+
+
+def rgb(colour: str) -> np.ndarray:
+    """The parts of a "#rrggbb" colour, shape (3,), in [0, 1].
+
+    Example:
+        >>> rgb("#ff0000").tolist()
+        [1.0, 0.0, 0.0]
+    """
+    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255.0
+
+
+def hexadecimal(colour: np.ndarray) -> str:
+    """The inverse of `rgb`."""
+    return "#" + "".join(f"{round(255 * float(part)):02x}" for part in colour)
+
+
+def paint(verdicts: np.ndarray, shades: np.ndarray) -> np.ndarray:
+    """Colours of cells from their verdicts and shades, shape (..., 3), in [0, 1].
+
+    Args:
+        verdicts: 0 good, 1 degraded, 2 failing.
+        shades: like verdicts, in [0, 1]: 0 the best score of the verdict, 1 the worst.
+    """
+    ends = np.array([[rgb(start), rgb(end)] for start, end in RAMPS])
+    start, end = ends[verdicts, 0], ends[verdicts, 1]
+    return start + (end - start) * np.clip(shades, 0.0, 1.0)[..., None]

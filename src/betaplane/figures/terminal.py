@@ -1,0 +1,248 @@
+"""The map in the terminal: in colour where there is colour, in glyphs that say the same where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from betaplane.figures import _scene, _ticks, _words, palette
+from betaplane.maps.phase_map import FAILING, VERDICTS, PhaseMap, Spot
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+    from rich.style import Style
+    from rich.text import Text
+
+GLYPHS = ("·", "▒", "█")  # good, degraded, failing: the darker, the worse
+ASCII_GLYPHS = (".", "+", "#")
+DARKER = (0.78, 0.86, 1.0)  # of each verdict: its glyph's brightness, in shares of the cell's
+STARS = ("★", "*")  # the recommended cell, where the terminal writes Unicode and where it does not
+LETTERS = "abcdefgh"  # of the marks
+MARGIN = 15  # columns left of the map: the horizon and the beta
+WIDEST = 84  # columns of the map itself
+TALLEST = 40  # rows of the map; where there are more, each row shows several, by their worst cell
+
+
+def terminal(phase_map: PhaseMap) -> RenderableType:
+    """The map as something rich prints, at most 100 columns wide.
+
+    Args:
+        phase_map: the map.
+
+    Returns:
+        A renderable: give it to `rich.print` or a `rich.console.Console`.
+    """
+    return _Map(phase_map)
+
+
+def summary(phase_map: PhaseMap) -> RenderableType:
+    """The recommendation, the usual settings and what was measured, as something rich prints."""
+    return _Summary(phase_map)
+
+
+@dataclass(frozen=True)
+class _Summary:
+    """Writes itself when it knows what the console can write."""
+
+    phase_map: PhaseMap
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        say = _words.plain if options.ascii_only else str
+        yield from self._recommendation(say)
+        yield Text()
+        if self.phase_map.marks:
+            yield self._marks(say)
+        yield Text(say(_words.caption(self.phase_map)), style="dim")
+
+    def _recommendation(self, say: Callable[[str], str]) -> Iterator[Text]:
+        from rich.text import Text
+
+        found = self.phase_map.recommendation
+        if found is None:
+            yield Text("No good cell on this map: nothing to recommend.", "bold")
+            return
+        yield Text.assemble(("Recommended  ", "dim"), (say(_words.headline(self.phase_map)), "bold"))
+        yield Text.assemble(("Window       ", "dim"), say(_words.window(self.phase_map)))
+        yield Text.assemble(("Why          ", "dim"), say(found.reason))
+        yield Text.assemble(("Write        ", "dim"), _words.torch_line(self.phase_map))
+
+    def _marks(self, say: Callable[[str], str]) -> RenderableType:
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        heads = ("", "setting", "verdict", "distance to the boundary")
+        table = Table(*heads, box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="dim")
+        letters = _letters(self.phase_map)
+        for mark in self.phase_map.marks:
+            style = "dim" if mark.verdict is None else f"bold {palette.SOLID[mark.verdict]}"
+            away = "-" if mark.verdict is None else _words.distance(mark.distance)
+            standing = Text(_words.standing(mark, VERDICTS), style)
+            table.add_row(letters.get(mark.label, ""), Text(say(mark.label)), standing, Text(away))
+        return table
+
+
+def _letters(phase_map: PhaseMap) -> dict[str, str]:
+    return dict(zip([mark.label for mark in _scene.marks_inside(phase_map)], LETTERS, strict=False))
+
+
+def _symbols(phase_map: PhaseMap, star: str) -> dict[Spot, str]:
+    """What is written into cells instead of their glyphs."""
+    letters = _letters(phase_map)
+    inside = [mark for mark in _scene.marks_inside(phase_map) if mark.label in letters]
+    symbols = {
+        (_ticks.nearest(phase_map.x, mark.x), _ticks.nearest(phase_map.y, mark.y)): letters[mark.label]
+        for mark in reversed(inside)
+    }
+    if phase_map.recommendation is not None:
+        symbols[phase_map.recommendation.spot] = star
+    return symbols
+
+
+@dataclass(frozen=True)
+class _Map:
+    """Writes itself when it knows how wide the console is and what it can write."""
+
+    phase_map: PhaseMap
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        sheet = _Sheet(self.phase_map, options.max_width, options.ascii_only)
+        for line in sheet.lines():
+            line.no_wrap, line.overflow = True, "crop"
+            if options.ascii_only:
+                line.plain = _words.plain(line.plain)
+            yield line
+        yield Text()
+
+
+class _Sheet:
+    """The map cut to the console: how many columns a cell gets, how many cells a row stands for."""
+
+    def __init__(self, phase_map: PhaseMap, width: int, ascii_only: bool) -> None:
+        self.phase_map = phase_map
+        self.ascii = ascii_only
+        self.glyphs = ASCII_GLYPHS if ascii_only else GLYPHS
+        columns, rows = phase_map.verdicts.shape
+        room = max(min(WIDEST, width - MARGIN - 1), 1)
+        self.merge_y = -(-rows // TALLEST)
+        self.merge_x = -(-columns // room)
+        wanted = round(2 * rows / self.merge_y / columns)
+        self.cell = int(np.clip(wanted, 1, max(1, min(6, room * self.merge_x // columns))))
+        self.symbols = {self._block(spot): text for spot, text in _symbols(phase_map, STARS[ascii_only]).items()}
+        self.verdicts, shades = self._merged()
+        self.styles = [
+            [_style(*place) for place in zip(*pair, strict=True)] for pair in zip(self.verdicts, shades, strict=True)
+        ]
+
+    def _block(self, spot: Spot) -> Spot:
+        return spot[0] // self.merge_x, spot[1] // self.merge_y
+
+    def _merged(self) -> tuple[np.ndarray, np.ndarray]:
+        """Verdict and shade of the worst of the cells that share a place."""
+        worst = self.phase_map.verdicts + 0.999 * _scene.shades(self.phase_map)
+        for side, by in enumerate((self.merge_x, self.merge_y)):
+            worst = np.maximum.reduceat(worst, np.arange(0, worst.shape[side], by), axis=side)
+        return worst.astype(int), worst % 1.0
+
+    def lines(self) -> Iterator[Text]:
+        """The title, the map from the top down, the ticks, the legend."""
+        from rich.text import Text
+
+        yield Text(_words.title(self.phase_map), "bold")
+        yield Text(_words.held(self.phase_map) + "\n", "dim")
+        yield Text(_axis_words(self.phase_map.y.name), "dim")
+        ticks = self._ticks("y")
+        for row in reversed(range(self.verdicts.shape[1])):
+            yield self._row(row, *ticks.get(row, ("", "")))
+        yield from self._below()
+        yield Text()
+        yield self._legend()
+        yield from self._notes()
+
+    def _ticks(self, side: str) -> dict[int, tuple[str, str]]:
+        axis, by = (self.phase_map.x, self.merge_x) if side == "x" else (self.phase_map.y, self.merge_y)
+        return {
+            int(np.argmin(np.abs(axis.positions - tick.position))) // by: (tick.text, tick.below)
+            for tick in reversed(_ticks.ticks(axis))
+        }
+
+    def _row(self, row: int, text: str, below: str) -> Text:
+        from rich.style import Style
+        from rich.text import Text
+
+        line = Text(f"{text:>{MARGIN - 8 if below else MARGIN - 1}} ").append(f"{below:>6} " if below else "", "dim")
+        for column, verdict in enumerate(self.verdicts[:, row]):
+            style = self.styles[column][row]
+            symbol = self.symbols.get((column, row))
+            if symbol is None:
+                line.append(self.glyphs[verdict] * self.cell, style)
+            else:
+                ink = palette.PAPER if verdict == FAILING else palette.INK
+                line.append(symbol.center(self.cell, self.glyphs[verdict]), style + Style(color=ink, bold=True))
+        return line
+
+    def _below(self) -> Iterator[Text]:
+        """The x ticks: where they are, the horizons, the betas, the name."""
+        from rich.text import Text
+
+        size = self.verdicts.shape[0] * self.cell
+        rows = [[" "] * (size + 8) for _ in range(3)]
+        free = 0
+        for place, (text, below) in sorted(self._ticks("x").items()):
+            middle = place * self.cell + (self.cell - 1) // 2
+            rows[0][middle] = "|" if self.ascii else "╵"
+            start = max(middle - len(max(text, below, key=len)) // 2, 0)
+            if start < free:
+                continue
+            for row, words in ((1, text), (2, below)):
+                begin = max(middle - len(words) // 2, 0)
+                rows[row][begin : begin + len(words)] = words
+            free = middle + len(max(text, below, key=len)) // 2 + 2
+        margin = " " * MARGIN
+        for row, style in zip(rows, ("dim", "", "dim"), strict=True):
+            if "".join(row).strip():
+                yield Text(margin + "".join(row).rstrip(), style)
+        yield Text(margin + _axis_words(self.phase_map.x.name), "dim")
+
+    def _legend(self) -> Text:
+        from rich.text import Text
+
+        line = Text(" " * MARGIN)
+        for verdict, rule in enumerate(_words.verdict_rules(self.phase_map)):
+            line.append(self.glyphs[verdict] * 2, _style(verdict, 0.4))
+            line.append(f" {VERDICTS[verdict]} ", "bold").append(f"{rule}   ", "dim")
+        line.rstrip()
+        return line
+
+    def _notes(self) -> Iterator[Text]:
+        from rich.text import Text
+
+        margin = " " * MARGIN
+        notes = [f"{letter} {label}" for label, letter in _letters(self.phase_map).items()]
+        if self.phase_map.recommendation is not None:
+            notes.insert(0, f"{STARS[self.ascii]} recommended: {_words.headline(self.phase_map)}")
+        for note in notes:
+            yield Text(margin + note)
+        if max(self.merge_x, self.merge_y) > 1:
+            yield Text(f"{margin}each place shows the worst of {self.merge_x} x {self.merge_y} cells", "dim")
+
+
+def _style(verdict: int, shade: float) -> Style:
+    """A place's colour behind its glyph, and for the glyph the same colour a little darker."""
+    from rich.style import Style
+
+    behind = palette.paint(np.array(verdict), np.array(shade))
+    return Style(color=palette.hexadecimal(behind * DARKER[verdict]), bgcolor=palette.hexadecimal(behind))
+
+
+def _axis_words(name: str) -> str:
+    if name not in _ticks.BETAS:
+        return _words.symbol(name)
+    return f"horizon 1/(1-{_words.symbol(name)}) in steps, {_words.symbol(name)} beside it"
