@@ -13,11 +13,15 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from betaplane.errors import BadInput
-from betaplane.maps.choose_fill import fill
-from betaplane.maps.choose_tree import UNKNOWN, levels
+from betaplane.maps.choose_budget import LEAST, Plan, Surfaces
+from betaplane.maps.choose_fill import fill, judge
+from betaplane.maps.choose_tree import UNKNOWN, levels, start_cells
 from betaplane.maps.phase_map import Spot
 
-__all__ = ["Chooser", "Dense", "Refine", "Request", "fill", "verdict"]
+__all__ = ["Chooser", "Dense", "Refine", "Request", "fill", "judge", "verdict"]
+
+
+TREE_SHARE = 0.25  # of a batch under a budget: what goes to the quadtree's next splits
 
 
 class Request(NamedTuple):
@@ -113,16 +117,25 @@ class Refine(_Told):
     """Asks coarse to fine, along the changes of verdict, and repeats the trainings that stand next to one.
 
     A start grid first; then every box of the quadtree whose trained spots differ in verdict is split, down to the
-    single cell, and with `guard` the boxes around it too, so that a tongue that leaves a box is followed. Then the spots
-    next to another verdict, and those whose seeds disagree, are trained with `boundary_seeds` seeds; where that changes
-    a verdict, refinement goes on.
+    single cell, and with `guard` the boxes around it too, so that a tongue that leaves a box is followed. Then the
+    spots next to another verdict, and those whose seeds disagree, are trained with `boundary_seeds` seeds; where that
+    changes a verdict, refinement goes on.
+
+    With a `budget`, the start grid (a coarser one, if it would take more than half of the budget) is followed by
+    batches in which one training in four goes to what the quadtree would split next, coarsest boxes first, and the
+    others to where `betaplane.maps.surface` is most in doubt about the verdict and one more training tells most: new
+    spots, or repeats where P(fail) is near one half. It ends when the budget is spent, or earlier where nothing is in
+    doubt any more (at once, if the start grid shows one verdict only).
 
     Args:
         shape: (nx, ny), cells of the grid; any numbers >= 1.
-        seeds: trainings a spot, >= 1.
-        boundary_seeds: trainings of a spot next to a change of verdict; no repeats where it is not above `seeds`.
+        seeds: trainings a spot, >= 1; with a budget, of one, more spots are seen.
+        boundary_seeds: trainings of a spot next to a change of verdict, and of any spot at most; no repeats where it is
+            not above `seeds`.
         start: points a side of the start grid, >= 2; fewer on short axes, where they would be closer than 3 cells.
         guard: whether the neighbours of split boxes are split too.
+        budget: trainings in all, >= 1; None for as many as it takes.
+        batch: trainings a batch under a budget, >= 1; by default a twentieth of the budget.
 
     Example:
         >>> chooser = Refine((64, 64), seeds=1, boundary_seeds=1)
@@ -142,17 +155,26 @@ class Refine(_Told):
         boundary_seeds: int = 4,
         start: int = 9,
         guard: bool = True,
+        budget: int | None = None,
+        batch: int | None = None,
     ) -> None:
         super().__init__(shape)
         self.seeds = _at_least(1, seeds, "seeds")
         self.boundary_seeds = _at_least(1, boundary_seeds, "boundary_seeds")
         self.start = _at_least(2, start, "start")
         self.guard = guard
+        self.budget = None if budget is None else _at_least(1, budget, "budget")
+        self.batch = _at_least(1, batch or max(8, (budget or 0) // 20), "batch")
+        self._surfaces = Surfaces()
+        while budget and self.start > 2 and 2 * self.seeds * start_cells(self.shape, self.start) > budget:
+            self.start -= 1
 
     def _choose(self) -> list[Request]:
         seen = _seen(self.shape, self.votes)
-        missing = [_spot(spot) for spots, _ in levels(seen, self.start, self.guard) for spot in spots]
-        fresh = [Request(spot, self.seeds) for spot in missing]
+        missing = [[_spot(spot) for spot in spots] for spots, _ in levels(seen, self.start, self.guard)]
+        if self.budget is not None:
+            return self._affordable(missing, self.budget - sum(self.asked.values()))
+        fresh = [Request(spot, self.seeds) for spots in missing for spot in spots]
         return fresh or [Request(spot, self.boundary_seeds) for spot in self._doubtful(seen)]
 
     def _doubtful(self, seen: np.ndarray) -> list[Spot]:
@@ -163,6 +185,41 @@ class Refine(_Told):
             for spot, votes in sorted(self.votes.items())
             if self.asked[spot] < self.boundary_seeds and (beside[spot] or len(set(votes)) > 1)
         ]
+
+    def _affordable(self, missing: list[list[Spot]], left: int) -> list[Request]:
+        """The next batch, when `left` trainings may still be asked for and the tree misses these spots, by level."""
+        if not self.asked:
+            return _first(missing[0], self.seeds, left)
+        room = min(left, self.batch)
+        surfaces = self._surfaces.fit(self.votes) if room > 0 else []
+        if not surfaces:
+            return []
+        fresh = (lattice(self.shape) | {spot for spots in missing for spot in spots}) - set(self.asked)
+        cap = max(self.seeds, self.boundary_seeds)
+        plan = Plan(surfaces, self.asked, fresh, seeds=self.seeds, cap=cap, room=room)
+        for spots in missing:
+            plan.take(int(TREE_SHARE * room) - (room - plan.room), among=spots)
+        plan.take(plan.room, least=LEAST)
+        return [Request(spot, seeds) for spot, seeds in plan.chosen.items()]
+
+
+def lattice(shape: tuple[int, int]) -> set[Spot]:
+    """The cells a budget may be spent on besides those of the quadtree: all, or evenly at most 64 a side.
+
+    Example:
+        >>> sorted(lattice((2, 2))), len(lattice((64, 256)))
+        ([(0, 0), (0, 1), (1, 0), (1, 1)], 4096)
+    """
+    steps = [-(-points // 64) for points in shape]
+    xs, ys = (range((step - 1) // 2, points, step) for step, points in zip(steps, shape, strict=True))
+    return {(x, y) for x in xs for y in ys}
+
+
+def _first(spots: Sequence[Spot], seeds: int, budget: int) -> list[Request]:
+    """The start grid, as far as the budget goes: only one of a handful of trainings does not reach its end."""
+    whole, rest = divmod(budget, seeds)
+    requests = [Request(spot, seeds) for spot in spots[:whole]]
+    return requests + [Request(spot, rest) for spot in spots[whole : whole + 1] if rest]
 
 
 def beside_change(seen: np.ndarray) -> np.ndarray:

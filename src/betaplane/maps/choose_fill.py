@@ -1,13 +1,14 @@
-"""Judge every cell of the grid from the trained ones."""
+"""Judge every cell of the grid from the trained ones: `fill` takes each verdict at its word, `judge` weighs them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from betaplane.maps.choose_tree import UNKNOWN, levels
-from betaplane.maps.phase_map import Spot
+from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD, Spot
+from betaplane.maps.surface import p_fail
 
 CHUNK = 4096  # cells whose nearest trained spot is looked up at once: bounds the memory
 
@@ -40,6 +41,42 @@ def fill(shape: tuple[int, int], verdicts: Mapping[Spot, int], *, start: int = 9
                 seen[x0 : x1 + 1, y0 : y1 + 1] == UNKNOWN, seen[x0, y0], filled[x0 : x1 + 1, y0 : y1 + 1]
             )
     return filled
+
+
+def judge(shape: tuple[int, int], votes: Mapping[Spot, Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """The likelier verdict and P(fail) of every cell of the grid, from the verdicts of all seeds at the trained ones.
+
+    Two surfaces (`betaplane.maps.surface`) are put through the votes: P(degraded or failing) and P(failing). A cell is
+    failing where the second is above one half, else degraded where the first is, else good. So a single vote among
+    many others does not decide about its own cell; where no seeds disagree and refinement went down to the cell, `fill`
+    is exact and faster.
+
+    Args:
+        shape: (nx, ny), cells of the grid.
+        votes: verdicts of the seeds of each trained spot, at least one spot and one seed a spot.
+
+    Returns:
+        Verdicts, int8 (nx, ny), and P(fail) in [0, 1], float (nx, ny).
+
+    Example:
+        >>> votes = {(x, y): [2 if x < 3 else 0] * 2 for x in range(1, 8, 2) for y in range(0, 8, 2)}
+        >>> verdicts, p_fail = judge((8, 8), votes)
+        >>> verdicts[:, 4].tolist(), p_fail[:, 4].round(1).tolist()
+        ([2, 2, 2, 0, 0, 0, 0, 0], [1.0, 1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0])
+    """
+    points = np.array(sorted(votes), float)
+    trials = np.array([len(votes[spot]) for spot in sorted(votes)])
+    cells = np.indices(shape).reshape(2, -1).T.astype(float)
+
+    def p_at_least(cut: int) -> np.ndarray:
+        over = np.array([sum(vote >= cut for vote in votes[spot]) for spot in sorted(votes)])
+        return p_fail(points, over, trials, cells).reshape(shape)
+
+    failing = p_at_least(FAILING)
+    some_degraded = any(vote == DEGRADED for given in votes.values() for vote in given)
+    bad = np.maximum(failing, p_at_least(DEGRADED)) if some_degraded else failing
+    verdicts = np.where(failing > 0.5, FAILING, np.where(bad > 0.5, DEGRADED, GOOD))
+    return verdicts.astype(np.int8), failing
 
 
 def nearest(seen: np.ndarray) -> np.ndarray:

@@ -27,6 +27,11 @@ def start_lines(points: int, start: int) -> np.ndarray:
     return np.unique(np.linspace(0, points - 1, gaps + 1).round().astype(int))
 
 
+def start_cells(shape: tuple[int, int], start: int) -> int:
+    """How many cells the start grid has."""
+    return len(start_lines(shape[0], start)) * len(start_lines(shape[1], start))
+
+
 def roots(shape: tuple[int, int], start: int) -> np.ndarray:
     """The boxes of the start grid, (k, 4)."""
     (x0, x1), (y0, y1) = (_gaps(start_lines(points, start)) for points in shape)
