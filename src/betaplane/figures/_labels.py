@@ -22,6 +22,7 @@ class Box:
     right: float
     top: float
     weight: float = 1.0  # how bad it is to write over it
+    side: int = 0  # of a label: on which side of its point it stands, 1 right, -1 left, 0 above or below
 
     @property
     def middle(self) -> tuple[float, float]:
@@ -44,9 +45,11 @@ def around(x: float, y: float, radius: float, weight: float = 1.0) -> Box:
     return Box(x - radius, y - radius, x + radius, y + radius, weight)
 
 
-def beside(anchor: tuple[float, float], size: tuple[float, float], frame: Box, taken: Sequence[Box]) -> Box:
-    """The best place for a label of this size near its anchor, of those on eight sides at three distances."""
-    boxes = [_at(anchor, size, side, gap) for gap in GAPS for side in SIDES]
+def beside(
+    anchor: tuple[float, float], size: tuple[float, float], frame: Box, taken: Sequence[Box], radius: float = 0.0
+) -> Box:
+    """The best place for a label of this size near its anchor: on one of eight sides at one of three distances."""
+    boxes = [_at(anchor, size, side, gap + radius) for gap in GAPS for side in SIDES]
     costs = _costs(boxes, frame, taken) + 5.0 * np.arange(len(boxes))
     return boxes[int(np.argmin(costs))]
 
@@ -55,7 +58,7 @@ def _at(anchor: tuple[float, float], size: tuple[float, float], side: tuple[int,
     reach = gap if 0 in side else gap * 0.7
     left = anchor[0] + side[0] * (reach + size[0] / 2) - size[0] / 2
     bottom = anchor[1] + side[1] * (reach + size[1] / 2) - size[1] / 2
-    return Box(left, bottom, left + size[0], bottom + size[1])
+    return Box(left, bottom, left + size[0], bottom + size[1], side=side[0])
 
 
 def _costs(boxes: Sequence[Box], frame: Box, taken: Sequence[Box]) -> np.ndarray:

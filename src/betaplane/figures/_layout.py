@@ -11,7 +11,9 @@ from betaplane.figures import _scene, _ticks, _words
 from betaplane.figures._labels import Box, along, around, beside
 from betaplane.maps.phase_map import PhaseMap
 
+STAR = 5.0  # pixels by which the star is larger than a mark
 PAD = 4.0  # pixels that labels keep from the frame
+ALIGN = ("center", "left", "right")  # by a box's side: 0, 1, -1
 Measure = Callable[[str, bool], tuple[float, float]]  # width and height of a text, plain or bold
 
 
@@ -20,8 +22,9 @@ class Label:
     """A text on the map."""
 
     text: str
-    x: float  # its centre, in positions
+    x: float  # in positions: its left end, its right end or its centre, as `align` says
     y: float
+    align: str  # "left", "right" or "center"
     angle: float  # degrees, counterclockwise
     bold: bool
     dark: bool  # whether it stands on failing cells: then it is written in white
@@ -55,7 +58,7 @@ class _Layout:
         lines = [_scene.line(self.phase_map, curve) for curve in self.phase_map.curves]
         self._take(spots, lines)
         found = _scene.recommended(self.phase_map)
-        placed = [self._beside(found[:2], "recommended", True)] if found else []
+        placed = [self._beside(found[:2], "recommended", True, STAR)] if found else []
         placed += [self._beside(spot, _words.bare(mark), False) for mark, spot in zip(marks, spots, strict=True)]
         texts = [_words.pretty(curve.label) for curve in self.phase_map.curves]
         following = [self._along(line, text) for line, text in zip(lines, texts, strict=True)]
@@ -78,8 +81,8 @@ class _Layout:
         x, y = self._pixels(np.array(spot))
         return float(x), float(y)
 
-    def _beside(self, spot: tuple[float, float], text: str, bold: bool) -> Label:
-        box = beside(self._pixel(spot), self.measure(text, bold), self.frame, self.taken)
+    def _beside(self, spot: tuple[float, float], text: str, bold: bool, radius: float = 0.0) -> Label:
+        box = beside(self._pixel(spot), self.measure(text, bold), self.frame, self.taken, radius)
         return self._label(text, box, 0.0, bold)
 
     def _along(self, points: np.ndarray, text: str) -> Label | None:
@@ -88,6 +91,7 @@ class _Layout:
 
     def _label(self, text: str, box: Box, angle: float, bold: bool) -> Label:
         self.taken.append(Box(box.left, box.bottom, box.right, box.top, weight=6))
-        x, y = np.array(box.middle) / self.scale + self.corner
-        dark = bool(_scene.on_failing(self.phase_map, np.array([[x, y]]))[0])
-        return Label(text, float(x), float(y), angle, bold, dark)
+        middle = np.array(box.middle) / self.scale + self.corner
+        dark = bool(_scene.on_failing(self.phase_map, middle[None])[0])
+        end = (box.middle[0], box.left, box.right)[box.side] / self.scale[0] + self.corner[0]
+        return Label(text, float(end), float(middle[1]), ALIGN[box.side], angle, bold, dark)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from betaplane.figures._words import beta, number, symbol
+from betaplane.figures._words import MINUS, beta, number, symbol
 from betaplane.maps.grid import BETAS, Axis, position
 
 MOST = 8  # more ticks than this crowd an axis
@@ -39,7 +39,7 @@ def edges(axis: Axis) -> np.ndarray:
 
 def label(axis: Axis) -> str:
     """What is written along an axis."""
-    return f"memory horizon 1/(1 − {symbol(axis.name)}), steps" if axis.name in BETAS else symbol(axis.name)
+    return f"memory horizon 1/(1 {MINUS} {symbol(axis.name)}), steps" if axis.name in BETAS else symbol(axis.name)
 
 
 def ticks(axis: Axis) -> list[Tick]:

@@ -17,6 +17,8 @@ SYMBOLS = {
     "batch_size": "batch size",
     "weight_decay": "weight decay",
 }
+MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+SCORE = f"(final {MINUS} best) / (initial {MINUS} best)"
 ASCII = (
     ("β", "beta"),
     ("₁", "1"),
@@ -24,8 +26,8 @@ ASCII = (
     ("ε", "eps"),
     ("√", "sqrt "),
     ("·", "-"),
-    ("−", "-"),
-    ("–", "-"),
+    (MINUS, "-"),
+    (DASH, "-"),
     ("★", "*"),
 )
 TORCH_RULES = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "SGD", "Adagrad", "RMSprop")
@@ -75,7 +77,7 @@ def number(name: str, value: float) -> str:
 def loss(value: float | None) -> str:
     """A loss or a score; "diverged" where it is infinite, a dash where there is none."""
     if value is None or math.isnan(value):
-        return "–"
+        return DASH
     return "diverged" if math.isinf(value) else f"{value:.4g}"
 
 
@@ -124,12 +126,11 @@ def seeds(phase_map: PhaseMap) -> str:
     return f"{numbers[0]} to {numbers[-1]} seeds a cell"
 
 
-def caption(phase_map: PhaseMap) -> str:
-    """What the map rests on, in one line."""
+def caption(phase_map: PhaseMap, dots: str = "") -> str:
+    """What the map rests on, in one line; `dots` says how a figure marks trained cells where not all are."""
     cells, trained = phase_map.verdicts.size, len(phase_map.cells)
-    share = (
-        f"all {cells} cells trained" if trained >= cells else f"{trained} of {cells} cells trained, the others inferred"
-    )
+    every = trained >= cells
+    share = f"all {cells} cells trained" if every else f"{trained} of {cells} cells trained{dots}, the others inferred"
     parts = [share, count(phase_map.trainings, "training")]
     parts += [f"up to {count(phase_map.steps, 'step')} each"] if phase_map.steps else []
     return " · ".join([*parts, seeds(phase_map)])
@@ -139,6 +140,16 @@ def headline(phase_map: PhaseMap) -> str:
     """The recommended values of the two axes; empty where nothing is recommended."""
     found = phase_map.recommendation
     return "" if found is None else settings(found.settings, phase_map.x.name, phase_map.y.name)
+
+
+def short_reason(reason: str) -> str:
+    """The first half of a reason: the second is the window, where that is told anyway.
+
+    Example:
+        >>> short_reason("It lies far inside; from here to there.")
+        'It lies far inside.'
+    """
+    return pretty(reason.split(";")[0].rstrip(".") + ".")
 
 
 def window(phase_map: PhaseMap) -> str:
@@ -194,8 +205,8 @@ def plain(text: str) -> str:
     """A text in ASCII, for terminals that write nothing else.
 
     Example:
-        >>> plain("β₁ = √β₂ · 3 − 2 – ★")
-        'beta1 = sqrt beta2 - 3 - 2 - *'
+        >>> plain("β₁ = √β₂ · ★")
+        'beta1 = sqrt beta2 - *'
     """
     for symbol, word in ASCII:
         text = text.replace(symbol, word)

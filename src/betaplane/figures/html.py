@@ -1,4 +1,4 @@
-"""The map as one page: plotly.js, the data and the loss curve of every trained cell inside, nothing from the network."""
+"""The map as one page: plotly.js, the data and every loss curve are inside, nothing comes from the network."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def html(phase_map: PhaseMap) -> str:
     return Template(_part("page.html")).substitute(
         title=escape(_words.title(phase_map)),
         held=escape(_words.held(phase_map)),
-        caption=escape(_words.caption(phase_map)),
+        caption=escape(_words.caption(phase_map, " (dots)")),
         legend=_legend(phase_map),
         recommendation=_recommendation(phase_map),
         marks=_marks(phase_map),
@@ -93,7 +93,7 @@ def _data(phase_map: PhaseMap) -> dict[str, Any]:
 
 
 def _axis(axis: Axis) -> dict[str, Any]:
-    horizons = [f"{1 / (1 - value):.4g} steps" if axis.name in BETAS else "" for value in axis.values]
+    horizons = [_horizon(value) if axis.name in BETAS else "" for value in axis.values]
     values = [f"{value:.8g}" if axis.name in BETAS else _words.number(axis.name, value) for value in axis.values]
     return {
         "symbol": _words.symbol(axis.name),
@@ -103,6 +103,12 @@ def _axis(axis: Axis) -> dict[str, Any]:
         "edges": _ticks.edges(axis).tolist(),
         "ticks": [[tick.position, tick.text, tick.below] for tick in _ticks.ticks(axis)],
     }
+
+
+def _horizon(beta: float) -> str:
+    """A memory horizon, to three digits."""
+    steps = 1.0 / (1.0 - beta)
+    return f"{steps:.3g}" if steps < 100 else f"{steps:.0f}"
 
 
 def _cells(phase_map: PhaseMap) -> dict[str, list[Any]]:
@@ -147,13 +153,15 @@ def _overlay(phase_map: PhaseMap) -> dict[str, Any]:
         "marks": marks,
         "star": found,
         "first": list(spot) if spot else [len(phase_map.x) // 2, len(phase_map.y) // 2],
-        "labels": [[each.x, each.y, escape(each.text), each.angle, each.bold, each.dark] for each in placed],
+        "labels": [
+            [each.x, each.y, escape(each.text), each.align, each.angle, each.bold, each.dark] for each in placed
+        ],
     }
 
 
 def _measure(text: str, bold: bool) -> tuple[float, float]:
     """About how large a text is in the page's font, pixels."""
-    return (7.3 if bold else 6.7) * len(text), 15.0
+    return (8.2 if bold else 7.4) * len(text), 15.0
 
 
 def _legend(phase_map: PhaseMap) -> str:
@@ -161,8 +169,6 @@ def _legend(phase_map: PhaseMap) -> str:
         f'<li><i style="background:linear-gradient(90deg,{start},{end})"></i><b>{name}</b> {escape(rule)}</li>'
         for name, (start, end), rule in zip(VERDICTS, palette.RAMPS, _words.verdict_rules(phase_map), strict=True)
     ]
-    if _scene.untrained(phase_map):
-        items.append("<li><i class='dot'></i><b>trained</b> others are inferred</li>")
     return "".join(items)
 
 
@@ -184,7 +190,7 @@ def _marks(phase_map: PhaseMap) -> str:
     rows = []
     for mark in phase_map.marks:
         chip = "none" if mark.verdict is None else VERDICTS[mark.verdict]
-        away = "–" if mark.verdict is None else _words.distance(mark.distance)
+        away = _words.DASH if mark.verdict is None else _words.distance(mark.distance)
         standing = f"<span class='chip {chip}'>{_words.standing(mark, VERDICTS)}</span>"
         rows.append(f"<tr><td>{escape(mark.label)}</td><td>{standing}</td><td>{away}</td></tr>")
     head = "<tr><th>Setting</th><th>Verdict</th><th>To the nearest other verdict</th></tr>"
@@ -200,6 +206,6 @@ def _facts(phase_map: PhaseMap) -> list[tuple[str, str]]:
         ("rests on", _words.caption(phase_map)),
         ("initial loss", _words.loss(phase_map.initial)),
         ("best loss", f"{_words.loss(phase_map.best)} (scores 0)"),
-        ("score", "(final − best) / (initial − best), the median over seeds"),
+        ("score", f"{_words.SCORE}, the median over seeds"),
     ]
     return [*measured, *phase_map.facts.items()]

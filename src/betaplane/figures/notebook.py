@@ -32,7 +32,7 @@ def _rows(phase_map: PhaseMap) -> list[tuple[str, str]]:
         rows = [
             ("recommended", _words.headline(phase_map)),
             ("window", _words.window(phase_map)),
-            ("why", found.reason),
+            ("why", _words.short_reason(found.reason)),
         ]
         rows.append(("write", _words.torch_line(phase_map)))
     marks = [(mark.label, _words.standing(mark, VERDICTS)) for mark in phase_map.marks]

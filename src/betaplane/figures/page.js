@@ -7,7 +7,7 @@
   const codes = bytes(data.codes);
   const width = x.values.length, height = y.values.length;
   const rowOf = new Map(cells.index.map((index, row) => [index, row]));
-  const margin = { l: 66, r: 10, t: 8, b: 62 };
+  const margin = { l: 78, r: 24, t: 14, b: 62 };
   const font = { family: getComputedStyle(document.body).fontFamily, size: 13, color: colours.ink };
   const config = { displayModeBar: false, responsive: false, doubleClick: false, scrollZoom: false };
   let here = data.first, pinned = null;
@@ -69,8 +69,8 @@
     return [bar(5, 15), bar(2.2, 13), points([[u, v]], { marker: { symbol: "star", size: 20, color: "#fff", line: { color: colours.ink, width: 2 } } })];
   }
 
-  const annotations = data.labels.map(([u, v, text, angle, bold, dark]) => ({
-    x: u, y: v, text: bold ? `<b>${text}</b>` : text, textangle: -angle, showarrow: false,
+  const annotations = data.labels.map(([u, v, text, align, angle, bold, dark]) => ({
+    x: u, y: v, text: bold ? `<b>${text}</b>` : text, textangle: -angle, showarrow: false, xanchor: align, borderpad: 0,
     font: { ...font, color: dark ? "rgb(255, 255, 255)" : colours.ink } }));
 
   function axisOf(axis) {
@@ -123,7 +123,7 @@
 
   function horizons(i, j) {
     const said = [[x, i], [y, j]].filter(([axis, k]) => axis.horizons[k]).map(([axis, k]) => `${axis.symbol} ${axis.horizons[k]}`);
-    return said.length ? `memory of ${said.join(", ")}` : "";
+    return said.length ? `memory horizon: ${said.join(", ")} steps` : "";
   }
 
   function showChance(index, row) {
@@ -168,10 +168,10 @@
       .filter((each) => each.room > 0.06 * (ends[1] - ends[0])).map(({ room, ...each }) => each);
     function raw(value) { return log ? Math.pow(10, value) : value; }
     const axis = { fixedrange: true, zeroline: false, gridcolor: "rgba(0,0,0,0.06)", linecolor: colours.muted, ticks: "outside", ticklen: 4, tickcolor: colours.muted };
-    return { margin: { l: 52, r: 6, t: 6, b: 40 }, width: byId("curve").clientWidth, height: byId("curve").clientHeight, font: { ...font, size: 12 }, showlegend: false, dragmode: false,
+    return { margin: { l: 52, r: 20, t: 6, b: 40 }, width: byId("curve").clientWidth, height: byId("curve").clientHeight, font: { ...font, size: 12 }, showlegend: false, dragmode: false,
       hovermode: "x", shapes: bands, annotations: names,
       xaxis: { ...axis, title: { text: data.steps ? "step" : "share of training", standoff: 4 }, range: [0, data.steps || longest - 1] },
-      yaxis: { ...axis, type: log ? "log" : "linear", range: ends || undefined, autorange: !ends, exponentformat: "power", nticks: 6,
+      yaxis: { ...axis, type: log ? "log" : "linear", range: ends || undefined, autorange: !ends, exponentformat: "none", nticks: 6,
         ...(log ? { dtick: ends[1] - ends[0] > 1.2 ? 1 : "D2" } : {}) } };
   }
 

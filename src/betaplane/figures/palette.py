@@ -14,9 +14,9 @@ MUTED = "#68707b"  # text that helps
 FAINT = "#d9dde2"  # rules and frames
 PAPER = "#ffffff"
 RAMPS = (  # of each verdict: the colour of its best score and of its worst
-    ("#d3eee8", "#84c9c1"),
-    ("#f0a948", "#cf6a26"),
-    ("#8a2950", "#2f0e2c"),
+    ("#d8f1eb", "#90d1c8"),
+    ("#e79b38", "#ca6623"),
+    ("#83264c", "#2f0e2c"),
 )
 SOLID = ("#4aa79d", "#df8530", "#6b1c40")  # of each verdict: for text marks, chips and swatches on paper
 

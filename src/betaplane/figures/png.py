@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from betaplane.figures import _scene, _ticks, _words, palette
 from betaplane.figures._layout import labels
+from betaplane.figures._panel import Panel
 from betaplane.maps.grid import Axis
-from betaplane.maps.phase_map import VERDICTS, PhaseMap
+from betaplane.maps.phase_map import PhaseMap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 10.0, 7.2  # inches
 MAP = (0.095, 0.158, 0.547, 0.76)  # left, bottom, width, height, in shares of the figure: a square
-PANEL = (0.675, 0.158, 0.31, 0.76)
 DASHES = ("solid", (0, (5, 2.5)), (0, (1.2, 2)), (0, (6, 2, 1.2, 2)))  # of the first curve, the second, ...
 
 
@@ -44,7 +42,7 @@ def png(phase_map: PhaseMap, *, dpi: int = 150) -> bytes:
         _draw_ticks(axes, phase_map)
         _draw_over(axes, phase_map)
         _draw_frame(figure, phase_map)
-        _Panel(figure).draw(phase_map)
+        Panel(figure).draw(phase_map)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
@@ -121,7 +119,7 @@ def _draw_over(axes: Axes, phase_map: PhaseMap) -> None:
 def _draw_labels(axes: Axes, phase_map: PhaseMap) -> None:
     figure: Any = axes.figure
     scale, renderer = figure.dpi / 72.0, figure.canvas.get_renderer()
-    style: dict[str, Any] = {"fontsize": 8.5, "ha": "center", "va": "center", "parse_math": False, "zorder": 7}
+    style: dict[str, Any] = {"fontsize": 8.5, "va": "center", "parse_math": False, "zorder": 7}
 
     def measure(text: str, bold: bool) -> tuple[float, float]:
         drawn = axes.text(0, 0, text, fontweight="bold" if bold else "normal", **style)
@@ -130,7 +128,7 @@ def _draw_labels(axes: Axes, phase_map: PhaseMap) -> None:
         return box.width / scale, box.height / scale
 
     for each in labels(phase_map, (72 * WIDTH * MAP[2], 72 * HEIGHT * MAP[3]), measure):
-        drawn = axes.text(each.x, each.y, each.text, rotation=each.angle, **style)
+        drawn = axes.text(each.x, each.y, each.text, rotation=each.angle, ha=each.align, **style)
         drawn.set(color=palette.PAPER if each.dark else palette.INK, fontweight="bold" if each.bold else "normal")
         drawn.set_path_effects(_halo(2.4, palette.RAMPS[2][1], 0.6) if each.dark else _halo(2.4))
 
@@ -139,81 +137,4 @@ def _draw_frame(figure: Figure, phase_map: PhaseMap) -> None:
     left: dict[str, Any] = {"x": MAP[0], "ha": "left", "va": "baseline", "parse_math": False}
     figure.text(y=0.962, s=_words.title(phase_map), fontsize=14, fontweight="bold", color=palette.INK, **left)
     figure.text(y=0.932, s=_words.held(phase_map), fontsize=9.5, color=palette.MUTED, **left)
-    figure.text(y=0.022, s=_words.caption(phase_map), fontsize=8, color=palette.MUTED, **left)
-
-
-class _Panel:
-    """The column of text beside the map, written from the top down."""
-
-    def __init__(self, figure: Figure) -> None:
-        self.axes = figure.add_axes(PANEL)
-        self.axes.set(xlim=(0, 72 * WIDTH * PANEL[2]), ylim=(-72 * HEIGHT * PANEL[3], 0))  # points
-        self.axes.axis("off")
-        self.y = 0.0
-
-    def draw(self, phase_map: PhaseMap) -> None:
-        """Everything there is to say."""
-        self._recommendation(phase_map)
-        self._legend(phase_map)
-        self._marks(phase_map)
-
-    def _write(self, text: str, size: float = 9, colour: str = palette.INK, x: float = 0, **style: Any) -> None:
-        self.axes.text(x, self.y, text, fontsize=size, color=colour, va="top", parse_math=False, **style)
-
-    def _head(self, text: str) -> None:
-        self._write(text, 8.5, palette.MUTED)
-        self.y -= 12.5
-        self.axes.plot([0, 208], [self.y, self.y], color=palette.FAINT, lw=0.8)
-        self.y -= 7
-
-    def _lines(self, text: str, size: float, colour: str, width: int) -> None:
-        import textwrap
-
-        for line in textwrap.wrap(text, width):
-            self._write(line, size, colour)
-            self.y -= size * 1.42
-
-    def _recommendation(self, phase_map: PhaseMap) -> None:
-        found = phase_map.recommendation
-        self._head("Recommended")
-        if found is None:
-            self._lines("No good cell on this map: nothing to recommend.", 9, palette.INK, 40)
-        else:
-            self._write(_words.headline(phase_map), 13, fontweight="bold")
-            self.y -= 21
-            self._write(_words.window(phase_map), 9)
-            self.y -= 14
-            self._lines(found.reason, 8, palette.MUTED, 46)
-        self.y -= 16
-
-    def _legend(self, phase_map: PhaseMap) -> None:
-        self._head("Score = (final − best) / (initial − best)")
-        for verdict, rule in enumerate(_words.verdict_rules(phase_map)):
-            ramp = palette.paint(np.full((1, 64), verdict), np.linspace(0, 1, 64)[None])
-            self.axes.imshow(ramp, extent=(0, 44, self.y - 10, self.y), aspect="auto", interpolation="bilinear")
-            self._write(VERDICTS[verdict], 9, x=52, fontweight="bold")
-            self._write(rule, 9, palette.MUTED, x=108)
-            self.y -= 17
-        if _scene.untrained(phase_map):
-            self.axes.plot(22, self.y - 5, "o", ms=2.6, color=palette.INK, alpha=0.6)
-            self._write("trained; the others are inferred", 9, palette.MUTED, x=52)
-            self.y -= 17
-        self.y -= 12
-
-    def _marks(self, phase_map: PhaseMap) -> None:
-        if not phase_map.marks:
-            return
-        self._head("Settings in use")
-        for mark in phase_map.marks[:6]:
-            colour = palette.MUTED if mark.verdict is None else palette.SOLID[mark.verdict]
-            self.axes.plot(4, self.y - 5, "o", ms=6, mfc=colour, mec=palette.INK, mew=0.8)
-            self._write(mark.label, 9, x=14)
-            self.y -= 12.5
-            self._write(_mark_line(mark), 8, palette.MUTED, x=14)
-            self.y -= 17
-
-
-def _mark_line(mark: Any) -> str:
-    verdict = _words.standing(mark, VERDICTS)
-    near = np.isfinite(mark.distance) and mark.verdict is not None
-    return f"{verdict}, {mark.distance:.2f} decades from the boundary" if near else verdict
+    figure.text(y=0.022, s=_words.caption(phase_map, " (dots)"), fontsize=8, color=palette.MUTED, **left)

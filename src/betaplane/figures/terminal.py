@@ -56,7 +56,7 @@ class _Summary:
         yield from self._recommendation(say)
         yield Text()
         if self.phase_map.marks:
-            yield self._marks(say)
+            yield self._marks(say, options.ascii_only)
         yield Text(say(_words.caption(self.phase_map)), style="dim")
 
     def _recommendation(self, say: Callable[[str], str]) -> Iterator[Text]:
@@ -68,10 +68,10 @@ class _Summary:
             return
         yield Text.assemble(("Recommended  ", "dim"), (say(_words.headline(self.phase_map)), "bold"))
         yield Text.assemble(("Window       ", "dim"), say(_words.window(self.phase_map)))
-        yield Text.assemble(("Why          ", "dim"), say(found.reason))
+        yield Text.assemble(("Why          ", "dim"), say(_words.short_reason(found.reason)))
         yield Text.assemble(("Write        ", "dim"), _words.torch_line(self.phase_map))
 
-    def _marks(self, say: Callable[[str], str]) -> RenderableType:
+    def _marks(self, say: Callable[[str], str], ascii_only: bool) -> RenderableType:
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -80,9 +80,11 @@ class _Summary:
         table = Table(*heads, box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="dim")
         letters = _letters(self.phase_map)
         for mark in self.phase_map.marks:
-            style = "dim" if mark.verdict is None else f"bold {palette.SOLID[mark.verdict]}"
             away = "-" if mark.verdict is None else _words.distance(mark.distance)
-            standing = Text(_words.standing(mark, VERDICTS), style)
+            standing = Text(_words.standing(mark, VERDICTS), "dim" if mark.verdict is None else "bold")
+            if mark.verdict is not None:
+                glyphs = ASCII_GLYPHS if ascii_only else GLYPHS
+                standing = Text.assemble((glyphs[mark.verdict] * 2, _style(mark.verdict, 0.4)), " ", standing)
             table.add_row(letters.get(mark.label, ""), Text(say(mark.label)), standing, Text(away))
         return table
 
@@ -157,7 +159,7 @@ class _Sheet:
 
         yield Text(_words.title(self.phase_map), "bold")
         yield Text(_words.held(self.phase_map) + "\n", "dim")
-        yield Text(_axis_words(self.phase_map.y.name), "dim")
+        yield Text(_axis_words(self.phase_map.y.name, "beside"), "dim")
         ticks = self._ticks("y")
         for row in reversed(range(self.verdicts.shape[1])):
             yield self._row(row, *ticks.get(row, ("", "")))
@@ -209,7 +211,7 @@ class _Sheet:
         for row, style in zip(rows, ("dim", "", "dim"), strict=True):
             if "".join(row).strip():
                 yield Text(margin + "".join(row).rstrip(), style)
-        yield Text(margin + _axis_words(self.phase_map.x.name), "dim")
+        yield Text(margin + _axis_words(self.phase_map.x.name, "beneath"), "dim")
 
     def _legend(self) -> Text:
         from rich.text import Text
@@ -242,7 +244,7 @@ def _style(verdict: int, shade: float) -> Style:
     return Style(color=palette.hexadecimal(behind * DARKER[verdict]), bgcolor=palette.hexadecimal(behind))
 
 
-def _axis_words(name: str) -> str:
+def _axis_words(name: str, where: str) -> str:
     if name not in _ticks.BETAS:
         return _words.symbol(name)
-    return f"horizon 1/(1-{_words.symbol(name)}) in steps, {_words.symbol(name)} beside it"
+    return f"horizon 1/(1-{_words.symbol(name)}) in steps, {_words.symbol(name)} {where} it"

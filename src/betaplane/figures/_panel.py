@@ -1,0 +1,170 @@
+"""The column beside the picture: what to set, what the colours mean, how the settings in use fare."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from betaplane.figures import _curves, _scene, _ticks, _words, palette
+from betaplane.maps.phase_map import VERDICTS, Cell, Mark, PhaseMap
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PANEL = (0.675, 0.158, 0.31, 0.76)  # left, bottom, width, height, in shares of the figure
+TALLEST = 170.0  # points: the loss curves at most
+ROOM = 90.0  # points: where less is left beneath, no loss curves are drawn
+
+
+class Panel:
+    """The column of text beside the map, written from the top down."""
+
+    def __init__(self, figure: Figure) -> None:
+        self.figure = figure
+        self.axes = figure.add_axes(PANEL)
+        self.width, self.height = 72 * figure.get_size_inches() * PANEL[2:]
+        self.axes.set(xlim=(0, self.width), ylim=(-self.height, 0))  # points
+        self.axes.axis("off")
+        self.y = 0.0
+
+    def draw(self, phase_map: PhaseMap) -> None:
+        """Everything there is to say."""
+        self._recommendation(phase_map)
+        self._legend(phase_map)
+        self._marks(phase_map)
+        if self.height + self.y > ROOM:
+            self._losses(phase_map)
+
+    def _write(self, text: str, size: float = 9, colour: str = palette.INK, x: float = 0, **style: Any) -> None:
+        self.axes.text(x, self.y, text, fontsize=size, color=colour, va="top", parse_math=False, **style)
+
+    def _head(self, text: str) -> None:
+        self._write(text, 8.5, palette.MUTED)
+        self.y -= 12.5
+        self.axes.plot([0, 208], [self.y, self.y], color=palette.FAINT, lw=0.8)
+        self.y -= 7
+
+    def _lines(self, text: str, size: float, colour: str, width: int) -> None:
+        for line in textwrap.wrap(text, width):
+            self._write(line, size, colour)
+            self.y -= size * 1.42
+
+    def _recommendation(self, phase_map: PhaseMap) -> None:
+        found = phase_map.recommendation
+        self._head("Recommended")
+        if found is None:
+            self._lines("No good cell on this map: nothing to recommend.", 9, palette.INK, 40)
+        else:
+            self._write(_words.headline(phase_map), 13, fontweight="bold")
+            self.y -= 21
+            self._write(_words.window(phase_map), 9)
+            self.y -= 14
+            self._lines(_words.short_reason(found.reason), 8, palette.MUTED, 46)
+        self.y -= 16
+
+    def _legend(self, phase_map: PhaseMap) -> None:
+        self._head(f"Score = {_words.SCORE}")
+        for verdict, rule in enumerate(_words.verdict_rules(phase_map)):
+            ramp = palette.paint(np.full((1, 64), verdict), np.linspace(0, 1, 64)[None])
+            self.axes.imshow(ramp, extent=(0, 44, self.y - 10, self.y), aspect="auto", interpolation="bilinear")
+            self._write(VERDICTS[verdict], 9, x=52, fontweight="bold")
+            self._write(rule, 9, palette.MUTED, x=108)
+            self.y -= 17
+        self.y -= 12
+
+    def _marks(self, phase_map: PhaseMap) -> None:
+        if not phase_map.marks:
+            return
+        self._head("Settings in use")
+        for mark in phase_map.marks[:6]:
+            colour = palette.MUTED if mark.verdict is None else palette.SOLID[mark.verdict]
+            self.axes.plot(4, self.y - 5, "o", ms=6, mfc=colour, mec=palette.INK, mew=0.8)
+            self._write(mark.label, 9, x=14)
+            self.y -= 12.5
+            self._write(_mark_line(mark), 8, palette.MUTED, x=14)
+            self.y -= 17
+        self.y -= 11
+
+    def _losses(self, phase_map: PhaseMap) -> None:
+        """The loss curves of the cells named above, in what is left of the column."""
+        shown = _named_cells(phase_map)
+        axis = _curves.axis(phase_map, [cell.curve for _, cell in shown])
+        if not shown or axis["ends"] is None:
+            return
+        self._head("Loss over training")
+        left = PANEL[0] + 24 / self.width * PANEL[2]
+        size = (
+            PANEL[2] * (self.width - 90) / self.width,
+            PANEL[3] * min(self.height + self.y - 2, TALLEST) / self.height,
+        )
+        bottom = PANEL[1] + PANEL[3] * (1 + (self.y - 2) / self.height) - size[1]
+        _draw_losses(self.figure.add_axes((left, bottom, *size)), shown, axis, phase_map)
+
+
+def _named_cells(phase_map: PhaseMap) -> list[tuple[str, Cell]]:
+    """The recommended cell and those nearest to the marks, where they were trained."""
+    spots = {}
+    if phase_map.recommendation is not None:
+        spots[phase_map.recommendation.spot] = "recommended"
+    for mark in _scene.marks_inside(phase_map)[:4]:
+        spot = _ticks.nearest(phase_map.x, mark.x), _ticks.nearest(phase_map.y, mark.y)
+        spots.setdefault(spot, _words.bare(mark))
+    return [(name, phase_map.cells[spot]) for spot, name in spots.items() if spot in phase_map.cells]
+
+
+def _draw_losses(axes: Axes, shown: list[tuple[str, Cell]], axis: dict[str, Any], phase_map: PhaseMap) -> None:
+    low, high = axis["ends"]
+    points = max(len(cell.curve) for cell in phase_map.cells.values())
+    steps = phase_map.steps or points - 1
+    ends = []
+    for name, cell in shown:
+        loss = np.where(np.isfinite(cell.curve), cell.curve, np.nan)
+        loss = np.log10(loss) if axis["log"] else loss
+        at = np.arange(len(loss)) / max(points - 1, 1) * steps
+        bold = name == "recommended"
+        axes.plot(at, loss, color=palette.SOLID[cell.verdict], lw=1.9 if bold else 1.2, zorder=3 if bold else 2)
+        known = np.flatnonzero(np.isfinite(loss) & (loss <= high))
+        ends.append((float(np.clip(loss[known[-1]], low, high)) if len(known) else high, name, bold))
+    axes.set(xlim=(0, steps), ylim=(low, high))
+    _loss_ticks(axes, axis, phase_map)
+    _name_ends(axes, ends, low, high)
+
+
+def _loss_ticks(axes: Axes, axis: dict[str, Any], phase_map: PhaseMap) -> None:
+    low, high = axis["ends"]
+    if axis["log"]:
+        decades = np.arange(np.ceil(low), np.floor(high) + 1)
+        axes.set_yticks(decades, [f"{10.0**decade:g}" for decade in decades])
+    else:
+        axes.locator_params(axis="y", nbins=4)
+    steps = axes.get_xlim()[1]
+    axes.set_xticks([0, steps], ["0", _words.count(int(steps), "step")])
+    axes.get_xticklabels()[1].set_horizontalalignment("right")
+    axes.tick_params(length=2.5, labelsize=7, color=palette.MUTED, labelcolor=palette.MUTED, pad=2)
+    good, failing = (palette.SOLID[0], palette.SOLID[2])
+    for level, colour in zip(axis["levels"], (good, failing), strict=True):
+        axes.axhline(np.log10(level) if axis["log"] else level, color=colour, lw=0.7, ls=(0, (3, 3)), alpha=0.7)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set(color=palette.MUTED, linewidth=0.6)
+
+
+def _name_ends(axes: Axes, ends: list[tuple[float, str, bool]], low: float, high: float) -> None:
+    """The name of each curve at its end, pushed up where two would collide."""
+    gap = 0.1 * (high - low)
+    free = low - gap
+    for loss, name, bold in sorted(ends):
+        free = max(loss, free + gap)
+        weight = "bold" if bold else "normal"
+        spot = (axes.get_xlim()[1], free)
+        axes.annotate(name, spot, (4, 0), textcoords="offset points", fontsize=7.5, va="center", fontweight=weight)
+
+
+def _mark_line(mark: Mark) -> str:
+    verdict = _words.standing(mark, VERDICTS)
+    near = np.isfinite(mark.distance) and mark.verdict is not None
+    return f"{verdict}, {mark.distance:.2f} decades from the boundary" if near else verdict
