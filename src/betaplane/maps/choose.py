@@ -14,11 +14,11 @@ import numpy as np
 
 from betaplane.errors import BadInput
 from betaplane.maps.choose_budget import LEAST, Plan, Surfaces
-from betaplane.maps.choose_fill import fill, judge
+from betaplane.maps.choose_fill import fill, fill_by_surface
 from betaplane.maps.choose_tree import UNKNOWN, levels, start_cells
 from betaplane.maps.phase_map import Spot
 
-__all__ = ["Chooser", "Dense", "Refine", "Request", "fill", "judge", "verdict"]
+__all__ = ["Chooser", "Dense", "Refine", "Request", "fill", "fill_by_surface", "verdict"]
 
 
 TREE_SHARE = 0.25  # of a batch under a budget: what goes to the quadtree's next splits
@@ -125,7 +125,8 @@ class Refine(_Told):
     batches in which one training in four goes to what the quadtree would split next, coarsest boxes first, and the
     others to where `betaplane.maps.surface` is most in doubt about the verdict and one more training tells most: new
     spots, or repeats where P(fail) is near one half. It ends when the budget is spent, or earlier where nothing is in
-    doubt any more (at once, if the start grid shows one verdict only).
+    doubt any more (at once, if the start grid shows one verdict only). Such a map is judged with `fill_by_surface`:
+    a budget does not reach down to the single cell, as `fill` assumes.
 
     Args:
         shape: (nx, ny), cells of the grid; any numbers >= 1.
@@ -135,7 +136,10 @@ class Refine(_Told):
         start: points a side of the start grid, >= 2; fewer on short axes, where they would be closer than 3 cells.
         guard: whether the neighbours of split boxes are split too.
         budget: trainings in all, >= 1; None for as many as it takes.
-        batch: trainings a batch under a budget, >= 1; by default a twentieth of the budget.
+        batch: trainings a batch under a budget, >= 1; by default a twentieth of the budget, or 8.
+
+    Attributes:
+        start: points a side of the start grid that is used, which `fill` should be given.
 
     Example:
         >>> chooser = Refine((64, 64), seeds=1, boundary_seeds=1)
@@ -164,7 +168,7 @@ class Refine(_Told):
         self.start = _at_least(2, start, "start")
         self.guard = guard
         self.budget = None if budget is None else _at_least(1, budget, "budget")
-        self.batch = _at_least(1, batch or max(8, (budget or 0) // 20), "batch")
+        self.batch = _at_least(1, max(8, (budget or 0) // 20) if batch is None else batch, "batch")
         self._surfaces = Surfaces()
         while budget and self.start > 2 and 2 * self.seeds * start_cells(self.shape, self.start) > budget:
             self.start -= 1

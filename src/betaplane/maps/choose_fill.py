@@ -1,4 +1,4 @@
-"""Judge every cell of the grid from the trained ones: `fill` takes each verdict at its word, `judge` weighs them."""
+"""Judge every cell from the trained ones: `fill` takes each verdict at its word, `fill_by_surface` weighs them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from betaplane.errors import BadInput
 from betaplane.maps.choose_tree import UNKNOWN, levels
 from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD, Spot
 from betaplane.maps.surface import p_fail
@@ -31,6 +32,7 @@ def fill(shape: tuple[int, int], verdicts: Mapping[Spot, int], *, start: int = 9
         >>> fill((3, 4), {(0, 0): 0, (0, 3): 2, (2, 0): 0, (2, 3): 2}).tolist()
         [[0, 0, 2, 2], [0, 0, 2, 2], [0, 0, 2, 2]]
     """
+    _check(shape, verdicts)
     seen = np.full(shape, UNKNOWN, np.int8)
     for spot, verdict in verdicts.items():
         seen[spot] = verdict
@@ -43,7 +45,7 @@ def fill(shape: tuple[int, int], verdicts: Mapping[Spot, int], *, start: int = 9
     return filled
 
 
-def judge(shape: tuple[int, int], votes: Mapping[Spot, Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+def fill_by_surface(shape: tuple[int, int], votes: Mapping[Spot, Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     """The likelier verdict and P(fail) of every cell of the grid, from the verdicts of all seeds at the trained ones.
 
     Two surfaces (`betaplane.maps.surface`) are put through the votes: P(degraded or failing) and P(failing). A cell is
@@ -60,10 +62,11 @@ def judge(shape: tuple[int, int], votes: Mapping[Spot, Sequence[int]]) -> tuple[
 
     Example:
         >>> votes = {(x, y): [2 if x < 3 else 0] * 2 for x in range(1, 8, 2) for y in range(0, 8, 2)}
-        >>> verdicts, p_fail = judge((8, 8), votes)
+        >>> verdicts, p_fail = fill_by_surface((8, 8), votes)
         >>> verdicts[:, 4].tolist(), p_fail[:, 4].round(1).tolist()
         ([2, 2, 2, 0, 0, 0, 0, 0], [1.0, 1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0])
     """
+    _check(shape, votes)
     points = np.array(sorted(votes), float)
     trials = np.array([len(votes[spot]) for spot in sorted(votes)])
     cells = np.indices(shape).reshape(2, -1).T.astype(float)
@@ -93,3 +96,13 @@ def nearest(seen: np.ndarray) -> np.ndarray:
         spot = known[square.argmin(axis=1)]
         filled[some[:, 0], some[:, 1]] = seen[spot[:, 0], spot[:, 1]]
     return filled
+
+
+def _check(shape: tuple[int, int], trained: Mapping[Spot, object]) -> None:
+    if not trained:
+        raise BadInput("No cell was trained, so none can be judged", value=0, allowed="[1, inf) spots", where="fill")
+    for x, y in trained:
+        if not (0 <= x < shape[0] and 0 <= y < shape[1]):
+            raise BadInput(
+                "A trained spot lies outside the grid", value=(x, y), allowed=f"(0, 0) to below {shape}", where="fill"
+            )

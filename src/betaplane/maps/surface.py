@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -105,7 +106,7 @@ class Surface:
     kernel: Kernel
     slope: np.ndarray  # (n,), d log p(labels | f) / d f at the mode, which is K slope
     root: np.ndarray  # (n,), square root of minus the second derivative there
-    whitener: np.ndarray  # (n, n), inverse of the Cholesky factor of 1 + root K root
+    factor: np.ndarray  # (n, n), lower Cholesky factor of 1 + root K root
     evidence: float  # log p(labels), approximately
 
     def latent(self, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,9 +115,13 @@ class Surface:
         variance = self.kernel.variance - (self.whiten(cross) ** 2).sum(axis=1)
         return cross @ self.slope, np.sqrt(np.maximum(variance, 1e-12))
 
+    @cached_property
+    def _whitener(self) -> np.ndarray:
+        return np.linalg.inv(self.factor)
+
     def whiten(self, cross: np.ndarray) -> np.ndarray:
         """V (m, n) from covariances (m, n) with the points; the posterior covariance is k(where, where) - V V^T."""
-        return (cross * self.root) @ self.whitener.T
+        return (cross * self.root) @ self._whitener.T
 
     def p_fail(self, where: np.ndarray) -> np.ndarray:
         """Probability that a training at `where` (m, 2) fails, (m,): its posterior median, sigma(mean of f).
@@ -181,7 +186,7 @@ def _laplace(
     root = np.sqrt(trials * p * (1 - p))
     factor = np.linalg.cholesky(_bent(root, covariance))
     evidence = height - float(np.log(np.diag(factor)).sum())
-    return Surface(points, kernel, fails - trials * p, root, np.linalg.inv(factor), evidence)
+    return Surface(points, kernel, fails - trials * p, root, factor, evidence)
 
 
 def _mode(

@@ -1,0 +1,96 @@
+"""Planes whose verdicts are known everywhere, for the chooser's tests and benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from betaplane.maps.choose import Chooser
+from betaplane.maps.phase_map import FAILING, GOOD, Spot
+
+
+def train(chooser: Chooser, label: Callable[[Spot, int], int]) -> dict[Spot, list[int]]:
+    """Ask and tell until the chooser is done; `label(spot, seed)` is the verdict of one training."""
+    told: dict[Spot, list[int]] = {}
+    while batch := chooser.ask():
+        for spot, seeds in batch:
+            told[spot] = [label(spot, seed) for seed in range(seeds)]
+        chooser.tell(told)
+    return told
+
+
+def counterexample(nx: int, ny: int, n: int = 20, a: float = 1.0) -> np.ndarray:
+    """Where Adam diverges on the cyclic counterexample: the sign of its stationary drift, (nx, ny).
+
+    With G = 1 + (n - 1) a and j = 0 .. n - 1 steps after the big component,
+    S = sum_j m_j / sqrt(v_j), m_j = -a + (1 - beta1) beta1^j (G + a) / (1 - beta1^n),
+    v_j = a^2 + (1 - beta2) beta2^j (G^2 - a^2) / (1 - beta2^n); it diverges where S < 0 (the counterexample of Zhang
+    et al. 2022, arXiv:2208.09632). Horizons of beta1 from 1 to 100, of beta2 from 1 to 10^4, evenly in their logarithm.
+    """
+    beta1 = (1 - 10 ** -np.linspace(0, 2, nx))[:, None, None]
+    beta2 = (1 - 10 ** -np.linspace(0, 4, ny))[None, :, None]
+    j, big = np.arange(n), 1 + (n - 1) * a
+    m = -a + (1 - beta1) * beta1**j * (big + a) / (1 - beta1**n)
+    v = a**2 + (1 - beta2) * beta2**j * (big**2 - a**2) / (1 - beta2**n)
+    return np.where((m / np.sqrt(v)).sum(axis=2) < 0, FAILING, GOOD).astype(np.int8)
+
+
+@dataclass(frozen=True)
+class Bay:
+    """The unit square, failing below a wave and on an island above it, both jittered by `variant`."""
+
+    variant: int
+    points: int  # cells a side; their centres are what is trained and judged
+
+    def distance(self) -> np.ndarray:
+        """Signed distance of each cell's centre to the boundary, > 0 where it fails, (points, points)."""
+        random = np.random.default_rng(self.variant)
+        level, height = 0.35 + random.uniform(-0.03, 0.03), 0.15 + random.uniform(-0.02, 0.02)
+        phase, radius, left = random.uniform(-0.1, 0.1), random.uniform(0.08, 0.12), random.uniform(0.15, 0.85)
+
+        def wave(x: np.ndarray) -> np.ndarray:
+            return level + height * np.sin(2 * np.pi * (x + phase))
+
+        shore = wave(left + np.linspace(-radius, radius, 50)).max()
+        up = random.uniform(shore + radius + 0.06, 1 - radius - 0.03)
+        x, y = np.meshgrid(self.centres, self.centres, indexing="ij")
+        island = radius - np.hypot(x - left, y - up)
+        along = np.arange(-0.3, 1.3, 0.004)
+        off = np.stack([_to_curve(column, self.centres, along, wave(along)) for column in self.centres])
+        return np.maximum(np.where(y < wave(x), off, -off), island)
+
+    @property
+    def centres(self) -> np.ndarray:
+        return (np.arange(self.points) + 0.5) / self.points
+
+    def p_fail(self, width: float) -> np.ndarray:
+        """P(fail) = 1 / (1 + exp(-distance / width)); a step where the width is 0."""
+        distance = self.distance()
+        return 1 / (1 + np.exp(-np.clip(distance / width, -50, 50))) if width else (distance > 0).astype(float)
+
+
+def _to_curve(x: float, ys: np.ndarray, curve_x: np.ndarray, curve_y: np.ndarray) -> np.ndarray:
+    return np.sqrt(((curve_x - x)[None, :] ** 2 + (curve_y[None, :] - ys[:, None]) ** 2).min(axis=1))
+
+
+def labels(p_fail: np.ndarray, seed: int, trainings: int = 8) -> Callable[[Spot, int], int]:
+    """Verdicts drawn once for every cell and training, so that they do not depend on who asks when."""
+    fails = np.random.default_rng(seed).random((*p_fail.shape, trainings)) < p_fail[..., None]
+    return lambda spot, number: FAILING if fails[spot][number] else GOOD
+
+
+def tongue(points: int, width: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Failing below y = 0.3 and on a strip that leaves it, and the strip alone; bool, (points, points) each.
+
+    The strip is 0.45 long and `width` cells wide, its place and its direction (60 to 120 degrees) random.
+    """
+    random = np.random.default_rng(seed)
+    base, angle = np.array([random.uniform(0.3, 0.7), 0.28]), np.radians(random.uniform(60, 120))
+    centres = (np.arange(points) + 0.5) / points
+    x, y = np.meshgrid(centres, centres, indexing="ij")
+    along = (x - base[0]) * np.cos(angle) + (y - base[1]) * np.sin(angle)
+    across = -(x - base[0]) * np.sin(angle) + (y - base[1]) * np.cos(angle)
+    strip = (along > 0) & (along < 0.45) & (np.abs(across) <= width / points / 2) & (y >= 0.3)
+    return strip | (y < 0.3), strip
