@@ -2,23 +2,36 @@
 
 Two threads on busy cores were seen to be many times slower than one, so a worker has one thread, and cores are used
 by having several workers. Subnormal numbers are flushed to zero, since they slow arithmetic down many times.
+
+A worker never outlives this process, does not hear Ctrl-C (this process does, and ends it), and what the user's code
+prints in it goes to stderr.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pickle import PicklingError
+from typing import Any, NoReturn
 
 import loky
 import torch
 
+from betaplane.errors import BadInput
 from betaplane.problems import Problem, Trainer, load
+from betaplane.problems.check import tried
 from betaplane.replicas.run import Options, Outcome, Run
 from betaplane.replicas.work import train
 
 Source = str | Problem | Trainer  # what `load` takes, or the thing itself
+PULSE = 0.5  # seconds between two looks at whether the process that started a worker still lives
 
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -42,12 +55,17 @@ class Pool:
 
     def __init__(self, source: Source, changes: dict[str, Any] | None = None, workers: int | None = None) -> None:
         self.workers = cores() if workers is None else workers
+        if self.workers < 0:
+            raise BadInput(
+                "There is no such number of workers", value=workers, allowed="[0, inf)", instead=f"workers={cores()}"
+            )
         self._problem = None
         if self.workers == 0:
             self._problem = _resolve(source, changes or {})
         else:
+            begin = (os.getpid(), source, changes or {})
             self._executor = loky.ProcessPoolExecutor(
-                self.workers, initializer=_begin, initargs=(source, changes or {}), env=WORKER_ENVIRONMENT
+                self.workers, initializer=_begin, initargs=begin, env=WORKER_ENVIRONMENT
             )
 
     def submit(self, runs: Sequence[Run], engine: str, options: Options) -> Future[list[Outcome]]:
@@ -55,15 +73,38 @@ class Pool:
         return self.call(train, list(runs), engine, options)
 
     def call(self, function: Callable, *arguments: Any) -> Future:
-        """function(problem, *arguments) in a worker."""
-        if self._problem is None:
-            return self._executor.submit(_in_worker, function, arguments)
+        """function(problem, *arguments) in a worker; ask `result` what came of it."""
         future: Future = Future()
         try:
-            future.set_result(function(self._problem, *arguments))
-        except Exception as error:
+            if self._problem is None:
+                return self._sent(function, arguments)
+            future.set_result(_done(function, self._problem, arguments))
+        except (BadInput, BrokenProcessPool) as error:
             future.set_exception(error)
         return future
+
+    def _sent(self, function: Callable, arguments: tuple) -> Future:
+        try:
+            with _ctrl_c_held_back():
+                return self._executor.submit(_in_worker, function, arguments)
+        except (TypeError, AttributeError, PicklingError) as error:  # a worker was started and the problem pickled
+            raise BadInput(
+                f"The problem cannot be sent to a worker process ({error})",
+                allowed="a problem that pickles, or one that workers can load by themselves",
+                where="the problem's functions and tensors",
+                instead='map_phases("my_problem.py:problem")  # or workers=0',
+            ) from error
+
+    def result(self, future: Future) -> Any:
+        """What a call returned.
+
+        Raises:
+            BadInput: it raised an error, told with its type, text and line; or its worker died.
+        """
+        try:
+            return future.result()
+        except BrokenProcessPool as error:
+            _tell_death(error)
 
     def close(self) -> None:
         """End the workers now, whatever they are doing."""
@@ -87,14 +128,53 @@ def _resolve(source: Source, changes: dict[str, Any]) -> Problem | Trainer:
     return problem.with_(**changes) if isinstance(problem, Problem) and changes else problem
 
 
-_held: dict[str, Problem | Trainer] = {}  # the one problem of a worker process
+_held: dict[str, Any] = {}  # of a worker process: its one problem, once it is loaded, and how to load it
 
 
-def _begin(source: Source, changes: dict[str, Any]) -> None:
+def _begin(parent: int, source: Source, changes: dict[str, Any]) -> None:
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    os.dup2(2, 1)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    _held["problem"] = _resolve(source, changes)
+    _held["load"] = source, changes
+
+
+def _leave_with(parent: int) -> NoReturn:
+    """End this process soon after its parent has ended, even where that was killed and could end nobody."""
+    while os.getppid() == parent:
+        time.sleep(PULSE)
+    os._exit(1)
 
 
 def _in_worker(function: Callable, arguments: tuple) -> Any:
-    return function(_held["problem"], *arguments)
+    if "problem" not in _held:
+        _held["problem"] = _resolve(*_held["load"])
+    return _done(function, _held["problem"], arguments)
+
+
+def _done(function: Callable, problem: Problem | Trainer, arguments: tuple) -> Any:
+    """The function's result; what the user's code raises in it, perhaps nothing that pickles, becomes a BadInput."""
+    return tried(f"Training {problem.name!r} failed", lambda: function(problem, *arguments))
+
+
+@contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Block SIGINT in this thread for a moment: processes started meanwhile never hear it, others hear it after."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _tell_death(error: BrokenProcessPool) -> NoReturn:
+    codes = re.search(r"exit codes of the workers are \{(.*)\}", str(error))
+    raise BadInput(
+        "A worker process died while it was training; a crash in native code, or no memory left, or it ended itself",
+        value=codes[1] if codes else str(error).splitlines()[0],
+        allowed="workers that live",
+        instead="--workers 1  # needs the least memory",
+    ) from error

@@ -32,12 +32,12 @@ def train_stacked(problem: Problem, runs: Sequence[Run], options: Options = Opti
     Raises:
         BadInput: the module cannot be stacked (data-dependent control flow, sparse gradients).
     """
-    return _Training(problem, runs, options).outcomes()
+    return Training(problem, runs, options).outcomes()
 
 
 def stacked_rate(problem: Problem, runs: Sequence[Run], options: Options) -> float:
     """Run-steps a second, measured on the second half of the problem's steps; the first pays for the recording."""
-    training = _Training(problem, runs, options)
+    training = Training(problem, runs, options)
     halves = training.blocks()
     training.window(0, training.lengths[0], *next(halves))
     start = time.perf_counter()
@@ -53,7 +53,7 @@ def run_seed(run: Run, independent: bool) -> int:
     return int.from_bytes(mixed[:4], "little")
 
 
-class _Training:
+class Training:
     """The loop: windows of steps, a point of every curve after each, diverged replicas dropped as they diverge."""
 
     def __init__(self, problem: Problem, runs: Sequence[Run], options: Options) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
+import torch._inductor
 from torch import Tensor, fx, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -144,14 +145,35 @@ class Step:
         self.random = any(is_random(node) for node in graph.graph.nodes)
         first = len(pytree.tree_leaves(carried))
         self._held = values(hoist(graph, set(range(first, first + len(stack.hyper)))), inputs)
-        self._call = torch.compile(graph, fullgraph=True, dynamic=False) if compiled else graph.forward
+        self._call = compiled_in_place(graph, first, [*inputs, *self._held]) if compiled else graph.forward
 
     def __call__(self, stack: Stack, lr: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Take the K steps, in place of the stack's tensors; returns the sum of the K losses, float64 (R,)."""
         leaves = pytree.tree_leaves((stack.params, stack.buffers, stack.state, stack.hyper))
         *carried, loss = self._call(*leaves, lr, x, y, *self._held)
+        if not carried:  # a compiled step writes into the stack's own tensors
+            return loss
         stack.params, stack.buffers, stack.state = pytree.tree_unflatten(carried, self._carried_spec)
         return loss
+
+
+def compiled_in_place(graph: fx.GraphModule, carried: int, inputs: Leaves) -> Callable:
+    """Compile a step so that it writes its first `carried` outputs into its first `carried` inputs.
+
+    In place, a stack's tensors cross the caches once a step instead of twice. The graph goes straight to the
+    compiler's back end: it is a recording already, and checking so at every call would cost more than a small step.
+    """
+    nodes = list(graph.graph.nodes)
+    homes, end = nodes[:carried], nodes[-1]
+    *news, loss = end.args[0]
+    with graph.graph.inserting_before(end):
+        for home, new in zip(homes, news, strict=True):
+            graph.graph.call_function(torch.ops.aten.copy_.default, (home, new))
+    end.args = ([loss],)
+    graph.recompile()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the compiler's own imports
+        return torch._inductor.compile(graph, inputs)
 
 
 def _record(function: Callable, inputs: Leaves) -> fx.GraphModule:

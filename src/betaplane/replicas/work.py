@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import reprlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from betaplane.errors import BadInput
 from betaplane.problems import Problem, Trainer
+from betaplane.problems.check import tried
 from betaplane.replicas.plain import plain_rate, train_plain
 from betaplane.replicas.run import Options, Outcome, Run
 from betaplane.replicas.stacked import stacked_rate, train_stacked
@@ -33,16 +36,26 @@ def train_callable(trainer: Trainer, run: Run) -> Outcome:
     start = time.perf_counter()
     settings = {name: getattr(run.rule, name) for name in run.rule.hyperparameters()}
     settings |= {"lr": run.lr, "batch_size": run.batch_size}
-    curve = np.atleast_1d(np.asarray(trainer.train(settings, run.seed), dtype=np.float32))
+    at = ", ".join(f"{name}={value:g}" for name, value in settings.items())
+    losses = tried(f"{trainer.name}({at}; seed {run.seed}) failed", lambda: trainer.train(settings, run.seed))
+    curve = _curve(losses, trainer.name)
+    return Outcome(float(curve[0]), curve, True, time.perf_counter() - start)
+
+
+def _curve(losses: Any, name: str) -> np.ndarray:
+    try:
+        curve = np.atleast_1d(np.asarray([] if losses is None else losses, dtype=np.float32))
+    except (TypeError, ValueError, RuntimeError):
+        curve = np.empty(0)
     if curve.ndim != 1 or not len(curve):
         raise BadInput(
             "train(settings, seed) returned no sequence of losses",
-            value=f"shape {curve.shape}",
+            value=reprlib.repr(losses),
             allowed="a sequence of at least 1 float",
-            where=f"trainer {trainer.name!r}",
+            where=f"trainer {name!r}",
             instead="return losses  # one float after another",
         )
-    return Outcome(float(curve[0]), curve, True, time.perf_counter() - start)
+    return curve
 
 
 def chunk_size(problem: Problem | Trainer, engine: str) -> int:
