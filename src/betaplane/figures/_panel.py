@@ -126,11 +126,11 @@ def _draw_losses(axes: Axes, shown: list[tuple[str, Cell]], axis: dict[str, Any]
         at = np.arange(len(loss)) / max(points - 1, 1) * steps
         bold = name == "recommended"
         axes.plot(at, loss, color=palette.SOLID[cell.verdict], lw=1.9 if bold else 1.2, zorder=3 if bold else 2)
-        known = np.flatnonzero(np.isfinite(loss) & (loss <= high))
-        ends.append((float(np.clip(loss[known[-1]], low, high)) if len(known) else high, name, bold))
+        stays = len(loss) and np.isfinite(loss[-1]) and loss[-1] <= high
+        ends.append((float(loss[-1]), name, bold) if stays else (high, f"↑ {name}", bold))
     axes.set(xlim=(0, steps), ylim=(low, high))
     _loss_ticks(axes, axis, phase_map)
-    _name_ends(axes, ends, low, high)
+    _name_ends(axes, ends)
 
 
 def _loss_ticks(axes: Axes, axis: dict[str, Any], phase_map: PhaseMap) -> None:
@@ -153,15 +153,28 @@ def _loss_ticks(axes: Axes, axis: dict[str, Any], phase_map: PhaseMap) -> None:
         axes.spines[side].set(color=palette.MUTED, linewidth=0.6)
 
 
-def _name_ends(axes: Axes, ends: list[tuple[float, str, bool]], low: float, high: float) -> None:
-    """The name of each curve at its end, pushed up where two would collide."""
-    gap = 0.1 * (high - low)
-    free = low - gap
-    for loss, name, bold in sorted(ends):
-        free = max(loss, free + gap)
-        weight = "bold" if bold else "normal"
-        spot = (axes.get_xlim()[1], free)
+def _name_ends(axes: Axes, ends: list[tuple[float, str, bool]]) -> None:
+    """The name of each curve at its end, moved where two would collide."""
+    low, high = axes.get_ylim()
+    ends = sorted(ends)
+    heights = _apart([loss for loss, _, _ in ends], 0.1 * (high - low), high)
+    for height, (_, name, bold) in zip(heights, ends, strict=True):
+        spot, weight = (axes.get_xlim()[1], height), "bold" if bold else "normal"
         axes.annotate(name, spot, (4, 0), textcoords="offset points", fontsize=7.5, va="center", fontweight=weight)
+
+
+def _apart(heights: list[float], gap: float, most: float) -> list[float]:
+    """Ascending heights moved to be a gap apart and not above most.
+
+    Example:
+        >>> _apart([1.0, 1.0, 8.0, 8.0], 1.0, 8.0)
+        [1.0, 2.0, 7.0, 8.0]
+    """
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + gap)
+    for i in reversed(range(len(heights))):
+        heights[i] = min(heights[i], heights[i + 1] - gap if i + 1 < len(heights) else most)
+    return heights
 
 
 def _mark_line(mark: Mark) -> str:

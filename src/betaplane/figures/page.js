@@ -143,7 +143,8 @@
       : borrowed ? `Loss of the nearest trained cell, ${nameOf(cells.index[source])}` : "Loss, median seed";
     const traces = [];
     if (source !== undefined) traces.push(...curveTraces(source, borrowed, verdict));
-    window.Plotly.react("curve", traces, curveLayout(), config);
+    const top = Math.max(...traces.flatMap((trace) => trace.y.filter((loss) => loss !== null)));
+    window.Plotly.react("curve", traces, curveLayout(top), config);
   }
 
   const nameOf = (index) => `${x.symbol} ${x.values[Math.floor(index / height)]}, ${y.symbol} ${y.values[index % height]}`;
@@ -157,8 +158,16 @@
     return [line, points([[steps[last], losses[last]]], { cliponaxis: true, marker: { symbol: "x-thin", size: 11, line: { width: 2.5, color: colour } } })];
   }
 
-  function curveLayout() {
-    const { log, ends, levels } = data.lossAxis;
+  // One axis for all cells, so that they compare; a curve that leaves through its top gets at most as much again.
+  function lossEnds(top) {
+    const { log, ends } = data.lossAxis;
+    if (!ends) return ends;
+    const wanted = (log ? Math.log10(top) : top) + 0.05 * (ends[1] - ends[0]);
+    return [ends[0], wanted > ends[1] ? Math.min(wanted, 2 * ends[1] - ends[0]) : ends[1]];
+  }
+
+  function curveLayout(top) {
+    const { log, levels } = data.lossAxis, ends = lossEnds(top);
     const on = (loss) => (log ? Math.log10(loss) : loss);
     const stops = ends && levels.length ? [ends[0], ...levels.map(on), ends[1]] : [];
     const bands = stops.slice(1).map((stop, v) => ({ type: "rect", layer: "below", xref: "paper", x0: 0, x1: 1, line: { width: 0 },
