@@ -1,0 +1,63 @@
+"""The README: its code runs, its tree is the real one. `python tests/test_readme.py` writes the tree anew."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+TREE = re.compile(r"(<!-- tree:[^\n]*-->\n```\n)(.*?)(```)", re.DOTALL)
+
+
+def tree() -> str:
+    """Every Python file of the package with the first line of its docstring."""
+    files = sorted((ROOT / "src/betaplane").rglob("*.py"), key=lambda p: (len(p.relative_to(ROOT).parts) > 3, p))
+    lines = []
+    for folder in sorted({path.parent for path in files}):
+        lines.append(f"{folder.relative_to(ROOT)}/")
+        for path in (p for p in files if p.parent == folder):
+            told = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0]
+            lines.append(f"  {path.name:<20} {told}")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_tree_is_the_real_one():
+    assert TREE.search(README.read_text())[2] == tree()
+
+
+def test_every_file_says_what_it_is():
+    assert not [line for line in tree().splitlines() if line.startswith("  ") and len(line.split(maxsplit=1)) < 2]
+
+
+def test_the_code_runs():
+    (code,) = re.findall(r"<!-- run by tests/test_readme.py -->\n```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert 8 <= len(code.strip().splitlines()) <= 12
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    first, second, third, *table = ran.stdout.splitlines()
+    assert first == "good"
+    assert second.startswith("{'beta1':")
+    assert third.endswith(".")
+    assert any(line.startswith("good") for line in table)
+
+
+def test_the_first_problem_of_the_readme_loads(tmp_path):
+    code = re.search(r"```python\n(# my_problem.py.*?)```", README.read_text(), re.DOTALL)[1]
+    (tmp_path / "my_problem.py").write_text(code)
+    from betaplane import load
+
+    assert load(f"{tmp_path}/my_problem.py:problem").steps == 300
+
+
+def test_public_names_are_those_listed():
+    import betaplane
+
+    assert sorted(betaplane.__all__) == sorted({*betaplane._HOME})
+    for name in betaplane.__all__:
+        assert getattr(betaplane, name).__name__ == name
+
+
+if __name__ == "__main__":
+    README.write_text(TREE.sub(lambda found: found[1] + tree() + found[3], README.read_text()))
