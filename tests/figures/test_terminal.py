@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 
 import pytest
+import torch
 from examples import ALL, bulge
 from rich.console import Console
 
-from betaplane.figures import summary, terminal
+from betaplane.figures import _words, summary, terminal
 from betaplane.figures.terminal import ASCII_GLYPHS, GLYPHS
 
 
@@ -68,3 +69,15 @@ def test_the_summary_has_the_line_to_paste():
     assert "torch.optim.Adam(model.parameters(), lr=0.01, betas=(0.98508, 0.996325), eps=1e-08)" in text
     assert "failing" in text
     assert "decades" in text
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "all_failing"])
+def test_torch_takes_the_line(name):
+    phase_map = ALL[name]()
+    assert phase_map.recommendation is not None
+    line = _words.torch_line(phase_map)
+    made = eval(line, {"torch": torch, "model": torch.nn.Linear(1, 1)})
+    wanted = {**phase_map.fixed, **phase_map.recommendation.settings}
+    assert made.defaults["betas"] == pytest.approx((wanted["beta1"], wanted["beta2"]))
+    assert made.defaults["lr"] == wanted["lr"]
+    assert made.defaults["weight_decay"] == wanted.get("weight_decay", 0)

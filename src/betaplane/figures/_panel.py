@@ -63,7 +63,7 @@ class Panel:
             self._write(_words.window(phase_map), 9)
             self.y -= 14
             self._lines(_words.short_reason(found.reason), 8, palette.MUTED, 46)
-        self.y -= 16
+        self.y -= 11
 
     def _legend(self, phase_map: PhaseMap) -> None:
         self._head(f"Score = {_words.SCORE}")
@@ -72,8 +72,8 @@ class Panel:
             self.axes.imshow(ramp, extent=(0, 44, self.y - 10, self.y), aspect="auto", interpolation="bilinear")
             self._write(VERDICTS[verdict], 9, x=52, fontweight="bold")
             self._write(rule, 9, palette.MUTED, x=108)
-            self.y -= 17
-        self.y -= 12
+            self.y -= 15.5
+        self.y -= 10
 
     def _marks(self, phase_map: PhaseMap) -> None:
         if not phase_map.marks:
@@ -85,8 +85,8 @@ class Panel:
             self._write(mark.label, 9, x=14)
             self.y -= 12.5
             self._write(_mark_line(mark), 8, palette.MUTED, x=14)
-            self.y -= 17
-        self.y -= 11
+            self.y -= 15.5
+        self.y -= 9
 
     def _losses(self, phase_map: PhaseMap) -> None:
         """The loss curves of the cells named above, in what is left of the column."""

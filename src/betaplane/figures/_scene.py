@@ -129,12 +129,12 @@ def on_failing(phase_map: PhaseMap, points: np.ndarray) -> np.ndarray:
 
 def split(phase_map: PhaseMap, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A line in two: what of it lies on light cells, and what on failing ones; nan elsewhere."""
-    dense = _denser(points)
+    dense = _denser(phase_map, points)
     dark = _steady(on_failing(phase_map, dense))[:, None]
     return np.where(dark, np.nan, dense), np.where(dark, dense, np.nan)
 
 
-def _steady(flags: np.ndarray, width: int = 15) -> np.ndarray:
+def _steady(flags: np.ndarray, width: int = 9) -> np.ndarray:
     """Flags without flicker: each follows most of its neighbours."""
     if len(flags) < width:
         return flags
@@ -142,12 +142,15 @@ def _steady(flags: np.ndarray, width: int = 15) -> np.ndarray:
     return np.convolve(padded, np.ones(width), "valid") > width / 2
 
 
-def _denser(points: np.ndarray, times: int = 4) -> np.ndarray:
-    steps = np.arange(0, max(len(points) - 1, 0) + 1e-9, 1 / times)
-    index = np.minimum(steps.astype(int), max(len(points) - 2, 0))
-    part = (steps - index)[:, None]
-    return (
-        points[index] + part * (points[np.minimum(index + 1, len(points) - 1)] - points[index])
-        if len(points)
-        else points
-    )
+def _denser(phase_map: PhaseMap, points: np.ndarray, a_cell: int = 10) -> np.ndarray:
+    """A line with about so many points in each cell it crosses."""
+    cell = np.array([np.ptp(edges(axis)) / len(axis) for axis in (phase_map.x, phase_map.y)])
+    lengths = np.nan_to_num(np.hypot(*(np.diff(points, axis=0) / cell).T))
+    numbers = np.clip(np.ceil(a_cell * lengths), 1, 500).astype(int)
+    parts = [np.linspace(a, b, n, endpoint=False) for a, b, n in zip(points[:-1], points[1:], numbers, strict=True)]
+    return np.concatenate([*parts, points[-1:]])
+
+
+def dash(curve: Curve, index: int) -> int:
+    """Which dashes a curve gets: 0, a solid line, for a boundary; the next ones for the others."""
+    return 0 if "boundary" in curve.label else 1 + index % 3

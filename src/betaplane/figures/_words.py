@@ -193,12 +193,23 @@ def torch_line(phase_map: PhaseMap) -> str:
     values = {**phase_map.fixed, **phase_map.recommendation.settings}
     rule = "Adam" if phase_map.rule == "AMSGrad" else phase_map.rule
     place = "torch.optim" if rule in TORCH_RULES else "betaplane"
-    words = ["model.parameters()"] + ([f"lr={values['lr']:.12g}"] if "lr" in values else [])
+    words = ["model.parameters()", *_words_of(values, "lr")]
     if "beta1" in values and "beta2" in values:
-        words.append(f"betas=({values['beta1']:.12g}, {values['beta2']:.12g})")
-    words += [f"{name}={values[name]:.12g}" for name in ("eps", "weight_decay") if name in values]
+        words.append(f"betas=({_float(values['beta1'])}, {_float(values['beta2'])})")
+    words += _words_of(values, "eps")
+    if values.get("weight_decay") or rule == "AdamW":  # the default of torch's AdamW is not 0
+        words += _words_of(values, "weight_decay")
     words += ["amsgrad=True"] if phase_map.rule == "AMSGrad" else []
     return f"{place}.{rule}({', '.join(words)})"
+
+
+def _words_of(values: Mapping[str, float], name: str) -> list[str]:
+    return [f"{name}={_float(values[name])}"] if name in values else []
+
+
+def _float(value: float) -> str:
+    """A number as Python writes floats: torch wants betas to be floats, not 0."""
+    return repr(float(f"{value:.12g}"))
 
 
 def plain(text: str) -> str:

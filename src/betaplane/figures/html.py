@@ -20,7 +20,7 @@ from betaplane.maps.phase_map import VERDICTS, Cell, PhaseMap
 
 STEPS = 85  # codes for each verdict: a cell is one byte, verdict * STEPS + shade * (STEPS - 1)
 NOMINAL = (560.0, 560.0)  # pixels: how large the map is when its labels are placed
-DASHES = ("solid", "8px,4px", "2px,4px", "10px,4px,2px,4px")  # of the first curve, the second, ...
+DASHES = ("solid", "8px,4px", "2px,4px", "10px,4px,2px,4px")  # by _scene.dash
 
 
 def html(phase_map: PhaseMap) -> str:
@@ -148,7 +148,7 @@ def _overlay(phase_map: PhaseMap) -> dict[str, Any]:
     placed = labels(phase_map, NOMINAL, _measure)
     return {
         "lines": [[part.tolist() for part in parts] for parts in lines],
-        "dashes": [DASHES[index % len(DASHES)] for index in range(len(lines))],
+        "dashes": [DASHES[_scene.dash(curve, index)] for index, curve in enumerate(phase_map.curves)],
         "dots": _scene.dots(phase_map).tolist() if _scene.untrained(phase_map) else [],
         "marks": marks,
         "star": found,

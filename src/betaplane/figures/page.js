@@ -55,7 +55,7 @@
   function overlay() {
     const lines = data.lines.flatMap((parts, k) => parts.map((part, dark) => points(part, {
       mode: "lines", line: { color: dark ? "#fff" : colours.ink, width: 1.9, dash: data.dashes[k] } })));
-    const dots = points(data.dots, { marker: { size: Math.max(2, 90 / Math.max(width, height)), color: colours.ink, opacity: 0.4 } });
+    const dots = points(data.dots, { marker: { size: Math.min(3, Math.max(2, 90 / Math.max(width, height))), color: colours.ink, opacity: 0.4 } });
     const marks = points(data.marks, { marker: { size: 10, color: "#fff", line: { color: colours.ink, width: 2 } } });
     return [dots, ...lines, ...star(), marks];
   }
@@ -158,12 +158,12 @@
     return [line, points([[steps[last], losses[last]]], { cliponaxis: true, marker: { symbol: "x-thin", size: 11, line: { width: 2.5, color: colour } } })];
   }
 
-  // One axis for all cells, so that they compare; a curve that leaves through its top gets at most as much again.
+  // One axis for all cells, so that they compare; a curve that leaves through its top gets some room above.
   function lossEnds(top) {
     const { log, ends } = data.lossAxis;
     if (!ends) return ends;
     const wanted = (log ? Math.log10(top) : top) + 0.05 * (ends[1] - ends[0]);
-    return [ends[0], wanted > ends[1] ? Math.min(wanted, 2 * ends[1] - ends[0]) : ends[1]];
+    return [ends[0], wanted > ends[1] ? Math.min(wanted, ends[1] + (log ? 1 : 6) * (ends[1] - ends[0])) : ends[1]];
   }
 
   function curveLayout(top) {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 10.0, 7.2  # inches
 MAP = (0.095, 0.158, 0.547, 0.76)  # left, bottom, width, height, in shares of the figure: a square
-DASHES = ("solid", (0, (5, 2.5)), (0, (1.2, 2)), (0, (6, 2, 1.2, 2)))  # of the first curve, the second, ...
+DASHES = ("solid", (0, (5, 2.5)), (0, (1.2, 2)), (0, (6, 2, 1.2, 2)))  # by _scene.dash
 
 
 def png(phase_map: PhaseMap, *, dpi: int = 150) -> bytes:
@@ -56,7 +56,7 @@ def _draw_cells(axes: Axes, phase_map: PhaseMap) -> None:
     if _scene.untrained(phase_map):
         spots = _scene.dots(phase_map)
         cell = 72 * WIDTH * MAP[2] / max(len(phase_map.x), len(phase_map.y))  # points
-        axes.scatter(*spots.T, s=(0.17 * cell) ** 2 + 0.4, color=palette.INK, alpha=0.4, linewidths=0)
+        axes.scatter(*spots.T, s=min(0.17 * cell + 0.5, 2.4) ** 2, color=palette.INK, alpha=0.4, linewidths=0)
 
 
 def _draw_ticks(axes: Axes, phase_map: PhaseMap) -> None:
@@ -103,7 +103,7 @@ def _draw_over(axes: Axes, phase_map: PhaseMap) -> None:
     for index, curve in enumerate(phase_map.curves):
         points = _scene.line(phase_map, curve)
         for part, colour in zip(_scene.split(phase_map, points), (palette.INK, palette.PAPER), strict=True):
-            axes.plot(*part.T, color=colour, lw=1.3, ls=DASHES[index % len(DASHES)])
+            axes.plot(*part.T, color=colour, lw=1.3, ls=DASHES[_scene.dash(curve, index)])
     found = _scene.recommended(phase_map)
     if found is not None:
         x, y, low, high = found
