@@ -20,7 +20,7 @@ class BadInput(ValueError):
         beta2 is out of range: got 1.5, allowed [0, 1), in Adam. Write instead: beta2=0.999
     """
 
-    MISSING = object()
+    MISSING = ...  # pickles as itself, so that an error from a worker process says the same
 
     def __init__(
         self, what: str, *, value: object = MISSING, allowed: str = "", where: str = "", instead: str = ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from functools import wraps
 
 os.environ.setdefault("TYPER_USE_RICH", "0")  # plain help text, at half the start-up time
 
@@ -23,9 +25,25 @@ app = typer.Typer(
     (beta1, beta2) plane, draws where training converges and where it fails, and recommends a setting. Then point
     it at a file of yours: `betaplane map my_problem.py:problem`.""",
 )
-app.command("map")(map_command)
-app.command("problems")(problems_command)
-app.command("rules")(rules_command)
+
+
+class Stopped(Exception):
+    """Ctrl-C, under a name that typer does not catch: it would end without a word."""
+
+
+def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
+    @wraps(command)
+    def run(*arguments: object, **options: object) -> None:
+        try:
+            command(*arguments, **options)
+        except KeyboardInterrupt:
+            raise Stopped from None
+
+    return run
+
+
+for _name, _command in (("map", map_command), ("problems", problems_command), ("rules", rules_command)):
+    app.command(_name)(_stoppable(_command))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -37,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     except BadInput as error:
         print(f"betaplane: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except Stopped:
         print(
             "betaplane: stopped. What was finished is in the store; the same command goes on from there.",
             file=sys.stderr,

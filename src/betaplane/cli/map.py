@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -89,12 +91,15 @@ def map_command(
     }  # fmt: skip
     options = {"early_stop": early_stop, "independent": independent, "compile": compile, "device": device}
     nx, ny = whole(points)
-    session = Session(problem, data, rule, {k: v for k, v in given.items() if v is not None}, out, store, as_json)
-    plan: Plan = session.plan(span(x, nx), span(y, ny), how, options, (good, failing))
-    mine = betas(betas_)
-    session.check_betas(plan, mine, strict)
-    session.merge(merge or [])
-    if status:
-        session.status()
-    else:
-        session.map(plan, mine, workers)
+    result = sys.stdout
+    with redirect_stdout(sys.stderr):  # what a problem file prints is no part of the result
+        chosen = {name: value for name, value in given.items() if value is not None}
+        session = Session(problem, data, rule, chosen, out, store, as_json, result)
+        plan: Plan = session.plan(span(x, nx), span(y, ny), how, options, (good, failing))
+        mine = betas(betas_)
+        session.check_betas(plan, mine, strict)
+        session.merge(merge or [])
+        if status:
+            session.status()
+        else:
+            session.map(plan, mine, workers)

@@ -6,6 +6,7 @@ import re
 
 from betaplane.errors import BadInput
 
+MOST = 1000  # cells along an axis
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
 
@@ -38,11 +39,16 @@ def whole(text: str) -> tuple[int, int]:
         ((24, 24), (7, 24))
     """
     found = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip())
-    if not found:
+    nx, ny = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not (min(nx, ny) >= 2 and max(nx, ny) <= MOST):
         raise BadInput(
-            "This is no number of cells", value=text, allowed="N or NxM", where="--points", instead="--points 24"
+            "This is no number of cells",
+            value=text,
+            allowed=f"N or NxM, each in [2, {MOST}]",
+            where="--points",
+            instead="--points 24",
         )
-    return int(found[1]), int(found[2] or found[1])
+    return nx, ny
 
 
 def span(text: str, points: int) -> tuple[str, float | None, float | None, int]:

@@ -6,9 +6,10 @@ import json
 import math
 import os
 import re
+import tempfile
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from rich.console import Console
@@ -16,9 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from betaplane import figures
 from betaplane.errors import BadInput
-from betaplane.maps import Estimate, PhaseMap, Plan, Store, Thresholds, follow, plan_for, to_json
+from betaplane.maps import Estimate, PhaseMap, Plan, Thresholds, follow, plan_for, to_json
 from betaplane.maps import Progress as Done
-from betaplane.problems import Problem, fingerprint, load
+from betaplane.maps.map import store_of
+from betaplane.problems import Problem, load
 from betaplane.replicas import ENGINES, Options
 from betaplane.rules import Rule, by_name
 
@@ -35,17 +37,18 @@ class Session:
         out: Path,
         store: Path | None,
         as_json: bool,
+        result: TextIO,
     ) -> None:
         self.reference = _with_data(reference, data)
         self.problem = load(self.reference)
-        self.given, self.out, self.as_json = given, out, as_json
+        self.given, self.out, self.as_json, self.result = given, out, as_json, result
         self.rule = self._rule(rule)
         own = {name: value for name, value in given.items() if name in ("schedule", "warmup", "order")}
         self.changes = own if isinstance(self.problem, Problem) else {}
         if isinstance(self.problem, Problem):
             self.problem = self.problem.with_(**self.changes)
         self.store = store or out / f"{_file_name(self.problem.name)}.sqlite"
-        self.console = Console(stderr=as_json, highlight=False)
+        self.console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
     def _rule(self, name: str) -> Rule:
         kind = by_name(name)
@@ -73,14 +76,16 @@ class Session:
                 where="--engine",
                 instead="--engine auto",
             )
-        if options["device"] != "cpu" and not torch.cuda.is_available():
+        try:
+            torch.empty(0, device=options["device"])
+        except (RuntimeError, AssertionError):
             raise BadInput(
                 "There is no such device here",
                 value=options["device"],
-                allowed="cpu",
+                allowed="cpu, or cuda where there is one",
                 where="--device",
                 instead="--device cpu",
-            )
+            ) from None
         own = {name: self.given.get(name) for name in ("lr", "batch_size", "steps")}
         return plan_for(
             self.problem,
@@ -98,15 +103,16 @@ class Session:
         """Warn of, or refuse, a fixed setting whose |m| / sqrt(v) is unbounded."""
         fixed = {**plan.fixed, **(mine or {})}
         b1, b2 = fixed.get("beta1"), fixed.get("beta2")
-        if b1 is None or b2 is None or b1 < math.sqrt(b2):
+        if not b1 or b2 is None or b1 < math.sqrt(b2):
             return
         rate = b1 / math.sqrt(b2) if b2 > 0 else math.inf
+        better = max(0.999, b1)  # b1 < sqrt(b1)
         told = BadInput(
             f"beta1 >= sqrt(beta2): |m| / sqrt(v) has no bound and can grow by a factor {rate:.4g} a step",
             value=(b1, b2),
             allowed="beta1 < sqrt(beta2)",
-            where="--betas",
-            instead=f"--betas {b1},{min(0.9999, max(0.999, b1)):g}",
+            where="--betas" if mine else "--beta1, --beta2",
+            instead=f"--betas {b1},{better}" if mine else f"--beta1 {b1} --beta2 {better}",
         )
         if strict:
             raise told
@@ -115,7 +121,7 @@ class Session:
     def merge(self, others: list[Path]) -> None:
         """Copy the finished trainings of other stores into this one."""
         for other in others:
-            with Store.open(self.store, fingerprint(self.problem), self.problem.name) as store:
+            with store_of(self.problem, self.store) as store:
                 self.console.print(f"merged {store.merge(other)} trainings from {other} into {self.store}")
 
     def status(self) -> None:
@@ -127,7 +133,7 @@ class Session:
                 where="--status",
                 instead=f"betaplane map {self.reference}",
             )
-        with Store.open(self.store, fingerprint(self.problem), self.problem.name) as store:
+        with store_of(self.problem, self.store) as store:
             now = store.status()
         told = {
             "store": str(now.path),
@@ -140,13 +146,14 @@ class Session:
             **now.versions,
         }
         if self.as_json:
-            print(json.dumps(told, indent=2))
+            print(json.dumps(told, indent=2), file=self.result)
         else:
             for name, value in told.items():
-                self.console.print(f"{name:>24}  {value}")
+                print(f"{name:>24}  {value}", file=self.result)
 
     def map(self, plan: Plan, mine: dict[str, float] | None, workers: int | None) -> None:
         """Train, write the picture and the page, show the map and the recommendation."""
+        _make_folder(self.out)
         columns = [
             TextColumn("{task.description}"),
             BarColumn(),
@@ -181,13 +188,23 @@ class Session:
         picture, page = self.out / f"{stem}.png", self.out / f"{stem}.html"
         _write_whole(picture, figures.png(phase_map))
         _write_whole(page, figures.html(phase_map).encode())
+        files = {"picture": str(picture), "page": str(page), "store": str(self.store)}
         if self.as_json:
-            print(json.dumps({**to_json(phase_map), "files": [str(picture), str(page), str(self.store)]}, indent=2))
-            return
-        self.console.print(figures.terminal(phase_map))
-        self.console.print(figures.summary(phase_map))
-        for what, path in (("picture", picture), ("page", page), ("store", self.store)):
-            self.console.print(f"{what:>8}  {path}", soft_wrap=True)
+            print(json.dumps({**to_json(phase_map), "files": [*files.values()]}, indent=2), file=self.result)
+        else:
+            console = Console(file=self.result, highlight=False, markup=False)
+            console.print(figures.terminal(phase_map))
+            console.print(figures.summary(phase_map))
+            for what, path in files.items():
+                console.print(f"{what:>8}  {path}", soft_wrap=True)
+        if more := TO_GO_ON.get(phase_map.facts["ended"]):
+            self.console.print(more)
+
+
+TO_GO_ON = {
+    "time spent": "The time is spent: the same command goes on from here.",
+    "trainings spent": "The trainings are spent: with more of them (--trainings) it goes on from here.",
+}
 
 
 def _told(estimate: Estimate, plan: Plan) -> str:
@@ -197,7 +214,8 @@ def _told(estimate: Estimate, plan: Plan) -> str:
         text += f"; the store holds {estimate.stored}"
     if estimate.speeds is not None:
         s = estimate.speeds
-        text += f"\nengine: {estimate.engine} (run-steps a second, one core: stacked {s.stacked:,.0f}, plain {s.plain:,.0f})"
+        speeds = f"stacked {s.stacked:,.0f}, plain {s.plain:,.0f}"
+        text += f"\nengine: {estimate.engine} (run-steps a second, one core: {speeds})"
         text += f"; about {estimate.seconds:.0f} s" if math.isfinite(estimate.seconds) else ""
         text += f"\n{s.note}" if s.note else ""
     return text
@@ -214,15 +232,32 @@ def _file_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._=-]+", "-", name).strip("-")
 
 
+def _make_folder(path: Path) -> None:
+    """Make the folder for the results before anything is trained, or say that it cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
 def _write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is never seen half written."""
     part = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(content)
         os.replace(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise BadInput(
-            f"The file cannot be written ({error.strerror})", value=str(path), where="--out", instead="--out FOLDER"
-        ) from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> BadInput:
+    return BadInput(
+        f"The results cannot be written ({error.strerror})",
+        value=str(path),
+        allowed="a folder that can be written, on a disk with free space",
+        where="--out",
+        instead="--out FOLDER",
+    )

@@ -52,7 +52,8 @@ class Axis:
 def axis(name: str, low: float, high: float, points: int) -> Axis:
     """An axis of `points` values from low to high, evenly spaced in `position`, rounded to 4 digits.
 
-    For betas it is 1 - beta that is rounded; batch sizes are whole numbers (so there may be fewer points).
+    For betas it is 1 - beta that is rounded; batch sizes are whole numbers. Values that are rounded to the same one
+    are one point.
 
     Example:
         >>> axis("beta2", 0, 0.999, 4).values
@@ -66,9 +67,18 @@ def axis(name: str, low: float, high: float, points: int) -> Axis:
         values = [float(1 - _rounded(10.0**-spot) + 0.0) for spot in spots]
         values = [float(f"{value:.12g}") for value in values]
     elif name == "batch_size":
-        values = sorted({round(10.0**spot) for spot in spots})
+        values = [round(10.0**spot) for spot in spots]
     else:
         values = [_rounded(10.0**spot) for spot in spots]
+    values = sorted(set(values))
+    if len(values) < 2:
+        raise BadInput(
+            f"The range of the {name} axis is too narrow",
+            value=(low, high),
+            allowed="a range that holds 2 values",
+            where=f"axis {name}",
+            instead=_pasted(name),
+        )
     return Axis(name, tuple(values))
 
 
@@ -88,6 +98,7 @@ def _check(name: str, low: float, high: float, points: int) -> None:
             "There is no such axis", value=name, allowed=", ".join(NAMES), where="--x/--y", instead="--x beta1"
         )
     floor, ceiling, text = (0.0, 1.0, "[0, 1)") if name in BETAS else (0.0, math.inf, "(0, inf)")
+    floor, text = (1.0, "[1, inf)") if name == "batch_size" else (floor, text)
     fits = low >= floor and high < ceiling and (name in BETAS or low > 0)
     if not fits or not low < high:
         raise BadInput(
@@ -95,9 +106,14 @@ def _check(name: str, low: float, high: float, points: int) -> None:
             value=(low, high),
             allowed=f"low < high, both in {text}",
             where=f"axis {name}",
-            instead=f"--x {name}=0:0.999" if name in BETAS else f"--x {name}=1e-4:1e-1",
+            instead=_pasted(name),
         )
     if points < 2:
         raise BadInput(
             "An axis needs at least 2 points", value=points, allowed="[2, inf)", where=f"axis {name}", instead="24"
         )
+
+
+def _pasted(name: str) -> str:
+    ends = {"batch_size": "4:256", "beta1": "0:0.99", "beta2": "0:0.9999"}
+    return f"--x {name}={ends.get(name, '1e-4:1e-1')}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,14 @@ import numpy as np
 import torch
 
 from betaplane.errors import BadInput
-from betaplane.maps.choose import Chooser, Dense, Refine, fill
+from betaplane.maps.choose import Chooser, Dense, Refine, fill, fill_by_surface
 from betaplane.maps.judge import judge, known_curves, mark, recommend, score, verdict
-from betaplane.maps.phase_map import FAILING, Cell, PhaseMap, Spot
+from betaplane.maps.phase_map import Cell, PhaseMap, Spot
 from betaplane.maps.plan import Along, Plan, plan_for, usual_settings
 from betaplane.maps.store import Record, Store
-from betaplane.maps.surface import p_fail
 from betaplane.maps.train import Crew, OutOfTime, Progress, Task
-from betaplane.problems import Problem, Trainer, fingerprint, load
+from betaplane.problems import Problem, Trainer, check, fingerprint, load
+from betaplane.problems.check import tried
 from betaplane.replicas import Pool, Source, Speeds, chunk_size, probe
 
 
@@ -63,7 +63,7 @@ def map_phases(
 
     Example:
         >>> from betaplane.problems import counterexample
-        >>> phase_map = map_phases(counterexample(n=5), points=6, steps=500, seeds=1, workers=0)
+        >>> phase_map = map_phases(counterexample(n=5), points=6, steps=1000, seeds=1, workers=0)
         >>> [phase_map.word(beta1=0.0, beta2=beta2) for beta2 in (0.0, 0.9999)]
         ['failing', 'good']
     """
@@ -96,15 +96,23 @@ def follow(
     """
     problem = load(source) if isinstance(source, str) else source
     changes = {**(changes or {}), "steps": plan.steps} if isinstance(problem, Problem) else {}
-    problem = problem.with_(**changes) if isinstance(problem, Problem) else problem
+    if isinstance(problem, Problem):
+        problem = problem.with_(**changes)
+        check(problem)
     with ExitStack() as held:
         if store is None:
             store = Path(held.enter_context(tempfile.TemporaryDirectory())) / "map.sqlite"
-        kept = held.enter_context(Store.open(store, fingerprint(problem), problem.name))
+        kept = held.enter_context(store_of(problem, store))
         pool = held.enter_context(Pool(source, changes, workers))
         mapper = Mapper(problem, plan, pool, kept)
         begin(mapper.estimate())
         return mapper.run(watch, settings)
+
+
+def store_of(problem: Problem | Trainer, path: str | Path) -> Store:
+    """The store of a problem, opened or created."""
+    identity = tried(f"Telling {problem.name!r} from other problems failed", lambda: fingerprint(problem))
+    return Store.open(path, identity, problem.name)
 
 
 class Mapper:
@@ -117,15 +125,28 @@ class Mapper:
         self.records: dict[Spot, list[Record]] = {}
 
     def _choose_engine(self) -> str:
+        """The engine asked for, or the faster one; measured once a store, so that a resumed map goes on with it."""
         if isinstance(self.problem, Trainer):
             return "callable"
-        if self.plan.engine != "auto":
-            return self.plan.engine
-        middle = (self.plan.shape[0] // 2, self.plan.shape[1] - 1)
-        runs = self.plan.shape[0] * self.plan.shape[1]
-        speeds: Speeds = self.pool.call(probe, self.plan.run(middle, 0), runs, self.plan.options).result()
-        self.speeds = speeds
-        return speeds.engine
+        plan = self.plan
+        if plan.engine != "auto":
+            return plan.engine
+        about = f"speeds of {type(plan.rule).__name__}, batch size {plan.batch_size}, {plan.options}"
+        if about not in self.store.meta:
+            middle = (plan.shape[0] // 2, plan.shape[1] - 1)
+            runs = plan.shape[0] * plan.shape[1]
+            measured = self.pool.result(self.pool.call(probe, plan.run(middle, 0), runs, plan.options))
+            self.store.meta[about] = asdict(measured)
+        self.speeds = Speeds(**self.store.meta[about])
+        return self.speeds.engine
+
+    def _chunk(self) -> int:
+        """Runs trained together: fewer where the time allowed is short, since a chunk that is begun is finished."""
+        most = chunk_size(self.problem, self.engine)
+        if self.plan.seconds is None or self.speeds is None:
+            return most
+        rate = max(self.speeds.stacked, self.speeds.plain)
+        return max(1, min(most, int(rate * self.plan.seconds / (4 * self.plan.steps))))
 
     def estimate(self) -> Estimate:
         """What is to come: a dense map trains every cell, a refined one a third or so."""
@@ -140,9 +161,8 @@ class Mapper:
 
     def run(self, watch: Callable[[Progress], None], settings: Mapping[str, float] | None) -> PhaseMap:
         """Train until the chooser asks for nothing more, or the time is spent."""
-        chunk = chunk_size(self.problem, self.engine)
-        crew = Crew(self.plan, self.pool, self.store, self.engine, chunk, watch)
-        chooser = self._chooser()
+        crew = Crew(self.plan, self.pool, self.store, self.engine, self._chunk(), watch)
+        chooser, plan = self._chooser(), self.plan
         ended = "every cell judged"
         try:
             while asked := chooser.ask():
@@ -151,6 +171,8 @@ class Mapper:
                 for spot, seeds in asked:
                     self.records[spot] = [found[self.plan.key(spot, s)] for s in range(seeds)]
                 chooser.tell(self._votes())
+            if plan.trainings and len(crew.known) >= plan.trainings:
+                ended = "trainings spent"
         except OutOfTime:
             ended = "time spent"
             self._gather(asked)
@@ -203,12 +225,12 @@ class Mapper:
             )
             for spot, records in sorted(self.records.items())
         }
-        verdicts = fill(plan.shape, {spot: cell.verdict for spot, cell in cells.items()})
+        verdicts, p_fails = self._judged(cells)
         marks = [mark(label, at, plan.x, plan.y, verdicts) for label, at in usual_settings(plan.fixed).items()]
         marks += [mark("yours", {**plan.fixed, **settings}, plan.x, plan.y, verdicts)] if settings else []
         return PhaseMap(
             problem=self.problem.name, rule=type(plan.rule).__name__, x=plan.x, y=plan.y, fixed=plan.fixed,
-            cells=cells, verdicts=verdicts, p_fail=self._surface(cells), initial=initial, best=best,
+            cells=cells, verdicts=verdicts, p_fail=p_fails, initial=initial, best=best,
             thresholds=plan.thresholds, steps=plan.steps,
             trainings=sum(len(records) for records in self.records.values()),
             marks=tuple(one for one in marks if one is not None),
@@ -216,18 +238,17 @@ class Mapper:
             recommendation=recommend(plan.x, plan.y, cells, verdicts), facts=self._facts(ended),
         )  # fmt: skip
 
-    def _surface(self, cells: Mapping[Spot, Cell]) -> np.ndarray:
-        nx, ny = self.plan.shape
-        spots = np.array(list(cells))
-        fails = np.array([sum(v == FAILING for v in votes) for votes in self._votes_of(cells)])
-        trials = np.array([len(cell.finals) for cell in cells.values()])
-        where = np.stack(np.meshgrid(np.arange(nx), np.arange(ny), indexing="ij"), axis=-1).reshape(-1, 2)
-        scale = np.array([max(nx - 1, 1), max(ny - 1, 1)])
-        return p_fail(spots / scale, fails, trials, where / scale).reshape(nx, ny)
+    def _judged(self, cells: Mapping[Spot, Cell]) -> tuple[np.ndarray, np.ndarray]:
+        """Verdict and P(fail) of every cell of the grid.
 
-    def _votes_of(self, cells: Mapping[Spot, Cell]) -> list[list[int]]:
+        Within a budget the trained cells are thin and their noise matters: a probabilistic surface judges. Without
+        one, refinement has enclosed every boundary, and each trained cell is taken at its word.
+        """
         votes = self._votes()
-        return [votes[spot] for spot in cells]
+        verdicts, p_fails = fill_by_surface(self.plan.shape, votes)
+        if self.plan.trainings is None:
+            verdicts = fill(self.plan.shape, {spot: cell.verdict for spot, cell in cells.items()})
+        return verdicts, p_fails
 
     def _facts(self, ended: str) -> dict[str, str]:
         return {

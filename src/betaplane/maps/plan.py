@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -31,7 +32,7 @@ class Plan:
     trainings: int | None = None  # stop after so many
     seconds: float | None = None  # stop after so long
     thresholds: Thresholds = Thresholds()
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
     engine: str = "auto"
 
     def __post_init__(self) -> None:
@@ -146,6 +147,19 @@ def _check(plan: Plan) -> None:
             raise BadInput(
                 f"{name} is out of range", value=getattr(plan, name), allowed=f"[{low}, inf)", instead=f"{name}=2"
             )
+    if not (0 < plan.lr < math.inf):
+        raise BadInput("lr is out of range", value=plan.lr, allowed="(0, inf)", instead="lr=0.001")
+    if plan.batch_size < 1:
+        raise BadInput("batch_size is out of range", value=plan.batch_size, allowed="[1, inf)", instead="batch_size=32")
+    whole = plan.shape[0] * plan.shape[1] * plan.seeds
+    if plan.dense and plan.trainings is not None and plan.trainings < whole:
+        raise BadInput(
+            "A dense map trains every cell with every seed",
+            value=plan.trainings,
+            allowed=f"[{whole}, inf)",
+            where="trainings",
+            instead="--budget 20m  # or leave --dense out",
+        )
     if plan.trainings is not None and plan.trainings < 1:
         raise BadInput("trainings is out of range", value=plan.trainings, allowed="[1, inf)", instead="trainings=400")
     if not 0 < plan.thresholds.good <= plan.thresholds.failing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from betaplane.maps.phase_map import Spot
@@ -53,6 +53,7 @@ class Crew:
         self.plan, self.pool, self.store, self.engine, self.chunk, self.watch = plan, pool, store, engine, chunk, watch
         self.me = Owner.here()
         self.began = self.beaten = time.monotonic()
+        self.known: dict[str, Record] = {}  # every training that was ever wanted and is finished
         self.progress = Progress(0, 0, 0, 0.0)
 
     def finished(self, tasks: Sequence[Task]) -> dict[str, Record]:
@@ -61,26 +62,32 @@ class Crew:
         Raises:
             OutOfTime: the plan's time is spent; tasks under way are finished and stored first.
         """
-        found = self.store.load([task.key for task in tasks])
-        self._count(len(found), wanted=len(tasks))
+        new = self._missing(tasks)
+        self._learn(self.store.load(new), wanted=len(new))
         chunks = self._chunks(tasks)
-        while len(found) < len(tasks):
-            before = len(found)
-            for chunk, outcomes in self._trained(chunks, found):
+        while missing := self._missing(tasks):
+            for chunk, outcomes in self._trained(chunks):
                 records = [self._record(task, outcome) for task, outcome in zip(chunk, outcomes, strict=True)]
                 self.store.finish(records)
-                found |= {record.key: record for record in records}
-                self._count(len(records), computed=len(records))
-            missing = [task.key for task in tasks if task.key not in found]
-            elsewhere = self.store.load(missing)
-            found |= elsewhere
-            self._count(len(elsewhere))
-            if self._late() and len(found) < len(tasks):
+                self._learn({record.key: record for record in records}, computed=len(records))
+            self._learn(self.store.load(self._missing(tasks)))  # what other processes have finished
+            left = self._missing(tasks)
+            if left and self._late():
                 raise OutOfTime
-            if len(found) == before:
+            if len(left) == len(missing):
                 time.sleep(POLL)
                 self._sign_of_life()
-        return found
+        return {task.key: self.known[task.key] for task in tasks}
+
+    def _missing(self, tasks: Sequence[Task]) -> list[str]:
+        return [task.key for task in tasks if task.key not in self.known]
+
+    def _learn(self, records: dict[str, Record], *, wanted: int = 0, computed: int = 0) -> None:
+        self.known |= records
+        if records or wanted:
+            p, seconds = self.progress, time.monotonic() - self.began
+            self.progress = Progress(len(self.known), p.wanted + wanted, p.computed + computed, seconds)
+            self.watch(self.progress)
 
     def _chunks(self, tasks: Sequence[Task]) -> list[list[Task]]:
         """Tasks that are trained together: one seed, one batch size, in the order of their spots.
@@ -92,15 +99,13 @@ class Crew:
             groups.setdefault((self.plan.run(task.spot, 0).batch_size, task.seed), []).append(task)
         return [group[i : i + self.chunk] for group in groups.values() for i in range(0, len(group), self.chunk)]
 
-    def _trained(
-        self, chunks: Sequence[Sequence[Task]], found: dict[str, Record]
-    ) -> Iterator[tuple[list[Task], list[Outcome]]]:
+    def _trained(self, chunks: Sequence[Sequence[Task]]) -> Iterator[tuple[list[Task], list[Outcome]]]:
         """Claim and train what is neither finished nor somebody else's; yields chunks as they end."""
         under_way: dict[Future, list[Task]] = {}
         for chunk in chunks:
             if self._late():
                 break
-            open_keys = [task.key for task in chunk if task.key not in found]
+            open_keys = self._missing(chunk)
             granted = self.store.claim(open_keys, self.me) if open_keys else set()
             mine = [task for task in chunk if task.key in granted]
             if mine:
@@ -112,10 +117,13 @@ class Crew:
             yield from self._ended(under_way)
 
     def _ended(self, under_way: dict[Future, list[Task]]) -> Iterator[tuple[list[Task], list[Outcome]]]:
+        if self._late():
+            for waiting in [future for future in under_way if future.cancel()]:
+                del under_way[waiting]
         ended, _ = wait(under_way, timeout=BEAT, return_when=FIRST_COMPLETED)
         self._sign_of_life()
-        for future in ended:
-            yield under_way.pop(future), future.result()
+        for future in sorted(ended, key=lambda f: f.exception() is not None):  # keep what is done before any failure
+            yield under_way.pop(future), self.pool.result(future)
 
     def _record(self, task: Task, outcome: Outcome) -> Record:
         settings = run_settings(self.plan.run(task.spot, task.seed))
@@ -123,14 +131,6 @@ class Crew:
             task.key, settings, task.seed, self.plan.steps,
             outcome.initial, outcome.final, outcome.curve, outcome.seconds, self.engine,
         )  # fmt: skip
-
-    def _count(self, done: int, *, wanted: int = 0, computed: int = 0) -> None:
-        if done or wanted:
-            now, p = time.monotonic() - self.began, self.progress
-            self.progress = replace(
-                p, done=p.done + done, wanted=p.wanted + wanted, computed=p.computed + computed, seconds=now
-            )
-            self.watch(self.progress)
 
     def _late(self) -> bool:
         return self.plan.seconds is not None and time.monotonic() - self.began > self.plan.seconds

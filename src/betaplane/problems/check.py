@@ -67,7 +67,7 @@ def tried(what: str, act: Callable[[], Any]) -> Any:
         return act()
     except BadInput:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInput(what, where=told(error)) from error
 
 
@@ -79,4 +79,4 @@ def told(error: BaseException) -> str:
         frames = traceback.extract_tb(error.__traceback__)
         theirs = [frame for frame in frames if not frame.filename.startswith(LIBRARIES)]
         file, line = (theirs or frames)[-1].filename, (theirs or frames)[-1].lineno
-    return f"{file}, line {line}: {type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{file}, line {line}: {type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
