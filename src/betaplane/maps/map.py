@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from betaplane.errors import BadInput
-from betaplane.maps.choose import Chooser, Dense, Refine, fill, fill_by_surface
+from betaplane.maps.choose import Chooser, Dense, Refine, beside_change, fill, fill_by_surface
 from betaplane.maps.judge import judge, known_curves, mark, recommend, score, verdict
 from betaplane.maps.phase_map import Cell, PhaseMap, Spot
 from betaplane.maps.plan import Along, Plan, plan_for, usual_settings
@@ -113,6 +113,18 @@ def store_of(problem: Problem | Trainer, path: str | Path) -> Store:
     """The store of a problem, opened or created."""
     identity = tried(f"Telling {problem.name!r} from other problems failed", lambda: fingerprint(problem))
     return Store.open(path, identity, problem.name)
+
+
+def telling(votes: Mapping[Spot, list[int]], verdicts: np.ndarray, most: int = 400) -> dict[Spot, list[int]]:
+    """The spots a surface needs: those near a change of verdict and an even selection of the others.
+
+    Fitting costs the cube of their number, and deep inside a region one spot says what its neighbours say.
+    """
+    change = beside_change(verdicts)
+    near = [spot for spot in votes if change[spot]]
+    far = [spot for spot in votes if not change[spot]]
+    every = [kept[:: -(-len(kept) // most)] for kept in (near, far) if kept]
+    return {spot: votes[spot] for kept in every for spot in kept}
 
 
 class Mapper:
@@ -245,10 +257,10 @@ class Mapper:
         one, refinement has enclosed every boundary, and each trained cell is taken at its word.
         """
         votes = self._votes()
-        verdicts, p_fails = fill_by_surface(self.plan.shape, votes)
-        if self.plan.trainings is None:
-            verdicts = fill(self.plan.shape, {spot: cell.verdict for spot, cell in cells.items()})
-        return verdicts, p_fails
+        if self.plan.trainings is not None:
+            return fill_by_surface(self.plan.shape, votes)
+        verdicts = fill(self.plan.shape, {spot: cell.verdict for spot, cell in cells.items()})
+        return verdicts, fill_by_surface(self.plan.shape, telling(votes, verdicts))[1]
 
     def _facts(self, ended: str) -> dict[str, str]:
         return {

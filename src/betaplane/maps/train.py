@@ -14,6 +14,7 @@ from betaplane.maps.store import Owner, Record, Store
 from betaplane.replicas import Outcome, Pool
 
 POLL = 0.2  # seconds between two looks at what other processes have finished
+SHIFT = 32  # trainings claimed at once, at most, where a chunk has fewer
 BEAT = 20.0  # seconds between two signs of life
 
 
@@ -102,12 +103,7 @@ class Crew:
     def _trained(self, chunks: Sequence[Sequence[Task]]) -> Iterator[tuple[list[Task], list[Outcome]]]:
         """Claim and train what is neither finished nor somebody else's; yields chunks as they end."""
         under_way: dict[Future, list[Task]] = {}
-        for chunk in chunks:
-            if self._late():
-                break
-            open_keys = self._missing(chunk)
-            granted = self.store.claim(open_keys, self.me) if open_keys else set()
-            mine = [task for task in chunk if task.key in granted]
+        for mine in self._claimed(chunks):
             if mine:
                 runs = [self.plan.run(task.spot, task.seed) for task in mine]
                 under_way[self.pool.submit(runs, self.engine, self.plan.options)] = mine
@@ -115,6 +111,18 @@ class Crew:
                 yield from self._ended(under_way)
         while under_way:
             yield from self._ended(under_way)
+
+    def _claimed(self, chunks: Sequence[Sequence[Task]]) -> Iterator[list[Task]]:
+        """Of each chunk, what is ours to train; claimed some chunks at a time, since a claim is a write to the disk."""
+        ahead = max(1, SHIFT // self.chunk)
+        for first in range(0, len(chunks), ahead):
+            shift = chunks[first : first + ahead]
+            wanted = self._missing([task for chunk in shift for task in chunk])
+            granted = self.store.claim(wanted, self.me) if wanted else set()
+            for chunk in shift:
+                if self._late():
+                    return
+                yield [task for task in chunk if task.key in granted]
 
     def _ended(self, under_way: dict[Future, list[Task]]) -> Iterator[tuple[list[Task], list[Outcome]]]:
         if self._late():

@@ -53,7 +53,7 @@ def load(reference: str) -> Problem | Trainer:
     """
     name, _, options = reference.partition(":")
     if name in BUILT_IN:
-        found = tried(f"Building {name} failed", lambda: BUILT_IN[name](**_options(name, options)))
+        found = _built(name, _options(name, options))
     elif ".py" in reference:
         found = from_file(reference)
     else:
@@ -66,6 +66,13 @@ def load(reference: str) -> Problem | Trainer:
     if isinstance(found, Problem):
         check(found)
     return found
+
+
+def _built(name: str, options: dict[str, Any]) -> Problem:
+    """A built-in problem; the options it was asked for become part of its name, paths apart."""
+    problem = tried(f"Building {name} failed", lambda: BUILT_IN[name](**options))
+    told = ",".join(f"{key}={value}" for key, value in options.items() if key not in ("data", "path"))
+    return problem.with_(name=f"{problem.name}:{told}") if told else problem
 
 
 def _options(name: str, text: str) -> dict[str, Any]:

@@ -78,7 +78,8 @@ class Pool:
         try:
             if self._problem is None:
                 return self._sent(function, arguments)
-            future.set_result(_done(function, self._problem, arguments))
+            with _one_thread():
+                future.set_result(_done(function, self._problem, arguments))
         except (BadInput, BrokenProcessPool) as error:
             future.set_exception(error)
         return future
@@ -116,6 +117,17 @@ class Pool:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Train in this process as a worker would, and leave torch's threads as they were."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def cores() -> int:
