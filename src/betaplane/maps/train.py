@@ -14,7 +14,7 @@ from betaplane.maps.store import Owner, Record, Store
 from betaplane.replicas import Outcome, Pool
 
 POLL = 0.2  # seconds between two looks at what other processes have finished
-SHIFT = 32  # trainings claimed at once, at most, where a chunk has fewer
+SHIFT = 1.0  # seconds of work claimed at once, where a chunk is less
 BEAT = 20.0  # seconds between two signs of life
 
 
@@ -113,9 +113,14 @@ class Crew:
             yield from self._ended(under_way)
 
     def _claimed(self, chunks: Sequence[Sequence[Task]]) -> Iterator[list[Task]]:
-        """Of each chunk, what is ours to train; claimed some chunks at a time, since a claim is a write to the disk."""
-        ahead = max(1, SHIFT // self.chunk)
-        for first in range(0, len(chunks), ahead):
+        """Of each chunk, what is ours to train.
+
+        A claim is a write to the disk, so that quick trainings are claimed some chunks at a time; slow ones are left to
+        whoever is free first.
+        """
+        ahead = first = 0
+        while (first := first + ahead) < len(chunks):
+            ahead = max(1, int(SHIFT * self.progress.rate / self.chunk))
             shift = chunks[first : first + ahead]
             wanted = self._missing([task for chunk in shift for task in chunk])
             granted = self.store.claim(wanted, self.me) if wanted else set()
