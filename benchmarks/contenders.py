@@ -48,8 +48,8 @@ def stacked(name: str, runs: int, compiled: bool, chunk: int | None = None) -> C
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     here = problem(name)
-    chunk = chunk or chunk_size(here, "stacked")
-    steps = 10 if name == "counterexample" else 20
+    chunk = chunk or chunk_size(here, "stacked", compiled)
+    steps = 200 if name == "counterexample" else 20
     here = here.with_(steps=100_000 * steps)
     many = [Run(Adam(b1, b2), here.lr, here.batch_size, 0) for b1, b2 in grid(runs)]
     options = Options(points=100_000, early_stop=False, compile=compiled)

@@ -154,7 +154,7 @@ class Mapper:
 
     def _chunk(self) -> int:
         """Runs trained together: fewer where the time allowed is short, since a chunk that is begun is finished."""
-        most = chunk_size(self.problem, self.engine)
+        most = chunk_size(self.problem, self.engine, self.plan.options.compile)
         if self.plan.seconds is None or self.speeds is None:
             return most
         rate = max(self.speeds.stacked, self.speeds.plain)

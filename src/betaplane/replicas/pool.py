@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pickle import PicklingError
 from typing import Any, NoReturn
 
@@ -78,7 +79,7 @@ class Pool:
         try:
             if self._problem is None:
                 return self._sent(function, arguments)
-            with _one_thread():
+            with _as_a_worker():
                 future.set_result(_done(function, self._problem, arguments))
         except (BadInput, BrokenProcessPool) as error:
             future.set_exception(error)
@@ -120,14 +121,16 @@ class Pool:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def _as_a_worker() -> Iterator[None]:
     """Train in this process as a worker would, and leave torch's threads as they were."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        torch.set_flush_denormal(False)
 
 
 def cores() -> int:
@@ -175,6 +178,7 @@ def _ctrl_c_held_back() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    resource_tracker.ensure_running()  # multiprocessing's helper; its start would end the blocking
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

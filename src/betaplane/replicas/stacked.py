@@ -72,6 +72,7 @@ class Training:
         self.recorded = 0  # steps the recording takes at once
 
     def outcomes(self) -> list[Outcome]:
+        """Train to the end, and tell what each run showed."""
         start = time.perf_counter()
         for point, (length, batch) in enumerate(zip(self.lengths, self.blocks(), strict=False)):
             loss = self.window(point, length, *batch)
@@ -134,7 +135,7 @@ class Training:
     def _together(self, length: int) -> int:
         """How many steps are compiled as one: more than one where calling costs more than computing."""
         tiny = sum(p[0].numel() for p in self.stack.params.values()) <= 16
-        most = 10 if self.options.compile and tiny else 1
+        most = 20 if self.options.compile and tiny else 1
         return max(k for k in range(1, most + 1) if length % k == 0)
 
     def _evaluate(self, x: Tensor, y: Tensor) -> np.ndarray:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 import torch._inductor
@@ -173,7 +174,7 @@ def compiled_in_place(graph: fx.GraphModule, carried: int, inputs: Leaves) -> Ca
     graph.recompile()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the compiler's own imports
-        return torch._inductor.compile(graph, inputs)
+        return cast(Callable, torch._inductor.compile(graph, list(inputs)))
 
 
 def _record(function: Callable, inputs: Leaves) -> fx.GraphModule:
