@@ -67,13 +67,7 @@ class Job:
         return self.folder / f"{self.name}.computed"
 
     def rows(self) -> dict[str, tuple]:
-        """Everything the store says about each finished training, by key; nothing where there is no store yet."""
-        path = self.folder / self.store
-        try:
-            with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=60)) as db:
-                return {row[1]: row for row in db.execute("SELECT * FROM runs")}
-        except sqlite3.OperationalError:  # there is no file yet, or no table in it
-            return {}
+        return stored(self.folder / self.store)
 
 
 @dataclass(frozen=True)
@@ -89,7 +83,7 @@ class Life:
 
     def family(self) -> list[int]:
         """The living processes of its session: itself, its workers, theirs."""
-        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _session(pid) == self.pid]
+        return session(self.pid)
 
     def kill(self, *, parent_only: bool = False) -> None:
         with suppress(ProcessLookupError):
@@ -117,7 +111,21 @@ def _run(job: Job) -> None:
     job.result.write_bytes(pickle.dumps(phase_map))
 
 
-def _session(pid: int) -> int:
+def stored(path: Path) -> dict[str, tuple]:
+    """Everything a store says about each finished training, by key; nothing where there is no store yet."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=60)) as db:
+            return {row[1]: row for row in db.execute("SELECT * FROM runs")}
+    except sqlite3.OperationalError:  # there is no file, or no table in it
+        return {}
+
+
+def session(leader: int) -> list[int]:
+    """The living processes of a session."""
+    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _session_of(pid) == leader]
+
+
+def _session_of(pid: int) -> int:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
