@@ -11,8 +11,9 @@ Number = float | Tensor  # a hyperparameter: a float, or a 0-d tensor under vmap
 
 
 def ema(old: Tensor, new: Tensor, beta: Number) -> Tensor:
-    """The exponential moving average beta old + (1 - beta) new."""
-    return beta * old + (1 - beta) * new
+    """The exponential moving average beta old + (1 - beta) new, as one operation old + (1 - beta) (new - old)."""
+    weight = 1 - beta
+    return torch.lerp(old, new.to(old.dtype), weight.to(old.dtype) if isinstance(weight, Tensor) else weight)
 
 
 def l2(g: Tensor, x: Tensor, weight_decay: Number) -> Tensor:
