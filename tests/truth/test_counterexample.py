@@ -9,6 +9,7 @@ from benchmarks.truth import MONTE_CARLO, adam, edges, failing, far, random_edge
 from betaplane.maps import map_phases
 from betaplane.maps.phase_map import FAILING
 from betaplane.problems import counterexample
+from betaplane.problems.problem import Order
 from betaplane.replicas import Options, train_stacked
 from betaplane.theory import critical_beta2, drift
 
@@ -66,7 +67,7 @@ def test_both_divergences(x0):
 
 def test_order_matters():
     """Of cyclic, reshuffled and independent losses the first bear the smallest beta2 and the last the largest."""
-    seeds = {"cyclic": 1, "shuffle": 20, "replacement": 400}
+    seeds: dict[Order, int] = {"cyclic": 1, "shuffle": 20, "replacement": 400}
     for beta1, q, leaves in [(0.0, 0.036, (False, False, True)), (0.9, 0.17, (False, True, True))]:
         for (order, many), left in zip(seeds.items(), leaves, strict=True):
             speeds = speed(far(10, order, steps=2000), [(beta1, q)], many)
