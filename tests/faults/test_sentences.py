@@ -118,11 +118,11 @@ def test_users_code_that_fails(folder: Path, capsys, source: str, told: str):
         ("dies", r"A worker process died.*EXIT\(3\)"),
     ],
 )
-def test_a_worker_that_fails(folder: Path, name: str, told: str):
-    ran = subprocess.run(command(f"trainers.py:{name}", "--workers", "2"), capture_output=True, text=True, timeout=300)
-    assert (ran.returncode, ran.stdout) == (2, ""), ran.stderr
-    assert re.search(f"^betaplane: {told}", ran.stderr, re.MULTILINE)
-    assert "Traceback" not in ran.stderr
+def test_a_worker_that_fails(folder: Path, capfd, name: str, told: str):
+    code, out, err = ended(["map", f"trainers.py:{name}", *SMALL, "--workers", "1"], capfd)
+    assert (code, out) == (2, "")
+    assert re.search(f"^betaplane: {told}", err, re.MULTILINE)
+    assert "Traceback" not in err
     assert set(stored(Path(f"out/{name}.sqlite"))), "what was finished is kept"
 
 

@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     from betaplane.errors import BadInput
 
     try:
-        app(args=arguments)
+        app(args=arguments, prog_name="betaplane")
     except BadInput as error:
         print(f"betaplane: {error}", file=sys.stderr)
         sys.exit(2)

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import tempfile
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TextIO
@@ -51,7 +52,12 @@ class Session:
         self.console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
     def _rule(self, name: str) -> Rule:
-        kind = by_name(name)
+        try:
+            kind = by_name(name)
+        except BadInput as error:
+            raise BadInput(
+                "There is no such rule", value=name, allowed=error.allowed, where="--rule", instead="--rule adam"
+            ) from None
         own = {f.name: self.given[f.name] for f in fields(kind) if f.name in self.given}
         foreign = [n for n in ("beta1", "beta2", "eps", "weight_decay") if n in self.given and n not in own]
         if foreign:
@@ -161,12 +167,16 @@ class Session:
             TextColumn("{task.fields[speed]}"),
             TimeElapsedColumn(),
         ]
-        with Progress(*columns, console=self.console, transient=False) as bar:
-            task = bar.add_task("getting ready", total=None, speed="")
+        bar = Progress(*columns, console=self.console)
+        task = bar.add_task("trainings", speed="")
+        with ExitStack() as shown:
+            ready = shown.enter_context(self.console.status("getting ready"))
 
             def begin(estimate: Estimate) -> None:
+                ready.stop()
                 self.console.print(_told(estimate, plan))
-                bar.update(task, description="trainings", total=estimate.trainings)
+                bar.update(task, total=estimate.trainings)
+                shown.enter_context(bar)
 
             def watch(done: Done) -> None:
                 bar.update(task, completed=done.done, total=done.wanted, speed=f"{done.rate:.1f}/s")
@@ -225,6 +235,14 @@ def _with_data(reference: str, data: Path | None) -> str:
     """The reference with the user's data folder or file as its option."""
     if data is None:
         return reference
+    if ".py" in reference:
+        raise BadInput(
+            "A problem of your own reads its data by itself",
+            value=str(data),
+            allowed="a built-in problem that reads data: mnist, text",
+            where="--data",
+            instead=f"betaplane map {reference}",
+        )
     return f"{reference}{',' if ':' in reference else ':'}{'path' if reference.startswith('text') else 'data'}={data}"
 
 

@@ -116,4 +116,4 @@ def _check(name: str, low: float, high: float, points: int) -> None:
 
 def _pasted(name: str) -> str:
     ends = {"batch_size": "4:256", "beta1": "0:0.99", "beta2": "0:0.9999"}
-    return f"--x {name}={ends.get(name, '1e-4:1e-1')}"
+    return f"--{'y' if name == 'beta2' else 'x'} {name}={ends.get(name, '1e-4:1e-1')}"

@@ -102,8 +102,9 @@ def follow(
     with ExitStack() as held:
         if store is None:
             store = Path(held.enter_context(tempfile.TemporaryDirectory())) / "map.sqlite"
+        pool = Pool(source, changes, workers)
         kept = held.enter_context(store_of(problem, store))
-        pool = held.enter_context(Pool(source, changes, workers))
+        held.enter_context(pool)  # ends before the store gives up its claims
         mapper = Mapper(problem, plan, pool, kept)
         begin(mapper.estimate())
         return mapper.run(watch, settings)

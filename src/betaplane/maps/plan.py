@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from betaplane.errors import BadInput
-from betaplane.maps.grid import BETAS, Axis, axis
+from betaplane.maps.grid import BETAS, NAMES, Axis, axis
 from betaplane.maps.phase_map import Spot, Thresholds
 from betaplane.maps.store import run_key
 from betaplane.problems import Problem, Trainer
@@ -136,36 +136,37 @@ def _check(plan: Plan) -> None:
             raise BadInput(
                 f"{type(plan.rule).__name__} has no {ax.name} to put on an axis",
                 value=ax.name,
-                allowed=", ".join([*plan.rule.hyperparameters(), "lr", "batch_size"]),
+                allowed=", ".join(name for name in NAMES if name in {*own, "lr", "batch_size"}),
                 where="the axes",
                 instead="--rule adam" if ax.name in BETAS else "--x lr",
             )
     if plan.x.name == plan.y.name:
         raise BadInput("Both axes are the same", value=plan.x.name, where="the axes", instead="--x beta1 --y beta2")
-    for name, low in (("seeds", 1), ("boundary_seeds", 1), ("steps", 1)):
-        if getattr(plan, name) < low:
-            raise BadInput(
-                f"{name} is out of range", value=getattr(plan, name), allowed=f"[{low}, inf)", instead=f"{name}=2"
-            )
-    if not (0 < plan.lr < math.inf):
-        raise BadInput("lr is out of range", value=plan.lr, allowed="(0, inf)", instead="lr=0.001")
-    if plan.batch_size < 1:
-        raise BadInput("batch_size is out of range", value=plan.batch_size, allowed="[1, inf)", instead="batch_size=32")
+    for name, usual in {"seeds": 2, "boundary_seeds": 4, "steps": 1000, "batch_size": 32, "trainings": 400}.items():
+        value = getattr(plan, name)
+        if value is not None and value < 1:
+            raise _out_of_range(name, value, "[1, inf)", usual)
+    if not 0 < plan.lr < math.inf:
+        raise _out_of_range("lr", plan.lr, "(0, inf)", 0.001)
     whole = plan.shape[0] * plan.shape[1] * plan.seeds
     if plan.dense and plan.trainings is not None and plan.trainings < whole:
         raise BadInput(
             "A dense map trains every cell with every seed",
             value=plan.trainings,
             allowed=f"[{whole}, inf)",
-            where="trainings",
+            where="--trainings",
             instead="--budget 20m  # or leave --dense out",
         )
-    if plan.trainings is not None and plan.trainings < 1:
-        raise BadInput("trainings is out of range", value=plan.trainings, allowed="[1, inf)", instead="trainings=400")
     if not 0 < plan.thresholds.good <= plan.thresholds.failing:
         raise BadInput(
             "The thresholds are not in order",
             value=(plan.thresholds.good, plan.thresholds.failing),
             allowed="0 < good <= failing",
+            where="--good, --failing",
             instead="--good 0.05 --failing 0.5",
         )
+
+
+def _out_of_range(name: str, value: float, allowed: str, usual: float) -> BadInput:
+    option = f"--{name.replace('_', '-')}"
+    return BadInput(f"{name} is out of range", value=value, allowed=allowed, where=option, instead=f"{option} {usual}")

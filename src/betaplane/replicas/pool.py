@@ -58,7 +58,11 @@ class Pool:
         self.workers = cores() if workers is None else workers
         if self.workers < 0:
             raise BadInput(
-                "There is no such number of workers", value=workers, allowed="[0, inf)", instead=f"workers={cores()}"
+                "There is no such number of workers",
+                value=workers,
+                allowed="[0, inf)",
+                where="--workers",
+                instead=f"--workers {cores()}",
             )
         self._problem = None
         if self.workers == 0:

@@ -1,0 +1,148 @@
+"""What the command prints, writes and remembers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import PROBLEMS, ended
+
+HEAVY = "torch", "matplotlib", "plotly", "numpy", "rich.console"
+TINY = "map mine.py:train --points 4 --seeds 1 --boundary-seeds 1 --workers 0"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(PROBLEMS)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import betaplane",
+        "from betaplane.cli.main import main; main(['--help'])",
+        "from betaplane.cli.main import main; main(['map', '--help'])",
+    ],
+)
+def test_help_waits_for_nothing_heavy(code: str):
+    look = f"import atexit, sys; atexit.register(lambda: print([n for n in {HEAVY} if n in sys.modules])); {code}"
+    ran = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_built_in_as_json(folder: Path, capsys):
+    words = "map counterexample:n=5 --points 6 --steps 300 --seeds 1 --json --workers 0"
+    code, out, err = ended(words, capsys)
+    told = json.loads(out, parse_constant=pytest.fail)
+    assert code == 0
+    assert "6 x 6 cells" in err
+    assert [path.suffix for path in map(Path, told["files"])] == [".png", ".html", ".sqlite"]
+    assert all(Path(path).stat().st_size > 0 for path in told["files"])
+    assert sorted(map(str, Path("out").iterdir())) == sorted(told["files"])
+    assert len(told["cells"]) == 36
+    again = json.loads(ended(words, capsys)[1])
+    assert {**again, "files": 0} == {**told, "files": 0}
+
+
+@pytest.mark.parametrize("name", ["fine", "make", "made", "train", "trainer"])
+def test_a_problem_of_ones_own(folder: Path, capsys, name: str):
+    words = f"map mine.py:{name} --points 3 --seeds 1 --boundary-seeds 1 --workers 0 --engine plain --json"
+    code, out, err = ended(words, capsys)
+    assert code == 0
+    assert json.loads(out)["problem"] == {"make": "line", "made": "line", "fine": "line"}.get(name, name)
+    assert "read" in err
+
+
+def test_what_the_user_prints_in_a_worker_goes_to_stderr(folder: Path, capfd):
+    _, out, err = ended(f"{TINY.replace('--workers 0', '--workers 1')} --json", capfd)
+    assert json.loads(out)["trainings"] > 0
+    assert "training" in err.splitlines()
+
+
+def test_other_axes(folder: Path, capsys):
+    _, out, _ = ended(f"{TINY} --x lr --y beta2=0:0.99 --points 4x5 --beta1 0.5 --json", capsys)
+    told = json.loads(out)
+    assert (told["x"]["name"], len(told["x"]["values"])) == ("lr", 4)
+    assert (told["y"]["name"], told["y"]["values"][-1], len(told["y"]["values"])) == ("beta2", 0.99, 5)
+    assert told["fixed"]["beta1"] == 0.5
+    assert Path("out/train-lr-beta2.png").exists()
+
+
+def test_the_same_command_computes_nothing_again(folder: Path, capsys):
+    _, out, err = ended(TINY, capsys)
+    assert "Recommended" in out
+    assert "store holds" not in err
+    trainings = err.count("training\n")
+    _, again, err = ended(TINY, capsys)
+    assert again == out
+    assert f"; the store holds {trainings}\n" in err
+    assert "training\n" not in err
+    assert f"{trainings}/{trainings} 0.0/s" in err
+
+
+def test_a_finer_map_uses_what_is_known(folder: Path, capsys):
+    known = ended(f"{TINY} --dense --points 3", capsys)[2].count("training\n")
+    assert ended(f"{TINY} --dense --points 3 --seeds 2", capsys)[2].count("training\n") == known == 9
+
+
+def test_status(folder: Path, capsys):
+    ended(TINY, capsys)
+    _, out, _ = ended(f"{TINY} --status --json", capsys)
+    told = json.loads(out)
+    assert (told["problem"], told["under way"], told["left by dead processes"]) == ("train", 0, 0)
+    assert told["trainings"] > 0
+    _, out, _ = ended(f"{TINY} --status", capsys)
+    assert f"trainings  {told['trainings']}\n" in out
+
+
+def test_merge(folder: Path, capsys):
+    ended(f"{TINY} --store one.sqlite", capsys)
+    _, _, err = ended(f"{TINY} --store two.sqlite --merge one.sqlite", capsys)
+    assert "trainings from one.sqlite into two.sqlite" in err
+    assert "training\n" not in err
+    assert "merged 0 trainings" in ended(f"{TINY} --store two.sqlite --merge two.sqlite --status", capsys)[2]
+
+
+def test_so_many_trainings(folder: Path, capsys):
+    _, out, err = ended(f"{TINY} --points 12 --trainings 20 --json", capsys)
+    told = json.loads(out)
+    assert (told["trainings"], told["facts"]["ended"]) == (20, "trainings spent")
+    assert "with more of them (--trainings) it goes on from here." in err
+    assert len([cell for cell in told["cells"] if not cell["trained"]]) == 124
+    _, out, err = ended(f"{TINY} --points 12 --trainings 25 --json", capsys)
+    assert json.loads(out)["trainings"] == 25
+    assert "the store holds 20" in err
+
+
+def test_so_long(folder: Path, capsys):
+    Path("slow.py").write_text("import time\ndef train(s, seed):\n    time.sleep(0.05)\n    return [1.0, s['beta2']]")
+    words = "map slow.py:train --points 12 --seeds 4 --workers 0 --dense --json --budget"
+    _, out, err = ended(f"{words} 0.5s", capsys)
+    first = json.loads(out)
+    assert 0 < first["trainings"] <= 13
+    assert first["facts"]["ended"] == "time spent"
+    assert "The time is spent: the same command goes on from here." in err
+    _, out, _ = ended(f"{words} 0.5s", capsys)
+    assert json.loads(out)["trainings"] > first["trainings"]
+
+
+def test_a_stack_keeps_to_the_time(folder: Path, capsys):
+    words = "map digits --points 12 --dense --workers 0 --json --engine auto --budget 3s"
+    _, out, _ = ended(words, capsys)
+    told = json.loads(out)
+    assert told["facts"]["ended"] == "time spent"
+    assert 0 < told["trainings"] < 288
+
+
+@pytest.mark.parametrize(("what", "name"), [("problems", "counterexample"), ("rules", "adamw")])
+def test_lists(capsys, what: str, name: str):
+    _, out, _ = ended(f"{what} --json", capsys)
+    assert name in [row["name"] for row in json.loads(out)]
+    _, out, err = ended(what, capsys)
+    assert name in out
+    assert not err
