@@ -17,6 +17,8 @@ from betaplane.replicas.run import Options, Outcome, Run, certainly_failing, win
 from betaplane.replicas.trace import Stack, Step, stack, stackable
 from betaplane.theory.schedules import multipliers
 
+RECORDING = 10_000  # run-steps that one more recording of the step is worth
+
 
 def train_stacked(problem: Problem, runs: Sequence[Run], options: Options = Options()) -> list[Outcome]:
     """Train all runs at once and return their outcomes in the same order.
@@ -150,14 +152,16 @@ class Training:
             return vmap(loss, randomness="same")(self.stack.params, buffers).double().cpu().numpy()
 
     def _drop(self, point: int) -> None:
-        """Take out the runs that need not go on, once a quarter of the stack is such."""
+        """Take out the runs that need not go on, once a quarter of the stack is such and a new recording pays."""
         seen = self.curves[self.alive, : point + 1]
         lost = ~np.isfinite(seen[:, -1])
         if self.options.early_stop:
             lost |= certainly_failing(seen, self.initial[self.alive], len(self.lengths))
         self.ended[self.alive[lost]] = np.minimum(self.ended[self.alive[lost]], point + 1)
         going = self.ended[self.alive] > point + 1
-        if point + 1 == len(self.lengths) or going.sum() > 0.75 * len(self.alive):
+        steps_left = sum(self.lengths[point + 1 :])
+        saved = (~going).sum() * steps_left
+        if not steps_left or (going.any() and (going.mean() > 0.75 or saved < RECORDING)):
             return
         self.stack = self.stack.select(torch.from_numpy(np.flatnonzero(going)))
         self.alive = self.alive[going]

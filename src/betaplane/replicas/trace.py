@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
-import torch._inductor
 from torch import Tensor, fx, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -164,6 +163,8 @@ def compiled_in_place(graph: fx.GraphModule, carried: int, inputs: Leaves) -> Ca
     In place, a stack's tensors cross the caches once a step instead of twice. The graph goes straight to the
     compiler's back end: it is a recording already, and checking so at every call would cost more than a small step.
     """
+    import torch._inductor  # seconds, and only needed here
+
     nodes = list(graph.graph.nodes)
     homes, end = nodes[:carried], nodes[-1]
     *news, loss = end.args[0]
