@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 
-for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(threads, "1")  # the cores are the workers'; more threads here would be in their way
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the cores are the workers'; more threads would be in their way
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
 os.environ.setdefault("TYPER_USE_RICH", "0")  # plain help text, at half the start-up time
 
 import typer
