@@ -118,7 +118,8 @@ def test_users_code_that_fails(folder: Path, capsys, source: str, told: str):
         ("dies", r"A worker process died.*EXIT\(3\)"),
     ],
 )
-def test_a_worker_that_fails(folder: Path, capfd, name: str, told: str):
+def test_a_worker_that_fails(folder: Path, capfd, monkeypatch, name: str, told: str):
+    monkeypatch.setenv("PATH", "")  # as on a machine without pgrep, which loky would call
     code, out, err = ended(["map", f"trainers.py:{name}", *SMALL, "--workers", "1"], capfd)
     assert (code, out) == (2, "")
     assert re.search(f"^betaplane: {told}", err, re.MULTILINE)

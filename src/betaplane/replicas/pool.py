@@ -42,6 +42,7 @@ WORKER_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
     "MALLOC_TRIM_THRESHOLD_": str(2**32),
     "MALLOC_TOP_PAD_": str(2**26),
+    "LOKY_MAX_MEMORY_LEAK_SIZE": "1e18",  # loky takes kept memory for a leak, and would replace the worker
 }
 
 
