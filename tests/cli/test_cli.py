@@ -120,14 +120,14 @@ def test_so_many_trainings(folder: Path, capsys):
 
 
 def test_so_long(folder: Path, capsys):
-    Path("slow.py").write_text("import time\ndef train(s, seed):\n    time.sleep(0.05)\n    return [1.0, s['beta2']]")
+    Path("slow.py").write_text("import time\ndef train(s, seed):\n    time.sleep(0.2)\n    return [1.0, s['beta2']]")
     words = "map slow.py:train --points 12 --seeds 4 --workers 0 --dense --json --budget"
-    _, out, err = ended(f"{words} 0.5s", capsys)
+    _, out, err = ended(f"{words} 2s", capsys)
     first = json.loads(out)
     assert 0 < first["trainings"] <= 13
     assert first["facts"]["ended"] == "time spent"
     assert "The time is spent: the same command goes on from here." in err
-    _, out, _ = ended(f"{words} 0.5s", capsys)
+    _, out, _ = ended(f"{words} 2s", capsys)
     assert json.loads(out)["trainings"] > first["trainings"]
 
 

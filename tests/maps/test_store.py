@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -438,6 +438,21 @@ def test_a_full_disk_is_told_and_costs_nothing_that_was_finished(tmp_path: Path)
             assert store.finish([record("one more", points=2000)]) == 1
             assert another.merge(store.path) == len(kept) + 1
             assert integrity(store) == "ok"
+
+
+def test_claims_that_a_full_disk_kept_do_not_hold_up_the_same_process(tmp_path: Path):
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        with opened(disk / "map.sqlite") as store:
+            store.claim(KEYS, Owner.here())
+            with pytest.raises(BadInput, match="The disk is full"):
+                store.finish([record(key, points=2000) for key in KEYS])
+            with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+                while True:
+                    filler.write(bytes(512))
+        subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
+        with opened(disk / "map.sqlite") as store:
+            assert store.status().claimed_dead == 500
+            assert len(store.claim(KEYS, Owner.here())) == 500
 
 
 def test_a_disk_that_cannot_be_written_is_told_and_can_be_merged_from(tmp_path: Path):

@@ -40,6 +40,8 @@ PATIENCE = 60.0  # seconds to wait for another process's lock
 BUSY = 1.0  # seconds of it spent inside SQLite, where Ctrl-C is not heard
 PAGE = 1000  # runs read, or merged, at a time
 
+GONE: set[str] = set()  # owners of this process that could not give back what they held: the disk was full
+
 TABLES = """
 CREATE TABLE about (fingerprint TEXT NOT NULL, problem TEXT NOT NULL, created REAL NOT NULL, versions TEXT NOT NULL);
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -168,6 +170,8 @@ class Owner:
             beat: when it last beat, seconds since the epoch.
             lease: seconds without a beat until it is dead.
         """
+        if self.token in GONE:
+            return False
         beats = time.time() - beat <= lease
         if (self.host, self.realm) != (socket.gethostname(), _realm()):
             return beats
@@ -298,8 +302,10 @@ class Store:
         """Release what was claimed through this store and close the file; closing twice is fine."""
         with self._lock:
             for owner in tuple(self._owners):
-                with suppress(BadInput):  # a full disk: the claims fall when this process ends
+                try:
                     self.release(owner)
+                except BadInput:  # a full disk: others take the claims over when this process ends, itself at once
+                    GONE.add(owner.token)
             self._owners.clear()
             self._db.close()
 
