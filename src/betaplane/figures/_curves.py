@@ -55,7 +55,8 @@ def _codes(scaled: np.ndarray, low: float, high: float) -> np.ndarray:
 def axis(phase_map: PhaseMap, curves: Sequence[np.ndarray]) -> dict[str, Any]:
     """One loss axis for all curves, so that they compare: whether it is logarithmic, its ends, the verdicts' levels.
 
-    It ends a little above the initial loss; what diverges leaves through the top.
+    It ends a little above the initial loss; what diverges leaves through the top. Where the batch size varies there
+    are no levels: each batch size is measured by its own best loss.
     """
     initial, best = float(phase_map.initial), float(phase_map.best)
     finite = np.concatenate([np.asarray(curve, dtype=float) for curve in curves] or [np.zeros(0)])
@@ -63,7 +64,8 @@ def axis(phase_map: PhaseMap, curves: Sequence[np.ndarray]) -> dict[str, Any]:
     if not (np.isfinite([initial, best]).all() and initial > best and len(finite)):
         return {"log": False, "ends": None, "levels": []}
     drop = initial - best
-    levels = [best + share * drop for share in (phase_map.thresholds.good, phase_map.thresholds.failing)]
+    shares = (phase_map.thresholds.good, phase_map.thresholds.failing)
+    levels = [] if "batch_size" in (phase_map.x.name, phase_map.y.name) else [best + share * drop for share in shares]
     low = min(float(finite.min()), best if best > 0 else initial)
     if low <= 0 or initial / low < 8:
         return {"log": False, "ends": [min(best, low) - 0.06 * drop, initial + 0.5 * drop], "levels": levels}

@@ -206,21 +206,31 @@ class Mapper:
             if found:
                 self.records[spot] = [found[key] for key in keys if key in found]
 
-    def _scale(self) -> tuple[float, float]:
-        """(initial, best): the losses that score 1 and 0."""
-        every = [record for records in self.records.values() for record in records]
+    def _scale(self) -> tuple[float, dict[float, float]]:
+        """The losses that score 1 (where training began) and 0 (the best, by batch size).
+
+        A small batch's noise keeps every setting from the loss a large one reaches in as many steps; held against
+        that, no beta2 would be good. So each batch size is measured by the best that was reached with it.
+        """
+        every = [(self._batch(spot), record) for spot, records in self.records.items() for record in records]
         if not every:
             raise BadInput("No training was finished", value=0, allowed="at least 1", instead="--budget 20m")
-        initial = float(np.median([record.initial for record in every]))
-        finite = [record.final for record in every if np.isfinite(record.final)]
+        initial = float(np.median([record.initial for _, record in every]))
         known = self.problem.best
-        return initial, known if known is not None else min([*finite, initial])
+        best = {batch: initial if known is None else known for batch, _ in every}
+        if known is None:
+            for batch, record in every:
+                best[batch] = min(best[batch], record.final if np.isfinite(record.final) else initial)
+        return initial, best
+
+    def _batch(self, spot: Spot) -> float:
+        return self.plan.settings(spot)["batch_size"]
 
     def _votes(self) -> dict[Spot, list[int]]:
         initial, best = self._scale()
         limits = self.plan.thresholds
         return {
-            spot: [verdict(score(record.final, initial, best), limits) for record in records]
+            spot: [verdict(score(record.final, initial, best[self._batch(spot)]), limits) for record in records]
             for spot, records in self.records.items()
         }
 
@@ -233,7 +243,7 @@ class Mapper:
                 [r.final for r in records],
                 [r.curve for r in records],
                 initial,
-                best,
+                best[self._batch(spot)],
                 plan.thresholds,
             )
             for spot, records in sorted(self.records.items())
@@ -243,7 +253,7 @@ class Mapper:
         marks += [mark("yours", {**plan.fixed, **settings}, plan.x, plan.y, verdicts)] if settings else []
         return PhaseMap(
             problem=self.problem.name, rule=type(plan.rule).__name__, x=plan.x, y=plan.y, fixed=plan.fixed,
-            cells=cells, verdicts=verdicts, p_fail=p_fails, initial=initial, best=best,
+            cells=cells, verdicts=verdicts, p_fail=p_fails, initial=initial, best=min(best.values()),
             thresholds=plan.thresholds, steps=plan.steps,
             trainings=sum(len(records) for records in self.records.values()),
             marks=tuple(one for one in marks if one is not None),
@@ -264,8 +274,10 @@ class Mapper:
         return verdicts, fill_by_surface(self.plan.shape, telling(votes, verdicts))[1]
 
     def _facts(self, ended: str) -> dict[str, str]:
+        sizes = "batch_size" in (self.plan.x.name, self.plan.y.name) and self.problem.best is None
         return {
             "ended": ended,
+            **({"best loss, each batch size": "the lowest reached with it scores 0"} if sizes else {}),
             "engine": self.engine,
             "device": self.plan.options.device,
             "seeds": f"{self.plan.seeds}, {self.plan.boundary_seeds} beside a change of verdict",

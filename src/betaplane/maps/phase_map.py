@@ -89,7 +89,7 @@ class PhaseMap:
     verdicts: np.ndarray  # int8, (len(x), len(y)); every cell of the grid
     p_fail: np.ndarray  # float, (len(x), len(y)); every cell of the grid
     initial: float  # loss before training
-    best: float  # the loss that scores 0
+    best: float  # the loss that scores 0; where the batch size varies, the lowest of those of each size
     thresholds: Thresholds = Thresholds()
     steps: int = 0
     trainings: int = 0  # how many trainings it rests on
