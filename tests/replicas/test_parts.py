@@ -13,6 +13,7 @@ from betaplane.replicas import Options, Pool, Run, Speeds, probe
 from betaplane.replicas.hoist import hoist, values
 from betaplane.replicas.run import certainly_failing, final_loss, windows
 from betaplane.replicas.share import share_inputs
+from betaplane.replicas.trace import _expm1, _lerp
 from betaplane.replicas.work import train
 from betaplane.rules import Adam
 
@@ -116,3 +117,12 @@ def test_a_callable_is_trained_as_it_is():
     assert (outcomes[0].initial, outcomes[0].final, outcomes[0].whole) == (2.0, 0.5, True)
     with pytest.raises(BadInput, match="no sequence of losses"):
         train(Trainer("none", lambda settings, seed: []), [Run(Adam(), 0.1, 4, 3)], "callable", Options())
+
+
+def test_what_is_written_for_the_compiler_keeps_the_digits():
+    x = -torch.logspace(-7, 1.5, 400)
+    exact = torch.expm1(x.double())
+    assert ((_expm1(x).double() - exact) / exact).abs().max() < 1e-6  # exp(x) - 1 is off by half of it at 1e-7
+    old, new, weight = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.3, 1e8, -0.5]), torch.tensor([1.0, 0.0, 1e-4])
+    assert torch.equal(_lerp(old, new, weight)[:2], torch.tensor([0.3, -2.0]))  # beta = 0 and beta = 1 are exact
+    torch.testing.assert_close(_lerp(old, new, weight), torch.lerp(old, new, weight))

@@ -20,10 +20,15 @@ def hoist(graph: fx.GraphModule, constant: set[int]) -> fx.GraphModule:
     inputs = [node for node in graph.graph.nodes if node.op == "placeholder"]
     fixed = {node for i, node in enumerate(inputs) if i in constant}
     touched = {n for node in graph.graph.nodes if _mutates(node) for n in (node, *node.all_input_nodes)}
+    known: dict[tuple, fx.Node] = {}
     for node in graph.graph.nodes:
         still = node.op == "call_function" and node not in touched and not is_random(node)
         if still and all(n in fixed for n in node.all_input_nodes):
-            fixed.add(node)
+            same = known.setdefault((node.target, str(node.args), str(node.kwargs)), node)
+            if same is node:
+                fixed.add(node)
+            else:  # computed already, for another parameter or an earlier step
+                node.replace_all_uses_with(same)
     used = [node for node in fixed if node not in inputs and any(user not in fixed for user in node.users)]
     used.sort(key=list(graph.graph.nodes).index)
     once = _only(graph, used)

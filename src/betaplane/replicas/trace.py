@@ -133,24 +133,33 @@ class Step:
 
         def steps(*leaves: Tensor) -> Leaves:
             params, buffers, state, hyper, lr, x, y = pytree.tree_unflatten(leaves, spec)
-            total = torch.zeros(lr.shape[1:], dtype=torch.float64, device=lr.device)
+            losses = []
             for k in range(len(lr)):
                 params, buffers, state, loss = stepped(params, buffers, state, hyper, lr[k], x[k], y[k])
-                total = total + loss
-            return pytree.tree_leaves((params, buffers, state, total))
+                losses.append(loss)
+            return pytree.tree_leaves((params, buffers, state, sum(losses[1:], losses[0]).double()))
 
-        graph = _record(steps, inputs)
+        graph = _record(steps, inputs, CHEAPER if compiled else {})
         if shared:
             share_inputs(graph)
         self.random = any(is_random(node) for node in graph.graph.nodes)
         first = len(pytree.tree_leaves(carried))
-        self._held = values(hoist(graph, set(range(first, first + len(stack.hyper)))), inputs)
-        self._call = compiled_in_place(graph, first, [*inputs, *self._held]) if compiled else graph.forward
+        hyper = set(range(first, first + len(stack.hyper)))
+        self._held = values(hoist(graph, hyper), inputs)
+        inputs += self._held
+        self._once_a_step: Callable[..., Leaves] = lambda *_: []
+        if compiled and len(lr) == 1:
+            counts = {i for i in range(len(stack.params), first) if inputs[i].dim() == 1}
+            constant = {*hyper, first + len(stack.hyper), *counts, *range(len(inputs) - len(self._held), len(inputs))}
+            self._once_a_step = compiled_call(hoist(graph, constant), inputs)
+            inputs += self._once_a_step(*inputs)
+        self._call = compiled_in_place(graph, first, inputs) if compiled else graph.forward
 
     def __call__(self, stack: Stack, lr: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Take the K steps, in place of the stack's tensors; returns the sum of the K losses, float64 (R,)."""
         leaves = pytree.tree_leaves((stack.params, stack.buffers, stack.state, stack.hyper))
-        *carried, loss = self._call(*leaves, lr, x, y, *self._held)
+        inputs = [*leaves, lr, x, y, *self._held]
+        *carried, loss = self._call(*inputs, *self._once_a_step(*inputs))
         if not carried:  # a compiled step writes into the stack's own tensors
             return loss
         stack.params, stack.buffers, stack.state = pytree.tree_unflatten(carried, self._carried_spec)
@@ -163,8 +172,6 @@ def compiled_in_place(graph: fx.GraphModule, carried: int, inputs: Leaves) -> Ca
     In place, a stack's tensors cross the caches once a step instead of twice. The graph goes straight to the
     compiler's back end: it is a recording already, and checking so at every call would cost more than a small step.
     """
-    import torch._inductor  # seconds, and only needed here
-
     nodes = list(graph.graph.nodes)
     homes, end = nodes[:carried], nodes[-1]
     *news, loss = end.args[0]
@@ -173,15 +180,36 @@ def compiled_in_place(graph: fx.GraphModule, carried: int, inputs: Leaves) -> Ca
             graph.graph.call_function(torch.ops.aten.copy_.default, (home, new))
     end.args = ([loss],)
     graph.recompile()
+    return compiled_call(graph, inputs)
+
+
+def compiled_call(graph: fx.GraphModule, inputs: Leaves) -> Callable[..., Leaves]:
+    """A recording as machine code."""
+    import torch._inductor  # seconds, and only needed here
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the compiler's own imports
         return cast(Callable, torch._inductor.compile(graph, list(inputs)))
 
 
-def _record(function: Callable, inputs: Leaves) -> fx.GraphModule:
-    """The operations `function` performs."""
+def _record(function: Callable, inputs: Leaves, instead: dict) -> fx.GraphModule:
+    """The operations `function` performs, some written as others."""
     with stackable():
-        return make_fx(function, tracing_mode="fake")(*inputs)
+        return make_fx(function, tracing_mode="fake", decomposition_table=instead)(*inputs)
+
+
+def _lerp(old: Tensor, new: Tensor, weight: Tensor) -> Tensor:
+    """One multiplication and one addition fewer than the compiler's own, since 1 - weight is hoisted."""
+    return old * (1 - weight) + new * weight
+
+
+def _expm1(x: Tensor) -> Tensor:
+    """exp(x) - 1, which is what the compiler writes for it; near 0 it would lose digits, and a series does not."""
+    near = x * (1 + x / 2 * (1 + x / 3 * (1 + x / 4 * (1 + x / 5 * (1 + x / 6)))))
+    return torch.where(x.abs() < 0.1, near, x.exp() - 1)
+
+
+CHEAPER = {torch.ops.aten.lerp.Tensor: _lerp, torch.ops.aten.expm1.default: _expm1}  # where the step is compiled
 
 
 @contextmanager
