@@ -55,10 +55,11 @@ def span(text: str, points: int) -> tuple[str, float | None, float | None, int]:
     """An axis as (name, low, high, points); low and high are None where they were left out.
 
     Example:
-        >>> span("lr=1e-4:0.1", 8), span("beta1", 24)
-        (('lr', 0.0001, 0.1, 8), ('beta1', None, None, 24))
+        >>> span("lr=1e-4:0.1", 8), span("batch-size", 24)
+        (('lr', 0.0001, 0.1, 8), ('batch_size', None, None, 24))
     """
     name, _, ends = text.partition("=")
+    name = name.strip().replace("-", "_")  # as options are written
     if not ends:
         return name, None, None, points
     try:

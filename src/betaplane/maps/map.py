@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -22,6 +23,9 @@ from betaplane.maps.train import Crew, OutOfTime, Progress, Task
 from betaplane.problems import Problem, Trainer, check, fingerprint, load
 from betaplane.problems.check import tried
 from betaplane.replicas import Pool, Source, Speeds, chunk_size, probe
+
+
+ROUNDS = 5  # in which a refined map of usual size is chosen
 
 
 @dataclass(frozen=True)
@@ -162,14 +166,22 @@ class Mapper:
         return max(1, min(most, int(rate * self.plan.seconds / (4 * self.plan.steps))))
 
     def estimate(self) -> Estimate:
-        """What is to come: a dense map trains every cell, a refined one a third or so."""
-        cells = self.plan.shape[0] * self.plan.shape[1]
-        trainings = round(cells * self.plan.seeds * (1.0 if self.plan.dense else 0.45))
-        trainings = min(trainings, self.plan.trainings or trainings)
+        """What is to come: a dense map trains every cell, a refined one a third or so, in some rounds.
+
+        A stack takes as long as one run at least, and no stack has runs of two seeds or batch sizes.
+        """
+        plan = self.plan
+        cells = plan.shape[0] * plan.shape[1]
+        trainings = round(cells * plan.seeds * (1.0 if plan.dense else 0.45))
+        trainings = min(trainings, plan.trainings or trainings)
         seconds = float("nan")
         if self.speeds is not None:
-            rate = max(self.speeds.stacked, self.speeds.plain) * max(1, self.pool.workers)
-            seconds = trainings * self.plan.steps / rate
+            seconds = trainings * plan.steps / max(self.speeds.stacked, self.speeds.plain)
+            if self.engine == "stacked" and self.speeds.plain:
+                sizes = [len(ax) for ax in (plan.x, plan.y) if ax.name == "batch_size"]
+                stacks = (plan.seeds if plan.dense else ROUNDS * plan.boundary_seeds) * math.prod(sizes)
+                seconds += stacks * plan.steps / self.speeds.plain
+            seconds /= max(1, self.pool.workers)
         return Estimate(self.engine, self.speeds, trainings, seconds, len(self.store))
 
     def run(self, watch: Callable[[Progress], None], settings: Mapping[str, float] | None) -> PhaseMap:
