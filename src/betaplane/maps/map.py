@@ -24,7 +24,6 @@ from betaplane.problems import Problem, Trainer, check, fingerprint, load
 from betaplane.problems.check import tried
 from betaplane.replicas import Pool, Source, Speeds, chunk_size, probe
 
-
 ROUNDS = 5  # in which a refined map of usual size is chosen
 
 
