@@ -163,7 +163,7 @@ def figure1(steps: int) -> Problem:
 def paper(rule: type[Adam] | type[AMSGrad], problem: Problem, beta1: float, beta2: float) -> Run:
     """A run as in the paper: its AMSGrad has no bias correction (for Adam it makes no difference here)."""
     betas = {"beta1": beta1, "beta2": beta2, "eps": 0.0}
-    return Run(AMSGrad(**betas, correction="none") if rule is AMSGrad else Adam(**betas), problem.lr, 1, 0)
+    return Run(AMSGrad(**betas, debias="none") if rule is AMSGrad else Adam(**betas), problem.lr, 1, 0)
 
 
 def theorem1(C: float, steps: int) -> tuple[Problem, float]:

@@ -30,7 +30,7 @@ RULES = [
     AdamW(weight_decay=0.3),
     AMSGrad(beta2=0.9, weight_decay=0.1),
     AMSGrad(beta2=0.9, correction="before"),
-    AMSGrad(beta2=0.9, correction="none"),
+    AMSGrad(beta2=0.9, debias="none"),
 ]
 SHAPE = (4, 3, 2, 5)
 LAYOUTS = {
@@ -120,7 +120,7 @@ def test_which_optimizer() -> None:
     for rule in (
         Mine(),
         AMSGrad(correction="before"),
-        AMSGrad(correction="none"),
+        AMSGrad(debias="none"),
         SGD(nesterov=True),
         Adam(beta1=torch.tensor(0.9)),
     ):  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from betaplane.errors import BadInput
@@ -119,8 +119,8 @@ def _axis(along: Along, points: int) -> Axis:
 
 
 def run_settings(run: Run) -> dict[str, Any]:
-    """A run's rule and all its fields as plain values, for the store."""
-    return {"rule": type(run.rule).__name__, **asdict(run.rule), "lr": run.lr, "batch_size": run.batch_size}
+    """A run's rule and what it says of itself as plain values, for the store."""
+    return {"rule": type(run.rule).__name__, **run.rule.said(), "lr": run.lr, "batch_size": run.batch_size}
 
 
 def usual_settings(fixed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

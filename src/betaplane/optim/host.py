@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -67,6 +68,8 @@ def host_optimizer(rule: Rule, params: ParamsT, lr: float | None = None) -> Opti
 def _torchs_own(rule: Rule) -> tuple[Callable[..., Optimizer], dict[str, Any]] | None:
     """Torch's class and options for this rule, or None where torch does not have it; a subclass may step otherwise."""
     if any(isinstance(getattr(rule, name), Tensor) for name in rule.hyperparameters()):
+        return None
+    if any(getattr(rule, option.name) != option.default for option in fields(rule) if option.kw_only):
         return None
     if type(rule) is SGD and not (rule.nesterov and rule.momentum == 0):  # which torch refuses
         words = {"momentum": rule.momentum, "dampening": rule.dampening, "nesterov": rule.nesterov}

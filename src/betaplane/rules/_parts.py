@@ -21,14 +21,19 @@ def l2(g: Tensor, x: Tensor, weight_decay: Number) -> Tensor:
     return g if isinstance(weight_decay, float | int) and weight_decay == 0 else g + weight_decay * x
 
 
-def debias(average: Tensor, beta: Number, t: Tensor) -> Tensor:
-    """An average that started at zero, divided by the weight 1 - beta^t it has seen after t steps.
+def seen(beta: Number, t: Tensor) -> Tensor:
+    """1 - beta^t, the weight an average that started at zero has seen after t steps.
 
-    The weight is computed as -expm1(t log(beta)), with the logarithm in 64 bits: 1 - 0.9999^t would lose three
-    digits of an average in 32 bits, and a power of a 64-bit tensor costs more than the rest of a small step.
+    It is computed as -expm1(t log(beta)), with the logarithm in 64 bits: 1 - 0.9999^t would lose three digits of an
+    average in 32 bits, and a power of a 64-bit tensor costs more than the rest of a small step.
     """
     log = beta.log().to(t.dtype) if isinstance(beta, Tensor) else (math.log(beta) if beta > 0 else -math.inf)
-    return average / -torch.expm1(t * log)
+    return -torch.expm1(t * log)
+
+
+def debias(average: Tensor, beta: Number, t: Tensor) -> Tensor:
+    """An average that started at zero, divided by the weight it has seen after t steps."""
+    return average / seen(beta, t)
 
 
 def first(x: Tensor) -> Tensor:

@@ -65,6 +65,12 @@ class Rule:
     lr: ClassVar[float] = 1e-3  # the learning rate its authors suggest
     source: ClassVar[str] = ""  # authors, year, arXiv id
 
+    def __init_subclass__(cls) -> None:
+        """Take over the ranges and choices of the options a rule inherits, and the short repr."""
+        cls.__repr__ = Rule.__repr__
+        for word in ("ranges", "choices"):
+            setattr(cls, word, getattr(super(cls, cls), word) | vars(cls).get(word, {}))
+
     def __post_init__(self) -> None:
         where = type(self).__name__
         for name, allowed in self.ranges.items():
@@ -82,6 +88,17 @@ class Rule:
                 text, instead = " or ".join(map(repr, known)), f"{name}={known[0]!r}"
                 raise BadInput(f"{name} is unknown", value=value, allowed=text, where=where, instead=instead)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.said().items())})"
+
+    def said(self) -> dict[str, Any]:
+        """The rule's own fields by name, and those shared options that are not at their default."""
+        return {
+            option.name: getattr(self, option.name)
+            for option in fields(self)
+            if not (option.kw_only and getattr(self, option.name) == option.default)
+        }
+
     def init(self, x: Tensor) -> State:
         """The state before the first step, for a parameter like x."""
         raise NotImplementedError
@@ -92,5 +109,5 @@ class Rule:
 
     @classmethod
     def hyperparameters(cls) -> tuple[str, ...]:
-        """The names of the fields that are numbers, in reading order."""
-        return tuple(f.name for f in fields(cls) if f.type in ("float", float))
+        """The names of the rule's own fields that are numbers, in reading order; shared options are left out."""
+        return tuple(f.name for f in fields(cls) if f.type in ("float", float) and not f.kw_only)

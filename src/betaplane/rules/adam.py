@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from betaplane.rules._parts import debias, ema, first, l2
-from betaplane.rules._rule import UNIT, Laws, Rule, at_least_zero
+from betaplane.rules._options import MomentOptions
+from betaplane.rules._parts import first
+from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
 
 class AdamState(NamedTuple):
@@ -21,7 +22,7 @@ class AdamState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Adam(Rule):
+class Adam(MomentOptions):
     r"""Adam, with eps after both corrections and weight decay as an L2 term in the gradient (as torch has it).
 
     ```
@@ -57,6 +58,7 @@ class Adam(Rule):
     beta2: float = 0.999  # in [0, 1)
     eps: float = 1e-8  # gradient units, >= 0
     weight_decay: float = 0.0  # gradient units per unit of x, >= 0
+    decay: Literal["l2", "decoupled", "independent"] = field(default="l2", kw_only=True)
 
     laws = Laws(scale_free=True, first_step=1.0, bound=7.2703)
     ranges = {
@@ -74,10 +76,9 @@ class Adam(Rule):
     def step(self, x: Tensor, g: Tensor, s: AdamState, lr: float | Tensor) -> tuple[Tensor, AdamState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        g = l2(g, x, self.weight_decay)
-        m = ema(s.m, g, self.beta1)
-        v = ema(s.v, g * g, self.beta2)
-        m_hat = debias(m, self.beta1, t)
-        v_hat = debias(v, self.beta2, t)
-        x = x - lr * m_hat / (v_hat.sqrt() + self.eps)
+        x, g = self.decayed(x, g, lr)
+        m = self.average(s.m, g, self.beta1, t)
+        v = self.average(s.v, g * g, self.beta2, t)
+        u = self.first(m, t) / self.root(v, t)
+        x = x - lr * self.bounded(u, g)
         return x, AdamState(t, m, v)

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._parts import debias, ema, first
-from betaplane.rules._rule import UNIT, Laws, Rule, at_least_zero
+from betaplane.rules._options import MomentOptions
+from betaplane.rules._parts import first
+from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
 
 class AdamWState(NamedTuple):
@@ -21,7 +22,7 @@ class AdamWState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class AdamW(Rule):
+class AdamW(MomentOptions):
     r"""AdamW: Adam after x has shrunk by 1 - lr weight_decay; the decay never enters m or v.
 
     ```
@@ -74,10 +75,9 @@ class AdamW(Rule):
     def step(self, x: Tensor, g: Tensor, s: AdamWState, lr: float | Tensor) -> tuple[Tensor, AdamWState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        x = x * (1 - lr * self.weight_decay)
-        m = ema(s.m, g, self.beta1)
-        v = ema(s.v, g * g, self.beta2)
-        m_hat = debias(m, self.beta1, t)
-        v_hat = debias(v, self.beta2, t)
-        x = x - lr * m_hat / (v_hat.sqrt() + self.eps)
+        x, g = self.decayed(x, g, lr)
+        m = self.average(s.m, g, self.beta1, t)
+        v = self.average(s.v, g * g, self.beta2, t)
+        u = self.first(m, t) / self.root(v, t)
+        x = x - lr * self.bounded(u, g)
         return x, AdamWState(t, m, v)

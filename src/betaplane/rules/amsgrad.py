@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from betaplane.rules._parts import debias, ema, first, l2
-from betaplane.rules._rule import UNIT, Laws, Rule, at_least_zero
+from betaplane.rules._options import MomentOptions
+from betaplane.rules._parts import first, seen
+from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
 
 class AMSGradState(NamedTuple):
@@ -22,7 +23,7 @@ class AMSGradState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class AMSGrad(Rule):
+class AMSGrad(MomentOptions):
     r"""AMSGrad: Adam with the running maximum of v in the denominator, and L2 weight decay.
 
     ```
@@ -30,7 +31,7 @@ class AMSGrad(Rule):
     m     = beta1 m + (1 - beta1) g
     v     = beta2 v + (1 - beta2) g^2
 
-    correction="after" (torch)         correction="before" (optax)            correction="none" (the paper)
+    correction="after" (torch)         correction="before" (optax)            debias="none" (the paper)
     v_max = max(v_max, v)              v_max = max(v_max, v / (1 - beta2^t))   v_max = max(v_max, v)
     v_hat = v_max / (1 - beta2^t)      v_hat = v_max                           v_hat = v_max
     m_hat = m / (1 - beta1^t)          m_hat = m / (1 - beta1^t)               m_hat = m
@@ -63,7 +64,8 @@ class AMSGrad(Rule):
     beta2: float = 0.999  # in [0, 1)
     eps: float = 1e-8  # gradient units, >= 0
     weight_decay: float = 0.0  # gradient units per unit of x, >= 0
-    correction: Literal["after", "before", "none"] = "after"  # of the maximum: torch, optax, the paper
+    decay: Literal["l2", "decoupled", "independent"] = field(default="l2", kw_only=True)
+    correction: Literal["after", "before"] = "after"  # of the maximum: torch, optax
 
     laws = Laws(scale_free=True, first_step=1.0, bound=7.2703)
     ranges = {
@@ -72,7 +74,7 @@ class AMSGrad(Rule):
         "eps": at_least_zero(1e-8),
         "weight_decay": at_least_zero(0.0),
     }
-    choices = {"correction": ("after", "before", "none")}
+    choices = {"correction": ("after", "before")}
     source = "Reddi, Kale & Kumar 2018, arXiv:1904.09237"
 
     def init(self, x: Tensor) -> AMSGradState:
@@ -82,11 +84,15 @@ class AMSGrad(Rule):
     def step(self, x: Tensor, g: Tensor, s: AMSGradState, lr: float | Tensor) -> tuple[Tensor, AMSGradState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        g = l2(g, x, self.weight_decay)
-        m = ema(s.m, g, self.beta1)
-        v = ema(s.v, g * g, self.beta2)
-        v_max = torch.maximum(s.v_max, debias(v, self.beta2, t) if self.correction == "before" else v)
-        m_hat = m if self.correction == "none" else debias(m, self.beta1, t)
-        v_hat = debias(v_max, self.beta2, t) if self.correction == "after" else v_max
-        x = x - lr * m_hat / (v_hat.sqrt() + self.eps)
+        x, g = self.decayed(x, g, lr)
+        m = self.average(s.m, g, self.beta1, t)
+        v = self.average(s.v, g * g, self.beta2, t)
+        if self.correction == "before" and self.debias in ("both", "second"):
+            v_max = torch.maximum(s.v_max, v / seen(self.beta2, t))
+            root = replace(self, debias="none").root(v_max, t)
+        else:
+            v_max = torch.maximum(s.v_max, v)
+            root = self.root(v_max, t)
+        u = self.first(m, t) / root
+        x = x - lr * self.bounded(u, g)
         return x, AMSGradState(t, m, v, v_max)
