@@ -14,7 +14,7 @@ def test_theorem_1(C):
     assert x > 0.99
     assert free < -0.999
     assert regrets(problem, [stuck]) == pytest.approx([2 * (C - 2) / 3], rel=0.05)
-    assert ends(problem, [paper(AMSGrad, problem, 0.0, beta2)])[0] < -0.99
+    assert ends(problem, [paper(AMSGrad, problem, 0.0, beta2)])[0] < -0.98
     assert C in TABLE_C
 
 
@@ -46,4 +46,4 @@ def test_figure_1_at_a_million_steps(rule, x, regret):
 def test_the_correction_of_bias_makes_no_difference_to_adam_here():
     problem = figure1(steps=100_000)
     corrected, plain = (by_hand(problem, Adam, 0.9, 0.99, how) for how in (True, False))
-    assert corrected == pytest.approx(plain, abs=1e-3)
+    assert corrected == pytest.approx(plain, rel=0.01)  # x_T, and the regret, which remembers the first steps
