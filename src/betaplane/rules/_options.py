@@ -1,0 +1,113 @@
+"""Options the Adam-type rules share: how decay enters, bounds on the update, where eps sits, what is debiased."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from betaplane.rules._parts import Number, ema, l2, seen
+from betaplane.rules._rule import INF, Range, Rule, at_least_zero
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOptions(Rule):
+    """How decay enters and what bounds the update; keyword-only, the same for every rule that has them.
+
+    ```
+    decay="l2":           g = g + weight_decay x                     (Adam)
+    decay="decoupled":    x = x (1 - lr weight_decay)                (torch's AdamW)
+    decay="independent":  x = x (1 - lr / peak_lr weight_decay)      (the AdamW paper: the schedule, not the peak)
+
+    clip = d:             u = u / max(1, RMS(u) / d)                 (Shazeer & Stern 2018, arXiv:1804.04235, section 6)
+
+    cautious="mean":      u = u [u g > 0] / max(mean [u g > 0], 0.001)       (its authors' code)
+    cautious="paper":     u = u [u g > 0] n / (sum [u g > 0] + 1)            (Liang et al. 2024, arXiv:2411.16085)
+    ```
+
+    RMS, mean and sum are over the whole tensor, n its number of elements.
+    """
+
+    decay: Literal["l2", "decoupled", "independent"] = "decoupled"
+    peak_lr: float = 1e-3  # > 0, what lr is before its schedule; read where decay is "independent"
+    clip: float = INF  # > 0, largest RMS of an update, over lr; inf for none
+    cautious: Literal["off", "mean", "paper"] = "off"
+
+    ranges = {"peak_lr": Range(0.0, INF, "(0, inf)", 1e-3), "clip": Range(0.0, INF, "(0, inf]", 1.0)}
+    choices = {"decay": ("l2", "decoupled", "independent"), "cautious": ("off", "mean", "paper")}
+
+    weight_decay = 0.0  # a field of every rule
+
+    def decayed(self, x: Tensor, g: Tensor, lr: Number) -> tuple[Tensor, Tensor]:
+        """X and g after weight decay."""
+        if isinstance(self.weight_decay, float | int) and self.weight_decay == 0:
+            return x, g
+        if self.decay == "l2":
+            return x, l2(g, x, self.weight_decay)
+        rate = lr if self.decay == "decoupled" else lr / self.peak_lr
+        return x * (1 - rate * self.weight_decay), g
+
+    def bounded(self, u: Tensor, g: Tensor) -> Tensor:
+        """The update u, clipped and masked."""
+        if self.clip != INF:
+            u = u / torch.clamp(u.square().mean().sqrt() / self.clip, min=1.0)
+        if self.cautious != "off":
+            agree = (u * g > 0).to(u.dtype)
+            share = agree.mean()
+            n = u.numel()
+            u = u * agree / (share.clamp(min=1e-3) if self.cautious == "mean" else share + 1 / n)
+        return u
+
+
+@dataclass(frozen=True, kw_only=True)
+class MomentOptions(StepOptions):
+    """Where eps sits and which average is debiased; keyword-only, the same for every rule with Adam's two moments.
+
+    ```
+    debias="both":      m_hat = m / (1 - beta1^t),  v_hat = v / (1 - beta2^t)
+    debias="second":    m_hat = m,                  v_hat = v / (1 - beta2^t)
+    debias="none":      m_hat = m,                  v_hat = v
+    debias="schedule":  as "none", but m and v are averaged with beta (1 - beta^(t-1)) / (1 - beta^t) in place of beta:
+                        they are then what "both" has as m_hat and v_hat (Shazeer & Stern 2018, section 7.1)
+
+    eps_at="after":     root = sqrt(v_hat + eps_root) + eps                        (torch, optax)
+    eps_at="hat":       root = (sqrt(v + eps_root) + eps) / sqrt(1 - beta2^t)      (Keras, torch's RAdam)
+    eps_at="root":      root = sqrt(v_hat + eps_root + eps)
+    ```
+    """
+
+    eps_at: Literal["after", "hat", "root"] = "after"
+    eps_root: float = 0.0  # gradient units squared, >= 0
+    debias: Literal["both", "second", "none", "schedule"] = "both"
+
+    ranges = {"eps_root": at_least_zero(0.0)}
+    choices = {"eps_at": ("after", "hat", "root"), "debias": ("both", "second", "none", "schedule")}
+
+    eps, beta1, beta2 = 0.0, 0.0, 0.0  # fields of every rule
+
+    def average(self, old: Tensor, new: Tensor, beta: Number, t: Tensor) -> Tensor:
+        """The moving average after step t."""
+        if self.debias != "schedule":
+            return ema(old, new, beta)
+        return torch.lerp(old, new.to(old.dtype), ((1 - beta) / seen(beta, t)).to(old.dtype))
+
+    def first(self, m: Tensor, t: Tensor) -> Tensor:
+        """m_hat."""
+        return m / seen(self.beta1, t) if self.debias == "both" else m
+
+    def root(self, v: Tensor, t: Tensor) -> Tensor:
+        """The denominator: v_hat's root with eps."""
+        corrects = self.debias in ("both", "second")
+        if self.eps_at == "hat":
+            root = _sqrt(v, self.eps_root) + self.eps
+            return root / seen(self.beta2, t).sqrt() if corrects else root
+        v_hat = v / seen(self.beta2, t) if corrects else v
+        if self.eps_at == "root":
+            return (v_hat + (self.eps_root + self.eps)).sqrt()
+        return _sqrt(v_hat, self.eps_root) + self.eps
+
+
+def _sqrt(v: Tensor, eps_root: Number) -> Tensor:
+    return v.sqrt() if isinstance(eps_root, float | int) and eps_root == 0 else (v + eps_root).sqrt()
