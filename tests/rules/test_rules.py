@@ -15,8 +15,37 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import betaplane.rules
 from betaplane.errors import BadInput
-from betaplane.rules import ALL, NAMES, SGD, Adagrad, Adam, AdamW, AMSGrad, RMSprop, Rule, by_name
-from betaplane.rules._parts import ema
+from betaplane.rules import (
+    ADOPT,
+    ALL,
+    NAMES,
+    SGD,
+    AdaBelief,
+    Adafactor,
+    Adagrad,
+    Adam,
+    AdamAtan2,
+    Adamax,
+    AdamC,
+    AdamD,
+    AdamMini,
+    AdamW,
+    Adan,
+    AdEMAMix,
+    AMSGrad,
+    CautiousAdamW,
+    LaProp,
+    Lion,
+    NAdam,
+    RAdam,
+    RMSprop,
+    Rule,
+    Sophia,
+    StableAdamW,
+    Yogi,
+    by_name,
+)
+from betaplane.rules._parts import ema, rectification
 
 VARIANTS = [
     *(kind() for kind in ALL),
@@ -31,6 +60,48 @@ VARIANTS = [
     AMSGrad(beta2=0.9, weight_decay=0.1),
     AMSGrad(beta2=0.9, correction="before"),
     AMSGrad(beta2=0.9, debias="none"),
+    CautiousAdamW(cautious="paper", eps_at="hat", eps=1e-6),
+    AdamC(beta2=0.95, weight_decay=0.3, peak_lr=0.1),
+    AdamC(normalized=False, weight_decay=0.3, decay="independent"),
+    ADOPT(beta2=0.9, weight_decay=0.1, eps=0.1),
+    ADOPT(limit="t", growth=0.333, decay="decoupled", weight_decay=0.1),
+    ADOPT(limit="none", cautious="mean", clip=1.0),
+    Yogi(beta2=0.9, activation="tanh", weight_decay=0.1),
+    Yogi(initial_accumulator=0.0, debias="none"),
+    AdaBelief(rectify=True, beta2=0.99, weight_decay=0.1),
+    AdaBelief(eps=1e-8, eps_at="hat"),
+    Adan(weight_decay=0.1),
+    Adan(proximal=False, difference="new", weight_decay=0.1),
+    Adan(decay="l2", weight_decay=0.1, debias="schedule"),
+    Lion(beta1=0.95, beta2=0.98, weight_decay=0.1),
+    Lion(cautious="mean", decay="independent", weight_decay=0.1),
+    Sophia(debias="first", floor="sum", weight_decay=0.1),
+    Sophia(gamma=0.05, clip=0.5, decay="l2"),
+    AdamMini(blocks="tensor", weight_decay=0.1),
+    AdamMini(blocks="element", beta2=0.95, debias="schedule"),
+    AdEMAMix(warmup=4.0, weight_decay=0.1),
+    AdEMAMix(beta1=0.0, beta3=0.99, alpha=2.0, warmup=10.0, eps_at="hat"),
+    Adafactor(momentum=True, weight_decay=0.1),
+    Adafactor(rate="warmup", decay_rate="alpha", weight_decay=0.1, cautious="paper"),
+    Adafactor(rate="scaled", floor="root", eps1=1e-10, clip=float("inf")),
+    Adafactor(rate="constant", power=0.5, momentum=True, cautious="mean"),
+    StableAdamW(limits="update", debias="both", d=0.5),
+    StableAdamW(eps=0.01, weight_decay=0.3, decay="l2"),
+    StableAdamW(eps_at="root", decay="independent", d=float("inf")),
+    Adamax(beta2=0.9, eps_at="after", weight_decay=0.1),
+    Adamax(cautious="mean", decay="independent", weight_decay=0.1),
+    NAdam(beta2=0.95, momentum_decay=0.5, weight_decay=0.1),
+    NAdam(momentum="constant", debias="schedule"),
+    NAdam(momentum="single", debias="second", decay="decoupled", weight_decay=0.1),
+    RAdam(beta2=0.9, weight_decay=0.1),
+    RAdam(threshold=">4", before="nothing", decay="decoupled", weight_decay=0.1, eps_at="after"),
+    RAdam(threshold=">=5", debias="schedule", clip=1.0),
+    AdamD(beta2=0.95, weight_decay=0.1, eps_at="after"),
+    LaProp(beta2=0.9, eps=0.01, weight_decay=0.1),
+    LaProp(lr_at="average", debias="schedule", decay="l2", weight_decay=0.1),
+    LaProp(lr_at="average", debias="second", cautious="mean"),
+    AdamAtan2(a=16.0, b=16.0, weight_decay=0.1),
+    AdamAtan2(a=1.0, correction="outside", cautious="paper"),
 ]
 each = pytest.mark.parametrize("kind", ALL, ids=NAMES)
 every = pytest.mark.parametrize("rule", VARIANTS, ids=str)
@@ -59,7 +130,32 @@ def test_usual_values_are_in_range(kind: type[Rule]) -> None:
 
 
 def test_roll() -> None:
-    assert NAMES == ("sgd", "adagrad", "rmsprop", "adam", "adamw", "amsgrad")
+    assert NAMES == (
+        "sgd",
+        "adagrad",
+        "rmsprop",
+        "adam",
+        "adamw",
+        "amsgrad",
+        "lion",
+        "sophia",
+        "adammini",
+        "ademamix",
+        "adafactor",
+        "stableadamw",
+        "cautiousadamw",
+        "adamc",
+        "adopt",
+        "yogi",
+        "adabelief",
+        "adan",
+        "adamax",
+        "nadam",
+        "radam",
+        "adamd",
+        "laprop",
+        "adamatan2",
+    )
     assert [by_name(name) for name in NAMES] == list(ALL)
     public = {name for name in vars(betaplane.rules) if not name.startswith("_")}
     modules = {name for name in public if inspect.ismodule(getattr(betaplane.rules, name))}
@@ -128,6 +224,31 @@ GOLDEN = [
     (Adam, "adam_first_step"),
     (AdamW, "adamw"),
     (AMSGrad, "amsgrad"),
+    (CautiousAdamW, "cautious_adamw"),
+    (CautiousAdamW, "cautious_adamw_timm"),
+    (ADOPT, "adopt_unclipped"),
+    (ADOPT, "adopt_large_eps"),
+    (Yogi, "yogi"),
+    (AdaBelief, "adabelief_large_eps"),
+    (Adan, "adan"),
+    (Lion, "lion"),
+    (Sophia, "sophia_g"),
+    (AdamMini, "adam_mini_rows"),
+    (AdEMAMix, "ademamix"),
+    (AdEMAMix, "ademamix_scheduled"),
+    (Adafactor, "adafactor_matrix"),
+    (Adafactor, "adafactor_matrix_zero_init"),
+    (Adafactor, "adafactor_vector"),
+    (StableAdamW, "stableadamw_timm"),
+    (Adam, "adam_eps_root"),
+    (Adamax, "adamax"),
+    (NAdam, "nadam_constant_beta1"),
+    (NAdam, "nadam_mlcommons"),
+    (RAdam, "radam_eps_corrected"),
+    (LaProp, "laprop_constant_lr"),
+    (LaProp, "laprop_large_eps"),
+    (AdamAtan2, "adam_atan2"),
+    (AdamAtan2, "adam_atan2_a1_b1"),
 ]
 
 
@@ -150,6 +271,7 @@ def test_every_golden_file_is_used() -> None:
     assert {path.stem for path in nets.GOLDEN.glob("*.json")} >= {name for _, name in GOLDEN} | {"sgd_ema_momentum"}
 
 
+EPS64 = torch.finfo(torch.float64).eps
 TORCH = [
     (SGD(), torch.optim.SGD, {}),
     (SGD(dampening=0.5), torch.optim.SGD, {"dampening": 0.5}),
@@ -182,6 +304,31 @@ TORCH = [
         torch.optim.Adam,
         {"betas": (0.8, 0.9), "weight_decay": 0.1, "amsgrad": True},
     ),
+    (Adafactor(floor="root", eps1=EPS64), torch.optim.Adafactor, {}),
+    (Adafactor(floor="root", eps1=EPS64), torch.optim.Adafactor, {"shape": (3, 4)}),
+    (Adafactor(floor="root", eps1=0.3), torch.optim.Adafactor, {"shape": (3, 4), "eps": (0.3, 1e-3)}),
+    (
+        Adafactor(power=0.6, eps1=EPS64, eps2=2.0, weight_decay=0.1, floor="root", clip=1.2),
+        torch.optim.Adafactor,
+        {"shape": (2, 3, 4), "beta2_decay": -0.6, "eps": (None, 2.0), "weight_decay": 0.1, "d": 1.2},
+    ),
+    (Adamax(), torch.optim.Adamax, {}),
+    (
+        Adamax(0.8, 0.9, eps=0.1, weight_decay=0.1),
+        torch.optim.Adamax,
+        {"betas": (0.8, 0.9), "eps": 0.1, "weight_decay": 0.1},
+    ),
+    (RAdam(), torch.optim.RAdam, {}),
+    (
+        RAdam(0.8, 0.95, eps=0.1, weight_decay=0.1),
+        torch.optim.RAdam,
+        {"betas": (0.8, 0.95), "eps": 0.1, "weight_decay": 0.1},
+    ),
+    (
+        RAdam(weight_decay=0.1, decay="decoupled"),
+        torch.optim.RAdam,
+        {"weight_decay": 0.1, "decoupled_weight_decay": True},
+    ),
 ]
 
 
@@ -190,6 +337,26 @@ TORCH = [
 )
 def test_torch(rule: Rule, optimizer: type[torch.optim.Optimizer], kwargs: dict) -> None:
     assert nets.torch_misses(rule, optimizer, **kwargs) == []
+
+
+NADAM = [
+    (NAdam(), {}),
+    (
+        NAdam(0.8, 0.95, eps=0.1, weight_decay=0.1, momentum_decay=0.5),
+        {"betas": (0.8, 0.95), "eps": 0.1, "weight_decay": 0.1, "momentum_decay": 0.5},
+    ),
+    (NAdam(weight_decay=0.1, decay="decoupled"), {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+]
+
+
+@pytest.mark.parametrize(("rule", "kwargs"), NADAM, ids=lambda value: str(value) if isinstance(value, Rule) else "")
+def test_torch_nadam(rule: Rule, kwargs: dict) -> None:
+    """Torch has the product of the momenta in its default dtype, whatever the parameter's."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert nets.torch_misses(rule, torch.optim.NAdam, **kwargs) == []
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_amsgrad_dialects() -> None:
@@ -204,6 +371,94 @@ def test_amsgrad_dialects() -> None:
     assert steps["after"] == pytest.approx([-1.0, -(1 / 3) / (2 / 3) ** 0.5], abs=1e-12)
     assert steps["before"] == pytest.approx([-1.0, -1 / 3], abs=1e-12)
     assert steps["none"] == pytest.approx([-(0.5**0.5), -0.25 * 2**0.5], abs=1e-12)
+
+
+def test_debiasing_is_a_schedule_of_beta() -> None:
+    """Adam(debias="schedule") has Adam's m_hat and v_hat as its averages: the golden betas, and Adam's own steps."""
+    for row in nets.golden("bias_correction_as_schedule")["beta_hat"]:
+        t, zero, one = torch.tensor(row["t"], dtype=torch.float64), torch.zeros(1), torch.ones(1)
+        kept = Adam(debias="schedule").average(one.double(), zero.double(), row["beta"], t)
+        assert kept.item() == pytest.approx(row["beta_hat"], abs=1e-12)
+    x, gradients = nets.sample(5, seed=1), nets.sample(40, 5, seed=2)
+    ours, adams = (nets.run(Adam(debias=debias), x, gradients, 0.01) for debias in ("schedule", "both"))
+    assert torch.allclose(ours, adams, rtol=0, atol=1e-13)
+
+
+def test_nadam_constant_momentum_is_the_limit_of_the_schedule() -> None:
+    x, gradients = nets.sample(5, seed=1), nets.sample(40, 5, seed=2)
+    late, constant = (
+        nets.run(rule, x, gradients, 0.01) for rule in (NAdam(momentum_decay=1e6), NAdam(momentum="constant"))
+    )
+    assert torch.allclose(late, constant, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("momentum", ["scheduled", "constant", "single"])
+def test_nadam_debiased_by_schedule(momentum: str) -> None:
+    x, gradients = nets.sample(5, seed=1), nets.sample(40, 5, seed=2)
+    ours, plain = (
+        nets.run(NAdam(momentum=momentum, debias=debias), x, gradients, 0.01)  # type: ignore[arg-type]
+        for debias in ("schedule", "both")
+    )
+    assert torch.allclose(ours, plain, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_radam_warmup(dtype: torch.dtype) -> None:
+    for row in nets.golden("warmup")["rows"]:
+        rho, r = rectification(row["beta2"], torch.tensor(row["t"], dtype=dtype))
+        assert rho.item() == pytest.approx(row["rho_t"], rel=1e-11)
+        assert r.dtype == dtype
+        if row["radam_r"] is not None:
+            assert r.item() == pytest.approx(row["radam_r"], rel=1e-11 if dtype == torch.float64 else 1e-6)
+
+
+@pytest.mark.parametrize("beta2", [0.9, 0.999, 0.9999])
+@pytest.mark.parametrize(("threshold", "first"), [(">5", 6), (">=5", 6), (">4", 5)])
+def test_radam_thresholds(threshold: str, first: int, beta2: float) -> None:
+    """In 32 bits too: rho is then off by more than its distance from the threshold, if computed in them."""
+    rule = RAdam(beta2=beta2, threshold=threshold, before="nothing", decay="decoupled", weight_decay=0.1)  # type: ignore[arg-type]
+    steps = nets.run(rule, torch.ones(3), torch.ones(8, 3), 0.01).diff(dim=0)
+    assert [bool((step != 0).all()) for step in steps] == [t >= first for t in range(1, 9)]
+    assert nets.scale_free(replace(rule, weight_decay=0.0), nets.sample(5, seed=1), nets.sample(12, 5, seed=2))
+
+
+def test_adamd_is_adam_with_a_warmup() -> None:
+    x, gradients = nets.sample(5, seed=1), nets.sample(30, 5, seed=2)
+    adamd, adam, s, r = AdamD(beta1=0.8), Adam(beta1=0.8, eps_at="hat"), AdamD().init(x), Adam().init(x)
+    y = x
+    for t, g in enumerate(gradients, 1):
+        x, s = adamd.step(x, g, s, 0.01)
+        y, r = adam.step(y, g, r, 0.01 * (1 - 0.8**t))
+        assert torch.allclose(x, y, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("debias", ["both", "schedule"])
+def test_laprop_where_lr_is_averaged(debias: str) -> None:
+    """A constant lr makes no difference; an lr of 0 takes no step, at first or later."""
+    x, gradients = nets.sample(5, seed=1), nets.sample(30, 5, seed=2)
+    step, average = LaProp(debias=debias), LaProp(debias=debias, lr_at="average")  # type: ignore[arg-type]
+    assert torch.allclose(nets.run(step, x, gradients, 0.01), nets.run(average, x, gradients, 0.01), rtol=0, atol=1e-13)
+    x0, s = average.step(x, gradients[0], average.init(x), 0.0)
+    assert torch.equal(x0, x)
+    x1, s = average.step(x0, gradients[1], s, 0.1)
+    assert not torch.equal(x1, x0)
+    assert torch.equal(average.step(x1, gradients[2], s, 0.0)[0], x1)
+
+
+def test_atan2_corrections() -> None:
+    """The first step at a = b = 1, by hand: atan(1), or 10 atan(0.1)."""
+    x, g = torch.zeros(1, dtype=torch.float64), torch.tensor([[3.0]], dtype=torch.float64)
+    sizes = [
+        -nets.run(AdamAtan2(a=1.0, correction=where), x, g, 1.0)[-1].item()  # type: ignore[arg-type]
+        for where in ("inside", "outside")
+    ]
+    assert sizes == pytest.approx([0.7853981633974483, 0.9966865249116202], abs=1e-13)
+
+
+def test_atan2_at_large_a_and_b_is_adam() -> None:
+    x, gradients = nets.sample(5, seed=1), nets.sample(30, 5, seed=2)
+    wide, adam = (nets.run(rule, x, gradients, 0.01) for rule in (AdamAtan2(a=1e5, b=1e5), Adam(eps=0.0)))
+    assert torch.allclose(wide, adam, rtol=0, atol=1e-9)
 
 
 def test_centered_variance_has_a_floor() -> None:
@@ -271,8 +526,44 @@ BAD = [
     (lambda: AMSGrad(correction="optax"), "correction is unknown: got 'optax', allowed 'after' or 'before'"),  # type: ignore[arg-type]
     (
         lambda: by_name("adamww"),
-        "The rule is unknown: got 'adamww', allowed sgd, adagrad, rmsprop, adam, adamw, amsgrad",
+        f"The rule is unknown: got 'adamww', allowed {', '.join(NAMES)}",
     ),
+    (lambda: AdamC(normalized="no"), "normalized is unknown: got 'no', allowed True or False, in AdamC"),  # type: ignore[arg-type]
+    (lambda: ADOPT(growth=-1.0), "growth is out of range: got -1.0, allowed [0, inf), in ADOPT"),
+    (lambda: ADOPT(limit="t+1"), "limit is unknown: got 't+1', allowed 't-1' or 't' or 'none', in ADOPT"),  # type: ignore[arg-type]
+    (lambda: Yogi(starts="m"), "starts is unknown: got 'm', allowed 'v' or 'both', in Yogi"),  # type: ignore[arg-type]
+    (lambda: Yogi(initial_accumulator=-1e-6), "initial_accumulator is out of range: got -1e-06"),
+    (lambda: AdaBelief(rectify="radam"), "rectify is unknown: got 'radam', allowed False or True"),  # type: ignore[arg-type]
+    (lambda: Adan(beta3=1.0), "beta3 is out of range: got 1.0, allowed [0, 1), in Adan. Write instead: beta3=0.99"),
+    (lambda: Adan(difference="optax"), "difference is unknown: got 'optax', allowed 'kept' or 'new', in Adan"),  # type: ignore[arg-type]
+    (lambda: Lion(beta2=1.0), "beta2 is out of range: got 1.0, allowed [0, 1), in Lion. Write instead: beta2=0.99"),
+    (lambda: Sophia(gamma=-0.1), "gamma is out of range: got -0.1, allowed [0, inf), in Sophia"),
+    (lambda: Sophia(floor="min"), "floor is unknown: got 'min', allowed 'max' or 'sum', in Sophia"),  # type: ignore[arg-type]
+    (lambda: AdamMini(blocks="heads"), "blocks is unknown: got 'heads', allowed 'rows' or 'tensor' or 'element'"),  # type: ignore[arg-type]
+    (lambda: AdamMini(rows=0), "rows is out of range: got 0, allowed [1, inf), in AdamMini. Write instead: rows=1"),
+    (
+        lambda: AdamMini(rows=4).init(torch.zeros(6, 3)),
+        "The rows of a block do not divide those of the parameter: got 4, allowed a divisor of 6, in AdamMini, a "
+        "parameter of shape (6, 3). Write instead: rows=1",
+    ),
+    (lambda: AdamMini(rows=1.5).init(torch.zeros(3)), "do not divide those of the parameter: got 1.5"),
+    (lambda: AdEMAMix(alpha=-1.0), "alpha is out of range: got -1.0, allowed [0, inf), in AdEMAMix"),
+    (lambda: AdEMAMix(warmup=-1.0), "warmup is out of range: got -1.0, allowed [0, inf), in AdEMAMix"),
+    (lambda: Adafactor(clip=0.0), "clip is out of range: got 0.0, allowed (0, inf], in Adafactor"),
+    (lambda: Adafactor(rate="fixed"), "rate is unknown: got 'fixed', allowed 'relative' or 'warmup' or 'scaled'"),  # type: ignore[arg-type]
+    (lambda: StableAdamW(d=0.0), "d is out of range: got 0.0, allowed (0, inf], in StableAdamW. Write instead: d=1.0"),
+    (lambda: Adamax(eps_at="hat"), "eps_at is unknown: got 'hat', allowed 'max' or 'after', in Adamax"),  # type: ignore[arg-type]
+    (lambda: NAdam(momentum_decay=-1.0), "momentum_decay is out of range: got -1.0, allowed [0, inf), in NAdam"),
+    (
+        lambda: NAdam(momentum="optax"),
+        "momentum is unknown: got 'optax', allowed 'scheduled' or 'constant' or 'single'",
+    ),  # type: ignore[arg-type]
+    (lambda: RAdam(threshold=">6"), "threshold is unknown: got '>6', allowed '>5' or '>=5' or '>4', in RAdam"),  # type: ignore[arg-type]
+    (lambda: RAdam(before="sgd"), "before is unknown: got 'sgd', allowed 'momentum' or 'nothing', in RAdam"),  # type: ignore[arg-type]
+    (lambda: LaProp(lr_at="buffer"), "lr_at is unknown: got 'buffer', allowed 'step' or 'average', in LaProp"),  # type: ignore[arg-type]
+    (lambda: LaProp(peak_lr=0.0), "peak_lr is out of range: got 0.0, allowed (0, inf), in LaProp"),
+    (lambda: AdamAtan2(b=-1.0), "b is out of range: got -1.0, allowed [0, inf), in AdamAtan2. Write instead: b=1.0"),
+    (lambda: AdamAtan2(correction="none"), "correction is unknown: got 'none', allowed 'inside' or 'outside'"),  # type: ignore[arg-type]
 ]
 
 

@@ -2,30 +2,91 @@
 
 from betaplane.errors import BadInput
 from betaplane.rules._rule import Laws, Range, Rule, State
+from betaplane.rules.adabelief import AdaBelief
+from betaplane.rules.adafactor import Adafactor
 from betaplane.rules.adagrad import Adagrad
 from betaplane.rules.adam import Adam
+from betaplane.rules.adamatan2 import AdamAtan2
+from betaplane.rules.adamax import Adamax
+from betaplane.rules.adamc import AdamC
+from betaplane.rules.adamd import AdamD
+from betaplane.rules.adammini import AdamMini
 from betaplane.rules.adamw import AdamW
+from betaplane.rules.adan import Adan
+from betaplane.rules.ademamix import AdEMAMix
+from betaplane.rules.adopt import ADOPT
 from betaplane.rules.amsgrad import AMSGrad
+from betaplane.rules.cautiousadamw import CautiousAdamW
+from betaplane.rules.laprop import LaProp
+from betaplane.rules.lion import Lion
+from betaplane.rules.nadam import NAdam
+from betaplane.rules.radam import RAdam
 from betaplane.rules.rmsprop import RMSprop
 from betaplane.rules.sgd import SGD
+from betaplane.rules.sophia import Sophia
+from betaplane.rules.stableadamw import StableAdamW
+from betaplane.rules.yogi import Yogi
 
 __all__ = [
+    "ADOPT",
     "ALL",
     "NAMES",
     "SGD",
     "AMSGrad",
+    "AdEMAMix",
+    "AdaBelief",
+    "Adafactor",
     "Adagrad",
     "Adam",
+    "AdamAtan2",
+    "AdamC",
+    "AdamD",
+    "AdamMini",
     "AdamW",
+    "Adamax",
+    "Adan",
+    "CautiousAdamW",
+    "LaProp",
     "Laws",
+    "Lion",
+    "NAdam",
+    "RAdam",
     "RMSprop",
     "Range",
     "Rule",
+    "Sophia",
+    "StableAdamW",
     "State",
+    "Yogi",
     "by_name",
 ]
 
-ALL: tuple[type[Rule], ...] = (SGD, Adagrad, RMSprop, Adam, AdamW, AMSGrad)
+ALL: tuple[type[Rule], ...] = (
+    SGD,
+    Adagrad,
+    RMSprop,
+    Adam,
+    AdamW,
+    AMSGrad,
+    Lion,
+    Sophia,
+    AdamMini,
+    AdEMAMix,
+    Adafactor,
+    StableAdamW,
+    CautiousAdamW,
+    AdamC,
+    ADOPT,
+    Yogi,
+    AdaBelief,
+    Adan,
+    Adamax,
+    NAdam,
+    RAdam,
+    AdamD,
+    LaProp,
+    AdamAtan2,
+)
 NAMES: tuple[str, ...] = tuple(rule.__name__.lower() for rule in ALL)
 
 

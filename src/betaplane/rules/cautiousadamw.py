@@ -1,0 +1,90 @@
+"""Cautious AdamW (Liang et al. 2024, arXiv:2411.16085, Algorithm 1): AdamW that skips where it disagrees with g."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from betaplane.rules._options import MomentOptions
+from betaplane.rules._parts import first
+from betaplane.rules._rule import UNIT, Laws, at_least_zero
+
+
+class CautiousAdamWState(NamedTuple):
+    """A step count and two moments."""
+
+    t: Tensor  # (), steps taken
+    m: Tensor  # like x, gradient units
+    v: Tensor  # like x, gradient units squared
+
+
+@dataclass(frozen=True)
+class CautiousAdamW(MomentOptions):
+    r"""AdamW whose update is dropped where its sign is not that of g, and enlarged elsewhere to make up for it.
+
+    ```
+    x     = x (1 - lr weight_decay)
+    m     = beta1 m + (1 - beta1) g
+    v     = beta2 v + (1 - beta2) g^2
+    m_hat = m / (1 - beta1^t)
+    v_hat = v / (1 - beta2^t)
+    u     = m_hat / (sqrt(v_hat) + eps)
+    phi   = [u g > 0]
+    u     = u phi / max(mean phi, 0.001)     (cautious="paper": u phi n / (sum phi + 1), n elements)
+    x     = x - lr u
+    ```
+
+    The mean is over the whole tensor. The decay is not masked. Dialects: the authors' code has eps_at="hat" and
+    eps=1e-6, timm what stands here. AdamW's step bound is lost: the one element in a thousand that agrees is taken a
+    thousand times as far. In the paper's form the first step of n elements is n / (n + 1) times lr, half of it for one.
+
+    Source: K. Liang, L. Chen, B. Liu, Q. Liu, 2024, arXiv:2411.16085, Algorithm 1; the lower limit on the mean is
+    their code's (the algorithm adds a small number instead).
+
+    Example:
+        Two steps on two numbers, no decay. g = 0.1 for both: both fall by lr = 0.001. Then g = -0.2 and 0.1: m_hat is
+        -0.011 / 0.19 and 0.1, both agree with g, and the step is Adam's: 0.0003661 up, lr down. Had g been -0.05 and
+        0.1, m_hat = 0.004 / 0.19 would disagree with -0.05: the first rests, half agree, and the second falls by 2 lr.
+
+        >>> rule = CautiousAdamW(weight_decay=0.0)
+        >>> x = torch.tensor([1.0, 1.0], dtype=torch.float64)
+        >>> x, s = rule.step(x, torch.tensor([0.1, 0.1]), rule.init(x), lr=0.001)
+        >>> [f"{value:.7f}" for value in rule.step(x, torch.tensor([-0.2, 0.1]), s, lr=0.001)[0]]
+        ['0.9993661', '0.9980000']
+        >>> [f"{value:.7f}" for value in rule.step(x, torch.tensor([-0.05, 0.1]), s, lr=0.001)[0]]
+        ['0.9990000', '0.9970000']
+    """
+
+    beta1: float = 0.9  # in [0, 1)
+    beta2: float = 0.999  # in [0, 1)
+    eps: float = 1e-8  # gradient units, >= 0
+    weight_decay: float = 0.01  # per unit of lr, >= 0
+    cautious: Literal["off", "mean", "paper"] = field(default="mean", kw_only=True)
+
+    laws = Laws(scale_free=True, first_step=1.0)
+    ranges = {
+        "beta1": UNIT[0.9],
+        "beta2": UNIT[0.999],
+        "eps": at_least_zero(1e-8),
+        "weight_decay": at_least_zero(0.01),
+    }
+    source = "Liang et al. 2024, arXiv:2411.16085"
+
+    def init(self, x: Tensor) -> CautiousAdamWState:
+        """The state before the first step."""
+        return CautiousAdamWState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
+
+    def step(
+        self, x: Tensor, g: Tensor, s: CautiousAdamWState, lr: float | Tensor
+    ) -> tuple[Tensor, CautiousAdamWState]:
+        """One update, as in the equations above; the mask is in `bounded`."""
+        t = s.t + 1
+        x, g = self.decayed(x, g, lr)
+        m = self.average(s.m, g, self.beta1, t)
+        v = self.average(s.v, g * g, self.beta2, t)
+        u = self.first(m, t) / self.root(v, t)
+        x = x - lr * self.bounded(u, g)
+        return x, CautiousAdamWState(t, m, v)

@@ -1,0 +1,103 @@
+"""Yogi (Zaheer, Reddi, Sachan, Kale & Kumar 2018, NeurIPS, Algorithm 2), with Adam's bias corrections as shipped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from betaplane.rules._options import MomentOptions
+from betaplane.rules._parts import first
+from betaplane.rules._rule import UNIT, Laws, at_least_zero
+
+
+class YogiState(NamedTuple):
+    """A step count and two moments."""
+
+    t: Tensor  # (), steps taken
+    m: Tensor  # like x, gradient units
+    v: Tensor  # like x, gradient units squared
+
+
+@dataclass(frozen=True)
+class Yogi(MomentOptions):
+    r"""Yogi: v moves towards g^2 by (1 - beta2) g^2, whatever the distance; L2 weight decay.
+
+    ```
+    m     = 0, v = initial_accumulator                   (before the first step; starts="both": m is that, too)
+
+    g     = g + weight_decay x
+    m     = beta1 m + (1 - beta1) g
+    v     = v - (1 - beta2) sign(v - g^2) g^2            (activation="tanh": tanh(10 (v - g^2)))
+    m_hat = m / (1 - beta1^t)
+    v_hat = v / (1 - beta2^t)
+    x     = x - lr m_hat / (sqrt(v_hat) + eps)
+    ```
+
+    A small gradient hardly lowers v, and zero gradients leave it: the effective lr cannot jump up as Adam's does.
+    Dialects: the paper has no corrections (debias="none"); TensorFlow Addons has what stands here with eps_at="hat",
+    and the tanh as a choice; optax and pytorch-optimizer start m at initial_accumulator, too: x then moves at zero
+    gradient, and -x is not treated as x is. v is corrected as if it had started at zero: at t = 1, v_hat is
+    g^2 + initial_accumulator / (1 - beta2). So the step depends on the gradient's scale even at eps = 0.
+
+    As long as g^2 > v, v is the plain sum (1 - beta2) sum g^2, hence |x' - x| <= lr B with the supremum
+    B = (1 - beta1) / sqrt((1 - beta2) (1 - beta1^2)), reached as g grows like beta1^-t. Steps with g^2 < v do not lead
+    beyond it: they add at most (1 - beta1) sqrt(v) to m.
+
+    Source: M. Zaheer, S. Reddi, D. Sachan, S. Kale, S. Kumar, 2018, Adaptive Methods for Nonconvex Optimization,
+    NeurIPS, Algorithm 2.
+
+    Example:
+        Two steps on one number. g = 0.1: m_hat = g, v = 1e-6 + 1e-5, v_hat = 0.011, and x falls by
+        0.01 * 0.1 / (0.1048809 + 0.001). Then g = 0.01: v < g^2 still, v = 1.11e-5, v_hat = 1.11e-5 / 0.001999,
+        m_hat = 0.01 / 0.19, and x falls by 0.01 * 0.0526316 / (0.0745170 + 0.001).
+
+        >>> yogi = Yogi()
+        >>> x = torch.tensor([1.0], dtype=torch.float64)
+        >>> x, s = yogi.step(x, torch.tensor([0.1]), yogi.init(x), lr=0.01)
+        >>> f"{x.item():.7f}"
+        '0.9905554'
+        >>> x, s = yogi.step(x, torch.tensor([0.01]), s, lr=0.01)
+        >>> f"{x.item():.7f}"
+        '0.9835859'
+    """
+
+    beta1: float = 0.9  # in [0, 1)
+    beta2: float = 0.999  # in [0, 1)
+    eps: float = 1e-3  # gradient units, >= 0
+    weight_decay: float = 0.0  # gradient units per unit of x, >= 0
+    initial_accumulator: float = 1e-6  # gradient units squared, >= 0
+    starts: Literal["v", "both"] = "v"  # what starts there: TensorFlow; optax
+    activation: Literal["sign", "tanh"] = "sign"
+    decay: Literal["l2", "decoupled", "independent"] = field(default="l2", kw_only=True)
+
+    laws = Laws(bound=7.2548)
+    ranges = {
+        "beta1": UNIT[0.9],
+        "beta2": UNIT[0.999],
+        "eps": at_least_zero(1e-3),
+        "weight_decay": at_least_zero(0.0),
+        "initial_accumulator": at_least_zero(1e-6),
+    }
+    choices = {"starts": ("v", "both"), "activation": ("sign", "tanh")}
+    lr = 1e-2
+    source = "Zaheer et al. 2018, NeurIPS"
+
+    def init(self, x: Tensor) -> YogiState:
+        """The state before the first step."""
+        v = torch.zeros_like(x) + self.initial_accumulator
+        return YogiState(t=first(x), m=v.clone() if self.starts == "both" else torch.zeros_like(x), v=v)
+
+    def step(self, x: Tensor, g: Tensor, s: YogiState, lr: float | Tensor) -> tuple[Tensor, YogiState]:
+        """One update, as in the equations above."""
+        t = s.t + 1
+        x, g = self.decayed(x, g, lr)
+        m = self.average(s.m, g, self.beta1, t)
+        away = s.v - g * g
+        sign = away.sign() if self.activation == "sign" else (10 * away).tanh()
+        v = self.average(s.v, s.v - sign * g * g, self.beta2, t)
+        u = self.first(m, t) / self.root(v, t)
+        x = x - lr * self.bounded(u, g)
+        return x, YogiState(t, m, v)
