@@ -1,0 +1,108 @@
+"""RAdam (Liu et al. 2020, arXiv:1908.03265, Algorithm 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from betaplane.rules._options import MomentOptions
+from betaplane.rules._parts import first, rectification
+from betaplane.rules._rule import UNIT, Laws, at_least_zero
+
+
+class RAdamState(NamedTuple):
+    """A step count and two moments."""
+
+    t: Tensor  # (), steps taken
+    m: Tensor  # like x, gradient units
+    v: Tensor  # like x, gradient units squared
+
+
+@dataclass(frozen=True)
+class RAdam(MomentOptions):
+    r"""RAdam: momentum alone while v has seen too little, then Adam with a warmup that follows from beta2.
+
+    ```
+    g       = g + weight_decay x
+    m       = beta1 m + (1 - beta1) g
+    v       = beta2 v + (1 - beta2) g^2
+    m_hat   = m / (1 - beta1^t)
+    rho_inf = 2 / (1 - beta2) - 1
+    rho     = rho_inf - 2 t beta2^t / (1 - beta2^t)
+    r       = sqrt((rho - 4) (rho - 2) rho_inf / ((rho_inf - 4) (rho_inf - 2) rho))
+
+    rho over the threshold:    x = x - lr r m_hat sqrt(1 - beta2^t) / (sqrt(v) + eps)
+    else, before="momentum":   x = x - lr m_hat
+          before="nothing":    x = x
+    ```
+
+    rho is a little less than t at first, so that every threshold falls between two of the first steps:
+
+    ```
+    threshold=">5"     torch, before="momentum":     Adam from the sixth step on
+    threshold=">=5"    optax, before="momentum", eps_at="after"; its authors' code, before="nothing", decay="decoupled"
+    threshold=">4"     the paper, before="momentum", no eps:    Adam from the fifth step on
+    ```
+
+    Momentum steps are lr m_hat in gradient units, whatever v: they are why no step size or bound is declared, and why
+    the rule is not scale-free. With before="nothing" it is, and the decoupled decay rests with it. beta2 <= 0.6 has
+    rho_inf <= 4 and never comes to Adam.
+
+    Source: L. Liu et al., 2020, arXiv:1908.03265, Algorithm 2; the form is that of torch.optim.RAdam.
+
+    Example:
+        Two steps on one number. g = 0.1: m_hat = g, and x falls by lr g = 0.0001. Then g = -0.2: m_hat = -0.011 / 0.19,
+        and x rises by 0.0000579.
+
+        >>> radam = RAdam()
+        >>> x = torch.tensor([1.0], dtype=torch.float64)
+        >>> s = radam.init(x)
+        >>> x, s = radam.step(x, torch.tensor([0.1]), s, lr=0.001)
+        >>> f"{x.item():.7f}"
+        '0.9999000'
+        >>> x, s = radam.step(x, torch.tensor([-0.2]), s, lr=0.001)
+        >>> f"{x.item():.7f}"
+        '0.9999579'
+    """
+
+    beta1: float = 0.9  # in [0, 1)
+    beta2: float = 0.999  # in [0, 1)
+    eps: float = 1e-8  # gradient units, >= 0
+    weight_decay: float = 0.0  # gradient units per unit of x, >= 0
+    decay: Literal["l2", "decoupled", "independent"] = field(default="l2", kw_only=True)
+    eps_at: Literal["after", "hat", "root"] = field(default="hat", kw_only=True)
+    threshold: Literal[">5", ">=5", ">4"] = ">5"
+    before: Literal["momentum", "nothing"] = "momentum"
+
+    laws = Laws()
+    ranges = {
+        "beta1": UNIT[0.9],
+        "beta2": UNIT[0.999],
+        "eps": at_least_zero(1e-8),
+        "weight_decay": at_least_zero(0.0),
+    }
+    choices = {"threshold": (">5", ">=5", ">4"), "before": ("momentum", "nothing")}
+    source = "Liu et al. 2020, arXiv:1908.03265"
+
+    def init(self, x: Tensor) -> RAdamState:
+        """The state before the first step."""
+        return RAdamState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
+
+    def step(self, x: Tensor, g: Tensor, s: RAdamState, lr: float | Tensor) -> tuple[Tensor, RAdamState]:
+        """One update, as in the equations above."""
+        t = s.t + 1
+        still = x
+        x, g = self.decayed(x, g, lr)
+        m = self.average(s.m, g, self.beta1, t)
+        v = self.average(s.v, g * g, self.beta2, t)
+        rho, r = rectification(self.beta2, t)
+        adam = {">5": rho > 5, ">=5": rho >= 5, ">4": rho > 4}[self.threshold]
+        m_hat = self.first(m, t)
+        u = torch.where(adam, r * m_hat / self.root(v, t), m_hat)
+        x = x - lr * self.bounded(u, g)
+        if self.before == "nothing":
+            x = torch.where(adam, x, still)
+        return x, RAdamState(t, m, v)
