@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from betaplane.rules._parts import Number, ema, l2, seen
+from betaplane.rules._parts import Number, ema, l2, rms, seen, toward
 from betaplane.rules._rule import INF, Range, Rule, at_least_zero
 
 
@@ -51,14 +51,19 @@ class StepOptions(Rule):
 
     def bounded(self, u: Tensor, g: Tensor) -> Tensor:
         """The update u, clipped and masked."""
-        if self.clip != INF:
-            u = u / torch.clamp(u.square().mean().sqrt() / self.clip, min=1.0)
-        if self.cautious != "off":
-            agree = (u * g > 0).to(u.dtype)
-            share = agree.mean()
-            n = u.numel()
-            u = u * agree / (share.clamp(min=1e-3) if self.cautious == "mean" else share + 1 / n)
-        return u
+        return self.masked(self.clipped(u), g)
+
+    def clipped(self, u: Tensor) -> Tensor:
+        """The update u, its RMS at most clip."""
+        return u if self.clip == INF else u / torch.clamp(rms(u) / self.clip, min=1.0)
+
+    def masked(self, u: Tensor, g: Tensor) -> Tensor:
+        """The update u where it has the sign of g, the rest made up for."""
+        if self.cautious == "off":
+            return u
+        agree = (u * g > 0).to(u.dtype)
+        share = agree.mean()
+        return u * agree / (share.clamp(min=1e-3) if self.cautious == "mean" else share + 1 / u.numel())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +96,7 @@ class MomentOptions(StepOptions):
         """The moving average after step t."""
         if self.debias != "schedule":
             return ema(old, new, beta)
-        return torch.lerp(old, new.to(old.dtype), ((1 - beta) / seen(beta, t)).to(old.dtype))
+        return toward(old, new, (1 - beta) / seen(beta, t))
 
     def first(self, m: Tensor, t: Tensor) -> Tensor:
         """m_hat."""

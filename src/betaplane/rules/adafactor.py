@@ -1,0 +1,151 @@
+"""Adafactor (Shazeer & Stern 2018, arXiv:1804.04235, Algorithms 4 and 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from betaplane.rules._options import StepOptions
+from betaplane.rules._parts import Number, at_least, at_most, ema, first, rms, toward
+from betaplane.rules._rule import INF, UNIT, Laws, Range, at_least_zero
+
+
+class AdafactorState(NamedTuple):
+    """A step count and the second moment, whole or as two factors; the unused are ()."""
+
+    t: Tensor  # (), steps taken
+    m: Tensor  # like x, units of x: the averaged update; () unless momentum
+    r: Tensor  # x without its last dimension, gradient units squared: means of rows; () unless factored
+    c: Tensor  # x without its last dimension but one, gradient units squared: means of columns; () unless factored
+    v: Tensor  # like x, gradient units squared; () if factored
+
+
+@dataclass(frozen=True)
+class Adafactor(StepOptions):
+    r"""Adafactor: the second moment of a matrix as a column times a row, steps relative to x, updates clipped.
+
+    ```
+    beta2 = 1 - t^-power
+    rho   = min(lr, 1 / sqrt(t))           rate="warmup": min(lr t / 10000, 1 / sqrt(t)); rate="scaled": lr
+    alpha = max(eps2, RMS(x)) rho          rate="constant": lr
+    x     = x (1 - lr weight_decay)        decay_rate="alpha": x (1 - alpha weight_decay)
+    q     = g^2 + eps1                     floor="root": g^2
+
+    two dimensions or more                 one dimension or none
+    r     = beta2 r + (1 - beta2) mean of q over columns
+    c     = beta2 c + (1 - beta2) mean of q over rows
+    v     = r c / mean(r)                  v = beta2 v + (1 - beta2) q
+
+    u     = g / sqrt(v)                    floor="root": v = r c / max(mean(r), eps1); u = g / max(sqrt(v), eps1)
+    u     = u / max(1, RMS(u) / clip)
+    x     = x - alpha u                    momentum: m = beta1 m + (1 - beta1) alpha u; x = x - m
+    ```
+
+    lr is the cap of the relative step, 0.01 in the paper and here; with rate="warmup" it is reached, at that lr, after
+    10,000 steps, as the paper's 1e-6 t is. RMS(x) is taken before decay. Of more than two dimensions the last two are
+    factored; a matrix whose smaller side is under min_dim is not.
+
+    Dialects: torch has floor="root" with eps1 the precision of x's dtype; Transformers and timm have
+    decay_rate="alpha"; min_dim is 0 in torch, 16 in timm, and 128 in optax, which factors the two largest dimensions.
+    At t = 1 beta2 is 0, so v needs no debiasing.
+
+    On a vector the first step is RMS(x) rho for every number, so first_step has no one value. The RMS of a step is at
+    most alpha clip, and one of n numbers moves by sqrt(n) times that at most.
+
+    Source: N. Shazeer, M. Stern, 2018, arXiv:1804.04235, Algorithms 4 and 5; momentum and the order of the steps as in
+    the authors' tensor2tensor; floor="root" is torch.optim.Adafactor.
+
+    Example:
+        Two steps on one number. g = 0.1: v = g^2, so x falls by alpha = 1 * 0.01. Then g = -0.2: beta2 = 1 - 2^-0.8 =
+        0.4257, v = 0.0043 + 0.0230, u = -1.2120 is clipped to -1, and x rises by alpha = 0.99 * 0.01.
+
+        >>> rule = Adafactor()
+        >>> x = torch.tensor([1.0], dtype=torch.float64)
+        >>> s = rule.init(x)
+        >>> x, s = rule.step(x, torch.tensor([0.1]), s, lr=0.01)
+        >>> f"{x.item():.7f}"
+        '0.9900000'
+        >>> x, s = rule.step(x, torch.tensor([-0.2]), s, lr=0.01)
+        >>> f"{x.item():.7f}"
+        '0.9999000'
+    """
+
+    beta1: float = 0.9  # in [0, 1), read where momentum
+    power: float = 0.8  # of beta2 = 1 - t^-power, >= 0
+    eps1: float = 1e-30  # gradient units squared (floor="root": gradient units), >= 0
+    eps2: float = 1e-3  # units of x, >= 0: the least RMS(x) that a relative step takes
+    weight_decay: float = 0.0  # per unit of lr, >= 0
+    momentum: bool = False
+    rate: Literal["relative", "warmup", "scaled", "constant"] = "relative"
+    decay_rate: Literal["lr", "alpha"] = "lr"
+    floor: Literal["square", "root"] = "square"
+    clip: float = field(default=1.0, kw_only=True)
+    min_dim: float = field(default=0, kw_only=True)  # >= 0, the least side of a matrix that is factored
+
+    laws = Laws(scale_free=True)
+    ranges = {
+        "beta1": UNIT[0.9],
+        "power": at_least_zero(0.8),
+        "eps1": at_least_zero(1e-30),
+        "eps2": at_least_zero(1e-3),
+        "weight_decay": at_least_zero(0.0),
+        "clip": Range(0.0, INF, "(0, inf]", 1.0),
+        "min_dim": at_least_zero(0),
+    }
+    choices = {
+        "momentum": (False, True),
+        "rate": ("relative", "warmup", "scaled", "constant"),
+        "decay_rate": ("lr", "alpha"),
+        "floor": ("square", "root"),
+    }
+    lr = 1e-2
+    source = "Shazeer & Stern 2018, arXiv:1804.04235"
+
+    def init(self, x: Tensor) -> AdafactorState:
+        """The state before the first step."""
+        none, factored = x.new_zeros(()), x.dim() > 1 and min(x.shape[-2:]) >= self.min_dim
+        return AdafactorState(
+            t=first(x),
+            m=torch.zeros_like(x) if self.momentum else none,
+            r=x.new_zeros(x.shape[:-1]) if factored else none,
+            c=x.new_zeros(x.shape[:-2] + x.shape[-1:]) if factored else none,
+            v=none if factored else torch.zeros_like(x),
+        )
+
+    def step(self, x: Tensor, g: Tensor, s: AdafactorState, lr: float | Tensor) -> tuple[Tensor, AdafactorState]:
+        """One update, as in the equations above."""
+        t = s.t + 1
+        alpha = self._alpha(x, t, lr)
+        x, g = self.decayed(x, g, lr if self.decay_rate == "lr" else alpha)
+        r, c, v = self._second(g, s, t)
+        u = g * (self._product(r, c) if r.dim() else self._inverse(v))
+        u = alpha * self.clipped(u)
+        m = ema(s.m, u, self.beta1) if self.momentum else s.m
+        x = x - self.masked(m if self.momentum else u, g)
+        return x, AdafactorState(t, m, r, c, v)
+
+    def _alpha(self, x: Tensor, t: Tensor, lr: Number) -> Number:
+        if self.rate == "constant":
+            return lr
+        slow = lr * t / 10_000 if self.rate == "warmup" else lr
+        return at_least(rms(x), self.eps2) * (lr if self.rate == "scaled" else at_most(t.rsqrt(), slow))
+
+    def _second(self, g: Tensor, s: AdafactorState, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """R, c and v after this gradient."""
+        q = g * g + self.eps1 if self.floor == "square" else g * g
+        weight = t**-self.power  # 1 - beta2
+        if s.r.dim() == 0:
+            return s.r, s.c, toward(s.v, q, weight)
+        return toward(s.r, q.mean(dim=-1), weight), toward(s.c, q.mean(dim=-2), weight), s.v
+
+    def _product(self, r: Tensor, c: Tensor) -> Tensor:
+        """1 / sqrt(v) from its factors; r is divided first, for the product of two small ones would be zero."""
+        mean = r.mean(dim=-1, keepdim=True)
+        mean = at_least(mean, self.eps1) if self.floor == "root" else mean
+        return self._inverse((r / mean)[..., :, None] * c[..., None, :])
+
+    def _inverse(self, v: Tensor) -> Tensor:
+        return 1 / at_least(v.sqrt(), self.eps1) if self.floor == "root" else v.rsqrt()

@@ -1,0 +1,117 @@
+"""Sophia (Liu et al. 2024, arXiv:2305.14342, Algorithm 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from betaplane.rules._options import StepOptions
+from betaplane.rules._parts import at_least, debias, ema, first
+from betaplane.rules._rule import UNIT, Laws, at_least_zero
+
+
+class SophiaState(NamedTuple):
+    """A step count, the moment and the curvature."""
+
+    t: Tensor  # (), steps taken
+    m: Tensor  # like x, gradient units
+    h: Tensor  # like x, gradient units per unit of x: the averaged diagonal of the Hessian
+
+
+@dataclass(frozen=True)
+class Sophia(StepOptions):
+    r"""Sophia: momentum over an estimate of the Hessian's diagonal, every coordinate clipped to lr.
+
+    ```
+    x     = x (1 - lr weight_decay)
+    m     = beta1 m + (1 - beta1) g
+    m_hat = m                                       debias="first": m / (1 - beta1^t)
+    root  = max(gamma h, eps)                       floor="sum": gamma max(h, 0) + eps
+    x     = x - lr clip(m_hat / root, -1, 1)
+
+    every k steps, k = 10 in the paper, `curvature(s, h_hat)`:
+    h     = beta2 h + (1 - beta2) h_hat
+    ```
+
+    The estimate h_hat is made outside of the rule. Either with one product with the Hessian (H), for u normal or of
+    random signs; or (G) from the gradient g_hat of the mean loss of a batch of B whose labels are drawn from the
+    model's own predictions:
+
+    ```
+    H:   h_hat = u (Hessian u)
+    G:   h_hat = B g_hat^2
+    ```
+
+    Before the first estimate h = 0 and every coordinate moves by lr. gamma is right where a tenth to a half of the
+    coordinates are not clipped. Dialects: the authors' code for G leaves B out of h and has it in gamma, with
+    floor="sum"; their code for H and optax have debias="first".
+
+    Not scale-free: where a coordinate is not clipped, m and h scale differently with the gradient.
+
+    Source: H. Liu, Z. Li, D. Hall, P. Liang, T. Ma, 2024, arXiv:2305.14342, Algorithms 1 to 3.
+
+    Example:
+        Two steps on one number, an estimate between them. x shrinks by 1e-4; h = 0, so it falls by lr = 0.001. The
+        estimate 4 makes h = 0.04 and gamma h = 0.0004. Then g = -0.1: m = 0.96 * 0.004 - 0.004 = -0.00016, so x shrinks
+        by 0.9989e-4 and rises by 0.4 lr.
+
+        >>> sophia = Sophia()
+        >>> x = torch.tensor([1.0], dtype=torch.float64)
+        >>> s = sophia.init(x)
+        >>> x, s = sophia.step(x, torch.tensor([0.1]), s, lr=0.001)
+        >>> f"{x.item():.7f}"
+        '0.9989000'
+        >>> s = sophia.curvature(s, torch.tensor([4.0]))
+        >>> x, s = sophia.step(x, torch.tensor([-0.1]), s, lr=0.001)
+        >>> f"{x.item():.7f}"
+        '0.9992001'
+    """
+
+    beta1: float = 0.96  # in [0, 1)
+    beta2: float = 0.99  # in [0, 1), one step an estimate
+    gamma: float = 0.01  # units of x, >= 0; 0 is signed momentum
+    eps: float = 1e-12  # gradient units, >= 0
+    weight_decay: float = 0.1  # per unit of lr, >= 0
+    floor: Literal["max", "sum"] = "max"
+    debias: Literal["none", "first"] = "none"
+
+    laws = Laws(first_step=1.0, bound=1.0)
+    ranges = {
+        "beta1": UNIT[0.9],
+        "beta2": UNIT[0.99],
+        "gamma": at_least_zero(0.01),
+        "eps": at_least_zero(1e-12),
+        "weight_decay": at_least_zero(0.1),
+    }
+    choices = {"floor": ("max", "sum"), "debias": ("none", "first")}
+    lr = 1e-4
+    source = "Liu et al. 2024, arXiv:2305.14342"
+
+    def init(self, x: Tensor) -> SophiaState:
+        """The state before the first step."""
+        return SophiaState(t=first(x), m=torch.zeros_like(x), h=torch.zeros_like(x))
+
+    def step(self, x: Tensor, g: Tensor, s: SophiaState, lr: float | Tensor) -> tuple[Tensor, SophiaState]:
+        """One update, as in the equations above."""
+        t = s.t + 1
+        x, g = self.decayed(x, g, lr)
+        m = ema(s.m, g, self.beta1)
+        m_hat = debias(m, self.beta1, t) if self.debias == "first" else m
+        u = (m_hat / self._root(s.h)).clamp(-1, 1)
+        x = x - lr * self.bounded(u, g)
+        return x, SophiaState(t, m, s.h)
+
+    def curvature(self, s: SophiaState, h: Tensor) -> SophiaState:
+        """The state with one more estimate of the Hessian's diagonal in its average; changes nothing in place.
+
+        Args:
+            s: the state after a step.
+            h: like x, the estimate h_hat; of either sign.
+        """
+        return s._replace(h=ema(s.h, h, self.beta2))
+
+    def _root(self, h: Tensor) -> Tensor:
+        return at_least(self.gamma * h, self.eps) if self.floor == "max" else self.gamma * h.clamp(min=0) + self.eps

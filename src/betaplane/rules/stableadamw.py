@@ -1,0 +1,98 @@
+"""StableAdamW (Wortsman et al. 2023, arXiv:2304.13013, Algorithm 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from betaplane.rules._options import MomentOptions
+from betaplane.rules._parts import at_least, first, rms
+from betaplane.rules._rule import INF, UNIT, Laws, Range, at_least_zero
+
+
+class StableAdamWState(NamedTuple):
+    """A step count and two moments."""
+
+    t: Tensor  # (), steps taken
+    m: Tensor  # like x, gradient units
+    v: Tensor  # like x, gradient units squared
+
+
+@dataclass(frozen=True)
+class StableAdamW(MomentOptions):
+    r"""StableAdamW: AdamW that slows down, tensor by tensor, where v has not kept up with the gradient.
+
+    ```
+    b1, b2  = beta1, beta2 debiased:  beta (1 - beta^(t-1)) / (1 - beta^t)
+    m       = b1 m + (1 - b1) g                                         this is m_hat
+    v       = b2 v + (1 - b2) g^2                                       this is v_hat
+
+    limits="rate" (the paper, optimi)                     limits="update" (timm, there with debias="both")
+    RMS_t   = RMS(g / sqrt(max(v, eps^2)))                RMS_t   = RMS(g / (sqrt(v) + eps))
+    lr_t    = lr / max(1, RMS_t / d)                      lr_t    = lr / max(1, RMS_t / d)
+    x       = x (1 - lr_t weight_decay)                   x       = x (1 - lr weight_decay)
+    x       = x - lr_t m / (sqrt(v) + eps)                x       = x - lr_t m / (sqrt(v) + eps)
+    ```
+
+    RMS is over the whole tensor. The shared option clip is another thing: it bounds the RMS of the update, d
+    that of the newest gradient over the same root.
+
+    No bound is declared, for it depends on the tensor's size: numbers whose gradients are quiet weaken the limit, and
+    in a large tensor AdamW's own bound is what remains, 2.3452 lr at the default betas.
+
+    Source: M. Wortsman et al., 2023, arXiv:2304.13013, Algorithm 2.
+
+    Example:
+        Two steps on one number. g = 0.1: m = 0.1, v = 0.01 and RMS_t = 1; x shrinks by 1e-5 and falls by lr = 0.001.
+        Then g = -0.2: m = -0.011 / 0.19, v = 0.000499 / 0.0199, RMS_t = 0.2 / 0.1583523 = 1.2630064; x shrinks by
+        0.79e-5 and rises by 0.3656049 / 1.2630064 lr.
+
+        >>> rule = StableAdamW()
+        >>> x = torch.tensor([1.0], dtype=torch.float64)
+        >>> s = rule.init(x)
+        >>> x, s = rule.step(x, torch.tensor([0.1]), s, lr=0.001)
+        >>> f"{x.item():.7f}"
+        '0.9989900'
+        >>> x, s = rule.step(x, torch.tensor([-0.2]), s, lr=0.001)
+        >>> f"{x.item():.7f}"
+        '0.9992716'
+    """
+
+    beta1: float = 0.9  # in [0, 1)
+    beta2: float = 0.99  # in [0, 1)
+    eps: float = 1e-6  # gradient units, >= 0
+    weight_decay: float = 0.01  # per unit of lr, >= 0
+    limits: Literal["rate", "update"] = "rate"
+    d: float = field(default=1.0, kw_only=True)  # > 0, the largest RMS_t that is let pass; inf for AdamW
+    debias: Literal["both", "second", "none", "schedule"] = field(default="schedule", kw_only=True)
+
+    laws = Laws(scale_free=True, first_step=1.0)
+    ranges = {
+        "beta1": UNIT[0.9],
+        "beta2": UNIT[0.99],
+        "eps": at_least_zero(1e-6),
+        "weight_decay": at_least_zero(0.01),
+        "d": Range(0.0, INF, "(0, inf]", 1.0),
+    }
+    choices = {"limits": ("rate", "update")}
+    source = "Wortsman et al. 2023, arXiv:2304.13013"
+
+    def init(self, x: Tensor) -> StableAdamWState:
+        """The state before the first step."""
+        return StableAdamWState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
+
+    def step(self, x: Tensor, g: Tensor, s: StableAdamWState, lr: float | Tensor) -> tuple[Tensor, StableAdamWState]:
+        """One update, as in the equations above."""
+        t = s.t + 1
+        _, g = self.decayed(x, g, lr)  # only an L2 term, which the averages are to see
+        m = self.average(s.m, g, self.beta1, t)
+        v = self.average(s.v, g * g, self.beta2, t)
+        root = self.root(v, t)
+        below = root if self.limits == "update" else at_least(replace(self, eps=0.0).root(v, t), self.eps)
+        lr_t = lr / (rms(g / below) / self.d).clamp(min=1)
+        x, _ = self.decayed(x, g, lr_t if self.limits == "rate" else lr)
+        x = x - lr_t * self.bounded(self.first(m, t) / root, g)
+        return x, StableAdamWState(t, m, v)
