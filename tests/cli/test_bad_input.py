@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from commands import PROBLEMS, ended
 
+from betaplane.rules import NAMES
+
 FINE = "map mine.py:fine --workers 0 --points 3"
 
 ROWS = {
@@ -48,7 +50,7 @@ ROWS = {
     "map mine.py:train --workers 0 --batch-size 0": "batch_size is out of range: got 0",
     "map mine.py:fine --workers -1": "There is no such number of workers: got -1, allowed [0, inf), in --workers",
     # words
-    f"{FINE} --rule adamm": "There is no such rule: got 'adamm', allowed sgd, adagrad, rmsprop, adam, adamw, amsgrad, "
+    f"{FINE} --rule adamm": f"There is no such rule: got 'adamm', allowed {', '.join(NAMES)}, "
     "in --rule. Write instead: --rule adam",
     f"{FINE} --rule sgd": "SGD has no beta1 to put on an axis: got 'beta1', allowed lr, batch_size, weight_decay",
     f"{FINE} --rule sgd --x lr --y weight_decay --eps 1": "SGD has no eps: got 1.0, allowed momentum, dampening",
