@@ -92,10 +92,10 @@ class LaProp(MomentOptions):
         x, g = self.decayed(x, g, lr)
         v = self.average(s.v, g * g, self.beta2, t)
         n = g / self.root(v, t)
-        one = torch.ones_like(s.c) * (lr if self.lr_at == "average" else 1.0)
-        m = self.average(s.m, one * n, self.beta1, t)
-        c = self.average(s.c, one, self.beta1, t)
-        whole = c if self.debias in ("both", "schedule") else one
-        u = m / torch.where(whole > 0, whole, 1.0)  # lr may be 0 at first, and m is then 0 too
+        weight = torch.ones_like(s.c) * (lr if self.lr_at == "average" else 1.0)
+        m = self.average(s.m, weight * n, self.beta1, t)
+        c = self.average(s.c, weight, self.beta1, t)
+        whole = c if self.debias in ("both", "schedule") else weight
+        u = m / torch.where(whole > 0, whole, 1.0)  # 0 / 0 while lr has been 0 from the start
         x = x - lr * self.bounded(u, g)
         return x, LaPropState(t, m, v, c)
