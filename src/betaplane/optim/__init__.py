@@ -1,6 +1,20 @@
-"""Rules as torch.optim.Optimizer: torch's own kernels where they compute the same, else the rule itself."""
+"""Rules as torch.optim.Optimizer: on torch's own kernels where they compute the same, else the rule itself."""
+
+from typing import Any
 
 from betaplane.optim.host import host_optimizer
-from betaplane.optim.rule_optimizer import RuleOptimizer
+from betaplane.optim.ruled import RuleOptimizer, optimizer_class
+from betaplane.optim.twins import SGD, TWINS, Adagrad, Adam, AdamW, RMSprop
+from betaplane.rules import ALL
 
-__all__ = ["RuleOptimizer", "host_optimizer"]
+_RULED = {rule.__name__: rule for rule in ALL if rule not in TWINS}
+
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "RMSprop", "RuleOptimizer", "host_optimizer", "optimizer_class"]
+__all__ += list(_RULED)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """The optimizer of any other rule on the roll."""
+    if name not in _RULED:
+        raise AttributeError(f"module 'betaplane.optim' has no attribute {name!r}")
+    return optimizer_class(_RULED[name])

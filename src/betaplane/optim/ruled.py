@@ -1,0 +1,178 @@
+"""Any rule as a torch.optim.Optimizer, parameter by parameter: the slow twin of every faster path."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
+from functools import cache
+from typing import Any, ClassVar
+
+import torch
+from torch.optim.optimizer import Optimizer, ParamsT
+
+from betaplane.errors import BadInput
+from betaplane.optim.group import BETAS, build
+from betaplane.optim.guard import check_eps, check_lr, check_nonfinite, check_params, finite, listed, loss_of
+from betaplane.optim.state import check_state, keep_types
+from betaplane.optim.update import STATE, update
+from betaplane.rules import Rule
+
+KEYWORD, USUAL = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+
+
+class RuleOptimizer(Optimizer):
+    """A torch.optim.Optimizer whose step is a rule's.
+
+    Everything torch.optim promises works: groups that change any option, schedulers, closures, hooks, named parameters,
+    copies, checkpoints. Each parameter counts its own steps. State holds plain tensors under torch's names (step,
+    exp_avg, exp_avg_sq, ...), and keeps its type through `load_state_dict`; where that is wider than the parameter's,
+    the step is computed in it. Complex parameters are pairs of real ones.
+
+    Args:
+        params: parameters, (name, parameter) pairs or groups.
+        lr: learning rate, >= 0.
+        betas: the rule's averaging factors, each in [0, 1), where it has them.
+        maximize: step up the gradient instead of down.
+        nonfinite: what happens to a gradient that is not finite: "pass" it on, "raise" an error that names the
+            parameter, "skip" that parameter in this step.
+        others: the rule's own.
+
+    Raises:
+        BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
+            unknown or out of range, a state dict of another rule or shape.
+    """
+
+    rule: ClassVar[type[Rule]]
+
+    def __init_subclass__(cls) -> None:
+        """Tell the arguments, and the rule's equations."""
+        super().__init_subclass__()
+        cls.__signature__ = _signature(cls.rule)  # pyright: ignore[reportAttributeAccessIssue]
+        told = (inspect.getdoc(cls.rule) or "").split("\nExample:")[0]
+        cls.__doc__ = f"{told}\n{inspect.getdoc(RuleOptimizer)}"
+
+    def __init__(self, params: ParamsT, *args: Any, **options: Any) -> None:
+        given = self._bound(params, *args, **options)
+        self.nonfinite = check_nonfinite(given.pop("nonfinite"))
+        groups = listed(params)
+        check_params(groups)
+        super().__init__(groups, given)
+
+    def _bound(self, *args: Any, **options: Any) -> dict[str, Any]:
+        signature = inspect.signature(type(self))
+        for name in options:
+            if name not in signature.parameters:
+                allowed = ", ".join(list(signature.parameters)[1:])
+                where = type(self).__name__
+                raise BadInput(f"There is no option {name}", value=options[name], allowed=allowed, where=where)
+        bound = signature.bind(*args, **options)
+        bound.apply_defaults()
+        return {name: value for name, value in bound.arguments.items() if name != "params"}
+
+    def rule_of(self, group: Mapping[str, Any]) -> Rule:
+        """The rule that a group's options ask for."""
+        return build(self.rule, group)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters, checked.
+
+        Args:
+            param_group: {"params": parameters, ...options}.
+
+        Raises:
+            BadInput: for an option that is unknown or out of range.
+        """
+        for name in param_group:
+            if name not in self.defaults and name not in ("params", "param_names", "initial_lr"):
+                allowed, where = ", ".join(self.defaults), f"a group of {type(self).__name__}"
+                raise BadInput(f"There is no option {name}", value=param_group[name], allowed=allowed, where=where)
+        options = {**self.defaults, **param_group}
+        check_lr(options["lr"])
+        self.rule_of(options)
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: computes the loss again and returns it; called once, with gradients on.
+
+        Returns:
+            The closure's loss, or None.
+
+        Raises:
+            BadInput: for a sparse gradient; for one that is not finite, where `nonfinite` is "raise".
+        """
+        loss = loss_of(closure)
+        with finite(self, self.nonfinite):
+            for group in self.param_groups:
+                rule = self.rule_of(group)
+                for p in group["params"]:
+                    if p.grad is not None:
+                        held = self.state[p]
+                        if not held:
+                            check_eps(group, p)
+                        update(rule, p, p.grad, held, group["lr"], maximize=group["maximize"])
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state; types are kept, where torch would cast them to the parameter's.
+
+        Args:
+            state_dict: what `state_dict()` gave.
+
+        Raises:
+            BadInput: it is another rule's, or of other shapes; nothing is loaded then.
+        """
+        check_state(self, state_dict, STATE)
+        super().load_state_dict(state_dict)
+        keep_types(self, state_dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copying and pickling keep: torch's part and ours."""
+        return {**super().__getstate__(), "nonfinite": self.nonfinite}
+
+    def __reduce__(self) -> tuple:
+        return _blank, (self.rule,), self.__getstate__()
+
+
+def _blank(rule: type[Rule]) -> RuleOptimizer:
+    """An optimizer of a rule before its state is filled in: its class has no place that pickle could look it up at."""
+    return object.__new__(optimizer_class(rule))
+
+
+@cache
+def optimizer_class(rule: type[Rule]) -> type[RuleOptimizer]:
+    """The torch.optim.Optimizer of a rule, with the rule's hyperparameters as arguments.
+
+    Args:
+        rule: the rule's class.
+
+    Example:
+        >>> from betaplane.rules import AMSGrad
+        >>> import inspect
+        >>> str(inspect.signature(optimizer_class(AMSGrad)))[:60]
+        '(params, lr=0.001, betas=(0.9, 0.999), eps=1e-08, weight_dec'
+        >>> p = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        >>> optimizer = optimizer_class(AMSGrad)([p], lr=0.1, betas=(0.9, 0.95))
+        >>> p.square().sum().backward()
+        >>> optimizer.step()
+        >>> p.data
+        tensor([ 0.9000, -1.9000])
+    """
+    return type(rule.__name__, (RuleOptimizer,), {"rule": rule, "__module__": __name__})
+
+
+def _signature(rule: type[Rule]) -> inspect.Signature:
+    """(params, lr, betas, the rule's own numbers and choices; by keyword the shared options and ours)."""
+    default = {f.name: None if f.default is MISSING else f.default for f in fields(rule)}
+    betas = tuple(default[name] for name in BETAS if name in default)
+    own = {f.name: f.default for f in fields(rule) if not f.kw_only and f.name not in BETAS}
+    usual = {"params": inspect.Parameter.empty, "lr": rule.lr, **({"betas": betas} if betas else {}), **own}
+    more = {f.name: f.default for f in fields(rule) if f.kw_only} | {"maximize": False, "nonfinite": "pass"}
+    return inspect.Signature(
+        [inspect.Parameter(name, USUAL, default=value) for name, value in usual.items()]
+        + [inspect.Parameter(name, KEYWORD, default=value) for name, value in more.items()]
+    )

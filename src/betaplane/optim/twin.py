@@ -1,0 +1,228 @@
+"""Torch's own optimizers, made safe, quick by default, and open to a rule's dialects."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from betaplane.errors import BadInput
+from betaplane.optim.group import build
+from betaplane.optim.guard import check_eps, check_floating, check_lr, check_nonfinite, explained, finite, loss_of
+from betaplane.optim.layout import alike, dense, like
+from betaplane.optim.state import check_state, keep_types
+from betaplane.optim.update import STATE, update
+from betaplane.rules import Rule
+
+PLAIN = (Tensor, torch.nn.Parameter)  # the types torch's fused kernels take
+
+
+class Twin(Optimizer):
+    """What ours adds to torch's class of the same name, whose arguments, state and numbers it keeps.
+
+    - The fused kernel is the default on CPU and CUDA, on parameters it is safe for: torch 2.13's fused CPU kernels walk
+      raw memory, and where strides differ between parameter, gradient and state they update the wrong elements; where
+      a parameter is a view with gaps, they write outside it. Gradients and states are laid out as their parameter
+      before such a step, and views take torch's loop.
+    - A state of another type than its parameter's (float32 moments of a bfloat16 parameter) is kept through
+      `load_state_dict`, and the step is computed in it.
+    - The rule's own options (where eps sits, debiasing, decay, clipping, masking) are keyword arguments and group
+      options; a group that sets one is stepped by the rule.
+    - `nonfinite` says what happens to a gradient that is not finite: "pass" it on, "raise" an error that names the
+      parameter, "skip" that parameter in this step.
+    """
+
+    rule: ClassVar[type[Rule]]  # the equations
+    torchs: ClassVar[type[Optimizer]]  # torch's class
+    hyper: ClassVar[Mapping[str, str]] = {}  # the rule's field -> torch's option, where they differ; betas are known
+    words: ClassVar[Mapping[str, str]] = STATE  # the same of the state
+    kernel: ClassVar[bool] = False  # torch has a fused kernel
+
+    def __init_subclass__(cls) -> None:
+        """Tell the arguments that pass through, and the rule's equations."""
+        told = (inspect.getdoc(cls.rule) or "").split("\nExample:")[0]
+        cls.__doc__ = f"{cls.__doc__}\n\n{inspect.getdoc(Twin)}\n\n{told}"
+        theirs = inspect.signature(cls.torchs).parameters
+        own = cls.dialects() | {"nonfinite": "pass"}
+        more = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in own.items()]
+        cls.__signature__ = inspect.Signature([*theirs.values(), *more])  # pyright: ignore
+
+    @classmethod
+    def dialects(cls) -> dict[str, Any]:
+        """The rule's options that torch does not have, with torch's dialect as defaults."""
+        theirs = {"beta1", "beta2", *cls.hyper, *inspect.signature(cls.torchs).parameters}
+        return {f.name: f.default for f in fields(cls.rule) if f.name not in theirs}
+
+    def __init__(self, params: Any, *args: Any, nonfinite: str = "pass", **options: Any) -> None:
+        self.nonfinite = check_nonfinite(nonfinite)
+        own = {name: options.pop(name) for name in self.dialects() if name in options}
+        try:
+            super().__init__(params, *args, **options)
+        except TypeError as error:
+            raise self._unknown(options, error) from None
+        except BadInput:
+            raise
+        except ValueError as error:
+            raise explained(error, type(self).__name__) from None
+        self.defaults.update(own)
+        for group in self.param_groups:
+            group.update({name: value for name, value in own.items() if name not in group})
+            self.rule_of(group)
+
+    def _check(self, group: dict[str, Any]) -> None:
+        check_lr(group["lr"])
+        check_floating(group["params"])
+        self.rule_of(group)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters, checked as torch does and as the rule does.
+
+        Args:
+            param_group: {"params": parameters, ...options}.
+
+        Raises:
+            BadInput: for options out of range.
+        """
+        super().add_param_group(param_group)
+        try:
+            self._check(self.param_groups[-1])
+        except BadInput:
+            self.param_groups.pop()
+            raise
+
+    def _unknown(self, options: Mapping[str, Any], error: TypeError) -> Exception:
+        known = inspect.signature(type(self)).parameters
+        strange = [name for name in options if name not in known]
+        if not strange:
+            return error
+        name, allowed = strange[0], ", ".join(list(known)[1:])
+        return BadInput(f"There is no option {name}", value=options[name], allowed=allowed, where=type(self).__name__)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copying and pickling keep: torch's part and ours."""
+        return {**super().__getstate__(), "nonfinite": self.nonfinite}
+
+    def rule_of(self, group: Mapping[str, Any]) -> Rule:
+        """The rule that a group's options ask for."""
+        return build(self.rule, group, self.hyper)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: computes the loss again and returns it; called once, with gradients on.
+
+        Returns:
+            The closure's loss, or None.
+
+        Raises:
+            BadInput: for a gradient that is not finite, where `nonfinite` is "raise".
+        """
+        if torch.compiler.is_compiling():
+            return unhooked(self.torchs)(self, closure)
+        loss = loss_of(closure)
+        with finite(self, self.nonfinite), self._planned() as by_rule:
+            if self.param_groups:
+                unhooked(self.torchs)(self)
+            for group in by_rule:
+                self._by_rule(group)
+        return loss
+
+    @torch.no_grad()
+    def _by_rule(self, group: dict[str, Any]) -> None:
+        rule = self.rule_of(group)
+        for p in group["params"]:
+            update(rule, p, p.grad, self.state[p], group["lr"], maximize=group["maximize"], words=self.words)
+
+    @contextmanager
+    def _planned(self) -> Iterator[list[dict[str, Any]]]:
+        """While torch steps: its groups split by path, gradients laid out as parameters; yields the rule's groups."""
+        groups, replaced, by_rule = self.param_groups, [], []
+        self.param_groups = []
+        try:
+            for group in groups:
+                for path, found in self._split(group).items():
+                    part = {**group, "params": found}
+                    if path == "rule":
+                        by_rule.append(part)
+                        continue
+                    if path == "fused":
+                        part["fused"] = True
+                        replaced += [(p, g) for p in found if (g := p.grad) is not None and not alike(g, p)]
+                        self._align(found)
+                    elif group.get("fused"):
+                        part["fused"] = False
+                    self.param_groups.append(part)
+            yield by_rule
+        finally:
+            self.param_groups = groups
+            for p, g in replaced:
+                p.grad = g
+
+    def _split(self, group: dict[str, Any]) -> dict[str, list[Tensor]]:
+        """The parameters of a group that have a gradient, by who steps them: "fused", "torch" or "rule"."""
+        found: dict[str, list[Tensor]] = {}
+        dialect = any(group.get(name, usual) != usual for name, usual in self.dialects().items())
+        kernel = self.kernel and _may_fuse(group)
+        for p in group["params"]:
+            if p.grad is not None:
+                if not self.state[p]:
+                    check_eps(group, p)
+                rule = dialect or self._mixed(p)
+                path = "rule" if rule else "fused" if kernel and _safe(p) else "torch"
+                found.setdefault(path, []).append(p)
+        return found
+
+    def _mixed(self, p: Tensor) -> bool:
+        """Whether p's state is of another type than p."""
+        held = self.state[p]
+        return any(isinstance(v, Tensor) and v.dim() > 0 and v.dtype != p.dtype for v in held.values())
+
+    def _align(self, found: list[Tensor]) -> None:
+        """Lay gradients and states out as their parameters."""
+        for p in found:
+            if p.grad is not None and not alike(p.grad, p):
+                p.grad = like(p.grad, p)
+            held = self.state[p]
+            for word, value in held.items():
+                if isinstance(value, Tensor) and value.shape == p.shape and not alike(value, p):
+                    held[word] = like(value, p)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state, torch's or ours; types are kept, where torch would cast them to the parameter's.
+
+        Args:
+            state_dict: what `state_dict()` gave.
+
+        Raises:
+            BadInput: it is another rule's, or of other shapes; nothing is loaded then.
+        """
+        check_state(self, state_dict, self.words)
+        super().load_state_dict(state_dict)
+        keep_types(self, state_dict)
+
+
+def unhooked(torchs: type[Optimizer]) -> Callable[..., Any]:
+    """Torch's step without the hooks it wraps around the steps of a class in use; ours has them already."""
+    step = torchs.step
+    return step.__wrapped__ if getattr(step, "hooked", False) else step  # pyright: ignore
+
+
+def _may_fuse(group: Mapping[str, Any]) -> bool:
+    """Whether torch's fused kernel computes what the group asks for, and nothing else was asked for."""
+    numbers = (group["lr"], *group.get("betas", ()))
+    wanted = group.get("fused") or (group.get("fused") is None and not group.get("foreach"))
+    fits = not group.get("differentiable") and not group.get("capturable")
+    return bool(wanted and fits) and not any(isinstance(value, Tensor) for value in numbers)
+
+
+def _safe(p: Tensor) -> bool:
+    """Whether the fused kernel may walk p."""
+    usual = type(p) in PLAIN and p.device.type in ("cpu", "cuda") and p.is_floating_point()
+    return usual and p.grad is not None and p.grad.layout is torch.strided and dense(p)

@@ -1,0 +1,277 @@
+"""Torch's classes and ours of the same name: the same numbers, on any layout, type and option torch's tests know."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.testing._internal.common_optimizers import OptimizerErrorEnum, optim_db
+
+from betaplane.errors import BadInput
+from betaplane.optim import twins
+from betaplane.optim.twin import Twin
+
+TWINS: dict[str, type[Twin]] = {
+    name: kind
+    for name, kind in vars(twins).items()
+    if isinstance(kind, type) and issubclass(kind, Twin) and kind is not Twin
+}
+each = pytest.mark.parametrize("kind", TWINS.values(), ids=list(TWINS))
+fused = pytest.mark.parametrize(
+    "kind", [kind for kind in TWINS.values() if kind.kernel], ids=lambda kind: kind.__name__
+)
+INFOS = {info.optim_cls.__name__: info for info in optim_db if info.optim_cls.__name__ in TWINS}
+LAYOUTS = {
+    "contiguous": lambda x: x.clone(),
+    "channels_last": lambda x: x.to(memory_format=torch.channels_last),
+    "transposed": lambda x: x.transpose(0, 3).contiguous().transpose(0, 3),
+    "strided": lambda x: torch.zeros(*x.shape[:-1], 2 * x.shape[-1], dtype=x.dtype)[..., ::2].copy_(x),
+}
+SHAPE = (4, 3, 2, 5)
+
+
+def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def stepped(optimizer: torch.optim.Optimizer, p: Tensor, gradients: Any) -> Tensor:
+    for g in gradients:
+        p.grad = g
+        optimizer.step()
+    return p.detach()
+
+
+def options(kind: type[Twin]) -> list[dict[str, Any]]:
+    info = INFOS[kind.__name__]
+    return [case.kwargs for case in info.optim_inputs_func("cpu", torch.float64)]
+
+
+# ---- layouts, first of all: a wrong one corrupts memory
+
+
+@fused
+@pytest.mark.parametrize("of_g", LAYOUTS)
+@pytest.mark.parametrize("of_x", LAYOUTS)
+def test_every_layout_gives_the_same_numbers(kind: type[Twin], of_x: str, of_g: str) -> None:
+    x, gradients = numbers(*SHAPE), numbers(6, *SHAPE, seed=1)
+    slow = nn.Parameter(x.clone())
+    expected = stepped(kind.torchs([slow], lr=0.01, foreach=False), slow, gradients)
+    p = nn.Parameter(LAYOUTS[of_x](x))
+    inside = p.detach().storage_offset(), p.stride()
+    given = [LAYOUTS[of_g](g) for g in gradients]
+    found = stepped(kind([p], lr=0.01, fused=True), p, given)
+    assert torch.allclose(found, expected, rtol=1e-12, atol=1e-12)
+    assert (p.storage_offset(), p.stride()) == inside
+    assert p.grad is given[-1]
+    assert all(torch.equal(g, kept) for g, kept in zip(given, gradients, strict=True))
+
+
+@fused
+def test_a_view_with_gaps_keeps_what_lies_between(kind: type[Twin]) -> None:
+    whole = torch.zeros(6, 8)
+    p = whole[:, ::2].requires_grad_()
+    p.grad = torch.ones(6, 4)
+    kind([p], lr=0.1, fused=True).step()
+    assert torch.equal(whole[:, 1::2], torch.zeros(6, 4))
+    assert bool((whole[:, ::2] != 0).all())
+
+
+@fused
+@pytest.mark.parametrize("how", ["loaded", "moved"])
+def test_a_model_that_becomes_channels_last(kind: type[Twin], how: str) -> None:
+    x, gradients = numbers(*SHAPE), numbers(8, *SHAPE, seed=1)
+    slow = nn.Parameter(x.clone())
+    expected = stepped(kind.torchs([slow], lr=0.01, foreach=False), slow, gradients)
+    first = nn.Parameter(x.clone())
+    before = kind([first], lr=0.01)
+    stepped(before, first, gradients[:4])
+    last = lambda x: x.to(memory_format=torch.channels_last)  # noqa: E731
+    if how == "loaded":
+        p = nn.Parameter(last(first.detach().clone()))
+        after = kind([p], lr=0.01)
+        after.load_state_dict(copy.deepcopy(before.state_dict()))
+    else:
+        p, after = first, before
+        p.data = last(p.data)
+    found = stepped(after, p, [last(g) for g in gradients[4:]])
+    assert torch.allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+# ---- torch's own list of inputs
+
+
+@each
+@pytest.mark.parametrize("path", ["default", "foreach", "for-loop", "fused"])
+def test_every_input_torch_tests_with(kind: type[Twin], path: str) -> None:
+    flags = {"default": {}, "foreach": {"foreach": True}, "for-loop": {"foreach": False}, "fused": {"fused": True}}[
+        path
+    ]
+    if path == "fused" and not kind.kernel:
+        pytest.skip("torch has no fused kernel for it")
+    for how in options(kind):
+        if path == "fused" and (isinstance(how.get("lr"), Tensor) or isinstance(how.get("betas", (0,))[0], Tensor)):
+            continue
+        results = []
+        for made in (kind, kind.torchs):
+            p = nn.Parameter(numbers(3, 4))
+            optimizer = made([p], **copy.deepcopy(how), **(flags if made is kind else {"foreach": False}))
+            results.append(stepped(optimizer, p, numbers(5, 3, 4, seed=1)))
+        assert torch.allclose(*results, rtol=1e-12, atol=1e-12), how
+
+
+@each
+def test_every_input_torch_refuses(kind: type[Twin]) -> None:
+    for case in INFOS[kind.__name__].optim_error_inputs_func("cpu", torch.float32):
+        given = case.optimizer_error_input
+        params = [nn.Parameter(torch.randn(2))] if given.params is None else given.params
+        made = kind if case.error_on == OptimizerErrorEnum.CONSTRUCTION_ERROR else lambda *a, **k: kind(*a, **k).step()
+        with pytest.raises(case.error_type, match=case.error_regex):
+            made(params, **given.kwargs)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own compiler
+@each
+def test_compiled(kind: type[Twin]) -> None:
+    p, q = nn.Parameter(numbers(3, 4)), nn.Parameter(numbers(3, 4))
+    ours, theirs = kind([p], lr=0.01), kind.torchs([q], lr=0.01)
+    steps = [torch.compile(optimizer.step, backend="eager") for optimizer in (ours, theirs)]
+    for g in numbers(3, 3, 4, seed=1):
+        p.grad, q.grad = g.clone(), g.clone()
+        for step in steps:
+            step()
+    assert torch.equal(p, q)
+
+
+# ---- state
+
+
+@each
+def test_checkpoints_go_both_ways(kind: type[Twin]) -> None:
+    for how in options(kind):
+        for first, second in ((kind, kind.torchs), (kind.torchs, kind)):
+            p, q = nn.Parameter(numbers(3, 4)), nn.Parameter(numbers(3, 4))
+            one, alone = first([p], **how), kind.torchs([q], **how)
+            stepped(one, p, numbers(4, 3, 4, seed=1))
+            stepped(alone, q, numbers(7, 3, 4, seed=1))
+            file = io.BytesIO()
+            torch.save(one.state_dict(), file)
+            file.seek(0)
+            two = second([p], **how)
+            two.load_state_dict(torch.load(file, weights_only=True))
+            stepped(two, p, numbers(7, 3, 4, seed=1)[4:])
+            assert torch.allclose(p, q, rtol=1e-12, atol=1e-12), how
+
+
+@each
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))], ids=["deepcopy", "pickle"])
+def test_copies_keep_their_settings(kind: type[Twin], copied) -> None:
+    p = nn.Parameter(numbers(3, 4))
+    optimizer = kind([p], lr=0.07, nonfinite="skip")
+    stepped(optimizer, p, numbers(2, 3, 4, seed=1))
+    other = copied(optimizer)
+    (q,) = other.param_groups[0]["params"]
+    assert other.nonfinite == "skip"
+    g = numbers(1, 3, 4, seed=2)
+    assert torch.equal(stepped(other, q, g), stepped(optimizer, p, g))
+
+
+@each
+def test_wide_moments_of_a_narrow_parameter_stay_wide(kind: type[Twin]) -> None:
+    wide = nn.Parameter(numbers(3, 4, dtype=torch.float32))
+    first = kind([wide], lr=0.01)
+    stepped(first, wide, numbers(3, 3, 4, seed=1).float())
+    p = nn.Parameter(wide.detach().bfloat16())
+    optimizer = kind([p], lr=0.01)
+    optimizer.load_state_dict(first.state_dict())
+    held = [v for k, v in optimizer.state[p].items() if isinstance(v, Tensor) and v.dim()]
+    assert all(v.dtype == torch.float32 for v in held)
+    before = p.detach().clone()
+    stepped(optimizer, p, numbers(1, 3, 4, seed=2).bfloat16())
+    assert all(v.dtype == torch.float32 for v in held)
+    assert p.dtype == torch.bfloat16
+    assert not torch.equal(p, before)
+
+
+# ---- gradients
+
+
+@each
+def test_a_gradient_that_comes_late_gets_a_first_step(kind: type[Twin]) -> None:
+    late, fresh = nn.Parameter(numbers(3)), nn.Parameter(numbers(3))
+    other = nn.Parameter(numbers(2))
+    optimizer = kind([other, late], lr=0.01)
+    stepped(optimizer, other, numbers(5, 2, seed=1))
+    late.grad = fresh.grad = numbers(3, seed=2)
+    optimizer.step()
+    kind([fresh], lr=0.01).step()
+    assert torch.equal(late, fresh)
+
+
+@each
+def test_complex_numbers_are_pairs(kind: type[Twin]) -> None:
+    p = nn.Parameter(numbers(3, dtype=torch.complex128))
+    q = nn.Parameter(torch.view_as_real(p.detach()).clone())
+    gradients = numbers(4, 3, seed=1, dtype=torch.complex128)
+    stepped(kind([p], lr=0.01), p, gradients)
+    stepped(kind([q], lr=0.01), q, torch.view_as_real(gradients))
+    assert torch.allclose(torch.view_as_real(p), q, rtol=1e-12, atol=1e-12)
+
+
+@each
+def test_gradients_that_are_not_finite(kind: type[Twin]) -> None:
+    def ready(nonfinite: str) -> tuple[Twin, Tensor, Tensor]:
+        p, q = nn.Parameter(numbers(3)), nn.Parameter(numbers(3))
+        p.grad, q.grad = torch.tensor([1.0, float("nan"), 1.0], dtype=torch.float64), numbers(3, seed=1)
+        return kind([("bad", p), ("good", q)], lr=0.01, nonfinite=nonfinite), p, q
+
+    optimizer, p, q = ready("raise")
+    with pytest.raises(BadInput, match=r"A gradient is not finite: got '1 of 3 numbers', .* in bad, shape \(3,\)"):
+        optimizer.step()
+    assert torch.equal(p, numbers(3))
+    assert torch.equal(q, numbers(3))
+    optimizer, p, q = ready("skip")
+    optimizer.step()
+    assert torch.equal(p, numbers(3))
+    assert not torch.equal(q, numbers(3))
+    assert p.grad is not None
+
+
+def test_an_eps_that_is_zero_in_float16_is_refused() -> None:
+    p = nn.Parameter(torch.zeros(3, dtype=torch.float16))
+    p.grad = torch.zeros_like(p)
+    with pytest.raises(BadInput, match=r"eps is zero in the type of the optimizer's state: got 1e-08"):
+        twins.AdamW([p]).step()
+    twins.AdamW([p], eps=1e-6).step()
+    assert torch.equal(p, torch.zeros_like(p))
+
+
+# ---- dialects
+
+
+@pytest.mark.parametrize("how", [{"eps_at": "hat"}, {"debias": "second"}, {"clip": 0.5}, {"cautious": "mean"}])
+def test_a_dialect_is_stepped_by_the_rule_and_can_go_back(how: dict[str, Any]) -> None:
+    x, gradients = numbers(4), numbers(5, 4, seed=1)
+    p = nn.Parameter(x.clone())
+    optimizer = twins.AdamW([p], lr=0.1, eps=0.01, **how)
+    stepped(optimizer, p, gradients)
+    rule = twins.AdamW.rule(eps=0.01, **how)
+    s = rule.init(x)
+    for g in gradients:
+        x, s = rule.step(x, g, s, 0.1)
+    assert torch.allclose(p, x, rtol=1e-12, atol=1e-12)
+    plain = torch.optim.AdamW([p], lr=0.1)
+    plain.load_state_dict(optimizer.state_dict())
+    stepped(plain, p, gradients[:1])
+    assert bool(torch.isfinite(p).all())
+
+
+def test_an_unknown_option_is_told() -> None:
+    with pytest.raises(BadInput, match=r"There is no option beta: got 0.9, allowed lr, betas, eps, .* in AdamW"):
+        twins.AdamW([nn.Parameter(torch.zeros(1))], beta=0.9)
+    with pytest.raises(BadInput, match="eps_at is unknown: got 'inside', allowed 'after' or 'hat' or 'root'"):
+        twins.AdamW([nn.Parameter(torch.zeros(1))], eps_at="inside")
