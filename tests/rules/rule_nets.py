@@ -157,6 +157,11 @@ def impurities(rule: Rule) -> list[str]:
         x2, s2 = rule.step(x, g, s, 0.01)
         if not all(torch.equal(a, b) for a, b in zip((x1, *s1), (x2, *s2), strict=True)):
             caught.append("two equal calls gave two results")
+        caught += [
+            f"{name} is kept in the memory of an argument, which torch writes over"
+            for name, kept in zip(s1._fields, s1, strict=True)
+            if kept.data_ptr() in (x.data_ptr(), g.data_ptr())
+        ]
         x, s = x1, estimated(rule, s1, g)
         caught += [
             f"{name} was changed by an estimate"

@@ -95,6 +95,12 @@ class ParameterChanged(Faulty):
         return x.copy_(new), s
 
 
+class GradientKept(Faulty):
+    def step(self, x, g, s, lr):
+        x, s = super().step(x, g, s, lr)
+        return x, s._replace(m=g)
+
+
 FAULTS = [
     (BetasSwapped, {"reference", "bound"}),
     (EpsInsideTheRoot, {"reference"}),
@@ -106,6 +112,7 @@ FAULTS = [
     (GradientChanged, {"purity"}),
     (StateChanged, {"purity"}),
     (ParameterChanged, {"purity"}),
+    (GradientKept, {"purity", "reference"}),
 ]
 
 

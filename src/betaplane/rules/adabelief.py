@@ -39,7 +39,7 @@ class AdaBelief(MomentOptions):
 
     v is called s in the paper. eps acts twice, and in v it adds up, to eps / (1 - beta2): the default 1e-16 stands for
     3e-7 in the denominator, and Adam's 1e-8 would stand for 3e-3. The m in g - m contains g: at eps = 0 the first step
-    is lr / beta1, and a constant gradient takes v to zero, so that no step bound holds.
+    is lr / beta1, and a constant gradient takes v to zero, so that no step bound holds; at beta1 = 0 v is eps alone.
 
     Dialects: the authors' package has rectify=True since its version 0.1.0, with eps_at="hat" in effect; the paper and
     optax do not rectify.

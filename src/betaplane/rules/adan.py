@@ -99,7 +99,8 @@ class Adan(MomentOptions):
         d_hat = replace(self, beta1=self.beta2).first(d, t)
         u = (self.first(m, t) + share * d_hat) / replace(self, beta2=self.beta3).root(n, t)
         x = x - lr * self.bounded(u, g)
-        return self.shrunk(x, lr) if after else x, AdanState(t, m, d, n, g)
+        # A copy: torch writes the next gradient into the same tensor.
+        return self.shrunk(x, lr) if after else x, AdanState(t, m, d, n, g.clone())
 
     def shrunk(self, x: Tensor, lr: float | Tensor) -> Tensor:
         """X after proximal weight decay: the minimizer of |x' - x|^2 / 2 + lr weight_decay |x'|^2 / 2."""
