@@ -16,11 +16,7 @@ from betaplane.errors import BadInput
 from betaplane.optim import twins
 from betaplane.optim.twin import Twin
 
-TWINS: dict[str, type[Twin]] = {
-    name: kind
-    for name, kind in vars(twins).items()
-    if isinstance(kind, type) and issubclass(kind, Twin) and kind is not Twin
-}
+TWINS: dict[str, type[Twin]] = {kind.__name__: kind for kind in twins.ROLL}
 each = pytest.mark.parametrize("kind", TWINS.values(), ids=list(TWINS))
 fused = pytest.mark.parametrize(
     "kind", [kind for kind in TWINS.values() if kind.kernel], ids=lambda kind: kind.__name__
@@ -164,7 +160,8 @@ def test_checkpoints_go_both_ways(kind: type[Twin]) -> None:
             two = second([p], **how)
             two.load_state_dict(torch.load(file, weights_only=True))
             stepped(two, p, numbers(7, 3, 4, seed=1)[4:])
-            assert torch.allclose(p, q, rtol=1e-12, atol=1e-12), how
+            # torch keeps NAdam's product of momenta in float32, and makes it float64 when it loads it
+            assert torch.allclose(p, q, rtol=1e-8 if kind is twins.NAdam else 1e-12, atol=1e-12), how
 
 
 @each
@@ -214,6 +211,8 @@ def test_a_gradient_that_comes_late_gets_a_first_step(kind: type[Twin]) -> None:
 
 @each
 def test_complex_numbers_are_pairs(kind: type[Twin]) -> None:
+    if not INFOS[kind.__name__].supports_complex:
+        pytest.skip("torch refuses complex parameters here")
     p = nn.Parameter(numbers(3, dtype=torch.complex128))
     q = nn.Parameter(torch.view_as_real(p.detach()).clone())
     gradients = numbers(4, 3, seed=1, dtype=torch.complex128)

@@ -4,12 +4,13 @@ from typing import Any
 
 from betaplane.optim.host import host_optimizer
 from betaplane.optim.ruled import RuleOptimizer, optimizer_class
-from betaplane.optim.twins import SGD, TWINS, Adagrad, Adam, AdamW, RMSprop
+from betaplane.optim.twins import SGD, TWINS, Adafactor, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
 from betaplane.rules import ALL
 
 _RULED = {rule.__name__: rule for rule in ALL if rule not in TWINS}
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "RMSprop", "RuleOptimizer", "host_optimizer", "optimizer_class"]
+__all__ = ["SGD", "Adafactor", "Adagrad", "Adam", "AdamW", "RuleOptimizer", "host_optimizer", "optimizer_class"]
+__all__ += ["Adamax", "NAdam", "RAdam", "RMSprop"]
 __all__ += list(_RULED)  # pyright: ignore[reportUnsupportedDunderAll]
 
 

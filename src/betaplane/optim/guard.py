@@ -136,6 +136,9 @@ KNOWN = {  # how torch's sentences begin: what is allowed, what to write instead
     "Invalid weight_decay": ("[0, inf)", "weight_decay=0.01"),
     "Invalid momentum": ("[0, inf)", "momentum=0.9"),
     "Invalid alpha": ("[0, inf)", "alpha=0.99"),
+    "Learning rate should": ("[0, inf)", "lr=0.01"),
+    "beta2_decay should": ("(-inf, 0]", "beta2_decay=-0.8"),
+    "Clipping threshold": ("[1, inf)", "d=1.0"),
 }
 
 

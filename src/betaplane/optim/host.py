@@ -14,7 +14,7 @@ from betaplane.rules import SGD, AMSGrad, Rule
 
 
 def host_optimizer(rule: Rule, params: ParamsT, lr: float | None = None) -> Optimizer:
-    """The rule as an optimizer: on torch's own kernels where torch computes the same, else step by step.
+    """The rule as an optimizer: on torch's fused kernel where torch has one for it, else step by step.
 
     Args:
         rule: the update rule.
@@ -46,7 +46,9 @@ def host_optimizer(rule: Rule, params: ParamsT, lr: float | None = None) -> Opti
     if type(rule) is AMSGrad and told.pop("correction") == "after":
         return twins.Adam(params, lr=lr, amsgrad=True, **told)
     twin = TWINS.get(type(rule))
-    if twin is None or (isinstance(rule, SGD) and rule.nesterov and rule.momentum == 0):  # which torch refuses
+    if (
+        twin is None or not twin.kernel or (isinstance(rule, SGD) and rule.nesterov and rule.momentum == 0)
+    ):  # which torch refuses
         return optimizer_class(type(rule))(params, lr=lr, **options(rule))
     return twin(params, lr=lr, **{twin.hyper.get(name, name): value for name, value in told.items()})
 

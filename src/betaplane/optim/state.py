@@ -47,7 +47,9 @@ def check_state(optimizer: Any, state_dict: Mapping[str, Any], words: Mapping[st
     for group, old in zip(groups, saved, strict=True):
         names = old.get("param_names") or [f"parameter {i}" for i in old["params"]]
         for p, i, name in zip(group["params"], old["params"], names, strict=True):
-            _check_one(p, state_dict["state"].get(i, {}), optimizer.rule_of(old), words, f"{name} of {where}")
+            held = getattr(optimizer, "_rules_state", dict)(state_dict["state"].get(i, {}))
+            rule = optimizer.rule_of({**old, "params": group["params"]})
+            _check_one(p, held, rule, words, f"{name} of {where}")
 
 
 def _check_one(p: Tensor, held: Mapping[str, Any], rule: Any, words: Mapping[str, str], where: str) -> None:

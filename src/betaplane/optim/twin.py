@@ -42,6 +42,7 @@ class Twin(Optimizer):
     torchs: ClassVar[type[Optimizer]]  # torch's class
     hyper: ClassVar[Mapping[str, str]] = {}  # the rule's field -> torch's option, where they differ; betas are known
     words: ClassVar[Mapping[str, str]] = STATE  # the same of the state
+    usual: ClassVar[Mapping[str, Any]] = {}  # torch's dialect, where it is not the rule's default
     kernel: ClassVar[bool] = False  # torch has a fused kernel
 
     def __init_subclass__(cls) -> None:
@@ -57,7 +58,7 @@ class Twin(Optimizer):
     def dialects(cls) -> dict[str, Any]:
         """The rule's options that torch does not have, with torch's dialect as defaults."""
         theirs = {"beta1", "beta2", *cls.hyper, *inspect.signature(cls.torchs).parameters}
-        return {f.name: f.default for f in fields(cls.rule) if f.name not in theirs}
+        return {f.name: f.default for f in fields(cls.rule) if f.name not in theirs} | dict(cls.usual)
 
     def __init__(self, params: Any, *args: Any, nonfinite: str = "pass", **options: Any) -> None:
         self.nonfinite = check_nonfinite(nonfinite)
@@ -110,7 +111,13 @@ class Twin(Optimizer):
 
     def rule_of(self, group: Mapping[str, Any]) -> Rule:
         """The rule that a group's options ask for."""
-        return build(self.rule, group, self.hyper)
+        own = dict(group)
+        if "decoupled_weight_decay" in group:
+            own.setdefault("decay", "decoupled" if group["decoupled_weight_decay"] else "l2")
+        return build(self._kind(group), {**self.usual, **own}, self.hyper)
+
+    def _kind(self, group: Mapping[str, Any]) -> type[Rule]:
+        return self.rule
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Update every parameter that has a gradient.
@@ -138,7 +145,17 @@ class Twin(Optimizer):
     def _by_rule(self, group: dict[str, Any]) -> None:
         rule = self.rule_of(group)
         for p in group["params"]:
-            update(rule, p, p.grad, self.state[p], group["lr"], maximize=group["maximize"], words=self.words)
+            held = self._rules_state(self.state[p])
+            update(rule, p, p.grad, held, group["lr"], maximize=group["maximize"], words=self.words)
+            self.state[p] = self._torchs_state(held)
+
+    def _rules_state(self, held: dict[str, Any]) -> dict[str, Any]:
+        """A parameter's state as the rule has it, under torch's names."""
+        return held
+
+    def _torchs_state(self, held: dict[str, Any]) -> dict[str, Any]:
+        """A parameter's state as torch has it."""
+        return held
 
     @contextmanager
     def _planned(self) -> Iterator[list[dict[str, Any]]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ import torch
 from betaplane import rules
 from betaplane.optim.group import build
 from betaplane.optim.twin import Twin
+from betaplane.optim.update import STATE
 from betaplane.rules import Rule
 
 V = {"t": "step", "b": "momentum_buffer", "g_bar": "grad_avg"}
@@ -43,12 +43,8 @@ class Adam(Twin, torch.optim.Adam):
 
     rule, torchs, kernel = rules.Adam, torch.optim.Adam, True
 
-    def rule_of(self, group: Mapping[str, Any]) -> Rule:
-        """The rule that a group's options ask for: AMSGrad where amsgrad is set."""
-        kind = rules.AMSGrad if group["amsgrad"] else self.rule
-        rule = build(kind, group, self.hyper)
-        coupled = "decay" not in group and not group["decoupled_weight_decay"]
-        return replace(rule, decay="l2" if coupled else group.get("decay", "decoupled"))  # pyright: ignore
+    def _kind(self, group: Mapping[str, Any]) -> type[Rule]:
+        return rules.AMSGrad if group["amsgrad"] else self.rule
 
 
 class AdamW(Adam, torch.optim.AdamW):
@@ -57,4 +53,58 @@ class AdamW(Adam, torch.optim.AdamW):
     rule, torchs = rules.AdamW, torch.optim.AdamW
 
 
-TWINS: dict[type[Rule], type[Twin]] = {kind.rule: kind for kind in (SGD, Adagrad, RMSprop, Adam, AdamW)}
+class Adamax(Twin, torch.optim.Adamax):
+    """torch.optim.Adamax, with the rule's dialects as options."""
+
+    rule, torchs = rules.Adamax, torch.optim.Adamax
+    words = {**STATE, "u": "exp_inf"}
+
+
+class NAdam(Twin, torch.optim.NAdam):
+    """torch.optim.NAdam, with the rule's dialects as options."""
+
+    rule, torchs = rules.NAdam, torch.optim.NAdam
+
+    def _rules_state(self, held: dict[str, Any]) -> dict[str, Any]:
+        known = {word: value for word, value in held.items() if word != "mu_product"}
+        return known | ({"c": 1 - held["mu_product"]} if held else {})
+
+    def _torchs_state(self, held: dict[str, Any]) -> dict[str, Any]:
+        return {word: value for word, value in held.items() if word != "c"} | {"mu_product": 1 - held["c"]}
+
+
+class RAdam(Twin, torch.optim.RAdam):
+    """torch.optim.RAdam, with the rule's dialects as options."""
+
+    rule, torchs = rules.RAdam, torch.optim.RAdam
+
+
+class Adafactor(Twin, torch.optim.Adafactor):
+    """torch.optim.Adafactor; the paper's form has floor="square"."""
+
+    rule, torchs = rules.Adafactor, torch.optim.Adafactor
+    hyper = {"clip": "d", "eps1": "eps", "eps2": "eps", "power": "beta2_decay"}
+    words = {**STATE, "r": "row_var", "c": "col_var", "v": "variance"}
+    usual = {"floor": "root"}
+
+    def rule_of(self, group: Mapping[str, Any]) -> Rule:
+        """The rule that a group's options ask for; where eps1 is left out, the precision of the parameters' type."""
+        eps1, eps2 = group["eps"]
+        if eps1 is None:
+            eps1 = torch.finfo(group["params"][0].dtype).eps if group.get("floor", "root") == "root" else 1e-30
+        own = {name: value for name, value in group.items() if name not in ("eps", "beta2_decay", "d")}
+        said = {"eps1": eps1, "eps2": eps2, "power": -group["beta2_decay"], "clip": group["d"]}
+        return build(self.rule, {**self.usual, **own, **said})
+
+    def _rules_state(self, held: dict[str, Any]) -> dict[str, Any]:
+        flat = {"row_var": -1, "col_var": -2}
+        return {word: value.squeeze(flat[word]) if word in flat else value for word, value in held.items()}
+
+    def _torchs_state(self, held: dict[str, Any]) -> dict[str, Any]:
+        flat = {"row_var": -1, "col_var": -2}
+        used = {word: value for word, value in held.items() if word == "step" or value.dim()}
+        return {word: value.unsqueeze(flat[word]) if word in flat else value for word, value in used.items()}
+
+
+ROLL = (SGD, Adagrad, RMSprop, Adam, AdamW, Adamax, NAdam, RAdam, Adafactor)
+TWINS: dict[type[Rule], type[Twin]] = {kind.rule: kind for kind in ROLL}
