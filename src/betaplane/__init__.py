@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from betaplane.errors import BadInput
     from betaplane.figures import html, png
     from betaplane.maps import PhaseMap, Plan, Store, axis, map_phases
+    from betaplane.optim import SGD, Adafactor, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop, from_torch
     from betaplane.problems import Problem, Trainer, load
     from betaplane.replicas import Options, Run, train_plain, train_stacked
-    from betaplane.rules import SGD, Adagrad, Adam, AdamW, AMSGrad, RMSprop
 
 __version__ = "0.1.0"
 
@@ -21,26 +21,41 @@ _HOMES = {
     "betaplane.maps": ("PhaseMap", "Plan", "Store", "axis", "map_phases"),
     "betaplane.problems": ("Problem", "Trainer", "load"),
     "betaplane.replicas": ("Options", "Run", "train_plain", "train_stacked"),
-    "betaplane.rules": ("SGD", "AMSGrad", "Adagrad", "Adam", "AdamW", "RMSprop"),
+    "betaplane.optim": (
+        "SGD",
+        "Adafactor",
+        "Adagrad",
+        "Adam",
+        "AdamW",
+        "Adamax",
+        "NAdam",
+        "RAdam",
+        "RMSprop",
+        "from_torch",
+    ),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "SGD",
-    "AMSGrad",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "BadInput",
+    "NAdam",
     "Options",
     "PhaseMap",
     "Plan",
     "Problem",
+    "RAdam",
     "RMSprop",
     "Run",
     "Store",
     "Trainer",
     "axis",
+    "from_torch",
     "html",
     "load",
     "map_phases",
@@ -51,13 +66,19 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _HOME and not _is_optimizer(name):
         raise AttributeError(f"module 'betaplane' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
-    if _HOME[name] == "betaplane.maps":
+    home = _HOME.get(name, "betaplane.optim")
+    value = getattr(import_module(home), name)
+    if home == "betaplane.maps":
         _draw_in_notebooks()
     globals()[name] = value
     return value
+
+
+def _is_optimizer(name: str) -> bool:
+    """Whether it is an optimizer of the roll that is not named above: a new rule needs no line here."""
+    return not name.startswith("_") and name in import_module("betaplane.optim").__all__
 
 
 def _draw_in_notebooks() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.testing._internal.common_optimizers import OptimizerErrorEnum, optim_db
 
 from betaplane.errors import BadInput
-from betaplane.optim import twins
+from betaplane.optim import from_torch, twins
 from betaplane.optim.twin import Twin
 
 TWINS: dict[str, type[Twin]] = {kind.__name__: kind for kind in twins.ROLL}
@@ -274,3 +274,27 @@ def test_an_unknown_option_is_told() -> None:
         twins.AdamW([nn.Parameter(torch.zeros(1))], beta=0.9)
     with pytest.raises(BadInput, match="eps_at is unknown: got 'inside', allowed 'after' or 'hat' or 'root'"):
         twins.AdamW([nn.Parameter(torch.zeros(1))], eps_at="inside")
+
+
+# ---- from torch
+
+
+@each
+def test_a_live_optimizer_goes_on_as_ours(kind: type[Twin]) -> None:
+    p, q = nn.Parameter(numbers(3, 4)), nn.Parameter(numbers(3, 4))
+    theirs, alone = kind.torchs([p], lr=0.01), kind.torchs([q], lr=0.01)
+    scheduler = torch.optim.lr_scheduler.StepLR(theirs, step_size=1, gamma=0.5)
+    stepped(theirs, p, numbers(2, 3, 4, seed=1))
+    scheduler.step()
+    ours = from_torch(theirs)
+    assert type(ours) is kind
+    stepped(ours, p, numbers(4, 3, 4, seed=1)[2:])
+    stepped(alone, q, numbers(2, 3, 4, seed=1))
+    alone.param_groups[0]["lr"] = 0.005
+    stepped(alone, q, numbers(4, 3, 4, seed=1)[2:])
+    assert torch.allclose(p, q, rtol=1e-12, atol=1e-12)
+
+
+def test_only_torchs_own_can_be_converted() -> None:
+    with pytest.raises(BadInput, match=r"This optimizer has no twin here: got 'Rprop', allowed torch\.optim\.SGD, "):
+        from_torch(torch.optim.Rprop([nn.Parameter(torch.zeros(1))]))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from betaplane.optim.convert import from_torch
 from betaplane.optim.host import host_optimizer
 from betaplane.optim.ruled import RuleOptimizer, optimizer_class
 from betaplane.optim.twins import SGD, TWINS, Adafactor, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
@@ -9,7 +10,17 @@ from betaplane.rules import ALL
 
 _RULED = {rule.__name__: rule for rule in ALL if rule not in TWINS}
 
-__all__ = ["SGD", "Adafactor", "Adagrad", "Adam", "AdamW", "RuleOptimizer", "host_optimizer", "optimizer_class"]
+__all__ = [
+    "SGD",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "RuleOptimizer",
+    "from_torch",
+    "host_optimizer",
+    "optimizer_class",
+]
 __all__ += ["Adamax", "NAdam", "RAdam", "RMSprop"]
 __all__ += list(_RULED)  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -1,0 +1,52 @@
+"""From a live torch optimizer to ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.optim.optimizer import Optimizer
+
+from betaplane.errors import BadInput
+from betaplane.optim.twin import Twin
+from betaplane.optim.twins import ROLL
+
+
+def from_torch(optimizer: Optimizer, **options: Any) -> Twin:
+    """Ours in place of a torch optimizer under way: the same parameters, groups, state and step counts.
+
+    The state is shared, not copied: go on with one of the two. A learning-rate scheduler that holds the old one keeps
+    working, since the groups are the old one's too.
+
+    Args:
+        optimizer: a torch.optim.SGD, Adagrad, RMSprop, Adam, AdamW, Adamax, NAdam, RAdam or Adafactor.
+        options: those of ours that torch's has not (eps_at, clip, nonfinite, ...).
+
+    Returns:
+        Our optimizer of the same name.
+
+    Raises:
+        BadInput: for any other optimizer.
+
+    Example:
+        >>> import torch
+        >>> p = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        >>> theirs = torch.optim.AdamW([p], lr=0.1)
+        >>> p.grad = torch.tensor([0.1, -0.1])
+        >>> theirs.step()
+        >>> ours = from_torch(theirs, nonfinite="skip")
+        >>> ours.step()
+        >>> type(ours).__module__, ours.state[p]["step"].item(), p.data
+        ('betaplane.optim.twins', 2.0, tensor([ 0.7981, -1.7961]))
+    """
+    found = [kind for kind in ROLL if type(optimizer) is kind.torchs]
+    if not found:
+        allowed = ", ".join(f"torch.optim.{kind.__name__}" for kind in ROLL)
+        where, given = "from_torch", type(optimizer).__qualname__
+        raise BadInput("This optimizer has no twin here", value=given, allowed=allowed, where=where)
+    fresh = [{**group, "params": list(group["params"])} for group in optimizer.param_groups]
+    ours = found[0](fresh, **options)
+    own = {name: ours.defaults[name] for name in ours.dialects() if name in ours.defaults}
+    for group in optimizer.param_groups:
+        group.update({name: value for name, value in own.items() if name not in group})
+    ours.param_groups, ours.state = optimizer.param_groups, optimizer.state
+    return ours
