@@ -14,8 +14,9 @@ from torch.optim.optimizer import Optimizer, ParamsT
 from betaplane.errors import BadInput
 from betaplane.optim.group import BETAS, build
 from betaplane.optim.guard import check_eps, check_lr, check_nonfinite, check_params, finite, listed, loss_of
+from betaplane.optim.path import check_path, chosen, step_each
 from betaplane.optim.state import check_state, keep_types
-from betaplane.optim.update import STATE, update
+from betaplane.optim.update import STATE
 from betaplane.rules import Rule
 
 KEYWORD, USUAL = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -36,6 +37,8 @@ class RuleOptimizer(Optimizer):
         maximize: step up the gradient instead of down.
         nonfinite: what happens to a gradient that is not finite: "pass" it on, "raise" an error that names the
             parameter, "skip" that parameter in this step.
+        path: "eager" runs the rule's operations one after the other; "compiled" makes them one pass over memory, after
+            some seconds of compiling at the first step; "auto" compiles from a million numbers on.
         others: the rule's own.
 
     Raises:
@@ -55,6 +58,7 @@ class RuleOptimizer(Optimizer):
     def __init__(self, params: ParamsT, *args: Any, **options: Any) -> None:
         given = self._bound(params, *args, **options)
         self.nonfinite = check_nonfinite(given.pop("nonfinite"))
+        self.path = check_path(given.pop("path"))
         groups = listed(params)
         check_params(groups)
         super().__init__(groups, given)
@@ -108,13 +112,12 @@ class RuleOptimizer(Optimizer):
         loss = loss_of(closure)
         with finite(self, self.nonfinite):
             for group in self.param_groups:
-                rule = self.rule_of(group)
-                for p in group["params"]:
-                    if p.grad is not None:
-                        held = self.state[p]
-                        if not held:
-                            check_eps(group, p)
-                        update(rule, p, p.grad, held, group["lr"], maximize=group["maximize"])
+                found = [p for p in group["params"] if p.grad is not None]
+                for p in found:
+                    if not self.state[p]:
+                        check_eps(group, p)
+                path = chosen(self.path, found)
+                step_each(self.rule_of(group), found, self.state, group["lr"], path=path, maximize=group["maximize"])
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -132,7 +135,11 @@ class RuleOptimizer(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """What copying and pickling keep: torch's part and ours."""
-        return {**super().__getstate__(), "nonfinite": self.nonfinite}
+        return {**super().__getstate__(), "nonfinite": self.nonfinite, "path": self.path}
+
+    def __repr__(self) -> str:
+        path = chosen(self.path, [p for group in self.param_groups for p in group["params"]])
+        return f"{super().__repr__()[:-1]}\npath: {path}\n)"
 
     def __reduce__(self) -> tuple:
         return _blank, (self.rule,), self.__getstate__()
@@ -171,7 +178,11 @@ def _signature(rule: type[Rule]) -> inspect.Signature:
     betas = tuple(default[name] for name in BETAS if name in default)
     own = {f.name: f.default for f in fields(rule) if not f.kw_only and f.name not in BETAS}
     usual = {"params": inspect.Parameter.empty, "lr": rule.lr, **({"betas": betas} if betas else {}), **own}
-    more = {f.name: f.default for f in fields(rule) if f.kw_only} | {"maximize": False, "nonfinite": "pass"}
+    more = {f.name: f.default for f in fields(rule) if f.kw_only} | {
+        "maximize": False,
+        "nonfinite": "pass",
+        "path": "auto",
+    }
     return inspect.Signature(
         [inspect.Parameter(name, USUAL, default=value) for name, value in usual.items()]
         + [inspect.Parameter(name, KEYWORD, default=value) for name, value in more.items()]

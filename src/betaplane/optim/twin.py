@@ -16,8 +16,9 @@ from betaplane.errors import BadInput
 from betaplane.optim.group import build
 from betaplane.optim.guard import check_eps, check_floating, check_lr, check_nonfinite, explained, finite, loss_of
 from betaplane.optim.layout import alike, dense, like
+from betaplane.optim.path import check_path, chosen, step_each, sweeps
 from betaplane.optim.state import check_state, keep_types
-from betaplane.optim.update import STATE, update
+from betaplane.optim.update import STATE
 from betaplane.rules import Rule
 
 PLAIN = (Tensor, torch.nn.Parameter)  # the types torch's fused kernels take
@@ -50,7 +51,7 @@ class Twin(Optimizer):
         told = (inspect.getdoc(cls.rule) or "").split("\nExample:")[0]
         cls.__doc__ = f"{cls.__doc__}\n\n{inspect.getdoc(Twin)}\n\n{told}"
         theirs = inspect.signature(cls.torchs).parameters
-        own = cls.dialects() | {"nonfinite": "pass"}
+        own = cls.dialects() | {"nonfinite": "pass", "path": "auto"}
         more = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in own.items()]
         cls.__signature__ = inspect.Signature([*theirs.values(), *more])  # pyright: ignore
 
@@ -60,8 +61,8 @@ class Twin(Optimizer):
         theirs = {"beta1", "beta2", *cls.hyper, *inspect.signature(cls.torchs).parameters}
         return {f.name: f.default for f in fields(cls.rule) if f.name not in theirs} | dict(cls.usual)
 
-    def __init__(self, params: Any, *args: Any, nonfinite: str = "pass", **options: Any) -> None:
-        self.nonfinite = check_nonfinite(nonfinite)
+    def __init__(self, params: Any, *args: Any, nonfinite: str = "pass", path: str = "auto", **options: Any) -> None:
+        self.nonfinite, self.path = check_nonfinite(nonfinite), check_path(path)
         own = {name: options.pop(name) for name in self.dialects() if name in options}
         try:
             super().__init__(params, *args, **options)
@@ -107,7 +108,7 @@ class Twin(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """What copying and pickling keep: torch's part and ours."""
-        return {**super().__getstate__(), "nonfinite": self.nonfinite}
+        return {**super().__getstate__(), "nonfinite": self.nonfinite, "path": self.path}
 
     def rule_of(self, group: Mapping[str, Any]) -> Rule:
         """The rule that a group's options ask for."""
@@ -144,9 +145,10 @@ class Twin(Optimizer):
     @torch.no_grad()
     def _by_rule(self, group: dict[str, Any]) -> None:
         rule = self.rule_of(group)
-        for p in group["params"]:
-            held = self._rules_state(self.state[p])
-            update(rule, p, p.grad, held, group["lr"], maximize=group["maximize"], words=self.words)
+        states = {p: self._rules_state(self.state[p]) for p in group["params"]}
+        path = chosen(self.path, group["params"])
+        step_each(rule, group["params"], states, group["lr"], path=path, maximize=group["maximize"], words=self.words)
+        for p, held in states.items():
             self.state[p] = self._torchs_state(held)
 
     def _rules_state(self, held: dict[str, Any]) -> dict[str, Any]:
@@ -186,6 +188,7 @@ class Twin(Optimizer):
         """The parameters of a group that have a gradient, by who steps them: "fused", "torch" or "rule"."""
         found: dict[str, list[Tensor]] = {}
         dialect = any(group.get(name, usual) != usual for name, usual in self.dialects().items())
+        dialect = dialect or self._slow(group)
         kernel = self.kernel and _may_fuse(group)
         for p in group["params"]:
             if p.grad is not None:
@@ -195,6 +198,14 @@ class Twin(Optimizer):
                 path = "rule" if rule else "fused" if kernel and _safe(p) else "torch"
                 found.setdefault(path, []).append(p)
         return found
+
+    def _slow(self, group: dict[str, Any]) -> bool:
+        """Whether torch has only loops for what the rule does in one compiled pass, and nobody asked for them."""
+        asked = any(group.get(flag) is not None for flag in ("fused", "foreach"))
+        if self.kernel or asked or not _may_fuse(group):
+            return False
+        found = [p for p in group["params"] if p.grad is not None]
+        return chosen(self.path, found) == "compiled" and sweeps(self.rule_of(group))
 
     def _mixed(self, p: Tensor) -> bool:
         """Whether p's state is of another type than p."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 import torch
@@ -42,6 +43,8 @@ def update(
         raise BadInput(
             "The gradient is sparse", value=g.layout, allowed="torch.strided", where=where, instead="sparse=False"
         )
+    if p.numel() == 0:
+        return
     x, g = _real(p), _real(-g if maximize else g)
     s = _loaded(rule, x, held, words)
     wide = _widest(x, s)
@@ -73,10 +76,7 @@ def _as(value: Tensor | float, fresh: Tensor) -> Tensor:
 
 def _widest(x: Tensor, s: Any) -> torch.dtype:
     like_x = [value.dtype for value in s if value.dim() and value.is_floating_point()]
-    wide = x.dtype
-    for dtype in like_x:
-        wide = torch.promote_types(wide, dtype)
-    return wide
+    return reduce(torch.promote_types, like_x, x.dtype)
 
 
 def _store(held: dict[str, Any], word: str, value: Tensor, p: Tensor) -> None:

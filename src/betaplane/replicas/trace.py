@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 
 from betaplane.errors import BadInput
 from betaplane.problems.problem import Problem
-from betaplane.replicas.hoist import hoist, is_random, values
+from betaplane.optim.hoist import hoist, is_random, values
 from betaplane.replicas.share import share_inputs
 from betaplane.rules._rule import Rule
 

@@ -1,0 +1,134 @@
+"""An elementwise rule's step as one pass of machine code over memory, whatever the shape of the parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, reduce
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from betaplane.optim.hoist import hoist
+from betaplane.optim.layout import alike, dense, like
+from betaplane.rules import Rule
+
+SAMPLE = 12  # numbers in the tensors a step is recorded on; the recording holds for any size
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A rule's step for tensors of certain types.
+
+    `scalars` computes, from the state's numbers (step count) and lr, all that is the same for every element; `sweep`
+    takes them and writes x and the state's tensors in place.
+    """
+
+    tensors: tuple[str, ...]  # fields of the rule's state that are like x
+    numbers: tuple[str, ...]  # fields that are single numbers
+    scalars: Callable[..., list[Tensor]]
+    news: tuple[int, ...]  # of each of `numbers`, where among the scalars its new value is
+    sweep: Callable[..., Any]
+
+
+@cache
+def state_kinds(rule: Rule) -> dict[str, bool]:
+    """The fields of a rule's state; True for those like x, False for single numbers."""
+    fresh = rule.init(torch.zeros(SAMPLE))
+    return {name: value.dim() > 0 for name, value in zip(fresh._fields, fresh, strict=True)}
+
+
+@cache
+def kernel(rule: Rule, types: tuple[torch.dtype, ...], maximize: bool) -> Kernel | None:
+    """The kernel of a rule, or None where its step is not elementwise.
+
+    Args:
+        rule: with plain numbers as hyperparameters, which become part of the code.
+        types: of x, of g, and of the state's tensors.
+        maximize: step up instead of down.
+    """
+    x, g = (torch.zeros(SAMPLE, dtype=dtype) for dtype in types[:2])
+    fresh = rule.init(x)
+    tensors = tuple(name for name, like_x in state_kinds(rule).items() if like_x)
+    numbers = tuple(name for name in fresh._fields if name not in tensors)
+    held = [getattr(fresh, name).to(dtype) for name, dtype in zip(tensors, types[2:], strict=True)]
+    single = [getattr(fresh, name) for name in numbers]
+    wide = reduce(torch.promote_types, types[2:], types[0])
+
+    def step(x: Tensor, g: Tensor, *rest: Tensor) -> list[Tensor]:
+        *state, lr = rest
+        named = dict(zip((*tensors, *numbers), state, strict=True))
+        s = type(fresh)(**{name: value.to(wide) if value.dim() else value for name, value in named.items()})
+        moved, new = rule.step(x.to(wide), (-g if maximize else g).to(wide), s, lr)
+        return [moved.to(x.dtype), *(getattr(new, name).to(value.dtype) for name, value in named.items())]
+
+    inputs = [x, g, *held, *single, torch.zeros((), dtype=torch.float64)]
+    graph = make_fx(step, tracing_mode="fake")(*inputs)
+    once = hoist(graph, set(range(2 + len(held), len(inputs))))
+    if not all(_elementwise(node) for node in graph.graph.nodes):
+        return None
+    return _built(graph, once, tensors, numbers, len(inputs))
+
+
+def _built(graph: fx.GraphModule, once: fx.GraphModule, tensors: tuple, numbers: tuple, inputs: int) -> Kernel:
+    """Make the recording write its results into x and the state's tensors."""
+    nodes = list(graph.graph.nodes)
+    places, end = [node for node in nodes if node.op == "placeholder"], nodes[-1]
+    outs = end.args[0]
+    homes = [places[0], *places[2 : 2 + len(tensors)]]
+    with graph.graph.inserting_before(end):
+        for home, new in zip(homes, outs[: len(homes)], strict=True):
+            graph.graph.call_function(torch.ops.aten.copy_.default, (home, new))
+    news = tuple(places.index(out) - inputs for out in outs[len(homes) :])
+    end.args = ([],)
+    graph.recompile()
+    return Kernel(tensors, numbers, once.forward, news, torch.compile(graph, dynamic=True, fullgraph=True))
+
+
+def _elementwise(node: fx.Node) -> bool:
+    """Whether an operation treats every element alike: pointwise, or only about types."""
+    if node.op != "call_function":
+        return True
+    tags = getattr(node.target, "tags", ())
+    return torch.Tag.pointwise in tags or node.target in (torch.ops.aten._to_copy.default, torch.ops.aten.clone.default)
+
+
+class Sweeper:
+    """Steps parameters with their kernel; the scalars of equal step counts are computed once."""
+
+    def __init__(self) -> None:
+        self._known: tuple[Any, list[Tensor]] | None = None
+
+    def step(
+        self, found: Kernel, p: Tensor, g: Tensor, held: dict[str, Any], lr: Any, words: Mapping[str, str]
+    ) -> None:
+        """One step of p, in place; `held` is its state under torch's names, complete and laid out as p."""
+        numbers = [held[words.get(name, name)] for name in found.numbers]
+        key = (id(found), *(float(value) for value in numbers), float(lr))
+        if self._known is None or self._known[0] != key:
+            given = [*(value.clone() for value in numbers), torch.as_tensor(lr, dtype=torch.float64)]
+            blank = [torch.empty(0)] * (2 + len(found.tensors))
+            self._known = key, [*given, *found.scalars(*blank, *given)]
+        same = self._known[1]
+        state = [flat(held[words.get(name, name)]) for name in found.tensors]
+        found.sweep(flat(p), flat(g), *state, *same)
+        for value, place in zip(numbers, found.news, strict=True):
+            value.copy_(same[len(numbers) + 1 + place])
+
+
+def flat(x: Tensor) -> Tensor:
+    """A dense tensor's numbers in the order they lie in memory."""
+    return x.view(-1) if x.is_contiguous() else torch.as_strided(x, (x.numel(),), (1,))
+
+
+def laid_out(p: Tensor, held: dict[str, Any]) -> Tensor | None:
+    """P's gradient laid out as p, and its state too; None where p is a view with gaps."""
+    g = p.grad
+    if g is None or not dense(p):
+        return None
+    for word, value in held.items():
+        if isinstance(value, Tensor) and value.shape == p.shape and value.stride() != p.stride():
+            held[word] = like(value, p)
+    return g if alike(g, p) or g.stride() == p.stride() else like(g, p)

@@ -1,0 +1,144 @@
+"""The compiled step is the rule's own, for every elementwise rule, on any shape, layout and type."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from betaplane.errors import BadInput
+from betaplane.optim import compiled, optimizer_class, path, twins
+from betaplane.rules import ALL, Adam, Adan, Lion, NAdam, Rule
+
+ELEMENTWISE = [kind for kind in ALL if kind.__name__ not in ("AdamMini", "Adafactor", "StableAdamW", "CautiousAdamW")]
+every = pytest.mark.parametrize("kind", ELEMENTWISE, ids=lambda kind: kind.__name__)
+SHAPES = ((), (1,), (0,), (5, 3), (2, 3, 4, 5))
+
+
+def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch):
+    """The recording itself in place of its machine code, which takes seconds a rule."""
+    compiled.kernel.cache_clear()
+    monkeypatch.setattr(torch, "compile", lambda graph, **_: graph.forward)
+    yield
+    compiled.kernel.cache_clear()
+
+
+def parameters(dtype: torch.dtype) -> list[nn.Parameter]:
+    found = [nn.Parameter(numbers(*shape, seed=i, dtype=dtype)) for i, shape in enumerate(SHAPES)]
+    found.append(nn.Parameter(found[-1].detach().to(memory_format=torch.channels_last)))
+    return [*found, nn.Parameter(numbers(4, 6, seed=9, dtype=dtype)[:, ::2])]
+
+
+def trained(kind: type[Rule], how: str, dtype: torch.dtype, steps: int = 4, **options) -> list[Tensor]:
+    params = parameters(dtype)
+    optimizer = optimizer_class(kind)(params, lr=0.01, path=how, **options)
+    for step in range(steps):
+        for i, p in enumerate(params):
+            if step or i % 2:  # every other parameter gets its first gradient late
+                p.grad = numbers(*p.shape, seed=100 * step + i, dtype=dtype)
+        optimizer.step()
+    return [p.detach() for p in params]
+
+
+def agree(kind: type[Rule], dtype: torch.dtype, **options) -> None:
+    tolerance = 1e-12 if dtype == torch.float64 else 2e-5
+    for ours, slow in zip(*(trained(kind, how, dtype, **options) for how in ("compiled", "eager")), strict=True):
+        assert torch.allclose(ours, slow, rtol=tolerance, atol=tolerance)
+
+
+@every
+@pytest.mark.parametrize("maximize", [False, True])
+def test_the_recording_is_the_rule(recorded, kind: type[Rule], maximize: bool) -> None:
+    agree(kind, torch.float64, maximize=maximize)
+
+
+@pytest.mark.parametrize("kind", [Lion, NAdam], ids=lambda kind: kind.__name__)
+def test_the_machine_code_is_the_rule(kind: type[Rule]) -> None:
+    agree(kind, torch.float64)
+
+
+@pytest.mark.slow
+@every
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_every_machine_code_is_the_rule(kind: type[Rule], dtype: torch.dtype) -> None:
+    agree(kind, dtype)
+
+
+def test_rules_that_look_at_the_whole_tensor_are_not_compiled() -> None:
+    assert [kind for kind in ALL if path.sweeps(kind())] == ELEMENTWISE
+    assert not path.sweeps(Adam(clip=1.0))
+    assert not path.sweeps(Adam(cautious="mean"))
+    for kind in set(ALL) - set(ELEMENTWISE):
+        agree(kind, torch.float64)
+
+
+def test_a_kernel_leaves_the_gradient_alone(recorded) -> None:
+    p = nn.Parameter(numbers(4))
+    optimizer = optimizer_class(Adan)([p], path="compiled")
+    kept = g = numbers(4, seed=1)
+    p.grad = g
+    optimizer.step()
+    before = copy.deepcopy(optimizer.state[p]["g_prev"])
+    g.mul_(2)
+    assert torch.equal(optimizer.state[p]["g_prev"], before)
+    assert p.grad is kept
+
+
+def test_wide_states_of_narrow_parameters(recorded) -> None:
+    p, q = (nn.Parameter(numbers(8).bfloat16()) for _ in range(2))
+    for x, how in ((p, "compiled"), (q, "eager")):
+        optimizer = optimizer_class(Lion)([x], path=how)
+        optimizer.state[x] = {"exp_avg": torch.zeros(8)}
+        for step in range(3):
+            x.grad = numbers(8, seed=step).bfloat16()
+            optimizer.step()
+        assert optimizer.state[x]["exp_avg"].dtype == torch.float32
+    assert torch.equal(p, q)
+
+
+def test_auto_compiles_what_is_large(recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(path, "LARGE", 8)
+    small, large = (optimizer_class(Lion)([nn.Parameter(torch.zeros(n))]) for n in (4, 16))
+    assert "path: eager" in repr(small)
+    assert "path: compiled" in repr(large)
+    p, q = nn.Parameter(numbers(16)), nn.Parameter(numbers(16))
+    ours, theirs = twins.RAdam([p], lr=0.01), torch.optim.RAdam([q], lr=0.01)
+    for step in range(8):
+        p.grad = q.grad = numbers(16, seed=step)
+        ours.step()
+        theirs.step()
+    assert compiled.kernel.cache_info().currsize
+    assert torch.allclose(p, q, rtol=1e-12, atol=1e-12)
+    theirs.load_state_dict(ours.state_dict())
+
+
+def test_a_machine_that_cannot_compile_goes_on_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(graph, **_):
+        def call(*_):
+            raise path.BackendCompilerFailed(None, RuntimeError("no compiler"), None)
+
+        return call
+
+    compiled.kernel.cache_clear()
+    monkeypatch.setattr(torch, "compile", refuses)
+    monkeypatch.setattr(path, "BROKEN", [])
+    p, q = nn.Parameter(numbers(4)), nn.Parameter(numbers(4))
+    p.grad = q.grad = numbers(4, seed=1)
+    optimizer = optimizer_class(Lion)([p], path="compiled")
+    with pytest.warns(UserWarning, match=r"This machine cannot compile .*: steps are eager, and slower"):
+        optimizer.step()
+    optimizer_class(Lion)([q], path="eager").step()
+    assert torch.equal(p, q)
+    compiled.kernel.cache_clear()
+
+
+def test_an_unknown_path_is_told() -> None:
+    with pytest.raises(BadInput, match="path is unknown: got 'fast', allowed 'auto' or 'eager' or 'compiled'"):
+        optimizer_class(Lion)([nn.Parameter(torch.zeros(1))], path="fast")
