@@ -19,8 +19,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from betaplane.errors import BadInput
-from betaplane.problems.problem import Problem
 from betaplane.optim.hoist import hoist, is_random, values
+from betaplane.problems.problem import Problem
 from betaplane.replicas.share import share_inputs
 from betaplane.rules._rule import Rule
 
