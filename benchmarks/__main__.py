@@ -1,7 +1,7 @@
-"""All benchmarks, one after another: `python -m benchmarks`. About 20 minutes."""
+"""All benchmarks, one after another: `python -m benchmarks`. About half an hour."""
 
 import runpy
 
-for name in ("overhead", "store", "choose", "replicas", "truth"):
+for name in ("overhead", "store", "choose", "replicas", "step", "truth"):
     print(f"\n== benchmarks/{name}.py", flush=True)
     runpy.run_module(f"benchmarks.{name}", run_name="__main__")

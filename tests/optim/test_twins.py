@@ -143,6 +143,86 @@ def test_compiled(kind: type[Twin]) -> None:
     assert torch.equal(p, q)
 
 
+# ---- what is looked up once
+
+
+def replaced_gradients(optimizer: Twin, params: list[nn.Parameter]) -> None:
+    for p in params:
+        p.grad = numbers(*p.shape, seed=5)
+
+
+def without_one(optimizer: Twin, params: list[nn.Parameter]) -> None:
+    params[1].grad = None
+
+
+def moved(optimizer: Twin, params: list[nn.Parameter]) -> None:
+    params[0].data = params[0].data.to(memory_format=torch.channels_last)
+
+
+def new_state(optimizer: Twin, params: list[nn.Parameter]) -> None:
+    optimizer.state[params[0]]["exp_avg"] = numbers(*params[0].shape, seed=6)
+
+
+def another_count(optimizer: Twin, params: list[nn.Parameter]) -> None:
+    optimizer.state[params[0]]["step"] = torch.tensor(40.0)
+
+
+def cleared(optimizer: Twin, params: list[nn.Parameter]) -> None:
+    optimizer.state.clear()
+
+
+def reloaded(optimizer: Twin, params: list[nn.Parameter]) -> None:
+    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+
+
+def other_options(optimizer: Twin, params: list[nn.Parameter]) -> None:
+    optimizer.param_groups[0].update(lr=0.3, betas=(0.5, 0.6), weight_decay=0.4, maximize=True, eps=0.1)
+
+
+def transposed_gradient(optimizer: Twin, params: list[nn.Parameter]) -> None:
+    params[0].grad = LAYOUTS["transposed"](numbers(*SHAPE, seed=7))
+
+
+CHANGES = [
+    replaced_gradients, without_one, moved, new_state, another_count, cleared, reloaded, other_options,
+    transposed_gradient,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("amsgrad", [False, True])
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+@pytest.mark.parametrize("kind", [twins.Adam, twins.AdamW], ids=lambda kind: kind.__name__)
+def test_whatever_changes_between_steps_is_seen(kind: type[Twin], change, amsgrad: bool) -> None:
+    found = []
+    for made in (kind, kind.torchs):
+        params = [nn.Parameter(numbers(*SHAPE)), nn.Parameter(numbers(7, seed=1))]
+        optimizer = made(params, lr=0.01, amsgrad=amsgrad)
+        for step in range(6):
+            for i, p in enumerate(params):
+                p.grad = numbers(*p.shape, seed=10 * step + i)
+            if step == 3:
+                change(optimizer, params)
+            optimizer.step()
+        found.append((params, [held["step"].item() for held in optimizer.state.values()]))
+    (ours, counts), (theirs, expected) = found
+    assert counts == expected
+    for p, q in zip(ours, theirs, strict=True):
+        assert torch.allclose(p, q, rtol=1e-12, atol=1e-12)
+
+
+def test_the_lists_are_used() -> None:
+    p = nn.Parameter(numbers(3))
+    optimizer = twins.AdamW([p])
+    for seed in range(3):
+        p.grad = numbers(3, seed=seed)
+        optimizer.step()
+    lists = optimizer._lists[0]
+    assert lists is not None
+    optimizer.step()
+    assert optimizer._lists[0] is lists
+    assert lists.steps.tolist() == [4.0]
+
+
 # ---- state
 
 

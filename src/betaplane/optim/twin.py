@@ -165,7 +165,9 @@ class Twin(Optimizer):
         groups, replaced, by_rule = self.param_groups, [], []
         self.param_groups = []
         try:
-            for group in groups:
+            for i, group in enumerate(groups):
+                if self._quickly(i, group):
+                    continue
                 for path, found in self._split(group).items():
                     part = {**group, "params": found}
                     if path == "rule":
@@ -184,25 +186,32 @@ class Twin(Optimizer):
             for p, g in replaced:
                 p.grad = g
 
+    def _quickly(self, i: int, group: dict[str, Any]) -> bool:
+        """Step a group that is as it was, if there is a way; whether it was done."""
+        return False
+
     def _split(self, group: dict[str, Any]) -> dict[str, list[Tensor]]:
         """The parameters of a group that have a gradient, by who steps them: "fused", "torch" or "rule"."""
         found: dict[str, list[Tensor]] = {}
-        dialect = any(group.get(name, usual) != usual for name, usual in self.dialects().items())
-        dialect = dialect or self._slow(group)
-        kernel = self.kernel and _may_fuse(group)
+        dialect = self._dialect(group) or self._slow(group)
+        kernel = self.kernel and may_fuse(group)
         for p in group["params"]:
             if p.grad is not None:
                 if not self.state[p]:
                     check_eps(group, p)
                 rule = dialect or self._mixed(p)
-                path = "rule" if rule else "fused" if kernel and _safe(p) else "torch"
+                path = "rule" if rule else "fused" if kernel and safe(p) else "torch"
                 found.setdefault(path, []).append(p)
         return found
+
+    def _dialect(self, group: dict[str, Any]) -> bool:
+        """Whether a group asks for what torch does not compute."""
+        return any(group.get(name, usual) != usual for name, usual in self.dialects().items())
 
     def _slow(self, group: dict[str, Any]) -> bool:
         """Whether torch has only loops for what the rule does in one compiled pass, and nobody asked for them."""
         asked = any(group.get(flag) is not None for flag in ("fused", "foreach"))
-        if self.kernel or asked or not _may_fuse(group):
+        if self.kernel or asked or not may_fuse(group):
             return False
         found = [p for p in group["params"] if p.grad is not None]
         return chosen(self.path, found) == "compiled" and sweeps(self.rule_of(group))
@@ -242,7 +251,7 @@ def unhooked(torchs: type[Optimizer]) -> Callable[..., Any]:
     return step.__wrapped__ if getattr(step, "hooked", False) else step  # pyright: ignore
 
 
-def _may_fuse(group: Mapping[str, Any]) -> bool:
+def may_fuse(group: Mapping[str, Any]) -> bool:
     """Whether torch's fused kernel computes what the group asks for, and nothing else was asked for."""
     numbers = (group["lr"], *group.get("betas", ()))
     wanted = group.get("fused") or (group.get("fused") is None and not group.get("foreach"))
@@ -250,7 +259,7 @@ def _may_fuse(group: Mapping[str, Any]) -> bool:
     return bool(wanted and fits) and not any(isinstance(value, Tensor) for value in numbers)
 
 
-def _safe(p: Tensor) -> bool:
+def safe(p: Tensor) -> bool:
     """Whether the fused kernel may walk p."""
     usual = type(p) in PLAIN and p.device.type in ("cpu", "cuda") and p.is_floating_point()
     return usual and p.grad is not None and p.grad.layout is torch.strided and dense(p)

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from betaplane import rules
+from betaplane.optim.fused import FusedAdam
 from betaplane.optim.group import build
-from betaplane.optim.twin import Twin
+from betaplane.optim.twin import Twin, may_fuse, safe
 from betaplane.optim.update import STATE
 from betaplane.rules import Rule
 
@@ -45,6 +46,22 @@ class Adam(Twin, torch.optim.Adam):
 
     def _kind(self, group: Mapping[str, Any]) -> type[Rule]:
         return rules.AMSGrad if group["amsgrad"] else self.rule
+
+    @torch.no_grad()
+    def _quickly(self, i: int, group: dict[str, Any]) -> bool:
+        """Step a group by torch's kernel with the lists of the step before, if they fit still or can be made anew."""
+        found = [p for p in group["params"] if p.grad is not None]
+        scaled = getattr(self, "found_inf", None) is not None  # by torch.amp, which only torch's own step heeds
+        if not found or scaled or not may_fuse(group) or self._dialect(group):
+            return False
+        known = self.__dict__.setdefault("_lists", {})
+        lists, gradients = known.get(i), [p.grad for p in found]
+        if lists is None or lists.amsgrad != group["amsgrad"] or not lists.fits(found, gradients, self.state):
+            lists = known[i] = FusedAdam.of(found, self.state, group["amsgrad"]) if all(map(safe, found)) else None
+        if lists is None:
+            return False
+        lists.step(group, gradients)
+        return True
 
 
 class AdamW(Adam, torch.optim.AdamW):

@@ -1,0 +1,102 @@
+"""A step of each optimizer beside torch's fused AdamW: `python -m benchmarks.step [one | gpt2 | small ...] [rule ...]`.
+
+Each round times both, one after the other, on parameters of their own and the same gradients; the figure is the median
+of the rounds' ratios, so that whatever else the machine does weighs on both. "per byte" divides by the memory each has
+to move: x, g and the state read, x and the state written.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import nn
+from torch.optim.optimizer import Optimizer
+
+import betaplane.optim
+from betaplane.optim import path
+from betaplane.rules import ALL, by_name
+
+ROUNDS = 7
+AT_LEAST = 0.2  # seconds of steps in one timing
+
+
+def gpt2() -> Iterator[tuple[int, ...]]:
+    """The 148 parameters of GPT-2 small, 124M numbers."""
+    d = 768
+    yield from ((50257, d), (1024, d))
+    for _ in range(12):
+        yield from ((d,), (d,), (3 * d, d), (3 * d,), (d, d), (d,), (d,), (d,), (4 * d, d), (4 * d,), (d, 4 * d), (d,))
+    yield from ((d,), (d,))
+
+
+CASES: dict[str, tuple[str, list[tuple[int, ...]]]] = {
+    "one": ("one tensor of 50M", [(50_000_000,)]),
+    "gpt2": ("GPT-2's shapes, 124M", list(gpt2())),
+    "small": ("2,000 tensors of 1,000", [(1000,)] * 2000),
+}
+
+
+def parameters(shapes: list[tuple[int, ...]]) -> list[nn.Parameter]:
+    return [nn.Parameter(torch.randn(shape) * 0.02) for shape in shapes]
+
+
+def timed(step: Callable[[], object], times: int) -> float:
+    began = time.perf_counter()
+    for _ in range(times):
+        step()
+    return (time.perf_counter() - began) / times
+
+
+def paired(ours: Optimizer, theirs: Optimizer) -> tuple[float, float, float]:
+    """Seconds a step of each, and the median of the rounds' ratios."""
+    for optimizer in (ours, theirs):
+        for _ in range(3):
+            optimizer.step()
+    times = max(1, round(AT_LEAST / timed(theirs.step, 1)))
+    rounds = [(timed(ours.step, times), timed(theirs.step, times)) for _ in range(ROUNDS)]
+    ratio = statistics.median(one / other for one, other in rounds)
+    return statistics.median(one for one, _ in rounds), statistics.median(other for _, other in rounds), ratio
+
+
+def moved(optimizer: Optimizer) -> float:
+    """Bytes to move for each byte of the parameters."""
+    p = max((p for group in optimizer.param_groups for p in group["params"]), key=lambda p: p.numel())
+    held = sum(v.numel() * v.element_size() for v in optimizer.state[p].values() if isinstance(v, torch.Tensor))
+    return 3 + 2 * held / (p.numel() * p.element_size())
+
+
+def compare(case: str, names: list[str]) -> None:
+    label, shapes = CASES[case]
+    theirs_p, ours_p = parameters(shapes), parameters(shapes)
+    for p, q in zip(theirs_p, ours_p, strict=True):
+        p.grad = q.grad = torch.randn_like(p) * 0.01
+    theirs = torch.optim.AdamW(theirs_p, fused=True)
+    print(f"\n{label}: ms a step, and the ratio to torch.optim.AdamW(fused=True) (median of {ROUNDS} rounds)")
+    for name in names:
+        ours = getattr(betaplane.optim, by_name(name).__name__)(ours_p)
+        mine, other, ratio = paired(ours, theirs)
+        per_byte = ratio * moved(theirs) / moved(ours)
+        compiles = path.chosen("auto", ours_p) == "compiled" and path.sweeps(by_name(name)())
+        how = "fused" if getattr(ours, "kernel", False) else "compiled" if compiles else "eager"
+        line = (
+            f"  {name:14} {how:9} {mine * 1e3:8.2f} ({other * 1e3:6.2f})   {ratio:6.2f} x   {per_byte:6.2f} x per byte"
+        )
+        print(line, flush=True)
+
+
+def main() -> None:
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    names = [rule.__name__.lower() for rule in ALL]
+    cases = [word for word in sys.argv[1:] if word in CASES] or list(CASES)
+    chosen = [word for word in sys.argv[1:] if word in names]
+    for case in cases:
+        compare(case, chosen or (names if case != "small" else ["adamw"]))
+
+
+if __name__ == "__main__":
+    main()
