@@ -31,8 +31,13 @@ def test_every_file_says_what_it_is():
     assert not [line for line in tree().splitlines() if line.startswith("  ") and len(line.split(maxsplit=1)) < 2]
 
 
+def blocks() -> list[str]:
+    """The README's code that is run here."""
+    return re.findall(r"<!-- run by tests/test_readme.py -->\n```python\n(.*?)```", README.read_text(), re.DOTALL)
+
+
 def test_the_code_runs():
-    (code,) = re.findall(r"<!-- run by tests/test_readme.py -->\n```python\n(.*?)```", README.read_text(), re.DOTALL)
+    code, _ = blocks()
     assert 8 <= len(code.strip().splitlines()) <= 12
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
@@ -41,6 +46,13 @@ def test_the_code_runs():
     assert second.startswith("{'beta1':")
     assert third.endswith(".")
     assert any(line.startswith("good") for line in table)
+
+
+def test_the_optimizers_step():
+    _, code = blocks()
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("RAdam (")
 
 
 def test_the_first_problem_of_the_readme_loads(tmp_path):
