@@ -3,6 +3,7 @@
 from typing import Any
 
 from betaplane.optim.convert import from_torch
+from betaplane.optim.curvature import hutchinson, sampled_labels
 from betaplane.optim.host import host_optimizer
 from betaplane.optim.ruled import RuleOptimizer, optimizer_class
 from betaplane.optim.twins import SGD, TWINS, Adafactor, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
@@ -21,7 +22,7 @@ __all__ = [
     "host_optimizer",
     "optimizer_class",
 ]
-__all__ += ["Adamax", "NAdam", "RAdam", "RMSprop"]
+__all__ += ["Adamax", "NAdam", "RAdam", "RMSprop", "hutchinson", "sampled_labels"]
 __all__ += list(_RULED)  # pyright: ignore[reportUnsupportedDunderAll]
 
 

@@ -1,4 +1,4 @@
-"""An elementwise rule's step as one pass of machine code over memory, whatever the shape of the parameter."""
+"""A rule's step as machine code that goes over memory once, whatever the shape of the parameter."""
 
 from __future__ import annotations
 
@@ -66,8 +66,10 @@ def kernel(rule: Rule, types: tuple[torch.dtype, ...], maximize: bool) -> Kernel
 
     inputs = [x, g, *held, *single, torch.zeros((), dtype=torch.float64)]
     graph = make_fx(step, tracing_mode="fake")(*inputs)
+    larger = [torch.cat([value, value]) if value.dim() else value for value in inputs]
+    same = graph.code == make_fx(step, tracing_mode="fake")(*larger).code  # no size has become a number in it
     once = hoist(graph, set(range(2 + len(held), len(inputs))))
-    if not all(_elementwise(node) for node in graph.graph.nodes):
+    if not (same and all(_any_size(node) for node in graph.graph.nodes) and _shapeless(rule)):
         return None
     return _built(graph, once, tensors, numbers, len(inputs))
 
@@ -87,12 +89,24 @@ def _built(graph: fx.GraphModule, once: fx.GraphModule, tensors: tuple, numbers:
     return Kernel(tensors, numbers, once.forward, news, torch.compile(graph, dynamic=True, fullgraph=True))
 
 
-def _elementwise(node: fx.Node) -> bool:
-    """Whether an operation treats every element alike: pointwise, or only about types."""
+def _any_size(node: fx.Node) -> bool:
+    """Whether an operation is pointwise, only about types, or a mean or sum over everything."""
     if node.op != "call_function":
         return True
-    tags = getattr(node.target, "tags", ())
-    return torch.Tag.pointwise in tags or node.target in (torch.ops.aten._to_copy.default, torch.ops.aten.clone.default)
+    aten = torch.ops.aten
+    plain = (aten._to_copy.default, aten.clone.default, aten.mean.default, aten.sum.default)
+    return torch.Tag.pointwise in getattr(node.target, "tags", ()) or node.target in plain
+
+
+def _shapeless(rule: Rule) -> bool:
+    """Whether a matrix takes the same steps as its numbers in a row."""
+    generator = torch.Generator().manual_seed(0)
+    x, *gradients = torch.randn(4, 3, 4, dtype=torch.float64, generator=generator)
+    row, s, t = x.flatten(), rule.init(x), rule.init(x.flatten())
+    for g in gradients:
+        x, s = rule.step(x, g, s, 0.1)
+        row, t = rule.step(row, g.flatten(), t, 0.1)
+    return torch.allclose(x.flatten(), row, rtol=1e-9, atol=1e-12)
 
 
 class Sweeper:

@@ -12,7 +12,7 @@ from torch._dynamo.exc import BackendCompilerFailed
 
 from betaplane.errors import BadInput
 from betaplane.optim.compiled import Kernel, Sweeper, kernel, laid_out, state_kinds
-from betaplane.optim.update import STATE, update
+from betaplane.optim.update import STATE, count, update
 from betaplane.rules import Rule
 
 PATHS = ("auto", "eager", "compiled")
@@ -38,7 +38,7 @@ def chosen(path: str, params: list[Tensor]) -> str:
 
 
 def sweeps(rule: Rule) -> bool:
-    """Whether a rule can be compiled to one pass: each element's update depends on that element alone."""
+    """Whether a rule can be compiled: its step does not depend on the parameter's shape."""
     return kernel(rule, (torch.float32,) * (2 + sum(state_kinds(rule).values())), False) is not None
 
 
@@ -59,7 +59,7 @@ def step_each(
         params: the parameters.
         states: torch's state of each; filled at its first step.
         lr: learning rate.
-        path: "eager" or "compiled"; what cannot be compiled (reductions over a tensor, views) is stepped eagerly.
+        path: "eager" or "compiled"; what cannot be compiled (rules of rows and columns, views) is stepped eagerly.
         maximize: step up instead of down.
         words: torch's names for the fields of the rule's state, where they differ.
     """
@@ -90,6 +90,8 @@ def _swept(
         BROKEN.append(str(error).splitlines()[0])
         warnings.warn(f"This machine cannot compile ({BROKEN[0]}): steps are eager, and slower.", stacklevel=5)
         return False
+    if "t" not in found.numbers:
+        count(held)
     return True
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from betaplane.errors import BadInput
@@ -16,7 +17,7 @@ from betaplane.optim.group import BETAS, build
 from betaplane.optim.guard import check_eps, check_lr, check_nonfinite, check_params, finite, listed, loss_of
 from betaplane.optim.path import check_path, chosen, step_each
 from betaplane.optim.state import check_state, keep_types
-from betaplane.optim.update import STATE
+from betaplane.optim.update import STATE, estimate
 from betaplane.rules import Rule
 
 KEYWORD, USUAL = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -119,6 +120,26 @@ class RuleOptimizer(Optimizer):
                 path = chosen(self.path, found)
                 step_each(self.rule_of(group), found, self.state, group["lr"], path=path, maximize=group["maximize"])
         return loss
+
+    @torch.no_grad()
+    def curvature(self, estimates: Sequence[Tensor]) -> None:
+        """Take an estimate of the Hessian's diagonal into the state; for rules that keep one (Sophia), every few steps.
+
+        Args:
+            estimates: one a parameter, like it, in the order of the groups, as of `hutchinson` or `sampled_labels`.
+
+        Raises:
+            BadInput: the rule keeps none, or the estimates do not fit the parameters.
+        """
+        name = type(self).__name__
+        if not hasattr(self.rule, "curvature"):
+            raise BadInput("This rule keeps no curvature", value=name, allowed="Sophia", where="curvature")
+        pairs = [(group, p) for group in self.param_groups for p in group["params"]]
+        shapes, wanted = [tuple(h.shape) for h in estimates], [tuple(p.shape) for _, p in pairs]
+        if shapes != wanted:
+            raise BadInput("The estimates do not fit the parameters", value=shapes, allowed=str(wanted), where=name)
+        for (group, p), h in zip(pairs, estimates, strict=True):
+            estimate(self.rule_of(group), p, h, self.state[p])
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state; types are kept, where torch would cast them to the parameter's.

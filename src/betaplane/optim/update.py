@@ -52,8 +52,29 @@ def update(
     p.copy_(torch.view_as_complex(moved.contiguous()) if p.is_complex() else moved)
     for name, old, value in zip(new._fields, s, new, strict=True):
         _store(held, words.get(name, name), value.to(old.dtype), p)
-    if "t" not in new._fields:  # torch counts steps for every rule
-        _store(held, "step", torch.as_tensor(held.get("step", 0.0)) + 1, p)
+    if "t" not in new._fields:
+        count(held)
+
+
+def count(held: dict[str, Any]) -> None:
+    """One step more, where the rule itself does not count: torch's states do."""
+    held["step"] = torch.as_tensor(held.get("step", 0.0)) + 1
+
+
+def estimate(rule: Rule, p: Tensor, h: Tensor, held: dict[str, Any], words: Mapping[str, str] = STATE) -> None:
+    """Take an estimate of the curvature into the state in `held`, by the rule's own `curvature`.
+
+    Args:
+        rule: has `curvature(s, h)`.
+        p: the parameter.
+        h: like p, the estimate.
+        held: torch's state of the parameter; filled if it is empty.
+        words: torch's names for the fields of the rule's state, where they differ.
+    """
+    s = _loaded(rule, p, held, words)
+    new = rule.curvature(s, h)  # pyright: ignore[reportAttributeAccessIssue]
+    for name, old, value in zip(new._fields, s, new, strict=True):
+        _store(held, words.get(name, name), value.to(old.dtype), p)
 
 
 def _real(x: Tensor) -> Tensor:

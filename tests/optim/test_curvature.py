@@ -1,0 +1,58 @@
+"""Estimates of the curvature: right on average, and taken in by the optimizer as by the rule."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from betaplane.errors import BadInput
+from betaplane.optim import hutchinson, optimizer_class, sampled_labels
+from betaplane.rules import Lion, Sophia
+
+
+def mean_of(estimates) -> torch.Tensor:
+    return torch.stack(list(estimates)).mean(dim=0)
+
+
+def test_hutchinson_is_the_diagonal_on_average() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(4, 4, dtype=torch.float64, generator=generator)
+    a = a + a.T
+    x = torch.ones(4, dtype=torch.float64, requires_grad=True)
+    found = mean_of(hutchinson(x @ a @ x / 2, [x], generator)[0] for _ in range(4000))
+    assert torch.allclose(found, a.diag(), atol=0.5)
+
+
+def test_sampled_labels_give_the_gauss_newton_diagonal_on_average() -> None:
+    generator = torch.Generator().manual_seed(0)
+    w = torch.randn(3, 5, dtype=torch.float64, generator=generator).requires_grad_()
+    x = torch.randn(6, 5, dtype=torch.float64, generator=generator)
+    found = mean_of(sampled_labels(x @ w.T, [w], generator)[0] for _ in range(4000))
+    p = (x @ w.T).softmax(dim=-1).detach()
+    exact = (p * (1 - p)).T @ x.square() / len(x)  # softmax regression: the Hessian itself
+    assert torch.allclose(found, exact, atol=0.03)
+
+
+@pytest.mark.parametrize("path", ["eager", "compiled"])
+def test_the_optimizer_takes_estimates_as_the_rule_does(path: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, g, h = (torch.randn(5, dtype=torch.float64, generator=generator) for _ in range(3))
+    p, rule = nn.Parameter(x.clone()), Sophia()
+    optimizer = optimizer_class(Sophia)([p], lr=0.1, path=path)
+    s = rule.init(x)
+    for step in range(4):
+        p.grad = g
+        optimizer.step()
+        x, s = rule.step(x, g, s, 0.1)
+        if step % 2 == 0:
+            optimizer.curvature([h.abs()])
+            s = rule.curvature(s, h.abs())
+    assert torch.allclose(p, x, rtol=1e-12, atol=1e-12)
+
+
+def test_estimates_that_do_not_fit_are_told() -> None:
+    with pytest.raises(BadInput, match=r"The estimates do not fit the parameters: got \[\(3,\)\], allowed \[\(2,\)\]"):
+        optimizer_class(Sophia)([nn.Parameter(torch.zeros(2))]).curvature([torch.zeros(3)])
+    with pytest.raises(BadInput, match="This rule keeps no curvature: got 'Lion', allowed Sophia"):
+        optimizer_class(Lion)([nn.Parameter(torch.zeros(2))]).curvature([torch.zeros(2)])
