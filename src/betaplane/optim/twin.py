@@ -196,7 +196,7 @@ class Twin(Optimizer):
         dialect = self._dialect(group) or self._slow(group)
         kernel = self.kernel and may_fuse(group)
         for p in group["params"]:
-            if p.grad is not None:
+            if p.grad is not None and p.numel() > 0:  # of nothing, torch's Adafactor would take a mean
                 if not self.state[p]:
                     check_eps(group, p)
                 rule = dialect or self._mixed(p)
