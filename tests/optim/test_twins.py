@@ -143,6 +143,29 @@ def test_compiled(kind: type[Twin]) -> None:
     assert torch.equal(p, q)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_compiled_dialects_are_not_forgotten() -> None:
+    p, q = nn.Parameter(numbers(3, 4)), nn.Parameter(numbers(3, 4))
+    ours, plain = (twins.AdamW([x], lr=0.01, eps=0.1, eps_at="hat") for x in (p, q))
+    stepping = torch.compile(ours.step, backend="eager")
+    for g in numbers(3, 3, 4, seed=1):
+        p.grad, q.grad = g.clone(), g.clone()
+        stepping()
+        plain.step()
+    assert torch.allclose(p, q, rtol=1e-12, atol=1e-12)
+
+
+@fused
+@pytest.mark.parametrize("flags", [{"foreach": True}, {"foreach": False}, {"fused": False}], ids=str)
+def test_a_path_that_is_asked_for_is_taken(kind: type[Twin], flags: dict[str, bool]) -> None:
+    p = nn.Parameter(numbers(3, 4))
+    optimizer = kind([p], **flags)
+    p.grad = numbers(3, 4, seed=1)
+    optimizer.step()
+    with optimizer._planned():
+        assert [group.get("fused") for group in optimizer.param_groups] == [flags.get("fused")]
+
+
 # ---- what is looked up once
 
 

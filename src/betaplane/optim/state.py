@@ -25,7 +25,7 @@ def keep_types(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None:
         held = optimizer.state.get(p, {})
         for word, value in state_dict["state"].get(i, {}).items():
             cast = held.get(word)
-            if word != "step" and isinstance(cast, Tensor) and cast.dtype != value.dtype:
+            if word != "step" and isinstance(cast, Tensor) and isinstance(value, Tensor) and cast.dtype != value.dtype:
                 held[word] = value.detach().clone().to(p.device)
 
 

@@ -37,6 +37,8 @@ class Twin(Optimizer):
       options; a group that sets one is stepped by the rule.
     - `nonfinite` says what happens to a gradient that is not finite: "pass" it on, "raise" an error that names the
       parameter, "skip" that parameter in this step.
+    - `path` says how the rule steps what torch does not: "eager", "compiled", or "auto", which compiles where a million
+      numbers or more are to be stepped, and takes such rules over from torch's loops.
     """
 
     rule: ClassVar[type[Rule]]  # the equations
@@ -45,25 +47,22 @@ class Twin(Optimizer):
     words: ClassVar[Mapping[str, str]] = STATE  # the same of the state
     usual: ClassVar[Mapping[str, Any]] = {}  # torch's dialect, where it is not the rule's default
     kernel: ClassVar[bool] = False  # torch has a fused kernel
+    dialects: ClassVar[dict[str, Any]]  # the rule's options that torch does not have, as torch has them
 
     def __init_subclass__(cls) -> None:
         """Tell the arguments that pass through, and the rule's equations."""
         told = (inspect.getdoc(cls.rule) or "").split("\nExample:")[0]
         cls.__doc__ = f"{cls.__doc__}\n\n{inspect.getdoc(Twin)}\n\n{told}"
         theirs = inspect.signature(cls.torchs).parameters
-        own = cls.dialects() | {"nonfinite": "pass", "path": "auto"}
+        same = {"beta1", "beta2", *cls.hyper, *theirs}
+        cls.dialects = {f.name: f.default for f in fields(cls.rule) if f.name not in same} | dict(cls.usual)
+        own = cls.dialects | {"nonfinite": "pass", "path": "auto"}
         more = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in own.items()]
         cls.__signature__ = inspect.Signature([*theirs.values(), *more])  # pyright: ignore
 
-    @classmethod
-    def dialects(cls) -> dict[str, Any]:
-        """The rule's options that torch does not have, with torch's dialect as defaults."""
-        theirs = {"beta1", "beta2", *cls.hyper, *inspect.signature(cls.torchs).parameters}
-        return {f.name: f.default for f in fields(cls.rule) if f.name not in theirs} | dict(cls.usual)
-
     def __init__(self, params: Any, *args: Any, nonfinite: str = "pass", path: str = "auto", **options: Any) -> None:
         self.nonfinite, self.path = check_nonfinite(nonfinite), check_path(path)
-        own = {name: options.pop(name) for name in self.dialects() if name in options}
+        own = {name: options.pop(name) for name in self.dialects if name in options}
         try:
             super().__init__(params, *args, **options)
         except TypeError as error:
@@ -132,7 +131,7 @@ class Twin(Optimizer):
         Raises:
             BadInput: for a gradient that is not finite, where `nonfinite` is "raise".
         """
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() and not any(self._dialect(group) for group in self.param_groups):
             return unhooked(self.torchs)(self, closure)
         loss = loss_of(closure)
         with finite(self, self.nonfinite), self._planned() as by_rule:
@@ -206,7 +205,7 @@ class Twin(Optimizer):
 
     def _dialect(self, group: dict[str, Any]) -> bool:
         """Whether a group asks for what torch does not compute."""
-        return any(group.get(name, usual) != usual for name, usual in self.dialects().items())
+        return any(group.get(name, usual) != usual for name, usual in self.dialects.items())
 
     def _slow(self, group: dict[str, Any]) -> bool:
         """Whether torch has only loops for what the rule does in one compiled pass, and nobody asked for them."""
@@ -254,7 +253,7 @@ def unhooked(torchs: type[Optimizer]) -> Callable[..., Any]:
 def may_fuse(group: Mapping[str, Any]) -> bool:
     """Whether torch's fused kernel computes what the group asks for, and nothing else was asked for."""
     numbers = (group["lr"], *group.get("betas", ()))
-    wanted = group.get("fused") or (group.get("fused") is None and not group.get("foreach"))
+    wanted = group.get("fused") or (group.get("fused") is None and group.get("foreach") is None)
     fits = not group.get("differentiable") and not group.get("capturable")
     return bool(wanted and fits) and not any(isinstance(value, Tensor) for value in numbers)
 
