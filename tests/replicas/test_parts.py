@@ -123,6 +123,8 @@ def test_what_is_written_for_the_compiler_keeps_the_digits():
     x = -torch.logspace(-7, 1.5, 400)
     exact = torch.expm1(x.double())
     assert ((_expm1(x).double() - exact) / exact).abs().max() < 1e-6  # exp(x) - 1 is off by half of it at 1e-7
+    wide = x.double()
+    assert ((_expm1(wide) - torch.expm1(wide)) / torch.expm1(wide)).abs().max() < 1e-13
     old, new, weight = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.3, 1e8, -0.5]), torch.tensor([1.0, 0.0, 1e-4])
     assert torch.equal(_lerp(old, new, weight)[:2], torch.tensor([0.3, -2.0]))  # beta = 0 and beta = 1 are exact
     torch.testing.assert_close(_lerp(old, new, weight), torch.lerp(old, new, weight))

@@ -12,7 +12,7 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from betaplane.optim.hoist import hoist
-from betaplane.optim.layout import alike, dense, like
+from betaplane.optim.layout import align, dense, like
 from betaplane.rules import Rule
 
 SAMPLE = 12  # numbers in the tensors a step is recorded on; the recording holds for any size
@@ -42,7 +42,7 @@ def state_kinds(rule: Rule) -> dict[str, bool]:
 
 @cache
 def kernel(rule: Rule, types: tuple[torch.dtype, ...], maximize: bool) -> Kernel | None:
-    """The kernel of a rule, or None where its step is not elementwise.
+    """The kernel of a rule, or None where its step depends on the parameter's shape.
 
     Args:
         rule: with plain numbers as hyperparameters, which become part of the code.
@@ -138,11 +138,9 @@ def flat(x: Tensor) -> Tensor:
 
 
 def laid_out(p: Tensor, held: dict[str, Any]) -> Tensor | None:
-    """P's gradient laid out as p, and its state too; None where p is a view with gaps."""
+    """The gradient of p laid out as p, and its state too; None where p is a view with gaps."""
     g = p.grad
     if g is None or not dense(p):
         return None
-    for word, value in held.items():
-        if isinstance(value, Tensor) and value.shape == p.shape and value.stride() != p.stride():
-            held[word] = like(value, p)
-    return g if alike(g, p) or g.stride() == p.stride() else like(g, p)
+    align(held, p)
+    return g if g.stride() == p.stride() else like(g, p)

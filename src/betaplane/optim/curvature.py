@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def hutchinson(loss: Tensor, params: Sequence[Tensor], generator: torch.Generator | None = None) -> list[Tensor]:
-    """U * (Hessian u) for one u of independent normal numbers: on average the Hessian's diagonal.
+    """One sample u * (Hessian u), with u of independent normal numbers: on average the Hessian's diagonal.
 
     Args:
         loss: (), with its graph: not yet gone backward through.

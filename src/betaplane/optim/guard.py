@@ -1,4 +1,4 @@
-"""Before a step: the closure, gradients that are not finite, an eps that the state's type cannot hold."""
+"""What is checked before optimizers are made and before they step: parameters, options, gradients."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -22,6 +24,13 @@ def alike(value: Tensor, x: Tensor) -> bool:
     if value.dtype != x.dtype or value.shape != x.shape:
         return False
     return (value.is_contiguous() and x.is_contiguous()) or value.stride() == x.stride()
+
+
+def align(held: dict[str, Any], x: Tensor) -> None:
+    """Lay out as x the tensors of a state that have its shape."""
+    for word, value in held.items():
+        if isinstance(value, Tensor) and value.shape == x.shape and value.stride() != x.stride():
+            held[word] = like(value, x)
 
 
 def like(value: Tensor, x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.optim.optimizer import Optimizer
 from betaplane.errors import BadInput
 from betaplane.optim.group import build
 from betaplane.optim.guard import check_eps, check_floating, check_lr, check_nonfinite, explained, finite, loss_of
-from betaplane.optim.layout import alike, dense, like
+from betaplane.optim.layout import align, alike, dense, like
 from betaplane.optim.path import check_path, chosen, step_each, sweeps
 from betaplane.optim.state import check_state, keep_types
 from betaplane.optim.update import STATE
@@ -225,10 +225,7 @@ class Twin(Optimizer):
         for p in found:
             if p.grad is not None and not alike(p.grad, p):
                 p.grad = like(p.grad, p)
-            held = self.state[p]
-            for word, value in held.items():
-                if isinstance(value, Tensor) and value.shape == p.shape and not alike(value, p):
-                    held[word] = like(value, p)
+            align(self.state[p], p)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state, torch's or ours; types are kept, where torch would cast them to the parameter's.

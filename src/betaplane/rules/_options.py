@@ -41,7 +41,7 @@ class StepOptions(Rule):
     weight_decay = 0.0  # a field of every rule
 
     def decayed(self, x: Tensor, g: Tensor, lr: Number) -> tuple[Tensor, Tensor]:
-        """X and g after weight decay."""
+        """The parameter x and the gradient g after weight decay."""
         if isinstance(self.weight_decay, float | int) and self.weight_decay == 0:
             return x, g
         if self.decay == "l2":

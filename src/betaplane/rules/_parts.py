@@ -16,7 +16,7 @@ def ema(old: Tensor, new: Tensor, beta: Number) -> Tensor:
 
 
 def toward(old: Tensor, new: Tensor, weight: Number) -> Tensor:
-    """Old + weight (new - old), in the precision of old."""
+    """A share of the way from old to new: old + weight (new - old), in the precision of old."""
     return torch.lerp(old, new.to(old.dtype), weight.to(old.dtype) if isinstance(weight, Tensor) else weight)
 
 

@@ -134,7 +134,7 @@ class Adafactor(StepOptions):
         return at_least(rms(x), self.eps2) * (lr if self.rate == "scaled" else at_most(t.rsqrt(), slow))
 
     def _second(self, g: Tensor, s: AdafactorState, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """R, c and v after this gradient."""
+        """The factors r and c, or v, after this gradient."""
         q = g * g + self.eps1 if self.floor == "square" else g * g
         weight = t**-self.power  # 1 - beta2
         if s.r.dim() == 0:

@@ -103,6 +103,6 @@ class Adan(MomentOptions):
         return self.shrunk(x, lr) if after else x, AdanState(t, m, d, n, g.clone())
 
     def shrunk(self, x: Tensor, lr: float | Tensor) -> Tensor:
-        """X after proximal weight decay: the minimizer of |x' - x|^2 / 2 + lr weight_decay |x'|^2 / 2."""
+        """The parameter after proximal weight decay: the minimizer of |x' - x|^2 / 2 + lr weight_decay |x'|^2 / 2."""
         rate = lr if self.decay == "decoupled" else lr / self.peak_lr
         return x / (1 + rate * self.weight_decay)
