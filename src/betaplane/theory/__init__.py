@@ -1,4 +1,4 @@
-"""Closed forms with their sources: the divergence boundary, memory horizons, learning-rate schedules."""
+"""Closed forms with their sources: divergence boundary, memory horizons, learning-rate schedules, bytes of states."""
 
 from betaplane.theory.boundary import (
     critical_beta2,
@@ -8,6 +8,7 @@ from betaplane.theory.boundary import (
     drift,
 )
 from betaplane.theory.horizon import beta_from_half_life, beta_from_horizon, half_life, memory_horizon
+from betaplane.theory.memory import deepspeed_bytes, number_bytes, state_bytes, zero_bytes
 from betaplane.theory.schedules import multipliers
 
 __all__ = [
@@ -16,9 +17,13 @@ __all__ = [
     "critical_beta2",
     "critical_first_order",
     "critical_with_replacement",
+    "deepspeed_bytes",
     "diverges",
     "drift",
     "half_life",
     "memory_horizon",
     "multipliers",
+    "number_bytes",
+    "state_bytes",
+    "zero_bytes",
 ]
