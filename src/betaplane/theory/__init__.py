@@ -7,23 +7,32 @@ from betaplane.theory.boundary import (
     diverges,
     drift,
 )
+from betaplane.theory.bounds import blow_up_rate, extremal_gradients, kingma_ba_claim, update_bound
+from betaplane.theory.bounds_relatives import adamax_bound, atan2_bound, laprop_bound
 from betaplane.theory.horizon import beta_from_half_life, beta_from_horizon, half_life, memory_horizon
 from betaplane.theory.memory import deepspeed_bytes, number_bytes, state_bytes, zero_bytes
 from betaplane.theory.schedules import multipliers
 
 __all__ = [
+    "adamax_bound",
+    "atan2_bound",
     "beta_from_half_life",
     "beta_from_horizon",
+    "blow_up_rate",
     "critical_beta2",
     "critical_first_order",
     "critical_with_replacement",
     "deepspeed_bytes",
     "diverges",
     "drift",
+    "extremal_gradients",
     "half_life",
+    "kingma_ba_claim",
+    "laprop_bound",
     "memory_horizon",
     "multipliers",
     "number_bytes",
     "state_bytes",
+    "update_bound",
     "zero_bytes",
 ]

@@ -1,0 +1,85 @@
+"""What a closed form asks of its arguments, and how it answers: arrays inside, floats back for floats."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from betaplane.errors import BadInput
+
+Numbers = float | np.ndarray  # a float where every argument was one, else float64 in the broadcast shape
+
+
+class Range(NamedTuple):
+    """An interval as it is written, and a value from it for the line to write instead."""
+
+    allowed: str
+    instead: float
+
+    def holds(self, x: np.ndarray) -> np.ndarray:
+        """Where x lies in the interval; NaN does nowhere."""
+        low, high = (float(end) for end in self.allowed[1:-1].split(","))
+        above = x >= low if self.allowed[0] == "[" else x > low
+        return above & (x <= high if self.allowed[-1] == "]" else x < high)
+
+
+BETA = Range("[0, 1)", 0.9)
+STEP = Range("[1, inf)", 1000)
+STEP_OR_EVER = Range("[1, inf]", 1000)
+POSITIVE = Range("(0, inf)", 1.0)
+NOT_NEGATIVE = Range("[0, inf)", 0.0)
+
+
+def asked(where: str, **given: tuple[ArrayLike, Range]) -> list[np.ndarray]:
+    """The arguments as float64 arrays, in order, if each lies in its range and their shapes broadcast.
+
+    Args:
+        where: the function that asks.
+        given: name=(value, range).
+
+    Returns:
+        One array for each argument, in its own shape.
+
+    Raises:
+        BadInput: for what is no number, lies out of range, or does not broadcast.
+    """
+    arrays = [_inside(where, name, value, range) for name, (value, range) in given.items()]
+    try:
+        np.broadcast_shapes(*(x.shape for x in arrays))
+    except ValueError as error:
+        shapes = ", ".join(f"{name} {x.shape}" for name, x in zip(given, arrays, strict=True))
+        raise BadInput(
+            f"The shapes of {shapes} do not broadcast", where=where, instead="arrays of one shape"
+        ) from error
+    return arrays
+
+
+def whole(where: str, **given: tuple[object, int]) -> None:
+    """Raise BadInput for the first argument, name=(value, least), that is no whole number or less than `least`."""
+    for name, (value, least) in given.items():
+        if not (isinstance(value, int | np.integer) and value >= least):
+            allowed = f"{least}, {least + 1}, ..."
+            raise BadInput(
+                f"{name} is out of range", value=value, allowed=allowed, where=where, instead=f"{name}={least}"
+            )
+
+
+def plain(x: ArrayLike) -> Numbers:
+    """A float for a 0-d array, anything else as it is, in float64."""
+    x = np.asarray(x, dtype=float)
+    return float(x) if x.ndim == 0 else x
+
+
+def _inside(where: str, name: str, value: ArrayLike, range: Range) -> np.ndarray:
+    instead = f"{name}={range.instead}"
+    try:
+        x = np.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"{name} is not a number", value=value, where=where, instead=instead) from error
+    outside = x[~range.holds(x)]
+    if outside.size:
+        wrong = float(outside.flat[0])
+        raise BadInput(f"{name} is out of range", value=wrong, allowed=range.allowed, where=where, instead=instead)
+    return x
