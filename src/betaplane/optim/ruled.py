@@ -16,7 +16,7 @@ from betaplane.errors import BadInput
 from betaplane.optim.group import BETAS, build
 from betaplane.optim.guard import check_eps, check_lr, check_nonfinite, check_params, finite, listed, loss_of
 from betaplane.optim.path import check_path, chosen, step_each
-from betaplane.optim.state import check_state, keep_types
+from betaplane.optim.state import load
 from betaplane.optim.update import STATE, estimate
 from betaplane.rules import Rule
 
@@ -141,18 +141,19 @@ class RuleOptimizer(Optimizer):
         for (group, p), h in zip(pairs, estimates, strict=True):
             estimate(self.rule_of(group), p, h, self.state[p])
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> None:
         """Load a state; types are kept, where torch would cast them to the parameter's.
 
         Args:
-            state_dict: what `state_dict()` gave.
+            state_dict: what `state_dict()` gave. Where both it and the optimizer have the names of the parameters,
+                these match by name, whatever their order and groups; else by place.
+            strict: whether the names must be the same. If not, a parameter that the state dict lacks keeps the state it
+                has, none in a new optimizer; what only the state dict has is left out.
 
         Raises:
-            BadInput: it is another rule's, or of other shapes; nothing is loaded then.
+            BadInput: it is another rule's, of other shapes or for other names; nothing is loaded then.
         """
-        check_state(self, state_dict, STATE)
-        super().load_state_dict(state_dict)
-        keep_types(self, state_dict)
+        load(self, state_dict, super().load_state_dict, STATE, strict=strict)
 
     def __getstate__(self) -> dict[str, Any]:
         """What copying and pickling keep: torch's part and ours."""

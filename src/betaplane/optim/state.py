@@ -1,8 +1,8 @@
-"""What torch's load_state_dict loses: the types of states, and the names of parameters."""
+"""Load a state: checked before anything is written, in the types it was saved in, by name where there are names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,6 +10,41 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
+from betaplane.optim.names import by_name
+
+
+def load(
+    optimizer: Optimizer,
+    state_dict: dict[str, Any],
+    load_by_place: Callable[[dict[str, Any]], None],
+    words: Mapping[str, str],
+    *,
+    strict: bool,
+) -> None:
+    """Load a state, all or nothing: by name where both sides have names, in the types it was saved in.
+
+    Options that it lacks stay as they are: torch's state dicts know nothing of ours.
+
+    Args:
+        optimizer: with `rule_of(group)`.
+        state_dict: what `state_dict()` gave.
+        load_by_place: torch's load_state_dict.
+        words: torch's names for the fields of the rule's state, where they differ.
+        strict: whether both must have the same names.
+    """
+    found: dict[str, Any] = {}
+
+    def fit(optimizer: Optimizer, given: dict[str, Any]) -> dict[str, Any]:
+        found.update(by_name(optimizer, given, strict=strict))
+        check_sizes(optimizer, found)
+        pairs = zip(optimizer.param_groups, found["param_groups"], strict=True)
+        found["param_groups"] = [{**group, **old} for group, old in pairs]
+        check_state(optimizer, found, words)
+        return found
+
+    with optimizer.register_load_state_dict_pre_hook(fit):  # the last: users' own hooks may rename and reshape
+        load_by_place(state_dict)
+    keep_types(optimizer, found)
 
 
 def keep_types(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None:
@@ -29,22 +64,25 @@ def keep_types(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None:
                 held[word] = value.detach().clone().to(p.device)
 
 
-def check_state(optimizer: Any, state_dict: Mapping[str, Any], words: Mapping[str, str]) -> None:
-    """Raise BadInput where a state dict is not one of this optimizer's rule, or not for these parameters.
-
-    Args:
-        optimizer: with `rule_of(group)`.
-        state_dict: what is to be loaded.
-        words: torch's names for the fields of the rule's state, where they differ.
-    """
-    where = type(optimizer).__name__
+def check_sizes(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None:
+    """Raise BadInput where a state dict has other groups than the optimizer, or of other lengths."""
     groups, saved = optimizer.param_groups, state_dict["param_groups"]
     sizes = [[len(group["params"]) for group in side] for side in (saved, groups)]
     if sizes[0] != sizes[1]:
-        raise BadInput(
-            "The state dict is for other groups", value=sizes[0], allowed=f"{sizes[1]} parameters", where=where
-        )
-    for group, old in zip(groups, saved, strict=True):
+        where, allowed = type(optimizer).__name__, f"{sizes[1]} parameters"
+        raise BadInput("The state dict is for other groups", value=sizes[0], allowed=allowed, where=where)
+
+
+def check_state(optimizer: Any, state_dict: Mapping[str, Any], words: Mapping[str, str]) -> None:
+    """Raise BadInput where a state dict is not one of this optimizer's rule, or not for these parameters' shapes.
+
+    Args:
+        optimizer: with `rule_of(group)`.
+        state_dict: what is to be loaded, in the optimizer's groups.
+        words: torch's names for the fields of the rule's state, where they differ.
+    """
+    where = type(optimizer).__name__
+    for group, old in zip(optimizer.param_groups, state_dict["param_groups"], strict=True):
         names = old.get("param_names") or [f"parameter {i}" for i in old["params"]]
         for p, i, name in zip(group["params"], old["params"], names, strict=True):
             held = getattr(optimizer, "_rules_state", dict)(state_dict["state"].get(i, {}))

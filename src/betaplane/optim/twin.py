@@ -17,7 +17,7 @@ from betaplane.optim.group import build
 from betaplane.optim.guard import check_eps, check_floating, check_lr, check_nonfinite, explained, finite, loss_of
 from betaplane.optim.layout import align, alike, dense, like
 from betaplane.optim.path import check_path, chosen, step_each, sweeps
-from betaplane.optim.state import check_state, keep_types
+from betaplane.optim.state import load
 from betaplane.optim.update import STATE
 from betaplane.rules import Rule
 
@@ -227,18 +227,19 @@ class Twin(Optimizer):
                 p.grad = like(p.grad, p)
             align(self.state[p], p)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> None:
         """Load a state, torch's or ours; types are kept, where torch would cast them to the parameter's.
 
         Args:
-            state_dict: what `state_dict()` gave.
+            state_dict: what `state_dict()` gave. Where both it and the optimizer have the names of the parameters,
+                these match by name, whatever their order and groups; else by place.
+            strict: whether the names must be the same. If not, a parameter that the state dict lacks keeps the state it
+                has, none in a new optimizer; what only the state dict has is left out.
 
         Raises:
-            BadInput: it is another rule's, or of other shapes; nothing is loaded then.
+            BadInput: it is another rule's, of other shapes or for other names; nothing is loaded then.
         """
-        check_state(self, state_dict, self.words)
-        super().load_state_dict(state_dict)
-        keep_types(self, state_dict)
+        load(self, state_dict, super().load_state_dict, self.words, strict=strict)
 
 
 def unhooked(torchs: type[Optimizer]) -> Callable[..., Any]:
