@@ -12,8 +12,10 @@ from betaplane.theory.bounds_relatives import adamax_bound, atan2_bound, laprop_
 from betaplane.theory.horizon import beta_from_half_life, beta_from_horizon, half_life, memory_horizon
 from betaplane.theory.memory import deepspeed_bytes, number_bytes, state_bytes, zero_bytes
 from betaplane.theory.schedules import multipliers
+from betaplane.theory.transient import Peak, jump, jump_peak
 
 __all__ = [
+    "Peak",
     "adamax_bound",
     "atan2_bound",
     "beta_from_half_life",
@@ -27,6 +29,8 @@ __all__ = [
     "drift",
     "extremal_gradients",
     "half_life",
+    "jump",
+    "jump_peak",
     "kingma_ba_claim",
     "laprop_bound",
     "memory_horizon",
