@@ -237,11 +237,11 @@ BAD = [
     (lambda: critical_with_replacement(-0.1, 10), "beta1 is out of range: got -0.1"),
     (
         lambda: memory_horizon(1.0),
-        "beta is out of range: got 1.0, allowed [0, 1), in memory_horizon. Write instead: beta=0.999",
+        "beta is out of range: got 1.0, allowed [0, 1), in memory_horizon. Write instead: beta=0.9",
     ),
     (lambda: half_life(-0.5), "beta is out of range: got -0.5, allowed [0, 1), in half_life"),
     (lambda: beta_from_horizon(0.5), "steps is out of range: got 0.5, allowed [1, inf)"),
-    (lambda: beta_from_half_life(math.inf), "steps is out of range: got inf, allowed [0, inf)"),
+    (lambda: beta_from_half_life(math.inf), "half_life is out of range: got inf, allowed [0, inf)"),
     (
         lambda: multipliers("cosine", 10),
         "The schedule is unknown: got 'cosine', allowed constant, inverse_sqrt, warmup_cosine, warmup_linear",

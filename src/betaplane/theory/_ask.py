@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
 
-Numbers = float | np.ndarray  # a float where every argument was one, else float64 in the broadcast shape
+# A float where every argument was one, else float64 in the broadcast shape; numpy's own functions say Any as well.
+Numbers = Any
 
 
 class Range(NamedTuple):

@@ -1,105 +1,111 @@
-"""How far back an exponential moving average looks: memory horizon and half-life, in steps."""
+"""How far back an exponential moving average looks: memory horizon and half-life, in steps, samples or tokens."""
 
 from __future__ import annotations
 
-import math
+import numpy as np
+from numpy.typing import ArrayLike
 
-from betaplane.errors import BadInput
+from betaplane.theory._ask import BETA, NOT_NEGATIVE, POSITIVE, Numbers, Range, asked, plain
 
 
-def memory_horizon(beta: float) -> float:
+def memory_horizon(beta: ArrayLike, per_step: ArrayLike = 1.0) -> Numbers:
     """The memory horizon 1 / (1 - beta): the total weight of past steps, in units of the newest one's.
 
     Args:
-        beta: decay of the average, in [0, 1).
+        beta: decay of the average, in [0, 1); any shape.
+        per_step: samples or tokens a step, > 0, for a horizon in samples or tokens; any shape that broadcasts.
 
     Returns:
-        Steps, >= 1; beta = 0 has horizon 1.
+        Steps (times per_step), >= 1 of them; beta = 0 has horizon 1.
 
     Raises:
-        BadInput: if beta is not in [0, 1).
+        BadInput: if an argument is out of its range.
 
     Source: definition; the weights are (1 - beta) beta^k, k = 0, 1, 2, ...
 
     Example:
         >>> round(memory_horizon(0.999), 6), memory_horizon(0.0)
         (1000.0, 1.0)
+        >>> memory_horizon([0.9, 0.99], per_step=512).round()
+        array([ 5120., 51200.])
     """
-    return 1.0 / (1.0 - _checked(beta, "memory_horizon"))
+    beta, per_step = asked("memory_horizon", beta=(beta, BETA), per_step=(per_step, POSITIVE))
+    return plain(per_step / (1 - beta))
 
 
-def half_life(beta: float) -> float:
+def half_life(beta: ArrayLike, per_step: ArrayLike = 1.0) -> Numbers:
     """The half-life ln(1/2) / ln(beta): after this many steps a gradient's weight has halved.
 
     Args:
-        beta: decay of the average, in [0, 1).
+        beta: decay of the average, in [0, 1); any shape.
+        per_step: samples or tokens a step, > 0, for a half-life in samples or tokens; any shape that broadcasts.
 
     Returns:
-        Steps, >= 0; beta = 0 has half-life 0.
+        Steps (times per_step), >= 0; beta = 0 has half-life 0.
 
     Raises:
-        BadInput: if beta is not in [0, 1).
+        BadInput: if an argument is out of its range.
 
-    Source: definition; Marek et al. 2025, arXiv:2507.07101, count it in tokens (multiply by tokens a step).
+    Source: definition; M. Marek et al., 2025, arXiv:2507.07101, count it in tokens and keep that fixed.
 
     Example:
         >>> round(half_life(0.95), 4)
         13.5134
+        >>> f"{half_life(0.95, per_step=512 * 1024):.3g} tokens"
+        '7.08e+06 tokens'
     """
-    return math.log(0.5) / math.log(beta) if _checked(beta, "half_life") > 0 else 0.0
+    beta, per_step = asked("half_life", beta=(beta, BETA), per_step=(per_step, POSITIVE))
+    with np.errstate(divide="ignore"):
+        return plain(per_step * np.log(0.5) / np.log(beta))
 
 
-def beta_from_horizon(steps: float) -> float:
-    """The beta whose memory horizon is `steps`: 1 - 1 / steps.
+def beta_from_horizon(horizon: ArrayLike, per_step: ArrayLike = 1.0) -> Numbers:
+    """The beta whose memory horizon is `horizon`: 1 - per_step / horizon.
 
     Args:
-        steps: memory horizon in steps, in [1, inf).
+        horizon: memory horizon in steps, or in what per_step counts; at least one step, [per_step, inf). Any shape.
+        per_step: samples or tokens a step, > 0; any shape that broadcasts.
 
     Returns:
         beta, in [0, 1).
 
     Raises:
-        BadInput: if steps is not in [1, inf).
+        BadInput: if an argument is out of its range.
 
     Source: the inverse of `memory_horizon`.
 
     Example:
-        >>> beta_from_horizon(20)
-        0.95
+        >>> beta_from_horizon(20), beta_from_horizon(1_000_000, per_step=2_000)
+        (0.95, 0.998)
     """
-    if not 1 <= steps < math.inf:
-        raise BadInput(
-            "steps is out of range", value=steps, allowed="[1, inf)", where="beta_from_horizon", instead="steps=10"
-        )
-    return 1.0 - 1.0 / steps
+    horizon, per_step = asked("beta_from_horizon", horizon=(horizon, POSITIVE), per_step=(per_step, POSITIVE))
+    (steps,) = asked("beta_from_horizon", steps=(horizon / per_step, Range("[1, inf)", 10)))
+    return plain(1 - 1 / steps)
 
 
-def beta_from_half_life(steps: float) -> float:
-    """The beta whose half-life is `steps`: 2^(-1 / steps).
+def beta_from_half_life(half_life: ArrayLike, per_step: ArrayLike = 1.0) -> Numbers:
+    """The beta whose half-life is `half_life`: 2^(-per_step / half_life).
 
     Args:
-        steps: half-life in steps, in [0, inf); 0 gives beta = 0.
+        half_life: half-life in steps, or in what per_step counts, in [0, inf); 0 gives beta = 0. Any shape.
+        per_step: samples or tokens a step, > 0; any shape that broadcasts.
 
     Returns:
         beta, in [0, 1).
 
     Raises:
-        BadInput: if steps is not in [0, inf).
+        BadInput: if an argument is out of its range.
 
-    Source: the inverse of `half_life`.
+    Source: the inverse of `half_life`; M. Marek et al., 2025, arXiv:2507.07101.
 
     Example:
         >>> beta_from_half_life(1.0)
         0.5
+        >>> round(beta_from_half_life(10e6, per_step=16 * 512), 5)
+        0.99943
     """
-    if not 0 <= steps < math.inf:
-        raise BadInput(
-            "steps is out of range", value=steps, allowed="[0, inf)", where="beta_from_half_life", instead="steps=10"
-        )
-    return 0.5 ** (1.0 / steps) if steps > 0 else 0.0
-
-
-def _checked(beta: float, where: str) -> float:
-    if not 0 <= beta < 1:
-        raise BadInput("beta is out of range", value=beta, allowed="[0, 1)", where=where, instead="beta=0.999")
-    return beta
+    half_life, per_step = asked(
+        "beta_from_half_life", half_life=(half_life, NOT_NEGATIVE), per_step=(per_step, POSITIVE)
+    )
+    with np.errstate(divide="ignore"):
+        return plain(0.5 ** (per_step / half_life))
