@@ -16,12 +16,16 @@ from betaplane.theory.boundary import (
 )
 from betaplane.theory.bounds import blow_up_rate, extremal_gradients, kingma_ba_claim, update_bound
 from betaplane.theory.bounds_relatives import adamax_bound, atan2_bound, laprop_bound
+from betaplane.theory.concentration import Concentration, concentration, second_moment_spread
 from betaplane.theory.horizon import beta_from_half_life, beta_from_horizon, half_life, memory_horizon
 from betaplane.theory.memory import deepspeed_bytes, number_bytes, state_bytes, zero_bytes
+from betaplane.theory.published import growth_constant, kingma_ba_condition, shi_threshold, zhang_threshold
+from betaplane.theory.reddi import failing_period, reddi_beta2, reddi_holds, reddi_period
 from betaplane.theory.schedules import multipliers
 from betaplane.theory.transient import Peak, jump, jump_peak
 
 __all__ = [
+    "Concentration",
     "Peak",
     "adafactor_beta2",
     "adamax_bound",
@@ -29,6 +33,7 @@ __all__ = [
     "beta_from_half_life",
     "beta_from_horizon",
     "blow_up_rate",
+    "concentration",
     "correction",
     "critical_beta2",
     "critical_first_order",
@@ -38,17 +43,26 @@ __all__ = [
     "diverges",
     "drift",
     "extremal_gradients",
+    "failing_period",
+    "growth_constant",
     "half_life",
     "influence",
     "jump",
     "jump_peak",
     "kingma_ba_claim",
+    "kingma_ba_condition",
     "laprop_bound",
     "memory_horizon",
     "multipliers",
     "number_bytes",
+    "reddi_beta2",
+    "reddi_holds",
+    "reddi_period",
+    "second_moment_spread",
+    "shi_threshold",
     "state_bytes",
     "steps_until_corrected",
     "update_bound",
     "zero_bytes",
+    "zhang_threshold",
 ]
