@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["BadInput"]
+from collections.abc import Iterable
+
+__all__ = ["BadInput", "nearest"]
 
 
 class BadInput(ValueError):
@@ -42,3 +44,28 @@ class BadInput(ValueError):
 def _rebuild(what: str, value: object, allowed: str, where: str, instead: str) -> BadInput:
     """Unpickle a BadInput, so that a worker process can hand one to its parent."""
     return BadInput(what, value=value, allowed=allowed, where=where, instead=instead)
+
+
+def nearest(name: str, known: Iterable[str], usual: str) -> str:
+    """The known name that `name` was most likely meant to be, for the `instead` of an error.
+
+    Args:
+        name: what was written; capitals, hyphens and underscores do not matter.
+        known: the names there are.
+        usual: what to answer where none is close.
+
+    Example:
+        >>> nearest("lionn", ["adam", "lion"], "adam"), nearest("Adam-Mini", ["adam", "adammini"], "adam")
+        ('lion', 'adammini')
+        >>> nearest("speed", ["lr", "beta1"], "beta1")
+        'beta1'
+    """
+    from difflib import get_close_matches  # here, so that nobody waits for it who makes no mistake
+
+    plain = {_plain(each): each for each in known}
+    close = get_close_matches(_plain(name), plain, n=1)
+    return plain[close[0]] if close else usual
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")

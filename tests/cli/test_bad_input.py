@@ -52,6 +52,9 @@ ROWS = {
     # words
     f"{FINE} --rule adamm": f"There is no such rule: got 'adamm', allowed {', '.join(NAMES)}, "
     "in --rule. Write instead: --rule adam",
+    f"{FINE} --rule lionn": "in --rule. Write instead: --rule lion",
+    f"{FINE} --rule AdamW": "in --rule. Write instead: --rule adamw",
+    f"{FINE} --rule xyz": "in --rule. Write instead: --rule adam",
     f"{FINE} --rule sgd": "SGD has no beta1 to put on an axis: got 'beta1', allowed lr, batch_size, weight_decay",
     f"{FINE} --rule sgd --x lr --y weight_decay --eps 1": "SGD has no eps: got 1.0, allowed momentum, dampening",
     f"{FINE} --engine fast": "There is no such engine: got 'fast', allowed auto, stacked, plain, in --engine. "
@@ -70,6 +73,9 @@ ROWS = {
     "map mine.py:fine --points 100000": "This is no number of cells: got '100000'",
     f"{FINE} --x speed": "There is no such axis: got 'speed', allowed beta1, beta2, lr, eps, batch_size, weight_decay, "
     "in --x/--y. Write instead: --x beta1",
+    f"{FINE} --y betta2=0:0.9": "There is no such axis: got 'betta2', allowed beta1, beta2, lr, eps, batch_size, "
+    "weight_decay, in --x/--y. Write instead: --y beta2",
+    f"{FINE} --x batchsize": "in --x/--y. Write instead: --x batch_size",
     f"{FINE} --x beta2": "Both axes are the same: got 'beta2'",
     f"{FINE} --x lr=1": "This is no range: got 'lr=1', allowed name=low:high, in --x/--y",
     f"{FINE} --x lr=1:fast": "This is no range: got 'lr=1:fast'",
@@ -112,10 +118,25 @@ ROWS = {
     f"{FINE} --store here.sqlite --merge gone.sqlite": "There is no store to merge: got 'gone.sqlite'",
     f"{FINE} --store here.sqlite --merge words.sqlite": "The file is not a store: got 'words.sqlite'",
     f"{FINE} --store here.sqlite --merge trainer.sqlite": "The store holds another problem: got 'train (",
+    # memory
+    "rules --rule lionn": f"There is no such rule: got 'lionn', allowed {', '.join(NAMES)}, in --rule. "
+    "Write instead: --rule lion",
+    "rules --params 70e9 --rule adamm": "There is no such rule: got 'adamm'",
+    "rules --params -70e9": "params is out of range: got -70000000000.0, allowed [1, 1e18], in --params. "
+    "Write instead: --params 70e9",
+    "rules --params nan": "params is out of range: got nan",
+    "rules --params 0": "params is out of range: got 0.0",
+    "rules --params 1e9 --ranks 0": "ranks is out of range: got 0.0, allowed a whole number in [1, inf), in --ranks. "
+    "Write instead: --ranks 64",
+    "rules --params 1e9 --ranks 2.5": "ranks is out of range: got 2.5",
+    "rules --params 1e9 --ranks=-8": "ranks is out of range: got -8.0",
+    "rules --params 1e9 --ranks inf": "ranks is out of range: got inf",
+    "rules --ranks 8": "--ranks needs --params: got 8.0, in --ranks. Write instead: --params 70e9 --ranks 8",
 }  # fmt: skip
 
 USAGE = {
     "map --seeds two": "Invalid value for '--seeds'",
+    "rules --params 70B": "Invalid value for '--params'",
     "map --lr fast": "Invalid value for '--lr'",
     "map --sedes 2": "No such option: --sedes",
     "map digits digits": "unexpected extra argument",

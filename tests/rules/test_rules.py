@@ -159,7 +159,7 @@ def test_roll() -> None:
     assert [by_name(name) for name in NAMES] == list(ALL)
     public = {name for name in vars(betaplane.rules) if not name.startswith("_")}
     modules = {name for name in public if inspect.ismodule(getattr(betaplane.rules, name))}
-    assert set(betaplane.rules.__all__) == public - modules - {"BadInput"}
+    assert set(betaplane.rules.__all__) == public - modules - {"BadInput", "nearest"}
 
 
 # ---- laws
@@ -526,8 +526,9 @@ BAD = [
     (lambda: AMSGrad(correction="optax"), "correction is unknown: got 'optax', allowed 'after' or 'before'"),  # type: ignore[arg-type]
     (
         lambda: by_name("adamww"),
-        f"The rule is unknown: got 'adamww', allowed {', '.join(NAMES)}",
+        f"The rule is unknown: got 'adamww', allowed {', '.join(NAMES)}, in rules. Write instead: by_name(\"adamw\")",
     ),
+    (lambda: by_name("Lion"), 'Write instead: by_name("lion")'),
     (lambda: AdamC(normalized="no"), "normalized is unknown: got 'no', allowed True or False, in AdamC"),  # type: ignore[arg-type]
     (lambda: ADOPT(growth=-1.0), "growth is out of range: got -1.0, allowed [0, inf), in ADOPT"),
     (lambda: ADOPT(limit="t+1"), "limit is unknown: got 't+1', allowed 't-1' or 't' or 'none', in ADOPT"),  # type: ignore[arg-type]

@@ -18,9 +18,9 @@ STATES = {  # the golden table's word for it, and how it is said here
     "sgd_momentum/lion/muon (fp32)": (1,),
     "adam (fp32)": (2,),
     "adam (bf16 states)": (2, "bfloat16"),
-    "adam 8-bit, block 256": (2, "8-bit"),
-    "adam 8-bit, block 2048": (2, "8-bit", 0.0, 2048),
-    "adam 4-bit, block 128": (2, "4-bit"),
+    "adam 8-bit, block 256": (2, "8bit"),
+    "adam 8-bit, block 2048": (2, "8bit", 0.0, 2048),
+    "adam 4-bit, block 128": (2, "4bit"),
     "amsgrad/ademamix/schedule-free reference minus x": (3,),
     "adan": (4,),
     "lbfgs h=100 (fp32; 2h pairs + direction + previous gradient)": (202,),
@@ -64,7 +64,7 @@ def test_stages_add_up_over_devices() -> None:
         (state_bytes(2), {"gradients": 4}, 18.0),
         (state_bytes(2, "bfloat16"), {"copy": 0}, 8.0),  # bfloat16 throughout
         (state_bytes(2, "bfloat16"), {"copy": 2}, 10.0),  # the same with Kahan's compensation
-        (state_bytes(2, "8-bit"), {"copy": 0}, 6.03125),
+        (state_bytes(2, "8bit"), {"copy": 0}, 6.03125),
     ],
 )
 def test_ways_to_train_on_one_device(states: float, parts: dict, total: float) -> None:
@@ -79,20 +79,20 @@ def test_deepspeed_counts_a_float32_gradient_more() -> None:
 
 
 def test_rows_and_columns_stay_in_float32() -> None:
-    assert state_bytes(1, "8-bit", rest=0.25) == 1.015625 + 1.0
-    assert state_bytes(0, "bfloat16", rest=0.25) == state_bytes(0, "8-bit", rest=0.25) == 1.0
+    assert state_bytes(1, "8bit", rest=0.25) == 1.015625 + 1.0
+    assert state_bytes(0, "bfloat16", rest=0.25) == state_bytes(0, "8bit", rest=0.25) == 1.0
 
 
 BAD = [
     (
         lambda: number_bytes("int8"),
-        "The format is unknown: got 'int8', allowed float32, bfloat16, float16, 8-bit, 4-bit, in number_bytes. "
+        "The format is unknown: got 'int8', allowed float32, bfloat16, float16, 8bit, 4bit, in number_bytes. "
         'Write instead: form="float32"',
     ),
-    (lambda: number_bytes("8-bit", 0), "block is out of range: got 0, allowed [1, inf), in number_bytes"),
+    (lambda: number_bytes("8bit", 0), "block is out of range: got 0, allowed [1, inf), in number_bytes"),
     (lambda: state_bytes(-1), "tensors is out of range: got -1, allowed [0, inf), in state_bytes"),
     (lambda: state_bytes(2, rest=math.nan), "rest is out of range: got nan"),
-    (lambda: zero_bytes(-1, 1, 1), "params is out of range: got -1, allowed (0, inf), in zero_bytes. Write instead: "),
+    (lambda: zero_bytes(-1, 1, 1), "params is out of range: got -1, allowed [1, 1e18], in zero_bytes. Write instead: "),
     (lambda: zero_bytes(math.inf, 1, 1), "params is out of range: got inf"),
     (
         lambda: zero_bytes(1, 0, 1),

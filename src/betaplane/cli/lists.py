@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
+
+from betaplane.errors import BadInput
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 
@@ -29,16 +31,51 @@ def problems_command(as_json: Json = False) -> None:
     _show(rows, as_json)
 
 
-def rules_command(as_json: Json = False) -> None:
-    """List the update rules, their hyperparameters and where each was published."""
+def rules_command(
+    rule: Annotated[Optional[str], typer.Option(help="Only this rule; with --params, adamw unless you say.")] = None,
+    params: Annotated[Optional[float], typer.Option(help="Parameters of a model, as 70e9: tell its memory.")] = None,
+    ranks: Annotated[Optional[float], typer.Option(help="Devices its batch is split over; 1 unless you say.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the update rules: hyperparameters, source, and bytes of optimizer state a parameter.
+
+    With --params it tells the GB on each of --ranks devices (1 GB = 1e9 bytes) for weights, gradients and states in
+    mixed precision, under ZeRO stages 0 to 3. With P parameters, N devices and s bytes of state a parameter:
+
+    \b
+      stage 0   (8 + s) P               nothing is split
+      stage 1   4 P + (4 + s) P / N     states and float32 weights are split
+      stage 2   2 P + (6 + s) P / N     16-bit gradients too
+      stage 3   (8 + s) P / N           16-bit weights too
+
+    Rajbhandari et al. 2020, arXiv:1910.02054, section 5. DeepSpeed's own estimate counts a float32 gradient too:
+
+    \b
+      stage 2   2 P + (10 + s) P / N
+      stage 3   (10 + s) P / N, and 4 bytes a parameter of the largest layer
+
+    Activations and buffers come on top.
+
+    For example:
+
+    \b
+      betaplane rules
+      betaplane rules --params 70e9 --ranks 64
+      betaplane rules --params 7e9 --ranks 8 --rule lion --json
+    """
+    from betaplane.cli import memory
+    from betaplane.cli.read import rule_named
     from betaplane.rules import ALL
 
-    rows = []
-    for rule in ALL:
-        made = rule()
-        numbers = ", ".join(f"{name}={getattr(made, name):g}" for name in rule.hyperparameters())
-        rows.append({"name": rule.__name__.lower(), "hyperparameters": numbers, "source": rule.source})
-    _show(rows, as_json)
+    if ranks is not None and params is None:
+        raise BadInput(
+            "--ranks needs --params", value=ranks, where="--ranks", instead=f"--params 70e9 --ranks {ranks:g}"
+        )
+    if params is None:
+        kinds = [rule_named(rule)] if rule else ALL
+        memory.show_rules([memory.row(kind) for kind in kinds], as_json)
+    else:
+        memory.show_stages(memory.stages(rule_named(rule or "adamw"), params, 1 if ranks is None else ranks), as_json)
 
 
 def _show(rows: list[dict[str, str]], as_json: bool) -> None:

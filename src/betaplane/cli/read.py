@@ -1,10 +1,14 @@
-"""Read what people type: ranges, sizes, pairs of betas, lengths of time."""
+"""Read what people type: ranges, sizes, pairs of betas, lengths of time, names of rules."""
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, nearest
+
+if TYPE_CHECKING:
+    from betaplane.rules import Rule
 
 MOST = 1000  # cells along an axis
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
@@ -93,3 +97,23 @@ def betas(text: str | None) -> dict[str, float] | None:
             instead="--betas 0.9,0.999",
         ) from None
     return {"beta1": b1, "beta2": b2}
+
+
+def rule_named(name: str) -> type[Rule]:
+    """The rule of a name.
+
+    Example:
+        >>> rule_named("lion").__name__
+        'Lion'
+    """
+    from betaplane.rules import NAMES, by_name  # here, for torch comes with it
+
+    if name not in NAMES:
+        raise BadInput(
+            "There is no such rule",
+            value=name,
+            allowed=", ".join(NAMES),
+            where="--rule",
+            instead=f"--rule {nearest(name, NAMES, 'adam')}",
+        )
+    return by_name(name)

@@ -17,13 +17,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from betaplane import figures
+from betaplane.cli.read import rule_named
 from betaplane.errors import BadInput
 from betaplane.maps import Estimate, PhaseMap, Plan, Thresholds, follow, plan_for, to_json
 from betaplane.maps import Progress as Done
 from betaplane.maps.map import store_of
 from betaplane.problems import Problem, load
 from betaplane.replicas import ENGINES, Options
-from betaplane.rules import Rule, by_name
+from betaplane.rules import Rule
 
 
 class Session:
@@ -52,12 +53,7 @@ class Session:
         self.console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
     def _rule(self, name: str) -> Rule:
-        try:
-            kind = by_name(name)
-        except BadInput as error:
-            raise BadInput(
-                "There is no such rule", value=name, allowed=error.allowed, where="--rule", instead="--rule adam"
-            ) from None
+        kind = rule_named(name)
         own = {f.name: self.given[f.name] for f in fields(kind) if f.name in self.given}
         foreign = [n for n in ("beta1", "beta2", "eps", "weight_decay") if n in self.given and n not in own]
         if foreign:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, nearest
 
 NAMES = ("beta1", "beta2", "lr", "eps", "batch_size", "weight_decay")
 BETAS = ("beta1", "beta2")
@@ -94,9 +94,8 @@ def _rounded(value: float) -> float:
 
 def _check(name: str, low: float, high: float, points: int) -> None:
     if name not in NAMES:
-        raise BadInput(
-            "There is no such axis", value=name, allowed=", ".join(NAMES), where="--x/--y", instead="--x beta1"
-        )
+        allowed, instead = ", ".join(NAMES), _option(nearest(name, NAMES, "beta1"))
+        raise BadInput("There is no such axis", value=name, allowed=allowed, where="--x/--y", instead=instead)
     floor, ceiling, text = (0.0, 1.0, "[0, 1)") if name in BETAS else (0.0, math.inf, "(0, inf)")
     floor, text = (1.0, "[1, inf)") if name == "batch_size" else (floor, text)
     fits = low >= floor and high < ceiling and (name in BETAS or low > 0)
@@ -116,4 +115,8 @@ def _check(name: str, low: float, high: float, points: int) -> None:
 
 def _pasted(name: str) -> str:
     ends = {"batch_size": "4:256", "beta1": "0:0.99", "beta2": "0:0.9999"}
-    return f"--{'y' if name == 'beta2' else 'x'} {name}={ends.get(name, '1e-4:1e-1')}"
+    return f"{_option(name)}={ends.get(name, '1e-4:1e-1')}"
+
+
+def _option(name: str) -> str:
+    return f"--{'y' if name == 'beta2' else 'x'} {name}"

@@ -1,6 +1,7 @@
 """Update rules: one a file, each a frozen record of hyperparameters with two pure functions, init and step."""
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, nearest
+from betaplane.rules._held import Held, held
 from betaplane.rules._rule import Laws, Range, Rule, State
 from betaplane.rules.adabelief import AdaBelief
 from betaplane.rules.adafactor import Adafactor
@@ -46,6 +47,7 @@ __all__ = [
     "Adamax",
     "Adan",
     "CautiousAdamW",
+    "Held",
     "LaProp",
     "Laws",
     "Lion",
@@ -59,6 +61,7 @@ __all__ = [
     "State",
     "Yogi",
     "by_name",
+    "held",
 ]
 
 ALL: tuple[type[Rule], ...] = (
@@ -104,6 +107,6 @@ def by_name(name: str) -> type[Rule]:
         AdamW(beta1=0.9, beta2=0.95, eps=1e-08, weight_decay=0.01)
     """
     if name not in NAMES:
-        allowed = ", ".join(NAMES)
-        raise BadInput("The rule is unknown", value=name, allowed=allowed, where="rules", instead='by_name("adamw")')
+        allowed, instead = ", ".join(NAMES), f'by_name("{nearest(name, NAMES, "adamw")}")'
+        raise BadInput("The rule is unknown", value=name, allowed=allowed, where="rules", instead=instead)
     return ALL[NAMES.index(name)]

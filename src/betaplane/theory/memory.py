@@ -6,8 +6,8 @@ import math
 
 from betaplane.errors import BadInput
 
-BITS = {"float32": 32, "bfloat16": 16, "float16": 16, "8-bit": 8, "4-bit": 4}  # of one number
-BLOCKS = {"8-bit": 256, "4-bit": 128}  # numbers that share a float32 scale
+BITS = {"float32": 32, "bfloat16": 16, "float16": 16, "8bit": 8, "4bit": 4}  # of one number
+BLOCKS = {"8bit": 256, "4bit": 128}  # numbers that share a float32 scale
 
 
 def number_bytes(form: str, block: int | None = None) -> float:
@@ -18,8 +18,8 @@ def number_bytes(form: str, block: int | None = None) -> float:
     ```
 
     Args:
-        form: float32, bfloat16, float16, 8-bit or 4-bit.
-        block: numbers that share one float32 scale, >= 1; 256 for 8-bit and 128 for 4-bit unless given. The others
+        form: float32, bfloat16, float16, 8bit or 4bit.
+        block: numbers that share one float32 scale, >= 1; 256 for 8bit and 128 for 4bit unless given. The others
             have no scales.
 
     Returns:
@@ -32,7 +32,7 @@ def number_bytes(form: str, block: int | None = None) -> float:
     2048; bitsandbytes since 0.45 and torchao take 256). Both libraries leave tensors of under 4096 numbers in float32.
 
     Example:
-        >>> number_bytes("bfloat16"), number_bytes("8-bit"), number_bytes("8-bit", block=2048)
+        >>> number_bytes("bfloat16"), number_bytes("8bit"), number_bytes("8bit", block=2048)
         (2.0, 1.015625, 1.001953125)
     """
     if form not in BITS:
@@ -68,7 +68,7 @@ def state_bytes(tensors: float, form: str = "float32", rest: float = 0.0, block:
     Source: definition.
 
     Example:
-        >>> state_bytes(2), state_bytes(2, "bfloat16"), state_bytes(2, "8-bit"), state_bytes(2, "4-bit")
+        >>> state_bytes(2), state_bytes(2, "bfloat16"), state_bytes(2, "8bit"), state_bytes(2, "4bit")
         (8.0, 4.0, 2.03125, 1.0625)
     """
     for name, value in {"tensors": tensors, "rest": rest}.items():
@@ -102,7 +102,7 @@ def zero_bytes(
     in float32 set weights=4, gradients=4, copy=0; for pure bfloat16 states=4, copy=0.
 
     Args:
-        params: parameters of the model, > 0.
+        params: parameters of the model, in [1, 1e18].
         ranks: devices the batch is split over, a whole number >= 1.
         stage: 0, 1, 2 or 3.
         states: bytes of optimizer state a parameter, >= 0; see `state_bytes`.
@@ -145,7 +145,7 @@ def deepspeed_bytes(params: float, ranks: float, stage: int, states: float = 8.0
     has an earlier form of stage 2, 4 params + 16 params / ranks.)
 
     Args:
-        params: parameters of the model, > 0.
+        params: parameters of the model, in [1, 1e18].
         ranks: devices, a whole number >= 1.
         stage: 2 or 3.
         states: bytes of optimizer state a parameter, >= 0; see `state_bytes`. DeepSpeed itself has 8.
@@ -175,8 +175,8 @@ def deepspeed_bytes(params: float, ranks: float, stage: int, states: float = 8.0
 
 
 def _check(where: str, params: float, ranks: float, **others: float) -> None:
-    if not 0 < params < math.inf:
-        raise _out_of_range("params", params, "(0, inf)", where, 70e9)
+    if not 1 <= params <= 1e18:
+        raise _out_of_range("params", params, "[1, 1e18]", where, 70e9)
     if not 1 <= ranks < math.inf or ranks % 1:
         raise _out_of_range("ranks", ranks, "a whole number in [1, inf)", where, 64)
     for name, value in others.items():
