@@ -9,7 +9,19 @@ if TYPE_CHECKING:
     from betaplane.errors import BadInput
     from betaplane.figures import html, png
     from betaplane.maps import PhaseMap, Plan, Store, axis, map_phases
-    from betaplane.optim import SGD, Adafactor, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop, from_torch
+    from betaplane.optim import (
+        SGD,
+        Adafactor,
+        Adagrad,
+        Adam,
+        Adamax,
+        AdamW,
+        NAdam,
+        RAdam,
+        RMSprop,
+        Schedule,
+        from_torch,
+    )
     from betaplane.problems import Problem, Trainer, load
     from betaplane.replicas import Options, Run, train_plain, train_stacked
 
@@ -31,6 +43,7 @@ _HOMES = {
         "NAdam",
         "RAdam",
         "RMSprop",
+        "Schedule",
         "from_torch",
     ),
 }
@@ -52,6 +65,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Run",
+    "Schedule",
     "Store",
     "Trainer",
     "axis",

@@ -6,6 +6,7 @@ from betaplane.optim.convert import from_torch
 from betaplane.optim.curvature import hutchinson, sampled_labels
 from betaplane.optim.host import host_optimizer
 from betaplane.optim.ruled import RuleOptimizer, optimizer_class
+from betaplane.optim.schedule import Schedule
 from betaplane.optim.twins import SGD, TWINS, Adafactor, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
 from betaplane.rules import ALL
 
@@ -18,6 +19,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "RuleOptimizer",
+    "Schedule",
     "from_torch",
     "host_optimizer",
     "optimizer_class",
