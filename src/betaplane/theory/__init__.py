@@ -22,13 +22,25 @@ from betaplane.theory.memory import deepspeed_bytes, number_bytes, state_bytes, 
 from betaplane.theory.published import growth_constant, kingma_ba_condition, shi_threshold, zhang_threshold
 from betaplane.theory.reddi import failing_period, reddi_beta2, reddi_holds, reddi_period
 from betaplane.theory.schedules import multipliers
+from betaplane.theory.stability import Curvature, preconditioned_curvature, rms_ratio, stability_threshold
 from betaplane.theory.transient import Peak, jump, jump_peak
+from betaplane.theory.warmup import (
+    adamd_warmup,
+    exponential_warmup,
+    linear_warmup,
+    linear_warmup_steps,
+    radam_length,
+    radam_start,
+    radam_warmup,
+)
 
 __all__ = [
     "Concentration",
+    "Curvature",
     "Peak",
     "adafactor_beta2",
     "adamax_bound",
+    "adamd_warmup",
     "atan2_bound",
     "beta_from_half_life",
     "beta_from_horizon",
@@ -42,6 +54,7 @@ __all__ = [
     "deepspeed_bytes",
     "diverges",
     "drift",
+    "exponential_warmup",
     "extremal_gradients",
     "failing_period",
     "growth_constant",
@@ -52,14 +65,22 @@ __all__ = [
     "kingma_ba_claim",
     "kingma_ba_condition",
     "laprop_bound",
+    "linear_warmup",
+    "linear_warmup_steps",
     "memory_horizon",
     "multipliers",
     "number_bytes",
+    "preconditioned_curvature",
+    "radam_length",
+    "radam_start",
+    "radam_warmup",
     "reddi_beta2",
     "reddi_holds",
     "reddi_period",
+    "rms_ratio",
     "second_moment_spread",
     "shi_threshold",
+    "stability_threshold",
     "state_bytes",
     "steps_until_corrected",
     "update_bound",
