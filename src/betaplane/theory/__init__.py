@@ -21,9 +21,11 @@ from betaplane.theory.horizon import beta_from_half_life, beta_from_horizon, hal
 from betaplane.theory.memory import deepspeed_bytes, number_bytes, state_bytes, zero_bytes
 from betaplane.theory.published import growth_constant, kingma_ba_condition, shi_threshold, zhang_threshold
 from betaplane.theory.reddi import failing_period, reddi_beta2, reddi_holds, reddi_period
+from betaplane.theory.schedule_means import Means, cosine_means, linear_means, stable_means
 from betaplane.theory.schedules import multipliers
 from betaplane.theory.stability import Curvature, preconditioned_curvature, rms_ratio, stability_threshold
 from betaplane.theory.transient import Peak, jump, jump_peak
+from betaplane.theory.update_rms import batch_multiplier, snr_from_update_rms, update_rms
 from betaplane.theory.warmup import (
     adamd_warmup,
     exponential_warmup,
@@ -33,20 +35,24 @@ from betaplane.theory.warmup import (
     radam_start,
     radam_warmup,
 )
+from betaplane.theory.weight_rms import rotation, weight_rms, weight_rms_after, weight_rms_path
 
 __all__ = [
     "Concentration",
     "Curvature",
+    "Means",
     "Peak",
     "adafactor_beta2",
     "adamax_bound",
     "adamd_warmup",
     "atan2_bound",
+    "batch_multiplier",
     "beta_from_half_life",
     "beta_from_horizon",
     "blow_up_rate",
     "concentration",
     "correction",
+    "cosine_means",
     "critical_beta2",
     "critical_first_order",
     "critical_with_replacement",
@@ -65,6 +71,7 @@ __all__ = [
     "kingma_ba_claim",
     "kingma_ba_condition",
     "laprop_bound",
+    "linear_means",
     "linear_warmup",
     "linear_warmup_steps",
     "memory_horizon",
@@ -78,12 +85,19 @@ __all__ = [
     "reddi_holds",
     "reddi_period",
     "rms_ratio",
+    "rotation",
     "second_moment_spread",
     "shi_threshold",
+    "snr_from_update_rms",
     "stability_threshold",
+    "stable_means",
     "state_bytes",
     "steps_until_corrected",
     "update_bound",
+    "update_rms",
+    "weight_rms",
+    "weight_rms_after",
+    "weight_rms_path",
     "zero_bytes",
     "zhang_threshold",
 ]
