@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
+from betaplane.optim.mesh import agreed, local
 
 NONFINITE = ("pass", "raise", "skip")
 
@@ -45,17 +46,19 @@ def finite(optimizer: Optimizer, nonfinite: str) -> Iterator[None]:
     Raises:
         BadInput: where it is "raise" and a gradient is not finite; names the parameter.
     """
-    bad = [] if nonfinite == "pass" else [(name, p) for name, p in named(optimizer) if p.grad is not None and _bad(p)]
+    held = [] if nonfinite == "pass" else [(name, p, p.grad) for name, p in named(optimizer) if p.grad is not None]
+    counts = agreed([g for *_, g in held], [_nonfinite(g) for *_, g in held])
+    bad = [(name, p, count) for (name, p, _), count in zip(held, counts, strict=True) if count]
     if bad and nonfinite == "raise":
-        name, p = bad[0]
+        name, p, count = bad[0]
         raise BadInput(
             "A gradient is not finite",
-            value=f"{int((~torch.isfinite(p.grad)).sum())} of {p.numel()} numbers",  # type: ignore[arg-type]
+            value=f"{count} of {p.numel()} numbers",
             allowed="finite numbers",
             where=f"{name}, shape {tuple(p.shape)}" + (f", and {len(bad) - 1} more" if len(bad) > 1 else ""),
             instead='nonfinite="skip"',
         )
-    gradients = [(p, p.grad) for _, p in bad]
+    gradients = [(p, p.grad) for _, p, _ in bad]
     for p, _ in gradients:
         p.grad = None
     try:
@@ -65,10 +68,10 @@ def finite(optimizer: Optimizer, nonfinite: str) -> Iterator[None]:
             p.grad = g
 
 
-def _bad(p: Tensor) -> bool:
-    g = p.grad
-    assert g is not None
-    return not bool(torch.isfinite(g._values() if g.is_sparse else g).all())
+def _nonfinite(g: Tensor) -> int:
+    """How many of a gradient's numbers are not finite; of those this process holds, if it is spread over many."""
+    finite = torch.isfinite(local(g._values() if g.is_sparse else g))
+    return 0 if bool(finite.all()) else int((~finite).sum())
 
 
 def check_eps(options: Mapping[str, Any], p: Tensor) -> None:

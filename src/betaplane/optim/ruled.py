@@ -15,7 +15,9 @@ from torch.optim.optimizer import Optimizer, ParamsT
 from betaplane.errors import BadInput
 from betaplane.optim.group import BETAS, build
 from betaplane.optim.guard import check_eps, check_lr, check_nonfinite, check_params, finite, listed, loss_of
+from betaplane.optim.mesh import on_mesh
 from betaplane.optim.path import check_path, chosen, step_each
+from betaplane.optim.shards import estimate_part, sharded
 from betaplane.optim.state import load
 from betaplane.optim.update import STATE, estimate
 from betaplane.rules import Rule
@@ -111,7 +113,7 @@ class RuleOptimizer(Optimizer):
             BadInput: for a sparse gradient; for one that is not finite, where `nonfinite` is "raise".
         """
         loss = loss_of(closure)
-        with finite(self, self.nonfinite):
+        with finite(self, self.nonfinite), sharded(self):
             for group in self.param_groups:
                 found = [p for p in group["params"] if p.grad is not None]
                 for p in found:
@@ -139,7 +141,7 @@ class RuleOptimizer(Optimizer):
         if shapes != wanted:
             raise BadInput("The estimates do not fit the parameters", value=shapes, allowed=str(wanted), where=name)
         for (group, p), h in zip(pairs, estimates, strict=True):
-            estimate(self.rule_of(group), p, h, self.state[p])
+            (estimate_part if on_mesh(p) else estimate)(self.rule_of(group), p, h, self.state[p])
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> None:
         """Load a state; types are kept, where torch would cast them to the parameter's.

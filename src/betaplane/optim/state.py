@@ -92,7 +92,7 @@ def check_state(optimizer: Any, state_dict: Mapping[str, Any], words: Mapping[st
 
 def _check_one(p: Tensor, held: Mapping[str, Any], rule: Any, words: Mapping[str, str], where: str) -> None:
     x = torch.view_as_real(p) if p.is_complex() else p
-    fresh = rule.init(torch.empty_like(x, device="meta"))
+    fresh = rule.init(torch.empty(x.shape, dtype=x.dtype, device="meta"))
     shapes = {words.get(name, name): value.shape for name, value in zip(fresh._fields, fresh, strict=True)}
     for word, value in held.items():
         if word not in shapes and word != "step":

@@ -17,6 +17,7 @@ from betaplane.optim.group import build
 from betaplane.optim.guard import check_eps, check_floating, check_lr, check_nonfinite, explained, finite, loss_of
 from betaplane.optim.layout import align, alike, dense, like
 from betaplane.optim.path import check_path, chosen, step_each, sweeps
+from betaplane.optim.shards import sharded
 from betaplane.optim.state import load
 from betaplane.optim.update import STATE
 from betaplane.rules import Rule
@@ -134,7 +135,7 @@ class Twin(Optimizer):
         if torch.compiler.is_compiling() and not any(self._dialect(group) for group in self.param_groups):
             return unhooked(self.torchs)(self, closure)
         loss = loss_of(closure)
-        with finite(self, self.nonfinite), self._planned() as by_rule:
+        with finite(self, self.nonfinite), sharded(self), self._planned() as by_rule:
             if self.param_groups:
                 unhooked(self.torchs)(self)
             for group in by_rule:

@@ -1,0 +1,65 @@
+"""Tensors spread over a mesh of processes (torch's DTensor): which are, how to spread one, how to agree."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def on_mesh(value: Any) -> bool:
+    """Whether value is a tensor of which each process holds a part, or a copy."""
+    module = sys.modules.get("torch.distributed.tensor")  # not imported here: torch can be built without it
+    return module is not None and isinstance(value, module.DTensor)
+
+
+def placed(value: Any, p: Any) -> Any:
+    """A tensor spread as p is, if it has the shape of p; any other is whole on every process.
+
+    Args:
+        value: on p's mesh, or plain and the same on every process.
+        p: on a mesh.
+    """
+    from torch.distributed.tensor import DTensor, Replicate
+
+    whole = (Replicate(),) * p.device_mesh.ndim
+    if not on_mesh(value):
+        value = DTensor.from_local(value, p.device_mesh, whole, run_check=False)
+    wanted = p.placements if value.shape == p.shape else whole
+    return value if value.placements == wanted else value.redistribute(placements=wanted)
+
+
+def local(value: Tensor) -> Tensor:
+    """This process's part of a tensor on a mesh, in the same memory; a plain tensor itself."""
+    with torch.no_grad():  # with gradients on, it would be a new tensor at every call
+        part: Any = value.to_local() if on_mesh(value) else value  # type: ignore[attr-defined]
+    return part.wait() if hasattr(part, "wait") else part  # of a collective under way
+
+
+def agreed(tensors: Sequence[Any], counts: Sequence[int]) -> list[int]:
+    """What each process counted in its parts of tensors, added up, so that all processes go on alike.
+
+    Args:
+        tensors: the same on every process, in the same order.
+        counts: one a tensor.
+    """
+    total, alike = list(counts), {}
+    for i, value in enumerate(tensors):
+        if on_mesh(value):
+            alike.setdefault((value.device_mesh, value.placements), []).append(i)
+    for (mesh, placements), places in alike.items():
+        summed = torch.tensor([counts[i] for i in places], device=mesh.device_type)
+        for dim, placement in enumerate(placements):
+            _reduce(summed, mesh.get_group(dim), copies=placement.is_replicate())
+        for i, count in zip(places, summed.tolist(), strict=True):
+            total[i] = count
+    return total
+
+
+def _reduce(counts: Tensor, group: Any, *, copies: bool) -> None:
+    from torch.distributed import ReduceOp, all_reduce
+
+    all_reduce(counts, ReduceOp.MAX if copies else ReduceOp.SUM, group=group)
