@@ -35,6 +35,7 @@ from betaplane.theory.warmup import (
     radam_start,
     radam_warmup,
 )
+from betaplane.theory.weight_decay import corrected_decay, coupled_decay, decay_horizon, normalized_decay, steady_ratio
 from betaplane.theory.weight_rms import rotation, weight_rms, weight_rms_after, weight_rms_path
 
 __all__ = [
@@ -51,12 +52,15 @@ __all__ = [
     "beta_from_horizon",
     "blow_up_rate",
     "concentration",
+    "corrected_decay",
     "correction",
     "cosine_means",
+    "coupled_decay",
     "critical_beta2",
     "critical_first_order",
     "critical_with_replacement",
     "debiased_beta",
+    "decay_horizon",
     "deepspeed_bytes",
     "diverges",
     "drift",
@@ -76,6 +80,7 @@ __all__ = [
     "linear_warmup_steps",
     "memory_horizon",
     "multipliers",
+    "normalized_decay",
     "number_bytes",
     "preconditioned_curvature",
     "radam_length",
@@ -92,6 +97,7 @@ __all__ = [
     "stability_threshold",
     "stable_means",
     "state_bytes",
+    "steady_ratio",
     "steps_until_corrected",
     "update_bound",
     "update_rms",

@@ -12,14 +12,14 @@ from betaplane.theory._ask import BETA, NOT_NEGATIVE, POSITIVE, STEP_OR_EVER, Nu
 
 
 def weight_rms(
-    lr: ArrayLike, wd: ArrayLike, t: ArrayLike = math.inf, start: ArrayLike = 0.0, snr: ArrayLike = 0.0
+    lr: ArrayLike, weight_decay: ArrayLike, t: ArrayLike = math.inf, start: ArrayLike = 0.0, snr: ArrayLike = 0.0
 ) -> Numbers:
-    r"""The RMS of weights trained by AdamW for t steps at constant lr; sqrt(lr / (2 wd)) in the long run.
+    r"""The RMS of weights trained by AdamW for t steps at constant lr; sqrt(lr / (2 weight_decay)) in the long run.
 
-    With kept = (1 - lr wd)^t and s the signal-to-noise ratio of the gradients:
+    With kept = (1 - lr weight_decay)^t and s the signal-to-noise ratio of the gradients:
 
     ```
-    RMS^2 = kept^2 start^2 + ((1 - kept)^2 s / wd^2 + (1 - kept^2) lr / (2 wd)) / (s + 1)
+    RMS^2 = kept^2 start^2 + ((1 - kept)^2 s / weight_decay^2 + (1 - kept^2) lr / (2 weight_decay)) / (s + 1)
     ```
 
     beta1 has no part in it: a larger beta1 makes each update smaller and successive ones more alike. An estimate that
@@ -27,7 +27,7 @@ def weight_rms(
 
     Args:
         lr: learning rate, > 0; any shape.
-        wd: weight decay as in torch's AdamW (multiplied by lr), > 0, with lr wd < 1; any shape that broadcasts.
+        weight_decay: as in torch's AdamW (multiplied by lr), > 0, with lr weight_decay < 1; any shape that broadcasts.
         t: steps, in [1, inf]; any shape that broadcasts.
         start: RMS of the initial weights, >= 0; any shape that broadcasts.
         snr: |mu|^2 / |sigma|^2 of the gradients, >= 0; any shape that broadcasts.
@@ -44,31 +44,31 @@ def weight_rms(
         >>> round(weight_rms(1e-3, 0.1), 4), round(weight_rms(1e-3, 0.1, t=1000, start=0.02), 4)
         (0.0707, 0.0351)
     """
-    lr, wd, start, snr, t = asked(
+    lr, weight_decay, start, snr, t = asked(
         "weight_rms",
         lr=(lr, POSITIVE),
-        wd=(wd, POSITIVE),
+        weight_decay=(weight_decay, POSITIVE),
         start=(start, NOT_NEGATIVE),
         snr=(snr, NOT_NEGATIVE),
         t=(t, STEP_OR_EVER),
     )
-    kept = _kept(lr * wd) ** t
-    moved = (np.square((1 - kept) / wd) * snr + (1 - kept**2) * lr / (2 * wd)) / (snr + 1)
+    kept = _kept(lr * weight_decay) ** t
+    moved = (np.square((1 - kept) / weight_decay) * snr + (1 - kept**2) * lr / (2 * weight_decay)) / (snr + 1)
     return plain(np.sqrt(np.square(kept * start) + moved))
 
 
-def weight_rms_path(lr: ArrayLike, wd: ArrayLike, start: float = 0.0) -> np.ndarray:
+def weight_rms_path(lr: ArrayLike, weight_decay: ArrayLike, start: float = 0.0) -> np.ndarray:
     r"""The RMS of weights after each step of a schedule, for noise alone.
 
     ```
-    RMS_t^2 = (1 - lr_t wd_t)^2 RMS_{t-1}^2 + lr_t^2
+    RMS_t^2 = (1 - lr_t wd_t)^2 RMS_{t-1}^2 + lr_t^2        wd_t = weight_decay at step t
     ```
 
-    It follows sqrt(lr_t / (2 wd_t)) as fast as lr_t wd_t allows: with lr -> 0 at fixed wd it stops where it is.
+    It follows sqrt(lr_t / (2 wd_t)) as fast as lr_t wd_t allows: with lr -> 0 at fixed decay it stops where it is.
 
     Args:
         lr: learning rate of each step, (steps,), >= 0.
-        wd: weight decay, >= 0, a number or one a step, with lr wd < 1.
+        weight_decay: as in torch's AdamW, >= 0, a number or one a step, with lr weight_decay < 1.
         start: RMS of the initial weights, >= 0.
 
     Returns:
@@ -80,16 +80,16 @@ def weight_rms_path(lr: ArrayLike, wd: ArrayLike, start: float = 0.0) -> np.ndar
     Source: J. Su, 2025, kexue.fm/archives/11404 (there as a differential equation).
 
     Example:
-        >>> weight_rms_path([1e-3, 1e-3, 0.0], wd=0.1, start=0.02).round(5)
+        >>> weight_rms_path([1e-3, 1e-3, 0.0], weight_decay=0.1, start=0.02).round(5)
         array([0.02002, 0.02005, 0.02005])
     """
-    lr, wd = asked("weight_rms_path", lr=(lr, NOT_NEGATIVE), wd=(wd, NOT_NEGATIVE))
+    lr, weight_decay = asked("weight_rms_path", lr=(lr, NOT_NEGATIVE), weight_decay=(weight_decay, NOT_NEGATIVE))
     asked("weight_rms_path", start=(start, NOT_NEGATIVE))
     if lr.ndim != 1:
         where = "weight_rms_path"
         raise BadInput("lr has the wrong shape", value=lr.shape, allowed="(steps,)", where=where, instead="lr=[1e-3]")
     square, path = start**2, []
-    for kept, moved in zip(_kept(lr * wd).tolist(), lr.tolist(), strict=True):
+    for kept, moved in zip(_kept(lr * weight_decay).tolist(), lr.tolist(), strict=True):
         square = kept**2 * square + moved**2
         path.append(square)
     return np.sqrt(path)
@@ -100,14 +100,14 @@ def weight_rms_after(decay: ArrayLike, moved: ArrayLike, start: ArrayLike = 0.0)
 
     ```
     RMS^2 = e^(-2 decay) start^2 + (1 - e^(-2 decay)) moved / (2 decay)
-    decay = sum of lr wd,   moved = sum of lr^2         (steps times the means of `linear_means` and its neighbours)
+    decay = sum of lr weight_decay,   moved = sum of lr^2        (steps times what `linear_means` and the like give)
     ```
 
     It treats the sum of lr^2 as spread evenly over the decay, which it is at constant lr only. After a cosine to 0 it
     is larger than `weight_rms_path`, step by step: by 1 % where decay = 0.1, by 11 % at 1, by 56 % at 5.
 
     Args:
-        decay: sum of lr wd over the steps, > 0; any shape.
+        decay: sum of lr weight_decay over the steps, > 0; any shape.
         moved: sum of lr^2 over the steps, >= 0; any shape that broadcasts.
         start: RMS of the initial weights, >= 0; any shape that broadcasts.
 
@@ -129,18 +129,18 @@ def weight_rms_after(decay: ArrayLike, moved: ArrayLike, start: ArrayLike = 0.0)
     return plain(np.sqrt(np.exp(-2 * decay) * np.square(start) - np.expm1(-2 * decay) * moved / (2 * decay)))
 
 
-def rotation(lr: ArrayLike, wd: ArrayLike, beta1: ArrayLike) -> Numbers:
+def rotation(lr: ArrayLike, weight_decay: ArrayLike, beta1: ArrayLike) -> Numbers:
     r"""The angle AdamW turns a weight vector a step, once its size has settled.
 
     ```
-    sqrt(2 lr wd (1 - beta1) / (1 + beta1))
+    sqrt(2 lr weight_decay (1 - beta1) / (1 + beta1))
     ```
 
     It is lr `update_rms` over `weight_rms`, noise alone.
 
     Args:
         lr: learning rate, > 0; any shape.
-        wd: weight decay as in torch's AdamW, > 0; any shape that broadcasts.
+        weight_decay: as in torch's AdamW, > 0; any shape that broadcasts.
         beta1: decay of m, in [0, 1); any shape that broadcasts.
 
     Returns:
@@ -155,11 +155,13 @@ def rotation(lr: ArrayLike, wd: ArrayLike, beta1: ArrayLike) -> Numbers:
         >>> round(rotation(0.01, 0.1, 0.9), 5)
         0.01026
     """
-    lr, wd, beta1 = asked("rotation", lr=(lr, POSITIVE), wd=(wd, POSITIVE), beta1=(beta1, BETA))
-    return plain(np.sqrt(2 * lr * wd * (1 - beta1) / (1 + beta1)))
+    lr, weight_decay, beta1 = asked(
+        "rotation", lr=(lr, POSITIVE), weight_decay=(weight_decay, POSITIVE), beta1=(beta1, BETA)
+    )
+    return plain(np.sqrt(2 * lr * weight_decay * (1 - beta1) / (1 + beta1)))
 
 
 def _kept(decay: np.ndarray) -> np.ndarray:
     """The share of a weight that the decay of one step leaves."""
-    (decay,) = asked("weight_rms", lr_times_wd=(decay, Range("[0, 1)", 1e-4)))
+    (decay,) = asked("weight_rms", **{"lr * weight_decay": (decay, Range("[0, 1)", 1e-4))})
     return 1 - decay
