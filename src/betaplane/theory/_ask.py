@@ -27,6 +27,7 @@ class Range(NamedTuple):
 
 
 BETA = Range("[0, 1)", 0.9)
+BETA_NOT_ZERO = Range("(0, 1)", 0.9)
 STEP = Range("[1, inf)", 1000)
 STEP_OR_EVER = Range("[1, inf]", 1000)
 POSITIVE = Range("(0, inf)", 1.0)
