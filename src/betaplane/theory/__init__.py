@@ -19,6 +19,7 @@ from betaplane.theory.boundary import (
 from betaplane.theory.bounds import blow_up_rate, extremal_gradients, kingma_ba_claim, update_bound
 from betaplane.theory.bounds_relatives import adamax_bound, atan2_bound, laprop_bound
 from betaplane.theory.concentration import Concentration, concentration, second_moment_spread
+from betaplane.theory.epsilon import damping, eps_after_correction, vanishing_eps, vanishing_gradient
 from betaplane.theory.horizon import beta_from_half_life, beta_from_horizon, half_life, memory_horizon
 from betaplane.theory.memory import deepspeed_bytes, number_bytes, state_bytes, zero_bytes
 from betaplane.theory.published import growth_constant, kingma_ba_condition, shi_threshold, zhang_threshold
@@ -39,10 +40,12 @@ from betaplane.theory.warmup import (
 )
 from betaplane.theory.weight_decay import corrected_decay, coupled_decay, decay_horizon, normalized_decay, steady_ratio
 from betaplane.theory.weight_rms import rotation, weight_rms, weight_rms_after, weight_rms_path
+from betaplane.theory.width import Hidden, eps_for_width, mup_hidden, mup_output
 
 __all__ = [
     "Concentration",
     "Curvature",
+    "Hidden",
     "Means",
     "Peak",
     "Scaled",
@@ -64,11 +67,14 @@ __all__ = [
     "critical_beta2",
     "critical_first_order",
     "critical_with_replacement",
+    "damping",
     "debiased_beta",
     "decay_horizon",
     "deepspeed_bytes",
     "diverges",
     "drift",
+    "eps_after_correction",
+    "eps_for_width",
     "exponential_warmup",
     "extremal_gradients",
     "failing_period",
@@ -85,6 +91,8 @@ __all__ = [
     "linear_warmup_steps",
     "memory_horizon",
     "multipliers",
+    "mup_hidden",
+    "mup_output",
     "normalized_decay",
     "number_bytes",
     "preconditioned_curvature",
@@ -111,6 +119,8 @@ __all__ = [
     "surge_batch",
     "update_bound",
     "update_rms",
+    "vanishing_eps",
+    "vanishing_gradient",
     "weight_rms",
     "weight_rms_after",
     "weight_rms_path",

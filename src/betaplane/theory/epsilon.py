@@ -1,0 +1,142 @@
+"""What eps does: how much it damps, what it is worth in another place, and where numbers are too small for it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from betaplane.errors import BadInput
+from betaplane.theory._ask import BETA, NOT_NEGATIVE, STEP_OR_EVER, Numbers, Range, asked, plain
+
+FORMATS = {  # significant bits, exponents of the smallest normal and the smallest subnormal number
+    "float64": (53, -1022, -1074),
+    "float32": (24, -126, -149),
+    "bfloat16": (8, -126, -133),
+    "float16": (11, -14, -24),
+}
+
+
+def damping(eps: ArrayLike, root_v: ArrayLike) -> Numbers:
+    r"""What eps leaves of Adam's update: sqrt(v_hat) / (sqrt(v_hat) + eps).
+
+    Near 1 Adam is sign-like; at 1/2 eps is sqrt(v_hat); near 0 it is SGD with averaged momentum and learning rate
+    lr / eps, of which 1 - damping is the share that is left.
+
+    Args:
+        eps: added to sqrt(v_hat), >= 0, gradient units; any shape.
+        root_v: sqrt(v_hat), >= 0, gradient units; any shape that broadcasts.
+
+    Returns:
+        The factor, in [0, 1]; 1 where eps = 0, 0 where only root_v is.
+
+    Raises:
+        BadInput: if an argument is out of its range.
+
+    Source: the quotient of the update with eps and without.
+
+    Example:
+        >>> damping(1e-8, [1e-3, 1e-8, 1e-10]).round(4)
+        array([1.    , 0.5   , 0.0099])
+    """
+    eps, root_v = asked("damping", eps=(eps, NOT_NEGATIVE), root_v=(root_v, NOT_NEGATIVE))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return plain(np.where(eps == 0, 1.0, root_v / (root_v + eps)))
+
+
+def eps_after_correction(eps_hat: ArrayLike, beta2: ArrayLike, t: ArrayLike) -> Numbers:
+    r"""The eps beside sqrt(v_hat) that does what eps_hat does beside the uncorrected sqrt(v).
+
+    ```
+    sqrt(v) + eps_hat  =  sqrt(1 - beta2^t) (sqrt(v_hat) + eps)        eps = eps_hat / sqrt(1 - beta2^t)
+    ```
+
+    So eps_hat is larger early: 31.6 times at t = 1 for beta2 = 0.999. An eps inside the root, sqrt(v + eps), acts at
+    the scale sqrt(eps): 1e-8 there is 1e-4 here.
+
+    Args:
+        eps_hat: added to the uncorrected sqrt(v), >= 0, gradient units; any shape.
+        beta2: decay of v, in [0, 1); any shape that broadcasts.
+        t: step, in [1, inf]; any shape that broadcasts.
+
+    Returns:
+        eps, gradient units.
+
+    Raises:
+        BadInput: if an argument is out of its range.
+
+    Source: D. Kingma, J. Ba, 2015, arXiv:1412.6980, section 2 (the efficient order of operations).
+
+    Example:
+        >>> f"{eps_after_correction(1e-8, 0.999, 1):.3g}"
+        '3.16e-07'
+    """
+    eps_hat, beta2, t = asked(
+        "eps_after_correction", eps_hat=(eps_hat, NOT_NEGATIVE), beta2=(beta2, BETA), t=(t, STEP_OR_EVER)
+    )
+    return plain(eps_hat / np.sqrt(1 - beta2**t))
+
+
+def vanishing_gradient(dtype: str, flushed: bool = False) -> float:
+    r"""The size of gradient whose square is 0 in a number format, so that v does not see it.
+
+    Rounding to nearest, g^2 becomes 0 up to half the smallest subnormal number; on devices that flush subnormal
+    numbers, below the smallest normal one.
+
+    Args:
+        dtype: "float64", "float32", "bfloat16" or "float16".
+        flushed: subnormal numbers are flushed to 0.
+
+    Returns:
+        The largest |g| whose square is 0 (with flushed, the smallest whose square is not).
+
+    Raises:
+        BadInput: if dtype is none of these.
+
+    Source: the formats; checked in arithmetic.
+
+    Example:
+        >>> [f"{vanishing_gradient(dtype):.1e}" for dtype in ("float32", "bfloat16", "float16")]
+        ['2.6e-23', '6.8e-21', '1.7e-04']
+    """
+    _, normal, subnormal = _format(dtype, "vanishing_gradient")
+    return 2.0 ** (normal / 2 if flushed else (subnormal - 1) / 2)
+
+
+def vanishing_eps(root_v: ArrayLike, dtype: str) -> Numbers:
+    r"""The eps below which sqrt(v) + eps is sqrt(v) in a number format, or eps itself is 0 there.
+
+    Args:
+        root_v: sqrt(v_hat), >= 0, gradient units; any shape.
+        dtype: "float64", "float32", "bfloat16" or "float16".
+
+    Returns:
+        eps: from here on, up to a factor of 2 below the next power of 2, it begins to change the sum; at root_v = 0 the
+        largest eps that rounds to 0. 1e-8 is 0 in float16.
+
+    Raises:
+        BadInput: if root_v is out of its range or dtype is none of these.
+
+    Source: the formats; checked in arithmetic.
+
+    Example:
+        >>> f"{vanishing_eps(1.0, 'float32'):.1e} {vanishing_eps(0.0, 'float16'):.1e}"
+        '6.0e-08 3.0e-08'
+    """
+    bits, _, subnormal = _format(dtype, "vanishing_eps")
+    (root_v,) = asked("vanishing_eps", root_v=(root_v, Range("[0, inf)", 1e-3)))
+    spacing = np.exp2(np.maximum(np.frexp(root_v)[1] - bits, subnormal))  # of numbers next to root_v
+    return plain(np.where(root_v == 0, math.ldexp(1, subnormal - 1), spacing / 2))
+
+
+def _format(dtype: str, where: str) -> tuple[int, int, int]:
+    if dtype not in FORMATS:
+        raise BadInput(
+            "The number format is unknown",
+            value=dtype,
+            allowed=", ".join(FORMATS),
+            where=where,
+            instead='dtype="float32"',
+        )
+    return FORMATS[dtype]
