@@ -1,5 +1,6 @@
 """Closed forms with their sources: divergence boundary, memory horizons, learning-rate schedules, bytes of states."""
 
+from betaplane.theory.adam_field import rest_shift, two_cycle
 from betaplane.theory.batch import Scaled, beta_rules_gap, same_half_life, square_root_scaling
 from betaplane.theory.batch_lr import adam_lr, sgd_lr, sign_lr, surge_batch
 from betaplane.theory.bias_correction import (
@@ -20,6 +21,8 @@ from betaplane.theory.bounds import blow_up_rate, extremal_gradients, kingma_ba_
 from betaplane.theory.bounds_relatives import adamax_bound, atan2_bound, laprop_bound
 from betaplane.theory.concentration import Concentration, concentration, second_moment_spread
 from betaplane.theory.epsilon import damping, eps_after_correction, vanishing_eps, vanishing_gradient
+from betaplane.theory.equal_betas import variance_about_momentum
+from betaplane.theory.guarantees import Constants, adagrad_bound, adam_bound
 from betaplane.theory.horizon import beta_from_half_life, beta_from_horizon, half_life, memory_horizon
 from betaplane.theory.memory import deepspeed_bytes, number_bytes, state_bytes, zero_bytes
 from betaplane.theory.published import growth_constant, kingma_ba_condition, shi_threshold, zhang_threshold
@@ -44,12 +47,15 @@ from betaplane.theory.width import Hidden, eps_for_width, mup_hidden, mup_output
 
 __all__ = [
     "Concentration",
+    "Constants",
     "Curvature",
     "Hidden",
     "Means",
     "Peak",
     "Scaled",
     "adafactor_beta2",
+    "adagrad_bound",
+    "adam_bound",
     "adam_lr",
     "adamax_bound",
     "adamd_warmup",
@@ -102,6 +108,7 @@ __all__ = [
     "reddi_beta2",
     "reddi_holds",
     "reddi_period",
+    "rest_shift",
     "rms_ratio",
     "rotation",
     "same_half_life",
@@ -117,10 +124,12 @@ __all__ = [
     "steady_ratio",
     "steps_until_corrected",
     "surge_batch",
+    "two_cycle",
     "update_bound",
     "update_rms",
     "vanishing_eps",
     "vanishing_gradient",
+    "variance_about_momentum",
     "weight_rms",
     "weight_rms_after",
     "weight_rms_path",
