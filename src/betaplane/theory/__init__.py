@@ -1,4 +1,4 @@
-"""Closed forms with their sources: divergence boundary, memory horizons, learning-rate schedules, bytes of states."""
+"""Closed forms with their sources: boundary, bounds, memory, stability, warmup, sizes, what to change with scale."""
 
 from betaplane.theory.adam_field import rest_shift, two_cycle
 from betaplane.theory.batch import Scaled, beta_rules_gap, same_half_life, square_root_scaling
@@ -26,6 +26,7 @@ from betaplane.theory.guarantees import Constants, adagrad_bound, adam_bound
 from betaplane.theory.horizon import beta_from_half_life, beta_from_horizon, half_life, memory_horizon
 from betaplane.theory.memory import deepspeed_bytes, number_bytes, state_bytes, zero_bytes
 from betaplane.theory.published import growth_constant, kingma_ba_condition, shi_threshold, zhang_threshold
+from betaplane.theory.rates import Local, local_rate
 from betaplane.theory.reddi import failing_period, reddi_beta2, reddi_holds, reddi_period
 from betaplane.theory.schedule_means import Means, cosine_means, linear_means, stable_means
 from betaplane.theory.schedules import multipliers
@@ -50,6 +51,7 @@ __all__ = [
     "Constants",
     "Curvature",
     "Hidden",
+    "Local",
     "Means",
     "Peak",
     "Scaled",
@@ -95,6 +97,7 @@ __all__ = [
     "linear_means",
     "linear_warmup",
     "linear_warmup_steps",
+    "local_rate",
     "memory_horizon",
     "multipliers",
     "mup_hidden",
