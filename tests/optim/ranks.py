@@ -31,7 +31,6 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -378,6 +377,8 @@ def wrong_states(folder: Path) -> str:
 
 def data_parallel(folder: Path, cases: list[Case] = FEW) -> dict[str, float]:
     """DDP, alone and with ZeRO's optimizer around ours, whose parts are put together again."""
+    from torch.distributed.optim import ZeroRedundancyOptimizer  # whose import warns
+
     found = {}
     for case in cases:
         plain, ddp, zero = net(), DistributedDataParallel(net()), DistributedDataParallel(net())

@@ -39,6 +39,21 @@ def local(value: Tensor) -> Tensor:
     return part.wait() if hasattr(part, "wait") else part  # of a collective under way
 
 
+def full(value: Tensor) -> Tensor:
+    """All of a tensor on a mesh, on every process; a plain tensor itself."""
+    return value.full_tensor() if on_mesh(value) else value  # type: ignore[attr-defined]
+
+
+def summed(value: Tensor, p: Any) -> Tensor:
+    """What each process says of its own part of p, added up in place."""
+    from torch.distributed import all_reduce
+
+    for dim, placement in enumerate(p.placements):
+        if not placement.is_replicate():
+            all_reduce(value, group=p.device_mesh.get_group(dim))
+    return value
+
+
 def agreed(tensors: Sequence[Any], counts: Sequence[int]) -> list[int]:
     """What each process counted in its parts of tensors, added up, so that all processes go on alike.
 
@@ -50,16 +65,8 @@ def agreed(tensors: Sequence[Any], counts: Sequence[int]) -> list[int]:
     for i, value in enumerate(tensors):
         if on_mesh(value):
             alike.setdefault((value.device_mesh, value.placements), []).append(i)
-    for (mesh, placements), places in alike.items():
-        summed = torch.tensor([counts[i] for i in places], device=mesh.device_type)
-        for dim, placement in enumerate(placements):
-            _reduce(summed, mesh.get_group(dim), copies=placement.is_replicate())
-        for i, count in zip(places, summed.tolist(), strict=True):
+    for (mesh, _), places in alike.items():
+        found = torch.tensor([counts[i] for i in places], device=mesh.device_type)
+        for i, count in zip(places, summed(found, tensors[places[0]]).tolist(), strict=True):
             total[i] = count
     return total
-
-
-def _reduce(counts: Tensor, group: Any, *, copies: bool) -> None:
-    from torch.distributed import ReduceOp, all_reduce
-
-    all_reduce(counts, ReduceOp.MAX if copies else ReduceOp.SUM, group=group)

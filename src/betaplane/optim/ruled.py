@@ -17,7 +17,7 @@ from betaplane.optim.group import BETAS, build
 from betaplane.optim.guard import check_eps, check_lr, check_nonfinite, check_params, finite, listed, loss_of
 from betaplane.optim.mesh import on_mesh
 from betaplane.optim.path import check_path, chosen, step_each
-from betaplane.optim.shards import estimate_part, sharded
+from betaplane.optim.shards import estimate_part, step_all
 from betaplane.optim.state import load
 from betaplane.optim.update import STATE, estimate
 from betaplane.rules import Rule
@@ -113,15 +113,18 @@ class RuleOptimizer(Optimizer):
             BadInput: for a sparse gradient; for one that is not finite, where `nonfinite` is "raise".
         """
         loss = loss_of(closure)
-        with finite(self, self.nonfinite), sharded(self):
-            for group in self.param_groups:
-                found = [p for p in group["params"] if p.grad is not None]
-                for p in found:
-                    if not self.state[p]:
-                        check_eps(group, p)
-                path = chosen(self.path, found)
-                step_each(self.rule_of(group), found, self.state, group["lr"], path=path, maximize=group["maximize"])
+        with finite(self, self.nonfinite):
+            step_all(self, self._once)
         return loss
+
+    def _once(self) -> None:
+        for group in self.param_groups:
+            found = [p for p in group["params"] if p.grad is not None]
+            for p in found:
+                if not self.state[p]:
+                    check_eps(group, p)
+            path = chosen(self.path, found)
+            step_each(self.rule_of(group), found, self.state, group["lr"], path=path, maximize=group["maximize"])
 
     @torch.no_grad()
     def curvature(self, estimates: Sequence[Tensor]) -> None:

@@ -1,228 +1,149 @@
-"""A step of sharded parameters: a process steps its own part where the rule goes number by number."""
+"""A step of sharded parameters: of the part that a process holds, wherever the rule does not look further than that."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from betaplane.optim.guard import check_eps
-from betaplane.optim.mesh import local, on_mesh, placed
-from betaplane.optim.update import STATE, estimate, update
-from betaplane.rules import Rule
+from betaplane.optim.mesh import full, on_mesh, placed
+from betaplane.optim.part import Means, Part
+from betaplane.optim.reach import kind_of, reach
+from betaplane.optim.update import STATE, estimate
 
-aten = torch.ops.aten
-CREATES = {aten._to_copy, aten.clone, aten.scalar_tensor, aten.zeros_like, aten.ones_like, aten.full_like}
-KNOWN: dict[tuple, bool] = {}  # kinds of rules: whether they go number by number
+Group = dict[str, Any]
+Once = Callable[[], None]
 GATHERED: set[tuple] = set()  # rules and placements that torch's DTensor cannot compute
 
 
-class Part:
-    """What this process holds of a sharded parameter: x, a plain tensor in the same memory, and its state.
+def step_all(optimizer: Any, once: Once) -> None:
+    """Step every parameter of an optimizer; those on a mesh in the way their rule allows.
 
-    A process may hold nothing. Then x is a stand-in of one number without a gradient, so that steps are counted and
-    states made there as elsewhere.
+    - By numbers: the parts that this process holds are stepped in place of the parameters, on whatever path plain
+      tensors take.
+    - With means over the tensor: the same, operation by operation, and a mean is a sum over all processes.
+    - By the tensor's shape: as torch's DTensor computes it, or where that lacks an operation, every process steps the
+      whole tensor, brought together for it.
+
+    Args:
+        optimizer: with `rule_of(group)`, `param_groups`, `state` and `path`.
+        once: steps what the optimizer's `param_groups` hold at that time, with the states in its `state`.
     """
-
-    def __init__(self, p: Any) -> None:
-        self.p, self.home, self.held = p, local(p), {}
-        self.empty = self.home.numel() == 0
-        self.x = self.home.new_zeros((1,) * self.home.dim()) if self.empty else self.home.detach()
-
-    def fits(self) -> bool:
-        """Whether the parameter lies where it lay."""
-        home = local(self.p)
-        same = home.shape == self.home.shape and home.stride() == self.home.stride() and home.dtype == self.home.dtype
-        return same and home.data_ptr() == self.home.data_ptr()
-
-    def take(self, held: Mapping[str, Any]) -> None:
-        """Bring in the gradient and the parameter's state."""
-        self.x.grad = None if self.p.grad is None else self.part(self.p.grad)
-        for word in set(self.held) - set(held):
-            del self.held[word]
-        for word, value in held.items():
-            if not (self.empty and word in self.held and _like(value, self.p)):
-                self.held[word] = self.part(value) if _like(value, self.p) else value
-
-    def part(self, value: Tensor) -> Tensor:
-        """The part of a tensor like the parameter that belongs to x."""
-        found = local(placed(value, self.p))
-        return torch.zeros_like(self.x, dtype=found.dtype) if self.empty else found
-
-    def give(self, held: dict[str, Any]) -> None:
-        """Put into the parameter's state what is new; the rest has been changed in place."""
-        for word in set(held) - set(self.held):
-            del held[word]
-        for word, value in self.held.items():
-            old: Any = held.get(word)
-            if not on_mesh(old) or not (self.empty or local(old) is value):
-                held[word] = self.whole(value) if isinstance(value, Tensor) and value.dim() else value
-        self.x.grad = None
-
-    def whole(self, value: Tensor) -> Any:
-        """The tensor like the parameter of which value is this process's part."""
-        from torch.distributed.tensor import DTensor
-
-        value = value.new_empty(self.home.shape) if self.empty else value
-        mesh, placements = self.p.device_mesh, self.p.placements
-        return DTensor.from_local(value, mesh, placements, run_check=False, shape=self.p.shape, stride=self.p.stride())
+    if not any(on_mesh(p) for group in optimizer.param_groups for p in group["params"]):
+        once()
+        return
+    rest = []
+    for group in optimizer.param_groups:
+        far = [p for p in group["params"] if moves(group, p)]
+        way = reach(optimizer.rule_of(group)) if far else "number"
+        for p in far if way != "number" else ():
+            if p.grad is not None and p.numel() > 0:
+                (_with_means if way == "mean" else _by_shape)(optimizer, group, p, once)
+        rest.append({**group, "params": [p for p in group["params"] if way == "number" or not moves(group, p)]})
+    _by_parts(optimizer, rest, once)
 
 
-def _like(value: Any, p: Tensor) -> bool:
-    return isinstance(value, Tensor) and value.shape == p.shape and (value.dim() > 0 or on_mesh(value))
+def moves(group: Mapping[str, Any], p: Tensor) -> bool:
+    """Whether p is on a mesh and its step can be taken elsewhere: no gradient is to go through it."""
+    return on_mesh(p) and not group.get("differentiable")
 
 
 @contextmanager
-def sharded(optimizer: Any) -> Iterator[None]:
-    """For one step, parameters on a mesh give way to the parts of them that this process holds.
-
-    Where the rule needs more than its own number (a mean over a tensor, rows, columns), the step is taken here, on the
-    whole tensor.
-
-    Args:
-        optimizer: with `rule_of(group)`.
-    """
-    groups, states = optimizer.param_groups, optimizer.state
-    if not any(on_mesh(p) for group in groups for p in group["params"]):
-        yield
-        return
-    parts = _parts(optimizer)
-    for p, part in parts.items():
-        part.take(states.get(p, {}))
-    optimizer.param_groups = [
-        {**group, "params": [parts[p].x if p in parts else p for p in group["params"] if p in parts or _left(group, p)]}
-        for group in groups
-    ]
-    kept = {p: held for p, held in states.items() if p not in parts}
-    optimizer.state = defaultdict(dict, kept | {part.x: part.held for part in parts.values()})
+def _instead(optimizer: Any, groups: list[Group], states: Mapping[Tensor, Any]) -> Iterator[dict[Tensor, Any]]:
+    """Other parameters and states in an optimizer for a while; yields its states."""
+    kept = optimizer.param_groups, optimizer.state, optimizer.path
+    optimizer.param_groups, optimizer.state = groups, defaultdict(dict, states)
     try:
-        yield
+        yield optimizer.state
     finally:
-        stepped, optimizer.param_groups, optimizer.state = optimizer.state, groups, states
-        for p, part in parts.items():
-            part.held = stepped.pop(part.x)
+        optimizer.param_groups, optimizer.state, optimizer.path = kept
+
+
+def _by_parts(optimizer: Any, groups: list[Group], once: Once) -> None:
+    """Each process its own part; what is not on a mesh as it is."""
+    states, parts = optimizer.state, {}
+    for p in (p for group in groups for p in group["params"] if moves(group, p)):
+        parts[p] = _part(optimizer, p)
+        parts[p].take(states.get(p, {}))
+    own = [{**group, "params": [parts[p].x if p in parts else p for p in group["params"]]} for group in groups]
+    kept = {p: held for p, held in states.items() if p not in parts}
+    with _instead(optimizer, own, kept | {part.x: part.held for part in parts.values()}) as stepped:
+        once()
+    for p, part in parts.items():
+        part.held = stepped.pop(part.x)
+        if part.held or p in states:
             part.give(states[p])
-        states.update(stepped)
+    states.update(stepped)
 
 
-def _left(group: Mapping[str, Any], p: Tensor) -> bool:
-    """Whether a parameter is stepped as it is: it is plain, or gradients are to go through the step."""
-    return not on_mesh(p) or bool(group.get("differentiable"))
+def _part(optimizer: Any, p: Tensor) -> Part:
+    """This process's part of p, the same as at the step before if p lies where it lay."""
+    known = optimizer.__dict__.setdefault("_parts", {})
+    if p not in known or not known[p].fits():
+        known[p] = Part(p)
+    return known[p]
+
+
+def _with_means(optimizer: Any, group: Group, p: Any, once: Once) -> None:
+    """Each process its own part, all at the same time."""
+
+    def summed() -> None:
+        optimizer.path = "eager"  # machine code would take the means of the part
+        with Means(_part(optimizer, p)):
+            once()
+
+    _by_parts(optimizer, [{**group, "params": [p]}], summed)
 
 
 @torch.no_grad()
-def _parts(optimizer: Any) -> dict[Tensor, Part]:
-    """The parts that go number by number, by parameter; the other parameters on a mesh are stepped."""
-    before, found = optimizer.__dict__.get("_parts", {}), {}
-    for group in optimizer.param_groups:
-        spread = [p for p in group["params"] if not _left(group, p)]
-        if not spread:
-            continue
-        rule = optimizer.rule_of(group)
-        if by_number(rule):
-            found |= {p: before[p] if p in before and before[p].fits() else Part(p) for p in spread}
-            continue
-        for p in spread:
-            if p.grad is not None and p.numel() > 0:
-                _step_whole(optimizer, rule, group, p)
-    optimizer._parts = found
-    return found
-
-
-def by_number(rule: Rule) -> bool:
-    """Whether every number of a parameter takes its step whatever the others do.
-
-    Example:
-        >>> from betaplane.rules import AdamW, StableAdamW
-        >>> by_number(AdamW()), by_number(AdamW(clip=1.0)), by_number(StableAdamW())
-        (True, False, False)
-    """
-    kind = _kind(rule)
-    if kind not in KNOWN:
-        plain = {name: float(value) for name, value in vars(rule).items() if isinstance(value, Tensor)}
-        short, long = (_Calls.of(replace(rule, **plain), n) for n in (3, 6))
-        KNOWN[kind] = short == long and all(_pointwise(function) for function, *_ in short)
-    return KNOWN[kind]
-
-
-def _kind(rule: Rule) -> tuple:
-    """What of a rule decides which operations it is made of: of its numbers, only which are 0 or infinite."""
-    values = [getattr(rule, field.name) for field in fields(rule)]
-    counts = [isinstance(value, Tensor | float) and value not in (0, float("inf")) for value in values]
-    return type(rule), *(None if count else value for value, count in zip(values, counts, strict=True))
-
-
-class _Calls(TorchDispatchMode):
-    """Notes torch's functions as they are called, with their arguments other than tensors."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[tuple] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Note one, and call it."""
-        self.calls.append((func, *(arg for arg in args if not isinstance(arg, Tensor))))
-        return func(*args, **(kwargs or {}))
-
-    @classmethod
-    def of(cls, rule: Rule, n: int) -> list[tuple]:
-        """Those of a step of n rows."""
-        x = torch.zeros(n, 4)
-        s, lr = rule.init(x), torch.tensor(0.1)
-        with cls() as noted:
-            rule.step(x, x.clone(), s, lr)
-        return noted.calls
-
-
-def _pointwise(function: Any) -> bool:
-    return torch.Tag.pointwise in function.tags or function.overloadpacket in CREATES
-
-
-def _step_whole(optimizer: Any, rule: Rule, group: Mapping[str, Any], p: Any) -> None:
-    """One step of a parameter by a rule that looks at all of it."""
-    state, words = optimizer.state[p], getattr(optimizer, "words", STATE)
-    if not state:
-        check_eps(group, p)
-    held = {word: _settled(value, p) for word, value in getattr(optimizer, "_rules_state", dict)(state).items()}
-    told = {"lr": group["lr"], "maximize": group["maximize"], "words": words}
-    key = (_kind(rule), p.shape, p.placements)
+def _by_shape(optimizer: Any, group: Group, p: Any, once: Once) -> None:
+    """By torch's DTensor, or on the whole tensor; on copies, since DTensor may lack an operation halfway."""
+    key = (kind_of(optimizer.rule_of(group)), p.shape, p.placements)
+    state, g = _settled(optimizer, optimizer.state[p], p), placed(p.grad, p)
+    done = None
     if key not in GATHERED:
-        version = local(p)._version
         try:
-            update(rule, p, placed(p.grad, p), held, **told)
-        except (NotImplementedError, RuntimeError):  # an operation that DTensor lacks
-            if local(p)._version != version:
-                raise
+            done = _stepped(optimizer, group, p.detach().clone(), g, _each(torch.clone, state), once)
+        except (NotImplementedError, RuntimeError):
             GATHERED.add(key)
-    if key in GATHERED:
-        _step_gathered(rule, p, held, told)
-    held = {word: _settled(value, p) for word, value in held.items()}
-    optimizer.state[p] = getattr(optimizer, "_torchs_state", dict)(held)
-
-
-def _step_gathered(rule: Rule, p: Any, held: dict[str, Any], told: Mapping[str, Any]) -> None:
-    """The same on every process, on the whole tensors, brought together for it."""
-    x, g, *values = (value.full_tensor() if on_mesh(value) else value for value in (p, p.grad, *held.values()))
-    state = dict(zip(held, values, strict=True))
-    update(rule, x, g, state, **told)
+    if done is None:
+        done = _stepped(optimizer, group, full(p).clone(), full(g), _each(full, state), once)
+    x, new = done
     p.copy_(placed(x, p))
-    held.update(state)
+    optimizer.state[p] = _settled(optimizer, new, p)
 
 
-def _settled(value: Any, p: Any) -> Any:
-    """A state as it is kept: like p, whole or by rows, on p's mesh; a number plain."""
-    if not isinstance(value, Tensor):
-        return value
+def _stepped(
+    optimizer: Any, group: Group, x: Tensor, g: Tensor, held: dict[str, Any], once: Once
+) -> tuple[Tensor, dict[str, Any]]:
+    """A parameter and its state after a step."""
+    x.grad = g
+    with _instead(optimizer, [{**group, "params": [x]}], {x: held}) as states:
+        optimizer.path = "eager"
+        once()
+    return x, states[x]
+
+
+def _settled(optimizer: Any, held: dict[str, Any], p: Any) -> dict[str, Any]:
+    """A state as it is kept: what is like p is placed as p, other tensors are on p's mesh, numbers are plain."""
+    theirs, torchs = (getattr(optimizer, word, dict) for word in ("_rules_state", "_torchs_state"))
+    return torchs(_each(lambda value: _at_home(value, p), theirs(held))) if held else {}
+
+
+def _at_home(value: Tensor, p: Any) -> Tensor:
     if value.dim() == 0:
-        return value.full_tensor() if on_mesh(value) else value  # type: ignore[attr-defined]
-    pending = not on_mesh(value) or value.shape == p.shape or any(one.is_partial() for one in value.placements)  # type: ignore[attr-defined]
-    return placed(value, p) if pending else value
+        return full(value)
+    kept = on_mesh(value) and not any(one.is_partial() for one in value.placements)  # type: ignore[attr-defined]
+    return value if kept else placed(value, p)
+
+
+def _each(function: Callable[[Tensor], Tensor], held: Mapping[str, Any]) -> dict[str, Any]:
+    """A state with its tensors replaced."""
+    return {word: function(value) if isinstance(value, Tensor) else value for word, value in held.items()}
 
 
 def estimate_part(rule: Any, p: Any, h: Tensor, held: dict[str, Any], words: Mapping[str, str] = STATE) -> None:

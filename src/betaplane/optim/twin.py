@@ -17,7 +17,7 @@ from betaplane.optim.group import build
 from betaplane.optim.guard import check_eps, check_floating, check_lr, check_nonfinite, explained, finite, loss_of
 from betaplane.optim.layout import align, alike, dense, like
 from betaplane.optim.path import check_path, chosen, step_each, sweeps
-from betaplane.optim.shards import sharded
+from betaplane.optim.shards import moves, step_all
 from betaplane.optim.state import load
 from betaplane.optim.update import STATE
 from betaplane.rules import Rule
@@ -135,12 +135,16 @@ class Twin(Optimizer):
         if torch.compiler.is_compiling() and not any(self._dialect(group) for group in self.param_groups):
             return unhooked(self.torchs)(self, closure)
         loss = loss_of(closure)
-        with finite(self, self.nonfinite), sharded(self), self._planned() as by_rule:
+        with finite(self, self.nonfinite):
+            step_all(self, self._once)
+        return loss
+
+    def _once(self) -> None:
+        with self._planned() as by_rule:
             if self.param_groups:
                 unhooked(self.torchs)(self)
             for group in by_rule:
                 self._by_rule(group)
-        return loss
 
     @torch.no_grad()
     def _by_rule(self, group: dict[str, Any]) -> None:
@@ -199,7 +203,7 @@ class Twin(Optimizer):
             if p.grad is not None and p.numel() > 0:  # of nothing, torch's Adafactor would take a mean
                 if not self.state[p]:
                     check_eps(group, p)
-                rule = dialect or self._mixed(p)
+                rule = dialect or self._mixed(p) or moves(group, p)  # torch's Adafactor cannot step a DTensor
                 path = "rule" if rule else "fused" if kernel and safe(p) else "torch"
                 found.setdefault(path, []).append(p)
         return found

@@ -1,0 +1,87 @@
+"""What a process holds of a sharded parameter and of its state, as plain tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from betaplane.optim.mesh import local, on_mesh, placed, summed
+
+
+class Part:
+    """What this process holds of a sharded parameter: x, a plain tensor in the same memory, and its state.
+
+    A process may hold nothing. Then x is a stand-in, one number with gradient 0, so that there, too, steps are counted
+    and states made.
+    """
+
+    def __init__(self, p: Any) -> None:
+        self.p, self.home, self.held = p, local(p), {}
+        self.empty = self.home.numel() == 0
+        self.x = self.home.new_zeros((1,) * self.home.dim()) if self.empty else self.home.detach()
+
+    def fits(self) -> bool:
+        """Whether the parameter lies where it lay."""
+        home = local(self.p)
+        same = home.shape == self.home.shape and home.stride() == self.home.stride() and home.dtype == self.home.dtype
+        return same and home.data_ptr() == self.home.data_ptr()
+
+    @torch.no_grad()
+    def take(self, held: Mapping[str, Any]) -> None:
+        """Bring in the gradient and the parameter's state."""
+        self.x.grad = None if self.p.grad is None else self.part(self.p.grad)
+        for word in set(self.held) - set(held):
+            del self.held[word]
+        for word, value in held.items():
+            if not (self.empty and word in self.held and _like(value, self.p)):
+                self.held[word] = self.part(value) if _like(value, self.p) else value
+
+    def part(self, value: Tensor) -> Tensor:
+        """This process's part of a tensor like the parameter."""
+        found = local(placed(value, self.p))
+        return torch.zeros_like(self.x, dtype=found.dtype) if self.empty else found
+
+    @torch.no_grad()
+    def give(self, held: dict[str, Any]) -> None:
+        """Put into the parameter's state what is new; the rest has been changed in place."""
+        for word in set(held) - set(self.held):
+            del held[word]
+        for word, value in self.held.items():
+            old: Any = held.get(word)
+            if not on_mesh(old) or not (self.empty or local(old) is value):
+                held[word] = self.whole(value) if isinstance(value, Tensor) and value.dim() else value
+        self.x.grad = None
+
+    def whole(self, value: Tensor) -> Any:
+        """The tensor like the parameter of which value is this process's part."""
+        from torch.distributed.tensor import DTensor
+
+        value = value.new_empty(self.home.shape) if self.empty else value
+        mesh, placements = self.p.device_mesh, self.p.placements
+        return DTensor.from_local(value, mesh, placements, run_check=False, shape=self.p.shape, stride=self.p.stride())
+
+
+def _like(value: Any, p: Tensor) -> bool:
+    return isinstance(value, Tensor) and value.shape == p.shape and (value.dim() > 0 or on_mesh(value))
+
+
+class Means(TorchDispatchMode):
+    """While it is on, the mean over a part is the mean over the whole tensor; all processes have to be at it."""
+
+    def __init__(self, part: Part) -> None:
+        super().__init__()
+        self.part = part
+        self.count = part.p.numel() * (2 if part.p.is_complex() else 1)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function; for a mean, add up over all processes."""
+        if func is not torch.ops.aten.mean.default:
+            return func(*args, **(kwargs or {}))
+        (x,) = args
+        wide = torch.promote_types(x.dtype, torch.float32)
+        total = x.new_zeros((), dtype=wide) if self.part.empty else x.sum(dtype=wide)
+        return (summed(total, self.part.p) / self.count).to(x.dtype)
