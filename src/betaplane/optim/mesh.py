@@ -23,6 +23,8 @@ def placed(value: Any, p: Any) -> Any:
         value: on p's mesh, or plain and the same on every process.
         p: on a mesh.
     """
+    if on_mesh(value) and value.placements == p.placements and value.shape == p.shape:
+        return value
     from torch.distributed.tensor import DTensor, Replicate
 
     whole = (Replicate(),) * p.device_mesh.ndim
@@ -33,10 +35,12 @@ def placed(value: Any, p: Any) -> Any:
 
 
 def local(value: Tensor) -> Tensor:
-    """This process's part of a tensor on a mesh, in the same memory; a plain tensor itself."""
-    with torch.no_grad():  # with gradients on, it would be a new tensor at every call
-        part: Any = value.to_local() if on_mesh(value) else value  # type: ignore[attr-defined]
-    return part.wait() if hasattr(part, "wait") else part  # of a collective under way
+    """This process's part of a tensor on a mesh, in the same memory; a plain tensor itself.
+
+    Under `torch.no_grad` it is the same tensor at every call.
+    """
+    part: Any = value.to_local() if on_mesh(value) else value  # type: ignore[attr-defined]
+    return part if type(part) is Tensor or not hasattr(part, "wait") else part.wait()  # for what is under way
 
 
 def full(value: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ from betaplane.optim.mesh import local, on_mesh, placed, summed
 class Part:
     """What this process holds of a sharded parameter: x, a plain tensor in the same memory, and its state.
 
+    Its methods are for use under `torch.no_grad`.
+
     A process may hold nothing. Then x is a stand-in, one number with gradient 0, so that there, too, steps are counted
     and states made.
     """
@@ -30,14 +32,15 @@ class Part:
         same = home.shape == self.home.shape and home.stride() == self.home.stride() and home.dtype == self.home.dtype
         return same and home.data_ptr() == self.home.data_ptr()
 
-    @torch.no_grad()
     def take(self, held: Mapping[str, Any]) -> None:
         """Bring in the gradient and the parameter's state."""
         self.x.grad = None if self.p.grad is None else self.part(self.p.grad)
         for word in set(self.held) - set(held):
             del self.held[word]
         for word, value in held.items():
-            if not (self.empty and word in self.held and _like(value, self.p)):
+            known = self.held.get(word)
+            same = on_mesh(value) and known is not None and (self.empty or local(value) is known)
+            if not same:
                 self.held[word] = self.part(value) if _like(value, self.p) else value
 
     def part(self, value: Tensor) -> Tensor:
@@ -45,7 +48,6 @@ class Part:
         found = local(placed(value, self.p))
         return torch.zeros_like(self.x, dtype=found.dtype) if self.empty else found
 
-    @torch.no_grad()
     def give(self, held: dict[str, Any]) -> None:
         """Put into the parameter's state what is new; the rest has been changed in place."""
         for word in set(held) - set(self.held):

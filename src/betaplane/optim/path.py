@@ -1,23 +1,26 @@
-"""Who steps a parameter by its rule: one compiled pass over memory, or the rule's operations one after the other."""
+"""Who steps parameters by their rule: machine code in one pass over memory, or the rule's operations one by one."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
 
 from betaplane.errors import BadInput
-from betaplane.optim.compiled import Kernel, Sweeper, kernel, laid_out, state_kinds
-from betaplane.optim.update import STATE, count, update
+from betaplane.optim.compiled import step_compiled
+from betaplane.optim.form import Form, Numbers
+from betaplane.optim.native import NoCompiler
+from betaplane.optim.reach import reach
+from betaplane.optim.record import kind
+from betaplane.optim.sweep import Sweep, swept
+from betaplane.optim.update import STATE, update
 from betaplane.rules import Rule
 
 PATHS = ("auto", "eager", "compiled")
-LARGE = 2**20  # numbers in all parameters from which compiling, some seconds once, is worth it
-PLAIN = (Tensor, torch.nn.Parameter)
+LARGE = 2**16  # numbers in all parameters from which compiling, half a second once, is worth it
 BROKEN: list[str] = []  # why this machine cannot compile, once that is known
 
 
@@ -39,70 +42,79 @@ def chosen(path: str, params: list[Tensor]) -> str:
 
 def sweeps(rule: Rule) -> bool:
     """Whether a rule can be compiled: its step does not depend on the parameter's shape."""
-    return kernel(rule, (torch.float32,) * (2 + sum(state_kinds(rule).values())), False) is not None
+    return not any(isinstance(value, Tensor) for value in vars(rule).values()) and reach(rule) != "shape"
 
 
 def step_each(
-    rule: Rule,
+    form: Form,
     params: list[Tensor],
     states: Mapping[Tensor, dict[str, Any]],
-    lr: float | Tensor,
+    numbers: Numbers,
     *,
     path: str,
-    maximize: bool,
     words: Mapping[str, str] = STATE,
-) -> None:
+    before: Lists | None = None,
+) -> tuple[float, Lists | None]:
     """Step every parameter that has a gradient, in place.
 
     Args:
-        rule: the update rule.
+        form: what is done.
         params: the parameters.
         states: torch's state of each; filled at its first step.
-        lr: learning rate.
+        numbers: learning rate and what else the form takes.
         path: "eager" or "compiled"; what cannot be compiled (rules of rows and columns, views) is stepped eagerly.
-        maximize: step up instead of down.
         words: torch's names for the fields of the rule's state, where they differ.
+        before: what the step before gave.
+
+    Returns:
+        The squared length of the update, where the form measures it, else 0; and lists for the next step.
     """
-    sweeper = Sweeper()
-    for p in params:
-        if p.grad is not None and not (
-            path == "compiled" and _swept(sweeper, rule, p, states[p], lr, maximize=maximize, words=words)
-        ):
-            update(rule, p, p.grad, states[p], lr, maximize=maximize, words=words)
+    left, moved, lists = [p for p in params if p.grad is not None], 0.0, None
+    if path == "compiled" and not BROKEN and sweeps(form.rule):
+        host = [p for p in left if p.device.type == "cpu"]
+        try:
+            lists = before if before and before.fits(form, host, states) else Lists.of(form, host, states, words)
+        except NoCompiler as error:
+            _broken(str(error))
+        else:
+            moved += sum(sweep.step(form.rule, numbers) for sweep in lists.sweeps)
+            left = [*lists.left, *_on_device(form, [p for p in left if p.device.type != "cpu"], states, numbers, words)]
+    moved += sum(update(form, p, p.grad, states[p], numbers, words=words) for p in left)  # type: ignore[arg-type]
+    return moved, lists
 
 
-def _swept(
-    sweeper: Sweeper, rule: Rule, p: Tensor, held: dict[str, Any], lr: Any, *, maximize: bool, words: Mapping[str, str]
-) -> bool:
-    """Step p with its kernel, if it has one."""
-    usual = type(p) in PLAIN and p.is_floating_point() and p.numel() > 0 and p.dim() > 0
-    if BROKEN or not usual or p.grad is None or p.grad.layout is not torch.strided:
-        return False
-    g = laid_out(p, held)
-    found = _kernel(rule, p, held, maximize, words) if g is not None else None
-    if found is None or g is None:
-        return False
+class Lists(NamedTuple):
+    """What machine code is called with, for all parameters of a group."""
+
+    kind: Form
+    params: list[Tensor]
+    sweeps: list[Sweep]
+    left: list[Tensor]  # without machine code
+
+    @classmethod
+    def of(cls, form: Form, params: list[Tensor], states: Mapping[Tensor, Any], words: Mapping[str, str]) -> Lists:
+        """Looked up anew."""
+        return cls(kind(form), params, *swept(form, params, states, words))
+
+    def fits(self, form: Form, params: list[Tensor], states: Mapping[Tensor, Any]) -> bool:
+        """Whether they are for this form, these parameters and states, as they are."""
+        same = len(params) == len(self.params) and all(p is q for p, q in zip(params, self.params, strict=True))
+        return same and kind(form) == self.kind and all(sweep.fits(states) for sweep in self.sweeps)
+
+
+def _on_device(
+    form: Form, params: list[Tensor], states: Mapping[Tensor, Any], numbers: Numbers, words: Mapping[str, str]
+) -> list[Tensor]:
+    """Step parameters that are not on the CPU by torch.compile's code; those left that have none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the compiler's own imports
-            sweeper.step(found, p, g, held, lr, words)
+            return [p for p in params if not step_compiled(form, p, states[p], numbers, words)]
     except BackendCompilerFailed as error:  # before anything is written
-        BROKEN.append(str(error).splitlines()[0])
-        warnings.warn(f"This machine cannot compile ({BROKEN[0]}): steps are eager, and slower.", stacklevel=5)
-        return False
-    if "t" not in found.numbers:
-        count(held)
-    return True
+        _broken(str(error).splitlines()[0])
+        return params
 
 
-def _kernel(rule: Rule, p: Tensor, held: dict[str, Any], maximize: bool, words: Mapping[str, str]) -> Kernel | None:
-    """The kernel for p; its state is filled in first."""
-    if any(isinstance(value, Tensor) for value in vars(rule).values()):
-        return None
-    kinds = {words.get(name, name): like_x for name, like_x in state_kinds(rule).items()}
-    if any(word not in held for word in kinds):
-        fresh = rule.init(p)
-        for name, value in zip(fresh._fields, fresh, strict=True):
-            held.setdefault(words.get(name, name), value)
-    types = [held[word].dtype for word, like_x in kinds.items() if like_x]
-    return kernel(rule, (p.dtype, p.grad.dtype, *types), maximize)  # type: ignore[union-attr]
+def _broken(why: str) -> None:
+    BROKEN.append(why)
+    warnings.warn(f"This machine cannot compile ({why}): steps are eager, and slower.", stacklevel=6)

@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from betaplane.errors import BadInput
+from betaplane.optim.around import GROUP, OWN, Around, check_around
 from betaplane.optim.group import BETAS, build
-from betaplane.optim.guard import check_eps, check_lr, check_nonfinite, check_params, finite, listed, loss_of
+from betaplane.optim.guard import check_eps, check_lr, check_params, finite, listed, loss_of
 from betaplane.optim.mesh import on_mesh
-from betaplane.optim.path import check_path, chosen, step_each
+from betaplane.optim.path import chosen
 from betaplane.optim.shards import estimate_part, step_all
 from betaplane.optim.state import load
 from betaplane.optim.update import STATE, estimate
@@ -25,7 +26,7 @@ from betaplane.rules import Rule
 KEYWORD, USUAL = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 
-class RuleOptimizer(Optimizer):
+class RuleOptimizer(Around, Optimizer):
     """A torch.optim.Optimizer whose step is a rule's.
 
     Everything torch.optim promises works: groups that change any option, schedulers, closures, hooks, named parameters,
@@ -56,12 +57,11 @@ class RuleOptimizer(Optimizer):
         super().__init_subclass__()
         cls.__signature__ = _signature(cls.rule)  # pyright: ignore[reportAttributeAccessIssue]
         told = (inspect.getdoc(cls.rule) or "").split("\nExample:")[0]
-        cls.__doc__ = f"{told}\n{inspect.getdoc(RuleOptimizer)}"
+        cls.__doc__ = f"{told}\n{inspect.getdoc(RuleOptimizer)}\n\n{inspect.getdoc(Around)}"
 
     def __init__(self, params: ParamsT, *args: Any, **options: Any) -> None:
         given = self._bound(params, *args, **options)
-        self.nonfinite = check_nonfinite(given.pop("nonfinite"))
-        self.path = check_path(given.pop("path"))
+        self._around(**{name: given.pop(name) for name in OWN})
         groups = listed(params)
         check_params(groups)
         super().__init__(groups, given)
@@ -97,6 +97,7 @@ class RuleOptimizer(Optimizer):
         options = {**self.defaults, **param_group}
         check_lr(options["lr"])
         self.rule_of(options)
+        check_around(options)
         super().add_param_group(param_group)
 
     @torch.no_grad()
@@ -113,18 +114,17 @@ class RuleOptimizer(Optimizer):
             BadInput: for a sparse gradient; for one that is not finite, where `nonfinite` is "raise".
         """
         loss = loss_of(closure)
-        with finite(self, self.nonfinite):
+        with finite(self, self.nonfinite), self._measured():
             step_all(self, self._once)
         return loss
 
     def _once(self) -> None:
-        for group in self.param_groups:
+        for i, group in enumerate(self.param_groups):
             found = [p for p in group["params"] if p.grad is not None]
             for p in found:
                 if not self.state[p]:
                     check_eps(group, p)
-            path = chosen(self.path, found)
-            step_each(self.rule_of(group), found, self.state, group["lr"], path=path, maximize=group["maximize"])
+            self._pass(i, group, found, self.state)
 
     @torch.no_grad()
     def curvature(self, estimates: Sequence[Tensor]) -> None:
@@ -162,7 +162,7 @@ class RuleOptimizer(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """What copying and pickling keep: torch's part and ours."""
-        return {**super().__getstate__(), "nonfinite": self.nonfinite, "path": self.path}
+        return {**super().__getstate__(), **self._kept()}
 
     def __repr__(self) -> str:
         path = chosen(self.path, [p for group in self.param_groups for p in group["params"]])
@@ -205,11 +205,7 @@ def _signature(rule: type[Rule]) -> inspect.Signature:
     betas = tuple(default[name] for name in BETAS if name in default)
     own = {f.name: f.default for f in fields(rule) if not f.kw_only and f.name not in BETAS}
     usual = {"params": inspect.Parameter.empty, "lr": rule.lr, **({"betas": betas} if betas else {}), **own}
-    more = {f.name: f.default for f in fields(rule) if f.kw_only} | {
-        "maximize": False,
-        "nonfinite": "pass",
-        "path": "auto",
-    }
+    more = {f.name: f.default for f in fields(rule) if f.kw_only} | {"maximize": False} | GROUP | OWN
     return inspect.Signature(
         [inspect.Parameter(name, USUAL, default=value) for name, value in usual.items()]
         + [inspect.Parameter(name, KEYWORD, default=value) for name, value in more.items()]

@@ -66,17 +66,19 @@ def _instead(optimizer: Any, groups: list[Group], states: Mapping[Tensor, Any]) 
 def _by_parts(optimizer: Any, groups: list[Group], once: Once) -> None:
     """Each process its own part; what is not on a mesh as it is."""
     states, parts = optimizer.state, {}
-    for p in (p for group in groups for p in group["params"] if moves(group, p)):
-        parts[p] = _part(optimizer, p)
-        parts[p].take(states.get(p, {}))
+    with torch.no_grad():
+        for p in (p for group in groups for p in group["params"] if moves(group, p)):
+            parts[p] = _part(optimizer, p)
+            parts[p].take(states.get(p, {}))
     own = [{**group, "params": [parts[p].x if p in parts else p for p in group["params"]]} for group in groups]
     kept = {p: held for p, held in states.items() if p not in parts}
     with _instead(optimizer, own, kept | {part.x: part.held for part in parts.values()}) as stepped:
         once()
-    for p, part in parts.items():
-        part.held = stepped.pop(part.x)
-        if part.held or p in states:
-            part.give(states[p])
+    with torch.no_grad():
+        for p, part in parts.items():
+            part.held = stepped.pop(part.x)
+            if part.held or p in states:
+                part.give(states[p])
     states.update(stepped)
 
 

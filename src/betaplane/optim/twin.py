@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
+from betaplane.optim.around import GROUP, OWN, Around, check_around
 from betaplane.optim.group import build
-from betaplane.optim.guard import check_eps, check_floating, check_lr, check_nonfinite, explained, finite, loss_of
+from betaplane.optim.guard import check_eps, check_floating, check_lr, explained, finite, loss_of
 from betaplane.optim.layout import align, alike, dense, like
-from betaplane.optim.path import check_path, chosen, step_each, sweeps
+from betaplane.optim.path import chosen, sweeps
 from betaplane.optim.shards import moves, step_all
 from betaplane.optim.state import load
 from betaplane.optim.update import STATE
@@ -25,7 +26,7 @@ from betaplane.rules import Rule
 PLAIN = (Tensor, torch.nn.Parameter)  # the types torch's fused kernels take
 
 
-class Twin(Optimizer):
+class Twin(Around, Optimizer):
     """What ours adds to torch's class of the same name, whose arguments, state and numbers it keeps.
 
     - The fused kernel is the default on CPU and CUDA, on parameters it is safe for: torch 2.13's fused CPU kernels walk
@@ -53,16 +54,17 @@ class Twin(Optimizer):
     def __init_subclass__(cls) -> None:
         """Tell the arguments that pass through, and the rule's equations."""
         told = (inspect.getdoc(cls.rule) or "").split("\nExample:")[0]
-        cls.__doc__ = f"{cls.__doc__}\n\n{inspect.getdoc(Twin)}\n\n{told}"
+        cls.__doc__ = f"{cls.__doc__}\n\n{inspect.getdoc(Twin)}\n\n{inspect.getdoc(Around)}\n\n{told}"
         theirs = inspect.signature(cls.torchs).parameters
         same = {"beta1", "beta2", *cls.hyper, *theirs}
         cls.dialects = {f.name: f.default for f in fields(cls.rule) if f.name not in same} | dict(cls.usual)
-        own = cls.dialects | {"nonfinite": "pass", "path": "auto"}
+        cls.dialects |= GROUP
+        own = cls.dialects | OWN
         more = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in own.items()]
         cls.__signature__ = inspect.Signature([*theirs.values(), *more])  # pyright: ignore
 
-    def __init__(self, params: Any, *args: Any, nonfinite: str = "pass", path: str = "auto", **options: Any) -> None:
-        self.nonfinite, self.path = check_nonfinite(nonfinite), check_path(path)
+    def __init__(self, params: Any, *args: Any, **options: Any) -> None:
+        self._around(**{name: options.pop(name, usual) for name, usual in OWN.items()})
         own = {name: options.pop(name) for name in self.dialects if name in options}
         try:
             super().__init__(params, *args, **options)
@@ -75,12 +77,16 @@ class Twin(Optimizer):
         self.defaults.update(own)
         for group in self.param_groups:
             group.update({name: value for name, value in own.items() if name not in group})
-            self.rule_of(group)
+            self._check_options(group)
 
     def _check(self, group: dict[str, Any]) -> None:
         check_lr(group["lr"])
         check_floating(group["params"])
+        self._check_options(group)
+
+    def _check_options(self, group: dict[str, Any]) -> None:
         self.rule_of(group)
+        check_around(group)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters, checked as torch does and as the rule does.
@@ -108,7 +114,7 @@ class Twin(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """What copying and pickling keep: torch's part and ours."""
-        return {**super().__getstate__(), "nonfinite": self.nonfinite, "path": self.path}
+        return {**super().__getstate__(), **self._kept()}
 
     def rule_of(self, group: Mapping[str, Any]) -> Rule:
         """The rule that a group's options ask for."""
@@ -135,7 +141,7 @@ class Twin(Optimizer):
         if torch.compiler.is_compiling() and not any(self._dialect(group) for group in self.param_groups):
             return unhooked(self.torchs)(self, closure)
         loss = loss_of(closure)
-        with finite(self, self.nonfinite):
+        with finite(self, self.nonfinite), self._measured():
             step_all(self, self._once)
         return loss
 
@@ -143,15 +149,13 @@ class Twin(Optimizer):
         with self._planned() as by_rule:
             if self.param_groups:
                 unhooked(self.torchs)(self)
-            for group in by_rule:
-                self._by_rule(group)
+            for i, group in by_rule:
+                self._by_rule(i, group)
 
     @torch.no_grad()
-    def _by_rule(self, group: dict[str, Any]) -> None:
-        rule = self.rule_of(group)
+    def _by_rule(self, i: int, group: dict[str, Any]) -> None:
         states = {p: self._rules_state(self.state[p]) for p in group["params"]}
-        path = chosen(self.path, group["params"])
-        step_each(rule, group["params"], states, group["lr"], path=path, maximize=group["maximize"], words=self.words)
+        self._pass(i, group, group["params"], states, self.words)
         for p, held in states.items():
             self.state[p] = self._torchs_state(held)
 
@@ -164,7 +168,7 @@ class Twin(Optimizer):
         return held
 
     @contextmanager
-    def _planned(self) -> Iterator[list[dict[str, Any]]]:
+    def _planned(self) -> Iterator[list[tuple[int, dict[str, Any]]]]:
         """While torch steps: its groups split by path, gradients laid out as parameters; yields the rule's groups."""
         groups, replaced, by_rule = self.param_groups, [], []
         self.param_groups = []
@@ -175,7 +179,7 @@ class Twin(Optimizer):
                 for path, found in self._split(group).items():
                     part = {**group, "params": found}
                     if path == "rule":
-                        by_rule.append(part)
+                        by_rule.append((i, part))
                         continue
                     if path == "fused":
                         part["fused"] = True
@@ -210,12 +214,17 @@ class Twin(Optimizer):
 
     def _dialect(self, group: dict[str, Any]) -> bool:
         """Whether a group asks for what torch does not compute."""
-        return any(group.get(name, usual) != usual for name, usual in self.dialects.items())
+        return (
+            self.zero
+            or self.max_norm is not None
+            or any(group.get(name, usual) != usual for name, usual in self.dialects.items())
+        )
 
     def _slow(self, group: dict[str, Any]) -> bool:
-        """Whether torch has only loops for what the rule does in one compiled pass, and nobody asked for them."""
+        """Whether the rule is to take one compiled pass: that is asked for, or torch has only loops and nobody did."""
         asked = any(group.get(flag) is not None for flag in ("fused", "foreach"))
-        if self.kernel or asked or not may_fuse(group):
+        asks = self.path == "compiled"
+        if (self.kernel and not asks) or asked or not may_fuse(group):
             return False
         found = [p for p in group["params"] if p.grad is not None]
         return chosen(self.path, found) == "compiled" and sweeps(self.rule_of(group))

@@ -1,42 +1,46 @@
-"""One parameter's update by its rule: between torch's optimizer state and the rule's."""
+"""One parameter's update, operation by operation: the slow twin of machine code."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
+from betaplane.optim.form import LOST, Form, Numbers, fields_of, widest
+from betaplane.optim.formats import stream_of
 from betaplane.rules import Rule
 
 STATE = {"t": "step", "m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}  # torch's names
+SCALE = "_scale"  # what a state's scales are called, after its own name
 
 
 def update(
-    rule: Rule,
+    form: Form,
     p: Tensor,
     g: Tensor,
     held: dict[str, Any],
-    lr: float | Tensor,
+    numbers: Numbers,
     *,
-    maximize: bool = False,
     words: Mapping[str, str] = STATE,
-) -> None:
-    """Take one step of the rule on p, in place, with the state in `held`, which is filled at the first step.
+) -> float:
+    """Take one step on p, in place, with the state in `held`, which is filled at the first step.
 
-    The arithmetic is in the state's type where that is wider than p's. Complex numbers are pairs of real ones.
+    The arithmetic is in the widest type among p and its state, of 32 bits at least. Complex numbers are pairs of real
+    ones.
 
     Args:
-        rule: the update rule.
+        form: what is done.
         p: the parameter.
-        g: its gradient; not changed.
+        g: its gradient; changed only where the form sets it to zero.
         held: torch's state of the parameter, by torch's names: tensors.
-        lr: learning rate.
-        maximize: step up instead of down.
+        numbers: learning rate and what else the form takes.
         words: torch's names for the fields of the rule's state, where they differ.
+
+    Returns:
+        The squared length of the update, where the form measures it; else 0.
     """
     if g.layout is not torch.strided:
         where = f"the gradient of a parameter of shape {tuple(p.shape)}"
@@ -44,16 +48,36 @@ def update(
             "The gradient is sparse", value=g.layout, allowed="torch.strided", where=where, instead="sparse=False"
         )
     if p.numel() == 0:
-        return
-    x, g = _real(p), _real(-g if maximize else g)
-    s = _loaded(rule, x, held, words)
-    wide = _widest(x, s)
-    moved, new = rule.step(x.to(wide), g.to(wide), s, lr)
-    p.copy_(torch.view_as_complex(moved.contiguous()) if p.is_complex() else moved)
-    for name, old, value in zip(new._fields, s, new, strict=True):
-        _store(held, words.get(name, name), value.to(old.dtype), p)
-    if "t" not in new._fields:
+        return 0.0
+    fill(form, p, held, words)
+    x, seed = _real(p), int(held.get("step", 0))
+    s, extra = _loaded(form, x, held, words)
+    like_x = {name for name, is_like in fields_of(form.rule).items() if is_like}
+    tensors = [value for name, value in s._asdict().items() if name in like_x]
+    wide = torch.promote_types(widest(x, *tensors), torch.float32)
+    s = s._replace(**{name: getattr(s, name).to(wide) for name in like_x})
+    extra = {word: value.to(wide) for word, value in extra.items()}
+    done = form.whole(x.to(wide), _real(g).to(wide), s, extra, numbers)
+    _keep(form, p, done, held, seed, words)
+    if form.zero:
+        g.zero_()
+    if "t" not in s._fields:
         count(held)
+    return 0.0 if done.moved is None else float(done.moved)
+
+
+def _keep(form: Form, p: Tensor, done: Any, held: dict[str, Any], seed: int, words: Mapping[str, str]) -> None:
+    """Write what a pass left into p and its state, in the form's formats."""
+    x = _real(p)
+    x.copy_(form.weights(x).encode(done.x, stream_of(0), seed)[0])
+    tensors = [name for name in done.s._fields if getattr(done.s, name).dim()]
+    for name, value in (done.s._asdict() | done.extra).items():
+        place = 1 + (tensors.index(name) if name in tensors else 0)
+        word, asked = words.get(name, name), form.kept(x, name, value)
+        kept, scale = asked.encode(value, stream_of(place), seed)
+        _store(held, word, kept, p)
+        if scale is not None:
+            _store(held, word + SCALE, scale, p)
 
 
 def count(held: dict[str, Any]) -> None:
@@ -71,33 +95,49 @@ def estimate(rule: Rule, p: Tensor, h: Tensor, held: dict[str, Any], words: Mapp
         held: torch's state of the parameter; filled if it is empty.
         words: torch's names for the fields of the rule's state, where they differ.
     """
-    s = _loaded(rule, p, held, words)
+    form = Form(rule)
+    fill(form, p, held, words)
+    s, _ = _loaded(form, p, held, words)
     new = rule.curvature(s, h)  # pyright: ignore[reportAttributeAccessIssue]
-    for name, old, value in zip(new._fields, s, new, strict=True):
-        _store(held, words.get(name, name), value.to(old.dtype), p)
+    for name, value in new._asdict().items():
+        _store(held, words.get(name, name), value, p)
+
+
+def fill(form: Form, p: Tensor, held: dict[str, Any], words: Mapping[str, str] = STATE) -> None:
+    """Make what is missing of p's state, as it is before the first step."""
+    x = _real(p)
+    fresh = form.rule.init(x)._asdict()
+    fresh |= {name: torch.zeros_like(x) if name == LOST else x.clone() for name in form.extras(x)}
+    for name, value in fresh.items():
+        word = words.get(name, name)
+        if word not in held:
+            kept, scale = form.kept(x, name, value).encode(value, 0, 0)
+            _store(held, word, kept, p)
+            if scale is not None:
+                held[word + SCALE] = scale
 
 
 def _real(x: Tensor) -> Tensor:
     return torch.view_as_real(x) if x.is_complex() else x
 
 
-def _loaded(rule: Rule, x: Tensor, held: Mapping[str, Any], words: Mapping[str, str]) -> Any:
-    """The rule's state: what is held, and for what is not, the state before the first step."""
-    fresh = rule.init(x)
-    known = {name: held.get(words.get(name, name)) for name in fresh._fields}
-    return fresh._replace(
-        **{name: _as(value, getattr(fresh, name)) for name, value in known.items() if value is not None}
-    )
+def _loaded(form: Form, x: Tensor, held: Mapping[str, Any], words: Mapping[str, str]) -> tuple[Any, dict[str, Tensor]]:
+    """The rule's state and the form's extras, from what is held."""
+    fresh = form.rule.init(x)
+    s = type(fresh)(*(_one(form, x, name, held, words, value) for name, value in fresh._asdict().items()))
+    return s, {name: _one(form, x, name, held, words) for name in form.extras(x)}
 
 
-def _as(value: Tensor | float, fresh: Tensor) -> Tensor:
+def _one(
+    form: Form, x: Tensor, name: str, held: Mapping[str, Any], words: Mapping[str, str], fresh: Tensor | None = None
+) -> Tensor:
+    """A field of the state, decoded; a number in the type of a fresh one."""
+    word = words.get(name, name)
+    value = held[word]
     value = _real(value) if isinstance(value, Tensor) else torch.tensor(value)
-    return value.to(fresh.device) if value.dim() else value.to(fresh)
-
-
-def _widest(x: Tensor, s: Any) -> torch.dtype:
-    like_x = [value.dtype for value in s if value.dim() and value.is_floating_point()]
-    return reduce(torch.promote_types, like_x, x.dtype)
+    if value.dim() == 0:
+        return value if fresh is None else value.to(fresh)
+    return form.kept(x, name, value).decode(value.to(x.device), held.get(word + SCALE))
 
 
 def _store(held: dict[str, Any], word: str, value: Tensor, p: Tensor) -> None:

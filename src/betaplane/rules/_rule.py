@@ -62,6 +62,7 @@ class Rule:
     laws: ClassVar[Laws] = Laws()
     ranges: ClassVar[dict[str, Range]] = {}  # one for every hyperparameter
     choices: ClassVar[dict[str, tuple[object, ...]]] = {}  # the values of every other field
+    nonnegative: ClassVar[tuple[str, ...]] = ("v", "v_max")  # fields of the state without negative numbers
     lr: ClassVar[float] = 1e-3  # the learning rate its authors suggest
     source: ClassVar[str] = ""  # authors, year, arXiv id
 

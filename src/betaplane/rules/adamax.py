@@ -61,6 +61,7 @@ class Adamax(StepOptions):
     decay: Literal["l2", "decoupled", "independent"] = field(default="l2", kw_only=True)
     eps_at: Literal["max", "after"] = "max"
 
+    nonnegative = ("u",)
     laws = Laws(scale_free=True, first_step=1.0, bound=1.0090909)
     ranges = {
         "beta1": UNIT[0.9],

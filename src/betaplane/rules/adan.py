@@ -71,6 +71,7 @@ class Adan(MomentOptions):
     proximal: bool = True  # the decay divides after the step
     difference: Literal["kept", "new"] = "kept"  # its weight: beta2, or 1 - beta2
 
+    nonnegative = ("n",)
     laws = Laws(scale_free=True, first_step=1.0)
     ranges = {
         "beta1": UNIT[0.9],

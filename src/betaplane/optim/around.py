@@ -1,0 +1,164 @@
+"""What an optimizer does around its rule: formats of state and weights, clipping by norm, an average, zeroing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from betaplane.errors import BadInput
+from betaplane.optim.form import AVERAGE, Form, Numbers, check_rounding
+from betaplane.optim.formats import check_storage
+from betaplane.optim.guard import check_nonfinite
+from betaplane.optim.mesh import on_mesh
+from betaplane.optim.native import NoCompiler, squares
+from betaplane.optim.path import check_path, chosen, step_each
+from betaplane.optim.update import STATE
+
+GROUP = {"storage": "parameter", "rounding": "nearest", "average": None}
+OWN = {"max_norm": None, "zero": False, "nonfinite": "pass", "path": "auto"}
+
+
+class Norms(NamedTuple):
+    """Lengths measured in a step."""
+
+    gradient: float  # of all gradients together, before clipping
+    update: float  # of all updates together
+
+
+class Around:
+    """Options that every optimizer here has, beside its rule's.
+
+    Args:
+        storage: how the state is kept: "parameter", in the parameter's type, as torch does; "float32"; "bfloat16",
+            rounded at random; "8bit", in blocks of 256 with a scale each, 2.03 bytes a parameter for Adam's two
+            moments; "dynamic 8bit", the same with bitsandbytes' map. 8 bits start at 4,096 numbers.
+        rounding: how weights in bfloat16 take an update smaller than their steps: "nearest" loses it; "stochastic"
+            rounds at random, with the right mean; "kahan" keeps what was lost in two more bytes a parameter.
+        average: the decay of a running average of the weights, in [0, 1), as 0.999; kept in the state as "average",
+            see `averaged`. None for no average.
+        max_norm: the largest length of all gradients together, > 0; longer ones are scaled, without being written.
+            `norms` has the lengths then.
+        zero: whether the step leaves gradients at zero.
+    """
+
+    param_groups: list[dict[str, Any]]
+    state: Any
+    norms: Norms | None = None  # of the last step, where max_norm is set
+
+    def _around(self, max_norm: float | None, zero: bool, nonfinite: str, path: str) -> None:
+        """Take the options that hold for all groups."""
+        self.max_norm, self.zero = _checked("max_norm", max_norm, 0, float("inf")), bool(zero)
+        self.nonfinite, self.path = check_nonfinite(nonfinite), check_path(path)
+
+    def _kept(self) -> dict[str, Any]:
+        """What copying and pickling keep of it."""
+        return {name: getattr(self, name) for name in OWN}
+
+    def rule_of(self, group: Mapping[str, Any]) -> Any:
+        """The rule that a group's options ask for."""
+        raise NotImplementedError
+
+    def form_of(self, group: Mapping[str, Any]) -> Form:
+        """What is done to the parameters of a group."""
+        measures = self.max_norm is not None
+        return Form(
+            self.rule_of(group),
+            maximize=group.get("maximize", False),
+            storage=group.get("storage", "parameter"),
+            rounding=group.get("rounding", "nearest"),
+            scaled=measures,
+            average=group.get("average") is not None,
+            zero=self.zero,
+            norms=measures,
+        )
+
+    @contextmanager
+    def _measured(self) -> Iterator[None]:
+        """Around a step: the length of the gradients before it, what they are scaled by, the length of its update."""
+        self._scale, self._squared = 1.0, 0.0
+        if self.max_norm is None:
+            yield
+            return
+        length = norm([p.grad for group in self.param_groups for p in group["params"] if p.grad is not None])
+        self._scale = min(1.0, self.max_norm / (length + 1e-6))  # as torch's clip_grad_norm_
+        yield
+        self.norms = Norms(length, self._squared**0.5)
+
+    def _pass(
+        self,
+        i: int,
+        group: Mapping[str, Any],
+        params: list[Tensor],
+        states: Mapping[Tensor, Any],
+        words: Mapping[str, str] = STATE,
+    ) -> None:
+        """Step parameters of group i by its rule."""
+        lists = self.__dict__.setdefault("_native_lists", {})
+        numbers = Numbers(group["lr"], self._scale, group.get("average") or 0.0)
+        path = chosen(self.path, params)
+        moved, lists[i] = step_each(
+            self.form_of(group), params, states, numbers, path=path, words=words, before=lists.get(i)
+        )
+        self._squared += moved
+
+    @contextmanager
+    @torch.no_grad()
+    def averaged(self) -> Iterator[None]:
+        """While it lasts, parameters have their running average's values, where one is kept.
+
+        Raises:
+            BadInput: no average is kept.
+
+        Example:
+            >>> from betaplane.optim import AdamW
+            >>> p = torch.nn.Parameter(torch.tensor([1.0]))
+            >>> optimizer = AdamW([p], lr=0.1, average=0.5, weight_decay=0.0)
+            >>> p.grad = torch.ones(1)
+            >>> optimizer.step()
+            >>> with optimizer.averaged():
+            ...     inside = p.item()
+            >>> round(p.item(), 4), round(inside, 4)
+            (0.9, 0.95)
+        """
+        pairs = [(p, held[AVERAGE]) for p, held in self.state.items() if AVERAGE in held]
+        if not pairs:
+            raise BadInput("No average of the weights is kept", where=type(self).__name__, instead="average=0.999")
+        weights = [p.detach().clone() for p, _ in pairs]
+        for p, average in pairs:
+            p.copy_(average)
+        try:
+            yield
+        finally:
+            for (p, _), weight in zip(pairs, weights, strict=True):
+                p.copy_(weight)
+
+
+def check_around(group: Mapping[str, Any]) -> None:
+    """Raise BadInput where one of a group's options in GROUP is unknown or out of range."""
+    check_storage(group.get("storage", "parameter"))
+    check_rounding(group.get("rounding", "nearest"))
+    _checked("average", group.get("average"), 0, 1)
+
+
+def _checked(name: str, value: float | None, low: float, high: float) -> float | None:
+    if value is not None and not (low < value < high or (value == low == 0 and high == 1)):
+        text = f"({low}, {high})" if high != 1 else "[0, 1)"
+        instead = "average=0.999" if name == "average" else "max_norm=1.0"
+        raise BadInput(f"{name} is out of range", value=value, allowed=text, where="the optimizer", instead=instead)
+    return value
+
+
+def norm(gradients: list[Tensor]) -> float:
+    """The length of all gradients together."""
+    plain = all(type(g) is Tensor and g.device.type == "cpu" and g.layout is torch.strided for g in gradients)
+    if plain:
+        try:
+            return squares(gradients) ** 0.5
+        except NoCompiler:
+            pass
+    total: Any = torch.nn.utils.get_total_norm(gradients)
+    return float(total.full_tensor() if on_mesh(total) else total)

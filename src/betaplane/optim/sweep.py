@@ -1,0 +1,149 @@
+"""Machine code over a whole list of parameters in one call: what was looked up once is only checked again."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from betaplane.optim.c_text import WORD
+from betaplane.optim.form import Form, Numbers, fields_of, widest
+from betaplane.optim.formats import Dynamic, Format
+from betaplane.optim.layout import align, dense, like
+from betaplane.optim.native import Native, native
+from betaplane.optim.record import record
+from betaplane.optim.update import SCALE, STATE, fill
+from betaplane.rules import Rule
+
+PLAIN = (Tensor, torch.nn.Parameter)  # whose memory is their own
+
+
+class Sweep:
+    """The lists that machine code takes, for parameters of one kind.
+
+    The numbers of their states (steps) are places in one tensor each, so that all are counted at once.
+    """
+
+    def __init__(self, code: Native, params: list[Tensor], states: Mapping[Tensor, Any], words: Mapping[str, str]):
+        self.code, self.params, self.held = code, params, [states[p] for p in params]
+        own = [words.get(name, name) for name in code.recording.tensors]
+        scales = [word + SCALE for word, kept in zip(own, code.formats[1:], strict=True) if kept.scaled]
+        self.words = [*own, *scales]
+        self.tensors = [[held[word] for word in self.words] for held in self.held]
+        self.numbers = [words.get(name, name) for name in code.recording.numbers]
+        self.together = {word: self._gathered(word) for word in dict.fromkeys([*self.numbers, "step"])}
+        self.g = params[0].grad.dtype  # type: ignore[union-attr]
+        self.strides = [None if p.is_contiguous() else p.stride() for p in params]
+
+    def _gathered(self, word: str) -> tuple[Tensor, list[Tensor]]:
+        """A number of every state as places in one tensor, put into the states."""
+        together = torch.stack([torch.as_tensor(held.get(word, 0.0)) for held in self.held])
+        places = list(together.unbind())
+        for held, place in zip(self.held, places, strict=True):
+            held[word] = place
+        return together, places
+
+    def fits(self, states: Mapping[Tensor, dict[str, Any]]) -> bool:
+        """Whether neither parameters, gradients nor states were exchanged for others, or laid out anew."""
+        for p, held, tensors, strides in zip(self.params, self.held, self.tensors, self.strides, strict=True):
+            g = p.grad
+            if states.get(p) is not held or g is None or g.dtype is not self.g or g.layout is not torch.strided:
+                return False
+            if not (p.is_contiguous() if strides is None else p.stride() == strides):
+                return False
+            for word, value in zip(self.words, tensors, strict=True):
+                if held.get(word) is not value:
+                    return False
+        pairs = [(word, places) for word, (_, places) in self.together.items()]
+        return all(held.get(word) is place for word, at in pairs for held, place in zip(self.held, at, strict=True))
+
+    def step(self, rule: Rule, numbers: Numbers) -> float:
+        """One step of all; the squared length of their updates, where that is measured."""
+        given: list[Any] = [p.grad for p in self.params]
+        every = zip(self.params, given, self.strides, strict=True)
+        gradients = [g if _like(g, at) else like(g, p) for p, g, at in every]
+        lists = [(p, g, *held) for p, g, held in zip(self.params, gradients, self.tensors, strict=True)]
+        scalars, sets = self._scalars(rule, numbers)
+        moved = sum(self.code.step(lists, sets, scalars))
+        for g, used in zip(given, gradients, strict=True):
+            if used is not g and self.code.zero:
+                g.zero_()
+        return moved
+
+    def _scalars(self, rule: Rule, numbers: Numbers) -> tuple[array, list[tuple[int, int]]]:
+        """A set for each state of the numbers there is; each parameter's set and seed. The numbers go on by a step."""
+        steps, recording = self.together["step"][0], self.code.recording
+        seeds = steps.long().tolist()
+        columns = [self.together[word][0] for word in self.numbers]
+        rows = list(zip(*(column.tolist() for column in columns), strict=True)) or [()] * len(self.params)
+        sets = {row: i for i, row in enumerate(dict.fromkeys(rows))}
+        found = []
+        for row in sets:
+            held = [torch.tensor(value, dtype=column.dtype) for value, column in zip(row, columns, strict=True)]
+            found.append([float(value) for value in recording.scalars(rule, held, numbers)])
+        places = [sets[row] for row in rows]
+        for column, new in zip(columns, recording.news, strict=True):
+            column.copy_(torch.tensor([found[place][new] for place in places], dtype=torch.float64))
+        if "step" not in self.numbers:
+            steps.add_(1)
+        return array("d", chain.from_iterable(found)), list(zip(places, seeds, strict=True))
+
+
+def _like(g: Tensor, strides: tuple[int, ...] | None) -> bool:
+    return g.is_contiguous() if strides is None else g.stride() == strides
+
+
+def swept(
+    form: Form, params: Sequence[Tensor], states: Mapping[Tensor, dict[str, Any]], words: Mapping[str, str] = STATE
+) -> tuple[list[Sweep], list[Tensor]]:
+    """Parameters by kind, each kind with its machine code; and those for which there is none.
+
+    Args:
+        form: what is done.
+        params: with gradients.
+        states: torch's state of each; filled here.
+        words: torch's names for the fields of the rule's state, where they differ.
+
+    Raises:
+        NoCompiler: this machine makes none.
+    """
+    kinds: dict[Any, list[Tensor]] = {}
+    left = []
+    for p in params:
+        code = _code(form, p, states[p], words) if _usual(p) else None
+        if code is None:
+            left.append(p)
+        else:
+            single = (words.get(name, name) for name in code.recording.numbers)
+            kinds.setdefault((code, *(torch.as_tensor(states[p][word]).dtype for word in single)), []).append(p)
+    return [Sweep(code, found, states, words) for (code, *_), found in kinds.items()], left
+
+
+def _usual(p: Tensor) -> bool:
+    """Whether p is plain memory, all of it its own, and its gradient too."""
+    plain = type(p) in PLAIN and p.device.type == "cpu" and p.dtype in WORD and p.numel() > 0
+    return plain and p.grad is not None and p.grad.layout is torch.strided and p.grad.dtype in WORD and dense(p)
+
+
+def _code(form: Form, p: Tensor, held: dict[str, Any], words: Mapping[str, str]) -> Native | None:
+    """The machine code for p; its state is filled in, and laid out as p."""
+    fill(form, p, held, words)
+    align(held, p)
+    extras = form.extras(p)
+    fields = (*(name for name, like_x in fields_of(form.rule).items() if like_x), *extras)
+    kept = [held[words.get(name, name)] for name in fields]
+    if any(value.shape != p.shape or value.dtype not in WORD for value in kept):
+        return None  # a rule of rows and columns, or a type without a name in C
+    formats = [form.weights(p)]
+    for name, value in zip(fields, kept, strict=True):
+        asked = form.kept(p, name, p)
+        formats.append(asked if asked.dtype == value.dtype else Format(value.dtype))
+    if any(isinstance(one, Dynamic) or (one.scaled and not p.is_contiguous()) for one in formats):
+        return None  # looked up; or blocks of the tensor as it is read, not as it lies in memory
+    wide = widest(p, *(value for value in kept if value.is_floating_point()))
+    recording = record(form, torch.promote_types(wide, torch.float32), extras)
+    return recording and native(recording, tuple(formats), p.grad.dtype, form.zero)  # type: ignore[union-attr]
