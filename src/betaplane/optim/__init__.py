@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from betaplane.optim.audit import Audit, audit
 from betaplane.optim.convert import from_torch
 from betaplane.optim.curvature import hutchinson, sampled_labels
 from betaplane.optim.host import host_optimizer
@@ -18,8 +19,10 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Audit",
     "RuleOptimizer",
     "Schedule",
+    "audit",
     "from_torch",
     "host_optimizer",
     "optimizer_class",

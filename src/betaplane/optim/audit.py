@@ -1,0 +1,179 @@
+"""Which published rule an optimizer class computes, in which dialect, and what else it does, measured from outside."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch.optim.optimizer import Optimizer
+
+from betaplane.optim import audit_probes as probes
+from betaplane.optim import audit_safety as safety
+from betaplane.optim.audit_match import SAME, SINGLE, STAGES, Candidate, match
+from betaplane.optim.audit_probes import Finding
+from betaplane.optim.audit_subject import Subject, quietly, told
+from betaplane.rules import ALL
+
+PROBES: dict[str, Callable[[Subject], Finding]] = {
+    "first step": probes.first_step,
+    "largest step": probes.largest_step,
+    "bias correction": probes.debiasing,
+    "late gradient": probes.late_gradient,
+    "place of eps": probes.eps_place,
+    "effective eps": probes.effective_eps,
+    "floor of eps": probes.eps_floor,
+    "weight decay": probes.decay,
+    "order of decay": probes.decay_order,
+    "zero gradient, lr=0": probes.rests,
+    "maximize": probes.upwards,
+    "gradients": safety.gradients_kept,
+    "beta2=1.5": safety.beta2_refused,
+    "beta1=-0.1": safety.beta1_refused,
+    "lr=-1": safety.lr_refused,
+    "state of float32": safety.single_state,
+    "state of bfloat16": safety.half_state,
+    "bfloat16 weights": safety.half_moves,
+    "complex weights": safety.complex_numbers,
+    "other layouts": safety.layouts,
+    "copies": safety.copies,
+}
+DECAYS = {
+    "after decoupled": "decay after the step",
+    "after independent": "decay after the step, independent of the peak of lr",
+    "before fixed": "decay that ignores lr",
+    "after fixed": "decay after the step that ignores lr",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One finding."""
+
+    what: str
+    finding: str
+    number: float | None = None  # measured
+    trouble: bool = False  # to be known before training with it
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found about an optimizer class."""
+
+    name: str  # module and class
+    options: dict[str, Any]  # that it was constructed with, beyond its defaults
+    rule: str | None  # the published rule it computes, None where it computes none
+    nearest: str | None  # the published rule whose paths are nearest, None where none is near
+    dialect: dict[str, Any]  # the nearest rule's choices that are not its defaults
+    error: float | None  # largest difference from the nearest rule's path, of the way gone
+    rows: tuple[Row, ...] = field(repr=False)
+
+    def __getitem__(self, what: str) -> Row:
+        """The finding of that name."""
+        return {row.what: row for row in self.rows}[what]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON: numbers are finite or None, other values are told as text."""
+        plain = {**asdict(self), "rows": [asdict(row) for row in self.rows]}
+        return _plain(plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, int | float | str | None) else repr(value)
+
+
+def audit(cls: type[Optimizer], progress: Callable[[int, int], None] | None = None, /, **options: Any) -> Audit:
+    """Measure what an optimizer class computes, on small float64 tensors and from outside.
+
+    Its paths are compared with those of every rule of `betaplane.rules.ALL` in every dialect, under betas, eps, decay
+    and schedules that tell them apart. A rule is said to be computed if no path differs by more than 1e-9 of the way
+    gone (1e-5 where the class computes in float32).
+
+    Args:
+        cls: a subclass of torch.optim.Optimizer.
+        progress: called with (questions answered, questions) after each.
+        options: constructor options of the class; they hold in every test.
+
+    Returns:
+        The findings, one a row. What the class raises on the way is a finding, in its own words.
+
+    Raises:
+        BadInput: cls is no optimizer class, needs an option that is not given, or refuses one.
+
+    Source: the rules are those of `betaplane.rules`, each with its own.
+
+    Example:
+        >>> import torch
+        >>> found = audit(torch.optim.RAdam)
+        >>> found.rule, found.dialect
+        ('RAdam', {})
+        >>> found["late gradient"].finding
+        'each parameter counts its own steps'
+        >>> found["effective eps"].finding, round(found["effective eps"].number, 9)
+        ('at step 8, 11.2 times the option eps=1e-08', 1.12e-07)
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the class; what matters is measured
+        return quietly(lambda: _audit(Subject(cls, options), progress or (lambda done, all: None)))
+
+
+def _audit(subject: Subject, progress: Callable[[int, int], None]) -> Audit:
+    name = f"{subject.cls.__module__}.{subject.name}"
+    if subject.broken:
+        row = Row("step", f"raises {told(subject.broken)}", trouble=True)
+        return Audit(name, subject.options, None, None, {}, None, (row,))
+    whole, stages = STAGES + len(PROBES), []
+    for found in match(subject):
+        stages.append(found)
+        progress(len(stages), whole)
+    found = stages[-1]
+    rows = [_verdict(found)]
+    for done, (what, probe) in enumerate(PROBES.items(), start=STAGES + 1):
+        rows.append(_asked(what, probe, subject))
+        progress(done, whole)
+    best = found[0] if found else None
+    fits = best is not None and best.error <= SINGLE
+    nearest, dialect, error = (best.kind.__name__, best.spelt(), best.error) if best else (None, {}, None)
+    return Audit(name, subject.options, nearest if fits else None, nearest, dialect, error, tuple(rows))
+
+
+def _asked(what: str, probe: Callable[[Subject], Finding], subject: Subject) -> Row:
+    """The probe's answer; an error of the class is one, too."""
+    try:
+        return Row(what, *probe(subject))
+    except Exception as error:
+        return Row(what, f"raises {told(error)}", trouble=True)
+
+
+def _verdict(found: list[Candidate]) -> Row:
+    """The rule that the class computes, or the nearest one."""
+    if not found:
+        return Row("rule", f"none of the {len(ALL)} published ones, nor near any", trouble=True)
+    best = found[0]
+    odd = bool(best.decay) or best.betas != "as said"
+    if best.error <= SAME:
+        return Row("rule", f"{_said(best)}; off by", best.error, odd)
+    if best.error <= SINGLE:
+        return Row("rule", f"{_said(best)}, to the digits of float32; off by", best.error, odd)
+    fit = [name for name, error in best.errors.items() if error <= SINGLE]
+    where = f", the same in all but: {', '.join(name for name in best.errors if name not in fit)}" if fit else ""
+    return Row("rule", f"no published rule; nearest is {_said(best)}{where}; off by", best.error, True)
+
+
+def _said(best: Candidate) -> str:
+    choices = ", ".join(
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value!r}"
+        for name, value in best.spelt().items()
+    )
+    ways = [best.kind.__name__ + (f"({choices})" if choices else "")]
+    ways += [f"betas {best.betas}"] if best.betas != "as said" else []
+    ways += [DECAYS[best.decay]] if best.decay else []
+    return ", ".join(ways)

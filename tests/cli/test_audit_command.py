@@ -1,0 +1,73 @@
+"""`betaplane audit`: classes from modules and files, as a table and as JSON; bad input as sentences."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from commands import ended
+
+MINE = """
+import torch
+
+print("read")  # never a part of the result
+
+class Mine(torch.optim.SGD):
+    def __init__(self, params, lr=0.1, pace="slow"):
+        super().__init__(params, lr={"slow": lr, "fast": 10 * lr}[pace])
+
+number = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(MINE)
+    Path("broken.py").write_text("import nothing_of_that_name")
+    return tmp_path
+
+
+def test_a_file_as_json(capsys):
+    code, out, err = ended("audit mine.py:Mine --set pace=fast --set lr=0.01 --json", capsys)
+    told = json.loads(out, parse_constant=pytest.fail)
+    assert code == 0
+    assert "read" in err.splitlines()
+    assert (told["rule"], told["options"]) == ("SGD", {"pace": "fast", "lr": 0.01})
+    assert told["error"] < 1e-9
+    assert {"what": "gradients", "finding": "left alone", "number": 0.0, "trouble": False} in told["rows"]
+    assert next(row for row in told["rows"] if row["what"] == "copies")["trouble"] is False
+
+
+def test_a_module_as_a_table(capsys):
+    code, out, _ = ended("audit torch.optim:SGD", capsys)
+    assert code == 0
+    name, head, *lines = out.splitlines()
+    assert name == "torch.optim.sgd.SGD"
+    assert head.split() == ["what", "finding", "number"]
+    assert lines[0].split()[:2] == ["rule", "SGD;"]
+    assert [line.split()[1] for line in lines if line.startswith("!")] == ["bfloat16"]
+
+
+ROWS = {
+    "torch.optimm:Adam": "There is no such module: got 'torch.optimm', in audit. Write instead: betaplane audit torch",
+    "Adam": "There is no such module: got 'Adam'",
+    "torch.optim": "The name of the class is missing: allowed ",
+    "torch.optim:Adamm": "The module has no 'Adamm': allowed ",
+    "mine.py:mine": "The module has no 'mine': allowed Mine, in mine.py. Write instead: betaplane audit mine.py:Mine",
+    "mine.py:number": "This is no optimizer's class: got 'int', allowed a subclass of torch.optim.Optimizer, in audit.",
+    "gone.py:Mine": "There is no such file: got 'gone.py', allowed a Python file that exists, in audit.",
+    "broken.py:Mine": "The module raises an error when it is imported: got 'broken.py', in ModuleNotFoundError: ",
+    "mine.py:Mine --set lr": "This is no option: got 'lr', allowed name=value, in --set. Write instead: --set lr=0.001",
+    "mine.py:Mine --set speed=1": "There is no option speed: got 1, allowed lr, pace, in Mine.",
+    "mine.py:Mine --set lr=-1": "Mine cannot be made: in ValueError: Invalid learning rate: -1.",
+}
+
+
+@pytest.mark.parametrize(("words", "told"), ROWS.items(), ids=ROWS)
+def test_bad_input(capsys, words: str, told: str):
+    code, out, err = ended(f"audit {words}", capsys)
+    assert (code, out) == (2, "")
+    (sentence,) = [line for line in err.splitlines() if line != "read"]
+    assert sentence.startswith(f"betaplane: {told}")
