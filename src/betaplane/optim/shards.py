@@ -55,12 +55,23 @@ def moves(group: Mapping[str, Any], p: Tensor) -> bool:
 @contextmanager
 def _instead(optimizer: Any, groups: list[Group], states: Mapping[Tensor, Any]) -> Iterator[dict[Tensor, Any]]:
     """Other parameters and states in an optimizer for a while; yields its states."""
-    kept = optimizer.param_groups, optimizer.state, optimizer.path
+    kept = optimizer.param_groups, optimizer.state
     optimizer.param_groups, optimizer.state = groups, defaultdict(dict, states)
     try:
         yield optimizer.state
     finally:
-        optimizer.param_groups, optimizer.state, optimizer.path = kept
+        optimizer.param_groups, optimizer.state = kept
+
+
+@contextmanager
+def _eagerly(optimizer: Any) -> Iterator[None]:
+    """Operation by operation, since machine code would take the means of the part; what it keeps is kept from this."""
+    path, lists = optimizer.path, optimizer.__dict__.pop("_native_lists", {})
+    optimizer.path = "eager"
+    try:
+        yield
+    finally:
+        optimizer.path, optimizer._native_lists = path, lists
 
 
 def _by_parts(optimizer: Any, groups: list[Group], once: Once) -> None:
@@ -71,7 +82,7 @@ def _by_parts(optimizer: Any, groups: list[Group], once: Once) -> None:
             parts[p] = _part(optimizer, p)
             parts[p].take(states.get(p, {}))
     own = [{**group, "params": [parts[p].x if p in parts else p for p in group["params"]]} for group in groups]
-    kept = {p: held for p, held in states.items() if p not in parts}
+    kept = {p: states[p] for group in groups for p in group["params"] if p in states and p not in parts}
     with _instead(optimizer, own, kept | {part.x: part.held for part in parts.values()}) as stepped:
         once()
     with torch.no_grad():
@@ -94,8 +105,7 @@ def _with_means(optimizer: Any, group: Group, p: Any, once: Once) -> None:
     """Each process its own part, all at the same time."""
 
     def summed() -> None:
-        optimizer.path = "eager"  # machine code would take the means of the part
-        with Means(_part(optimizer, p)):
+        with _eagerly(optimizer), Means(_part(optimizer, p)):
             once()
 
     _by_parts(optimizer, [{**group, "params": [p]}], summed)
@@ -124,8 +134,7 @@ def _stepped(
 ) -> tuple[Tensor, dict[str, Any]]:
     """A parameter and its state after a step."""
     x.grad = g
-    with _instead(optimizer, [{**group, "params": [x]}], {x: held}) as states:
-        optimizer.path = "eager"
+    with _eagerly(optimizer), _instead(optimizer, [{**group, "params": [x]}], {x: held}) as states:
         once()
     return x, states[x]
 
