@@ -62,7 +62,7 @@ DIALECTS = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "masked" else [pytest.mark.slow]) for name in DIALECTS]
+    "name", [pytest.param(name, marks=[] if name == "eps" else [pytest.mark.slow]) for name in DIALECTS]
 )
 def test_dialects_are_told_apart(name: str) -> None:
     kind, options, rule, dialect = DIALECTS[name]
@@ -281,6 +281,27 @@ def test_a_step_that_raises_is_a_finding() -> None:
     assert found.rule is None
     assert found["step"].finding == "raises RuntimeError: no way forward"
     assert found["step"].trouble
+
+
+class NoDecay(Plain):
+    def move(self, p: Tensor, u: Tensor, lr: float, weight_decay: float) -> None:
+        if weight_decay:
+            raise NotImplementedError("no decay yet")
+        p.add_(u)
+
+
+def test_an_option_that_raises_is_a_finding() -> None:
+    found = audit(NoDecay)
+    assert found.nearest is None
+    assert found["rule"].finding == "raises under weight decay: NotImplementedError: no decay yet"
+    assert found["order of decay"].finding == "raises NotImplementedError: no decay yet"
+
+
+def test_what_is_unlike_every_published_form_is_said() -> None:
+    found = audit(DecayAfter)
+    assert (found.rule, found.nearest, found.unlike) == (None, "AdamW", ("decay after the step",))
+    assert found["rule"].finding == "AdamW, decay after the step; off by"
+    assert found["rule"].trouble
 
 
 def test_a_whole_audit() -> None:

@@ -12,7 +12,7 @@ from torch.optim.optimizer import Optimizer
 
 from betaplane.optim import audit_probes as probes
 from betaplane.optim import audit_safety as safety
-from betaplane.optim.audit_match import SAME, SINGLE, STAGES, Candidate, match
+from betaplane.optim.audit_match import HOPELESS, SAME, SINGLE, STAGES, Candidate, Refused, match
 from betaplane.optim.audit_probes import Finding
 from betaplane.optim.audit_subject import Subject, quietly, told
 from betaplane.rules import ALL
@@ -40,12 +40,6 @@ PROBES: dict[str, Callable[[Subject], Finding]] = {
     "other layouts": safety.layouts,
     "copies": safety.copies,
 }
-DECAYS = {
-    "after decoupled": "decay after the step",
-    "after independent": "decay after the step, independent of the peak of lr",
-    "before fixed": "decay that ignores lr",
-    "after fixed": "decay after the step that ignores lr",
-}
 
 
 @dataclass(frozen=True)
@@ -67,6 +61,7 @@ class Audit:
     rule: str | None  # the published rule it computes, None where it computes none
     nearest: str | None  # the published rule whose paths are nearest, None where none is near
     dialect: dict[str, Any]  # the nearest rule's choices that are not its defaults
+    unlike: tuple[str, ...]  # in what it is unlike every published form of the nearest rule
     error: float | None  # largest difference from the nearest rule's path, of the way gone
     rows: tuple[Row, ...] = field(repr=False)
 
@@ -76,8 +71,7 @@ class Audit:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: numbers are finite or None, other values are told as text."""
-        plain = {**asdict(self), "rows": [asdict(row) for row in self.rows]}
-        return _plain(plain)
+        return _plain(asdict(self))
 
 
 def _plain(value: Any) -> Any:
@@ -129,20 +123,32 @@ def _audit(subject: Subject, progress: Callable[[int, int], None]) -> Audit:
     name = f"{subject.cls.__module__}.{subject.name}"
     if subject.broken:
         row = Row("step", f"raises {told(subject.broken)}", trouble=True)
-        return Audit(name, subject.options, None, None, {}, None, (row,))
-    whole, stages = STAGES + len(PROBES), []
-    for found in match(subject):
-        stages.append(found)
-        progress(len(stages), whole)
-    found = stages[-1]
-    rows = [_verdict(found)]
+        return Audit(name, subject.options, None, None, {}, (), None, (row,))
+    whole = STAGES + len(PROBES)
+    best, verdict = _matched(subject, lambda done: progress(done, whole))
+    rows = [verdict]
     for done, (what, probe) in enumerate(PROBES.items(), start=STAGES + 1):
         rows.append(_asked(what, probe, subject))
         progress(done, whole)
-    best = found[0] if found else None
-    fits = best is not None and best.error <= SINGLE
-    nearest, dialect, error = (best.kind.__name__, best.spelt(), best.error) if best else (None, {}, None)
-    return Audit(name, subject.options, nearest if fits else None, nearest, dialect, error, tuple(rows))
+    if best is None:
+        return Audit(name, subject.options, None, None, {}, (), None, tuple(rows))
+    nearest, fits = best.kind.__name__, best.error <= SINGLE and not best.unlike
+    rule = nearest if fits else None
+    return Audit(name, subject.options, rule, nearest, best.spelt(), best.unlike, best.error, tuple(rows))
+
+
+def _matched(subject: Subject, progress: Callable[[int], None]) -> tuple[Candidate | None, Row]:
+    """The nearest candidate, if one is near under any setting, and what is said of it."""
+    found: list[Candidate] = []
+    try:
+        for done, stage in enumerate(match(subject), start=1):
+            found = stage
+            progress(done)
+    except Refused as error:
+        return None, Row("rule", str(error), trouble=True)
+    if not found or min(found[0].errors.values()) > HOPELESS:
+        return None, Row("rule", f"none of the {len(ALL)} published ones, nor near any", trouble=True)
+    return found[0], _verdict(found[0])
 
 
 def _asked(what: str, probe: Callable[[Subject], Finding], subject: Subject) -> Row:
@@ -153,27 +159,19 @@ def _asked(what: str, probe: Callable[[Subject], Finding], subject: Subject) -> 
         return Row(what, f"raises {told(error)}", trouble=True)
 
 
-def _verdict(found: list[Candidate]) -> Row:
+def _verdict(best: Candidate) -> Row:
     """The rule that the class computes, or the nearest one."""
-    if not found:
-        return Row("rule", f"none of the {len(ALL)} published ones, nor near any", trouble=True)
-    best = found[0]
-    odd = bool(best.decay) or best.betas != "as said"
+    said = ", ".join([_call(best), *best.unlike])
     if best.error <= SAME:
-        return Row("rule", f"{_said(best)}; off by", best.error, odd)
+        return Row("rule", f"{said}; off by", best.error, bool(best.unlike))
     if best.error <= SINGLE:
-        return Row("rule", f"{_said(best)}, to the digits of float32; off by", best.error, odd)
-    fit = [name for name, error in best.errors.items() if error <= SINGLE]
-    where = f", the same in all but: {', '.join(name for name in best.errors if name not in fit)}" if fit else ""
-    return Row("rule", f"no published rule; nearest is {_said(best)}{where}; off by", best.error, True)
+        return Row("rule", f"{said}, to the digits of float32; off by", best.error, bool(best.unlike))
+    off = [name for name, error in best.errors.items() if error > SINGLE]
+    where = f", the same in all but: {', '.join(off)}" if len(off) < len(best.errors) else ""
+    return Row("rule", f"no published rule; nearest is {said}{where}; off by", best.error, True)
 
 
-def _said(best: Candidate) -> str:
-    choices = ", ".join(
-        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value!r}"
-        for name, value in best.spelt().items()
-    )
-    ways = [best.kind.__name__ + (f"({choices})" if choices else "")]
-    ways += [f"betas {best.betas}"] if best.betas != "as said" else []
-    ways += [DECAYS[best.decay]] if best.decay else []
-    return ", ".join(ways)
+def _call(best: Candidate) -> str:
+    pairs = best.spelt().items()
+    choices = [f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value!r}" for name, value in pairs]
+    return best.kind.__name__ + (f"({', '.join(choices)})" if choices else "")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
-from betaplane.optim.audit_subject import BETAS, SHAPE, Path, Subject
+from betaplane.optim.audit_subject import BETAS, SHAPE, Path, Subject, told
 from betaplane.rules import ADOPT, ALL, Adafactor, Adagrad, AdamAtan2, AdEMAMix, RMSprop, Rule
 
 SAME = 1e-9  # largest difference, of the way gone, that rounding in 64 bits explains
@@ -42,13 +42,23 @@ LATER = (*EPS_WORDS, "decay", "cautious", "clip")  # choices that are tried afte
 FLOORS = (0.0, 1e-15, 1e-16, 1e-12, 1e-8)  # eps_root: what libraries add inside the root unasked
 
 
+UNLIKE = {
+    "swapped": "betas swapped",
+    "complements": "betas as 1 - beta",
+    "after decoupled": "decay after the step",
+    "after independent": "decay after the step, independent of the peak of lr",
+    "before fixed": "decay that ignores lr",
+    "after fixed": "decay after the step that ignores lr",
+}
+
+
 class Setting(NamedTuple):
     """Options and gradients that tell some dialects apart."""
 
     name: str
     want: dict[str, float]
     scale: float = 1.0  # of the gradients
-    starts: float = 0.0  # scale of x before the first step; 0 leaves all digits to the steps
+    starts: float = 0.0  # scale of x before the first step; small ones leave most digits to the steps
     falls: bool = True  # whether lr does
 
 
@@ -58,7 +68,11 @@ LARGE_EPS = Setting("large eps", {**TELLING, "eps": 0.05})
 SMALL = Setting("small gradients", {**TELLING, "eps": 1e-8}, scale=1e-7)
 DECAY = Setting("weight decay", {**TELLING, "eps": 1e-8, "weight_decay": 0.25}, starts=1.0)
 TINY = Setting("tiny gradients", {}, scale=1e-20, falls=False)
-DEFAULT = Setting("as constructed", {}, starts=1.0, falls=False)
+DEFAULT = Setting("as constructed", {}, starts=0.1, falls=False)
+
+
+class Refused(Exception):
+    """What the class raised in a setting."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,11 @@ class Candidate:
         said = sum(value != usual[name] for name, value in self.dialect.items())
         parted = usual.get("decay") == "l2" and bool(self.decay or self.dialect.get("decay", "l2") != "l2")
         return said + parted + 2 * bool(self.decay) + 3 * (self.betas != "as said")
+
+    @property
+    def unlike(self) -> tuple[str, ...]:
+        """In what it is unlike every published form."""
+        return tuple(UNLIKE[way] for way in (self.betas, self.decay) if way in UNLIKE)
 
     def spelt(self) -> dict[str, Any]:
         """The dialect, where it is not the rule's default."""
@@ -127,7 +146,10 @@ class Trial(NamedTuple):
         if setting is DEFAULT:
             gradients[:3, ::2] = 0  # rows that are not seen at first
             gradients[8] *= 100
-        path = subject.path(x, gradients, setting.want, FACTORS if setting.falls else ())
+        try:
+            path = subject.path(x, gradients, setting.want, FACTORS if setting.falls else ())
+        except Exception as error:
+            raise Refused(f"raises under {setting.name}: {told(error)}") from error
         return cls(setting, gradients, path, float((path.points - path.points[0]).abs().max()))
 
     def error(self, candidate: Candidate, limit: float) -> float:
