@@ -363,6 +363,42 @@ def taken_over(folder: Path) -> dict[str, float]:
     return found
 
 
+def around(folder: Path) -> dict[str, bool]:
+    """What is done around the rule: formats of states, an average, clipping by norm, zeroing."""
+    world, found = dist.get_world_size(), {}
+    mesh = init_device_mesh("cpu", (world,))
+    for name in ("AdamW", "Lion", "StableAdamW", "AdamMini"):
+        for options in (
+            {"storage": "dynamic 8bit"}, {"storage": "float32"}, {"average": 0.9},
+            {"max_norm": 0.5, "zero": True}, {"rounding": "kahan"},
+        ):  # fmt: skip
+            if name == "AdamMini" and "storage" in options:
+                continue
+            dtype = torch.float32 if "storage" in options else torch.float64
+            if "rounding" in options:
+                dtype = torch.bfloat16
+            ps, qs = [], []
+            for shape in ((33, 300), (5001,), (1, 300)):
+                x = numbers(*shape).to(dtype)
+                qs.append(nn.Parameter(x.clone()))
+                ps.append(nn.Parameter(distribute_tensor(x.clone(), mesh, [Shard(0)])))
+            if "8bit" in options.get("storage", ""):
+                qs[1:], ps[1:] = [], []  # of a vector, the whole is kept in 8 bits, and parts are not
+            left, right = (getattr(betaplane.optim, name)(list(side), lr=0.01, **options) for side in (ps, qs))
+            for step in range(3):
+                for p, q in zip(ps, qs, strict=True):
+                    g = numbers(*q.shape, seed=step + 1).to(dtype)
+                    p.grad, q.grad = distribute_tensor(g.clone(), mesh, [Shard(0)]), g
+                left.step()
+                right.step()
+            most = max(float((p.full_tensor() - q).detach().abs().max()) for p, q in zip(ps, qs, strict=True))
+            zeroed = "zero" not in options or not any(float(p.grad.full_tensor().abs().max()) for p in ps)
+            lengths = [] if left.norms is None else [abs(a - b) for a, b in zip(left.norms, right.norms, strict=True)]
+            close = 1e-6 if lengths else 1e-12  # lengths are measured in part in 32 bits
+            found[word((name, options))] = max(most, states_apart(left, right), *lengths) <= close and zeroed
+    return found
+
+
 def wrong_states(folder: Path) -> str:
     """A state of another shape is refused, and says so."""
     model, other = sharded(), sharded(64)
@@ -418,7 +454,7 @@ def every_data_parallel(folder: Path) -> dict[str, float]:
 
 SOME: list[Callable[[Path], Any]] = [
     every_rule, shared_batches, local_steps, fresh_states, whole_state_dicts, types_are_kept,
-    bad_gradients, curvature, taken_over, wrong_states, resharding, data_parallel,
+    bad_gradients, curvature, taken_over, around, wrong_states, resharding, data_parallel,
 ]  # fmt: skip
 MORE: list[Callable[[Path], Any]] = [other_placements, every_resharding, every_data_parallel, compiled]
 

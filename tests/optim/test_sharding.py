@@ -99,6 +99,10 @@ def test_live_optimizers_and_later_groups(found: dict[str, Any]) -> None:
     assert not far(found["taken_over"])
 
 
+def test_formats_averages_and_clipping_by_norm(found: dict[str, Any]) -> None:
+    assert not [name for name, same in found["around"].items() if not same]
+
+
 def test_a_wrong_state_is_told(found: dict[str, Any]) -> None:
     assert "The state exp_avg has another shape: got (64, 128), allowed (65, 128)" in found["wrong_states"]
 

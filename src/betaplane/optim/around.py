@@ -13,7 +13,7 @@ from betaplane.errors import BadInput
 from betaplane.optim.form import AVERAGE, Form, Numbers, check_rounding
 from betaplane.optim.formats import check_storage
 from betaplane.optim.guard import check_nonfinite
-from betaplane.optim.mesh import on_mesh
+from betaplane.optim.mesh import total
 from betaplane.optim.native import NoCompiler, squares
 from betaplane.optim.path import check_path, chosen, step_each
 from betaplane.optim.update import STATE
@@ -97,7 +97,7 @@ class Around:
         words: Mapping[str, str] = STATE,
     ) -> None:
         """Step parameters of group i by its rule."""
-        lists = self.__dict__.setdefault("_native_lists", {})
+        lists = self.__dict__.setdefault("_swept", {})
         numbers = Numbers(group["lr"], self._scale, group.get("average") or 0.0)
         path = chosen(self.path, params)
         moved, lists[i] = step_each(
@@ -153,12 +153,15 @@ def _checked(name: str, value: float | None, low: float, high: float) -> float |
 
 
 def norm(gradients: list[Tensor]) -> float:
-    """The length of all gradients together."""
+    """The length of all gradients together, of their parts on all processes."""
+    return total(gradients, _squares) ** 0.5
+
+
+def _squares(gradients: list[Tensor]) -> float:
     plain = all(type(g) is Tensor and g.device.type == "cpu" and g.layout is torch.strided for g in gradients)
     if plain:
         try:
-            return squares(gradients) ** 0.5
+            return squares(gradients)
         except NoCompiler:
             pass
-    total: Any = torch.nn.utils.get_total_norm(gradients)
-    return float(total.full_tensor() if on_mesh(total) else total)
+    return float(torch.nn.utils.get_total_norm(gradients)) ** 2

@@ -72,7 +72,7 @@ class Form:
             return Format(torch.bfloat16)
         if name == AVERAGE or value.dim() == 0 or value.shape != p.shape:
             return Format()
-        return format_of(self.storage, p.numel(), name in self.rule.nonnegative)
+        return format_of(self.storage, getattr(p, "whole_numel", p.numel()), name in self.rule.nonnegative)
 
     def extras(self, p: Tensor) -> tuple[str, ...]:
         """The state that is kept beside the rule's, all like p."""

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+PLAIN = (Tensor, torch.nn.Parameter)
+
 
 def on_mesh(value: Any) -> bool:
     """Whether value is a tensor of which each process holds a part, or a copy."""
+    if type(value) in PLAIN:
+        return False
     module = sys.modules.get("torch.distributed.tensor")  # not imported here: torch can be built without it
     return module is not None and isinstance(value, module.DTensor)
 
 
-def placed(value: Any, p: Any) -> Any:
+def placed(value: Any, p: Any, *, rows: bool = False) -> Any:
     """A tensor spread as p is, if it has the shape of p; any other is whole on every process.
 
     Args:
         value: on p's mesh, or plain and the same on every process.
         p: on a mesh.
+        rows: spread any other, too, as p is.
     """
     if on_mesh(value) and value.placements == p.placements and value.shape == p.shape:
         return value
@@ -30,7 +35,7 @@ def placed(value: Any, p: Any) -> Any:
     whole = (Replicate(),) * p.device_mesh.ndim
     if not on_mesh(value):
         value = DTensor.from_local(value, p.device_mesh, whole, run_check=False)
-    wanted = p.placements if value.shape == p.shape else whole
+    wanted = p.placements if rows or value.shape == p.shape else whole
     return value if value.placements == wanted else value.redistribute(placements=wanted)
 
 
@@ -58,6 +63,14 @@ def summed(value: Tensor, p: Any) -> Tensor:
     return value
 
 
+def kinds(tensors: Sequence[Any]) -> dict[Any, list[int]]:
+    """The places of tensors that are spread alike, over the same mesh; under None, of those on no mesh."""
+    found: dict[Any, list[int]] = {}
+    for i, value in enumerate(tensors):
+        found.setdefault((value.device_mesh, value.placements) if on_mesh(value) else None, []).append(i)
+    return found
+
+
 def agreed(tensors: Sequence[Any], counts: Sequence[int]) -> list[int]:
     """What each process counted in its parts of tensors, added up, so that all processes go on alike.
 
@@ -65,12 +78,29 @@ def agreed(tensors: Sequence[Any], counts: Sequence[int]) -> list[int]:
         tensors: the same on every process, in the same order.
         counts: one a tensor.
     """
-    total, alike = list(counts), {}
-    for i, value in enumerate(tensors):
-        if on_mesh(value):
-            alike.setdefault((value.device_mesh, value.placements), []).append(i)
-    for (mesh, _), places in alike.items():
-        found = torch.tensor([counts[i] for i in places], device=mesh.device_type)
-        for i, count in zip(places, summed(found, tensors[places[0]]).tolist(), strict=True):
-            total[i] = count
+    total = list(counts)
+    for kind, places in kinds(tensors).items():
+        if kind is not None:
+            found = torch.tensor([counts[i] for i in places], device=kind[0].device_type)
+            for i, count in zip(places, summed(found, tensors[places[0]]).tolist(), strict=True):
+                total[i] = count
     return total
+
+
+def total(tensors: Sequence[Any], measure: Callable[[list[Tensor]], float]) -> float:
+    """A sum over all numbers of tensors, of their parts on all processes.
+
+    Args:
+        tensors: the same on every process, in the same order.
+        measure: the sum over the numbers of plain tensors.
+    """
+    return sum(
+        added(measure([local(tensors[i]) for i in places]), tensors[places[0]]) for places in kinds(tensors).values()
+    )
+
+
+def added(value: float, p: Any) -> float:
+    """What each process says of its own part of p, added up; of a plain tensor, what this one says."""
+    if not on_mesh(p):
+        return value
+    return float(summed(torch.tensor(value, dtype=torch.float64, device=p.device_mesh.device_type), p))

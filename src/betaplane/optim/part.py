@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from betaplane.errors import BadInput
+from betaplane.optim.formats import row
 from betaplane.optim.mesh import local, on_mesh, placed, summed
 
 
@@ -24,7 +26,10 @@ class Part:
     def __init__(self, p: Any) -> None:
         self.p, self.home, self.held = p, local(p), {}
         self.empty = self.home.numel() == 0
-        self.x = self.home.new_zeros((1,) * self.home.dim()) if self.empty else self.home.detach()
+        shape = [size or 1 for size in self.home.shape]
+        self.x = self.home.new_zeros(shape) if self.empty else self.home.detach()
+        self.by_rows = by_rows(p)
+        self.x.whole_numel = p.numel() if self.by_rows else 0  # type: ignore[attr-defined]
 
     def fits(self) -> bool:
         """Whether the parameter lies where it lay."""
@@ -41,12 +46,16 @@ class Part:
             known = self.held.get(word)
             same = on_mesh(value) and known is not None and (self.empty or local(value) is known)
             if not same:
-                self.held[word] = self.part(value) if _like(value, self.p) else value
+                spread = isinstance(value, Tensor) and (value.dim() or on_mesh(value))
+                self.held[word] = self.part(value) if spread else value
 
     def part(self, value: Tensor) -> Tensor:
-        """This process's part of a tensor like the parameter."""
-        found = local(placed(value, self.p))
-        return torch.zeros_like(self.x, dtype=found.dtype) if self.empty else found
+        """This process's part of a tensor like the parameter, or of one with something for each of its rows."""
+        if value.shape != self.p.shape and not self.by_rows:
+            where = f"a state of shape {tuple(value.shape)} of a parameter of shape {tuple(self.p.shape)}"
+            raise BadInput("Blocks of 8 bits cannot be sharded here", where=where, instead='storage="bfloat16"')
+        found = local(placed(value, self.p, rows=True))
+        return found.new_zeros([size or 1 for size in found.shape]) if self.empty else found
 
     def give(self, held: dict[str, Any]) -> None:
         """Put into the parameter's state what is new; the rest has been changed in place."""
@@ -59,16 +68,22 @@ class Part:
         self.x.grad = None
 
     def whole(self, value: Tensor) -> Any:
-        """The tensor like the parameter of which value is this process's part."""
+        """The tensor of which value is this process's part."""
         from torch.distributed.tensor import DTensor
 
-        value = value.new_empty(self.home.shape) if self.empty else value
-        mesh, placements = self.p.device_mesh, self.p.placements
-        return DTensor.from_local(value, mesh, placements, run_check=False, shape=self.p.shape, stride=self.p.stride())
+        p, like = self.p, value.shape == self.x.shape
+        rows = value.shape[0] if all(one.is_replicate() for one in p.placements) else p.shape[0]
+        shape = p.shape if like else torch.Size([rows, *value.shape[1:]])
+        stride = p.stride() if like else torch.empty(shape, device="meta").stride()
+        value = value.new_empty(self.home.shape if like else (0, *value.shape[1:])) if self.empty else value
+        return DTensor.from_local(value, p.device_mesh, p.placements, run_check=False, shape=shape, stride=stride)
 
 
-def _like(value: Any, p: Tensor) -> bool:
-    return isinstance(value, Tensor) and value.shape == p.shape and (value.dim() > 0 or on_mesh(value))
+def by_rows(p: Any) -> bool:
+    """Whether each process has whole rows of p, and so the scales of its states in 8 bits."""
+    wide = p.dim() > 1 and row(p.shape) < p.numel()
+    plain = [wide and type(one).__name__ == "Shard" and one.is_shard(0) for one in p.placements]
+    return all(one.is_replicate() or yes for one, yes in zip(p.placements, plain, strict=True))
 
 
 class Means(TorchDispatchMode):

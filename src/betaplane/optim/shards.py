@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from betaplane.optim.mesh import full, on_mesh, placed
+from betaplane.optim.mesh import added, full, kinds, on_mesh, placed
 from betaplane.optim.part import Means, Part
 from betaplane.optim.reach import kind_of, reach
 from betaplane.optim.update import STATE, estimate
@@ -30,7 +30,7 @@ def step_all(optimizer: Any, once: Once) -> None:
       whole tensor, brought together for it.
 
     Args:
-        optimizer: with `rule_of(group)`, `param_groups`, `state` and `path`.
+        optimizer: one of this package's.
         once: steps what the optimizer's `param_groups` hold at that time, with the states in its `state`.
     """
     if not any(on_mesh(p) for group in optimizer.param_groups for p in group["params"]):
@@ -44,7 +44,15 @@ def step_all(optimizer: Any, once: Once) -> None:
             if p.grad is not None and p.numel() > 0:
                 (_with_means if way == "mean" else _by_shape)(optimizer, group, p, once)
         rest.append({**group, "params": [p for p in group["params"] if way == "number" or not moves(group, p)]})
-    _by_parts(optimizer, rest, once)
+    for groups in _measurable(rest) if optimizer.max_norm is not None else [rest]:
+        _by_parts(optimizer, groups, once)
+
+
+def _measurable(groups: list[Group]) -> list[list[Group]]:
+    """The same, parted so that the lengths of updates can be added up: on a mesh in one way, or on none."""
+    params = [p for group in groups for p in group["params"]]
+    found = [{params[i] for i in places} for places in kinds(params).values()]
+    return [[{**group, "params": [p for p in group["params"] if p in some]} for group in groups] for some in found]
 
 
 def moves(group: Mapping[str, Any], p: Tensor) -> bool:
@@ -66,12 +74,12 @@ def _instead(optimizer: Any, groups: list[Group], states: Mapping[Tensor, Any]) 
 @contextmanager
 def _eagerly(optimizer: Any) -> Iterator[None]:
     """Operation by operation, since machine code would take the means of the part; what it keeps is kept from this."""
-    path, lists = optimizer.path, optimizer.__dict__.pop("_native_lists", {})
+    path, lists = optimizer.path, optimizer.__dict__.pop("_swept", {})
     optimizer.path = "eager"
     try:
         yield
     finally:
-        optimizer.path, optimizer._native_lists = path, lists
+        optimizer.path, optimizer._swept = path, lists
 
 
 def _by_parts(optimizer: Any, groups: list[Group], once: Once) -> None:
@@ -83,8 +91,11 @@ def _by_parts(optimizer: Any, groups: list[Group], once: Once) -> None:
             parts[p].take(states.get(p, {}))
     own = [{**group, "params": [parts[p].x if p in parts else p for p in group["params"]]} for group in groups]
     kept = {p: states[p] for group in groups for p in group["params"] if p in states and p not in parts}
+    before = optimizer._squared
     with _instead(optimizer, own, kept | {part.x: part.held for part in parts.values()}) as stepped:
         once()
+    if optimizer.max_norm is not None and parts:
+        optimizer._squared = before + added(optimizer._squared - before, next(iter(parts)))
     with torch.no_grad():
         for p, part in parts.items():
             part.held = stepped.pop(part.x)
@@ -126,6 +137,8 @@ def _by_shape(optimizer: Any, group: Group, p: Any, once: Once) -> None:
         done = _stepped(optimizer, group, full(p).clone(), full(g), _each(full, state), once)
     x, new = done
     p.copy_(placed(x, p))
+    if optimizer.zero:
+        p.grad.zero_()
     optimizer.state[p] = _settled(optimizer, new, p)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from betaplane.errors import BadInput
 from betaplane.optim.form import LOST, Form, Numbers, fields_of, widest
 from betaplane.optim.formats import stream_of
+from betaplane.optim.mesh import full
 from betaplane.rules import Rule
 
 STATE = {"t": "step", "m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}  # torch's names
@@ -63,7 +64,7 @@ def update(
         g.zero_()
     if "t" not in s._fields:
         count(held)
-    return 0.0 if done.moved is None else float(done.moved)
+    return 0.0 if done.moved is None else float(full(done.moved))
 
 
 def _keep(form: Form, p: Tensor, done: Any, held: dict[str, Any], seed: int, words: Mapping[str, str]) -> None:
