@@ -251,6 +251,8 @@ def narrowed(candidates: Iterable[Candidate], trials: list[Trial], worst: float 
 
 def _limit(kept: list[Candidate], worst: float) -> float:
     """How far off the next candidate may be."""
+    if kept and kept[0].error <= SAME:
+        return SINGLE  # one fits: what is near without fitting is out
     return max(1.001 * kept[KEPT - 1].error, SAME) if len(kept) >= KEPT else worst
 
 

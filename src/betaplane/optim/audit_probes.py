@@ -129,7 +129,7 @@ def eps_floor(subject: Subject) -> Finding:
         return Finding("none: steps grow with the gradient")
     if found < 1e-12:
         return Finding("none: eps=1e-30 is heeded, and acts as", found)
-    return Finding("hidden: eps=1e-30 acts as", found, True)
+    return Finding("hidden: at eps=1e-30 something still acts as", found, True)
 
 
 def eps_seen(subject: Subject, want: dict[str, float]) -> tuple[int, float | None]:
@@ -182,10 +182,13 @@ FOLLOWS: dict[tuple[float, ...], str] = {  # what half the lr leaves of the deca
 
 
 def shrinking(subject: Subject, want: dict[str, float], halved: bool = False) -> float:
-    """The share of a weight of 1 that step 10 takes at zero gradient."""
+    """The share of a weight of 1 that step 10 takes at zero gradient, beyond what it takes without decay."""
     factors = [0.5 if halved else 1.0] * 10
-    points = subject.path(WHOLE, [0 * WHOLE] * 10, want, factors).points[:, 0, 0]
-    return 1 - float(points[10] / points[9])
+    with_, without = (
+        subject.path(WHOLE, [0 * WHOLE] * 10, {**want, **more}, factors).points[:, 0, 0] for more in ({}, NO_DECAY)
+    )
+    taken = (without[10] - without[9]) - (with_[10] - with_[9])
+    return float(taken / with_[9])
 
 
 def decay_order(subject: Subject) -> Finding:
