@@ -399,6 +399,28 @@ def around(folder: Path) -> dict[str, bool]:
     return found
 
 
+def eight_bits(folder: Path) -> float:
+    """A matrix of 33 rows with states in 8 bits, saved by two processes, read by one: its blocks go with its rows."""
+    case: Case = ("AdamW", {"storage": "dynamic 8bit"})
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(300, 33, bias=False))
+    model = fully_shard(copy.deepcopy(plain))
+    right, optimizer = made(plain, case), made(model, case)
+    for step in range(2):
+        g = numbers(33, 300, seed=step + 1).float()
+        for one in (plain, model):
+            weight = one[0].weight
+            weight.grad = distribute_tensor(g, weight.device_mesh, [Shard(0)]) if one is model else g
+        right.step()
+        optimizer.step()
+    _saved(folder / "eight", model, optimizer)
+    alone = nn.Sequential(nn.Linear(300, 33, bias=False))
+    third = made(alone, case)
+    _loaded(folder / "eight", alone, third, no_dist=True)
+    spread = optimizer.state[model[0].weight]["exp_avg_scale"].placements == (Shard(0),)
+    return max(apart(alone, plain), states_apart(third, right), states_apart(optimizer, right), float(not spread))
+
+
 def wrong_states(folder: Path) -> str:
     """A state of another shape is refused, and says so."""
     model, other = sharded(), sharded(64)
@@ -454,7 +476,7 @@ def every_data_parallel(folder: Path) -> dict[str, float]:
 
 SOME: list[Callable[[Path], Any]] = [
     every_rule, shared_batches, local_steps, fresh_states, whole_state_dicts, types_are_kept,
-    bad_gradients, curvature, taken_over, around, wrong_states, resharding, data_parallel,
+    bad_gradients, curvature, taken_over, around, eight_bits, wrong_states, resharding, data_parallel,
 ]  # fmt: skip
 MORE: list[Callable[[Path], Any]] = [other_placements, every_resharding, every_data_parallel, compiled]
 

@@ -103,6 +103,10 @@ def test_formats_averages_and_clipping_by_norm(found: dict[str, Any]) -> None:
     assert not [name for name, same in found["around"].items() if not same]
 
 
+def test_blocks_of_8_bits_go_with_their_rows(found: dict[str, Any]) -> None:
+    assert found["eight_bits"] <= CLOSE
+
+
 def test_a_wrong_state_is_told(found: dict[str, Any]) -> None:
     assert "The state exp_avg has another shape: got (64, 128), allowed (65, 128)" in found["wrong_states"]
 
