@@ -80,7 +80,7 @@ def test_a_kernel_leaves_the_gradient_alone() -> None:
 def test_wide_states_of_narrow_parameters() -> None:
     p, q = (nn.Parameter(numbers(8).bfloat16()) for _ in range(2))
     for x, how in ((p, "compiled"), (q, "eager")):
-        optimizer = optimizer_class(Lion)([x], path=how)
+        optimizer = optimizer_class(Lion)([x], lr=0.1, path=how)
         optimizer.state[x] = {"exp_avg": torch.zeros(8)}
         for step in range(3):
             x.grad = numbers(8, seed=step).bfloat16()

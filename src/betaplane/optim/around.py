@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -13,7 +15,7 @@ from betaplane.errors import BadInput
 from betaplane.optim.form import AVERAGE, Form, Numbers, check_rounding
 from betaplane.optim.formats import check_storage
 from betaplane.optim.guard import check_nonfinite
-from betaplane.optim.mesh import total
+from betaplane.optim.mesh import local, total
 from betaplane.optim.native import NoCompiler, squares
 from betaplane.optim.path import check_path, chosen, step_each
 from betaplane.optim.update import STATE
@@ -142,6 +144,32 @@ def check_around(group: Mapping[str, Any]) -> None:
     check_storage(group.get("storage", "parameter"))
     check_rounding(group.get("rounding", "nearest"))
     _checked("average", group.get("average"), 0, 1)
+
+
+def warn_of_losses(optimizer: Any) -> None:
+    """Warn where weights in bfloat16 are so large that an update of the size of lr rounds to zero.
+
+    Half a step of bfloat16 is 2^-9 of a number just above a power of two. Rules whose updates are not of the size of lr
+    (SGD) are left out.
+    """
+    lost, largest = [], 0.0
+    for group in optimizer.param_groups:
+        rule = optimizer.rule_of(group)
+        if group.get("rounding", "nearest") != "nearest" or not rule.laws.scale_free:
+            continue
+        for p in group["params"]:
+            if p.dtype == torch.bfloat16 and p.numel():
+                rms = float(local(p).detach().norm(dtype=torch.float32)) / local(p).numel() ** 0.5
+                half = 2.0 ** (math.frexp(rms)[1] - 9) if rms else 0.0
+                if float(group["lr"]) < half:
+                    lost.append(p)
+                    largest = max(largest, half)
+    if lost:
+        warnings.warn(
+            f"{type(optimizer).__name__}: in {len(lost)} bfloat16 parameters updates of the size of lr round to zero "
+            f'(half a step of the weights there is up to {largest:.2g}): write rounding="kahan" or "stochastic".',
+            stacklevel=4,
+        )
 
 
 def _checked(name: str, value: float | None, low: float, high: float) -> float | None:

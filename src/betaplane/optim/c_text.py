@@ -163,7 +163,7 @@ class _Text:
         after = [f"acc[{i}] += acc{i};" for i in range(len(sums))] + (ends if final else [])
         return "\n".join(
             [
-                f"INLINE void pass{k}(int n, i64 at, void **p, i64 block, u32 seed, {OTHERS}) {{",
+                f"INLINE void pass{k}(int n, i64 at, void **p, i64 count, i64 block, u32 seed, {OTHERS}) {{",
                 *self._pointers(needed, final),
                 *self._seeds(final),
                 *lines,
@@ -183,9 +183,9 @@ class _Text:
             kept = self._format(i)
             if final or node in needed:
                 word = WORD[kept.dtype or self.dtype]
-                lines.append(f"{word} *restrict p{i} = ({word} *)p[{i}] + at;")
+                lines.append(f"{word} *restrict p{i} = ({word} *)p[{i} * count] + at;")
                 if kept.scaled:
-                    lines.append(f"float *restrict scale{i} = (float *)p[{next_scale}] + block;")
+                    lines.append(f"float *restrict scale{i} = (float *)p[{next_scale} * count] + block;")
                     lines.append(f"const float unit{i} = *scale{i} * {1 / kept.top!r}f;")
             next_scale += kept.scaled
         return lines
@@ -283,10 +283,10 @@ class _Text:
     def _driver(self) -> str:
         """The function that goes over all tensors in chunks, which threads share, pass after pass."""
         sums = [len(self.reductions(k)) for k in range(self.last + 1)]
-        total, pointers = sum(sums), len(self.inputs) + sum(kept.scaled for kept in self.formats)
+        total = sum(sums)
         calls, first = [], 0
         for k, count in enumerate(sums):
-            calls.append(_filled(PASS, passK=f"pass{k}", COUNT=count, FIRST=first, POINTERS=pointers))
+            calls.append(_filled(PASS, passK=f"pass{k}", COUNT=count, FIRST=first))
             first += count
         blocks, most = max(1, 16384 // self.length), max(1, *sums)
         driver = DRIVER.replace("PASSES", "".join(calls))
@@ -294,15 +294,15 @@ class _Text:
 
 
 DRIVER = """
-typedef struct { i64 n, row, which, seed; } Tensor;
-static inline i64 blocks_of(Tensor t) { return t.row ? t.n / t.row * ((t.row + LENGTH - 1) / LENGTH) : 0; }
-void step(i64 count, const Tensor *tensor, void **p, const double *s, i64 scalars, double *red, i64 threads) {
+static inline i64 blocks_of(i64 n, i64 row) { return row ? n / row * ((row + LENGTH - 1) / LENGTH) : 0; }
+void step(i64 count, const i64 *size, const i64 *row, const i64 *which, const i64 *seed, void **p,
+          const double *s, i64 scalars, double *red, i64 threads) {
   i64 *start = malloc((count + 1) * sizeof(i64));
   start[0] = 0;
-  for (i64 t = 0; t < count; t++) start[t + 1] = start[t] + (blocks_of(tensor[t]) + BLOCKS - 1) / BLOCKS;
+  for (i64 t = 0; t < count; t++) start[t + 1] = start[t] + (blocks_of(size[t], row[t]) + BLOCKS - 1) / BLOCKS;
   const i64 chunks = start[count];
   double *part = malloc((chunks * MOST + 1) * sizeof(double));
-  for (i64 t = 0; t < count; t++) red[t * RED] = tensor[t].n;
+  for (i64 t = 0; t < count; t++) red[t * RED] = size[t];
 PASSES
   free(part);
   free(start);
@@ -314,16 +314,15 @@ PASS = """
   for (i64 c = 0; c < chunks; c++) {
     i64 t = 0, end = count;
     while (end - t > 1) { i64 mid = (t + end) / 2; if (start[mid] <= c) t = mid; else end = mid; }
-    const Tensor T = tensor[t];
-    const i64 a_row = (T.row + LENGTH - 1) / LENGTH, all = blocks_of(T);
+    const i64 in = row[t], a_row = (in + LENGTH - 1) / LENGTH, all = blocks_of(size[t], in);
     double *acc = part + c * MOST;
     for (i64 i = 0; i < COUNT; i++) acc[i] = 0;
     i64 b = (c - start[t]) * BLOCKS, last = b + BLOCKS < all ? b + BLOCKS : all;
     for (; b < last; b++) {
-      const i64 in_row = b % a_row * LENGTH, n = T.row - in_row < LENGTH ? T.row - in_row : LENGTH;
-      const i64 at = b / a_row * T.row + in_row;
-      if (n == LENGTH) passK(LENGTH, at, p + t * POINTERS, b, T.seed, s + T.which * scalars, red + t * RED, acc);
-      else passK(n, at, p + t * POINTERS, b, T.seed, s + T.which * scalars, red + t * RED, acc);
+      const i64 from = b % a_row * LENGTH, at = b / a_row * in + from, n = in - from < LENGTH ? in - from : LENGTH;
+      const double *own = s + which[t] * scalars;
+      if (n == LENGTH) passK(LENGTH, at, p + t, count, b, seed[t], own, red + t * RED, acc);
+      else passK(n, at, p + t, count, b, seed[t], own, red + t * RED, acc);
     }
   }
   for (i64 t = 0; t < count; t++) for (i64 i = 0; i < COUNT; i++) {
@@ -332,7 +331,6 @@ PASS = """
     red[t * RED + 1 + FIRST + i] = sum;
   }
 """
-
 
 SQUARES = """
 #include <stdint.h>
@@ -354,10 +352,10 @@ double squares(int64_t count, const int64_t *n, TYPE **p, int64_t threads) {
     const TYPE *x = p[t] + at;
     double all = 0;
     for (int from = 0; from < m; from += 1024) {
-      float some = 0;
+      SUM some = 0;
       const int to = from + 1024 < m ? from + 1024 : m;
       #pragma omp simd reduction(+:some)
-      for (int i = from; i < to; i++) some += (float)LOAD(x[i]) * (float)LOAD(x[i]);
+      for (int i = from; i < to; i++) some += (SUM)LOAD(x[i]) * (SUM)LOAD(x[i]);
       all += some;
     }
     part[c] = all;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from betaplane.errors import BadInput
 
 BLOCK = 256  # numbers that share a scale
 SMALL = 4096  # parameters of fewer numbers keep their state in float32, whatever is asked for
+SCALE = "_scale"  # what a state's scales are called, after its own name
 TINY = 2.0**-110  # a block whose largest number is below it is zero
 
 
@@ -91,7 +92,7 @@ class Format:
 class Rounded(Format):
     """bfloat16, rounded at random: a running average moves on the mean, where rounding to nearest would hold it."""
 
-    dtype: torch.dtype | None = torch.bfloat16
+    dtype: torch.dtype | None = field(default=torch.bfloat16, init=False)
 
     def encode(self, value: Tensor, stream: int, seed: int) -> tuple[Tensor, Tensor | None]:
         """The numbers in bfloat16."""
@@ -115,7 +116,7 @@ class Companded(Format):
 
     signed: bool = True
     random: bool = True
-    dtype: torch.dtype | None = torch.uint8
+    dtype: torch.dtype | None = field(default=torch.uint8, init=False)
     scaled = True
 
     @property
@@ -162,7 +163,7 @@ class Dynamic(Format):
     """
 
     signed: bool = True
-    dtype: torch.dtype | None = torch.uint8
+    dtype: torch.dtype | None = field(default=torch.uint8, init=False)
     scaled = True
 
     def encode(self, value: Tensor, stream: int, seed: int) -> tuple[Tensor, Tensor | None]:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from betaplane.optim.c_text import SQUARES, WORD, CText, c_text
-from betaplane.optim.formats import Format, row
+from betaplane.optim.formats import Format
 from betaplane.optim.layout import dense
 from betaplane.optim.record import Recording
 
@@ -41,26 +41,32 @@ class Native:
         self.sums, self.blocks, self.measured = code.sums, code.blocks, code.measured
         self._call = built(code.source).step
 
-    def step(self, tensors: Sequence[Sequence[Tensor]], sets: Sequence[tuple[int, int]], scalars: array) -> list[float]:
+    def step(
+        self,
+        columns: Sequence[Sequence[Tensor]],
+        places: tuple[array, array],
+        sets: tuple[array, array],
+        scalars: array,
+    ) -> list[float]:
         """One pass over a list of parameters, in place.
 
         Args:
-            tensors: for each parameter x, g, what is kept of the recording's tensors, and the scales; dense, laid out
-                alike.
-            sets: for each, which set of scalars is its own, and its seed for random rounding.
-            scalars: sets of the recording's scalars, one after the other, float64.
+            columns: the x, the g, what is kept of each of the recording's tensors, and the scales; all of one parameter
+                dense and laid out alike.
+            places: of each parameter the count of numbers, and how many lie between two places where blocks start anew.
+            sets: of each which set of scalars is its own, and its seed for random rounding.
+            scalars: sets of the recording's scalars, one after the other.
 
         Returns:
             The squared length of each parameter's update, where the form measures it; else an empty list.
         """
-        about, red = array("q"), array("d", bytes(8 * len(tensors) * (1 + self.sums)))
-        for (x, *_), pair in zip(tensors, sets, strict=True):
-            n = x.numel()
-            about.extend((n, row(x.shape) if self.blocks else n, *pair))
-        pointers = array("q", map(Tensor.data_ptr, chain.from_iterable(tensors)))
-        where = [ctypes.c_void_p(values.buffer_info()[0]) for values in (about, pointers, scalars, red)]
-        length = ctypes.c_int64(len(scalars) // (1 + max(one for one, _ in sets)))
-        self._call(ctypes.c_int64(len(tensors)), *where[:3], length, where[3], ctypes.c_int64(torch.get_num_threads()))
+        count = len(columns[0])
+        red = array("d", bytes(8 * count * (1 + self.sums)))
+        pointers = array("q", chain.from_iterable(map(Tensor.data_ptr, column) for column in columns))
+        *given, result = (ctypes.c_void_p(a.buffer_info()[0]) for a in (*places, *sets, pointers, scalars, red))
+        length = len(scalars) // (1 + max(sets[0]))
+        whole = ctypes.c_int64
+        self._call(whole(count), *given, whole(length), result, whole(torch.get_num_threads()))
         return [] if self.measured is None else list(red[1 + self.measured :: 1 + self.sums])
 
 
@@ -95,7 +101,9 @@ def squares(tensors: Sequence[Tensor]) -> float:
 def _squares(word: str, tensors: list[Tensor]) -> float:
     pointers = array("q", map(Tensor.data_ptr, tensors))
     sizes = array("q", map(Tensor.numel, tensors))
-    call = built(SQUARES.replace("TYPE", word).replace("LOAD", "of_bf16" if word == "uint16_t" else "")).squares
+    wide = "double" if word == "double" else "float"
+    text = SQUARES.replace("TYPE", word).replace("LOAD", "of_bf16" if word == "uint16_t" else "").replace("SUM", wide)
+    call = built(text).squares
     call.restype = ctypes.c_double
     where = [ctypes.c_void_p(values.buffer_info()[0]) for values in (sizes, pointers)]
     return call(ctypes.c_int64(len(tensors)), *where, ctypes.c_int64(torch.get_num_threads()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from operator import is_
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -83,6 +84,11 @@ def step_each(
     return moved, lists
 
 
+def same(some: list[Tensor], others: list[Tensor]) -> bool:
+    """Whether two lists are of the same tensors."""
+    return len(some) == len(others) and all(map(is_, some, others))
+
+
 class Lists(NamedTuple):
     """What machine code is called with, for all parameters of a group."""
 
@@ -98,8 +104,9 @@ class Lists(NamedTuple):
 
     def fits(self, form: Form, params: list[Tensor], states: Mapping[Tensor, Any]) -> bool:
         """Whether they are for this form, these parameters and states, as they are."""
-        same = len(params) == len(self.params) and all(p is q for p, q in zip(params, self.params, strict=True))
-        return same and kind(form) == self.kind and all(sweep.fits(states) for sweep in self.sweeps)
+        return (
+            same(params, self.params) and kind(form) == self.kind and all(sweep.fits(states) for sweep in self.sweeps)
+        )
 
 
 def _on_device(

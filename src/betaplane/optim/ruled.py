@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from betaplane.errors import BadInput
-from betaplane.optim.around import GROUP, OWN, Around, check_around
+from betaplane.optim.around import GROUP, OWN, Around, check_around, warn_of_losses
 from betaplane.optim.group import BETAS, build
 from betaplane.optim.guard import check_eps, check_lr, check_params, finite, listed, loss_of
 from betaplane.optim.mesh import on_mesh
@@ -65,6 +65,7 @@ class RuleOptimizer(Around, Optimizer):
         groups = listed(params)
         check_params(groups)
         super().__init__(groups, given)
+        warn_of_losses(self)
 
     def _bound(self, *args: Any, **options: Any) -> dict[str, Any]:
         signature = inspect.signature(type(self))

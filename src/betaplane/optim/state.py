@@ -10,7 +10,10 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
+from betaplane.optim.form import AVERAGE, LOST
+from betaplane.optim.formats import SCALE
 from betaplane.optim.names import by_name
+from betaplane.optim.refit import closed, opened
 
 
 def load(
@@ -33,18 +36,27 @@ def load(
         strict: whether both must have the same names.
     """
     found: dict[str, Any] = {}
+    saved: list[str] = []
 
     def fit(optimizer: Optimizer, given: dict[str, Any]) -> dict[str, Any]:
         found.update(by_name(optimizer, given, strict=strict))
         check_sizes(optimizer, found)
-        pairs = zip(optimizer.param_groups, found["param_groups"], strict=True)
-        found["param_groups"] = [{**group, **old} for group, old in pairs]
+        saved.extend(old.get("storage", "parameter") for old in found["param_groups"])
         check_state(optimizer, found, words)
+        found["state"] = opened(optimizer, found, words)
+        pairs = zip(optimizer.param_groups, found["param_groups"], strict=True)
+        found["param_groups"] = [{**group, **old, **_own(group)} for group, old in pairs]
         return found
 
     with optimizer.register_load_state_dict_pre_hook(fit):  # the last: users' own hooks may rename and reshape
         load_by_place(state_dict)
     keep_types(optimizer, found)
+    closed(optimizer, words, saved)
+
+
+def _own(group: Mapping[str, Any]) -> dict[str, Any]:
+    """What a group keeps of its own: how its state is kept is for its own process to say."""
+    return {"storage": group["storage"]} if "storage" in group else {"storage": "parameter"}
 
 
 def keep_types(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None:
@@ -86,7 +98,7 @@ def check_state(optimizer: Any, state_dict: Mapping[str, Any], words: Mapping[st
         names = old.get("param_names") or [f"parameter {i}" for i in old["params"]]
         for p, i, name in zip(group["params"], old["params"], names, strict=True):
             held = getattr(optimizer, "_rules_state", dict)(state_dict["state"].get(i, {}))
-            rule = optimizer.rule_of({**old, "params": group["params"]})
+            rule = optimizer.rule_of({**group, **old, "params": group["params"]})
             _check_one(p, held, rule, words, f"{name} of {where}")
 
 
@@ -95,7 +107,7 @@ def _check_one(p: Tensor, held: Mapping[str, Any], rule: Any, words: Mapping[str
     fresh = rule.init(torch.empty(x.shape, dtype=x.dtype, device="meta"))
     shapes = {words.get(name, name): value.shape for name, value in zip(fresh._fields, fresh, strict=True)}
     for word, value in held.items():
-        if word not in shapes and word != "step":
+        if word not in shapes and word not in ("step", LOST, AVERAGE) and word.removesuffix(SCALE) not in shapes:
             allowed = ", ".join(shapes)
             raise BadInput("The state dict is another rule's", value=word, allowed=allowed, where=where)
         real = torch.view_as_real(value) if isinstance(value, Tensor) and value.is_complex() else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from operator import is_
 from typing import Any
 
 import torch
@@ -12,11 +13,11 @@ from torch import Tensor
 
 from betaplane.optim.c_text import WORD
 from betaplane.optim.form import Form, Numbers, fields_of, widest
-from betaplane.optim.formats import Dynamic, Format
+from betaplane.optim.formats import SCALE, Dynamic, Format, row
 from betaplane.optim.layout import align, dense, like
 from betaplane.optim.native import Native, native
 from betaplane.optim.record import record
-from betaplane.optim.update import SCALE, STATE, fill
+from betaplane.optim.update import STATE, fill
 from betaplane.rules import Rule
 
 PLAIN = (Tensor, torch.nn.Parameter)  # whose memory is their own
@@ -32,69 +33,69 @@ class Sweep:
         self.code, self.params, self.held = code, params, [states[p] for p in params]
         own = [words.get(name, name) for name in code.recording.tensors]
         scales = [word + SCALE for word, kept in zip(own, code.formats[1:], strict=True) if kept.scaled]
-        self.words = [*own, *scales]
-        self.tensors = [[held[word] for word in self.words] for held in self.held]
         self.numbers = [words.get(name, name) for name in code.recording.numbers]
-        self.together = {word: self._gathered(word) for word in dict.fromkeys([*self.numbers, "step"])}
-        self.g = params[0].grad.dtype  # type: ignore[union-attr]
-        self.strides = [None if p.is_contiguous() else p.stride() for p in params]
+        self.counts = {word: self._gathered(word) for word in dict.fromkeys([*self.numbers, "step"])}
+        self.kept = {word: [held[word] for held in self.held] for word in (*own, *scales, *self.counts)}
+        self.tensors = [self.kept[word] for word in (*own, *scales)]
+        self.layout = _layout(params)
+        self.plain = all(map(Tensor.is_contiguous, params))
+        rows = [row(p.shape) if code.blocks else p.numel() for p in params]
+        self.places = array("q", map(Tensor.numel, params)), array("q", rows)
 
-    def _gathered(self, word: str) -> tuple[Tensor, list[Tensor]]:
+    def _gathered(self, word: str) -> Tensor:
         """A number of every state as places in one tensor, put into the states."""
         together = torch.stack([torch.as_tensor(held.get(word, 0.0)) for held in self.held])
-        places = list(together.unbind())
-        for held, place in zip(self.held, places, strict=True):
+        for held, place in zip(self.held, together.unbind(), strict=True):
             held[word] = place
-        return together, places
+        return together
 
     def fits(self, states: Mapping[Tensor, dict[str, Any]]) -> bool:
         """Whether neither parameters, gradients nor states were exchanged for others, or laid out anew."""
-        for p, held, tensors, strides in zip(self.params, self.held, self.tensors, self.strides, strict=True):
-            g = p.grad
-            if states.get(p) is not held or g is None or g.dtype is not self.g or g.layout is not torch.strided:
-                return False
-            if not (p.is_contiguous() if strides is None else p.stride() == strides):
-                return False
-            for word, value in zip(self.words, tensors, strict=True):
-                if held.get(word) is not value:
-                    return False
-        pairs = [(word, places) for word, (_, places) in self.together.items()]
-        return all(held.get(word) is place for word, at in pairs for held, place in zip(self.held, at, strict=True))
+        same = all(map(is_, map(states.get, self.params), self.held)) and _layout(self.params) == self.layout
+        return same and all(
+            all(map(is_, [held.get(word) for held in self.held], known)) for word, known in self.kept.items()
+        )
 
     def step(self, rule: Rule, numbers: Numbers) -> float:
         """One step of all; the squared length of their updates, where that is measured."""
         given: list[Any] = [p.grad for p in self.params]
-        every = zip(self.params, given, self.strides, strict=True)
-        gradients = [g if _like(g, at) else like(g, p) for p, g, at in every]
-        lists = [(p, g, *held) for p, g, held in zip(self.params, gradients, self.tensors, strict=True)]
+        gradients = given
+        if not (self.plain and all(map(Tensor.is_contiguous, given))):
+            gradients = [g if g.stride() == p.stride() else like(g, p) for p, g in zip(self.params, given, strict=True)]
         scalars, sets = self._scalars(rule, numbers)
-        moved = sum(self.code.step(lists, sets, scalars))
-        for g, used in zip(given, gradients, strict=True):
-            if used is not g and self.code.zero:
+        moved = sum(self.code.step([self.params, gradients, *self.tensors], self.places, sets, scalars))
+        for g, used in zip(given, gradients, strict=True) if self.code.zero and gradients is not given else ():
+            if used is not g:
                 g.zero_()
         return moved
 
-    def _scalars(self, rule: Rule, numbers: Numbers) -> tuple[array, list[tuple[int, int]]]:
+    def _scalars(self, rule: Rule, numbers: Numbers) -> tuple[array, tuple[array, array]]:
         """A set for each state of the numbers there is; each parameter's set and seed. The numbers go on by a step."""
-        steps, recording = self.together["step"][0], self.code.recording
-        seeds = steps.long().tolist()
-        columns = [self.together[word][0] for word in self.numbers]
+        steps, recording = self.counts["step"], self.code.recording
+        seeds = array("q", steps.long().tolist())
+        columns = [self.counts[word] for word in self.numbers]
         rows = list(zip(*(column.tolist() for column in columns), strict=True)) or [()] * len(self.params)
-        sets = {row: i for i, row in enumerate(dict.fromkeys(rows))}
+        sets = {one: i for i, one in enumerate(dict.fromkeys(rows))}
         found = []
-        for row in sets:
-            held = [torch.tensor(value, dtype=column.dtype) for value, column in zip(row, columns, strict=True)]
+        for one in sets:
+            held = [torch.tensor(value, dtype=column.dtype) for value, column in zip(one, columns, strict=True)]
             found.append([float(value) for value in recording.scalars(rule, held, numbers)])
-        places = [sets[row] for row in rows]
+        places = array("q", map(sets.__getitem__, rows))
         for column, new in zip(columns, recording.news, strict=True):
             column.copy_(torch.tensor([found[place][new] for place in places], dtype=torch.float64))
         if "step" not in self.numbers:
             steps.add_(1)
-        return array("d", chain.from_iterable(found)), list(zip(places, seeds, strict=True))
+        return array("d", chain.from_iterable(found)), (places, seeds)
 
 
-def _like(g: Tensor, strides: tuple[int, ...] | None) -> bool:
-    return g.is_contiguous() if strides is None else g.stride() == strides
+def _layout(params: list[Tensor]) -> list[Any]:
+    """What machine code relies on, as one list."""
+    gradients: list[Any] = [p.grad for p in params]
+    if any(g is None for g in gradients):
+        return []
+    kinds = [(g.dtype, g.layout) for g in gradients]
+    strides = [p.is_contiguous() or p.stride() for p in params]
+    return [*map(Tensor.numel, params), *map(Tensor.numel, gradients), *kinds, *strides]
 
 
 def swept(

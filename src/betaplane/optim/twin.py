@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
-from betaplane.optim.around import GROUP, OWN, Around, check_around
+from betaplane.optim.around import GROUP, OWN, Around, check_around, warn_of_losses
 from betaplane.optim.group import build
 from betaplane.optim.guard import check_eps, check_floating, check_lr, explained, finite, loss_of
 from betaplane.optim.layout import align, alike, dense, like
-from betaplane.optim.path import chosen, sweeps
+from betaplane.optim.path import chosen, same, sweeps
 from betaplane.optim.shards import moves, step_all
 from betaplane.optim.state import load
 from betaplane.optim.update import STATE
@@ -78,6 +78,7 @@ class Twin(Around, Optimizer):
         for group in self.param_groups:
             group.update({name: value for name, value in own.items() if name not in group})
             self._check_options(group)
+        warn_of_losses(self)
 
     def _check(self, group: dict[str, Any]) -> None:
         check_lr(group["lr"])
@@ -154,6 +155,9 @@ class Twin(Around, Optimizer):
 
     @torch.no_grad()
     def _by_rule(self, i: int, group: dict[str, Any]) -> None:
+        if type(self)._rules_state is Twin._rules_state:
+            self._pass(i, group, group["params"], self.state, self.words)
+            return
         states = {p: self._rules_state(self.state[p]) for p in group["params"]}
         self._pass(i, group, group["params"], states, self.words)
         for p, held in states.items():
@@ -196,7 +200,13 @@ class Twin(Around, Optimizer):
 
     def _quickly(self, i: int, group: dict[str, Any]) -> bool:
         """Step a group that is as it was, if there is a way; whether it was done."""
-        return False
+        lists = self.__dict__.get("_swept", {}).get(i)
+        if lists is None or not same(lists.params, [p for p in group["params"] if p.grad is not None]):
+            return False
+        if not (self._dialect(group) or self._slow(group)):
+            return False
+        self._by_rule(i, {**group, "params": lists.params})
+        return True
 
     def _split(self, group: dict[str, Any]) -> dict[str, list[Tensor]]:
         """The parameters of a group that have a gradient, by who steps them: "fused", "torch" or "rule"."""
@@ -223,8 +233,7 @@ class Twin(Around, Optimizer):
     def _slow(self, group: dict[str, Any]) -> bool:
         """Whether the rule is to take one compiled pass: that is asked for, or torch has only loops and nobody did."""
         asked = any(group.get(flag) is not None for flag in ("fused", "foreach"))
-        asks = self.path == "compiled"
-        if (self.kernel and not asks) or asked or not may_fuse(group):
+        if (self.kernel and self.path != "compiled") or asked or not may_fuse(group):
             return False
         found = [p for p in group["params"] if p.grad is not None]
         return chosen(self.path, found) == "compiled" and sweeps(self.rule_of(group))

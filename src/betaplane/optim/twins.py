@@ -52,7 +52,9 @@ class Adam(Twin, torch.optim.Adam):
         """Step a group by torch's kernel with the lists of the step before, if they fit still or can be made anew."""
         found = [p for p in group["params"] if p.grad is not None]
         scaled = getattr(self, "found_inf", None) is not None  # by torch.amp, which only torch's own step heeds
-        if not found or scaled or not may_fuse(group) or self._dialect(group):
+        if super()._quickly(i, group):
+            return True
+        if not found or scaled or not may_fuse(group) or self._dialect(group) or self._slow(group):
             return False
         known = self.__dict__.setdefault("_lists", {})
         lists, gradients = known.get(i), [p.grad for p in found]

@@ -10,12 +10,11 @@ from torch import Tensor
 
 from betaplane.errors import BadInput
 from betaplane.optim.form import LOST, Form, Numbers, fields_of, widest
-from betaplane.optim.formats import stream_of
+from betaplane.optim.formats import SCALE, stream_of
 from betaplane.optim.mesh import full
 from betaplane.rules import Rule
 
 STATE = {"t": "step", "m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}  # torch's names
-SCALE = "_scale"  # what a state's scales are called, after its own name
 
 
 def update(
