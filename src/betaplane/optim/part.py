@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from betaplane.errors import BadInput
 from betaplane.optim.formats import row
 from betaplane.optim.mesh import local, on_mesh, placed, summed
+from betaplane.optim.reach import is_mean
 
 
 class Part:
@@ -86,7 +87,7 @@ def by_rows(p: Any) -> bool:
     return all(one.is_replicate() or yes for one, yes in zip(p.placements, plain, strict=True))
 
 
-class Means(TorchDispatchMode):
+class Means(TorchFunctionMode):
     """While it is on, the mean over a part is the mean over the whole tensor; all processes have to be at it."""
 
     def __init__(self, part: Part) -> None:
@@ -94,9 +95,9 @@ class Means(TorchDispatchMode):
         self.part = part
         self.count = part.p.numel() * (2 if part.p.is_complex() else 1)
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call a function; for a mean, add up over all processes."""
-        if func is not torch.ops.aten.mean.default:
+        if not is_mean(func, args, kwargs):
             return func(*args, **(kwargs or {}))
         (x,) = args
         wide = torch.promote_types(x.dtype, torch.float32)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from betaplane.rules import Rule
@@ -44,18 +45,32 @@ def kind_of(rule: Rule) -> tuple:
 
 def _reach(rule: Rule) -> Reach:
     plain = {name: float(value) for name, value in vars(rule).items() if isinstance(value, Tensor)}
-    short, long = (_Calls.of(replace(rule, **plain), rows) for rows in (3, 6))
-    others = {function for function, *_ in short if not _pointwise(function)}
-    if short != long or others - {aten.mean.default}:
+    (short, means), (long, _) = (_calls(replace(rule, **plain), rows) for rows in (3, 6))
+    others = [function for function, *_ in short if not _pointwise(function)]
+    if short != long or others != [aten.mean.default] * means:
         return "shape"
     return "mean" if others else "number"
+
+
+def is_mean(function: Any, args: tuple, kwargs: Any) -> bool:
+    """Whether a call from Python is that of a mean over a whole tensor."""
+    return function in (torch.mean, Tensor.mean) and len(args) == 1 and not kwargs
 
 
 def _pointwise(function: Any) -> bool:
     return torch.Tag.pointwise in function.tags or function.overloadpacket in CREATES
 
 
-class _Calls(TorchDispatchMode):
+def _calls(rule: Rule, rows: int) -> tuple[list[tuple], int]:
+    """Torch's functions that a step of a matrix comes down to, and how many means it asks for in Python."""
+    x = torch.zeros(rows, 4)
+    s, lr = rule.init(x), torch.tensor(0.1)
+    with _Functions() as noted, _Means() as means:
+        rule.step(x, x.clone(), s, lr)
+    return noted.calls, means.count
+
+
+class _Functions(TorchDispatchMode):
     """Notes torch's functions as they are called, with their arguments other than tensors."""
 
     def __init__(self) -> None:
@@ -67,11 +82,13 @@ class _Calls(TorchDispatchMode):
         self.calls.append((func, *(arg for arg in args if not isinstance(arg, Tensor))))
         return func(*args, **(kwargs or {}))
 
-    @classmethod
-    def of(cls, rule: Rule, rows: int) -> list[tuple]:
-        """Those of a step of a matrix."""
-        x = torch.zeros(rows, 4)
-        s, lr = rule.init(x), torch.tensor(0.1)
-        with cls() as noted:
-            rule.step(x, x.clone(), s, lr)
-        return noted.calls
+
+class _Means(TorchFunctionMode):
+    """Counts means."""
+
+    count = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count one, and call it."""
+        self.count += is_mean(func, args, kwargs)
+        return func(*args, **(kwargs or {}))
