@@ -421,13 +421,23 @@ def eight_bits(folder: Path) -> float:
     return max(apart(alone, plain), states_apart(third, right), states_apart(optimizer, right), float(not spread))
 
 
-def wrong_states(folder: Path) -> str:
-    """A state of another shape is refused, and says so."""
+def wrong_states(folder: Path) -> list[str]:
+    """What cannot be loaded, or not be sharded, and says so."""
     model, other = sharded(), sharded(64)
     optimizer, wrong = made(model, ("Lion", {})), made(other, ("Lion", {}))
     train(other, wrong, range(1))
+    x, mesh = numbers(5001).float(), init_device_mesh("cpu", (dist.get_world_size(),))
+    q, p = nn.Parameter(x), nn.Parameter(distribute_tensor(x, mesh, [Shard(0)]))
+    whole_one, part = (betaplane.optim.AdamW([one], storage="8bit") for one in (q, p))
+    q.grad, p.grad = x, distribute_tensor(x, mesh, [Shard(0)])
+    whole_one.step()
+    part.load_state_dict(whole_one.state_dict())
+    return [refusal(lambda: optimizer.load_state_dict(wrong.state_dict())), refusal(part.step)]
+
+
+def refusal(act: Callable[[], Any]) -> str:
     try:
-        optimizer.load_state_dict(wrong.state_dict())
+        act()
     except BadInput as error:
         return str(error)
     return ""

@@ -54,7 +54,13 @@ class Part:
         """This process's part of a tensor like the parameter, or of one with something for each of its rows."""
         if value.shape != self.p.shape and not self.by_rows:
             where = f"a state of shape {tuple(value.shape)} of a parameter of shape {tuple(self.p.shape)}"
-            raise BadInput("Blocks of 8 bits cannot be sharded here", where=where, instead='storage="bfloat16"')
+            raise BadInput(
+                "Blocks of 8 bits cannot be sharded here",
+                value=self.p.placements,
+                allowed="rows of 256 numbers or more, sharded by rows",
+                where=where,
+                instead='storage="bfloat16"',
+            )
         found = local(placed(value, self.p, rows=True))
         return found.new_zeros([size or 1 for size in found.shape]) if self.empty else found
 
