@@ -73,6 +73,12 @@ class CText(NamedTuple):
     measured: int | None  # which of the sums is the update's squared length
 
 
+def _lattice() -> str:
+    """How random bits go on within a block, by the golden ratio: looked up, for the product costs more."""
+    steps = ",".join(f"{i * 2654435769 & 0xFFFFFFFF}u" for i in range(BLOCK))
+    return f"static const unsigned lattice[{BLOCK}] = {{{steps}}};"
+
+
 def c_text(recording: Recording, formats: tuple[Format, ...], g: torch.dtype, zero: bool) -> CText:
     """The C source of `step`, which takes a list of tensors through the pass.
 
@@ -117,7 +123,7 @@ class _Text:
 
     def source(self) -> str:
         real = WORD[self.dtype]
-        head = f"typedef {real} real;" + HEAD.replace("ARCTAN", _arctan(self.dtype))
+        head = f"typedef {real} real;" + _lattice() + HEAD.replace("ARCTAN", _arctan(self.dtype))
         head = head.replace("ROOT", "sqrtf" if self.dtype == torch.float32 else "sqrt")
         passes = [self._pass(k) for k in range(self.last + 1)]
         return head + "\n".join(passes) + self._driver()
@@ -222,8 +228,9 @@ class _Text:
             shift, base = 23 - kept.digits, "127u << 23"
             if not kept.signed:
                 return f"f_of(((u32)p{i}[i] << {shift}) + ({base})) * unit{i} - unit{i}"
-            value = f"f_of(((p{i}[i] & 127u) << {shift}) + ({base})) * unit{i} - unit{i}"
-            return f"f_of(b_of({value}) | ((u32)(p{i}[i] >> 7) << 31))"
+            code = f"(int)(int8_t)p{i}[i]"
+            value = f"f_of(((u32)abs({code}) << {shift}) + ({base})) * unit{i} - unit{i}"
+            return f"f_of(b_of({value}) | ((u32)({code}) & 0x80000000u))"
         if kept.dtype == torch.bfloat16:
             return f"of_bf16(p{i}[i])"
         return f"(real)p{i}[i]"
@@ -255,8 +262,10 @@ class _Text:
         unit = f"const float most{i} = f_of(top{i}), per{i} = most{i} < 0x1p-110f ? 0 : {kept.top!r}f / most{i};"
         half = f"({_noise(stream)} << {shift - 16})" if kept.random else f"{1 << (shift - 1)}u"
         w = f"fabsf(new{i}[i]) * per{i} + 1"
-        sign = f" | (b_of(new{i}[i]) >> 31 << 7)" if kept.signed else ""
-        code = f"p{place}[i] = ((b_of({w}) + {half} - (127u << 23)) >> {shift}){sign};"
+        code = f"(b_of({w}) + {half} - (127u << 23)) >> {shift}"
+        if kept.signed:
+            code = f"((int)({code}) ^ sign{i}) - sign{i}"
+        code = f"const int sign{i} = (int)b_of(new{i}[i]) >> 31; p{place}[i] = {code};"
         return store, before, [f"{unit} *scale{place} = most{i};", code]
 
     # Lines ---------------------------------------------------------------------------------------------------------
@@ -385,7 +394,7 @@ def _single(node: Any) -> bool:
 
 def _noise(stream: int) -> str:
     """16 random bits for place i of the tensor."""
-    h = f"(start{stream // 2} + (u32)i * 2654435769u)"
+    h = f"(start{stream // 2} + lattice[i])"
     return f"({h} & 0xffff)" if stream % 2 else f"({h} >> 16)"
 
 

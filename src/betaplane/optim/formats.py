@@ -104,8 +104,8 @@ class Companded(Format):
     """8 bits: a number over its block's largest is kept as the exponent and the first digits of 1 + a multiple of it.
 
     ```
-    unsigned: code c in 0 .. 255, value = (2^(c div 16) (1 + (c mod 16) / 16) - 1) / 63487
-    signed:   a sign bit, and c in 0 .. 127, value = (2^(c div 8) (1 + (c mod 8) / 8) - 1) / 61439
+    unsigned: c in 0 .. 255,     value = (2^(c div 16) (1 + (c mod 16) / 16) - 1) / 63487
+    signed:   c in -127 .. 127,  value = sign(c) (2^(|c| div 8) (1 + (|c| mod 8) / 8) - 1) / 61439
     ```
 
     Linear near 0 and logarithmic above it, as the mu-law of telephones: the steps are at most 1/16 (signed 1/8) of the
@@ -134,8 +134,7 @@ class Companded(Format):
         rows, scale = _blocks(value.float())
         w = rows.abs() * (self.top * _inverse(scale))[..., None] + 1
         code = (w.view(torch.int32) + self._dither(value, stream, seed) - (127 << 23)) >> (23 - self.digits)
-        if self.signed:
-            code += (rows < 0).int() << 7
+        code = torch.where(rows < 0, -code, code) & 255
         return _joined(code.to(torch.uint8), value.shape), scale
 
     def _dither(self, value: Tensor, stream: int, seed: int) -> Tensor | int:
@@ -147,12 +146,10 @@ class Companded(Format):
     def decode(self, kept: Tensor, scale: Tensor | None) -> Tensor:
         """The numbers in float32."""
         rows, _ = _split(kept)
-        code = rows.int()
-        mantissa = ((code & 127) if self.signed else code) << (23 - self.digits)
-        value = ((mantissa + (127 << 23)).view(torch.float32) - 1) * (scale / self.top)[..., None]  # type: ignore[operator]
-        if self.signed:
-            value = torch.where(code > 127, -value, value)
-        return _joined(value, kept.shape)
+        code = rows.view(torch.int8).int() if self.signed else rows.int()
+        bits = (code.abs() << (23 - self.digits)) + (127 << 23)
+        value = (bits.view(torch.float32) - 1) * (scale / self.top)[..., None]  # type: ignore[operator]
+        return _joined(torch.where(code < 0, -value, value), kept.shape)
 
 
 @dataclass(frozen=True)
