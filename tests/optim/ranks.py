@@ -421,18 +421,46 @@ def eight_bits(folder: Path) -> float:
     return max(apart(alone, plain), states_apart(third, right), states_apart(optimizer, right), float(not spread))
 
 
+def vectors_in_eight_bits(folder: Path) -> float:
+    """Of a vector and a narrow matrix, whose blocks are each process's own: loaded whole, in parts, and whole again."""
+    mesh, most = init_device_mesh("cpu", (dist.get_world_size(),)), 0.0
+    for shape in ((5001,), (1001, 7)):
+        x = numbers(*shape).float()
+        q = nn.Parameter(x.clone())
+        spread = [nn.Parameter(distribute_tensor(x.clone(), mesh, [Shard(0)])) for _ in range(2)]
+        whole_one, first, second = (betaplane.optim.AdamW([one], storage="8bit") for one in (q, *spread))
+        last = betaplane.optim.AdamW([nn.Parameter(x.clone())], storage="8bit")
+
+        def step(optimizer: Any, seed: int, shape: tuple = shape) -> None:
+            p, g = optimizer.param_groups[0]["params"][0], numbers(*shape, seed=seed).float()
+            p.grad = distribute_tensor(g, mesh, [Shard(0)]) if isinstance(p, DTensor) else g
+            optimizer.step()
+            kept = optimizer.state[p]["exp_avg"]
+            assert (kept.to_local() if isinstance(kept, DTensor) else kept).dtype == torch.uint8
+
+        step(whole_one, 1)
+        for before, after in ((whole_one, first), (first, second), (second, last)):
+            told = before.state_dict()
+            if after is last:
+                own = told["state"][0]
+                own |= {k: v.full_tensor() for k, v in own.items() if isinstance(v, DTensor)}
+            after.load_state_dict(told)
+            p, r = (optimizer.param_groups[0]["params"][0] for optimizer in (before, after))
+            start = (p.full_tensor() if isinstance(p, DTensor) else p).detach().clone()
+            with torch.no_grad():
+                r.copy_(distribute_tensor(start, mesh, [Shard(0)]) if isinstance(r, DTensor) else start)
+            step(before, 2), step(after, 2)
+            ends = [v.detach().full_tensor() if isinstance(v, DTensor) else v.detach() for v in (p, r)]
+            most = max(most, float((ends[0] - ends[1]).abs().max() / (ends[0] - start).abs().max()))
+    return most
+
+
 def wrong_states(folder: Path) -> list[str]:
     """What cannot be loaded, or not be sharded, and says so."""
     model, other = sharded(), sharded(64)
     optimizer, wrong = made(model, ("Lion", {})), made(other, ("Lion", {}))
     train(other, wrong, range(1))
-    x, mesh = numbers(5001).float(), init_device_mesh("cpu", (dist.get_world_size(),))
-    q, p = nn.Parameter(x), nn.Parameter(distribute_tensor(x, mesh, [Shard(0)]))
-    whole_one, part = (betaplane.optim.AdamW([one], storage="8bit") for one in (q, p))
-    q.grad, p.grad = x, distribute_tensor(x, mesh, [Shard(0)])
-    whole_one.step()
-    part.load_state_dict(whole_one.state_dict())
-    return [refusal(lambda: optimizer.load_state_dict(wrong.state_dict())), refusal(part.step)]
+    return [refusal(lambda: optimizer.load_state_dict(wrong.state_dict()))]
 
 
 def refusal(act: Callable[[], Any]) -> str:
@@ -486,7 +514,8 @@ def every_data_parallel(folder: Path) -> dict[str, float]:
 
 SOME: list[Callable[[Path], Any]] = [
     every_rule, shared_batches, local_steps, fresh_states, whole_state_dicts, types_are_kept,
-    bad_gradients, curvature, taken_over, around, eight_bits, wrong_states, resharding, data_parallel,
+    bad_gradients, curvature, taken_over, around, eight_bits, vectors_in_eight_bits, wrong_states, resharding,
+    data_parallel,
 ]  # fmt: skip
 MORE: list[Callable[[Path], Any]] = [other_placements, every_resharding, every_data_parallel, compiled]
 

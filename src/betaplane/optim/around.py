@@ -18,6 +18,7 @@ from betaplane.optim.guard import check_nonfinite
 from betaplane.optim.mesh import local, total
 from betaplane.optim.native import NoCompiler, squares
 from betaplane.optim.path import check_path, chosen, step_each
+from betaplane.optim.refit import portable
 from betaplane.optim.update import STATE
 
 GROUP = {"storage": "parameter", "rounding": "nearest", "average": None}
@@ -77,6 +78,15 @@ class Around:
             zero=self.zero,
             norms=measures,
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as torch has it, plain tensors and numbers; see torch.optim.Optimizer.state_dict.
+
+        Returns:
+            {"state": by parameter, "param_groups": options}. Of a state in 8 bits, codes and scales; but float32 where
+            it is sharded otherwise than by rows of 32 numbers or more, for then its blocks are those of this process.
+        """
+        return portable(self, super().state_dict(), getattr(self, "words", STATE))  # pyright: ignore
 
     @contextmanager
     def _measured(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from betaplane.errors import BadInput
 
 BLOCK = 256  # numbers that share a scale
+NARROW = 32  # numbers in a row from which blocks start anew with every row
 SMALL = 4096  # parameters of fewer numbers keep their state in float32, whatever is asked for
 SCALE = "_scale"  # what a state's scales are called, after its own name
 TINY = 2.0**-110  # a block whose largest number is below it is zero
@@ -201,7 +202,7 @@ def dynamic_map(signed: bool) -> Tensor:
 def row(shape: torch.Size) -> int:
     """How many numbers lie between two places where blocks start anew.
 
-    Along the first dimension, where a row has a block or more: then a tensor that is sharded by rows has the scales of
+    Along the first dimension, where a row is NARROW or wider: then a tensor that is sharded by rows has the scales of
     its rows, and can be joined and sharded anew. Narrower tensors are one row.
 
     Example:
@@ -209,7 +210,7 @@ def row(shape: torch.Size) -> int:
         (300, 8000, 50000)
     """
     wide = math.prod(shape[1:])
-    return wide if len(shape) > 1 and wide >= BLOCK else math.prod(shape)
+    return wide if len(shape) > 1 and wide >= NARROW else math.prod(shape)
 
 
 def _split(value: Tensor) -> tuple[Tensor, int]:

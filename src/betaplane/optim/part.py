@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from betaplane.errors import BadInput
-from betaplane.optim.formats import row
+from betaplane.optim.formats import SCALE, row
 from betaplane.optim.mesh import local, on_mesh, placed, summed
 from betaplane.optim.reach import is_mean
 
@@ -30,7 +29,7 @@ class Part:
         shape = [size or 1 for size in self.home.shape]
         self.x = self.home.new_zeros(shape) if self.empty else self.home.detach()
         self.by_rows = by_rows(p)
-        self.x.whole_numel = p.numel() if self.by_rows else 0  # type: ignore[attr-defined]
+        self.x.whole_numel = p.numel()  # type: ignore[attr-defined]
 
     def fits(self) -> bool:
         """Whether the parameter lies where it lay."""
@@ -47,20 +46,11 @@ class Part:
             known = self.held.get(word)
             same = on_mesh(value) and known is not None and (self.empty or local(value) is known)
             if not same:
-                spread = isinstance(value, Tensor) and (value.dim() or on_mesh(value))
+                spread = on_mesh(value) or (isinstance(value, Tensor) and value.shape == self.p.shape and value.dim())
                 self.held[word] = self.part(value) if spread else value
 
     def part(self, value: Tensor) -> Tensor:
         """This process's part of a tensor like the parameter, or of one with something for each of its rows."""
-        if value.shape != self.p.shape and not self.by_rows:
-            where = f"a state of shape {tuple(value.shape)} of a parameter of shape {tuple(self.p.shape)}"
-            raise BadInput(
-                "Blocks of 8 bits cannot be sharded here",
-                value=self.p.placements,
-                allowed="rows of 256 numbers or more, sharded by rows",
-                where=where,
-                instead='storage="bfloat16"',
-            )
         found = local(placed(value, self.p, rows=True))
         return found.new_zeros([size or 1 for size in found.shape]) if self.empty else found
 
@@ -71,7 +61,8 @@ class Part:
         for word, value in self.held.items():
             old: Any = held.get(word)
             if not on_mesh(old) or not (self.empty or local(old) is value):
-                held[word] = self.whole(value) if isinstance(value, Tensor) and value.dim() else value
+                spread = isinstance(value, Tensor) and value.dim() and (self.by_rows or not word.endswith(SCALE))
+                held[word] = self.whole(value) if spread else value
         self.x.grad = None
 
     def whole(self, value: Tensor) -> Any:

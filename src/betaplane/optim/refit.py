@@ -10,6 +10,8 @@ from torch import Tensor
 
 from betaplane.optim.form import Form
 from betaplane.optim.formats import SCALE, Format
+from betaplane.optim.mesh import on_mesh
+from betaplane.optim.part import Part, by_rows
 
 
 def opened(optimizer: Any, state_dict: Mapping[str, Any], words: Mapping[str, str]) -> dict[Any, dict[str, Any]]:
@@ -23,10 +25,10 @@ def opened(optimizer: Any, state_dict: Mapping[str, Any], words: Mapping[str, st
     states = dict(state_dict["state"])
     for group, old in zip(optimizer.param_groups, state_dict["param_groups"], strict=True):
         theirs = Form(optimizer.rule_of(group), storage=old.get("storage", "parameter"))
-        if theirs.storage != group.get("storage", "parameter"):
-            for p, i in zip(group["params"], old["params"], strict=True):
-                if i in states:
-                    states[i] = _decoded(theirs, p, states[i], words)
+        other = theirs.storage != group.get("storage", "parameter")
+        for p, i in zip(group["params"], old["params"], strict=True):
+            if i in states and (other or (on_mesh(p) and not by_rows(p))):
+                states[i] = _decoded(theirs, p, states[i], words)
     return states
 
 
@@ -36,8 +38,34 @@ def _decoded(form: Form, p: Tensor, held: Mapping[str, Any], words: Mapping[str,
     for word, value in found.items():
         scale = held.get(word + SCALE)
         if scale is not None:
-            found[word] = form.kept(p, names.get(word, word), value).decode(value, scale)
+            found[word] = _wide(p, value, scale, form.kept(p, names.get(word, word), value))
     return found
+
+
+def _wide(p: Tensor, value: Tensor, scale: Tensor, kept: Format) -> Tensor:
+    """A tensor decoded; on a mesh, each process its part."""
+    if not on_mesh(value):
+        return kept.decode(value, scale)
+    part = Part(p)
+    found = kept.decode(part.part(value), part.part(scale) if on_mesh(scale) else scale)
+    return part.whole(found)
+
+
+@torch.no_grad()
+def portable(optimizer: Any, state_dict: dict[str, Any], words: Mapping[str, str]) -> dict[str, Any]:
+    """A state dict that can be sharded anew: in float32 where the blocks of 8 bits are not those of whole rows.
+
+    Args:
+        optimizer: with `form_of(group)`.
+        state_dict: what torch made of it.
+        words: torch's names for the fields of the rule's state, where they differ.
+    """
+    states = dict(state_dict["state"])
+    for group, told in zip(optimizer.param_groups, state_dict["param_groups"], strict=True):
+        for p, i in zip(group["params"], told["params"], strict=True):
+            if on_mesh(p) and any(word.endswith(SCALE) for word in states.get(i, {})) and not by_rows(p):
+                states[i] = _decoded(optimizer.form_of(group), p, states[i], words)
+    return {**state_dict, "state": states}
 
 
 @torch.no_grad()
@@ -66,6 +94,8 @@ def _encode(form: Form, p: Tensor, held: dict[str, Any], words: Mapping[str, str
             continue
         kept = form.kept(p, name, value)
         kept = Format(p.dtype) if kept == Format() else kept
-        held[word], scale = kept.encode(value, 0, 0)
+        part = Part(p) if on_mesh(p) else None
+        codes, scale = kept.encode(part.part(value) if part else value, 0, 0)
+        held[word] = part.whole(codes) if part else codes
         if scale is not None:
-            held[word + SCALE] = scale
+            held[word + SCALE] = part.whole(scale) if part and part.by_rows else scale
