@@ -1,8 +1,9 @@
-"""A step of each optimizer beside torch's fused AdamW: `python -m benchmarks.step [one | gpt2 | small ...] [rule ...]`.
+"""A step of each optimizer beside torch's fused AdamW: `python -m benchmarks.step [one gpt2 small around] [rule ...]`.
 
 Each round times both, one after the other, on parameters of their own and the same gradients; the figure is the median
 of the rounds' ratios, so that whatever else the machine does weighs on both. "per byte" divides by the memory each has
-to move: x, g and the state read, x and the state written.
+to move: x, g and the state read, x and the state written. `around` pairs AdamW with clipping, an average and zeroing in
+its pass with the four calls that do the same in torch.
 """
 
 from __future__ import annotations
@@ -72,30 +73,66 @@ def moved(optimizer: Optimizer) -> float:
 
 def compare(case: str, names: list[str]) -> None:
     label, shapes = CASES[case]
-    theirs_p, ours_p = parameters(shapes), parameters(shapes)
-    for p, q in zip(theirs_p, ours_p, strict=True):
-        p.grad = q.grad = torch.randn_like(p) * 0.01
+    theirs_p = parameters(shapes)
+    for p in theirs_p:
+        p.grad = torch.randn_like(p) * 0.01
     theirs = torch.optim.AdamW(theirs_p, fused=True)
     print(f"\n{label}: ms a step, and the ratio to torch.optim.AdamW(fused=True) (median of {ROUNDS} rounds)")
-    for name in names:
-        ours = getattr(betaplane.optim, by_name(name).__name__)(ours_p)
+    entries: list[tuple[str, str, dict]] = [(name, name, {}) for name in names]
+    if "adamw" in names:
+        more = ("compiled", "bfloat16", "8bit") if case != "small" else ("compiled",)
+        options = [{"path": word} if word == "compiled" else {"storage": word} for word in more]
+        entries += [(f"adamw {word}", "adamw", one) for word, one in zip(more, options, strict=True)]
+    for label, name, options in entries:
+        ours_p = parameters(shapes)
+        for p, q in zip(ours_p, theirs_p, strict=True):
+            p.grad = q.grad
+        ours = getattr(betaplane.optim, by_name(name).__name__)(ours_p, **options)
         mine, other, ratio = paired(ours, theirs)
         per_byte = ratio * moved(theirs) / moved(ours)
-        compiles = path.chosen("auto", ours_p) == "compiled" and path.sweeps(by_name(name)())
-        how = "fused" if getattr(ours, "kernel", False) else "compiled" if compiles else "eager"
-        line = (
-            f"  {name:14} {how:9} {mine * 1e3:8.2f} ({other * 1e3:6.2f})   {ratio:6.2f} x   {per_byte:6.2f} x per byte"
-        )
-        print(line, flush=True)
+        compiles = path.chosen(ours.path, ours_p) == "compiled" and path.sweeps(by_name(name)())
+        kernel = getattr(ours, "kernel", False) and not options
+        how = "fused" if kernel else "compiled" if compiles else "eager"
+        times = f"{mine * 1e3:8.2f} ({other * 1e3:6.2f})"
+        print(f"  {label:14} {how:9} {times}   {ratio:6.2f} x   {per_byte:6.2f} x per byte", flush=True)
+
+
+def around() -> None:
+    """Clip, step, average and zero, on GPT-2's shapes."""
+    label, shapes = CASES["gpt2"]
+    ours_p, theirs_p = parameters(shapes), parameters(shapes)
+    given = [torch.randn_like(p) * 0.01 for p in ours_p]
+    ours = betaplane.optim.AdamW(ours_p, max_norm=1.0, average=0.999, zero=True)
+    theirs = torch.optim.AdamW(theirs_p, fused=True)
+    averages = [p.detach().clone() for p in theirs_p]
+
+    def four() -> None:
+        nn.utils.clip_grad_norm_(theirs_p, 1.0)
+        theirs.step()
+        torch._foreach_lerp_(averages, [p.detach() for p in theirs_p], 0.001)
+        theirs.zero_grad(set_to_none=False)
+
+    rounds = []
+    for _ in range(ROUNDS + 1):
+        for params in (ours_p, theirs_p):
+            for p, g in zip(params, given, strict=True):
+                p.grad = g.clone()
+        rounds.append((timed(ours.step, 1), timed(four, 1)))
+    ratio = statistics.median(one / other for one, other in rounds[1:])
+    mine, other = (statistics.median(side) * 1e3 for side in zip(*rounds[1:], strict=True))
+    print(f"\n{label}: clip, step, average and zero in one pass {mine:.1f} ms, torch's four calls {other:.1f} ms")
+    print(f"  {ratio:.2f} x (median of {ROUNDS} rounds)", flush=True)
 
 
 def main() -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     names = [rule.__name__.lower() for rule in ALL]
-    cases = [word for word in sys.argv[1:] if word in CASES] or list(CASES)
+    cases = [word for word in sys.argv[1:] if word in CASES] or ([] if "around" in sys.argv else list(CASES))
     chosen = [word for word in sys.argv[1:] if word in names]
     for case in cases:
         compare(case, chosen or (names if case != "small" else ["adamw"]))
+    if "around" in sys.argv or len(sys.argv) == 1:
+        around()
 
 
 if __name__ == "__main__":

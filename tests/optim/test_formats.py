@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 import betaplane.optim
 from betaplane.errors import BadInput
-from betaplane.optim import formats, optimizer_class
+from betaplane.optim import formats, optimizer_class, update
 from betaplane.optim.form import Form, compensated
 from betaplane.optim.formats import STORAGES, Companded, Dynamic, dynamic_map, noise, round_randomly
 from betaplane.optim.update import SCALE
-from betaplane.rules import ALL, AdamW, Rule
+from betaplane.rules import ALL, AdamW, Lion, NAdam, Rule
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 WIDE, TALL = (20, 300), (300, 20)  # blocks start anew with every row of the first; the second is one row
@@ -172,6 +172,19 @@ def test_any_count_of_numbers_is_kept_in_8_bits(n: int) -> None:
     assert state["exp_avg" + SCALE].shape == (1, -(-n // 256))
     size = sum(value.numel() * value.element_size() for word, value in state.items() if word != "step")
     assert size / n < 2.05
+
+
+@pytest.mark.parametrize("shape", [(20, 300), (6000,), (300, 20), (3, 2000)])
+@pytest.mark.parametrize("storage", ["parameter", "bfloat16", "8bit", "dynamic 8bit"])
+@pytest.mark.parametrize("kind", [AdamW, Lion, NAdam], ids=lambda kind: kind.__name__)
+def test_pieces_are_the_whole(kind: type[Rule], storage: str, shape: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"storage": storage, "average": 0.9, "max_norm": 1.0}
+    whole, state, one = trained(kind, "eager", shape, torch.float32, **options)
+    monkeypatch.setattr(update, "PIECE", 700)
+    parts, same, other = trained(kind, "eager", shape, torch.float32, **options)
+    assert torch.equal(whole, parts)
+    assert all(torch.equal(value, same[word]) for word, value in state.items())
+    assert one.norms.update == pytest.approx(other.norms.update, rel=1e-5)
 
 
 def test_small_parameters_stay_wide() -> None:

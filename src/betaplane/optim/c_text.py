@@ -68,7 +68,7 @@ class CText(NamedTuple):
 
     source: str
     sums: int  # over each tensor
-    blocks: bool  # whether scales belong to blocks
+    blocks: bool  # whether it goes by blocks, which start anew with every row
     zero: bool  # whether the gradient is set to zero
     measured: int | None  # which of the sums is the update's squared length
 
@@ -109,9 +109,8 @@ class _Text:
         self.calls = [node for node in nodes if node.op == "call_function"]
         self.level = self._levels(places)
         self.last = max(self.level[node] for node in self.outs)
-        self.blocks = any(kept.scaled for kept in formats)
-        narrow = any(isinstance(kept, Companded | Rounded) for kept in formats)
-        self.length = BLOCK if narrow else 2048
+        self.blocks = any(isinstance(kept, Companded | Rounded) for kept in formats)
+        self.length = BLOCK if self.blocks else 2048
 
     def _levels(self, places: list[fx.Node]) -> dict[fx.Node, int]:
         """How many passes over memory come before a value is known."""

@@ -19,7 +19,7 @@ SCALE = "_scale"  # what a state's scales are called, after its own name
 TINY = 2.0**-110  # a block whose largest number is below it is zero
 
 
-def noise(shape: torch.Size, seed: int, stream: int = 0, *, rows: bool = False) -> Tensor:
+def noise(shape: torch.Size, seed: int, stream: int = 0, start: int = 0) -> Tensor:
     """16 random bits for each number of a tensor, from its place, seed and stream alone: the same on every path.
 
     Each block of 256 has a random start, hashed; from there on they go round by the golden ratio. So every place's bits
@@ -29,7 +29,7 @@ def noise(shape: torch.Size, seed: int, stream: int = 0, *, rows: bool = False) 
         shape: the tensor's.
         seed: the step.
         stream: which of the tensors rounded in this step; two streams share a start.
-        rows: whether blocks start anew with every row, see `row`.
+        start: the place of the first number, where the tensor is a part of one: whole rows, or blocks of a row.
 
     Returns:
         int32, like the tensor, in [0, 65536).
@@ -38,10 +38,9 @@ def noise(shape: torch.Size, seed: int, stream: int = 0, *, rows: bool = False) 
         >>> noise(torch.Size([4]), seed=1).tolist()
         [13148, 53651, 28619, 3586]
     """
-    n = math.prod(shape)
-    place = torch.arange(n, dtype=torch.int64)
-    i = (place % row(shape) if rows and n else place) % BLOCK
-    h = _low(_low((place - i) * 2654435769) + _low((seed + stream // 2 + 1) * 0x85EBCA6B))
+    place = torch.arange(math.prod(shape), dtype=torch.int64)
+    i = place % (row(shape) or 1) % BLOCK
+    h = _low(_low((start + place - i) * 2654435769) + _low((seed + stream // 2 + 1) * 0x85EBCA6B))
     h = _low((h ^ (h >> 16)) * 0x7FEB352D)
     h = _low((h ^ (h >> 15)) * 0x846CA68B)
     h = _low((h ^ (h >> 16)) + i * 2654435769)
@@ -73,6 +72,9 @@ def round_randomly(x: Tensor, r: Tensor) -> Tensor:
     return bits.view(torch.float32).to(torch.bfloat16)
 
 
+Kept = tuple[Tensor, Tensor | None]  # numbers like the tensor, and scales
+
+
 @dataclass(frozen=True)
 class Format:
     """One way to keep a tensor of a state; `dtype` None keeps the type the rule gave it."""
@@ -80,8 +82,8 @@ class Format:
     dtype: torch.dtype | None = None
     scaled = False  # whether there are scales beside the numbers
 
-    def encode(self, value: Tensor, stream: int, seed: int) -> tuple[Tensor, Tensor | None]:
-        """What is kept of a tensor: numbers like it, and scales."""
+    def encode(self, value: Tensor, stream: int = 0, seed: int = 0, start: int = 0) -> Kept:
+        """What is kept of a tensor: numbers like it, and scales; `start` is its place, if it is a part of one."""
         return value.to(self.dtype or value.dtype), None
 
     def decode(self, kept: Tensor, scale: Tensor | None) -> Tensor:
@@ -95,9 +97,9 @@ class Rounded(Format):
 
     dtype: torch.dtype | None = field(default=torch.bfloat16, init=False)
 
-    def encode(self, value: Tensor, stream: int, seed: int) -> tuple[Tensor, Tensor | None]:
+    def encode(self, value: Tensor, stream: int = 0, seed: int = 0, start: int = 0) -> Kept:
         """The numbers in bfloat16."""
-        return round_randomly(value.float(), noise(value.shape, seed, stream)), None
+        return round_randomly(value.float(), noise(value.shape, seed, stream, start)), None
 
 
 @dataclass(frozen=True)
@@ -130,19 +132,19 @@ class Companded(Format):
         """What the largest number of a block is multiplied by."""
         return 2.0**15 * (2 - 2.0**-self.digits) - 1
 
-    def encode(self, value: Tensor, stream: int, seed: int) -> tuple[Tensor, Tensor | None]:
+    def encode(self, value: Tensor, stream: int = 0, seed: int = 0, start: int = 0) -> Kept:
         """Codes like value, and a scale per block."""
         rows, scale = _blocks(value.float())
         w = rows.abs() * (self.top * _inverse(scale))[..., None] + 1
-        code = (w.view(torch.int32) + self._dither(value, stream, seed) - (127 << 23)) >> (23 - self.digits)
+        code = (w.view(torch.int32) + self._dither(value, stream, seed, start) - (127 << 23)) >> (23 - self.digits)
         code = torch.where(rows < 0, -code, code) & 255
         return _joined(code.to(torch.uint8), value.shape), scale
 
-    def _dither(self, value: Tensor, stream: int, seed: int) -> Tensor | int:
+    def _dither(self, value: Tensor, stream: int, seed: int, start: int) -> Tensor | int:
         """What is added before the last bits are cut off: half a step, or a random part of one."""
         if not self.random:
             return 1 << (22 - self.digits)
-        return _split(noise(value.shape, seed, stream, rows=True) << (7 - self.digits))[0]
+        return _split(noise(value.shape, seed, stream, start) << (7 - self.digits))[0]
 
     def decode(self, kept: Tensor, scale: Tensor | None) -> Tensor:
         """The numbers in float32."""
@@ -164,7 +166,7 @@ class Dynamic(Format):
     dtype: torch.dtype | None = field(default=torch.uint8, init=False)
     scaled = True
 
-    def encode(self, value: Tensor, stream: int, seed: int) -> tuple[Tensor, Tensor | None]:
+    def encode(self, value: Tensor, stream: int = 0, seed: int = 0, start: int = 0) -> Kept:
         """Codes like value, and a scale per block."""
         rows, scale = _blocks(value)
         known = dynamic_map(self.signed).to(value.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -10,11 +10,14 @@ from torch import Tensor
 
 from betaplane.errors import BadInput
 from betaplane.optim.form import LOST, Form, Numbers, fields_of, widest
-from betaplane.optim.formats import SCALE, stream_of
+from betaplane.optim.formats import BLOCK, SCALE, row, stream_of
 from betaplane.optim.mesh import full
+from betaplane.optim.reach import reach
 from betaplane.rules import Rule
 
 STATE = {"t": "step", "m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}  # torch's names
+
+PIECE = 2**18  # numbers that are stepped at once, where a rule goes number by number
 
 
 def update(
@@ -50,6 +53,60 @@ def update(
     if p.numel() == 0:
         return 0.0
     fill(form, p, held, words)
+    if p.numel() <= PIECE or not _cuts(form, p, g, held):
+        return _step(form, p, g, held, numbers, words)
+    moved, own = 0.0, {}
+    for x, part, own, start in pieces(p, g, held):
+        moved += _step(form, x, part, own, numbers, words, start)
+    for word, value in own.items():
+        if value.dim() == 0:
+            _store(held, word, value, p)
+    return moved
+
+
+def _cuts(form: Form, p: Tensor, g: Tensor, held: Mapping[str, Any]) -> bool:
+    """Whether a step can be taken piece by piece, so that no temporary is large."""
+    like_p = [value for value in held.values() if value.shape == p.shape]
+    return not p.is_complex() and reach(form.rule) == "number" and all(x.is_contiguous() for x in (p, g, *like_p))
+
+
+def pieces(p: Tensor, g: Tensor, held: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Tensor, dict[str, Tensor], int]]:
+    """A parameter, its gradient and state in pieces of about PIECE numbers, and the place each begins at.
+
+    They are whole rows, or of one long row whole blocks. Single numbers are copies.
+    """
+    length = row(p.shape)
+    long = length == p.numel()
+    size = PIECE // BLOCK * BLOCK if long else max(1, PIECE // length)
+    scale_size = size // BLOCK if long else size
+    views = [x.view(-1, length) for x in (p.detach(), g)]
+    kept = {word: value.view(-1, length) if value.shape == p.shape else value for word, value in held.items()}
+    for i in range(-(-views[0].shape[long] // size)):
+        own = {
+            word: value.clone() if value.dim() == 0
+            else value.narrow(int(long), *_span(value, long, i, scale_size if word.endswith(SCALE) else size))
+            for word, value in kept.items()
+        }  # fmt: skip
+        x, part = (view.narrow(int(long), *_span(view, long, i, size)) for view in views)
+        x.whole_numel = p.numel()  # type: ignore[attr-defined]
+        yield x, part, own, i * size * (1 if long else length)
+
+
+def _span(value: Tensor, dim: bool, i: int, size: int) -> tuple[int, int]:
+    """Where piece i of a dimension begins, and how long it is."""
+    return i * size, min(size, value.shape[dim] - i * size)
+
+
+def _step(
+    form: Form,
+    p: Tensor,
+    g: Tensor,
+    held: dict[str, Any],
+    numbers: Numbers,
+    words: Mapping[str, str],
+    start: int = 0,
+) -> float:
+    """A step of a parameter, or of the piece of one that begins at `start`."""
     x, seed = _real(p), int(held.get("step", 0))
     s, extra = _loaded(form, x, held, words)
     like_x = {name for name, is_like in fields_of(form.rule).items() if is_like}
@@ -58,7 +115,7 @@ def update(
     s = s._replace(**{name: getattr(s, name).to(wide) for name in like_x})
     extra = {word: value.to(wide) for word, value in extra.items()}
     done = form.whole(x.to(wide), _real(g).to(wide), s, extra, numbers)
-    _keep(form, p, done, held, seed, words)
+    _keep(form, p, done, held, (seed, start), words)
     if form.zero:
         g.zero_()
     if "t" not in s._fields:
@@ -66,15 +123,17 @@ def update(
     return 0.0 if done.moved is None else float(full(done.moved))
 
 
-def _keep(form: Form, p: Tensor, done: Any, held: dict[str, Any], seed: int, words: Mapping[str, str]) -> None:
+def _keep(
+    form: Form, p: Tensor, done: Any, held: dict[str, Any], chance: tuple[int, int], words: Mapping[str, str]
+) -> None:
     """Write what a pass left into p and its state, in the form's formats."""
     x = _real(p)
-    x.copy_(form.weights(x).encode(done.x, stream_of(0), seed)[0])
+    x.copy_(form.weights(x).encode(done.x, stream_of(0), *chance)[0])
     tensors = [name for name in done.s._fields if getattr(done.s, name).dim()]
     for name, value in (done.s._asdict() | done.extra).items():
         place = 1 + (tensors.index(name) if name in tensors else 0)
         word, asked = words.get(name, name), form.kept(x, name, value)
-        kept, scale = asked.encode(value, stream_of(place), seed)
+        kept, scale = asked.encode(value, stream_of(place), *chance)
         _store(held, word, kept, p)
         if scale is not None:
             _store(held, word + SCALE, scale, p)

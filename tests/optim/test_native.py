@@ -1,0 +1,170 @@
+"""Machine code on disk: made once, never loaded half-written, never waited for; and its memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from torch import nn
+
+import betaplane.optim
+from betaplane.optim import native, path
+from betaplane.optim.c_text import SQUARES
+from betaplane.optim.native import NoCompiler, squares
+
+SOURCE = "double answer(void) { return 42; }"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of its own, and nothing remembered from before."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for remembered in (native.folder, native.built, native.native):
+        remembered.cache_clear()
+    yield tmp_path / "betaplane"
+    for remembered in (native.folder, native.built, native.native):
+        remembered.cache_clear()
+
+
+def answer() -> float:
+    call = native.built(SOURCE).answer
+    call.restype = native.ctypes.c_double
+    return call()
+
+
+def test_it_is_made_once_and_found_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert answer() == 42
+    native.built.cache_clear()
+    monkeypatch.setattr(native, "make", lambda *_: pytest.fail("made again"))
+    assert answer() == 42
+    assert len(list(cache.iterdir())) == 1
+
+
+@pytest.mark.parametrize("left", [0, 20, 4000])
+def test_a_broken_file_is_made_anew(cache: Path, left: int) -> None:
+    native.built(SOURCE)
+    (library,) = cache.iterdir()
+    content = library.read_bytes()
+    library.unlink()  # this process has the old one mapped
+    library.write_bytes(content[:left])
+    native.built.cache_clear()
+    assert answer() == 42
+    assert library.read_bytes() == content
+
+
+def test_processes_that_make_it_at_the_same_time(cache: Path) -> None:
+    code = f"from betaplane.optim import native; native.built({SOURCE!r})"
+    children = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+    assert [child.wait(120) for child in children] == [0, 0, 0]
+    assert [one.suffix for one in cache.iterdir()] == [".so"]
+
+
+def test_a_killed_maker_is_not_waited_for(cache: Path) -> None:
+    cache.mkdir(parents=True)
+    (cache / "tmpabc").mkdir()
+    (cache / "tmpabc" / "step.so").write_bytes(b"half")
+    assert answer() == 42
+
+
+def test_a_home_that_cannot_be_written(cache: Path) -> None:
+    cache.parent.mkdir(exist_ok=True)
+    cache.write_text("a file in its place")
+    assert answer() == 42
+    assert native.folder() != cache
+
+
+def test_a_compiler_that_fails_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(NoCompiler, match="error"):
+        native.built("no C at all")
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nif [ $1 = --version ]; then echo slow; else sleep 60; fi\n")
+    slow.chmod(0o700)
+    monkeypatch.setenv("CC", str(slow))
+    monkeypatch.setattr(native, "SECONDS", 1)
+    with pytest.raises(NoCompiler, match="timed out"):
+        native.built(SOURCE)
+    assert not [one for one in cache.iterdir() if one.suffix == ".so"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_sums_of_squares(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    tensors = [torch.randn(n, dtype=dtype, generator=generator) for n in (0, 1, 16384, 50_001)]
+    tensors.append(torch.randn(6, 8, dtype=dtype, generator=generator)[:, ::2])
+    exact = sum(float(value.double().square().sum()) for value in tensors)
+    assert squares(tensors) == pytest.approx(exact, rel=1e-6 if dtype != torch.float64 else 1e-12)
+    assert "SUM" in SQUARES
+
+
+def test_the_result_does_not_depend_on_the_threads() -> None:
+    """Sums over a tensor are taken in the same order, whoever takes them."""
+    ends = []
+    for threads in (1, 2):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        p = nn.Parameter(torch.linspace(-1, 1, 300_000))
+        optimizer = betaplane.optim.StableAdamW([p], path="compiled", max_norm=1.0, storage="8bit")
+        for step in range(3):
+            p.grad = torch.sin(torch.arange(300_000.0) * (step + 1))
+            optimizer.step()
+        ends.append((p.detach().clone(), optimizer.norms))
+        torch.set_num_threads(before)
+    assert torch.equal(ends[0][0], ends[1][0])
+    assert ends[0][1] == ends[1][1]
+
+
+MEMORY = """
+import resource, sys, torch, betaplane
+from betaplane.optim import path
+kind, storage, how = sys.argv[1:]
+path.BROKEN += ["asked for"] * (how == "eager")
+torch.set_num_threads(1)
+shapes = [(2000, 2000), (1000, 2000), (500, 2000)]
+params = [torch.nn.Parameter(torch.zeros(shape)) for shape in shapes]
+for p in params:
+    p.grad = torch.ones_like(p)
+optimizer = getattr(betaplane, kind)(params, storage=storage)
+optimizer.step()
+optimizer.step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+held = sum(v.numel() * v.element_size() for s in optimizer.state.values() for v in s.values())
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # forget the peak so far
+def peak(word):
+    return int(next(line for line in open("/proc/self/status") if line.startswith(word)).split()[1]) * 1024
+now = peak("VmRSS")
+optimizer.step()
+print((peak("VmHWM") - now) / 16e6)
+"""
+
+
+def extra(kind: str, storage: str = "parameter", how: str = "compiled") -> float:
+    """How much more memory a step takes at its peak than is held, in units of the largest parameter."""
+    run = subprocess.run([sys.executable, "-c", MEMORY, kind, storage, how], capture_output=True, text=True, check=True)
+    return float(run.stdout)
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="reads /proc")
+@pytest.mark.parametrize("storage", ["parameter", "bfloat16", "8bit"])
+def test_a_compiled_step_needs_no_memory(storage: str) -> None:
+    assert extra("AdamW" if storage != "parameter" else "Lion", storage) < 0.1
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="reads /proc")
+@pytest.mark.parametrize("storage", ["parameter", "8bit"])
+def test_operations_one_by_one_take_large_tensors_in_pieces(storage: str) -> None:
+    assert extra("Lion", storage, "eager") < 1
+
+
+def test_a_path_that_is_asked_for_is_taken_by_torchs_classes_too() -> None:
+    p = nn.Parameter(torch.zeros(4))
+    optimizer = betaplane.optim.AdamW([p], path="compiled")
+    p.grad = torch.ones(4)
+    optimizer.step()
+    assert optimizer.__dict__["_swept"][0].sweeps
+    assert path.PATHS == ("auto", "eager", "compiled")
