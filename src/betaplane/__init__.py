@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from betaplane.advice import Advice, advise, optuna_betas
     from betaplane.errors import BadInput
     from betaplane.figures import html, png
     from betaplane.maps import PhaseMap, Plan, Store, axis, map_phases
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "betaplane.advice": ("Advice", "advise", "optuna_betas"),
     "betaplane.errors": ("BadInput",),
     "betaplane.figures": ("html", "png"),
     "betaplane.maps": ("PhaseMap", "Plan", "Store", "axis", "map_phases"),
@@ -56,6 +58,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "Advice",
     "BadInput",
     "NAdam",
     "Options",
@@ -68,11 +71,13 @@ __all__ = [
     "Schedule",
     "Store",
     "Trainer",
+    "advise",
     "axis",
     "from_torch",
     "html",
     "load",
     "map_phases",
+    "optuna_betas",
     "png",
     "train_plain",
     "train_stacked",

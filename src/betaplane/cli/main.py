@@ -14,6 +14,7 @@ os.environ.setdefault("TYPER_USE_RICH", "0")  # plain help text, at half the sta
 
 import typer
 
+from betaplane.cli.advise import advise_command
 from betaplane.cli.audit import audit_command
 from betaplane.cli.lists import problems_command, rules_command
 from betaplane.cli.map import map_command
@@ -46,7 +47,10 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-COMMANDS = {"map": map_command, "problems": problems_command, "rules": rules_command, "audit": audit_command}
+COMMANDS = {
+    "map": map_command, "problems": problems_command, "rules": rules_command, "audit": audit_command,
+    "advise": advise_command,
+}  # fmt: skip
 for _name, _command in COMMANDS.items():
     app.command(_name)(_stoppable(_command))
 

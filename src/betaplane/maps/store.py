@@ -298,6 +298,26 @@ class Store:
             _patiently(lambda: db.execute("PRAGMA journal_mode = WAL").fetchone())
             return cls(db, path, fingerprint, problem)
 
+    @classmethod
+    def reopen(cls, path: str | Path) -> Self:
+        """Open a store that exists, whatever problem it holds, to read from it.
+
+        Args:
+            path: the file.
+
+        Raises:
+            BadInput: as `open`; also when there is no such file.
+        """
+        path = Path(path)
+        if not path.exists() or path.stat().st_size == 0:
+            raise BadInput("There is no such store", value=str(path), where="--map", instead="betaplane map digits")
+        _check_file(path)
+        with _told(path), _connected(path, frozen=_frozen(path)) as db:
+            about = "SELECT fingerprint, problem FROM about" if _says(db) else "SELECT '', ''"
+            fingerprint, problem = _patiently(lambda: db.execute(about).fetchone()) or ("", "")
+            _check_contents(db, path, fingerprint, problem)
+            return cls(db, path, fingerprint, problem)
+
     def close(self) -> None:
         """Release what was claimed through this store and close the file; closing twice is fine."""
         with self._lock:
@@ -568,6 +588,11 @@ def _check_file(path: Path) -> None:
 def _check_application(path: Path, application: int) -> None:
     if application != APPLICATION_ID:
         raise _refusal(path, "The file is another program's SQLite database", "an SQLite file made by betaplane")
+
+
+def _says(db: sqlite3.Connection) -> bool:
+    """Whether the store says what it holds."""
+    return bool(_patiently(lambda: db.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone()))
 
 
 def _check_contents(db: sqlite3.Connection, path: Path, fingerprint: str, problem: str) -> None:

@@ -1,0 +1,30 @@
+"""Settings with reasons: closed forms, published sweeps and your own measurements, in a stated order of trust."""
+
+from betaplane.advice.advice import Advice
+from betaplane.advice.advise import advise
+from betaplane.advice.evidence import Evidence, Experiment, Source, Spread, evidence
+from betaplane.advice.log_horizons import optuna_betas
+from betaplane.advice.measured import Checkpoint, Window, read_checkpoint, window
+from betaplane.advice.row import CONFIDENCE, Candidate, Row
+from betaplane.advice.settings import Settings, carried, settings
+
+__all__ = [
+    "CONFIDENCE",
+    "Advice",
+    "Candidate",
+    "Checkpoint",
+    "Evidence",
+    "Experiment",
+    "Row",
+    "Settings",
+    "Source",
+    "Spread",
+    "Window",
+    "advise",
+    "carried",
+    "evidence",
+    "optuna_betas",
+    "read_checkpoint",
+    "settings",
+    "window",
+]

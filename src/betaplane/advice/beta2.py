@@ -1,0 +1,148 @@
+"""Advice on beta2 and its window: what was measured, what is carried over, what was best elsewhere, what theorems ask.
+
+The order of trust: trainings of your own problem; your own setting, carried over by a rule that experiments confirm;
+settings that were best in published sweeps. The thresholds of theorems are shown and never taken: their constants are
+not published, and they hold for the worst problem of a class. What is a theorem for every problem, the bounded update
+at beta1 < sqrt(beta2), is the floor under all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from betaplane.advice.case import Case
+from betaplane.advice.row import HEURISTIC, MEASURED, PUBLISHED, Candidate, Row, Ruling, marked, number
+from betaplane.theory import (
+    beta_from_half_life,
+    critical_first_order,
+    same_half_life,
+    shi_threshold,
+    square_root_scaling,
+    zhang_threshold,
+)
+
+CLOSEST = 1 - 2.0**-53  # to 1 that a float64 comes
+HIGHEST = 0.99999  # float32 and short runs see no larger one
+LONGEST = 0.1  # of the run: a longer memory horizon of v has not settled when the run ends
+USUAL = {"tokens": 0.95, "samples": 0.999}
+AROUND = 4.0  # a setting of your own is trusted to this factor of its memory horizon
+
+
+def beta2(case: Case, beta1: float) -> Ruling:
+    """The first answer in the order of trust, held above the floor and inside the run."""
+    row = _measured(case) or _carried(case) or _published(case) or _usual(case)
+    floor, ceiling = beta1**2, _ceiling(case)
+    held = min(max(float(row.value), beta1), ceiling)
+    notes = _notes(case, row, held, beta1)
+    low, high = (min(max(end, floor), ceiling) for end in (row.low or 0.0, row.high or HIGHEST))
+    row = replace(row, value=held, low=min(low, held), high=max(high, held))
+    return Ruling(row, marked(_candidates(case), held) + _thresholds(case, beta1), notes)
+
+
+def window(case: Case, beta1: float) -> tuple[float, float]:
+    """The ends of the window of beta2."""
+    row = beta2(case, beta1).row
+    return float(row.low or 0), float(row.high or 0)
+
+
+def _measured(case: Case) -> Row | None:
+    found = case.map
+    if found is None:
+        return None
+    k = case.batch / found.batch
+    low, best, high = (float(same_half_life(one, k)) for one in (found.low, found.best, found.high))
+    ends = f"{number('beta2', found.low)} to {number('beta2', found.high)}"
+    open_ends = [name for name, is_open in (("lower", found.open_low), ("upper", found.open_high)) if is_open]
+    more = f"; the map's {' and '.join(open_ends)} end is inside" if open_ends else ""
+    reason = f"On your map of {found.problem} training is good from {ends} at beta1 = {found.beta1:.4g}{more}."
+    formula = f"window of {found.trainings} trainings, batch {found.batch:g}"
+    if k == 1:
+        return Row("beta2", best, low, high, reason, formula, ("your_map",), MEASURED)
+    formula += f"; beta2^k, k = {k:.4g}"
+    return Row("beta2", best, low, high, reason, formula, ("your_map", "marek2025"), PUBLISHED)
+
+
+def _carried(case: Case) -> Row | None:
+    value = case.carried.beta2
+    if value is None:
+        return None
+    low, high = (1 - (1 - value) * by for by in (AROUND, 1 / AROUND))
+    reason = "v then remembers as many samples as it did where your setting worked."
+    formula = f"beta2^k, k = new batch / old = {case.factor:.4g}"
+    return Row("beta2", value, max(low, 0.0), high, reason, formula, ("marek2025",), PUBLISHED)
+
+
+def _published(case: Case) -> Row | None:
+    spread = case.evidence.half_lives(case.unit)
+    if spread is None:
+        return None
+    low, middle, high = (
+        float(beta_from_half_life(one, case.batch)) for one in (spread.low, spread.middle, spread.high)
+    )
+    reason = (
+        f"v's half-life was best at {spread.middle:.2g} {case.unit} ({spread.low:.1g} to {spread.high:.1g}) in "
+        "published sweeps."
+    )
+    formula = f"2^(-batch / {spread.middle:.2g})"
+    return Row("beta2", middle, low, high, reason, formula, spread.sources, PUBLISHED)
+
+
+def _usual(case: Case) -> Row:
+    reason = "No sweep of such a run is known here: torch's default, or language models' habit."
+    source = "torch" if case.unit == "samples" else "brown2020"
+    return Row("beta2", USUAL[case.unit], 0.0, HIGHEST, reason, "habit", (source,), HEURISTIC)
+
+
+def _ceiling(case: Case) -> float:
+    return HIGHEST if case.steps is None else max(0.5, min(HIGHEST, 1 - 1 / max(1.1, LONGEST * case.steps)))
+
+
+def _notes(case: Case, row: Row, held: float, beta1: float) -> tuple[str, ...]:
+    wanted, text = float(row.value), number("beta2", float(row.value))
+    notes = []
+    if held > wanted:
+        notes.append(f"beta2 = {text} would lie below beta1 = {beta1:.4g}; raised to it: no update then exceeds lr.")
+    if held < wanted:
+        notes.append(f"beta2 = {text} would remember more than a tenth of the run; lowered.")
+    asked = _thresholds(case, beta1)
+    if asked:
+        told = ", ".join(f"{one.label} {number('beta2', one.value)}" for one in asked)
+        notes.append(
+            f"For the worst problem theorems ask for more, at n = {case.minibatches:,.0f} minibatches: {told}."
+        )
+    return tuple(notes)
+
+
+def _candidates(case: Case) -> list[Candidate]:
+    """Everybody's beta2, those that have one here, in the order of trust."""
+    mine = _measured(case)
+    found = [Candidate("your map", float(mine.value), mine.sources)] if mine else []
+    if case.carried.beta2 is not None and case.before is not None and case.before.beta2 is not None:
+        scaled = square_root_scaling(case.factor, 1.0, 0.0, case.before.beta2).beta2
+        found.append(Candidate("same half-life (Marek et al.)", case.carried.beta2, ("marek2025",)))
+        found += [Candidate("SDE scaling (Malladi et al.)", scaled, ("malladi2022",))] if 0 <= scaled < 1 else []
+    elsewhere = _published(case)
+    if elsewhere is not None and (case.epoch or case.unit == "tokens" or case.before is None):
+        found.append(Candidate("best in sweeps", float(elsewhere.value), elsewhere.sources))
+    if case.steps and case.steps > (horizons := case.evidence.laws["refresh"]["horizons"]):
+        label = "1000 horizons a run (Fernandez-Hernandez et al.)"
+        found.append(Candidate(label, 1 - horizons / case.steps, ("fernandez2026",)))
+    found.append(Candidate("habit", USUAL[case.unit], ("torch",) if case.unit == "samples" else ("brown2020",)))
+    return found
+
+
+def _thresholds(case: Case, beta1: float) -> tuple[Candidate, ...]:
+    """What theorems ask for, with a constant of 1 where none is published."""
+    n = case.minibatches
+    if n is None or n < 3:
+        return ()
+    asked = {
+        "exact, on the counterexample": (1 - critical_first_order(round(n)), "betaplane"),
+        "Shi et al., constant 1": (shi_threshold(n), "shi2021"),
+        "Zhang et al., constant 1": (zhang_threshold(beta1, n), "zhang2026"),
+    }
+    return tuple(
+        Candidate(label, min(float(value), CLOSEST), (source,), bound=True)
+        for label, (value, source) in asked.items()
+        if value >= 0
+    )

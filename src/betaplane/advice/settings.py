@@ -1,0 +1,174 @@
+"""Hyperparameters as people write them, "batch=512,lr=3e-4,betas=0.9,0.95", and carried over to another batch size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from betaplane.errors import BadInput, nearest
+from betaplane.theory import same_half_life
+
+SHORT = {"wd": "weight_decay", "batch_size": "batch", "warmup_steps": "warmup"}
+EXAMPLE = "batch=512,lr=3e-4,betas=0.9,0.95,wd=0.1,warmup=2000"
+RANGES = {  # low, high, whether the low end is allowed
+    "batch": (0.0, math.inf, False),
+    "lr": (0.0, math.inf, False),
+    "beta1": (0.0, 1.0, True),
+    "beta2": (0.0, 1.0, True),
+    "eps": (0.0, math.inf, True),
+    "weight_decay": (0.0, math.inf, True),
+    "warmup": (0.0, math.inf, True),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is set to; None where nobody said."""
+
+    batch: float | None = None  # units a step, > 0
+    lr: float | None = None  # peak learning rate, > 0
+    beta1: float | None = None  # in [0, 1)
+    beta2: float | None = None  # in [0, 1)
+    eps: float | None = None  # gradient units, >= 0
+    weight_decay: float | None = None  # as in torch's AdamW, >= 0
+    warmup: float | None = None  # steps, >= 0
+
+    def __post_init__(self) -> None:
+        for name, (low, high, closed) in RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not (low <= value < high if closed else low < value < high):
+                allowed = f"{'[' if closed else '('}{low:g}, {high:g})"
+                raise BadInput(
+                    f"{name} is out of range", value=value, allowed=allowed, where="settings", instead=USUAL[name]
+                )
+
+
+NAMES = tuple(f.name for f in fields(Settings))
+USUAL = {
+    "batch": "batch=64",
+    "lr": "lr=3e-4",
+    "beta1": "beta1=0.9",
+    "beta2": "beta2=0.999",
+    "eps": "eps=1e-8",
+    "weight_decay": "wd=0.1",
+    "warmup": "warmup=2000",
+}
+
+
+def settings(said: str | Mapping[str, float] | Settings, where: str = "before") -> Settings:
+    """Settings from what people write of them.
+
+    Args:
+        said: "name=value,...", or a mapping. Names: batch, lr, betas (two numbers), beta1, beta2, eps, wd or
+            weight_decay, warmup (steps).
+        where: what is being read, for the error.
+
+    Returns:
+        The settings; what was not said is None.
+
+    Raises:
+        BadInput: a name is unknown, a value is no number or out of its range.
+
+    Source: definition.
+
+    Example:
+        >>> settings("batch=512,betas=0.9,0.95,wd=0.1")
+        Settings(batch=512.0, lr=None, beta1=0.9, beta2=0.95, eps=None, weight_decay=0.1, warmup=None)
+    """
+    if isinstance(said, Settings):
+        return said
+    pairs = _pairs(said, where) if isinstance(said, str) else {name: (value,) for name, value in said.items()}
+    found: dict[str, float] = {}
+    for name, values in pairs.items():
+        found |= _named(name, values, where)
+    return Settings(**found)
+
+
+def carried(before: Settings, batch: float) -> Settings:
+    r"""The same run at another batch size.
+
+    With k = batch / before.batch:
+
+    ```
+    beta2 -> beta2^k               its half-life in samples stays
+    lr    -> lr sqrt(k)            eps -> eps / sqrt(k)
+    weight_decay -> weight_decay sqrt(k)      its horizon batch / (lr weight_decay) in samples stays
+    warmup -> warmup / k           its samples stay
+    beta1 stays
+    ```
+
+    A group action: from B to B' to B'' is from B to B''.
+
+    Args:
+        before: settings with their batch size; what is None stays so.
+        batch: the new batch size, in the same unit, > 0.
+
+    Returns:
+        The new settings.
+
+    Raises:
+        BadInput: batch is not > 0, or `before` does not say its own.
+
+    Source: beta1, beta2: M. Marek et al., 2025, arXiv:2507.07101; lr, eps: S. Malladi et al., 2022,
+    arXiv:2205.10287; weight_decay: X. Wang, L. Aitchison, 2024, arXiv:2405.13698.
+
+    Example:
+        >>> new = carried(settings("batch=512,lr=3e-4,betas=0.9,0.95,wd=0.1,warmup=2000"), 64)
+        >>> round(new.beta2, 4), round(new.lr, 6), round(new.weight_decay, 4), new.warmup
+        (0.9936, 0.000106, 0.0354, 16000.0)
+    """
+    if before.batch is None:
+        raise BadInput("The settings do not say their batch size", allowed=EXAMPLE, where="before", instead=EXAMPLE)
+    k = Settings(batch=batch).batch / before.batch  # pyright: ignore[reportOptionalOperand]
+    root = math.sqrt(k)
+    factors = {"lr": root, "eps": 1 / root, "weight_decay": root, "warmup": 1 / k}
+    new = {name: value * by for name, by in factors.items() if (value := getattr(before, name)) is not None}
+    if before.beta2 is not None:
+        new["beta2"] = min(same_half_life(before.beta2, k), math.nextafter(1, 0))  # a tiny k rounds it to 1
+    return replace(before, batch=batch, **new)
+
+
+def _pairs(said: str, where: str) -> dict[str, tuple[str, ...]]:
+    """Names and their values as text; a part without = belongs to the name before it."""
+    found: dict[str, tuple[str, ...]] = {}
+    name = ""
+    for part in (part.strip() for part in said.split(",")):
+        head, equals, value = part.partition("=")
+        name = head.strip() if equals else name
+        if not name or not (value if equals else part):
+            raise _unread(said, where)
+        found[name] = (*found.get(name, ()), value if equals else part)
+    return found
+
+
+def _named(name: str, values: tuple[Any, ...], where: str) -> dict[str, float]:
+    names = ("beta1", "beta2") if name == "betas" else (SHORT.get(name, name),)
+    if name == "betas" and not isinstance(values[0], str | int | float):  # a pair, from a mapping
+        values = tuple(values[0])
+    if names[0] not in NAMES:
+        known = [*NAMES, "betas", *SHORT]
+        raise BadInput(
+            "There is no such setting",
+            value=name,
+            allowed=", ".join([*NAMES, "betas"]),
+            where=where,
+            instead=f"{nearest(name, known, 'lr')}=...",
+        )
+    if len(values) != len(names):
+        raise _unread(f"{name}={','.join(map(str, values))}", where)
+    return {one: _number(value, name, where) for one, value in zip(names, values, strict=True)}
+
+
+def _number(value: str | float, name: str, where: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise BadInput(f"{name} is not a number", value=value, where=where, instead=EXAMPLE) from None
+
+
+def _unread(said: str, where: str) -> BadInput:
+    return BadInput(
+        "These are no settings", value=said, allowed="name=value,name=value,...", where=where, instead=EXAMPLE
+    )

@@ -1,0 +1,50 @@
+"""Advice on the length of warmup: twice v's memory, or the samples it had before, within a tenth of the run."""
+
+from __future__ import annotations
+
+from betaplane.advice.case import Case
+from betaplane.advice.row import HEURISTIC, PUBLISHED, Candidate, Row, Ruling, marked
+from betaplane.theory import linear_warmup_steps
+
+SHORTEST, LONGEST = 0.01, 0.1  # of the run
+
+
+def warmup(case: Case, beta2: float) -> Ruling:
+    """The warmup before, in samples; else twice the memory of v, within 5 to 10 % of the run."""
+    untuned = float(linear_warmup_steps(beta2))
+    if case.carried.warmup is not None:
+        return _carried(case, case.carried.warmup, untuned)
+    formula = "2 / (1 - beta2)"
+    if case.steps is None:
+        reason = "By then v is an average over its whole memory, and early steps are no larger than later ones."
+        return Ruling(Row("warmup", untuned, untuned / 2, untuned * 2, reason, formula, ("ma2021",), PUBLISHED))
+    low, high = SHORTEST * case.steps, LONGEST * case.steps
+    value = min(max(untuned, case.evidence.laws["warmup_share"]["share"] * case.steps), high)
+    formula += f", at least 5 %, at most 10 % of {case.steps:,.0f} steps"
+    reason = "Then v is an average over its whole memory; shorter ones diverged at large lr (Wen et al.)."
+    sources = "ma2021", "marek2025", "orvieto2025", "wen2025"
+    row = Row("warmup", value, min(low, value), high, reason, formula, sources, PUBLISHED)
+    return Ruling(row, _candidates(case, value, untuned))
+
+
+def _carried(case: Case, value: float, untuned: float) -> Ruling:
+    reason = "It takes as many samples as before, and v has as many to average over."
+    ends = sorted((value, min(value, untuned)))
+    row = Row("warmup", value, ends[0], ends[-1], reason, "steps / k", ("marek2025",), HEURISTIC)
+    candidates = (
+        Candidate("as many samples as before", value, ("marek2025",), chosen=True),
+        Candidate("2 / (1 - beta2) (Ma & Yarats)", untuned, ("ma2021",)),
+    )
+    late = case.steps is not None and value > LONGEST * case.steps
+    note = f"Warmup of {value:,.0f} steps is more than a tenth of the run; take {LONGEST * (case.steps or 0):,.0f}."
+    return Ruling(row, candidates, (note,) if late else ())
+
+
+def _candidates(case: Case, value: float, untuned: float) -> tuple[Candidate, ...]:
+    steps, laws = case.steps or 0.0, case.evidence.laws
+    found = (
+        Candidate("2 / (1 - beta2) (Ma & Yarats)", untuned, ("ma2021",)),
+        Candidate("5 % of the run (Marek et al.)", laws["warmup_share"]["share"] * steps, ("marek2025",)),
+        Candidate("10 % of the run (Orvieto & Gower)", laws["warmup_long"]["share"] * steps, ("orvieto2025",)),
+    )
+    return marked(found, value)

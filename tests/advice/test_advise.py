@@ -1,0 +1,205 @@
+"""Advice: values against computations of their own, the order of trust, and that every row stands on the evidence."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+
+import betaplane
+from betaplane.advice import CONFIDENCE, advise, carried, evidence, settings
+from betaplane.advice.evidence import FILE
+from betaplane.errors import BadInput
+
+FROM = "batch=512,lr=3e-4,betas=0.9,0.95,wd=0.1,warmup=2000"
+CASES = {
+    "samples": {"batch_size": 32, "dataset_size": 60_000, "epochs": 10},
+    "language": {"batch_tokens": 524_288, "tokens": 10e9, "params": 124e6, "dtype": "bf16"},
+    "carried": {"before": FROM, "after": "batch=64"},
+    "larger batch": {"before": FROM, "after": "batch=4096"},
+    "large model": {"batch_tokens": 4e6, "tokens": 1e12, "params": 7e9, "dtype": "bf16", "ranks": 64, "memory": 80},
+    "no memory": {"batch_tokens": 4e6, "tokens": 1e12, "params": 70e9, "dtype": "bf16", "ranks": 8, "memory": 16},
+    "only a batch": {"batch_size": 1},
+    "half": {"batch_size": 8, "dtype": "fp16"},
+    "a hundred steps": {"batch_size": 100, "dataset_size": 1000, "epochs": 10},
+}
+NAMES = [
+    "beta1", "beta2", "eps", "lr", "warmup", "weight_decay",
+    "update clipping", "gradient accumulation", "state format", "ZeRO stage",
+]  # fmt: skip
+
+
+@pytest.fixture(params=CASES, scope="module")
+def advice(request):
+    return advise(**CASES[request.param])
+
+
+def test_every_row_says_everything(advice):
+    assert [row.name for row in advice.rows] == NAMES
+    for row in advice.rows:
+        assert row.confidence in CONFIDENCE
+        assert row.reason.endswith(".")
+        assert row.reason.count(". ") == 0 or "et al. " in row.reason
+        assert row.formula
+        assert row.sources
+        assert set(row.sources) <= set(evidence().sources)
+        if row.low is not None:
+            assert row.low <= row.value <= row.high
+
+
+def test_the_betas_are_below_the_blow_up(advice):
+    b1, b2 = advice.settings["betas"]
+    assert b1 < math.sqrt(b2)
+    assert advice["beta2"].low >= b1**2 * (1 - 1e-12)
+    assert advice["beta1"].high <= math.sqrt(advice["beta2"].value)
+
+
+def test_it_fits_80_columns(advice):
+    lines = str(advice).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert str(advice).count("\n    betaplane.AdamW(") == 1
+
+
+def test_the_lines_run(advice):
+    model = torch.nn.Linear(4, 2)
+    pasted = re.findall(r"^    (\w[\w.]*\(.*?\n    \))", str(advice).split("To paste")[1], re.DOTALL | re.MULTILINE)
+    assert len(pasted) == len(advice.lines) == 2
+    for line in (*pasted, *advice.lines):
+        optimizer = eval(line, {"betaplane": betaplane, "torch": torch, "model": model})
+        model(torch.ones(3, 4)).square().mean().backward()
+        optimizer.step()
+        group = optimizer.param_groups[0]
+        assert (group["lr"], tuple(group["betas"])) == (advice.settings["lr"], advice.settings["betas"])
+
+
+def test_as_json_and_in_notebooks(advice):
+    told = json.loads(json.dumps(advice.to_dict()), parse_constant=pytest.fail)
+    assert [row["name"] for row in told["rows"]] == NAMES
+    assert told["sources"].keys() >= {name for row in told["rows"] for name in row["sources"]}
+    page = advice._repr_html_()
+    assert page.count("<tr>") == 1 + len(NAMES)
+    assert "<script" not in page
+    assert "beta1 &lt; sqrt" in page or "beta1 stays" in page
+
+
+VALUES = [  # computed by hand, from the formulas of the papers
+    ("samples", "beta2", 0.5 ** (32 / 10 ** np.mean(np.log10(
+        [1024 * np.log(0.5) / np.log(0.9978504782), 1024 * np.log(0.5) / np.log(0.6572080807),
+         512 * np.log(0.5) / np.log(0.9968160029), 256 * np.log(0.5) / np.log(0.8774571228),
+         256 * np.log(0.5) / np.log(0.8993064521), 512 * np.log(0.5) / np.log(0.9834185656),
+         128 * np.log(0.5) / np.log(0.9955159690), 128 * np.log(0.5) / np.log(0.9982167124)])))),
+    ("samples", "lr", 1e-3),
+    ("samples", "weight_decay", 0.05 * math.sqrt(32 / 600_000) / 1e-3),
+    ("language", "lr", 1.79 * 124e6**-0.713 * 10e9**0.307),
+    ("language", "warmup", 0.05 * 10e9 / 524_288),
+    ("language", "weight_decay",
+     524_288 / (10e9 * 1.79 * 124e6**-0.713 * 10e9**0.307 * 1.084 * (10e9 / 124e6) ** -0.527)),
+    ("carried", "beta1", 0.9),
+    ("carried", "beta2", 0.95**0.125),
+    ("carried", "lr", 3e-4 / math.sqrt(8)),
+    ("carried", "warmup", 16_000),
+    ("carried", "weight_decay", 0.1 / math.sqrt(8)),
+    ("carried", "update clipping", 1.0),
+    ("larger batch", "beta2", 0.9),
+    ("larger batch", "update clipping", "none"),
+    ("large model", "eps", 1e-15),
+    ("large model", "ZeRO stage", 1),
+    ("no memory", "state format", "8bit"),
+    ("a hundred steps", "beta2", 0.9),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("case", "name", "value"), VALUES, ids=[f"{case}, {name}" for case, name, _ in VALUES])
+def test_the_value(case, name, value):
+    found = advise(**CASES[case])[name].value
+    assert found == (value if isinstance(value, str) else pytest.approx(value, rel=1e-9))
+
+
+def test_sources_that_disagree_are_told_with_their_values():
+    told = " ".join(advise(**CASES["carried"]).warnings)
+    assert "Malladi et al.) 0.988" in told  # 1 - 0.1 / 8
+    assert f"{3e-4 / math.sqrt(8):.3g} (taken)" in told
+    held = {one.label: one.value for one in advise(**CASES["carried"]).candidates["beta2"]}
+    assert held["SDE scaling (Malladi et al.)"] == pytest.approx(1 - 0.05 / 8)
+    told = " ".join(advise(**CASES["samples"]).warnings)
+    n = 60_000 / 32
+    assert f"Shi et al., constant 1 1 - {n**-3.5:.1e}" in told
+    assert f"on the counterexample 1 - {4 / n**2:.1e}" in told
+
+
+@pytest.mark.parametrize(("there", "beyond"), [(64, 8), (2048, 16), (1, 4096), (512, 512)])
+def test_carrying_over_is_a_group_action(there, beyond):
+    start = settings(FROM + ",eps=1e-8")
+    once, twice = carried(start, beyond), carried(carried(start, there), beyond)
+    home = carried(once, 512)
+    for name in ("lr", "beta1", "beta2", "eps", "weight_decay", "warmup"):
+        assert getattr(twice, name) == pytest.approx(getattr(once, name), rel=1e-9)
+        assert getattr(home, name) == pytest.approx(getattr(start, name), rel=1e-9)
+
+
+def test_the_warmup_that_does_not_fit_is_told():
+    told = advise(before=FROM, after="batch=64", dataset_size=6400, epochs=100)  # 10,000 steps
+    assert "Warmup of 16,000 steps is more than a tenth of the run; take 1,000." in told.warnings
+
+
+def test_every_rule_names_its_entries_and_every_law_is_used():
+    """Each name in the rules' sources is in the evidence, and no law lies there for nothing."""
+    rules = ("beta1", "beta2", "eps", "lr", "warmup", "decay", "clipping", "memory")
+    folder = FILE.parent
+    text = {name: (folder / f"{name}.py").read_text() for name in rules}
+    words = {
+        name: {node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)}
+        for name, code in text.items()
+    }
+    for name in rules:
+        assert words[name] & set(evidence().sources), name
+    assert set(evidence().laws) <= set().union(*words.values())
+
+
+BAD = [
+    ({}, "The batch size is missing: allowed one of --batch-size, --batch-tokens, --to"),
+    ({"batch_size": 32, "batch_tokens": 10}, "The batch size is said twice: got (32, 10)"),
+    ({"batch_size": 0}, "batch is out of range: got 0, allowed (0, inf), in --batch. Write instead: --batch 256"),
+    ({"batch_size": math.nan}, "batch is out of range: got nan"),
+    ({"batch_size": 32, "dataset_size": 16}, "The batch is larger than the data: got 16, allowed [32, inf) samples"),
+    ({"batch_size": 32, "epochs": 3}, "--epochs goes with --dataset-size"),
+    ({"batch_size": 32, "dataset_size": 100, "epochs": -1}, "epochs is out of range: got -1, allowed (0, inf)"),
+    ({"batch_size": 32, "tokens": 1e9}, "--tokens goes with --batch-tokens: got 1000000000.0"),
+    ({"batch_tokens": 32, "dataset_size": 100}, "--dataset-size goes with --batch-size: got 100"),
+    ({"batch_tokens": 1000, "tokens": 10}, "The run is shorter than one batch: got 10, allowed [1000, inf) tokens"),
+    ({"batch_size": 32, "params": 0}, "params is out of range: got 0, allowed [1, inf), in --params"),
+    ({"batch_size": 32, "memory": -1}, "memory is out of range: got -1, allowed (0, inf), in --memory"),
+    ({"batch_size": 32, "ranks": 0}, "ranks is out of range: got 0, allowed 1, 2, 3, ..., in --ranks"),
+    ({"batch_size": 32, "dtype": "int8"}, "The number format is unknown: got 'int8', allowed float32, fp32, bfloat16"),
+    (
+        {"after": "batch=64"},
+        'There is nothing to carry over: allowed --to with --from, in --to. Write instead: --from "',
+    ),
+    (
+        {"before": "lr=1e-3", "after": "batch=64"},
+        "The settings do not say their batch size: allowed batch=..., in --from",
+    ),
+    ({"before": FROM, "after": "speed=64"}, "There is no such setting: got 'speed', allowed batch, lr, beta1, beta2"),
+    ({"before": "batch=512,lrr=1", "after": "batch=64"}, "Write instead: lr=..."),
+    ({"before": "batch=512,betas=0.9", "after": "batch=64"}, "These are no settings: got 'betas=0.9'"),
+    ({"before": "0.9,0.95", "after": "batch=64"}, "These are no settings: got '0.9,0.95', allowed name=value"),
+    ({"before": "batch=512,betas=0.9,1.5", "after": "batch=64"}, "beta2 is out of range: got 1.5, allowed [0, 1)"),
+    ({"before": "batch=512,lr=fast", "after": "batch=64"}, "lr is not a number: got 'fast', in --from"),
+    ({"before": "batch=512,lr=0", "after": "batch=64"}, "lr is out of range: got 0.0, allowed (0, inf)"),
+    ({"batch_size": 32, "checkpoint": "none.pt"}, "There is no such checkpoint: got 'none.pt'"),
+    ({"batch_size": 32, "map": "none.sqlite"}, "There is no such store: got 'none.sqlite', in --map"),
+    ({"batch_tokens": 32, "map": "none.sqlite"}, "A map counts samples"),
+    ({"batch_size": 32, "evidence_file": "none.toml"}, "The evidence cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("given", "told"), BAD, ids=[told[:40] for _, told in BAD])
+def test_bad_input(given, told):
+    with pytest.raises(BadInput) as error:
+        advise(**given)
+    assert told in str(error.value)

@@ -1,0 +1,108 @@
+"""What was measured on your own problem comes first: the window of a trained map, the state in a checkpoint."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from betaplane.advice import advise, read_checkpoint, window
+from betaplane.advice.row import MEASURED, PUBLISHED
+from betaplane.errors import BadInput
+from betaplane.maps import map_phases
+from betaplane.maps.store import Record, Store, run_key
+from betaplane.problems import counterexample
+
+
+def stored(path: Path, finals: dict[float, float], beta1: float = 0.9, batch: int = 32) -> Path:
+    """A store with one training a beta2."""
+    with Store.open(path, "1f3a", "mine") as store:
+        for beta2, final in finals.items():
+            said = {"beta1": beta1, "beta2": beta2, "lr": 1e-3, "batch_size": batch}
+            curve = np.array([1.0, final], np.float32)
+            store.finish([Record(run_key(said, 0, 10), said, 0, 10, 1.0, final, curve, 0.1, "plain")])
+    return path
+
+
+FINALS = {0.5: 0.9, 0.9: 0.4, 0.95: 0.03, 0.99: 0.01, 0.999: 0.02, 0.9999: float("inf")}
+
+
+def test_the_window_of_a_store(tmp_path):
+    found = window(stored(tmp_path / "a.sqlite", FINALS), batch=32)
+    assert (found.low, found.best, found.high) == (0.95, 0.99, 0.999)
+    assert (found.problem, found.trainings, found.open_low, found.open_high) == ("mine", 6, False, False)
+
+
+def test_a_map_comes_first(tmp_path):
+    advice = advise(32, map=stored(tmp_path / "a.sqlite", FINALS))
+    row = advice["beta2"]
+    assert (row.value, row.low, row.high, row.confidence) == (0.99, 0.95, 0.999, MEASURED)
+    assert "On your map of mine training is good from 0.95 to 0.999 at beta1 = 0.9." in row.reason
+
+
+def test_a_map_of_another_batch_size_is_carried_over(tmp_path):
+    row = advise(8, map=stored(tmp_path / "a.sqlite", FINALS))["beta2"]
+    assert (row.value, row.confidence) == (pytest.approx(0.99**0.25), PUBLISHED)
+
+
+def test_a_real_map(tmp_path):
+    """The counterexample's window begins above its exact threshold."""
+    problem, path = counterexample(n=10), tmp_path / "map.sqlite"
+    map_phases(problem, points=8, steps=1500, seeds=1, boundary_seeds=1, dense=True, workers=0, store=path)
+    found = window(path, batch=problem.batch_size, beta1=0.0)
+    assert problem.boundary(0.0) < found.low <= found.best
+    assert found.open_high
+
+
+def saved(path: Path, g: torch.Tensor, **options) -> Path:
+    x = torch.nn.Parameter(torch.ones(len(g)))
+    optimizer = torch.optim.AdamW([x], **options)
+    for _ in range(3):
+        x.grad = g.clone()
+        optimizer.step()
+    torch.save({"optimizer": optimizer.state_dict()}, path)
+    return path
+
+
+def test_a_checkpoint_tells_of_eps_and_its_settings(tmp_path):
+    g = torch.tensor([1.0, 1e-3, 1e-5, 0.0])
+    path = saved(tmp_path / "opt.pt", g, lr=2e-3, betas=(0.8, 0.98), eps=1e-4, weight_decay=0.2)
+    found = read_checkpoint(path)
+    assert (found.damped, found.zero, found.numbers, found.steps) == (0.5, 0.25, 4, 3)
+    advice = advise(32, checkpoint=path)
+    assert advice["eps"].value == pytest.approx(1e-12)
+    assert advice["eps"].confidence == MEASURED
+    assert advice.settings["betas"] == (0.8, 0.98)
+    assert advice.settings["lr"] == 0.002
+
+
+def test_a_checkpoint_where_eps_is_small_keeps_it(tmp_path):
+    assert advise(32, checkpoint=saved(tmp_path / "opt.pt", torch.ones(8)))["eps"].value == 1e-8
+
+
+class Evil:
+    def __reduce__(self):
+        return Path.touch, (Path("touched"),)
+
+
+def test_a_file_that_someone_sent_runs_no_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for save in (torch.save, lambda what, path: Path(path).write_bytes(pickle.dumps(what))):
+        save(Evil(), "evil.pt")
+        with pytest.raises(BadInput, match="The file is no checkpoint"):
+            read_checkpoint("evil.pt")
+    assert not Path("touched").exists()
+
+
+def test_files_that_hold_nothing_of_use(tmp_path):
+    torch.save({"param_groups": [{"lr": 1.0}], "state": {}}, tmp_path / "sgd.pt")
+    with pytest.raises(BadInput, match="holds no state of an Adam-type optimizer"):
+        read_checkpoint(tmp_path / "sgd.pt")
+    with pytest.raises(BadInput, match="The store holds no map over beta2: got 1, allowed"):
+        window(stored(tmp_path / "one.sqlite", {0.9: 0.1}), batch=32)
+    (tmp_path / "text.sqlite").write_text("no store")
+    with pytest.raises(BadInput, match="The file is not a store"):
+        window(tmp_path / "text.sqlite", batch=32)
