@@ -24,9 +24,8 @@ class Schedule:
     With debias="schedule", an option of ours, averages are debiased as they go, whatever the betas do.
 
     A number that is a tensor is written in place, so that compiled and captured steps see it; only the constructor
-    gives each group a tensor of its own, for torch lets groups share one. A step under torch.compile, or with
-    path="compiled" of ours, is compiled anew for every new plain number, which takes seconds: there, let betas be
-    tensors, or path="eager".
+    gives each group a tensor of its own, for torch lets groups share one. A step under torch.compile is compiled anew
+    for every new plain number, which takes seconds: there, let betas be tensors.
 
     Args:
         optimizer: torch's, ours, or any other torch.optim.Optimizer.
