@@ -163,14 +163,16 @@ def estimate(rule: Rule, p: Tensor, h: Tensor, held: dict[str, Any], words: Mapp
 
 
 def fill(form: Form, p: Tensor, held: dict[str, Any], words: Mapping[str, str] = STATE) -> None:
-    """Make what is missing of p's state, as it is before the first step."""
+    """Make what is missing of p's state, as it is before the first step, and keep all of it as the form asks."""
     x = _real(p)
     fresh = form.rule.init(x)._asdict()
     fresh |= {name: torch.zeros_like(x) if name == LOST else x.clone() for name in form.extras(x)}
     for name, value in fresh.items():
-        word = words.get(name, name)
-        if word not in held:
-            kept, scale = form.kept(x, name, value).encode(value, 0, 0)
+        word, asked = words.get(name, name), form.kept(x, name, value)
+        value = held.get(word, value)
+        if word not in held or (asked.dtype and asked.dtype != value.dtype):
+            kept, scale = asked.encode(value, 0, 0)
+            held.pop(word, None)
             _store(held, word, kept, p)
             if scale is not None:
                 held[word + SCALE] = scale

@@ -1,0 +1,91 @@
+"""A rule is a file and its name on the roll: all else follows, and nothing of it is missing for any rule."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import inspect
+import json
+import re
+from pathlib import Path
+
+import pytest
+import test_rules
+import torch
+from torch import nn
+
+import betaplane
+import betaplane.optim
+from betaplane.cli.lists import rules_command
+from betaplane.cli.read import rule_named
+from betaplane.optim.formats import STORAGES
+from betaplane.rules import ALL, Rule
+
+ROOT = Path(__file__).resolve().parents[2]
+every = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
+
+
+@every
+def test_documented(kind: type[Rule]) -> None:
+    """Equations, source and an example whose numbers are run."""
+    told = inspect.getdoc(kind) or ""
+    assert "```" in told
+    assert re.search(r"Source: .*\d{4}", told, re.DOTALL)
+    examples = doctest.DocTestParser().get_examples(told)
+    assert sum(bool(re.search(r"\d\.\d{3}", example.want)) for example in examples) >= 1
+    assert re.search(r"\d{4}", kind.source)
+
+
+@every
+def test_has_numbers_from_elsewhere(kind: type[Rule]) -> None:
+    """Golden numbers or torch's class; else two steps at least by pencil, and a test that ties it to such a rule."""
+    elsewhere = {rule for rule, _ in test_rules.GOLDEN} | {type(rule) for rule, *_ in test_rules.TORCH}
+    steps = inspect.getdoc(kind).count(".step(")  # type: ignore[union-attr]
+    assert kind in elsewhere or (steps >= 2 and kind.__name__ in inspect.getsource(test_rules))
+
+
+@every
+def test_declares_laws_ranges_and_choices(kind: type[Rule]) -> None:
+    source = ast.parse(Path(inspect.getfile(kind)).read_text())
+    (body,) = [node.body for node in source.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__]
+    written = {target.id for node in body if isinstance(node, ast.Assign) for target in node.targets}  # type: ignore[union-attr]
+    assert {"laws", "ranges", "source"} <= written
+    numbers = set(kind.hyperparameters())
+    assert numbers <= set(kind.ranges)
+
+
+def test_the_command_line_lists_every_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    rules_command(as_json=True)
+    listed = [row["name"] for row in json.loads(capsys.readouterr().out)]
+    assert listed == [kind.__name__.lower() for kind in ALL]
+    assert [rule_named(name) for name in listed] == list(ALL)
+
+
+@every
+@pytest.mark.parametrize("storage", STORAGES)
+def test_is_an_optimizer_in_every_format(kind: type[Rule], storage: str) -> None:
+    p = nn.Parameter(torch.randn(40, 128, generator=torch.Generator().manual_seed(0)))
+    optimizer = getattr(betaplane, kind.__name__, None) or betaplane.optim.optimizer_class(kind)
+    made = optimizer([p], storage=storage)
+    before = p.detach().clone()
+    for seed in range(3):
+        p.grad = torch.randn(40, 128, generator=torch.Generator().manual_seed(seed + 1))
+        made.step()
+    assert not torch.equal(p, before)
+    held = [value for value in made.state[p].values() if value.shape == p.shape]
+    kinds = {"parameter": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16}
+    assert all(value.dtype == kinds.get(storage, torch.uint8) for value in held)
+
+
+@every
+def test_no_rule_knows_another(kind: type[Rule]) -> None:
+    names = {f"betaplane.rules.{one.__module__.rsplit('.')[-1]}" for one in ALL} - {kind.__module__}
+    tree = ast.parse(Path(inspect.getfile(kind)).read_text())
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not imported & names
+
+
+def test_contributing_tells_of_two_files() -> None:
+    told = (ROOT / "CONTRIBUTING.md").read_text()
+    assert "## Adding a rule" in told
+    assert "Two files: the rule, and the roll." in told
