@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from betaplane.advice import Advice, advise, optuna_betas
     from betaplane.errors import BadInput
     from betaplane.figures import html, png
-    from betaplane.maps import PhaseMap, Plan, Store, axis, map_phases
+    from betaplane.maps import PhaseMap, Plan, Store, axis, map_phases, predict_map
     from betaplane.optim import (
         SGD,
         Adafactor,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         from_torch,
     )
     from betaplane.problems import Problem, Trainer, load
+    from betaplane.replay import Gradients, Replay, predicted, record_gradients, record_pass, replay_gradients
     from betaplane.replicas import Options, Run, train_plain, train_stacked
 
 __version__ = "0.1.0"
@@ -32,8 +33,16 @@ _HOMES = {
     "betaplane.advice": ("Advice", "advise", "optuna_betas"),
     "betaplane.errors": ("BadInput",),
     "betaplane.figures": ("html", "png"),
-    "betaplane.maps": ("PhaseMap", "Plan", "Store", "axis", "map_phases"),
+    "betaplane.maps": ("PhaseMap", "Plan", "Store", "axis", "map_phases", "predict_map"),
     "betaplane.problems": ("Problem", "Trainer", "load"),
+    "betaplane.replay": (
+        "Gradients",
+        "Replay",
+        "predicted",
+        "record_gradients",
+        "record_pass",
+        "replay_gradients",
+    ),
     "betaplane.replicas": ("Options", "Run", "train_plain", "train_stacked"),
     "betaplane.optim": (
         "SGD",
@@ -60,6 +69,7 @@ __all__ = [
     "Adamax",
     "Advice",
     "BadInput",
+    "Gradients",
     "NAdam",
     "Options",
     "PhaseMap",
@@ -67,6 +77,7 @@ __all__ = [
     "Problem",
     "RAdam",
     "RMSprop",
+    "Replay",
     "Run",
     "Schedule",
     "Store",
@@ -79,6 +90,11 @@ __all__ = [
     "map_phases",
     "optuna_betas",
     "png",
+    "predict_map",
+    "predicted",
+    "record_gradients",
+    "record_pass",
+    "replay_gradients",
     "train_plain",
     "train_stacked",
 ]

@@ -18,6 +18,8 @@ from betaplane.cli.advise import advise_command
 from betaplane.cli.audit import audit_command
 from betaplane.cli.lists import problems_command, rules_command
 from betaplane.cli.map import map_command
+from betaplane.cli.record import record_command
+from betaplane.cli.replay import replay_command
 
 app = typer.Typer(
     name="betaplane",
@@ -48,8 +50,8 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
 
 
 COMMANDS = {
-    "map": map_command, "problems": problems_command, "rules": rules_command, "audit": audit_command,
-    "advise": advise_command,
+    "map": map_command, "record": record_command, "replay": replay_command, "problems": problems_command,
+    "rules": rules_command, "audit": audit_command, "advise": advise_command,
 }  # fmt: skip
 for _name, _command in COMMANDS.items():
     app.command(_name)(_stoppable(_command))

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import re
-import tempfile
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
@@ -17,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from betaplane import figures
+from betaplane.cli.files import file_name, make_folder, write_whole
 from betaplane.cli.read import rule_named
 from betaplane.errors import BadInput
 from betaplane.maps import Estimate, PhaseMap, Plan, Thresholds, follow, plan_for, to_json
@@ -49,7 +47,7 @@ class Session:
         self.changes = own if isinstance(self.problem, Problem) else {}
         if isinstance(self.problem, Problem):
             self.problem = self.problem.with_(**self.changes)
-        self.store = store or out / f"{_file_name(self.problem.name)}.sqlite"
+        self.store = store or out / f"{file_name(self.problem.name)}.sqlite"
         self.console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
     def _rule(self, name: str) -> Rule:
@@ -155,7 +153,7 @@ class Session:
 
     def map(self, plan: Plan, mine: dict[str, float] | None, workers: int | None) -> None:
         """Train, write the picture and the page, show the map and the recommendation."""
-        _make_folder(self.out)
+        make_folder(self.out)
         columns = [
             TextColumn("{task.description}"),
             BarColumn(),
@@ -190,10 +188,10 @@ class Session:
         self._write(phase_map)
 
     def _write(self, phase_map: PhaseMap) -> None:
-        stem = _file_name(f"{phase_map.problem}-{phase_map.x.name}-{phase_map.y.name}")
+        stem = file_name(f"{phase_map.problem}-{phase_map.x.name}-{phase_map.y.name}")
         picture, page = self.out / f"{stem}.png", self.out / f"{stem}.html"
-        _write_whole(picture, figures.png(phase_map))
-        _write_whole(page, figures.html(phase_map).encode())
+        write_whole(picture, figures.png(phase_map))
+        write_whole(page, figures.html(phase_map).encode())
         files = {"picture": str(picture), "page": str(page), "store": str(self.store)}
         if self.as_json:
             print(json.dumps({**to_json(phase_map), "files": [*files.values()]}, indent=2), file=self.result)
@@ -240,38 +238,3 @@ def _with_data(reference: str, data: Path | None) -> str:
             instead=f"betaplane map {reference}",
         )
     return f"{reference}{',' if ':' in reference else ':'}{'path' if reference.startswith('text') else 'data'}={data}"
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._=-]+", "-", name).strip("-")
-
-
-def _make_folder(path: Path) -> None:
-    """Make the folder for the results before anything is trained, or say that it cannot be."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is never seen half written."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: Path, error: OSError) -> BadInput:
-    return BadInput(
-        f"The results cannot be written ({error.strerror})",
-        value=str(path),
-        allowed="a folder that can be written, on a disk with free space",
-        where="--out",
-        instead="--out FOLDER",
-    )

@@ -66,7 +66,7 @@ class Panel:
         self.y -= 11
 
     def _legend(self, phase_map: PhaseMap) -> None:
-        self._head(f"Score = {_words.SCORE}")
+        self._head(_words.score(phase_map))
         for verdict, rule in enumerate(_words.verdict_rules(phase_map)):
             ramp = palette.paint(np.full((1, 64), verdict), np.linspace(0, 1, 64)[None])
             self.axes.imshow(ramp, extent=(0, 44, self.y - 10, self.y), aspect="auto", interpolation="bilinear")

@@ -108,9 +108,15 @@ def distance(decades: float) -> str:
     return f"{decades:.2f} decades (a factor of {10.0**decades:.2g})"
 
 
+def score(phase_map: PhaseMap) -> str:
+    """What the score of this map's cells is."""
+    return "Cost = factor of lr lost to noise" if phase_map.predicted else f"Score = {SCORE}"
+
+
 def title(phase_map: PhaseMap) -> str:
     """The headline of a map."""
-    return f"Where {phase_map.rule} converges: {phase_map.problem}"
+    verb = "should converge" if phase_map.predicted else "converges"
+    return f"Where {phase_map.rule} {verb}: {phase_map.problem}"
 
 
 def held(phase_map: PhaseMap) -> str:
@@ -128,6 +134,8 @@ def seeds(phase_map: PhaseMap) -> str:
 
 def caption(phase_map: PhaseMap, dots: str = "") -> str:
     """What the map rests on, in one line; `dots` says how a figure marks trained cells where not all are."""
+    if phase_map.predicted is not None:
+        return phase_map.predicted.rests_on
     cells, trained = phase_map.verdicts.size, len(phase_map.cells)
     every = trained >= cells
     share = f"all {cells} cells trained" if every else f"{trained} of {cells} cells trained{dots}, the others inferred"
@@ -161,6 +169,8 @@ def window(phase_map: PhaseMap) -> str:
 def verdict_rules(phase_map: PhaseMap) -> tuple[str, str, str]:
     """Where each verdict lies, in scores."""
     good, failing = phase_map.thresholds.good, phase_map.thresholds.failing
+    if phase_map.predicted is not None:
+        return f"cost < {good:g}", f"{good:g} to {failing:g}", f"> {failing:g} or uphill"
     return f"score < {good:g}", f"{good:g} to {failing:g}", f"> {failing:g} or diverged"
 
 

@@ -83,6 +83,7 @@ def _data(phase_map: PhaseMap) -> dict[str, Any]:
         "pFail": [float(f"{p:.3g}") for p in np.asarray(phase_map.p_fail, dtype=float).ravel()],
         "cells": _cells(phase_map),
         "nearest": _nearest(phase_map),
+        "predicted": phase_map.predicted and phase_map.predicted.notes,
         "curves": _curves.encode(phase_map, curves),
         "lossAxis": _curves.axis(phase_map, curves),
         "initial": float(phase_map.initial),
@@ -202,6 +203,8 @@ def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def _facts(phase_map: PhaseMap) -> list[tuple[str, str]]:
+    if phase_map.predicted is not None:
+        return [("rests on", _words.caption(phase_map)), ("score", _words.score(phase_map)), *phase_map.facts.items()]
     measured = [
         ("rests on", _words.caption(phase_map)),
         ("initial loss", _words.loss(phase_map.initial)),

@@ -119,7 +119,7 @@
     moveCursor();
   }
 
-  const seeds = (row) => (cells.seeds[row] === 1 ? "1 seed" : `${cells.seeds[row]} seeds`);
+  const seeds = (row) => (data.predicted ? "predicted, not trained" : cells.seeds[row] === 1 ? "1 seed" : `${cells.seeds[row]} seeds`);
 
   function horizons(i, j) {
     const said = [[x, i], [y, j]].filter(([axis, k]) => axis.horizons[k]).map(([axis, k]) => `${axis.symbol} ${axis.horizons[k]}`);
@@ -137,6 +137,11 @@
   }
 
   function showCurve(index, row, verdict) {
+    if (data.predicted) {  // nothing was trained: a sentence, and no curve
+      byId("curve-title").textContent = data.predicted[index] || "";
+      byId("curve").hidden = true;
+      return;
+    }
     const source = row ?? rowOf.get(data.nearest[index]);
     const borrowed = row === undefined;
     byId("curve-title").textContent = source === undefined ? "No loss curve: nothing was trained"

@@ -12,12 +12,15 @@ from betaplane.maps.phase_map import (
     Curve,
     Mark,
     PhaseMap,
+    Prediction,
     Recommendation,
     Thresholds,
 )
 from betaplane.maps.plan import Plan, plan_for
+from betaplane.maps.predict import predict_map
 from betaplane.maps.store import Store
 from betaplane.maps.train import Progress
+from betaplane.maps.tune import Trial, Tuned, tune
 
 __all__ = [
     "DEGRADED",
@@ -31,19 +34,24 @@ __all__ = [
     "Mark",
     "PhaseMap",
     "Plan",
+    "Prediction",
     "Progress",
     "Recommendation",
     "Store",
     "Thresholds",
+    "Trial",
+    "Tuned",
     "axis",
     "explicit",
     "follow",
     "map_phases",
     "plan_for",
     "position",
+    "predict_map",
     "rows",
     "to_csv",
     "to_frame",
     "to_json",
     "to_parquet",
+    "tune",
 ]

@@ -73,6 +73,14 @@ class Recommendation:
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """What a map rests on that was predicted and not trained; its scores are costs (`replay.quantities.cost`)."""
+
+    rests_on: str  # one line
+    notes: tuple[str, ...] = field(default=(), repr=False)  # one line a cell, laid out as `verdicts`
+
+
+@dataclass(frozen=True)
 class PhaseMap:
     """A map of where training converges over two hyperparameters.
 
@@ -97,6 +105,7 @@ class PhaseMap:
     curves: tuple[Curve, ...] = ()
     recommendation: Recommendation | None = None
     facts: Mapping[str, str] = field(default_factory=dict)  # how it was made: engine, versions, seeds
+    predicted: Prediction | None = None  # None where cells were trained
 
     def spot(self, **settings: float) -> Spot:
         """The cell nearest to a setting, given by the names of the two axes."""

@@ -1,0 +1,29 @@
+"""Gradient streams: recorded, stored, replayed through Adam's moments over the (beta1, beta2) plane."""
+
+from betaplane.replay.batch import with_batch_size
+from betaplane.replay.gradients import Gradients, Layer
+from betaplane.replay.predict import predicted, thresholds, turning_point
+from betaplane.replay.problem import record_problem
+from betaplane.replay.quantities import Quantities, Replay
+from betaplane.replay.record import Recorder, record_gradients, record_pass
+from betaplane.replay.replay import horizons, replay_gradients
+from betaplane.replay.store import load, save
+
+__all__ = [
+    "Gradients",
+    "Layer",
+    "Quantities",
+    "Recorder",
+    "Replay",
+    "horizons",
+    "load",
+    "predicted",
+    "record_gradients",
+    "record_pass",
+    "record_problem",
+    "replay_gradients",
+    "save",
+    "thresholds",
+    "turning_point",
+    "with_batch_size",
+]

@@ -1,0 +1,109 @@
+"""A recorded stream of gradients: one row a step, one column a sampled coordinate, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from betaplane.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One parameter tensor of the model, and how many of its coordinates were recorded."""
+
+    name: str
+    shape: tuple[int, ...]
+    sampled: int  # columns of the stream, in [0, size]
+
+    @property
+    def size(self) -> int:
+        """How many coordinates the tensor has."""
+        return int(torch.Size(self.shape).numel())
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """Minibatch gradients of sampled coordinates, step by step.
+
+    Args:
+        values: (T, d), gradient units; row t is the gradient before step t, columns in the order of `layers`.
+        layers: the tensors the columns come from; their `sampled` add up to d.
+        index: (d,), int64, of each column its place in its flattened tensor.
+        batch_size: examples behind each row; None where that is not known.
+        frozen: whether the weights stood still while the rows were recorded.
+        step: optimizer steps the model had taken before the first row, where that is known.
+        changed: how `values` differ from what was recorded ("averaged", "extrapolated"); "" where they do not.
+        about: commit, versions, device, whatever tells where the file comes from.
+
+    Raises:
+        BadInput: values that are no matrix, not finite, or do not fit the layers.
+
+    Example:
+        >>> stream = Gradients(torch.tensor([[4.0], [-1.0], [-1.0], [-1.0]]), (Layer("x", (1,), 1),))
+        >>> stream.steps, stream.coordinates, stream.mean.tolist()
+        (4, 1, [0.25])
+    """
+
+    values: Tensor
+    layers: tuple[Layer, ...]
+    index: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    batch_size: int | None = None
+    frozen: bool = True
+    step: int = 0
+    changed: str = ""
+    about: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check(self.values, self.layers, self.index)
+
+    @property
+    def steps(self) -> int:
+        """T, the number of rows."""
+        return self.values.shape[0]
+
+    @property
+    def coordinates(self) -> int:
+        """d, the number of columns."""
+        return self.values.shape[1]
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean gradient, (d,), float64."""
+        return self.values.double().mean(dim=0)
+
+    @property
+    def owner(self) -> Tensor:
+        """Of each column the number of its layer, (d,), int64."""
+        return torch.repeat_interleave(torch.tensor([layer.sampled for layer in self.layers]))
+
+    @property
+    def weights(self) -> Tensor:
+        """How many coordinates of its tensor each recorded one stands for, by layer, (layers,), float64."""
+        return torch.tensor([layer.size / max(layer.sampled, 1) for layer in self.layers], dtype=torch.float64)
+
+    def with_(self, **changes: Any) -> Gradients:
+        """The same stream with some fields changed, checked again."""
+        return replace(self, **changes)
+
+
+def _check(values: Tensor, layers: tuple[Layer, ...], index: Tensor) -> None:
+    shape, columns = tuple(values.shape), sum(layer.sampled for layer in layers)
+    if len(shape) != 2 or shape[0] < 2 or shape[1] < 1 or shape[1] != columns:
+        allowed = f"(T, {columns}) with T >= 2"
+        raise BadInput("The gradients are no stream of the layers", value=shape, allowed=allowed, where="Gradients")
+    if len(index) not in (0, columns):
+        raise BadInput("The index is not one of the columns", value=len(index), allowed=str(columns), where="Gradients")
+    wrong = int((~torch.isfinite(values)).sum())
+    if wrong:
+        raise BadInput(
+            "The recorded gradients hold values that are not finite",
+            value=wrong,
+            allowed="0 NaN or infinite entries",
+            where=f"values of shape {shape}",
+            instead="a recording from before the loss diverged",
+        )

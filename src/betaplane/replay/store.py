@@ -1,0 +1,149 @@
+"""Recorded gradients on disk: a safetensors file that is written whole or not at all, and runs no code when read."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as packed
+
+from betaplane.errors import BadInput
+from betaplane.replay.gradients import Gradients, Layer
+
+FORMAT = "betaplane gradients"
+VERSION = 1  # of the format; raised when a field changes its meaning
+TENSORS = {"gradients": torch.float32, "index": torch.int64}
+
+
+def save(stream: Gradients, path: str | Path) -> Path:
+    """Write a stream to a safetensors file, atomically.
+
+    The tensors are "gradients" (T, d) float32 and "index" (d,) int64; the metadata are names, shapes and shares of the
+    layers, batch size, step, whether the weights stood still, the commit of the folder it was recorded in, versions.
+
+    Args:
+        stream: what was recorded.
+        path: of the file; what is there is replaced once the new file is whole.
+
+    Returns:
+        The path.
+
+    Raises:
+        BadInput: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> stream = Gradients(torch.tensor([[4.0], [-1.0]]), (Layer("x", (1,), 1),), torch.tensor([0]), batch_size=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     load(save(stream, f"{folder}/grads.safetensors")).values.tolist()
+        [[4.0], [-1.0]]
+    """
+    path = Path(path)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    tensors = {"gradients": stream.values.detach().float().contiguous().cpu(), "index": stream.index.cpu()}
+    try:
+        with part.open("wb") as file:
+            file.write(packed(tensors, _metadata(stream)))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise BadInput(
+            f"The gradients cannot be written ({error.strerror})",
+            value=str(path),
+            allowed="a file in a folder that can be written, on a disk with free space",
+            where="save",
+            instead="grads.safetensors",
+        ) from error
+    return path
+
+
+def load(path: str | Path) -> Gradients:
+    """Read a stream that `save` wrote.
+
+    Raises:
+        BadInput: there is no such file, it is cut short, or it is something else.
+
+    Example:
+        >>> load("nowhere.safetensors")
+        Traceback (most recent call last):
+            ...
+        betaplane.errors.BadInput: There is no such file: got 'nowhere.safetensors', ...
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BadInput(
+            "There is no such file",
+            value=str(path),
+            allowed="a file of recorded gradients",
+            where="replay",
+            instead="betaplane record digits --out grads.safetensors",
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            told = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys() if name in TENSORS}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise _foreign(path, f"This is no whole safetensors file ({error})") from None
+    if told.get("format") != FORMAT:
+        raise _foreign(path, "This safetensors file holds no recorded gradients")
+    if told.get("version") != str(VERSION):
+        raise _foreign(path, f"This file is of version {told.get('version')} of the format, and not {VERSION}")
+    return _stream(path, told, tensors)
+
+
+def _stream(path: Path, told: dict[str, str], tensors: dict[str, torch.Tensor]) -> Gradients:
+    try:
+        head: dict[str, Any] = json.loads(told["stream"])
+        layers = tuple(Layer(name, tuple(shape), sampled) for name, shape, sampled in head["layers"])
+        if {name: tensor.dtype for name, tensor in tensors.items()} != TENSORS:
+            raise ValueError("tensors")
+        about = {str(name): str(value) for name, value in json.loads(told["about"]).items()}
+        return Gradients(
+            tensors["gradients"], layers, tensors["index"], head["batch_size"], head["frozen"], head["step"],
+            about=about,
+        )  # fmt: skip
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise _foreign(path, "The head of this file cannot be read") from None
+
+
+def _metadata(stream: Gradients) -> dict[str, str]:
+    layers = [[layer.name, list(layer.shape), layer.sampled] for layer in stream.layers]
+    head = {"layers": layers, "batch_size": stream.batch_size, "frozen": stream.frozen, "step": stream.step}
+    about = {**_here(), **stream.about}
+    return {"format": FORMAT, "version": str(VERSION), "stream": json.dumps(head), "about": json.dumps(about)}
+
+
+def _here() -> dict[str, str]:
+    """Commit of the folder, versions of what computes."""
+    versions = {name: metadata.version(name) for name in ("betaplane", "torch")}
+    return {"commit": _commit(), "python": sys.version.split()[0], **versions}
+
+
+def _commit() -> str:
+    """The commit checked out in the current folder; "" outside a repository or without git."""
+    try:
+        words = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+        return subprocess.run(words, capture_output=True, text=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _foreign(path: Path, what: str) -> BadInput:
+    return BadInput(
+        what,
+        value=str(path),
+        allowed="a file written by record_gradients or `betaplane record`",
+        where="replay",
+        instead="betaplane record digits --out grads.safetensors",
+    )

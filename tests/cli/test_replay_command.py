@@ -1,0 +1,94 @@
+"""`betaplane record` and `betaplane replay`: a file, a predicted map, other batch sizes; bad input as sentences."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from commands import PROBLEMS, ended
+
+from betaplane.problems import counterexample
+from betaplane.replay import record_problem, save
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(PROBLEMS)
+    Path("text.safetensors").write_text("no tensors")
+    save(record_problem(counterexample(n=10), steps=160), "grads.safetensors")
+    save(record_problem(counterexample(n=10), steps=160).with_(batch_size=None), "unsaid.safetensors")
+    return tmp_path
+
+
+def test_recorded_and_replayed(capsys):
+    code, out, err = ended("record mine.py:fine --steps 40 --after 3 --out mine.safetensors", capsys)
+    assert (code, out.splitlines()[-1]) == (0, "mine.safetensors")
+    assert out.startswith("40 gradients of batch 4 at 2 coordinates of 2 tensors, weights frozen, after 3 steps")
+    assert "read" in err.splitlines()
+    code, out, _ = ended("replay mine.safetensors --points 12 --betas 0.9,0.98", capsys)
+    assert code == 0
+    assert out.startswith("Where Adam should converge: line")
+    assert "good cost < 2" in out
+    assert "0.weight" not in out
+    assert sorted(os.listdir("out")) == ["mine-predicted.html", "mine-predicted.png"]
+
+
+def test_the_counterexample_as_json(capsys):
+    code, out, err = ended("replay grads.safetensors --points 40 --batch-size 1 --batch-size 10 --json", capsys)
+    alone, averaged = json.loads(out, parse_constant=pytest.fail)["maps"]
+    assert (code, err) == (0, "")
+    assert alone["verdicts"][0][0] == "failing"  # beta1 = beta2 = 0: the signs of n and -1
+    assert alone["verdicts"][0][-1] == "good"
+    assert {each for row in averaged["verdicts"] for each in row} == {"good"}  # ten losses make the whole
+    assert (averaged["batch_size"], averaged["changed"], averaged["steps"]) == (10, "averaged", 16)
+    assert all(Path(path).stat().st_size > 0 for path in alone["files"] + averaged["files"])
+    assert alone["threshold"]["good"][0] == pytest.approx(0.978, abs=2e-3)
+    assert len(alone["model"]["cosine"]) == len(alone["layers"]["x"]["rms"]) == 40
+
+
+def test_an_extrapolation_says_so(capsys):
+    ended("record digits:hidden=2 --steps 56 --coordinates 60 --out digits.safetensors", capsys)
+    code, out, _ = ended("replay digits.safetensors --points 8 --batch-size 4", capsys)
+    assert code == 0
+    assert "EXTRAPOLATED" in out
+    assert "out/digits-batch4-predicted.png" in out
+
+
+FINE = "replay grads.safetensors --points 8"
+ROWS = {
+    "replay gone.safetensors": "There is no such file: got 'gone.safetensors', allowed a file of recorded gradients, "
+    "in replay. Write instead: betaplane record digits --out grads.safetensors",
+    "replay text.safetensors": "This is no whole safetensors file (",
+    f"{FINE} --points 1": "This is no number of cells: got '1'",
+    f"{FINE} --eps -1": "eps is out of range: got -1.0, allowed [0, inf)",
+    f"{FINE} --eps nan": "eps is out of range: got nan",
+    f"{FINE} --betas 0.9": "These are no betas: got '0.9'",
+    f"{FINE} --batch-size 0": "This batch size cannot be had from the recording: got 0, allowed 1 to 1, and multiples "
+    "of 1 up to 10, which leave 16 rows, in batch_size. Write instead: --batch-size 4",
+    f"{FINE} --batch-size 11": "This batch size cannot be had from the recording: got 11",
+    "replay unsaid.safetensors --batch-size 2": "The recording does not say its batch size: in batch_size. Write "
+    "instead: record_gradients(model, batch_size=32)",
+    f"{FINE} --out text.safetensors": "The results cannot be written (File exists): got 'text.safetensors'",
+    "record digitz": "There is no such problem: got 'digitz'",
+    "record mine.py:trainer": "A Trainer's gradients cannot be seen from outside: got 'mine.py:trainer'",
+    "record mine.py:fine --steps 1": "steps is out of range: got 1, allowed 2, 3, ...",
+    "record mine.py:fine --coordinates 1": "There are fewer coordinates than tensors, and every tensor is recorded: "
+    "got 1, allowed [2, inf), in coordinates. Write instead: coordinates=20000",
+    "record mine.py:fine --coordinates 0": "coordinates is out of range: got 0",
+    "record mine.py:fine --after -1": "after is out of range: got -1, allowed [0, inf), in --after",
+    "record mine.py:fine --batch-size 9": "The batch size does not fit the data: got 9, allowed [1, 8]",
+    "record mine.py:fine --out nowhere/grads.safetensors": "The gradients cannot be written (No such file",
+}
+
+
+@pytest.mark.parametrize(("words", "told"), ROWS.items(), ids=ROWS)
+def test_bad_input(capsys, words: str, told: str):
+    before = sorted(os.listdir())
+    code, out, err = ended(words, capsys)
+    sentence = [line for line in err.splitlines() if line != "read"]
+    assert (code, out) == (2, "")
+    assert sentence[0].startswith(f"betaplane: {told}")
+    assert sorted(name for name in os.listdir() if name != "__pycache__") == before
