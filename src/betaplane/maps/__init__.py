@@ -20,7 +20,6 @@ from betaplane.maps.plan import Plan, plan_for
 from betaplane.maps.predict import predict_map
 from betaplane.maps.store import Store
 from betaplane.maps.train import Progress
-from betaplane.maps.tune import Trial, Tuned, tune
 
 __all__ = [
     "DEGRADED",
@@ -39,8 +38,6 @@ __all__ = [
     "Recommendation",
     "Store",
     "Thresholds",
-    "Trial",
-    "Tuned",
     "axis",
     "explicit",
     "follow",
@@ -53,5 +50,4 @@ __all__ = [
     "to_frame",
     "to_json",
     "to_parquet",
-    "tune",
 ]
