@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from betaplane.advice import Advice, advise, optuna_betas
     from betaplane.errors import BadInput
     from betaplane.figures import html, png
-    from betaplane.maps import PhaseMap, Plan, Store, axis, map_phases, predict_map
+    from betaplane.maps import PhaseMap, Plan, Store, axis, map_phases, predict_map, tune
     from betaplane.optim import (
         SGD,
         Adafactor,
@@ -33,7 +33,7 @@ _HOMES = {
     "betaplane.advice": ("Advice", "advise", "optuna_betas"),
     "betaplane.errors": ("BadInput",),
     "betaplane.figures": ("html", "png"),
-    "betaplane.maps": ("PhaseMap", "Plan", "Store", "axis", "map_phases", "predict_map"),
+    "betaplane.maps": ("PhaseMap", "Plan", "Store", "axis", "map_phases", "predict_map", "tune"),
     "betaplane.problems": ("Problem", "Trainer", "load"),
     "betaplane.replay": (
         "Gradients",
@@ -97,6 +97,7 @@ __all__ = [
     "replay_gradients",
     "train_plain",
     "train_stacked",
+    "tune",
 ]
 
 

@@ -20,6 +20,7 @@ from betaplane.maps.plan import Plan, plan_for
 from betaplane.maps.predict import predict_map
 from betaplane.maps.store import Store
 from betaplane.maps.train import Progress
+from betaplane.maps.tune import Trial, Tuned, tune
 
 __all__ = [
     "DEGRADED",
@@ -38,6 +39,8 @@ __all__ = [
     "Recommendation",
     "Store",
     "Thresholds",
+    "Trial",
+    "Tuned",
     "axis",
     "explicit",
     "follow",
@@ -50,4 +53,5 @@ __all__ = [
     "to_frame",
     "to_json",
     "to_parquet",
+    "tune",
 ]

@@ -1,0 +1,53 @@
+"""`betaplane tune`: a table, JSON, and sentences for bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from commands import PROBLEMS, ended
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(PROBLEMS)
+    return tmp_path
+
+
+def test_a_table_of_what_was_tried(capsys):
+    code, out, _ = ended("tune mine.py:fine --seeds 1 --workers 0", capsys)
+    assert code == 0
+    assert out.startswith("line: ")
+    assert out.count("<- best") == 1
+    assert "of a grid's 1,152)." in out
+    assert max(map(len, out.splitlines()[:-1])) <= 80
+
+
+def test_as_json_with_a_store(folder, capsys):
+    code, out, err = ended("tune mine.py:trainer --seeds 1 --workers 0 --store kept.sqlite --json", capsys)
+    told = json.loads(out, parse_constant=pytest.fail)
+    assert code == 0
+    assert "read" in err
+    assert told["trainings"] == len(told["trials"]) > 3
+    assert told["beta2"] > told["beta1"]
+    assert (folder / "kept.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    {
+        "tune nowhere": "There is no such problem",
+        "tune mine.py:nan --workers 0": "inputs hold values that are not finite",
+        "tune mine.py:fine --workers 0 --rule sgd": "SGD has no beta1",
+        "tune mine.py:fine --workers 0 --rule adamm": "There is no such rule: got 'adamm'",
+        "tune mine.py:fine --workers 0 --seeds 0": "seeds is out of range: got 0",
+        "tune mine.py:fine --workers 0 --batch-size 9": "The batch size does not fit the data: got 9",
+        "tune mine.py:fine --workers 0 --store mine.py": "The file is not a store",
+    }.items(),
+)
+def test_bad_input(words, told, capsys):
+    code, out, err = ended(words, capsys)
+    assert (code, out) == (2, "")
+    assert f"betaplane: {told}" in err
