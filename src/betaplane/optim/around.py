@@ -65,6 +65,15 @@ class Around:
         """The rule that a group's options ask for."""
         raise NotImplementedError
 
+    def _path_of(self, group: Any) -> str:
+        """Who steps a group's parameters."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        paths = list(dict.fromkeys(map(self._path_of, self.param_groups)))
+        own = [f"{name}: {getattr(self, name)}" for name in ("max_norm", "zero") if getattr(self, name)]
+        return "\n".join([super().__repr__()[:-1], *own, f"path: {', '.join(paths)}", ")"])
+
     def form_of(self, group: Mapping[str, Any]) -> Form:
         """What is done to the parameters of a group."""
         measures = self.max_norm is not None

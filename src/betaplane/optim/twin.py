@@ -39,8 +39,9 @@ class Twin(Around, Optimizer):
       options; a group that sets one is stepped by the rule.
     - `nonfinite` says what happens to a gradient that is not finite: "pass" it on, "raise" an error that names the
       parameter, "skip" that parameter in this step.
-    - `path` says how the rule steps what torch does not: "eager", "compiled", or "auto", which compiles where a million
-      numbers or more are to be stepped, and takes such rules over from torch's loops.
+    - `path` says how the rule steps what torch does not: "eager", "compiled", or "auto", which compiles where 65,536
+      numbers or more are to be stepped, and takes such rules over from torch's loops; "compiled" takes over from its
+      fused kernel, too, which is quicker where there are many small parameters.
     """
 
     rule: ClassVar[type[Rule]]  # the equations
@@ -215,12 +216,17 @@ class Twin(Around, Optimizer):
         kernel = self.kernel and may_fuse(group)
         for p in group["params"]:
             if p.grad is not None and p.numel() > 0:  # of nothing, torch's Adafactor would take a mean
-                if not self.state[p]:
+                if not self.state.get(p):  # a look that made one would leave empty states where torch has none
                     check_eps(group, p)
                 rule = dialect or self._mixed(p) or moves(group, p)  # torch's Adafactor cannot step a DTensor
-                path = "rule" if rule else "fused" if kernel and safe(p) else "torch"
+                path = "rule" if rule else "fused" if kernel and (safe(p) or refused(group, p)) else "torch"
                 found.setdefault(path, []).append(p)
         return found
+
+    def _path_of(self, group: dict[str, Any]) -> str:
+        if self._dialect(group) or self._slow(group, given=False):
+            return chosen(self.path, group["params"])
+        return "fused" if self.kernel and may_fuse(group) else "torch"
 
     def _dialect(self, group: dict[str, Any]) -> bool:
         """Whether a group asks for what torch does not compute."""
@@ -230,17 +236,29 @@ class Twin(Around, Optimizer):
             or any(group.get(name, usual) != usual for name, usual in self.dialects.items())
         )
 
-    def _slow(self, group: dict[str, Any]) -> bool:
+    @property
+    def _step_supports_amp_scaling(self) -> bool:
+        """Whether torch.amp may leave gradients scaled: only torch's fused kernels take them so."""
+        fused = (group.get("fused") and set(self._split(group)) <= {"fused"} for group in self.param_groups)
+        return self.nonfinite == "pass" and all(fused)
+
+    @_step_supports_amp_scaling.setter
+    def _step_supports_amp_scaling(self, value: bool) -> None:
+        """Torch's classes set it where `fused` is asked for, which is not enough."""
+
+    def _slow(self, group: dict[str, Any], given: bool = True) -> bool:
         """Whether the rule is to take one compiled pass: that is asked for, or torch has only loops and nobody did."""
         asked = any(group.get(flag) is not None for flag in ("fused", "foreach"))
         if (self.kernel and self.path != "compiled") or asked or not may_fuse(group):
             return False
-        found = [p for p in group["params"] if p.grad is not None]
+        found = [p for p in group["params"] if p.grad is not None or not given]
+        if any(p.grad is not None and p.grad.layout is not torch.strided for p in found):
+            return False  # which torch's loops take
         return chosen(self.path, found) == "compiled" and sweeps(self.rule_of(group))
 
     def _mixed(self, p: Tensor) -> bool:
         """Whether p's state is of another type than p."""
-        held = self.state[p]
+        held = self.state.get(p, {})
         return any(isinstance(v, Tensor) and v.dim() > 0 and v.dtype != p.dtype for v in held.values())
 
     def _align(self, found: list[Tensor]) -> None:
@@ -248,7 +266,7 @@ class Twin(Around, Optimizer):
         for p in found:
             if p.grad is not None and not alike(p.grad, p):
                 p.grad = like(p.grad, p)
-            align(self.state[p], p)
+            align(self.state.get(p, {}), p)
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> None:
         """Load a state, torch's or ours; types are kept, where torch would cast them to the parameter's.
@@ -272,11 +290,21 @@ def unhooked(torchs: type[Optimizer]) -> Callable[..., Any]:
 
 
 def may_fuse(group: Mapping[str, Any]) -> bool:
-    """Whether torch's fused kernel computes what the group asks for, and nothing else was asked for."""
-    numbers = (group["lr"], *group.get("betas", ()))
-    wanted = group.get("fused") or (group.get("fused") is None and group.get("foreach") is None)
-    fits = not group.get("differentiable") and not group.get("capturable")
-    return bool(wanted and fits) and not any(isinstance(value, Tensor) for value in numbers)
+    """Whether torch's fused kernel is asked for, or computes what the group asks for and nothing else was asked for."""
+    if group.get("differentiable"):
+        return False
+    free = group.get("fused") is None and group.get("foreach") is None
+    return bool(group.get("fused")) or (free and not group.get("capturable") and plain(group))
+
+
+def plain(group: Mapping[str, Any]) -> bool:
+    """Whether learning rate and betas are numbers; tensors may be changed, or differentiated, while they are used."""
+    return not any(isinstance(value, Tensor) for value in (group["lr"], *group.get("betas", ())))
+
+
+def refused(group: Mapping[str, Any], p: Tensor) -> bool:
+    """Whether the fused kernel is asked for p and there is none, as torch then says."""
+    return bool(group.get("fused")) and (p.is_meta or not p.is_floating_point())
 
 
 def safe(p: Tensor) -> bool:
