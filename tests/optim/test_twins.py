@@ -166,6 +166,77 @@ def test_a_path_that_is_asked_for_is_taken(kind: type[Twin], flags: dict[str, bo
         assert [group.get("fused") for group in optimizer.param_groups] == [flags.get("fused")]
 
 
+@fused
+def test_a_fused_step_that_is_asked_for_takes_a_tensor_as_lr(kind: type[Twin]) -> None:
+    p = nn.Parameter(numbers(3, 4))
+    optimizer = kind([p], lr=torch.tensor(0.01, dtype=torch.float64), fused=True)
+    optimizer.found_inf = torch.ones(())  # type: ignore[attr-defined]  # which torch's loops refuse
+    stepped(optimizer, p, numbers(2, 3, 4, seed=1))
+    assert torch.equal(p, numbers(3, 4))
+    del optimizer.found_inf
+    slow = nn.Parameter(numbers(3, 4))
+    expected = stepped(kind.torchs([slow], lr=0.01, foreach=False), slow, numbers(2, 3, 4, seed=1))
+    fresh = kind([p], lr=torch.tensor(0.01, dtype=torch.float64), fused=True)
+    assert torch.allclose(stepped(fresh, p, numbers(2, 3, 4, seed=1)), expected, rtol=1e-12, atol=1e-12)
+
+
+@fused
+@pytest.mark.parametrize("where", [{"device": "meta"}, {"dtype": torch.complex64}], ids=str)
+def test_a_fused_step_that_torch_has_not_is_refused(kind: type[Twin], where: dict[str, Any]) -> None:
+    p = nn.Parameter(torch.zeros(3, **where))
+    p.grad = torch.zeros_like(p)
+    with pytest.raises(RuntimeError, match="`fused=True` requires all the params to be floating point Tensors"):
+        kind([p], fused=True).step()
+
+
+@pytest.mark.parametrize("kind", [twins.SGD, twins.Adagrad], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("path", ["auto", "compiled"])
+def test_sparse_gradients_are_for_torchs_loops(kind: type[Twin], path: str) -> None:
+    p, q = nn.Parameter(numbers(4)), nn.Parameter(numbers(4))
+    ours, theirs = kind([p], lr=0.1, path=path), kind.torchs([q], lr=0.1)
+    dense = torch.tensor([0.0, 2.0, 0.0, -1.0], dtype=torch.float64)
+    given = [dense, dense.to_sparse(), dense.to_sparse(), dense]
+    with torch.sparse.check_sparse_tensor_invariants():
+        assert torch.allclose(stepped(ours, p, given), stepped(theirs, q, given), rtol=1e-12, atol=1e-12)
+
+
+AMP = [{}, {"storage": "float32", "average": 0.5}, {"max_norm": 1e9}, {"nonfinite": "raise"}, {"path": "compiled"}]
+
+
+@fused
+@pytest.mark.parametrize("laid", ["contiguous", "strided"])
+@pytest.mark.parametrize("how", AMP, ids=str)
+def test_gradients_scaled_by_amp_are_unscaled_whoever_steps(kind: type[Twin], how: dict[str, Any], laid: str) -> None:
+    def trained(kind: Any, x: Tensor, **options: Any) -> Tensor:
+        p = x.requires_grad_()
+        optimizer, scaler = kind([p], lr=0.1, fused=True, **options), torch.amp.GradScaler("cpu", init_scale=1024.0)
+        for lost in (0.0, float("inf"), 0.0):
+            optimizer.zero_grad()
+            scaler.scale((p - 3 + lost).square().sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        return p.detach()
+
+    expected = trained(kind.torchs, numbers(3, 4, dtype=torch.float32))
+    found = trained(kind, LAYOUTS[laid](numbers(3, 4, dtype=torch.float32)), **how)
+    assert torch.allclose(found, expected, rtol=1e-6)
+
+
+def test_a_learning_rate_to_be_learnt_is_only_looked_at() -> None:
+    torch.set_warn_always(True)  # else only the first such look in a process warns
+    try:
+        p = numbers(3).requires_grad_()
+        x, lr = p.clone(), torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
+        optimizer = twins.SGD([x], lr=lr, differentiable=True)
+        x.grad = torch.ones_like(x)
+        optimizer.step()
+        x.sum().backward()
+    finally:
+        torch.set_warn_always(False)
+    assert lr.grad is not None
+    assert lr.grad.item() == -3
+
+
 # ---- what is looked up once
 
 
@@ -265,6 +336,23 @@ def test_checkpoints_go_both_ways(kind: type[Twin]) -> None:
             stepped(two, p, numbers(7, 3, 4, seed=1)[4:])
             # torch keeps NAdam's product of momenta in float32, and makes it float64 when it loads it
             assert torch.allclose(p, q, rtol=1e-8 if kind is twins.NAdam else 1e-12, atol=1e-12), how
+
+
+@each
+def test_a_state_dict_gives_back_the_groups_it_was_made_of(kind: type[Twin]) -> None:
+    p = nn.Parameter(numbers(3, 4))
+    first, second = kind([p], lr=0.02), kind([p])
+    before = set(second.param_groups[0])
+    second.load_state_dict(first.state_dict())
+    assert second.state_dict()["param_groups"] == first.state_dict()["param_groups"]
+    assert set(second.param_groups[0]) == before
+
+
+def test_no_state_where_torch_has_none() -> None:
+    p = nn.Parameter(numbers(3))
+    optimizer = twins.SGD([p], lr=0.1)
+    stepped(optimizer, p, numbers(2, 3, seed=1))
+    assert not optimizer.state
 
 
 @each

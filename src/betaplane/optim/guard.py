@@ -127,7 +127,7 @@ def check_floating(params: list[Any]) -> None:
 def check_lr(lr: float | Tensor) -> None:
     """Raise BadInput unless lr is one number in [0, inf)."""
     one = lr.numel() == 1 if isinstance(lr, Tensor) else True
-    if not one or not 0 <= float(lr) < float("inf"):
+    if not one or not 0 <= float(lr.detach() if isinstance(lr, Tensor) else lr) < float("inf"):
         raise BadInput("lr is out of range", value=lr, allowed="[0, inf)", where="the optimizer", instead="lr=0.001")
 
 

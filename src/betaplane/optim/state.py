@@ -45,7 +45,7 @@ def load(
         check_state(optimizer, found, words)
         found["state"] = opened(optimizer, found, words)
         pairs = zip(optimizer.param_groups, found["param_groups"], strict=True)
-        found["param_groups"] = [{**group, **old, **_own(group)} for group, old in pairs]
+        found["param_groups"] = [{**group, **_theirs(old)} for group, old in pairs]
         return found
 
     with optimizer.register_load_state_dict_pre_hook(fit):  # the last: users' own hooks may rename and reshape
@@ -54,9 +54,9 @@ def load(
     closed(optimizer, words, saved)
 
 
-def _own(group: Mapping[str, Any]) -> dict[str, Any]:
-    """What a group keeps of its own: how its state is kept is for its own process to say."""
-    return {"storage": group["storage"]} if "storage" in group else {"storage": "parameter"}
+def _theirs(old: dict[str, Any]) -> dict[str, Any]:
+    """What a saved group says, but not how its state was kept: that is for the process that goes on to say."""
+    return {name: value for name, value in old.items() if name != "storage"}
 
 
 def keep_types(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import torch
 from betaplane import rules
 from betaplane.optim.fused import FusedAdam
 from betaplane.optim.group import build
-from betaplane.optim.twin import Twin, may_fuse, safe
+from betaplane.optim.twin import Twin, may_fuse, plain, safe
 from betaplane.optim.update import STATE
 from betaplane.rules import Rule
 
@@ -54,7 +54,8 @@ class Adam(Twin, torch.optim.Adam):
         scaled = getattr(self, "found_inf", None) is not None  # by torch.amp, which only torch's own step heeds
         if super()._quickly(i, group):
             return True
-        if not found or scaled or not may_fuse(group) or self._dialect(group) or self._slow(group):
+        quick = may_fuse(group) and plain(group) and not scaled
+        if not found or not quick or self._dialect(group) or self._slow(group):
             return False
         known = self.__dict__.setdefault("_lists", {})
         lists, gradients = known.get(i), [p.grad for p in found]
