@@ -193,7 +193,8 @@ BAD = [
     ({"before": "batch=512,lr=0", "after": "batch=64"}, "lr is out of range: got 0.0, allowed (0, inf)"),
     ({"batch_size": 32, "checkpoint": "none.pt"}, "There is no such checkpoint: got 'none.pt'"),
     ({"batch_size": 32, "map": "none.sqlite"}, "There is no such store: got 'none.sqlite', in --map"),
-    ({"batch_tokens": 32, "map": "none.sqlite"}, "A map counts samples"),
+    ({"batch_tokens": 32, "map": "none.sqlite"}, "Maps and recordings count samples: got 'none.sqlite'"),
+    ({"batch_size": 32, "replay": "none.safetensors"}, "none.safetensors"),
     ({"batch_size": 32, "evidence_file": "none.toml"}, "The evidence cannot be read"),
 ]
 

@@ -15,6 +15,7 @@ from betaplane.errors import BadInput
 from betaplane.maps import map_phases
 from betaplane.maps.store import Record, Store, run_key
 from betaplane.problems import counterexample
+from betaplane.replay import record_problem, save
 
 
 def stored(path: Path, finals: dict[float, float], beta1: float = 0.9, batch: int = 32) -> Path:
@@ -57,6 +58,28 @@ def test_a_real_map(tmp_path):
     assert found.open_high
 
 
+def recorded(path: Path, n: int) -> Path:
+    save(record_problem(counterexample(n=n), steps=40 * n), path)
+    return path
+
+
+def test_recorded_gradients_raise_beta2_to_their_threshold(tmp_path):
+    """On the counterexample that is above the exact boundary; a window that lies higher stays."""
+    path = recorded(tmp_path / "grads.safetensors", n=20)
+    boundary = counterexample(n=20).boundary(0.9)
+    low = advise(1, before="batch=1,betas=0.9,0.92", replay=path)
+    assert low["beta2"].value == low["beta2"].low > boundary
+    assert low["beta2"].confidence == MEASURED
+    assert any(note.startswith("Your recorded gradients, replayed, are good from beta2 = 0.9") for note in low.warnings)
+    high = advise(1, before="batch=1,betas=0.9,0.999", replay=path)
+    assert (high["beta2"].value, high["beta2"].confidence) == (0.999, PUBLISHED)
+
+
+def test_a_recording_without_that_batch_size(tmp_path):
+    with pytest.raises(BadInput, match="This batch size cannot be had from the recording: got 1000"):
+        advise(1000, replay=recorded(tmp_path / "grads.safetensors", n=5))
+
+
 def saved(path: Path, g: torch.Tensor, **options) -> Path:
     x = torch.nn.Parameter(torch.ones(len(g)))
     optimizer = torch.optim.AdamW([x], **options)
@@ -90,8 +113,8 @@ class Evil:
 
 def test_a_file_that_someone_sent_runs_no_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for save in (torch.save, lambda what, path: Path(path).write_bytes(pickle.dumps(what))):
-        save(Evil(), "evil.pt")
+    for write in (torch.save, lambda what, path: Path(path).write_bytes(pickle.dumps(what))):
+        write(Evil(), "evil.pt")
         with pytest.raises(BadInput, match="The file is no checkpoint"):
             read_checkpoint("evil.pt")
     assert not Path("touched").exists()

@@ -17,7 +17,7 @@ from betaplane.advice.decay import decay
 from betaplane.advice.eps import eps
 from betaplane.advice.evidence import FILE, evidence
 from betaplane.advice.lr import lr
-from betaplane.advice.measured import read_checkpoint, window
+from betaplane.advice.measured import read_checkpoint, threshold, window
 from betaplane.advice.memory import accumulation, states, zero
 from betaplane.advice.row import Ruling, disagreement
 from betaplane.advice.settings import EXAMPLE, Settings, settings
@@ -41,6 +41,7 @@ def advise(
     before: Said | None = None,
     after: Said | None = None,
     map: str | Path | None = None,
+    replay: str | Path | None = None,
     checkpoint: str | Path | None = None,
     evidence_file: str | Path = FILE,
 ) -> Advice:
@@ -62,6 +63,7 @@ def advise(
         before: settings that worked, "batch=512,lr=3e-4,betas=0.9,0.95,wd=0.1,warmup=2000", or a mapping.
         after: the batch size they are wanted for, "batch=64".
         map: the store of a map of your problem; its window of beta2 comes first.
+        replay: gradients that `betaplane record` wrote; beta2 is raised to the threshold they show.
         checkpoint: a file with the state dict of an optimizer, read without running code; its settings are `before`
             where nothing else is, and its second moments tell of eps.
         evidence_file: published numbers, in the form of the package's own evidence.toml.
@@ -85,12 +87,12 @@ def advise(
     """
     found = read_checkpoint(checkpoint) if checkpoint is not None else None
     worked, batch, unit = _batch(batch_size, batch_tokens, before, after, found.settings if found else None)
-    if map is not None and unit == "tokens":
+    if (map is not None or replay is not None) and unit == "tokens":
         raise BadInput(
-            "A map counts samples",
-            value=str(map),
+            "Maps and recordings count samples",
+            value=str(map or replay),
             allowed="--batch-size or --to",
-            where="--map",
+            where="--map, --replay",
             instead="--batch-size 32",
         )
     _only(unit, dataset_size=dataset_size, epochs=epochs, tokens=tokens)
@@ -107,8 +109,11 @@ def advise(
         checkpoint=found,
         evidence=evidence(Path(evidence_file)),
     )
+    b1 = float(beta1(case).row.value)
     if map is not None:
-        case = replace(case, map=window(map, batch, beta1(case).row.value))  # pyright: ignore[reportArgumentType]
+        case = replace(case, map=window(map, batch, b1))
+    if replay is not None:
+        case = replace(case, replay=threshold(replay, batch, b1))
     return _ruled(case)
 
 

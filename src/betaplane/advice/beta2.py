@@ -1,16 +1,19 @@
 """Advice on beta2 and its window: what was measured, what is carried over, what was best elsewhere, what theorems ask.
 
 The order of trust: trainings of your own problem; your own setting, carried over by a rule that experiments confirm;
-settings that were best in published sweeps. The thresholds of theorems are shown and never taken: their constants are
-not published, and they hold for the worst problem of a class. What is a theorem for every problem, the bounded update
-at beta1 < sqrt(beta2), is the floor under all of them.
+settings that were best in published sweeps. Recorded gradients, replayed, raise the last two to the threshold they
+show. The thresholds of theorems are shown and never taken: their constants are not published, and they hold for the
+worst problem of a class. What is a theorem for every problem, the bounded update at beta1 < sqrt(beta2), is the floor
+under all of them.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from betaplane.advice.case import Case
+from betaplane.advice.measured import Threshold
 from betaplane.advice.row import HEURISTIC, MEASURED, PUBLISHED, Candidate, Row, Ruling, marked, number
 from betaplane.theory import (
     beta_from_half_life,
@@ -30,7 +33,7 @@ AROUND = 4.0  # a setting of your own is trusted to this factor of its memory ho
 
 def beta2(case: Case, beta1: float) -> Ruling:
     """The first answer in the order of trust, held above the floor and inside the run."""
-    row = _measured(case) or _carried(case) or _published(case) or _usual(case)
+    row = _measured(case) or _raised(case, _carried(case) or _published(case) or _usual(case))
     floor, ceiling = beta1**2, _ceiling(case)
     held = min(max(float(row.value), beta1), ceiling)
     notes = _notes(case, row, held, beta1)
@@ -60,6 +63,22 @@ def _measured(case: Case) -> Row | None:
         return Row("beta2", best, low, high, reason, formula, ("your_map",), MEASURED)
     formula += f"; beta2^k, k = {k:.4g}"
     return Row("beta2", best, low, high, reason, formula, ("your_map", "marek2025"), PUBLISHED)
+
+
+def _raised(case: Case, row: Row) -> Row:
+    """The row with its window and value at least at the threshold that recorded gradients show."""
+    found = case.replay
+    if found is None or not found.beta2 > float(row.low or 0):
+        return row
+    changed = f", batches {found.changed}" if found.changed else ""
+    reason = f"Below {number('beta2', found.beta2)} the mean update of your recorded gradients loses its direction."
+    formula = (
+        f"threshold of {found.rows} minibatches replayed at beta1 = {found.beta1:.4g}{changed}; then {row.formula}"
+    )
+    if float(row.value) > found.beta2:
+        return replace(row, low=found.beta2, sources=("your_gradients", *row.sources))
+    high = max(float(row.high or 0), 1 - (1 - found.beta2) / AROUND)
+    return Row("beta2", found.beta2, found.beta2, high, reason, formula, ("your_gradients", *row.sources), MEASURED)
 
 
 def _carried(case: Case) -> Row | None:
@@ -104,6 +123,8 @@ def _notes(case: Case, row: Row, held: float, beta1: float) -> tuple[str, ...]:
         notes.append(f"beta2 = {text} would lie below beta1 = {beta1:.4g}; raised to it: no update then exceeds lr.")
     if held < wanted:
         notes.append(f"beta2 = {text} would remember more than a tenth of the run; lowered.")
+    if case.replay is not None:
+        notes.append(_replayed(case.replay))
     asked = _thresholds(case, beta1)
     if asked:
         told = ", ".join(f"{one.label} {number('beta2', one.value)}" for one in asked)
@@ -111,6 +132,15 @@ def _notes(case: Case, row: Row, held: float, beta1: float) -> tuple[str, ...]:
             f"For the worst problem theorems ask for more, at n = {case.minibatches:,.0f} minibatches: {told}."
         )
     return tuple(notes)
+
+
+def _replayed(found: Threshold) -> str:
+    where = f"at beta1 = {found.beta1:.4g}, predicted and not trained"
+    if math.isnan(found.beta2):
+        return f"Your recorded gradients, replayed, have no good beta2 {where}: record more of them."
+    if found.beta2 == 0:
+        return f"Your recorded gradients, replayed, are good at every beta2 {where}."
+    return f"Your recorded gradients, replayed, are good from beta2 = {number('beta2', found.beta2)} on {where}."
 
 
 def _candidates(case: Case) -> list[Candidate]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from betaplane.advice.evidence import Evidence, evidence
-from betaplane.advice.measured import Checkpoint, Window
+from betaplane.advice.measured import Checkpoint, Threshold, Window
 from betaplane.advice.settings import Settings, carried
 from betaplane.errors import BadInput
 
@@ -29,6 +29,7 @@ class Case:
     memory: float | None = None  # GB a device, > 0, for weights, gradients and states
     before: Settings | None = None  # the setting that worked at another batch size
     map: Window | None = None  # what a trained map showed
+    replay: Threshold | None = None  # what recorded gradients ask for
     checkpoint: Checkpoint | None = None
     evidence: Evidence = field(default_factory=evidence, repr=False)
 

@@ -1,4 +1,4 @@
-"""What was measured on your own problem: the window of beta2 on a trained map, the state in a checkpoint."""
+"""What was measured on your own problem: beta2's window on a map, its threshold in a replay, a checkpoint's state."""
 
 from __future__ import annotations
 
@@ -28,6 +28,16 @@ class Window:
     trainings: int  # in the store
     open_low: bool  # no trained beta2 below is worse: the window may reach further down
     open_high: bool
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The beta2 from which on recorded gradients, replayed, give a good mean update; nan where none does."""
+
+    beta2: float  # 0 where every one does
+    beta1: float
+    rows: int  # minibatches it rests on
+    changed: str  # "" at the recorded batch size, else how the batches were changed
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,30 @@ def window(path: str | Path, batch: float, beta1: float = 0.9, good: float = 0.0
     initial = median(one.initial for one in rows)
     at = float(rows[0].settings.get("beta1", beta1)), float(rows[0].settings["batch_size"])
     return _window(problem, at, {b: median(losses[b]) for b in sorted(losses)}, initial, good, len(records))
+
+
+def threshold(path: str | Path, batch: float, beta1: float = 0.9) -> Threshold:
+    """The beta2 that recorded gradients ask for, predicted without training.
+
+    Args:
+        path: what `betaplane record` or `record_gradients` wrote.
+        batch: samples a step, the recorded ones, fewer, or a multiple.
+        beta1: in [0, 1).
+
+    Returns:
+        The threshold at that beta1 and batch size.
+
+    Raises:
+        BadInput: the file is missing or none of ours, or this batch size cannot be had from it.
+
+    Source: gradients of your own; `betaplane.replay.thresholds`.
+    """
+    from betaplane.replay import load, replay_gradients, thresholds, with_batch_size
+
+    stream = load(path)
+    stream = stream if stream.batch_size == batch else with_batch_size(stream, round(batch))
+    found = float(thresholds(replay_gradients(stream, [beta1]))[0])
+    return Threshold(found, beta1, stream.steps, stream.changed)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

@@ -26,6 +26,7 @@ def advise_command(
     ] = None,
     after: Annotated[Optional[str], Opt("--to", help="The batch size they are wanted for: batch=64.")] = None,
     map_: Annotated[Optional[Path], Opt("--map", help="The store of a map of your problem.")] = None,
+    replay: Annotated[Optional[Path], Opt(help="Gradients that `betaplane record` wrote.")] = None,
     checkpoint: Annotated[Optional[Path], Opt(help="A file with an optimizer's state dict; runs no code.")] = None,
     evidence: Annotated[Optional[Path], Opt(help="Published numbers, in the form of the package's own.")] = None,
     as_json: Annotated[bool, Opt("--json", help="Print JSON for a script.")] = False,
@@ -46,6 +47,7 @@ def advise_command(
     file = {} if evidence is None else {"evidence_file": evidence}
     told = advise(
         batch_size, dataset_size=dataset_size, epochs=epochs, batch_tokens=batch_tokens, tokens=tokens, params=params,
-        dtype=dtype, ranks=ranks, memory=memory, before=before, after=after, map=map_, checkpoint=checkpoint, **file,
+        dtype=dtype, ranks=ranks, memory=memory, before=before, after=after, map=map_, replay=replay,
+        checkpoint=checkpoint, **file,
     )  # fmt: skip
     typer.echo(json.dumps(told.to_dict(), indent=2) if as_json else str(told))
