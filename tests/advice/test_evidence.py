@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from betaplane.advice import evidence
 from betaplane.advice.beta1 import USUAL
@@ -44,6 +45,15 @@ def test_a_law_is_numbers_with_a_source(name):
     assert law.pop("source") in ALL.sources
     assert law
     assert all(isinstance(number, int | float | list) for number in law.values())
+
+
+def test_torchs_defaults_are_what_is_said():
+    said = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
+    defaults = torch.optim.AdamW([torch.ones(1)]).defaults
+    assert {name: defaults[name] for name in said} == said
+    assert ALL.sources["torch"].setting == (
+        "defaults of AdamW: lr 1e-3, betas (0.9, 0.999), eps 1e-8, weight_decay 0.01"
+    )
 
 
 def unseen() -> list[tuple[str, str, float, float, float, bool]]:

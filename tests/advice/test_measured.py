@@ -37,11 +37,16 @@ def test_the_window_of_a_store(tmp_path):
     assert (found.problem, found.trainings, found.open_low, found.open_high) == ("mine", 6, False, False)
 
 
+def test_the_beta2_taken_is_robust_rather_than_lucky(tmp_path):
+    lucky = {0.9: 0.9, 0.93: 0.001, 0.99: 0.02, 0.999: 0.01, 0.9999: 0.02}
+    assert window(stored(tmp_path / "a.sqlite", lucky), batch=32).best == 0.999
+
+
 def test_a_map_comes_first(tmp_path):
     advice = advise(32, map=stored(tmp_path / "a.sqlite", FINALS))
     row = advice["beta2"]
     assert (row.value, row.low, row.high, row.confidence) == (0.99, 0.95, 0.999, MEASURED)
-    assert "On your map of mine training is good from 0.95 to 0.999 at beta1 = 0.9." in row.reason
+    assert "On your map of mine training is good from 0.95 to 0.999, at beta1 = 0.9." in row.reason
 
 
 def test_a_map_of_another_batch_size_is_carried_over(tmp_path):

@@ -56,8 +56,8 @@ def _measured(case: Case) -> Row | None:
     low, best, high = (float(same_half_life(one, k)) for one in (found.low, found.best, found.high))
     ends = f"{number('beta2', found.low)} to {number('beta2', found.high)}"
     open_ends = [name for name, is_open in (("lower", found.open_low), ("upper", found.open_high)) if is_open]
-    more = f"; the map's {' and '.join(open_ends)} end is inside" if open_ends else ""
-    reason = f"On your map of {found.problem} training is good from {ends} at beta1 = {found.beta1:.4g}{more}."
+    more = f", perhaps beyond the map's {' and '.join(open_ends)} end" if open_ends else ""
+    reason = f"On your map of {found.problem} training is good from {ends}{more}, at beta1 = {found.beta1:.4g}."
     formula = f"window of {found.trainings} trainings, batch {found.batch:g}"
     if k == 1:
         return Row("beta2", best, low, high, reason, formula, ("your_map",), MEASURED)

@@ -12,6 +12,7 @@ from typing import Any
 from betaplane.advice.settings import Settings
 from betaplane.errors import BadInput
 
+ENOUGH = 1.0  # decades of memory horizon off any trouble
 SECOND = ("exp_avg_sq", "v")  # what the second moment is called in a state
 
 
@@ -24,7 +25,7 @@ class Window:
     batch: float  # samples a step
     low: float  # smallest good beta2 of the run of good ones around the best
     high: float  # largest one
-    best: float  # the one with the lowest loss
+    best: float  # the one of lowest loss among those a decade of memory horizon inside, or as far inside as there is
     trainings: int  # in the store
     open_low: bool  # no trained beta2 below is worse: the window may reach further down
     open_high: bool
@@ -170,17 +171,31 @@ def _nearest(records: list, name: str, value: float) -> list:
     return [one for one in records if one.settings.get(name) == chosen]
 
 
-def _window(problem: str, at: tuple[float, float], finals: dict[float, float], initial: float, good: float, of: int):
+def _window(
+    problem: str, at: tuple[float, float], finals: dict[float, float], initial: float, good: float, of: int
+) -> Window:
     betas, best = list(finals), min(finals.values())
     fine = [final - best < good * (initial - best) or final == best for final in finals.values()]
-    middle = betas.index(min(finals, key=lambda b: finals[b]))
-    low = high = middle
+    low = high = betas.index(min(finals, key=lambda b: finals[b]))
     while low > 0 and fine[low - 1]:
         low -= 1
     while high + 1 < len(betas) and fine[high + 1]:
         high += 1
-    ends = betas[low], betas[high], betas[middle]
-    return Window(problem, *at, *ends, of, open_low=low == 0, open_high=high + 1 == len(betas))
+    within, beyond = betas[low : high + 1], [*betas[max(low - 1, 0) : low], *betas[high + 1 : high + 2]]
+    chosen = _robust(within, beyond, finals)
+    return Window(
+        problem, *at, betas[low], betas[high], chosen, of, open_low=low == 0, open_high=high + 1 == len(betas)
+    )
+
+
+def _robust(within: list[float], beyond: list[float], finals: dict[float, float]) -> float:
+    """The good beta2 farthest in log horizon from those that are not, up to ENOUGH; then the one of lowest loss."""
+
+    def room(beta2: float) -> float:
+        away = [abs(math.log10((1 - beta2) / (1 - bad))) for bad in beyond]
+        return round(min([ENOUGH, *away]), 6)
+
+    return min(within, key=lambda beta2: (-room(beta2), finals[beta2]))
 
 
 def _loaded(path: Path) -> Any:
