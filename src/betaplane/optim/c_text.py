@@ -3,46 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import fx
 
+from betaplane.optim.c_words import EXPRESSIONS, REDUCTIONS, name, single
 from betaplane.optim.formats import BLOCK, Companded, Format, Rounded, stream_of
 from betaplane.optim.record import Recording
 
-aten = torch.ops.aten
 
-HEAD = r"""
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <math.h>
-#define INLINE static inline __attribute__((always_inline))
-typedef int64_t i64;
-typedef uint32_t u32;
-static inline float f_of(u32 b) { float f; memcpy(&f, &b, 4); return f; }
-static inline u32 b_of(float f) { u32 b; memcpy(&b, &f, 4); return b; }
-static inline float of_bf16(uint16_t h) { return f_of((u32)h << 16); }
-static inline uint16_t to_bf16(float f) {  /* to nearest, ties to even */
-  u32 b = b_of(f); return f == f ? (b + 0x7fff + ((b >> 16) & 1)) >> 16 : 0x7fc0; }
-static inline float bf16(float f) { return of_bf16(to_bf16(f)); }
-static inline uint16_t to_bf16_randomly(float f, u32 r) { return (b_of(f) + r) >> 16; }
-static inline u32 hash(u32 h) {
-  h = (h ^ (h >> 16)) * 0x7FEB352Du; h = (h ^ (h >> 15)) * 0x846CA68Bu; return h ^ (h >> 16); }
-static inline real sqrt_of(real x) { return ROOT(x); }
-static inline real sign_of(real x) { return (real)((x > 0) - (x < 0)); }
-static inline real arctan2(real y, real x) {
-  real ay = y < 0 ? -y : y, ax = x < 0 ? -x : x, big = ax > ay ? ax : ay, small = ax > ay ? ay : ax;
-  real q = big > 0 ? small / big : 0, shift = q > (real)0.4142135623730951 ? 1 : 0;
-  real z = shift > 0 ? (q - 1) / (q + 1) : q, w = z * z;
-  ARCTAN
-  a = z * a + shift * (real)0.78539816339744830962;
-  a = ay > ax ? (real)1.57079632679489661923 - a : a;
-  a = x < 0 ? (real)3.14159265358979323846 - a : a;
-  return y < 0 ? -a : a; }
-"""
+@cache
+def c_file(word: str) -> str:
+    """One of the sources in the folder c."""
+    return (Path(__file__).parent / "c" / f"{word}.c").read_text()
+
 
 OTHERS = "const double *s, const double *red, double *acc"
 
@@ -122,7 +99,7 @@ class _Text:
 
     def source(self) -> str:
         real = WORD[self.dtype]
-        head = f"typedef {real} real;" + _lattice() + HEAD.replace("ARCTAN", _arctan(self.dtype))
+        head = f"typedef {real} real;" + _lattice() + c_file("head").replace("ARCTAN", _arctan(self.dtype))
         head = head.replace("ROOT", "sqrtf" if self.dtype == torch.float32 else "sqrt")
         passes = [self._pass(k) for k in range(self.last + 1)]
         return head + "\n".join(passes) + self._driver()
@@ -154,12 +131,12 @@ class _Text:
         roots = [node.args[0] for node in sums] + (list(self.outs) if final else [])
         needed = self._needed(roots)  # type: ignore[arg-type]
         lines = [self._scalar(node) for node in self.scalars if node in needed]
-        single = [node for node in self.calls if node in needed and _single(node)]
-        lines += [self._sum(node) if node.target in REDUCTIONS else self._line(node, "double") for node in single]
+        once = [node for node in self.calls if node in needed and single(node)]
+        lines += [self._sum(node) if node.target in REDUCTIONS else self._line(node, "double") for node in once]
         lines += [f"real acc{i} = 0;" for i in range(len(sums))]
         loads, stores, ends = self._memory(needed, final)
-        body = loads + [self._line(node, "real") for node in self.calls if node in needed and not _single(node)]
-        body += [f"acc{i} += {self._name(node.args[0])};" for i, node in enumerate(sums)]
+        body = loads + [self._line(node, "real") for node in self.calls if node in needed and not single(node)]
+        body += [f"acc{i} += {name(node.args[0])};" for i, node in enumerate(sums)]
         clauses = "".join(f" reduction(+:acc{i})" for i in range(len(sums)))
         if final:
             lines += [line for kept in self._kept() for line in kept[1]]
@@ -238,7 +215,7 @@ class _Text:
         """For x and each tensor: the lines that keep its new value; those before the loop, and those after."""
         found = []
         for i, (kept, out) in enumerate(zip(self.formats, self.outs, strict=True)):
-            place, value, stream = i + (i > 0), self._name(out), stream_of(i)
+            place, value, stream = i + (i > 0), name(out), stream_of(i)
             if isinstance(kept, Companded):
                 found.append(self._companded(i, place, value, kept, stream))
             elif isinstance(kept, Rounded):
@@ -274,19 +251,11 @@ class _Text:
 
     def _sum(self, node: fx.Node) -> str:
         """A sum or mean that an earlier pass took."""
-        over = " / red[0]" if node.target is aten.mean.default else ""
+        over = " / red[0]" if node.target is torch.ops.aten.mean.default else ""
         return f"const double {node.name} = red[{1 + self.known().index(node)}]{over};"
 
     def _line(self, node: fx.Node, real: str) -> str:
-        return f"const {real} {node.name} = {EXPRESSIONS[node.target](self, node)};"  # type: ignore[index]
-
-    def _name(self, value: Any) -> str:
-        """A value in an expression: a number, or a node, narrowed to the type of the pass where it is a scalar."""
-        if isinstance(value, fx.Node):
-            return f"((real){value.name})" if _single(value) else value.name
-        if value in (float("inf"), -float("inf")):
-            return "INFINITY" if value > 0 else "-INFINITY"
-        return f"((real){float(value)!r})"
+        return f"const {real} {node.name} = {EXPRESSIONS[node.target](node)};"  # type: ignore[index]
 
     def _driver(self) -> str:
         """The function that goes over all tensors in chunks, which threads share, pass after pass."""
@@ -294,176 +263,21 @@ class _Text:
         total = sum(sums)
         calls, first = [], 0
         for k, count in enumerate(sums):
-            calls.append(_filled(PASS, passK=f"pass{k}", COUNT=count, FIRST=first))
+            calls.append(filled(c_file("pass"), passK=f"pass{k}", COUNT=count, FIRST=first))
             first += count
         blocks, most = max(1, 16384 // self.length), max(1, *sums)
-        driver = DRIVER.replace("PASSES", "".join(calls))
-        return _filled(driver, LENGTH=self.length, BLOCKS=blocks, MOST=most, RED=total + 1)
+        driver = c_file("driver").replace("PASSES", "".join(calls))
+        return filled(driver, LENGTH=self.length, BLOCKS=blocks, MOST=most, RED=total + 1)
 
 
-DRIVER = """
-static inline i64 blocks_of(i64 n, i64 row) { return row ? n / row * ((row + LENGTH - 1) / LENGTH) : 0; }
-void step(i64 count, const i64 *size, const i64 *row, const i64 *which, const i64 *seed, void **p,
-          const double *s, i64 scalars, double *red, i64 threads) {
-  i64 *start = malloc((count + 1) * sizeof(i64));
-  start[0] = 0;
-  for (i64 t = 0; t < count; t++) start[t + 1] = start[t] + (blocks_of(size[t], row[t]) + BLOCKS - 1) / BLOCKS;
-  const i64 chunks = start[count];
-  double *part = malloc((chunks * MOST + 1) * sizeof(double));
-  for (i64 t = 0; t < count; t++) red[t * RED] = size[t];
-PASSES
-  free(part);
-  free(start);
-}
-"""
-
-PASS = """
-  #pragma omp parallel for schedule(dynamic, 4) num_threads(threads) if (chunks > 4)
-  for (i64 c = 0; c < chunks; c++) {
-    i64 t = 0, end = count;
-    while (end - t > 1) { i64 mid = (t + end) / 2; if (start[mid] <= c) t = mid; else end = mid; }
-    const i64 in = row[t], a_row = (in + LENGTH - 1) / LENGTH, all = blocks_of(size[t], in);
-    double *acc = part + c * MOST;
-    for (i64 i = 0; i < COUNT; i++) acc[i] = 0;
-    i64 b = (c - start[t]) * BLOCKS, last = b + BLOCKS < all ? b + BLOCKS : all;
-    for (; b < last; b++) {
-      const i64 from = b % a_row * LENGTH, at = b / a_row * in + from, n = in - from < LENGTH ? in - from : LENGTH;
-      const double *own = s + which[t] * scalars;
-      if (n == LENGTH) passK(LENGTH, at, p + t, count, b, seed[t], own, red + t * RED, acc);
-      else passK(n, at, p + t, count, b, seed[t], own, red + t * RED, acc);
-    }
-  }
-  for (i64 t = 0; t < count; t++) for (i64 i = 0; i < COUNT; i++) {
-    double sum = 0;
-    for (i64 c = start[t]; c < start[t + 1]; c++) sum += part[c * MOST + i];
-    red[t * RED + 1 + FIRST + i] = sum;
-  }
-"""
-
-SQUARES = """
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-static inline float of_bf16(uint16_t h) { uint32_t b = (uint32_t)h << 16; float f; memcpy(&f, &b, 4); return f; }
-double squares(int64_t count, const int64_t *n, TYPE **p, int64_t threads) {
-  int64_t *start = malloc((count + 1) * sizeof(int64_t));
-  start[0] = 0;
-  for (int64_t t = 0; t < count; t++) start[t + 1] = start[t] + (n[t] + 16383) / 16384;
-  const int64_t chunks = start[count];
-  double *part = malloc((chunks + 1) * sizeof(double)), sum = 0;
-  #pragma omp parallel for schedule(dynamic, 4) num_threads(threads) if (chunks > 4)
-  for (int64_t c = 0; c < chunks; c++) {
-    int64_t t = 0, end = count;
-    while (end - t > 1) { int64_t mid = (t + end) / 2; if (start[mid] <= c) t = mid; else end = mid; }
-    const int64_t at = (c - start[t]) * 16384;
-    const int m = n[t] - at < 16384 ? n[t] - at : 16384;
-    const TYPE *x = p[t] + at;
-    double all = 0;
-    for (int from = 0; from < m; from += 1024) {
-      SUM some = 0;
-      const int to = from + 1024 < m ? from + 1024 : m;
-      #pragma omp simd reduction(+:some)
-      for (int i = from; i < to; i++) some += (SUM)LOAD(x[i]) * (SUM)LOAD(x[i]);
-      all += some;
-    }
-    part[c] = all;
-  }
-  for (int64_t c = 0; c < chunks; c++) sum += part[c];
-  free(part);
-  free(start);
-  return sum;
-}
-"""
-"""The sum of the squares of a list of tensors, in the same order whatever the threads."""
-
-
-def _filled(text: str, **values: int | str) -> str:
+def filled(text: str, **values: int | str) -> str:
+    """A source with values in place of words."""
     for word, value in values.items():
         text = re.sub(rf"\b{word}\b", str(value), text)
     return text
-
-
-def _single(node: Any) -> bool:
-    """Whether a value is one number for the whole tensor."""
-    if not isinstance(node, fx.Node):
-        return True
-    value = node.meta["val"] if "val" in node.meta else node.meta["tensor_meta"]
-    return len(value.shape) == 0
 
 
 def _noise(stream: int) -> str:
     """16 random bits for place i of the tensor."""
     h = f"(start{stream // 2} + lattice[i])"
     return f"({h} & 0xffff)" if stream % 2 else f"({h} >> 16)"
-
-
-REDUCTIONS = (aten.mean.default, aten.sum.default)
-Say = Callable[[_Text, fx.Node], str]
-
-
-def _joined(sign: str) -> Say:
-    def say(text: _Text, node: fx.Node) -> str:
-        a, b = node.args[:2]
-        alpha = node.kwargs.get("alpha", 1)
-        times = "" if alpha == 1 else f"{text._name(alpha)} * "
-        return f"{text._name(a)} {sign} {times}{text._name(b)}"
-
-    return say
-
-
-def _form(pattern: str) -> Say:
-    def say(text: _Text, node: fx.Node) -> str:
-        return pattern.format(*(text._name(value) for value in node.args))
-
-    return say
-
-
-def _clamp(text: _Text, node: fx.Node) -> str:
-    x, low, high = (*node.args, None, None)[:3]
-    low, high = node.kwargs.get("min", low), node.kwargs.get("max", high)
-    value = text._name(x)
-    if low is not None:
-        value = f"({value} < {text._name(low)} ? {text._name(low)} : {value})"
-    if high is not None:
-        value = f"({value} > {text._name(high)} ? {text._name(high)} : {value})"
-    return value
-
-
-def _power(text: _Text, node: fx.Node) -> str:
-    x, power = text._name(node.args[0]), node.args[1]
-    plain = {2: f"{x} * {x}", 3: f"{x} * {x} * {x}", 0.5: f"sqrt_of({x})"}
-    return plain.get(power, f"pow({x}, {text._name(power)})")  # type: ignore[call-overload]
-
-
-def _cast(text: _Text, node: fx.Node) -> str:
-    return (
-        f"bf16({text._name(node.args[0])})" if node.kwargs.get("dtype") == torch.bfloat16 else text._name(node.args[0])
-    )
-
-
-EXPRESSIONS: dict[Any, Say] = {
-    aten.add.Tensor: _joined("+"),
-    aten.sub.Tensor: _joined("-"),
-    aten.rsub.Scalar: _form("{1} - {0}"),
-    aten.mul.Tensor: _form("{0} * {1}"),
-    aten.div.Tensor: _form("{0} / {1}"),
-    aten.neg.default: _form("-{0}"),
-    aten.abs.default: _form("({0} < 0 ? -{0} : {0})"),
-    aten.sign.default: _form("sign_of({0})"),
-    aten.sqrt.default: _form("sqrt_of({0})"),
-    aten.rsqrt.default: _form("1 / sqrt_of({0})"),
-    aten.reciprocal.default: _form("1 / {0}"),
-    aten.lerp.Tensor: _form("{0} + {2} * ({1} - {0})"),
-    aten.lerp.Scalar: _form("{0} + {2} * ({1} - {0})"),
-    aten.maximum.default: _form("({0} > {1} ? {0} : {1})"),
-    aten.minimum.default: _form("({0} < {1} ? {0} : {1})"),
-    aten.where.self: _form("({0} ? {1} : {2})"),
-    aten.atan2.default: _form("arctan2({0}, {1})"),
-    aten.clone.default: _form("{0}"),
-    aten.clamp.default: _clamp,
-    aten.pow.Tensor_Scalar: _power,
-    aten._to_copy.default: _cast,
-}
-for _word, _sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="), ("eq", "=="), ("ne", "!=")):
-    for _kind in ("Scalar", "Tensor"):
-        EXPRESSIONS[getattr(getattr(aten, _word), _kind)] = _form(f"(real)({{0}} {_sign} {{1}})")

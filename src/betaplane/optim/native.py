@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from betaplane.optim.c_text import SQUARES, WORD, CText, c_text
+from betaplane.optim.c_text import WORD, CText, c_file, c_text, filled
 from betaplane.optim.formats import Format
 from betaplane.optim.layout import dense
 from betaplane.optim.record import Recording
@@ -102,8 +102,8 @@ def _squares(word: str, tensors: list[Tensor]) -> float:
     pointers = array("q", map(Tensor.data_ptr, tensors))
     sizes = array("q", map(Tensor.numel, tensors))
     wide = "double" if word == "double" else "float"
-    text = SQUARES.replace("TYPE", word).replace("LOAD", "of_bf16" if word == "uint16_t" else "").replace("SUM", wide)
-    call = built(text).squares
+    load = "of_bf16" if word == "uint16_t" else ""
+    call = built(filled(c_file("squares"), TYPE=word, LOAD=load, SUM=wide)).squares
     call.restype = ctypes.c_double
     where = [ctypes.c_void_p(values.buffer_info()[0]) for values in (sizes, pointers)]
     return call(ctypes.c_int64(len(tensors)), *where, ctypes.c_int64(torch.get_num_threads()))

@@ -1,0 +1,28 @@
+/* What every pass begins with. real: the type it computes in; ROOT: its square root; ARCTAN: see c_text.py. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <math.h>
+#define INLINE static inline __attribute__((always_inline))
+typedef int64_t i64;
+typedef uint32_t u32;
+static inline float f_of(u32 b) { float f; memcpy(&f, &b, 4); return f; }
+static inline u32 b_of(float f) { u32 b; memcpy(&b, &f, 4); return b; }
+static inline float of_bf16(uint16_t h) { return f_of((u32)h << 16); }
+static inline uint16_t to_bf16(float f) {  /* to nearest, ties to even */
+  u32 b = b_of(f); return f == f ? (b + 0x7fff + ((b >> 16) & 1)) >> 16 : 0x7fc0; }
+static inline float bf16(float f) { return of_bf16(to_bf16(f)); }
+static inline uint16_t to_bf16_randomly(float f, u32 r) { return (b_of(f) + r) >> 16; }
+static inline u32 hash(u32 h) {
+  h = (h ^ (h >> 16)) * 0x7FEB352Du; h = (h ^ (h >> 15)) * 0x846CA68Bu; return h ^ (h >> 16); }
+static inline real sqrt_of(real x) { return ROOT(x); }
+static inline real sign_of(real x) { return (real)((x > 0) - (x < 0)); }
+static inline real arctan2(real y, real x) {
+  real ay = y < 0 ? -y : y, ax = x < 0 ? -x : x, big = ax > ay ? ax : ay, small = ax > ay ? ay : ax;
+  real q = big > 0 ? small / big : 0, shift = q > (real)0.4142135623730951 ? 1 : 0;
+  real z = shift > 0 ? (q - 1) / (q + 1) : q, w = z * z;
+  ARCTAN
+  a = z * a + shift * (real)0.78539816339744830962;
+  a = ay > ax ? (real)1.57079632679489661923 - a : a;
+  a = x < 0 ? (real)3.14159265358979323846 - a : a;
+  return y < 0 ? -a : a; }
