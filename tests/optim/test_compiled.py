@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from betaplane.errors import BadInput
-from betaplane.optim import compiled, native, optimizer_class, path, twins
+from betaplane.optim import compiled, native, optimizer_class, path, sweep, twins
 from betaplane.optim.form import Form, Numbers
 from betaplane.optim.update import STATE, update
 from betaplane.rules import ALL, SGD, AdaBelief, Adam, Adan, Lion, Rule, StableAdamW
@@ -153,6 +155,25 @@ def test_torch_compiles_the_same_pass_for_other_devices(kind: type[Rule], monkey
     assert torch.allclose(x, slow, rtol=1e-12, atol=1e-12)
     assert held["step"] == known["step"] == 4
     compiled.written.cache_clear()
+
+
+@dataclass(frozen=True)
+class Odd(Lion):
+    """Lion with an operation that there are no words in C for, where `strange`."""
+
+    strange: bool = True
+
+    def step(self, x: Tensor, g: Tensor, s: Any, lr: Any) -> tuple[Tensor, Any]:
+        return super().step(x, torch.erf(g) if self.strange else torch.tanh(g.exp().log()), s, lr)
+
+
+@pytest.mark.parametrize("strange", [True, False])
+def test_your_rule_is_compiled_where_that_can_be(strange: bool) -> None:
+    agree(Odd, torch.float64, strange=strange)
+    p = nn.Parameter(numbers(4))
+    p.grad = numbers(4, seed=1)
+    sweeps, left = sweep.swept(Form(Odd(strange=strange)), [p], {p: {}})
+    assert (len(sweeps), len(left)) == ((0, 1) if strange else (1, 0))
 
 
 def test_an_unknown_path_is_told() -> None:

@@ -63,7 +63,7 @@ def _clamp(node: fx.Node) -> str:
 def _power(node: fx.Node) -> str:
     x, power = name(node.args[0]), node.args[1]
     plain = {2: f"{x} * {x}", 3: f"{x} * {x} * {x}", 0.5: f"sqrt_of({x})"}
-    return plain.get(power, f"pow({x}, {name(power)})")  # type: ignore[call-overload]
+    return plain.get(power, f"pow_of({x}, {name(power)})")  # type: ignore[call-overload]
 
 
 def _cast(node: fx.Node) -> str:
@@ -89,6 +89,9 @@ EXPRESSIONS: dict[Any, Say] = {
     aten.where.self: _form("({0} ? {1} : {2})"),
     aten.atan2.default: _form("arctan2({0}, {1})"),
     aten.clone.default: _form("{0}"),
+    aten.exp.default: _form("exp_of({0})"),
+    aten.log.default: _form("log_of({0})"),
+    aten.tanh.default: _form("tanh_of({0})"),
     aten.clamp.default: _clamp,
     aten.pow.Tensor_Scalar: _power,
     aten._to_copy.default: _cast,
@@ -96,3 +99,8 @@ EXPRESSIONS: dict[Any, Say] = {
 for _word, _sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="), ("eq", "=="), ("ne", "!=")):
     for _kind in ("Scalar", "Tensor"):
         EXPRESSIONS[getattr(getattr(aten, _word), _kind)] = _form(f"(real)({{0}} {_sign} {{1}})")
+
+
+def spoken(node: fx.Node) -> bool:
+    """Whether there are words for an operation; a rule with any other is stepped operation by operation."""
+    return node.op != "call_function" or node.target in EXPRESSIONS or node.target in REDUCTIONS

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from betaplane.optim.c_text import WORD
+from betaplane.optim.c_words import spoken
 from betaplane.optim.form import Form, Numbers, fields_of, widest
 from betaplane.optim.formats import SCALE, Dynamic, Format, row
 from betaplane.optim.layout import align, dense, like
@@ -147,4 +148,6 @@ def _code(form: Form, p: Tensor, held: dict[str, Any], words: Mapping[str, str])
         return None  # looked up; or blocks of the tensor as it is read, not as it lies in memory
     wide = widest(p, *(value for value in kept if value.is_floating_point()))
     recording = record(form, torch.promote_types(wide, torch.float32), extras)
-    return recording and native(recording, tuple(formats), p.grad.dtype, form.zero)  # type: ignore[union-attr]
+    if recording is None or not all(map(spoken, recording.graph.graph.nodes)):
+        return None
+    return native(recording, tuple(formats), p.grad.dtype, form.zero)  # type: ignore[union-attr]

@@ -16,6 +16,10 @@ static inline uint16_t to_bf16_randomly(float f, u32 r) { return (b_of(f) + r) >
 static inline u32 hash(u32 h) {
   h = (h ^ (h >> 16)) * 0x7FEB352Du; h = (h ^ (h >> 15)) * 0x846CA68Bu; return h ^ (h >> 16); }
 static inline real sqrt_of(real x) { return ROOT(x); }
+static inline real exp_of(real x) { return exp(x); }
+static inline real log_of(real x) { return log(x); }
+static inline real tanh_of(real x) { return tanh(x); }
+static inline real pow_of(real x, real y) { return pow(x, y); }
 static inline real sign_of(real x) { return (real)((x > 0) - (x < 0)); }
 static inline real arctan2(real y, real x) {
   real ay = y < 0 ? -y : y, ax = x < 0 ? -x : x, big = ax > ay ? ax : ay, small = ax > ay ? ay : ax;
