@@ -16,6 +16,7 @@ import typer
 
 from betaplane.cli.advise import advise_command
 from betaplane.cli.audit import audit_command
+from betaplane.cli.inspect import inspect_command
 from betaplane.cli.lists import problems_command, rules_command
 from betaplane.cli.map import map_command
 from betaplane.cli.record import record_command
@@ -53,6 +54,7 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
 COMMANDS = {
     "map": map_command, "record": record_command, "replay": replay_command, "problems": problems_command,
     "rules": rules_command, "audit": audit_command, "advise": advise_command, "tune": tune_command,
+    "inspect": inspect_command,
 }  # fmt: skip
 for _name, _command in COMMANDS.items():
     app.command(_name)(_stoppable(_command))

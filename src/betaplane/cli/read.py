@@ -75,7 +75,7 @@ def span(text: str, points: int) -> tuple[str, float | None, float | None, int]:
     return name, low, high, points
 
 
-def betas(text: str | None) -> dict[str, float] | None:
+def betas(text: str | None, option: str = "--betas") -> dict[str, float] | None:
     """A pair of betas as settings.
 
     Example:
@@ -93,8 +93,8 @@ def betas(text: str | None) -> dict[str, float] | None:
             "These are no betas",
             value=text,
             allowed="two numbers in [0, 1)",
-            where="--betas",
-            instead="--betas 0.9,0.999",
+            where=option,
+            instead=f"{option} 0.9,0.999",
         ) from None
     return {"beta1": b1, "beta2": b2}
 

@@ -1,8 +1,9 @@
-"""Pictures of stored maps: PNG, one HTML page, the terminal, the notebook. Nothing here trains or opens a file."""
+"""Pictures of stored results: PNG, one HTML page, the terminal, the notebook. Nothing here trains or opens a file."""
 
 from betaplane.figures.html import html
+from betaplane.figures.moments import moments_png
 from betaplane.figures.notebook import repr_html
 from betaplane.figures.png import png
 from betaplane.figures.terminal import summary, terminal
 
-__all__ = ["html", "png", "repr_html", "summary", "terminal"]
+__all__ = ["html", "moments_png", "png", "repr_html", "summary", "terminal"]

@@ -1,0 +1,75 @@
+"""How large sqrt(v_hat) is in every layer of a checkpoint, beside eps: one row of shades a layer."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+
+from betaplane.figures import palette
+
+WIDTH, ROW = 9.0, 0.24  # inches: of the picture, of a layer
+LONG = 44  # letters of a name
+
+
+def moments_png(
+    title: str,
+    rows: Sequence[tuple[str, bool, Sequence[float]]],
+    span: tuple[float, float],
+    eps: float | None,
+    *,
+    dpi: int = 150,
+) -> bytes:
+    """Draw histograms of log10 sqrt(v_hat), the first layer on top.
+
+    Args:
+        title: above the picture.
+        rows: name, whether it is suspicious, and shares of its coordinates in cells of equal width; at least one.
+        span: log10 at the ends of the first and last cell.
+        eps: marked with a line; None or 0 is not.
+        dpi: pixels per inch.
+
+    Returns:
+        The bytes of a PNG file.
+    """
+    import matplotlib.style
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure
+
+    shares = np.array([row[2] for row in rows], dtype=float)
+    edges = np.linspace(*span, shares.shape[1] + 1)
+    shades = shares / np.maximum(shares.max(axis=1, keepdims=True), 1e-300)
+    colours = LinearSegmentedColormap.from_list("", [palette.PAPER, palette.RAMPS[0][1], palette.INK])
+    with matplotlib.style.context(["default", {"font.size": 8, "font.family": "DejaVu Sans"}]):
+        figure = Figure(figsize=(WIDTH, 1.3 + ROW * len(rows)), dpi=dpi, facecolor=palette.PAPER, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        axes.pcolormesh(edges, np.arange(len(rows) + 1), shades, cmap=colours, vmin=0, vmax=1)
+        axes.set_yticks(
+            np.arange(len(rows)) + 0.5, [_label(name, severe) for name, severe, _ in rows], parse_math=False
+        )
+        axes.set_ylim(len(rows), 0)
+        axes.set_xlim(*_window(edges, shares, eps))
+        axes.set_xlabel("log10 sqrt(v_hat), of coordinates with v > 0; darkest where a layer has most of them")
+        axes.set_title(title, loc="left", fontweight="bold", parse_math=False)
+        if eps:
+            axes.axvline(math.log10(eps), color=palette.SOLID[2], lw=1.6)
+            axes.annotate(f" eps = {eps:g}", (math.log10(eps), len(rows) - 0.15), color=palette.SOLID[2], va="bottom")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def _label(name: str, severe: bool) -> str:
+    short = name if len(name) <= LONG else f"...{name[-LONG + 3 :]}"
+    return f"! {short}" if severe else short
+
+
+def _window(edges, shares, eps: float | None) -> tuple[float, float]:
+    """Where there is something to see, eps too, and half a decade around it."""
+    used = shares.sum(axis=0).nonzero()[0]
+    ends = [edges[used[0]], edges[used[-1] + 1]] if len(used) else [edges[0], edges[-1]]
+    marked = [math.log10(eps)] if eps else []
+    return min([*ends, *marked]) - 0.5, max([*ends, *marked]) + 0.5

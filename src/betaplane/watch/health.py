@@ -1,0 +1,154 @@
+"""The health of one tensor's moments, as numbers: sizes, spread, the exact bound on the update, what eps swallows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from betaplane.theory import update_bound
+from betaplane.watch.checkpoint import Layer
+
+EXACT = 1e-30  # a v below it has lost digits in float32, and says nothing of the bound
+DECADES = (-24.0, 4.0, 280)  # of the histogram of log10 sqrt(v_hat): from, to, cells
+
+
+@dataclass(frozen=True)
+class Health:
+    """What one layer's moments say. A number is nan where the file lacks what it needs."""
+
+    name: str
+    numbers: int  # coordinates
+    t: float  # steps
+    m_rms: float  # gradient units, without correction
+    root_v: float  # root of the mean of v_hat, gradient units
+    ratio: float  # max |m_hat| / sqrt(v_hat) over coordinates with v > 0; eps left out
+    bound: float  # its exact supremum at this step
+    damped: float  # share with sqrt(v_hat) < eps
+    zero: float  # share with v = 0
+    lost: float  # share with v = 0 while m is not
+    dead_rows: float  # share of rows with v = 0 throughout; 0 for vectors
+    spread: float  # standard deviation of sqrt(v) over its mean
+    update: float  # RMS of m_hat / (sqrt(v_hat) + eps), units of lr
+    spoiled: int  # moments that are nan or infinite, and negative v
+    uneven: float  # where t = 1: largest distance of |m_hat| / sqrt(v_hat) from 1, which it is exactly
+    dtype: str
+    bytes: int
+    shares: tuple[float, ...]  # of sqrt(v_hat) > 0 in cells of log10, see DECADES
+
+
+def health(layer: Layer) -> Health:
+    """Measure one layer.
+
+    Args:
+        layer: of a checkpoint.
+
+    Returns:
+        Its numbers; with unknown betas moments count as corrected already.
+
+    Source: definitions; the bound is `betaplane.theory.update_bound`.
+
+    Example:
+        >>> from betaplane.watch.checkpoint import Settings
+        >>> held = {"step": 1, "exp_avg": torch.tensor([0.1, 0.0]), "exp_avg_sq": torch.tensor([1e-3, 0.0])}
+        >>> found = health(Layer("x", held, Settings(1e-3, 0.9, 0.999, 1e-8)))
+        >>> round(found.ratio, 4), round(found.bound, 4), found.zero, round(found.root_v, 4), round(found.update, 4)
+        (1.0, 1.0, 0.5, 0.7071, 0.7071)
+    """
+    m, v = (None if x is None else x.detach().flatten() for x in (layer.m, layer.v))
+    rows = layer.v
+    told = _moments(layer, m, v)
+    return Health(
+        name=layer.name,
+        numbers=max((x.numel() for x in (m, v) if x is not None), default=0),
+        t=math.nan if layer.t is None else layer.t,
+        dtype=layer.dtype,
+        bytes=layer.bytes,
+        dead_rows=_dead_rows(rows) if rows is not None else math.nan,
+        bound=_bound(layer),
+        **told,
+    )
+
+
+def _moments(layer: Layer, m: Tensor | None, v: Tensor | None) -> dict:
+    """What m and v say, in float64 where it is summed."""
+    first, second = corrections(layer)
+    eps = layer.settings.eps
+    found: dict = dict.fromkeys(
+        ("m_rms", "root_v", "ratio", "damped", "zero", "lost", "spread", "update", "uneven"), math.nan
+    )
+    found |= {"spoiled": _spoiled(m, v), "shares": ()}
+    if m is not None and m.numel():
+        found["m_rms"] = _rms(m)
+    if v is None or not v.numel():
+        return found
+    root = v.float().clamp(min=0).sqrt() * math.sqrt(second)
+    alive = root[root > 0]
+    found |= {
+        "root_v": _rms(root),
+        "zero": _share(v == 0),
+        "damped": math.nan if eps is None else _share(root < eps),
+        "spread": _spread(root),
+        "shares": _shares(alive),
+    }
+    if m is not None and m.shape == v.shape:
+        found |= _ratios(m.float() * first, root, eps, v.float() * second > EXACT, layer.t)
+    return found
+
+
+def _ratios(m: Tensor, root: Tensor, eps: float | None, exact: Tensor, t: float | None) -> dict:
+    ratio = (m.abs() / root)[exact]
+    ratio = ratio[ratio.isfinite()]
+    return {
+        "ratio": float(ratio.max()) if ratio.numel() else math.nan,
+        "uneven": float((ratio - 1).abs().max()) if t == 1 and ratio.numel() else math.nan,
+        "lost": _share((root == 0) & (m != 0)),
+        "update": math.nan if eps is None else _rms(torch.where(m == 0, 0, m / (root + eps))),
+    }
+
+
+def corrections(layer: Layer) -> tuple[float, float]:
+    """What m and v are divided by at this step, as factors; 1 where step or betas are unknown, or the step is 0."""
+    t, s = layer.t, layer.settings
+    if not t or not math.isfinite(t) or t < 0 or s.beta1 is None or s.beta2 is None:
+        return 1.0, 1.0
+    return 1 / (1 - s.beta1**t), 1 / (1 - s.beta2**t)
+
+
+def _bound(layer: Layer) -> float:
+    t, s = layer.t, layer.settings
+    known = layer.adam and s.beta1 is not None and s.beta2 is not None and t is not None and t >= 1
+    return update_bound(s.beta1, s.beta2, t) if known else math.nan  # type: ignore[arg-type]
+
+
+def _spoiled(*moments: Tensor | None) -> int:
+    _, v = moments
+    wild = sum(int((~x.isfinite()).sum()) for x in moments if x is not None)
+    return wild + (0 if v is None else int((v < 0).sum()))
+
+
+def _dead_rows(v: Tensor) -> float:
+    return _share((v == 0).flatten(1).all(dim=1)) if v.dim() > 1 and v.numel() else 0.0
+
+
+def _share(where: Tensor) -> float:
+    return float(where.float().mean(dtype=torch.float64)) if where.numel() else 0.0
+
+
+def _rms(x: Tensor) -> float:
+    return math.sqrt(float(x.double().square().mean()))
+
+
+def _spread(root: Tensor) -> float:
+    mean = float(root.mean(dtype=torch.float64))
+    return float(root.double().std(correction=0)) / mean if mean > 0 else math.nan
+
+
+def _shares(alive: Tensor) -> tuple[float, ...]:
+    low, high, cells = DECADES
+    if not alive.numel():
+        return ()
+    place = alive.log10().nan_to_num(high).clamp(low, high)
+    return tuple((torch.histc(place, cells, low, high) / alive.numel()).tolist())
