@@ -13,8 +13,8 @@ from betaplane.cli.read import betas
 from betaplane.errors import BadInput
 
 if TYPE_CHECKING:
-    from betaplane.watch.inspect import Inspection
-    from betaplane.watch.planned import Planned
+    from betaplane.checkpoints.inspect import Inspection
+    from betaplane.checkpoints.planned import Planned
 
 Opt = typer.Option
 LONG = 36  # letters of a layer's name
@@ -52,7 +52,7 @@ def inspect_command(
       betaplane inspect checkpoint-5000 --betas 0.9,0.95 --png moments.png
     """
     new, old = _pair(betas_, "--betas"), _pair(trained, "--trained-with")
-    from betaplane.watch.inspect import inspect
+    from betaplane.checkpoints import inspect
 
     found = inspect(file, new, old, eps)
     if png is not None:
@@ -71,7 +71,7 @@ def _pair(text: str | None, option: str) -> tuple[float, float] | None:
 def _draw(found: Inspection, path: Path, top: int) -> None:
     from betaplane.cli.files import make_folder, write_whole
     from betaplane.figures.moments import moments_png
-    from betaplane.watch.health import DECADES
+    from betaplane.checkpoints.health import DECADES
 
     rows = [(row.health.name, row.severe, row.health.shares) for row in found.rows if row.health.shares][:top]
     if not rows:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from betaplane.watch.torch_file import Inert, damaged, read_bytes
+from betaplane.checkpoints.torch_file import Inert, damaged, read_bytes
 
 INDEX = ".metadata"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq", "exp_avg_scale", "exp_avg_sq_scale", "max_exp_avg_sq", "m", "v")

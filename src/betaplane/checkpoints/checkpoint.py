@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from betaplane.optim.formats import SCALE, Companded, Dynamic
-from betaplane.watch import dcp
-from betaplane.watch.torch_file import damaged, read
+from betaplane.checkpoints import dcp
+from betaplane.checkpoints.torch_file import damaged, read
 
 FIRST, SECOND = ("exp_avg", "m"), ("exp_avg_sq", "v")  # what the moments are called
 DEEP = 6  # how many levels down a state dict may lie
