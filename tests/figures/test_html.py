@@ -160,3 +160,17 @@ def test_a_diverged_cell_says_so(browser, tmp_path):
     assert text(browser, "score") == "diverged"
     assert text(browser, "chip") == "failing"
     assert len(loss_drawn(browser)) > 10
+
+
+@needs_browser
+def test_a_predicted_cell_tells_what_was_replayed(browser, tmp_path):
+    from betaplane.maps import predict_map
+    from betaplane.problems import counterexample
+    from betaplane.replay import record_problem, replay_gradients
+
+    replay = replay_gradients(record_problem(counterexample(n=10), steps=10), [0.0, 0.5, 0.9], [0.5, 0.9, 0.99, 0.999])
+    opened(browser, predict_map(replay), tmp_path)
+    assert silent(browser)
+    assert text(browser, "curve-title").startswith("cost ")
+    assert "predicted, not trained" in text(browser, "pin")
+    assert not browser.find_element("id", "curve").is_displayed()

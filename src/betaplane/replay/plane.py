@@ -6,7 +6,9 @@ product of two matrices, (beta1, steps) times (steps, beta2), and so is its mean
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +18,8 @@ from betaplane.replay.gradients import Gradients
 from betaplane.replay.moments import averages
 
 CHUNK = 128  # coordinates whose moments are held at once
-LOUD = 512  # coordinates among which the largest update is looked for
+LOUD = 256  # coordinates among which the largest update is looked for
+WORKERS = 8  # threads at most; torch computes outside Python's lock
 TINY = 1e-30  # of v in units of the layer's mean square: below it, float32 would overflow
 
 Watch = Callable[[int, int], None]  # coordinates done, of how many
@@ -59,32 +62,63 @@ def sums(
         dtype: of the moments and products; float64 is the slow twin.
         watch: told how far it is.
     """
-    layers, n1, n2 = len(stream.layers), len(beta1), len(beta2)
-    dot, square, power, flipped = planes = torch.zeros(4, layers, n1, n2, dtype=torch.float64).unbind()
-    spread, below = rows = torch.zeros(2, layers, n2, dtype=torch.float64).unbind()
-    scale, owner = _scale(stream), stream.owner
-    mean = _counted(stream.values, stream).double().mean(dim=0)
-    loud = _loud(stream)
-    largest = torch.full((layers, n1, n2), -torch.inf, dtype=torch.float64)
-    for first in range(0, stream.coordinates, CHUNK):
+    totals = _Totals(stream, len(beta1), len(beta2))
+    scale, loud = _scale(stream), _loud(stream)
+
+    def chunk(first: int) -> _Chunk:
         here = slice(first, first + CHUNK)
         x = (stream.values[:, here].double() / scale[here]).to(dtype)
-        chunk = _Chunk(stream, x, beta1, beta2, (eps / scale[here]).to(dtype), loud[here])
-        chunk.run()
-        _add(planes, owner[here], chunk.mean.double(), chunk.power.double(), mean[here])
-        for total, found in zip(rows, (chunk.spread, chunk.below), strict=True):
-            total.index_add_(0, owner[here], found.double())
-        for layer in owner[here][loud[here]].unique():
-            most = chunk.largest[owner[here][loud[here]] == layer].amax(dim=0).double()
-            largest[layer] = torch.maximum(largest[layer], most)
-        watch(min(first + CHUNK, stream.coordinates), stream.coordinates)
-    counted = _counted(stream.values, stream).double()
-    energy, noise = (
-        torch.zeros(layers, dtype=torch.float64).index_add_(0, owner, each)
-        for each in (mean.square(), counted.var(dim=0))
-    )
-    largest = largest.where(largest.isfinite(), torch.nan)
-    return Sums(dot, square, power, flipped, largest, energy, noise, spread, below)
+        made = _Chunk(stream, x, beta1, beta2, (eps / scale[here]).to(dtype), loud[here])
+        made.run()
+        return made
+
+    workers = max(1, min(WORKERS, (os.cpu_count() or 1) // torch.get_num_threads()))
+    starts = range(0, stream.coordinates, CHUNK)
+    with ThreadPoolExecutor(workers) as pool:
+        for k in range(0, len(starts), workers):  # a few at a time, in order: bounded memory, the same sums each time
+            for first, made in zip(starts[k : k + workers], pool.map(chunk, starts[k : k + workers]), strict=True):
+                totals.add(made, first)
+                watch(min(first + CHUNK, stream.coordinates), stream.coordinates)
+    return totals.sums()
+
+
+class _Totals:
+    """The sums of all chunks so far."""
+
+    def __init__(self, stream: Gradients, n1: int, n2: int) -> None:
+        layers = len(stream.layers)
+        self.stream, self.owner = stream, stream.owner
+        self.counted = stream.values[_skipped(stream) :].double()
+        self.mean = self.counted.mean(dim=0)
+        self.planes = torch.zeros(4, layers, n1, n2, dtype=torch.float64).unbind()
+        self.rows = torch.zeros(2, layers, n2, dtype=torch.float64).unbind()
+        self.largest = torch.full((layers, n1, n2), -torch.inf, dtype=torch.float64)
+
+    def add(self, chunk: _Chunk, first: int) -> None:
+        """Add a chunk's coordinates to the sums of their layers."""
+        here = slice(first, first + CHUNK)
+        owner, g = self.owner[here], self.mean[here, None, None]
+        mean, power = chunk.mean.double(), chunk.power.double()
+        dot = mean * g
+        flipped = g.square().where(dot < 0, 0.0)
+        for total, found in zip(self.planes, (dot, mean.square(), power, flipped), strict=True):
+            total.index_add_(0, owner, found)
+        for total, found in zip(self.rows, (chunk.spread, chunk.below), strict=True):
+            total.index_add_(0, owner, found.double())
+        for layer in owner[chunk.loud].unique():
+            most = chunk.largest[owner[chunk.loud] == layer].amax(dim=0).double()
+            self.largest[layer] = torch.maximum(self.largest[layer], most)
+
+    def sums(self) -> Sums:
+        """All of it by layer."""
+        dot, square, power, flipped = self.planes
+        spread, below = self.rows
+        energy, noise = (self._by_layer(each) for each in (self.mean.square(), self.counted.var(dim=0)))
+        largest = self.largest.where(self.largest.isfinite(), torch.nan)
+        return Sums(dot, square, power, flipped, largest, energy, noise, spread, below)
+
+    def _by_layer(self, each: Tensor) -> Tensor:
+        return torch.zeros(len(self.stream.layers), dtype=torch.float64).index_add_(0, self.owner, each)
 
 
 class _Chunk:
@@ -116,32 +150,24 @@ class _Chunk:
     def _combine(self, m: Tensor, v: Tensor) -> None:
         root = v.sqrt()
         self.below += (root < self.eps[:, None, None]).sum(dim=1)
-        self.first += root.sum(dim=1, dtype=torch.float64)
-        self.second += v.sum(dim=1, dtype=torch.float64)
+        self.first += root.sum(dim=1)
+        self.second += v.sum(dim=1)
         inverse = _inverse(v, root, self.eps)
         if len(self.largest):
-            self._keep_largest(m[self.loud], _inverse(v, root, torch.zeros_like(self.eps))[self.loud])
+            self._keep_largest(m[self.loud].abs_(), _inverse(v[self.loud], root[self.loud], 0.0 * self.eps[self.loud]))
         self.mean.baddbmm_(m.transpose(1, 2), inverse)
         self.power.baddbmm_(m.square().transpose(1, 2), inverse.square_())
 
     def _keep_largest(self, m: Tensor, inverse: Tensor) -> None:
         for i in range(m.shape[2]):
-            found = (m[:, :, i, None].abs() * inverse).amax(dim=1)
+            found = (m[:, :, i, None] * inverse).amax(dim=1)
             self.largest[:, i] = torch.maximum(self.largest[:, i], found)
 
 
 def _inverse(v: Tensor, root: Tensor, eps: Tensor) -> Tensor:
     """1 / (sqrt(v) + eps); 0 where v is too small to divide by and eps is 0."""
     inverse = (root + eps[:, None, None]).clamp_(min=TINY**0.5).reciprocal_()
-    return inverse.masked_fill_((v < TINY) & (eps[:, None, None] == 0), 0.0)
-
-
-def _add(planes: Sequence[Tensor], owner: Tensor, mean: Tensor, power: Tensor, g: Tensor) -> None:
-    """Add a chunk's coordinates to the sums of their layers."""
-    dot = mean * g[:, None, None]
-    flipped = (g.square()[:, None, None]).where(dot < 0, 0.0)
-    for total, found in zip(planes, (dot, mean.square(), power, flipped), strict=True):
-        total.index_add_(0, owner, found)
+    return inverse if bool((eps > 0).all()) else inverse.masked_fill_((v < TINY) & (eps[:, None, None] == 0), 0.0)
 
 
 def _scale(stream: Gradients) -> Tensor:
@@ -161,7 +187,3 @@ def _loud(stream: Gradients) -> Tensor:
 def _skipped(stream: Gradients) -> int:
     """Rows that are not counted: the first tenth of a live stream, where the moments are still filling."""
     return 0 if stream.frozen else stream.steps // 10
-
-
-def _counted(values: Tensor, stream: Gradients) -> Tensor:
-    return values[_skipped(stream) :]

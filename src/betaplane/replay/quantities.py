@@ -24,7 +24,7 @@ class Quantities:
     largest: np.ndarray  # (n1, n2), largest |m| / sqrt(v) seen; nan where no coordinate of the layer was looked at
     bound: np.ndarray  # (n1, n2), its supremum over all gradients (theory.update_bound); inf where there is none
     cost: np.ndarray  # (n1, n2), see `cost`; inf where the mean update points uphill
-    spread: np.ndarray  # (n2,), coefficient of variation of sqrt(v) over steps
+    spread: np.ndarray  # (n2,), coefficient of variation of sqrt(v) over steps; to 1e-3 in float32
     below: np.ndarray  # (n2,), share of coordinates and steps with sqrt(v) < eps, in [0, 1]
     noise: float  # variance of the gradient over |g|^2: 1 / its signal-to-noise ratio
 

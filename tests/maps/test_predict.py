@@ -1,0 +1,95 @@
+"""A predicted map is a map: marks, curves, rows and pictures, and it never says that something was trained."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+import betaplane
+from betaplane.figures import html, png, summary, terminal
+from betaplane.maps import PhaseMap, predict_map, rows, to_json
+from betaplane.problems import counterexample
+from betaplane.replay import Gradients, Layer, record_problem, replay_gradients, thresholds, with_batch_size
+from betaplane.theory.boundary import critical_beta2
+
+
+@pytest.fixture(scope="module")
+def replay():
+    beta1 = 1 - np.geomspace(1, 0.01, 13)
+    return replay_gradients(record_problem(counterexample(n=20), steps=400), beta1, 1 - np.geomspace(1, 1e-4, 33))
+
+
+@pytest.fixture(scope="module")
+def phase_map(replay) -> PhaseMap:
+    return predict_map(replay, settings={"beta1": 0.5, "beta2": 0.5})
+
+
+def told(phase_map: PhaseMap) -> str:
+    text = io.StringIO()
+    for each in (terminal(phase_map), summary(phase_map)):
+        Console(file=text, width=120).print(each)
+    return text.getvalue()
+
+
+def test_failing_ends_at_the_exact_boundary_or_just_above(phase_map: PhaseMap):
+    heights, cell = phase_map.y.positions, 4 / 32
+    for beta1, verdicts in zip(phase_map.x.values[:9], phase_map.verdicts[:9], strict=True):
+        top = heights[np.flatnonzero(verdicts == 2)[-1]] + cell / 2
+        assert -0.51 * cell <= top + np.log10(1 - critical_beta2(beta1, n=20)) <= 1.01 * cell
+
+
+def test_the_curve_is_the_threshold(phase_map: PhaseMap, replay):
+    curve, _ = phase_map.curves
+    np.testing.assert_array_equal(curve.y, thresholds(replay))
+    assert curve.label == "predicted beta2*"
+    good = phase_map.verdicts == 0
+    assert all(good[i, j] == (beta2 > curve.y[i]) for i in range(9) for j, beta2 in enumerate(phase_map.y.values))
+
+
+def test_it_recommends_a_beta2_at_the_usual_beta1(phase_map: PhaseMap):
+    advice = phase_map.recommendation
+    assert advice.settings["beta1"] == pytest.approx(0.9)
+    assert advice.settings["beta2"] > critical_beta2(0.9, n=20)
+    assert advice.reason.startswith("Of the beta2 at the usual beta1, it lies farthest inside")
+    assert advice.reason.endswith("the map's upper edge.")
+    assert "predicted to be good from" in advice.reason
+
+
+def test_marks(phase_map: PhaseMap):
+    assert {mark.label: mark.verdict for mark in phase_map.marks} == {
+        "(0.9, 0.999) torch's default": 0, "(0.9, 0.95) language models": 2, "yours": 2,
+    }  # fmt: skip
+
+
+def test_nothing_says_that_it_was_trained(phase_map: PhaseMap):
+    text, page = told(phase_map), html(phase_map)
+    shown, data = page.split('<script type="application/json"', 1)
+    for each in (text, shown):
+        assert "should converge: counterexample" in each
+        assert "predicted from 400 gradients of batch 1" in each
+        assert "trainings" not in each
+        assert "seed" not in each
+    assert "cosine -1.000, flipped 100.0%" in data  # of every cell
+    assert png(phase_map)[:4] == b"\x89PNG"
+    assert not any(row["trained"] for row in rows(phase_map))
+    assert to_json(phase_map)["initial"] is None
+
+
+def test_an_extrapolation_is_marked():
+    small = with_batch_size(record_problem(betaplane.load("digits:hidden=2"), 60, 56), 4)
+    made = predict_map(replay_gradients(small, [0.0, 0.9], [0.9, 0.99]))
+    assert "EXTRAPOLATED" in told(made)
+    assert made.facts["batch"] == "extrapolated"
+
+
+def test_a_mean_that_is_all_noise_is_told():
+    noise = np.random.default_rng(0).standard_normal((64, 40))
+    noise -= 0.9 * noise.mean(axis=0)  # less is left of the mean than chance would leave
+    stream = Gradients(torch.from_numpy(noise), (Layer("x", (40,), 40),))
+    assert "sampling error" in predict_map(replay_gradients(stream, [0.5, 0.9], [0.9, 0.99])).facts["warning"]
+    clear = stream.with_(values=stream.values + 0.5)
+    assert "warning" not in predict_map(replay_gradients(clear, [0.5, 0.9], [0.9, 0.99])).facts
