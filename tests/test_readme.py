@@ -37,7 +37,7 @@ def blocks() -> list[str]:
 
 
 def test_the_code_runs():
-    code, _ = blocks()
+    code, _, _ = blocks()
     assert 8 <= len(code.strip().splitlines()) <= 12
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
@@ -49,10 +49,17 @@ def test_the_code_runs():
 
 
 def test_the_optimizers_step():
-    _, code = blocks()
+    _, code, _ = blocks()
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith("RAdam (")
+
+
+def test_the_watched_run_is_told_what_it_does_wrong():
+    _, _, code = blocks()
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("step 1: beta1^2 >= beta2. beta1^2 = 0.9025 >= beta2 = 0.85.")
 
 
 def test_the_first_problem_of_the_readme_loads(tmp_path):

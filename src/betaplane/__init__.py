@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from betaplane.errors import BadInput
     from betaplane.figures import html, png
     from betaplane.maps import PhaseMap, Plan, Store, axis, map_phases, predict_map, tune
+    from betaplane.monitor import Watcher, watch
     from betaplane.optim import (
         SGD,
         Adafactor,
@@ -34,6 +35,7 @@ _HOMES = {
     "betaplane.errors": ("BadInput",),
     "betaplane.figures": ("html", "png"),
     "betaplane.maps": ("PhaseMap", "Plan", "Store", "axis", "map_phases", "predict_map", "tune"),
+    "betaplane.monitor": ("Watcher", "watch"),
     "betaplane.problems": ("Problem", "Trainer", "load"),
     "betaplane.replay": (
         "Gradients",
@@ -82,6 +84,7 @@ __all__ = [
     "Schedule",
     "Store",
     "Trainer",
+    "Watcher",
     "advise",
     "axis",
     "from_torch",
@@ -98,6 +101,7 @@ __all__ = [
     "train_plain",
     "train_stacked",
     "tune",
+    "watch",
 ]
 
 

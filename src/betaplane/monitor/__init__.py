@@ -1,0 +1,9 @@
+"""Watch a real run: what Adam's state says, which cause it names, what would have averted it."""
+
+from betaplane.monitor.alert import Alert
+from betaplane.monitor.counterfactual import Replayed, replay
+from betaplane.monitor.detectors import ALL, Detector
+from betaplane.monitor.sinks import Console, JsonLines, read_lines
+from betaplane.monitor.watch import Watcher, watch
+
+__all__ = ["ALL", "Alert", "Console", "Detector", "JsonLines", "Replayed", "Watcher", "read_lines", "replay", "watch"]

@@ -1,0 +1,124 @@
+"""What would have averted a spike: the last steps replayed under other settings."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from betaplane.monitor.quantities import debiased, update
+from betaplane.monitor.ring import Past
+from betaplane.monitor.state import Numbers
+
+LEAST = 8  # steps in a replay: half of them to say what is normal, half for the spike
+CALM = 3.0  # standard deviations of the calm half's log sizes that the normal band reaches up to
+WIDTH = 0.1  # the least such deviation: over few steps of a smooth run the measured one is too small to judge by
+
+
+class Outcome(NamedTuple):
+    """One alternative, replayed."""
+
+    name: str  # what is changed, as it would be written
+    peak: float  # the largest RMS of lr times update in the later half, over the top of the normal band
+    averts: bool  # whether that is at most 1
+
+
+class Replayed(NamedTuple):
+    """A spike under the run's own settings and under the alternatives."""
+
+    actual: float  # as `Outcome.peak`; above 1 there is something to avert
+    outcomes: list[Outcome]  # the alternatives, best first
+
+    @property
+    def best(self) -> Outcome | None:
+        """The alternative that would have kept the update smallest, if it would have kept it in its band."""
+        first = self.outcomes[0]
+        return first if self.actual > 1 and first.averts else None
+
+    def __str__(self) -> str:
+        if self.actual <= 1:
+            return "the update stayed in its normal band"
+        told = ", ".join(f"{each.name} {each.peak:.2f}" for each in self.outcomes if each.averts)
+        return f"update {self.actual:.2f} x its normal band; within it: {told or 'no alternative'}"
+
+
+def replay(past: Past) -> Replayed | None:
+    """Replay the kept steps under each alternative; None where fewer than 8 steps are kept.
+
+    The normal band is what the first half of the steps shows: the mean of log RMS plus three standard deviations.
+    Weights are taken to move as they did: what else the change would have done to the gradients is not in it.
+
+    Args:
+        past: consecutive steps of one tensor's sample, the spike among the later half.
+
+    Example:
+        >>> calm = torch.randn(40, 50, generator=torch.Generator().manual_seed(0))
+        >>> calm[30:] *= 100.0
+        >>> found = replay(Past(calm, torch.zeros(50), torch.ones(50), 1e4, Numbers(0.1, 0.9, 0.999, 1e-8)))
+        >>> found.actual > 3, "update clipping at 1" in [each.name for each in found.outcomes]
+        (True, True)
+    """
+    if len(past.g) < LEAST or not bool(past.g.isfinite().all()):
+        return None
+    usual = sizes(past, past.numbers)
+    half = len(usual) // 2
+    logs = usual[:half].clamp_min(1e-30).log()
+    band = math.exp(float(logs.mean()) + CALM * max(float(logs.std()), WIDTH))
+    peaks = [(name, float(sizes(past, **change)[half:].max()) / band) for name, change in alternatives(past)]
+    outcomes = [Outcome(name, peak, peak <= 1) for name, peak in sorted(peaks, key=lambda one: one[1])]
+    return Replayed(float(usual[half:].max()) / band, outcomes)
+
+
+def alternatives(past: Past) -> list[tuple[str, dict[str, Any]]]:
+    """What is tried: half and a tenth of v's memory, clipped updates, other eps, half lr, the worst step skipped."""
+    now = past.numbers
+    _, root = debiased(past.m, past.v, max(past.t, 1.0), now.beta1, now.beta2)
+    half, tenth = (max(0.0, 1 - times * (1 - now.beta2)) for times in (2, 10))
+    large = max(float(root.median()), 10 * now.eps)
+    worst = int(past.g.square().mean(1).argmax())
+    return [
+        (f"beta2={half:.6g}", {"numbers": now._replace(beta2=half)}),
+        (f"beta2={tenth:.6g}", {"numbers": now._replace(beta2=tenth)}),
+        ("update clipping at 1", {"numbers": now, "clip": 1.0}),
+        (f"eps={large:.2g}", {"numbers": now._replace(eps=large)}),
+        (f"eps={now.eps / 100:.2g}", {"numbers": now._replace(eps=now.eps / 100)}),
+        (f"lr={now.lr / 2:.4g}", {"numbers": now._replace(lr=now.lr / 2)}),
+        ("the largest gradient skipped", {"numbers": now, "skip": worst}),
+    ]
+
+
+def sizes(past: Past, numbers: Numbers, clip: float = math.inf, skip: int = -1) -> Tensor:
+    """The RMS of lr times Adam's update at every kept step, (K,), weight units; as `sizes_and_directions`."""
+    return sizes_and_directions(past, numbers, clip, skip)[0]
+
+
+def sizes_and_directions(past: Past, numbers: Numbers, clip: float = math.inf, skip: int = -1) -> tuple[Tensor, Tensor]:
+    """The RMS of lr times Adam's update at every kept step, (K,), weight units; and the updates, (K, n), units of lr.
+
+    Args:
+        past: the kept steps.
+        numbers: lr, betas and eps to replay them under.
+        clip: the largest RMS of the update in units of lr (Shazeer and Stern, 2018, arXiv:1804.04235, section 5).
+        skip: the step that is left out, counted from 0.
+    """
+    lr, beta1, beta2, eps = numbers
+    m, v, t, found = past.m, past.v, past.t, []
+    for i, g in enumerate(past.g):
+        if i == skip:
+            found.append(torch.zeros_like(g))
+            continue
+        m, v, t = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g.square(), t + 1
+        found.append(update(*debiased(m, v, t, beta1, beta2), eps))
+    updates = torch.stack(found)
+    return lr * updates.square().mean(1).sqrt().clamp_max(clip), updates
+
+
+def roots(past: Past) -> Tensor:
+    """The square root of v after every kept step, (K, n), gradient units."""
+    v, found = past.v, []
+    for g in past.g:
+        v = past.numbers.beta2 * v + (1 - past.numbers.beta2) * g.square()
+        found.append(v.sqrt())
+    return torch.stack(found)

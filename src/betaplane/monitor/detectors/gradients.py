@@ -1,0 +1,72 @@
+"""Causes in the gradients themselves: not finite, or of another batch than all before."""
+
+from __future__ import annotations
+
+import math
+from statistics import mean, stdev
+
+from betaplane.monitor.detectors._detector import Detector, Finding
+from betaplane.monitor.detectors.second_moment import LARGE
+from betaplane.monitor.history import History
+
+LEAST = 16  # steps before a jump is called one
+DEVIATIONS = 6.0  # of the logarithm
+
+
+def _non_finite(history: History, threshold: float) -> Finding | None:
+    bad = [reading.layer for reading in history.now() if not reading.finite]
+    if len(bad) <= threshold:
+        return None
+    lr = max(reading.lr for reading in history.now())
+    evidence = f"NaN or infinity in the gradient or the moments of {len(bad)} tensors"
+    return Finding(bad[0], evidence, f'skip such steps (nonfinite="skip"), or half the loss scale; lr {lr:.3g} stays')
+
+
+def _changed(history: History, threshold: float) -> Finding | None:
+    norm, loss = _jump(history.norms, history.step), _jump(history.losses, history.step)
+    if min(norm, loss) <= threshold or not _calm(history):
+        return None
+    evidence = (
+        f"gradient norm {norm:.1f} x and loss {loss:.1f} x their largest of late, before any step was taken on it"
+    )
+    change = f"look at batch {history.step}; not the optimizer. Clip to the usual norm, {_usual(history.norms):.3g}"
+    return Finding("", evidence, change)
+
+
+def _calm(history: History) -> bool:
+    """Whether the steps before were too small to be the reason, and lr has not been raised since they were read."""
+    pairs = [(kept[-2], kept[-1]) for kept in history.readings.values() if len(kept) > 1]
+    small = all(old.update_rms <= 1 and (len(old.shape) < 2 or old.ratio < LARGE) for old, _ in pairs)
+    return small and not any(new.lr > 2 * old.lr for old, new in pairs)
+
+
+def _jump(series: object, step: int) -> float:
+    """This step's value over the largest before it, 0 where it lies within six deviations of their logarithms."""
+    *old, last = [*series] or [(0, 0.0)]  # pyright: ignore[reportGeneralTypeIssues]
+    past = [value for _, value in old]
+    if last[0] != step or len(past) < LEAST or min(past) <= 0 or not 0 < last[1] < math.inf or max(past) == math.inf:
+        return 0.0
+    logs = [math.log(value) for value in past]
+    return last[1] / max(past) if math.log(last[1]) > mean(logs) + DEVIATIONS * stdev(logs) else 0.0
+
+
+def _usual(series: object) -> float:
+    return sorted(value for _, value in [*series][:-1])[len([*series]) // 2 - 1]  # pyright: ignore
+
+
+NON_FINITE = Detector(
+    "non-finite gradients",
+    "One such gradient enters both moments and never leaves them.",
+    0,
+    "tensors: a single one is enough, since averages keep NaN for ever",
+    "P. Micikevicius et al., 2018, arXiv:1710.03740, skip such steps",
+    _non_finite,
+)
+CHANGED = Detector(
+    "sudden data change",
+    "The loss and all gradients jumped together before a step was taken on them: the batch differs, not the optimizer.",
+    3.0,
+    "times the largest of the last 64, and six deviations of the logarithm: beyond the scatter of batches of 4",
+    "the order of events; the loss criterion after M. Wortsman et al., 2023, arXiv:2304.13013",
+    _changed,
+)

@@ -1,0 +1,59 @@
+"""Causes in the learning rate: too large beside the weights; past the curvature that Adam can stand."""
+
+from __future__ import annotations
+
+from statistics import mean
+
+from betaplane.monitor.detectors._detector import Detector, Finding
+from betaplane.monitor.detectors.second_moment import LARGE
+from betaplane.monitor.history import History
+from betaplane.theory import stability_threshold
+
+SWINGS = 8  # consecutive steps
+RISE = 1.5  # times the loss at the start
+
+
+def _too_large(history: History, threshold: float) -> Finding | None:
+    matrices = [reading for kept in history.readings.values() for reading in kept if len(reading.shape) > 1]
+    if not matrices or not history.risen(RISE):
+        return None
+    worst = max(matrices, key=lambda reading: reading.ratio)
+    if worst.ratio < threshold:
+        return None
+    told = f"an update of {worst.ratio:.2f} of the weights; loss {history.recent:.3g}, at the start {history.start:.3g}"
+    return Finding(
+        worst.layer, told, f"lr={worst.lr * 0.01 / worst.ratio:.1g}, so that an update is 1 % of the weights"
+    )
+
+
+def _edge(history: History, threshold: float) -> Finding | None:
+    last = [*history.lags][-SWINGS:]
+    norms = dict(history.norms)
+    steps = [step for step, _ in last]
+    if len(last) < SWINGS or steps[-1] != history.step or steps[-1] - steps[0] != SWINGS - 1:
+        return None
+    swing, grown = mean(value for _, value in last), norms.get(steps[-1], 0.0) / max(norms.get(steps[0], 0.0), 1e-30)
+    if swing > threshold or not 2 < grown < 1e12:
+        return None
+    now = max(history.now(), key=lambda reading: reading.lr)
+    edge = float(stability_threshold(now.beta1, now.lr))
+    told = f"gradients turn back at every step (lag-1 correlation {swing:.2f}) and grew {grown:.1f} x in {SWINGS} steps"
+    return Finding("", f"{told}: curvature above {edge:.3g} in Adam's metric", f"lr={now.lr / 2:.3g}, half of it")
+
+
+TOO_LARGE = Detector(
+    "learning rate too large",
+    "Single updates are as large as the weights, and the loss is above where it began.",
+    LARGE,
+    "RMS of an update over that of a matrix of weights: a few replace what was learnt; and loss 1.5 x its start",
+    "A. Kosson et al., 2024, arXiv:2410.23922, on updates relative to weights",
+    _too_large,
+)
+EDGE = Detector(
+    "adaptive edge of stability",
+    "The steepest direction is past (2 + 2 beta1) / ((1 - beta1) lr): weights swing across it, further each time.",
+    -0.5,
+    "mean correlation of consecutive gradients over 8 steps: noise gives 0, a swing -1; and gradients that doubled",
+    "J. Cohen et al., 2022, arXiv:2207.14484",
+    _edge,
+)

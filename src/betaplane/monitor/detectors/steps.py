@@ -1,0 +1,57 @@
+"""Causes in the count of steps: counted wrongly after a resume; at full speed before v has its memory."""
+
+from __future__ import annotations
+
+import math
+
+from betaplane.monitor.detectors._detector import Detector, Finding
+from betaplane.monitor.detectors.second_moment import LARGE
+from betaplane.monitor.history import History
+from betaplane.theory import linear_warmup_steps
+
+
+def _miscounted(history: History, threshold: float) -> Finding | None:
+    now = [reading for reading in history.now() if reading.g_rms > 0]
+    reset = [reading for reading in now if reading.before <= threshold and reading.warm]
+    lost = [reading for reading in now if reading.before > threshold and not reading.warm]
+    if reset:
+        told = f"the count was {reset[0].before:.0f} while v was not 0: v_hat is too large by 1 / (1 - beta2)"
+        return Finding(reset[0].layer, told, f"state['step'] as saved; at least {1 / (1 - reset[0].beta2):.0f}")
+    if lost and len(lost) == len(now):
+        told = f"the count was {lost[0].before:.0f} while every v was 0: nothing corrects them"
+        return Finding("", told, "load the moments with the count, or set state['step'] to 0")
+    return None
+
+
+def _rushed(history: History, threshold: float) -> Finding | None:
+    now = history.now()
+    if not now or not history.risen(threshold) or history.recent == math.inf:
+        return None
+    first = now[0]
+    length = float(linear_warmup_steps(first.beta2))
+    lr = max(reading.lr for reading in now)
+    early = all(reading.lr >= 0.99 * lr for reading in history.readings[first.layer]) and first.t < length
+    if not early or max(reading.ratio for kept in history.readings.values() for reading in kept) >= LARGE:
+        return None
+    told = (
+        f"loss {history.recent:.3g}, {history.recent / history.start:.1f} x its start, at full lr from the first step"
+    )
+    return Finding("", told, f"warm lr up linearly over {length:.0f} steps, 2 / (1 - beta2)")
+
+
+MISCOUNTED = Detector(
+    "step count wrong",
+    "Adam's bias correction divides by a count that is not that of its moments.",
+    0,
+    "steps counted: exact, since v is 0 before the first step and not after",
+    "D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 1",
+    _miscounted,
+)
+RUSHED = Detector(
+    "warmup too short",
+    "Updates are at their largest, and of one direction, before v has its memory.",
+    1.5,
+    "times the loss at the start, within 2 / (1 - beta2) steps and with updates small beside the weights",
+    "J. Ma, D. Yarats, 2021, arXiv:1910.04209",
+    _rushed,
+)

@@ -1,0 +1,91 @@
+"""What detectors look back on: readings, losses, rows that were touched, replays."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from statistics import median
+
+from torch import Tensor
+
+from betaplane.monitor.counterfactual import roots, sizes_and_directions
+from betaplane.monitor.quantities import cosine, spread
+from betaplane.monitor.reading import Reading
+from betaplane.monitor.ring import Past, Ring
+
+KEPT = 64  # readings and losses that are looked back on
+FEW = 5  # losses whose median is a loss
+
+
+class Rows:
+    """When the rows of a matrix had a gradient, as far as it was looked at."""
+
+    def __init__(self, touched: Tensor) -> None:
+        self.first = self.last = touched.long() * 0
+        self.count, self.looks = touched.long() * 0, 0
+
+    def look(self, touched: Tensor) -> None:
+        """Count one look at the rows."""
+        self.looks += 1
+        self.count = self.count + touched
+        self.last = self.last.where(~touched, self.looks)
+
+
+@dataclass
+class History:
+    """All that is known of a run."""
+
+    step: int = 0  # steps watched
+    readings: dict[str, deque[Reading]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=KEPT)))
+    rows: dict[str, Rows] = field(default_factory=dict)
+    rings: dict[str, Ring] = field(default_factory=dict)
+    losses: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=KEPT))
+    first_loss: float = math.nan
+    norms: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=KEPT))
+    lags: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=KEPT))
+
+    def lose(self, loss: float) -> None:
+        """Take the loss of the step to come."""
+        self.losses.append((self.step + 1, loss))
+        if math.isnan(self.first_loss):
+            self.first_loss = loss
+
+    def risen(self, times: float) -> bool:
+        """Whether the loss of late is `times` that at the start, for a negative one as far above it."""
+        return self.recent > self.start + (times - 1) * abs(self.start)
+
+    def now(self) -> list[Reading]:
+        """The readings of this step."""
+        return [kept[-1] for kept in self.readings.values() if kept and kept[-1].step == self.step]
+
+    @property
+    def start(self) -> float:
+        """The first loss, nan where none was given: the steps after it may already break things."""
+        return self.first_loss
+
+    @property
+    def recent(self) -> float:
+        """The loss of late, nan where none was given; inf where it is not finite."""
+        last = [loss if math.isfinite(loss) else math.inf for _, loss in self.losses][-FEW:]
+        return median(last) if len(last) == FEW else math.nan
+
+    def pasts(self) -> Iterator[tuple[str, Past]]:
+        """The kept steps of every tensor whose ring is full and ends now."""
+        for layer, ring in self.rings.items():
+            if ring.last == self.step and len(ring.gradients) == ring.length:
+                past = ring.past()
+                if past is not None and bool(past.g.isfinite().all()):
+                    yield layer, past
+
+
+def unsteadiness(past: Past) -> float:
+    """The coefficient of variation of sqrt(v) over the kept steps of one tensor."""
+    return spread(roots(past), past.numbers.beta2)
+
+
+def descent(past: Past) -> float:
+    """The cosine of the mean update and the mean gradient over the kept steps; below 0 the run goes uphill."""
+    _, updates = sizes_and_directions(past, past.numbers)
+    return cosine(updates.mean(0), past.g.mean(0))

@@ -1,0 +1,193 @@
+"""What can be read off Adam's state in one step: pure functions of x, g, m, v, each with its unit."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from betaplane.theory import snr_from_update_rms
+
+TINY = 1e-30  # in place of a length of 0 that is divided by
+
+
+def rms(x: Tensor) -> float:
+    """The root mean square of a tensor's numbers, in their unit; 0 for an empty tensor.
+
+    Example:
+        >>> rms(torch.tensor([3.0, -4.0, 0.0, 0.0]))
+        2.5
+    """
+    return float(x.square().mean().sqrt()) if x.numel() else 0.0
+
+
+def largest(x: Tensor) -> float:
+    """The largest absolute value of a tensor's numbers, in their unit; 0 for an empty tensor."""
+    return float(x.abs().max()) if x.numel() else 0.0
+
+
+def debiased(m: Tensor, v: Tensor, t: float, beta1: float, beta2: float) -> tuple[Tensor, Tensor]:
+    """The moments as Adam uses them: m_hat = m / (1 - beta1^t) and sqrt(v_hat) = sqrt(v / (1 - beta2^t)).
+
+    Args:
+        m: first moment, any shape, gradient units.
+        v: second moment, like m, >= 0, gradient units squared.
+        t: step that the moments are of, >= 1.
+        beta1: decay of m, in [0, 1).
+        beta2: decay of v, in [0, 1).
+
+    Returns:
+        m_hat and sqrt(v_hat), both in gradient units.
+
+    Source: D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 1.
+
+    Example:
+        >>> m_hat, root = debiased(torch.tensor([0.1]), torch.tensor([0.001]), t=1, beta1=0.9, beta2=0.999)
+        >>> round(m_hat.item(), 4), round(root.item(), 4)
+        (1.0, 1.0)
+    """
+    return m / (1 - beta1**t), (v / (1 - beta2**t)).sqrt()
+
+
+def update(m_hat: Tensor, root: Tensor, eps: float) -> Tensor:
+    """Adam's update in units of lr, m_hat / (sqrt(v_hat) + eps); 0 where both moments are.
+
+    Args:
+        m_hat: corrected first moment, any shape, gradient units.
+        root: sqrt(v_hat), like m_hat.
+        eps: >= 0, gradient units.
+
+    Example:
+        >>> update(torch.tensor([1.0, 0.0]), torch.tensor([2.0, 0.0]), eps=0.0)
+        tensor([0.5000, 0.0000])
+    """
+    return torch.where(m_hat == 0, 0.0, m_hat / (root + eps))
+
+
+def rms_ratio(g: Tensor, root: Tensor, eps: float) -> float:
+    """How far v lags behind: RMS_t = sqrt(mean(g^2 / max(v, eps^2))), about 1 in a steady state; no unit.
+
+    Args:
+        g: gradient, any shape.
+        root: sqrt(v_hat) after the step, like g.
+        eps: floor of the root, >= 0, gradient units.
+
+    Source: M. Wortsman et al., 2023, arXiv:2304.13013.
+
+    Example:
+        >>> round(rms_ratio(torch.tensor([3.0, 1.0]), torch.ones(2), eps=1e-8), 3)
+        2.236
+    """
+    return rms(torch.where(g == 0, 0.0, g / root.clamp_min(max(eps, TINY))))
+
+
+def largest_ratio(m_hat: Tensor, root: Tensor) -> float:
+    """The largest |m_hat| / sqrt(v_hat) of a tensor, no unit; `betaplane.theory.update_bound` is what it cannot pass.
+
+    Coordinates with v = 0 are left out: there only eps bounds the update.
+
+    Example:
+        >>> largest_ratio(torch.tensor([1.0, 5.0]), torch.tensor([2.0, 0.0]))
+        0.5
+    """
+    return largest((m_hat / root)[root > 0])
+
+
+def below_eps(root: Tensor, eps: float) -> float:
+    """The share of coordinates with 0 < sqrt(v) < eps, among those with v > 0: there eps rules; in [0, 1].
+
+    Example:
+        >>> below_eps(torch.tensor([0.0, 1e-9, 1e-3, 1.0]), eps=1e-8)
+        0.3333333432674408
+    """
+    seen = root[root > 0]
+    return float((seen < eps).float().mean()) if seen.numel() else 0.0
+
+
+def lost(g: Tensor, v: Tensor) -> float:
+    """The share of coordinates whose v is 0 after a step although g was not: g^2 underflowed; in [0, 1].
+
+    Example:
+        >>> lost(torch.tensor([1e-30, 1.0, 0.0, 2.0]), torch.tensor([0.0, 1.0, 0.0, 4.0]))
+        0.25
+    """
+    return float(((v == 0) & (g != 0)).float().mean()) if g.numel() else 0.0
+
+
+def agreement(m: Tensor, g: Tensor) -> float:
+    """The share of coordinates where m and g have one sign, among those where neither is 0; in [0, 1].
+
+    Half of them is what independent signs give.
+
+    Example:
+        >>> agreement(torch.tensor([1.0, -1.0, 0.0]), torch.tensor([2.0, 3.0, 1.0]))
+        0.5
+    """
+    both = m * g
+    moving = both != 0
+    return float((both[moving] > 0).float().mean()) if moving.any() else 0.5
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    """The cosine of the angle between two tensors, in [-1, 1]; 0 where one of them is 0.
+
+    Of consecutive gradients it is their lag-1 correlation: near 0 in noise, near -1 where the weights swing to and fro.
+
+    Example:
+        >>> round(cosine(torch.tensor([1.0, 0.0]), torch.tensor([-1.0, 1.0])), 4)
+        -0.7071
+    """
+    return float((a * b).sum() / (a.norm() * b.norm()).clamp_min(TINY))
+
+
+def angle(x: Tensor, step: Tensor) -> float:
+    """By how much a step turns the weights: the angle between x and x + step, in radians, in [0, pi].
+
+    Example:
+        >>> round(angle(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])), 4)
+        0.7854
+    """
+    return math.acos(max(-1.0, min(1.0, cosine(x, x + step)))) if bool(x.any()) else 0.0
+
+
+def spread(roots: Tensor, beta2: float) -> float:
+    r"""The coefficient of variation of sqrt(v) in time, its median over coordinates; no unit.
+
+    Read off the steps' differences, so that a slow trend of v does not count as noise:
+
+    ```
+    Var(r) = E[(r_t - r_{t-1})^2] / (2 (1 - beta2))        r = sqrt(v);  exact for beta2 = 0, and as beta2 -> 1
+    ```
+
+    Args:
+        roots: sqrt(v) after consecutive steps, (K, n), K >= 2, gradient units.
+        beta2: decay of v, in [0, 1).
+
+    Returns:
+        The median over coordinates that are not 0; 0 where there is none. Normal gradients have 0.76 at beta2 = 0 and
+        0.02 at 0.999.
+
+    Source: v is a first-order autoregression with coefficient beta2; derived, checked by simulation.
+
+    Example:
+        >>> roots = torch.randn(20_000, 5, generator=torch.Generator().manual_seed(0)).abs()
+        >>> abs(spread(roots, beta2=0.0) - 0.7555) < 0.02
+        True
+    """
+    mean = roots.mean(0)
+    deviation = (roots.diff(dim=0).square().mean(0) / (2 * (1 - beta2))).sqrt()
+    seen = mean > 0
+    return float((deviation[seen] / mean[seen]).median()) if seen.any() else 0.0
+
+
+def signal_to_noise(update_rms: float, beta1: float) -> float:
+    """The gradients' signal-to-noise ratio, of powers, from the RMS of the update in units of lr; inf from 1 on.
+
+    Source: J. Su, 2025, kexue.fm/archives/11267, as `betaplane.theory.snr_from_update_rms`.
+
+    Example:
+        >>> round(signal_to_noise(0.3725, beta1=0.9), 3), signal_to_noise(1.2, beta1=0.9)
+        (0.1, inf)
+    """
+    return float(snr_from_update_rms(update_rms, beta1)) if update_rms < 1 else math.inf

@@ -1,0 +1,136 @@
+"""One reading: every quantity of one tensor at one step."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from torch import Tensor
+
+from betaplane.monitor import quantities as q
+from betaplane.monitor.state import Numbers
+from betaplane.theory import update_bound
+
+
+class Reading(NamedTuple):
+    """The quantities of one tensor after one step; of a large tensor, over evenly spaced coordinates."""
+
+    layer: str
+    step: int  # steps that were watched, 1 for the first
+    t: float  # steps that the optimizer has counted
+    before: float  # what it had counted before this step
+    shape: tuple[int, ...]
+    dtype: str  # of v
+    lr: float
+    beta1: float
+    beta2: float
+    eps: float  # gradient units
+    finite: bool  # whether g, m and v are
+    g_rms: float  # gradient units
+    g_max: float
+    m_rms: float
+    root_rms: float  # of sqrt(v_hat), gradient units
+    root_median: float  # of sqrt(v_hat) where it is not 0
+    update_rms: float  # of m_hat / (sqrt(v_hat) + eps), units of lr
+    update_max: float
+    weight_rms: float  # weight units
+    weight_max: float
+    ratio: float  # lr times update over weight, both RMS
+    angle: float  # radians that the update turns the weights by
+    lag: float  # RMS_t of Wortsman et al., 1 in a steady state
+    reach: float  # largest |m_hat| / sqrt(v_hat) over the exact bound at t, in [0, 1] for Adam
+    below_eps: float  # share of coordinates
+    lost: float  # share of coordinates with v = 0 and g != 0
+    still: float  # share of coordinates whose v did not move although g^2 is not v
+    warm: bool  # v was not 0 before the step
+    snr: float  # signal to noise of the gradients, from the update's RMS
+    agreement: float  # share of coordinates where m and g have one sign
+
+
+def read(
+    layer: str,
+    step: int,
+    shape: tuple[int, ...],
+    numbers: Numbers,
+    before: Before,
+    x: Tensor,
+    m: Tensor,
+    v: Tensor,
+    t: float,
+) -> Reading:
+    """Every quantity of one tensor.
+
+    Args:
+        layer: its name.
+        step: steps watched.
+        shape: of the whole tensor.
+        numbers: its group's lr, betas and eps, as used in the step.
+        before: what was kept from before the step.
+        x: its weights after the step, a sample (n,).
+        m: its first moment after the step, the same sample.
+        v: its second moment after the step, the same sample, in the type it is kept in.
+        t: steps counted, after the step.
+    """
+    lr, beta1, beta2, eps = numbers
+    g, old = before.g.float(), before.v
+    x, m, wide = x.float(), m.float(), v.float()
+    m_hat, root = q.debiased(m, wide, max(t, 1.0), beta1, beta2)
+    u = q.update(m_hat, root, eps)
+    size, weight, seen = q.rms(u), q.rms(x), root[root > 0]
+    return Reading(
+        layer=layer,
+        step=step,
+        t=t,
+        before=before.t,
+        shape=shape,
+        dtype=str(v.dtype).removeprefix("torch."),
+        lr=lr,
+        beta1=beta1,
+        beta2=beta2,
+        eps=eps,
+        finite=bool((g.sum() + m.sum() + wide.sum()).isfinite()),
+        g_rms=q.rms(g),
+        g_max=q.largest(g),
+        m_rms=q.rms(m),
+        root_rms=q.rms(root),
+        root_median=float(seen.median()) if seen.numel() else 0.0,
+        update_rms=size,
+        update_max=q.largest(u),
+        weight_rms=weight,
+        weight_max=q.largest(x),
+        ratio=lr * size / max(weight, q.TINY),
+        angle=q.angle(x, -lr * u),
+        lag=q.rms_ratio(g, root, eps),
+        reach=q.largest_ratio(m_hat, root) / _bound(beta1, beta2, max(t, 1.0)),
+        below_eps=q.below_eps(root, eps),
+        lost=q.lost(g, wide),
+        still=_still(before, v),
+        warm=old is not None and bool((old != 0).any()),
+        snr=q.signal_to_noise(size, beta1),
+        agreement=q.agreement(m, g),
+    )
+
+
+@lru_cache(maxsize=256)
+def _bound(beta1: float, beta2: float, t: float) -> float:
+    """The bound of a step, which most tensors share."""
+    return float(update_bound(beta1, beta2, t))
+
+
+class Before(NamedTuple):
+    """What is kept of a tensor from before a step."""
+
+    g: Tensor  # a sample (n,), copied: some optimizers overwrite gradients
+    v: Tensor | None  # the same sample, copied
+    t: float
+    rows: Tensor | None = None  # of a matrix, which rows the gradient touches
+    at_random: bool = False  # v is rounded at random, and may stand still for many steps
+
+
+def _still(before: Before, v: Tensor) -> float:
+    """The share of coordinates whose v stands still although its target g^2 is a tenth away from it, or more."""
+    g, old = before.g.float(), before.v
+    if old is None or before.at_random or not g.numel():
+        return 0.0
+    asks = (g.square() - old.float()).abs() > 0.1 * old.float()
+    return float(((old == v) & asks & (old != 0)).float().mean())

@@ -1,0 +1,99 @@
+"""Adam's moments in any torch optimizer that keeps them under torch's names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from betaplane.errors import BadInput
+
+M, V = "exp_avg", "exp_avg_sq"
+FORMATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+class Numbers(NamedTuple):
+    """The hyperparameters of one parameter's group, as plain numbers."""
+
+    lr: float
+    beta1: float  # in [0, 1)
+    beta2: float  # in [0, 1)
+    eps: float  # gradient units, >= 0
+
+
+class Held(NamedTuple):
+    """What an optimizer keeps for one parameter."""
+
+    m: Tensor | None  # like x, gradient units; None before the first step
+    v: Tensor | None  # like x, gradient units squared
+    t: float  # steps counted, 0 before the first
+    rounds_at_random: bool  # v keeps its mean in a narrow type, and may stand still in a step
+
+    @property
+    def readable(self) -> bool:
+        """Whether the moments are there, in plain numbers and not in codes of 8 bits."""
+        return self.m is not None and self.v is not None and self.m.dtype in FORMATS and self.v.dtype in FORMATS
+
+
+def named(optimizer: Optimizer) -> Iterator[tuple[str, Tensor, Mapping[str, Any]]]:
+    """Each parameter with its name (or "group.place") and its group.
+
+    Example:
+        >>> optimizer = torch.optim.Adam(torch.nn.Linear(2, 1).named_parameters())
+        >>> [name for name, _, _ in named(optimizer)]
+        ['weight', 'bias']
+    """
+    for i, group in enumerate(optimizer.param_groups):
+        names = group.get("param_names") or [f"{i}.{j}" for j in range(len(group["params"]))]
+        for name, p in zip(names, group["params"], strict=True):
+            yield name, p, group
+
+
+def numbers(group: Mapping[str, Any]) -> Numbers:
+    """A group's learning rate, betas and eps; Adam's defaults for what it lacks."""
+    beta1, beta2 = (float(beta) for beta in tuple(group.get("betas", (0.9, 0.999)))[:2])
+    eps = group.get("eps", 1e-8)
+    return Numbers(float(group["lr"]), beta1, beta2, float(eps[0] if isinstance(eps, tuple) else eps))
+
+
+def held(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any]) -> Held:
+    """A parameter's moments and its count of steps.
+
+    Example:
+        >>> p = torch.nn.Parameter(torch.ones(2))
+        >>> optimizer = torch.optim.Adam([p])
+        >>> p.grad = torch.ones(2)
+        >>> optimizer.step()
+        >>> m, v, t, _ = held(optimizer, p, optimizer.param_groups[0])
+        >>> [round(x, 4) for x in m.tolist()], t
+        ([0.1, 0.1], 1.0)
+    """
+    state = optimizer.state.get(p, {})
+    t = state.get("step", group.get("step", 0))
+    return Held(local(state.get(M)), local(state.get(V)), float(t), group.get("storage") == "bfloat16")
+
+
+def local(x: Any) -> Any:
+    """This process's part of a sharded tensor; other tensors as they are."""
+    return x.to_local() if hasattr(x, "to_local") else x
+
+
+def check(optimizer: Any) -> None:
+    """Raise BadInput where an optimizer keeps no two moments, so that there is nothing to watch."""
+    where = "watch"
+    if not isinstance(optimizer, Optimizer):
+        allowed = "a torch.optim.Optimizer"
+        raise BadInput("This is no optimizer", value=type(optimizer).__name__, allowed=allowed, where=where)
+    known = any("betas" in group for group in optimizer.param_groups)
+    states = [state for state in optimizer.state.values() if state]
+    if not known or (states and not any(V in state for state in states)):
+        raise BadInput(
+            "The optimizer keeps no moments that can be watched",
+            value=type(optimizer).__name__,
+            allowed=f"betas in its groups, {M} and {V} in its state",
+            where=where,
+            instead="betaplane.watch(torch.optim.AdamW(model.parameters()))",
+        )

@@ -1,0 +1,70 @@
+"""Replays of the last steps: exact where nothing is changed, and right about what averts a planted spike."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from zoo import adam, train
+
+from betaplane.monitor.counterfactual import replay, sizes
+from betaplane.monitor.ring import Past, Ring
+from betaplane.monitor.state import Numbers
+from betaplane.problems import digits
+
+NOW = Numbers(0.1, 0.9, 0.999, 1e-8)
+
+
+def noise(steps: int = 64, seed: int = 0) -> torch.Tensor:
+    return torch.randn(steps, 64, generator=torch.Generator().manual_seed(seed))
+
+
+def past(g: torch.Tensor) -> Past:
+    return Past(g, torch.zeros(64), torch.ones(64), 1e4, NOW)
+
+
+def test_a_replay_of_a_real_run_is_that_run():
+    watcher, _, _ = train(digits(), 90, adam())
+    layer = "2.bias"
+    kept = watcher.history.rings[layer].past()
+    assert kept is not None
+    assert len(kept.g) == 64
+    read = [reading.lr * reading.update_rms for reading in watcher.history.readings[layer]]
+    assert sizes(kept, kept.numbers).tolist() == pytest.approx(read, rel=1e-4)
+
+
+def test_calm_steps_ask_for_nothing():
+    found = replay(past(noise()))
+    assert found is not None
+    assert found.best is None
+    assert str(found) == "the update stayed in its normal band"
+
+
+def test_one_bad_batch_is_averted_by_skipping_it():
+    g = noise()
+    g[48] *= 100
+    found = replay(past(g))
+    assert found.actual > 2
+    skipped = {each.name: each for each in found.outcomes}["the largest gradient skipped"]
+    assert skipped.averts
+    assert not {each.name: each for each in found.outcomes}["eps=1e-10"].averts
+
+
+def test_growing_gradients_are_averted_by_a_shorter_memory_rather_than_by_a_smaller_eps():
+    g = noise()
+    g[40:] *= 10
+    peaks = {each.name: each.peak for each in replay(past(g)).outcomes}
+    assert peaks["beta2=0.99"] < peaks["beta2=0.998"] < peaks["eps=1e-10"]
+
+
+def test_a_short_or_broken_past_is_not_replayed():
+    assert replay(past(noise(steps=7))) is None
+    broken = noise()
+    broken[3, 3] = torch.nan
+    assert replay(past(broken)) is None
+
+
+def test_a_missed_step_starts_a_ring_anew():
+    ring, start = Ring(4), (torch.zeros(1), torch.zeros(1), 0.0)
+    for step in (1, 2, 3, 5, 6):
+        ring.keep(step, torch.ones(1), start, NOW)
+    assert len(ring.past().g) == 2

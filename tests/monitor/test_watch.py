@@ -1,0 +1,144 @@
+"""Watching changes nothing, keeps its budget, and takes any optimizer that keeps Adam's moments."""
+
+from __future__ import annotations
+
+import math
+from time import perf_counter
+
+import pytest
+import torch
+from zoo import adam, train
+
+import betaplane
+from betaplane.errors import BadInput
+from betaplane.monitor import ALL, read_lines, watch
+from betaplane.monitor.budget import Budget
+from betaplane.problems import digits
+
+MAKERS = {
+    "AdamW": adam(),
+    "foreach": adam(foreach=True),
+    "fused": adam(fused=True),
+    "amsgrad": adam(amsgrad=True),
+    "NAdam": lambda p: torch.optim.NAdam(p),
+    "RAdam": lambda p: torch.optim.RAdam(p),
+    "ours": lambda p: betaplane.AdamW(p, max_norm=1.0, zero=True),
+    "ours, bfloat16": lambda p: betaplane.AdamW(p, storage="bfloat16"),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_parameters_are_bitwise_the_same(name: str):
+    torch.manual_seed(0)
+    watcher, model, _ = train(digits(), 12, MAKERS[name])
+    torch.manual_seed(0)
+    _, bare, _ = train(digits(), 12, MAKERS[name], watched=False)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), bare.parameters(), strict=True))
+    assert watcher.history.step == 12
+    assert watcher.history.now()
+    assert not watcher.alerts, watcher.report()
+
+
+def test_what_adam_reads_off_itself():
+    watcher, model, _ = train(digits(), 20, adam(weight_decay=0.0))
+    now = {reading.layer: reading for reading in watcher.history.now()}
+    assert set(now) == {"0.weight", "0.bias", "2.weight", "2.bias"}
+    assert all(reading.t == 20 and 0 < reading.reach <= 1 + 1e-6 and reading.finite for reading in now.values())
+    assert now["2.weight"].weight_rms == pytest.approx(model[2].weight.square().mean().sqrt().item())
+
+
+def test_a_reading_comes_every_so_many_steps():
+    watcher, _, _ = train(digits(), 31, adam(), every=10)
+    assert [reading.step for reading in watcher.history.readings["0.bias"]] == [1, 10, 20, 30]
+
+
+def test_the_budget_thins_readings_out():
+    watcher, _, _ = train(digits(), 150, adam(), every=1, budget=0.02)
+    assert 1 <= len(watcher.history.readings["0.bias"]) < 64
+
+
+def test_a_budget_is_kept_in_the_long_run():
+    budget = Budget(0.1)
+    while budget.elapsed < 0.5:
+        if budget.allows("job"):
+            with budget.spending("job"):
+                begin = perf_counter()
+                while perf_counter() - begin < 0.002:
+                    pass
+    assert budget.spent / budget.elapsed < 0.12
+
+
+def test_closing_stops_it():
+    p = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.Adam([p])
+    watcher = watch(optimizer, console=False)
+    watcher.close()
+    p.grad = torch.ones(2)
+    optimizer.step()
+    assert watcher.history.step == 0
+
+
+def test_opaque_states_are_left_alone():
+    p = torch.nn.Parameter(torch.randn(64, 128))
+    optimizer = betaplane.AdamW([p], storage="8bit")
+    with watch(optimizer, every=1, budget=math.inf, console=False) as watcher:
+        for _ in range(3):
+            p.grad = torch.randn(64, 128)
+            optimizer.step()
+    assert not watcher.history.now()
+    assert not watcher.alerts
+
+
+def test_alarms_are_on_the_disk(tmp_path):
+    path = tmp_path / "run.jsonl"
+    path.write_text('{"kind": "reading"}\n{"kind": "half')
+    watcher, _, _ = train(digits(), 3, adam(betas=(0.95, 0.85)), path=path)
+    rows = read_lines(path)
+    assert [row["cause"] for row in rows if row["kind"] == "alert"] == [watcher.alerts[0].cause]
+    assert len([row for row in rows if row["kind"] == "reading"]) == 1 + 3 * 4
+
+
+def test_half_a_line_is_not_read(tmp_path):
+    path = tmp_path / "run.jsonl"
+    path.write_text('{"a": 1}\n{"a": ')
+    assert read_lines(path) == [{"a": 1}]
+
+
+def test_the_console_says_step_cause_and_change(capsys):
+    train(digits(), 2, adam(betas=(0.95, 0.85)), console=True)
+    told = capsys.readouterr().err
+    assert told.startswith("step 1: beta1^2 >= beta2.")
+    assert "Change: beta2=0.95" in told
+
+
+def test_every_detector_has_what_a_reader_asks_for():
+    for detector in ALL:
+        assert detector.why.endswith(".")
+        assert detector.reason
+        assert detector.source
+    assert len({detector.cause for detector in ALL}) == len(ALL) == 12
+
+
+def adamw() -> torch.optim.Optimizer:
+    return torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))])
+
+
+WRONG = {
+    "no optimizer": (lambda: watch([1]), "This is no optimizer: got 'list'"),
+    "no moments": (
+        lambda: watch(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)),
+        "The optimizer keeps no moments that can be watched: got 'SGD'",
+    ),
+    "every": (lambda: watch(adamw(), every=0), "every is out of range: got 0, allowed 1, 2, 3, ..."),
+    "budget": (lambda: watch(adamw(), budget=0.0), "budget is out of range: got 0.0, allowed (0, inf]"),
+    "nan": (lambda: watch(adamw(), budget=math.nan), "budget is out of range: got nan"),
+    "no folder": (lambda: watch(adamw(), path="/nowhere/run.jsonl"), "The file cannot be written (No such file"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_input_is_told(name: str):
+    call, told = WRONG[name]
+    with pytest.raises(BadInput) as caught:
+        call()
+    assert str(caught.value).startswith(told)
