@@ -12,9 +12,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from betaplane.optim.formats import SCALE, Companded, Dynamic
 from betaplane.checkpoints import dcp
 from betaplane.checkpoints.torch_file import damaged, read
+from betaplane.optim.formats import SCALE, Companded, Dynamic
 
 FIRST, SECOND = ("exp_avg", "m"), ("exp_avg_sq", "v")  # what the moments are called
 DEEP = 6  # how many levels down a state dict may lie
@@ -31,6 +31,7 @@ class Settings(NamedTuple):
     beta2: float | None = None  # in [0, 1)
     eps: float | None = None  # gradient units
     storage: str = "parameter"
+    relative: bool = False  # whether it is a rule that means something else by the same words
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Layer:
     def adam(self) -> bool:
         """Whether the state is Adam's and no relative's, which may mean something else by m."""
         words = {word.removesuffix(SCALE) for word, x in self.held.items() if isinstance(x, Tensor)}
-        return {"exp_avg", "exp_avg_sq"} <= words <= ADAM
+        return {"exp_avg", "exp_avg_sq"} <= words <= ADAM and not self.settings.relative
 
     def _moment(self, words: Sequence[str]) -> Tensor | None:
         word = next((word for word in words if isinstance(self.held.get(word), Tensor)), None)
@@ -278,10 +279,12 @@ def _of_flat(tensors: Mapping[str, Tensor], group: Mapping[str, Any]) -> Iterato
 
 def settings(group: Mapping[str, Any]) -> Settings:
     """The settings of a param group."""
-    beta1, beta2 = group.get("betas") or (group.get("beta1"), group.get("beta2"))
+    betas = group.get("betas") or (group.get("beta1"), group.get("beta2"))
+    beta1, beta2 = betas if len(betas) == 2 else (None, None)  # of three, each rule means something else
     lr, eps = group.get("lr"), group.get("eps")
     numbers = [None if x is None else float(x) for x in (lr, beta1, beta2, eps)]
-    return Settings(*numbers, storage=str(group.get("storage", "parameter")))
+    relative = "eps_at" in group and "amsgrad" not in group  # a rule of betaplane's that torch does not have
+    return Settings(*numbers, str(group.get("storage", "parameter")), relative)
 
 
 def _shapes(held: Any) -> list[dict[str, Any]]:

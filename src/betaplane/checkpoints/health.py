@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from betaplane.theory import update_bound
 from betaplane.checkpoints.checkpoint import Layer
+from betaplane.theory import update_bound
 
 EXACT = 1e-30  # a v below it has lost digits in float32, and says nothing of the bound
 DECADES = (-24.0, 4.0, 280)  # of the histogram of log10 sqrt(v_hat): from, to, cells

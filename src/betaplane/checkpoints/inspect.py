@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from betaplane.errors import BadInput
-from betaplane.theory import half_life, memory_horizon, snr_from_update_rms, state_bytes, update_bound
 from betaplane.checkpoints.checkpoint import Checkpoint, Layer, read_checkpoint
 from betaplane.checkpoints.health import DECADES, Health, health
 from betaplane.checkpoints.planned import Planned, planned
 from betaplane.checkpoints.suspicions import Suspicion, suspicions
+from betaplane.errors import BadInput
+from betaplane.theory import half_life, memory_horizon, snr_from_update_rms, state_bytes, update_bound
 
 SETTLED = 3  # memory horizons of m after which the size of updates tells of the gradients
 KEPT = 0.99  # share of coordinates that an advised eps leaves alone, and of its update that each keeps

@@ -123,7 +123,7 @@ def _loaded(source: Any, path: Path, *, mmap: bool) -> Any:
     except BadInput:
         raise
     except Exception as error:  # torch raises a dozen types on a foreign or damaged file
-        called = re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error))
+        called = re.search(r"GLOBAL ([\w.]+)", str(error))
         if called:
             raise _refused(path, [called[1]]) from None
         raise damaged(path, f"The file is damaged, or no torch checkpoint ({type(error).__name__})") from None

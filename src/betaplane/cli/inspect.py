@@ -69,9 +69,9 @@ def _pair(text: str | None, option: str) -> tuple[float, float] | None:
 
 
 def _draw(found: Inspection, path: Path, top: int) -> None:
+    from betaplane.checkpoints.health import DECADES
     from betaplane.cli.files import make_folder, write_whole
     from betaplane.figures.moments import moments_png
-    from betaplane.checkpoints.health import DECADES
 
     rows = [(row.health.name, row.severe, row.health.shares) for row in found.rows if row.health.shares][:top]
     if not rows:

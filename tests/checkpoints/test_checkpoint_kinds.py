@@ -1,0 +1,126 @@
+"""Every layout of a checkpoint gives the same layers: those of the optimizer that was saved."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from written import STEPS, distributed, eight_bits, saved, trained, zero_shards
+
+import betaplane
+from betaplane.checkpoints import inspect, read_checkpoint
+
+
+def flat(optimizer) -> dict[str, torch.Tensor]:
+    names = optimizer.param_groups[0]["param_names"]
+    states = zip(names, optimizer.state.values(), strict=True)
+    return {f"state.{name}.{word}": x for name, state in states for word, x in state.items()}
+
+
+def written(kind: str, folder: Path) -> Path:
+    model, optimizer = trained()
+    state = optimizer.state_dict()
+    if kind == "torch":
+        return saved(state, folder / "opt.pt")
+    if kind == "old torch":
+        torch.save(state, folder / "old.pt", _use_new_zipfile_serialization=False)
+        return folder / "old.pt"
+    if kind == "no checksums":
+        torch.serialization.set_crc32_options(False)
+        try:
+            return saved(state, folder / "plain.pt")
+        finally:
+            torch.serialization.set_crc32_options(True)
+    if kind == "hugging face":
+        (folder / "checkpoint-12").mkdir()
+        saved(state, folder / "checkpoint-12/optimizer.pt")
+        return folder / "checkpoint-12"
+    if kind == "lightning":
+        held = {"epoch": 1, "state_dict": model.state_dict(), "optimizer_states": [state], "lr_schedulers": []}
+        for group in state["param_groups"]:
+            del group["param_names"]
+        return saved(held, folder / "last.ckpt")
+    if kind == "dcp":
+        return distributed({"model": model.state_dict(), "optim": state}, folder / "dcp")
+    if kind == "dcp inside":
+        (folder / "step-12").mkdir()
+        distributed({"optimizer": state}, folder / "step-12/optimizer_0")
+        return folder / "step-12"
+    betas = {"betas": json.dumps([0.9, 0.999]), "eps": "1e-8", "lr": "1e-3"}
+    save_file(flat(optimizer), folder / "opt.safetensors", betas)
+    return folder / "opt.safetensors"
+
+
+KINDS = ["torch", "old torch", "no checksums", "hugging face", "lightning", "dcp", "dcp inside", "safetensors"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_layers_are_those_of_the_optimizer(kind: str, tmp_path: Path):
+    model, optimizer = trained()
+    found = {layer.name: layer for layer in read_checkpoint(written(kind, tmp_path)).layers}
+    assert list(found) == [name for name, _ in model.named_parameters()] or kind in ("dcp", "dcp inside", "safetensors")
+    for name, p in model.named_parameters():
+        layer, state = found[name], optimizer.state[p]
+        assert torch.equal(layer.m, state["exp_avg"])
+        assert torch.equal(layer.v, state["exp_avg_sq"])
+        assert layer.t == STEPS
+        assert layer.settings[:4] == (1e-3, 0.9, 0.999, 1e-8)
+        assert layer.adam
+
+
+@pytest.mark.parametrize("elastic", [False, True])
+def test_zero_shards(elastic: bool, tmp_path: Path):
+    folder = zero_shards(tmp_path / "global_step12", elastic)
+    assert "deepspeed" not in sys.modules
+    found = read_checkpoint(folder, betas=(0.9, 0.999), eps=1e-8)
+    assert [layer.name for layer in found.layers] == ["part0", "part1"]
+    assert found.kind == "DeepSpeed ZeRO"
+    _, optimizer = trained()
+    states = optimizer.state.values()
+    whole = torch.cat([state["exp_avg_sq"].flatten() for state in states])
+    assert torch.equal(torch.cat([layer.v for layer in found.layers]), whole)
+    assert {layer.t for layer in found.layers} == {STEPS}
+    assert {layer.settings.beta2 for layer in found.layers} == {0.999}
+    assert not inspect(folder, trained=(0.9, 0.999), eps=1e-8).suspicious
+    assert read_checkpoint(next(iter(folder.iterdir()))).kind == "DeepSpeed ZeRO"
+
+
+def test_states_in_8_bits_are_decoded(tmp_path: Path):
+    (_, plain), (_, coded) = trained(betaplane.AdamW), eight_bits()
+    first = read_checkpoint(saved(coded.state_dict(), tmp_path / "8bit.pt")).layers[0]
+    state = plain.state_dict()["state"][0]
+    assert first.dtype == "8bit"
+    assert first.held["exp_avg"].dtype == torch.uint8
+    top = state["exp_avg_sq"].max()
+    assert ((first.v - state["exp_avg_sq"]).abs() <= 0.1 * top).all()
+    assert first.v.sum() == pytest.approx(float(state["exp_avg_sq"].sum()), rel=0.05)
+    assert first.m.norm() == pytest.approx(float(state["exp_avg"].norm()), rel=0.05)
+    assert not inspect(tmp_path / "8bit.pt").suspicious
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [betaplane.Lion, betaplane.AdaBelief, betaplane.LaProp, betaplane.AdEMAMix, torch.optim.NAdam, torch.optim.RAdam,
+     torch.optim.Adamax, betaplane.StableAdamW, betaplane.Adan, betaplane.Yogi],
+)  # fmt: skip
+def test_relatives_are_read_and_not_judged_by_adams_bound(kind, tmp_path: Path):
+    found = inspect(saved(trained(kind)[1].state_dict(), tmp_path / "opt.pt"))
+    assert not found.suspicious
+    assert len(found.rows) == 4
+
+
+@pytest.mark.parametrize("storage", ["float32", "bfloat16", "8bit", "dynamic 8bit"])
+def test_a_healthy_run_raises_no_suspicion(storage: str, tmp_path: Path):
+    _, optimizer = trained(betaplane.AdamW, steps=150, storage=storage, average=0.9)
+    assert not inspect(saved(optimizer.state_dict(), tmp_path / "opt.pt")).suspicious
+
+
+def test_bytes_are_counted(tmp_path: Path):
+    found = inspect(saved(trained()[1].state_dict(), tmp_path / "opt.pt"))
+    numbers = 80 * 64 + 64 + 64 * 3 + 3
+    assert (found.numbers, found.bytes) == (numbers, 8 * numbers + 4 * 4)
+    assert found.to_dict()["bytes_as"]["8bit"] == 2.03125 * numbers

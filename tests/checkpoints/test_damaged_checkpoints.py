@@ -1,0 +1,273 @@
+"""Damaged, foreign and hostile files end with a sentence, and nothing in them is run."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import random
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from written import distributed, foreign, forget, saved, trained, zero_shards
+
+from betaplane.checkpoints import inspect
+from betaplane.errors import BadInput
+
+RAN = "ran.txt"
+
+
+class Hostile:
+    """Writes a file when it is unpickled."""
+
+    def __reduce__(self):
+        return os.system, (f"touch {RAN}",)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    assert not Path(RAN).exists(), "code in a file was run"
+
+
+def refused(path: str | Path, told: str = "") -> str:
+    with pytest.raises(BadInput) as error:
+        inspect(path)
+    sentence = str(error.value)
+    assert told in sentence
+    assert "\n" not in sentence
+    assert str(path) in sentence
+    return sentence
+
+
+def empty() -> None:
+    Path("bad").write_bytes(b"")
+
+
+def words() -> None:
+    Path("bad").write_text("state: none\n" * 50)
+
+
+def zeros() -> None:
+    Path("bad").write_bytes(bytes(5000))
+
+
+def cut() -> None:
+    saved(trained()[1].state_dict(), Path("bad"))
+    Path("bad").write_bytes(Path("bad").read_bytes()[:-3000])
+
+
+def start_of_an_archive() -> None:
+    Path("bad").write_bytes(b"PK\x03\x04" + bytes(100))
+
+
+def another_archive() -> None:
+    with zipfile.ZipFile("bad", "w") as archive:
+        archive.writestr("notes.txt", "words")
+
+
+def squeezed() -> None:
+    with zipfile.ZipFile("bad", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bad/data.pkl", "words" * 999)
+
+
+def numbers() -> None:
+    torch.save(3, "bad")
+
+
+def a_model() -> None:
+    saved(trained()[0].state_dict(), Path("bad"))
+
+
+def momentum() -> None:
+    saved(trained(torch.optim.SGD)[1].state_dict(), Path("bad"))
+
+
+def not_laid_out() -> None:
+    torch.save({"state": {0: {"exp_avg": "words"}}, "param_groups": [3]}, "bad")
+
+
+def hostile() -> None:
+    torch.save({"optimizer": trained()[1].state_dict(), "more": Hostile()}, "bad")
+
+
+def hostile_and_old() -> None:
+    torch.save({"state": Hostile()}, "bad", _use_new_zipfile_serialization=False)
+
+
+def bare_pickle() -> None:
+    Path("bad").write_bytes(pickle.dumps(Hostile()))
+
+
+def unknown_class() -> None:
+    torch.save({"state": foreign("acme.codes", "Runner")(), "param_groups": []}, "bad")
+    forget("acme")
+
+
+def empty_folder() -> None:
+    Path("bad").mkdir()
+
+
+def folder_of_two() -> None:
+    zero_shards(Path("step1"))
+    Path("bad").mkdir()
+    shutil.copytree("step1", "bad/step1")
+    shutil.copytree("step1", "bad/step2")
+
+
+def hostile_index() -> None:
+    distributed({"optim": trained()[1].state_dict()}, Path("bad"))
+    Path("bad/.metadata").write_bytes(pickle.dumps(Hostile()))
+
+
+def hostile_part() -> None:
+    distributed({"optim": trained()[1].state_dict()}, Path("bad"))
+    buffer = io.BytesIO()
+    torch.save(Hostile(), buffer)
+    file = Path("bad/__0_0.distcp")
+    file.write_bytes(buffer.getvalue() + bytes(max(0, file.stat().st_size - len(buffer.getvalue()))))
+
+
+def index_pointing_outside() -> None:
+    distributed({"optim": trained()[1].state_dict()}, Path("bad"))
+    shutil.copy("bad/__0_0.distcp", "outside.distcp")
+    index = pickle.loads(Path("bad/.metadata").read_bytes())
+    for info in index.storage_data.values():
+        info.relative_path = "../outside.distcp"
+    Path("bad/.metadata").write_bytes(pickle.dumps(index))
+
+
+def file_of_the_index_is_gone() -> None:
+    distributed({"optim": trained()[1].state_dict()}, Path("bad"))
+    Path("bad/__0_0.distcp").unlink()
+
+
+ROWS = {
+    empty: "The file is empty: got 'bad', allowed an optimizer's state on disk",
+    words: "The file is damaged, or no torch checkpoint",
+    zeros: "The file is damaged, or no torch checkpoint",
+    cut: "The archive is damaged or cut short",
+    start_of_an_archive: "The archive is damaged or cut short",
+    another_archive: "The file is damaged, or no torch checkpoint",
+    squeezed: "The records of the archive are compressed, so torch did not write it",
+    numbers: "The file holds no state of an Adam-type optimizer",
+    a_model: "The file holds no state of an Adam-type optimizer",
+    momentum: "The file holds no state of an Adam-type optimizer",
+    not_laid_out: "The state in this file is not laid out as an optimizer's",
+    hostile: "The pickle in this file would call posix.system, so it was not opened",
+    hostile_and_old: "so it was not opened",
+    bare_pickle: "The file is damaged, or no torch checkpoint",
+    unknown_class: "The pickle in this file would call acme.codes.Runner, so it was not opened",
+    empty_folder: "The folder holds no checkpoint, or several",
+    folder_of_two: "The folder holds no checkpoint, or several",
+    hostile_index: "The index of this folder is no torch checkpoint's (it would call posix.system)",
+    hostile_part: "",
+    index_pointing_outside: "The folder is damaged (its index points outside of it)",
+    file_of_the_index_is_gone: "The folder is damaged (FileNotFoundError)",
+}
+
+
+@pytest.mark.parametrize(("write", "told"), ROWS.items(), ids=lambda x: getattr(x, "__name__", ""))
+def test_a_sentence(write, told: str):
+    write()
+    sentence = refused("bad", told)
+    assert sentence.endswith("Write instead: torch.save(optimizer.state_dict(), 'opt.pt')")
+
+
+def test_no_file_at_all():
+    refused("nowhere.pt", "There is no such checkpoint")
+    refused("nowhere.safetensors", "There is no such checkpoint")
+
+
+def test_safetensors():
+    Path("bad.safetensors").write_bytes(b"\xff" * 64)
+    refused("bad.safetensors", "This is no whole safetensors file")
+    save_file({"weight": torch.ones(3)}, "model.safetensors")
+    refused("model.safetensors", "The file holds no state of an Adam-type optimizer")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"eps": -1.0}, "eps is out of range: got -1.0, allowed [0, inf), in inspect. Write instead: eps=1e-8"),
+        ({"eps": float("nan")}, "eps is out of range: got nan"),
+        ({"betas": (0.9, 1.0)}, "beta2 is out of range: got 1.0"),
+        ({"trained": (-1.0, 0.9)}, "beta1 is out of range: got -1.0"),
+    ],
+)
+def test_bad_options(options: dict, told: str):
+    saved(trained()[1].state_dict(), Path("opt.pt"))
+    with pytest.raises(BadInput, match=re.escape(told)):
+        inspect("opt.pt", **options)
+
+
+def corrupted(whole: bytes, random: random.Random) -> bytes:
+    """Cut, overwritten, shifted, or with a few bits turned."""
+    data = bytearray(whole)
+    at = random.randrange(len(data))
+    kind = random.randrange(4)
+    if kind == 0:
+        return bytes(data[:at])
+    if kind == 1:
+        data[at : at + random.randrange(1, 200)] = random.randbytes(random.randrange(1, 200))
+    elif kind == 2:
+        del data[at : at + random.randrange(1, 50)]
+    else:
+        for _ in range(random.randrange(1, 5)):
+            data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+    return bytes(data)
+
+
+def fuzzed(count: int, seed: int) -> tuple[int, list[str]]:
+    """How many corrupted files were refused, and what was said of those that were not."""
+    whole = saved(trained(width=8)[1].state_dict(), Path("opt.pt")).read_bytes()
+    well, draws = inspect("opt.pt"), random.Random(seed)
+    refusals, passed = 0, []
+    for _ in range(count):
+        data = corrupted(whole, draws)
+        Path("opt.pt").write_bytes(data)
+        try:
+            same = inspect("opt.pt") == well
+            if data != whole:
+                passed.append("the same" if same else "another")
+        except BadInput as error:
+            refusals += "\n" not in str(error)
+    return refusals, passed
+
+
+def test_corrupted_files():
+    refusals, passed = fuzzed(100, seed=1)
+    assert "another" not in passed
+    assert refusals >= 95
+    assert refusals + len(passed) == 100
+
+
+@pytest.mark.slow
+def test_five_hundred_corrupted_files():
+    refusals, passed = fuzzed(500, seed=2)
+    assert "another" not in passed
+    assert refusals + len(passed) == 500
+    assert refusals >= 490
+
+
+def test_corrupted_folders():
+    distributed({"optim": trained(width=8)[1].state_dict()}, Path("dcp"))
+    draws = random.Random(3)
+    files = {path: path.read_bytes() for path in (Path("dcp/.metadata"), Path("dcp/__0_0.distcp"))}
+    refusals = 0
+    for i in range(40):
+        path = list(files)[i % 2]
+        path.write_bytes(corrupted(files[path], draws))
+        try:
+            inspect("dcp")
+        except BadInput as error:
+            refusals += "\n" not in str(error)
+        path.write_bytes(files[path])
+    assert refusals >= 20

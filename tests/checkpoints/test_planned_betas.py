@@ -1,0 +1,76 @@
+"""New betas on old moments: the closed form against torch.optim.Adam, fed with constant gradients."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from betaplane.checkpoints.planned import forgotten, planned
+from betaplane.errors import BadInput
+
+CHANGES = [
+    ((0.9, 0.999), (0.9, 0.95), 100),
+    ((0.9, 0.95), (0.9, 0.999), 100),
+    ((0.9, 0.999), (0.95, 0.99), 5),
+    ((0.8, 0.99), (0.0, 0.9), 3),
+    ((0.9, 0.999), (0.9, 0.999), 50),
+]
+
+
+def updates(old: tuple[float, float], new: tuple[float, float], t: int, more: int, scale: tuple[float, float] = (1, 1)):
+    """Adam's updates in units of lr after a change of betas, at gradients of 1: each would be 1 without it."""
+    x = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([x], lr=1.0, betas=old, eps=0.0)
+    found = []
+    for k in range(t + more):
+        if k == t:
+            optimizer.param_groups[0]["betas"] = new
+            optimizer.state[x]["exp_avg"] *= scale[0]
+            optimizer.state[x]["exp_avg_sq"] *= scale[1]
+        before = x.item()
+        x.grad = torch.ones_like(x)
+        optimizer.step()
+        found.append(before - x.item())
+    return found[t:]
+
+
+@pytest.mark.parametrize(("old", "new", "t"), CHANGES)
+def test_updates_are_off_as_torchs(old, new, t: int):
+    told, real = planned(old, new, t), updates(old, new, t, 400)
+    assert told.update_at_once == pytest.approx(real[0], rel=1e-9)
+    assert told.update_most == pytest.approx(max([1.0, *real], key=lambda u: abs(math.log(u))), rel=1e-2)
+    last = max((k for k, u in enumerate(real, 1) if abs(u - 1) > 0.01), default=0)
+    assert told.steps == last or (last == 400 and told.steps > 400)
+
+
+@pytest.mark.parametrize(("old", "new", "t"), CHANGES)
+def test_scaled_moments_are_right_at_once(old, new, t: int):
+    told = planned(old, new, t)
+    assert updates(old, new, t, 20, (told.scale_m, told.scale_v)) == pytest.approx([1.0] * 20, rel=1e-9)
+
+
+def test_forgotten_is_one_percent():
+    assert 0.95 ** forgotten(0.95) == pytest.approx(0.01)
+    assert planned((0.9, 0.999), (0.9, 0.95), 10).forget_v == pytest.approx(89.78, abs=0.01)
+
+
+def test_betas_without_a_bound():
+    told = planned((0.9, 0.999), (0.9, 0.8), 10)
+    assert told.bound == math.inf
+    assert told.growth == pytest.approx(0.9 / math.sqrt(0.8))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (((0.9, 0.999), (0.9, 1.0), 10), "beta2 is out of range: got 1.0"),
+        (((0.9, 0.999), (-0.1, 0.9), 10), "beta1 is out of range: got -0.1"),
+        (((0.9, 1.5), (0.9, 0.9), 10), "beta2 is out of range: got 1.5"),
+        (((0.9, 0.999), (0.9, 0.9), 0), "t is out of range: got 0.0"),
+    ],
+)
+def test_bad_input(arguments, told: str):
+    with pytest.raises(BadInput, match=told):
+        planned(*arguments)

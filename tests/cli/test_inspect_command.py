@@ -1,0 +1,105 @@
+"""`betaplane inspect`: a table with the suspicious layer first, JSON, a picture; bad input as sentences."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from commands import ended
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Linear(8, 2))
+    optimizer = torch.optim.AdamW(model.named_parameters(), betas=(0.9, 0.999))
+    for _ in range(100):
+        optimizer.zero_grad()
+        model(torch.randn(16, 4)).square().mean().backward()
+        optimizer.step()
+    held = optimizer.state_dict()
+    torch.save(held, "well.pt")
+    held["state"][3]["exp_avg"] *= 100
+    torch.save(held, "sick.pt")
+    bare = {"state": held["state"], "param_groups": [{"params": [0, 1, 2, 3]}]}
+    torch.save(bare, "bare.pt")
+    Path("text.pt").write_text("no tensors")
+    return tmp_path
+
+
+def test_a_healthy_checkpoint(capsys):
+    code, out, err = ended("inspect well.pt", capsys)
+    assert (code, err) == (0, "")
+    head, columns, *rows = out.splitlines()
+    assert head == "well.pt: torch, 4 layers, 58 parameters"
+    assert " ".join(columns.split()) == "layer step RMS m sqrt(v_hat) max bound < eps v = 0 spread update kept bytes"
+    assert [row.split()[0] for row in rows[:4]] == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    assert "v 1000 (693); at step 100 sqrt(v) is divided by 0.309" in out
+    assert "eps 1e-08: sqrt(v_hat) is below it in 0 of the coordinates; small enough" in out
+    assert "memory: 480 bytes (float32 480), 8.28 a parameter" in out
+    assert "!" not in out
+
+
+def test_the_sick_layer_comes_first(capsys):
+    _, out, _ = ended("inspect sick.pt --top 1", capsys)
+    rows = out.splitlines()
+    assert rows[2].startswith("! 1.bias")
+    assert rows[3] == "and 3 more layers: --top 4"
+    assert rows[4].startswith("! 1.bias: max |m_hat| / sqrt(v_hat) is ")
+    assert rows[4].endswith("and no gradients give more than 2.24 at step 100: damage, or changed betas")
+
+
+def test_new_betas(capsys):
+    _, out, _ = ended("inspect well.pt --betas 0.9,0.95", capsys)
+    assert "at the next step v_hat is 0.141 and m_hat 1 times what it should be, updates 2.66 times" in out
+    assert "within 1 % after 74 steps; v has forgotten 99 % after 90, m after 44" in out
+    assert "multiply exp_avg by 1 and exp_avg_sq by 10.44" in out
+    assert "the largest update there can be is then 1.16 lr" in out
+    _, out, _ = ended("inspect well.pt --betas 0.9,0.8", capsys)
+    assert "beta1 >= sqrt(beta2): an update has no bound, and can grow by a factor 1.01 a step" in out
+
+
+def test_json(capsys):
+    code, out, err = ended("inspect sick.pt --json --betas 0.9,0.999", capsys)
+    told = json.loads(out, parse_constant=pytest.fail)
+    assert (code, err) == (0, "")
+    assert told["suspicious"] == ["1.bias"]
+    assert told["rows"][0]["health"]["t"] == 100
+    assert told["planned"][0]["update_at_once"] == pytest.approx(1)
+    assert told["horizons"][0]["memory"] == pytest.approx([10, 1000])
+
+
+def test_a_file_that_does_not_say_its_betas(capsys):
+    _, out, _ = ended("inspect bare.pt", capsys)
+    assert "The file does not say the betas: give them as --trained-with 0.9,0.999." in out
+    _, out, _ = ended("inspect bare.pt --trained-with 0.9,0.999 --eps 1e-8", capsys)
+    assert out.splitlines()[2].startswith("! 3")
+
+
+def test_a_picture(capsys):
+    assert ended("inspect well.pt --png drawn/moments.png", capsys)[0] == 0
+    assert Path("drawn/moments.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in Path("drawn").iterdir()] == ["moments.png"]
+
+
+ROWS = {
+    "inspect text.pt": "The file is damaged, or no torch checkpoint (",
+    "inspect gone.pt": "There is no such checkpoint: got 'gone.pt', allowed an optimizer's state on disk, in inspect.",
+    "inspect well.pt --betas 0.9": "These are no betas: got '0.9', allowed two numbers in [0, 1), in --betas. Write "
+    "instead: --betas 0.9,0.999",
+    "inspect well.pt --trained-with 1,2": "in --trained-with. Write instead: --trained-with 0.9,0.999",
+    "inspect well.pt --eps=-1": "eps is out of range: got -1.0, allowed [0, inf), in inspect",
+    "inspect well.pt --png text.pt/x.png": "The results cannot be written (",
+}
+
+
+@pytest.mark.parametrize(("words", "told"), ROWS.items(), ids=ROWS)
+def test_bad_input(words: str, told: str, capsys):
+    code, out, err = ended(words, capsys)
+    assert (code, out) == (2, "")
+    assert err.startswith("betaplane: ")
+    assert told in err
+    assert len(err.splitlines()) == 1
