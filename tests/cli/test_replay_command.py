@@ -80,7 +80,7 @@ ROWS = {
     "record mine.py:fine --coordinates 0": "coordinates is out of range: got 0",
     "record mine.py:fine --after -1": "after is out of range: got -1, allowed [0, inf), in --after",
     "record mine.py:fine --batch-size 9": "The batch size does not fit the data: got 9, allowed [1, 8]",
-    "record mine.py:fine --out nowhere/grads.safetensors": "The gradients cannot be written (No such file",
+    "record mine.py:fine --out nowhere/grads.safetensors": "There is no such folder: got 'nowhere', in --out.",
 }
 
 

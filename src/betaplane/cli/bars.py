@@ -12,10 +12,11 @@ PATIENCE = 2.0  # seconds
 
 
 class Slowly(AbstractContextManager["Slowly"]):
-    """Told done and of, it shows a bar on stderr once two seconds have passed."""
+    """Told done and of, it shows a bar on a terminal once two seconds have passed."""
 
     def __init__(self, what: str) -> None:
-        self.bar = Progress(console=Console(stderr=True), transient=True)
+        console = Console(stderr=True)
+        self.bar = Progress(console=console, transient=True, disable=not console.is_terminal)
         self.task, self.began, self.shown = self.bar.add_task(what), time.monotonic(), False
 
     def __call__(self, done: int, of: int) -> None:

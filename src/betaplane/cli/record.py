@@ -38,9 +38,10 @@ def record_command(
     Where the batch is small, more steps tell signal from noise: record at the smallest batch size of interest, since
     `betaplane replay` makes larger ones from it exactly.
 
-    Examples:
-      betaplane record digits --out digits.safetensors
+    For example:
 
+    \b
+      betaplane record digits --out digits.safetensors
       betaplane record my_problem.py:problem --after 1000 --steps 2048
     """
     from betaplane.cli.bars import Slowly
@@ -49,6 +50,9 @@ def record_command(
 
     if after < 0:
         raise BadInput("after is out of range", value=after, allowed="[0, inf)", where="--after", instead="--after 100")
+    if not out.parent.is_dir():  # told before anything is trained
+        where, instead = "--out", "--out grads.safetensors"
+        raise BadInput("There is no such folder", value=str(out.parent), where=where, instead=instead)
     with redirect_stdout(sys.stderr):  # what a problem file prints is no part of the result
         found = load(problem)
         if not isinstance(found, Problem):

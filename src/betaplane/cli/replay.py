@@ -36,11 +36,11 @@ def replay_command(
     Larger batches are averaged from the recording and exact at frozen weights; smaller ones are extrapolated (right
     variance, too light tails) and the map says so.
 
-    Examples:
+    For example:
+
+    \b
       betaplane record digits --out digits.safetensors
-
       betaplane replay digits.safetensors
-
       betaplane replay digits.safetensors --batch-size 128 --batch-size 8
     """
     nx, ny = whole(points)
