@@ -141,6 +141,15 @@ def test_eps_is_advised_so_that_it_leaves_99_percent_alone(tmp_path: Path):
     assert (kept >= 0.99).float().mean() >= 0.99
 
 
+def test_packed_states_are_told_and_not_guessed(tmp_path: Path):
+    held = trained()[1].state_dict()
+    codes = {"step": 3, "state1": torch.ones(80, dtype=torch.uint8), "state2": torch.ones(80, dtype=torch.uint8)}
+    held["state"][0] = codes
+    row = next(row for row in inspect(saved(held, tmp_path / "opt.pt")).rows if row.health.name == "0.weight")
+    assert row.health.dtype == "uint8"
+    assert "which another library packed: they cannot be read" in row.reasons[0].what
+
+
 def test_sick_8_bit_states(tmp_path: Path):
     held = eight_bits()[1].state_dict()
     held["state"][0]["exp_avg_sq_scale"][3] = torch.nan

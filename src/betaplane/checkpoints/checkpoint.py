@@ -16,7 +16,7 @@ from betaplane.checkpoints import dcp
 from betaplane.checkpoints.torch_file import damaged, read
 from betaplane.optim.formats import SCALE, Companded, Dynamic
 
-FIRST, SECOND = ("exp_avg", "m"), ("exp_avg_sq", "v")  # what the moments are called
+FIRST, SECOND = ("exp_avg", "m", "state1"), ("exp_avg_sq", "v", "state2")  # what the moments are called
 DEEP = 6  # how many levels down a state dict may lie
 ADAM = {"step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "mu_product", "compensation", "average"}
 FILES = ("optimizer.pt", "optimizer.bin", "optimizer.safetensors")  # in a folder
@@ -61,10 +61,11 @@ class Layer:
     @property
     def dtype(self) -> str:
         """How the moments are kept."""
-        kept = next((self.held[word] for word in (*SECOND, *FIRST) if word in self.held), None)
-        if kept is None:
+        word = next((word for word in (*SECOND, *FIRST) if word in self.held), None)
+        if word is None:
             return ""
-        return "8bit" if kept.dtype == torch.uint8 else str(kept.dtype).removeprefix("torch.")
+        ours = word + SCALE in self.held
+        return "8bit" if ours else str(self.held[word].dtype).removeprefix("torch.")
 
     @property
     def bytes(self) -> int:
@@ -132,7 +133,7 @@ def read_checkpoint(path: str | Path, betas: tuple[float, float] | None = None, 
     path = Path(path)
     kind, held = _opened(path)
     try:
-        layers = [layer for layer in _found(held) if layer.m is not None or layer.v is not None or layer.dtype]
+        layers = [layer for layer in _found(held) if layer.dtype]
     except Exception as error:  # a file can hold anything under the names we look for
         raise damaged(
             path, f"The state in this file is not laid out as an optimizer's ({type(error).__name__})"
@@ -282,9 +283,10 @@ def settings(group: Mapping[str, Any]) -> Settings:
     betas = group.get("betas") or (group.get("beta1"), group.get("beta2"))
     beta1, beta2 = betas if len(betas) == 2 else (None, None)  # of three, each rule means something else
     lr, eps = group.get("lr"), group.get("eps")
-    numbers = [None if x is None else float(x) for x in (lr, beta1, beta2, eps)]
+    told = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
+    numbers = {name: float(x) for name, x in told.items() if x is not None}
     relative = "eps_at" in group and "amsgrad" not in group  # a rule of betaplane's that torch does not have
-    return Settings(*numbers, str(group.get("storage", "parameter")), relative)
+    return Settings(**numbers, storage=str(group.get("storage", "parameter")), relative=relative)
 
 
 def _shapes(held: Any) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from betaplane.checkpoints.torch_file import Inert, damaged, read_bytes
+from betaplane.errors import BadInput
 
 INDEX = ".metadata"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq", "exp_avg_scale", "exp_avg_sq_scale", "max_exp_avg_sq", "m", "v")
@@ -48,16 +49,19 @@ def read_folder(folder: Path) -> dict[Any, Any]:
     try:
         index = _Reader(io.BytesIO((folder / INDEX).read_bytes())).load()
         found: dict[Any, Any] = {}
+        stored: dict[str, list[Any]] = {}
+        for where, info in index.storage_data.items():
+            stored.setdefault(where.fqn, []).append((where, info))
         for name, about in index.state_dict_metadata.items():
             place = tuple((index.planner_data or {}).get(name) or str(name).split("."))
             if "param_groups" in place or place[-1] in MOMENTS:
-                _put(found, place, _value(folder, name, about, index.storage_data))
+                _put(found, place, _value(folder, about, stored[name]))
         return found
     except pickle.UnpicklingError as error:
         raise damaged(folder, f"The index of this folder is no torch checkpoint's ({error})") from None
+    except BadInput:
+        raise
     except ValueError as error:
-        if isinstance(error, damaged(folder, "").__class__):
-            raise
         raise damaged(folder, f"The folder is damaged ({error})") from None
     except Exception as error:  # whatever a damaged pickle makes Python's reader raise
         raise damaged(folder, f"The folder is damaged ({type(error).__name__})") from None
@@ -70,8 +74,7 @@ def _put(found: dict[Any, Any], place: tuple[Any, ...], value: Any) -> None:
     found[last] = value
 
 
-def _value(folder: Path, name: str, about: Any, stored: dict[Any, Any]) -> Any:
-    parts = [(where, info) for where, info in stored.items() if where.fqn == name]
+def _value(folder: Path, about: Any, parts: list[Any]) -> Any:
     if not hasattr(about, "size"):
         return read_bytes(_slice(folder, parts[0][1]), folder)
     return _whole(tuple(about.size), ((where, read_bytes(_slice(folder, info), folder)) for where, info in parts))

@@ -52,7 +52,7 @@ def suspicions(layer: Layer, found: Health, latest: float) -> list[Suspicion]:
 def _broken(f: Health):
     if f.spoiled:
         yield Suspicion(True, f"{f.spoiled} of its moments are nan or infinite, or a negative v")
-    if f.dtype == "uint8" or (f.dtype and not f.shares and math.isnan(f.m_rms)):
+    if f.dtype in ("uint8", "int8"):
         yield Suspicion(False, f"its moments are kept as {f.dtype}, which another library packed: they cannot be read")
 
 

@@ -20,6 +20,7 @@ HARMLESS = (
     "deepspeed.", "lightning.", "pytorch_lightning.", "lightning_fabric.", "transformers.", "omegaconf.", "argparse.",
     "numpy.", "collections.", "pathlib.", "typing.",
 )  # fmt: skip
+HEAD = "<4s5H3I2H"  # of a record in a zip file
 PADDED = b"FB"  # the extra field with which torch aligns a record; the rest of it is Z
 
 
@@ -103,12 +104,21 @@ def _check_whole(source: Any, path: Path) -> None:
 
 
 def _padded(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> bool:
-    """Whether a record's own head is a zip file's, padded as torch pads."""
+    """Whether a record's own head says what the list of records says, and is padded as torch pads."""
     file: Any = archive.fp
     file.seek(record.header_offset)
-    head = struct.unpack("<4s5H3I2H", file.read(30))
-    name, extra = file.read(head[-2]), file.read(head[-1])
-    return name == record.orig_filename.encode() and (extra[:2] != PADDED or not extra[4:].strip(b"Z"))
+    mark, version, flags, method, _, _, crc, size, whole, named, extended = struct.unpack(HEAD, file.read(30))
+    name, extra = file.read(named), file.read(extended)
+    after = crc == size == whole == 0  # the sums follow the data
+    file.seek(record.file_size, 1)
+    tail = file.read(24) if after and flags & 8 else b""
+    return (
+        (mark, version, flags, method) == (b"PK\x03\x04", record.extract_version, record.flag_bits, 0)
+        and name == record.orig_filename.encode()
+        and (extra[:2] != PADDED or not extra[4:].strip(b"Z"))
+        and (after or (crc, size) == (record.CRC, record.file_size) or size == 0xFFFFFFFF)
+        and (not tail or tail[:8] == struct.pack("<4sI", b"PK\x07\x08", record.CRC))
+    )
 
 
 def _loaded(source: Any, path: Path, *, mmap: bool) -> Any:
