@@ -8,7 +8,7 @@ map: .venv/ready
 	$(BIN)/betaplane map digits
 
 test: .venv/ready-test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: .venv/ready-test
 	$(BIN)/ruff check

@@ -58,8 +58,8 @@ def test_a_broken_file_is_made_anew(cache: Path, left: int) -> None:
 
 def test_processes_that_make_it_at_the_same_time(cache: Path) -> None:
     code = f"from betaplane.optim import native; native.built({SOURCE!r})"
-    children = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
-    assert [child.wait(120) for child in children] == [0, 0, 0]
+    children = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [child.wait(120) for child in children] == [0, 0]
     assert [one.suffix for one in cache.iterdir()] == [".so"]
 
 
@@ -117,46 +117,43 @@ def test_the_result_does_not_depend_on_the_threads() -> None:
 
 
 MEMORY = """
-import resource, sys, torch, betaplane
+import torch, betaplane
 from betaplane.optim import path
-kind, storage, how = sys.argv[1:]
-path.BROKEN += ["asked for"] * (how == "eager")
 torch.set_num_threads(1)
-shapes = [(2000, 2000), (1000, 2000), (500, 2000)]
-params = [torch.nn.Parameter(torch.zeros(shape)) for shape in shapes]
-for p in params:
-    p.grad = torch.ones_like(p)
-optimizer = getattr(betaplane, kind)(params, storage=storage)
-optimizer.step()
-optimizer.step()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-held = sum(v.numel() * v.element_size() for s in optimizer.state.values() for v in s.values())
-with open("/proc/self/clear_refs", "w") as file:
-    file.write("5")  # forget the peak so far
-def peak(word):
+
+def told(word):
     return int(next(line for line in open("/proc/self/status") if line.startswith(word)).split()[1]) * 1024
-now = peak("VmRSS")
-optimizer.step()
-print((peak("VmHWM") - now) / 16e6)
+
+for kind, storage, how in {cases}:
+    path.BROKEN[:] = ["asked for"] * (how == "eager")
+    params = [torch.nn.Parameter(torch.zeros(rows, 2000)) for rows in (2000, 1000, 500)]
+    for p in params:
+        p.grad = torch.ones_like(p)
+    optimizer = getattr(betaplane, kind)(params, storage=storage)
+    optimizer.step()
+    optimizer.step()
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # forget the peak so far
+    now = told("VmRSS")
+    optimizer.step()
+    print((told("VmHWM") - now) / 16e6)
 """
-
-
-def extra(kind: str, storage: str = "parameter", how: str = "compiled") -> float:
-    """How much more memory a step takes at its peak than is held, in units of the largest parameter."""
-    run = subprocess.run([sys.executable, "-c", MEMORY, kind, storage, how], capture_output=True, text=True, check=True)
-    return float(run.stdout)
-
-
-@pytest.mark.skipif(not psutil.LINUX, reason="reads /proc")
-@pytest.mark.parametrize("storage", ["parameter", "bfloat16", "8bit"])
-def test_a_compiled_step_needs_no_memory(storage: str) -> None:
-    assert extra("AdamW" if storage != "parameter" else "Lion", storage) < 0.1
+CASES = {  # kind, storage, how: how much more memory a step may take at its peak, in units of the largest parameter
+    ("Lion", "parameter", "compiled"): 0.1,
+    ("AdamW", "bfloat16", "compiled"): 0.1,
+    ("AdamW", "8bit", "compiled"): 0.1,
+    ("Lion", "parameter", "eager"): 1.0,
+    ("Lion", "8bit", "eager"): 1.0,
+}
 
 
 @pytest.mark.skipif(not psutil.LINUX, reason="reads /proc")
-@pytest.mark.parametrize("storage", ["parameter", "8bit"])
-def test_operations_one_by_one_take_large_tensors_in_pieces(storage: str) -> None:
-    assert extra("Lion", storage, "eager") < 1
+def test_a_step_needs_little_memory() -> None:
+    """Machine code none; operations one by one go through large tensors in pieces."""
+    code = MEMORY.replace("{cases}", repr(list(CASES)))
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    extra = dict(zip(CASES, map(float, run.stdout.split()), strict=True))
+    assert not {case: most for case, most in extra.items() if most > CASES[case]}
 
 
 def test_a_path_that_is_asked_for_is_taken_by_torchs_classes_too() -> None:
