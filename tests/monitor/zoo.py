@@ -110,7 +110,7 @@ PLANTED: dict[str, Callable[[], tuple[Any, ...]]] = {
     "step count wrong, moments lost": lambda: train(digits(), 100, adam(), before=forget_the_moments, every=10),
     "non-finite gradients": lambda: train(digits(), 70, adam(), before=break_a_gradient, every=10),
     "dead rows": lambda: train(digits(), 80, adam(), model=dead_units()),
-    "learning rate too large": lambda: train(digits(), 40, adam(1.0)),
+    "learning rate too large": lambda: train(digits(), 40, adam(1.0), every=10),
     "learning rate too large, later": lambda: train(
         digits(),
         210,
@@ -119,7 +119,7 @@ PLANTED: dict[str, Callable[[], tuple[Any, ...]]] = {
         before=lambda step, optimizer, model: optimizer.param_groups[0].update(lr=1e-3 if step < 200 else 3.0),
     ),
     "eps dominates": lambda: train(small_loss(1e-6), 40, adam(1e-3, eps=1e-6)),
-    "adaptive edge of stability": lambda: train(digits(batch_size=1797), 60, adam(0.05, (0.0, 0.99999))),
+    "adaptive edge of stability": lambda: train(digits(batch_size=1797), 60, adam(0.05, (0.0, 0.99999)), every=2),
     "second moment too noisy": lambda: train(counterexample(), 80, adam(0.01, (0.0, 0.3))),
     "beta1^2 >= beta2": lambda: train(digits(), 20, adam(1e-3, (0.95, 0.85))),
     "second moment lost in its type": lambda: train(

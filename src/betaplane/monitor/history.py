@@ -7,6 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import median
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from betaplane.monitor.reading import Reading
 from betaplane.monitor.ring import Past, Ring
 
 KEPT = 64  # readings and losses that are looked back on
+LATE = 16  # losses that are of late
 FEW = 5  # losses whose median is a loss
 
 
@@ -33,6 +35,14 @@ class Rows:
         self.last = self.last.where(~touched, self.looks)
 
 
+class Swing(NamedTuple):
+    """The ring's gradients of one step beside those of the step before."""
+
+    step: int
+    correlation: float  # in [-1, 1]
+    norm: float  # gradient units
+
+
 @dataclass
 class History:
     """All that is known of a run."""
@@ -44,7 +54,7 @@ class History:
     losses: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=KEPT))
     first_loss: float = math.nan
     norms: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=KEPT))
-    lags: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=KEPT))
+    swings: deque[Swing] = field(default_factory=lambda: deque(maxlen=KEPT))
 
     def lose(self, loss: float) -> None:
         """Take the loss of the step to come."""
@@ -67,9 +77,12 @@ class History:
 
     @property
     def recent(self) -> float:
-        """The loss of late, nan where none was given; inf where it is not finite."""
-        last = [loss if math.isfinite(loss) else math.inf for _, loss in self.losses][-FEW:]
-        return median(last) if len(last) == FEW else math.nan
+        """The largest median of five losses among the last 16, nan where none were given; inf if they are not finite.
+
+        Not the last five: a run that broke between two readings may look calm again at the second.
+        """
+        last = [loss if math.isfinite(loss) else math.inf for _, loss in self.losses][-LATE:]
+        return max((median(last[i : i + FEW]) for i in range(len(last) - FEW + 1)), default=math.nan)
 
     def pasts(self) -> Iterator[tuple[str, Past]]:
         """The kept steps of every tensor whose ring is full and ends now."""

@@ -16,7 +16,7 @@ from betaplane.monitor.alert import Alert
 from betaplane.monitor.budget import Budget
 from betaplane.monitor.counterfactual import replay
 from betaplane.monitor.detectors import ALL, Detector, Finding
-from betaplane.monitor.history import History, Rows
+from betaplane.monitor.history import History, Rows, Swing
 from betaplane.monitor.quantities import cosine
 from betaplane.monitor.reading import Before, read
 from betaplane.monitor.ring import Ring
@@ -42,12 +42,12 @@ class Watcher:
 
     def __init__(self, optimizer: Optimizer, every: int, budget: float, sinks: list[Sink]) -> None:
         self.optimizer, self.every, self.sinks = optimizer, every, sinks
-        self.budget, self.history = Budget(budget), History()
+        self.readings, self.rings, self.history = Budget(budget / 2), Budget(budget / 2), History()
         self.alerts: list[Alert] = []
         self._told: dict[str, int] = {}
         self._before: dict[str, Before] = {}
         self._last: Tensor | None = None
-        self._last_step, self._reads = 0, False
+        self._last_step, self._reads, self._burst = 0, False, 0
         before, after = optimizer.register_step_pre_hook(self._pre), optimizer.register_step_post_hook(self._post)
         self._hooks = [before, after]
 
@@ -67,7 +67,7 @@ class Watcher:
     @property
     def cost(self) -> float:
         """Watching's share of the time since it began."""
-        return self.budget.spent / max(self.budget.elapsed, 1e-9)
+        return (self.readings.spent + self.rings.spent) / max(self.readings.elapsed, 1e-9)
 
     def close(self) -> None:
         """Stop watching; the optimizer is as it was."""
@@ -87,19 +87,20 @@ class Watcher:
         """Before a step: keep what the step may overwrite."""
         self.history.step += 1
         due = self.history.step == 1 or self.history.step % self.every == 0
-        self._reads = due and self.budget.allows("reading")
-        if self.budget.allows("ring"):
-            with self.budget.spending("ring"):
+        self._reads = due and self.readings.allows()
+        if self._burst or self.rings.allows(STEPS):
+            self._burst = (self._burst or STEPS) - 1
+            with self.rings.spending():
                 self._keep()
         if self._reads:
-            with self.budget.spending("reading"):
+            with self.readings.spending():
                 self._before = {name: self._kept(p, group) for name, p, group in self._watched()}
 
     @torch.no_grad()
     def _post(self, *_: Any) -> None:
         """After a step: read, judge, tell."""
         if self._reads:
-            with self.budget.spending("reading"):
+            with self.readings.spending():
                 self._read()
                 self._judge()
 
@@ -124,7 +125,7 @@ class Watcher:
             ring.keep(history.step, g, self._start(ring, p, group, g), numbers(group))
         flat = torch.cat(found) if found else torch.zeros(0)
         if self._last is not None and self._last_step == history.step - 1 and self._last.shape == flat.shape:
-            history.lags.append((history.step, cosine(flat, self._last)))
+            history.swings.append(Swing(history.step, cosine(flat, self._last), float(flat.norm())))
         self._last, self._last_step = flat, history.step
 
     def _start(self, ring: Ring, p: Tensor, group: Any, g: Tensor) -> tuple[Tensor, Tensor, float]:
@@ -168,7 +169,7 @@ class Watcher:
     def _tell(self, detector: Detector, finding: Finding) -> None:
         rings = self.history.rings
         layer = finding.layer or next(iter(rings), "")
-        past = rings[layer].past() if layer in rings else None
+        past = rings[layer].past() if layer in rings and rings[layer].last == self.history.step else None
         replayed = replay(past) if past is not None else None
         alert = Alert(
             step=self.history.step,

@@ -27,12 +27,11 @@ def _too_large(history: History, threshold: float) -> Finding | None:
 
 
 def _edge(history: History, threshold: float) -> Finding | None:
-    last = [*history.lags][-SWINGS:]
-    norms = dict(history.norms)
-    steps = [step for step, _ in last]
-    if len(last) < SWINGS or steps[-1] != history.step or steps[-1] - steps[0] != SWINGS - 1:
+    last = [*history.swings][-SWINGS:]
+    if len(last) < SWINGS or last[-1].step != history.step or last[-1].step - last[0].step != SWINGS - 1:
         return None
-    swing, grown = mean(value for _, value in last), norms.get(steps[-1], 0.0) / max(norms.get(steps[0], 0.0), 1e-30)
+    swing = mean(each.correlation for each in last)
+    grown = last[-1].norm / last[0].norm if last[0].norm else 0.0
     if swing > threshold or not 2 < grown < 1e12:
         return None
     now = max(history.now(), key=lambda reading: reading.lr)
