@@ -225,36 +225,24 @@ def corrupted(whole: bytes, random: random.Random) -> bytes:
     return bytes(data)
 
 
-def fuzzed(count: int, seed: int) -> tuple[int, list[str]]:
-    """How many corrupted files were refused, and what was said of those that were not."""
+def fuzzed(count: int, seed: int) -> int:
+    """How many of so many corrupted files are refused with one line."""
     whole = saved(trained(width=8)[1].state_dict(), Path("opt.pt")).read_bytes()
-    well, draws = inspect("opt.pt"), random.Random(seed)
-    refusals, passed = 0, []
+    draws, refusals = random.Random(seed), 0
     for _ in range(count):
         data = corrupted(whole, draws)
         Path("opt.pt").write_bytes(data)
         try:
-            same = inspect("opt.pt") == well
-            if data != whole:
-                passed.append("the same" if same else "another")
+            inspect("opt.pt")
+            refusals += data == whole
         except BadInput as error:
             refusals += "\n" not in str(error)
-    return refusals, passed
+    return refusals
 
 
-def test_corrupted_files():
-    refusals, passed = fuzzed(100, seed=1)
-    assert "another" not in passed
-    assert refusals >= 95
-    assert refusals + len(passed) == 100
-
-
-@pytest.mark.slow
-def test_five_hundred_corrupted_files():
-    refusals, passed = fuzzed(500, seed=2)
-    assert "another" not in passed
-    assert refusals + len(passed) == 500
-    assert refusals >= 490
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_corrupted_file_is_refused(seed: int):
+    assert fuzzed(250, seed) == 250
 
 
 def test_corrupted_folders():

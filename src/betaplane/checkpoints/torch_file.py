@@ -94,13 +94,43 @@ def _check_whole(source: Any, path: Path) -> None:
                 raise damaged(path, "The records of the archive are compressed, so torch did not write it")
             summed = any(one.CRC for one in records)  # torch can leave checksums out
             bad = archive.testzip() if summed else None
-            bad = bad or next((one.filename for one in records if not _padded(archive, one)), None)
+            bad = bad or next((one.filename for one in records if not _padded(archive, one)), None) or _odd(archive)
     except BadInput:
         raise
     except Exception as error:  # zipfile raises a dozen types on what is no archive
         raise damaged(path, f"The archive is damaged or cut short ({type(error).__name__})") from None
     if bad:
         raise damaged(path, f"The archive is damaged: the record {bad!r} does not match its checksum")
+
+
+def _odd(archive: zipfile.ZipFile) -> str | None:
+    """A record unlike the others in fields that torch leaves at 0, where most have them so: some program changed it."""
+    records = archive.infolist()
+    fields = [
+        (one.create_version, one.create_system, one.internal_attr, one.external_attr, one.volume, one.reserved,
+         one.date_time, one.comment, one.flag_bits)
+        for one in records
+    ]  # fmt: skip
+    usual = max(set(fields), key=fields.count, default=())
+    odd = next((one.filename for one, held in zip(records, fields, strict=True) if held != usual), None)
+    ours = usual and 2 * fields.count(usual) > len(fields) and usual[:4] == (0, 0, 0, 0)
+    return (odd or (None if _ends(archive) else "the end")) if ours else None
+
+
+def _ends(archive: zipfile.ZipFile) -> bool:
+    """Whether what follows the list of records counts them as they are."""
+    file: Any = archive.fp
+    count, start = len(archive.infolist()), archive.start_dir
+    file.seek(-98, io.SEEK_END)
+    tail = file.read()
+    if not tail.startswith(b"PK\x06\x06"):
+        return not archive.comment
+    mark, size, _, _, *rest = struct.unpack("<4sQ2H2I4Q", tail[:56])
+    at = file.tell() - 98
+    first = (mark, size, *rest) == (b"PK\x06\x06", 44, 0, 0, count, count, at - start, start)
+    second = struct.unpack("<4sIQI", tail[56:76]) == (b"PK\x06\x07", 0, at, 1)
+    third = struct.unpack("<4s4H2IH", tail[76:])
+    return first and second and third[:1] + third[-1:] == (b"PK\x05\x06", 0)
 
 
 def _padded(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> bool:
@@ -112,12 +142,16 @@ def _padded(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> bool:
     after = crc == size == whole == 0  # the sums follow the data
     file.seek(record.file_size, 1)
     tail = file.read(24) if after and flags & 8 else b""
+    sizes = (record.file_size, record.file_size)
+    mark_and_sum = struct.pack("<4sI", b"PK\x07\x08", record.CRC)
+    ends = [mark_and_sum + struct.pack(form, *sizes) for form in ("<2I", "<2Q") if max(sizes) < 2**32 or form == "<2Q"]
     return (
         (mark, version, flags, method) == (b"PK\x03\x04", record.extract_version, record.flag_bits, 0)
         and name == record.orig_filename.encode()
-        and (extra[:2] != PADDED or not extra[4:].strip(b"Z"))
+        and (extra[:2] == PADDED or record.create_version != 0)
+        and (extra[:2] != PADDED or extra[2:] == struct.pack("<H", extended - 4) + b"Z" * (extended - 4))
         and (after or (crc, size) == (record.CRC, record.file_size) or size == 0xFFFFFFFF)
-        and (not tail or tail[:8] == struct.pack("<4sI", b"PK\x07\x08", record.CRC))
+        and (not tail or tail.startswith(tuple(ends)))
     )
 
 
