@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from betaplane.monitor.detectors._detector import Detector, Finding
 from betaplane.monitor.history import History, descent, unsteadiness
 from betaplane.monitor.reading import Reading
@@ -9,28 +11,30 @@ from betaplane.theory import memory_horizon
 
 LAG = 2.3  # RMS_t that spikes follow within 8 steps
 LAST = 8  # readings
+MANY = 64  # coordinates whose mean square needs no mean over time
 LARGE = 0.3  # update over weight, from where on the learning rate is to blame
 
 
 def _stale(history: History, threshold: float) -> Finding | None:
-    late = [
-        reading
-        for reading in history.now()
-        if reading.update_rms > threshold
-        and reading.ratio < LARGE
-        and max(old.lag for old in [*history.readings[reading.layer]][-LAST:]) > LAG
-    ]
-    if not late:
+    sizes = {now.layer: _size([*history.readings[now.layer]]) for now in history.now() if now.ratio < LARGE}
+    lags = {layer: max(old.lag for old in [*history.readings[layer]][-LAST:]) for layer in sizes}
+    layer = max((each for each in sizes if lags[each] > LAG), key=sizes.__getitem__, default=None)
+    if layer is None or not sizes[layer] > threshold:
         return None
-    worst = max(late, key=lambda reading: reading.update_rms)
-    lag = max(old.lag for old in [*history.readings[worst.layer]][-LAST:])
-    evidence = f"update RMS {worst.update_rms:.2f} lr, RMS_t {lag:.1f}"
-    return Finding(worst.layer, evidence, f"beta2={_shorter(worst.beta2):.4g}, or updates clipped at RMS 1 (clip=1.0)")
+    beta1, beta2 = history.readings[layer][-1].beta1, history.readings[layer][-1].beta2
+    change = f"beta2={_shorter(beta1, beta2):.4g}, or updates clipped at RMS 1 (clip=1.0)"
+    return Finding(layer, f"update RMS {sizes[layer]:.2f} lr, RMS_t {lags[layer]:.1f}", change)
 
 
-def _shorter(beta2: float) -> float:
-    """A beta2 with a tenth of the memory, and no less than 10 steps of it."""
-    return 1 - 1 / max(10.0, float(memory_horizon(beta2)) / 10)
+def _size(readings: list[Reading]) -> float:
+    """The RMS of the update; of a few coordinates, over the last readings too, for one alone may swing."""
+    last = readings[-LAST:] if math.prod(readings[-1].shape) < MANY else readings[-1:]
+    return math.sqrt(sum(reading.update_rms**2 for reading in last) / len(last))
+
+
+def _shorter(beta1: float, beta2: float) -> float:
+    """Twice the memory of m, and no less than 10 steps: at (0.9, 0.95) no history makes an update above 1.17 lr."""
+    return min(beta2, 1 - 1 / max(10.0, 2 * float(memory_horizon(beta1))))
 
 
 def _noisy(history: History, threshold: float) -> Finding | None:
