@@ -137,7 +137,9 @@ def _padded(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> bool:
     """Whether a record's own head says what the list of records says, and is padded as torch pads."""
     file: Any = archive.fp
     file.seek(record.header_offset)
-    mark, version, flags, method, _, _, crc, size, whole, named, extended = struct.unpack(HEAD, file.read(30))
+    mark, version, flags, method, clock, day, crc, size, whole, named, extended = struct.unpack(HEAD, file.read(30))
+    year, month, date, hour, minute, second = record.date_time
+    written = (hour << 11 | minute << 5 | second // 2, (year - 1980) << 9 | month << 5 | date)
     name, extra = file.read(named), file.read(extended)
     after = crc == size == whole == 0  # the sums follow the data
     file.seek(record.file_size, 1)
@@ -147,6 +149,7 @@ def _padded(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> bool:
     ends = [mark_and_sum + struct.pack(form, *sizes) for form in ("<2I", "<2Q") if max(sizes) < 2**32 or form == "<2Q"]
     return (
         (mark, version, flags, method) == (b"PK\x03\x04", record.extract_version, record.flag_bits, 0)
+        and (clock, day) == written
         and name == record.orig_filename.encode()
         and (extra[:2] == PADDED or record.create_version != 0)
         and (extra[:2] != PADDED or extra[2:] == struct.pack("<H", extended - 4) + b"Z" * (extended - 4))
