@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import mean
-
 from betaplane.monitor.detectors._detector import Detector, Finding
 from betaplane.monitor.detectors.second_moment import LARGE
 from betaplane.monitor.history import History
@@ -30,13 +28,13 @@ def _edge(history: History, threshold: float) -> Finding | None:
     last = [*history.swings][-SWINGS:]
     if len(last) < SWINGS or last[-1].step != history.step or last[-1].step - last[0].step != SWINGS - 1:
         return None
-    swing = mean(each.correlation for each in last)
+    swing = max(each.correlation for each in last)
     grown = last[-1].norm / last[0].norm if last[0].norm else 0.0
     if swing > threshold or not 2 < grown < 1e12:
         return None
     now = max(history.now(), key=lambda reading: reading.lr)
     edge = float(stability_threshold(now.beta1, now.lr))
-    told = f"gradients turn back at every step (lag-1 correlation {swing:.2f}) and grew {grown:.1f} x in {SWINGS} steps"
+    told = f"gradients turn back at each step (lag-1 correlation {swing:.2f} or less) and grow {grown:.1f} x in {SWINGS} steps"
     return Finding("", f"{told}: curvature above {edge:.3g} in Adam's metric", f"lr={now.lr / 2:.3g}, half of it")
 
 
@@ -52,7 +50,7 @@ EDGE = Detector(
     "adaptive edge of stability",
     "The steepest direction is past (2 + 2 beta1) / ((1 - beta1) lr): weights swing across it, further each time.",
     -0.5,
-    "mean correlation of consecutive gradients over 8 steps: noise gives 0, a swing -1; and gradients that doubled",
+    "each correlation of consecutive gradients in 8 steps: noise gives 0, a swing -1; gradients doubled",
     "J. Cohen et al., 2022, arXiv:2207.14484",
     _edge,
 )

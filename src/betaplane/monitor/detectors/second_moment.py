@@ -109,8 +109,8 @@ COUPLED = Detector(
 UNDERFLOW = Detector(
     "second moment lost in its type",
     "v is 0 or stands still where gradients are not 0, so the update is divided by eps or by an old v.",
-    0.5,
-    "share of a tensor's coordinates: half",
+    0.25,
+    "share of a tensor's coordinates: a quarter",
     "arithmetic of the formats; P. Micikevicius et al., 2018, arXiv:1710.03740",
     _underflow,
 )
