@@ -34,7 +34,7 @@ def _edge(history: History, threshold: float) -> Finding | None:
         return None
     now = max(history.now(), key=lambda reading: reading.lr)
     edge = float(stability_threshold(now.beta1, now.lr))
-    told = f"gradients turn back at each step (lag-1 correlation {swing:.2f} or less) and grow {grown:.1f} x in {SWINGS} steps"
+    told = f"gradients turn back (lag-1 correlation at most {swing:.2f}) and grew {grown:.1f} x in {SWINGS} steps"
     return Finding("", f"{told}: curvature above {edge:.3g} in Adam's metric", f"lr={now.lr / 2:.3g}, half of it")
 
 
