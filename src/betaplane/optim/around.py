@@ -118,13 +118,26 @@ class Around:
         words: Mapping[str, str] = STATE,
     ) -> None:
         """Step parameters of group i by its rule."""
-        lists = self.__dict__.setdefault("_swept", {})
-        numbers = Numbers(group["lr"], self._scale, group.get("average") or 0.0)
-        path = chosen(self.path, params)
-        moved, lists[i] = step_each(
-            self.form_of(group), params, states, numbers, path=path, words=words, before=lists.get(i)
-        )
+        if self._again(i, {**group, "params": params}):
+            return
+        known = self.__dict__.setdefault("_swept", {})
+        form, path = self.form_of(group), chosen(self.path, params)
+        moved, known[i] = step_each(form, params, states, self._numbers(group), path=path, words=words)
         self._squared += moved
+
+    def _again(self, i: int, group: Mapping[str, Any]) -> bool:
+        """Step group i by machine code as at the step before, if all is as it was; whether it was done."""
+        lists = self.__dict__.get("_swept", {}).get(i)
+        if lists is None or self.path == "eager":
+            return False
+        form = self.form_of(group)
+        if not lists.fits(form, group["params"], self.state):
+            return False
+        self._squared += lists.step(form.rule, self._numbers(group))
+        return True
+
+    def _numbers(self, group: Mapping[str, Any]) -> Numbers:
+        return Numbers(group["lr"], self._scale, group.get("average") or 0.0)
 
     @contextmanager
     @torch.no_grad()

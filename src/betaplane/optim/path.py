@@ -54,7 +54,6 @@ def step_each(
     *,
     path: str,
     words: Mapping[str, str] = STATE,
-    before: Lists | None = None,
 ) -> tuple[float, Lists | None]:
     """Step every parameter that has a gradient, in place.
 
@@ -65,28 +64,23 @@ def step_each(
         numbers: learning rate and what else the form takes.
         path: "eager" or "compiled"; what cannot be compiled (rules of rows and columns, views) is stepped eagerly.
         words: torch's names for the fields of the rule's state, where they differ.
-        before: what the step before gave.
 
     Returns:
-        The squared length of the update, where the form measures it, else 0; and lists for the next step.
+        The squared length of the update, where the form measures it, else 0; and lists, by which the next step can be
+        taken if all is as it was then.
     """
     left, moved, lists = [p for p in params if p.grad is not None], 0.0, None
     if path == "compiled" and not BROKEN and sweeps(form.rule):
         host = [p for p in left if p.device.type == "cpu"]
         try:
-            lists = before if before and before.fits(form, host, states) else Lists.of(form, host, states, words)
+            lists = Lists.of(form, host, states, words)
         except NoCompiler as error:
             _broken(str(error))
         else:
-            moved += sum(sweep.step(form.rule, numbers) for sweep in lists.sweeps)
+            moved += lists.step(form.rule, numbers)
             left = [*lists.left, *_on_device(form, [p for p in left if p.device.type != "cpu"], states, numbers, words)]
     moved += sum(update(form, p, p.grad, states[p], numbers, words=words) for p in left)  # type: ignore[arg-type]
     return moved, lists
-
-
-def same(some: list[Tensor], others: list[Tensor]) -> bool:
-    """Whether two lists are of the same tensors."""
-    return len(some) == len(others) and all(map(is_, some, others))
 
 
 class Lists(NamedTuple):
@@ -103,10 +97,14 @@ class Lists(NamedTuple):
         return cls(kind(form), params, *swept(form, params, states, words))
 
     def fits(self, form: Form, params: list[Tensor], states: Mapping[Tensor, Any]) -> bool:
-        """Whether they are for this form, these parameters and states, as they are."""
-        return (
-            same(params, self.params) and kind(form) == self.kind and all(sweep.fits(states) for sweep in self.sweeps)
-        )
+        """Whether they are all there is to do for this form and these parameters, and nothing was exchanged."""
+        given = [p for p in params if p.grad is not None]
+        whole = not self.left and len(given) == len(self.params) and all(map(is_, given, self.params))
+        return whole and kind(form) == self.kind and all(sweep.fits(states) for sweep in self.sweeps)
+
+    def step(self, rule: Rule, numbers: Numbers) -> float:
+        """One step; the squared length of the update, where that is measured."""
+        return sum(sweep.step(rule, numbers) for sweep in self.sweeps)
 
 
 def _on_device(

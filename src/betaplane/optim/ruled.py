@@ -121,6 +121,8 @@ class RuleOptimizer(Around, Optimizer):
 
     def _once(self) -> None:
         for i, group in enumerate(self.param_groups):
+            if self._again(i, group):
+                continue
             found = [p for p in group["params"] if p.grad is not None]
             for p in found:
                 if not self.state[p]:

@@ -17,7 +17,7 @@ from betaplane.optim.around import GROUP, OWN, Around, check_around, warn_of_los
 from betaplane.optim.group import build
 from betaplane.optim.guard import check_eps, check_floating, check_lr, explained, finite, loss_of
 from betaplane.optim.layout import align, alike, dense, like
-from betaplane.optim.path import chosen, same, sweeps
+from betaplane.optim.path import chosen, sweeps
 from betaplane.optim.shards import moves, step_all
 from betaplane.optim.state import load
 from betaplane.optim.update import STATE
@@ -199,15 +199,10 @@ class Twin(Around, Optimizer):
             for p, g in replaced:
                 p.grad = g
 
+    @torch.no_grad()
     def _quickly(self, i: int, group: dict[str, Any]) -> bool:
         """Step a group that is as it was, if there is a way; whether it was done."""
-        lists = self.__dict__.get("_swept", {}).get(i)
-        if lists is None or not same(lists.params, [p for p in group["params"] if p.grad is not None]):
-            return False
-        if not (self._dialect(group) or self._slow(group)):
-            return False
-        self._by_rule(i, {**group, "params": lists.params})
-        return True
+        return (self._dialect(group) or self._takes_over(group)) and self._again(i, group)
 
     def _split(self, group: dict[str, Any]) -> dict[str, list[Tensor]]:
         """The parameters of a group that have a gradient, by who steps them: "fused", "torch" or "rule"."""
@@ -248,13 +243,17 @@ class Twin(Around, Optimizer):
 
     def _slow(self, group: dict[str, Any], given: bool = True) -> bool:
         """Whether the rule is to take one compiled pass: that is asked for, or torch has only loops and nobody did."""
-        asked = any(group.get(flag) is not None for flag in ("fused", "foreach"))
-        if (self.kernel and self.path != "compiled") or asked or not may_fuse(group):
+        if not self._takes_over(group):
             return False
         found = [p for p in group["params"] if p.grad is not None or not given]
         if any(p.grad is not None and p.grad.layout is not torch.strided for p in found):
             return False  # which torch's loops take
         return chosen(self.path, found) == "compiled" and sweeps(self.rule_of(group))
+
+    def _takes_over(self, group: dict[str, Any]) -> bool:
+        """Whether the rule may step what torch could: nobody asked for torch's ways, and it is quicker or asked for."""
+        asked = any(group.get(flag) is not None for flag in ("fused", "foreach"))
+        return not asked and may_fuse(group) and (not self.kernel or self.path == "compiled")
 
     def _mixed(self, p: Tensor) -> bool:
         """Whether p's state is of another type than p."""

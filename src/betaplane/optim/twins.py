@@ -50,10 +50,10 @@ class Adam(Twin, torch.optim.Adam):
     @torch.no_grad()
     def _quickly(self, i: int, group: dict[str, Any]) -> bool:
         """Step a group by torch's kernel with the lists of the step before, if they fit still or can be made anew."""
-        found = [p for p in group["params"] if p.grad is not None]
-        scaled = getattr(self, "found_inf", None) is not None  # by torch.amp, which only torch's own step heeds
         if super()._quickly(i, group):
             return True
+        found = [p for p in group["params"] if p.grad is not None]
+        scaled = getattr(self, "found_inf", None) is not None  # by torch.amp, which only torch's own step heeds
         quick = may_fuse(group) and plain(group) and not scaled
         if not found or not quick or self._dialect(group) or self._slow(group):
             return False
