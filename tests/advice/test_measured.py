@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import betaplane
 from betaplane.advice import advise, read_checkpoint, window
 from betaplane.advice.row import MEASURED, PUBLISHED
 from betaplane.errors import BadInput
@@ -111,6 +112,20 @@ def test_a_checkpoint_where_eps_is_small_keeps_it(tmp_path):
     assert advise(32, checkpoint=saved(tmp_path / "opt.pt", torch.ones(8)))["eps"].value == 1e-8
 
 
+@pytest.mark.parametrize("storage", ["float32", "bfloat16", "8bit"])
+def test_a_checkpoint_in_few_bits_says_the_same(tmp_path, storage):
+    """What is kept in 8 bits are codes, and not second moments."""
+    p = torch.nn.Parameter(torch.zeros(64, 128))
+    optimizer = betaplane.AdamW([p], storage=storage)
+    for step in range(5):
+        p.grad = 1e-9 * torch.randn(64, 128, generator=torch.Generator().manual_seed(step))
+        optimizer.step()
+    torch.save(optimizer.state_dict(), tmp_path / "opt.pt")
+    found = read_checkpoint(tmp_path / "opt.pt")
+    assert (found.damped, found.numbers, found.steps) == (1.0, 64 * 128, 5)
+    assert advise(32, checkpoint=tmp_path / "opt.pt")["eps"].value < 1e-8
+
+
 class Evil:
     def __reduce__(self):
         return Path.touch, (Path("touched"),)
@@ -118,9 +133,10 @@ class Evil:
 
 def test_a_file_that_someone_sent_runs_no_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for write in (torch.save, lambda what, path: Path(path).write_bytes(pickle.dumps(what))):
+    bare = lambda what, path: Path(path).write_bytes(pickle.dumps(what))  # noqa: E731
+    for write, told in ((torch.save, "The pickle in this file would call"), (bare, "The file is damaged, or no torch")):
         write(Evil(), "evil.pt")
-        with pytest.raises(BadInput, match="The file is no checkpoint"):
+        with pytest.raises(BadInput, match=told):
             read_checkpoint("evil.pt")
     assert not Path("touched").exists()
 

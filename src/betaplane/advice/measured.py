@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -13,7 +12,6 @@ from betaplane.advice.settings import Settings
 from betaplane.errors import BadInput
 
 ENOUGH = 1.0  # decades of memory horizon off any trouble
-SECOND = ("exp_avg_sq", "v")  # what the second moment is called in a state
 
 
 @dataclass(frozen=True)
@@ -119,19 +117,18 @@ def threshold(path: str | Path, batch: float, beta1: float = 0.9) -> Threshold:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """What an optimizer's state dict in a file says of its settings and of eps.
+    """What the optimizer's state in a file or folder says of its settings and of eps.
 
-    The file is read with `weights_only=True`, so it runs no code. A dict with the state dict under "optimizer",
-    "optimizer_state_dict" or "optim" is looked into.
+    Everything `betaplane inspect` reads is understood, betaplane's 8-bit states too; nothing in the file is run.
 
     Args:
-        path: what `torch.save(optimizer.state_dict(), path)` wrote.
+        path: what `torch.save(optimizer.state_dict(), path)` wrote, or another checkpoint with Adam's moments.
 
     Returns:
         Its settings and the sizes of its second moments.
 
     Raises:
-        BadInput: there is no such file, or it holds no state dict of an Adam-type optimizer.
+        BadInput: there is no such file, or it holds no state of an Adam-type optimizer.
 
     Source: state of your own.
 
@@ -147,14 +144,20 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         >>> found.settings.eps, found.damped, found.zero
         (1e-06, 0.5, 0.25)
     """
-    held = _loaded(Path(path))
-    for name in ("optimizer", "optimizer_state_dict", "optim"):
-        held = held[name] if isinstance(held, Mapping) and name in held else held
-    groups = held.get("param_groups") if isinstance(held, Mapping) else None
-    seconds = _second_moments(held) if groups else []
-    if not groups or not seconds:
-        raise _no_checkpoint(path, "The file holds no state of an Adam-type optimizer")
-    return _checkpoint(groups[0], seconds)
+    from betaplane.checkpoints import read_checkpoint as read  # here, for torch comes with it
+    from betaplane.checkpoints.health import health
+
+    try:
+        layers = [layer for layer in read(path, eps=1e-8).layers if layer.v is not None]
+    except BadInput as error:
+        told = {"value": error.value, "allowed": error.allowed, "instead": error.instead}
+        raise BadInput(error.what, **told, where="--checkpoint") from error
+    if not layers:
+        raise BadInput("The file holds no second moments that can be read", value=str(path), where="--checkpoint")
+    measured = [health(layer) for layer in layers]
+    numbers = sum(one.numbers for one in measured)
+    damped, zero = (sum(getattr(one, name) * one.numbers for one in measured) / numbers for name in ("damped", "zero"))
+    return Checkpoint(_settings(layers[0].settings), numbers, max(one.t for one in measured), damped, zero)
 
 
 def _usual(records: list, name: str) -> list:
@@ -198,47 +201,7 @@ def _robust(within: list[float], beyond: list[float], finals: dict[float, float]
     return min(within, key=lambda beta2: (-room(beta2), finals[beta2]))
 
 
-def _loaded(path: Path) -> Any:
-    if not path.is_file():
-        raise _no_checkpoint(path, "There is no such checkpoint")
-    import torch
-
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a pickle with code, a truncated archive, a text file: torch raises a dozen types
-        raise _no_checkpoint(path, f"The file is no checkpoint ({type(error).__name__})") from error
-
-
-def _second_moments(held: Mapping[str, Any]) -> list[tuple[Any, float]]:
-    """The second moments, each with its step count."""
-    found = []
-    for state in held.get("state", {}).values():
-        name = next((name for name in SECOND if isinstance(state, Mapping) and name in state), None)
-        if name and hasattr(state[name], "numel"):
-            found.append((state[name], float(state.get("step", 0))))
-    return found
-
-
-def _checkpoint(group: Mapping[str, Any], seconds: list[tuple[Any, float]]) -> Checkpoint:
-    beta1, beta2 = group.get("betas", (None, None))
-    eps = float(group.get("eps", 1e-8))
-    settings = Settings(
-        lr=float(group["lr"]) or None, beta1=beta1, beta2=beta2, eps=eps, weight_decay=group.get("weight_decay")
-    )
-    numbers = damped = zero = 0
-    for v, t in seconds:
-        corrected = v.float() / (1 - (beta2 or 0.999) ** t if t > 0 else 1.0)
-        numbers += v.numel()
-        damped += int((corrected.sqrt() < eps).sum())
-        zero += int((v == 0).sum())
-    return Checkpoint(settings, numbers, max(t for _, t in seconds), damped / numbers, zero / numbers)
-
-
-def _no_checkpoint(path: str | Path, what: str) -> BadInput:
-    return BadInput(
-        what,
-        value=str(path),
-        allowed="a state dict of Adam, AdamW or a relative",
-        where="--checkpoint",
-        instead="torch.save(optimizer.state_dict(), 'opt.pt')",
-    )
+def _settings(said: Any) -> Settings:
+    """A checkpoint's settings; an lr of 0, at the end of its schedule, says nothing."""
+    lr = said.lr or None
+    return Settings(lr=lr, beta1=said.beta1, beta2=said.beta2, eps=said.eps, weight_decay=said.weight_decay)

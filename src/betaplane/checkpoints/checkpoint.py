@@ -30,6 +30,7 @@ class Settings(NamedTuple):
     beta1: float | None = None  # in [0, 1)
     beta2: float | None = None  # in [0, 1)
     eps: float | None = None  # gradient units
+    weight_decay: float | None = None  # as in torch
     storage: str = "parameter"
     relative: bool = False  # whether it is a rule that means something else by the same words
 
@@ -283,7 +284,7 @@ def settings(group: Mapping[str, Any]) -> Settings:
     betas = group.get("betas") or (group.get("beta1"), group.get("beta2"))
     beta1, beta2 = betas if len(betas) == 2 else (None, None)  # of three, each rule means something else
     lr, eps = group.get("lr"), group.get("eps")
-    told = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
+    told = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": group.get("weight_decay")}
     numbers = {name: float(x) for name, x in told.items() if x is not None}
     relative = "eps_at" in group and "amsgrad" not in group  # a rule of betaplane's that torch does not have
     return Settings(**numbers, storage=str(group.get("storage", "parameter")), relative=relative)
