@@ -11,7 +11,7 @@ import torch
 from torch import fx
 
 from betaplane.optim.c_words import EXPRESSIONS, REDUCTIONS, name, single
-from betaplane.optim.formats import BLOCK, Companded, Format, Rounded, stream_of
+from betaplane.optim.formats import BLOCK, LATTICE, Companded, Format, Rounded, stream_of
 from betaplane.optim.record import Recording
 
 
@@ -52,7 +52,7 @@ class CText(NamedTuple):
 
 def _lattice() -> str:
     """How random bits go on within a block, by the golden ratio: looked up, for the product costs more."""
-    steps = ",".join(f"{i * 2654435769 & 0xFFFFFFFF}u" for i in range(BLOCK))
+    steps = ",".join(f"{i * LATTICE & 0xFFFFFFFF}u" for i in range(BLOCK))
     return f"static const unsigned lattice[{BLOCK}] = {{{steps}}};"
 
 
@@ -166,6 +166,8 @@ class _Text:
             if final or node in needed:
                 word = WORD[kept.dtype or self.dtype]
                 lines.append(f"{word} *restrict p{i} = ({word} *)p[{i} * count] + at;")
+                if self.blocks and i < 2:
+                    lines.append(f"ahead(p{i}, n * sizeof(*p{i}));")
                 if kept.scaled:
                     lines.append(f"float *restrict scale{i} = (float *)p[{next_scale} * count] + block;")
                     lines.append(f"const float unit{i} = *scale{i} * {1 / kept.top!r}f;")
@@ -201,7 +203,7 @@ class _Text:
     def _load(self, i: int) -> str:
         kept = self._format(i)
         if isinstance(kept, Companded):
-            shift, base = 23 - kept.digits, "127u << 23"
+            shift, base = kept.cut, "127u << 23"
             if not kept.signed:
                 return f"f_of(((u32)p{i}[i] << {shift}) + ({base})) * unit{i} - unit{i}"
             code = f"(int)(int8_t)p{i}[i]"
@@ -219,7 +221,7 @@ class _Text:
             if isinstance(kept, Companded):
                 found.append(self._companded(i, place, value, kept, stream))
             elif isinstance(kept, Rounded):
-                r = _noise(stream)
+                r = _noise(stream, 16)
                 found.append(([f"p{place}[i] = to_bf16_randomly({value}, {r});"], [], []))
             else:
                 cast = f"to_bf16({value})" if kept.dtype == torch.bfloat16 else value
@@ -230,18 +232,18 @@ class _Text:
         self, i: int, place: int, value: str, kept: Companded, stream: int
     ) -> tuple[list[str], list[str], list[str]]:
         """The largest number is found in the loop, which keeps the numbers; a loop after it writes their codes."""
-        shift = 23 - kept.digits
+        shift = kept.cut
         bits = f"b_of({value})" + " & 0x7fffffffu" * kept.signed
         store = [f"new{i}[i] = {value};", f"u32 size{i} = {bits};"]
         store.append(f"top{i} = size{i} > top{i} ? size{i} : top{i};")
         before = [f"float new{i}[{BLOCK}]; u32 top{i} = 0;"]
         unit = f"const float most{i} = f_of(top{i}), per{i} = most{i} < 0x1p-110f ? 0 : {kept.top!r}f / most{i};"
-        half = f"({_noise(stream)} << {shift - 16})" if kept.random else f"{1 << (shift - 1)}u"
-        w = f"fabsf(new{i}[i]) * per{i} + 1"
-        code = f"(b_of({w}) + {half} - (127u << 23)) >> {shift}"
+        half = _noise(stream, shift) if kept.random else f"{1 << (shift - 1)}u"
+        size = f"fabsf(new{i}[i])" if kept.signed else f"new{i}[i]"
+        code = f"(b_of({size} * per{i} + 1) + {half} - (127u << 23)) >> {shift}"
         if kept.signed:
-            code = f"((int)({code}) ^ sign{i}) - sign{i}"
-        code = f"const int sign{i} = (int)b_of(new{i}[i]) >> 31; p{place}[i] = {code};"
+            code = f"((int)({code}) ^ (int)b_of(new{i}[i]) >> 31) - ((int)b_of(new{i}[i]) >> 31)"
+        code = f"p{place}[i] = {code};"
         return store, before, [f"{unit} *scale{place} = most{i};", code]
 
     # Lines ---------------------------------------------------------------------------------------------------------
@@ -277,7 +279,7 @@ def filled(text: str, **values: int | str) -> str:
     return text
 
 
-def _noise(stream: int) -> str:
-    """16 random bits for place i of the tensor."""
+def _noise(stream: int, bits: int) -> str:
+    """Random bits for place i of the tensor."""
     h = f"(start{stream // 2} + lattice[i])"
-    return f"({h} & 0xffff)" if stream % 2 else f"({h} >> 16)"
+    return f"({h} & {(1 << bits) - 1})" if stream % 2 else f"({h} >> {32 - bits})"

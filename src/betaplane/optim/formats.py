@@ -19,8 +19,11 @@ SCALE = "_scale"  # what a state's scales are called, after its own name
 TINY = 2.0**-110  # a block whose largest number is below it is zero
 
 
-def noise(shape: torch.Size, seed: int, stream: int = 0, start: int = 0) -> Tensor:
-    """16 random bits for each number of a tensor, from its place, seed and stream alone: the same on every path.
+LATTICE = 0x9E349E37  # of 2^32 as of 2^16 the golden ratio: both ends of i LATTICE are spread evenly over the i
+
+
+def noise(shape: torch.Size, seed: int, stream: int = 0, start: int = 0, bits: int = 16) -> Tensor:
+    """Random bits for each number of a tensor, from its place, seed and stream alone: the same on every path.
 
     Each block of 256 has a random start, hashed; from there on they go round by the golden ratio. So every place's bits
     are uniform and those of other blocks and steps independent, and neighbours round to different sides.
@@ -28,23 +31,24 @@ def noise(shape: torch.Size, seed: int, stream: int = 0, start: int = 0) -> Tens
     Args:
         shape: the tensor's.
         seed: the step.
-        stream: which of the tensors rounded in this step; two streams share a start.
+        stream: which of the tensors rounded in this step; two streams share 32 bits, one has the high, one the low.
         start: the place of the first number, where the tensor is a part of one: whole rows, or blocks of a row.
+        bits: how many, in 16 .. 20; above 16 the two streams share the last ones.
 
     Returns:
-        int32, like the tensor, in [0, 65536).
+        int32, like the tensor, in [0, 2^bits).
 
     Example:
         >>> noise(torch.Size([4]), seed=1).tolist()
-        [13148, 53651, 28619, 3586]
+        [13148, 53648, 28613, 3578]
     """
     place = torch.arange(math.prod(shape), dtype=torch.int64)
     i = place % (row(shape) or 1) % BLOCK
     h = _low(_low((start + place - i) * 2654435769) + _low((seed + stream // 2 + 1) * 0x85EBCA6B))
     h = _low((h ^ (h >> 16)) * 0x7FEB352D)
     h = _low((h ^ (h >> 15)) * 0x846CA68B)
-    h = _low((h ^ (h >> 16)) + i * 2654435769)
-    return ((h if stream % 2 else h >> 16) & 0xFFFF).int().view(shape)
+    h = _low((h ^ (h >> 16)) + i * LATTICE)
+    return ((h if stream % 2 else h >> (32 - bits)) & ((1 << bits) - 1)).int().view(shape)
 
 
 def _low(h: Any) -> Any:
@@ -128,6 +132,11 @@ class Companded(Format):
         return 3 if self.signed else 4
 
     @property
+    def cut(self) -> int:
+        """Bits of float32's mantissa that are cut off."""
+        return 23 - self.digits
+
+    @property
     def top(self) -> float:
         """What the largest number of a block is multiplied by."""
         return 2.0**15 * (2 - 2.0**-self.digits) - 1
@@ -136,21 +145,21 @@ class Companded(Format):
         """Codes like value, and a scale per block."""
         rows, scale = _blocks(value.float())
         w = rows.abs() * (self.top * _inverse(scale))[..., None] + 1
-        code = (w.view(torch.int32) + self._dither(value, stream, seed, start) - (127 << 23)) >> (23 - self.digits)
+        code = (w.view(torch.int32) + self._dither(value, stream, seed, start) - (127 << 23)) >> self.cut
         code = torch.where(rows < 0, -code, code) & 255
         return _joined(code.to(torch.uint8), value.shape), scale
 
     def _dither(self, value: Tensor, stream: int, seed: int, start: int) -> Tensor | int:
         """What is added before the last bits are cut off: half a step, or a random part of one."""
         if not self.random:
-            return 1 << (22 - self.digits)
-        return _split(noise(value.shape, seed, stream, start) << (7 - self.digits))[0]
+            return 1 << (self.cut - 1)
+        return _split(noise(value.shape, seed, stream, start, self.cut))[0]
 
     def decode(self, kept: Tensor, scale: Tensor | None) -> Tensor:
         """The numbers in float32."""
         rows, _ = _split(kept)
         code = rows.view(torch.int8).int() if self.signed else rows.int()
-        bits = (code.abs() << (23 - self.digits)) + (127 << 23)
+        bits = (code.abs() << self.cut) + (127 << 23)
         value = (bits.view(torch.float32) - 1) * (scale / self.top)[..., None]  # type: ignore[operator]
         return _joined(torch.where(code < 0, -value, value), kept.shape)
 

@@ -15,6 +15,9 @@ static inline float bf16(float f) { return of_bf16(to_bf16(f)); }
 static inline uint16_t to_bf16_randomly(float f, u32 r) { return (b_of(f) + r) >> 16; }
 static inline u32 hash(u32 h) {
   h = (h ^ (h >> 16)) * 0x7FEB352Du; h = (h ^ (h >> 15)) * 0x846CA68Bu; return h ^ (h >> 16); }
+INLINE void ahead(const void *p, i64 size) {  /* at a page's end, the next one's first lines: processors stop there */
+  const char *next = (const char *)((uintptr_t)p | 4095) + 1;
+  if (next - (const char *)p <= size) for (int i = 0; i < 512; i += 64) __builtin_prefetch(next + i, 0, 2); }
 static inline real sqrt_of(real x) { return ROOT(x); }
 static inline real exp_of(real x) { return exp(x); }
 static inline real log_of(real x) { return log(x); }
