@@ -165,7 +165,9 @@ def estimate(rule: Rule, p: Tensor, h: Tensor, held: dict[str, Any], words: Mapp
 def fill(form: Form, p: Tensor, held: dict[str, Any], words: Mapping[str, str] = STATE) -> None:
     """Make what is missing of p's state, as it is before the first step, and keep all of it as the form asks."""
     x = _real(p)
-    if all(_is_kept(form, x, name, held.get(words.get(name, name))) for name in (*fields_of(form.rule), *form.extras(x))):
+    if all(
+        _is_kept(form, x, name, held.get(words.get(name, name))) for name in (*fields_of(form.rule), *form.extras(x))
+    ):
         return  # a fresh state to compare with would be written to memory
     fresh = form.rule.init(x)._asdict()
     fresh |= {name: torch.zeros_like(x) if name == LOST else x.clone() for name in form.extras(x)}
