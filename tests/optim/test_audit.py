@@ -12,12 +12,10 @@ from torch import Tensor
 import betaplane.optim
 from betaplane.errors import BadInput
 from betaplane.optim import audit
-from betaplane.optim.audit_match import SINGLE, Candidate, match
-from betaplane.optim.audit_subject import Subject
+from betaplane.optim.auditing.audit import PROBES
+from betaplane.optim.auditing.match import SINGLE, Candidate, match
+from betaplane.optim.auditing.subject import Subject
 from betaplane.rules import ALL
-
-# betaplane.optim.audit is the function, so its module is asked for what stands beside it
-PROBES = audit.__globals__["PROBES"]
 
 
 def matched(kind: type, **options: Any) -> Candidate:

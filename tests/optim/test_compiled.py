@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from betaplane.errors import BadInput
-from betaplane.optim import compiled, native, optimizer_class, path, sweep, twins
+from betaplane.optim import optimizer_class, path, twins
 from betaplane.optim.form import Form, Numbers
+from betaplane.optim.machine import compiled, native, sweep
 from betaplane.optim.update import STATE, update
 from betaplane.rules import ALL, SGD, AdaBelief, Adam, Adan, Lion, Rule, StableAdamW
 

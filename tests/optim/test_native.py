@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 import betaplane.optim
-from betaplane.optim import native, path
-from betaplane.optim.native import NoCompiler, squares
+from betaplane.optim import path
+from betaplane.optim.machine import native
+from betaplane.optim.machine.native import NoCompiler, squares
 
 SOURCE = "double answer(void) { return 42; }"
 
@@ -57,7 +58,7 @@ def test_a_broken_file_is_made_anew(cache: Path, left: int) -> None:
 
 
 def test_processes_that_make_it_at_the_same_time(cache: Path) -> None:
-    code = f"from betaplane.optim import native; native.built({SOURCE!r})"
+    code = f"from betaplane.optim.machine import native; native.built({SOURCE!r})"
     children = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [child.wait(120) for child in children] == [0, 0]
     assert [one.suffix for one in cache.iterdir()] == [".so"]

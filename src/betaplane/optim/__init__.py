@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from betaplane.optim.audit import Audit, audit
+from betaplane.optim.auditing.audit import Audit, audit
 from betaplane.optim.convert import from_torch
 from betaplane.optim.curvature import hutchinson, sampled_labels
 from betaplane.optim.host import host_optimizer

@@ -15,10 +15,10 @@ from betaplane.errors import BadInput
 from betaplane.optim.form import AVERAGE, Form, Numbers, check_rounding
 from betaplane.optim.formats import check_storage
 from betaplane.optim.guard import check_nonfinite
-from betaplane.optim.mesh import local, total
-from betaplane.optim.native import NoCompiler, squares
+from betaplane.optim.machine.native import NoCompiler, squares
 from betaplane.optim.path import check_path, chosen, step_each
 from betaplane.optim.refit import portable
+from betaplane.optim.sharding.mesh import local, total
 from betaplane.optim.update import STATE
 
 GROUP = {"storage": "parameter", "rounding": "nearest", "average": None}

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
-from betaplane.optim.mesh import agreed, local
+from betaplane.optim.sharding.mesh import agreed, local
 
 NONFINITE = ("pass", "raise", "skip")
 

@@ -11,12 +11,12 @@ from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
 
 from betaplane.errors import BadInput
-from betaplane.optim.compiled import step_compiled
 from betaplane.optim.form import Form, Numbers
-from betaplane.optim.native import NoCompiler
+from betaplane.optim.machine.compiled import step_compiled
+from betaplane.optim.machine.native import NoCompiler
+from betaplane.optim.machine.record import kind
+from betaplane.optim.machine.sweep import Sweep, swept
 from betaplane.optim.reach import reach
-from betaplane.optim.record import kind
-from betaplane.optim.sweep import Sweep, swept
 from betaplane.optim.update import STATE, update
 from betaplane.rules import Rule
 

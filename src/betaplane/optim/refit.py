@@ -10,8 +10,8 @@ from torch import Tensor
 
 from betaplane.optim.form import Form
 from betaplane.optim.formats import SCALE, Format
-from betaplane.optim.mesh import on_mesh
-from betaplane.optim.part import Part, by_rows
+from betaplane.optim.sharding.mesh import on_mesh
+from betaplane.optim.sharding.part import Part, by_rows
 
 
 def opened(optimizer: Any, state_dict: Mapping[str, Any], words: Mapping[str, str]) -> dict[Any, dict[str, Any]]:

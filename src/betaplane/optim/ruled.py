@@ -16,9 +16,9 @@ from betaplane.errors import BadInput
 from betaplane.optim.around import GROUP, OWN, Around, check_around, warn_of_losses
 from betaplane.optim.group import BETAS, build
 from betaplane.optim.guard import check_eps, check_lr, check_params, finite, listed, loss_of
-from betaplane.optim.mesh import on_mesh
 from betaplane.optim.path import chosen
-from betaplane.optim.shards import estimate_part, step_all
+from betaplane.optim.sharding.mesh import on_mesh
+from betaplane.optim.sharding.shards import estimate_part, step_all
 from betaplane.optim.state import load
 from betaplane.optim.update import STATE, estimate
 from betaplane.rules import Rule

@@ -18,7 +18,7 @@ from betaplane.optim.group import build
 from betaplane.optim.guard import check_eps, check_floating, check_lr, explained, finite, loss_of
 from betaplane.optim.layout import align, alike, dense, like
 from betaplane.optim.path import chosen, sweeps
-from betaplane.optim.shards import moves, step_all
+from betaplane.optim.sharding.shards import moves, step_all
 from betaplane.optim.state import load
 from betaplane.optim.update import STATE
 from betaplane.rules import Rule

@@ -11,8 +11,8 @@ from torch import Tensor
 from betaplane.errors import BadInput
 from betaplane.optim.form import LOST, Form, Numbers, fields_of, widest
 from betaplane.optim.formats import BLOCK, SCALE, row, stream_of
-from betaplane.optim.mesh import full
 from betaplane.optim.reach import reach
+from betaplane.optim.sharding.mesh import full
 from betaplane.rules import Rule
 
 STATE = {"t": "step", "m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}  # torch's names

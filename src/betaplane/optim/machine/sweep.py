@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from betaplane.optim.c_text import WORD
-from betaplane.optim.c_words import spoken
 from betaplane.optim.form import Form, Numbers, fields_of, widest
 from betaplane.optim.formats import SCALE, Dynamic, Format, row
 from betaplane.optim.layout import align, dense, like
-from betaplane.optim.native import Native, native
-from betaplane.optim.record import record
+from betaplane.optim.machine.c_text import WORD
+from betaplane.optim.machine.c_words import spoken
+from betaplane.optim.machine.native import Native, native
+from betaplane.optim.machine.record import record
 from betaplane.optim.update import STATE, fill
 from betaplane.rules import Rule
 

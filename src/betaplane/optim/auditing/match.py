@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
-from betaplane.optim.audit_subject import BETAS, SHAPE, Path, Subject, told
+from betaplane.optim.auditing.subject import BETAS, SHAPE, Path, Subject, told
 from betaplane.rules import ADOPT, ALL, Adafactor, Adagrad, AdamAtan2, AdEMAMix, RMSprop, Rule
 
 SAME = 1e-9  # largest difference, of the way gone, that rounding in 64 bits explains

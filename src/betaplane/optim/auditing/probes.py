@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from betaplane.optim.audit_subject import WHOLE, Subject, fresh
+from betaplane.optim.auditing.subject import WHOLE, Subject, fresh
 
 CLOSE = 1e-6  # relative; what measured numbers are compared within
 STEPS = 40

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-from betaplane.optim.audit_probes import Finding
-from betaplane.optim.audit_subject import SHAPE, WHOLE, Subject, fresh, told
+from betaplane.optim.auditing.probes import Finding
+from betaplane.optim.auditing.subject import SHAPE, WHOLE, Subject, fresh, told
 
 ROUNDING = 1e-9
 

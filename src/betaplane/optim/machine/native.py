@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from betaplane.optim.c_text import WORD, CText, c_file, c_text, filled
 from betaplane.optim.formats import Format
 from betaplane.optim.layout import dense
-from betaplane.optim.record import Recording
+from betaplane.optim.machine.c_text import WORD, CText, c_file, c_text, filled
+from betaplane.optim.machine.record import Recording
 
 SECONDS = 120  # that a compiler may take
 MATH = ("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math", "-freciprocal-math")

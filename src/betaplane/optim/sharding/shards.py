@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from betaplane.optim.mesh import added, full, kinds, on_mesh, placed
-from betaplane.optim.part import Means, Part
 from betaplane.optim.reach import kind_of, reach
+from betaplane.optim.sharding.mesh import added, full, kinds, on_mesh, placed
+from betaplane.optim.sharding.part import Means, Part
 from betaplane.optim.update import STATE, estimate
 
 Group = dict[str, Any]

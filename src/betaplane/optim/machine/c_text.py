@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx
 
-from betaplane.optim.c_words import EXPRESSIONS, REDUCTIONS, name, single
 from betaplane.optim.formats import BLOCK, LATTICE, Companded, Format, Rounded, stream_of
-from betaplane.optim.record import Recording
+from betaplane.optim.machine.c_words import EXPRESSIONS, REDUCTIONS, name, single
+from betaplane.optim.machine.record import Recording
 
 
 @cache

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from betaplane.optim.formats import SCALE, row
-from betaplane.optim.mesh import local, on_mesh, placed, summed
 from betaplane.optim.reach import is_mean
+from betaplane.optim.sharding.mesh import local, on_mesh, placed, summed
 
 
 class Part:

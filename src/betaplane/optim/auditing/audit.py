@@ -10,11 +10,10 @@ from typing import Any
 
 from torch.optim.optimizer import Optimizer
 
-from betaplane.optim import audit_probes as probes
-from betaplane.optim import audit_safety as safety
-from betaplane.optim.audit_match import HOPELESS, SAME, SINGLE, STAGES, Candidate, Refused, match
-from betaplane.optim.audit_probes import Finding
-from betaplane.optim.audit_subject import Subject, quietly, told
+from betaplane.optim.auditing import probes, safety
+from betaplane.optim.auditing.match import HOPELESS, SAME, SINGLE, STAGES, Candidate, Refused, match
+from betaplane.optim.auditing.probes import Finding
+from betaplane.optim.auditing.subject import Subject, quietly, told
 from betaplane.rules import ALL
 
 PROBES: dict[str, Callable[[Subject], Finding]] = {

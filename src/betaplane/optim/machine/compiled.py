@@ -12,7 +12,7 @@ from torch import Tensor
 from betaplane.optim.form import Form, Numbers, fields_of, widest
 from betaplane.optim.formats import Rounded
 from betaplane.optim.layout import align, dense, like
-from betaplane.optim.record import Recording, record
+from betaplane.optim.machine.record import Recording, record
 from betaplane.optim.update import count, fill
 
 PLAIN = (Tensor, torch.nn.Parameter)

@@ -1,0 +1,1 @@
+"""What an optimizer class computes, measured from outside."""

@@ -1,0 +1,1 @@
+"""Steps of sharded parameters (torch's DTensor)."""
