@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -19,6 +19,11 @@ class Alert:
         change: what to change.
         averted: what a replay of the last steps says of the alternatives; "" where nothing could be replayed.
         source: who found it.
+        remedy: the change as data. lr, beta1, beta2, eps, weight_decay, clip (of the update's RMS), max_norm (of all
+            gradients), nonfinite, storage and decay are options of our optimizers; else warmup (steps to full lr), step
+            (what should have been counted before this one), skip (the step whose batch to leave out), reinitialise
+            (rows of `layer`).
+        replayed: the replay as data: see `Replayed.row`; empty where nothing could be replayed.
     """
 
     step: int
@@ -29,6 +34,8 @@ class Alert:
     change: str
     averted: str
     source: str
+    remedy: dict[str, Any] = field(default_factory=dict)
+    replayed: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         place = f" in {self.layer}" if self.layer else ""

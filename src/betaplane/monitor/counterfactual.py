@@ -21,6 +21,7 @@ class Outcome(NamedTuple):
     """One alternative, replayed."""
 
     name: str  # what is changed, as it would be written
+    change: dict[str, Any]  # the same as data, as `Alert.remedy`
     peak: float  # the largest RMS of lr times update in the later half, over the top of the normal band
     averts: bool  # whether that is at most 1
 
@@ -30,6 +31,8 @@ class Replayed(NamedTuple):
 
     actual: float  # as `Outcome.peak`; above 1 there is something to avert
     outcomes: list[Outcome]  # the alternatives, best first
+    band: float  # top of the normal band, weight units
+    sizes: list[float]  # the RMS of lr times update at every kept step, weight units
 
     @property
     def best(self) -> Outcome | None:
@@ -42,6 +45,21 @@ class Replayed(NamedTuple):
             return "the update stayed in its normal band"
         told = ", ".join(f"{each.name} {each.peak:.2f}" for each in self.outcomes if each.averts)
         return f"update {self.actual:.2f} x its normal band; within it: {told or 'no alternative'}"
+
+    def row(self, layer: str, last: int) -> dict[str, Any]:
+        """The replay as plain words and numbers, with the tensor that was replayed and its last step."""
+        outcomes = [each._asdict() for each in self.outcomes]
+        for each in outcomes:
+            if "skip" in each["change"]:
+                each["change"] = {"skip": last + 1 + each["change"]["skip"]}
+        return {
+            "layer": layer,
+            "last": last,
+            "actual": self.actual,
+            "band": self.band,
+            "sizes": self.sizes,
+            "outcomes": outcomes,
+        }
 
 
 def replay(past: Past) -> Replayed | None:
@@ -66,27 +84,36 @@ def replay(past: Past) -> Replayed | None:
     half = len(usual) // 2
     logs = usual[:half].clamp_min(1e-30).log()
     band = math.exp(float(logs.mean()) + CALM * max(float(logs.std()), WIDTH))
-    peaks = [(name, float(sizes(past, **change)[half:].max()) / band) for name, change in alternatives(past)]
-    outcomes = [Outcome(name, peak, peak <= 1) for name, peak in sorted(peaks, key=lambda one: one[1])]
-    return Replayed(float(usual[half:].max()) / band, outcomes)
+    found = []
+    for name, change, how in alternatives(past):
+        peak = float(sizes(past, **how)[half:].max()) / band
+        found.append(Outcome(name, change, peak, peak <= 1))
+    found.sort(key=lambda each: each.peak)
+    return Replayed(float(usual[half:].max()) / band, found, band, usual.tolist())
 
 
-def alternatives(past: Past) -> list[tuple[str, dict[str, Any]]]:
-    """What is tried: half and a tenth of v's memory, clipped updates, other eps, half lr, the worst step skipped."""
+def alternatives(past: Past) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """What is tried: half and a tenth of v's memory, clipped updates, other eps, half lr, the worst step skipped.
+
+    Returns:
+        For each its name, the change as data (a skipped step counted from the end, -1 the last), and how it is
+        replayed: arguments of `sizes`.
+    """
     now = past.numbers
     _, root = debiased(past.m, past.v, max(past.t, 1.0), now.beta1, now.beta2)
-    half, tenth = (max(0.0, 1 - times * (1 - now.beta2)) for times in (2, 10))
-    large = max(float(root.median()), 10 * now.eps)
+    half, tenth = (round(max(0.0, 1 - times * (1 - now.beta2)), 12) for times in (2, 10))
+    large, small = float(f"{max(float(root.median()), 10 * now.eps):.2g}"), now.eps / 100
     worst = int(past.g.square().mean(1).argmax())
+    settings = [{"beta2": half}, {"beta2": tenth}, {"eps": large}, {"eps": small}, {"lr": now.lr / 2}]
     return [
-        (f"beta2={half:.6g}", {"numbers": now._replace(beta2=half)}),
-        (f"beta2={tenth:.6g}", {"numbers": now._replace(beta2=tenth)}),
-        ("update clipping at 1", {"numbers": now, "clip": 1.0}),
-        (f"eps={large:.2g}", {"numbers": now._replace(eps=large)}),
-        (f"eps={now.eps / 100:.2g}", {"numbers": now._replace(eps=now.eps / 100)}),
-        (f"lr={now.lr / 2:.4g}", {"numbers": now._replace(lr=now.lr / 2)}),
-        ("the largest gradient skipped", {"numbers": now, "skip": worst}),
+        *((_written(change), change, {"numbers": now._replace(**change)}) for change in settings),
+        ("update clipping at 1", {"clip": 1.0}, {"numbers": now, "clip": 1.0}),
+        ("the largest gradient skipped", {"skip": worst - len(past.g)}, {"numbers": now, "skip": worst}),
     ]
+
+
+def _written(change: dict[str, float]) -> str:
+    return ", ".join(f"{name}={value:.6g}" for name, value in change.items())
 
 
 def sizes(past: Past, numbers: Numbers, clip: float = math.inf, skip: int = -1) -> Tensor:

@@ -19,6 +19,7 @@ from betaplane.monitor.ring import Past, Ring
 KEPT = 64  # readings and losses that are looked back on
 LATE = 16  # losses that are of late
 FEW = 5  # losses whose median is a loss
+PEAK = 0.95  # of the largest learning rate: as good as it
 
 
 class Rows:
@@ -49,12 +50,20 @@ class History:
 
     step: int = 0  # steps watched
     readings: dict[str, deque[Reading]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=KEPT)))
+    peaks: dict[str, Reading] = field(default_factory=dict)
     rows: dict[str, Rows] = field(default_factory=dict)
     rings: dict[str, Ring] = field(default_factory=dict)
     losses: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=KEPT))
     first_loss: float = math.nan
     norms: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=KEPT))
     swings: deque[Swing] = field(default_factory=lambda: deque(maxlen=KEPT))
+
+    def take(self, reading: Reading) -> None:
+        """Take a reading, and keep the last one at the largest learning rate."""
+        self.readings[reading.layer].append(reading)
+        peak = self.peaks.get(reading.layer)
+        if peak is None or reading.lr >= PEAK * peak.lr:
+            self.peaks[reading.layer] = reading
 
     def lose(self, loss: float) -> None:
         """Take the loss of the step to come."""
@@ -83,6 +92,16 @@ class History:
         """
         last = [loss if math.isfinite(loss) else math.inf for _, loss in self.losses][-LATE:]
         return max((median(last[i : i + FEW]) for i in range(len(last) - FEW + 1)), default=math.nan)
+
+    def loudest(self) -> str:
+        """The tensor whose gradients grew most over the kept steps, "" where none are kept."""
+        grown = {}
+        for layer, past in ((layer, ring.past()) for layer, ring in self.rings.items() if ring.last == self.step):
+            if past is not None and len(past.g) > 1:
+                sizes = past.g.square().mean(1).nan_to_num()
+                half = len(sizes) // 2
+                grown[layer] = float(sizes[half:].max() / sizes[:half].mean().clamp_min(1e-30))
+        return max(grown, key=grown.__getitem__, default="")
 
     def pasts(self) -> Iterator[tuple[str, Past]]:
         """The kept steps of every tensor whose ring is full and ends now."""

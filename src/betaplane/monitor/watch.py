@@ -147,7 +147,7 @@ class Watcher:
                 continue
             x, m, v = (strided(each, COORDINATES) for each in (local(p), has.m, has.v))
             found = read(name, history.step, tuple(p.shape), numbers(group), before, x, m, v, has.t)
-            history.readings[name].append(found)
+            history.take(found)
             if before.rows is not None:
                 history.rows.setdefault(name, Rows(before.rows)).look(before.rows)
             squares += found.g_rms**2 * p.numel()
@@ -167,10 +167,7 @@ class Watcher:
                 self._tell(detector, finding)
 
     def _tell(self, detector: Detector, finding: Finding) -> None:
-        rings = self.history.rings
-        layer = finding.layer or next(iter(rings), "")
-        past = rings[layer].past() if layer in rings and rings[layer].last == self.history.step else None
-        replayed = replay(past) if past is not None else None
+        replayed, row = self._replayed(finding.layer or self.history.loudest())
         alert = Alert(
             step=self.history.step,
             layer=finding.layer,
@@ -178,12 +175,23 @@ class Watcher:
             evidence=finding.evidence,
             why=detector.why,
             change=finding.change,
-            averted=str(replayed) if replayed is not None and replayed.actual > 1 else "",
+            averted=replayed,
             source=detector.source,
+            remedy=finding.remedy,
+            replayed=row,
         )
         self.alerts.append(alert)
         for sink in self.sinks:
             sink.alert(alert)
+
+    def _replayed(self, layer: str) -> tuple[str, dict[str, Any]]:
+        """What a replay of a tensor's kept steps says, in words and as data; nothing where none are kept."""
+        ring = self.history.rings.get(layer)
+        past = ring.past() if ring is not None and ring.last == self.history.step else None
+        found = replay(past) if past is not None else None
+        if found is None:
+            return "", {}
+        return (str(found) if found.actual > 1 else ""), found.row(layer, self.history.step)
 
 
 _ORDER = {detector.cause: i for i, detector in enumerate(ALL)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from betaplane.monitor.history import History
 
@@ -15,6 +15,7 @@ class Finding(NamedTuple):
     layer: str  # "" for the whole model
     evidence: str  # the numbers
     change: str  # what to change, with numbers
+    remedy: dict[str, Any]  # the change as data; see `Alert`
 
 
 @dataclass(frozen=True)

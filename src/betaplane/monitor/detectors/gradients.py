@@ -17,9 +17,9 @@ def _non_finite(history: History, threshold: float) -> Finding | None:
     bad = [reading.layer for reading in history.now() if not reading.finite]
     if len(bad) <= threshold:
         return None
-    lr = max(reading.lr for reading in history.now())
     evidence = f"NaN or infinity in the gradient or the moments of {len(bad)} tensors"
-    return Finding(bad[0], evidence, f'skip such steps (nonfinite="skip"), or half the loss scale; lr {lr:.3g} stays')
+    change = 'skip such steps (nonfinite="skip"), or halve the loss scale'
+    return Finding(bad[0], evidence, change, {"nonfinite": "skip"})
 
 
 def _changed(history: History, threshold: float) -> Finding | None:
@@ -29,8 +29,9 @@ def _changed(history: History, threshold: float) -> Finding | None:
     evidence = (
         f"gradient norm {norm:.1f} x and loss {loss:.1f} x their largest of late, before any step was taken on it"
     )
-    change = f"look at batch {history.step}; not the optimizer. Clip to the usual norm, {_usual(history.norms):.3g}"
-    return Finding("", evidence, change)
+    usual = float(f"{_usual(history.norms):.3g}")
+    change = f"look at batch {history.step} and leave it out; not the optimizer. Or clip to the usual norm, {usual:.3g}"
+    return Finding("", evidence, change, {"skip": history.step, "max_norm": usual})
 
 
 def _calm(history: History) -> bool:

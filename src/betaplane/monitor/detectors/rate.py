@@ -19,9 +19,8 @@ def _too_large(history: History, threshold: float) -> Finding | None:
     if worst.ratio < threshold:
         return None
     told = f"an update of {worst.ratio:.2f} of the weights; loss {history.recent:.3g}, at the start {history.start:.3g}"
-    return Finding(
-        worst.layer, told, f"lr={worst.lr * 0.01 / worst.ratio:.1g}, so that an update is 1 % of the weights"
-    )
+    lr = float(f"{worst.lr * 0.01 / worst.ratio:.1g}")
+    return Finding(worst.layer, told, f"lr={lr:.1g}, so that an update is 1 % of the weights", {"lr": lr})
 
 
 def _edge(history: History, threshold: float) -> Finding | None:
@@ -35,7 +34,8 @@ def _edge(history: History, threshold: float) -> Finding | None:
     now = max(history.now(), key=lambda reading: reading.lr)
     edge = float(stability_threshold(now.beta1, now.lr))
     told = f"gradients turn back (lag-1 correlation at most {swing:.2f}) and grew {grown:.1f} x in {SWINGS} steps"
-    return Finding("", f"{told}: curvature above {edge:.3g} in Adam's metric", f"lr={now.lr / 2:.3g}, half of it")
+    told = f"{told}: curvature above {edge:.3g} in Adam's metric"
+    return Finding("", told, f"lr={now.lr / 2:.3g}, half of it", {"lr": now.lr / 2})
 
 
 TOO_LARGE = Detector(

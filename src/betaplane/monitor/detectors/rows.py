@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from betaplane.monitor.detectors._detector import Detector, Finding
 from betaplane.monitor.history import History
 
@@ -20,9 +22,16 @@ def _dead(history: History, threshold: float) -> Finding | None:
         share = float(silent.float().mean())
         if share > threshold:
             told = f"{int(silent.sum())} of {len(silent)} rows had no gradient for {LOOKS} readings or more"
-            lr = history.readings[layer][-1].lr
-            return Finding(layer, told, f"initialise these rows anew, and go on with lr={lr / 3:.2g}, a third of it")
+            lr, height = history.readings[layer][-1].lr, history.readings[layer][-1].shape[0]
+            change = f"initialise these rows anew, and go on with lr={lr / 3:.2g}, a third of it"
+            return Finding(layer, told, change, {"reinitialise": _numbers(silent, height), "lr": lr / 3})
     return None
+
+
+def _numbers(silent: Tensor, height: int) -> list[int]:
+    """Which rows of the matrix these are: of a tall one, evenly spaced ones are looked at."""
+    apart = -(-height // len(silent))
+    return [apart * i for i in silent.nonzero()[:, 0].tolist()]
 
 
 DEAD = Detector(

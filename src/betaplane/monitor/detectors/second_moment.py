@@ -22,8 +22,9 @@ def _stale(history: History, threshold: float) -> Finding | None:
     if layer is None or not sizes[layer] > threshold:
         return None
     beta1, beta2 = history.readings[layer][-1].beta1, history.readings[layer][-1].beta2
-    change = f"beta2={_shorter(beta1, beta2):.4g}, or updates clipped at RMS 1 (clip=1.0)"
-    return Finding(layer, f"update RMS {sizes[layer]:.2f} lr, RMS_t {lags[layer]:.1f}", change)
+    shorter = round(_shorter(beta1, beta2), 6)
+    change = f"beta2={shorter:.6g}, or updates clipped at RMS 1 (clip=1.0)"
+    return Finding(layer, f"update RMS {sizes[layer]:.2f} lr, RMS_t {lags[layer]:.1f}", change, {"beta2": shorter})
 
 
 def _size(readings: list[Reading]) -> float:
@@ -43,10 +44,10 @@ def _noisy(history: History, threshold: float) -> Finding | None:
     for layer, past in history.pasts():
         spread = unsteadiness(past)
         if spread > threshold and (cosine := descent(past)) < 0:
-            beta2 = past.numbers.beta2
+            longer = round(1 - (1 - past.numbers.beta2) / 10, 6)
             evidence = f"sqrt(v) varies by {spread:.2f} of itself; cosine of mean update and mean gradient"
-            change = f"beta2={1 - (1 - beta2) / 10:.4g}: ten times the memory, or a batch ten times as large"
-            return Finding(layer, f"{evidence} {cosine:.2f}", change)
+            change = f"beta2={longer:.6g}: ten times the memory, or a batch ten times as large"
+            return Finding(layer, f"{evidence} {cosine:.2f}", change, {"beta2": longer})
     return None
 
 
@@ -54,7 +55,9 @@ def _coupled(history: History, threshold: float) -> Finding | None:
     for reading in history.now():
         if reading.beta1 > 0 and reading.beta1**2 - reading.beta2 >= threshold:
             evidence = f"beta1^2 = {reading.beta1**2:.4g} >= beta2 = {reading.beta2:.4g}"
-            return Finding("", evidence, f"beta2={max(0.95, reading.beta1):.4g}, or beta1 < {reading.beta2**0.5:.4g}")
+            beta2 = max(0.95, reading.beta1)
+            change = f"beta2={beta2:.4g}, or beta1 < {reading.beta2**0.5:.4g}"
+            return Finding("", evidence, change, {"beta2": beta2})
     return None
 
 
@@ -65,7 +68,8 @@ def _underflow(history: History, threshold: float) -> Finding | None:
             told = (
                 f"{reading.lost:.0%} of v are 0 where the gradient is not, {still:.0%} stand still in {reading.dtype}"
             )
-            return Finding(reading.layer, told, 'the state in float32 (storage="float32"), or rounded at random')
+            change = 'the state in float32 (storage="float32"), or rounded at random'
+            return Finding(reading.layer, told, change, {"storage": "float32"})
     return None
 
 
@@ -77,7 +81,8 @@ def _eps(history: History, threshold: float) -> Finding | None:
     told = (
         f"{worst.below_eps:.0%} of sqrt(v_hat) are below eps = {worst.eps:.2g}; their median is {worst.root_median:.2g}"
     )
-    return Finding(worst.layer, told, f"eps={worst.root_median / 100:.1g}, a hundredth of the median")
+    eps = float(f"{worst.root_median / 100:.1g}")
+    return Finding(worst.layer, told, f"eps={eps:.1g}, a hundredth of the median", {"eps": eps})
 
 
 STALE = Detector(

@@ -7,6 +7,7 @@ import math
 from betaplane.monitor.detectors._detector import Detector, Finding
 from betaplane.monitor.detectors.second_moment import LARGE
 from betaplane.monitor.history import History
+from betaplane.monitor.reading import Reading
 from betaplane.theory import linear_warmup_steps
 
 
@@ -16,10 +17,11 @@ def _miscounted(history: History, threshold: float) -> Finding | None:
     lost = [reading for reading in now if reading.before > threshold and not reading.warm]
     if reset:
         told = f"the count was {reset[0].before:.0f} while v was not 0: v_hat is too large by 1 / (1 - beta2)"
-        return Finding(reset[0].layer, told, f"state['step'] as saved; at least {1 / (1 - reset[0].beta2):.0f}")
+        count = _count(history, reset[0])
+        return Finding(reset[0].layer, told, f"state['step'] = {count} before this step, or as saved", {"step": count})
     if lost and len(lost) == len(now):
         told = f"the count was {lost[0].before:.0f} while every v was 0: nothing corrects them"
-        return Finding("", told, "load the moments with the count, or set state['step'] to 0")
+        return Finding("", told, "load the moments with the count, or set state['step'] to 0", {"step": 0})
     return None
 
 
@@ -36,7 +38,14 @@ def _rushed(history: History, threshold: float) -> Finding | None:
     told = (
         f"loss {history.recent:.3g}, {history.recent / history.start:.1f} x its start, at full lr from the first step"
     )
-    return Finding("", told, f"warm lr up linearly over {length:.0f} steps, 2 / (1 - beta2)")
+    change = f"warm lr up linearly over {length:.0f} steps, 2 / (1 - beta2)"
+    return Finding("", told, change, {"warmup": round(length)})
+
+
+def _count(history: History, now: Reading) -> int:
+    """What the optimizer should have counted: on from what was read before, else what makes the correction small."""
+    old = [reading for reading in history.readings[now.layer] if reading.step < now.step]
+    return round(old[-1].t + now.step - 1 - old[-1].step if old else 1 / (1 - now.beta2))
 
 
 MISCOUNTED = Detector(
