@@ -9,18 +9,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from betaplane.replay.gradients import Gradients
-from betaplane.replay.moments import averages
+from betaplane.replay.moments import Averages
+from betaplane.replay.piece import Piece
 
-CHUNK = 128  # coordinates whose moments are held at once
+CHUNK = 128  # coordinates a thread takes at once
+HELD = 32  # of them whose moments are held at once: they stay in a core's cache
 LOUD = 256  # coordinates among which the largest update is looked for
 WORKERS = 8  # threads at most; torch computes outside Python's lock
-TINY = 1e-30  # of v in units of the layer's mean square: below it, float32 would overflow
 
 Watch = Callable[[int, int], None]  # coordinates done, of how many
 
@@ -38,6 +39,13 @@ class Sums:
     noise: Tensor  # (layers,), variance of the gradient over steps
     spread: Tensor  # (layers, n2), standard deviation over mean, of sqrt(v) over steps
     below: Tensor  # (layers, n2), share of steps with sqrt(v) < eps
+
+    def add(self, first: int, part: Sums) -> None:
+        """Add the sums of some layers, the first of which has the number `first`."""
+        for name in (each.name for each in fields(Sums)):
+            here, found = getattr(self, name), getattr(part, name)
+            here = here[first : first + len(found)]
+            torch.maximum(here, found, out=here) if name == "largest" else here.add_(found)
 
 
 def sums(
@@ -62,112 +70,78 @@ def sums(
         dtype: of the moments and products; float64 is the slow twin.
         watch: told how far it is.
     """
-    totals = _Totals(stream, len(beta1), len(beta2))
-    scale, loud = _scale(stream), _loud(stream)
-
-    def chunk(first: int) -> _Chunk:
-        here = slice(first, first + CHUNK)
-        x = (stream.values[:, here].double() / scale[here]).to(dtype)
-        made = _Chunk(stream, x, beta1, beta2, (eps / scale[here]).to(dtype), loud[here])
-        made.run()
-        return made
-
+    plan, d = _Plan(stream, beta1, beta2, eps, dtype), stream.coordinates
+    totals = plan.nothing(len(stream.layers))
     workers = max(1, min(WORKERS, (os.cpu_count() or 1) // torch.get_num_threads()))
-    starts = range(0, stream.coordinates, CHUNK)
+    starts, at_once = range(0, d, CHUNK), 2 * workers
     with ThreadPoolExecutor(workers) as pool:
-        for k in range(0, len(starts), workers):  # a few at a time, in order: bounded memory, the same sums each time
-            for first, made in zip(starts[k : k + workers], pool.map(chunk, starts[k : k + workers]), strict=True):
-                totals.add(made, first)
-                watch(min(first + CHUNK, stream.coordinates), stream.coordinates)
-    return totals.sums()
+        for k in range(0, len(starts), at_once):  # a few at a time, in order: bounded memory, the same sums each time
+            for made in pool.map(plan.chunk, starts[k : k + at_once]):
+                totals.add(*made)
+            watch(min((k + at_once) * CHUNK, d), d)
+    return replace(totals, largest=totals.largest.where(totals.largest.isfinite(), torch.nan))
 
 
-class _Totals:
-    """The sums of all chunks so far."""
+class _Plan:
+    """What all chunks share."""
 
-    def __init__(self, stream: Gradients, n1: int, n2: int) -> None:
-        layers = len(stream.layers)
-        self.stream, self.owner = stream, stream.owner
-        self.counted = stream.values[_skipped(stream) :].double()
-        self.mean = self.counted.mean(dim=0)
-        self.planes = torch.zeros(4, layers, n1, n2, dtype=torch.float64).unbind()
-        self.rows = torch.zeros(2, layers, n2, dtype=torch.float64).unbind()
-        self.largest = torch.full((layers, n1, n2), -torch.inf, dtype=torch.float64)
+    def __init__(self, stream: Gradients, beta1: Tensor, beta2: Tensor, eps: float, dtype: torch.dtype) -> None:
+        self.stream, self.dtype, self.eps = stream, dtype, eps
+        self.skip = 0 if stream.frozen else stream.steps // 10  # a live stream's moments are still filling
+        m, v = (Averages(beta, stream.steps, stream.frozen, dtype) for beta in (beta1, beta2))
+        self.moments = m, v
+        self.owner, self.scale = stream.owner, _scale(stream)
+        self.every = -(-stream.coordinates // LOUD)
 
-    def add(self, chunk: _Chunk, first: int) -> None:
-        """Add a chunk's coordinates to the sums of their layers."""
-        here = slice(first, first + CHUNK)
-        owner, g = self.owner[here], self.mean[here, None, None]
-        mean, power = chunk.mean.double(), chunk.power.double()
-        dot = mean * g
-        flipped = g.square().where(dot < 0, 0.0)
-        for total, found in zip(self.planes, (dot, mean.square(), power, flipped), strict=True):
-            total.index_add_(0, owner, found)
-        for total, found in zip(self.rows, (chunk.spread, chunk.below), strict=True):
-            total.index_add_(0, owner, found.double())
-        for layer in owner[chunk.loud].unique():
-            most = chunk.largest[owner[chunk.loud] == layer].amax(dim=0).double()
-            self.largest[layer] = torch.maximum(self.largest[layer], most)
+    def nothing(self, layers: int) -> Sums:
+        """The sums of no coordinates."""
+        n1, n2 = (each.n for each in self.moments)
+        dot, square, power, flipped, largest = torch.zeros(5, layers, n1, n2, dtype=torch.float64).unbind()
+        energy, noise = torch.zeros(2, layers, dtype=torch.float64).unbind()
+        spread, below = torch.zeros(2, layers, n2, dtype=torch.float64).unbind()
+        return Sums(dot, square, power, flipped, largest.fill_(-torch.inf), energy, noise, spread, below)
 
-    def sums(self) -> Sums:
-        """All of it by layer."""
-        dot, square, power, flipped = self.planes
-        spread, below = self.rows
-        energy, noise = (self._by_layer(each) for each in (self.mean.square(), self.counted.var(dim=0)))
-        largest = self.largest.where(self.largest.isfinite(), torch.nan)
-        return Sums(dot, square, power, flipped, largest, energy, noise, spread, below)
+    def chunk(self, first: int) -> tuple[int, Sums]:
+        """The number of the first layer that has a part in a chunk of coordinates, and the sums of those that have."""
+        last = min(first + CHUNK, self.stream.coordinates)
+        lowest, highest = int(self.owner[first]), int(self.owner[last - 1])
+        found = self.nothing(highest - lowest + 1)
+        for start in range(first, last, HELD):
+            here = range(start, min(start + HELD, last))
+            for layer in self.owner[here.start : here.stop].unique_consecutive().tolist():
+                mine = [i for i in here if self.owner[i] == layer]
+                found.add(layer - lowest, self._piece(slice(mine[0], mine[-1] + 1)))
+        return lowest, found
 
-    def _by_layer(self, each: Tensor) -> Tensor:
-        return torch.zeros(len(self.stream.layers), dtype=torch.float64).index_add_(0, self.owner, each)
-
-
-class _Chunk:
-    """Some coordinates over all steps: their mean update, its mean square, and what sqrt(v) did."""
-
-    def __init__(self, stream: Gradients, x: Tensor, beta1: Tensor, beta2: Tensor, eps: Tensor, loud: Tensor) -> None:
-        self.x, self.betas, self.eps, self.loud = x, (beta1, beta2), eps, loud
-        self.around, self.skip = stream.frozen, _skipped(stream)
-        c, n1, n2 = x.shape[1], len(beta1), len(beta2)
-        self.mean, self.power = x.new_zeros(c, n1, n2), x.new_zeros(c, n1, n2)
-        self.largest = x.new_zeros(int(loud.sum()), n1, n2)
-        self.below, self.first, self.second = (torch.zeros(c, n2, dtype=torch.float64) for _ in range(3))
-
-    def run(self) -> None:
-        """Go through the steps, block by block."""
-        t = 0
-        blocks = (averages(x, beta, self.around) for x, beta in zip((self.x, self.x**2), self.betas, strict=True))
-        for m, v in zip(*blocks, strict=True):
-            skip = max(0, self.skip - t)
-            t += m.shape[1]
-            if skip < m.shape[1]:
-                self._combine(m[:, skip:], v[:, skip:])
-        counted = t - self.skip
-        for each in (self.mean, self.power, self.below, self.first, self.second):
-            each /= counted
-        spread = (self.second - self.first.square()).clamp_(min=0).sqrt_() / self.first
-        self.spread = spread.nan_to_num_()
-
-    def _combine(self, m: Tensor, v: Tensor) -> None:
-        root = v.sqrt()
-        self.below += (root < self.eps[:, None, None]).sum(dim=1)
-        self.first += root.sum(dim=1)
-        self.second += v.sum(dim=1)
-        inverse = _inverse(v, root, self.eps)
-        if len(self.largest):
-            self._keep_largest(m[self.loud].abs_(), _inverse(v[self.loud], root[self.loud], 0.0 * self.eps[self.loud]))
-        self.mean.baddbmm_(m.transpose(1, 2), inverse)
-        self.power.baddbmm_(m.square().transpose(1, 2), inverse.square_())
-
-    def _keep_largest(self, m: Tensor, inverse: Tensor) -> None:
-        for i in range(m.shape[2]):
-            found = (m[:, :, i, None] * inverse).amax(dim=1)
-            self.largest[:, i] = torch.maximum(self.largest[:, i], found)
+    def _piece(self, here: slice) -> Sums:
+        """The sums of some coordinates of one layer."""
+        scale = float(self.scale[here.start])
+        g = self.stream.values[:, here].T.double() / scale
+        loud = [i for i in range(len(g)) if (here.start + i) % self.every == 0]
+        eps = g.new_full((len(g),), self.eps / scale).to(self.dtype)
+        return _sums(Piece(g.to(self.dtype), self.moments, eps, loud, self.skip), g[:, self.skip :], scale)
 
 
-def _inverse(v: Tensor, root: Tensor, eps: Tensor) -> Tensor:
-    """1 / (sqrt(v) + eps); 0 where v is too small to divide by and eps is 0."""
-    inverse = (root + eps[:, None, None]).clamp_(min=TINY**0.5).reciprocal_()
-    return inverse if bool((eps > 0).all()) else inverse.masked_fill_((v < TINY) & (eps[:, None, None] == 0), 0.0)
+def _sums(piece: Piece, g: Tensor, scale: float) -> Sums:
+    """The sums of a piece over its coordinates, as of one layer; g (c, counted steps) in units of `scale`."""
+    mean, u = g.mean(dim=1), piece.mean.double().flatten(1)
+    dot, energy = u * mean[:, None], mean.square()
+    nowhere = torch.full((1, *piece.mean.shape[1:]), -torch.inf, dtype=torch.float64)
+
+    def plane(each: Tensor) -> Tensor:
+        return each.unflatten(-1, piece.mean.shape[1:])[None]
+
+    return Sums(
+        dot=plane(dot.sum(dim=0)) * scale,
+        square=plane(u.square().sum(dim=0)),
+        power=piece.power.sum(dim=0).double()[None],
+        flipped=plane(energy @ (dot < 0).double()) * scale**2,
+        largest=piece.largest.double().amax(dim=0)[None] if len(piece.largest) else nowhere,
+        energy=energy.sum()[None] * scale**2,
+        noise=g.var(dim=1).sum()[None] * scale**2,
+        spread=piece.spread.sum(dim=0)[None],
+        below=piece.below.sum(dim=0)[None],
+    )
 
 
 def _scale(stream: Gradients) -> Tensor:
@@ -177,13 +151,3 @@ def _scale(stream: Gradients) -> Tensor:
     total = torch.zeros(layers, dtype=torch.float64).index_add_(0, stream.owner, square)
     count = torch.tensor([max(layer.sampled, 1) for layer in stream.layers])
     return (total / count).sqrt().clamp(min=1e-150)[stream.owner]
-
-
-def _loud(stream: Gradients) -> Tensor:
-    """Which coordinates the largest update is looked for among, bool (d,): all, or every so manyth."""
-    return torch.arange(stream.coordinates) % -(-stream.coordinates // LOUD) == 0
-
-
-def _skipped(stream: Gradients) -> int:
-    """Rows that are not counted: the first tenth of a live stream, where the moments are still filling."""
-    return 0 if stream.frozen else stream.steps // 10
