@@ -7,6 +7,7 @@ import io
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -346,3 +347,23 @@ def test_nothing_is_written_where_one_value_is_bad(kind) -> None:
         schedule.step()
     assert optimizer.state_dict() == before
     assert (schedule.t, schedule.get_last_value("beta2")) == (1, [0.5, 0.5])
+
+
+@pytest.mark.parametrize("path", ["eager", "compiled"])
+@pytest.mark.parametrize("kind", [betaplane.optim.RMSprop, betaplane.optim.SGD])
+def test_a_momentum_that_is_switched_on_and_off_has_its_buffer_while_it_is_on(kind: Any, path: str) -> None:
+    torch.manual_seed(0)
+    ours, theirs = (nn.Parameter(torch.zeros(70, 3, dtype=torch.float64)) for _ in range(2))
+    a, b = kind([ours], lr=0.01, path=path, average=0.9), kind.torchs([theirs], lr=0.01, momentum=0.5)
+    for momentum in (0, 0, 0.9, 0.9, 0, 0.9):
+        a.param_groups[0]["momentum"] = b.param_groups[0]["momentum"] = momentum
+        ours.grad = torch.randn_like(ours)
+        theirs.grad = ours.grad.clone()
+        if momentum == 0:
+            b.state[theirs].pop("momentum_buffer", None)
+        elif kind is betaplane.optim.RMSprop:
+            b.state[theirs].setdefault("momentum_buffer", torch.zeros_like(theirs))
+        a.step()
+        b.step()
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)
+        assert a.state[ours]["momentum_buffer"].dim() == (2 if momentum else 0)

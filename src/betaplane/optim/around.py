@@ -13,7 +13,7 @@ from torch import Tensor
 
 from betaplane.errors import BadInput
 from betaplane.optim.form import AVERAGE, Form, Numbers, check_rounding
-from betaplane.optim.formats import check_storage
+from betaplane.optim.formats import BLOCK, SCALE, check_storage, row
 from betaplane.optim.guard import check_nonfinite
 from betaplane.optim.machine.native import NoCompiler, squares
 from betaplane.optim.path import check_path, chosen, step_each
@@ -108,6 +108,37 @@ class Around:
         self._scale = min(1.0, self.max_norm / (length + 1e-6))  # as torch's clip_grad_norm_
         yield
         self.norms = Norms(length, self._squared**0.5)
+
+    def coded(self, p: Tensor, group: Mapping[str, Any], word: str) -> tuple[Tensor, Tensor, int] | None:
+        """How a tensor of p's state is kept in 8 bits; None where it is not.
+
+        Args:
+            p: the parameter.
+            group: its group.
+            word: the tensor's name in the state.
+
+        Returns:
+            The 256 numbers that its codes stand for, over their block's scale; the scales, one for each 256 numbers;
+            how many numbers lie between two places where blocks start anew.
+
+        Example:
+            >>> from betaplane.optim import AdamW
+            >>> p = torch.nn.Parameter(torch.ones(64, 64))
+            >>> optimizer = AdamW([p], storage="8bit")
+            >>> p.grad = torch.ones(64, 64)
+            >>> optimizer.step()
+            >>> table, scale, length = optimizer.coded(p, optimizer.param_groups[0], "exp_avg_sq")
+            >>> code = optimizer.state[p]["exp_avg_sq"][0, 0].int()
+            >>> round((table[code] * scale[0, 0]).item(), 6), length
+            (0.001, 64)
+        """
+        held, names = self.state[p], {word: name for name, word in getattr(self, "words", STATE).items()}
+        kept, scale = local(held[word]), held.get(word + SCALE)
+        if scale is None:
+            return None
+        asked = self.form_of(group).kept(p, names.get(word, word), held[word])
+        table = asked.decode(torch.arange(BLOCK, dtype=torch.uint8), torch.ones(1, 1))
+        return table.to(kept.device), scale, row(kept.shape)
 
     def _pass(
         self,

@@ -165,29 +165,35 @@ def estimate(rule: Rule, p: Tensor, h: Tensor, held: dict[str, Any], words: Mapp
 def fill(form: Form, p: Tensor, held: dict[str, Any], words: Mapping[str, str] = STATE) -> None:
     """Make what is missing of p's state, as it is before the first step, and keep all of it as the form asks."""
     x = _real(p)
-    if all(
-        _is_kept(form, x, name, held.get(words.get(name, name))) for name in (*fields_of(form.rule), *form.extras(x))
-    ):
+    fields = fields_of(form.rule) | dict.fromkeys(form.extras(x), True)
+    if all(_is_kept(form, x, name, like_x, held.get(words.get(name, name))) for name, like_x in fields.items()):
         return  # a fresh state to compare with would be written to memory
     fresh = form.rule.init(x)._asdict()
     fresh |= {name: torch.zeros_like(x) if name == LOST else x.clone() for name in form.extras(x)}
     for name, value in fresh.items():
         word, asked = words.get(name, name), form.kept(x, name, value)
-        value = held.get(word, value)
-        if word not in held or (asked.dtype and asked.dtype != value.dtype):
-            kept, scale = asked.encode(value, 0, 0)
-            held.pop(word, None)
-            _store(held, word, kept, p)
-            if scale is not None:
-                held[word + SCALE] = scale
+        old = held.get(word)
+        if old is not None and _is_number(old) == _is_number(value):  # else a hyperparameter was, or has become, 0
+            if not asked.dtype or asked.dtype == old.dtype:
+                continue
+            value = old
+        kept, scale = asked.encode(value, 0, 0)
+        held.pop(word, None)
+        _store(held, word, kept, p)
+        if scale is not None:
+            held[word + SCALE] = scale
 
 
-def _is_kept(form: Form, x: Tensor, name: str, value: Any) -> bool:
+def _is_kept(form: Form, x: Tensor, name: str, like_x: bool, value: Any) -> bool:
     """Whether a field of x's state is there, as the form asks."""
-    if not isinstance(value, Tensor):
-        return value is not None
-    asked = form.kept(x, name, _real(value))
-    return not asked.dtype or asked.dtype == value.dtype
+    if value is None or _is_number(value) == (like_x and x.dim() > 0):
+        return False
+    asked = None if _is_number(value) else form.kept(x, name, _real(value)).dtype
+    return asked is None or asked == value.dtype
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, Tensor) or value.dim() == 0
 
 
 def _real(x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from betaplane.rules._rule import Rule, State
+from betaplane.rules._rule import Rule
 
 
 class Held(NamedTuple):
@@ -19,9 +19,7 @@ class Held(NamedTuple):
 def held(rule: Rule, rows: int = 1024, columns: int = 1024) -> Held:
     """Count what `rule.init` makes for a matrix.
 
-    Single numbers, as the step count, are left out: they are a few bytes a tensor, however large. So is a field that
-    the step does not read at these hyperparameters, as an optimizer need not keep it: the momentum buffer of SGD and
-    RMSprop at momentum 0.
+    Single numbers, as the step count, are left out: they are a few bytes a tensor, however large.
 
     Args:
         rule: with plain numbers as hyperparameters.
@@ -40,26 +38,6 @@ def held(rule: Rule, rows: int = 1024, columns: int = 1024) -> Held:
     """
     x = torch.empty(rows, columns)  # torch's meta device would save memory, and takes a second to load
     fresh = rule.init(x)
-    kept = [getattr(fresh, name) for name in read(rule, rows)]
-    like = [value for value in kept if value.shape == x.shape]
-    rest = sum(value.numel() for value in kept if value.dim() and value.shape != x.shape)
+    like = [value for value in fresh if value.shape == x.shape]
+    rest = sum(value.numel() for value in fresh if value.dim() and value.shape != x.shape)
     return Held(len(like), rest / x.numel())
-
-
-def read(rule: Rule, rows: int = 2) -> tuple[str, ...]:
-    """The fields of a rule's state on which its step depends.
-
-    Example:
-        >>> from betaplane.rules import SGD
-        >>> read(SGD()), read(SGD(momentum=0.9))
-        (('t',), ('t', 'b'))
-    """
-    x, g = torch.ones(rows, 2, dtype=torch.float64), torch.full((rows, 2), 0.5, dtype=torch.float64)
-    x, s = rule.step(x, g, rule.init(x), 0.1)  # some rules read no state in their first step
-    after = rule.step(x, -g, s, 0.1)
-    others = {name: rule.step(x, -g, s._replace(**{name: getattr(s, name) + 1.0}), 0.1) for name in s._fields}
-    return tuple(name for name, other in others.items() if not _equal(after, other))
-
-
-def _equal(one: tuple[torch.Tensor, State], other: tuple[torch.Tensor, State]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip((one[0], *one[1]), (other[0], *other[1]), strict=True))

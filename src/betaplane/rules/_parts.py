@@ -22,7 +22,12 @@ def toward(old: Tensor, new: Tensor, weight: Number) -> Tensor:
 
 def l2(g: Tensor, x: Tensor, weight_decay: Number) -> Tensor:
     """The gradient with an L2 penalty: g + weight_decay x."""
-    return g if isinstance(weight_decay, float | int) and weight_decay == 0 else g + weight_decay * x
+    return g if zero(weight_decay) else g + weight_decay * x
+
+
+def zero(number: Number) -> bool:
+    """Whether a hyperparameter is the number 0; a tensor may become another, and stand for many runs."""
+    return isinstance(number, float | int) and number == 0
 
 
 def log(beta: Number) -> Number:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._parts import ema, l2
+from betaplane.rules._parts import ema, l2, zero
 from betaplane.rules._rule import UNIT, Laws, Rule, at_least_zero
 
 
@@ -17,7 +17,7 @@ class RMSpropState(NamedTuple):
 
     v: Tensor  # like x, gradient units squared
     g_bar: Tensor  # like x, gradient units; () and unused unless centered
-    b: Tensor  # like x, no unit: the momentum buffer, a sum and not an average
+    b: Tensor  # like x, no unit: the momentum buffer, a sum and not an average; () and unused at momentum 0
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ class RMSprop(Rule):
     def init(self, x: Tensor) -> RMSpropState:
         """The state before the first step."""
         g_bar = torch.zeros_like(x) if self.centered else x.new_zeros(())
-        return RMSpropState(v=torch.zeros_like(x), g_bar=g_bar, b=torch.zeros_like(x))
+        b = x.new_zeros(()) if zero(self.momentum) else torch.zeros_like(x)
+        return RMSpropState(v=torch.zeros_like(x), g_bar=g_bar, b=b)
 
     def step(self, x: Tensor, g: Tensor, s: RMSpropState, lr: float | Tensor) -> tuple[Tensor, RMSpropState]:
         """One update, as in the equations above."""
@@ -84,6 +85,6 @@ class RMSprop(Rule):
         g_bar = ema(s.g_bar, g, self.alpha) if self.centered else s.g_bar
         var = (v - g_bar * g_bar).clamp(min=0) if self.centered else v
         u = g / ((var + self.eps).sqrt() if self.eps_inside else var.sqrt() + self.eps)
-        b = self.momentum * s.b + u
+        b = u if zero(self.momentum) else self.momentum * s.b + u
         x = x - lr * b
-        return x, RMSpropState(v, g_bar, b)
+        return x, RMSpropState(v, g_bar, s.b if zero(self.momentum) else b)

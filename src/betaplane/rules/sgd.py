@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
-from betaplane.rules._parts import first, l2
+from betaplane.rules._parts import first, l2, zero
 from betaplane.rules._rule import UNIT, Laws, Range, Rule, at_least_zero
 
 
@@ -17,7 +17,7 @@ class SGDState(NamedTuple):
     """A step count and the momentum buffer."""
 
     t: Tensor  # (), steps taken
-    b: Tensor  # like x, gradient units: the momentum buffer, a sum and not an average
+    b: Tensor  # like x, gradient units: the momentum buffer, a sum and not an average; () and unused at momentum 0
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,13 @@ class SGD(Rule):
 
     def init(self, x: Tensor) -> SGDState:
         """The state before the first step."""
-        return SGDState(t=first(x), b=torch.zeros_like(x))
+        return SGDState(t=first(x), b=x.new_zeros(()) if zero(self.momentum) else torch.zeros_like(x))
 
     def step(self, x: Tensor, g: Tensor, s: SGDState, lr: float | Tensor) -> tuple[Tensor, SGDState]:
         """One update, as in the equations above."""
         g = l2(g, x, self.weight_decay)
+        if zero(self.momentum):
+            return x - lr * g, SGDState(s.t + 1, s.b)
         d = s.t.clamp(max=1) * (self.momentum != 0) * self.dampening
         b = self.momentum * s.b + (1 - d) * g
         x = x - lr * (g + self.momentum * b if self.nesterov else b)
