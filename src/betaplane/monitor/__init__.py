@@ -3,7 +3,10 @@
 from betaplane.monitor.alert import Alert
 from betaplane.monitor.counterfactual import Replayed, replay
 from betaplane.monitor.detectors import ALL, Detector
-from betaplane.monitor.sinks import Console, JsonLines, read_lines
+from betaplane.monitor.sinks import Console, JsonLines, MLflow, Sink, TensorBoard, Trackio, Wandb, read_lines
 from betaplane.monitor.watch import Watcher, watch
 
-__all__ = ["ALL", "Alert", "Console", "Detector", "JsonLines", "Replayed", "Watcher", "read_lines", "replay", "watch"]
+__all__ = [
+    "ALL", "Alert", "Console", "Detector", "JsonLines", "MLflow", "Replayed", "Sink", "TensorBoard", "Trackio", "Wandb",
+    "Watcher", "read_lines", "replay", "watch",
+]  # fmt: skip

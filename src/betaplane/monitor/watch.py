@@ -21,7 +21,8 @@ from betaplane.monitor.quantities import cosine
 from betaplane.monitor.reading import Before, read
 from betaplane.monitor.ring import Ring
 from betaplane.monitor.sample import strided, touched_rows
-from betaplane.monitor.sinks import Console, JsonLines, Sink
+from betaplane.monitor.sinks import Console, JsonLines, Sink, Sinks, chosen, start_facts
+from betaplane.monitor.sinks.choose import To
 from betaplane.monitor.state import check, held, local, named, numbers
 
 COORDINATES = 65_536  # of a tensor that a reading looks at
@@ -41,7 +42,7 @@ class Watcher:
     """
 
     def __init__(self, optimizer: Optimizer, every: int, budget: float, sinks: list[Sink]) -> None:
-        self.optimizer, self.every, self.sinks = optimizer, every, sinks
+        self.optimizer, self.every, self.sinks = optimizer, every, Sinks(sinks)
         self.readings, self.rings, self.history = Budget(budget / 2), Budget(budget / 2), History()
         self.alerts: list[Alert] = []
         self._told: dict[str, int] = {}
@@ -50,6 +51,7 @@ class Watcher:
         self._last_step, self._reads, self._burst = 0, False, 0
         before, after = optimizer.register_step_pre_hook(self._pre), optimizer.register_step_post_hook(self._post)
         self._hooks = [before, after]
+        self.sinks.start(start_facts(optimizer, every, budget))
 
     def loss(self, value: float | Tensor) -> None:
         """Take the loss of a step, between `backward` and the optimizer's `step`.
@@ -57,7 +59,9 @@ class Watcher:
         Args:
             value: a number or a tensor of one; causes that show in the loss are only named where it is given.
         """
-        self.history.lose(float(value.detach() if isinstance(value, Tensor) else value))
+        number = float(value.detach() if isinstance(value, Tensor) else value)
+        self.history.lose(number)
+        self.sinks.loss(self.history.step + 1, number)
 
     def report(self) -> str:
         """All alarms, the likeliest cause first; a sentence where there is none."""
@@ -73,8 +77,7 @@ class Watcher:
         """Stop watching; the optimizer is as it was."""
         for hook in self._hooks:
             hook.remove()
-        for sink in self.sinks:
-            sink.close()
+        self.sinks.close()
 
     def __enter__(self) -> Watcher:
         return self
@@ -151,8 +154,8 @@ class Watcher:
             if before.rows is not None:
                 history.rows.setdefault(name, Rows(before.rows)).look(before.rows)
             squares += found.g_rms**2 * p.numel()
-            for sink in self.sinks:
-                sink.row(found._asdict())
+        if now := history.now():
+            self.sinks.readings([each._asdict() for each in now])
         history.norms.append((history.step, math.sqrt(squares)))
 
     def _judge(self) -> None:
@@ -181,8 +184,7 @@ class Watcher:
             replayed=row,
         )
         self.alerts.append(alert)
-        for sink in self.sinks:
-            sink.alert(alert)
+        self.sinks.alert(alert)
 
     def _replayed(self, layer: str) -> tuple[str, dict[str, Any]]:
         """What a replay of a tensor's kept steps says, in words and as data; nothing where none are kept."""
@@ -203,6 +205,7 @@ def watch(
     every: int = 10,
     budget: float = 0.02,
     console: bool = True,
+    to: To = (),
 ) -> Watcher:
     """Watch a torch optimizer that keeps Adam's moments: each alarm names step, layer, cause, evidence and remedy.
 
@@ -216,12 +219,14 @@ def watch(
         budget: the share of the run's time that watching may take, in (0, inf]; it measures itself and leaves readings
             out where they do not fit. inf for every one.
         console: whether alarms are written to standard error.
+        to: "tensorboard", "wandb", "trackio", "mlflow", a Sink, or several of them.
 
     Returns:
         A Watcher: `loss(value)` before each step, `alerts`, `report()`, `close()`.
 
     Raises:
-        BadInput: for an optimizer without moments, a number out of range, or a file that cannot be written.
+        BadInput: for an optimizer without moments, a number out of range, a file that cannot be written, or a package
+            that `to` needs and that is not installed.
 
     Source: each detector's own; see `betaplane.monitor.detectors.ALL`.
 
@@ -240,8 +245,9 @@ def watch(
         raise BadInput("every is out of range", value=every, allowed="1, 2, 3, ...", where="watch", instead="every=10")
     if not budget > 0:
         raise BadInput("budget is out of range", value=budget, allowed="(0, inf]", where="watch", instead="budget=0.02")
-    sinks: list[Sink] = [JsonLines(path)] if path is not None else []
-    return Watcher(optimizer, every, budget, [Console(), *sinks] if console else sinks)
+    files: list[Sink] = [JsonLines(path)] if path is not None else []
+    shown: list[Sink] = [Console()] if console else []
+    return Watcher(optimizer, every, budget, [*shown, *files, *chosen(to)])
 
 
 __all__ = ["Watcher", "watch"]

@@ -1,0 +1,169 @@
+"""The files that one record of a run is spread over: their names, their order, and how the oldest are thinned."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
+from pathlib import Path
+from typing import Any
+
+from betaplane.errors import BadInput
+
+Row = dict[str, Any]
+THINNED = ("reading", "losses")  # kinds of rows
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[Row]:
+    """All lines of a record in order, whatever number of files it is in; one that is half written is left out.
+
+    Args:
+        path: as given to `watch` or `JsonLines`.
+
+    Raises:
+        BadInput: there is no such file, or it holds something else.
+    """
+    try:
+        full, last = parts(Path(path)), Path(path)
+        return [row for part in full for row in _rows(part)] + ([*_rows(last)] if last.exists() or not full else [])
+    except OSError as error:
+        told = f"The record cannot be read ({error.strerror})"
+        raise BadInput(told, value=str(path), allowed="a file that watch wrote", instead='path="run.jsonl"') from error
+
+
+def parts(path: Path) -> list[Path]:
+    """The full files that belong to a record, the oldest first, without those that a later one has in it."""
+    found = sorted((number, each) for each in path.parent.glob("*") if (number := _number(path, each)))
+    taken = {old for number, each in found for old in range(_since(each, number), number)}
+    return [each for number, each in found if number not in taken]
+
+
+def roll(path: Path) -> None:
+    """Give the file that is being written the next number."""
+    numbers = [_number(path, each) for each in path.parent.glob("*")]
+    os.replace(path, _numbered(path, max(numbers, default=0) + 1))
+
+
+def thin(path: Path, old: Path, new: Path, limit: int) -> None:
+    """Make two files one, no larger than `limit` but for what is never left out; a kill at any time loses nothing.
+
+    Args:
+        path: of the record.
+        old: its oldest file, which goes away.
+        new: the next one, which then holds both.
+        limit: bytes.
+    """
+    first = {"kind": "thinned", "since": _since(old, _number(path, old))}
+    rows = [row for each in (old, new) for row in _rows(each) if row.get("kind") != "thinned"]
+    part = new.with_name(new.name + ".part")
+    left = thinned(rows, _share(rows, limit))
+    part.write_text("".join(json.dumps(row) + "\n" for row in [first, *left]), encoding="utf-8")
+    os.replace(part, new)
+    old.unlink()
+
+
+def thinned(rows: Sequence[Row], share: float) -> Iterator[Row]:
+    """Rows without some steps of readings and losses, so that those left are evenly spaced; all other rows.
+
+    Args:
+        rows: in order, one run after the other.
+        share: of the steps that may stay, in (0, 1].
+
+    Example:
+        >>> rows = [{"kind": "reading", "step": step} for step in (1, 10, 20, 30, 40)]
+        >>> [row["step"] for row in thinned([*rows, {"kind": "alert", "step": 40}], share=0.6)]
+        [1, 30, 40, 40]
+    """
+    placed = [*zip(rows, _starts(rows), strict=True)]
+    kept = {
+        kind: _evenly({start + step for row, start in placed if row.get("kind") == kind for step in _steps(row)}, share)
+        for kind in THINNED
+    }
+    for row, start in placed:
+        here = kept.get(row.get("kind", ""))
+        left = [here is None or start + step in here for step in _steps(row)]
+        if row.get("kind") == "losses":
+            row = {**row, "steps": [*compress(row["steps"], left)], "values": [*compress(row["values"], left)]}
+        if any(left):
+            yield row
+
+
+def mend(path: Path) -> None:
+    """Repair what a kill left: half a line, a file that was not finished, one that is a part of a later one."""
+    live = parts(path)
+    for each in path.parent.glob("*"):
+        number = _number(path, each) or _number(path, each.with_name(each.name.removesuffix(".part")))
+        if number and each not in live:
+            each.unlink()
+    if path.exists():
+        whole = path.read_bytes()
+        end = whole.rfind(b"\n") + 1
+        if end < len(whole):
+            os.truncate(path, end)
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    for i, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        if not line.endswith(b"\n"):
+            return
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            told = f"Line {i} is none of a run's record"
+            raise BadInput(told, value=line[:40], allowed="a JSON object, as watch writes them", where=str(path))
+        yield row
+
+
+def _number(path: Path, each: Path) -> int:
+    """The number of a full file of a record, 0 where it is none."""
+    digits = each.name.removeprefix(path.stem + ".").removesuffix(path.suffix)
+    return int(digits) if digits.isdecimal() and each == _numbered(path, int(digits)) else 0
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}.{number}{path.suffix}")
+
+
+def _since(path: Path, number: int) -> int:
+    """The number of the oldest file that is in this one."""
+    with path.open("rb") as file:
+        line = file.readline(200)
+    return json.loads(line)["since"] if line.startswith(b'{"kind": "thinned"') and line.endswith(b"\n") else number
+
+
+def _starts(rows: Iterable[Row]) -> Iterator[int]:
+    """For each row the sum of steps of the runs before it: each run counts from 1."""
+    start = last = 0
+    for row in rows:
+        if row.get("kind") == "start":
+            start = last
+        last = max([last, *(start + step for step in _steps(row))])
+        yield start
+
+
+def _share(rows: Sequence[Row], limit: int) -> float:
+    """The share of readings and losses that fits beside the rest; a quarter of the file is theirs in any case."""
+    sizes = [(row.get("kind") in THINNED, len(json.dumps(row)) + 1) for row in rows]
+    large, rest = (sum(size for is_thinned, size in sizes if is_thinned is which) for which in (True, False))
+    return min(1.0, max(limit - rest, limit / 4) / max(large, 1))
+
+
+def _steps(row: Row) -> list[int]:
+    return row["steps"] if row.get("kind") == "losses" else [row.get("step", 0)]
+
+
+def _evenly(spots: set[int], share: float) -> set[int]:
+    """The share of the spots that are farthest apart, with the first and the last."""
+    if len(spots) < 3:
+        return spots
+    first, last = min(spots), max(spots)
+    apart = (last - first) / max(1.0, share * len(spots) - 1)
+    kept, next_ = {last}, float(first)
+    for spot in sorted(spots):
+        if spot >= next_:
+            kept.add(spot)
+            next_ = max(next_ + apart, spot + apart / 2)
+    return kept

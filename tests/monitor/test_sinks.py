@@ -1,0 +1,295 @@
+"""What sinks take is there afterwards: after a kill, after many files, in each tracker's own reader."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import signal
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import torch
+from zoo import adam, train
+
+from betaplane.errors import BadInput
+from betaplane.monitor import Alert, JsonLines, MLflow, Sink, TensorBoard, Trackio, Wandb, read_lines, watch
+from betaplane.problems import digits
+
+TRACKED = {"betaplane.loss", "betaplane.lag/0.weight", "betaplane.update_rms/2.bias"}
+
+
+def alarm(step: int) -> Alert:
+    return Alert(step, "", "a cause", "numbers", "Why.", "a change", "", "a source")
+
+
+def reading(step: int) -> dict:
+    return {"layer": "weight", "step": step, "lag": 1.0 / step}
+
+
+def fill(lines: JsonLines, first: int, last: int) -> None:
+    for step in range(first, last):
+        lines.loss(step, 1.0 / step)
+        if step % 5 == 0:
+            lines.readings([reading(step)])
+        if step % 50 == 0:
+            lines.alert(alarm(step))
+
+
+def steps(rows: list[dict], kind: str) -> list[int]:
+    return [step for row in rows if row["kind"] == kind for step in row.get("steps", [row.get("step")])]
+
+
+def test_many_files_are_one_record(tmp_path: Path):
+    lines = JsonLines(tmp_path / "run.jsonl", limit=4096, files=4)
+    lines.start({"optimizer": "Adam"})
+    fill(lines, 1, 3001)
+    lines.close()
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 4
+    assert all(file.stat().st_size < 4096 + 61 * 250 for file in files)
+    rows = read_lines(tmp_path / "run.jsonl")
+    assert steps(rows, "alert") == [*range(50, 3001, 50)]
+    assert len(steps(rows, "start")) == 1
+    for kind, every in (("reading", 5), ("losses", 1)):
+        found = steps(rows, kind)
+        assert found == sorted(set(found))
+        assert found[0] == every
+        assert found[-1] == 3000
+        assert len(found) > 30
+
+
+def test_thinned_steps_stay_evenly_spaced(tmp_path: Path):
+    lines = JsonLines(tmp_path / "run.jsonl", limit=4096, files=3)
+    for step in range(1, 3001):
+        lines.readings([reading(step)])
+    lines.close()
+    found = steps(read_lines(tmp_path / "run.jsonl"), "reading")
+    old = [step for step in found if step < 2800]
+    apart = [b - a for a, b in itertools.pairwise(old)]
+    assert max(apart) <= 3 * (sum(apart) / len(apart))
+
+
+def test_several_runs_in_a_file_keep_their_order(tmp_path: Path):
+    for _ in range(3):
+        lines = JsonLines(tmp_path / "run.jsonl", limit=4096, files=3)
+        lines.start({})
+        fill(lines, 1, 401)
+        lines.close()
+    rows = read_lines(tmp_path / "run.jsonl")
+    assert steps(rows, "alert") == 3 * [*range(50, 401, 50)]
+    assert steps(rows, "reading")[-1] == steps(rows, "losses")[-1] == 400
+    assert len([row for row in rows if row["kind"] == "start"]) == 3
+
+
+@pytest.mark.parametrize("told", range(3, 40, 4))
+@pytest.mark.filterwarnings("ignore:This process")
+def test_a_kill_loses_no_alarm(tmp_path: Path, told: int):
+    """A process is killed while it writes; whatever it had told before is in the files."""
+    out, into = os.pipe()
+    child = os.fork()
+    if child == 0:
+        lines = JsonLines(tmp_path / "run.jsonl", limit=4096, files=3)
+        for step in range(1, 10**9):
+            lines.readings([reading(step)])
+            lines.alert(alarm(step))
+            os.write(into, b"%d\n" % step)
+    os.close(into)
+    with os.fdopen(out) as pipe:
+        last = [int(pipe.readline()) for _ in range(told)][-1]
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        last = max([last, *(int(line) for line in pipe.read().split())])
+    lines = JsonLines(tmp_path / "run.jsonl", limit=4096, files=3)
+    lines.alert(alarm(-1))
+    lines.close()
+    found = steps(read_lines(tmp_path / "run.jsonl"), "alert")
+    assert found[-1] == -1
+    assert found[:-1] in ([*range(1, last + 1)], [*range(1, last + 2)])
+
+
+def test_a_kill_while_two_files_become_one_doubles_nothing(tmp_path: Path):
+    path = tmp_path / "run.jsonl"
+    lines = JsonLines(path, limit=4096, files=4)
+    first, oldest, step = tmp_path / "run.1.jsonl", b"", 1
+    while not oldest or first.exists():
+        oldest = first.read_bytes() if first.exists() else b""
+        fill(lines, step, step + 50)
+        step += 50
+    lines.close()
+    before = steps(read_lines(path), "alert")
+    first.write_bytes(oldest)
+    (tmp_path / "run.3.jsonl.part").write_bytes(b"half")
+    assert steps(read_lines(path), "alert") == before
+    JsonLines(path).close()
+    assert not {"run.1.jsonl", "run.3.jsonl.part"} & {file.name for file in tmp_path.iterdir()}
+    assert steps(read_lines(path), "alert") == before
+
+
+def test_a_record_says_what_was_trained(tmp_path: Path):
+    watcher, _, losses = train(digits(), 25, adam(3e-3), path=tmp_path / "run.jsonl", every=10)
+    start, *rows = read_lines(tmp_path / "run.jsonl")
+    assert start["optimizer"] == "AdamW"
+    assert start["groups"][0]["lr"] == 3e-3
+    assert [layer["name"] for layer in start["layers"]] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert start["layers"][0]["shape"] == [32, 64]
+    assert {"betaplane", "torch", "python"} == set(start["versions"])
+    assert steps(rows, "losses") == [*range(1, 26)]
+    kept = [value for row in rows if row["kind"] == "losses" for value in row["values"]]
+    assert kept == pytest.approx(losses, rel=1e-6)
+    assert steps(rows, "reading") == [step for step in (1, 10, 20) for _ in range(4)]
+    assert watcher.sinks.sinks == []
+
+
+def test_numbers_are_strict_json(tmp_path: Path):
+    lines = JsonLines(tmp_path / "run.jsonl")
+    lines.readings([{"layer": "w", "step": 1, "snr": math.inf, "beta2": 0.9999995}])
+    lines.loss(2, math.nan)
+    lines.close()
+    text = (tmp_path / "run.jsonl").read_text().splitlines()
+    first, last = (json.loads(line, parse_constant=pytest.fail) for line in text)
+    assert first["snr"] is None
+    assert first["beta2"] == 0.9999995
+    assert last["values"] == [None]
+
+
+def test_a_sink_that_fails_stops_no_run():
+    class Full(Sink):
+        def readings(self, rows: list[dict]) -> None:
+            raise OSError(28, "No space left on device")
+
+    kept: list[Alert] = []
+
+    class Kept(Sink):
+        def alert(self, alert: Alert) -> None:
+            kept.append(alert)
+
+    with pytest.warns(UserWarning, match="Full failed and gets nothing more .OSError: .* No space left"):
+        watcher, _, _ = train(digits(), 5, adam(betas=(0.95, 0.85)), to=[Full(), Kept()])
+    assert kept == watcher.alerts != []
+
+
+def test_tensorboard_reads_what_was_written(tmp_path: Path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    watcher, _, losses = train(digits(), 150, adam(betas=(0.95, 0.85)), to=TensorBoard(tmp_path))
+    board = EventAccumulator(str(tmp_path)).Reload()
+    assert set(board.Tags()["scalars"]) >= TRACKED
+    seen = [event.step for event in board.Scalars("betaplane.lag/0.weight")]
+    assert seen[:100] == [*range(1, 101)]
+    assert 20 < len(seen[100:]) < 40
+    assert board.Scalars("betaplane.loss")[3].value == pytest.approx(losses[3])
+    (told,) = board.Tensors("betaplane.alarms/text_summary")
+    assert told.step == 1
+    assert told.tensor_proto.string_val[0].decode() == str(watcher.alerts[0])
+
+
+def test_a_writer_of_the_callers_stays_open(tmp_path: Path):
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(tmp_path)
+    train(digits(), 3, adam(), to=TensorBoard(writer))
+    writer.add_scalar("mine", 1.0, 1)
+    writer.close()
+    assert len([*tmp_path.iterdir()]) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("own", [True, False], ids=["a run of its own", "the caller's run"])
+def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.chdir(tmp_path)
+    run = None if own else wandb.init(project="mine")
+    sink = Wandb()
+    train(digits(), 30, adam(betas=(0.95, 0.85)), to=sink)
+    if run is not None:
+        run.log({"mine": 1.0}, step=3)  # the caller's steps are as if nothing else were there
+        assert run.step == 3
+        run.log({"mine": 2.0}, step=4)
+        assert run.summary["betaplane.step"] == 30
+        run.finish()
+    folder = Path(sink.run.dir).parent  # of a second run in one process wandb chooses it by the first
+    (file,) = folder.glob("*.wandb")
+    written = file.read_bytes()
+    assert all(name.encode() in written for name in ("betaplane.alarms", "betaplane.step", *TRACKED))
+    (table,) = folder.glob("files/media/table/betaplane.alarms*.table.json")
+    assert json.loads(table.read_text())["data"][0][:3] == [1, "", "beta1^2 >= beta2"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_mlflow_in_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/runs.db")
+    sink = MLflow()
+    watcher, _, losses = train(digits(), 30, adam(betas=(0.95, 0.85)), to=sink)
+    client = mlflow.MlflowClient()
+    seen = client.get_metric_history(sink.run_id, "betaplane.loss")
+    assert [each.step for each in seen] == [*range(1, 31)]
+    assert seen[3].value == pytest.approx(losses[3])
+    assert set(client.get_run(sink.run_id).data.metrics) >= TRACKED
+    assert mlflow.artifacts.load_text(f"runs:/{sink.run_id}/betaplane/alarms.txt") == str(watcher.alerts[0])
+    assert mlflow.active_run() is None
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_trackio_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
+    trackio = pytest.importorskip("trackio")
+    sink = Trackio()
+    train(digits(), 30, adam(betas=(0.95, 0.85)), to=sink)
+    with closing(sqlite3.connect(tmp_path / "betaplane.db")) as db:
+        rows = [(step, json.loads(text)) for step, text in db.execute("select step, metrics from metrics")]
+    assert sorted(step for step, row in rows if "betaplane.loss" in row) == [*range(1, 31)]
+    assert {name for _, row in rows for name in row} >= TRACKED
+    (run,) = trackio.Api().runs("betaplane")
+    assert [alert["title"] for alert in run.alerts()] == ["step 1: beta1^2 >= beta2"]
+
+
+def adamw() -> torch.optim.Optimizer:
+    return torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))])
+
+
+def broken(folder: Path, text: bytes) -> Path:
+    (folder / "run.jsonl").write_bytes(text)
+    return folder / "run.jsonl"
+
+
+WRONG = {
+    "word": (
+        lambda folder: watch(adamw(), to="tensorbord"),
+        "There is no such sink: got 'tensorbord', allowed tensorboard, wandb, trackio, mlflow, or a Sink, in to. Write "
+        'instead: to="tensorboard"',
+    ),
+    "number": (lambda folder: watch(adamw(), to=[3]), "There is no such sink: got 3"),
+    "package": (
+        lambda folder: watch(adamw(), to="wandb"),
+        "The package for this tracker cannot be imported (import of wandb halted; None in sys.modules): got 'wandb', "
+        "in to. Write instead: pip install betaplane[wandb]",
+    ),
+    "limit": (lambda folder: JsonLines(folder / "a", limit=10), "limit is out of range: got 10, allowed [4096, inf)"),
+    "files": (lambda folder: JsonLines(folder / "a", files=2), "files is out of range: got 2, allowed [3, inf)"),
+    "a folder": (lambda folder: JsonLines(folder), "The file cannot be written (Is a directory): got "),
+    "gone": (lambda folder: read_lines(folder / "a"), "The record cannot be read (No such file or directory): got "),
+    "text": (lambda folder: read_lines(broken(folder, b"{}\nno\n")), "Line 2 is none of a run's record: got b'no"),
+    "bytes": (lambda folder: read_lines(broken(folder, b"\xff\x00\n")), "Line 1 is none of a run's record: got b"),
+    "list": (lambda folder: read_lines(broken(folder, b"[1]\n")), "Line 1 is none of a run's record: got b'[1]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_input_is_told(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    call, told = WRONG[name]
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(BadInput) as caught:
+        call(tmp_path)
+    assert str(caught.value).startswith(told)
