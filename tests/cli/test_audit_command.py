@@ -58,7 +58,7 @@ ROWS = {
     "mine.py:mine": "The module has no 'mine': allowed Mine, in mine.py. Write instead: betaplane audit mine.py:Mine",
     "mine.py:number": "This is no optimizer's class: got 'int', allowed a subclass of torch.optim.Optimizer, in audit.",
     "gone.py:Mine": "There is no such file: got 'gone.py', allowed a Python file that exists, in audit.",
-    "broken.py:Mine": "The module raises an error when it is imported: got 'broken.py', in ModuleNotFoundError: ",
+    "broken.py:Mine": "The file raises an error when it is imported: in ",
     "mine.py:Mine --set lr": "This is no option: got 'lr', allowed name=value, in --set. Write instead: --set lr=0.001",
     "mine.py:Mine --set speed=1": "There is no option speed: got 1, allowed lr, pace, in Mine.",
     "mine.py:Mine --set lr=-1": "Mine cannot be made: in ValueError: Invalid learning rate: -1.",

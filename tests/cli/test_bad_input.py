@@ -94,7 +94,7 @@ ROWS = {
     "map mine.py": "The name of the problem is missing: allowed line, ",
     "map mine.py:fin": "The file has no 'fin': allowed line, ",
     "map mine.py:number": "number is not a problem: got 'int', allowed a Problem, a Trainer, a function ",
-    "map broken.py:fine": "The problem file raises an error when it is imported: in ",
+    "map broken.py:fine": "The file raises an error when it is imported: in ",
     "map mine.py:raises": "mine.py, line 45: ZeroDivisionError: division by zero.",
     "map mine.py:nan": "inputs hold values that are not finite: got 8, allowed 0 NaN or infinite entries, in problem "
     "'line', inputs of shape (8, 1). Write instead: inputs=torch.nan_to_num(inputs)",

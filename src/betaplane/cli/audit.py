@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import json
 import sys
 import time
@@ -98,25 +97,18 @@ def _module(name: str) -> Any:
 
 
 def _file(path: Path) -> Any:
-    """The file as a module that pickle can find again; its folder is importable while it is read."""
-    spec = importlib.util.spec_from_file_location(f"betaplane_audit_{path.stem}", path)
-    if not path.is_file() or spec is None or spec.loader is None:
+    from betaplane.problems.module import executed, importable
+
+    if not path.is_file():
         raise BadInput("There is no such file", value=str(path), allowed="a Python file that exists", where="audit")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[spec.name]
-        raise _unread(str(path), error) from error
-    finally:
-        sys.path.pop(0)
-    return module
+    with importable(path.resolve().parent):
+        return executed(path.resolve())
 
 
 def _unread(place: str, error: BaseException) -> BadInput:
-    told = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
-    return BadInput("The module raises an error when it is imported", value=place, where=told)
+    from betaplane.problems.check import told
+
+    return BadInput("The module raises an error when it is imported", value=place, where=told(error))
 
 
 def _bar(shown: ExitStack) -> Any:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import inspect
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import update_wrapper
 from pathlib import Path
@@ -16,6 +11,7 @@ from typing import Any
 
 from betaplane.errors import BadInput
 from betaplane.problems.check import told
+from betaplane.problems.module import executed, importable
 from betaplane.problems.problem import Problem, Trainer
 
 KINDS = "a Problem, a Trainer, a function without arguments that returns one, or train(settings, seed)"
@@ -29,8 +25,8 @@ def from_file(reference: str) -> Problem | Trainer:
     path = Path(file).expanduser()
     if not path.is_file():
         raise BadInput("There is no such problem file", value=file, allowed="a Python file that exists")
-    with _importable(path.resolve().parent):
-        module = _executed(path.resolve())
+    with importable(path.resolve().parent):
+        module = executed(path.resolve())
         found = _named(module, name, path)
         if inspect.isfunction(found):
             found = _from_function(found, name, path)
@@ -58,32 +54,6 @@ class _Train:
 def _again(reference: str) -> Any:
     found = from_file(reference)
     return found.train if isinstance(found, Trainer) else None
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """The folder at the front of sys.path, for the time of the with block."""
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-
-
-def _executed(path: Path) -> ModuleType:
-    """The file, run as a module under a name of its own, so that no other module is replaced."""
-    unique = f"betaplane_problem_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
-    spec = importlib.util.spec_from_file_location(unique, path)
-    if spec is None or spec.loader is None:
-        raise BadInput("The problem file cannot be imported", value=str(path), allowed="a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[unique] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[unique]
-        raise BadInput("The problem file raises an error when it is imported", where=told(error)) from error
-    return module
 
 
 def _named(module: ModuleType, name: str, path: Path) -> Any:
