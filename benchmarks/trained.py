@@ -54,7 +54,8 @@ def trained(problem: Problem, name: str, seed: int) -> float:
 
 def main() -> None:
     warnings.filterwarnings("ignore", message=".*round to zero.*")
-    steps, seeds = (int(word) for word in (*sys.argv[1:3], "600", "3")[:2])
+    given = [int(word) for word in sys.argv[1:3]]
+    steps, seeds = given + [600, 3][len(given) :]
     problem = text(width=64, steps=steps)
     print(f"{problem.note}; {steps} steps, {seeds} seeds, lr {LR} with cosine, betas (0.9, 0.95)")
     exact = [trained(problem, "float32", seed) for seed in range(seeds)]
