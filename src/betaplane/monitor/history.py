@@ -65,9 +65,9 @@ class History:
         if peak is None or reading.lr >= PEAK * peak.lr:
             self.peaks[reading.layer] = reading
 
-    def lose(self, loss: float) -> None:
-        """Take the loss of the step to come."""
-        self.losses.append((self.step + 1, loss))
+    def lose(self, loss: float, step: int | None = None) -> None:
+        """Take the loss of a step; of the one to come, where none is named."""
+        self.losses.append((self.step + 1 if step is None else step, loss))
         if math.isnan(self.first_loss):
             self.first_loss = loss
 

@@ -43,13 +43,17 @@ class Ring:
 
     def keep(self, step: int, g: Tensor, start: tuple[Tensor, Tensor, float], numbers: Numbers) -> None:
         """Add a step's gradients; `start` is (m, v, t) before it, and is only used where the ring starts anew."""
-        if step != self.last + 1 or not self.gradients or numbers[1:3] != self.numbers[1:3]:
+        if not self.goes_on(step, numbers):
             self.gradients.clear()
             self.m, self.v, self.t = start
         elif len(self.gradients) == self.length:
             self._forget()
         self.gradients.append(g)
         self.last, self.numbers = step, numbers
+
+    def goes_on(self, step: int, numbers: Numbers) -> bool:
+        """Whether a step follows what is kept, with the same betas."""
+        return step == self.last + 1 and bool(self.gradients) and numbers[1:3] == self.numbers[1:3]
 
     def past(self) -> Past | None:
         """What is kept; None before the first step."""

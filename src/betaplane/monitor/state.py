@@ -10,9 +10,11 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
+from betaplane.monitor.coded import Coded, decoded
 
 M, V = "exp_avg", "exp_avg_sq"
-FORMATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+WORDS = {M: "state1", V: "state2"}  # bitsandbytes' words
+FORMATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.complex64, torch.complex128)
 
 
 class Numbers(NamedTuple):
@@ -27,19 +29,30 @@ class Numbers(NamedTuple):
 class Held(NamedTuple):
     """What an optimizer keeps for one parameter."""
 
-    m: Tensor | None  # like x, gradient units; None before the first step
-    v: Tensor | None  # like x, gradient units squared
+    m: Tensor | Coded | None  # like x, gradient units; None before the first step
+    v: Tensor | Coded | None  # like x, gradient units squared
     t: float  # steps counted, 0 before the first
     rounds_at_random: bool  # v keeps its mean in a narrow type, and may stand still in a step
 
     @property
     def readable(self) -> bool:
-        """Whether the moments are there, in plain numbers and not in codes of 8 bits."""
-        return self.m is not None and self.v is not None and self.m.dtype in FORMATS and self.v.dtype in FORMATS
+        """Whether the moments are there, in numbers or in codes of a known kind."""
+        return all(isinstance(x, Coded) or (x is not None and x.dtype in FORMATS) for x in (self.m, self.v))
+
+    @property
+    def opaque(self) -> bool:
+        """Whether there are moments in codes of an unknown kind."""
+        return self.m is not None and self.v is not None and not self.readable
 
 
-def named(optimizer: Optimizer) -> Iterator[tuple[str, Tensor, Mapping[str, Any]]]:
+def named(
+    optimizer: Optimizer, names: Mapping[Tensor, str] | None = None
+) -> Iterator[tuple[str, Tensor, Mapping[str, Any]]]:
     """Each parameter with its name (or "group.place") and its group.
+
+    Args:
+        optimizer: whose parameters.
+        names: of parameters that the optimizer has no names of.
 
     Example:
         >>> optimizer = torch.optim.Adam(torch.nn.Linear(2, 1).named_parameters())
@@ -47,9 +60,9 @@ def named(optimizer: Optimizer) -> Iterator[tuple[str, Tensor, Mapping[str, Any]
         ['weight', 'bias']
     """
     for i, group in enumerate(optimizer.param_groups):
-        names = group.get("param_names") or [f"{i}.{j}" for j in range(len(group["params"]))]
-        for name, p in zip(names, group["params"], strict=True):
-            yield name, p, group
+        known = group.get("param_names") or [f"{i}.{j}" for j in range(len(group["params"]))]
+        for name, p in zip(known, group["params"], strict=True):
+            yield (names or {}).get(p, name), p, group
 
 
 def numbers(group: Mapping[str, Any]) -> Numbers:
@@ -72,13 +85,31 @@ def held(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any]) -> Held:
         ([0.1, 0.1], 1.0)
     """
     state = optimizer.state.get(p, {})
+    words = [word if word in state else WORDS[word] for word in (M, V)]
+    like_p = [word if getattr(state.get(word), "shape", None) == p.shape else "" for word in words]
+    m, v = (decoded(local(state.get(word)), optimizer, p, group, word) for word in like_p)
     t = state.get("step", group.get("step", 0))
-    return Held(local(state.get(M)), local(state.get(V)), float(t), group.get("storage") == "bfloat16")
+    return Held(m, v, float(t), group.get("storage", "parameter") != "parameter")
 
 
 def local(x: Any) -> Any:
     """This process's part of a sharded tensor; other tensors as they are."""
     return x.to_local() if hasattr(x, "to_local") else x
+
+
+def unwrapped(optimizer: Any) -> Any:
+    """The optimizer that takes the steps, inside what Accelerate, Lightning and others wrap around it.
+
+    Example:
+        >>> class Wrapper:
+        ...     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(1))])
+        >>> type(unwrapped(Wrapper()))
+        <class 'torch.optim.adam.Adam'>
+    """
+    inner = optimizer
+    while hasattr(inner, "optimizer"):
+        inner = inner.optimizer
+    return inner if isinstance(inner, Optimizer) else optimizer
 
 
 def check(optimizer: Any) -> None:
@@ -89,7 +120,7 @@ def check(optimizer: Any) -> None:
         raise BadInput("This is no optimizer", value=type(optimizer).__name__, allowed=allowed, where=where)
     known = any("betas" in group for group in optimizer.param_groups)
     states = [state for state in optimizer.state.values() if state]
-    if not known or (states and not any(V in state for state in states)):
+    if not known or (states and not any(V in state or WORDS[V] in state for state in states)):
         raise BadInput(
             "The optimizer keeps no moments that can be watched",
             value=type(optimizer).__name__,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from warnings import warn
 
 import torch
 from torch import Tensor
@@ -16,18 +17,18 @@ from betaplane.monitor.alert import Alert
 from betaplane.monitor.budget import Budget
 from betaplane.monitor.counterfactual import replay
 from betaplane.monitor.detectors import ALL, Detector, Finding
-from betaplane.monitor.history import History, Rows, Swing
-from betaplane.monitor.quantities import cosine
-from betaplane.monitor.reading import Before, read
-from betaplane.monitor.ring import Ring
-from betaplane.monitor.sample import strided, touched_rows
+from betaplane.monitor.history import History, Rows
+from betaplane.monitor.hooks import Hooks, clipped
+from betaplane.monitor.keeper import STEPS, Keeper, Watched
+from betaplane.monitor.look import Kept, kept, looked
+from betaplane.monitor.losses import Losses, is_loss
+from betaplane.monitor.ranks import Ranks, sharded
+from betaplane.monitor.reading import read
 from betaplane.monitor.sinks import Console, JsonLines, Sink, Sinks, chosen, start_facts
 from betaplane.monitor.sinks.choose import To
-from betaplane.monitor.state import check, held, local, named, numbers
+from betaplane.monitor.state import check, held, named, numbers, unwrapped
 
 COORDINATES = 65_536  # of a tensor that a reading looks at
-SAMPLE = 64  # of a tensor in the ring
-STEPS = 64  # in the ring
 AGAIN = 1000  # steps before one cause is told again
 
 
@@ -38,30 +39,40 @@ class Watcher:
         optimizer: what is watched.
         every: steps from one reading to the next.
         budget: share of the run's time.
-        sinks: where alarms and readings go.
+        sinks: makes what alarms and readings go to.
+        names: of parameters that the optimizer has no names of.
     """
 
-    def __init__(self, optimizer: Optimizer, every: int, budget: float, sinks: list[Sink]) -> None:
-        self.optimizer, self.every, self.sinks = optimizer, every, Sinks(sinks)
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        every: int,
+        budget: float,
+        sinks: Callable[[], list[Sink]],
+        names: Mapping[Tensor, str] | None = None,
+    ) -> None:
+        self.optimizer, self.every, self.names = optimizer, every, names
+        self.ranks = Ranks((name, p) for name, p, _ in named(optimizer, names))
+        self.sinks = Sinks(sinks() if self.ranks.first else [])
+        self._sinks = sinks
         self.readings, self.rings, self.history = Budget(budget / 2), Budget(budget / 2), History()
         self.alerts: list[Alert] = []
         self._told: dict[str, int] = {}
-        self._before: dict[str, Before] = {}
-        self._last: Tensor | None = None
-        self._last_step, self._reads, self._burst = 0, False, 0
-        before, after = optimizer.register_step_pre_hook(self._pre), optimizer.register_step_post_hook(self._post)
-        self._hooks = [before, after]
-        self.sinks.start(start_facts(optimizer, every, budget))
+        self._kept: dict[str, Kept] = {}
+        self._reads, self._burst, self._opaque = False, 0, False
+        self.keeper, self.losses = Keeper(optimizer, self.ranks, self.history), Losses(self.ranks, self._lose)
+        self.hooks = Hooks(optimizer, self._pre, self._post)
+        self._facts = start_facts(optimizer, every, budget)
+        self.sinks.start(self._facts)
 
     def loss(self, value: float | Tensor) -> None:
         """Take the loss of a step, between `backward` and the optimizer's `step`.
 
         Args:
-            value: a number or a tensor of one; causes that show in the loss are only named where it is given.
+            value: a number or a tensor of one; causes that show in the loss are only named where it is given. What the
+                closure of a step returns is taken by itself.
         """
-        number = float(value.detach() if isinstance(value, Tensor) else value)
-        self.history.lose(number)
-        self.sinks.loss(self.history.step + 1, number)
+        self.losses.take(self.history.step + 1, value)
 
     def report(self) -> str:
         """All alarms, the likeliest cause first; a sentence where there is none."""
@@ -75,8 +86,9 @@ class Watcher:
 
     def close(self) -> None:
         """Stop watching; the optimizer is as it was."""
-        for hook in self._hooks:
-            hook.remove()
+        self.hooks.close()
+        if not self.ranks.together:
+            self.losses.hand_on()
         self.sinks.close()
 
     def __enter__(self) -> Watcher:
@@ -86,70 +98,82 @@ class Watcher:
         self.close()
 
     @torch.no_grad()
-    def _pre(self, *_: Any) -> None:
-        """Before a step: keep what the step may overwrite."""
+    def _pre(self, loss: Any) -> None:
+        """Before a step, once its gradients are there: keep what the step may overwrite."""
         self.history.step += 1
-        due = self.history.step == 1 or self.history.step % self.every == 0
-        self._reads = due and self.readings.allows()
-        if self._burst or self.rings.allows(STEPS):
+        if is_loss(loss) and self.losses.last < self.history.step:
+            self.losses.take(self.history.step, loss)
+        if self.history.step == 1:
+            self._settle()
+        self._reads, keeps = self._agree()
+        if self._burst or keeps:
             self._burst = (self._burst or STEPS) - 1
             with self.rings.spending():
-                self._keep()
+                self.keeper.keep([*self._watched()])
         if self._reads:
             with self.readings.spending():
-                self._before = {name: self._kept(p, group) for name, p, group in self._watched()}
+                self._kept = {
+                    name: kept(self.optimizer, p, group, COORDINATES, self.ranks) for name, p, group in self._watched()
+                }
 
     @torch.no_grad()
-    def _post(self, *_: Any) -> None:
+    def _post(self) -> None:
         """After a step: read, judge, tell."""
+        by = clipped(self.optimizer)
+        self.keeper.multiply(by)
         if self._reads:
             with self.readings.spending():
-                self._read()
+                self._read(by)
                 self._judge()
 
-    def _watched(self) -> Iterable[tuple[str, Tensor, Any]]:
-        for name, p, group in named(self.optimizer):
-            if p.grad is not None and not p.grad.is_sparse and p.numel():
+    def _settle(self) -> None:
+        """Go with the other processes if all of them watch; else tell by oneself, for the first may not be there."""
+        if not self.ranks.settle() and not self.ranks.first:
+            self.sinks = Sinks(self._sinks())
+            self.sinks.start(self._facts)
+
+    def _agree(self) -> tuple[bool, bool]:
+        """Whether to read, and to begin to keep gradients: as this process can, or all that go together."""
+        step, every = self.history.step, self.every
+        due = step == 1 or step % every == 0
+        if not self.ranks.together:
+            if due:
+                self.losses.hand_on()
+            return due and self.readings.allows(), not self._burst and self.rings.allows(STEPS)
+        if not due:
+            return False, False
+        against = [not self.readings.allows(), not self.rings.allows(STEPS)]
+        device = self.optimizer.param_groups[0]["params"][0].device
+        reads, keeps = self.losses.agree(range(max(1, step - every + 1), step + 1), against, device)
+        return reads, keeps and not self._burst
+
+    def _lose(self, step: int, loss: float) -> None:
+        self.history.lose(loss, step)
+        self.sinks.loss(step, loss)
+
+    def _watched(self) -> Iterable[Watched]:
+        """The parameters that have a gradient; of one that is held in parts, another process may have it."""
+        for name, p, group in named(self.optimizer, self.names):
+            elsewhere = self.ranks.together and sharded(p)
+            if p.numel() and (elsewhere or (p.grad is not None and not p.grad.is_sparse)):
                 yield name, p, group
 
-    def _kept(self, p: Tensor, group: Any) -> Before:
-        has = held(self.optimizer, p, group)
-        v = strided(has.v, COORDINATES).clone() if has.readable and has.v is not None else None
-        g = local(p.grad)
-        return Before(strided(g, COORDINATES).clone(), v, has.t, touched_rows(g), has.rounds_at_random)
-
-    def _keep(self) -> None:
-        """Put this step's gradients into the rings, and correlate them with the last step's."""
-        history, found = self.history, []
-        for name, p, group in self._watched():
-            g = strided(local(p.grad), SAMPLE).float().clone()
-            found.append(g)
-            ring = history.rings.setdefault(name, Ring(STEPS))
-            ring.keep(history.step, g, self._start(ring, p, group, g), numbers(group))
-        flat = torch.cat(found) if found else torch.zeros(0)
-        if self._last is not None and self._last_step == history.step - 1 and self._last.shape == flat.shape:
-            history.swings.append(Swing(history.step, cosine(flat, self._last), float(flat.norm())))
-        self._last, self._last_step = flat, history.step
-
-    def _start(self, ring: Ring, p: Tensor, group: Any, g: Tensor) -> tuple[Tensor, Tensor, float]:
-        """The moments that a ring starts from; what it holds already where it goes on."""
-        if ring.last == self.history.step - 1 and ring.gradients and ring.numbers[1:3] == numbers(group)[1:3]:
-            return ring.m, ring.v, ring.t
-        has = held(self.optimizer, p, group)
-        if not has.readable or has.m is None or has.v is None:
-            return torch.zeros_like(g), torch.zeros_like(g), 0.0
-        return strided(has.m, SAMPLE).float().clone(), strided(has.v, SAMPLE).float().clone(), has.t
-
-    def _read(self) -> None:
-        """Every quantity of every tensor, into the history and the sinks."""
+    def _read(self, by: float) -> None:
+        """Every quantity of every tensor that was stepped, into the history and the sinks."""
         history, squares = self.history, 0.0
-        for name, p, group in named(self.optimizer):
-            has = held(self.optimizer, p, group)
-            before = self._before.get(name)
-            if before is None or has.m is None or has.v is None or not has.readable:
+        for name, p, group in named(self.optimizer, self.names):
+            old = self._kept.get(name)
+            if old is None:
                 continue
-            x, m, v = (strided(each, COORDINATES) for each in (local(p), has.m, has.v))
-            found = read(name, history.step, tuple(p.shape), numbers(group), before, x, m, v, has.t)
+            has = held(self.optimizer, p, group)
+            if has.opaque:
+                self._say_opaque(name, has.v)
+            now = numbers(group)
+            look = looked(p, old, has, (now.beta1, now.beta2), COORDINATES, self.ranks)
+            if not look.stepped:
+                continue
+            before = look.before._replace(g=look.before.g * by) if by != 1 else look.before
+            found = read(name, history.step, tuple(p.shape), now, before, look.x, look.m, look.v, look.t)
             history.take(found)
             if before.rows is not None:
                 history.rows.setdefault(name, Rows(before.rows)).look(before.rows)
@@ -157,6 +181,13 @@ class Watcher:
         if now := history.now():
             self.sinks.readings([each._asdict() for each in now])
         history.norms.append((history.step, math.sqrt(squares)))
+
+    def _say_opaque(self, name: str, v: Any) -> None:
+        """Tell once that there are moments that nothing here can read."""
+        if not self._opaque:
+            self._opaque = True
+            kind = f"{type(v).__name__} of {v.dtype}"
+            warn(f"watch leaves out tensors whose moments it cannot read: {name} and others ({kind})", stacklevel=2)
 
     def _judge(self) -> None:
         """Ask every detector, and tell each cause once in a while."""
@@ -206,11 +237,13 @@ def watch(
     budget: float = 0.02,
     console: bool = True,
     to: To = (),
+    model: torch.nn.Module | None = None,
 ) -> Watcher:
     """Watch a torch optimizer that keeps Adam's moments: each alarm names step, layer, cause, evidence and remedy.
 
-    Nothing that is trained is changed. Large tensors are read at 65,536 evenly spaced coordinates; where several
-    processes train, each watches its own part.
+    Nothing that is trained is changed. Large tensors are read at 65,536 evenly spaced coordinates. Where several
+    processes train one model, call it in each of them: they read at the same steps, figures are those of the whole
+    tensors, and the first process tells.
 
     Args:
         optimizer: torch's, ours, or any other with exp_avg and exp_avg_sq in its state.
@@ -220,6 +253,7 @@ def watch(
             out where they do not fit. inf for every one.
         console: whether alarms are written to standard error.
         to: "tensorboard", "wandb", "trackio", "mlflow", a Sink, or several of them.
+        model: whose names the parameters are told by; the optimizer's own where None, or a parameter's place.
 
     Returns:
         A Watcher: `loss(value)` before each step, `alerts`, `report()`, `close()`.
@@ -240,14 +274,20 @@ def watch(
         >>> alert.cause, alert.change
         ('beta1^2 >= beta2', 'beta2=0.95, or beta1 < 0.8944')
     """
+    optimizer = unwrapped(optimizer)
     check(optimizer)
     if not isinstance(every, int) or isinstance(every, bool) or every < 1:
         raise BadInput("every is out of range", value=every, allowed="1, 2, 3, ...", where="watch", instead="every=10")
     if not budget > 0:
         raise BadInput("budget is out of range", value=budget, allowed="(0, inf]", where="watch", instead="budget=0.02")
-    files: list[Sink] = [JsonLines(path)] if path is not None else []
-    shown: list[Sink] = [Console()] if console else []
-    return Watcher(optimizer, every, budget, [*shown, *files, *chosen(to)])
+
+    def sinks() -> list[Sink]:
+        files: list[Sink] = [JsonLines(path)] if path is not None else []
+        shown: list[Sink] = [Console()] if console else []
+        return [*shown, *files, *chosen(to)]
+
+    names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()} if model is not None else {}
+    return Watcher(optimizer, every, budget, sinks, names)
 
 
 __all__ = ["Watcher", "watch"]

@@ -1,0 +1,105 @@
+"""Calls around an optimizer's steps, whoever takes them: a loop, a closure, torch.amp, a compiled step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim.optimizer import Optimizer
+
+Closure = Callable[[], Any]
+Args = tuple[Any, ...]
+
+uncompiled: Any = torch.compiler.disable  # a compiled step breaks there, where tracing would take in all of watching
+
+
+class Hooks:
+    """Calls `before` at each step, once its gradients are there, and `after` once it is taken.
+
+    Where the step is given a closure, gradients are there after its first call. A step that torch.amp leaves out, for
+    gradients that are not finite, is no step.
+
+    Args:
+        optimizer: whose steps.
+        before: before(loss); what the closure returned, None without one.
+        after: after().
+
+    Example:
+        >>> p = torch.nn.Parameter(torch.ones(1))
+        >>> optimizer = torch.optim.Adam([p])
+        >>> hooks = Hooks(optimizer, lambda loss: print(loss, p.grad), lambda: print("taken"))
+        >>> def closure():
+        ...     p.square().sum().backward()
+        ...     return 1.0
+        >>> loss = optimizer.step(closure)
+        1.0 tensor([2.])
+        taken
+    """
+
+    def __init__(self, optimizer: Optimizer, before: Callable[[Any], None], after: Callable[[], None]) -> None:
+        self.optimizer, self.before, self.after, self.begun = optimizer, before, after, False
+
+        @uncompiled
+        def pre(_: Any, args: Args, kwargs: dict[str, Any]) -> tuple[Args, dict[str, Any]] | None:
+            return self._pre(args, kwargs)
+
+        @uncompiled
+        def post(*_: Any) -> None:
+            self._post()
+
+        self.handles = [optimizer.register_step_pre_hook(pre), optimizer.register_step_post_hook(post)]
+
+    def close(self) -> None:
+        """Call no more."""
+        for handle in self.handles:
+            handle.remove()
+
+    def _pre(self, args: Args, kwargs: dict[str, Any]) -> tuple[Args, dict[str, Any]] | None:
+        self.begun = False
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if closure is None:
+            self._begin(None)
+            return None
+        if "closure" in kwargs:
+            return args, {**kwargs, "closure": self._told(closure)}
+        return (*args[:1], self._told(closure), *args[2:]), kwargs
+
+    def _told(self, closure: Closure) -> Closure:
+        """A closure whose first call tells that gradients are there."""
+
+        def told() -> Any:
+            loss = closure()
+            if not self.begun:
+                self._begin(loss)
+            return loss
+
+        return told
+
+    def _begin(self, loss: Any) -> None:
+        if not left_out(self.optimizer):
+            self.begun = True
+            self.before(loss)
+
+    def _post(self) -> None:
+        if self.begun:
+            self.begun = False
+            self.after()
+
+
+def left_out(optimizer: Optimizer) -> bool:
+    """Whether torch.amp found gradients that are not finite, and leaves it to the optimizer to take no step."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found)  # waits for the device, as torch.amp does where a step is not fused
+
+
+def scale(optimizer: Optimizer) -> float:
+    """What gradients are still multiplied by where torch.amp leaves it to the optimizer's step to divide them."""
+    found = getattr(optimizer, "grad_scale", None)
+    return 1.0 if found is None else float(found)
+
+
+def clipped(optimizer: Optimizer) -> float:
+    """What the last step multiplied gradients by without writing them, in (0, 1]: ours do, where `max_norm` is set."""
+    norms, most = getattr(optimizer, "norms", None), getattr(optimizer, "max_norm", None)
+    return 1.0 if norms is None or most is None else min(1.0, most / (norms.gradient + 1e-6))
