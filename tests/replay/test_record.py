@@ -145,3 +145,40 @@ def test_a_live_recording_trains_on():
     assert (live.frozen, frozen.frozen) == (False, True)
     torch.testing.assert_close(live.values[0], frozen.values[0])
     assert not torch.allclose(live.values[-1], frozen.values[-1])
+
+
+def test_it_ends_beside_another_recorder():
+    net = model()
+    optimizer = torch.optim.Adam(net.parameters())
+    with record_gradients(net, steps=2) as short, record_gradients(net, steps=4) as long:
+        for step in range(5):
+            optimizer.zero_grad()
+            backward(net, step)
+            optimizer.step()
+    assert (short.stream().steps, long.stream().steps) == (2, 4)
+
+
+@pytest.fixture
+def mesh(tmp_path):
+    """A mesh of this process alone."""
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield torch.distributed.init_device_mesh("cpu", (1,))
+    torch.distributed.destroy_process_group()
+
+
+def test_sharded_parameters_are_recorded_part_by_part(mesh):
+    plain, sharded = model(), torch.distributed.fsdp.fully_shard(model(), mesh=mesh)
+    records = [record_gradients(net, coordinates=60, steps=3) for net in (plain, sharded)]
+    for net in (plain, sharded):
+        optimizer = betaplane.AdamW(net.parameters(), lr=0.01)
+        for step in range(3):
+            optimizer.zero_grad()
+            backward(net, step)
+            optimizer.step()
+    whole, parts = (record.stream() for record in records)
+    torch.testing.assert_close(parts.values, whole.values)
+    assert torch.equal(parts.index, whole.index)
+    assert (parts.frozen, parts.layers, parts.about) == (False, whole.layers, {"sharded": "the parts of process 0"})
+    with pytest.raises(betaplane.BadInput, match="The model's parameters are sharded: got '0.weight'"):
+        record_pass(sharded, lambda net, x: net(x).square().mean(), torch.randn(2, 8, 6))

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from betaplane.errors import BadInput
 from betaplane.optim.before import before_steps
+from betaplane.optim.sharding.mesh import local, on_mesh
 from betaplane.replay.gradients import Gradients, Layer
 from betaplane.replay.sample import drawn
 from betaplane.replay.store import save
@@ -24,13 +24,14 @@ class Recorder(AbstractContextManager["Recorder"]):
     def __init__(
         self, model: nn.Module, coordinates: int, steps: int, batch_size: int | None, step: int, seed: int
     ) -> None:
-        self.named = {name: p for name, p in model.named_parameters() if p.requires_grad and p.numel()}
+        self.named = {name: p for name, p in model.named_parameters() if p.requires_grad and local(p).numel()}
         _check(self.named, coordinates, steps, batch_size)
         self.batch_size, self.step = batch_size, step
-        where = drawn([p.numel() for p in self.named.values()], coordinates, seed)
+        held = [local(p) for p in self.named.values()]
+        where = drawn([p.numel() for p in held], coordinates, seed)
         self.index = torch.cat(where)
-        self.places = [i.to(p.device) for i, p in zip(where, self.named.values(), strict=True)]
-        first = next(iter(self.named.values()))
+        self.places = [i.to(p.device) for i, p in zip(where, held, strict=True)]
+        first = held[0]
         self.rows = torch.zeros(steps, len(self.index), device=first.device)  # no waiting for the device at each step
         self.taken, self.start = 0, self._sampled({name: p.detach() for name, p in self.named.items()})
         self.own = {id(p) for p in self.named.values()}
@@ -49,8 +50,6 @@ class Recorder(AbstractContextManager["Recorder"]):
         given = {name: p.grad for name, p in self.named.items()} if gradients is None else gradients
         self.rows[self.taken] = self._sampled(given)
         self.taken += 1
-        if self.full:
-            self.handle.remove()
 
     def close(self) -> None:
         """Take no more rows."""
@@ -65,6 +64,8 @@ class Recorder(AbstractContextManager["Recorder"]):
         Raises:
             BadInput: fewer than two rows were taken.
         """
+        if self.full:
+            self.close()
         rows = self.rows[: self.taken].cpu()
         finite = torch.isfinite(rows).all(dim=1)
         if int(finite.sum()) < 2:
@@ -76,11 +77,15 @@ class Recorder(AbstractContextManager["Recorder"]):
                 instead="record.take()  # after each backward(), where no torch optimizer steps",
             )
         now = self._sampled({name: p.detach() for name, p in self.named.items()})
-        numbers = [(name, tuple(p.shape), len(i)) for (name, p), i in zip(self.named.items(), self.places, strict=True)]
-        layers = tuple(Layer(*each) for each in numbers)
+        layers = tuple(
+            Layer(name, tuple(local(p).shape), len(i))
+            for (name, p), i in zip(self.named.items(), self.places, strict=True)
+        )
         frozen = bool(torch.equal(now, self.start))
-        left_out = {"rows left out": str(int((~finite).sum()))} if not finite.all() else {}
-        return Gradients(rows[finite], layers, self.index, self.batch_size, frozen, self.step, about=left_out)
+        about = {"rows left out": str(int((~finite).sum()))} if not finite.all() else {}
+        if any(on_mesh(p) for p in self.named.values()):
+            about["sharded"] = f"the parts of process {torch.distributed.get_rank()}"
+        return Gradients(rows[finite], layers, self.index, self.batch_size, frozen, self.step, about=about)
 
     def save(self, path: str | Path) -> Path:
         """Write what was recorded to a safetensors file; returns its path."""
@@ -88,6 +93,8 @@ class Recorder(AbstractContextManager["Recorder"]):
 
     def _before(self, optimizer: Any) -> None:
         """A step is about to be taken: ours, if the optimizer has one of our parameters."""
+        if self.full:  # removed later: torch does not bear that among other hooks, while it calls them
+            return
         if self.stepping is None and any(
             id(p) in self.own for group in optimizer.param_groups for p in group["params"]
         ):
@@ -120,6 +127,8 @@ def record_gradients(
     `record.take()` after each backward takes a row. If no weight has changed between the first row and the last, the
     stream is frozen, else live. It stops by itself when it has its rows.
 
+    Of sharded parameters (FSDP2) each process records its own parts: save one process's, or each to a file of its own.
+
     Args:
         model: whose parameters are trained.
         coordinates: how many are recorded, drawn from every tensor in proportion to its size and not below 16 of each.
@@ -132,7 +141,7 @@ def record_gradients(
         A recorder: `stream()` is what it has, `save(path)` writes it; as a context manager it ends with its block.
 
     Raises:
-        BadInput: no trainable parameters, sharded ones, or numbers out of range.
+        BadInput: no trainable parameters, or numbers out of range.
 
     Example:
         >>> model = nn.Linear(4, 2)
@@ -175,7 +184,7 @@ def record_pass(
         seed: as `record_gradients`.
 
     Raises:
-        BadInput: as `record_gradients`, or fewer than two batches.
+        BadInput: as `record_gradients`, sharded parameters, or fewer than two batches.
 
     Example:
         >>> model, data = nn.Linear(4, 2), torch.randn(3, 8, 4)
@@ -185,6 +194,7 @@ def record_pass(
     """
     record = Recorder(model, coordinates, steps, batch_size, step, seed)
     record.close()  # no optimizer steps here
+    _whole(record.named)
     kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
     with torch.random.fork_rng():
         for batch in batches:
@@ -202,23 +212,27 @@ def _picked(tensor: Tensor | None, place: Tensor) -> Tensor:
     """The sampled coordinates of a tensor; 0 where there is no gradient."""
     if tensor is None:
         return torch.zeros(len(place), device=place.device)
-    dense = tensor.to_dense() if tensor.is_sparse else tensor
-    return dense.reshape(-1)[place]
+    held = local(tensor)
+    return (held.to_dense() if held.is_sparse else held).reshape(-1)[place]
+
+
+def _whole(named: Mapping[str, nn.Parameter]) -> None:
+    """Refuse sharded parameters, whose gradients only `backward` brings together."""
+    sharded = next((name for name, p in named.items() if on_mesh(p)), None)
+    if sharded is not None:
+        raise BadInput(
+            "The model's parameters are sharded",
+            value=sharded,
+            allowed="whole tensors",
+            where="record_pass",
+            instead="record_gradients(model), and record.take() after each backward()",
+        )
 
 
 def _check(named: Mapping[str, nn.Parameter], coordinates: int, steps: int, batch_size: int | None) -> None:
     where = "record_gradients"
     if not named:
         raise BadInput("The model has no parameters to train", value=0, allowed="at least 1", where=where)
-    sharded = next((name for name, p in named.items() if isinstance(p, DTensor)), None)
-    if sharded is not None:
-        raise BadInput(
-            "The model's parameters are sharded",
-            value=sharded,
-            allowed="whole tensors",
-            where=where,
-            instead="record_gradients(model)  # before it is sharded, or on a smaller copy",
-        )
     for name, value, least, usual in (("steps", steps, 2, 512), ("coordinates", coordinates, 1, 20_000)):
         if not isinstance(value, int) or value < least:
             raise BadInput(
