@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: map test check bench clean
+.PHONY: map test check bench clients clean
 
 map: .venv/ready
 	$(BIN)/betaplane map digits
@@ -19,6 +19,9 @@ check: .venv/ready-test
 bench: .venv/ready-bench
 	$(BIN)/python -m benchmarks
 
+clients: .venv/ready-clients
+	$(BIN)/python -m pytest -q -m "slow or not slow" tests/monitor/test_clients.py
+
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -c constraints.txt -e .
@@ -26,6 +29,10 @@ bench: .venv/ready-bench
 
 .venv/ready-test: .venv/ready
 	$(BIN)/pip install -q -c constraints.txt -e '.[test]'
+	touch $@
+
+.venv/ready-clients: .venv/ready-test
+	$(BIN)/pip install -q -c constraints.txt -e '.[clients]'
 	touch $@
 
 .venv/ready-bench: .venv/ready

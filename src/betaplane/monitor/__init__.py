@@ -1,5 +1,7 @@
 """Watch a real run: what Adam's state says, which cause it names, what would have averted it."""
 
+from typing import Any
+
 from betaplane.monitor.alert import Alert
 from betaplane.monitor.counterfactual import Replayed, replay
 from betaplane.monitor.detectors import ALL, Detector
@@ -10,3 +12,12 @@ __all__ = [
     "ALL", "Alert", "Console", "Detector", "JsonLines", "MLflow", "Replayed", "Sink", "TensorBoard", "Trackio", "Wandb",
     "Watcher", "read_lines", "replay", "watch",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """The callbacks, whose packages are large and may not be there."""
+    if name in ("HuggingFaceWatch", "LightningWatch"):
+        from betaplane.monitor import clients
+
+        return getattr(clients, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
