@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from time import perf_counter
 
 SMOOTH = 0.2  # weight of the newest cost in the running mean
+CREDIT = 0.5  # seconds that may be saved up: a long pause is no reason for a slow hour
 
 
 class Budget:
     """A share of the run's time, spent on one kind of job, whose cost is learnt as it runs.
 
     Args:
-        share: of all time since the start, > 0; inf for no limit.
+        share: of all time since the first question, > 0; inf for no limit.
 
     Example:
         >>> budget = Budget(share=0.02)
@@ -27,19 +28,26 @@ class Budget:
     """
 
     def __init__(self, share: float) -> None:
-        self.share, self.start, self.spent = share, perf_counter(), 0.0
+        self.share, self.spent, self.start = share, 0.0, math.nan
+        self.room = 0.0  # seconds that may be spent, and are not yet
+        self.at = math.nan
         self.cost: float | None = None  # seconds that the next job will take
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the start."""
-        return perf_counter() - self.start
+        """Seconds since the first question."""
+        return 0.0 if math.isnan(self.start) else perf_counter() - self.start
 
     def allows(self, times: int = 1) -> bool:
         """Whether so many jobs fit; before the first they do, for the cost is not known."""
+        if math.isnan(self.start):
+            self.start = self.at = perf_counter()
         if math.isinf(self.share) or self.cost is None:
             return True
-        return self.spent + times * self.cost <= self.share * self.elapsed
+        now = perf_counter()
+        self.room = min(self.room + self.share * (now - self.at), max(CREDIT, times * self.cost))
+        self.at = now
+        return times * self.cost <= self.room
 
     @contextmanager
     def spending(self) -> Iterator[None]:
@@ -47,5 +55,10 @@ class Budget:
         begin = perf_counter()
         yield
         took = perf_counter() - begin
-        self.spent += took
+        self.charge(took)
         self.cost = took / 4 if self.cost is None else self.cost + SMOOTH * (took - self.cost)
+
+    def charge(self, seconds: float) -> None:
+        """Count time that was spent on no job in particular."""
+        self.spent += seconds
+        self.room -= seconds

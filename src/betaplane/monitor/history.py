@@ -7,14 +7,15 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from betaplane.monitor.counterfactual import roots, sizes_and_directions
+from betaplane.monitor.light import Light
 from betaplane.monitor.quantities import cosine, spread
 from betaplane.monitor.reading import Reading
-from betaplane.monitor.ring import Past, Ring
+from betaplane.monitor.ring import Past
 
 KEPT = 64  # readings and losses that are looked back on
 LATE = 16  # losses that are of late
@@ -52,11 +53,12 @@ class History:
     readings: dict[str, deque[Reading]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=KEPT)))
     peaks: dict[str, Reading] = field(default_factory=dict)
     rows: dict[str, Rows] = field(default_factory=dict)
-    rings: dict[str, Ring] = field(default_factory=dict)
+    rings: dict[str, Any] = field(default_factory=dict)  # Ring or Track
     losses: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=KEPT))
     first_loss: float = math.nan
     norms: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=KEPT))
     swings: deque[Swing] = field(default_factory=lambda: deque(maxlen=KEPT))
+    lights: deque[Light] = field(default_factory=lambda: deque(maxlen=KEPT))
 
     def take(self, reading: Reading) -> None:
         """Take a reading, and keep the last one at the largest learning rate."""
@@ -64,6 +66,11 @@ class History:
         peak = self.peaks.get(reading.layer)
         if peak is None or reading.lr >= PEAK * peak.lr:
             self.peaks[reading.layer] = reading
+
+    def shine(self, found: list[Light]) -> None:
+        """Take the light quantities of some steps, and of their gradients how they turned."""
+        self.lights += found
+        self.swings += [Swing(light.step, light.correlation, light.norm) for light in found]
 
     def lose(self, loss: float, step: int | None = None) -> None:
         """Take the loss of a step; of the one to come, where none is named."""
@@ -106,7 +113,7 @@ class History:
     def pasts(self) -> Iterator[tuple[str, Past]]:
         """The kept steps of every tensor whose ring is full and ends now."""
         for layer, ring in self.rings.items():
-            if ring.last == self.step and len(ring.gradients) == ring.length:
+            if ring.last == self.step and ring.full:
                 past = ring.past()
                 if past is not None and bool(past.g.isfinite().all()):
                     yield layer, past

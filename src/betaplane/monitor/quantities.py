@@ -148,7 +148,8 @@ def angle(x: Tensor, step: Tensor) -> float:
         >>> round(angle(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])), 4)
         0.7854
     """
-    return math.acos(max(-1.0, min(1.0, cosine(x, x + step)))) if bool(x.any()) else 0.0
+    xx, xs, ss = (float((a.double() * b.double()).sum()) for a, b in ((x, x), (x, step), (step, step)))
+    return math.atan2(math.sqrt(max(0.0, xx * ss - xs * xs)), xx + xs) if xx else 0.0
 
 
 def spread(roots: Tensor, beta2: float) -> float:

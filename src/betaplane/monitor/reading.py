@@ -58,7 +58,7 @@ def read(
     v: Tensor,
     t: float,
 ) -> Reading:
-    """Every quantity of one tensor.
+    """Every quantity of one tensor, in float64: the plain twin of `betaplane.monitor.sweep.sweep`.
 
     Args:
         layer: its name.
@@ -72,8 +72,8 @@ def read(
         t: steps counted, after the step.
     """
     lr, beta1, beta2, eps = numbers
-    g, old = before.g.float(), before.v
-    x, m, wide = x.float(), m.float(), v.float()
+    g, old = before.g.double(), before.v
+    x, m, wide = x.double(), m.double(), v.double()
     m_hat, root = q.debiased(m, wide, max(t, 1.0), beta1, beta2)
     u = q.update(m_hat, root, eps)
     size, weight, seen = q.rms(u), q.rms(x), root[root > 0]
@@ -129,8 +129,8 @@ class Before(NamedTuple):
 
 def _still(before: Before, v: Tensor) -> float:
     """The share of coordinates whose v stands still although its target g^2 is a tenth away from it, or more."""
-    g, old = before.g.float(), before.v
+    g, old = before.g.double(), before.v
     if old is None or before.at_random or not g.numel():
         return 0.0
-    asks = (g.square() - old.float()).abs() > 0.1 * old.float()
+    asks = (g.square() - old.double()).abs() > 0.1 * old.double()
     return float(((old == v) & asks & (old != 0)).float().mean())

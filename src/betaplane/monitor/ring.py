@@ -55,6 +55,11 @@ class Ring:
         """Whether a step follows what is kept, with the same betas."""
         return step == self.last + 1 and bool(self.gradients) and numbers[1:3] == self.numbers[1:3]
 
+    @property
+    def full(self) -> bool:
+        """Whether it keeps as many steps as it can."""
+        return len(self.gradients) == self.length
+
     def past(self) -> Past | None:
         """What is kept; None before the first step."""
         if not self.gradients:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
+from time import perf_counter
 from typing import Any
 from warnings import warn
 
@@ -23,12 +24,16 @@ from betaplane.monitor.keeper import STEPS, Keeper, Watched
 from betaplane.monitor.look import Kept, kept, looked
 from betaplane.monitor.losses import Losses, is_loss
 from betaplane.monitor.ranks import Ranks, sharded
-from betaplane.monitor.reading import read
 from betaplane.monitor.sinks import Console, JsonLines, Sink, Sinks, chosen, start_facts
 from betaplane.monitor.sinks.choose import To
 from betaplane.monitor.state import check, held, named, numbers, unwrapped
+from betaplane.monitor.sweep import Taken, sweep
+from betaplane.monitor.tape import Tape
 
-COORDINATES = 65_536  # of a tensor that a reading looks at
+COORDINATES = 4096  # of a tensor that a reading looks at, at most
+FEWEST = 64  # at least
+TOGETHER = 32_768  # of all tensors, in between
+LOOK = 4  # steps of the tape that are looked at together
 AGAIN = 1000  # steps before one cause is told again
 
 
@@ -55,7 +60,10 @@ class Watcher:
         self.ranks = Ranks((name, p) for name, p, _ in named(optimizer, names))
         self.sinks = Sinks(sinks() if self.ranks.first else [])
         self._sinks = sinks
-        self.readings, self.rings, self.history = Budget(budget / 2), Budget(budget / 2), History()
+        self.readings, self.looks, self.rings = (Budget(share * budget) for share in (0.4, 0.2, 0.4))
+        self.history, self.tape = History(), Tape(optimizer, names)
+        self._tapes, tensors = True, sum(len(group["params"]) for group in optimizer.param_groups)
+        self._coordinates = min(COORDINATES, max(FEWEST, TOGETHER // tensors))
         self.alerts: list[Alert] = []
         self._told: dict[str, int] = {}
         self._kept: dict[str, Kept] = {}
@@ -82,7 +90,7 @@ class Watcher:
     @property
     def cost(self) -> float:
         """Watching's share of the time since it began."""
-        return (self.readings.spent + self.rings.spent) / max(self.readings.elapsed, 1e-9)
+        return self._spent / max(self.readings.elapsed, 1e-9)
 
     def close(self) -> None:
         """Stop watching; the optimizer is as it was."""
@@ -100,35 +108,66 @@ class Watcher:
     @torch.no_grad()
     def _pre(self, loss: Any) -> None:
         """Before a step, once its gradients are there: keep what the step may overwrite."""
+        begin, spent = perf_counter(), self._spent
         self.history.step += 1
         if is_loss(loss) and self.losses.last < self.history.step:
             self.losses.take(self.history.step, loss)
         if self.history.step == 1:
             self._settle()
         self._reads, keeps = self._agree()
-        if self._burst or keeps:
+        self._keeps = keeps or self._burst > 0
+        if self._keeps:
             self._burst = (self._burst or STEPS) - 1
-            with self.rings.spending():
-                self.keeper.keep([*self._watched()])
+            if not self._tapes:
+                with self.rings.spending():
+                    self.keeper.keep([*self._watched()])
         if self._reads:
             with self.readings.spending():
                 self._kept = {
-                    name: kept(self.optimizer, p, group, COORDINATES, self.ranks) for name, p, group in self._watched()
+                    name: kept(self.optimizer, p, group, self._coordinates, self.ranks)
+                    for name, p, group in self._watched()
                 }
+        self.rings.charge(perf_counter() - begin - (self._spent - spent))
 
     @torch.no_grad()
     def _post(self) -> None:
         """After a step: read, judge, tell."""
-        by = clipped(self.optimizer)
+        begin, spent, by = perf_counter(), self._spent, clipped(self.optimizer)
         self.keeper.multiply(by)
+        if self._keeps and self._tapes:
+            with self.rings.spending():
+                self._record()
+        if self._looks():
+            with self.looks.spending():
+                self.history.shine(self.tape.look())
         if self._reads:
             with self.readings.spending():
                 self._read(by)
                 self._judge()
+        self.rings.charge(perf_counter() - begin - (self._spent - spent))
+
+    @property
+    def _spent(self) -> float:
+        return self.readings.spent + self.looks.spent + self.rings.spent
+
+    def _record(self) -> None:
+        """Put the moments on the tape; where some of them do not lie open, gradients are kept from now on instead."""
+        self._tapes = self.tape.keep(self.history.step)
+        if self._tapes:
+            self.history.rings = self.tape.tracks
+        else:
+            self._burst = 0
+
+    def _looks(self) -> bool:
+        """Whether to look at the tape: before each reading, and every few steps where that is cheap."""
+        often = self.history.step % LOOK == 0 and self.tape.here and self.looks.allows()
+        return self._tapes and (self._reads or often)
 
     def _settle(self) -> None:
         """Go with the other processes if all of them watch; else tell by oneself, for the first may not be there."""
-        if not self.ranks.settle() and not self.ranks.first:
+        together = self.ranks.settle()
+        self._tapes = not (together and any(sharded(p) for _, p, _ in named(self.optimizer)))
+        if not together and not self.ranks.first:
             self.sinks = Sinks(self._sinks())
             self.sinks.start(self._facts)
 
@@ -160,7 +199,7 @@ class Watcher:
 
     def _read(self, by: float) -> None:
         """Every quantity of every tensor that was stepped, into the history and the sinks."""
-        history, squares = self.history, 0.0
+        history, squares, taken = self.history, 0.0, []
         for name, p, group in named(self.optimizer, self.names):
             old = self._kept.get(name)
             if old is None:
@@ -169,15 +208,16 @@ class Watcher:
             if has.opaque:
                 self._say_opaque(name, has.v)
             now = numbers(group)
-            look = looked(p, old, has, (now.beta1, now.beta2), COORDINATES, self.ranks)
+            look = looked(p, old, has, (now.beta1, now.beta2), self._coordinates, self.ranks)
             if not look.stepped:
                 continue
             before = look.before._replace(g=look.before.g * by) if by != 1 else look.before
-            found = read(name, history.step, tuple(p.shape), now, before, look.x, look.m, look.v, look.t)
-            history.take(found)
+            taken.append(Taken(name, tuple(p.shape), now, before, look.x, look.m, look.v, look.t))
             if before.rows is not None:
                 history.rows.setdefault(name, Rows(before.rows)).look(before.rows)
-            squares += found.g_rms**2 * p.numel()
+        for found in sweep(history.step, taken):
+            history.take(found)
+            squares += found.g_rms**2 * math.prod(found.shape)
         if now := history.now():
             self.sinks.readings([each._asdict() for each in now])
         history.norms.append((history.step, math.sqrt(squares)))
@@ -241,7 +281,7 @@ def watch(
 ) -> Watcher:
     """Watch a torch optimizer that keeps Adam's moments: each alarm names step, layer, cause, evidence and remedy.
 
-    Nothing that is trained is changed. Large tensors are read at 65,536 evenly spaced coordinates. Where several
+    Nothing that is trained is changed. Large tensors are read at up to 4,096 evenly spaced coordinates. Where several
     processes train one model, call it in each of them: they read at the same steps, figures are those of the whole
     tensors, and the first process tells.
 
