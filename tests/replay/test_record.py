@@ -180,5 +180,5 @@ def test_sharded_parameters_are_recorded_part_by_part(mesh):
     torch.testing.assert_close(parts.values, whole.values)
     assert torch.equal(parts.index, whole.index)
     assert (parts.frozen, parts.layers, parts.about) == (False, whole.layers, {"sharded": "the parts of process 0"})
-    with pytest.raises(betaplane.BadInput, match="The model's parameters are sharded: got '0.weight'"):
+    with pytest.raises(betaplane.BadInput, match=r"are sharded: got '0\.weight'"):
         record_pass(sharded, lambda net, x: net(x).square().mean(), torch.randn(2, 8, 6))

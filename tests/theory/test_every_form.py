@@ -23,6 +23,7 @@ USUAL = {  # arguments that every function with a parameter of this name accepts
     "condition": 10.0,
     "constant": 2.0,
     "b": 0.5,
+    "curvature": 2.0,
     "decay": 0.5,
     "decay_from": 0.9,
     "delta": 0.01,
@@ -32,6 +33,9 @@ USUAL = {  # arguments that every function with a parameter of this name accepts
     "eps_hat": 1e-6,
     "exponent": 0.5,
     "factor": 3.0,
+    "fan_in": 64.0,
+    "fan_out": 128.0,
+    "gradient": 0.5,
     "half_life": 20.0,
     "horizon": 20.0,
     "i": 3,
@@ -47,6 +51,7 @@ USUAL = {  # arguments that every function with a parameter of this name accepts
     "per_step": 2.0,
     "power": 0.7,
     "rms": 0.6,
+    "room": 30.0,
     "root_v": 1e-3,
     "samples": 1000.0,
     "skewness": 0.5,
@@ -69,6 +74,7 @@ OF_THEIR_OWN = {  # arguments of another kind, with rows of their own beside the
     "vanishing_eps": "a name",
     "adagrad_bound": "a record",
     "adam_bound": "a record",
+    "amsgrad_regret": "a sequence",
 }
 OTHERS = ("boundary", "memory", "schedules")  # rooms with tests of their own
 FORMS = [

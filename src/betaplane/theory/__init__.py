@@ -19,6 +19,7 @@ from betaplane.theory.boundary import (
 )
 from betaplane.theory.bounds import blow_up_rate, extremal_gradients, kingma_ba_claim, update_bound
 from betaplane.theory.bounds_relatives import adamax_bound, atan2_bound, laprop_bound
+from betaplane.theory.central_flow import flow_rate, resting_root_v, steps_to_edge, swing
 from betaplane.theory.concentration import Concentration, concentration, second_moment_spread
 from betaplane.theory.epsilon import damping, eps_after_correction, vanishing_eps, vanishing_gradient
 from betaplane.theory.equal_betas import variance_about_momentum
@@ -28,8 +29,10 @@ from betaplane.theory.memory import deepspeed_bytes, number_bytes, state_bytes, 
 from betaplane.theory.published import growth_constant, kingma_ba_condition, shi_threshold, zhang_threshold
 from betaplane.theory.rates import Local, local_rate
 from betaplane.theory.reddi import failing_period, reddi_beta2, reddi_holds, reddi_period
+from betaplane.theory.regret import amsgrad_regret
 from betaplane.theory.schedule_means import Means, cosine_means, linear_means, stable_means
 from betaplane.theory.schedules import multipliers
+from betaplane.theory.spectral import sign_update_norm, spectral_scale
 from betaplane.theory.stability import Curvature, preconditioned_curvature, rms_ratio, stability_threshold
 from betaplane.theory.transient import Peak, jump, jump_peak
 from betaplane.theory.update_rms import batch_multiplier, snr_from_update_rms, update_rms
@@ -61,6 +64,7 @@ __all__ = [
     "adam_lr",
     "adamax_bound",
     "adamd_warmup",
+    "amsgrad_regret",
     "atan2_bound",
     "batch_multiplier",
     "beta_from_half_life",
@@ -86,6 +90,7 @@ __all__ = [
     "exponential_warmup",
     "extremal_gradients",
     "failing_period",
+    "flow_rate",
     "growth_constant",
     "half_life",
     "influence",
@@ -112,6 +117,7 @@ __all__ = [
     "reddi_holds",
     "reddi_period",
     "rest_shift",
+    "resting_root_v",
     "rms_ratio",
     "rotation",
     "same_half_life",
@@ -119,14 +125,18 @@ __all__ = [
     "sgd_lr",
     "shi_threshold",
     "sign_lr",
+    "sign_update_norm",
     "snr_from_update_rms",
+    "spectral_scale",
     "square_root_scaling",
     "stability_threshold",
     "stable_means",
     "state_bytes",
     "steady_ratio",
+    "steps_to_edge",
     "steps_until_corrected",
     "surge_batch",
+    "swing",
     "two_cycle",
     "update_bound",
     "update_rms",
