@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from written import STEPS, distributed, eight_bits, saved, trained, zero_shards
+from written import STEPS, CodedTensor, distributed, eight_bits, foreign, forget, saved, trained, zero_shards
 
 import betaplane
 from betaplane.checkpoints import inspect, read_checkpoint
+from betaplane.optim.formats import dynamic_map
 
 
 def flat(optimizer) -> dict[str, torch.Tensor]:
@@ -100,6 +101,40 @@ def test_states_in_8_bits_are_decoded(tmp_path: Path):
     assert first.v.sum() == pytest.approx(float(state["exp_avg_sq"].sum()), rel=0.05)
     assert first.m.norm() == pytest.approx(float(state["exp_avg"].norm()), rel=0.05)
     assert not inspect(tmp_path / "8bit.pt").suspicious
+
+
+def others_state(folder: Path, kind: str) -> tuple[Path, dict[str, torch.Tensor]]:
+    """A state in codes as another library lays it out, and what its first layer stands for."""
+    _, optimizer = trained(betaplane.AdamW, storage="dynamic 8bit")
+    held = optimizer.state_dict()
+    state = held["state"][0]
+    known, parts = {}, {}
+    for word, signed in (("exp_avg", True), ("exp_avg_sq", False)):
+        codes, scale, table = state.pop(word), state.pop(f"{word}_scale"), dynamic_map(signed).float()
+        known[word] = table[codes.int()] * torch.ones(64, 80) * scale.view(64, -1).max()  # one scale for all rows
+        parts[word] = codes, table, scale.view(64, -1).max().expand(codes.numel() // 256).clone()
+    if kind == "torchao":
+        made = foreign("torchao.optim.subclass_8bit", "OptimState8bit", CodedTensor)
+        state |= {word: made.of(*held) for word, held in parts.items()}
+    else:
+        words = [f"{name}{i}" for i in (1, 2) for name in ("state", "qmap", "absmax")]
+        state["__bnb_optimizer_quant_state__"] = dict(
+            zip(words, [x for part in parts.values() for x in part], strict=True)
+        )
+    path = saved(held, folder / "theirs.pt")
+    if kind == "torchao":
+        forget("torchao")
+    return path, known
+
+
+@pytest.mark.parametrize("kind", ["bitsandbytes", "torchao"])
+def test_codes_of_other_libraries_are_decoded(kind: str, tmp_path: Path):
+    path, known = others_state(tmp_path, kind)
+    first = read_checkpoint(path).layers[0]
+    torch.testing.assert_close(first.m, known["exp_avg"])
+    torch.testing.assert_close(first.v, known["exp_avg_sq"])
+    assert (first.dtype, first.t) == ("8bit", STEPS)
+    assert first.bytes == pytest.approx(2 * 80 * 64, rel=0.25)  # codes, and two maps of 256 numbers
 
 
 @pytest.mark.parametrize(

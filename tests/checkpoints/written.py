@@ -58,9 +58,23 @@ class Unknown:
         self.__dict__.update(fields)
 
 
-def foreign(module: str, name: str) -> type:
+class CodedTensor(torch.Tensor):
+    """A tensor in codes, laid out as torchao's."""
+
+    @classmethod
+    def of(cls, codes: Any, qmap: Any, scale: Any) -> Any:
+        made = torch.Tensor._make_wrapper_subclass(cls, codes.shape)
+        made.__dict__.update(codes=codes, qmap=qmap, scale=scale, signed=True, block_size=256)
+        return made
+
+    @classmethod
+    def __torch_dispatch__(cls, *_: Any, **__: Any) -> Any:
+        return NotImplemented
+
+
+def foreign(module: str, name: str, base: Any = Unknown) -> Any:
     """A class that pickles under another program's name; `forget` takes the program away again."""
-    made = type(name, (Unknown,), {"__module__": module})
+    made = type(name, (base,), {"__module__": module})
     parts = module.split(".")
     for end in range(1, len(parts) + 1):
         sys.modules.setdefault(".".join(parts[:end]), types.ModuleType(".".join(parts[:end])))

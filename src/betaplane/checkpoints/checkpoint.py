@@ -13,12 +13,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from betaplane.checkpoints import dcp
-from betaplane.checkpoints.torch_file import damaged, read
+from betaplane.checkpoints.torch_file import InertTensor, damaged, read
+from betaplane.monitor.coded import Coded
 from betaplane.optim.formats import SCALE, Companded, Dynamic
 
 FIRST, SECOND = ("exp_avg", "m", "state1"), ("exp_avg_sq", "v", "state2")  # what the moments are called
 DEEP = 6  # how many levels down a state dict may lie
 ADAM = {"step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "mu_product", "compensation", "average"}
+NESTED = "__bnb_optimizer_quant_state__"  # where bitsandbytes puts the moments
 FILES = ("optimizer.pt", "optimizer.bin", "optimizer.safetensors")  # in a folder
 ASKED = "a state dict, optimizer.pt, .ckpt, DCP folder, ZeRO shards or safetensors with Adam's moments"
 
@@ -65,13 +67,14 @@ class Layer:
         word = next((word for word in (*SECOND, *FIRST) if word in self.held), None)
         if word is None:
             return ""
-        ours = word + SCALE in self.held
-        return "8bit" if ours else str(self.held[word].dtype).removeprefix("torch.")
+        eight = word + SCALE in self.held or f"qmap{word[-1]}" in self.held or isinstance(self.held[word], InertTensor)
+        return "8bit" if eight else str(self.held[word].dtype).removeprefix("torch.")
 
     @property
     def bytes(self) -> int:
         """Of all tensors kept."""
-        return sum(x.numel() * x.element_size() for x in self.held.values() if isinstance(x, Tensor))
+        parts = [y for x in self.held.values() for y in (vars(x).values() if isinstance(x, InertTensor) else [x])]
+        return sum(x.numel() * x.element_size() for x in parts if isinstance(x, Tensor))
 
     @property
     def adam(self) -> bool:
@@ -83,13 +86,21 @@ class Layer:
         word = next((word for word in words if isinstance(self.held.get(word), Tensor)), None)
         if word is None:
             return None
-        kept, scale = self.held[word], self.held.get(word + SCALE)
+        kept, scale, last = self.held[word], self.held.get(word + SCALE), word[-1]
+        if isinstance(kept, InertTensor):
+            return _decoded(Coded(kept.codes, kept.qmap, kept.scale, block=kept.block_size))  # pyright: ignore
+        if f"qmap{last}" in self.held:
+            return _decoded(Coded(kept, self.held[f"qmap{last}"], self.held[f"absmax{last}"]))
         if kept.dtype != torch.uint8:
             return kept if kept.is_floating_point() else None
         if scale is None:
             return None
         form = Dynamic if self.settings.storage.startswith("dynamic") else Companded
         return form(signed=word in FIRST).decode(kept, scale)
+
+
+def _decoded(coded: Coded) -> Tensor:
+    return coded.at(torch.arange(coded.codes.numel())).view(coded.codes.shape)
 
 
 @dataclass(frozen=True)
@@ -106,7 +117,7 @@ def read_checkpoint(path: str | Path, betas: tuple[float, float] | None = None, 
 
     Understood are torch's state dicts, alone or anywhere in a dict (Hugging Face's optimizer.pt, Lightning's .ckpt),
     folders of torch.distributed.checkpoint, DeepSpeed's ZeRO shards (a file or their folder), and safetensors whose
-    names contain those of the moments. 8-bit states are decoded where they are betaplane's.
+    names contain those of the moments. 8-bit states are decoded: betaplane's, bitsandbytes' and torchao's.
 
     Args:
         path: of the file or folder.
@@ -235,7 +246,7 @@ def _of_state_dict(held: Mapping[str, Any]) -> Iterator[Layer]:
     for i, state in held["state"].items():
         if isinstance(state, Mapping):
             name, told = owner.get(str(i), (str(i), Settings()))
-            yield Layer(name, state, told)
+            yield Layer(name, {**state, **state.get(NESTED, {})}, told)
 
 
 def _of_zero(held: Mapping[str, Any]) -> Iterator[Layer]:

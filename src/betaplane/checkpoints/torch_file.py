@@ -20,6 +20,7 @@ HARMLESS = (
     "deepspeed.", "lightning.", "pytorch_lightning.", "lightning_fabric.", "transformers.", "omegaconf.", "argparse.",
     "numpy.", "collections.", "pathlib.", "typing.",
 )  # fmt: skip
+TENSORS = "torchao.optim.subclass_8bit."  # a tensor that holds its codes, scales and map as fields
 HEAD = "<4s5H3I2H"  # of a record in a zip file
 PADDED = b"FB"  # the extra field with which torch aligns a record; the rest of it is Z
 
@@ -45,6 +46,15 @@ class Inert:
 
     def append(self, value: Any) -> None:
         """Items are dropped."""
+
+
+class InertTensor(torch.Tensor):
+    """What stands for a tensor of another program's class: its fields, and no operations."""
+
+    @classmethod
+    def __torch_dispatch__(cls, *_: Any, **__: Any) -> Any:
+        """None is known."""
+        return NotImplemented
 
 
 def damaged(path: str | Path, what: str) -> BadInput:
@@ -162,7 +172,9 @@ def _loaded(source: Any, path: Path, *, mmap: bool) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            stand_ins: list[Any] = [(Inert, name) for name in _foreign(source, path)]
+            stand_ins: list[Any] = [
+                (InertTensor if name.startswith(TENSORS) else Inert, name) for name in _foreign(source, path)
+            ]
             if isinstance(source, io.BytesIO):
                 source.seek(0)
             with torch.serialization.safe_globals(stand_ins):
@@ -183,7 +195,7 @@ def _foreign(source: Any, path: Path) -> list[str]:
     if isinstance(source, io.BytesIO):
         source.seek(0)
     names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(source))
-    refused = [name for name in names if not name.startswith(HARMLESS)]
+    refused = [name for name in names if not name.startswith((*HARMLESS, TENSORS))]
     if refused:
         raise _refused(path, refused)
     return names
