@@ -11,7 +11,7 @@ from torch.optim.optimizer import Optimizer
 
 from betaplane.monitor.coded import Coded
 from betaplane.monitor.hooks import scale
-from betaplane.monitor.ranks import Ranks, owner, part, sharded
+from betaplane.monitor.ranks import Ranks, part, placed, sharded, speaks
 from betaplane.monitor.reading import Before
 from betaplane.monitor.sample import places, strided, touched_rows
 from betaplane.monitor.state import FORMATS, Held, held, local
@@ -49,7 +49,8 @@ def sample(value: Any, p: Tensor, n: int, ranks: Ranks) -> Tensor:
         n: the most that are taken of the whole tensor, >= 1.
         ranks: the processes.
     """
-    if value is None or (ranks.together and not owner(p)):
+    value = placed(value, p)
+    if value is None or (ranks.together and not speaks(p)):
         return torch.zeros(0, device=p.device)
     rows = part(p)
     n = -(-n // ranks.size) if ranks.together and sharded(p) and rows is None else n
@@ -68,9 +69,10 @@ def gradient(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any], n: int, 
 
 def rows_of(p: Tensor, ranks: Ranks) -> Tensor | None:
     """Which rows of a matrix this process's part of the gradient touches; as `sample`."""
-    if p.grad is None or (ranks.together and not owner(p)):
+    g = placed(p.grad, p)
+    if g is None or (ranks.together and not speaks(p)):
         return None
-    return touched_rows(local(p.grad), part=part(p))
+    return touched_rows(local(g), part=part(p))
 
 
 def kept(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any], n: int, ranks: Ranks) -> Kept:
@@ -120,7 +122,8 @@ def _together(mine: Look, p: Tensor, ranks: Ranks) -> Look:
     told = torch.tensor([t, mine.t, float(kind), float(at_random)], device=p.device)
     empty = told[:0]
     parts = [g, empty if old is None else old, empty if rows is None else rows.to(told), mine.x, mine.m, mine.v, told]
-    g, old, touched, x, m, v, told = ranks.joined(parts)
+    wide = torch.float64 if p.dtype in (torch.float64, torch.complex128) else torch.float32
+    g, old, touched, x, m, v, told = ranks.joined(parts, wide)
     t, after, kind, at_random = told.view(-1, 4).amax(0).tolist()
     if len(v):
         v, old = v.to(FORMATS[int(kind)]), old.to(FORMATS[int(kind)])

@@ -64,16 +64,16 @@ class Ranks:
         dist.all_reduce(total)
         return total.tolist()
 
-    def joined(self, samples: Sequence[Tensor]) -> list[Tensor]:
+    def joined(self, samples: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> list[Tensor]:
         """One-dimensional samples of this process's parts, put together with the others', in the order of processes.
 
         Args:
-            samples: as many on every process, of any length; of floating point, on one device.
+            samples: as many on every process, of any length; on one device.
+            dtype: what they are sent in, the same on every process.
         """
         if not self.together:
             return list(samples)
-        wide = torch.float64 if any(each.dtype == torch.float64 for each in samples) else torch.float32
-        flat = torch.cat([each.to(wide) for each in samples])
+        flat = torch.cat([each.to(dtype) for each in samples])
         lengths = self._gathered(torch.tensor([len(each) for each in samples], device=flat.device))
         totals = [int(each.sum()) for each in lengths]
         padded = flat.new_zeros(max(totals))
@@ -103,12 +103,19 @@ def on_mesh(p: Any) -> bool:
     return module is not None and isinstance(p, module.DTensor)
 
 
-def owner(p: Any) -> bool:
+def speaks(p: Any) -> bool:
     """Whether this process is the one to speak for its part of a tensor, of which others may hold copies."""
-    if not on_mesh(p):
+    if not sharded(p):
         return True
     place = p.device_mesh.get_coordinate() or [0] * p.device_mesh.ndim
     return all(at == 0 for at, placement in zip(place, p.placements, strict=True) if placement.is_replicate())
+
+
+def placed(value: Any, p: Any) -> Any:
+    """A tensor that is spread as p is, whose gradient may be spread otherwise, or not yet be added up."""
+    if on_mesh(p) and on_mesh(value) and value.placements != p.placements:
+        return value.redistribute(placements=p.placements)
+    return value
 
 
 def part(p: Any) -> Part | None:
