@@ -21,6 +21,7 @@ from betaplane.cli.lists import problems_command, rules_command
 from betaplane.cli.map import map_command
 from betaplane.cli.record import record_command
 from betaplane.cli.replay import replay_command
+from betaplane.cli.report import report_command
 from betaplane.cli.tune import tune_command
 
 app = typer.Typer(
@@ -54,7 +55,7 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
 COMMANDS = {
     "map": map_command, "record": record_command, "replay": replay_command, "problems": problems_command,
     "rules": rules_command, "audit": audit_command, "advise": advise_command, "tune": tune_command,
-    "inspect": inspect_command,
+    "inspect": inspect_command, "report": report_command,
 }  # fmt: skip
 for _name, _command in COMMANDS.items():
     app.command(_name)(_stoppable(_command))

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
-from collections.abc import Iterable
 from html import escape
-from importlib.resources import files
 from string import Template
 from typing import Any
 
@@ -15,6 +12,7 @@ import numpy as np
 
 from betaplane.figures import _curves, _scene, _ticks, _words, palette
 from betaplane.figures._layout import labels
+from betaplane.figures._page import pairs, part, script_json
 from betaplane.maps.grid import BETAS, Axis
 from betaplane.maps.phase_map import VERDICTS, Cell, PhaseMap
 
@@ -34,40 +32,20 @@ def html(phase_map: PhaseMap) -> str:
     """
     from plotly.offline import get_plotlyjs
 
-    return Template(_part("page.html")).substitute(
+    return Template(part("page.html")).substitute(
         title=escape(_words.title(phase_map)),
         held=escape(_words.held(phase_map)),
         caption=escape(_words.caption(phase_map, " (dots)")),
         legend=_legend(phase_map),
         recommendation=_recommendation(phase_map),
         marks=_marks(phase_map),
-        fixed=_pairs((_words.symbol(name), _words.number(name, value)) for name, value in phase_map.fixed.items()),
-        facts=_pairs(_facts(phase_map)),
-        css=_part("page.css"),
+        fixed=pairs((_words.symbol(name), _words.number(name, value)) for name, value in phase_map.fixed.items()),
+        facts=pairs(_facts(phase_map)),
+        css=part("page.css"),
         plotly=get_plotlyjs(),
-        data=_json(_data(phase_map)),
-        script=_part("page.js"),
+        data=script_json(_data(phase_map)),
+        script=part("page.js"),
     )
-
-
-def _part(name: str) -> str:
-    return files("betaplane.figures").joinpath(name).read_text(encoding="utf-8")
-
-
-def _json(data: Any) -> str:
-    """JSON that may stand in a script element; what is not a finite number is null, or "inf"."""
-    return json.dumps(_plain(data), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def _plain(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {key: _plain(value) for key, value in data.items()}
-    if isinstance(data, (list, tuple)):
-        return [_plain(value) for value in data]
-    if isinstance(data, (float, np.floating)):
-        number = float(data)
-        return None if math.isnan(number) else "inf" if math.isinf(number) else float(f"{number:.6g}")
-    return int(data) if isinstance(data, np.integer) else data
 
 
 def _data(phase_map: PhaseMap) -> dict[str, Any]:
@@ -196,10 +174,6 @@ def _marks(phase_map: PhaseMap) -> str:
         rows.append(f"<tr><td>{escape(mark.label)}</td><td>{standing}</td><td>{away}</td></tr>")
     head = "<tr><th>Setting</th><th>Verdict</th><th>To the nearest other verdict</th></tr>"
     return f"<section><h2>Settings in use</h2><table>{head}{''.join(rows)}</table></section>"
-
-
-def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
-    return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(str(text))}</dd></div>" for name, text in pairs)
 
 
 def _facts(phase_map: PhaseMap) -> list[tuple[str, str]]:

@@ -1,0 +1,134 @@
+"""A watched run as arrays: losses over steps, one matrix of layers and steps for every quantity, alarms in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from betaplane.errors import BadInput
+from betaplane.monitor import ALL
+
+Row = Mapping[str, Any]
+WHERE = "report"
+HAS = {  # what the lines of each kind must say
+    "reading": {"layer": str, "step": int},
+    "losses": {"steps": list, "values": list},
+    "alert": {"step": int, "layer": str, "cause": str, "evidence": str, "why": str, "change": str, "source": str},
+}
+_ORDER = {detector.cause: i for i, detector in enumerate(ALL)}
+
+
+@dataclass(frozen=True)
+class WatchedRun:
+    """One run of a record.
+
+    Args:
+        start: what was trained, as `betaplane.monitor.sinks.start_facts` gives it; empty where the record lacks it.
+        steps: steps that have a loss, (N,), increasing.
+        losses: their losses, (N,); nan where they were not finite.
+        layers: names of the tensors that were read, L of them.
+        at: steps that were read, (R,), increasing.
+        values: for each quantity its numbers, (L, R); nan where there is none.
+        alerts: the alarms, the likeliest cause first.
+        number: which run of the record it is, from 1.
+        of: how many there are.
+    """
+
+    start: Row
+    steps: np.ndarray
+    losses: np.ndarray
+    layers: list[str]
+    at: np.ndarray
+    values: dict[str, np.ndarray]
+    alerts: list[Row]
+    number: int
+    of: int
+
+    @property
+    def last(self) -> int:
+        """The last step that anything is known of."""
+        return int(max([0, *self.steps[-1:], *self.at[-1:], *(alert["step"] for alert in self.alerts)]))
+
+
+def watched_run(rows: Sequence[Row], number: int | None = None) -> WatchedRun:
+    """A run from the lines of a record.
+
+    Args:
+        rows: as `betaplane.monitor.read_lines` gives them.
+        number: which run where there are several, from 1; the last where None.
+
+    Raises:
+        BadInput: there is no such run, nothing was read, or a line lacks what it must say.
+
+    Example:
+        >>> run = watched_run([
+        ...     {"kind": "losses", "steps": [1, 2], "values": [0.5, None]},
+        ...     {"kind": "reading", "layer": "weight", "step": 1, "lag": 1.0},
+        ... ])
+        >>> run.layers, run.last, run.values["lag"].tolist()
+        (['weight'], 2, [[1.0]])
+    """
+    runs = _runs(rows)
+    if number is not None and not 1 <= number <= len(runs):
+        allowed = f"1 to {len(runs)}"
+        raise BadInput(
+            "There is no such run in the record", value=number, allowed=allowed, where=WHERE, instead="--run 1"
+        )
+    found = runs[(number or len(runs)) - 1] if runs else []
+    _check(found)
+    kinds = {kind: [row for row in found if row["kind"] == kind] for kind in HAS}
+    steps, losses = _losses(kinds["losses"])
+    at, layers, values = _matrices(kinds["reading"])
+    start = next((row for row in found if row["kind"] == "start"), {})
+    alerts = sorted(kinds["alert"], key=lambda row: (row["step"], _ORDER.get(row["cause"], len(ALL))))
+    return WatchedRun(start, steps, losses, layers, at, values, alerts, number or len(runs), len(runs))
+
+
+def _runs(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows of each run: a new one begins with its start, or where the record does."""
+    runs: list[list[Row]] = []
+    for row in rows:
+        if row.get("kind") == "start" or (row.get("kind") in HAS and not runs):
+            runs.append([])
+        if row.get("kind") == "start" or row.get("kind") in HAS:
+            runs[-1].append(row)
+    return runs
+
+
+def _check(rows: Sequence[Row]) -> None:
+    for row in rows:
+        missing = [name for name, kind in HAS.get(row["kind"], {}).items() if not isinstance(row.get(name), kind)]
+        if missing:
+            told = f"A line of kind {row['kind']} lacks its {missing[0]}"
+            raise BadInput(told, value=dict(row), allowed="lines that watch wrote", where=WHERE)
+    if not any(row["kind"] in HAS for row in rows):
+        instead = 'betaplane.watch(optimizer, path="run.jsonl")'
+        raise BadInput(
+            "Nothing was read in this run", allowed="a record of a watched run", where=WHERE, instead=instead
+        )
+
+
+def _losses(rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
+    found = {step: value for row in rows for step, value in zip(row["steps"], row["values"], strict=False)}
+    steps = sorted(found)
+    return np.array(steps, dtype=int), np.array([_number(found[step]) for step in steps], dtype=float)
+
+
+def _matrices(rows: Sequence[Row]) -> tuple[np.ndarray, list[str], dict[str, np.ndarray]]:
+    """Readings side by side: every number and truth that a row has is a quantity."""
+    at = sorted({row["step"] for row in rows})
+    layers = [*dict.fromkeys(row["layer"] for row in rows)]
+    names = {name for row in rows for name, value in row.items() if isinstance(value, (int, float))} - {"step"}
+    column, line = {step: i for i, step in enumerate(at)}, {layer: i for i, layer in enumerate(layers)}
+    values = {name: np.full((len(layers), len(at)), np.nan) for name in names}
+    for row in rows:
+        for name in names:
+            values[name][line[row["layer"]], column[row["step"]]] = _number(row.get(name))
+    return np.array(at, dtype=int), layers, values
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) else np.nan

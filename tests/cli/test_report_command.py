@@ -1,0 +1,82 @@
+"""`betaplane report`: alarms in the terminal, a page, a picture, JSON; bad input as sentences."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from commands import ended
+
+import betaplane
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    model = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.AdamW(model.named_parameters(), betas=(0.95, 0.85))
+    with betaplane.watch(optimizer, "run.jsonl", every=1, budget=float("inf"), console=False) as watcher:
+        for _ in range(20):
+            optimizer.zero_grad()
+            loss = model(torch.randn(16, 4)).square().mean()
+            loss.backward()
+            watcher.loss(loss)
+            optimizer.step()
+    Path("text.jsonl").write_text("no lines\n")
+    Path("empty.jsonl").write_text("")
+    return tmp_path
+
+
+def test_a_watched_run(capsys):
+    code, out, err = ended("report run.jsonl", capsys)
+    assert (code, err) == (0, "")
+    head, loss, first, alarm, written = out.splitlines()
+    assert head.startswith("run.jsonl: AdamW, lr 0.001, betas (0.95, 0.85), eps 1e-08")
+    assert head.endswith("20 steps, 2 tensors")
+    assert loss.startswith("loss ")
+    assert first == "First cause: beta1^2 >= beta2, step 1"
+    assert alarm.startswith("1. step 1: beta1^2 >= beta2. beta1^2 = 0.9025 >= beta2 = 0.85.")
+    assert written == "written: run.html"
+    assert "First cause: beta1^2 &gt;= beta2, step 1" in Path("run.html").read_text()
+
+
+def test_a_picture_and_a_page_elsewhere(capsys):
+    code, out, _ = ended("report run.jsonl --out drawn/a.html --png drawn/a.png --quantity snr", capsys)
+    assert code == 0
+    assert out.splitlines()[-1] == "written: drawn/a.html, drawn/a.png"
+    assert sorted(path.name for path in Path("drawn").iterdir()) == ["a.html", "a.png"]
+    assert Path("drawn/a.png").read_bytes().startswith(b"\x89PNG")
+    assert not Path("run.html").exists()
+
+
+def test_json(capsys):
+    code, out, err = ended("report run.jsonl --json", capsys)
+    told = json.loads(out, parse_constant=pytest.fail)
+    assert (code, err) == (0, "")
+    assert [alarm["cause"] for alarm in told["alarms"]] == ["beta1^2 >= beta2"]
+    assert [layer["layer"] for layer in told["layers"]] == ["weight", "bias"]
+    assert told["layers"][0]["reach"]["largest"] > 0
+    assert not Path("run.html").exists()
+
+
+ROWS = {
+    "report gone.jsonl": "The record cannot be read (No such file or directory): got 'gone.jsonl'",
+    "report text.jsonl": "Line 1 is none of a run's record: got b'no lines",
+    "report empty.jsonl": "Nothing was read in this run: allowed a record of a watched run, in report. Write instead: ",
+    "report run.jsonl --run 3": "There is no such run in the record: got 3, allowed 1 to 1, in report. Write instead: ",
+    "report run.jsonl --quantity lagg": "The run has no such quantity: got 'lagg', allowed update_rms, lag,",
+    "report run.jsonl --out text.jsonl/run.html": "The results cannot be written (",
+}
+
+
+@pytest.mark.parametrize(("words", "told"), ROWS.items(), ids=ROWS)
+def test_bad_input(words: str, told: str, capsys):
+    code, out, err = ended(words, capsys)
+    assert (code, out) == (2, "")
+    assert err.startswith("betaplane: ")
+    assert told in err
+    assert len(err.splitlines()) == 1
+    assert not Path("run.html").exists()

@@ -1,0 +1,244 @@
+"""The report of a watched run: every line of the record is in it, the page works in a browser."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+
+import numpy as np
+import pytest
+from test_html import browser, embedded, needs_browser, silent, text  # noqa: F401
+
+from betaplane.errors import BadInput
+from betaplane.figures.report import as_json, as_text, quantity, report_html, report_png, watched_run
+from betaplane.figures.report.page import COLUMNS, POINTS
+from betaplane.figures.report.shown import columns, edges, squeezed
+
+STEPS, BROKEN = 120, 90
+START = {
+    "kind": "start",
+    "optimizer": "AdamW",
+    "module": "torch.optim.adamw",
+    "groups": [{"lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8}],
+    "every": 10,
+    "time": "2026-01-01T00:00:00+00:00",
+    "versions": {"torch": "2.13.0"},
+}
+REPLAYED = {
+    "layer": "layer.1",
+    "last": BROKEN,
+    "actual": 3.0,
+    "band": 1e-3,
+    "sizes": [1e-4 * (1 + i % 3) for i in range(56)] + [3e-3] * 8,
+    "outcomes": [
+        {"name": "beta2=0.99", "change": {"beta2": 0.99}, "peak": 0.8, "averts": True},
+        {"name": "eps=1e-10", "change": {"eps": 1e-10}, "peak": None, "averts": False},
+    ],
+}
+
+
+def alarm(step: int, cause: str, layer: str = "", **more: object) -> dict:
+    told = {"evidence": "2 < 3 & more", "why": "It harms.", "change": "beta2=0.95", "source": "Somebody, 2020"}
+    return {"kind": "alert", "step": step, "layer": layer, "cause": cause, **told, **more}
+
+
+def record(layers: int = 3, every: int = 10) -> list[dict]:
+    rows: list[dict] = [START]
+    for step in range(1, STEPS + 1):
+        rows.append({"kind": "losses", "steps": [step], "values": [1.0 / step if step < 100 else None]})
+        for i in range(layers if step % every == 0 else 0):
+            size = 5.0 if step == BROKEN and i == 1 else 0.5
+            numbers = {"update_rms": size, "lag": size, "snr": None, "below_eps": 0.25, "finite": True, "lr": 1e-3}
+            rows.append({"kind": "reading", "layer": f"layer.{i}", "step": step, "dtype": "float32", **numbers})
+    rows.append(alarm(BROKEN, "second moment too noisy"))
+    rows.append(alarm(BROKEN, "stale second moment", "layer.1", replayed=REPLAYED))
+    return rows
+
+
+def page(rows: list[dict]) -> str:
+    run = watched_run(rows)
+    return report_html(run, "run.jsonl", quantity(run))
+
+
+def test_a_record_becomes_arrays():
+    run = watched_run(record())
+    assert run.steps.tolist() == [*range(1, STEPS + 1)]
+    assert run.losses[3] == 0.25
+    assert math.isnan(run.losses[-1])
+    assert run.layers == ["layer.0", "layer.1", "layer.2"]
+    assert run.at.tolist() == [*range(10, STEPS + 1, 10)]
+    assert run.values["update_rms"][1].tolist() == [5.0 if step == BROKEN else 0.5 for step in run.at]
+    assert [alert["cause"] for alert in run.alerts] == ["stale second moment", "second moment too noisy"]
+
+
+def test_of_several_runs_the_last_or_the_one_asked_for():
+    rows = [*record(), {**START, "optimizer": "Lion"}, {"kind": "losses", "steps": [1], "values": [7.0]}]
+    assert watched_run(rows).start["optimizer"] == "Lion"
+    assert watched_run(rows, 1).last == STEPS
+    assert "run 1 of 2 in the file" in as_text(watched_run(rows, 1), "run.jsonl")
+
+
+def test_a_run_in_a_few_lines():
+    told = as_text(watched_run(record()), "run.jsonl").splitlines()
+    assert told[0] == "run.jsonl: AdamW, lr 0.001, betas (0.9, 0.999), eps 1e-08, 120 steps, 3 tensors"
+    assert told[1] == "loss 1 at first, 0.0101 at best, not finite at last"
+    assert told[2] == "First cause: stale second moment, step 90 in layer.1"
+    assert told[3].startswith("1. step 90 in layer.1: stale second moment. 2 < 3 & more. It harms. Change: beta2=0.95.")
+    assert as_text(watched_run(record()[:-2]), "run.jsonl").endswith("No alarm in 120 steps")
+
+
+def test_json_is_strict():
+    told = json.loads(json.dumps(as_json(watched_run(record())), allow_nan=False))
+    assert told["loss"] == {"first": 1.0, "best": 1 / 99, "last": None}
+    assert told["layers"][1]["update_rms"] == {"last": 0.5, "largest": 5.0}
+    assert told["alarms"][0]["replayed"]["outcomes"][0]["averts"]
+
+
+def test_the_page_holds_every_number():
+    data = embedded(page(record()))
+    assert data["first"] == "update_rms"
+    assert [each["name"] for each in data["quantities"]] == ["update_rms", "lag", "below_eps"]
+    values = np.frombuffer(base64.b64decode(data["quantities"][0]["values"]), "<f4").reshape(3, 12)
+    assert np.array_equal(values, watched_run(record()).values["update_rms"].astype("f4"))
+    assert data["alarms"][0] == {"step": 90, "layer": "layer.1", "cause": "stale second moment"}
+
+
+def test_texts_are_escaped():
+    bad = "</script><script>alert(1)</script>"
+    rows = [{**row, "layer": bad} if row["kind"] == "reading" else row for row in record()]
+    text = page([*rows, alarm(BROKEN, bad, bad, replayed={**REPLAYED, "layer": bad})])
+    assert "<script>alert" not in text
+    assert "2 &lt; 3 &amp; more" in text
+
+
+def test_the_forensics_are_in_the_card():
+    text = page(record())
+    assert text.count('<rect class="out"') == 8
+    assert "<code>beta2=0.99</code>" in text
+    assert "not finite" in text
+    assert text.count("<td>within</td>") == 1
+    calm = alarm(BROKEN, "eps dominates", "layer.0", replayed={**REPLAYED, "actual": 0.5})
+    assert "there was nothing to avert" in page([*record(), calm])
+
+
+def test_many_readings_share_columns_and_spikes_stay():
+    rows = record(layers=1)[:1]
+    for step in range(1, 3001):
+        rows.append({"kind": "reading", "layer": "w", "step": step, "lag": 9.0 if step == 1234 else 1.0})
+        rows.append({"kind": "losses", "steps": [3 * step, 3 * step + 1], "values": [1.0, 7.0 if step == 999 else 1.0]})
+    run = watched_run(rows)
+    starts = columns(run, COLUMNS)
+    assert len(starts) == COLUMNS
+    found = squeezed(run.values["lag"], starts)
+    assert found.max() == 9.0
+    at = edges(run, starts)
+    assert at[found[0].argmax()] < 1234 < at[found[0].argmax() + 1]
+    loss = embedded(page(rows))["loss"]
+    assert len(loss["steps"]) <= POINTS
+    assert max(loss["values"]) == 7.0
+
+
+@pytest.mark.parametrize("rows", [record(), record(200), record()[:1] + record()[-2:]], ids=["few", "200", "no layer"])
+def test_a_picture(rows: list[dict]):
+    run = watched_run(rows)
+    assert report_png(run, "run.jsonl", quantity(run), dpi=40).startswith(b"\x89PNG")
+
+
+def test_a_quantity_is_named():
+    run = watched_run(record())
+    assert quantity(run, "lag").label == "RMS_t"
+    assert quantity(watched_run(record()[:1] + record()[-2:])) is None
+
+
+def without(row: dict, name: str) -> dict:
+    return {key: value for key, value in row.items() if key != name}
+
+
+WRONG = {
+    "empty": (lambda: watched_run([]), "Nothing was read in this run: allowed a record of a watched run, in report."),
+    "another file": (lambda: watched_run([{"a": 1}]), "Nothing was read in this run"),
+    "only a start": (lambda: watched_run([START]), "Nothing was read in this run"),
+    "run": (lambda: watched_run(record(), 2), "There is no such run in the record: got 2, allowed 1 to 1, in report."),
+    "quantity": (
+        lambda: quantity(watched_run(record()), "lagg"),
+        "The run has no such quantity: got 'lagg', allowed update_rms, lag, below_eps, in --quantity. Write instead: "
+        "--quantity lag",
+    ),
+    "step": (
+        lambda: watched_run([without(row, "step") for row in record()[-1:]]),
+        "A line of kind alert lacks its step: got {",
+    ),
+    "layer": (lambda: watched_run([{"kind": "reading", "step": 1}]), "A line of kind reading lacks its layer: got {"),
+    "values": (lambda: watched_run([{"kind": "losses", "steps": [1]}]), "A line of kind losses lacks its values: got"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_input_is_told(name: str):
+    call, told = WRONG[name]
+    with pytest.raises(BadInput) as caught:
+        call()
+    assert str(caught.value).startswith(told)
+
+
+def opened(browser, rows, folder):  # noqa: F811
+    path = folder / "run.html"
+    path.write_text(page(rows), encoding="utf-8")
+    browser.get(path.as_uri())
+    assert browser.execute_script("return document.documentElement.dataset.ready") == "true"
+
+
+def drawn(browser) -> list[float]:  # noqa: F811
+    return browser.execute_script("return Array.from(document.getElementById('curve').data[0].y)")
+
+
+def numbers(browser) -> dict[str, str]:  # noqa: F811
+    return dict(zip(*[iter(text(browser, "numbers").splitlines())] * 2, strict=True))
+
+
+@needs_browser
+@pytest.mark.parametrize("layers", [0, 200])
+def test_it_opens_without_errors_or_network_wide_or_narrow_and_dark(browser, layers, tmp_path):  # noqa: F811
+    opened(browser, record(layers), tmp_path)
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert [url for url in asked if url.startswith(("http", "ws", "ftp"))] == []
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    narrow = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", narrow)
+    try:
+        browser.execute_async_script("setTimeout(arguments[0], 600)")  # the page waits 100 ms before it draws anew
+        paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert sum(int(part) for part in paper.removeprefix("rgb(").rstrip(")").split(",")) < 100
+        assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        assert silent(browser)
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@needs_browser
+def test_it_begins_where_the_alarm_is_and_answers_hands_and_keys(browser, tmp_path):  # noqa: F811
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.select import Select
+
+    opened(browser, record(), tmp_path)
+    assert (text(browser, "layer"), text(browser, "at")) == ("layer.1", "step 90")
+    assert numbers(browser) == {"update RMS": "5", "RMS_t": "5", "share below eps": "0.25"}
+    assert max(drawn(browser)) == 5.0
+    plot = browser.find_element("id", "map")
+    plot.send_keys(Keys.ARROW_UP, Keys.ARROW_RIGHT)
+    assert (text(browser, "layer"), text(browser, "at")) == ("layer.0", "step 100")
+    assert max(drawn(browser)) == 0.5
+    Select(browser.find_element("id", "quantity")).select_by_value("below_eps")
+    assert text(browser, "about").startswith("share of coordinates")
+    assert drawn(browser) == [0.25] * 12
+    cells = browser.find_element("css selector", ".nsewdrag[data-subplot=xy2]")
+    across, down = (round(share * cells.size[side]) for share, side in ((-0.4, "width"), (0.4, "height")))
+    ActionChains(browser).move_to_element_with_offset(cells, across, down).click().perform()
+    assert (text(browser, "layer"), text(browser, "at"), text(browser, "pin")) == ("layer.2", "step 10", "pinned")
+    assert silent(browser)
