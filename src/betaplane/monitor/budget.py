@@ -54,9 +54,12 @@ class Budget:
         """Count the time that a job takes; the first one warms up, and its cost is expected to fall to a quarter."""
         begin = perf_counter()
         yield
-        took = perf_counter() - begin
-        self.charge(took)
-        self.cost = took / 4 if self.cost is None else self.cost + SMOOTH * (took - self.cost)
+        self.took(perf_counter() - begin)
+
+    def took(self, seconds: float) -> None:
+        """Count the time that a job took."""
+        self.charge(seconds)
+        self.cost = seconds / 4 if self.cost is None else self.cost + SMOOTH * (seconds - self.cost)
 
     def charge(self, seconds: float) -> None:
         """Count time that was spent on no job in particular."""

@@ -16,7 +16,7 @@ from betaplane.monitor.slots import Slot, is_open, slots
 from betaplane.monitor.state import M, V, local, numbers
 
 STEPS = 64  # whose gradients are kept
-AGAIN = 8  # steps until the optimizer's counts are read again
+AGAIN = 8  # steps until the optimizer is asked again what it holds, and its counts are read again
 PLAIN = (torch.float32, torch.float64, torch.float16)  # what numpy knows
 
 
@@ -55,16 +55,18 @@ class Tape:
         self.tracks: dict[str, Track] = {}
         self.array: np.ndarray | None = None
         self.betas: list[Any] = []
-        self.states = 0
+        self.states, self.laid, self.moves = 0, 0, False
         self.last = self.began = self.seen = -1
 
     def keep(self, step: int) -> bool:
         """Take the moments after a step; False where there is a tensor whose moments do not lie open."""
-        if not self._same():
+        begins = step != self.last + 1 or self.last < 0
+        if (begins or self.moves or step % AGAIN == 0 or step < self.laid + AGAIN) and not self._same():
             self._lay()
+            self.laid, begins = step, True
         if not self.slots:
             return False
-        if step != self.last + 1 or self.last < 0:
+        if begins:
             self._begin(step)
         self._copy(step % len(self.rows))
         self.last = step
@@ -124,9 +126,8 @@ class Tape:
         alike = is_open(m, v) and (m.shape, m.dtype, m.device) == (old.m.shape, old.m.dtype, old.m.device)
         if not alike:
             return False
-        self.slots[i] = new = old._replace(m=m, v=v)
-        for views, view in zip(self.views, new.views(), strict=True):
-            views[i] = self._shown(view)
+        self.slots[i], self.moves = old._replace(m=m, v=v), True
+        self.views[i], self.views[len(self.slots) + i] = map(self._shown, self.slots[i].views())
         return True
 
     def _lay(self) -> None:
@@ -139,11 +140,11 @@ class Tape:
             return
         n, held = [slot.n for slot in self.slots], [local(each) for slot in self.slots for each in (slot.m, slot.v)]
         wide = torch.float64 if any(each.dtype == torch.float64 for each in held) else torch.float32
-        self.rows = torch.zeros(self.length + 2, 2, sum(n), dtype=wide, device=held[0].device)
+        self.rows = torch.zeros(self.length + 2, 2 * sum(n), dtype=wide, device=held[0].device)
         plain = held[0].device.type == "cpu" and all(each.dtype in PLAIN for each in held)
         self.array = self.rows.numpy() if plain else None
-        both = zip(*(slot.views() for slot in self.slots), strict=True)
-        self.views = [[self._shown(view) for view in views] for views in both]
+        m, v = zip(*(slot.views() for slot in self.slots), strict=True)
+        self.views = [self._shown(view) for view in (*m, *v)]
         coarse = [slot.v.element_size() < 4 or slot.m.element_size() < 4 for slot in self.slots]
         known, dtype = [numbers(slot.group) for slot in self.slots], np.float64 if wide == torch.float64 else np.float32
         self.settings = Settings.of([slot.name for slot in self.slots], n, known, coarse, dtype)
@@ -159,18 +160,17 @@ class Tape:
         self.broke, self.asked = np.full(len(self.slots), -1), -AGAIN
 
     def _copy(self, at: int) -> None:
-        for i in (0, 1):
-            if self.array is not None:
-                np.concatenate(self.views[i], out=self.array[at, i], casting="same_kind")
-            else:
-                torch._foreach_copy_(  # pyright: ignore[reportPrivateImportUsage]
-                    self.rows[at, i].split(self.settings.n.tolist()), self.views[i]
-                )
+        if self.array is not None:
+            np.concatenate(self.views, out=self.array[at], casting="same_kind")
+        else:
+            parts = self.rows[at].split([*self.settings.n.tolist()] * 2)
+            torch._foreach_copy_(parts, self.views)  # pyright: ignore[reportPrivateImportUsage]
 
     def _between(self, first: int) -> np.ndarray:
         """The moments after step `first` and after each later one, (K + 1, 2, N)."""
         at = np.arange(first, self.last + 1) % len(self.rows)
-        return self.array[at] if self.array is not None else self.rows[torch.from_numpy(at)].cpu().numpy()
+        rows = self.array[at] if self.array is not None else self.rows[torch.from_numpy(at)].cpu().numpy()
+        return rows.reshape(len(at), 2, -1)
 
     def _counts(self) -> np.ndarray:
         """The steps counted for each tensor, (T,); asked for now and then, for each answer is a tensor to read."""

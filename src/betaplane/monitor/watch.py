@@ -33,7 +33,8 @@ from betaplane.monitor.tape import Tape
 COORDINATES = 4096  # of a tensor that a reading looks at, at most
 FEWEST = 64  # at least
 TOGETHER = 32_768  # of all tensors, in between
-LOOK = 4  # steps of the tape that are looked at together
+PAUSE = 16  # steps until it is asked again whether there is time to record
+LOOK = 8  # steps of the tape that are looked at together
 AGAIN = 1000  # steps before one cause is told again
 
 
@@ -67,10 +68,10 @@ class Watcher:
         self.alerts: list[Alert] = []
         self._told: dict[str, int] = {}
         self._kept: dict[str, Kept] = {}
-        self._reads, self._burst, self._opaque = False, 0, False
+        self._reads, self._busy, self._burst, self._opaque = False, False, 0, False
         self.keeper, self.losses = Keeper(optimizer, self.ranks, self.history), Losses(self.ranks, self._lose)
         self.hooks = Hooks(optimizer, self._pre, self._post)
-        self._facts = start_facts(optimizer, every, budget)
+        self._facts = start_facts(optimizer, every, budget, names)
         self.sinks.start(self._facts)
 
     def loss(self, value: float | Tensor) -> None:
@@ -105,63 +106,75 @@ class Watcher:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @torch.no_grad()
     def _pre(self, loss: Any) -> None:
-        """Before a step, once its gradients are there: keep what the step may overwrite."""
-        begin, spent = perf_counter(), self._spent
-        self.history.step += 1
+        """Before a step, once its gradients are there: most steps ask for nothing here."""
+        step = self.history.step = self.history.step + 1
+        self._busy = step % self.every == 0 or step % PAUSE == 0 or step == 1 or loss is not None or not self._tapes
+        if self._busy:
+            begin, spent = perf_counter(), self._spent
+            self._ready(loss)
+            self.rings.charge(perf_counter() - begin - (self._spent - spent))
+
+    @torch.no_grad()
+    def _ready(self, loss: Any) -> None:
+        """Keep what the step may overwrite."""
         if is_loss(loss) and self.losses.last < self.history.step:
             self.losses.take(self.history.step, loss)
         if self.history.step == 1:
             self._settle()
         self._reads, keeps = self._agree()
-        self._keeps = keeps or self._burst > 0
-        if self._keeps:
-            self._burst = (self._burst or STEPS) - 1
-            if not self._tapes:
-                with self.rings.spending():
-                    self.keeper.keep([*self._watched()])
-        if self._reads:
-            with self.readings.spending():
-                self._kept = {
-                    name: kept(self.optimizer, p, group, self._coordinates, self.ranks)
-                    for name, p, group in self._watched()
-                }
-        self.rings.charge(perf_counter() - begin - (self._spent - spent))
-
-    @torch.no_grad()
-    def _post(self) -> None:
-        """After a step: read, judge, tell."""
-        begin, spent, by = perf_counter(), self._spent, clipped(self.optimizer)
-        self.keeper.multiply(by)
-        if self._keeps and self._tapes:
+        if self._burst == 0 and keeps:
+            self._burst = STEPS
+        if self._burst and not self._tapes:
+            self._burst -= 1
             with self.rings.spending():
-                self._record()
-        if self._looks():
-            with self.looks.spending():
-                self.history.shine(self.tape.look())
+                self.keeper.keep([*self._watched()])
         if self._reads:
             with self.readings.spending():
-                self._read(by)
-                self._judge()
-        self.rings.charge(perf_counter() - begin - (self._spent - spent))
+                n = self._coordinates
+                self._kept = {name: kept(self.optimizer, p, group, n, self.ranks) for name, p, group in self._watched()}
 
-    @property
-    def _spent(self) -> float:
-        return self.readings.spent + self.looks.spent + self.rings.spent
+    def _post(self) -> None:
+        """After a step: record, and where it is time look, read, judge and tell."""
+        begin, spent = perf_counter(), self._spent
+        if self._burst and self._tapes:
+            self._record()
+            self.rings.took(perf_counter() - begin)
+        if self._busy or (self.history.step % LOOK == 0 and self._tapes):
+            self._end()
+            self.rings.charge(perf_counter() - begin - (self._spent - spent))
 
     def _record(self) -> None:
         """Put the moments on the tape; where some of them do not lie open, gradients are kept from now on instead."""
+        self._burst -= 1
+        if self._burst == 0 and self.rings.allows(STEPS):
+            self._burst = STEPS
         self._tapes = self.tape.keep(self.history.step)
-        if self._tapes:
-            self.history.rings = self.tape.tracks
-        else:
-            self._burst = 0
+        if not self._tapes:
+            self._burst, self.history.rings = 0, {}
+
+    @torch.no_grad()
+    def _end(self) -> None:
+        by = clipped(self.optimizer)
+        self.keeper.multiply(by)
+        if self._looks():
+            with self.looks.spending():
+                self.history.rings = self.tape.tracks
+                self.history.shine(self.tape.look())
+        if self._reads:
+            self._reads = False
+            with self.readings.spending():
+                self._read(by)
+                self._judge()
 
     def _looks(self) -> bool:
         """Whether to look at the tape: before each reading, and every few steps where that is cheap."""
         often = self.history.step % LOOK == 0 and self.tape.here and self.looks.allows()
         return self._tapes and (self._reads or often)
+
+    @property
+    def _spent(self) -> float:
+        return self.readings.spent + self.looks.spent + self.rings.spent
 
     def _settle(self) -> None:
         """Go with the other processes if all of them watch; else tell by oneself, for the first may not be there."""
