@@ -145,6 +145,14 @@ def test_a_record_says_what_was_trained(tmp_path: Path):
     assert watcher.sinks.sinks == []
 
 
+def test_a_record_has_the_names_of_the_model(tmp_path: Path):
+    model = torch.nn.Linear(2, 1)
+    with watch(torch.optim.Adam(model.parameters()), tmp_path / "run.jsonl", console=False, model=model):
+        pass
+    (start,) = read_lines(tmp_path / "run.jsonl")
+    assert [layer["name"] for layer in start["layers"]] == ["weight", "bias"]
+
+
 def test_numbers_are_strict_json(tmp_path: Path):
     lines = JsonLines(tmp_path / "run.jsonl")
     lines.readings([{"layer": "w", "step": 1, "snr": math.inf, "beta2": 0.9999995}])

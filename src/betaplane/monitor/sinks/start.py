@@ -17,13 +17,16 @@ from betaplane.monitor.state import named
 PLAIN = (bool, int, float, str)
 
 
-def start_facts(optimizer: Optimizer, every: int, budget: float) -> dict[str, Any]:
+def start_facts(
+    optimizer: Optimizer, every: int, budget: float, names: Mapping[Tensor, str] | None = None
+) -> dict[str, Any]:
     """The facts that a record of a run begins with, as plain words and numbers.
 
     Args:
         optimizer: what is watched.
         every: steps from one reading to the next.
         budget: share of the run's time.
+        names: of parameters that the optimizer has no names of.
 
     Example:
         >>> facts = start_facts(torch.optim.Adam(torch.nn.Linear(3, 2).named_parameters()), every=10, budget=0.02)
@@ -35,7 +38,7 @@ def start_facts(optimizer: Optimizer, every: int, budget: float) -> dict[str, An
         "optimizer": type(optimizer).__qualname__,
         "module": type(optimizer).__module__,
         "groups": [_numbers(group) for group in optimizer.param_groups],
-        "layers": [_layer(name, p, groups[id(group)]) for name, p, group in named(optimizer)],
+        "layers": [_layer(name, p, groups[id(group)]) for name, p, group in named(optimizer, names)],
         "every": every,
         "budget": budget,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
