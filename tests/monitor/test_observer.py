@@ -268,3 +268,27 @@ def test_codes_of_an_unknown_kind_are_told_once() -> None:
         _, watcher, _ = train(Strange, 20)
     assert len(told) == 1
     assert not watcher.history.now()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_compiled_steps_and_models(when: str) -> None:
+    """A step compiled before or after it is watched, and a compiled model."""
+    watchers, models = [], []
+    for watched in (True, False):
+        model = net()
+        optimizer = torch.optim.AdamW(model.named_parameters(), foreach=True)
+        forward = torch.compile(model, backend="eager")
+        step = torch.compile(optimizer.step, backend="eager") if when == "before" else None
+        if watched:
+            watchers.append(watch(optimizer, **FAST))
+        step = step or torch.compile(optimizer.step, backend="eager")
+        for i in range(6):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(forward(batch(i)[0]), batch(i)[1]).backward()
+            step()
+        models.append(model)
+    history = watchers[0].history
+    assert all(torch.equal(a, b) for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True))
+    assert history.step == 6
+    assert [each.t for each in history.readings["0.weight"]] == [1, 2, 3, 4, 5, 6]

@@ -48,7 +48,7 @@ def decoded(value: Any, optimizer: Any, p: Tensor, group: Mapping[str, Any], wor
     if not isinstance(value, Tensor):
         return value
     subclass: Any = value if type(value) is not Tensor else None  # as torchao's
-    if hasattr(subclass, "block_size") and subclass.codes.shape == subclass.shape:
+    if hasattr(subclass, "qmap") and subclass.codes.shape == subclass.shape:
         return Coded(subclass.codes, subclass.qmap, subclass.scale, block=subclass.block_size)
     if hasattr(subclass, "scale"):
         return subclass.dequantize()

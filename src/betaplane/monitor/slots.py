@@ -65,6 +65,8 @@ def is_open(m: Any, v: Any) -> bool:
     if not isinstance(m, Tensor) or not isinstance(v, Tensor):
         return False
     m, v = local(m), local(v)
+    if type(m) is not Tensor or type(v) is not Tensor:  # in codes, as torchao's
+        return False
     plain = m.dtype in FORMATS and v.dtype in FORMATS and not m.is_complex() and m.layout == torch.strided
     return plain and m.numel() > 0 and m.shape == v.shape and m.stride() == v.stride() and _dense(m)
 
