@@ -51,7 +51,10 @@ def replayed(found: Row) -> str:
 
 
 def drawing(sizes: Sequence[float], band: float, last: int) -> str:
-    """Bars of update sizes on a logarithmic scale, those above the band marked."""
+    """Bars of update sizes on a logarithmic scale; those of the later half that are above the band are marked.
+
+    The earlier half is what the band was made of.
+    """
     seen = [size for size in sizes if size > 0]
     if not seen or not band:
         return ""
@@ -61,10 +64,11 @@ def drawing(sizes: Sequence[float], band: float, last: int) -> str:
     def height(size: float) -> float:
         return HEIGHT * (math.log(size) - low) / (high - low) if size > 0 else 0.0
 
+    kinds = ["out" if size > band and 2 * i >= len(sizes) else "in" for i, size in enumerate(sizes)]
     bars = "".join(
-        f'<rect class="{"out" if size > band else "in"}" x="{i * wide:.2f}" y="{HEIGHT - height(size):.1f}" '
+        f'<rect class="{kind}" x="{i * wide:.2f}" y="{HEIGHT - height(size):.1f}" '
         f'width="{0.82 * wide:.2f}" height="{height(size):.1f}"/>'
-        for i, size in enumerate(sizes)
+        for i, (size, kind) in enumerate(zip(sizes, kinds, strict=True))
     )
     line, first = HEIGHT - height(band), last - len(sizes) + 1
     label = f"RMS of lr times update at steps {first} to {last}; the band ends at {band:.3g}"

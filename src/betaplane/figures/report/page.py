@@ -52,7 +52,8 @@ def report_html(run: WatchedRun, title: str, quantity: Quantity | None) -> str:
 def _caption(run: WatchedRun) -> str:
     several = -(-len(run.at) // COLUMNS)
     told = f" A column is the largest of up to {several} readings." if several > 1 else ""
-    return f"Every tensor at the {len(run.at):,} steps that were read.{told} Numbered lines are alarms."
+    read = f"Every tensor at the {len(run.at):,} steps that were read.{told}"
+    return f"{read} Blank is what is not finite. Numbered lines are alarms."
 
 
 def _data(run: WatchedRun, first: Quantity | None) -> dict[str, Any]:
