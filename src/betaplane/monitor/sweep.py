@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -10,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from betaplane.monitor.quantities import TINY, signal_to_noise
+from betaplane.monitor.quantities import TINY
 from betaplane.monitor.reading import Before, Reading
 from betaplane.monitor.state import Numbers
-from betaplane.theory import update_bound
+from betaplane.theory import snr_from_update_rms, update_bound
 
 MIDDLE = 128  # coordinates of a tensor that its median is taken of
 
@@ -149,8 +150,15 @@ def _columns(s: Flat) -> dict[str, np.ndarray]:
         "lost": s.counts(moved & (s.v == 0)) / s.n,
         "still": _still(s),
         "warm": s.counts(s.old != 0) > 0,
+        "snr": _snr(update, s.beta1),
         "agreement": _agreement(s),
     }
+
+
+def _snr(update: np.ndarray, beta1: np.ndarray) -> np.ndarray:
+    """As `quantities.signal_to_noise`: inf where the update is 1 or more."""
+    below = update < 1
+    return np.where(below, snr_from_update_rms(np.where(below, update, 0.5), beta1), math.inf)
 
 
 def _angle(s: Flat, u: np.ndarray) -> np.ndarray:
@@ -196,5 +204,5 @@ def _reading(step: int, taken: Taken, found: dict[str, Any]) -> Reading:
     return Reading(
         layer=taken.layer, step=step, t=taken.t, before=before.t, shape=taken.shape,
         dtype=str(taken.v.dtype).removeprefix("torch."), lr=lr, beta1=beta1, beta2=beta2, eps=eps,
-        snr=signal_to_noise(found["update_rms"], beta1), **found,
+        **found,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
 from betaplane.monitor.alert import Alert
-from betaplane.monitor.budget import Budget
+from betaplane.monitor.budget import Budget, Steps
 from betaplane.monitor.counterfactual import replay
 from betaplane.monitor.detectors import ALL, Detector, Finding
 from betaplane.monitor.history import History, Rows
@@ -61,7 +61,8 @@ class Watcher:
         self.ranks = Ranks((name, p) for name, p, _ in named(optimizer, names))
         self.sinks = Sinks(sinks() if self.ranks.first else [])
         self._sinks = sinks
-        self.readings, self.looks, self.rings = (Budget(share * budget) for share in (0.4, 0.2, 0.4))
+        self.clock = Steps()
+        self.readings, self.looks, self.rings = (Budget(share * budget, self.clock) for share in (0.4, 0.2, 0.4))
         self.history, self.tape = History(), Tape(optimizer, names)
         self._tapes, tensors = True, sum(len(group["params"]) for group in optimizer.param_groups)
         self._coordinates = min(COORDINATES, max(FEWEST, TOGETHER // tensors))
@@ -137,6 +138,7 @@ class Watcher:
     def _post(self) -> None:
         """After a step: record, and where it is time look, read, judge and tell."""
         begin, spent = perf_counter(), self._spent
+        self.clock.tick(begin)
         if self._burst and self._tapes:
             self._record()
             self.rings.took(perf_counter() - begin)
