@@ -1,6 +1,7 @@
-"""Does replay predict what training finds? `python -m benchmarks.replay [agreement | recording | cost | text ...]`.
+"""Does replay predict what training finds? `python -m benchmarks.replay [boundary | agreement | text | cost ...]`.
 
-Each table holds predicted maps against trained ones, dense, 16 x 16, one seed; or what recording and replaying cost.
+Tables: where the counterexample turns, against theory and simulation; predicted maps against trained ones, dense,
+16 x 16, one seed; when and how to record; what recording and replaying cost.
 """
 
 from __future__ import annotations
@@ -8,18 +9,20 @@ from __future__ import annotations
 import inspect
 import math
 import resource
+import statistics
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
 from betaplane.maps import map_phases
+from betaplane.maps.judge import verdict
 from betaplane.maps.phase_map import FAILING, GOOD, PhaseMap
-from betaplane.problems import Problem, load
+from betaplane.problems import Problem, counterexample, load
 from betaplane.replay import (
     Gradients,
     Layer,
@@ -27,22 +30,60 @@ from betaplane.replay import (
     record_gradients,
     record_problem,
     replay_gradients,
+    turning_point,
     with_batch_size,
 )
+from betaplane.theory import critical_beta2
 
 PROBLEMS = ("digits:steps=500", "digits:model=logistic,steps=500", "sparse:steps=500", "valley:noise=1,steps=500")
-SIZES = (4, 32, 128)
+SIZES, TEXT_SIZES = (4, 32, 128), (4, 16, 32)
 ROWS, COORDINATES = 512, 2000
 
 
 def main(names: Sequence[str]) -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    for name in names or ("agreement", "recording", "cost"):
+    for name in names or ("boundary", "agreement", "recording", "cost"):
         began = time.perf_counter()
         print(inspect.getdoc(TABLES[name]))
         TABLES[name]()
         print(f"({time.perf_counter() - began:.0f} s)\n", flush=True)
+
+
+# Where the counterexample turns.
+
+# Critical 1 - beta2 at a = 1 from simulated averages (3e6 steps, about 2 percent), as in benchmarks/truth.py.
+SIMULATED = {
+    (10, 0.0, "shuffle"): 0.0419, (10, 0.9, "shuffle"): 0.135, (20, 0.0, "shuffle"): 0.0103,
+    (20, 0.9, "shuffle"): 0.0210, (50, 0.0, "shuffle"): 0.00162, (50, 0.9, "shuffle"): 0.00227,
+    (10, 0.0, "replacement"): 0.0223, (10, 0.9, "replacement"): 0.0270, (20, 0.0, "replacement"): 0.00526,
+    (20, 0.9, "replacement"): 0.00554, (50, 0.0, "replacement"): 0.00084,
+}  # fmt: skip
+
+
+def boundary_table() -> None:
+    """Critical 1 - beta2 of the counterexample, a = 1, by replay: against the closed form, or simulated averages."""
+    row("order", "n", "beta1", "replay", "known", "off by")
+    for n in (10, 20, 50):
+        for beta1 in (0.0, 0.5, 0.9):
+            found = 1 - turning_point(record_problem(counterexample(n=n), steps=2 * n), beta1)
+            turn("cyclic", n, beta1, found, 1 - critical_beta2(beta1, n))
+    for (n, beta1, order), known in SIMULATED.items():
+        turn(order, n, beta1, 1 - turning_point(slopes(n, order), beta1), known)
+
+
+def turn(order: str, n: int, beta1: float, found: float, known: float) -> None:
+    row(order, n, beta1, f"{found:.5f}", f"{known:.5f}", f"{found / known - 1:+.2%}")
+
+
+def slopes(n: int, order: str, steps: int = 100_000, columns: int = 16) -> Gradients:
+    """Gradients of the counterexample, each loss equally often, so that the mean has no error; see tests/replay."""
+    draw, epochs = np.random.default_rng(0), steps // n
+    found = np.full((epochs * n, columns), -1.0)
+    for column in found.T:
+        shuffled = np.arange(epochs) * n + draw.integers(0, n, epochs)
+        column[shuffled if order == "shuffle" else draw.choice(len(column), epochs, replace=False)] = n
+    return Gradients(torch.from_numpy(found), (Layer("x", (columns,), columns),))
 
 
 # Predicted against trained.
@@ -50,22 +91,40 @@ def main(names: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well one set of verdicts foretells another, over the cells of a plane."""
+    """How well one set of verdicts foretells another, over the cells of a plane; nan where cells are all of one kind.
 
-    equal: float  # share of cells with equal verdicts; nan for a rule that has only good and not good
-    good: float  # balanced accuracy of good against the rest; nan where cells are all of one kind
+    "Beside" judges each trained cell against the best at its own beta1, all else equal: what only beta2 decides.
+    """
+
+    good: float  # balanced accuracy of good against the rest, trained cells judged against the best of all
+    beside: float  # the same, judged against the best at the same beta1
     failing: float  # balanced accuracy of failing against the rest
-    off: float  # median over beta1 of |decades of 1 - beta2| between the ends of failing
+    good_off: float  # median over beta1 of |decades of 1 - beta2| between where good begins in each, judged beside
+    failing_off: float  # the same, where failing ends
 
 
-def agreement(found: np.ndarray, trained: PhaseMap) -> Agreement:
-    truth, heights = trained.verdicts, trained.y.positions
-    ends = [(edge(a, heights), edge(b, heights)) for a, b in zip(found != FAILING, truth != FAILING, strict=True)]
-    apart = [abs(a - b) for a, b in ends if math.isfinite(a + b)]
+def agreement(found: np.ndarray, truth: PhaseMap) -> Agreement:
+    kept, heights, alone = truth.verdicts, truth.y.positions, beside(truth)
     return Agreement(
-        float((found == truth).mean()), balanced(found == GOOD, truth == GOOD),
-        balanced(found == FAILING, truth == FAILING), float(np.median(apart)) if apart else math.nan,
+        balanced(found == GOOD, kept == GOOD), balanced(found == GOOD, alone == GOOD),
+        balanced(found == FAILING, kept == FAILING), apart(found == GOOD, alone == GOOD, heights),
+        apart(found != FAILING, kept != FAILING, heights),
     )  # fmt: skip
+
+
+def beside(truth: PhaseMap) -> np.ndarray:
+    """Verdicts of a dense map's cells, each judged against the best at its beta1 rather than the best of all."""
+    scores = np.array([[truth.cells[i, j].score for j in range(len(truth.y))] for i in range(len(truth.x))])
+    best = scores.min(axis=1, keepdims=True)
+    again = (scores - best) / (1 - best)
+    return np.vectorize(lambda score: verdict(score, truth.thresholds), otypes=[np.int8])(again)
+
+
+def apart(found: np.ndarray, truth: np.ndarray, heights: np.ndarray) -> float:
+    """The median over beta1 of the distance between two edges, where both have one."""
+    ends = [(edge(a, heights), edge(b, heights)) for a, b in zip(found, truth, strict=True)]
+    away = [abs(a - b) for a, b in ends if math.isfinite(a + b)]
+    return float(np.median(away)) if away else math.nan
 
 
 def balanced(found: np.ndarray, truth: np.ndarray) -> float:
@@ -100,10 +159,11 @@ def by_rule(truth: PhaseMap) -> np.ndarray:
 def agreement_table() -> None:
     """Predicted against trained: 512 gradients at 100 steps, at the batch size that is trained with.
 
-    The learning rate is the problem's own. Good and failing: balanced accuracy of that verdict against the others;
-    off: decades of 1 - beta2 between where failing ends in each, median over beta1. "Rule" is beta1 < sqrt(beta2).
+    The learning rate is the problem's own. Balanced accuracy of "good" against the other verdicts, trained cells judged
+    against the best of all; then against the best at the same beta1 ("beside"); of "failing"; then decades of 1 - beta2
+    between where good begins and where failing ends in each, median over beta1. "Rule" is beta1 < sqrt(beta2).
     """
-    row("problem", "batch", "trained", "", "equal", "good", "failing", "off", "rule:", "good", "failing", "off")
+    head()
     for name in PROBLEMS:
         for size in SIZES:
             compare(load(name).with_(batch_size=size), name)
@@ -111,8 +171,15 @@ def agreement_table() -> None:
 
 
 def text_table() -> None:
-    """The same for the text problem at 200 steps, batch 16; ten minutes, most of it training."""
-    compare(load("text:steps=200"), "text:steps=200")
+    """The same for 200 steps of the text problem; half an hour, most of it training."""
+    head()
+    for size in TEXT_SIZES:
+        compare(load("text:steps=200").with_(batch_size=size), "text:steps=200")
+
+
+def head() -> None:
+    columns = ("good", "beside", "failing", "off good", "off fail")
+    row("problem", "batch", "good", "failing", "", *columns, "rule:", "good", "beside", "failing")
 
 
 def compare(problem: Problem, name: str) -> None:
@@ -120,8 +187,8 @@ def compare(problem: Problem, name: str) -> None:
     shares = [f"{(truth.verdicts == kind).mean():.0%}" for kind in (GOOD, FAILING)]
     stream = record_problem(problem, COORDINATES, ROWS, after=100)
     ours, rule = (agreement(found, truth) for found in (foretold(stream, truth), by_rule(truth)))
-    told = (ours.equal, ours.good, ours.failing, ours.off, "", rule.good, rule.failing, rule.off)
-    row(name, problem.batch_size, f"{shares[0]} good", f"{shares[1]} fail", *told)
+    told = (*astuple(ours), "", rule.good, rule.beside, rule.failing)
+    row(name, problem.batch_size, *shares, "", *told)
 
 
 def recording_table() -> None:
@@ -144,9 +211,13 @@ def recording_table() -> None:
 
 
 def cost_table() -> None:
-    """Recording 20,000 coordinates beside a training step; the 64 x 64 replay of 512 x 20,000 gradients."""
-    plain, recorded = overhead()
-    print(f"a step {1e3 * plain:.2f} ms, recorded {1e3 * recorded:.2f} ms: {recorded / plain - 1:+.1%}")
+    """Recording 20,000 coordinates beside a training step; the 64 x 64 replay of 512 x 20,000 gradients.
+
+    Recording in CPU time on one thread, so that neighbours do not count; a step is an MLP's of 2 million parameters at
+    batch 256, far cheaper than those that anybody would spare.
+    """
+    step, row_taken = step_and_row()
+    print(f"a step {1e3 * step:.2f} ms, a row {1e3 * row_taken:.2f} ms: {row_taken / step:+.1%}")
     values = torch.randn(ROWS, 20_000, generator=torch.Generator().manual_seed(0)) + 0.1
     stream = Gradients(values, tuple(Layer(f"layer {i}", (400,), 200) for i in range(100)))
     began, used = time.perf_counter(), time.process_time()
@@ -156,26 +227,22 @@ def cost_table() -> None:
     print(f"64 x 64 cells: {wall:.1f} s, {cpu:.1f} s of CPU, {most:.2f} GB at most in this process")
 
 
-def overhead(rounds: int = 7, steps: int = 8) -> tuple[float, float]:
-    """Seconds a step of an MLP of 2 million parameters at batch 256, without and with a recorder; medians of pairs."""
+def step_and_row(rounds: int = 9) -> tuple[float, float]:
+    """Seconds of CPU that a training step takes, and that the row recorded before it takes; medians."""
     model = nn.Sequential(nn.Linear(512, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 512))
     optimizer, x = torch.optim.Adam(model.parameters()), torch.randn(256, 512)
-    pairs = []
+    record, steps, rows = record_gradients(model, steps=rounds + 1), [], []
+    record.close()  # rows are taken by hand, to be timed by themselves
     for _ in range(rounds):
-        pair = []
-        for recording in (False, True):
-            record = record_gradients(model, steps=steps) if recording else None
-            began = time.perf_counter()
-            for _ in range(steps):
-                optimizer.zero_grad()
-                model(x).square().mean().backward()
-                optimizer.step()
-            pair.append((time.perf_counter() - began) / steps)
-            if record is not None:
-                record.close()
-        pairs.append(pair)
-    plain, recorded = np.median(pairs, axis=0)
-    return float(plain), float(recorded)
+        began = time.process_time()
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        between = time.process_time()
+        record.take()
+        rows.append(time.process_time() - between)
+        optimizer.step()
+        steps.append(time.process_time() - began - rows[-1])
+    return statistics.median(steps), statistics.median(rows)
 
 
 def row(*cells: object) -> None:
@@ -186,7 +253,10 @@ def row(*cells: object) -> None:
     print(f"{shown[0]!s:<32}", *(f"{c!s:>9}" for c in shown[1:]), flush=True)
 
 
-TABLES = {"agreement": agreement_table, "recording": recording_table, "cost": cost_table, "text": text_table}
+TABLES = {
+    "boundary": boundary_table, "agreement": agreement_table, "text": text_table, "recording": recording_table,
+    "cost": cost_table,
+}  # fmt: skip
 
 if __name__ == "__main__":
     main(sys.argv[1:])

@@ -164,8 +164,11 @@ def test_every_rule_names_its_entries_and_every_law_is_used():
 BAD = [
     ({}, "The batch size is missing: allowed one of --batch-size, --batch-tokens, --to"),
     ({"batch_size": 32, "batch_tokens": 10}, "The batch size is said twice: got (32, 10)"),
-    ({"batch_size": 0}, "batch is out of range: got 0, allowed (0, inf), in --batch. Write instead: --batch 256"),
-    ({"batch_size": math.nan}, "batch is out of range: got nan"),
+    (
+        {"batch_size": 0},
+        "batch_size is out of range: got 0, allowed (0, inf), in --batch-size. Write instead: --b",
+    ),
+    ({"batch_size": math.nan}, "batch_size is out of range: got nan"),
     ({"batch_size": 32, "dataset_size": 16}, "The batch is larger than the data: got 16, allowed [32, inf) samples"),
     ({"batch_size": 32, "epochs": 3}, "--epochs goes with --dataset-size"),
     ({"batch_size": 32, "dataset_size": 100, "epochs": -1}, "epochs is out of range: got -1, allowed (0, inf)"),

@@ -49,7 +49,7 @@ def test_a_preconditioner_that_trades_size_for_curvature() -> None:
     """min P + g^2 / (lr^2 P) with h <= 2 P, by trying all P."""
     lr, P = 0.1, np.geomspace(1e-3, 1e3, 400_001)
     for g, h in ((0.3, 1.0), (0.3, 20.0), (-2.0, 39.0), (0.0, 5.0)):
-        allowed = P[P >= h / 2]
+        allowed = P[h / 2 <= P]
         best = allowed[np.argmin(allowed + (g / lr) ** 2 / allowed)]
         assert resting_root_v(g, h, lr) == pytest.approx(lr * best, rel=1e-4)
 

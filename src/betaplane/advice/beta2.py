@@ -127,11 +127,15 @@ def _notes(case: Case, row: Row, held: float, beta1: float) -> tuple[str, ...]:
         notes.append(_replayed(case.replay))
     asked = _thresholds(case, beta1)
     if asked:
-        told = ", ".join(f"{one.label} {number('beta2', one.value)}" for one in asked)
-        notes.append(
-            f"For the worst problem theorems ask for more, at n = {case.minibatches:,.0f} minibatches: {told}."
-        )
+        told = "; ".join(f"{_near_one(one.value)} ({one.label})" for one in asked)
+        n = f"n = {case.minibatches:,.0f} minibatches"
+        notes.append(f"For the worst problem theorems ask for more than anybody sets, at {n}: 1 - beta2 = {told}.")
     return tuple(notes)
+
+
+def _near_one(beta2: float) -> str:
+    """1 - beta2, or that no float64 comes so close."""
+    return f"{1 - beta2:.2g}" if beta2 < CLOSEST else "less than a float64 can say"
 
 
 def _replayed(found: Threshold) -> str:

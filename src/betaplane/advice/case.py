@@ -73,7 +73,8 @@ def _check(case: Case) -> None:
     for name, (least, usual) in LIMITS.items():
         value = getattr(case, name)
         if value is not None and not (least <= value < math.inf and value > 0):
-            raise out_of_range(name, value, f"{'(' if least == 0 else '['}{least:g}, inf)", f"{usual:g}")
+            option = f"batch_{'tokens' if case.unit == 'tokens' else 'size'}" if name == "batch" else name
+            raise out_of_range(option, value, f"{'(' if least == 0 else '['}{least:g}, inf)", f"{usual:g}")
     for name in ("epoch", "total"):
         value = getattr(case, name)
         if value is not None and not case.batch <= value < math.inf:

@@ -170,7 +170,7 @@ def verdict_rules(phase_map: PhaseMap) -> tuple[str, str, str]:
     """Where each verdict lies, in scores."""
     good, failing = phase_map.thresholds.good, phase_map.thresholds.failing
     if phase_map.predicted is not None:
-        return f"cost < {good:g}", f"{good:g} to {failing:g}", f"> {failing:g} or uphill"
+        return f"cost < {good:g}", f"{good:g} to {failing:g}", f"> {failing:g}, uphill"
     return f"score < {good:g}", f"{good:g} to {failing:g}", f"> {failing:g} or diverged"
 
 
