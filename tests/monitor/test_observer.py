@@ -242,7 +242,7 @@ def test_wrapped_optimizers_and_names_of_a_model() -> None:
     assert {each.layer for each in watcher.history.now()} == {"0.weight", "0.bias", "2.weight", "2.bias"}
 
 
-def test_sparse_gradients_are_left_alone() -> None:
+def rare_words() -> Watcher:
     table = nn.Embedding(10, 4, sparse=True)
     optimizer = torch.optim.SparseAdam(table.parameters())
     with watch(optimizer, **FAST) as watcher:
@@ -250,6 +250,13 @@ def test_sparse_gradients_are_left_alone() -> None:
             optimizer.zero_grad()
             table(torch.tensor([1, 3])).square().sum().backward()
             optimizer.step()
+    return watcher
+
+
+def test_sparse_gradients_are_left_out_with_a_word() -> None:
+    with pytest.warns(UserWarning, match="whose gradients are sparse: 0.0") as told:
+        watcher = rare_words()
+    assert len(told) == 1
     assert watcher.history.step == 3
     assert not watcher.alerts
 
@@ -264,7 +271,7 @@ class Strange(torch.optim.AdamW):
 
 
 def test_codes_of_an_unknown_kind_are_told_once() -> None:
-    with pytest.warns(UserWarning, match="moments it cannot read: 0.weight and others .Tensor of torch.uint8.") as told:
+    with pytest.warns(UserWarning, match="moments it cannot read: 0.weight .Tensor of torch.uint8.") as told:
         _, watcher, _ = train(Strange, 20)
     assert len(told) == 1
     assert not watcher.history.now()

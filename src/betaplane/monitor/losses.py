@@ -21,7 +21,7 @@ class Losses:
         give: give(step, loss).
 
     Example:
-        >>> losses = Losses(Ranks([]), lambda step, loss: print(step, loss))
+        >>> losses = Losses(Ranks([], every=10), lambda step, loss: print(step, loss))
         >>> losses.take(1, 0.5)
         1 0.5
     """

@@ -26,19 +26,21 @@ class Ranks:
 
     Args:
         watched: each parameter's name, and the parameter.
+        every: steps from one reading to the next; they go together where it is the same.
 
     Example:
-        >>> ranks = Ranks([("weight", torch.ones(2))])
+        >>> ranks = Ranks([("weight", torch.ones(2))], every=10)
         >>> ranks.settle(), ranks.first, ranks.sums([1.0, 2.0])
         (False, True, [1.0, 2.0])
     """
 
-    def __init__(self, watched: Iterable[tuple[str, Tensor]]) -> None:
+    def __init__(self, watched: Iterable[tuple[str, Tensor]], every: int) -> None:
         self.together, self.size, self.rank = False, 1, 0
         if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
             return
         self.size, self.rank = dist.get_world_size(), dist.get_rank()
-        names = sha256(repr([(name, tuple(p.shape)) for name, p in watched]).encode()).hexdigest()[:16]
+        said = [every, *((name, tuple(p.shape)) for name, p in watched)]
+        names = sha256(repr(said).encode()).hexdigest()[:16]
         self.key = f"betaplane/{names}/{_WATCHED[names]}"
         _WATCHED[names] += 1
         self.came = _store().add(f"{self.key}/came", 1)

@@ -58,7 +58,7 @@ class Watcher:
         names: Mapping[Tensor, str] | None = None,
     ) -> None:
         self.optimizer, self.every, self.names = optimizer, every, names
-        self.ranks = Ranks((name, p) for name, p, _ in named(optimizer, names))
+        self.ranks = Ranks(((name, p) for name, p, _ in named(optimizer, names)), every)
         self.sinks = Sinks(sinks() if self.ranks.first else [])
         self._sinks = sinks
         self.clock = Steps()
@@ -209,7 +209,9 @@ class Watcher:
         """The parameters that have a gradient; of one that is held in parts, another process may have it."""
         for name, p, group in named(self.optimizer, self.names):
             elsewhere = self.ranks.together and sharded(p)
-            if p.numel() and (elsewhere or (p.grad is not None and not p.grad.is_sparse)):
+            if p.grad is not None and p.grad.is_sparse:
+                self._leave_out(f"gradients are sparse: {name}")
+            elif p.numel() and (elsewhere or p.grad is not None):
                 yield name, p, group
 
     def _read(self, by: float) -> None:
@@ -221,7 +223,8 @@ class Watcher:
                 continue
             has = held(self.optimizer, p, group)
             if has.opaque:
-                self._say_opaque(name, has.v)
+                kind: Any = has.v
+                self._leave_out(f"moments it cannot read: {name} ({type(kind).__name__} of {kind.dtype})")
             now = numbers(group)
             look = looked(p, old, has, (now.beta1, now.beta2), self._coordinates, self.ranks)
             if not look.stepped:
@@ -237,12 +240,11 @@ class Watcher:
             self.sinks.readings([each._asdict() for each in now])
         history.norms.append((history.step, math.sqrt(squares)))
 
-    def _say_opaque(self, name: str, v: Any) -> None:
-        """Tell once that there are moments that nothing here can read."""
+    def _leave_out(self, whose: str) -> None:
+        """Tell once that there are tensors that nothing here can read."""
         if not self._opaque:
             self._opaque = True
-            kind = f"{type(v).__name__} of {v.dtype}"
-            warn(f"watch leaves out tensors whose moments it cannot read: {name} and others ({kind})", stacklevel=2)
+            warn(f"watch leaves out tensors whose {whose}, and any like it", stacklevel=2)
 
     def _judge(self) -> None:
         """Ask every detector, and tell each cause once in a while."""
