@@ -128,8 +128,8 @@ def test_sources_that_disagree_are_told_with_their_values():
     assert held["SDE scaling (Malladi et al.)"] == pytest.approx(1 - 0.05 / 8)
     told = " ".join(advise(**CASES["samples"]).warnings)
     n = 60_000 / 32
-    assert f"Shi et al., constant 1 1 - {n**-3.5:.1e}" in told
-    assert f"on the counterexample 1 - {4 / n**2:.1e}" in told
+    assert f"{n**-3.5:.1e} (Shi et al., constant 1)" in told
+    assert f"1 - beta2 = {4 / n**2:.1e} (exact, on the counterexample)" in told
 
 
 @pytest.mark.parametrize(("there", "beyond"), [(64, 8), (2048, 16), (1, 4096), (512, 512)])

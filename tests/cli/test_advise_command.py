@@ -38,7 +38,7 @@ def test_as_json(words, capsys):
     ("words", "told"),
     {
         "advise": "The batch size is missing",
-        "advise --batch-size -3": "batch is out of range: got -3.0",
+        "advise --batch-size -3": "batch_size is out of range: got -3.0",
         f"advise --from {FROM},bats=1 --to batch=64": "There is no such setting: got 'bats'",
         "advise --batch-size 32 --dtype int4": "The number format is unknown: got 'int4'",
         "advise --batch-size 32 --map nowhere.sqlite": "There is no such store: got 'nowhere.sqlite'",
