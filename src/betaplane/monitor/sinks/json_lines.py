@@ -13,8 +13,8 @@ from betaplane.monitor.alert import Alert
 from betaplane.monitor.sinks.parts import mend, parts, roll, thin
 from betaplane.monitor.sinks.sink import Sink
 
-LIMIT = 32 * 2**20  # bytes of a file
-FILES = 4
+LIMIT = 8 * 2**20  # bytes of a file: two of them become one in a fraction of a second, for which training waits
+FILES = 16
 HELD = 64  # losses in memory at most
 DIGITS = 7  # of readings and losses: as many as float32 has
 
@@ -61,25 +61,24 @@ class JsonLines(Sink):
 
     def start(self, facts: dict[str, Any]) -> None:
         """Write what the run is."""
-        self._write([{"kind": "start", **facts}])
+        self._write([_line({"kind": "start", **facts})])
 
     def readings(self, rows: list[dict[str, Any]]) -> None:
         """Write readings, to six digits, and the losses since the last ones."""
-        short = ({name: _short(value) for name, value in row.items()} for row in rows)
-        self._write([*self._taken(), *({"kind": "reading", **row} for row in short)])
+        self._write([*self._taken(), *map(_reading, rows)])
 
     def loss(self, step: int, loss: float) -> None:
         """Keep a loss for the next line; of several in one step the last."""
         if self.steps[-1:] == [step]:
             self.steps, self.losses = self.steps[:-1], self.losses[:-1]
         self.steps.append(step)
-        self.losses.append(_short(loss))
+        self.losses.append(float(f"{loss:.{DIGITS}g}"))
         if len(self.steps) > HELD:
             self._write(self._taken())
 
     def alert(self, alert: Alert) -> None:
         """Write an alarm, through to the disk."""
-        self._write([*self._taken(), {"kind": "alert", **alert.row()}])
+        self._write([*self._taken(), _line({"kind": "alert", **alert.row()})])
         os.fsync(self.file.fileno())
 
     def close(self) -> None:
@@ -88,14 +87,14 @@ class JsonLines(Sink):
             self._write(self._taken())
             self.file.close()
 
-    def _taken(self) -> list[dict[str, Any]]:
-        """The losses that are in memory, as at most one row."""
+    def _taken(self) -> list[str]:
+        """The losses that are in memory, as at most one line."""
         row = {"kind": "losses", "steps": self.steps, "values": self.losses}
         self.steps, self.losses = [], []
-        return [row] if row["steps"] else []
+        return [_line(row)] if row["steps"] else []
 
-    def _write(self, rows: list[dict[str, Any]]) -> None:
-        text = "".join(json.dumps(_plain(row)) + "\n" for row in rows)
+    def _write(self, lines: list[str]) -> None:
+        text = "".join(lines)
         if self.size > 0 and self.size + len(text) > self.limit:
             self._roll()
         self.file.write(text)
@@ -121,6 +120,22 @@ def _check(limit: int, files: int) -> None:
             raise BadInput(told, value=value, allowed=allowed, where="JsonLines", instead=f"{name}={usual}")
 
 
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(_plain(row)) + "\n"
+
+
+def _reading(row: dict[str, Any]) -> str:
+    """The line of a reading, numbers to as many digits as are read; there are thousands, so it is put together here."""
+    told = "".join(f', "{name}": {_number(value)}' for name, value in row.items())
+    return f'{{"kind": "reading"{told}}}\n'
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.{DIGITS}g}" if math.isfinite(value) else "null"
+    return json.dumps(value)
+
+
 def _plain(value: Any) -> Any:
     """A value as JSON knows it: no NaN and no infinity."""
     if isinstance(value, float):
@@ -128,8 +143,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in value.items()}
     return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
-
-
-def _short(value: Any) -> Any:
-    """A number without the digits that nobody reads."""
-    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value

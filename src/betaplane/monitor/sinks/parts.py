@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress
 from pathlib import Path
@@ -13,6 +14,7 @@ from betaplane.errors import BadInput
 
 Row = dict[str, Any]
 THINNED = ("reading", "losses")  # kinds of rows
+READING = re.compile(rb'\{"kind": "reading", "layer": "(?:[^"\\]|\\.)*", "step": (\d+)[,}]')
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[Row]:
@@ -55,24 +57,28 @@ def thin(path: Path, old: Path, new: Path, limit: int) -> None:
         limit: bytes.
     """
     first = {"kind": "thinned", "since": _since(old, _number(path, old))}
-    rows = [row for each in (old, new) for row in _rows(each) if row.get("kind") != "thinned"]
+    texts = [text for each in (old, new) for text in _texts(each) if not text.startswith(b'{"kind": "thinned"')]
+    rows = [_glance(text) for text in texts]
+    left = (texts[i] if row is rows[i] else _text(row) for i, row in thinned(rows, _share(rows, texts, limit)))
     part = new.with_name(new.name + ".part")
-    left = thinned(rows, _share(rows, limit))
-    part.write_text("".join(json.dumps(row) + "\n" for row in [first, *left]), encoding="utf-8")
+    part.write_bytes(b"".join([_text(first), *left]))
     os.replace(part, new)
     old.unlink()
 
 
-def thinned(rows: Sequence[Row], share: float) -> Iterator[Row]:
+def thinned(rows: Sequence[Row], share: float) -> Iterator[tuple[int, Row]]:
     """Rows without some steps of readings and losses, so that those left are evenly spaced; all other rows.
 
     Args:
         rows: in order, one run after the other.
         share: of the steps that may stay, in (0, 1].
 
+    Returns:
+        The place of each row that stays, and the row; a new one where some of its losses went.
+
     Example:
         >>> rows = [{"kind": "reading", "step": step} for step in (1, 10, 20, 30, 40)]
-        >>> [row["step"] for row in thinned([*rows, {"kind": "alert", "step": 40}], share=0.6)]
+        >>> [row["step"] for _, row in thinned([*rows, {"kind": "alert", "step": 40}], share=0.6)]
         [1, 30, 40, 40]
     """
     placed = [*zip(rows, _starts(rows), strict=True)]
@@ -80,13 +86,13 @@ def thinned(rows: Sequence[Row], share: float) -> Iterator[Row]:
         kind: _evenly({start + step for row, start in placed if row.get("kind") == kind for step in _steps(row)}, share)
         for kind in THINNED
     }
-    for row, start in placed:
+    for i, (row, start) in enumerate(placed):
         here = kept.get(row.get("kind", ""))
         left = [here is None or start + step in here for step in _steps(row)]
-        if row.get("kind") == "losses":
+        if not all(left) and row.get("kind") == "losses":
             row = {**row, "steps": [*compress(row["steps"], left)], "values": [*compress(row["values"], left)]}
         if any(left):
-            yield row
+            yield i, row
 
 
 def mend(path: Path) -> None:
@@ -104,17 +110,30 @@ def mend(path: Path) -> None:
 
 
 def _rows(path: Path) -> Iterator[Row]:
-    for i, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
-        if not line.endswith(b"\n"):
-            return
+    for i, text in enumerate(_texts(path), start=1):
         try:
-            row = json.loads(line)
+            row = json.loads(text)
         except ValueError:
             row = None
         if not isinstance(row, dict):
             told = f"Line {i} is none of a run's record"
-            raise BadInput(told, value=line[:40], allowed="a JSON object, as watch writes them", where=str(path))
+            raise BadInput(told, value=text[:40], allowed="a JSON object, as watch writes them", where=str(path))
         yield row
+
+
+def _texts(path: Path) -> list[bytes]:
+    """The lines of a file that are whole."""
+    return [text for text in path.read_bytes().splitlines(keepends=True) if text.endswith(b"\n")]
+
+
+def _glance(text: bytes) -> Row:
+    """What thinning asks of a line; of readings, which are many, without parsing it: training waits."""
+    found = READING.match(text)
+    return {"kind": "reading", "step": int(found[1])} if found else json.loads(text)
+
+
+def _text(row: Row) -> bytes:
+    return json.dumps(row).encode() + b"\n"
 
 
 def _number(path: Path, each: Path) -> int:
@@ -144,9 +163,9 @@ def _starts(rows: Iterable[Row]) -> Iterator[int]:
         yield start
 
 
-def _share(rows: Sequence[Row], limit: int) -> float:
+def _share(rows: Sequence[Row], texts: Sequence[bytes], limit: int) -> float:
     """The share of readings and losses that fits beside the rest; a quarter of the file is theirs in any case."""
-    sizes = [(row.get("kind") in THINNED, len(json.dumps(row)) + 1) for row in rows]
+    sizes = [(row.get("kind") in THINNED, len(text)) for row, text in zip(rows, texts, strict=True)]
     large, rest = (sum(size for is_thinned, size in sizes if is_thinned is which) for which in (True, False))
     return min(1.0, max(limit - rest, limit / 4) / max(large, 1))
 
