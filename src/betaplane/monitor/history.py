@@ -82,6 +82,12 @@ class History:
         """Whether the loss of late is `times` that at the start, for a negative one as far above it."""
         return self.recent > self.start + (times - 1) * abs(self.start)
 
+    def last(self) -> list[Reading]:
+        """The readings of the last step that was read."""
+        found = [kept[-1] for kept in self.readings.values() if kept]
+        step = max((reading.step for reading in found), default=0)
+        return [reading for reading in found if reading.step == step]
+
     def now(self) -> list[Reading]:
         """The readings of this step."""
         return [kept[-1] for kept in self.readings.values() if kept and kept[-1].step == self.step]

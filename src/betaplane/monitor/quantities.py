@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from betaplane.theory import snr_from_update_rms
+from betaplane.theory import snr_from_update_rms, steady_ratio
 
 TINY = 1e-30  # in place of a length of 0 that is divided by
 
@@ -150,6 +150,36 @@ def angle(x: Tensor, step: Tensor) -> float:
     """
     xx, xs, ss = (float((a.double() * b.double()).sum()) for a, b in ((x, x), (x, step), (step, step)))
     return math.atan2(math.sqrt(max(0.0, xx * ss - xs * xs)), xx + xs) if xx else 0.0
+
+
+def balance(update_rms: float, weight_rms: float, lr: float, weight_decay: float, beta1: float) -> float:
+    r"""The ratio of update to weight norm over the one that AdamW settles at; 1 in equilibrium, nan without decay.
+
+    ```
+    |u| / |x| sqrt((1 + beta1) / (1 - beta1)) / sqrt(2 weight_decay / lr)
+    ```
+
+    The root takes in that successive updates are alike: beta1 makes each smaller, and what they add up to no smaller.
+    Above 1 weights grow; below 1 they shrink.
+
+    Args:
+        update_rms: RMS of the update in units of lr, >= 0.
+        weight_rms: RMS of the weights, >= 0.
+        lr: learning rate, > 0.
+        weight_decay: as in torch's AdamW (multiplied by lr), >= 0.
+        beta1: decay of m, in [0, 1).
+
+    Source: A. Defazio, 2025, arXiv:2506.02285, as `betaplane.theory.steady_ratio`, the update in the gradient's place;
+    the root from A. Kosson et al., 2023, arXiv:2305.17212; checked by a random walk.
+
+    Example:
+        >>> round(balance(update_rms=0.2294, weight_rms=0.0707, lr=1e-3, weight_decay=0.1, beta1=0.9), 2)
+        1.0
+    """
+    if not (lr > 0 and weight_decay > 0 and weight_rms > 0):
+        return math.nan
+    together = update_rms * math.sqrt((1 + beta1) / (1 - beta1))
+    return together / weight_rms / float(steady_ratio(lr, weight_decay))
 
 
 def spread(roots: Tensor, beta2: float) -> float:

@@ -24,11 +24,13 @@ from betaplane.monitor.keeper import STEPS, Keeper, Watched
 from betaplane.monitor.look import Kept, kept, looked
 from betaplane.monitor.losses import Losses, is_loss
 from betaplane.monitor.ranks import Ranks, sharded
+from betaplane.monitor.sharpness import Sharpness, sharpness
 from betaplane.monitor.sinks import Console, JsonLines, Sink, Sinks, chosen, start_facts
 from betaplane.monitor.sinks.choose import To
 from betaplane.monitor.state import check, held, named, numbers, unwrapped
 from betaplane.monitor.sweep import Taken, sweep
 from betaplane.monitor.tape import Tape
+from betaplane.monitor.totals import Total, totals
 
 COORDINATES = 4096  # of a tensor that a reading looks at, at most
 FEWEST = 64  # at least
@@ -93,6 +95,24 @@ class Watcher:
     def cost(self) -> float:
         """Watching's share of the time since it began."""
         return self._spent / max(self.readings.elapsed, 1e-9)
+
+    def totals(self) -> list[Total]:
+        """The figures of the last reading: of each parameter group, and of all parameters."""
+        places, decays = {}, {}
+        for i, group in enumerate(self.optimizer.param_groups):
+            decays[i] = float(group.get("weight_decay", 0.0))
+            places |= dict.fromkeys(group["params"], i)
+        groups = {name: places[p] for name, p, _ in named(self.optimizer, self.names)}
+        return totals(self.history.last(), groups, decays)
+
+    def sharpness(self, loss: Callable[[], Tensor], rounds: int = 20) -> Sharpness:
+        """The curvature that Adam sees, over what it can stand; `betaplane.monitor.sharpness.sharpness` tells more.
+
+        Args:
+            loss: computes the loss, (), with its graph; called once.
+            rounds: Hessian-vector products, >= 1.
+        """
+        return sharpness(self.optimizer, loss, rounds)
 
     def close(self) -> None:
         """Stop watching; the optimizer is as it was."""
