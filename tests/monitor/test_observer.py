@@ -242,6 +242,16 @@ def test_wrapped_optimizers_and_names_of_a_model() -> None:
     assert {each.layer for each in watcher.history.now()} == {"0.weight", "0.bias", "2.weight", "2.bias"}
 
 
+@pytest.mark.parametrize("make", [torch.optim.Adamax, betaplane.Lion, betaplane.AdEMAMix])
+def test_other_states_are_left_out_with_a_word(make: Make) -> None:
+    with pytest.warns(UserWarning, match="moments it cannot read: 0.weight .no exp_avg.* like it.") as told:
+        model, watcher, _ = train(make, 20)
+    bare, _, _ = train(make, 20, watched=False)
+    assert len(told) == 1
+    assert not watcher.history.now()
+    assert torch.equal(model[0].weight, bare[0].weight)
+
+
 def rare_words() -> Watcher:
     table = nn.Embedding(10, 4, sparse=True)
     optimizer = torch.optim.SparseAdam(table.parameters())

@@ -40,9 +40,11 @@ class Held(NamedTuple):
         return all(isinstance(x, Coded) or (x is not None and x.dtype in FORMATS) for x in (self.m, self.v))
 
     @property
-    def opaque(self) -> bool:
-        """Whether there are moments in codes of an unknown kind."""
-        return self.m is not None and self.v is not None and not self.readable
+    def kind(self) -> str:
+        """What the moments are, in words."""
+        missing = [word for word, moment in ((M, self.m), (V, self.v)) if moment is None]
+        kind: Any = self.v
+        return f"no {missing[0]} like it" if missing else f"{type(kind).__name__} of {kind.dtype}"
 
 
 def named(

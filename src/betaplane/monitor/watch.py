@@ -130,7 +130,8 @@ class Watcher:
     def _pre(self, loss: Any) -> None:
         """Before a step, once its gradients are there: most steps ask for nothing here."""
         step = self.history.step = self.history.step + 1
-        self._busy = step % self.every == 0 or step % PAUSE == 0 or step == 1 or loss is not None or not self._tapes
+        asks = not self._tapes or (step % PAUSE == 0 and not self._burst)
+        self._busy = step % self.every == 0 or step == 1 or loss is not None or asks
         if self._busy:
             begin, spent = perf_counter(), self._spent
             self._ready(loss)
@@ -162,7 +163,7 @@ class Watcher:
         if self._burst and self._tapes:
             self._record()
             self.rings.took(perf_counter() - begin)
-        if self._busy or (self.history.step % LOOK == 0 and self._tapes):
+        if self._busy or self.history.step % LOOK == 0:
             self._end()
             self.rings.charge(perf_counter() - begin - (self._spent - spent))
 
@@ -242,9 +243,8 @@ class Watcher:
             if old is None:
                 continue
             has = held(self.optimizer, p, group)
-            if has.opaque:
-                kind: Any = has.v
-                self._leave_out(f"moments it cannot read: {name} ({type(kind).__name__} of {kind.dtype})")
+            if not has.readable and self.optimizer.state.get(p):
+                self._leave_out(f"moments it cannot read: {name} ({has.kind})")
             now = numbers(group)
             look = looked(p, old, has, (now.beta1, now.beta2), self._coordinates, self.ranks)
             if not look.stepped:
