@@ -20,7 +20,8 @@ bench: .venv/ready-bench
 	$(BIN)/python -m benchmarks
 
 clients: .venv/ready-clients
-	$(BIN)/python -m pytest -q -m "slow or not slow" tests/monitor/test_clients.py tests/monitor/test_eight_bit_clients.py
+	$(BIN)/python -m pytest -q -m "slow or not slow" tests/monitor/test_clients.py tests/monitor/test_eight_bit_clients.py \
+	  tests/monitor/test_sinks.py
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

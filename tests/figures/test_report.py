@@ -119,7 +119,7 @@ def test_the_forensics_are_in_the_card():
     assert "not finite" in text
     assert text.count("<td>within</td>") == 1
     calm = alarm(BROKEN, "eps dominates", "layer.0", replayed={**REPLAYED, "actual": 0.5})
-    assert "there was nothing to avert" in page([*record(), calm])
+    assert "no update left its normal band" in page([*record(), calm])
 
 
 def test_many_readings_share_columns_and_spikes_stay():

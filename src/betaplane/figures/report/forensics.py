@@ -39,7 +39,7 @@ def replayed(found: Row) -> str:
     sizes = [size for size in found["sizes"] if size is not None]
     whose = f"Update sizes of {escape(found['layer'])}, the last {len(sizes)} steps"
     if not _above(found["actual"]):
-        told = "the update stayed in its normal band, so there was nothing to avert."
+        told = "no update left its normal band, so other settings are not compared."
         return f"<p class='why'>{whose}: {told}</p>{drawing(sizes, found['band'], found['last'])}"
     rows = "".join(_outcome(each["name"], each["peak"], each["averts"]) for each in found["outcomes"])
     head = "<tr><th>Replayed with</th><th>largest update, in bands</th><th></th></tr>"
