@@ -39,15 +39,22 @@ class Hooks:
 
     def __init__(self, optimizer: Optimizer, before: Callable[[Any], None], after: Callable[[], None]) -> None:
         self.optimizer, self.before, self.after, self.begun = optimizer, before, after, False
+        self.cuda = torch.cuda.is_available()
 
-        @uncompiled
         def pre(_: Any, args: Args, kwargs: dict[str, Any]) -> tuple[Args, dict[str, Any]] | None:
-            return self._pre(args, kwargs)
+            if (
+                torch.compiler.is_compiling()
+            ):  # asked here, since the way around tracing costs a step that is not traced
+                return slow_pre(args, kwargs)
+            if kwargs or len(args) > 1 or self.cuda:
+                return self._pre(args, kwargs)
+            self._begin(None)  # without a closure, as most steps are
+            return None
 
-        @uncompiled
         def post(*_: Any) -> None:
-            self._post()
+            slow_post() if torch.compiler.is_compiling() else self._post()
 
+        slow_pre, slow_post = uncompiled(self._pre), uncompiled(self._post)
         self.handles = [optimizer.register_step_pre_hook(pre), optimizer.register_step_post_hook(post)]
 
     def close(self) -> None:
@@ -57,7 +64,7 @@ class Hooks:
 
     def _pre(self, args: Args, kwargs: dict[str, Any]) -> tuple[Args, dict[str, Any]] | None:
         self.begun = False
-        if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+        if self.cuda and torch.cuda.is_current_stream_capturing():
             return None  # nothing may be waited for, and a replay calls no hook
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
@@ -66,6 +73,11 @@ class Hooks:
         if "closure" in kwargs:
             return args, {**kwargs, "closure": self._told(closure)}
         return (*args[:1], self._told(closure), *args[2:]), kwargs
+
+    def _post(self) -> None:
+        if self.begun:
+            self.begun = False
+            self.after()
 
     def _told(self, closure: Closure) -> Closure:
         """A closure whose first call tells that gradients are there."""
@@ -79,14 +91,9 @@ class Hooks:
         return told
 
     def _begin(self, loss: Any) -> None:
-        if not left_out(self.optimizer):
-            self.begun = True
-            self.before(loss)
-
-    def _post(self) -> None:
+        self.begun = not left_out(self.optimizer)
         if self.begun:
-            self.begun = False
-            self.after()
+            self.before(loss)
 
 
 def left_out(optimizer: Optimizer) -> bool:
