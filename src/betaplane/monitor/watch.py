@@ -35,8 +35,9 @@ from betaplane.monitor.totals import Total, totals
 COORDINATES = 4096  # of a tensor that a reading looks at, at most
 FEWEST = 64  # at least
 TOGETHER = 32_768  # of all tensors, in between
+SHARES = (0.25, 0.1, 0.25)  # of the budget, for readings, looks and the record; the rest for what is not seen from here
 PAUSE = 16  # steps until it is asked again whether there is time to record
-LOOK = 8  # steps of the tape that are looked at together
+LOOK = 16  # steps of the tape that are looked at together
 AGAIN = 1000  # steps before one cause is told again
 
 
@@ -64,7 +65,7 @@ class Watcher:
         self.sinks = Sinks(sinks() if self.ranks.first else [])
         self._sinks = sinks
         self.clock = Steps()
-        self.readings, self.looks, self.rings = (Budget(share * budget, self.clock) for share in (0.4, 0.2, 0.4))
+        self.readings, self.looks, self.rings = (Budget(share * budget, self.clock) for share in SHARES)
         self.history, self.tape = History(), Tape(optimizer, names)
         self._tapes, tensors = True, sum(len(group["params"]) for group in optimizer.param_groups)
         self._coordinates = min(COORDINATES, max(FEWEST, TOGETHER // tensors))
