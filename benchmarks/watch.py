@@ -8,7 +8,7 @@ clock stands beside. "own count" is what the watcher says it spent, of the time 
 light: every step recorded and its light quantities computed, no limit on time.
 default: `watch(optimizer)`: readings every 10 steps, as far as 2 % of the run's time allow.
 
-Memory is what watching keeps after 140 to 200 steps and 64 readings, traced allocations and the record, over the optimizer's state.
+Memory is what watching keeps after 140 steps and 64 readings, traced allocations and the record, over the state.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def compare(case: str, how: str, rounds: int | None) -> None:
     (bare, _), (watched, optimizer) = make(), make()
     timed(bare, 3), timed(watched, 3)
     watcher = WATCHED[how](optimizer)
-    timed(watched, 5 * steps)  # the schedule settles
-    timed(bare, steps)
+    timed(watched, 2 * steps)  # the schedule settles
+    timed(bare, 2)
     found, own = ratios(bare, watched, steps, rounds or usual), watcher.cost
     watcher.close()
     cpu, wall, ms = (sorted(column) for column in zip(*found, strict=True))
@@ -117,7 +117,7 @@ def memory(case: str) -> None:
     gc.collect()
     tracemalloc.start()
     watcher = betaplane.watch(optimizer, every=2, budget=math.inf, console=False)
-    timed(step, 200 if case == "mlp" else 140)
+    timed(step, 140)
     gc.collect()
     kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
