@@ -1,4 +1,4 @@
-"""Small runs on the digits, each with one planted cause or none."""
+"""Small runs, each with one planted cause or none."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from remedies import Recipe, keep
 from torch import Tensor, nn
 
-from betaplane.monitor import Watcher, watch
+from betaplane.monitor import Alert, Watcher, watch
 from betaplane.problems import counterexample, digits, minibatches, sparse
 from betaplane.problems.problem import Problem
 
@@ -25,35 +26,46 @@ def train(
     model: nn.Module | None = None,
     feed: Callable[[int, Tensor, Tensor], Batch] = lambda step, x, y: (x, y),
     before: Callable[[int, torch.optim.Optimizer, nn.Module], None] = lambda step, optimizer, model: None,
+    after: Callable[[Watcher], None] = lambda watcher: None,
     watched: bool = True,
     every: int = 1,
+    alert: Alert | None = None,
     **options: Any,
 ) -> tuple[Watcher | None, nn.Module, list[float]]:
-    """Train with a plain loop; `feed` may change a batch, `before` the optimizer before a step (counted from 1)."""
+    """Train with a plain loop; `feed` may change a batch, `before` the optimizer before a step (counted from 1).
+
+    With an alarm the run is made with its remedy.
+    """
+    remedy = {**alert.remedy, "layer": alert.layer} if alert is not None else {}
     model = model or problem.fresh(seed)
-    optimizer = make(model.named_parameters())
+    optimizer = (make.remedied(remedy) if isinstance(make, Recipe) else make)(model.named_parameters())
     options = {"budget": math.inf, "console": False, **options}
     watcher = watch(optimizer, every=every, **options) if watched else None
     losses = []
     blocks = minibatches(problem.examples, problem.batch_size, problem.order, seed, 64)
     rows = itertools.chain.from_iterable(blocks)
     for step, chosen in zip(range(1, steps + 1), rows, strict=False):
+        if step == remedy.get("skip"):
+            continue
         x, y = feed(step, problem.inputs[chosen], problem.targets[chosen])
         optimizer.zero_grad()
         loss = problem.loss(model(x), y)
         loss.backward()
         before(step, optimizer, model)
+        keep(step, alert.step if alert is not None else 0, optimizer, model, remedy)
         if watcher is not None:
             watcher.loss(loss)
         optimizer.step()
         losses.append(loss.item())
+        if watcher is not None:
+            after(watcher)
     if watcher is not None:
         watcher.close()
     return watcher, model, losses
 
 
-def adam(lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), **options: Any) -> Callable[[Any], Any]:
-    return lambda params: torch.optim.AdamW(params, lr=lr, betas=betas, **options)
+def adam(lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), **options: Any) -> Recipe:
+    return Recipe(torch.optim.AdamW, {"lr": lr, "betas": betas, **options})
 
 
 def quiet_then_loud(step: int, x: Tensor, y: Tensor) -> Batch:
@@ -98,35 +110,93 @@ def dead_units() -> nn.Module:
     return model
 
 
+class Block(nn.Module):
+    """A residual block, normalised after the sum, as the first transformers were."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x + self.inner(x))
+
+
+def residual(width: int, depth: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(64, width), *(Block(width) for _ in range(depth)), nn.Linear(width, 10))
+
+
+def normed(width: int) -> nn.Module:
+    """Batch normalisation where it is narrow, layer normalisation where it is wide."""
+    norm = nn.BatchNorm1d if width < 40 else nn.LayerNorm
+    return nn.Sequential(nn.Linear(64, width), norm(width), nn.ReLU(), nn.Linear(width, 10))
+
+
+def noisy_labels(share: float, size: int) -> Problem:
+    """Digits, of which a share have a label at random."""
+    problem, generator = digits(batch_size=size), torch.Generator().manual_seed(1)
+    wrong = torch.rand(len(problem.targets), generator=generator) < share
+    other = torch.randint(10, (len(problem.targets),), generator=generator)
+    return problem.with_(targets=torch.where(wrong, other, problem.targets))
+
+
+def falling(step: int, optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+    """A learning rate that goes to 0 in 300 steps."""
+    optimizer.param_groups[0]["lr"] = 0.01 * (1 - (step - 1) / 300)
+
+
 def small_loss(factor: float) -> Problem:
     problem = digits()
     return problem.with_(loss=lambda output, target: factor * problem.loss(output, target))
 
 
-PLANTED: dict[str, Callable[[], tuple[Any, ...]]] = {
-    "stale second moment": lambda: train(digits(), 330, adam(3e-3, (0.9, 0.9999)), feed=quiet_then_loud, every=3),
-    "sudden data change": lambda: train(digits(), 200, adam(), feed=wrong_batch, every=5),
-    "step count wrong": lambda: train(digits(), 100, adam(), before=forget_the_count, every=10),
-    "step count wrong, moments lost": lambda: train(digits(), 100, adam(), before=forget_the_moments, every=10),
-    "non-finite gradients": lambda: train(digits(), 70, adam(), before=break_a_gradient, every=10),
-    "dead rows": lambda: train(digits(), 80, adam(), model=dead_units()),
-    "learning rate too large": lambda: train(digits(), 40, adam(1.0), every=10),
-    "learning rate too large, later": lambda: train(
+PLANTED: dict[str, Callable[..., tuple[Any, ...]]] = {
+    "stale second moment": lambda **how: train(
+        digits(), 330, adam(3e-3, (0.9, 0.9999)), feed=quiet_then_loud, every=3, **how
+    ),
+    "sudden data change": lambda **how: train(digits(), 200, adam(), feed=wrong_batch, every=5, **how),
+    "step count wrong": lambda **how: train(digits(), 100, adam(), before=forget_the_count, every=10, **how),
+    "step count wrong, moments lost": lambda **how: train(
+        digits(), 100, adam(), before=forget_the_moments, every=10, **how
+    ),
+    "non-finite gradients": lambda **how: train(digits(), 70, adam(), before=break_a_gradient, every=10, **how),
+    "dead rows": lambda **how: train(digits(), 80, adam(), model=dead_units(), **how),
+    "learning rate too large": lambda **how: train(digits(), 40, adam(1.0), every=10, **how),
+    "learning rate too large, later": lambda **how: train(
         digits(),
         210,
         adam(),
         every=3,
         before=lambda step, optimizer, model: optimizer.param_groups[0].update(lr=1e-3 if step < 200 else 3.0),
+        **how,
     ),
-    "eps dominates": lambda: train(small_loss(1e-6), 40, adam(1e-3, eps=1e-6)),
-    "adaptive edge of stability": lambda: train(digits(batch_size=1797), 60, adam(0.05, (0.0, 0.99999)), every=2),
-    "second moment too noisy": lambda: train(counterexample(), 80, adam(0.01, (0.0, 0.3))),
-    "beta1^2 >= beta2": lambda: train(digits(), 20, adam(1e-3, (0.95, 0.85))),
-    "second moment lost in its type": lambda: train(
-        digits().with_(inputs=digits().inputs.half()), 40, adam(1e-3, eps=1e-4), model=digits().fresh(0).half()
+    "eps dominates": lambda **how: train(small_loss(1e-6), 40, adam(1e-3, eps=1e-6), **how),
+    "adaptive edge of stability": lambda **how: train(
+        digits(batch_size=1797), 60, adam(0.05, (0.0, 0.99999)), every=2, **how
     ),
-    "second moment lost in its type, standing still": lambda: train(
-        digits().with_(inputs=digits().inputs.bfloat16()), 200, adam(), every=10, model=digits().fresh(0).bfloat16()
+    "second moment too noisy": lambda **how: train(counterexample(), 80, adam(0.01, (0.0, 0.3)), **how),
+    "beta1^2 >= beta2": lambda **how: train(digits(), 20, adam(1e-3, (0.95, 0.85)), **how),
+    "second moment lost in its type": lambda **how: train(
+        digits().with_(inputs=digits().inputs.half()), 40, adam(1e-3, eps=1e-4), model=digits().fresh(0).half(), **how
+    ),
+    "second moment lost in its type, standing still": lambda **how: train(
+        digits().with_(inputs=digits().inputs.bfloat16()),
+        200,
+        adam(),
+        every=10,
+        model=digits().fresh(0).bfloat16(),
+        **how,
+    ),
+    "warmup too short": lambda **how: train(
+        digits(batch_size=64).with_(module=lambda: residual(64, 4)), 60, adam(0.03), every=2, **how
+    ),
+    "weight norm drift": lambda **how: train(
+        noisy_labels(0.4, 128).with_(module=lambda: normed(24)),
+        300,
+        adam(0.01, (0.9, 0.99), weight_decay=5.0),
+        before=falling,
+        every=5,
+        **how,
     ),
 }
 
@@ -145,19 +215,19 @@ def _seeded(make: Callable[[], nn.Module]) -> nn.Module:
     return make()
 
 
-HEALTHY: dict[str, Callable[[], tuple[Any, ...]]] = {
-    "usual": lambda: train(digits(), 300, adam(), every=2),
-    "batch 4": lambda: train(digits(batch_size=4), 400, adam(), every=10),
-    "batch 4, longer": lambda: train(digits(batch_size=4), 1500, adam(3e-3), every=10),
-    "batch 4, beta2 0.95": lambda: train(digits(batch_size=4), 300, adam(1e-3, (0.9, 0.95)), every=2),
-    "batch 256": lambda: train(digits(batch_size=256), 200, adam(1e-2), every=2),
-    "full batch": lambda: train(digits(batch_size=1797), 60, adam(1e-2), every=1),
-    "logistic": lambda: train(digits(model="logistic"), 200, adam(1e-2)),
-    "equal betas": lambda: train(digits(hidden=16), 200, adam(3e-3, (0.95, 0.95)), every=2),
-    "lr 0.01": lambda: train(digits(), 300, adam(1e-2), every=2),
-    "warmup": lambda: train(digits(batch_size=8), 200, adam(1e-2), before=warm, every=2),
-    "wide": lambda: train(digits(hidden=128), 100, adam(3e-3), every=2),
-    "convolution": lambda: train(digits(batch_size=16), 100, adam(3e-3), model=_seeded(conv), every=2),
-    "rare words": lambda: train(sparse(), 150, adam(0.03), every=2),
-    "NAdam": lambda: train(digits(), 200, lambda p: torch.optim.NAdam(p, lr=2e-3), every=2),
+HEALTHY: dict[str, Callable[..., tuple[Any, ...]]] = {
+    "usual": lambda **how: train(digits(), 300, adam(), every=2, **how),
+    "batch 4": lambda **how: train(digits(batch_size=4), 400, adam(), every=10, **how),
+    "batch 4, longer": lambda **how: train(digits(batch_size=4), 1500, adam(3e-3), every=10, **how),
+    "batch 4, beta2 0.95": lambda **how: train(digits(batch_size=4), 300, adam(1e-3, (0.9, 0.95)), every=2, **how),
+    "batch 256": lambda **how: train(digits(batch_size=256), 200, adam(1e-2), every=2, **how),
+    "full batch": lambda **how: train(digits(batch_size=1797), 60, adam(1e-2), every=1, **how),
+    "logistic": lambda **how: train(digits(model="logistic"), 200, adam(1e-2), **how),
+    "equal betas": lambda **how: train(digits(hidden=16), 200, adam(3e-3, (0.95, 0.95)), every=2, **how),
+    "lr 0.01": lambda **how: train(digits(), 300, adam(1e-2), every=2, **how),
+    "warmup": lambda **how: train(digits(batch_size=8), 200, adam(1e-2), before=warm, every=2, **how),
+    "wide": lambda **how: train(digits(hidden=128), 100, adam(3e-3), every=2, **how),
+    "convolution": lambda **how: train(digits(batch_size=16), 100, adam(3e-3), model=_seeded(conv), every=2, **how),
+    "rare words": lambda **how: train(sparse(), 150, adam(0.03), every=2, **how),
+    "NAdam": lambda **how: train(digits(), 200, lambda p: torch.optim.NAdam(p, lr=2e-3), every=2, **how),
 }

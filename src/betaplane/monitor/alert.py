@@ -20,9 +20,9 @@ class Alert:
         averted: what a replay of the last steps says of the alternatives; "" where nothing could be replayed.
         source: who found it.
         remedy: the change as data. lr, beta1, beta2, eps, weight_decay, clip (of the update's RMS), max_norm (of all
-            gradients), nonfinite, storage and decay are options of our optimizers; else warmup (steps to full lr), step
-            (what should have been counted before this one), skip (the step whose batch to leave out), reinitialise
-            (rows of `layer`).
+            gradients), nonfinite and storage are options of our optimizers; else decay ("corrected": times lr /
+            peak_lr), warmup (steps to full lr), step (what should have been counted before this one), skip (the step
+            whose batch to leave out), reinitialise (rows of `layer`).
         replayed: the replay as data: see `Replayed.row`; empty where nothing could be replayed.
     """
 

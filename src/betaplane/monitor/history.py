@@ -6,21 +6,24 @@ import math
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from statistics import median
+from itertools import pairwise
+from statistics import fmean, median
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from betaplane.monitor.counterfactual import roots, sizes_and_directions
 from betaplane.monitor.light import Light
-from betaplane.monitor.quantities import cosine, spread
+from betaplane.monitor.quantities import TINY, cosine, spread
 from betaplane.monitor.reading import Reading
 from betaplane.monitor.ring import Past
 
 KEPT = 64  # readings and losses that are looked back on
 LATE = 16  # losses that are of late
+NORMAL = 0.954  # the median |a - b| of two standard normal numbers
 FEW = 5  # losses whose median is a loss
-PEAK = 0.95  # of the largest learning rate: as good as it
+PEAK = 0.9  # of the largest learning rate: as good as it
+SMOOTH = 8  # readings whose median is taken
 
 
 class Rows:
@@ -51,21 +54,35 @@ class History:
 
     step: int = 0  # steps watched
     readings: dict[str, deque[Reading]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=KEPT)))
-    peaks: dict[str, Reading] = field(default_factory=dict)
+    peaks: dict[str, Reading] = field(default_factory=dict)  # that of the largest weights at the largest lr
+    calmest: dict[str, float] = field(default_factory=dict)  # the least gradient over weights
     rows: dict[str, Rows] = field(default_factory=dict)
     rings: dict[str, Any] = field(default_factory=dict)  # Ring or Track
     losses: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=KEPT))
     first_loss: float = math.nan
+    least: float = math.inf  # the smallest median of five losses so far
     norms: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=KEPT))
     swings: deque[Swing] = field(default_factory=lambda: deque(maxlen=KEPT))
     lights: deque[Light] = field(default_factory=lambda: deque(maxlen=KEPT))
 
     def take(self, reading: Reading) -> None:
-        """Take a reading, and keep the last one at the largest learning rate."""
-        self.readings[reading.layer].append(reading)
-        peak = self.peaks.get(reading.layer)
-        if peak is None or reading.lr >= PEAK * peak.lr:
-            self.peaks[reading.layer] = reading
+        """Take a reading; keep that of the largest weights at the largest lr, and the least gradient over weights."""
+        layer = reading.layer
+        self.readings[layer].append(reading)
+        peak = self.peaks.get(layer)
+        if (
+            peak is None
+            or reading.lr > peak.lr
+            or (reading.lr >= PEAK * peak.lr and reading.weight_rms > peak.weight_rms)
+        ):
+            self.peaks[layer] = reading
+        if len(self.readings[layer]) >= SMOOTH:
+            self.calmest[layer] = min(self.calmest.get(layer, math.inf), self.relative(layer))
+
+    def relative(self, layer: str) -> float:
+        """A tensor's gradient over its weights, both RMS, the median of the last 8 readings; never 0."""
+        last = [*self.readings[layer]][-SMOOTH:]
+        return max(median(reading.g_rms / max(reading.weight_rms, TINY) for reading in last), TINY)
 
     def shine(self, found: list[Light]) -> None:
         """Take the light quantities of some steps, and of their gradients how they turned."""
@@ -77,10 +94,15 @@ class History:
         self.losses.append((self.step + 1 if step is None else step, loss))
         if math.isnan(self.first_loss):
             self.first_loss = loss
+        last = [old for _, old in [*self.losses][-FEW:]]
+        if len(last) == FEW and all(map(math.isfinite, last)):
+            self.least = min(self.least, median(last))
 
     def risen(self, times: float) -> bool:
-        """Whether the loss of late is `times` that at the start, for a negative one as far above it."""
-        return self.recent > self.start + (times - 1) * abs(self.start)
+        """Whether the loss of late, its median or mean, is `times` the first, or as far above a negative one."""
+        last = [loss for _, loss in self.losses][-LATE:]
+        late = max(self.recent, fmean(last)) if len(last) == LATE else self.recent
+        return late > self.start + (times - 1) * abs(self.start)
 
     def last(self) -> list[Reading]:
         """The readings of the last step that was read."""
@@ -96,6 +118,19 @@ class History:
     def start(self) -> float:
         """The first loss, nan where none was given: the steps after it may already break things."""
         return self.first_loss
+
+    @property
+    def scatter(self) -> float:
+        """The standard deviation of the kept losses' logarithms from one step to the next, without outliers."""
+        logs = [math.log(loss) for _, loss in self.losses if 0 < loss < math.inf]
+        return median(abs(b - a) for a, b in pairwise(logs)) / NORMAL if len(logs) > 1 else math.inf
+
+    @property
+    def climbed(self) -> float:
+        """The largest mean of five kept losses over the first, less what 2.5 deviations of their scatter explain."""
+        last = [loss for _, loss in self.losses]
+        top = max((fmean(last[i : i + FEW]) for i in range(len(last) - FEW + 1)), default=math.nan)
+        return top / (self.start * math.exp(2.5 * min(self.scatter, 10.0))) if self.start > 0 else math.nan
 
     @property
     def recent(self) -> float:
@@ -126,8 +161,11 @@ class History:
 
 
 def unsteadiness(past: Past) -> float:
-    """The coefficient of variation of sqrt(v) over the kept steps of one tensor."""
-    return spread(roots(past), past.numbers.beta2)
+    """The coefficient of variation of sqrt(v) over the kept steps of one tensor, the less of two halves.
+
+    One batch unlike all others shows in one of them only.
+    """
+    return min(spread(half, past.numbers.beta2) for half in roots(past).chunk(2))
 
 
 def descent(past: Past) -> float:

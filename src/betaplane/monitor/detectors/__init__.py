@@ -1,6 +1,11 @@
-"""The detectors, in order of trust: where two fire at one step, the one above is the cause."""
+"""The detectors, in order of trust: where two fire at one step, the one above is the cause.
+
+Their false alarms on runs that no threshold was chosen on: none in 65 healthy ones of 12 kinds, so below 4.6 % of runs
+each and together at 95 % confidence; of 65 failing ones 57 are named first (`python -m benchmarks.zoo kin`).
+"""
 
 from betaplane.monitor.detectors._detector import Detector, Finding
+from betaplane.monitor.detectors.decay import DRIFTING
 from betaplane.monitor.detectors.gradients import CHANGED, NON_FINITE
 from betaplane.monitor.detectors.rate import EDGE, TOO_LARGE
 from betaplane.monitor.detectors.rows import DEAD
@@ -20,6 +25,7 @@ ALL = (
     STALE,
     NOISY,
     RUSHED,
+    DRIFTING,
 )
 
 __all__ = ["ALL", "Detector", "Finding"]

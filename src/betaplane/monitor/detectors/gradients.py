@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from statistics import mean, stdev
 
 from betaplane.monitor.detectors._detector import Detector, Finding
-from betaplane.monitor.detectors.second_moment import LARGE
+from betaplane.monitor.detectors.second_moment import LARGE, LAST
 from betaplane.monitor.history import History
 
 LEAST = 16  # steps before a jump is called one
 DEVIATIONS = 6.0  # of the logarithm
+OVER = 1.05  # RMS of an update that steady gradients do not pass, and room for rounding
 
 
 def _non_finite(history: History, threshold: float) -> Finding | None:
@@ -24,7 +26,7 @@ def _non_finite(history: History, threshold: float) -> Finding | None:
 
 def _changed(history: History, threshold: float) -> Finding | None:
     norm, loss = _jump(history.norms, history.step), _jump(history.losses, history.step)
-    if min(norm, loss) <= threshold or not _calm(history):
+    if math.sqrt(norm * loss) <= threshold or not _calm(history):
         return None
     evidence = (
         f"gradient norm {norm:.1f} x and loss {loss:.1f} x their largest of late, before any step was taken on it"
@@ -35,10 +37,12 @@ def _changed(history: History, threshold: float) -> Finding | None:
 
 
 def _calm(history: History) -> bool:
-    """Whether the steps before were too small to be the reason, and lr has not been raised since they were read."""
-    pairs = [(kept[-2], kept[-1]) for kept in history.readings.values() if len(kept) > 1]
-    small = all(old.update_rms <= 1 and (len(old.shape) < 2 or old.ratio < LARGE) for old, _ in pairs)
-    return small and not any(new.lr > 2 * old.lr for old, new in pairs)
+    """Whether the steps before were too small to be the reason, and lr was not raised meanwhile."""
+    lately = [[*kept][-LAST - 1 :] for kept in history.readings.values()]
+    old = [reading for kept in lately for reading in kept[:-1]]
+    steep = max((reading.ratio for reading in old if len(reading.shape) > 1), default=0.0)
+    raised = any(new.lr > 2 * old.lr for kept in lately for old, new in pairwise(kept))
+    return steep < LARGE and not raised and all(kept[-2].update_rms <= OVER for kept in lately if len(kept) > 1)
 
 
 def _jump(series: object, step: int) -> float:
@@ -67,7 +71,8 @@ CHANGED = Detector(
     "sudden data change",
     "The loss and all gradients jumped together before a step was taken on them: the batch differs, not the optimizer.",
     3.0,
-    "times the largest of the last 64, and six deviations of the logarithm: beyond the scatter of batches of 4",
+    "times the largest of the last 64, the geometric mean of loss and gradient norm, and six deviations of each one's "
+    "logarithm: beyond the scatter of batches of 4",
     "the order of events; the loss criterion after M. Wortsman et al., 2023, arXiv:2304.13013",
     _changed,
 )

@@ -13,10 +13,8 @@ RISE = 1.5  # times the loss at the start
 
 def _too_large(history: History, threshold: float) -> Finding | None:
     matrices = [reading for kept in history.readings.values() for reading in kept if len(reading.shape) > 1]
-    if not matrices or not history.risen(RISE):
-        return None
-    worst = max(matrices, key=lambda reading: reading.ratio)
-    if worst.ratio < threshold:
+    worst = max(matrices, key=lambda reading: reading.ratio, default=None)
+    if worst is None or worst.ratio < threshold or not history.risen(RISE):
         return None
     told = f"an update of {worst.ratio:.2f} of the weights; loss {history.recent:.3g}, at the start {history.start:.3g}"
     lr = float(f"{worst.lr * 0.01 / worst.ratio:.1g}")

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import math
+from statistics import median
 
 from betaplane.monitor.detectors._detector import Detector, Finding
 from betaplane.monitor.history import History, descent, unsteadiness
 from betaplane.monitor.reading import Reading
 from betaplane.theory import memory_horizon
 
-LAG = 2.3  # RMS_t that spikes follow within 8 steps
 LAST = 8  # readings
+LATEST = 3  # readings: what one batch did is not in their median
 MANY = 64  # coordinates whose mean square needs no mean over time
 LARGE = 0.3  # update over weight, from where on the learning rate is to blame
+TOGETHER = 0.5  # of the threshold, where most tensors pass it: one batch of a few tensors does not
+LARGEST = 0.8  # RMS of an update in units of lr: of gradients of one size only steady ones have more
+ROUNDING = 1e-5  # of the largest gradient RMS: what float32 leaves of a vector's gradient that is 0
+HALF = 0.6  # from where on no warmup is
 
 
 def _stale(history: History, threshold: float) -> Finding | None:
-    sizes = {now.layer: _size([*history.readings[now.layer]]) for now in history.now() if now.ratio < LARGE}
-    lags = {layer: max(old.lag for old in [*history.readings[layer]][-LAST:]) for layer in sizes}
-    layer = max((each for each in sizes if lags[each] > LAG), key=sizes.__getitem__, default=None)
-    if layer is None or not sizes[layer] > threshold:
+    kept = {now.layer: [*history.readings[now.layer]] for now in history.now() if _small(now)}
+    kept = {layer: readings for layer, readings in kept.items() if len(readings) >= LATEST}
+    sizes = {layer: _size(readings) for layer, readings in kept.items()}
+    lags = {layer: median(old.lag for old in readings[-LATEST:]) for layer, readings in kept.items()}
+    alone = [layer for layer in kept if sizes[layer] > LARGEST and lags[layer] > threshold]
+    grown = [layer for layer, readings in kept.items() if _grown(readings, TOGETHER * threshold)]
+    layer = max(alone or (grown if 2 * len(grown) > len(history.now()) else []), key=lags.__getitem__, default=None)
+    if layer is None:
         return None
     beta1, beta2 = history.readings[layer][-1].beta1, history.readings[layer][-1].beta2
     shorter = round(_shorter(beta1, beta2), 6)
@@ -27,9 +36,20 @@ def _stale(history: History, threshold: float) -> Finding | None:
     return Finding(layer, f"update RMS {sizes[layer]:.2f} lr, RMS_t {lags[layer]:.1f}", change, {"beta2": shorter})
 
 
+def _small(now: Reading) -> bool:
+    """Whether an update of RMS 1 would be small beside the weights: else the learning rate is to blame."""
+    return now.ratio < LARGE * max(1.0, now.update_rms)
+
+
+def _grown(readings: list[Reading], lag: float) -> bool:
+    """Whether v lagged at the last two readings, and the update is twice its usual size."""
+    usual = median(reading.update_rms for reading in readings)
+    return readings[-1].update_rms > 2 * usual and min(reading.lag for reading in readings[-2:]) > lag
+
+
 def _size(readings: list[Reading]) -> float:
-    """The RMS of the update; of a few coordinates, over the last readings too, for one alone may swing."""
-    last = readings[-LAST:] if math.prod(readings[-1].shape) < MANY else readings[-1:]
+    """The RMS of the latest updates; of a few coordinates over more of them, for one alone may swing."""
+    last = readings[-LAST:] if math.prod(readings[-1].shape) < MANY else readings[-LATEST:]
     return math.sqrt(sum(reading.update_rms**2 for reading in last) / len(last))
 
 
@@ -42,18 +62,18 @@ def _noisy(history: History, threshold: float) -> Finding | None:
     if history.step % 16:  # a replay of 64 steps: not at every one
         return None
     for layer, past in history.pasts():
-        spread = unsteadiness(past)
+        spread = unsteadiness(past) if 2 / (1 - past.numbers.beta2) <= len(past.g) else 0.0
         if spread > threshold and (cosine := descent(past)) < 0:
-            longer = round(1 - (1 - past.numbers.beta2) / 10, 6)
+            longer = round(max(1 - (1 - past.numbers.beta2) / 10, 1 - 1 / len(past.g)), 6)
             evidence = f"sqrt(v) varies by {spread:.2f} of itself; cosine of mean update and mean gradient"
-            change = f"beta2={longer:.6g}: ten times the memory, or a batch ten times as large"
+            change = f"beta2={longer:.6g}: ten times the memory, and {len(past.g)} steps at least; or a larger batch"
             return Finding(layer, f"{evidence} {cosine:.2f}", change, {"beta2": longer})
     return None
 
 
 def _coupled(history: History, threshold: float) -> Finding | None:
     for reading in history.now():
-        if reading.beta1 > 0 and reading.beta1**2 - reading.beta2 >= threshold:
+        if reading.beta1 > 0 and reading.beta1**2 - reading.beta2 >= threshold - 1e-9:  # a bound, and rounding
             evidence = f"beta1^2 = {reading.beta1**2:.4g} >= beta2 = {reading.beta2:.4g}"
             beta2 = max(0.95, reading.beta1)
             change = f"beta2={beta2:.4g}, or beta1 < {reading.beta2**0.5:.4g}"
@@ -74,23 +94,26 @@ def _underflow(history: History, threshold: float) -> Finding | None:
 
 
 def _eps(history: History, threshold: float) -> Finding | None:
-    found = [reading for reading in history.now() if reading.t > 1 and reading.below_eps > threshold]
+    now = history.now()
+    floor = ROUNDING * max((reading.g_rms for reading in now), default=0.0)
+    real = [reading for reading in now if len(reading.shape) > 1 or reading.g_rms > floor]
+    found = [reading for reading in real if reading.t > 1 and reading.below_eps > threshold]
     if not found:
         return None
     worst: Reading = max(found, key=lambda reading: reading.below_eps)
     told = (
         f"{worst.below_eps:.0%} of sqrt(v_hat) are below eps = {worst.eps:.2g}; their median is {worst.root_median:.2g}"
     )
-    eps = float(f"{worst.root_median / 100:.1g}")
+    eps = float(f"{(worst.root_median or worst.root_rms or worst.eps) / 100:.1g}")
     return Finding(worst.layer, told, f"eps={eps:.1g}, a hundredth of the median", {"eps": eps})
 
 
 STALE = Detector(
     "stale second moment",
     "Gradients grew faster than v could follow, so updates are larger than lr.",
-    1.25,
-    "RMS of the update in units of lr: independent gradients of one size give at most 1, whatever their noise; and "
-    "RMS_t above 2.3 within 8 readings, as published",
+    4.5,
+    "RMS_t, the median of three readings, published as 2.3 for one: with an RMS of the update above 0.8, where noise "
+    "gives 0.23; or half of it at two readings in most tensors, with updates twice their usual size",
     "M. Wortsman et al., 2023, arXiv:2304.13013; N. Shazeer, M. Stern, 2018, arXiv:1804.04235",
     _stale,
 )
@@ -98,8 +121,8 @@ NOISY = Detector(
     "second moment too noisy",
     "v follows single batches, and the mean update no longer goes down the mean gradient.",
     0.5,
-    "coefficient of variation of sqrt(v) in time: half its size; and a negative cosine of mean update and mean "
-    "gradient, which noise alone does not give",
+    "coefficient of variation of sqrt(v) in time, in both halves of 64 steps: half its size; v's memory at most 32 "
+    "steps; and a negative cosine of mean update and mean gradient, which noise alone does not give",
     "Y. Zhang et al., 2022, arXiv:2208.09632",
     _noisy,
 )
@@ -123,7 +146,8 @@ EPS = Detector(
     "eps dominates",
     "Below eps Adam is SGD with learning rate lr / eps: small gradients are no longer scaled up.",
     0.5,
-    "share of a tensor's coordinates that have a gradient: half",
+    "share of a tensor's coordinates that have a gradient: half; vectors whose gradient is rounding, as that of a bias "
+    "before a normalisation, are left out",
     "M. Wortsman et al., 2023, arXiv:2309.14322",
     _eps,
 )

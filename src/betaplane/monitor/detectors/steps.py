@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 
 from betaplane.monitor.detectors._detector import Detector, Finding
-from betaplane.monitor.detectors.second_moment import LARGE
+from betaplane.monitor.detectors.second_moment import HALF
 from betaplane.monitor.history import History
 from betaplane.monitor.reading import Reading
 from betaplane.theory import linear_warmup_steps
+
+TENTH = 0.1  # update over weight, below which a warmup would change little
+FALLEN = 0.7  # of the loss at the start: training had begun
 
 
 def _miscounted(history: History, threshold: float) -> Finding | None:
@@ -27,13 +30,16 @@ def _miscounted(history: History, threshold: float) -> Finding | None:
 
 def _rushed(history: History, threshold: float) -> Finding | None:
     now = history.now()
-    if not now or not history.risen(threshold) or history.recent == math.inf:
+    if not now or not history.climbed > threshold or history.recent == math.inf:
         return None
     first = now[0]
     length = float(linear_warmup_steps(first.beta2))
     lr = max(reading.lr for reading in now)
     early = all(reading.lr >= 0.99 * lr for reading in history.readings[first.layer]) and first.t < length
-    if not early or max(reading.ratio for kept in history.readings.values() for reading in kept) >= LARGE:
+    seen = [reading for kept in history.readings.values() for reading in kept if len(reading.shape) > 1]
+    steep = max((reading.ratio for reading in seen), default=0.0)
+    fallen = history.least < FALLEN * history.start
+    if not early or fallen or not TENTH < steep < HALF:
         return None
     told = (
         f"loss {history.recent:.3g}, {history.recent / history.start:.1f} x its start, at full lr from the first step"
@@ -59,8 +65,9 @@ MISCOUNTED = Detector(
 RUSHED = Detector(
     "warmup too short",
     "Updates are at their largest, and of one direction, before v has its memory.",
-    1.5,
-    "times the loss at the start, within 2 / (1 - beta2) steps and with updates small beside the weights",
+    1.05,
+    "times the loss at the start beyond 2.5 deviations of its scatter, within 2 / (1 - beta2) steps, before it ever "
+    "fell to 0.7 of the start, and with updates between 0.1 and 0.6 of the weights",
     "J. Ma, D. Yarats, 2021, arXiv:1910.04209",
     _rushed,
 )
