@@ -101,11 +101,10 @@ def _eps(history: History, threshold: float) -> Finding | None:
     if not found:
         return None
     worst: Reading = max(found, key=lambda reading: reading.below_eps)
-    told = (
-        f"{worst.below_eps:.0%} of sqrt(v_hat) are below eps = {worst.eps:.2g}; their median is {worst.root_median:.2g}"
-    )
-    eps = float(f"{(worst.root_median or worst.root_rms or worst.eps) / 100:.1g}")
-    return Finding(worst.layer, told, f"eps={eps:.1g}, a hundredth of the median", {"eps": eps})
+    size = worst.root_median or worst.root_rms or worst.eps
+    told = f"{worst.below_eps:.0%} of sqrt(v_hat) are below eps = {worst.eps:.2g}; they are about {size:.2g}"
+    eps = float(f"{size / 100:.1g}")
+    return Finding(worst.layer, told, f"eps={eps:.1g}, a hundredth of that", {"eps": eps})
 
 
 STALE = Detector(
