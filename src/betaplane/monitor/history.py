@@ -16,6 +16,7 @@ from betaplane.monitor.counterfactual import roots, sizes_and_directions
 from betaplane.monitor.light import Light
 from betaplane.monitor.quantities import TINY, cosine, spread
 from betaplane.monitor.reading import Reading
+from betaplane.monitor.readings import Readings
 from betaplane.monitor.ring import Past
 
 KEPT = 64  # readings and losses that are looked back on
@@ -53,7 +54,7 @@ class History:
     """All that is known of a run."""
 
     step: int = 0  # steps watched
-    readings: dict[str, deque[Reading]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=KEPT)))
+    readings: dict[str, Readings] = field(default_factory=lambda: defaultdict(lambda: Readings(KEPT)))
     peaks: dict[str, Reading] = field(default_factory=dict)  # that of the largest weights at the largest lr
     calmest: dict[str, float] = field(default_factory=dict)  # the least gradient over weights
     rows: dict[str, Rows] = field(default_factory=dict)
@@ -81,7 +82,7 @@ class History:
 
     def relative(self, layer: str) -> float:
         """A tensor's gradient over its weights, both RMS, the median of the last 8 readings; never 0."""
-        last = [*self.readings[layer]][-SMOOTH:]
+        last = self.readings[layer][-SMOOTH:]
         return max(median(reading.g_rms / max(reading.weight_rms, TINY) for reading in last), TINY)
 
     def shine(self, found: list[Light]) -> None:

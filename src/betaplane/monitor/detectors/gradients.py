@@ -38,7 +38,7 @@ def _changed(history: History, threshold: float) -> Finding | None:
 
 def _calm(history: History) -> bool:
     """Whether the steps before were too small to be the reason, and lr was not raised meanwhile."""
-    lately = [[*kept][-LAST - 1 :] for kept in history.readings.values()]
+    lately = [kept[-LAST - 1 :] for kept in history.readings.values()]
     old = [reading for kept in lately for reading in kept[:-1]]
     steep = max((reading.ratio for reading in old if len(reading.shape) > 1), default=0.0)
     raised = any(new.lr > 2 * old.lr for kept in lately for old, new in pairwise(kept))
