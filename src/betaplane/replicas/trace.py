@@ -54,7 +54,8 @@ def stack(modules: Sequence[nn.Module], rules: Sequence[Rule], lrs: Sequence[flo
         name: torch.tensor([getattr(rule, name) for rule in rules], dtype=torch.float64, device=device)
         for name in varying(rules)
     }
-    state = {name: vmap(rules[0].init)(_at_least_1d(p)) for name, p in params.items()}
+    init = lambda p, hyper: replace(rules[0], **hyper).init(p)  # noqa: E731
+    state = {name: vmap(init)(_at_least_1d(p), hyper) for name, p in params.items()}
     state = pytree.tree_map(lambda leaf: leaf.expand(len(rules), *leaf.shape[1:]).clone(), state)
     return Stack(params, buffers, state, hyper, torch.tensor(lrs, dtype=torch.float64, device=device))
 
