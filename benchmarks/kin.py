@@ -208,11 +208,9 @@ def _step(r: random.Random) -> int:
     return r.randrange(80, 150)
 
 
-def grown(r: random.Random, cause: str) -> Run:
-    """Every gradient comes to be many times as long, within some steps."""
-    task, lr = _drawn(r, [*DENSE, "tokens", "text"])
-    start, length, times = _step(r), r.randrange(10, 40), _between(r, 50, 1000)
-    problem, now = task.problem, [1.0]
+def swelling(problem: Problem, start: int, length: int, times: float) -> tuple[Problem, Any]:
+    """The problem with gradients that come to be `times` as long, and the feed that makes them so; losses stay."""
+    now = [1.0]
 
     def feed(step: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         now[0] = times ** (min(1.0, max(0.0, (step - start) / length)) - 1)
@@ -223,7 +221,15 @@ def grown(r: random.Random, cause: str) -> Run:
         value = problem.loss(out, y)
         return value.detach() + now[0] * (value - value.detach())
 
-    task = Task(task.kind, problem.with_(loss=loss), 0, 0, task.steps, task.values)
+    return problem.with_(loss=loss), feed
+
+
+def grown(r: random.Random, cause: str) -> Run:
+    """Every gradient comes to be many times as long, within some steps."""
+    task, lr = _drawn(r, [*DENSE, "tokens", "text"])
+    start, length, times = _step(r), r.randrange(10, 40), _between(r, 50, 1000)
+    problem, feed = swelling(task.problem, start, length, times)
+    task = Task(task.kind, problem, 0, 0, task.steps, task.values)
     made = recipe(r, lr, betas=(0.9, r.choice([0.999, 0.9999, 0.99999])), eps=1e-12)
     return _run(task, made, cause, r.choice([1, 2, 3]), f"gradients {times:.0f} x in {length}", feed=feed, steps=200)
 
@@ -246,18 +252,9 @@ def spiking(r: random.Random, cause: str) -> Run:
     """As `grown`, quickly, and at a rate that stands no overshoot; the value of the loss shows nothing else."""
     problem = digits(hidden=r.choice([16, 32, 64]), batch_size=r.choice([32, 128, 512]))
     start, length, times = _step(r), r.randrange(10, 30), _between(r, 50, 1000)
-    now = [1.0]
-
-    def feed(step: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        now[0] = times ** (min(1.0, max(0.0, (step - start) / length)) - 1)
-        return x, y
-
-    def loss(out: Tensor, y: Tensor) -> Tensor:
-        value = problem.loss(out, y)
-        return value.detach() + now[0] * (value - value.detach())
-
+    problem, feed = swelling(problem, start, length, times)
     made = recipe(r, _between(r, 0.01, 0.05), betas=(0.9, r.choice([0.999, 0.9999])), eps=1e-12)
-    task = Task("mlp", problem.with_(loss=loss), 0, 0)
+    task = Task("mlp", problem, 0, 0)
     return _run(
         task,
         made,
