@@ -173,4 +173,5 @@ def test_a_predicted_cell_tells_what_was_replayed(browser, tmp_path):
     assert silent(browser)
     assert text(browser, "curve-title").startswith("cost ")
     assert "predicted, not trained" in text(browser, "pin")
+    assert text(browser, "final") == ""  # not shown: there are no losses
     assert not browser.find_element("id", "curve").is_displayed()

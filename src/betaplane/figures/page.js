@@ -103,6 +103,8 @@
     box.style.transform = `translate(${margin.l + u(x.edges[i])}px, ${tall - margin.b - v(y.edges[j + 1])}px)`;
   }
 
+  if (data.predicted) document.body.classList.add("predicted");  // which has no losses and no seeds
+
   // ---- the cell --------------------------------------------------------------------------------------------------
   function show(i, j) {
     here = [i, j];
