@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from betaplane.maps import map_phases
+from benchmarks.dense import dense_map
 from betaplane.maps.judge import verdict
 from betaplane.maps.phase_map import FAILING, GOOD, PhaseMap
 from betaplane.problems import Problem, counterexample, load
@@ -142,10 +142,6 @@ def edge(fine: np.ndarray, heights: np.ndarray) -> float:
     return float((heights[below] + heights[below + 1]) / 2)
 
 
-def trained(problem: Problem) -> PhaseMap:
-    return map_phases(problem, points=16, seeds=1, boundary_seeds=1, dense=True, workers=0)
-
-
 def foretold(stream: Gradients, truth: PhaseMap) -> np.ndarray:
     return predicted(replay_gradients(stream, truth.x.values, truth.y.values))
 
@@ -183,7 +179,7 @@ def head() -> None:
 
 
 def compare(problem: Problem, name: str) -> None:
-    truth = trained(problem)
+    truth = dense_map(problem, name)
     shares = [f"{(truth.verdicts == kind).mean():.0%}" for kind in (GOOD, FAILING)]
     stream = record_problem(problem, COORDINATES, ROWS, after=100)
     ours, rule = (agreement(found, truth) for found in (foretold(stream, truth), by_rule(truth)))
@@ -200,7 +196,7 @@ def recording_table() -> None:
     row("problem", "batch", "at start", "at 100", "at 300", "live", "from the other")
     small, large = (load("digits:steps=300").with_(batch_size=size) for size in (4, 128))
     for problem, other, rows in ((small, large, ROWS), (large, small, 2048)):
-        truth = trained(problem)
+        truth = dense_map(problem, "digits:steps=300")
         streams = [record_problem(problem, COORDINATES, ROWS, after=after) for after in (0, 100, 300)]
         streams.append(record_problem(problem, COORDINATES, ROWS, live=True))
         streams.append(with_batch_size(record_problem(other, COORDINATES, rows, after=100), problem.batch_size))

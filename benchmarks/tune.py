@@ -9,10 +9,11 @@ from __future__ import annotations
 import sys
 import time
 
-from betaplane.maps import map_phases, tune
+from benchmarks.dense import dense_map
+from betaplane.maps import tune
+from betaplane.problems import load
 
 PROBLEMS = {"digits": ("digits", 2), "text": ("text:steps=200", 1)}  # and the seeds of a setting
-POINTS = 16
 
 
 def main(names: list[str]) -> None:
@@ -21,7 +22,7 @@ def main(names: list[str]) -> None:
         began = time.perf_counter()
         found = tune(source, seeds=seeds)
         told(source, len(found.trials), found.trainings, found.loss, (found.beta1, found.beta2))
-        dense = map_phases(source, points=POINTS, seeds=seeds, boundary_seeds=seeds, dense=True)
+        dense = dense_map(load(source), source, seeds)
         best = min(dense.cells.values(), key=lambda cell: cell.score)
         betas = best.settings["beta1"], best.settings["beta2"]
         told("  dense map", len(dense.cells), dense.trainings, dense.best, betas)

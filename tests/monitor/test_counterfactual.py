@@ -56,6 +56,16 @@ def test_growing_gradients_are_averted_by_a_shorter_memory_rather_than_by_a_smal
     assert peaks["beta2=0.99"] < peaks["beta2=0.998"] < peaks["eps=1e-10"]
 
 
+def test_the_remedy_is_one_of_the_alternatives_and_told_once():
+    g = noise()
+    g[40:] *= 10
+    peaks = {each.name: each.peak for each in replay(past(g), {"beta2": 0.95, "max_norm": 1.0}).outcomes}
+    assert peaks["beta2=0.95 (the remedy)"] < peaks["beta2=0.99"]
+    halved = replay(past(g), {"lr": 0.05}).outcomes
+    assert [each.name for each in halved if "lr" in each.change] == ["lr=0.05 (the remedy)"]
+    assert len(replay(past(g), {"skip": 3}).outcomes) == len(replay(past(g)).outcomes) == 7
+
+
 def test_a_short_or_broken_past_is_not_replayed():
     assert replay(past(noise(steps=7))) is None
     broken = noise()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -62,7 +63,7 @@ class Replayed(NamedTuple):
         }
 
 
-def replay(past: Past) -> Replayed | None:
+def replay(past: Past, remedy: Mapping[str, Any] | None = None) -> Replayed | None:
     """Replay the kept steps under each alternative; None where fewer than 8 steps are kept.
 
     The normal band is what the first half of the steps shows: the mean of log RMS plus three standard deviations.
@@ -70,6 +71,7 @@ def replay(past: Past) -> Replayed | None:
 
     Args:
         past: consecutive steps of one tensor's sample, the spike among the later half.
+        remedy: a change to replay with the others, as `Alert.remedy`; only its lr, betas and eps are.
 
     Example:
         >>> calm = torch.randn(40, 50, generator=torch.Generator().manual_seed(0))
@@ -85,15 +87,17 @@ def replay(past: Past) -> Replayed | None:
     logs = usual[:half].clamp_min(1e-30).log()
     band = math.exp(float(logs.mean()) + CALM * max(float(logs.std()), WIDTH))
     found = []
-    for name, change, how in alternatives(past):
+    for name, change, how in alternatives(past, remedy or {}):
         peak = float(sizes(past, **how)[half:].max()) / band
         found.append(Outcome(name, change, peak, peak <= 1))
     found.sort(key=lambda each: each.peak)
     return Replayed(float(usual[half:].max()) / band, found, band, usual.tolist())
 
 
-def alternatives(past: Past) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+def alternatives(past: Past, remedy: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     """What is tried: half and a tenth of v's memory, clipped updates, other eps, half lr, the worst step skipped.
+
+    And what the remedy says of lr, betas and eps, all at once.
 
     Returns:
         For each its name, the change as data (a skipped step counted from the end, -1 the last), and how it is
@@ -105,15 +109,18 @@ def alternatives(past: Past) -> list[tuple[str, dict[str, Any], dict[str, Any]]]
     large, small = float(f"{max(float(root.median()), 10 * now.eps):.2g}"), now.eps / 100
     worst = int(past.g.square().mean(1).argmax())
     settings = [{"beta2": half}, {"beta2": tenth}, {"eps": large}, {"eps": small}, {"lr": now.lr / 2}]
+    told = {name: value for name, value in remedy.items() if name in now._fields}
+    if told and told not in settings:
+        settings.append(told)
     return [
-        *((_written(change), change, {"numbers": now._replace(**change)}) for change in settings),
+        *((_written(change, told), change, {"numbers": now._replace(**change)}) for change in settings),
         ("update clipping at 1", {"clip": 1.0}, {"numbers": now, "clip": 1.0}),
         ("the largest gradient skipped", {"skip": worst - len(past.g)}, {"numbers": now, "skip": worst}),
     ]
 
 
-def _written(change: dict[str, float]) -> str:
-    return ", ".join(f"{name}={value:.6g}" for name, value in change.items())
+def _written(change: dict[str, float], told: dict[str, float]) -> str:
+    return ", ".join(f"{name}={value:.6g}" for name, value in change.items()) + " (the remedy)" * (change == told)
 
 
 def sizes(past: Past, numbers: Numbers, clip: float = math.inf, skip: int = -1) -> Tensor:

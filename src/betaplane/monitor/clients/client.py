@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from betaplane.monitor.state import unwrapped
-from betaplane.monitor.watch import Watcher, watch
+from betaplane.monitor.watch import watch
+from betaplane.monitor.watcher import Watcher
 
 
 class Client:

@@ -1,0 +1,69 @@
+"""Asks every detector at each reading, and makes an alarm of what one finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from betaplane.monitor.alert import Alert
+from betaplane.monitor.counterfactual import replay
+from betaplane.monitor.detectors import ALL, Detector, Finding
+from betaplane.monitor.history import History
+
+AGAIN = 1000  # steps before one cause is told again
+ORDER = {detector.cause: i for i, detector in enumerate(ALL)}  # the likelier cause first
+
+
+class Judge:
+    """The alarms of a run.
+
+    Args:
+        history: what detectors look back on.
+        tell: takes each alarm.
+    """
+
+    def __init__(self, history: History, tell: Callable[[Alert], None]) -> None:
+        self.history, self.tell = history, tell
+        self.alerts: list[Alert] = []
+        self.told: dict[str, int] = {}  # cause, and the step it was told at
+
+    def ask(self) -> None:
+        """Ask every detector, and tell each cause once in a while."""
+        for detector in ALL:
+            told = self.told.get(detector.cause)
+            if told is not None and self.history.step - told < AGAIN:
+                continue
+            finding = detector.find(self.history, detector.threshold)
+            if finding is not None:
+                self.told[detector.cause] = self.history.step
+                self.alerts.append(self._alert(detector, finding))
+                self.tell(self.alerts[-1])
+
+    def report(self) -> str:
+        """All alarms, the likeliest cause first; a sentence where there is none."""
+        ranked = sorted(self.alerts, key=lambda alert: (alert.step, ORDER[alert.cause]))
+        return "\n".join(map(str, ranked)) or f"No alarm in {self.history.step} steps."
+
+    def _alert(self, detector: Detector, finding: Finding) -> Alert:
+        averted, replayed = self._replayed(finding.layer or self.history.loudest(), finding.remedy)
+        return Alert(
+            step=self.history.step,
+            layer=finding.layer,
+            cause=detector.cause,
+            evidence=finding.evidence,
+            why=detector.why,
+            change=finding.change,
+            averted=averted,
+            source=detector.source,
+            remedy=finding.remedy,
+            replayed=replayed,
+        )
+
+    def _replayed(self, layer: str, remedy: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """What a replay of a tensor's kept steps says, in words and as data; nothing where none are kept."""
+        ring = self.history.rings.get(layer)
+        past = ring.past() if ring is not None and ring.last == self.history.step else None
+        found = replay(past, remedy) if past is not None else None
+        if found is None:
+            return "", {}
+        return (str(found) if found.actual > 1 else ""), found.row(layer, self.history.step)
