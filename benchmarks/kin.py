@@ -19,7 +19,7 @@ from betaplane.problems import Problem, counterexample, digits, reddi, sparse, t
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "monitor"))
 from remedies import Recipe
-from zoo import HEALTHY, PLANTED, noisy_labels, normed, residual, train
+from zoo import HEALTHY, PLANTED, noisy_labels, normed, residual, swelling, train
 
 __all__ = ["HEALTHY", "PLANTED", "PLANTS", "Run", "edge", "failing", "healthy", "spiking"]
 
@@ -206,22 +206,6 @@ def _drawn(r: random.Random, names: list[str]) -> tuple[Task, float]:
 
 def _step(r: random.Random) -> int:
     return r.randrange(80, 150)
-
-
-def swelling(problem: Problem, start: int, length: int, times: float) -> tuple[Problem, Any]:
-    """The problem with gradients that come to be `times` as long, and the feed that makes them so; losses stay."""
-    now = [1.0]
-
-    def feed(step: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        now[0] = times ** (min(1.0, max(0.0, (step - start) / length)) - 1)
-        return x, y
-
-    def loss(out: Tensor, y: Tensor) -> Tensor:
-        """The value of the loss, and `now` times its gradient."""
-        value = problem.loss(out, y)
-        return value.detach() + now[0] * (value - value.detach())
-
-    return problem.with_(loss=loss), feed
 
 
 def grown(r: random.Random, cause: str) -> Run:

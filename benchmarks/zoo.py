@@ -198,14 +198,14 @@ def again(make: Callable[..., Any]) -> tuple[Alert, float, float, bool]:
     """The first alarm, the loss at the end without and with its remedy, and whether the failure is gone.
 
     Gone: the alarm is not raised again (a NaN that is skipped is told again, and does nothing), and the loss at the end
-    is below its start, or no more than a twentieth above what it was.
+    is no more than a twentieth above what it was without the remedy.
     """
     watcher, _, losses = make()
     alert = watcher.alerts[0]
     cured, _, others = make(alert=alert)
     before, after = fmean(losses[-LAST:]), fmean(others[-LAST:])
     silent = all(other.cause != alert.cause for other in cured.alerts) or "nonfinite" in alert.remedy
-    return alert, before, after, silent and (after < others[0] or after <= before + abs(before) / 20)
+    return alert, before, after, silent and not after > before + abs(before) / 20
 
 
 LAST = 10  # losses whose mean is the loss at the end

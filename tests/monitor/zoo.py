@@ -76,6 +76,22 @@ def quiet_then_loud(step: int, x: Tensor, y: Tensor) -> Batch:
     return x * scale, y
 
 
+def swelling(problem: Problem, start: int, length: int, times: float) -> tuple[Problem, Any]:
+    """The problem with gradients that come to be `times` as long, and the feed that makes them so; losses stay."""
+    now = [1.0]
+
+    def feed(step: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        now[0] = times ** (min(1.0, max(0.0, (step - start) / length)) - 1)
+        return x, y
+
+    def loss(out: Tensor, y: Tensor) -> Tensor:
+        """The value of the loss, and `now` times its gradient."""
+        value = problem.loss(out, y)
+        return value.detach() + now[0] * (value - value.detach())
+
+    return problem.with_(loss=loss), feed
+
+
 def wrong_batch(step: int, x: Tensor, y: Tensor) -> Batch:
     """One batch of other data: pixels twenty times as bright, and labels of the next digit."""
     return (x * 20, (y + 1) % 10) if step == 200 else (x, y)
@@ -150,14 +166,21 @@ def small_loss(factor: float) -> Problem:
     return problem.with_(loss=lambda output, target: factor * problem.loss(output, target))
 
 
+def swollen(**how: Any) -> tuple[Any, ...]:
+    """Gradients 500 times as long within 25 steps, at a rate that stands no overshoot."""
+    problem, feed = swelling(digits(batch_size=128), 120, 25, 500.0)
+    return train(problem, 180, adam(0.04, (0.9, 0.9999), eps=1e-12), feed=feed, every=3, **how)
+
+
 PLANTED: dict[str, Callable[..., tuple[Any, ...]]] = {
-    "stale second moment": lambda **how: train(
+    "stale second moment": swollen,
+    "stale second moment, features that come up": lambda **how: train(
         digits(), 330, adam(3e-3, (0.9, 0.9999)), feed=quiet_then_loud, every=3, **how
     ),
     "sudden data change": lambda **how: train(digits(), 200, adam(), feed=wrong_batch, every=5, **how),
-    "step count wrong": lambda **how: train(digits(), 100, adam(), before=forget_the_count, every=10, **how),
+    "step count wrong": lambda **how: train(digits(), 130, adam(3e-3), before=forget_the_count, every=10, **how),
     "step count wrong, moments lost": lambda **how: train(
-        digits(), 100, adam(), before=forget_the_moments, every=10, **how
+        digits(), 108, adam(1e-2), before=forget_the_moments, every=10, **how
     ),
     "non-finite gradients": lambda **how: train(digits(), 70, adam(), before=break_a_gradient, every=10, **how),
     "dead rows": lambda **how: train(digits(), 80, adam(), model=dead_units(), **how),
@@ -177,7 +200,11 @@ PLANTED: dict[str, Callable[..., tuple[Any, ...]]] = {
     "second moment too noisy": lambda **how: train(counterexample(), 80, adam(0.01, (0.0, 0.3)), **how),
     "beta1^2 >= beta2": lambda **how: train(digits(), 20, adam(1e-3, (0.95, 0.85)), **how),
     "second moment lost in its type": lambda **how: train(
-        digits().with_(inputs=digits().inputs.half()), 40, adam(1e-3, eps=1e-4), model=digits().fresh(0).half(), **how
+        digits(batch_size=128).with_(inputs=digits().inputs.half()),
+        60,
+        adam(1e-2, eps=1e-4),
+        model=digits().fresh(0).half(),
+        **how,
     ),
     "second moment lost in its type, standing still": lambda **how: train(
         digits().with_(inputs=digits().inputs.bfloat16()),
