@@ -323,11 +323,11 @@ def narrow(r: random.Random, cause: str) -> Run:
 
 def edge(r: random.Random, cause: str) -> Run:
     """All the data at every step, so that nothing but curvature moves the loss; a rate that it does not stand."""
-    task, _ = _drawn(r, ["mlp", "mlp", "regression"])
-    problem = task.problem.with_(batch_size=len(task.problem.targets))
-    lr = _between(r, 0.04, 0.07)
+    kind, width = r.choice(["mlp", "mlp", "regression"]), r.choice([16, 24])
+    problem = regression(0.1, width, 2048) if kind == "regression" else digits(hidden=4 * width, batch_size=1797)
+    lr = _between(r, 0.1, 0.15) if kind == "regression" else _between(r, 0.04, 0.07)
     made = Recipe(torch.optim.Adam, {"lr": lr, "betas": (0.0, r.choice([0.9999, 0.99999]))})
-    return _run(Task(task.kind, problem, 0, 0), made, cause, r.choice([1, 2]), steps=150)
+    return _run(Task(kind, problem, 0, 0), made, cause, r.choice([1, 2]), steps=150)
 
 
 def rushed(r: random.Random, cause: str) -> Run:

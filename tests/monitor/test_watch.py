@@ -11,7 +11,7 @@ from zoo import adam, train
 
 import betaplane
 from betaplane.errors import BadInput
-from betaplane.monitor import ALL, read_lines, watch
+from betaplane.monitor import ALL, Watcher, read_lines, watch
 from betaplane.monitor.budget import Budget
 from betaplane.problems import digits
 
@@ -131,3 +131,27 @@ def test_wrong_input_is_told(name: str):
     with pytest.raises(BadInput) as caught:
         call()
     assert str(caught.value).startswith(told)
+
+
+def test_a_count_that_was_lost_is_told_at_any_betas():
+    """What was kept from before the loss cannot be counted back to: 0 to the power of less than 0."""
+
+    def forget(step: int, optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> None:
+        for state in optimizer.state.values() if step == 40 else ():
+            state["step"].zero_()
+
+    watcher, _, _ = train(digits(), 60, adam(3e-3, (0.0, 0.99)), before=forget, every=1)
+    assert watcher.alerts[0].cause == "step count wrong"
+    assert watcher.alerts[0].step == 40
+
+
+def test_a_fault_in_watching_stops_the_watching_and_not_the_run():
+    def fail(watcher: Watcher) -> None:
+        watcher.reader.read = lambda by: 1 / 0
+
+    with pytest.warns(UserWarning, match="watching stopped at step 2, training goes on. ZeroDivisionError"):
+        watcher, model, losses = train(digits(), 9, adam(), after=fail)
+    assert len(losses) == 9
+    assert watcher.history.step == 2
+    _, plain, _ = train(digits(), 9, adam(), watched=False)
+    assert all(map(torch.equal, model.parameters(), plain.parameters()))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from statistics import fmean, median
+from statistics import fmean, median, stdev
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -25,6 +25,8 @@ NORMAL = 0.954  # the median |a - b| of two standard normal numbers
 FEW = 5  # losses whose median is a loss
 PEAK = 0.9  # of the largest learning rate: as good as it
 SMOOTH = 8  # readings whose median is taken
+LEAST = 16  # steps before a jump is called one
+DEVIATIONS = 6.0  # of the logarithm
 
 
 class Rows:
@@ -142,6 +144,11 @@ class History:
         last = [loss if math.isfinite(loss) else math.inf for _, loss in self.losses][-LATE:]
         return max((median(last[i : i + FEW]) for i in range(len(last) - FEW + 1)), default=math.nan)
 
+    @property
+    def late(self) -> float:
+        """The median of the last 16 losses, nan where none were given."""
+        return median([loss for _, loss in self.losses][-LATE:]) if self.losses else math.nan
+
     def loudest(self) -> str:
         """The tensor whose gradients grew most over the kept steps, "" where none are kept."""
         grown = {}
@@ -159,6 +166,21 @@ class History:
                 past = ring.past()
                 if past is not None and bool(past.g.isfinite().all()):
                     yield layer, past
+
+
+def jump(series: Iterable[tuple[int, float]], step: int) -> float:
+    """A step's value over the largest before it, 0 where it lies within six deviations of their logarithms.
+
+    Args:
+        series: steps and values, the newest last; 0 too where it is not the step's, or fewer than 16 came before.
+        step: the step.
+    """
+    *old, last = [*series] or [(0, 0.0)]
+    past = [value for _, value in old]
+    if last[0] != step or len(past) < LEAST or min(past) <= 0 or not 0 < last[1] < math.inf or max(past) == math.inf:
+        return 0.0
+    logs = [math.log(value) for value in past]
+    return last[1] / max(past) if math.log(last[1]) > fmean(logs) + DEVIATIONS * stdev(logs) else 0.0
 
 
 def unsteadiness(past: Past) -> float:

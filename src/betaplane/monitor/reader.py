@@ -14,7 +14,7 @@ from betaplane.monitor.history import History, Rows
 from betaplane.monitor.keeper import Watched
 from betaplane.monitor.look import Kept, kept, looked
 from betaplane.monitor.ranks import Ranks, sharded
-from betaplane.monitor.state import held, named, numbers
+from betaplane.monitor.state import held, named, numbers, warmed
 from betaplane.monitor.sweep import Taken, sweep
 
 COORDINATES = 4096  # of a tensor that a reading looks at, at most
@@ -92,6 +92,7 @@ class Reader:
         look = looked(p, old, has, (now.beta1, now.beta2), self.coordinates, self.ranks)
         if not look.stepped:
             return None
+        now = warmed(now, self.optimizer, look.t)
         before = look.before._replace(g=look.before.g * by) if by != 1 else look.before
         if before.rows is not None:
             self.history.rows.setdefault(name, Rows(before.rows)).look(before.rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
 from betaplane.monitor.coded import Coded, decoded
+from betaplane.theory import radam_warmup
 
 M, V = "exp_avg", "exp_avg_sq"
 WORDS = {M: "state1", V: "state2"}  # bitsandbytes' words
@@ -72,6 +74,25 @@ def numbers(group: Mapping[str, Any]) -> Numbers:
     beta1, beta2 = (float(beta) for beta in tuple(group.get("betas", (0.9, 0.999)))[:2])
     eps = group.get("eps", 1e-8)
     return Numbers(float(group["lr"]), beta1, beta2, float(eps[0] if isinstance(eps, tuple) else eps))
+
+
+def warmed(now: Numbers, optimizer: Optimizer, t: float) -> Numbers:
+    """The same with the learning rate of step t: RAdam multiplies it by a warmup of its own, and is told by its name.
+
+    Example:
+        >>> optimizer = torch.optim.RAdam([torch.nn.Parameter(torch.ones(2))], lr=0.1)
+        >>> now = numbers(optimizer.param_groups[0])
+        >>> [round(warmed(now, optimizer, t).lr, 4) for t in (1, 6, 1000, 100_000)]
+        [0.0, 0.0026, 0.0645, 0.1]
+    """
+    rectified = any(kind.__name__ == "RAdam" for kind in type(optimizer).__mro__)
+    return now._replace(lr=now.lr * _rectification(t, now.beta2)) if rectified and t >= 1 else now
+
+
+@lru_cache(maxsize=256)
+def _rectification(t: float, beta2: float) -> float:
+    by = float(radam_warmup(t, beta2))
+    return by if by >= 0 else 0.0  # nan at the first steps, which do not divide by sqrt(v)
 
 
 def held(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any]) -> Held:

@@ -88,15 +88,16 @@ class Tape:
         return max(0, min(self.last - max(self.began, int(self.broke[i])), self.length))
 
     def past(self, i: int) -> Past | None:
-        """The kept steps of tensor i; None where there are none."""
-        kept = self.kept(i)
+        """The kept steps of tensor i, as far as its count reaches back; None where there are none."""
+        slot, start = self.slots[i], int(self.settings.starts[i])
+        count = self._count(slot)
+        kept = min(self.kept(i), int(count))
         if kept < 1:
             return None
-        slot, start = self.slots[i], int(self.settings.starts[i])
         m, v = torch.from_numpy(self._between(self.last - kept)[..., start : start + slot.n].copy()).unbind(1)
         now = numbers(slot.group)
         g = (m[1:] - now.beta1 * m[:-1]) / (1 - now.beta1)
-        return Past(g, m[0], v[0], self._count(slot) - kept, now)
+        return Past(g, m[0], v[0], count - kept, now)
 
     @property
     def here(self) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from time import perf_counter
 from typing import Any
+from warnings import warn
 
 import torch
 from torch import Tensor
@@ -60,7 +63,7 @@ class Watcher:
         self.judge = Judge(self.history, lambda alert: self.sinks.alert(alert))
         self._tapes, self._reads, self._busy, self._burst = True, False, False, 0
         self.keeper, self.losses = Keeper(optimizer, self.ranks, self.history), Losses(self.ranks, self._lose)
-        self.hooks = Hooks(optimizer, self._pre, self._post)
+        self.hooks = Hooks(optimizer, self._safe(self._pre), self._safe(self._post))
         self._facts = start_facts(optimizer, every, budget, names)
         self.sinks.start(self._facts)
 
@@ -117,6 +120,22 @@ class Watcher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _safe(self, call: Callable[..., None]) -> Callable[..., None]:
+        """A call that never ends the run it watches: where it fails, watching stops, and a warning says why."""
+
+        def safe(*args: Any) -> None:
+            try:
+                call(*args)
+            except Exception as error:
+                if self.ranks.together:
+                    raise  # the other processes would wait for this one for ever
+                self.hooks.close()
+                at = traceback.extract_tb(error.__traceback__)[-1]
+                told = f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})"
+                warn(f"watching stopped at step {self.history.step}, training goes on. {told}", stacklevel=2)
+
+        return safe
 
     def _pre(self, loss: Any) -> None:
         """Before a step, once its gradients are there: most steps ask for nothing here."""

@@ -30,6 +30,7 @@ from betaplane.theory.published import growth_constant, kingma_ba_condition, shi
 from betaplane.theory.rates import Local, local_rate
 from betaplane.theory.reddi import failing_period, reddi_beta2, reddi_holds, reddi_period
 from betaplane.theory.regret import amsgrad_regret
+from betaplane.theory.resting_v import resting_root_v_of
 from betaplane.theory.schedule_means import Means, cosine_means, linear_means, stable_means
 from betaplane.theory.schedules import multipliers
 from betaplane.theory.spectral import sign_update_norm, spectral_scale
@@ -118,6 +119,7 @@ __all__ = [
     "reddi_period",
     "rest_shift",
     "resting_root_v",
+    "resting_root_v_of",
     "rms_ratio",
     "rotation",
     "same_half_life",

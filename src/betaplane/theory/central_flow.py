@@ -19,8 +19,7 @@ def resting_root_v(gradient: ArrayLike, curvature: ArrayLike, lr: ArrayLike) -> 
     ```
 
     g is the gradient averaged over the swings. Where lr h / 2 is the larger, v is mostly swings, and RMSProp steps with
-    2 / h, as if it knew the curvature. For a Hessian that is not diagonal P solves min trace P + |g|^2_(P^-1) / lr^2
-    with H <= 2 P.
+    2 / h, as if it knew the curvature. `resting_root_v_of` has no need of a diagonal Hessian.
 
     Args:
         gradient: g, averaged over the swings, gradient units; any shape.

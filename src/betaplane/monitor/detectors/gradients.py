@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from statistics import mean, stdev
+from statistics import median
 
 from betaplane.monitor.detectors._detector import Detector, Finding
 from betaplane.monitor.detectors.second_moment import LARGE, LAST
-from betaplane.monitor.history import History
+from betaplane.monitor.history import History, jump
+from betaplane.monitor.reading import Reading
 
-LEAST = 16  # steps before a jump is called one
-DEVIATIONS = 6.0  # of the logarithm
 OVER = 1.05  # RMS of an update that steady gradients do not pass, and room for rounding
 
 
@@ -25,7 +24,7 @@ def _non_finite(history: History, threshold: float) -> Finding | None:
 
 
 def _changed(history: History, threshold: float) -> Finding | None:
-    norm, loss = _jump(history.norms, history.step), _jump(history.losses, history.step)
+    norm, loss = jump(history.norms, history.step), jump(history.losses, history.step)
     if math.sqrt(norm * loss) <= threshold or not _calm(history):
         return None
     evidence = (
@@ -42,17 +41,12 @@ def _calm(history: History) -> bool:
     old = [reading for kept in lately for reading in kept[:-1]]
     steep = max((reading.ratio for reading in old if len(reading.shape) > 1), default=0.0)
     raised = any(new.lr > 2 * old.lr for kept in lately for old, new in pairwise(kept))
-    return steep < LARGE and not raised and all(kept[-2].update_rms <= OVER for kept in lately if len(kept) > 1)
+    return steep < LARGE and not raised and all(_usual_size(kept[:-1]) for kept in lately if len(kept) > 1)
 
 
-def _jump(series: object, step: int) -> float:
-    """This step's value over the largest before it, 0 where it lies within six deviations of their logarithms."""
-    *old, last = [*series] or [(0, 0.0)]  # pyright: ignore[reportGeneralTypeIssues]
-    past = [value for _, value in old]
-    if last[0] != step or len(past) < LEAST or min(past) <= 0 or not 0 < last[1] < math.inf or max(past) == math.inf:
-        return 0.0
-    logs = [math.log(value) for value in past]
-    return last[1] / max(past) if math.log(last[1]) > mean(logs) + DEVIATIONS * stdev(logs) else 0.0
+def _usual_size(kept: list[Reading]) -> bool:
+    """Whether the last update was no larger than steady gradients make it, or than it is often; beta1 = 0 gives 1."""
+    return kept[-1].update_rms <= OVER * max(1.0, 1.5 * median(reading.update_rms for reading in kept))
 
 
 def _usual(series: object) -> float:

@@ -7,7 +7,8 @@ from betaplane.monitor.detectors.second_moment import LARGE
 from betaplane.monitor.history import History
 from betaplane.theory import stability_threshold
 
-SWINGS = 8  # consecutive steps
+SWINGS = 12  # consecutive steps: gradients of rare rows may turn back in 8
+GROWN = 1.5  # times the smallest gradient of those steps: weights may swing for long and stay where they are
 RISE = 1.5  # times the loss at the start
 
 
@@ -26,8 +27,9 @@ def _edge(history: History, threshold: float) -> Finding | None:
     if len(last) < SWINGS or last[-1].step != history.step or last[-1].step - last[0].step != SWINGS - 1:
         return None
     swing = max(each.correlation for each in last)
-    grown = last[-1].norm / last[0].norm if last[0].norm else 0.0
-    if swing > threshold or not 2 < grown < 1e12:
+    least = min(each.norm for each in last)
+    grown = last[-1].norm / least if least else 0.0
+    if swing > threshold or not GROWN < grown < 1e12:
         return None
     now = max(history.now(), key=lambda reading: reading.lr)
     edge = float(stability_threshold(now.beta1, now.lr))
@@ -48,7 +50,7 @@ EDGE = Detector(
     "adaptive edge of stability",
     "The steepest direction is past (2 + 2 beta1) / ((1 - beta1) lr): weights swing across it, further each time.",
     -0.5,
-    "each correlation of consecutive gradients in 8 steps: noise gives 0, a swing -1; gradients doubled",
+    "each correlation of consecutive gradients in 12 steps: noise gives 0, a swing -1; gradients 1.5 x their smallest",
     "J. Cohen et al., 2022, arXiv:2207.14484",
     _edge,
 )

@@ -6,7 +6,7 @@ import math
 from statistics import median
 
 from betaplane.monitor.detectors._detector import Detector, Finding
-from betaplane.monitor.history import History, descent, unsteadiness
+from betaplane.monitor.history import History, descent, jump, unsteadiness
 from betaplane.monitor.reading import Reading
 from betaplane.theory import memory_horizon
 
@@ -14,7 +14,8 @@ LAST = 8  # readings
 LATEST = 3  # readings: what one batch did is not in their median
 MANY = 64  # coordinates whose mean square needs no mean over time
 LARGE = 0.3  # update over weight, from where on the learning rate is to blame
-TOGETHER = 0.5  # of the threshold, where most tensors pass it: one batch of a few tensors does not
+TOGETHER = 0.4  # of the threshold, where most tensors pass it
+ENOUGH = 16  # readings that say what is usual
 LARGEST = 0.8  # RMS of an update in units of lr: of gradients of one size only steady ones have more
 ROUNDING = 1e-5  # of the largest gradient RMS: what float32 leaves of a vector's gradient that is 0
 HALF = 0.6  # from where on no warmup is
@@ -26,7 +27,8 @@ def _stale(history: History, threshold: float) -> Finding | None:
     sizes = {layer: _size(readings) for layer, readings in kept.items()}
     lags = {layer: median(old.lag for old in readings[-LATEST:]) for layer, readings in kept.items()}
     alone = [layer for layer in kept if sizes[layer] > LARGEST and lags[layer] > threshold]
-    grown = [layer for layer, readings in kept.items() if _grown(readings, TOGETHER * threshold)]
+    other = jump(history.losses, history.step)  # a batch unlike all before it
+    grown = [layer for layer, readings in kept.items() if not other and _grown(readings, TOGETHER * threshold)]
     layer = max(alone or (grown if 2 * len(grown) > len(history.now()) else []), key=lags.__getitem__, default=None)
     if layer is None:
         return None
@@ -42,9 +44,11 @@ def _small(now: Reading) -> bool:
 
 
 def _grown(readings: list[Reading], lag: float) -> bool:
-    """Whether v lagged at the last two readings, and the update is twice its usual size."""
-    usual = median(reading.update_rms for reading in readings)
-    return readings[-1].update_rms > 2 * usual and min(reading.lag for reading in readings[-2:]) > lag
+    """Whether v lags as never of late, and the update is twice its usual size."""
+    *old, now = readings
+    if len(old) < ENOUGH or now.lag <= max(lag, *(reading.lag for reading in old)):
+        return False
+    return now.update_rms > 2 * median(reading.update_rms for reading in readings)
 
 
 def _size(readings: list[Reading]) -> float:
@@ -112,7 +116,7 @@ STALE = Detector(
     "Gradients grew faster than v could follow, so updates are larger than lr.",
     4.5,
     "RMS_t, the median of three readings, published as 2.3 for one: with an RMS of the update above 0.8, where noise "
-    "gives 0.23; or half of it at two readings in most tensors, with updates twice their usual size",
+    "gives 0.23; or 0.4 of it at one reading in most tensors, the most of late, with updates twice their usual size",
     "M. Wortsman et al., 2023, arXiv:2304.13013; N. Shazeer, M. Stern, 2018, arXiv:1804.04235",
     _stale,
 )

@@ -12,6 +12,9 @@ from betaplane.theory import linear_warmup_steps
 
 TENTH = 0.1  # update over weight, below which a warmup would change little
 FALLEN = 0.7  # of the loss at the start: training had begun
+STUCK = 0.8  # of the loss at the start, where it still is after WAITED steps
+WAITED = 32  # steps
+LESS = 0.9  # of the threshold, where the loss is stuck
 
 
 def _miscounted(history: History, threshold: float) -> Finding | None:
@@ -30,9 +33,12 @@ def _miscounted(history: History, threshold: float) -> Finding | None:
 
 def _rushed(history: History, threshold: float) -> Finding | None:
     now = history.now()
-    if not now or not history.climbed > threshold or history.recent == math.inf:
+    if not now or not history.climbed > LESS * threshold or history.recent == math.inf:
         return None
     first = now[0]
+    stuck = first.t >= WAITED and history.late > STUCK * history.start
+    if not stuck and history.climbed <= threshold:
+        return None
     length = float(linear_warmup_steps(first.beta2))
     lr = max(reading.lr for reading in now)
     early = all(reading.lr >= 0.99 * lr for reading in history.readings[first.layer]) and first.t < length
@@ -66,8 +72,9 @@ RUSHED = Detector(
     "warmup too short",
     "Updates are at their largest, and of one direction, before v has its memory.",
     1.05,
-    "times the loss at the start beyond 2.5 deviations of its scatter, within 2 / (1 - beta2) steps, before it ever "
-    "fell to 0.7 of the start, and with updates between 0.1 and 0.6 of the weights",
+    "times the loss at the start beyond 2.5 deviations of its scatter, or 0.9 of it where after 32 steps the loss is "
+    "above 0.8 of its start; within 2 / (1 - beta2) steps, before it ever fell to 0.7 of the start, and with updates "
+    "between 0.1 and 0.6 of the weights",
     "J. Ma, D. Yarats, 2021, arXiv:1910.04209",
     _rushed,
 )
