@@ -332,8 +332,8 @@ def edge(r: random.Random, cause: str) -> Run:
 
 def rushed(r: random.Random, cause: str) -> Run:
     """The full rate from the first step, on deep nets normalised after their sums, which train well after a warmup."""
-    width, depth, lr = r.choice([48, 64]), r.choice([4, 5]), _between(r, 0.026, 0.032)
-    problem = _digits(partial(residual, width, depth), r.choice([64, 128]))
+    depth, lr = r.choice([4, 5]), _between(r, 0.029, 0.034)
+    problem = _digits(partial(residual, 64, depth), r.choice([64, 128]))
     made = Recipe(torch.optim.AdamW, {"lr": lr, "betas": (0.9, r.choice([0.99, 0.999]))})
     return _run(Task("residual", problem, 0, 0), made, cause, r.choice([1, 2]), f"depth {depth}", steps=60)
 
@@ -379,10 +379,12 @@ def broken(r: random.Random, cause: str) -> Run:
     """A gradient, or an input, that is not finite."""
     task, lr = _drawn(r, DENSE)
     at, value, inputs = _step(r), r.choice([math.nan, math.inf, -math.inf]), r.random() < 0.5
+    share = r.random()
 
     def before(step: int, optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
         if step == at and not inputs:
-            p = r.choice([*model.parameters()])
+            tensors = [*model.parameters()]
+            p = tensors[int(share * len(tensors))]
             p.grad.view(-1)[0] = value  # pyright: ignore
 
     def feed(step: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -168,19 +168,20 @@ class History:
                     yield layer, past
 
 
-def jump(series: Iterable[tuple[int, float]], step: int) -> float:
-    """A step's value over the largest before it, 0 where it lies within six deviations of their logarithms.
+def jump(series: Iterable[tuple[int, float]], step: int, deviations: float = DEVIATIONS) -> float:
+    """A step's value over the largest before it, 0 where it lies within some deviations of their logarithms.
 
     Args:
         series: steps and values, the newest last; 0 too where it is not the step's, or fewer than 16 came before.
         step: the step.
+        deviations: how many, >= 0.
     """
     *old, last = [*series] or [(0, 0.0)]
     past = [value for _, value in old]
     if last[0] != step or len(past) < LEAST or min(past) <= 0 or not 0 < last[1] < math.inf or max(past) == math.inf:
         return 0.0
     logs = [math.log(value) for value in past]
-    return last[1] / max(past) if math.log(last[1]) > fmean(logs) + DEVIATIONS * stdev(logs) else 0.0
+    return last[1] / max(past) if math.log(last[1]) > fmean(logs) + deviations * stdev(logs) else 0.0
 
 
 def unsteadiness(past: Past) -> float:

@@ -14,7 +14,7 @@ from betaplane.monitor.state import FORMATS, M, V, local, named
 
 MOST = 64  # coordinates of a tensor
 LEAST = 8
-SHARE = 0.01  # of the optimizer's moments, that a record may take in memory
+SHARE = 0.0075  # of the optimizer's moments, that a record may take in memory
 SMALL = 2**18  # bytes that it may take in any case
 
 

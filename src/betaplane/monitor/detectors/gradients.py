@@ -11,6 +11,7 @@ from betaplane.monitor.detectors.second_moment import LARGE, LAST
 from betaplane.monitor.history import History, jump
 from betaplane.monitor.reading import Reading
 
+LESS = 3.0  # deviations of the gradient norm's logarithm: it drifts, as losses do not
 OVER = 1.05  # RMS of an update that steady gradients do not pass, and room for rounding
 
 
@@ -24,7 +25,7 @@ def _non_finite(history: History, threshold: float) -> Finding | None:
 
 
 def _changed(history: History, threshold: float) -> Finding | None:
-    norm, loss = jump(history.norms, history.step), jump(history.losses, history.step)
+    norm, loss = jump(history.norms, history.step, LESS), jump(history.losses, history.step)
     if math.sqrt(norm * loss) <= threshold or not _calm(history):
         return None
     evidence = (
@@ -65,8 +66,8 @@ CHANGED = Detector(
     "sudden data change",
     "The loss and all gradients jumped together before a step was taken on them: the batch differs, not the optimizer.",
     3.0,
-    "times the largest of the last 64, the geometric mean of loss and gradient norm, and six deviations of each one's "
-    "logarithm: beyond the scatter of batches of 4",
+    "times the largest of the last 64, the geometric mean of loss and gradient norm; and six deviations of the loss's "
+    "logarithm, three of the norm's: beyond the scatter of batches of 4",
     "the order of events; the loss criterion after M. Wortsman et al., 2023, arXiv:2304.13013",
     _changed,
 )

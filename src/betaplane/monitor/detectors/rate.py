@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from betaplane.monitor.detectors._detector import Detector, Finding
 from betaplane.monitor.detectors.second_moment import LARGE
 from betaplane.monitor.history import History
+from betaplane.monitor.reading import Reading
 from betaplane.theory import stability_threshold
 
 SWINGS = 12  # consecutive steps: gradients of rare rows may turn back in 8
@@ -13,13 +16,23 @@ RISE = 1.5  # times the loss at the start
 
 
 def _too_large(history: History, threshold: float) -> Finding | None:
-    matrices = [reading for kept in history.readings.values() for reading in kept if len(reading.shape) > 1]
-    worst = max(matrices, key=lambda reading: reading.ratio, default=None)
-    if worst is None or worst.ratio < threshold or not history.risen(RISE):
+    if not history.risen(RISE):
         return None
-    told = f"an update of {worst.ratio:.2f} of the weights; loss {history.recent:.3g}, at the start {history.start:.3g}"
-    lr = float(f"{worst.lr * 0.01 / worst.ratio:.1g}")
+    matrices = {layer: [*kept] for layer, kept in history.readings.items() if kept and len(kept[-1].shape) > 1}
+    sizes = [(_relative(old, now), now) for kept in matrices.values() for old, now in pairwise([kept[0], *kept])]
+    ratio, worst = max(sizes, key=lambda each: each[0], default=(0.0, None))
+    if worst is None or ratio < threshold:
+        return None
+    told = f"an update of {ratio:.2f} of the weights; loss {history.recent:.3g}, at the start {history.start:.3g}"
+    lr = float(f"{worst.lr * 0.01 / ratio:.1g}")
     return Finding(worst.layer, told, f"lr={lr:.1g}, so that an update is 1 % of the weights", {"lr": lr})
+
+
+def _relative(old: Reading, now: Reading) -> float:
+    """An update over the weights; over those of the reading before, where lr was raised since and they have grown."""
+    if now.lr <= 2 * old.lr or not 0 < old.weight_rms < now.weight_rms:
+        return now.ratio
+    return now.ratio * now.weight_rms / old.weight_rms
 
 
 def _edge(history: History, threshold: float) -> Finding | None:

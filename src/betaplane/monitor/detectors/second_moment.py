@@ -18,6 +18,7 @@ TOGETHER = 0.4  # of the threshold, where most tensors pass it
 ENOUGH = 16  # readings that say what is usual
 LARGEST = 0.8  # RMS of an update in units of lr: of gradients of one size only steady ones have more
 ROUNDING = 1e-5  # of the largest gradient RMS: what float32 leaves of a vector's gradient that is 0
+FEW = 0.2  # of the threshold, of v that are 0 where the gradient is not
 HALF = 0.6  # from where on no warmup is
 
 
@@ -88,7 +89,7 @@ def _coupled(history: History, threshold: float) -> Finding | None:
 def _underflow(history: History, threshold: float) -> Finding | None:
     for reading in history.now():
         still = 0.0 if reading.dtype in ("float32", "float64") else reading.still
-        if max(reading.lost, still) > threshold:
+        if reading.lost > FEW * threshold or still > threshold:
             told = (
                 f"{reading.lost:.0%} of v are 0 where the gradient is not, {still:.0%} stand still in {reading.dtype}"
             )
@@ -141,7 +142,7 @@ UNDERFLOW = Detector(
     "second moment lost in its type",
     "v is 0 or stands still where gradients are not 0, so the update is divided by eps or by an old v.",
     0.25,
-    "share of a tensor's coordinates: a quarter",
+    "share of a tensor's coordinates that stand still: a quarter; a fifth of it are 0, which in float32 none are",
     "arithmetic of the formats; P. Micikevicius et al., 2018, arXiv:1710.03740",
     _underflow,
 )
