@@ -421,10 +421,10 @@ def too_large(r: random.Random, cause: str) -> Run:
 def drifting(r: random.Random, cause: str) -> Run:
     """Normalised layers under a decay that outlasts the schedule: weights shrink, and gradients grow."""
     width, size = r.choice([24, 64]), r.choice([32, 128])
-    problem, steps, lr = noisy_labels(0.4, size).with_(module=partial(normed, width)), 400, _between(r, 5e-3, 2e-2)
+    problem, steps, lr = noisy_labels(0.4, size).with_(module=partial(normed, width)), 400, _between(r, 5e-3, 1.2e-2)
     made = Recipe(
         torch.optim.AdamW,
-        {"lr": lr, "betas": (0.9, r.choice([0.95, 0.99])), "weight_decay": r.uniform(6, 15) / (steps * lr)},
+        {"lr": lr, "betas": (0.9, r.choice([0.95, 0.99])), "weight_decay": r.uniform(8, 15) / (steps * lr)},
     )
     before = paced(lr, r.choice(["linear decay", "warmup and cosine"]), steps)
     told = f"decay {made.options['weight_decay']:.2g}"

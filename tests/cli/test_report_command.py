@@ -59,6 +59,8 @@ def test_json(capsys):
     assert [alarm["cause"] for alarm in told["alarms"]] == ["beta1^2 >= beta2"]
     assert [layer["layer"] for layer in told["layers"]] == ["weight", "bias"]
     assert told["layers"][0]["reach"]["largest"] > 0
+    assert told["whole"]["reach"]["largest"] == max(layer["reach"]["largest"] for layer in told["layers"])
+    assert told["whole"]["weight_rms"]["last"] > 0
     assert not Path("run.html").exists()
 
 

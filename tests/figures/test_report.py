@@ -8,12 +8,15 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from test_html import browser, embedded, needs_browser, silent, text  # noqa: F401
 
+import betaplane
 from betaplane.errors import BadInput
 from betaplane.figures.report import as_json, as_text, quantity, report_html, report_png, watched_run
 from betaplane.figures.report.page import COLUMNS, POINTS
 from betaplane.figures.report.shown import columns, edges, squeezed
+from betaplane.monitor import read_lines
 
 STEPS, BROKEN = 120, 90
 START = {
@@ -70,6 +73,25 @@ def test_a_record_becomes_arrays():
     assert run.at.tolist() == [*range(10, STEPS + 1, 10)]
     assert run.values["update_rms"][1].tolist() == [5.0 if step == BROKEN else 0.5 for step in run.at]
     assert [alert["cause"] for alert in run.alerts] == ["stale second moment", "second moment too noisy"]
+
+
+def test_the_whole_model_is_a_line_before_its_tensors(tmp_path):
+    """The same figures as of `Watcher.totals`, from the record alone."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 30), torch.nn.Linear(30, 2))
+    optimizer, path = torch.optim.AdamW(model.named_parameters(), 1e-2), tmp_path / "run.jsonl"
+    with betaplane.watch(optimizer, path, every=2, budget=math.inf, console=False) as watcher:
+        for _ in range(6):
+            optimizer.zero_grad()
+            model(torch.randn(16, 8)).square().mean().backward()
+            optimizer.step()
+        total = watcher.totals()[-1]
+    run = watched_run(read_lines(path))
+    assert run.layers == ["whole model", "0.weight", "0.bias", "1.weight", "1.bias"]
+    assert run.at.tolist() == [1, 2, 4, 6]
+    for name in ("update_rms", "lag", "ratio", "reach", "below_eps", "snr", "g_rms", "weight_rms", "weight_max"):
+        assert run.values[name][0, -1] == pytest.approx(getattr(total, name), rel=1e-5), name
+    assert np.isnan(run.values["angle"][0]).all()  # no angle of a whole follows from those of its parts
 
 
 def test_of_several_runs_the_last_or_the_one_asked_for():

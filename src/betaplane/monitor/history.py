@@ -25,8 +25,7 @@ NORMAL = 0.954  # the median |a - b| of two standard normal numbers
 FEW = 5  # losses whose median is a loss
 PEAK = 0.9  # of the largest learning rate: as good as it
 SMOOTH = 8  # readings whose median is taken
-LEAST = 16  # steps before a jump is called one
-DEVIATIONS = 6.0  # of the logarithm
+LEAST = 16  # values that say what a jump is
 
 
 class Rows:
@@ -49,6 +48,13 @@ class Swing(NamedTuple):
     step: int
     correlation: float  # in [-1, 1]
     norm: float  # gradient units
+
+
+class Jump(NamedTuple):
+    """One value beside many before it."""
+
+    times: float  # the largest of them
+    deviations: float  # of their logarithms, from their mean
 
 
 @dataclass
@@ -168,20 +174,19 @@ class History:
                     yield layer, past
 
 
-def jump(series: Iterable[tuple[int, float]], step: int, deviations: float = DEVIATIONS) -> float:
-    """A step's value over the largest before it, 0 where it lies within some deviations of their logarithms.
+def jump(series: Iterable[tuple[int, float]], step: int) -> Jump:
+    """How far a step's value is above those before it; (0, 0) where it is not the last, or fewer than 16 came before.
 
     Args:
-        series: steps and values, the newest last; 0 too where it is not the step's, or fewer than 16 came before.
+        series: steps and values, the newest last.
         step: the step.
-        deviations: how many, >= 0.
     """
     *old, last = [*series] or [(0, 0.0)]
     past = [value for _, value in old]
     if last[0] != step or len(past) < LEAST or min(past) <= 0 or not 0 < last[1] < math.inf or max(past) == math.inf:
-        return 0.0
+        return Jump(0.0, 0.0)
     logs = [math.log(value) for value in past]
-    return last[1] / max(past) if math.log(last[1]) > fmean(logs) + deviations * stdev(logs) else 0.0
+    return Jump(last[1] / max(past), (math.log(last[1]) - fmean(logs)) / max(stdev(logs), TINY))
 
 
 def unsteadiness(past: Past) -> float:

@@ -6,8 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from betaplane.monitor.quantities import TINY, balance, signal_to_noise
 from betaplane.monitor.reading import Reading
+
+SQUARES = ("g_rms", "m_rms", "root_rms", "update_rms", "weight_rms", "lag")  # the root of their mean square
+LARGEST = ("g_max", "update_max", "weight_max", "reach")
+SHARES = ("below_eps", "lost", "still", "agreement", "beta1")  # their mean
+SINGLE = ("ratio", "snr")  # from others of these
+TOGETHER = (*SQUARES, *LARGEST, *SHARES, *SINGLE)
 
 
 class Total(NamedTuple):
@@ -64,7 +72,8 @@ def totals(readings: Sequence[Reading], groups: Mapping[str, int], decays: Mappi
         return []
     places = sorted({groups[reading.layer] for reading in readings})
     each = [total([r for r in readings if groups[r.layer] == place], place, decays[place]) for place in places]
-    return [*each, total(readings, None, _mean(readings, [decays[groups[r.layer]] for r in readings]))]
+    mean = np.average([decays[groups[r.layer]] for r in readings], weights=[_size(r) for r in readings])
+    return [*each, total(readings, None, float(mean))]
 
 
 def total(readings: Sequence[Reading], group: int | None = None, weight_decay: float = 0.0) -> Total:
@@ -75,56 +84,54 @@ def total(readings: Sequence[Reading], group: int | None = None, weight_decay: f
         group: the place of their group; None for all.
         weight_decay: as in torch's AdamW.
     """
-    now, size = readings[0], sum(_size(reading) for reading in readings)
-    g, weight, update = (_rms(readings, name) for name in ("g_rms", "weight_rms", "update_rms"))
-    moved = math.sqrt(_mean(readings, [(reading.lr * reading.update_rms) ** 2 for reading in readings]))
-    lr = moved / update if update else now.lr
-    beta1 = _mean(readings, [reading.beta1 for reading in readings])
+    sizes = np.array([_size(reading) for reading in readings])
+    needed = {name: np.array([[getattr(reading, name)] for reading in readings]) for name in TOGETHER}
+    found = {name: float(together(name, needed, sizes)[0]) for name in TOGETHER}
+    g, weight, update, beta1 = (found[name] for name in ("g_rms", "weight_rms", "update_rms", "beta1"))
+    lr = found["ratio"] * max(weight, TINY) / update if update else readings[0].lr
+    root, fields = math.sqrt(sizes.sum()), {name: value for name, value in found.items() if name in Total._fields}
     return Total(
         group=group,
-        step=now.step,
-        size=size,
+        step=readings[0].step,
+        size=int(sizes.sum()),
         finite=all(reading.finite for reading in readings),
-        g_norm=g * math.sqrt(size),
-        g_rms=g,
-        g_max=_most(readings, "g_max"),
-        m_rms=_rms(readings, "m_rms"),
-        root_rms=_rms(readings, "root_rms"),
-        update_rms=update,
-        update_max=_most(readings, "update_max"),
-        weight_norm=weight * math.sqrt(size),
-        weight_rms=weight,
-        weight_max=_most(readings, "weight_max"),
-        ratio=moved / max(weight, TINY),
-        lag=_rms(readings, "lag"),
-        reach=_most(readings, "reach"),
-        below_eps=_share(readings, "below_eps"),
-        lost=_share(readings, "lost"),
-        still=_share(readings, "still"),
-        snr=signal_to_noise(update, beta1),
-        agreement=_share(readings, "agreement"),
+        g_norm=g * root,
+        weight_norm=weight * root,
         gradient_ratio=g / max(weight, TINY),
         balance=balance(update, weight, lr, weight_decay, beta1),
+        **fields,
     )
+
+
+def together(name: str, values: Mapping[str, np.ndarray], sizes: np.ndarray) -> np.ndarray:
+    """One quantity of several tensors as of one, (R,), at each of R steps.
+
+    Args:
+        name: one of `TOGETHER`.
+        values: quantities of the tensors, (L, R) each; "ratio" asks for weight_rms, "snr" for update_rms and beta1. nan
+            is left out.
+        sizes: numbers in each tensor, (L,).
+
+    Example:
+        >>> together("lag", {"lag": np.array([[1.0, 2.0], [7.0, np.nan]])}, np.array([30, 10])).tolist()
+        [3.605551275463989, 2.0]
+    """
+    if name == "snr":
+        update, beta1 = (together(each, values, sizes) for each in ("update_rms", "beta1"))
+        return np.array([signal_to_noise(u, b) if u < math.inf else u for u, b in zip(update, beta1, strict=True)])
+    if name == "ratio":
+        moved = values["ratio"] * np.maximum(values["weight_rms"], TINY)
+        weight = together("weight_rms", values, sizes)
+        return together("update_rms", {"update_rms": moved}, sizes) / np.maximum(weight, TINY)
+    x = values[name]
+    seen = ~np.isnan(x)
+    if name in LARGEST:
+        return np.where(seen.any(0), np.where(seen, x, -np.inf).max(0), np.nan)
+    powers = np.where(seen, x, 0.0) ** (2 if name in SQUARES else 1)
+    with np.errstate(invalid="ignore"):
+        mean = (sizes[:, None] * powers).sum(0) / (sizes[:, None] * seen).sum(0)
+    return np.sqrt(mean) if name in SQUARES else mean
 
 
 def _size(reading: Reading) -> int:
     return math.prod(reading.shape)
-
-
-def _mean(readings: Sequence[Reading], values: Sequence[float]) -> float:
-    size = sum(_size(reading) for reading in readings)
-    return sum(_size(reading) * value for reading, value in zip(readings, values, strict=True)) / size
-
-
-def _rms(readings: Sequence[Reading], name: str) -> float:
-    return math.sqrt(_mean(readings, [getattr(reading, name) ** 2 for reading in readings]))
-
-
-def _share(readings: Sequence[Reading], name: str) -> float:
-    return _mean(readings, [getattr(reading, name) for reading in readings])
-
-
-def _most(readings: Sequence[Reading], name: str) -> float:
-    values = [getattr(reading, name) for reading in readings]
-    return math.nan if any(map(math.isnan, values)) else max(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from betaplane.errors import BadInput
 from betaplane.monitor import ALL
+from betaplane.monitor.totals import TOGETHER, together
 
 Row = Mapping[str, Any]
 WHERE = "report"
@@ -18,6 +20,7 @@ HAS = {  # what the lines of each kind must say
     "losses": {"steps": list, "values": list},
     "alert": {"step": int, "layer": str, "cause": str, "evidence": str, "why": str, "change": str, "source": str},
 }
+WHOLE = "whole model"
 _ORDER = {detector.cause: i for i, detector in enumerate(ALL)}
 
 
@@ -29,7 +32,7 @@ class WatchedRun:
         start: what was trained, as `betaplane.monitor.sinks.start_facts` gives it; empty where the record lacks it.
         steps: steps that have a loss, (N,), increasing.
         losses: their losses, (N,); nan where they were not finite.
-        layers: names of the tensors that were read, L of them.
+        layers: names of the tensors that were read, L of them; the first is all of them as one where there are several.
         at: steps that were read, (R,), increasing.
         values: for each quantity its numbers, (L, R); nan where there is none.
         alerts: the alarms, the likeliest cause first.
@@ -127,7 +130,22 @@ def _matrices(rows: Sequence[Row]) -> tuple[np.ndarray, list[str], dict[str, np.
     for row in rows:
         for name in names:
             values[name][line[row["layer"]], column[row["step"]]] = _number(row.get(name))
+    sizes = {row["layer"]: math.prod(row["shape"]) for row in rows if isinstance(row.get("shape"), list)}
+    if len(layers) > 1 and len(sizes) == len(layers) and WHOLE not in layers:
+        values = _with_whole(values, np.array([sizes[layer] for layer in layers]))
+        layers = [WHOLE, *layers]
     return np.array(at, dtype=int), layers, values
+
+
+def _with_whole(values: dict[str, np.ndarray], sizes: np.ndarray) -> dict[str, np.ndarray]:
+    """The matrices with a line for all tensors as one before the others; nan where that has no meaning."""
+    needs = {"ratio": ("weight_rms",), "snr": ("update_rms", "beta1")}
+    found = {}
+    for name, each in values.items():
+        has = name in TOGETHER and all(other in values for other in needs.get(name, ()))
+        first = together(name, values, sizes) if has else np.full(each.shape[1], np.nan)
+        found[name] = np.vstack([np.where(np.isfinite(first), first, np.nan), each])
+    return found
 
 
 def _number(value: Any) -> float:

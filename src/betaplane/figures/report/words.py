@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from betaplane.figures.report.run import WatchedRun
+from betaplane.figures.report.run import WHOLE, WatchedRun
 from betaplane.figures.report.shown import offered
 from betaplane.monitor import Alert
 
@@ -29,7 +29,7 @@ def held(run: WatchedRun) -> str:
     groups = run.start.get("groups") or [{}]
     told = [f"{name} {_number(groups[0][name])}" for name in ASKED if name in groups[0]]
     more = [f"{len(groups)} groups"] if len(groups) > 1 else []
-    sizes = [f"{run.last:,} steps", f"{len(run.layers):,} tensors"]
+    sizes = [f"{run.last:,} steps", f"{len(run.layers) - (run.layers[:1] == [WHOLE]):,} tensors"]
     which = [f"run {run.number} of {run.of} in the file"] if run.of > 1 else []
     return BETWEEN.join([run.start.get("optimizer", "optimizer unknown"), *told, *more, *sizes, *which])
 
@@ -92,12 +92,15 @@ def as_json(run: WatchedRun) -> dict[str, Any]:
     Args:
         run: the run.
     """
+    layers = {layer: _layer(run, i) for i, layer in enumerate(run.layers)}
+    whole = layers.pop(WHOLE, None) or next(iter(layers.values()), {})
     return {
         "run": run.start,
         "steps": run.last,
         "loss": {"first": _end(run.losses, 0), "best": _least(run.losses), "last": _end(run.losses, -1)},
         "alarms": run.alerts,
-        "layers": [{"layer": layer, **_layer(run, i)} for i, layer in enumerate(run.layers)],
+        "whole": whole,
+        "layers": [{"layer": layer, **found} for layer, found in layers.items()],
     }
 
 

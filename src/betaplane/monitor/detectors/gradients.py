@@ -11,7 +11,7 @@ from betaplane.monitor.detectors.second_moment import LARGE, LAST
 from betaplane.monitor.history import History, jump
 from betaplane.monitor.reading import Reading
 
-LESS = 3.0  # deviations of the gradient norm's logarithm: it drifts, as losses do not
+EACH, BOTH = 3.0, 9.0  # deviations of the logarithms of gradient norm and loss: of each at least, and of both
 OVER = 1.05  # RMS of an update that steady gradients do not pass, and room for rounding
 
 
@@ -25,12 +25,12 @@ def _non_finite(history: History, threshold: float) -> Finding | None:
 
 
 def _changed(history: History, threshold: float) -> Finding | None:
-    norm, loss = jump(history.norms, history.step, LESS), jump(history.losses, history.step)
-    if math.sqrt(norm * loss) <= threshold or not _calm(history):
+    norm, loss = jump(history.norms, history.step), jump(history.losses, history.step)
+    apart = [norm.deviations, loss.deviations]
+    if math.sqrt(norm.times * loss.times) <= threshold or min(apart) < EACH or sum(apart) < BOTH or not _calm(history):
         return None
-    evidence = (
-        f"gradient norm {norm:.1f} x and loss {loss:.1f} x their largest of late, before any step was taken on it"
-    )
+    times = f"gradient norm {norm.times:.1f} x and loss {loss.times:.1f} x their largest of late"
+    evidence = f"{times}, before any step was taken on it"
     usual = float(f"{_usual(history.norms):.3g}")
     change = f"look at batch {history.step} and leave it out; not the optimizer. Or clip to the usual norm, {usual:.3g}"
     return Finding("", evidence, change, {"skip": history.step, "max_norm": usual})
@@ -66,8 +66,8 @@ CHANGED = Detector(
     "sudden data change",
     "The loss and all gradients jumped together before a step was taken on them: the batch differs, not the optimizer.",
     3.0,
-    "times the largest of the last 64, the geometric mean of loss and gradient norm; and six deviations of the loss's "
-    "logarithm, three of the norm's: beyond the scatter of batches of 4",
+    "times the largest of the last 64, the geometric mean of loss and gradient norm; and three deviations of the "
+    "logarithm of each, nine of both: beyond the scatter of batches of 4",
     "the order of events; the loss criterion after M. Wortsman et al., 2023, arXiv:2304.13013",
     _changed,
 )

@@ -15,7 +15,8 @@ LATEST = 3  # readings: what one batch did is not in their median
 MANY = 64  # coordinates whose mean square needs no mean over time
 LARGE = 0.3  # update over weight, from where on the learning rate is to blame
 TOGETHER = 0.4  # of the threshold, where most tensors pass it
-ENOUGH = 16  # readings that say what is usual
+OTHER = 6.0  # deviations of the loss's logarithm, from where on a batch is unlike all before it
+ENOUGH = 32  # readings that say what is usual: at the start gradients may grow
 LARGEST = 0.8  # RMS of an update in units of lr: of gradients of one size only steady ones have more
 ROUNDING = 1e-5  # of the largest gradient RMS: what float32 leaves of a vector's gradient that is 0
 FEW = 0.2  # of the threshold, of v that are 0 where the gradient is not
@@ -28,7 +29,7 @@ def _stale(history: History, threshold: float) -> Finding | None:
     sizes = {layer: _size(readings) for layer, readings in kept.items()}
     lags = {layer: median(old.lag for old in readings[-LATEST:]) for layer, readings in kept.items()}
     alone = [layer for layer in kept if sizes[layer] > LARGEST and lags[layer] > threshold]
-    other = jump(history.losses, history.step)  # a batch unlike all before it
+    other = jump(history.losses, history.step).deviations > OTHER
     grown = [layer for layer, readings in kept.items() if not other and _grown(readings, TOGETHER * threshold)]
     layer = max(alone or (grown if 2 * len(grown) > len(history.now()) else []), key=lags.__getitem__, default=None)
     if layer is None:

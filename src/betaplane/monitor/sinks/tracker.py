@@ -7,16 +7,22 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+
 from betaplane.errors import BadInput
 from betaplane.monitor.alert import Alert
 from betaplane.monitor.sinks.sink import Sink
+from betaplane.monitor.totals import together
 
 QUANTITIES = ("update_rms", "ratio", "lag", "below_eps")  # of a tensor; a file of JSON lines has them all
 APART = 0.01  # a point comes when the step has grown by this share: all of the first 100, about 230 a decade
 
 
 class Tracker(Sink):
-    """Thin readings as scalars `betaplane.lag/LAYER`, alarms as text; a tracker says how either is written."""
+    """Thin readings as scalars `betaplane.lag` of the whole model and `betaplane.lag/LAYER`, alarms as text.
+
+    A tracker says how either is written.
+    """
 
     def __init__(self) -> None:
         self._next = {"loss": 0.0, "readings": 0.0}
@@ -25,7 +31,8 @@ class Tracker(Sink):
         """Write a few quantities of every tensor, unless the last ones are too close."""
         step = rows[0]["step"]
         if self._due("readings", step):
-            found = {f"betaplane.{name}/{row['layer']}": row.get(name) for row in rows for name in QUANTITIES}
+            found = {f"betaplane.{name}": value for name, value in _whole(rows).items()}
+            found |= {f"betaplane.{name}/{row['layer']}": row.get(name) for row in rows for name in QUANTITIES}
             self._write({name: x for name, x in found.items() if x is not None and math.isfinite(x)}, step)
 
     def loss(self, step: int, loss: float) -> None:
@@ -50,6 +57,15 @@ class Tracker(Sink):
     def _tell(self, alert: Alert) -> None:
         """Write an alarm."""
         raise NotImplementedError
+
+
+def _whole(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The quantities of all tensors as of one."""
+    if not all(name in row for row in rows for name in (*QUANTITIES, "shape", "weight_rms")):
+        return {}
+    sizes = np.array([math.prod(row["shape"]) for row in rows])
+    values = {name: np.array([[row[name]] for row in rows], dtype=float) for name in (*QUANTITIES, "weight_rms")}
+    return {name: float(together(name, values, sizes)[0]) for name in QUANTITIES}
 
 
 def needed(package: str, extra: str) -> Any:
