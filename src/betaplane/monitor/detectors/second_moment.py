@@ -14,7 +14,7 @@ LAST = 8  # readings
 LATEST = 3  # readings: what one batch did is not in their median
 MANY = 64  # coordinates whose mean square needs no mean over time
 LARGE = 0.3  # update over weight, from where on the learning rate is to blame
-TOGETHER = 0.4  # of the threshold, where most tensors pass it
+ONCE, TWICE = 0.4, 0.5  # of the threshold, at one reading or at two, where most tensors pass it
 OTHER = 6.0  # deviations of the loss's logarithm, from where on a batch is unlike all before it
 ENOUGH = 32  # readings that say what is usual: at the start gradients may grow
 LARGEST = 0.8  # RMS of an update in units of lr: of gradients of one size only steady ones have more
@@ -30,7 +30,7 @@ def _stale(history: History, threshold: float) -> Finding | None:
     lags = {layer: median(old.lag for old in readings[-LATEST:]) for layer, readings in kept.items()}
     alone = [layer for layer in kept if sizes[layer] > LARGEST and lags[layer] > threshold]
     other = jump(history.losses, history.step).deviations > OTHER
-    grown = [layer for layer, readings in kept.items() if not other and _grown(readings, TOGETHER * threshold)]
+    grown = [layer for layer, readings in kept.items() if _grown(readings, threshold, alone=not other)]
     layer = max(alone or (grown if 2 * len(grown) > len(history.now()) else []), key=lags.__getitem__, default=None)
     if layer is None:
         return None
@@ -45,12 +45,14 @@ def _small(now: Reading) -> bool:
     return now.ratio < LARGE * max(1.0, now.update_rms)
 
 
-def _grown(readings: list[Reading], lag: float) -> bool:
-    """Whether v lags as never of late, and the update is twice its usual size."""
+def _grown(readings: list[Reading], threshold: float, alone: bool) -> bool:
+    """Whether the update is twice its usual size, and v lagged at two readings, or at this alone as never of late."""
     *old, now = readings
-    if len(old) < ENOUGH or now.lag <= max(lag, *(reading.lag for reading in old)):
+    if now.update_rms <= 2 * median(reading.update_rms for reading in readings):
         return False
-    return now.update_rms > 2 * median(reading.update_rms for reading in readings)
+    if alone and len(old) >= ENOUGH and now.lag > max(ONCE * threshold, *(reading.lag for reading in old)):
+        return True
+    return min(now.lag, old[-1].lag) > TWICE * threshold
 
 
 def _size(readings: list[Reading]) -> float:
@@ -118,7 +120,8 @@ STALE = Detector(
     "Gradients grew faster than v could follow, so updates are larger than lr.",
     4.5,
     "RMS_t, the median of three readings, published as 2.3 for one: with an RMS of the update above 0.8, where noise "
-    "gives 0.23; or 0.4 of it at one reading in most tensors, the most of late, with updates twice their usual size",
+    "gives 0.23; or, in most tensors and with updates twice their usual size, half of it at two readings, or 0.4 of it "
+    "at one, the most of late",
     "M. Wortsman et al., 2023, arXiv:2304.13013; N. Shazeer, M. Stern, 2018, arXiv:1804.04235",
     _stale,
 )
