@@ -1,6 +1,7 @@
-"""A run that spikes, watched: half the digits' pixels come up at step 300, and v remembers 10,000 steps.
+"""A run that spikes, watched, and made again with the remedy that the alarm names: `python -m benchmarks.spike [FILE]`.
 
-`python -m benchmarks.spike [FILE]` writes its record; `betaplane report FILE --png docs/spike.png` draws it.
+The weight of the loss goes up 500 times within 15 steps, and v remembers 10,000. The record is written to FILE;
+`betaplane report FILE --png docs/spike.png` draws it.
 """
 
 from __future__ import annotations
@@ -12,37 +13,44 @@ from pathlib import Path
 import torch
 
 from betaplane import watch
+from betaplane.monitor import Watcher
 from betaplane.problems import digits, minibatches
 
-STEPS, LOUD = 350, 300  # steps; the one from which the dark half comes up, within 20
+STEPS, HEAVY, LENGTH, TIMES = 180, 120, 15, 500.0  # steps; the one from which the weight rises; for how long, how much
 
 
-def spike(path: Path) -> None:
-    """Train, watched; the record goes to `path`.
-
-    Args:
-        path: a file of JSON lines, written anew.
-    """
+def spike(path: Path, beta2: float = 0.9999) -> tuple[Watcher, list[float]]:
+    """Train, watched; the record goes to `path`, and the losses, unweighted, come back."""
     path.unlink(missing_ok=True)
-    problem, model = digits(), digits().fresh(0)
-    optimizer = torch.optim.AdamW(model.named_parameters(), lr=3e-3, betas=(0.9, 0.9999))
+    problem, losses = digits(batch_size=128), []
+    model = problem.fresh(0)
+    optimizer = torch.optim.AdamW(model.named_parameters(), lr=0.03, betas=(0.9, beta2), eps=1e-12)
     batches = itertools.chain.from_iterable(minibatches(problem.examples, problem.batch_size, problem.order, 0, 64))
-    with watch(optimizer, path, every=2, budget=float("inf")) as watcher:
+    with watch(optimizer, path, every=2, budget=float("inf"), console=False) as watcher:
         for step, rows in zip(range(1, STEPS + 1), batches, strict=False):
-            x, y = problem.inputs[rows] * _lights(step), problem.targets[rows]
+            loss = problem.loss(model(problem.inputs[rows]), problem.targets[rows])
             optimizer.zero_grad()
-            loss = problem.loss(model(x), y)
-            loss.backward()
+            (_weight(step) * loss).backward()
             watcher.loss(loss)
             optimizer.step()
+            losses.append(loss.item())
+    return watcher, losses
 
 
-def _lights(step: int) -> torch.Tensor:
-    """How bright each pixel is: half of them hardly show until step 300."""
-    bright = torch.ones(64)
-    bright[:32] = min(1.0, 0.001 * 1000 ** max(0.0, (step - LOUD) / 20))
-    return bright
+def _weight(step: int) -> float:
+    """That of the loss, 1 at the end."""
+    return TIMES ** (min(1.0, max(0.0, (step - HEAVY) / LENGTH)) - 1)
+
+
+def main(path: Path) -> None:
+    watcher, losses = spike(path)
+    again = path.with_name(f"{path.stem}-again{path.suffix}")
+    remedy = watcher.alerts[0].remedy
+    cured, others = spike(again, **remedy)
+    print(f"{watcher.report()}\nThe largest loss after step {HEAVY}: {max(losses[HEAVY:]):.2f}.")
+    print(f"With {remedy}: {max(others[HEAVY:]):.2f}. {cured.report()}")
+    print(f"written: {path}, {again}")
 
 
 if __name__ == "__main__":
-    spike(Path(sys.argv[1] if len(sys.argv) > 1 else "out/spike.jsonl"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "out/spike.jsonl"))

@@ -63,4 +63,4 @@ def test_the_replay_comes_as_data():
     assert row["last"] == watcher.alerts[0].step
     assert row["actual"] == pytest.approx(max(row["sizes"][len(row["sizes"]) // 2 :]) / row["band"], rel=1e-5)
     changes = [key for outcome in row["outcomes"] for key in outcome["change"]]
-    assert sorted(changes) == ["beta2", "beta2", "clip", "eps", "eps", "lr", "skip"]
+    assert sorted(changes) == ["beta1", "beta2", "beta2", "clip", "eps", "eps", "lr", "skip"]  # the first is the remedy

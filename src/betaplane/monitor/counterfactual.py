@@ -23,7 +23,7 @@ class Outcome(NamedTuple):
 
     name: str  # what is changed, as it would be written
     change: dict[str, Any]  # the same as data, as `Alert.remedy`
-    peak: float  # the largest RMS of lr times update in the later half, over the top of the normal band
+    peak: float  # the largest RMS of lr times update in the later half, over the top of the normal band; see `replay`
     averts: bool  # whether that is at most 1
 
 
@@ -66,7 +66,8 @@ class Replayed(NamedTuple):
 def replay(past: Past, remedy: Mapping[str, Any] | None = None) -> Replayed | None:
     """Replay the kept steps under each alternative; None where fewer than 8 steps are kept.
 
-    The normal band is what the first half of the steps shows: the mean of log RMS plus three standard deviations.
+    The normal band is what the first half of the steps shows: the mean of log RMS plus three standard deviations. It is
+    that of the run as it was, or as changed where that is higher, for with another memory other sizes are normal.
     Weights are taken to move as they did: what else the change would have done to the gradients is not in it.
 
     Args:
@@ -83,15 +84,19 @@ def replay(past: Past, remedy: Mapping[str, Any] | None = None) -> Replayed | No
     if len(past.g) < LEAST or not bool(past.g.isfinite().all()):
         return None
     usual = sizes(past, past.numbers)
-    half = len(usual) // 2
-    logs = usual[:half].clamp_min(1e-30).log()
-    band = math.exp(float(logs.mean()) + CALM * max(float(logs.std()), WIDTH))
-    found = []
+    half, band, found = len(usual) // 2, _band(usual), []
     for name, change, how in alternatives(past, remedy or {}):
-        peak = float(sizes(past, **how)[half:].max()) / band
+        other = sizes(past, **how)
+        peak = float(other[half:].max()) / max(band, _band(other))
         found.append(Outcome(name, change, peak, peak <= 1))
     found.sort(key=lambda each: each.peak)
     return Replayed(float(usual[half:].max()) / band, found, band, usual.tolist())
+
+
+def _band(usual: Tensor) -> float:
+    """The top of what the first half of some sizes shows to be normal."""
+    logs = usual[: len(usual) // 2].clamp_min(1e-30).log()
+    return math.exp(float(logs.mean()) + CALM * max(float(logs.std()), WIDTH))
 
 
 def alternatives(past: Past, remedy: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:

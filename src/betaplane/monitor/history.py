@@ -50,6 +50,11 @@ class Swing(NamedTuple):
     norm: float  # gradient units
 
 
+def _mean(values: list[float]) -> float:
+    """A mean that may be infinite or nan."""
+    return sum(values) / len(values)
+
+
 class Jump(NamedTuple):
     """One value beside many before it."""
 
@@ -66,6 +71,7 @@ class History:
     peaks: dict[str, Reading] = field(default_factory=dict)  # that of the largest weights at the largest lr
     calmest: dict[str, float] = field(default_factory=dict)  # the least gradient over weights
     rows: dict[str, Rows] = field(default_factory=dict)
+    zero: set[str] = field(default_factory=set)  # tensors that were 0 before the first step
     rings: dict[str, Any] = field(default_factory=dict)  # Ring or Track
     losses: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=KEPT))
     first_loss: float = math.nan
@@ -110,7 +116,7 @@ class History:
     def risen(self, times: float) -> bool:
         """Whether the loss of late, its median or mean, is `times` the first, or as far above a negative one."""
         last = [loss for _, loss in self.losses][-LATE:]
-        late = max(self.recent, fmean(last)) if len(last) == LATE else self.recent
+        late = max(self.recent, _mean(last)) if len(last) == LATE else self.recent
         return late > self.start + (times - 1) * abs(self.start)
 
     def last(self) -> list[Reading]:
@@ -138,7 +144,7 @@ class History:
     def climbed(self) -> float:
         """The largest mean of five kept losses over the first, less what 2.5 deviations of their scatter explain."""
         last = [loss for _, loss in self.losses]
-        top = max((fmean(last[i : i + FEW]) for i in range(len(last) - FEW + 1)), default=math.nan)
+        top = max((_mean(last[i : i + FEW]) for i in range(len(last) - FEW + 1)), default=math.nan)
         return top / (self.start * math.exp(2.5 * min(self.scatter, 10.0))) if self.start > 0 else math.nan
 
     @property
@@ -177,13 +183,15 @@ class History:
 def jump(series: Iterable[tuple[int, float]], step: int) -> Jump:
     """How far a step's value is above those before it; (0, 0) where it is not the last, or fewer than 16 came before.
 
+    Values that are not finite, or not above 0, are left out.
+
     Args:
         series: steps and values, the newest last.
         step: the step.
     """
     *old, last = [*series] or [(0, 0.0)]
-    past = [value for _, value in old]
-    if last[0] != step or len(past) < LEAST or min(past) <= 0 or not 0 < last[1] < math.inf or max(past) == math.inf:
+    past = [value for _, value in old if 0 < value < math.inf]
+    if last[0] != step or len(past) < LEAST or not 0 < last[1] < math.inf:
         return Jump(0.0, 0.0)
     logs = [math.log(value) for value in past]
     return Jump(last[1] / max(past), (math.log(last[1]) - fmean(logs)) / max(stdev(logs), TINY))

@@ -11,6 +11,7 @@ from betaplane.monitor.detectors import ALL, Detector, Finding
 from betaplane.monitor.history import History
 
 AGAIN = 1000  # steps before one cause is told again
+ADAMS = 1.25  # times the size of Adam's update, within which a step was Adam's
 ORDER = {detector.cause: i for i, detector in enumerate(ALL)}  # the likelier cause first
 
 
@@ -61,7 +62,9 @@ class Judge:
 
     def _replayed(self, layer: str, remedy: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """What a replay of a tensor's kept steps says, in words and as data; nothing where none are kept."""
-        ring = self.history.rings.get(layer)
+        ring, read = self.history.rings.get(layer), self.history.readings.get(layer)
+        if read and not 1 / ADAMS < read[-1].adams < ADAMS:
+            return "", {}  # no replay by Adam's formula tells of another
         past = ring.past() if ring is not None and ring.last == self.history.step else None
         found = replay(past, remedy) if past is not None else None
         if found is None:

@@ -14,7 +14,7 @@ from betaplane.monitor.hooks import scale
 from betaplane.monitor.ranks import Ranks, part, placed, sharded, speaks
 from betaplane.monitor.reading import Before
 from betaplane.monitor.sample import places, strided, touched_rows
-from betaplane.monitor.state import FORMATS, Held, held, local
+from betaplane.monitor.state import FORMATS, Held, held, local, shrink
 
 
 class Kept(NamedTuple):
@@ -88,7 +88,8 @@ def kept(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any], n: int, rank
     has, g = held(optimizer, p, group), gradient(optimizer, p, group, n, ranks)
     v = sample(has.v, p, n, ranks).clone() if has.readable else None
     m = sample(has.m, p, n, ranks) if isinstance(has.m, Coded) else None
-    return Kept(Before(g, v, has.t, rows_of(p, ranks), has.rounds_at_random), m)
+    x = sample(p, p, n, ranks).clone()
+    return Kept(Before(g, v, has.t, rows_of(p, ranks), has.rounds_at_random, x, shrink(optimizer, group)), m)
 
 
 def looked(p: Tensor, old: Kept, has: Held, beta: tuple[float, float], n: int, ranks: Ranks) -> Look:
@@ -117,17 +118,20 @@ def _averaged(old: Tensor | None, new: Tensor, beta: float) -> Tensor:
 
 def _together(mine: Look, p: Tensor, ranks: Ranks) -> Look:
     """The samples of all parts, on every process; counts and types are those of a process that has any."""
-    g, old, t, rows, at_random = mine.before
+    g, old, t, rows, at_random, *_ = mine.before
     kind = FORMATS.index(mine.v.dtype) if len(mine.v) else -1
     told = torch.tensor([t, mine.t, float(kind), float(at_random)], device=p.device)
     empty = told[:0]
-    parts = [g, empty if old is None else old, empty if rows is None else rows.to(told), mine.x, mine.m, mine.v, told]
+    was = empty if mine.before.x is None else mine.before.x
+    rows = empty if rows is None else rows.to(told)
+    parts = [g, empty if old is None else old, rows, was, mine.x, mine.m, mine.v, told]
     wide = torch.float64 if p.dtype in (torch.float64, torch.complex128) else torch.float32
-    g, old, touched, x, m, v, told = ranks.joined(parts, wide)
+    g, old, touched, was, x, m, v, told = ranks.joined(parts, wide)
     t, after, kind, at_random = told.view(-1, 4).amax(0).tolist()
     if len(v):
         v, old = v.to(FORMATS[int(kind)]), old.to(FORMATS[int(kind)])
-    before = Before(g, old if len(old) else None, t, _rows(touched, p), bool(at_random))
+    same = was.to(p.dtype) if len(was) == len(x) else None
+    before = Before(g, old if len(old) else None, t, _rows(touched, p), bool(at_random), same, mine.before.shrink)
     return Look(before, x, m, v, after)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 from torch import Tensor
 
+from betaplane.errors import BadInput
 from betaplane.monitor.ranks import Ranks
 
 Loss = float | Tensor
@@ -31,7 +33,15 @@ class Losses:
         self.waiting: dict[int, Loss] = {}
 
     def take(self, step: int, loss: Loss) -> None:
-        """Take a step's loss, a number or a tensor of one."""
+        """Take a step's loss, a number or a tensor of one.
+
+        Raises:
+            BadInput: it is neither.
+        """
+        if not is_loss(loss):
+            got = f"a tensor {tuple(loss.shape)}" if isinstance(loss, Tensor) else loss
+            allowed = "a number, or a tensor of one"
+            raise BadInput("A loss is no number", value=got, allowed=allowed, where="loss", instead="loss.mean()")
         if isinstance(loss, Tensor):
             loss = loss.detach().clone() if loss.device.type != "cpu" else loss.item()
         self.waiting[step], self.last = loss, step
@@ -62,5 +72,6 @@ class Losses:
 
 
 def is_loss(value: Any) -> bool:
-    """Whether what a closure returned is one number."""
-    return isinstance(value, float) or (isinstance(value, Tensor) and value.numel() == 1)
+    """Whether something is one real number."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    return number or (isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex())

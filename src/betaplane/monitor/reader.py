@@ -43,7 +43,7 @@ class Reader:
     ) -> None:
         self.optimizer, self.names, self.ranks, self.history, self.told = optimizer, names, ranks, history, told
         tensors = sum(len(group["params"]) for group in optimizer.param_groups)
-        self.coordinates = min(COORDINATES, max(FEWEST, TOGETHER // tensors))
+        self.coordinates = min(COORDINATES, max(FEWEST, TOGETHER // max(1, tensors)))
         self._kept: dict[str, Kept] = {}
         self._warned = False
 
@@ -78,7 +78,7 @@ class Reader:
             squares += reading.g_rms**2 * math.prod(reading.shape)
         if now := history.now():
             self.told([each._asdict() for each in now])
-        history.norms.append((history.step, math.sqrt(squares)))
+            history.norms.append((history.step, math.sqrt(squares)))
 
     def _taken(self, name: str, p: Tensor, group: Mapping[str, Any], by: float) -> Taken | None:
         """A tensor's samples; None where it was not stepped, or its moments cannot be read."""
@@ -94,6 +94,8 @@ class Reader:
             return None
         now = warmed(now, self.optimizer, look.t)
         before = look.before._replace(g=look.before.g * by) if by != 1 else look.before
+        if look.before.t == 0 and before.x is not None and not bool(before.x.any()):
+            self.history.zero.add(name)
         if before.rows is not None:
             self.history.rows.setdefault(name, Rows(before.rows)).look(before.rows)
         return Taken(name, tuple(p.shape), now, before, look.x, look.m, look.v, look.t)

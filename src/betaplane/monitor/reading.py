@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from betaplane.monitor import quantities as q
 from betaplane.monitor.state import Numbers
 from betaplane.theory import update_bound
+
+SEEN = 20.0  # roundings of the weights that a movement must have, to be told from them
 
 
 class Reading(NamedTuple):
@@ -31,7 +35,7 @@ class Reading(NamedTuple):
     m_rms: float
     root_rms: float  # of sqrt(v_hat), gradient units
     root_median: float  # of sqrt(v_hat) where it is not 0
-    update_rms: float  # of m_hat / (sqrt(v_hat) + eps), units of lr
+    update_rms: float  # of what the weights moved by without their decay, units of lr; see `moved`
     update_max: float
     weight_rms: float  # weight units
     weight_max: float
@@ -45,6 +49,7 @@ class Reading(NamedTuple):
     warm: bool  # v was not 0 before the step
     snr: float  # signal to noise of the gradients, from the update's RMS
     agreement: float  # share of coordinates where m and g have one sign
+    adams: float  # the update's RMS over that of m_hat / (sqrt(v_hat) + eps): 1 for Adam, less where it was clipped
 
 
 def read(
@@ -75,7 +80,8 @@ def read(
     g, old = before.g.double(), before.v
     x, m, wide = x.double(), m.double(), v.double()
     m_hat, root = q.debiased(m, wide, max(t, 1.0), beta1, beta2)
-    u = q.update(m_hat, root, eps)
+    form = q.update(m_hat, root, eps)
+    u = moved(before, x, lr, form)
     size, weight, seen = q.rms(u), q.rms(x), root[root > 0]
     return Reading(
         layer=layer,
@@ -108,7 +114,29 @@ def read(
         warm=old is not None and bool((old != 0).any()),
         snr=q.signal_to_noise(size, beta1),
         agreement=q.agreement(m, g),
+        adams=size / q.rms(form) if q.rms(form) else 1.0,
     )
+
+
+def moved(before: Before, x: Tensor, lr: float, form: Tensor) -> Tensor:
+    """The update in units of lr: from the weights before and after, else, where these round too much, Adam's formula.
+
+    Args:
+        before: what was kept from before the step.
+        x: weights after it, (n,), float64.
+        lr: learning rate.
+        form: m_hat / (sqrt(v_hat) + eps), (n,).
+    """
+    if before.x is None or not lr > 0:
+        return form
+    old = before.x.double()
+    way = old - x - before.shrink * old
+    return way / lr if math.inf > q.rms(way) > SEEN * coarseness(before.x.dtype) * q.rms(old) else form
+
+
+def coarseness(dtype: torch.dtype) -> float:
+    """How far apart numbers of a type are, relative to themselves; inf where it is too coarse to tell an update by."""
+    return torch.finfo(dtype).eps if dtype in (torch.float32, torch.float64) else math.inf
 
 
 @lru_cache(maxsize=256)
@@ -125,6 +153,8 @@ class Before(NamedTuple):
     t: float
     rows: Tensor | None = None  # of a matrix, which rows the gradient touches
     at_random: bool = False  # v is rounded at random, and may stand still for many steps
+    x: Tensor | None = None  # weights, the same sample, copied
+    shrink: float = 0.0  # the share of themselves that weight decay takes from them in the step
 
 
 def _still(before: Before, v: Tensor) -> float:

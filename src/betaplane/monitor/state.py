@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import count
 from typing import Any, NamedTuple
 
 import torch
@@ -63,10 +64,48 @@ def named(
         >>> [name for name, _, _ in named(optimizer)]
         ['weight', 'bias']
     """
+    given = names or {}
     for i, group in enumerate(optimizer.param_groups):
         known = group.get("param_names") or [f"{i}.{j}" for j in range(len(group["params"]))]
         for name, p in zip(known, group["params"], strict=True):
-            yield (names or {}).get(p, name), p, group
+            yield given.get(p, name), p, group
+
+
+class Names(dict[Tensor, str]):
+    """A name for every parameter that an optimizer has or comes to have: no two alike, and none ever another's.
+
+    Args:
+        optimizer: whose parameters.
+        given: names of some; others have the optimizer's own, or their place.
+
+    Example:
+        >>> encoder, decoder = torch.nn.Linear(2, 1, bias=False), torch.nn.Linear(2, 1, bias=False)
+        >>> groups = [{"params": module.named_parameters()} for module in (encoder, decoder)]
+        >>> [*Names(torch.optim.Adam(groups)).values()]
+        ['weight', 'weight (2)']
+    """
+
+    def __init__(self, optimizer: Optimizer, given: Mapping[Tensor, str] | None = None) -> None:
+        super().__init__()
+        self.optimizer, self.own = optimizer, dict(given or {})
+        self.grow()
+
+    def grow(self) -> None:
+        """Name the parameters that were added since."""
+        if all(p in self for group in self.optimizer.param_groups for p in group["params"]):
+            return
+        taken = set(self.values())
+        for name, p, _ in named(self.optimizer, self.own):
+            if p not in self:
+                self[p] = _free(name, taken)
+                taken.add(self[p])
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, numbered where it is another's."""
+    if name not in taken:
+        return name
+    return next(f"{name} ({i})" for i in count(2) if f"{name} ({i})" not in taken)
 
 
 def numbers(group: Mapping[str, Any]) -> Numbers:
@@ -93,6 +132,20 @@ def warmed(now: Numbers, optimizer: Optimizer, t: float) -> Numbers:
 def _rectification(t: float, beta2: float) -> float:
     by = float(radam_warmup(t, beta2))
     return by if by >= 0 else 0.0  # nan at the first steps, which do not divide by sqrt(v)
+
+
+def shrink(optimizer: Optimizer, group: Mapping[str, Any]) -> float:
+    """The share of themselves that weight decay takes from weights in a step; 0 where it is a part of the update.
+
+    Example:
+        >>> optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))], lr=0.1, weight_decay=0.2)
+        >>> round(shrink(optimizer, optimizer.param_groups[0]), 4)
+        0.02
+    """
+    decay = float(group.get("weight_decay") or 0.0)
+    usual = any(kind.__name__ == "AdamW" for kind in type(optimizer).__mro__)
+    how = group.get("decay", "decoupled" if group.get("decoupled_weight_decay", usual) else "l2")
+    return {"decoupled": decay * float(group["lr"]), "independent": decay}.get(how, 0.0)
 
 
 def held(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any]) -> Held:

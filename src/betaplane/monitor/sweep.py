@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from betaplane.monitor.quantities import TINY
-from betaplane.monitor.reading import Before, Reading
+from betaplane.monitor.reading import SEEN, Before, Reading, coarseness
 from betaplane.monitor.state import Numbers
 from betaplane.theory import snr_from_update_rms, update_bound
 
@@ -68,6 +68,9 @@ class Flat(NamedTuple):
     m: np.ndarray
     v: np.ndarray
     old: np.ndarray  # v before the step; v itself where there was none
+    was: np.ndarray  # weights before the step; those after it where they were not kept
+    shrink: np.ndarray  # what weight decay takes of them, (T,)
+    coarse: np.ndarray  # how far apart they are in their type, relative to themselves, (T,)
     follows: np.ndarray  # whether there was one, and v is not rounded at random, (T,)
     lr: np.ndarray  # (T,)
     beta1: np.ndarray  # (T,)
@@ -83,14 +86,17 @@ class Flat(NamedTuple):
         dtype = np.float64 if any(each.v.dtype == torch.float64 for each in tensors) else np.float32
         n = np.array([len(each.m) for each in tensors])
         old = [each.v if each.before.v is None else each.before.v for each in tensors]
+        was = [each.x if each.before.x is None else each.before.x for each in tensors]
         columns = ([each.x for each in tensors], [each.before.g for each in tensors], [each.m for each in tensors])
-        samples = [_flat(each, dtype) for each in (*columns, [each.v for each in tensors], old)]
+        samples = [_flat(each, dtype) for each in (*columns, [each.v for each in tensors], old, was)]
+        shrink = np.array([each.before.shrink for each in tensors])
+        coarse = np.array([max(coarseness(each.dtype), float(np.finfo(dtype).eps)) for each in was])
         numbers = np.array([each.numbers for each in tensors], dtype=np.float64).T
         t = np.array([max(each.t, 1.0) for each in tensors])
         follows = np.array([each.before.v is not None and not each.before.at_random for each in tensors])
-        x, g, m, v, old = samples
+        x, g, m, v, old, was = samples
         lr, beta1, beta2, eps = numbers
-        return cls(x, g, m, v, old, follows, lr, beta1, beta2, eps, t, n, n.cumsum() - n)
+        return cls(x, g, m, v, old, was, shrink, coarse, follows, lr, beta1, beta2, eps, t, n, n.cumsum() - n)
 
     def spread(self, each: np.ndarray) -> Any:
         """One number a tensor as one a coordinate; as a number where all are the same."""
@@ -125,12 +131,13 @@ def _columns(s: Flat) -> dict[str, np.ndarray]:
     c1, c2 = (1 / (1 - beta**s.t) for beta in (s.beta1, s.beta2))
     eps = s.spread(s.eps)
     m_hat, root = s.m * s.spread(c1), np.sqrt(s.v * s.spread(c2))
-    u = np.where(s.m == 0, 0, m_hat / (root + eps))
+    form = np.where(s.m == 0, 0, m_hat / (root + eps))
+    u = _moved(s, form)
     seen, moved = root > 0, s.g != 0
     known = s.counts(seen)
     g_max, m_max, v_max = (s.most(np.abs(each)) for each in (s.g, s.m, s.v))
     lag = s.g / np.maximum(root, np.maximum(eps, TINY))
-    update, weight = s.rms(u), s.rms(s.x)
+    update, adam, weight = s.rms(u), s.rms(form), s.rms(s.x)
     return {
         "finite": np.isfinite(g_max + m_max + v_max),
         "g_rms": s.rms(s.g),
@@ -152,7 +159,16 @@ def _columns(s: Flat) -> dict[str, np.ndarray]:
         "warm": s.counts(s.old != 0) > 0,
         "snr": _snr(update, s.beta1),
         "agreement": _agreement(s),
+        "adams": np.where(adam > 0, update / adam, 1.0),
     }
+
+
+def _moved(s: Flat, form: np.ndarray) -> np.ndarray:
+    """As `reading.moved`."""
+    way = s.was - s.x - s.spread(s.shrink) * s.was
+    size = s.rms(way)
+    told = (s.lr > 0) & (size > SEEN * s.coarse * s.rms(s.was)) & np.isfinite(size)
+    return np.where(told.repeat(s.n), way / s.spread(s.lr), form)
 
 
 def _snr(update: np.ndarray, beta1: np.ndarray) -> np.ndarray:

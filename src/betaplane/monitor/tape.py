@@ -54,7 +54,7 @@ class Tape:
         self.slots: list[Slot] = []
         self.tracks: dict[str, Track] = {}
         self.array: np.ndarray | None = None
-        self.betas: list[Any] = []
+        self.groups: list[Any] = []
         self.states, self.laid, self.moves = 0, 0, False
         self.last = self.began = self.seen = -1
 
@@ -110,7 +110,7 @@ class Tape:
         return self.rows.nbytes if self.slots else 0
 
     def _same(self) -> bool:
-        """Whether the optimizer holds what it held, with the same betas."""
+        """Whether the optimizer holds what it held, in the same groups with the same betas."""
         state = self.optimizer.state
         for i, slot in enumerate(self.slots):
             held = state.get(slot.p)
@@ -119,7 +119,11 @@ class Tape:
             m, v = held.get(M), held.get(V)
             if (m is not slot.m or v is not slot.v) and not self._moved(i, m, v):
                 return False
-        return len(state) == self.states and [group.get("betas") for group in self.optimizer.param_groups] == self.betas
+        return len(state) == self.states and self._groups() == self.groups
+
+    def _groups(self) -> list[Any]:
+        """The parameter groups, told apart where others are put in their place, and their betas."""
+        return [(id(group), group.get("betas")) for group in self.optimizer.param_groups]
 
     def _moved(self, i: int, m: Any, v: Any) -> bool:
         """Follow moments that were put elsewhere, as rules do that write nothing in place."""
@@ -133,9 +137,8 @@ class Tape:
 
     def _lay(self) -> None:
         """Choose coordinates, and make room for them."""
-        groups = self.optimizer.param_groups
         self.slots = slots(self.optimizer, self.names, self.length)
-        self.betas, self.states, self.last = [group.get("betas") for group in groups], len(self.optimizer.state), -1
+        self.groups, self.states, self.last = self._groups(), len(self.optimizer.state), -1
         self.tracks = {slot.name: Track(self, i) for i, slot in enumerate(self.slots)}
         if not self.slots:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -63,13 +64,24 @@ def watch(
     check(optimizer)
     if not isinstance(every, int) or isinstance(every, bool) or every < 1:
         raise BadInput("every is out of range", value=every, allowed="1, 2, 3, ...", where="watch", instead="every=10")
-    if not budget > 0:
+    if not (isinstance(budget, (int, float)) and budget > 0):
         raise BadInput("budget is out of range", value=budget, allowed="(0, inf]", where="watch", instead="budget=0.02")
+    _check_kinds(path, to, model)
 
     def sinks() -> list[Sink]:
-        files: list[Sink] = [JsonLines(path)] if path is not None else []
-        shown: list[Sink] = [Console()] if console else []
-        return [*shown, *files, *chosen(to)]
+        others, shown = chosen(() if to is None else to), [Console()] if console else []
+        files = [JsonLines(path)] if path is not None else []
+        return [*shown, *files, *others]
 
     names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()} if model is not None else {}
     return Watcher(optimizer, every, budget, sinks, names)
+
+
+def _check_kinds(path: object, to: object, model: object) -> None:
+    for name, value, kinds, allowed, instead in (
+        ("path", path, (str, os.PathLike), "a file", 'path="run.jsonl"'),
+        ("model", model, torch.nn.Module, "a torch.nn.Module", "model=None"),
+        ("to", to, (str, Sink, Iterable), "names and sinks", 'to="tensorboard"'),
+    ):
+        if value is not None and not isinstance(value, kinds):
+            raise BadInput(f"{name} is of a wrong kind", value=value, allowed=allowed, where="watch", instead=instead)

@@ -24,7 +24,7 @@ from betaplane.monitor.ranks import Ranks, sharded
 from betaplane.monitor.reader import Reader
 from betaplane.monitor.sharpness import Sharpness, sharpness
 from betaplane.monitor.sinks import Sink, Sinks, start_facts
-from betaplane.monitor.state import named
+from betaplane.monitor.state import Names, named
 from betaplane.monitor.tape import Tape
 from betaplane.monitor.totals import Total, totals
 
@@ -52,19 +52,19 @@ class Watcher:
         sinks: Callable[[], list[Sink]],
         names: Mapping[Tensor, str] | None = None,
     ) -> None:
-        self.optimizer, self.every, self.names = optimizer, every, names
-        self.ranks = Ranks(((name, p) for name, p, _ in named(optimizer, names)), every)
+        self.optimizer, self.every, self.names = optimizer, every, Names(optimizer, names)
+        self.ranks = Ranks(((name, p) for p, name in self.names.items()), every)
         self.sinks = Sinks(sinks() if self.ranks.first else [])
         self._sinks = sinks
         self.clock = Steps()
         self.readings, self.looks, self.rings = (Budget(share * budget, self.clock) for share in SHARES)
-        self.history, self.tape = History(), Tape(optimizer, names)
-        self.reader = Reader(optimizer, names, self.ranks, self.history, lambda rows: self.sinks.readings(rows))
+        self.history, self.tape = History(), Tape(optimizer, self.names)
+        self.reader = Reader(optimizer, self.names, self.ranks, self.history, lambda rows: self.sinks.readings(rows))
         self.judge = Judge(self.history, lambda alert: self.sinks.alert(alert))
         self._tapes, self._reads, self._busy, self._burst = True, False, False, 0
         self.keeper, self.losses = Keeper(optimizer, self.ranks, self.history), Losses(self.ranks, self._lose)
         self.hooks = Hooks(optimizer, self._safe(self._pre), self._safe(self._post))
-        self._facts = start_facts(optimizer, every, budget, names)
+        self._facts = start_facts(optimizer, every, budget, self.names)
         self.sinks.start(self._facts)
 
     def loss(self, value: float | Tensor) -> None:
@@ -97,7 +97,7 @@ class Watcher:
             decays[i] = float(group.get("weight_decay", 0.0))
             places |= dict.fromkeys(group["params"], i)
         groups = {name: places[p] for name, p, _ in named(self.optimizer, self.names)}
-        return totals(self.history.last(), groups, decays)
+        return totals([reading for reading in self.history.last() if reading.layer in groups], groups, decays)
 
     def sharpness(self, loss: Callable[[], Tensor], rounds: int = 20) -> Sharpness:
         """The curvature that Adam sees, over what it can stand; `betaplane.monitor.sharpness.sharpness` tells more.
@@ -152,6 +152,7 @@ class Watcher:
         """Keep what the step may overwrite."""
         if is_loss(loss) and self.losses.last < self.history.step:
             self.losses.take(self.history.step, loss)
+        self.names.grow()
         if self.history.step == 1:
             self._settle()
         self._reads, keeps = self._agree()

@@ -36,6 +36,7 @@ QUANTITIES = (
     Quantity("still", "v standing still", "share of coordinates whose v did not move though g^2 is not v", False, 0.25),
 )  # fmt: skip
 SHOWS = {  # which quantities show a cause, where it is not the update's size
+    "stale second moment": ("lag",),
     "eps dominates": ("below_eps",),
     "learning rate too large": ("ratio",),
     "second moment lost in its type": ("lost", "still"),

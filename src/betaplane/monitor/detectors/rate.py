@@ -12,6 +12,7 @@ from betaplane.theory import stability_threshold
 
 SWINGS = 12  # consecutive steps: gradients of rare rows may turn back in 8
 GROWN = 1.5  # times the smallest gradient of those steps: weights may swing for long and stay where they are
+USUAL = 0.9  # beta1, to which a smaller one is raised
 RISE = 1.5  # times the loss at the start
 
 
@@ -19,6 +20,8 @@ def _too_large(history: History, threshold: float) -> Finding | None:
     if not history.risen(RISE):
         return None
     matrices = {layer: [*kept] for layer, kept in history.readings.items() if kept and len(kept[-1].shape) > 1}
+    for layer in history.zero & matrices.keys():
+        matrices[layer] = matrices[layer][-1:]  # at first its weights are updates, and nothing that was learnt
     sizes = [(_relative(old, now), now) for kept in matrices.values() for old, now in pairwise([kept[0], *kept])]
     ratio, worst = max(sizes, key=lambda each: each[0], default=(0.0, None))
     if worst is None or ratio < threshold:
@@ -48,6 +51,9 @@ def _edge(history: History, threshold: float) -> Finding | None:
     edge = float(stability_threshold(now.beta1, now.lr))
     told = f"gradients turn back (lag-1 correlation at most {swing:.2f}) and grew {grown:.1f} x in {SWINGS} steps"
     told = f"{told}: curvature above {edge:.3g} in Adam's metric"
+    if now.beta1 < USUAL and now.beta2 > USUAL**2:
+        room = float(stability_threshold(USUAL, now.lr)) / edge
+        return Finding("", told, f"beta1={USUAL}, which stands {room:.3g} x the curvature", {"beta1": USUAL})
     return Finding("", told, f"lr={now.lr / 2:.3g}, half of it", {"lr": now.lr / 2})
 
 

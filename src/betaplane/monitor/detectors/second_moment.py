@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from statistics import median
+from statistics import fmean, median, stdev
 
 from betaplane.monitor.detectors._detector import Detector, Finding
 from betaplane.monitor.history import History, descent, jump, unsteadiness
+from betaplane.monitor.quantities import TINY
 from betaplane.monitor.reading import Reading
 from betaplane.theory import memory_horizon
 
@@ -16,6 +17,7 @@ MANY = 64  # coordinates whose mean square needs no mean over time
 LARGE = 0.3  # update over weight, from where on the learning rate is to blame
 ONCE, TWICE = 0.4, 0.5  # of the threshold, at one reading or at two, where most tensors pass it
 OTHER = 6.0  # deviations of the loss's logarithm, from where on a batch is unlike all before it
+BEYOND = 3.0  # deviations of the lag's logarithm: of batches of 4 few have so many
 ENOUGH = 32  # readings that say what is usual: at the start gradients may grow
 LARGEST = 0.8  # RMS of an update in units of lr: of gradients of one size only steady ones have more
 ROUNDING = 1e-5  # of the largest gradient RMS: what float32 leaves of a vector's gradient that is 0
@@ -28,16 +30,21 @@ def _stale(history: History, threshold: float) -> Finding | None:
     kept = {layer: readings for layer, readings in kept.items() if len(readings) >= LATEST}
     sizes = {layer: _size(readings) for layer, readings in kept.items()}
     lags = {layer: median(old.lag for old in readings[-LATEST:]) for layer, readings in kept.items()}
-    alone = [layer for layer in kept if sizes[layer] > LARGEST and lags[layer] > threshold]
+    lasting = [layer for layer in kept if sizes[layer] > LARGEST and lags[layer] > threshold]
     other = jump(history.losses, history.step).deviations > OTHER
     grown = [layer for layer, readings in kept.items() if _grown(readings, threshold, alone=not other)]
-    layer = max(alone or (grown if 2 * len(grown) > len(history.now()) else []), key=lags.__getitem__, default=None)
-    if layer is None:
+    if lasting:
+        layer = max(lasting, key=lags.__getitem__)
+        told = f"update RMS {sizes[layer]:.2f} lr, RMS_t {lags[layer]:.1f}"
+    elif 2 * len(grown) > len(history.now()):
+        layer = max(grown, key=lambda layer: kept[layer][-1].lag)
+        now, usual = kept[layer][-1], _usual(kept[layer])
+        told = f"update RMS {now.update_rms:.2f} lr, {now.update_rms / usual:.1f} x its usual size, RMS_t {now.lag:.1f}"
+    else:
         return None
-    beta1, beta2 = history.readings[layer][-1].beta1, history.readings[layer][-1].beta2
-    shorter = round(_shorter(beta1, beta2), 6)
+    shorter = round(_shorter(kept[layer][-1].beta1, kept[layer][-1].beta2), 6)
     change = f"beta2={shorter:.6g}, or updates clipped at RMS 1 (clip=1.0)"
-    return Finding(layer, f"update RMS {sizes[layer]:.2f} lr, RMS_t {lags[layer]:.1f}", change, {"beta2": shorter})
+    return Finding(layer, told, change, {"beta2": shorter})
 
 
 def _small(now: Reading) -> bool:
@@ -48,11 +55,22 @@ def _small(now: Reading) -> bool:
 def _grown(readings: list[Reading], threshold: float, alone: bool) -> bool:
     """Whether the update is twice its usual size, and v lagged at two readings, or at this alone as never of late."""
     *old, now = readings
-    if now.update_rms <= 2 * median(reading.update_rms for reading in readings):
+    if now.update_rms <= 2 * _usual(readings):
         return False
-    if alone and len(old) >= ENOUGH and now.lag > max(ONCE * threshold, *(reading.lag for reading in old)):
+    lags = [reading.lag for reading in old]
+    if alone and len(lags) >= ENOUGH and now.lag > max(ONCE * threshold, *lags) and _outlies(now.lag, lags):
         return True
-    return min(now.lag, old[-1].lag) > TWICE * threshold
+    return min(now.lag, lags[-1]) > TWICE * threshold
+
+
+def _usual(readings: list[Reading]) -> float:
+    return median(reading.update_rms for reading in readings)
+
+
+def _outlies(lag: float, others: list[float]) -> bool:
+    """Whether a lag is beyond the scatter of others, three deviations of their logarithms."""
+    logs = [math.log(max(other, TINY)) for other in others]
+    return math.log(lag) > fmean(logs) + BEYOND * stdev(logs)
 
 
 def _size(readings: list[Reading]) -> float:
@@ -117,11 +135,11 @@ def _eps(history: History, threshold: float) -> Finding | None:
 
 STALE = Detector(
     "stale second moment",
-    "Gradients grew faster than v could follow, so updates are larger than lr.",
+    "Gradients grew faster than v could follow, so updates outgrow their usual size.",
     4.5,
     "RMS_t, the median of three readings, published as 2.3 for one: with an RMS of the update above 0.8, where noise "
     "gives 0.23; or, in most tensors and with updates twice their usual size, half of it at two readings, or 0.4 of it "
-    "at one, the most of late",
+    "at one, the most of late and beyond its scatter",
     "M. Wortsman et al., 2023, arXiv:2304.13013; N. Shazeer, M. Stern, 2018, arXiv:1804.04235",
     _stale,
 )

@@ -1,0 +1,199 @@
+"""What real training scripts do to a watcher: odd losses, names, groups, rules; sizes told are those of the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from zoo import adam, train
+
+import betaplane
+from betaplane.errors import BadInput
+from betaplane.monitor import Watcher, watch
+from betaplane.problems import digits
+
+MOVES: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "AdamW": lambda p: torch.optim.AdamW(p, 1e-2, weight_decay=0.5),
+    "Adam, decay in the gradient": lambda p: torch.optim.Adam(p, 1e-2, weight_decay=0.5),
+    "amsgrad": lambda p: torch.optim.Adam(p, 1e-2, amsgrad=True),
+    "NAdam": lambda p: torch.optim.NAdam(p, 1e-2),
+    "clipped": lambda p: betaplane.AdamW(p, 1e-2, weight_decay=0.0, clip=0.1),
+    "LaProp": lambda p: betaplane.optim.LaProp(p, 1e-2),
+    "ADOPT": lambda p: betaplane.optim.ADOPT(p, 1e-2),
+}
+
+
+def unlimited(optimizer: torch.optim.Optimizer, **how: object) -> Watcher:
+    return watch(optimizer, **{"every": 1, "budget": math.inf, "console": False, **how})
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_an_update_is_what_the_weights_moved_by(name: str):
+    torch.manual_seed(0)
+    p = nn.Parameter(torch.randn(40, 10))
+    optimizer = MOVES[name]([("w", p)])
+    decay = 0.5e-2 if name == "AdamW" else 0.0
+    with unlimited(optimizer) as watcher:
+        for step in range(1, 13):
+            p.grad, old = torch.randn(40, 10) / step, p.detach().clone()
+            optimizer.step()
+            way = ((1 - decay) * old - p.detach()) / 1e-2
+            [reading] = watcher.history.now() or [None]
+            if reading is not None:
+                assert reading.update_rms == pytest.approx(way.square().mean().sqrt().item(), rel=1e-3)
+                assert reading.ratio == pytest.approx(1e-2 * reading.update_rms / reading.weight_rms, rel=1e-4)
+    assert reading.adams == pytest.approx(1.0, rel=1e-3) if name.startswith("Adam") else reading.adams != 1
+
+
+def test_weights_too_coarse_to_tell_are_told_by_the_formula():
+    p = nn.Parameter(torch.full((8,), 1e4))
+    optimizer = torch.optim.Adam([p], lr=1e-3)
+    with unlimited(optimizer) as watcher:
+        p.grad = torch.ones(8)
+        optimizer.step()
+    assert watcher.history.last()[0].update_rms == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 1.5e308, 0.0])
+def test_an_odd_loss_ends_nothing(odd: float):
+    model = nn.Linear(8, 4)
+    optimizer = torch.optim.AdamW(model.parameters())
+    with unlimited(optimizer) as watcher:
+        for step in range(60):
+            loss = model(torch.randn(16, 8)).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            watcher.loss(odd if step in (30, 33) else -odd if step == 31 else loss)
+            optimizer.step()
+    assert watcher.history.last()[0].step == 60
+
+
+@pytest.mark.parametrize("wrong", [torch.ones(2), None, "x", [1.0], 1j, torch.tensor(1j)])
+def test_what_is_no_loss_is_told(wrong: object):
+    with unlimited(torch.optim.Adam([nn.Parameter(torch.ones(3))])) as watcher:
+        with pytest.raises(BadInput, match="A loss is no number"):
+            watcher.loss(wrong)
+        watcher.loss(1)
+
+
+def test_parameters_of_one_name_are_told_apart():
+    modules = [nn.Linear(3, 5), nn.Linear(7, 2), nn.Linear(3, 5)]
+    optimizer = torch.optim.AdamW([{"params": module.named_parameters()} for module in modules])
+    with unlimited(optimizer) as watcher:
+        for p in (p for module in modules for p in module.parameters()):
+            p.grad = torch.ones_like(p)
+        optimizer.step()
+        names = [reading.layer for reading in watcher.history.now()]
+        assert names == ["weight", "bias", "weight (2)", "bias (2)", "weight (3)", "bias (3)"]
+        assert [total.size for total in watcher.totals()] == [20, 16, 20, 56]
+
+
+def test_groups_may_come_and_go():
+    small, large, late = (nn.Parameter(torch.randn(n, n)) for n in (3, 30, 5))
+    optimizer = torch.optim.AdamW([{"params": [small]}, {"params": [large]}])
+    with unlimited(optimizer) as watcher:
+
+        def step() -> None:
+            for p in (small, large, late):
+                p.grad = torch.randn_like(p)
+            optimizer.step()
+
+        step()
+        optimizer.param_groups.pop(0)
+        assert [total.size for total in watcher.totals()] == [900, 900]
+        step()
+        optimizer.add_param_group({"params": [late]})
+        step()
+        assert {reading.layer: reading.shape for reading in watcher.history.now()} == {
+            "1.0": (30, 30),
+            "1.0 (2)": (5, 5),
+        }
+        assert [total.size for total in watcher.totals()] == [900, 25, 925]
+
+
+def test_an_optimizer_without_parameters_yet():
+    p = nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([{"params": []}])
+    with unlimited(optimizer) as watcher:
+        optimizer.add_param_group({"params": [p]})
+        p.grad = torch.ones(2)
+        optimizer.step()
+    assert [reading.layer for reading in watcher.history.last()] == ["1.0"]
+
+
+def test_a_head_that_begins_at_zero_is_no_large_learning_rate():
+    torch.manual_seed(0)
+    head = nn.Linear(8, 4)
+    nn.init.zeros_(head.weight)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3)
+    with unlimited(optimizer, every=10) as watcher:
+        for step in range(400):
+            x = torch.randn(64, 8)
+            loss = nn.functional.mse_loss(head(x), (1 + step / 50) * x[:, :4] / 10)
+            optimizer.zero_grad()
+            loss.backward()
+            watcher.loss(loss)
+            optimizer.step()
+    assert watcher.report() == "No alarm in 400 steps."
+
+
+def test_a_step_without_gradients_blinds_nothing():
+    """A batch of other data is told as it would be without an empty step before it."""
+
+    def idle(step: int, optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+        if step == 100:
+            optimizer.zero_grad()
+
+    def other(step: int, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return (50 * x, y.roll(1)) if step == 200 else (x, y)
+
+    watcher, _, _ = train(digits(), 205, adam(), before=idle, feed=other, every=5)
+    assert [alert.cause for alert in watcher.alerts] == ["sudden data change"]
+
+
+def test_a_replay_is_of_the_groups_that_are_there():
+    p = nn.Parameter(torch.ones(8))
+    optimizer = torch.optim.Adam([p], lr=1e-3)
+    with unlimited(optimizer) as watcher:
+        for step in range(40):
+            if step == 20:
+                optimizer.load_state_dict(optimizer.state_dict())
+                optimizer.param_groups[0]["lr"] = 1e-4
+            p.grad = torch.randn(8)
+            optimizer.step()
+        assert watcher.history.rings["0.0"].past().numbers.lr == 1e-4
+
+
+def test_what_is_not_adam_is_not_replayed():
+    """The alarm is told, with no replay by a formula that is another's."""
+    p = nn.Parameter(torch.randn(50, 2))
+    optimizer = betaplane.optim.LaProp([p], 1e-2, betas=(0.9, 0.8))
+    with unlimited(optimizer) as watcher:
+        for _ in range(12):
+            p.grad = torch.randn_like(p)
+            optimizer.step()
+    [alert] = [alert for alert in watcher.alerts if alert.cause == "beta1^2 >= beta2"]
+    assert not alert.replayed
+
+
+WRONG = {
+    "budget": {"budget": "x"},
+    "model": {"model": 5},
+    "path": {"path": 5},
+    "to": {"to": 5},
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_input_is_told(name: str):
+    with pytest.raises(BadInput, match=f"^{name} is"):
+        watch(torch.optim.Adam([nn.Parameter(torch.ones(1))]), **WRONG[name])
+
+
+def test_a_wrong_sink_leaves_no_file(tmp_path):
+    with pytest.raises(BadInput, match="There is no such sink"):
+        watch(torch.optim.Adam([nn.Parameter(torch.ones(1))]), tmp_path / "new.jsonl", to="tensorbord")
+    assert not [*tmp_path.iterdir()]
