@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import math
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from time import sleep
+from weakref import ref
 
 import pytest
 import torch
@@ -18,6 +22,8 @@ from zoo import adam, train
 
 from betaplane.errors import BadInput
 from betaplane.monitor import Alert, JsonLines, MLflow, Sink, TensorBoard, Trackio, Wandb, read_lines, watch
+from betaplane.monitor.sinks import Sinks
+from betaplane.monitor.sinks.json_lines import APART
 from betaplane.problems import digits
 
 TRACKED = {"betaplane.loss", "betaplane.lag/0.weight", "betaplane.update_rms/2.bias"}
@@ -115,7 +121,7 @@ def test_a_kill_loses_no_alarm(tmp_path: Path, told: int):
 def test_a_kill_while_two_files_become_one_doubles_nothing(tmp_path: Path):
     path = tmp_path / "run.jsonl"
     lines = JsonLines(path, limit=4096, files=4)
-    first, oldest, step = tmp_path / "run.1.jsonl", b"", 1
+    first, oldest, step = tmp_path / "run.jsonl.part1", b"", 1
     while not oldest or first.exists():
         oldest = first.read_bytes() if first.exists() else b""
         fill(lines, step, step + 50)
@@ -123,11 +129,152 @@ def test_a_kill_while_two_files_become_one_doubles_nothing(tmp_path: Path):
     lines.close()
     before = steps(read_lines(path), "alert")
     first.write_bytes(oldest)
-    (tmp_path / "run.3.jsonl.part").write_bytes(b"half")
+    (tmp_path / "run.jsonl.part3.half").write_bytes(b'{"kind": "thinned", "si')
     assert steps(read_lines(path), "alert") == before
     JsonLines(path).close()
-    assert not {"run.1.jsonl", "run.3.jsonl.part"} & {file.name for file in tmp_path.iterdir()}
+    assert not {"run.jsonl.part1", "run.jsonl.part3.half"} & {file.name for file in tmp_path.iterdir()}
     assert steps(read_lines(path), "alert") == before
+
+
+FOREIGN = {
+    "text": ("run.jsonl", b'{"lr": 1}'),
+    "lines": ("run.jsonl", b'{"lr": 1}\n{"lr": 2'),
+    "bytes": ("run.jsonl", b"PK\x03\x04\n\x00\n\x01"),
+    "another kind": ("run.jsonl", b'{"kind": "config"}'),
+    "a part": ("run.jsonl.part2", b'{"lr": 1}\n'),
+    "half a part": ("run.jsonl.part2.half", b'{"lr": 1}'),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_is_none_of_a_record_is_left_as_it_is(tmp_path: Path, name: str):
+    other, text = FOREIGN[name]
+    (tmp_path / other).write_bytes(text)
+    with pytest.raises(BadInput, match=f"something else than a run's record: got '{tmp_path / other}', allowed a new"):
+        watch(adamw(), tmp_path / "run.jsonl")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {other: text}
+
+
+@pytest.mark.parametrize("half", [b"", b'{"kind": ', b'{"kind": "start", "optimi', b'{"kind": "losses"'])
+def test_half_a_first_line_is_cut_off(tmp_path: Path, half: bytes):
+    lines = JsonLines(broken(tmp_path, half))
+    lines.start({})
+    lines.close()
+    assert (tmp_path / "run.jsonl").read_bytes() == b'{"kind": "start"}\n'
+
+
+def test_a_run_whose_name_has_a_number_is_its_own(tmp_path: Path):
+    other = tmp_path / "run.1.jsonl"
+    lines = JsonLines(other)
+    fill(lines, 1, 101)
+    lines.close()
+    kept = other.read_bytes()
+    lines = JsonLines(tmp_path / "run.jsonl", limit=4096, files=3)
+    fill(lines, 1, 3001)
+    lines.close()
+    assert other.read_bytes() == kept
+    assert len([*tmp_path.iterdir()]) == 1 + 3
+    assert steps(read_lines(tmp_path / "run.jsonl"), "alert") == [*range(50, 3001, 50)]
+
+
+def test_slow_losses_are_written_as_they_come(tmp_path: Path):
+    lines = JsonLines(tmp_path / "run.jsonl")
+    for step in (1, 2, 3):
+        lines.loss(step, 1.0)
+        assert steps(read_lines(tmp_path / "run.jsonl"), "losses") == [*range(1, step + 1)]
+        sleep(1.5 * APART)
+
+
+def test_fast_losses_share_lines(tmp_path: Path):
+    lines = JsonLines(tmp_path / "run.jsonl")
+    for step in range(1, 1001):
+        lines.loss(step, 1.0)
+    lines.close()
+    rows = read_lines(tmp_path / "run.jsonl")
+    assert steps(rows, "losses") == [*range(1, 1001)]
+    assert max(len(row["steps"]) for row in rows) == 65
+
+
+END = """
+import sys, torch, betaplane
+p = torch.nn.Parameter(torch.ones(1))
+optimizer = torch.optim.AdamW([p])
+watcher = betaplane.watch(optimizer, sys.argv[1])
+for step in range(1, 31):
+    p.grad = torch.ones(1)
+    watcher.loss(1.0 / step)
+    optimizer.step()
+"""
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit(0)", "raise KeyError", "watcher.close()"])
+def test_a_script_that_ends_loses_nothing(tmp_path: Path, end: str):
+    subprocess.run([sys.executable, "-c", END + end, tmp_path / "run.jsonl"], capture_output=True)
+    assert steps(read_lines(tmp_path / "run.jsonl"), "losses") == [*range(1, 31)]
+
+
+def test_a_watcher_that_is_gone_leaves_all_losses_and_the_file(tmp_path: Path):
+    def run() -> ref:
+        optimizer = adamw()
+        watcher = watch(optimizer, tmp_path / "run.jsonl", console=False)
+        for step in range(1, 31):
+            (optimizer.param_groups[0]["params"][0]).grad = torch.ones(1)
+            watcher.loss(1.0 / step)
+            optimizer.step()
+        return ref(watcher)
+
+    first = run()
+    second = run()
+    assert first() is None
+    third = watch(adamw(), tmp_path / "run.jsonl", console=False)
+    assert second() is None
+    third.close()
+    rows = read_lines(tmp_path / "run.jsonl")
+    assert steps(rows, "losses") == 2 * [*range(1, 31)]
+    assert len([row for row in rows if row["kind"] == "start"]) == 3
+
+
+@pytest.mark.parametrize("name", ["run.jsonl", "folder/../run.jsonl", "link.jsonl"])
+def test_a_file_has_one_writer(tmp_path: Path, name: str):
+    (tmp_path / "folder").mkdir()
+    watcher = watch(adamw(), tmp_path / "run.jsonl", console=False)
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "run.jsonl")
+    with pytest.raises(BadInput) as caught:
+        watch(adamw(), tmp_path / name, console=False)
+    other = (tmp_path / name).with_stem(f"{Path(name).stem}-1")
+    assert str(caught.value) == (
+        f"Another watcher of this process writes the file: got '{tmp_path / name}', allowed a file each, or this one "
+        f'once it is closed, in watch. Write instead: path="{other}"'
+    )
+    watcher.close()
+    with watch(adamw(), tmp_path / name, console=False):
+        watcher.close()
+        with pytest.raises(BadInput, match="Another watcher"):
+            watch(adamw(), tmp_path / name, console=False)
+    assert [row["kind"] for row in read_lines(tmp_path / "run.jsonl")] == ["start", "start"]
+
+
+def test_a_file_that_could_not_be_opened_is_free(tmp_path: Path):
+    for _ in range(2):
+        with pytest.raises(BadInput, match="cannot be written"):
+            JsonLines(tmp_path / "folder" / "run.jsonl")
+    (tmp_path / "folder").mkdir()
+    JsonLines(tmp_path / "folder" / "run.jsonl").close()
+
+
+def test_a_full_disk_is_told_once(tmp_path: Path):
+    resource = pytest.importorskip("resource")
+    sinks = Sinks([JsonLines(tmp_path / "run.jsonl")])
+    rows = [reading(step) for step in range(1, 10)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.warns(UserWarning, match="JsonLines failed and gets nothing more"):
+            sinks.readings(rows)
+        gc.collect()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    JsonLines(tmp_path / "run.jsonl").close()
 
 
 def test_a_record_says_what_was_trained(tmp_path: Path):

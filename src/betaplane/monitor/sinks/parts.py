@@ -14,6 +14,8 @@ from betaplane.errors import BadInput
 
 Row = dict[str, Any]
 THINNED = ("reading", "losses")  # kinds of rows
+HEADS = [b'{"kind": "%s"' % kind for kind in (b"start", b"reading", b"losses", b"alert", b"thinned")]  # of lines
+HALF = ".half"  # behind the name of a file that is not finished
 READING = re.compile(rb'\{"kind": "reading", "layer": "(?:[^"\\]|\\.)*", "step": (\d+)[,}]')
 
 
@@ -60,9 +62,9 @@ def thin(path: Path, old: Path, new: Path, limit: int) -> None:
     texts = [text for each in (old, new) for text in _texts(each) if not text.startswith(b'{"kind": "thinned"')]
     rows = [_glance(text) for text in texts]
     left = (texts[i] if row is rows[i] else _text(row) for i, row in thinned(rows, _share(rows, texts, limit)))
-    part = new.with_name(new.name + ".part")
-    part.write_bytes(b"".join([_text(first), *left]))
-    os.replace(part, new)
+    half = new.with_name(new.name + HALF)
+    half.write_bytes(b"".join([_text(first), *left]))
+    os.replace(half, new)
     old.unlink()
 
 
@@ -96,17 +98,36 @@ def thinned(rows: Sequence[Row], share: float) -> Iterator[tuple[int, Row]]:
 
 
 def mend(path: Path) -> None:
-    """Repair what a kill left: half a line, a file that was not finished, one that is a part of a later one."""
+    """Repair what a kill left: half a line, a file that was not finished, one that is a part of a later one.
+
+    Args:
+        path: of the record.
+
+    Raises:
+        BadInput: a file of such a name is none of a record; then nothing is changed.
+    """
+    numbered = [each for each in path.parent.glob("*") if _number(path, each.with_name(each.name.removesuffix(HALF)))]
+    for each in [*numbered, *([path] if path.exists() else [])]:
+        _check(each)
     live = parts(path)
-    for each in path.parent.glob("*"):
-        number = _number(path, each) or _number(path, each.with_name(each.name.removesuffix(".part")))
-        if number and each not in live:
+    for each in numbered:
+        if each not in live:
             each.unlink()
     if path.exists():
         whole = path.read_bytes()
         end = whole.rfind(b"\n") + 1
         if end < len(whole):
             os.truncate(path, end)
+
+
+def _check(path: Path) -> None:
+    """Refuse a file that is neither empty nor begins as a record does, be it with half a line."""
+    with path.open("rb") as file:
+        begin = file.read(max(map(len, HEADS)))
+    if not any(begin.startswith(head) or head.startswith(begin) for head in HEADS):
+        told, allowed = "The file holds something else than a run's record", "a new file, or one that watch wrote"
+        instead = f'path="{path.with_name(f"{path.stem}-record.jsonl")}"'
+        raise BadInput(told, value=str(path), allowed=allowed, where="watch", instead=instead)
 
 
 def _rows(path: Path) -> Iterator[Row]:
@@ -138,12 +159,12 @@ def _text(row: Row) -> bytes:
 
 def _number(path: Path, each: Path) -> int:
     """The number of a full file of a record, 0 where it is none."""
-    digits = each.name.removeprefix(path.stem + ".").removesuffix(path.suffix)
+    digits = each.name.removeprefix(f"{path.name}.part")
     return int(digits) if digits.isdecimal() and each == _numbered(path, int(digits)) else 0
 
 
 def _numbered(path: Path, number: int) -> Path:
-    return path.with_name(f"{path.stem}.{number}{path.suffix}")
+    return path.with_name(f"{path.name}.part{number}")
 
 
 def _since(path: Path, number: int) -> int:
