@@ -27,6 +27,9 @@ CASES = {
     "only a batch": {"batch_size": 1},
     "half": {"batch_size": 8, "dtype": "fp16"},
     "a hundred steps": {"batch_size": 100, "dataset_size": 1000, "epochs": 10},
+    "31 steps": {"batch_size": 32, "dataset_size": 1000, "epochs": 1},
+    "a long momentum": {"before": "batch=1,beta1=0.999999"},
+    "numbers of numpy": {"batch_size": np.int64(8), "dataset_size": np.int64(6000), "ranks": np.int64(2)},
 }
 NAMES = [
     "beta1", "beta2", "eps", "lr", "warmup", "weight_decay",
@@ -143,8 +146,42 @@ def test_carrying_over_is_a_group_action(there, beyond):
 
 
 def test_the_warmup_that_does_not_fit_is_told():
-    told = advise(before=FROM, after="batch=64", dataset_size=6400, epochs=100)  # 10,000 steps
-    assert "Warmup of 16,000 steps is more than a tenth of the run; take 1,000." in told.warnings
+    told = advise(before=FROM, after="batch=64", dataset_size=6400, epochs=500)  # 50,000 steps
+    assert "Warmup of 16,000 steps is more than a tenth of the run; take 5,000." in told.warnings
+    assert told["warmup"].value == 16_000
+    told = advise(before=FROM, after="batch=64", dataset_size=6400, epochs=100)
+    assert "Warmup of 16,000 steps would not end before the run; lowered to 1,000." in told.warnings
+    assert told["warmup"].value == told["warmup"].high == 1000
+
+
+def test_a_run_too_short_for_its_momentum_keeps_beta2_at_beta1():
+    told = advise(**CASES["31 steps"])
+    assert told.settings["betas"] == (0.9, 0.9)
+    assert told["update clipping"].value == "none"
+    assert "tenth of the run; lowered to beta1 = 0.9, below which it is not advised." in " ".join(told.warnings)
+
+
+KEPT = [  # before, what else is said, beta2, the note on it
+    ("batch=512,betas=0.9,0.999999", {}, 0.999999, ""),
+    ("batch=512,betas=0.95,0.93", {}, 0.93, ""),
+    ("batch=512,betas=0.9,0.999", {"dataset_size": 51_200, "epochs": 1}, 0.999, "remembers more than a tenth of"),
+    ("batch=512,betas=0.9,0.5", {}, 0.9, "beta2 = 0.5 would lie below beta1 = 0.9; raised to it"),
+]
+
+
+@pytest.mark.parametrize(("before", "more", "beta2", "note"), KEPT, ids=[before for before, *_ in KEPT])
+def test_at_its_own_batch_size_a_bounded_beta2_stays(before, more, beta2, note):
+    told = advise(before=before, after="batch=512", **more)
+    assert told["beta2"].value == beta2
+    moved = [line for line in told.warnings if line.startswith("beta2 = ")]
+    assert len(moved) == bool(note)
+    assert note in "".join(moved)
+
+
+def test_a_beta2_above_the_largest_is_told_as_that():
+    told = advise(before="batch=512,betas=0.9,0.999999", after="batch=64")
+    assert told["beta2"].value == 0.99999
+    assert "beta2 = 1 - 1.3e-07 is above 0.99999, the largest that is advised here; lowered to it." in told.warnings
 
 
 def test_every_rule_names_its_entries_and_every_law_is_used():
@@ -166,17 +203,24 @@ BAD = [
     ({"batch_size": 32, "batch_tokens": 10}, "The batch size is said twice: got (32, 10)"),
     (
         {"batch_size": 0},
-        "batch_size is out of range: got 0, allowed (0, inf), in --batch-size. Write instead: --b",
+        "batch_size is out of range: got 0, allowed [1, 1e18], in --batch-size. Write instead: --b",
     ),
     ({"batch_size": math.nan}, "batch_size is out of range: got nan"),
     ({"batch_size": 32, "dataset_size": 16}, "The batch is larger than the data: got 16, allowed [32, inf) samples"),
     ({"batch_size": 32, "epochs": 3}, "--epochs goes with --dataset-size"),
-    ({"batch_size": 32, "dataset_size": 100, "epochs": -1}, "epochs is out of range: got -1, allowed (0, inf)"),
+    ({"batch_size": 32, "dataset_size": 100, "epochs": -1}, "epochs is out of range: got -1, allowed (0, 1e18]"),
+    ({"batch_size": 32, "dataset_size": 100, "epochs": math.inf}, "epochs is out of range: got inf, allowed (0, 1e18]"),
+    ({"batch_size": 32, "dataset_size": math.inf}, "dataset_size is out of range: got inf, allowed [1, 1e18], in --d"),
+    ({"batch_size": 32, "dataset_size": 1e300}, "dataset_size is out of range: got 1e+300"),
+    ({"batch_size": 32, "dataset_size": "6e4", "epochs": 1}, "dataset_size is not a number: got '6e4'"),
+    ({"batch_size": 1e-300}, "batch_size is out of range: got 1e-300"),
+    ({"batch_size": "32"}, "batch_size is not a number: got '32', allowed [1, 1e18], in --batch-size"),
+    ({"batch_tokens": 1000, "tokens": math.inf}, "tokens is out of range: got inf, allowed [1, 1e18], in --tokens"),
     ({"batch_size": 32, "tokens": 1e9}, "--tokens goes with --batch-tokens: got 1000000000.0"),
     ({"batch_tokens": 32, "dataset_size": 100}, "--dataset-size goes with --batch-size: got 100"),
     ({"batch_tokens": 1000, "tokens": 10}, "The run is shorter than one batch: got 10, allowed [1000, inf) tokens"),
-    ({"batch_size": 32, "params": 0}, "params is out of range: got 0, allowed [1, inf), in --params"),
-    ({"batch_size": 32, "memory": -1}, "memory is out of range: got -1, allowed (0, inf), in --memory"),
+    ({"batch_size": 32, "params": 0}, "params is out of range: got 0, allowed [1, 1e18], in --params"),
+    ({"batch_size": 32, "memory": -1}, "memory is out of range: got -1, allowed (0, 1e18], in --memory"),
     ({"batch_size": 32, "ranks": 0}, "ranks is out of range: got 0, allowed 1, 2, 3, ..., in --ranks"),
     ({"batch_size": 32, "dtype": "int8"}, "The number format is unknown: got 'int8', allowed float32, fp32, bfloat16"),
     (
@@ -187,6 +231,13 @@ BAD = [
         {"before": "lr=1e-3", "after": "batch=64"},
         "The settings do not say their batch size: allowed batch=..., in --from",
     ),
+    ({"batch_size": 32, "dtype": ["x"]}, "The number format is unknown: got ['x']"),
+    ({"before": FROM, "after": "lr=3"}, "--to takes a batch size and nothing else: got 'lr=3'"),
+    ({"before": FROM, "after": "batch=64,lr=3"}, "got 'batch=64,lr=3', allowed batch=..., in --to. Write instead: bat"),
+    ({"before": FROM, "after": 64}, "These are no settings: got 64, allowed name=value,name=value,..., in --to"),
+    ({"before": ["x"], "after": "batch=64"}, "These are no settings: got ['x']"),
+    ({"before": {"batch": 512, "betas": None}}, "These are no settings: got 'betas=None'"),
+    ({"before": "batch=0.5"}, "batch is out of range: got 0.5, allowed [1, inf)"),
     ({"before": FROM, "after": "speed=64"}, "There is no such setting: got 'speed', allowed batch, lr, beta1, beta2"),
     ({"before": "batch=512,lrr=1", "after": "batch=64"}, "Write instead: lr=..."),
     ({"before": "batch=512,betas=0.9", "after": "batch=64"}, "These are no settings: got 'betas=0.9'"),

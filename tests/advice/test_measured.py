@@ -19,13 +19,13 @@ from betaplane.problems import counterexample
 from betaplane.replay import record_problem, save
 
 
-def stored(path: Path, finals: dict[float, float], beta1: float = 0.9, batch: int = 32) -> Path:
-    """A store with one training a beta2."""
+def stored(path: Path, finals: dict[float, float], steps: int = 10, engine: str = "plain", **more) -> Path:
+    """A store with one training a beta2, beside what is there already."""
     with Store.open(path, "1f3a", "mine") as store:
         for beta2, final in finals.items():
-            said = {"beta1": beta1, "beta2": beta2, "lr": 1e-3, "batch_size": batch}
+            said = {"rule": "Adam", "beta1": 0.9, "beta2": beta2, "lr": 1e-3, "batch_size": 32, **more}
             curve = np.array([1.0, final], np.float32)
-            store.finish([Record(run_key(said, 0, 10), said, 0, 10, 1.0, final, curve, 0.1, "plain")])
+            store.finish([Record(run_key(said, 0, steps), said, 0, steps, 1.0, final, curve, 0.1, engine)])
     return path
 
 
@@ -53,6 +53,54 @@ def test_a_map_comes_first(tmp_path):
 def test_a_map_of_another_batch_size_is_carried_over(tmp_path):
     row = advise(8, map=stored(tmp_path / "a.sqlite", FINALS))["beta2"]
     assert (row.value, row.confidence) == (pytest.approx(0.99**0.25), PUBLISHED)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"rule": "Lion"}, {"rule": "AMSGrad"}, {"steps": 5}, {"lr": 1e-4}, {"rule": "AdamW", "weight_decay": 0.1}],
+    ids=str,
+)
+def test_trainings_of_another_plan_do_not_count(tmp_path, other):
+    path = stored(tmp_path / "a.sqlite", FINALS)
+    alone = window(path, batch=32)
+    stored(path, {0.3: 0.001, 0.5: 0.001, 0.9: 0.001, 0.95: 0.9, 0.97: 0.001}, **other)
+    assert window(path, batch=32) == alone
+
+
+def test_the_longest_trainings_count_however_few(tmp_path):
+    path = stored(tmp_path / "a.sqlite", FINALS)
+    stored(path, {0.9: 0.4, 0.99: 0.3, 0.999: 0.01}, steps=200)
+    found = window(path, batch=32)
+    assert (found.low, found.high, found.trainings) == (0.999, 0.999, 3)
+
+
+def test_only_the_trainings_it_rests_on_are_counted(tmp_path):
+    path = stored(tmp_path / "a.sqlite", FINALS)
+    stored(path, FINALS, beta1=0.0)
+    assert window(path, batch=32).trainings == len(FINALS)
+    assert "window of 6 trainings, batch 32" in advise(32, map=path)["beta2"].formula
+
+
+@pytest.mark.parametrize("final", [float("inf"), 1.0, 2.0])
+def test_a_map_on_which_nothing_trains(tmp_path, final):
+    path = stored(tmp_path / "a.sqlite", dict.fromkeys(FINALS, final))
+    with pytest.raises(BadInput, match=f"Nothing on the map trains well: got {final}, allowed a final loss below"):
+        advise(32, map=path)
+
+
+def test_a_map_of_other_rules_alone(tmp_path):
+    path = stored(tmp_path / "a.sqlite", FINALS, rule="Lion")
+    with pytest.raises(
+        BadInput, match="holds no map over beta2: got 0, allowed at least 2 values of it, trained by Ad"
+    ):
+        window(path, batch=32)
+
+
+def test_a_trainer_keeps_its_own_batch_size(tmp_path):
+    path = stored(tmp_path / "a.sqlite", FINALS, engine="callable", batch_size=1)
+    row = advise(32, map=path)["beta2"]
+    assert (row.value, row.low, row.high, row.confidence) == (0.99, 0.95, 0.999, MEASURED)
+    assert row.formula == "window of 6 trainings, the Trainer's own batch"
 
 
 def test_a_real_map(tmp_path):

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from commands import PROBLEMS, ended
 
+from betaplane.cli.main import STORED
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -33,6 +35,23 @@ def test_as_json_with_a_store(folder, capsys):
     assert told["trainings"] == len(told["trials"]) > 3
     assert told["beta2"] > told["beta1"]
     assert (folder / "kept.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "more"),
+    [
+        ("tune mine.py:stopped --workers 0", ""),
+        ("record mine.py:stopped", ""),
+        ("tune mine.py:stopped --workers 0 --store kept.sqlite", STORED),
+        ("map mine.py:stopped --workers 0", STORED),
+    ],
+)
+def test_ctrl_c_promises_a_store_where_there_is_one(words, more, capsys):
+    with Path("mine.py").open("a") as file:
+        file.write("\ndef stopped():\n    raise KeyboardInterrupt\n")
+    code, out, err = ended(words, capsys)
+    assert (code, out) == (130, "")
+    assert err.endswith(f"betaplane: stopped.{more}\n")
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,14 @@ def test_the_digits():
     assert found.trainings <= 0.15 * dense.trainings
 
 
+@pytest.mark.parametrize("steps", [1, 5, 19])
+def test_a_run_shorter_than_the_next_horizon(steps):
+    """No beta2 above 0.9 is tried; smaller ones and other beta1 are."""
+    found = tune(counterexample(n=5), steps=steps, seeds=1, workers=0)
+    assert max(trial.beta2 for trial in found.trials) == 0.9
+    assert len(found.trials) > 1
+
+
 def test_every_setting_diverges():
     with pytest.raises(BadInput, match=r"Every setting diverged: got \d+, allowed a learning rate"):
         tune(Trainer("lost", lambda settings, seed: [1.0, math.inf]), seeds=1, workers=0)

@@ -11,7 +11,7 @@ from typing import Any
 from betaplane.advice.advice import Advice
 from betaplane.advice.beta1 import beta1
 from betaplane.advice.beta2 import beta2
-from betaplane.advice.case import DTYPES, Case
+from betaplane.advice.case import DTYPES, Case, inside
 from betaplane.advice.clipping import clipping
 from betaplane.advice.decay import decay
 from betaplane.advice.eps import eps
@@ -51,17 +51,17 @@ def advise(
     be carried over to.
 
     Args:
-        batch_size: samples a step, > 0.
+        batch_size: samples a step, >= 1.
         dataset_size: samples in one epoch, >= batch_size.
         epochs: passes over the data, > 0.
-        batch_tokens: tokens a step, > 0, in place of batch_size.
+        batch_tokens: tokens a step, >= 1, in place of batch_size.
         tokens: tokens in the whole run, >= batch_tokens.
         params: parameters of the model, >= 1.
         dtype: of the forward pass: float32, bfloat16 (bf16) or float16 (fp16).
         ranks: devices the batch is split over, >= 1.
         memory: GB of a device for weights, gradients and states, > 0.
         before: settings that worked, "batch=512,lr=3e-4,betas=0.9,0.95,wd=0.1,warmup=2000", or a mapping.
-        after: the batch size they are wanted for, "batch=64".
+        after: the batch size they are wanted for, "batch=64", and nothing else.
         map: the store of a map of your problem; its window of beta2 comes first.
         replay: gradients that `betaplane record` wrote; beta2 is raised to the threshold they show.
         checkpoint: a file with the state dict of an optimizer, read without running code; its settings are `before`
@@ -85,6 +85,8 @@ def advise(
         >>> advise(32, dataset_size=60_000, epochs=10).settings["betas"]
         (0.9, 0.9985)
     """
+    inside(batch_size=batch_size, batch_tokens=batch_tokens, dataset_size=dataset_size, tokens=tokens)
+    inside(epochs=epochs, params=params, memory=memory)
     found = read_checkpoint(checkpoint) if checkpoint is not None else None
     worked, batch, unit = _batch(batch_size, batch_tokens, before, after, found.settings if found else None)
     if (map is not None or replay is not None) and unit == "tokens":
@@ -102,7 +104,7 @@ def advise(
         total=tokens if unit == "tokens" else _total(dataset_size, epochs),
         epoch=dataset_size,
         params=found.numbers if params is None and found else params,
-        dtype=DTYPES.get(dtype, dtype),
+        dtype=DTYPES.get(str(dtype), dtype),
         ranks=ranks,
         memory=memory,
         before=worked,
@@ -148,7 +150,7 @@ def _batch(
 ) -> tuple[Settings | None, float, str]:
     """The setting that worked, the batch it is wanted for, and its unit."""
     worked = settings(before, "--from") if before is not None else None
-    wanted = settings(after, "--to").batch if after is not None else None
+    wanted = _wanted(after) if after is not None else None
     given = [value for value in (samples, tokens, wanted) if value is not None]
     batch = given[0] if given else (worked.batch if worked else None)
     if batch is None or len(given) > 1:
@@ -170,8 +172,22 @@ def _batch(
     return worked, batch, "samples" if tokens is None else "tokens"
 
 
+def _wanted(after: Said) -> float:
+    """The batch size, which is all that --to can say."""
+    wanted = settings(after, "--to")
+    if wanted.batch is None or wanted != Settings(batch=wanted.batch):
+        raise BadInput(
+            "--to takes a batch size and nothing else",
+            value=after,
+            allowed="batch=...",
+            where="--to",
+            instead=f"batch={wanted.batch or 64:g}",
+        )
+    return wanted.batch
+
+
 def _only(unit: str, **given: float | None) -> None:
-    """Refuse what belongs to the other unit, and epochs without data."""
+    """Refuse what belongs to the other unit, and epochs of no data."""
     foreign = ("tokens",) if unit == "samples" else ("dataset_size", "epochs")
     for name in foreign:
         if given[name] is not None:
@@ -180,12 +196,11 @@ def _only(unit: str, **given: float | None) -> None:
             raise BadInput(
                 f"{option} goes with {other}", value=given[name], where="advise", instead=f"{other} 32 {option} ..."
             )
-    if given["epochs"] is not None and (given["dataset_size"] is None or not given["epochs"] > 0):
+    if given["epochs"] is not None and given["dataset_size"] is None:
         raise BadInput(
-            "epochs is out of range" if given["dataset_size"] else "--epochs goes with --dataset-size",
+            "--epochs goes with --dataset-size",
             value=given["epochs"],
-            allowed="(0, inf)",
-            where="--epochs",
+            where="advise",
             instead="--dataset-size 60000 --epochs 10",
         )
 

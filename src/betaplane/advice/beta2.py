@@ -25,18 +25,19 @@ from betaplane.theory import (
 )
 
 CLOSEST = 1 - 2.0**-53  # to 1 that a float64 comes
-HIGHEST = 0.99999  # float32 and short runs see no larger one
+HIGHEST = 0.99999  # what published sweeps found best lies below
 LONGEST = 0.1  # of the run: a longer memory horizon of v has not settled when the run ends
 USUAL = {"tokens": 0.95, "samples": 0.999}
 AROUND = 4.0  # a setting of your own is trusted to this factor of its memory horizon
 
 
 def beta2(case: Case, beta1: float) -> Ruling:
-    """The first answer in the order of trust, held above the floor and inside the run."""
+    """The first answer in the order of trust, held above the floor and inside the run; your own stays as it is."""
     row = _measured(case) or _raised(case, _carried(case) or _published(case) or _usual(case))
-    floor, ceiling = beta1**2, _ceiling(case)
-    held = min(max(float(row.value), beta1), ceiling)
-    notes = _notes(case, row, held, beta1)
+    floor, ceiling = beta1**2, max(_settling(case), beta1)
+    value = float(row.value)
+    held = value if _stays(case, value) and value > floor else min(max(value, beta1), ceiling)
+    notes = _notes(case, value, held, beta1)
     low, high = (min(max(end, floor), ceiling) for end in (row.low or 0.0, row.high or HIGHEST))
     row = replace(row, value=held, low=min(low, held), high=max(high, held))
     return Ruling(row, marked(_candidates(case), held) + _thresholds(case, beta1), notes)
@@ -52,13 +53,14 @@ def _measured(case: Case) -> Row | None:
     found = case.map
     if found is None:
         return None
-    k = case.batch / found.batch
+    k = 1.0 if found.batch is None else case.batch / found.batch
     low, best, high = (float(same_half_life(one, k)) for one in (found.low, found.best, found.high))
     ends = f"{number('beta2', found.low)} to {number('beta2', found.high)}"
     open_ends = [name for name, is_open in (("lower", found.open_low), ("upper", found.open_high)) if is_open]
     more = f", perhaps beyond the map's {' and '.join(open_ends)} end" if open_ends else ""
     reason = f"On your map of {found.problem} training is good from {ends}{more}, at beta1 = {found.beta1:.4g}."
-    formula = f"window of {found.trainings} trainings, batch {found.batch:g}"
+    at = "the Trainer's own batch" if found.batch is None else f"batch {found.batch:g}"
+    formula = f"window of {found.trainings} trainings, {at}"
     if k == 1:
         return Row("beta2", best, low, high, reason, formula, ("your_map",), MEASURED)
     formula += f"; beta2^k, k = {k:.4g}"
@@ -112,17 +114,18 @@ def _usual(case: Case) -> Row:
     return Row("beta2", USUAL[case.unit], 0.0, HIGHEST, reason, "habit", (source,), HEURISTIC)
 
 
-def _ceiling(case: Case) -> float:
+def _stays(case: Case, value: float) -> bool:
+    """Whether it is the value that worked at this very batch size."""
+    return case.factor == 1 and value == case.carried.beta2
+
+
+def _settling(case: Case) -> float:
+    """The largest beta2 that is advised, and whose v settles in a run of this length where that is known."""
     return HIGHEST if case.steps is None else max(0.5, min(HIGHEST, 1 - 1 / max(1.1, LONGEST * case.steps)))
 
 
-def _notes(case: Case, row: Row, held: float, beta1: float) -> tuple[str, ...]:
-    wanted, text = float(row.value), number("beta2", float(row.value))
-    notes = []
-    if held > wanted:
-        notes.append(f"beta2 = {text} would lie below beta1 = {beta1:.4g}; raised to it: no update then exceeds lr.")
-    if held < wanted:
-        notes.append(f"beta2 = {text} would remember more than a tenth of the run; lowered.")
+def _notes(case: Case, wanted: float, held: float, beta1: float) -> tuple[str, ...]:
+    notes = _moved(case, wanted, held, beta1)
     if case.replay is not None:
         notes.append(_replayed(case.replay))
     asked = _thresholds(case, beta1)
@@ -131,6 +134,21 @@ def _notes(case: Case, row: Row, held: float, beta1: float) -> tuple[str, ...]:
         n = f"n = {case.minibatches:,.0f} minibatches"
         notes.append(f"For the worst problem theorems ask for more than anybody sets, at {n}: 1 - beta2 = {told}.")
     return tuple(notes)
+
+
+def _moved(case: Case, wanted: float, held: float, beta1: float) -> list[str]:
+    """Why beta2 is not what its source asks for, or that it stays in a run that is short for it."""
+    text, least, settling = number("beta2", wanted), number("beta1", beta1), _settling(case)
+    if held > wanted:
+        return [f"beta2 = {text} would lie below beta1 = {least}; raised to it: no update then exceeds lr."]
+    if held < wanted and settling == HIGHEST:
+        return [f"beta2 = {text} is above {max(HIGHEST, held):.6g}, the largest that is advised here; lowered to it."]
+    if held < wanted:
+        floor = f" to beta1 = {least}, below which it is not advised" if held > settling else ""
+        return [f"beta2 = {text} would remember more than a tenth of the run; lowered{floor}."]
+    if held > settling and settling < HIGHEST:
+        return [f"beta2 = {text} remembers more than a tenth of the run; it stays, for it worked at this batch size."]
+    return []
 
 
 def _near_one(beta2: float) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral, Real
 
 from betaplane.advice.evidence import Evidence, evidence
 from betaplane.advice.measured import Checkpoint, Threshold, Window
@@ -19,7 +19,7 @@ DTYPES["fp16"] = "float16"
 class Case:
     """What is known of a run; None where nobody said."""
 
-    batch: float  # units a step, > 0
+    batch: float  # units a step, >= 1
     unit: str = "samples"  # or "tokens"
     total: float | None = None  # units in the whole run, >= batch
     epoch: float | None = None  # units in one pass over the data, >= batch
@@ -66,29 +66,41 @@ class Case:
         return ", ".join(said)
 
 
-LIMITS = {"batch": (0.0, 256.0), "params": (1.0, 124e6), "memory": (0.0, 80.0)}  # least, usual
+LARGEST = 1e18  # of any number that is asked for
+LIMITS = {  # least, usual
+    "batch_size": (1.0, 32),
+    "batch_tokens": (1.0, 524_288),
+    "dataset_size": (1.0, 60_000),
+    "tokens": (1.0, 10e9),
+    "epochs": (0.0, 10),
+    "params": (1.0, 124e6),
+    "memory": (0.0, 80),
+}
+
+
+def inside(**given: float | None) -> None:
+    """Raise BadInput for the first argument of `advise` that is no number or out of its range."""
+    for name, value in given.items():
+        least, usual = LIMITS[name]
+        if value is not None and not (isinstance(value, Real) and least <= value <= LARGEST and value > 0):
+            raise _out_of_range(name, value, f"{'(' if least == 0 else '['}{least:g}, 1e18]", f"{usual:g}")
 
 
 def _check(case: Case) -> None:
-    for name, (least, usual) in LIMITS.items():
-        value = getattr(case, name)
-        if value is not None and not (least <= value < math.inf and value > 0):
-            option = f"batch_{'tokens' if case.unit == 'tokens' else 'size'}" if name == "batch" else name
-            raise out_of_range(option, value, f"{'(' if least == 0 else '['}{least:g}, inf)", f"{usual:g}")
     for name in ("epoch", "total"):
         value = getattr(case, name)
-        if value is not None and not case.batch <= value < math.inf:
+        if value is not None and not case.batch <= value:
             raise BadInput(
                 "The run is shorter than one batch" if name == "total" else "The batch is larger than the data",
                 value=value,
                 allowed=f"[{case.batch:g}, inf) {case.unit}",
                 where="--tokens" if case.unit == "tokens" else "--dataset-size, --epochs",
-                instead=f"--batch-size {max(1, int(value)) if value > 0 else 1}"
+                instead=f"--batch-size {max(1, int(value))}"
                 if case.unit == "samples"
                 else f"--tokens {100 * case.batch:g}",
             )
-    if not (isinstance(case.ranks, int) and case.ranks >= 1):
-        raise out_of_range("ranks", case.ranks, "1, 2, 3, ...", "8")
+    if not (isinstance(case.ranks, Integral) and case.ranks >= 1):
+        raise _out_of_range("ranks", case.ranks, "1, 2, 3, ...", "8")
     if case.dtype not in DTYPES.values():
         raise BadInput(
             "The number format is unknown",
@@ -99,7 +111,6 @@ def _check(case: Case) -> None:
         )
 
 
-def out_of_range(name: str, value: object, allowed: str, usual: str) -> BadInput:
-    """The error for a number that lies outside its range."""
-    option = f"--{name.replace('_', '-')}"
-    return BadInput(f"{name} is out of range", value=value, allowed=allowed, where=option, instead=f"{option} {usual}")
+def _out_of_range(name: str, value: object, allowed: str, usual: str) -> BadInput:
+    option, what = f"--{name.replace('_', '-')}", "out of range" if isinstance(value, Real) else "not a number"
+    return BadInput(f"{name} is {what}", value=value, allowed=allowed, where=option, instead=f"{option} {usual}")

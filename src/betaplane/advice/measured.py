@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -12,6 +13,8 @@ from betaplane.advice.settings import Settings
 from betaplane.errors import BadInput
 
 ENOUGH = 1.0  # decades of memory horizon off any trouble
+RULES = ("Adam", "AdamW")  # the rules, as stores name them, that the advice is for
+VARIED = {"beta1", "beta2", "batch_size"}  # what trainings of one window may differ in
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,11 @@ class Window:
 
     problem: str
     beta1: float
-    batch: float  # samples a step
+    batch: float | None  # samples a step; None where a Trainer keeps its own
     low: float  # smallest good beta2 of the run of good ones around the best
     high: float  # largest one
     best: float  # the one of lowest loss among those a decade of memory horizon inside, or as far inside as there is
-    trainings: int  # in the store
+    trainings: int  # that it rests on
     open_low: bool  # no trained beta2 below is worse: the window may reach further down
     open_high: bool
 
@@ -53,9 +56,9 @@ class Checkpoint:
 def window(path: str | Path, batch: float, beta1: float = 0.9, good: float = 0.05) -> Window:
     """The window of beta2 that the trainings in a map's store show.
 
-    Trainings are those at the lr that most of them have, at the batch size and beta1 nearest to the ones asked for. A
-    beta2 is good where the median of its losses scores below `good`, 0 being the best of all of them and 1 the
-    initial loss, as on a map.
+    Trainings are the longest ones of Adam or AdamW, with the lr and other settings that most of those have, at the
+    batch size and beta1 nearest to the ones asked for. A beta2 is good where the median of its losses scores below
+    `good`, 0 being the best of all of them and 1 the initial loss, as on a map.
 
     Args:
         path: the store `betaplane map` wrote.
@@ -67,15 +70,15 @@ def window(path: str | Path, batch: float, beta1: float = 0.9, good: float = 0.0
         The run of good beta2 around the best one.
 
     Raises:
-        BadInput: there is no such store, it is none, or it holds no map over beta2.
+        BadInput: there is no such store, it is none, it holds no map over beta2, or nothing on it trains.
 
     Source: trainings of your own.
     """
     from betaplane.maps.store import Store
 
     with Store.reopen(path) as store:
-        problem, records = store.problem, [one for one in store.all() if "beta2" in one.settings]
-    rows = _nearest(_nearest(_usual(records, "lr"), "batch_size", batch), "beta1", beta1)
+        problem, records = store.problem, [one for one in store.all() if one.settings.get("rule") in RULES]
+    rows = _nearest(_nearest(_of_one_plan(records), "batch_size", batch), "beta1", beta1)
     losses: dict[float, list[float]] = {}
     for one in rows:
         losses.setdefault(float(one.settings["beta2"]), []).append(one.final)
@@ -83,13 +86,22 @@ def window(path: str | Path, batch: float, beta1: float = 0.9, good: float = 0.0
         raise BadInput(
             "The store holds no map over beta2",
             value=len(losses),
-            allowed="at least 2 values of it",
+            allowed=f"at least 2 values of it, trained by {' or '.join(RULES)}",
             where=str(path),
             instead="betaplane map digits",
         )
-    initial = median(one.initial for one in rows)
-    at = float(rows[0].settings.get("beta1", beta1)), float(rows[0].settings["batch_size"])
-    return _window(problem, at, {b: median(losses[b]) for b in sorted(losses)}, initial, good, len(records))
+    initial, finals = median(one.initial for one in rows), {b: median(losses[b]) for b in sorted(losses)}
+    at = _place(rows[0])
+    if not min(finals.values()) < initial:
+        lr = rows[0].settings["lr"]
+        raise BadInput(
+            "Nothing on the map trains well",
+            value=min(finals.values()),
+            allowed=f"a final loss below the initial {initial:.4g} at beta1 = {at[0]:g}, lr = {lr:g}",
+            where=str(path),
+            instead=f"betaplane map {problem} --lr {lr / 10:g}",
+        )
+    return _window(problem, at, finals, initial, good, len(rows))
 
 
 def threshold(path: str | Path, batch: float, beta1: float = 0.9) -> Threshold:
@@ -160,10 +172,22 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(_settings(layers[0].settings), numbers, max(one.t for one in measured), damped, zero)
 
 
-def _usual(records: list, name: str) -> list:
-    """The records with the commonest value of a setting."""
-    values = [one.settings.get(name) for one in records]
-    return [one for one in records if one.settings.get(name) == max(set(values), key=values.count)]
+def _of_one_plan(records: list) -> list:
+    """The longest trainings, with the settings that most of those share."""
+    longest = max((one.steps for one in records), default=0)
+    shared = [(one, _shared(one)) for one in records if one.steps == longest]
+    usual = Counter(held for _, held in shared).most_common(1)
+    return [one for one, held in shared if held == usual[0][0]]
+
+
+def _shared(record: Any) -> frozenset:
+    return frozenset((name, value) for name, value in record.settings.items() if name not in VARIED)
+
+
+def _place(record: Any) -> tuple[float, float | None]:
+    """beta1 and the batch size; what a Trainer is told as one need not be what it trains with."""
+    batch = None if record.engine == "callable" else float(record.settings["batch_size"])
+    return float(record.settings["beta1"]), batch
 
 
 def _nearest(records: list, name: str, value: float) -> list:
@@ -175,10 +199,10 @@ def _nearest(records: list, name: str, value: float) -> list:
 
 
 def _window(
-    problem: str, at: tuple[float, float], finals: dict[float, float], initial: float, good: float, of: int
+    problem: str, at: tuple[float, float | None], finals: dict[float, float], initial: float, good: float, of: int
 ) -> Window:
     betas, best = list(finals), min(finals.values())
-    fine = [final - best < good * (initial - best) or final == best for final in finals.values()]
+    fine = [final - best < good * (initial - best) for final in finals.values()]
     low = high = betas.index(min(finals, key=lambda b: finals[b]))
     while low > 0 and fine[low - 1]:
         low -= 1

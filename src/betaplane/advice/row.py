@@ -92,8 +92,14 @@ def _beta(value: float) -> str:
 
 
 def rounded(name: str, value: float) -> float:
-    """The value as it is written, as a number."""
-    return float(number(name, value))
+    """The value as it is written, as a number.
+
+    Example:
+        >>> rounded("lr", 1.0607e-4), rounded("beta2", 1 - 1.1e-6)
+        (0.000106, 0.9999989)
+    """
+    whole, _, away = number(name, value).partition(" - ")
+    return float(whole) - float(away or 0)
 
 
 def disagreement(name: str, candidates: Sequence[Candidate]) -> str:

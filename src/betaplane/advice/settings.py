@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from betaplane.theory import same_half_life
 SHORT = {"wd": "weight_decay", "batch_size": "batch", "warmup_steps": "warmup"}
 EXAMPLE = "batch=512,lr=3e-4,betas=0.9,0.95,wd=0.1,warmup=2000"
 RANGES = {  # low, high, whether the low end is allowed
-    "batch": (0.0, math.inf, False),
+    "batch": (1.0, math.inf, True),
     "lr": (0.0, math.inf, False),
     "beta1": (0.0, 1.0, True),
     "beta2": (0.0, 1.0, True),
@@ -27,7 +27,7 @@ RANGES = {  # low, high, whether the low end is allowed
 class Settings:
     """What a run is set to; None where nobody said."""
 
-    batch: float | None = None  # units a step, > 0
+    batch: float | None = None  # units a step, >= 1
     lr: float | None = None  # peak learning rate, > 0
     beta1: float | None = None  # in [0, 1)
     beta2: float | None = None  # in [0, 1)
@@ -69,7 +69,7 @@ def settings(said: str | Mapping[str, float] | Settings, where: str = "before") 
         The settings; what was not said is None.
 
     Raises:
-        BadInput: a name is unknown, a value is no number or out of its range.
+        BadInput: it is no text or mapping, a name is unknown, a value is no number or out of its range.
 
     Source: definition.
 
@@ -79,6 +79,8 @@ def settings(said: str | Mapping[str, float] | Settings, where: str = "before") 
     """
     if isinstance(said, Settings):
         return said
+    if not isinstance(said, str | Mapping):
+        raise _unread(said, where)
     pairs = _pairs(said, where) if isinstance(said, str) else {name: (value,) for name, value in said.items()}
     found: dict[str, float] = {}
     for name, values in pairs.items():
@@ -103,13 +105,13 @@ def carried(before: Settings, batch: float) -> Settings:
 
     Args:
         before: settings with their batch size; what is None stays so.
-        batch: the new batch size, in the same unit, > 0.
+        batch: the new batch size, in the same unit, >= 1.
 
     Returns:
         The new settings.
 
     Raises:
-        BadInput: batch is not > 0, or `before` does not say its own.
+        BadInput: batch is not >= 1, or `before` does not say its own.
 
     Source: beta1, beta2: M. Marek et al., 2025, arXiv:2507.07101; lr, eps: S. Malladi et al., 2022,
     arXiv:2205.10287; weight_decay: X. Wang, L. Aitchison, 2024, arXiv:2405.13698.
@@ -145,7 +147,7 @@ def _pairs(said: str, where: str) -> dict[str, tuple[str, ...]]:
 
 def _named(name: str, values: tuple[Any, ...], where: str) -> dict[str, float]:
     names = ("beta1", "beta2") if name == "betas" else (SHORT.get(name, name),)
-    if name == "betas" and not isinstance(values[0], str | int | float):  # a pair, from a mapping
+    if name == "betas" and isinstance(values[0], Iterable) and not isinstance(values[0], str):  # from a mapping
         values = tuple(values[0])
     if names[0] not in NAMES:
         known = [*NAMES, "betas", *SHORT]
@@ -168,7 +170,7 @@ def _number(value: str | float, name: str, where: str) -> float:
         raise BadInput(f"{name} is not a number", value=value, where=where, instead=EXAMPLE) from None
 
 
-def _unread(said: str, where: str) -> BadInput:
+def _unread(said: object, where: str) -> BadInput:
     return BadInput(
         "These are no settings", value=said, allowed="name=value,name=value,...", where=where, instead=EXAMPLE
     )

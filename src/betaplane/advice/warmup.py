@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from betaplane.advice.case import Case
 from betaplane.advice.row import HEURISTIC, PUBLISHED, Candidate, Row, Ruling, marked
 from betaplane.theory import linear_warmup_steps
@@ -27,17 +29,27 @@ def warmup(case: Case, beta2: float) -> Ruling:
     return Ruling(row, _candidates(case, value, untuned))
 
 
-def _carried(case: Case, value: float, untuned: float) -> Ruling:
+def _carried(case: Case, before: float, untuned: float) -> Ruling:
+    """As many samples as before; a tenth of a run that ends within them."""
+    steps = case.steps or math.inf
+    value = before if before < steps else LONGEST * steps
     reason = "It takes as many samples as before, and v has as many to average over."
-    ends = sorted((value, min(value, untuned)))
-    row = Row("warmup", value, ends[0], ends[-1], reason, "steps / k", ("marek2025",), HEURISTIC)
+    if value < before:
+        reason = "As many samples as before do not fit; this is a tenth of the run."
+    row = Row("warmup", value, min(value, untuned), value, reason, "steps / k", ("marek2025",), HEURISTIC)
     candidates = (
-        Candidate("as many samples as before", value, ("marek2025",), chosen=True),
+        Candidate("as many samples as before", before, ("marek2025",)),
         Candidate("2 / (1 - beta2) (Ma & Yarats)", untuned, ("ma2021",)),
     )
-    late = case.steps is not None and value > LONGEST * case.steps
-    note = f"Warmup of {value:,.0f} steps is more than a tenth of the run; take {LONGEST * (case.steps or 0):,.0f}."
-    return Ruling(row, candidates, (note,) if late else ())
+    return Ruling(row, marked(candidates, value), _late(before, steps))
+
+
+def _late(before: float, steps: float) -> tuple[str, ...]:
+    if before <= LONGEST * steps:
+        return ()
+    if before < steps:
+        return (f"Warmup of {before:,.0f} steps is more than a tenth of the run; take {LONGEST * steps:,.0f}.",)
+    return (f"Warmup of {before:,.0f} steps would not end before the run; lowered to {LONGEST * steps:,.0f}.",)
 
 
 def _candidates(case: Case, value: float, untuned: float) -> tuple[Candidate, ...]:

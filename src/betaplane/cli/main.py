@@ -37,8 +37,11 @@ app = typer.Typer(
 )
 
 
+STORED = " What was finished is in the store; the same command goes on from there."
+
+
 class Stopped(Exception):
-    """Ctrl-C, under a name that typer does not catch: it would end without a word."""
+    """Ctrl-C, under a name that typer does not catch: it would end without a word. Says what was kept."""
 
 
 def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
@@ -47,7 +50,7 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*arguments, **options)
         except KeyboardInterrupt:
-            raise Stopped from None
+            raise Stopped(STORED if command is map_command or options.get("store") else "") from None
 
     return run
 
@@ -70,11 +73,8 @@ def main(arguments: list[str] | None = None) -> None:
     except BadInput as error:
         print(f"betaplane: {error}", file=sys.stderr)
         sys.exit(2)
-    except Stopped:
-        print(
-            "betaplane: stopped. What was finished is in the store; the same command goes on from there.",
-            file=sys.stderr,
-        )
+    except Stopped as stopped:
+        print(f"betaplane: stopped.{stopped}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)

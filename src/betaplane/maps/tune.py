@@ -154,10 +154,10 @@ class Tuner:
 
     def _walk(self, start: Spot, along: int, by: int) -> Spot:
         """From a spot along an axis for as long as it helps; the best spot of all."""
-        best, waited = start, 0
+        best, lowest, waited = start, self._loss(start), 0
         for spot in self._line(start, along, by):
-            better = self._loss(spot) < self._loss(best)
-            best, waited = (spot, 0) if better else (best, waited + 1)
+            loss = self._loss(spot)
+            best, lowest, waited = (spot, loss, 0) if loss < lowest else (best, lowest, waited + 1)
             if waited == PATIENCE:
                 break
         return best
@@ -234,7 +234,7 @@ def _engine(problem: Problem | Trainer, plan: Plan, pool: Pool) -> str:
 
 
 def _axes(problem: Problem | Trainer) -> tuple[Axis, Axis]:
-    """Horizons in factors of 2 around START; v's up to the number of steps."""
+    """Horizons in factors of 2 around START; v's up to the number of steps, or START in a shorter run."""
     longest = min(LONGEST, problem.steps) if isinstance(problem, Problem) else LONGEST
     return explicit("beta1", [0.0, *_betas(LONGEST / START)]), explicit("beta2", [0.0, *_betas(max(longest, START))])
 
