@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
 from written import STEPS, CodedTensor, distributed, eight_bits, foreign, forget, saved, trained, zero_shards
 
 import betaplane
@@ -20,6 +23,12 @@ def flat(optimizer) -> dict[str, torch.Tensor]:
     names = optimizer.param_groups[0]["param_names"]
     states = zip(names, optimizer.state.values(), strict=True)
     return {f"state.{name}.{word}": x for name, state in states for word, x in state.items()}
+
+
+def flattened(model, optimizer) -> dict[str, Any]:
+    """As torch flattens it: one level, names with points."""
+    options = StateDictOptions(flatten_optimizer_state_dict=True)
+    return get_optimizer_state_dict(model, optimizer, options=options)
 
 
 def written(kind: str, folder: Path) -> Path:
@@ -47,6 +56,12 @@ def written(kind: str, folder: Path) -> Path:
         return saved(held, folder / "last.ckpt")
     if kind == "dcp":
         return distributed({"model": model.state_dict(), "optim": state}, folder / "dcp")
+    if kind == "flattened":
+        return saved({"epoch": 1, "optim": flattened(model, optimizer)}, folder / "flat.pt")
+    if kind == "dcp flattened":
+        return distributed({"optim": flattened(model, optimizer)}, folder / "flat")
+    if kind == "dcp flattened alone":
+        return distributed(flattened(model, optimizer), folder / "alone")
     if kind == "dcp inside":
         (folder / "step-12").mkdir()
         distributed({"optimizer": state}, folder / "step-12/optimizer_0")
@@ -56,14 +71,18 @@ def written(kind: str, folder: Path) -> Path:
     return folder / "opt.safetensors"
 
 
-KINDS = ["torch", "old torch", "no checksums", "hugging face", "lightning", "dcp", "dcp inside", "safetensors"]
+KINDS = [
+    "torch", "old torch", "no checksums", "hugging face", "lightning", "dcp", "dcp inside", "flattened",
+    "dcp flattened", "dcp flattened alone", "safetensors",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_layers_are_those_of_the_optimizer(kind: str, tmp_path: Path):
     model, optimizer = trained()
     found = {layer.name: layer for layer in read_checkpoint(written(kind, tmp_path)).layers}
-    assert list(found) == [name for name, _ in model.named_parameters()] or kind in ("dcp", "dcp inside", "safetensors")
+    names = [name for name, _ in model.named_parameters()]
+    assert list(found) == names or kind.startswith(("dcp", "safetensors"))
     for name, p in model.named_parameters():
         layer, state = found[name], optimizer.state[p]
         assert torch.equal(layer.m, state["exp_avg"])
@@ -71,6 +90,21 @@ def test_the_layers_are_those_of_the_optimizer(kind: str, tmp_path: Path):
         assert layer.t == STEPS
         assert layer.settings[:4] == (1e-3, 0.9, 0.999, 1e-8)
         assert layer.adam
+
+
+@pytest.mark.parametrize("kind", ["flat.pt", "dcp"])
+def test_flattened_groups_are_told_apart(kind: str, tmp_path: Path):
+    model, _ = trained()
+    halves = [list(model[0].parameters()), list(model[2].parameters())]
+    optimizer = torch.optim.AdamW([{"params": halves[0], "betas": (0.9, 0.95)}, {"params": halves[1], "eps": 1e-6}])
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    held, path = {"optim": flattened(model, optimizer)}, tmp_path / kind
+    found = read_checkpoint(saved(held, path) if kind == "flat.pt" else distributed(held, path)).layers
+    told = {layer.name: layer.settings[:4] for layer in found}
+    assert told["0.weight"] == told["0.bias"] == (1e-3, 0.9, 0.95, 1e-8)
+    assert told["2.weight"] == told["2.bias"] == (1e-3, 0.9, 0.999, 1e-6)
 
 
 @pytest.mark.parametrize("elastic", [False, True])
@@ -135,6 +169,7 @@ def test_codes_of_other_libraries_are_decoded(kind: str, tmp_path: Path):
     torch.testing.assert_close(first.v, known["exp_avg_sq"])
     assert (first.dtype, first.t) == ("8bit", STEPS)
     assert first.bytes == pytest.approx(2 * 80 * 64, rel=0.25)  # codes, and two maps of 256 numbers
+    assert first.adam
 
 
 @pytest.mark.parametrize(
@@ -146,6 +181,15 @@ def test_relatives_are_read_and_not_judged_by_adams_bound(kind, tmp_path: Path):
     found = inspect(saved(trained(kind)[1].state_dict(), tmp_path / "opt.pt"))
     assert not found.suspicious
     assert len(found.rows) == 4
+
+
+@pytest.mark.parametrize("kind", [betaplane.LaProp, betaplane.AdaBelief, betaplane.Yogi])
+def test_updates_of_rules_that_divide_otherwise_are_not_told_as_adams(kind, tmp_path: Path):
+    optimizer = trained(kind)[1]
+    for row in inspect(saved(optimizer.state_dict(), tmp_path / "opt.pt")).rows:
+        h = row.health
+        assert h.root_v > 0
+        assert all(math.isnan(x) for x in (h.ratio, h.bound, h.update, h.uneven))
 
 
 @pytest.mark.parametrize("storage", ["float32", "bfloat16", "8bit", "dynamic 8bit"])

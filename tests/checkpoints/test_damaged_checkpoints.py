@@ -9,14 +9,15 @@ import random
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from written import distributed, foreign, forget, saved, trained, zero_shards
+from written import CodedTensor, distributed, foreign, forget, saved, trained, zero_shards
 
+import betaplane
 from betaplane.checkpoints import inspect
 from betaplane.errors import BadInput
 
@@ -191,6 +192,107 @@ def test_safetensors():
     refused("bad.safetensors", "This is no whole safetensors file")
     save_file({"weight": torch.ones(3)}, "model.safetensors")
     refused("model.safetensors", "The file holds no state of an Adam-type optimizer")
+    save_file({"exp_avg": torch.ones(3), "exp_avg_sq": torch.ones(3)}, "words.safetensors", {"lr": "abc"})
+    refused("words.safetensors", "an optimizer's (lr is 'abc', allowed one number)")
+
+
+def test_the_eps_of_adafactor_is_no_other_rules():
+    held = trained(betaplane.Adafactor)[1].state_dict()
+    refused(saved(held, Path("opt.pt")), "The file holds no state of an Adam-type optimizer")
+
+
+NO_SETTINGS = [
+    ({"betas": (1.0, 0.999)}, "(beta1 is 1, allowed [0, 1))"),
+    ({"betas": (0.9, 1.0)}, "(beta2 is 1, allowed [0, 1))"),
+    ({"betas": (0.9, float("nan"))}, "(beta2 is nan, allowed [0, 1))"),
+    ({"betas": 0.9}, "(betas is 0.9, allowed two numbers)"),
+    ({"lr": [1.0]}, "(lr is [1.0], allowed one number)"),
+]
+NO_STEPS = [
+    (torch.tensor([3.0, 4.0]), "tensor([3., 4.])"),
+    ([3], "[3]"),
+    ((3, 4), "(3, 4)"),
+    ({"a": 3}, "{'a': 3}"),
+    ("three", "'three'"),
+    (10**400, "1000"),
+]
+NO_MOMENTS = [
+    (lambda: torch.ones(3).to_sparse(), "is sparse_coo, allowed a dense tensor"),
+    (lambda: torch.ones(3, device="meta"), "is on meta, allowed a dense tensor"),
+    (lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), "is nested, allowed a dense tensor"),
+]
+NO_SCALES = [
+    ([1.0], "(scales of exp_avg of '0.weight' is a list, allowed a tensor)"),
+    ("words", "is a str, allowed a tensor"),
+    (torch.ones(3), "(the scales of exp_avg of '0.weight' are (3,) torch.float32, allowed (64, 1) floats)"),
+    (torch.ones(1), "are (1,) torch.float32, allowed (64, 1) floats"),
+    (torch.ones(64, 1, dtype=torch.bool), "are (64, 1) torch.bool, allowed (64, 1) floats"),
+    (torch.ones(64, 1).to_sparse(), "is sparse_coo, allowed a dense tensor"),
+]
+
+
+@pytest.mark.parametrize(("changes", "told"), NO_SETTINGS)
+def test_settings_that_are_none(changes: dict, told: str):
+    held = trained(steps=1)[1].state_dict()
+    held["param_groups"][0] |= changes
+    refused(saved(held, Path("opt.pt")), told)
+
+
+@pytest.mark.parametrize(("step", "told"), NO_STEPS, ids=lambda x: type(x).__name__)
+def test_steps_that_are_none(step, told: str):
+    held = trained(steps=1)[1].state_dict()
+    held["state"][0]["step"] = step
+    refused(saved(held, Path("opt.pt")), f"(step of '0.weight' is {told}")
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize(("moment", "told"), NO_MOMENTS)
+@pytest.mark.parametrize("word", ["exp_avg", "exp_avg_sq"])
+def test_moments_that_hold_no_numbers_in_order(moment: Callable[[], torch.Tensor], told: str, word: str):
+    held = trained(steps=1)[1].state_dict()
+    held["state"][0][word] = moment()
+    refused(saved(held, Path("opt.pt")), f"({word} of '0.weight' {told}")
+
+
+@pytest.mark.parametrize(("scale", "told"), NO_SCALES)
+@pytest.mark.parametrize("storage", ["8bit", "dynamic 8bit"])
+def test_scales_that_do_not_fit_their_codes(scale, told: str, storage: str):
+    held = trained(betaplane.AdamW, steps=1, storage=storage)[1].state_dict()
+    held["state"][0]["exp_avg_scale"] = scale
+    refused(saved(held, Path("opt.pt")), told)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"absmax1": torch.ones(19)}, "has torch.uint8 codes, 19 scales, a map of 256, allowed torch.uint8, 20, 256"),
+        ({"qmap1": torch.ones(9)}, "20 scales, a map of 9, allowed"),
+        ({"state1": torch.ones(64, 80)}, "has torch.float32 codes"),
+        ({"qmap1": "words"}, "(map of state1 of '0.weight' is a str, allowed a tensor)"),
+        ({"absmax1": None}, "(scales of state1 of '0.weight' is a NoneType, allowed a tensor)"),
+    ],
+)
+def test_codes_of_bitsandbytes_that_do_not_fit(changes: dict, told: str):
+    held = trained(steps=1)[1].state_dict()
+    parts = {"state": torch.ones(64, 80).byte(), "qmap": torch.ones(256), "absmax": torch.ones(20)}
+    held["state"][0] = {"step": 1, **{f"{word}{i}": x for i in (1, 2) for word, x in parts.items()}, **changes}
+    refused(saved(held, Path("opt.pt")), told)
+
+
+def test_codes_of_torchao_that_do_not_fit():
+    held = trained(steps=1)[1].state_dict()
+    made = foreign("torchao.optim.subclass_8bit", "OptimState8bit", CodedTensor)
+    held["state"][0]["exp_avg"] = made.of(torch.ones(64, 80).byte(), torch.ones(256), torch.ones(19))
+    saved(held, Path("opt.pt"))
+    forget("torchao")
+    refused("opt.pt", "exp_avg of '0.weight' has torch.uint8 codes, 19 scales, a map of 256, allowed torch.uint8, 20")
+
+
+def test_steps_between_0_and_1():
+    held = trained(steps=1)[1].state_dict()
+    held["state"][0]["step"] = 1e-20
+    saved(held, Path("opt.pt"))
+    assert inspect("opt.pt").rows
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,15 @@ def test_packed_states_are_told_and_not_guessed(tmp_path: Path):
     held["state"][0] = codes
     row = next(row for row in inspect(saved(held, tmp_path / "opt.pt")).rows if row.health.name == "0.weight")
     assert row.health.dtype == "uint8"
-    assert "which another library packed: they cannot be read" in row.reasons[0].what
+    assert row.reasons[0].what == "its moments are kept as uint8: they cannot be read"
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.complex64])
+def test_moments_of_types_that_are_not_read(dtype: torch.dtype, tmp_path: Path):
+    held = trained()[1].state_dict()
+    held["state"][0] |= {word: held["state"][0][word].to(dtype) for word in ("exp_avg", "exp_avg_sq")}
+    row = next(row for row in inspect(saved(held, tmp_path / "opt.pt")).rows if row.health.name == "0.weight")
+    assert row.reasons[0].what == f"its moments are kept as {str(dtype)[6:]}: they cannot be read"
 
 
 def test_sick_8_bit_states(tmp_path: Path):

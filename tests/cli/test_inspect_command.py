@@ -9,6 +9,8 @@ import pytest
 import torch
 from commands import ended
 
+import betaplane
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -27,6 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     bare = {"state": held["state"], "param_groups": [{"params": [0, 1, 2, 3]}]}
     torch.save(bare, "bare.pt")
     Path("text.pt").write_text("no tensors")
+    Path("folder").mkdir()
     return tmp_path
 
 
@@ -50,6 +53,36 @@ def test_the_sick_layer_comes_first(capsys):
     assert rows[3] == "and 3 more layers: --top 4"
     assert rows[4].startswith("! 1.bias: max |m_hat| / sqrt(v_hat) is ")
     assert rows[4].endswith("and no gradients give more than 2.24 at step 100: damage, or changed betas")
+
+
+def test_a_state_that_holds_inf(capsys):
+    held = torch.load("well.pt")
+    held["state"][1]["exp_avg_sq"][0] = torch.inf
+    held["state"][2]["step"].fill_(torch.inf)
+    torch.save(held, "inf.pt")
+    code, out, err = ended("inspect inf.pt --png inf.png", capsys)
+    assert (code, err) == (0, "")
+    rows = [
+        line.split() for line in out.splitlines() if line.startswith("! 0.bias  ") or line.startswith("! 1.weight  ")
+    ]
+    assert [(row[1], row[2]) for row in rows] == [("0.bias", "100"), ("1.weight", "inf")]
+    assert rows[0][4] == "inf"
+    assert "! 0.bias: 1 of its moments are nan or infinite" in out
+    assert Path("inf.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_rule_that_divides_otherwise(capsys):
+    x = torch.nn.Parameter(torch.ones(3))
+    optimizer = betaplane.LaProp([("x", x)])
+    for g in (1.0, 2.0, 3.0):
+        x.grad = torch.full((3,), g)
+        optimizer.step()
+    torch.save(optimizer.state_dict(), "laprop.pt")
+    _, out, _ = ended("inspect laprop.pt", capsys)
+    row = out.splitlines()[2].split()
+    assert row[:2] == ["x", "3"]
+    assert row[4:6] == ["-", "-"]
+    assert row[9] == "-"
 
 
 def test_new_betas(capsys):
@@ -93,13 +126,20 @@ ROWS = {
     "inspect well.pt --trained-with 1,2": "in --trained-with. Write instead: --trained-with 0.9,0.999",
     "inspect well.pt --eps=-1": "eps is out of range: got -1.0, allowed [0, inf), in inspect",
     "inspect well.pt --png text.pt/x.png": "The results cannot be written (",
+    "inspect well.pt --png folder": "The results cannot be written (Is a directory): got 'folder', allowed a folder "
+    "that can be written, on a disk with free space, in --png. Write instead: --png moments.png",
+    "inspect well.pt --png .": "in --png. Write instead: --png moments.png",
+    "inspect well.pt --png well.pt": "This file is read, and writing would replace it: got 'well.pt', allowed any "
+    "other file, in --png. Write instead: --png moments.png",
 }
 
 
 @pytest.mark.parametrize(("words", "told"), ROWS.items(), ids=ROWS)
 def test_bad_input(words: str, told: str, capsys):
+    before = {path: path.read_bytes() for path in Path().glob("*.pt")}
     code, out, err = ended(words, capsys)
     assert (code, out) == (2, "")
     assert err.startswith("betaplane: ")
     assert told in err
     assert len(err.splitlines()) == 1
+    assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before

@@ -27,6 +27,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             optimizer.step()
     Path("text.jsonl").write_text("no lines\n")
     Path("empty.jsonl").write_text("")
+    Path("nested.jsonl").write_text('{"kind": "reading", "layer": "x", "step": 1, "shape": [null]}\n')
+    Path("record.html").write_bytes(Path("run.jsonl").read_bytes())
+    Path("folder").mkdir()
     return tmp_path
 
 
@@ -71,14 +74,22 @@ ROWS = {
     "report run.jsonl --run 3": "There is no such run in the record: got 3, allowed 1 to 1, in report. Write instead: ",
     "report run.jsonl --quantity lagg": "The run has no such quantity: got 'lagg', allowed update_rms, lag,",
     "report run.jsonl --out text.jsonl/run.html": "The results cannot be written (",
+    "report run.jsonl --out folder": "in --out. Write instead: --out page.html",
+    "report run.jsonl --png folder": "in --png. Write instead: --png picture.png",
+    "report run.jsonl --out run.jsonl": "This file is read, and writing would replace it: got 'run.jsonl', allowed any "
+    "other file, in --out. Write instead: --out page.html",
+    "report run.jsonl --png folder/../run.jsonl": "in --png. Write instead: --png picture.png",
+    "report record.html": "This file is read, and writing would replace it: got 'record.html'",
+    "report nested.jsonl": "A line of kind reading has no usable shape: got None, allowed lines that watch wrote, in",
 }
 
 
 @pytest.mark.parametrize(("words", "told"), ROWS.items(), ids=ROWS)
 def test_bad_input(words: str, told: str, capsys):
+    before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
     code, out, err = ended(words, capsys)
     assert (code, out) == (2, "")
     assert err.startswith("betaplane: ")
     assert told in err
     assert len(err.splitlines()) == 1
-    assert not Path("run.html").exists()
+    assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before

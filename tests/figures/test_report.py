@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,7 +121,7 @@ def test_json_is_strict():
 
 def test_the_page_holds_every_number():
     data = embedded(page(record()))
-    assert data["first"] == "update_rms"
+    assert data["first"] == "lag"
     assert [each["name"] for each in data["quantities"]] == ["update_rms", "lag", "below_eps"]
     values = np.frombuffer(base64.b64decode(data["quantities"][0]["values"]), "<f4").reshape(3, 12)
     assert np.array_equal(values, watched_run(record()).values["update_rms"].astype("f4"))
@@ -189,10 +191,10 @@ WRONG = {
     ),
     "step": (
         lambda: watched_run([without(row, "step") for row in record()[-1:]]),
-        "A line of kind alert lacks its step: got {",
+        "A line of kind alert has no usable step: got None,",
     ),
-    "layer": (lambda: watched_run([{"kind": "reading", "step": 1}]), "A line of kind reading lacks its layer: got {"),
-    "values": (lambda: watched_run([{"kind": "losses", "steps": [1]}]), "A line of kind losses lacks its values: got"),
+    "layer": (lambda: watched_run([{"kind": "reading", "step": 1}]), "A line of kind reading has no usable layer: got"),
+    "values": (lambda: watched_run([{"kind": "losses", "steps": [1]}]), "A line of kind losses has no usable values:"),
 }  # fmt: skip
 
 
@@ -202,6 +204,75 @@ def test_wrong_input_is_told(name: str):
     with pytest.raises(BadInput) as caught:
         call()
     assert str(caught.value).startswith(told)
+
+
+LEAVES = [None, -1, 10**400, "x", [None], [{}], {}, {"x": [None]}, float("nan")]  # what a damaged line may say
+READ = {"kind": "reading", "layer": "layer.0", "step": 10, "shape": [3], "lag": 1.0}
+LINES = [START, READ, {"kind": "losses", "steps": [1], "values": [0.5]}, alarm(BROKEN, "dead rows", replayed=REPLAYED)]
+
+
+def damaged(value: Any) -> Iterator[tuple[Any, str]]:
+    """Every copy of a value with one place in it changed, and the place's name."""
+    for name, inner in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
+        changed = [(leaf, "") for leaf in LEAVES] + [*damaged(inner)]
+        for leaf, deeper in changed:
+            copy = {**value} if isinstance(value, dict) else [*value]
+            copy[name] = leaf
+            yield copy, f"{name}.{deeper}" if isinstance(value, dict) else deeper
+
+
+def refusal(rows: list[dict]) -> str:
+    """Why there is no report, "" where there is one."""
+    try:
+        run = watched_run(rows)
+    except BadInput as error:
+        return str(error)
+    as_text(run, "run.jsonl")
+    json.dumps(as_json(run))
+    report_html(run, "run.jsonl", quantity(run))
+    return ""
+
+
+@pytest.mark.parametrize("i", range(4), ids=[row["kind"] for row in LINES])
+def test_a_damaged_line_is_told_or_left_out(i: int):
+    """Whatever stands in a place of a record, the report is written or the line's kind and field are told."""
+    short = {**REPLAYED, "sizes": REPLAYED["sizes"][:2], "outcomes": REPLAYED["outcomes"][:1]}
+    line = {**LINES[i], "replayed": short} if "replayed" in LINES[i] else LINES[i]
+    told = [(place, refusal([*LINES[:i], row, *LINES[i + 1 :]])) for row, place in damaged(line)]
+    sentences = [(place.split(".")[0], sentence) for place, sentence in told if sentence]
+    assert sentences
+    for name, sentence in sentences:
+        assert sentence.startswith(
+            ("A line" if name == "kind" else f"A line of kind {line['kind']}") + " has no usable "
+        )
+        assert name in sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"shape": [None]}, "A line of kind reading has no usable shape: got None, allowed lines that watch wrote"),
+        ({"kind": "losses", "steps": [None], "values": [1.0]}, "A line of kind losses has no usable steps: got None"),
+        ({"kind": "start", "groups": -1}, "A line of kind start has no usable groups: got -1"),
+        ({"kind": "start", "versions": None}, "A line of kind start has no usable versions: got None"),
+        (alarm(1, "dead rows", replayed="x"), "A line of kind alert has no usable replayed: got 'x'"),
+        (alarm(1, "dead rows", replayed={"x": 1}), "A line of kind alert has no usable replayed.layer: got None"),
+        ({"kind": {}}, "A line has no usable kind: got {}"),
+    ],
+)
+def test_the_field_is_named(change: dict, told: str):
+    with pytest.raises(BadInput) as caught:
+        watched_run([{**READ, **change}])
+    assert str(caught.value).startswith(told)
+
+
+def test_losses_that_are_none_or_never_finite():
+    never = watched_run([READ, {"kind": "losses", "steps": [1, 2], "values": [None, None]}])
+    assert "\nloss not finite at any of the 2 steps that have one\n" in as_text(never, "run.jsonl")
+    assert report_png(never, "run.jsonl", quantity(never), dpi=40).startswith(b"\x89PNG")
+    assert "no loss was given" in as_text(watched_run([READ]), "run.jsonl")
 
 
 def opened(browser, rows, folder):  # noqa: F811

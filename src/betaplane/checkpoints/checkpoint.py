@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +16,13 @@ from torch import Tensor
 from betaplane.checkpoints import dcp
 from betaplane.checkpoints.torch_file import InertTensor, damaged, read
 from betaplane.monitor.coded import Coded
-from betaplane.optim.formats import SCALE, Companded, Dynamic
+from betaplane.optim.formats import BLOCK, SCALE, Companded, Dynamic, row
 
 FIRST, SECOND = ("exp_avg", "m", "state1"), ("exp_avg_sq", "v", "state2")  # what the moments are called
 DEEP = 6  # how many levels down a state dict may lie
 ADAM = {"step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "mu_product", "compensation", "average"}
+CODED = {"state1", "state2", "qmap1", "qmap2", "absmax1", "absmax2"}  # the same of bitsandbytes
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 NESTED = "__bnb_optimizer_quant_state__"  # where bitsandbytes puts the moments
 FILES = ("optimizer.pt", "optimizer.bin", "optimizer.safetensors")  # in a folder
 ASKED = "a state dict, optimizer.pt, .ckpt, DCP folder, ZeRO shards or safetensors with Adam's moments"
@@ -49,7 +52,7 @@ class Layer:
     def t(self) -> float | None:
         """Steps taken; None where the state does not count them."""
         found = self.held.get("step")
-        return None if found is None or isinstance(found, str) else float(found)
+        return None if found is None else _number(found, f"step of {self.name!r}")
 
     @property
     def m(self) -> Tensor | None:
@@ -67,8 +70,9 @@ class Layer:
         word = next((word for word in (*SECOND, *FIRST) if word in self.held), None)
         if word is None:
             return ""
-        eight = word + SCALE in self.held or f"qmap{word[-1]}" in self.held or isinstance(self.held[word], InertTensor)
-        return "8bit" if eight else str(self.held[word].dtype).removeprefix("torch.")
+        kept = str(self.held[word].dtype).removeprefix("torch.")
+        ours = kept == "uint8" and word + SCALE in self.held
+        return "8bit" if ours or self.coded(word) else kept
 
     @property
     def bytes(self) -> int:
@@ -80,20 +84,28 @@ class Layer:
     def adam(self) -> bool:
         """Whether the state is Adam's and no relative's, which may mean something else by m."""
         words = {word.removesuffix(SCALE) for word, x in self.held.items() if isinstance(x, Tensor)}
-        return {"exp_avg", "exp_avg_sq"} <= words <= ADAM and not self.settings.relative
+        known = {"exp_avg", "exp_avg_sq"} <= words <= ADAM or {"state1", "state2"} <= words <= {"step", *CODED}
+        return known and not self.settings.relative
+
+    def coded(self, word: str) -> Coded | None:
+        """A moment in the codes of torchao or bitsandbytes; None where it is in none."""
+        kept, last = self.held[word], word[-1]
+        if isinstance(kept, InertTensor):
+            return Coded(kept.codes, kept.qmap, kept.scale, block=kept.block_size)  # pyright: ignore
+        if f"qmap{last}" in self.held:
+            return Coded(kept, self.held[f"qmap{last}"], self.held.get(f"absmax{last}"))  # pyright: ignore
+        return None
 
     def _moment(self, words: Sequence[str]) -> Tensor | None:
         word = next((word for word in words if isinstance(self.held.get(word), Tensor)), None)
         if word is None:
             return None
-        kept, scale, last = self.held[word], self.held.get(word + SCALE), word[-1]
-        if isinstance(kept, InertTensor):
-            return _decoded(Coded(kept.codes, kept.qmap, kept.scale, block=kept.block_size))  # pyright: ignore
-        if f"qmap{last}" in self.held:
-            return _decoded(Coded(kept, self.held[f"qmap{last}"], self.held[f"absmax{last}"]))
-        if kept.dtype != torch.uint8:
-            return kept if kept.is_floating_point() else None
-        if scale is None:
+        kept, scale, coded = self.held[word], self.held.get(word + SCALE), self.coded(word)
+        if coded:
+            return _decoded(coded)
+        if kept.dtype in FLOATS:
+            return kept
+        if scale is None or kept.dtype != torch.uint8:
             return None
         form = Dynamic if self.settings.storage.startswith("dynamic") else Companded
         return form(signed=word in FIRST).decode(kept, scale)
@@ -145,11 +157,10 @@ def read_checkpoint(path: str | Path, betas: tuple[float, float] | None = None, 
     path = Path(path)
     kind, held = _opened(path)
     try:
-        layers = [layer for layer in _found(held) if layer.dtype]
+        layers = [_checked(layer) for layer in _found(held) if layer.dtype]
     except Exception as error:  # a file can hold anything under the names we look for
-        raise damaged(
-            path, f"The state in this file is not laid out as an optimizer's ({type(error).__name__})"
-        ) from None
+        told = str(error) if isinstance(error, ValueError) else type(error).__name__
+        raise damaged(path, f"The state in this file is not laid out as an optimizer's ({told})") from None
     if not layers:
         raise damaged(path, "The file holds no state of an Adam-type optimizer")
     return Checkpoint(str(path), kind, tuple(_with(layer, betas, eps) for layer in layers))
@@ -220,6 +231,9 @@ def _json(text: str) -> Any:
 def _found(held: Any, deep: int = 0) -> Iterator[Layer]:
     """The layers of every state dict in a nest of dicts and lists."""
     if isinstance(held, Mapping):
+        flat = _nested(held)
+        if flat["param_groups"]:
+            yield from _of_state_dict(flat)
         if "state" in held and "param_groups" in held and isinstance(held["state"], Mapping):
             yield from _of_state_dict(held)
             return
@@ -247,6 +261,18 @@ def _of_state_dict(held: Mapping[str, Any]) -> Iterator[Layer]:
         if isinstance(state, Mapping):
             name, told = owner.get(str(i), (str(i), Settings()))
             yield Layer(name, {**state, **state.get(NESTED, {})}, told)
+
+
+def _nested(held: Mapping[Any, Any]) -> dict[str, Any]:
+    """A flattened state dict as torch nests it: of "state.0.weight.exp_avg" the parameter is "0.weight"."""
+    tops: dict[str, dict[str, dict[str, Any]]] = {"state": {}, "param_groups": {}}
+    for key, value in held.items():
+        top, _, place = str(key).partition(".")
+        name, _, word = place.rpartition(".")
+        if top in tops and name:
+            tops[top].setdefault(name, {})[word] = value
+    groups = [{**group, "params": [name], "param_names": [name]} for name, group in tops["param_groups"].items()]
+    return {"state": tops["state"], "param_groups": groups}
 
 
 def _of_zero(held: Mapping[str, Any]) -> Iterator[Layer]:
@@ -293,12 +319,63 @@ def _of_flat(tensors: Mapping[str, Tensor], group: Mapping[str, Any]) -> Iterato
 def settings(group: Mapping[str, Any]) -> Settings:
     """The settings of a param group."""
     betas = group.get("betas") or (group.get("beta1"), group.get("beta2"))
+    if not isinstance(betas, list | tuple):
+        raise ValueError(f"betas is {_short(betas)}, allowed two numbers")
     beta1, beta2 = betas if len(betas) == 2 else (None, None)  # of three, each rule means something else
-    lr, eps = group.get("lr"), group.get("eps")
-    told = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": group.get("weight_decay")}
-    numbers = {name: float(x) for name, x in told.items() if x is not None}
+    told = {"beta1": beta1, "beta2": beta2, **{name: group.get(name) for name in ("lr", "eps", "weight_decay")}}
+    if isinstance(told["eps"], list | tuple):  # of two, Adafactor means something else
+        del told["eps"]
+    numbers = {name: _number(x, name) for name, x in told.items() if x is not None}
+    for name in ("beta1", "beta2"):
+        if not 0 <= numbers.get(name, 0.0) < 1:
+            raise ValueError(f"{name} is {numbers[name]:g}, allowed [0, 1)")
     relative = "eps_at" in group and "amsgrad" not in group  # a rule of betaplane's that torch does not have
     return Settings(**numbers, storage=str(group.get("storage", "parameter")), relative=relative)
+
+
+def _number(x: Any, name: str) -> float:
+    try:
+        return float(x)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        raise ValueError(f"{name} is {_short(x)}, allowed one number") from None
+
+
+def _short(x: Any) -> str:
+    return " ".join(reprlib.repr(x).split())
+
+
+def _checked(layer: Layer) -> Layer:
+    """A layer whose step is one number, and whose moments are dense tensors with scales that fit."""
+    _ = layer.t
+    for word in (*FIRST, *SECOND):
+        if isinstance(layer.held.get(word), Tensor):
+            _check_moment(layer, word)
+    return layer
+
+
+def _check_moment(layer: Layer, word: str) -> None:
+    name, kept, scale = f"{word} of {layer.name!r}", layer.held[word], layer.held.get(word + SCALE)
+    if coded := layer.coded(word):
+        parts = zip(("codes", "map", "scales"), coded, strict=False)
+        codes, table, scale = (_dense(x, f"{part} of {name}") for part, x in parts)
+        blocks, told = -(-codes.numel() // coded.block), f"{codes.dtype} codes, {scale.numel()} scales"
+        if codes.dtype != torch.uint8 or table.numel() < 256 or scale.numel() < blocks:
+            raise ValueError(f"{name} has {told}, a map of {table.numel()}, allowed torch.uint8, {blocks}, 256")
+    elif _dense(kept, name).dtype == torch.uint8 and scale is not None:
+        length = row(kept.shape)
+        shape = (kept.numel() // length, -(-length // BLOCK))
+        if tuple(_dense(scale, f"scales of {name}").shape) != shape or not scale.is_floating_point():
+            raise ValueError(f"the scales of {name} are {tuple(scale.shape)} {scale.dtype}, allowed {shape} floats")
+
+
+def _dense(x: Any, name: str) -> Tensor:
+    """What holds numbers in order, on the CPU."""
+    if not isinstance(x, Tensor):
+        raise ValueError(f"{name} is a {type(x).__name__}, allowed a tensor")
+    if x.is_nested or x.layout != torch.strided or x.is_meta:
+        kind = "nested" if x.is_nested else "on meta" if x.is_meta else str(x.layout).removeprefix("torch.")
+        raise ValueError(f"{name} is {kind}, allowed a dense tensor with numbers")
+    return x
 
 
 def _shapes(held: Any) -> list[dict[str, Any]]:

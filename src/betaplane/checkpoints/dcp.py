@@ -53,8 +53,9 @@ def read_folder(folder: Path) -> dict[Any, Any]:
         for where, info in index.storage_data.items():
             stored.setdefault(where.fqn, []).append((where, info))
         for name, about in index.state_dict_metadata.items():
-            place = tuple((index.planner_data or {}).get(name) or str(name).split("."))
-            if "param_groups" in place or place[-1] in MOMENTS:
+            place = tuple((index.planner_data or {}).get(name) or (name,))
+            words = ".".join(map(str, place)).split(".")  # a flattened state dict has several of them in one part
+            if "param_groups" in words or words[-1] in MOMENTS:
                 _put(found, place, _value(folder, about, stored[name]))
         return found
     except pickle.UnpicklingError as error:

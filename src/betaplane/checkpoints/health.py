@@ -24,14 +24,14 @@ class Health:
     t: float  # steps
     m_rms: float  # gradient units, without correction
     root_v: float  # root of the mean of v_hat, gradient units
-    ratio: float  # max |m_hat| / sqrt(v_hat) over coordinates with v > 0; eps left out
-    bound: float  # its exact supremum at this step
+    ratio: float  # max |m_hat| / sqrt(v_hat) over coordinates with v > 0, eps left out; nan where the rule is not Adam
+    bound: float  # its exact supremum at this step; nan where the rule is not Adam
     damped: float  # share with sqrt(v_hat) < eps
     zero: float  # share with v = 0
     lost: float  # share with v = 0 while m is not
     dead_rows: float  # share of rows with v = 0 throughout; 0 for vectors
     spread: float  # standard deviation of sqrt(v) over its mean
-    update: float  # RMS of m_hat / (sqrt(v_hat) + eps), units of lr
+    update: float  # RMS of m_hat / (sqrt(v_hat) + eps), units of lr; nan where the rule is not Adam
     spoiled: int  # moments that are nan or infinite, and negative v
     uneven: float  # where t = 1: largest distance of |m_hat| / sqrt(v_hat) from 1, which it is exactly
     dtype: str
@@ -94,25 +94,27 @@ def _moments(layer: Layer, m: Tensor | None, v: Tensor | None) -> dict:
         "shares": _shares(alive),
     }
     if m is not None and m.shape == v.shape:
-        found |= _ratios(m.float() * first, root, eps, v.float() * second > EXACT, layer.t)
+        found["lost"] = _share((root == 0) & (m != 0))
+        if layer.adam:
+            found |= _ratios(m.float() * first, root, eps, v.float() * second > EXACT, layer.t)
     return found
 
 
 def _ratios(m: Tensor, root: Tensor, eps: float | None, exact: Tensor, t: float | None) -> dict:
+    """What a rule that divides as Adam does makes of them."""
     ratio = (m.abs() / root)[exact]
     ratio = ratio[ratio.isfinite()]
     return {
         "ratio": float(ratio.max()) if ratio.numel() else math.nan,
         "uneven": float((ratio - 1).abs().max()) if t == 1 and ratio.numel() else math.nan,
-        "lost": _share((root == 0) & (m != 0)),
         "update": math.nan if eps is None else _rms(torch.where(m == 0, 0, m / (root + eps))),
     }
 
 
 def corrections(layer: Layer) -> tuple[float, float]:
-    """What m and v are divided by at this step, as factors; 1 where step or betas are unknown, or the step is 0."""
+    """What m and v are divided by at this step, as factors; 1 where step or betas are unknown, or no step was taken."""
     t, s = layer.t, layer.settings
-    if not t or not math.isfinite(t) or t < 0 or s.beta1 is None or s.beta2 is None:
+    if t is None or not 1 <= t < math.inf or s.beta1 is None or s.beta2 is None:
         return 1.0, 1.0
     return 1 / (1 - s.beta1**t), 1 / (1 - s.beta2**t)
 

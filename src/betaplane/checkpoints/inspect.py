@@ -155,7 +155,7 @@ def _settings(
     found: dict[tuple[float, float], list[Health]] = {}
     for layer, one in zip(layers, measured, strict=True):
         s = layer.settings
-        if s.beta1 is not None and s.beta2 is not None and 0 <= s.beta1 < 1 and 0 <= s.beta2 < 1:
+        if s.beta1 is not None and s.beta2 is not None:
             found.setdefault((s.beta1, s.beta2), []).append(one)
     latest = {pair: max((one.t for one in of if math.isfinite(one.t)), default=0.0) for pair, of in found.items()}
     return {(pair, latest[pair]): of for pair, of in found.items()}

@@ -52,8 +52,8 @@ def suspicions(layer: Layer, found: Health, latest: float) -> list[Suspicion]:
 def _broken(f: Health):
     if f.spoiled:
         yield Suspicion(True, f"{f.spoiled} of its moments are nan or infinite, or a negative v")
-    if f.dtype in ("uint8", "int8"):
-        yield Suspicion(False, f"its moments are kept as {f.dtype}, which another library packed: they cannot be read")
+    if f.dtype not in (*ROUNDING, "8bit"):
+        yield Suspicion(False, f"its moments are kept as {f.dtype}: they cannot be read")
 
 
 def _count(f: Health, latest: float):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from betaplane.checkpoints.planned import Planned
 
 Opt = typer.Option
+PNG = "--png moments.png"
 LONG = 36  # letters of a layer's name
 COLUMNS = (
     "layer", "step", "RMS m", "sqrt(v_hat)", "max", "bound", "< eps", "v = 0", "spread", "update", "kept", "bytes",
@@ -44,7 +45,8 @@ def inspect_command(
 
     Columns: sqrt(v_hat) is the root of the mean; max is the largest |m_hat| / sqrt(v_hat), and bound the largest that
     any gradients can give at that step; < eps and v = 0 are shares of the coordinates; spread is the standard
-    deviation of sqrt(v) over its mean; update is the RMS of the next update in units of lr.
+    deviation of sqrt(v) over its mean; update is the RMS of the next update in units of lr. max, bound and update are
+    Adam's: a rule that divides otherwise has - there.
 
     Examples:
       betaplane inspect optimizer.pt
@@ -53,7 +55,10 @@ def inspect_command(
     """
     new, old = _pair(betas_, "--betas"), _pair(trained, "--trained-with")
     from betaplane.checkpoints import inspect
+    from betaplane.cli.files import check_apart
 
+    if png is not None:
+        check_apart(png, [file, *file.rglob("*")], PNG)
     found = inspect(file, new, old, eps)
     if png is not None:
         _draw(found, png, top)
@@ -78,8 +83,8 @@ def _draw(found: Inspection, path: Path, top: int) -> None:
         raise BadInput(
             "No v is above 0, so there is nothing to draw", value=found.path, where="--png", instead="--json"
         )
-    make_folder(path.parent)
-    write_whole(path, moments_png(Path(found.path).name, rows, DECADES[:2], found.eps))
+    make_folder(path.parent, PNG)
+    write_whole(path, moments_png(Path(found.path).name, rows, DECADES[:2], found.eps), PNG)
 
 
 def _show(found: Inspection, top: int) -> None:
@@ -116,7 +121,7 @@ def _cells(h) -> list[str]:
 
 
 def _number(x: float) -> str:
-    return "-" if math.isnan(x) else f"{x:.0f}" if x == round(x) and abs(x) < 1e9 else f"{x:.3g}"
+    return "-" if math.isnan(x) else f"{x:.0f}" if x % 1 == 0 and abs(x) < 1e9 else f"{x:.3g}"
 
 
 def _percent(x: float) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from betaplane.figures.report import WatchedRun
 
 Opt = typer.Option
+PAGE, PNG = "--out page.html", "--png picture.png"
 
 
 def report_command(
@@ -40,24 +41,35 @@ def report_command(
     from betaplane.figures import report
     from betaplane.monitor import read_lines
 
+    page = out or (None if as_json else file.with_suffix(".html"))
+    _check(file, page, png)
     found = report.watched_run(read_lines(file), run)
     chosen = report.quantity(found, quantity)
     if png is not None:
-        _write(png, report.report_png(found, file.name, chosen))
-    if out is not None or not as_json:
-        out = out or file.with_suffix(".html")
-        _write(out, report.report_html(found, file.name, chosen).encode())
+        _write(png, report.report_png(found, file.name, chosen), PNG)
+    if page is not None:
+        _write(page, report.report_html(found, file.name, chosen).encode(), PAGE)
     if as_json:
         typer.echo(json.dumps(report.as_json(found), indent=2, allow_nan=False))
     else:
-        _show(found, file.name, [path for path in (out, png) if path])
+        _show(found, file.name, [path for path in (page, png) if path])
 
 
-def _write(path: Path, content: bytes) -> None:
+def _check(file: Path, page: Path | None, png: Path | None) -> None:
+    """Refuse to write over any file of the record."""
+    from betaplane.cli.files import check_apart
+    from betaplane.monitor.sinks.parts import parts
+
+    for path, instead in ((page, PAGE), (png, PNG)):
+        if path is not None:
+            check_apart(path, [file, *parts(file)], instead)
+
+
+def _write(path: Path, content: bytes, instead: str) -> None:
     from betaplane.cli.files import make_folder, write_whole
 
-    make_folder(path.parent)
-    write_whole(path, content)
+    make_folder(path.parent, instead)
+    write_whole(path, content, instead)
 
 
 def _show(found: WatchedRun, title: str, written: list[Path]) -> None:

@@ -50,13 +50,13 @@ def replayed(found: Row) -> str:
     )
 
 
-def drawing(sizes: Sequence[float], band: float, last: int) -> str:
+def drawing(sizes: Sequence[float], band: float | None, last: int) -> str:
     """Bars of update sizes on a logarithmic scale; those of the later half that are above the band are marked.
 
     The earlier half is what the band was made of.
     """
     seen = [size for size in sizes if size > 0]
-    if not seen or not band:
+    if not seen or band is None or band <= 0:
         return ""
     low, high = math.log(min(min(seen), band) / 1.3), math.log(max(max(seen), band) * 1.1)
     wide = WIDTH / len(sizes)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,23 @@ Row = Mapping[str, Any]
 WHERE = "report"
 HAS = {  # what the lines of each kind must say
     "reading": {"layer": str, "step": int},
-    "losses": {"steps": list, "values": list},
+    "losses": {"steps": [int], "values": list},
     "alert": {"step": int, "layer": str, "cause": str, "evidence": str, "why": str, "change": str, "source": str},
 }
+REPLAYED = {
+    "layer": str,
+    "last": int,
+    "actual": float | int | None,
+    "band": float | int | None,
+    "sizes": [float | int | None],
+    "outcomes": [{"name": str, "peak": float | int | None, "averts": bool}],
+}
+MAY = {  # and what some of them say besides
+    "start": {"optimizer": str, "module": str, "time": str, "groups": [dict], "versions": dict},
+    "reading": {"shape": [int]},
+    "alert": {"averted": str, "replayed": REPLAYED},
+}
+NONE = ("replayed", {})  # where nothing could be replayed
 WHOLE = "whole model"
 _ORDER = {detector.cause: i for i, detector in enumerate(ALL)}
 
@@ -64,7 +79,7 @@ def watched_run(rows: Sequence[Row], number: int | None = None) -> WatchedRun:
         number: which run where there are several, from 1; the last where None.
 
     Raises:
-        BadInput: there is no such run, nothing was read, or a line lacks what it must say.
+        BadInput: there is no such run, nothing was read, or a line lacks what it must say or says it in another form.
 
     Example:
         >>> run = watched_run([
@@ -94,24 +109,47 @@ def _runs(rows: Sequence[Row]) -> list[list[Row]]:
     """The rows of each run: a new one begins with its start, or where the record does."""
     runs: list[list[Row]] = []
     for row in rows:
-        if row.get("kind") == "start" or (row.get("kind") in HAS and not runs):
+        kind = row.get("kind", "")
+        if not isinstance(kind, str):
+            raise _unusable("A line", "kind", kind)
+        if kind == "start" or (kind in HAS and not runs):
             runs.append([])
-        if row.get("kind") == "start" or row.get("kind") in HAS:
+        if kind == "start" or kind in HAS:
             runs[-1].append(row)
     return runs
 
 
 def _check(rows: Sequence[Row]) -> None:
     for row in rows:
-        missing = [name for name, kind in HAS.get(row["kind"], {}).items() if not isinstance(row.get(name), kind)]
-        if missing:
-            told = f"A line of kind {row['kind']} lacks its {missing[0]}"
-            raise BadInput(told, value=dict(row), allowed="lines that watch wrote", where=WHERE)
+        kind = row["kind"]
+        may = {name: form for name, form in MAY.get(kind, {}).items() if name in row and (name, row[name]) != NONE}
+        for name, value in _misfits(row, {**HAS.get(kind, {}), **may}):
+            raise _unusable(f"A line of kind {kind}", name, value)
     if not any(row["kind"] in HAS for row in rows):
         instead = 'betaplane.watch(optimizer, path="run.jsonl")'
         raise BadInput(
             "Nothing was read in this run", allowed="a record of a watched run", where=WHERE, instead=instead
         )
+
+
+def _unusable(line: str, name: str, value: Any) -> BadInput:
+    return BadInput(f"{line} has no usable {name}", value=value, allowed="lines that watch wrote", where=WHERE)
+
+
+def _misfits(value: Any, form: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """What is not of its form, by name: a type, [the form of every item], or {a name: the form of what it names}."""
+    if isinstance(form, dict) and isinstance(value, Mapping):
+        for key, inner in form.items():
+            yield from _misfits(value.get(key), inner, f"{name}.{key}".removeprefix("."))
+    elif isinstance(form, list) and isinstance(value, list):
+        for each in value:
+            yield from _misfits(each, form[0], name)
+    elif isinstance(form, (dict, list)) or not isinstance(value, form) or _huge(value):
+        yield name, value
+
+
+def _huge(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) > sys.maxsize
 
 
 def _losses(rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
@@ -132,7 +170,7 @@ def _matrices(rows: Sequence[Row]) -> tuple[np.ndarray, list[str], dict[str, np.
             values[name][line[row["layer"]], column[row["step"]]] = _number(row.get(name))
     sizes = {row["layer"]: math.prod(row["shape"]) for row in rows if isinstance(row.get("shape"), list)}
     if len(layers) > 1 and len(sizes) == len(layers) and WHOLE not in layers:
-        values = _with_whole(values, np.array([sizes[layer] for layer in layers]))
+        values = _with_whole(values, np.array([sizes[layer] for layer in layers], dtype=float))
         layers = [WHOLE, *layers]
     return np.array(at, dtype=int), layers, values
 
@@ -149,4 +187,4 @@ def _with_whole(values: dict[str, np.ndarray], sizes: np.ndarray) -> dict[str, n
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else np.nan
+    return float(value) if isinstance(value, (int, float)) and abs(value) <= sys.float_info.max else np.nan

@@ -37,8 +37,10 @@ def held(run: WatchedRun) -> str:
 def losses(run: WatchedRun) -> str:
     """Where the loss began, its least, where it ended."""
     finite = run.losses[np.isfinite(run.losses)]
-    if not len(finite):
+    if not len(run.losses):
         return "no loss was given: watcher.loss(loss) before each step"
+    if not len(finite):
+        return f"not finite at any of the {len(run.losses):,} steps that have one"
     ends = "not finite" if not np.isfinite(run.losses[-1]) else f"{run.losses[-1]:.4g}"
     return f"{finite[0]:.4g} at first, {finite.min():.4g} at best, {ends} at last"
 

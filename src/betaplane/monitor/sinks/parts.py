@@ -134,7 +134,7 @@ def _rows(path: Path) -> Iterator[Row]:
     for i, text in enumerate(_texts(path), start=1):
         try:
             row = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
             told = f"Line {i} is none of a run's record"
