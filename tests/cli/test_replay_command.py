@@ -7,10 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from commands import PROBLEMS, ended
+from torch import nn
 
 from betaplane.problems import counterexample
-from betaplane.replay import record_problem, save
+from betaplane.replay import record_pass, record_problem, save
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +59,15 @@ def test_an_extrapolation_says_so(capsys):
     assert "out/digits-batch4-predicted.png" in out
 
 
+def test_a_layer_without_gradients_says_so(capsys):
+    net = nn.ModuleDict({"used": nn.Linear(1, 1), "unused": nn.Linear(1, 1)})
+    stream = record_pass(net, lambda net, x: net["used"](x).square().mean(), torch.ones(40, 4, 1))
+    save(stream, "unused.safetensors")
+    code, out, _ = ended("replay unused.safetensors --points 8", capsys)
+    line = next(line.split() for line in out.splitlines() if line.startswith("unused.weight"))
+    assert (code, line[:4]) == (0, ["unused.weight", "no", "gradient", "-"])
+
+
 FINE = "replay grads.safetensors --points 8"
 ROWS = {
     "replay gone.safetensors": "There is no such file: got 'gone.safetensors', allowed a file of recorded gradients, "
@@ -80,6 +91,10 @@ ROWS = {
     "record mine.py:fine --coordinates 0": "coordinates is out of range: got 0",
     "record mine.py:fine --after -1": "after is out of range: got -1, allowed [0, inf), in --after",
     "record mine.py:fine --batch-size 9": "The batch size does not fit the data: got 9, allowed [1, 8]",
+    "record mine.py:fine --out .": "This is a folder: got '.', allowed a file, in --out. Write instead: "
+    "--out grads.safetensors",
+    "record mine.py:fine --seed 18446744073709551616": "The seed is too large: got 18446744073709551616, allowed "
+    "[-2**63, 2**63)",
     "record mine.py:fine --out nowhere/grads.safetensors": "There is no such folder: got 'nowhere', in --out.",
 }
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import betaplane
-from betaplane.replay import record_gradients, record_pass, record_problem
+from betaplane.replay import (
+    load,
+    predicted,
+    record_gradients,
+    record_pass,
+    record_problem,
+    replay_gradients,
+    save,
+    with_batch_size,
+)
 from betaplane.replay.sample import shares
 
 
@@ -182,3 +194,174 @@ def test_sharded_parameters_are_recorded_part_by_part(mesh):
     assert (parts.frozen, parts.layers, parts.about) == (False, whole.layers, {"sharded": "the parts of process 0"})
     with pytest.raises(betaplane.BadInput, match=r"are sharded: got '0\.weight'"):
         record_pass(sharded, lambda net, x: net(x).square().mean(), torch.randn(2, 8, 6))
+
+
+def loss(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    return net(x).square().mean()
+
+
+DATA = torch.randn(4, 8, 6, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, betaplane.AdamW])
+@pytest.mark.parametrize("fused", [False, True])
+def test_rows_hold_what_is_left_once_the_scale_is_divided_out(kind, fused: bool):
+    net, seen = model(), []
+    optimizer = kind(net.parameters(), fused=fused)
+    scaler = torch.amp.GradScaler("cpu", init_scale=65536.0)
+    with record_gradients(net, steps=3) as record:
+        for step in range(4):
+            optimizer.zero_grad()
+            x = DATA[0] * (torch.inf if step == 1 else 1.0 + step)
+            if step != 1:
+                seen.append(torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss(net, x), [*net.parameters()])]))
+            scaler.scale(loss(net, x)).backward()
+            scaler.step(optimizer)
+            scaler.update()
+    torch.testing.assert_close(record.stream().values, torch.stack(seen), rtol=1e-5, atol=1e-8)
+
+
+def test_rows_are_clipped_where_the_step_clips():
+    net, seen = model(), []
+    optimizer = betaplane.AdamW(net.parameters(), max_norm=1e-3)
+    record = record_gradients(net, steps=3)
+    for step in range(5):
+        optimizer.zero_grad()
+        backward(net, step)
+        seen.append(flat(net) * 1e-3 / (flat(net).norm() + 1e-6))
+        optimizer.step()
+    torch.testing.assert_close(record.stream().values, torch.stack(seen[:3]))
+
+
+class Buffered(nn.Module):
+    """Buffers as they come: made in forward, expanded, assigned anew in another shape, changed in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(6, 2), nn.BatchNorm1d(6)
+        self.register_buffer("wide", torch.ones(6).expand(8, 6))
+        self.register_buffer("seen", torch.zeros(0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not hasattr(self, "lazy"):
+            self.register_buffer("lazy", torch.ones(6))
+        self.seen = torch.cat([self.seen, x[0, :1]])
+        return self.linear(self.norm(x * self.wide * self.lazy))
+
+
+def interrupted():
+    yield from DATA
+    raise KeyboardInterrupt
+
+
+def test_a_pass_brings_every_buffer_back():
+    net = Buffered()
+    own, before = dict(net.named_buffers()), {name: b.clone() for name, b in net.named_buffers()}
+    assert record_pass(net, loss, DATA).steps == 4
+    with pytest.raises(KeyboardInterrupt):
+        record_pass(net, loss, interrupted())
+    after = dict(net.named_buffers())
+    assert all(after[name] is own[name] and torch.equal(own[name], before[name]) for name in own)
+    assert after.keys() == own.keys()
+
+
+def test_frozen_is_about_the_rows_alone():
+    net = model()
+    with record_gradients(net, steps=3) as record:
+        with torch.no_grad():
+            net[0].weight += 1.0
+        for step in range(3):
+            backward(net, step)
+            record.take()
+    with torch.no_grad():
+        net[0].bias += 1.0
+    assert record.stream().frozen
+    with record_gradients(net, steps=3) as record:
+        for step in range(3):
+            backward(net, step)
+            record.take()
+            with torch.no_grad():
+                net[2].bias += 1.0 if step == 0 else 0.0
+    assert not record.stream().frozen
+
+
+def test_a_pass_takes_gradients_where_there_are_none():
+    with torch.no_grad():
+        assert record_pass(model(), loss, DATA).steps == 4
+
+
+def test_recording_ends_where_a_parameter_changes_its_shape():
+    net = model()
+    optimizer = torch.optim.SGD(net.parameters())
+    record = record_gradients(net, steps=5)
+    for step in range(4):
+        optimizer.zero_grad()
+        if step == 2:
+            net[2].weight.data, net[2].bias.data = torch.zeros(1, 40), torch.zeros(1)
+        backward(net, step)
+        if step == 2:
+            with pytest.warns(UserWarning, match=r"Recording ended after 2 rows: the shape of 2\.weight changed"):
+                optimizer.step()
+        else:
+            optimizer.step()
+    assert [(layer.name, layer.shape) for layer in record.stream().layers][2] == ("2.weight", (3, 40))
+    assert record.stream().steps == 2
+
+
+def test_an_unused_parameter_is_not_failing():
+    net = nn.ModuleDict({"used": nn.Linear(6, 2), "unused": nn.Linear(2, 2)})
+    replay = replay_gradients(record_pass(net, lambda net, x: loss(net["used"], x), DATA), [0.0, 0.9], [0.9, 0.999])
+    assert predicted(replay, "unused.weight").tolist() == [[3, 3], [3, 3]]
+    assert np.isnan(replay.layers["unused.weight"].cost).all()
+    assert predicted(replay).max() < 3
+
+
+def test_a_mean_gradient_of_zero_is_failing():
+    net = nn.Linear(1, 1, bias=False)
+    stream = record_pass(net, lambda net, x: net(x).mean(), torch.tensor([[[1.0]], [[-1.0]]] * 8))
+    assert predicted(replay_gradients(stream, [0.0], [0.9, 0.999])).tolist() == [[2, 2]]
+
+
+def test_numbers_of_numpy(tmp_path):
+    stream = record_pass(model(), loss, DATA, batch_size=np.int64(8), steps=np.int64(3), step=np.int64(5))
+    smaller = with_batch_size(stream, np.int64(2))
+    found = load(save(smaller, tmp_path / "grads.safetensors"))
+    assert (found.batch_size, found.step, found.changed) == (2, 5, "extrapolated")
+
+
+BAD = [
+    (
+        lambda: record_pass(model(), loss, DATA[:1]),
+        "There are too few batches: got 1, allowed at least 2, in record_pass",
+    ),
+    (lambda: record_pass(model(), loss, []), "There are too few batches: got 0"),
+    (lambda: record_pass(model(), lambda net, x: loss(net, x) * math.nan, DATA), "All 4 gradients are not finite"),
+    (
+        lambda: record_pass(model(), lambda net, x: net(x), DATA),
+        "The loss is no scalar: got 'a tensor of shape (8, 3)'",
+    ),
+    (lambda: record_pass(model(), lambda net, x: 1.0, DATA), "The loss is no scalar: got 'float'"),
+    (lambda: record_pass(model(), lambda net, x: loss(net, x).detach(), DATA), "does not depend on the parameters"),
+    (lambda: record_pass(model(), loss, DATA, step="x"), "step is out of range: got 'x'"),
+    (lambda: record_gradients(nn.LazyLinear(4)), "The model's parameters have no shape yet: got 'weight'"),
+    (lambda: record_gradients([*model().parameters()]), "This is no model: got 'list', allowed a torch.nn.Module"),
+    (lambda: record_gradients(nn.Linear(2, 2, dtype=torch.complex64)), "parameters are complex: got 'weight'"),
+    (lambda: record_gradients(model(), steps=10**12), "There is no memory for so many gradients"),
+    (lambda: record_gradients(model(), steps=10**30), "There is no memory for so many gradients"),
+    (
+        lambda: with_batch_size(record_pass(model(), loss, DATA.repeat(8, 1, 1), batch_size=8), 16.0),
+        "cannot be had from",
+    ),
+    (lambda: with_batch_size(record_pass(model(), loss, DATA, batch_size=8), math.nan), "got nan, allowed 1 to 8"),
+    (lambda: with_batch_size(record_pass(model(), loss, DATA, batch_size=8), "16"), "got '16', allowed 1 to 8"),
+    (lambda: record_problem(betaplane.load("digits:hidden=4"), seed=2**64), "The seed is too large"),
+]
+
+
+@pytest.mark.parametrize(("call", "text"), BAD, ids=range(len(BAD)))
+def test_bad_input(call, text: str):
+    with pytest.raises(betaplane.BadInput) as told:
+        call()
+    assert text in str(told.value)
+    assert told.value.where
+    assert told.value.instead

@@ -67,6 +67,7 @@ USUAL = {  # arguments that every function with a parameter of this name accepts
 }
 OF_THEIR_OWN = {  # arguments of another kind, with rows of their own beside the other tests
     "preconditioned_curvature": "a matrix",
+    "resting_root_v_of": "a matrix",
     "rms_ratio": "tensors",
     "variance_about_momentum": "a sequence",
     "weight_rms_path": "a sequence",

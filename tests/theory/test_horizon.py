@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from theory_nets import average, refuses
 
-from betaplane.theory import beta_from_half_life, beta_from_horizon, half_life, memory_horizon
+from betaplane.theory import (
+    adafactor_beta2,
+    beta_from_half_life,
+    beta_from_horizon,
+    half_life,
+    memory_horizon,
+    same_half_life,
+)
 
 BETAS = np.array([0.0, 0.5, 0.9, 0.999, 0.99999])
 
@@ -46,12 +53,18 @@ def test_units() -> None:
     assert type(half_life(0.9)) is type(beta_from_horizon(10)) is float
 
 
+def test_the_longest_memory_there_is_stays_below_1() -> None:
+    found = (beta_from_half_life(1e20), beta_from_horizon(1e17), same_half_life(0.9, 1e-20), adafactor_beta2(1e30))
+    assert all(0.999999 < beta < 1 for beta in found)
+
+
+FEWER = "horizon / per_step is out of range: got 0.1953125, allowed [1, inf), in beta_from_horizon. Write instead: "
 BAD = [
     (lambda: memory_horizon([0.9, 1.0]), "beta is out of range: got 1.0, allowed [0, 1), in memory_horizon"),
     (lambda: memory_horizon(0.9, 0), "per_step is out of range: got 0.0, allowed (0, inf)"),
     (lambda: half_life(-0.5), "beta is out of range: got -0.5"),
     (lambda: half_life(0.9, -1), "per_step is out of range: got -1.0"),
-    (lambda: beta_from_horizon(100, per_step=512), "steps is out of range: got 0.1953125, allowed [1, inf)"),
+    (lambda: beta_from_horizon(100, per_step=512), f"{FEWER}horizon=5120"),
     (lambda: beta_from_horizon(math.nan), "horizon is out of range: got nan"),
     (lambda: beta_from_horizon(10, 0), "per_step is out of range: got 0.0"),
     (lambda: beta_from_half_life(math.inf), "half_life is out of range: got inf, allowed [0, inf)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -89,6 +90,22 @@ def test_adamd_is_adam_with_a_warmup() -> None:
             path.append(x)
         moved.append(np.diff(torch.stack(path).numpy(), axis=0))
     assert np.allclose(moved[0], moved[1] * adamd_warmup(np.arange(1, 31), 0.9)[:, None], rtol=1e-9)
+
+
+@pytest.mark.parametrize("q", [0.3, 0.1, 1e-2, 1e-3, 1e-6, 1e-9, 1e-12])
+def test_radam_length_against_exact_arithmetic(q: float) -> None:
+    """On both sides of where its two forms meet."""
+    b = Fraction(1 - q)
+    for t in (1, 2, 5, 6, 30, 100):
+        power = b**t
+        exact = 2 / (1 - b) - 1 - 2 * t * power / (1 - power)
+        assert radam_length(t, 1 - q) == pytest.approx(float(exact), rel=1e-13)
+
+
+@pytest.mark.parametrize("q", [1e-3, 1e-6, 1e-8, 1e-12, 1e-16])
+def test_radam_starts_alike_however_long_the_memory(q: float) -> None:
+    assert (radam_start(1 - q), radam_start(1 - q, above=4)) == (6, 5)
+    assert math.isnan(radam_warmup(4, 1 - q))
 
 
 BAD = [

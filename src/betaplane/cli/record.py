@@ -53,6 +53,9 @@ def record_command(
     if not out.parent.is_dir():  # told before anything is trained
         where, instead = "--out", "--out grads.safetensors"
         raise BadInput("There is no such folder", value=str(out.parent), where=where, instead=instead)
+    if out.is_dir():
+        where, instead = "--out", f"--out {out / 'grads.safetensors'}"
+        raise BadInput("This is a folder", value=str(out), allowed="a file", where=where, instead=instead)
     with redirect_stdout(sys.stderr):  # what a problem file prints is no part of the result
         found = load(problem)
         if not isinstance(found, Problem):

@@ -85,5 +85,7 @@ def _layers(replay: Replay) -> Table:
         q = replay.layers[name]
         numbers = (q.cost[i, j], q.cosine[i, j], q.rms[i, j], q.largest[i, j], q.noise)
         verdict = WORDS[predicted(replay, name)[i, j]]
-        table.add_row(name, verdict, *(f"{number:.3g}" for number in numbers), f"{q.below[j]:.0%}")
+        table.add_row(
+            name, verdict, *("-" if np.isnan(number) else f"{number:.3g}" for number in numbers), f"{q.below[j]:.0%}"
+        )
     return table

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 from betaplane.errors import BadInput
 from betaplane.replay.gradients import Gradients
 
@@ -27,7 +29,7 @@ def with_batch_size(stream: Gradients, batch_size: int) -> Gradients:
         A stream with T / k rows, or with T.
 
     Raises:
-        BadInput: B is not known, or too few rows would be left.
+        BadInput: B is not known, the wanted size is no whole number, or too few rows would be left.
 
     Source: the mean of means over equal parts; the variance of a minibatch's gradient falls as 1 / B.
 
@@ -44,7 +46,7 @@ def with_batch_size(stream: Gradients, batch_size: int) -> Gradients:
     """
     if batch_size == stream.batch_size:
         return stream
-    known = _known(stream, batch_size)
+    known, batch_size = _known(stream, batch_size), int(batch_size)
     if batch_size < known:
         mean = stream.values.mean(dim=0)
         values = mean + (stream.values - mean) * (known / batch_size) ** 0.5
@@ -63,8 +65,8 @@ def _known(stream: Gradients, batch_size: int) -> int:
             where="batch_size",
             instead="record_gradients(model, batch_size=32)",
         )
-    most = max(stream.steps // FEWEST, 1) * stream.batch_size
-    if batch_size < 1 or batch_size > most or (batch_size > stream.batch_size and batch_size % stream.batch_size):
+    whole, most = isinstance(batch_size, Integral), max(stream.steps // FEWEST, 1) * stream.batch_size
+    if not whole or not 1 <= batch_size <= most or (batch_size > stream.batch_size and batch_size % stream.batch_size):
         b = stream.batch_size
         raise BadInput(
             "This batch size cannot be had from the recording",

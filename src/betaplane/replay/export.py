@@ -11,7 +11,7 @@ import numpy as np
 from betaplane.replay.predict import FAILING_ABOVE, predicted, thresholds
 from betaplane.replay.quantities import Quantities, Replay
 
-WORDS = ("good", "degraded", "failing")
+WORDS = ("good", "degraded", "failing", "no gradient")
 
 
 def to_json(replay: Replay) -> dict[str, Any]:

@@ -10,13 +10,15 @@ from betaplane.replay.gradients import Gradients
 from betaplane.replay.quantities import Replay
 from betaplane.replay.replay import replay_gradients
 
+NO_GRADIENT = 3  # in place of a verdict
 GOOD_BELOW, FAILING_ABOVE = 2.0, 20.0  # of the cost; one pair for all problems, judged in benchmarks/replay.py
 
 
 def predicted(replay: Replay, layer: str | None = None) -> np.ndarray:
-    """The verdict of every cell: 0 good, 1 degraded, 2 failing; int8 (n1, n2).
+    """The verdict of every cell: 0 good, 1 degraded, 2 failing, 3 no gradient; int8 (n1, n2).
 
-    Good is a cost below 2, failing one above 20 or a mean update that points uphill; see `quantities.cost`.
+    Good is a cost below 2, failing one above 20 or a mean update that points uphill; see `quantities.cost`. A layer
+    that no gradient ever reached has no verdict, 3.
 
     Args:
         replay: the replayed plane.
@@ -31,7 +33,8 @@ def predicted(replay: Replay, layer: str | None = None) -> np.ndarray:
         array([[2, 1, 0]], dtype=int8)
     """
     cost = (replay.whole if layer is None else replay.layers[layer]).cost
-    return np.where(cost < GOOD_BELOW, 0, np.where(cost <= FAILING_ABOVE, 1, 2)).astype(np.int8)
+    conditions = np.isnan(cost), cost < GOOD_BELOW, cost <= FAILING_ABOVE
+    return np.select(conditions, (NO_GRADIENT, 0, 1), 2).astype(np.int8)
 
 
 def thresholds(replay: Replay, most: float = GOOD_BELOW) -> np.ndarray:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from betaplane.errors import BadInput
 from betaplane.optim.host import host_optimizer
 from betaplane.problems import Problem, minibatches
 from betaplane.replay.gradients import Gradients
@@ -38,7 +39,7 @@ def record_problem(
         after: steps to train before, >= 0, at the problem's lr and schedule.
         live: record while training goes on, rather than at the weights reached.
         batch_size: examples of a recorded minibatch; the problem's own if left out.
-        seed: of initialisation, minibatches and the draw of coordinates.
+        seed: of initialisation, minibatches and the draw of coordinates, in [-2**63, 2**63).
         watch: told how far it is.
 
     Returns:
@@ -52,6 +53,9 @@ def record_problem(
         >>> record_problem(counterexample(n=4), steps=6).values[:, 0].tolist()
         [4.0, -1.0, -1.0, -1.0]
     """
+    if not -(2**63) <= seed < 2**63:
+        where = "record_problem"
+        raise BadInput("The seed is too large", value=seed, allowed="[-2**63, 2**63)", where=where, instead="seed=0")
     recorded = problem if batch_size is None else problem.with_(batch_size=batch_size)
     steps = _whole_epochs(recorded, steps)
     module, rows = problem.fresh(seed), (steps if live else 0)
@@ -62,7 +66,7 @@ def record_problem(
     total = after + steps
     for done, batch in enumerate(_batches(problem, recorded, after, total, seed)):
         moving = live or done < after
-        found = _gradients(problem, module, *batch, seed * 1_000_003 + done)
+        found = _gradients(problem, module, *batch, (seed * 1_000_003 + done) % 2**63)
         if done >= after:
             record.take(found)
         if moving:

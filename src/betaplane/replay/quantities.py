@@ -23,7 +23,7 @@ class Quantities:
     signal: np.ndarray  # (n1, n2), |mean of u|^2 over the variance of u
     largest: np.ndarray  # (n1, n2), largest |m| / sqrt(v) seen; nan where no coordinate of the layer was looked at
     bound: np.ndarray  # (n1, n2), its supremum over all gradients (theory.update_bound); inf where there is none
-    cost: np.ndarray  # (n1, n2), see `cost`; inf where the mean update points uphill
+    cost: np.ndarray  # (n1, n2), see `cost`; inf where the mean update points uphill, nan where there is no gradient
     spread: np.ndarray  # (n2,), coefficient of variation of sqrt(v) over steps; to 1e-3 in float32
     below: np.ndarray  # (n2,), share of coordinates and steps with sqrt(v) < eps, in [0, 1]
     noise: float  # variance of the gradient over |g|^2: 1 / its signal-to-noise ratio
@@ -75,7 +75,7 @@ def cost(dot: np.ndarray, power: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         room = dot / power
         relative = room[..., -1:] / room[..., :-1]
-    return np.where(np.isnan(relative), np.nan, np.where(dot[..., :-1] > 0, relative, np.inf))
+    return np.where(power[..., -1:] == 0, np.nan, np.where(dot[..., :-1] > 0, relative, np.inf))
 
 
 def quantities(sums: Sums, stream: Gradients, beta1: np.ndarray, beta2: np.ndarray) -> tuple[Quantities, dict]:

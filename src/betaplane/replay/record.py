@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from betaplane.errors import BadInput
+from betaplane.monitor.hooks import clipped, left_out, scale
 from betaplane.optim.before import before_steps
 from betaplane.optim.sharding.mesh import local, on_mesh
 from betaplane.replay.gradients import Gradients, Layer
 from betaplane.replay.sample import drawn
 from betaplane.replay.store import save
+from betaplane.theory._ask import whole
 
 
 class Recorder(AbstractContextManager["Recorder"]):
@@ -24,36 +29,41 @@ class Recorder(AbstractContextManager["Recorder"]):
     def __init__(
         self, model: nn.Module, coordinates: int, steps: int, batch_size: int | None, step: int, seed: int
     ) -> None:
+        _check_model(model)
         self.named = {name: p for name, p in model.named_parameters() if p.requires_grad and local(p).numel()}
-        _check(self.named, coordinates, steps, batch_size)
-        self.batch_size, self.step = batch_size, step
+        _check_numbers(self.named, coordinates, steps, batch_size, step)
+        self.batch_size, self.step = None if batch_size is None else int(batch_size), int(step)
         held = [local(p) for p in self.named.values()]
+        self.shapes = [tuple(p.shape) for p in held]
         where = drawn([p.numel() for p in held], coordinates, seed)
         self.index = torch.cat(where)
         self.places = [i.to(p.device) for i, p in zip(where, held, strict=True)]
-        first = held[0]
-        self.rows = torch.zeros(steps, len(self.index), device=first.device)  # no waiting for the device at each step
-        self.taken, self.start = 0, self._sampled({name: p.detach() for name, p in self.named.items()})
+        self.rows = _room(steps, len(self.index), held[0].device)  # no waiting for the device at each step
+        self.taken, self.most = 0, len(self.rows)
+        self.start: Tensor | None = None  # the weights at the first row
+        self.frozen, self.begun = True, False
         self.own = {id(p) for p in self.named.values()}
         self.stepping: int | None = None  # the optimizer whose steps count, where several share the model
-        self.handle = before_steps(self._before)
+        self.handles = [before_steps(self._before), register_optimizer_step_post_hook(self._after)]
 
     @property
     def full(self) -> bool:
         """Whether all rows that were asked for are there."""
-        return self.taken == len(self.rows)
+        return self.taken == self.most
 
     def take(self, gradients: Mapping[str, Tensor | None] | None = None) -> None:
         """Take one row: the gradients the parameters hold now, or those given by name; nothing once it is full."""
-        if self.full:
+        if self.full or not self._fits():
             return
+        self._look()
         given = {name: p.grad for name, p in self.named.items()} if gradients is None else gradients
         self.rows[self.taken] = self._sampled(given)
         self.taken += 1
 
     def close(self) -> None:
         """Take no more rows."""
-        self.handle.remove()
+        for handle in self.handles:
+            handle.remove()
 
     def __exit__(self, *raised: object) -> None:
         self.close()
@@ -62,30 +72,20 @@ class Recorder(AbstractContextManager["Recorder"]):
         """What was recorded; rows that are not finite (a step the loss scale overflowed at) are left out.
 
         Raises:
-            BadInput: fewer than two rows were taken.
+            BadInput: fewer than two rows were taken, or are finite.
         """
         if self.full:
             self.close()
         rows = self.rows[: self.taken].cpu()
         finite = torch.isfinite(rows).all(dim=1)
-        if int(finite.sum()) < 2:
-            raise BadInput(
-                "Nothing was recorded: no optimizer took two steps on this model",
-                value=int(finite.sum()),
-                allowed="at least 2 rows",
-                where="record_gradients",
-                instead="record.take()  # after each backward(), where no torch optimizer steps",
-            )
-        now = self._sampled({name: p.detach() for name, p in self.named.items()})
+        _enough(self.taken, int(finite.sum()))
         layers = tuple(
-            Layer(name, tuple(local(p).shape), len(i))
-            for (name, p), i in zip(self.named.items(), self.places, strict=True)
+            Layer(name, shape, len(i)) for name, shape, i in zip(self.named, self.shapes, self.places, strict=True)
         )
-        frozen = bool(torch.equal(now, self.start))
         about = {"rows left out": str(int((~finite).sum()))} if not finite.all() else {}
         if any(on_mesh(p) for p in self.named.values()):
             about["sharded"] = f"the parts of process {torch.distributed.get_rank()}"
-        return Gradients(rows[finite], layers, self.index, self.batch_size, frozen, self.step, about=about)
+        return Gradients(rows[finite], layers, self.index, self.batch_size, self.frozen, self.step, about=about)
 
     def save(self, path: str | Path) -> Path:
         """Write what was recorded to a safetensors file; returns its path."""
@@ -99,8 +99,33 @@ class Recorder(AbstractContextManager["Recorder"]):
             id(p) in self.own for group in optimizer.param_groups for p in group["params"]
         ):
             self.stepping = id(optimizer)
-        if id(optimizer) == self.stepping:
+        if id(optimizer) == self.stepping and not left_out(optimizer):
+            row = self.taken
             self.take()
+            self.begun = self.taken > row
+            self.rows[row : self.taken] /= scale(optimizer)
+
+    def _after(self, optimizer: Any, *_: Any) -> None:
+        """A step was taken, after which it is known by how much it clipped."""
+        if self.begun and id(optimizer) == self.stepping:
+            self.begun = False
+            self.rows[self.taken - 1] *= clipped(optimizer)
+
+    def _fits(self) -> bool:
+        """Whether the parameters have the shapes they began with; recording ends where they do not."""
+        shapes = [tuple(local(p).shape) for p in self.named.values()]
+        changed = [name for name, now, was in zip(self.named, shapes, self.shapes, strict=True) if now != was]
+        if changed:
+            self.most = self.taken
+            warnings.warn(f"Recording ended after {self.taken} rows: the shape of {changed[0]} changed.", stacklevel=3)
+        return not changed
+
+    def _look(self) -> None:
+        """Whether the weights still are those of the first row; not asked any more once they are not."""
+        if self.frozen:
+            now = self._sampled({name: p.detach() for name, p in self.named.items()})
+            self.start = now if self.start is None else self.start
+            self.frozen = bool(torch.equal(now, self.start))
 
     @torch.no_grad()
     def _sampled(self, tensors: Mapping[str, Tensor | None]) -> Tensor:
@@ -141,7 +166,7 @@ def record_gradients(
         A recorder: `stream()` is what it has, `save(path)` writes it; as a context manager it ends with its block.
 
     Raises:
-        BadInput: no trainable parameters, or numbers out of range.
+        BadInput: no model, no trainable parameters, complex ones, ones without a shape yet, or numbers out of range.
 
     Example:
         >>> model = nn.Linear(4, 2)
@@ -171,7 +196,7 @@ def record_pass(
 ) -> Gradients:
     """Record gradients at a checkpoint: a pass over minibatches in which nothing is trained.
 
-    Weights, `.grad`, buffers (running means) and torch's generators are left as they were.
+    Weights, `.grad`, buffers (running means) and torch's generators are left as they were, interrupted or not.
 
     Args:
         model: at the weights in question.
@@ -184,7 +209,8 @@ def record_pass(
         seed: as `record_gradients`.
 
     Raises:
-        BadInput: as `record_gradients`, sharded parameters, or fewer than two batches.
+        BadInput: as `record_gradients`, sharded parameters, a loss that is no scalar, fewer than two batches, or
+            fewer than two of which the gradient is finite.
 
     Example:
         >>> model, data = nn.Linear(4, 2), torch.randn(3, 8, 4)
@@ -195,17 +221,88 @@ def record_pass(
     record = Recorder(model, coordinates, steps, batch_size, step, seed)
     record.close()  # no optimizer steps here
     _whole(record.named)
-    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), torch.enable_grad(), _buffers_aside(model):
         for batch in batches:
-            found = torch.autograd.grad(loss(model, batch), [*record.named.values()], allow_unused=True)
+            found = torch.autograd.grad(_scalar(loss(model, batch)), [*record.named.values()], allow_unused=True)
             record.take(dict(zip(record.named, found, strict=True)))
             if record.full:
                 break
-    with torch.no_grad():
-        for name, buffer in model.named_buffers():
-            buffer.copy_(kept[name])
+    if record.taken < 2:
+        raise BadInput(
+            "There are too few batches",
+            value=record.taken,
+            allowed="at least 2",
+            where="record_pass",
+            instead="batches=torch.utils.data.DataLoader(data, batch_size=32)",
+        )
     return record.stream()
+
+
+@contextmanager
+def _buffers_aside(model: nn.Module) -> Iterator[None]:
+    """The model works with copies of its buffers meanwhile, and has its own back after."""
+    copies = {id(buffer): buffer.clone() for buffer in model.buffers()}
+    kept = [(module._buffers, dict(module._buffers)) for module in model.modules()]
+    try:
+        for held, buffers in kept:
+            for name, buffer in buffers.items():
+                held[name] = copies.get(id(buffer))
+        yield
+    finally:
+        for held, buffers in kept:
+            for name in set(held.keys()) - buffers.keys():
+                del held[name]
+            for name, buffer in buffers.items():
+                held[name] = buffer
+
+
+def _scalar(loss: Any) -> Tensor:
+    """A loss that can be differentiated."""
+    if isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad:
+        return loss
+    shape = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+    constant = isinstance(loss, Tensor) and loss.numel() == 1
+    raise BadInput(
+        "The loss does not depend on the parameters" if constant else "The loss is no scalar",
+        value=shape,
+        allowed="a tensor of one number, computed from the parameters",
+        where="record_pass",
+        instead="loss=lambda model, batch: torch.nn.functional.mse_loss(model(batch[0]), batch[1])",
+    )
+
+
+def _room(steps: int, columns: int, device: torch.device) -> Tensor:
+    """Rows for the gradients, where there is memory for them."""
+    try:
+        return torch.zeros(steps, columns, device=device)
+    except (RuntimeError, TypeError, OverflowError):  # torch's words for too many, depending on how many
+        raise BadInput(
+            "There is no memory for so many gradients",
+            value=f"{steps} of {columns} coordinates",
+            allowed=f"less than {4 * steps * columns:.3g} bytes",
+            where="record_gradients",
+            instead="steps=512",
+        ) from None
+
+
+def _enough(taken: int, finite: int) -> None:
+    """Refuse a recording without two rows that are finite."""
+    if taken < 2:
+        raise BadInput(
+            "Nothing was recorded: no optimizer took two steps on this model",
+            value=taken,
+            allowed="at least 2 rows",
+            where="record_gradients",
+            instead="record.take()  # after each backward(), where no torch optimizer steps",
+        )
+    if finite < 2:
+        raise BadInput(
+            f"{f'{taken - finite} of' if finite else 'All'} {taken} gradients are not finite",
+            value=finite,
+            allowed="at least 2 finite ones",
+            where="record_gradients",
+            instead="a recording from before the loss diverged",
+        )
 
 
 def _picked(tensor: Tensor | None, place: Tensor) -> Tensor:
@@ -229,20 +326,47 @@ def _whole(named: Mapping[str, nn.Parameter]) -> None:
         )
 
 
-def _check(named: Mapping[str, nn.Parameter], coordinates: int, steps: int, batch_size: int | None) -> None:
-    where = "record_gradients"
-    if not named:
-        raise BadInput("The model has no parameters to train", value=0, allowed="at least 1", where=where)
-    for name, value, least, usual in (("steps", steps, 2, 512), ("coordinates", coordinates, 1, 20_000)):
-        if not isinstance(value, int) or value < least:
-            raise BadInput(
-                f"{name} is out of range",
-                value=value,
-                allowed=f"{least}, {least + 1}, ...",
-                where=where,
-                instead=f"{name}={usual}",
-            )
-    if batch_size is not None and not (isinstance(batch_size, int) and batch_size >= 1):
+def _check_model(model: Any) -> None:
+    """Refuse what is no model, or has parameters that cannot be recorded."""
+    if not isinstance(model, nn.Module):
         raise BadInput(
-            "batch_size is out of range", value=batch_size, allowed="1, 2, ...", where=where, instead="batch_size=32"
+            "This is no model",
+            value=type(model).__name__,
+            allowed="a torch.nn.Module",
+            where="record_gradients",
+            instead="record_gradients(model)",
         )
+    for name, p in model.named_parameters():
+        if is_lazy(p):
+            raise BadInput(
+                "The model's parameters have no shape yet",
+                value=name,
+                allowed="parameters with a shape",
+                where="record_gradients",
+                instead="model(batch)  # once, before recording",
+            )
+        if p.requires_grad and p.is_complex():
+            raise BadInput(
+                "The model's parameters are complex",
+                value=name,
+                allowed="real parameters",
+                where="record_gradients",
+                instead="torch.nn.Parameter(torch.view_as_real(p))  # and view_as_complex where it is used",
+            )
+
+
+def _check_numbers(
+    named: Mapping[str, nn.Parameter], coordinates: int, steps: int, batch_size: int | None, step: int
+) -> None:
+    """Refuse a recording of nothing, and numbers out of range."""
+    if not named:
+        raise BadInput(
+            "The model has no parameters to train",
+            value=0,
+            allowed="at least 1",
+            where="record_gradients",
+            instead="model.requires_grad_(True)",
+        )
+    whole("record_gradients", steps=(steps, 2), coordinates=(coordinates, 1), step=(step, 0))
+    if batch_size is not None:
+        whole("record_gradients", batch_size=(batch_size, 1))

@@ -26,7 +26,8 @@ def save(stream: Gradients, path: str | Path) -> Path:
     """Write a stream to a safetensors file, atomically.
 
     The tensors are "gradients" (T, d) float32 and "index" (d,) int64; the metadata are names, shapes and shares of the
-    layers, batch size, step, whether the weights stood still, the commit of the folder it was recorded in, versions.
+    layers, batch size, step, whether the weights stood still, how values were changed, the commit of the folder
+    it was recorded in, versions.
 
     Args:
         stream: what was recorded.
@@ -109,7 +110,7 @@ def _stream(path: Path, told: dict[str, str], tensors: dict[str, torch.Tensor]) 
         about = {str(name): str(value) for name, value in json.loads(told["about"]).items()}
         return Gradients(
             tensors["gradients"], layers, tensors["index"], head["batch_size"], head["frozen"], head["step"],
-            about=about,
+            changed=head.get("changed", ""), about=about,
         )  # fmt: skip
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         if isinstance(error, BadInput):
@@ -119,7 +120,10 @@ def _stream(path: Path, told: dict[str, str], tensors: dict[str, torch.Tensor]) 
 
 def _metadata(stream: Gradients) -> dict[str, str]:
     layers = [[layer.name, list(layer.shape), layer.sampled] for layer in stream.layers]
-    head = {"layers": layers, "batch_size": stream.batch_size, "frozen": stream.frozen, "step": stream.step}
+    head = {
+        "layers": layers, "batch_size": stream.batch_size, "frozen": stream.frozen, "step": stream.step,
+        "changed": stream.changed,
+    }  # fmt: skip
     about = {**_here(), **stream.about}
     return {"format": FORMAT, "version": str(VERSION), "stream": json.dumps(head), "about": json.dumps(about)}
 

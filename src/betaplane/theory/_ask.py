@@ -18,6 +18,7 @@ class Range(NamedTuple):
 
     allowed: str
     instead: float
+    line: str = ""  # to write instead, where what is asked for is made of several arguments
 
     def holds(self, x: np.ndarray) -> np.ndarray:
         """Where x lies in the interval; NaN does nowhere."""
@@ -58,6 +59,16 @@ def asked(where: str, **given: tuple[ArrayLike, Range]) -> list[np.ndarray]:
     return arrays
 
 
+def one(where: str, **given: tuple[ArrayLike, Range]) -> list[float]:
+    """As `asked`, of arguments that are one number each."""
+    arrays = asked(where, **given)
+    for (name, (_, range)), x in zip(given.items(), arrays, strict=True):
+        if x.ndim:
+            told = {"value": x.tolist(), "allowed": f"a number in {range.allowed}", "where": where}
+            raise BadInput(f"{name} is not one number", **told, instead=f"{name}={range.instead}")
+    return [float(x) for x in arrays]
+
+
 def whole(where: str, **given: tuple[object, int]) -> None:
     """Raise BadInput for the first argument, name=(value, least), that is no whole number or less than `least`."""
     for name, (value, least) in given.items():
@@ -74,10 +85,17 @@ def plain(x: ArrayLike) -> Numbers:
     return float(x) if x.ndim == 0 else x
 
 
+def below_one(x: ArrayLike) -> Numbers:
+    """What `plain` gives, rounded down where a value below 1 has been rounded to 1."""
+    return plain(np.minimum(x, np.nextafter(1.0, 0.0)))
+
+
 def _inside(where: str, name: str, value: ArrayLike, range: Range) -> np.ndarray:
-    instead = f"{name}={range.instead}"
+    instead = range.line or f"{name}={range.instead}"
     try:
         x = np.asarray(value, dtype=float)
+        if np.asarray(value).dtype.kind in "SU":
+            raise TypeError("text")
     except (TypeError, ValueError) as error:
         raise BadInput(f"{name} is not a number", value=value, where=where, instead=instead) from error
     outside = x[~range.holds(x)]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import BETA, BETA_NOT_ZERO, NOT_NEGATIVE, POSITIVE, Numbers, asked, plain
+from betaplane.theory._ask import BETA, BETA_NOT_ZERO, NOT_NEGATIVE, POSITIVE, Numbers, asked, below_one, plain
 
 
 class Scaled(NamedTuple):
@@ -42,7 +42,7 @@ def same_half_life(beta: ArrayLike, factor: ArrayLike) -> Numbers:
         (0.9999, 0.9968)
     """
     beta, factor = asked("same_half_life", beta=(beta, BETA), factor=(factor, POSITIVE))
-    return plain(beta**factor)
+    return below_one(beta**factor)
 
 
 def square_root_scaling(

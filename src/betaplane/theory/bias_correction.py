@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import BETA, POSITIVE, STEP, Numbers, Range, asked, plain
+from betaplane.theory._ask import BETA, POSITIVE, STEP, Numbers, Range, asked, below_one, one, plain
 
 
 def correction(beta: ArrayLike, t: ArrayLike) -> Numbers:
@@ -83,7 +83,7 @@ def adafactor_beta2(t: ArrayLike, power: ArrayLike = 0.8) -> Numbers:
         array([0.    , 0.8415, 0.996 ])
     """
     t, power = asked("adafactor_beta2", t=(t, STEP), power=(power, POSITIVE))
-    return plain(-np.expm1(-power * np.log(t)))
+    return below_one(-np.expm1(-power * np.log(t)))
 
 
 def influence(beta: float, i: int) -> float:
@@ -114,11 +114,11 @@ def influence(beta: float, i: int) -> float:
         >>> [round(influence(0.9, i), 2) for i in (1, 2, 10, 20)]
         [3.01, 2.23, 1.25, 1.07]
     """
-    asked("influence", beta=(beta, BETA), i=(i, STEP))
+    beta, start = one("influence", beta=(beta, BETA), i=(i, STEP))
     if beta == 0:
         return 1.0
-    j = np.arange(1 + math.ceil(40 / (-i * math.log(beta))))
-    return float(((1 - beta) * beta ** (i * j) / (1 - beta ** (j + 1.0))).sum())
+    j = np.arange(1 + math.ceil(40 / (-start * math.log(beta))))
+    return float(((1 - beta) * beta ** (start * j) / (1 - beta ** (j + 1.0))).sum())
 
 
 def steps_until_corrected(beta: ArrayLike, within: ArrayLike = 0.01, root: bool = False) -> Numbers:

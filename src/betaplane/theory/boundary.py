@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.errors import BadInput
+from betaplane.theory._ask import BETA, POSITIVE, asked, one, whole
 
 GRID = 1000  # points a pass of the search for the divergent interval
 
@@ -50,8 +50,8 @@ def drift(beta1: ArrayLike, beta2: ArrayLike, n: int, a: float = 1.0) -> np.ndar
         >>> round(float(drift(0.9, 0.5, n=10)), 2)
         -0.38
     """
-    beta1, beta2 = np.asarray(beta1, dtype=float), np.asarray(beta2, dtype=float)
-    _check(n, a, beta1=beta1, beta2=beta2)
+    _check("drift", n, a)
+    beta1, beta2 = asked("drift", beta1=(beta1, BETA), beta2=(beta2, BETA))
     G = 1 + (n - 1) * a
     m = -a + (G + a) * _weights(beta1, n)
     v = a**2 + (G**2 - a**2) * _weights(beta2, n)
@@ -108,7 +108,8 @@ def critical_beta2(beta1: float, n: int, a: float = 1.0) -> float:
         >>> round(critical_beta2(0.9, n=10), 4), critical_beta2(0.95, n=10)
         (0.7747, nan)
     """
-    _check(n, a, beta1=np.asarray(beta1))
+    _check("critical_beta2", n, a)
+    (beta1,) = one("critical_beta2", beta1=(beta1, BETA))
     q = np.geomspace(1e-3 / (n * (1 + n * a)), 1.0, GRID)
     S = drift(beta1, 1 - q, n, a)
     if not (S < 0).any():  # the divergent interval may hide between two points
@@ -134,7 +135,8 @@ def critical_first_order(n: int, a: float = 1.0) -> float:
         a: slope of the shallow components, > 0.
 
     Returns:
-        1 - beta2*, > 0; good to 1 percent from n = 20 on at a = 1.
+        1 - beta2*, in (0, 1), or nan where the first order has no solution (a too small for this n); good to 1 percent
+        from n = 20 on at a = 1.
 
     Raises:
         BadInput: if an argument is out of its range.
@@ -145,10 +147,11 @@ def critical_first_order(n: int, a: float = 1.0) -> float:
         >>> f"{critical_first_order(100):.3e} against {1 - critical_beta2(0.0, 100):.3e}"
         '4.040e-04 against 4.053e-04'
     """
-    _check(n, a, least=3)
+    _check("critical_first_order", n, a, least=3)
     G = 1 + (n - 1) * a
     rho = (G**2 - a**2) / (G**2 + (n - 1) * a**2)
-    return 4 / ((n - 1) * (1 + n * a) * rho)
+    q = 4 / ((n - 1) * (1 + n * a) * rho)
+    return q if q < 1 else math.nan
 
 
 def critical_with_replacement(beta1: float, n: int, a: float = 1.0) -> float:
@@ -165,7 +168,7 @@ def critical_with_replacement(beta1: float, n: int, a: float = 1.0) -> float:
         a: slope of the shallow components, > 0.
 
     Returns:
-        1 - beta2*, > 0, or nan where the first order has no solution (beta1 too near 1 for this n).
+        1 - beta2*, in (0, 1), or nan where the first order has no solution (beta1 too near 1 for this n).
 
     Raises:
         BadInput: if an argument is out of its range.
@@ -176,12 +179,13 @@ def critical_with_replacement(beta1: float, n: int, a: float = 1.0) -> float:
         >>> round(critical_with_replacement(0.9, n=10), 4)
         0.0278
     """
-    _check(n, a, least=3, beta1=np.asarray(beta1))
+    _check("critical_with_replacement", n, a, least=3)
+    (beta1,) = one("critical_with_replacement", beta1=(beta1, BETA))
     G = 1 + (n - 1) * a
     g1, g2, g3 = (float(G**p + (n - 1) * (-a) ** p) / n for p in (1, 2, 3))
     q0 = 2 * g2 * g1 / (g3 - g2 * g1)
     room = 1 - q0 * beta1 / (1 - beta1)
-    return q0 / room if room > 0 else math.nan
+    return q0 / room if room > q0 else math.nan
 
 
 def _weights(beta: np.ndarray, n: int) -> np.ndarray:
@@ -201,18 +205,6 @@ def _bisect(beta1: float, n: int, a: float, good: float, bad: float) -> float:
     return math.sqrt(good * bad)
 
 
-def _check(n: int, a: float, least: int = 2, **betas: np.ndarray) -> None:
-    if n < least:
-        raise BadInput("n is out of range", value=n, allowed=f"[{least}, inf)", where="counterexample", instead="n=10")
-    if not 0 < a < math.inf:
-        raise BadInput("a is out of range", value=a, allowed="(0, inf)", where="counterexample", instead="a=1.0")
-    for name, beta in betas.items():
-        outside = beta[~((beta >= 0) & (beta < 1))]
-        if outside.size:
-            raise BadInput(
-                f"{name} is out of range",
-                value=float(outside.flat[0]),
-                allowed="[0, 1)",
-                where="counterexample",
-                instead=f"{name}=0.9",
-            )
+def _check(where: str, n: int, a: float, least: int = 2) -> None:
+    whole(where, n=(n, least))
+    one(where, a=(a, POSITIVE))

@@ -52,8 +52,10 @@ def concentration(n: ArrayLike, beta2: ArrayLike, delta: ArrayLike | None = None
         >>> [round(c, 4) for c in concentration(10, 0.9999)]
         [0.992, 1.0081, 0.9807]
     """
-    n, beta2 = asked("concentration", n=(n, Range("[2, inf)", 10)), beta2=(beta2, BETA))
-    (delta,) = asked("concentration", delta=(1 / (4 * n) if delta is None else delta, Range("(0, inf)", 0.01)))
+    n_range = Range("[2, inf)", 10)
+    n, beta2 = asked("concentration", n=(n, n_range), beta2=(beta2, BETA))
+    slack = 1 / (4 * n) if delta is None else delta
+    *_, delta = asked("concentration", n=(n, n_range), beta2=(beta2, BETA), delta=(slack, Range("(0, inf)", 0.01)))
     if (delta > 1 / (4 * n) * (1 + 1e-12)).any():
         wrong = float(np.max(delta))
         raise BadInput(

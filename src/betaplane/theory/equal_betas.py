@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._ask import BETA, Range, asked
+from betaplane.theory._ask import BETA, Range, asked, one
 
 
 def variance_about_momentum(g: ArrayLike, beta: float) -> np.ndarray:
@@ -36,7 +36,7 @@ def variance_about_momentum(g: ArrayLike, beta: float) -> np.ndarray:
         array([0.25  , 0.6875])
     """
     (g,) = asked("variance_about_momentum", g=(g, Range("(-inf, inf)", 1.0)))
-    asked("variance_about_momentum", beta=(beta, BETA))
+    (beta,) = one("variance_about_momentum", beta=(beta, BETA))
     if g.ndim == 0:
         raise BadInput("g has no steps", value=float(g), where="variance_about_momentum", instead="g=[1.0, -1.0]")
     m, average, path = np.zeros(g.shape[1:]), np.zeros(g.shape[1:]), []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import BETA, NOT_NEGATIVE, POSITIVE, Numbers, Range, asked, plain
+from betaplane.theory._ask import BETA, NOT_NEGATIVE, POSITIVE, Numbers, Range, asked, below_one, plain
 
 
 def memory_horizon(beta: ArrayLike, per_step: ArrayLike = 1.0) -> Numbers:
@@ -79,8 +79,10 @@ def beta_from_horizon(horizon: ArrayLike, per_step: ArrayLike = 1.0) -> Numbers:
         (0.95, 0.998)
     """
     horizon, per_step = asked("beta_from_horizon", horizon=(horizon, POSITIVE), per_step=(per_step, POSITIVE))
-    (steps,) = asked("beta_from_horizon", steps=(horizon / per_step, Range("[1, inf)", 10)))
-    return plain(1 - 1 / steps)
+    line = f"horizon={10 * float(per_step.max()):g}"
+    steps = horizon / per_step
+    asked("beta_from_horizon", **{"horizon / per_step": (steps, Range("[1, inf)", 10, line))})
+    return below_one(1 - 1 / steps)
 
 
 def beta_from_half_life(half_life: ArrayLike, per_step: ArrayLike = 1.0) -> Numbers:
@@ -108,4 +110,4 @@ def beta_from_half_life(half_life: ArrayLike, per_step: ArrayLike = 1.0) -> Numb
         "beta_from_half_life", half_life=(half_life, NOT_NEGATIVE), per_step=(per_step, POSITIVE)
     )
     with np.errstate(divide="ignore"):
-        return plain(0.5 ** (per_step / half_life))
+        return below_one(0.5 ** (per_step / half_life))

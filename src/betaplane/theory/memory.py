@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from betaplane.errors import BadInput
+from betaplane.theory._ask import NOT_NEGATIVE, Range, one
 
 BITS = {"float32": 32, "bfloat16": 16, "float16": 16, "8bit": 8, "4bit": 4}  # of one number
 BLOCKS = {"8bit": 256, "4bit": 128}  # numbers that share a float32 scale
@@ -35,15 +34,12 @@ def number_bytes(form: str, block: int | None = None) -> float:
         >>> number_bytes("bfloat16"), number_bytes("8bit"), number_bytes("8bit", block=2048)
         (2.0, 1.015625, 1.001953125)
     """
-    if form not in BITS:
+    if form not in tuple(BITS):
         raise BadInput(
             "The format is unknown", value=form, allowed=", ".join(BITS), where="number_bytes", instead='form="float32"'
         )
-    block = BLOCKS.get(form) if block is None else block
-    if block is not None and not 1 <= block < math.inf:
-        raise _out_of_range("block", block, "[1, inf)", "number_bytes", 256)
-    scale = 4 / block if form in BLOCKS and block else 0.0
-    return BITS[form] / 8 + scale
+    (length,) = one("number_bytes", block=(BLOCKS.get(form, 1) if block is None else block, Range("[1, inf)", 256)))
+    return BITS[form] / 8 + (4 / length if form in BLOCKS else 0.0)
 
 
 def state_bytes(tensors: float, form: str = "float32", rest: float = 0.0, block: int | None = None) -> float:
@@ -71,9 +67,7 @@ def state_bytes(tensors: float, form: str = "float32", rest: float = 0.0, block:
         >>> state_bytes(2), state_bytes(2, "bfloat16"), state_bytes(2, "8bit"), state_bytes(2, "4bit")
         (8.0, 4.0, 2.03125, 1.0625)
     """
-    for name, value in {"tensors": tensors, "rest": rest}.items():
-        if not 0 <= value < math.inf:
-            raise _out_of_range(name, value, "[0, inf)", "state_bytes", 2 if name == "tensors" else 0)
+    tensors, rest = one("state_bytes", tensors=(tensors, Range("[0, inf)", 2)), rest=(rest, NOT_NEGATIVE))
     return tensors * number_bytes(form, block) + 4 * rest
 
 
@@ -175,14 +169,8 @@ def deepspeed_bytes(params: float, ranks: float, stage: int, states: float = 8.0
 
 
 def _check(where: str, params: float, ranks: float, **others: float) -> None:
-    if not 1 <= params <= 1e18:
-        raise _out_of_range("params", params, "[1, 1e18]", where, 70e9)
-    if not 1 <= ranks < math.inf or ranks % 1:
-        raise _out_of_range("ranks", ranks, "a whole number in [1, inf)", where, 64)
-    for name, value in others.items():
-        if not 0 <= value < math.inf:
-            raise _out_of_range(name, value, "[0, inf)", where, 0)
-
-
-def _out_of_range(name: str, value: float, allowed: str, where: str, usual: float) -> BadInput:
-    return BadInput(f"{name} is out of range", value=value, allowed=allowed, where=where, instead=f"{name}={usual:g}")
+    counts = {"params": (params, Range("[1, 1e18]", 7e10)), "ranks": (ranks, Range("[1, inf)", 64))}
+    one(where, **counts, **{name: (value, NOT_NEGATIVE) for name, value in others.items()})
+    if ranks % 1:
+        allowed = "a whole number in [1, inf)"
+        raise BadInput("ranks is out of range", value=ranks, allowed=allowed, where=where, instead="ranks=64")

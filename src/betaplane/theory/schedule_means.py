@@ -91,5 +91,6 @@ def stable_means(peak: ArrayLike, warm: ArrayLike, decay_from: ArrayLike) -> Mea
     peak, warm, decay_from = asked(
         "stable_means", peak=(peak, NOT_NEGATIVE), warm=(warm, share), decay_from=(decay_from, share)
     )
-    (flat,) = asked("stable_means", decay_from_minus_warm=(decay_from - warm, share))
+    between = Range("[0, 1]", 0.1, "warm=0.1, decay_from=0.8")
+    (flat,) = asked("stable_means", **{"decay_from - warm": (decay_from - warm, between)})
     return Means(plain(peak * (1 + flat) / 2), plain(np.square(peak) * (1 + 2 * flat) / 3))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from betaplane.errors import BadInput
+from betaplane.theory._ask import Range, one, whole
 
 Schedule = Callable[[np.ndarray, int, float], np.ndarray]
 
@@ -124,7 +125,7 @@ def multipliers(name: str, steps: int, warmup: float = 0.0) -> np.ndarray:
         Array (steps,), float64, in (0, 1].
 
     Raises:
-        BadInput: for an unknown name, steps < 1, or warmup outside [0, 1).
+        BadInput: for an unknown name, steps that are no whole number >= 1, or warmup outside [0, 1).
 
     Source: see each schedule.
 
@@ -140,10 +141,8 @@ def multipliers(name: str, steps: int, warmup: float = 0.0) -> np.ndarray:
             where="schedule",
             instead='schedule="constant"',
         )
-    if steps < 1:
-        raise BadInput("steps is out of range", value=steps, allowed="[1, inf)", where=name, instead="steps=1000")
-    if not 0 <= warmup < 1:
-        raise BadInput("warmup is out of range", value=warmup, allowed="[0, 1)", where=name, instead="warmup=0.1")
+    whole(name, steps=(steps, 1))
+    (warmup,) = one(name, warmup=(warmup, Range("[0, 1)", 0.1)))
     return ALL[NAMES.index(name)](np.arange(1, steps + 1), steps, warmup)
 
 

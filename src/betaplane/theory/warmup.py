@@ -7,8 +7,9 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import BETA, STEP, STEP_OR_EVER, Numbers, Range, asked, plain
+from betaplane.theory._ask import BETA, STEP, STEP_OR_EVER, Numbers, Range, asked, one, plain
 
+EARLY = 0.1  # of t (1 - beta2): before it, the two large terms of rho_t would cancel
 RECTIFIED = 4.0  # Var[1 / sqrt(v)] is finite for rho > 4 only
 
 
@@ -132,7 +133,11 @@ def radam_length(t: ArrayLike, beta2: ArrayLike) -> Numbers:
     """
     t, beta2 = asked("radam_length", t=(t, STEP_OR_EVER), beta2=(beta2, BETA))
     steps = np.where(np.isinf(t), 0.0, t)  # t beta2^t is 0 there
-    return plain(2 / (1 - beta2) - 1 - 2 * steps * beta2**t / (1 - beta2**t))
+    with np.errstate(all="ignore"):  # each of the two forms is of use where the other is not
+        rate = -np.log(beta2)
+        early = t + 2 * (_bernoulli(rate) - t * _bernoulli(t * rate))
+        late = 2 / (1 - beta2) - 1 - 2 * steps * beta2**t / (1 - beta2**t)
+    return plain(np.where(t * (1 - beta2) < EARLY, early, late))
 
 
 def radam_warmup(t: ArrayLike, beta2: ArrayLike) -> Numbers:
@@ -184,9 +189,15 @@ def radam_start(beta2: float, above: float = 5.0) -> int:
         >>> radam_start(0.999), radam_start(0.999, above=4), radam_start(0.75)
         (6, 5, 8)
     """
-    asked("radam_start", beta2=(beta2, Range("(0.6, 1)", 0.999)))
-    asked("radam_start", above=(above, Range(f"[4, {radam_length(math.inf, beta2)})", 4.0)))
+    one("radam_start", beta2=(beta2, Range("(0.6, 1)", 0.999)))
+    one("radam_start", above=(above, Range(f"[4, {radam_length(math.inf, beta2)})", 4.0)))
     t = 1
     while radam_length(t, beta2) <= above:
         t += 1
     return t
+
+
+def _bernoulli(u: np.ndarray) -> np.ndarray:
+    """1 / (e^u - 1) - 1 / u + 1 / 2 for 0 <= u <= 0.1, by its series, to float64."""
+    square = np.square(u)
+    return u / 12 * (1 - square / 60 * (1 - square / 42 * (1 - square / 40)))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._ask import BETA, NOT_NEGATIVE, POSITIVE, STEP_OR_EVER, Numbers, Range, asked, plain
+from betaplane.theory._ask import BETA, NOT_NEGATIVE, POSITIVE, STEP_OR_EVER, Numbers, Range, asked, one, plain
 
 
 def weight_rms(
@@ -52,9 +52,10 @@ def weight_rms(
         snr=(snr, NOT_NEGATIVE),
         t=(t, STEP_OR_EVER),
     )
-    kept = _kept(lr * weight_decay) ** t
-    moved = (np.square((1 - kept) / weight_decay) * snr + (1 - kept**2) * lr / (2 * weight_decay)) / (snr + 1)
-    return plain(np.sqrt(np.square(kept * start) + moved))
+    log_kept = t * np.log1p(-_taken("weight_rms", lr, weight_decay))
+    ever = np.square(np.expm1(log_kept) / weight_decay) * snr
+    moved = (ever - np.expm1(2 * log_kept) * lr / (2 * weight_decay)) / (snr + 1)
+    return plain(np.sqrt(np.square(np.exp(log_kept) * start) + moved))
 
 
 def weight_rms_path(lr: ArrayLike, weight_decay: ArrayLike, start: float = 0.0) -> np.ndarray:
@@ -75,7 +76,7 @@ def weight_rms_path(lr: ArrayLike, weight_decay: ArrayLike, start: float = 0.0) 
         Array (steps,), the RMS after each step, in the weights' unit.
 
     Raises:
-        BadInput: if an argument is out of its range or lr is not one-dimensional.
+        BadInput: if an argument is out of its range or of another shape.
 
     Source: J. Su, 2025, kexue.fm/archives/11404 (there as a differential equation).
 
@@ -83,14 +84,17 @@ def weight_rms_path(lr: ArrayLike, weight_decay: ArrayLike, start: float = 0.0) 
         >>> weight_rms_path([1e-3, 1e-3, 0.0], weight_decay=0.1, start=0.02).round(5)
         array([0.02002, 0.02005, 0.02005])
     """
-    lr, weight_decay = asked("weight_rms_path", lr=(lr, NOT_NEGATIVE), weight_decay=(weight_decay, NOT_NEGATIVE))
-    asked("weight_rms_path", start=(start, NOT_NEGATIVE))
+    where = "weight_rms_path"
+    lr, weight_decay = asked(where, lr=(lr, NOT_NEGATIVE), weight_decay=(weight_decay, NOT_NEGATIVE))
+    (start,) = one(where, start=(start, NOT_NEGATIVE))
     if lr.ndim != 1:
-        where = "weight_rms_path"
         raise BadInput("lr has the wrong shape", value=lr.shape, allowed="(steps,)", where=where, instead="lr=[1e-3]")
+    if weight_decay.shape not in ((), lr.shape):
+        told = {"value": weight_decay.shape, "allowed": f"() or {lr.shape}", "where": where}
+        raise BadInput("weight_decay has the wrong shape", **told, instead="weight_decay=0.1")
     square, path = start**2, []
-    for kept, moved in zip(_kept(lr * weight_decay).tolist(), lr.tolist(), strict=True):
-        square = kept**2 * square + moved**2
+    for taken, moved in zip(_taken(where, lr, weight_decay).tolist(), lr.tolist(), strict=True):
+        square = (1 - taken) ** 2 * square + moved**2
         path.append(square)
     return np.sqrt(path)
 
@@ -161,7 +165,8 @@ def rotation(lr: ArrayLike, weight_decay: ArrayLike, beta1: ArrayLike) -> Number
     return plain(np.sqrt(2 * lr * weight_decay * (1 - beta1) / (1 + beta1)))
 
 
-def _kept(decay: np.ndarray) -> np.ndarray:
-    """The share of a weight that the decay of one step leaves."""
-    (decay,) = asked("weight_rms", **{"lr * weight_decay": (decay, Range("[0, 1)", 1e-4))})
-    return 1 - decay
+def _taken(where: str, lr: np.ndarray, weight_decay: np.ndarray) -> np.ndarray:
+    """The share of a weight that the decay of one step takes off."""
+    share = Range("[0, 1)", 1e-4, "lr=1e-3, weight_decay=0.1")
+    (taken,) = asked(where, **{"lr * weight_decay": (lr * weight_decay, share)})
+    return taken
