@@ -169,8 +169,8 @@ def deepspeed_bytes(params: float, ranks: float, stage: int, states: float = 8.0
 
 
 def _check(where: str, params: float, ranks: float, **others: float) -> None:
-    counts = {"params": (params, Range("[1, 1e18]", 7e10)), "ranks": (ranks, Range("[1, inf)", 64))}
-    one(where, **counts, **{name: (value, NOT_NEGATIVE) for name, value in others.items()})
-    if ranks % 1:
+    numbers = {"params": (params, Range("[1, 1e18]", 7e10)), "ranks": (ranks, Range("(-inf, inf)", 64))}
+    one(where, **numbers, **{name: (value, NOT_NEGATIVE) for name, value in others.items()})
+    if ranks < 1 or ranks % 1:
         allowed = "a whole number in [1, inf)"
         raise BadInput("ranks is out of range", value=ranks, allowed=allowed, where=where, instead="ranks=64")
