@@ -99,7 +99,7 @@ BAD = [
     (lambda: zero_bytes(math.inf, 1, 1), "params is out of range: got inf"),
     (
         lambda: zero_bytes(1, 0, 1),
-        "ranks is out of range: got 0.0, allowed [1, inf), in zero_bytes. Write instead: ranks=64",
+        "ranks is out of range: got 0.0, allowed a whole number in [1, inf), in zero_bytes. Write instead: ranks=64",
     ),
     (lambda: zero_bytes(1, 2.5, 1), "ranks is out of range: got 2.5"),
     (lambda: zero_bytes(1, math.nan, 1), "ranks is out of range: got nan"),

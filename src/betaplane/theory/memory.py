@@ -173,4 +173,4 @@ def _check(where: str, params: float, ranks: float, **others: float) -> None:
     one(where, **numbers, **{name: (value, NOT_NEGATIVE) for name, value in others.items()})
     if ranks < 1 or ranks % 1:
         allowed = "a whole number in [1, inf)"
-        raise BadInput("ranks is out of range", value=ranks, allowed=allowed, where=where, instead="ranks=64")
+        raise BadInput("ranks is out of range", value=float(ranks), allowed=allowed, where=where, instead="ranks=64")
