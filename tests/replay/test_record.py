@@ -355,6 +355,10 @@ BAD = [
     (lambda: with_batch_size(record_pass(model(), loss, DATA, batch_size=8), math.nan), "got nan, allowed 1 to 8"),
     (lambda: with_batch_size(record_pass(model(), loss, DATA, batch_size=8), "16"), "got '16', allowed 1 to 8"),
     (lambda: record_problem(betaplane.load("digits:hidden=4"), seed=2**64), "The seed is too large"),
+    (lambda: record_problem(betaplane.load("digits:hidden=4"), seed=[1]), "seed is out of range: got [1]"),
+    (lambda: record_problem(betaplane.load("digits:hidden=4"), after=-1), "after is out of range: got -1"),
+    (lambda: record_problem(betaplane.load("digits:hidden=4"), after=10**12), "after is out of range: got 10000000000"),
+    (lambda: record_gradients(model(), seed=[1]), "seed is out of range: got [1]"),
 ]
 
 

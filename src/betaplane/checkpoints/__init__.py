@@ -1,6 +1,7 @@
 """An optimizer's state on disk: read without running what is in the file, measured, judged."""
 
-from betaplane.checkpoints.checkpoint import Checkpoint, Layer, Settings, read_checkpoint
+from betaplane.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from betaplane.checkpoints.inspect import Inspection, inspect
+from betaplane.checkpoints.layer import Layer, Settings
 
 __all__ = ["Checkpoint", "Inspection", "Layer", "Settings", "inspect", "read_checkpoint"]

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from betaplane.checkpoints.checkpoint import Checkpoint, Layer, read_checkpoint
+from betaplane.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from betaplane.checkpoints.health import DECADES, Health, health
+from betaplane.checkpoints.layer import Layer
 from betaplane.checkpoints.planned import Planned, planned
 from betaplane.checkpoints.suspicions import Suspicion, suspicions
 from betaplane.errors import BadInput

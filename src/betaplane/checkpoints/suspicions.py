@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from betaplane.checkpoints.checkpoint import Layer
 from betaplane.checkpoints.health import Health
+from betaplane.checkpoints.layer import Layer
 
 # How far over the exact bound rounding can carry |m| / sqrt(v); 8-bit codes say nothing of a maximum.
 ROUNDING = {"float64": 1.0001, "float32": 1.01, "bfloat16": 1.1, "float16": 1.1}
@@ -37,7 +37,7 @@ def suspicions(layer: Layer, found: Health, latest: float) -> list[Suspicion]:
 
     Example:
         >>> import torch
-        >>> from betaplane.checkpoints.checkpoint import Settings
+        >>> from betaplane.checkpoints.layer import Settings
         >>> from betaplane.checkpoints.health import health
         >>> held = {"step": 9, "exp_avg": torch.tensor([1.0]), "exp_avg_sq": torch.tensor([1e-3])}
         >>> layer = Layer("x", held, Settings(1e-3, 0.9, 0.999, 1e-8))

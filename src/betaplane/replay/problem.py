@@ -14,7 +14,10 @@ from betaplane.problems import Problem, minibatches
 from betaplane.replay.gradients import Gradients
 from betaplane.replay.record import Recorder
 from betaplane.rules import Adam
+from betaplane.theory._ask import whole
 from betaplane.theory.schedules import multipliers
+
+MOST = 10**9  # steps to train before
 
 Watch = Callable[[int, int], None]  # steps done, of how many
 
@@ -36,7 +39,7 @@ def record_problem(
         problem: what is trained.
         coordinates: how many are recorded; see `record_gradients`.
         steps: rows to record, >= 2; whole epochs of them where one fits, so that the mean gradient is the full one.
-        after: steps to train before, >= 0, at the problem's lr and schedule.
+        after: steps to train before, 0 to 10^9, at the problem's lr and schedule.
         live: record while training goes on, rather than at the weights reached.
         batch_size: examples of a recorded minibatch; the problem's own if left out.
         seed: of initialisation, minibatches and the draw of coordinates, in [-2**63, 2**63).
@@ -53,9 +56,13 @@ def record_problem(
         >>> record_problem(counterexample(n=4), steps=6).values[:, 0].tolist()
         [4.0, -1.0, -1.0, -1.0]
     """
-    if not -(2**63) <= seed < 2**63:
+    whole("record_problem", after=(after, 0), seed=(seed, -(2**63)))
+    if seed >= 2**63:
         where = "record_problem"
         raise BadInput("The seed is too large", value=seed, allowed="[-2**63, 2**63)", where=where, instead="seed=0")
+    if after > MOST:
+        where, instead = "record_problem", "after=1000"
+        raise BadInput("after is out of range", value=after, allowed=f"0 to {MOST:,}", where=where, instead=instead)
     recorded = problem if batch_size is None else problem.with_(batch_size=batch_size)
     steps = _whole_epochs(recorded, steps)
     module, rows = problem.fresh(seed), (steps if live else 0)
