@@ -16,7 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from betaplane.maps.store import Owner, Record, Store, run_key
+from betaplane.maps.owner import Owner
+from betaplane.maps.record import Record, run_key
+from betaplane.maps.store import Store
 
 RESULTS, POINTS, CHUNK, ROUNDS = 2000, 200, 32, 5
 

@@ -14,7 +14,8 @@ from betaplane.advice import advise, read_checkpoint, window
 from betaplane.advice.row import MEASURED, PUBLISHED
 from betaplane.errors import BadInput
 from betaplane.maps import map_phases
-from betaplane.maps.store import Record, Store, run_key
+from betaplane.maps.record import Record, run_key
+from betaplane.maps.store import Store
 from betaplane.problems import counterexample
 from betaplane.replay import record_problem, save
 

@@ -24,8 +24,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from betaplane.errors import BadInput
+from betaplane.maps import database, schema
+from betaplane.maps import owner as ownership
 from betaplane.maps import store as module
-from betaplane.maps.store import Owner, Record, Store, run_key
+from betaplane.maps.owner import Owner
+from betaplane.maps.record import Record, run_key
+from betaplane.maps.store import Store
 
 KEYS = [f"k{number:03}" for number in range(500)]
 
@@ -303,7 +307,7 @@ def newer(path: Path) -> None:
 
 def without_tables(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
-        db.execute(f"PRAGMA application_id = {module.APPLICATION_ID}")
+        db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         db.execute("CREATE TABLE other (key)")
         db.commit()
 
@@ -554,7 +558,7 @@ def test_owners_of_this_machine_are_looked_up():
 
 def test_a_killed_process_that_nobody_collected_is_dead():
     child = subprocess.Popen(["sleep", "60"])
-    owner = replace(Owner.here(), pid=child.pid, started=module._started(child.pid))
+    owner = replace(Owner.here(), pid=child.pid, started=ownership._started(child.pid))
     assert owner.alive(beat=0)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # ended, still in the table
@@ -637,7 +641,7 @@ def test_a_lock_is_waited_for_and_told_when_it_stays(tmp_path: Path, monkeypatch
         assert store.finish([record("a")]) == 1
         timer.join()
         db.execute("BEGIN IMMEDIATE")
-        monkeypatch.setattr(module, "PATIENCE", 0.1)
+        monkeypatch.setattr(database, "PATIENCE", 0.1)
         with pytest.raises(BadInput, match=r"Another process kept the store locked.*got 'database is locked'"):
             store.finish([record("b")])
         assert len(store) == 1  # readers go on
@@ -651,7 +655,9 @@ for name in ("betaplane", "betaplane.maps"):  # the store alone, not the package
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = [sys.argv.pop(1)]
 import numpy as np
-from betaplane.maps.store import Owner, Record, Store
+from betaplane.maps.owner import Owner
+from betaplane.maps.record import Record
+from betaplane.maps.store import Store
 
 def tell(*words, sep=" "):
     print(*words, sep=sep, flush=True)

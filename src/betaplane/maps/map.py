@@ -18,7 +18,8 @@ from betaplane.maps.choose import Chooser, Dense, Refine, beside_change, fill, f
 from betaplane.maps.judge import judge, known_curves, mark, recommend, score, verdict
 from betaplane.maps.phase_map import Cell, PhaseMap, Spot
 from betaplane.maps.plan import Along, Plan, plan_for, usual_settings
-from betaplane.maps.store import Record, Store
+from betaplane.maps.record import Record
+from betaplane.maps.store import Store
 from betaplane.maps.train import Crew, OutOfTime, Progress, Task
 from betaplane.problems import Problem, Trainer, check, fingerprint, load
 from betaplane.problems.check import tried

@@ -10,7 +10,7 @@ from typing import Any
 from betaplane.errors import BadInput
 from betaplane.maps.grid import BETAS, NAMES, Axis, axis
 from betaplane.maps.phase_map import Spot, Thresholds
-from betaplane.maps.store import run_key
+from betaplane.maps.record import run_key
 from betaplane.problems import Problem, Trainer
 from betaplane.replicas import Options, Run
 from betaplane.rules import Adam, Rule

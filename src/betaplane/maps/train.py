@@ -8,9 +8,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from betaplane.maps.owner import Owner
 from betaplane.maps.phase_map import Spot
 from betaplane.maps.plan import Plan, run_settings
-from betaplane.maps.store import Owner, Record, Store
+from betaplane.maps.record import Record
+from betaplane.maps.store import Store
 from betaplane.replicas import Outcome, Pool
 
 POLL = 0.2  # seconds between two looks at what other processes have finished

@@ -16,7 +16,7 @@ from betaplane.maps.judge import score
 from betaplane.maps.map import store_of
 from betaplane.maps.phase_map import Spot
 from betaplane.maps.plan import Plan, plan_for
-from betaplane.maps.store import Record
+from betaplane.maps.record import Record
 from betaplane.maps.train import Crew, Progress, Task
 from betaplane.problems import Problem, Trainer, check, load
 from betaplane.replicas import Pool, Source, probe
