@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from truths import Bay
@@ -113,13 +111,6 @@ def test_a_dense_grid_is_merged_and_still_judged_right():
 def test_merging_ends_where_every_neighbour_disagrees():
     fails = np.random.default_rng(0).integers(0, 2, 4096)
     assert len(fit(CELLS, fails, np.ones(4096)).points) <= MOST
-
-
-def test_a_thousand_spots_take_about_two_seconds():
-    points, fails, trials, _ = sample(width=0.03, count=1000)
-    began = time.perf_counter()
-    p_fail(points, fails, trials, CELLS)
-    assert time.perf_counter() - began < 20  # 1 to 2 s on an idle core: benchmarks/choose.py; this is the alarm
 
 
 BAD = [

@@ -213,6 +213,12 @@ def test_a_script_that_ends_loses_nothing(tmp_path: Path, end: str):
     assert steps(read_lines(tmp_path / "run.jsonl"), "losses") == [*range(1, 31)]
 
 
+def test_a_script_that_ends_loses_no_loss_that_waits_for_a_device(tmp_path: Path):
+    end = "watcher.losses.waiting[31] = torch.tensor(0.5)"
+    subprocess.run([sys.executable, "-c", END + end, tmp_path / "run.jsonl"], capture_output=True)
+    assert steps(read_lines(tmp_path / "run.jsonl"), "losses") == [*range(1, 32)]
+
+
 def test_a_watcher_that_is_gone_leaves_all_losses_and_the_file(tmp_path: Path):
     def run() -> ref:
         optimizer = adamw()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from numbers import Real
 from typing import Any
+from weakref import WeakMethod
 
 from torch import Tensor
 
@@ -31,6 +35,7 @@ class Losses:
     def __init__(self, ranks: Ranks, give: Callable[[int, float], None]) -> None:
         self.ranks, self.give, self.last = ranks, give, 0
         self.waiting: dict[int, Loss] = {}
+        self._exit = atexit.register(partial(_call, WeakMethod(self.end)))  # a run may end without a word
 
     def take(self, step: int, loss: Loss) -> None:
         """Take a step's loss, a number or a tensor of one.
@@ -54,6 +59,12 @@ class Losses:
             self.give(step, float(loss))
         self.waiting = {}
 
+    def end(self) -> None:
+        """Give what waits for the last time, but for what other processes have a part in."""
+        atexit.unregister(self._exit)
+        if not self.ranks.together:
+            self.hand_on()
+
     def agree(self, steps: range, votes: list[bool], device: Any) -> list[bool]:
         """Hand on the mean losses of some steps; and whether no process votes against something.
 
@@ -69,6 +80,13 @@ class Losses:
         self.waiting = {step: each / n for step, each, n in zip(steps, sums, counts, strict=True) if n}
         self.hand_on()
         return [against == 0 for against in told[: len(votes)]]
+
+
+def _call(end: WeakMethod[Callable[[], None]]) -> None:
+    """Call a method of what may be gone, where no one is left to be told that it failed."""
+    with suppress(Exception):
+        if method := end():
+            method()
 
 
 def is_loss(value: Any) -> bool:

@@ -111,8 +111,7 @@ class Watcher:
     def close(self) -> None:
         """Stop watching; the optimizer is as it was."""
         self.hooks.close()
-        if not self.ranks.together:
-            self.losses.hand_on()
+        self.losses.end()
         self.sinks.close()
 
     def __enter__(self) -> Watcher:
