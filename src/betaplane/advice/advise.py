@@ -89,14 +89,7 @@ def advise(
     inside(epochs=epochs, params=params, memory=memory)
     found = read_checkpoint(checkpoint) if checkpoint is not None else None
     worked, batch, unit = _batch(batch_size, batch_tokens, before, after, found.settings if found else None)
-    if (map is not None or replay is not None) and unit == "tokens":
-        raise BadInput(
-            "Maps and recordings count samples",
-            value=str(map or replay),
-            allowed="--batch-size or --to",
-            where="--map, --replay",
-            instead="--batch-size 32",
-        )
+    _in_samples(map or replay, unit)
     _only(unit, dataset_size=dataset_size, epochs=epochs, tokens=tokens)
     case = Case(
         batch=batch,
@@ -117,6 +110,18 @@ def advise(
     if replay is not None:
         case = replace(case, replay=threshold(replay, batch, b1))
     return _ruled(case)
+
+
+def _in_samples(file: str | Path | None, unit: str) -> None:
+    """Refuse a map or a recording beside a batch in tokens."""
+    if file is not None and unit == "tokens":
+        raise BadInput(
+            "Maps and recordings count samples",
+            value=str(file),
+            allowed="--batch-size or --to",
+            where="--map, --replay",
+            instead="--batch-size 32",
+        )
 
 
 def _ruled(case: Case) -> Advice:

@@ -33,7 +33,8 @@ def read_lines(path: str | os.PathLike[str]) -> list[Row]:
         return [row for part in full for row in _rows(part)] + ([*_rows(last)] if last.exists() or not full else [])
     except OSError as error:
         told = f"The record cannot be read ({error.strerror})"
-        raise BadInput(told, value=str(path), allowed="a file that watch wrote", instead='path="run.jsonl"') from error
+        allowed, instead = "a file that watch wrote", 'betaplane.watch(optimizer, "run.jsonl")  # while it trains'
+        raise BadInput(told, value=str(path), allowed=allowed, where="a record", instead=instead) from error
 
 
 def parts(path: Path) -> list[Path]:
@@ -138,7 +139,8 @@ def _rows(path: Path) -> Iterator[Row]:
             row = None
         if not isinstance(row, dict):
             told = f"Line {i} is none of a run's record"
-            raise BadInput(told, value=text[:40], allowed="a JSON object, as watch writes them", where=str(path))
+            allowed, instead = "a JSON object, as watch writes them", f"tail {path}  # to see what it holds"
+            raise BadInput(told, value=text[:40], allowed=allowed, where=str(path), instead=instead)
         yield row
 
 
