@@ -77,4 +77,4 @@ def test_rows_of_vectors_are_not_asked_for():
 
 def test_empty_tensors_have_numbers():
     empty = torch.zeros(0)
-    assert (q.rms(empty), q.largest(empty), q.lost(empty, empty), q.below_eps(empty, 1.0)) == (0, 0, 0, 0)
+    assert (q.rms(empty), q.largest(empty), q.lost(empty, empty), q.below_eps(empty, empty, 1.0)) == (0, 0, 0, 0)

@@ -89,17 +89,26 @@ class Budget:
         self.at = now
         return times * self.cost <= self.room
 
+    def lends(self, times: int) -> bool:
+        """Whether a job fits on credit: no more than so many jobs are owed after it."""
+        return self.allows() or self.cost is None or self.room + times * self.cost >= self.cost
+
     @contextmanager
     def spending(self) -> Iterator[None]:
-        """Count the time that a job takes; the first one warms up, and its cost is expected to fall to a quarter."""
+        """Count the time that a job takes; the first one warms up, and a quarter of it is taken for its cost."""
         begin = perf_counter()
         yield
         self.took(perf_counter() - begin)
 
-    def took(self, seconds: float) -> None:
-        """Count the time that a job took."""
+    def took(self, seconds: float, charged: float = 0.0) -> None:
+        """Count the time that a job took, and what was charged of it before."""
         self.charge(seconds)
-        self.cost = seconds / 4 if self.cost is None else self.cost + SMOOTH * (seconds - self.cost)
+        seconds += charged
+        if self.cost is None:
+            self.cost = seconds / 4
+            self.room += seconds - self.cost  # what is paid once need not be earned back before the next
+        else:
+            self.cost += SMOOTH * (seconds - self.cost)
 
     def charge(self, seconds: float) -> None:
         """Count time that was spent on no job in particular."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from statistics import fmean, median, stdev
+from statistics import median
 from typing import Any, NamedTuple
 
+import numpy as np
 from torch import Tensor
 
 from betaplane.monitor.counterfactual import roots, sizes_and_directions
@@ -21,6 +22,7 @@ from betaplane.monitor.ring import Past
 
 KEPT = 64  # readings and losses that are looked back on
 LATE = 16  # losses that are of late
+FAR = 6.0  # mean distances: 4.8 standard deviations of a normal loss
 NORMAL = 0.954  # the median |a - b| of two standard normal numbers
 FEW = 5  # losses whose median is a loss
 PEAK = 0.9  # of the largest learning rate: as good as it
@@ -40,6 +42,35 @@ class Rows:
         self.looks += 1
         self.count = self.count + touched
         self.last = self.last.where(~touched, self.looks)
+
+
+class Usual:
+    """What losses usually are, asked at every step: running means of them and of how far they are from it.
+
+    Example:
+        >>> usual = Usual()
+        >>> [step for step in range(40) if usual.outlies(1.0 + 0.1 * (step % 3) + 2.0 * (step == 30))]
+        [30]
+    """
+
+    def __init__(self) -> None:
+        self.level = self.apart = 0.0
+        self.count = 0
+
+    def outlies(self, loss: float) -> bool:
+        """Take a loss; whether it is far above those before, or the first that is not finite."""
+        if not math.isfinite(loss):
+            first, self.level = math.isfinite(self.level), math.nan
+            return first
+        off, self.count = loss - self.level, self.count + 1
+        if self.count == 1 or math.isnan(off):
+            self.level = loss
+            return False
+        far = self.count > LATE and off > FAR * self.apart
+        weight = max(1 / self.count, 1 / LATE)
+        self.level += weight * off
+        self.apart += weight * (abs(off) - self.apart)
+        return far
 
 
 class Swing(NamedTuple):
@@ -79,6 +110,9 @@ class History:
     norms: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=KEPT))
     swings: deque[Swing] = field(default_factory=lambda: deque(maxlen=KEPT))
     lights: deque[Light] = field(default_factory=lambda: deque(maxlen=KEPT))
+    usual: Usual = field(default_factory=lambda: Usual())
+    startled: bool = False  # by the last loss
+    read: int = 0  # steps that were read
 
     def take(self, reading: Reading) -> None:
         """Take a reading; keep that of the largest weights at the largest lr, and the least gradient over weights."""
@@ -94,10 +128,15 @@ class History:
         if len(self.readings[layer]) >= SMOOTH:
             self.calmest[layer] = min(self.calmest.get(layer, math.inf), self.relative(layer))
 
+    def raised(self, last: int) -> bool:
+        """Whether lr was raised to more than twice between any of the last readings, of any tensor."""
+        rates = (kept.column("lr")[-last - 1 :].tolist() for kept in self.readings.values())
+        return any(new > 2 * old for kept in rates for old, new in pairwise(kept))
+
     def relative(self, layer: str) -> float:
         """A tensor's gradient over its weights, both RMS, the median of the last 8 readings; never 0."""
-        last = self.readings[layer][-SMOOTH:]
-        return max(median(reading.g_rms / max(reading.weight_rms, TINY) for reading in last), TINY)
+        sizes, weights = (self.readings[layer].column(name)[-SMOOTH:] for name in ("g_rms", "weight_rms"))
+        return max(median((sizes / np.maximum(weights, TINY)).tolist()), TINY)
 
     def shine(self, found: list[Light]) -> None:
         """Take the light quantities of some steps, and of their gradients how they turned."""
@@ -107,6 +146,7 @@ class History:
     def lose(self, loss: float, step: int | None = None) -> None:
         """Take the loss of a step; of the one to come, where none is named."""
         self.losses.append((self.step + 1 if step is None else step, loss))
+        self.startled = self.usual.outlies(loss)
         if math.isnan(self.first_loss):
             self.first_loss = loss
         last = [old for _, old in [*self.losses][-FEW:]]
@@ -157,6 +197,18 @@ class History:
         return max((median(last[i : i + FEW]) for i in range(len(last) - FEW + 1)), default=math.nan)
 
     @property
+    def before(self) -> float:
+        """The median of the kept losses before the last 16, nan where there are fewer than 16 such."""
+        old = [loss for _, loss in self.losses][:-LATE]
+        return median(old) if len(old) >= LATE else math.nan
+
+    @property
+    def falling(self) -> bool:
+        """Whether the last 16 losses are below the first 16 that are kept by more than noise makes medians differ."""
+        first = median([loss for _, loss in [*self.losses][:LATE]]) if self.losses else math.nan
+        return self.late < first * math.exp(-min(self.scatter, 1.0) / 2)
+
+    @property
     def late(self) -> float:
         """The median of the last 16 losses, nan where none were given."""
         return median([loss for _, loss in self.losses][-LATE:]) if self.losses else math.nan
@@ -193,8 +245,20 @@ def jump(series: Iterable[tuple[int, float]], step: int) -> Jump:
     past = [value for _, value in old if 0 < value < math.inf]
     if last[0] != step or len(past) < LEAST or not 0 < last[1] < math.inf:
         return Jump(0.0, 0.0)
-    logs = [math.log(value) for value in past]
-    return Jump(last[1] / max(past), (math.log(last[1]) - fmean(logs)) / max(stdev(logs), TINY))
+    return Jump(last[1] / max(past), deviations(last[1], past))
+
+
+def deviations(value: float, others: Sequence[float]) -> float:
+    """By how many standard deviations of others' logarithms a value's is above their mean; all above 0, two at least.
+
+    Example:
+        >>> round(deviations(8.0, [1.0, 2.0, 4.0]), 6)
+        2.0
+    """
+    logs = [math.log(other) for other in others]
+    mean = sum(logs) / len(logs)
+    square = sum((log - mean) ** 2 for log in logs) / (len(logs) - 1)
+    return (math.log(value) - mean) / max(math.sqrt(square), TINY)
 
 
 def unsteadiness(past: Past) -> float:

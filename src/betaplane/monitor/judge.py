@@ -43,7 +43,12 @@ class Judge:
     def report(self) -> str:
         """All alarms, the likeliest cause first; a sentence where there is none."""
         ranked = sorted(self.alerts, key=lambda alert: (alert.step, ORDER[alert.cause]))
-        return "\n".join(map(str, ranked)) or f"No alarm in {self.history.step} steps."
+        return "\n".join(map(str, ranked)) or self._silence()
+
+    def _silence(self) -> str:
+        """What was looked at without an alarm."""
+        steps, read = self.history.step, self.history.read
+        return f"No alarm in {steps} steps, {read} of them read."
 
     def _alert(self, detector: Detector, finding: Finding) -> Alert:
         averted, replayed = self._replayed(finding.layer or self.history.loudest(), finding.remedy)

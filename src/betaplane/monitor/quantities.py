@@ -94,14 +94,16 @@ def largest_ratio(m_hat: Tensor, root: Tensor) -> float:
     return largest((m_hat / root)[root > 0])
 
 
-def below_eps(root: Tensor, eps: float) -> float:
-    """The share of coordinates with 0 < sqrt(v) < eps, among those with v > 0: there eps rules; in [0, 1].
+def below_eps(root: Tensor, g: Tensor, eps: float) -> float:
+    """The share of coordinates with 0 < sqrt(v) < eps, among those with v > 0 and a gradient; in [0, 1].
+
+    There eps rules. Where the gradient is 0, v only fades, and there is no update to scale.
 
     Example:
-        >>> below_eps(torch.tensor([0.0, 1e-9, 1e-3, 1.0]), eps=1e-8)
-        0.3333333432674408
+        >>> below_eps(torch.tensor([0.0, 1e-9, 1e-3, 1.0]), torch.tensor([0.0, 1e-9, 1e-3, 0.0]), eps=1e-8)
+        0.5
     """
-    seen = root[root > 0]
+    seen = root[(root > 0) & (g != 0)]
     return float((seen < eps).float().mean()) if seen.numel() else 0.0
 
 

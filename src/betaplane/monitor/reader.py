@@ -77,6 +77,7 @@ class Reader:
             history.take(reading)
             squares += reading.g_rms**2 * math.prod(reading.shape)
         if now := history.now():
+            history.read += 1
             self.told([each._asdict() for each in now])
             history.norms.append((history.step, math.sqrt(squares)))
 

@@ -43,13 +43,14 @@ class Reading(NamedTuple):
     angle: float  # radians that the update turns the weights by
     lag: float  # RMS_t of Wortsman et al., 1 in a steady state
     reach: float  # largest |m_hat| / sqrt(v_hat) over the exact bound at t, in [0, 1] for Adam
-    below_eps: float  # share of coordinates
+    below_eps: float  # share of coordinates that have a gradient
     lost: float  # share of coordinates with v = 0 and g != 0
     still: float  # share of coordinates whose v did not move although g^2 is not v
     warm: bool  # v was not 0 before the step
     snr: float  # signal to noise of the gradients, from the update's RMS
     agreement: float  # share of coordinates where m and g have one sign
     adams: float  # the update's RMS over that of m_hat / (sqrt(v_hat) + eps): 1 for Adam, less where it was clipped
+    shrink: float  # the share of the weights that decoupled decay takes in the step
 
 
 def read(
@@ -108,13 +109,14 @@ def read(
         angle=q.angle(x, -lr * u),
         lag=q.rms_ratio(g, root, eps),
         reach=q.largest_ratio(m_hat, root) / _bound(beta1, beta2, max(t, 1.0)),
-        below_eps=q.below_eps(root, eps),
+        below_eps=q.below_eps(root, g, eps),
         lost=q.lost(g, wide),
         still=_still(before, v),
         warm=old is not None and bool((old != 0).any()),
         snr=q.signal_to_noise(size, beta1),
         agreement=q.agreement(m, g),
         adams=size / q.rms(form) if q.rms(form) else 1.0,
+        shrink=before.shrink,
     )
 
 

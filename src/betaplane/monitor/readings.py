@@ -56,6 +56,11 @@ class Readings(Sequence[Reading]):
             return self.newest
         return next(self._those([chosen]))
 
+    def column(self, name: str) -> np.ndarray:
+        """One figure of every reading, oldest first, (len,)."""
+        rows, first = self.rows[name], self.taken % len(self.rows)
+        return rows[: self.taken] if self.taken <= len(rows) else np.concatenate([rows[first:], rows[:first]])
+
     def __iter__(self) -> Iterator[Reading]:
         return self._those(range(len(self)))
 

@@ -134,7 +134,7 @@ def _columns(s: Flat) -> dict[str, np.ndarray]:
     form = np.where(s.m == 0, 0, m_hat / (root + eps))
     u = _moved(s, form)
     seen, moved = root > 0, s.g != 0
-    known = s.counts(seen)
+    driven = seen & moved
     g_max, m_max, v_max = (s.most(np.abs(each)) for each in (s.g, s.m, s.v))
     lag = s.g / np.maximum(root, np.maximum(eps, TINY))
     update, adam, weight = s.rms(u), s.rms(form), s.rms(s.x)
@@ -153,7 +153,7 @@ def _columns(s: Flat) -> dict[str, np.ndarray]:
         "angle": _angle(s, u),
         "lag": s.rms(np.where(moved, lag, 0)),
         "reach": s.most(np.where(seen, np.abs(m_hat / root), 0)) / _bounds(s),
-        "below_eps": s.counts(seen & (root < eps)) / np.maximum(known, 1),
+        "below_eps": s.counts(driven & (root < eps)) / np.maximum(s.counts(driven), 1),
         "lost": s.counts(moved & (s.v == 0)) / s.n,
         "still": _still(s),
         "warm": s.counts(s.old != 0) > 0,
@@ -220,5 +220,5 @@ def _reading(step: int, taken: Taken, found: dict[str, Any]) -> Reading:
     return Reading(
         layer=taken.layer, step=step, t=taken.t, before=before.t, shape=taken.shape,
         dtype=str(taken.v.dtype).removeprefix("torch."), lr=lr, beta1=beta1, beta2=beta2, eps=eps,
-        **found,
+        shrink=before.shrink, **found,
     )  # fmt: skip

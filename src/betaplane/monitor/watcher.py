@@ -28,8 +28,9 @@ from betaplane.monitor.state import Names, named
 from betaplane.monitor.tape import Tape
 from betaplane.monitor.totals import Total, totals
 
-SHARES = (0.25, 0.1, 0.25)  # of the budget, for readings, looks and the record; the rest for what is not seen from here
+SHARES = (0.3, 0.1, 0.2)  # of the budget, for readings, looks and the record; the rest for what is not seen from here
 PAUSE = 16  # steps until it is asked again whether there is time to record
+LENT = 4  # readings on credit, of steps whose loss is far above those before
 LOOK = 16  # steps of the tape that are looked at together
 
 
@@ -62,6 +63,7 @@ class Watcher:
         self.reader = Reader(optimizer, self.names, self.ranks, self.history, lambda rows: self.sinks.readings(rows))
         self.judge = Judge(self.history, lambda alert: self.sinks.alert(alert))
         self._tapes, self._reads, self._busy, self._burst = True, False, False, 0
+        self._kept = 0.0  # seconds that keeping samples took
         self.keeper, self.losses = Keeper(optimizer, self.ranks, self.history), Losses(self.ranks, self._lose)
         self.hooks = Hooks(optimizer, self._safe(self._pre), self._safe(self._post))
         self._facts = start_facts(optimizer, every, budget, self.names)
@@ -139,18 +141,18 @@ class Watcher:
     def _pre(self, loss: Any) -> None:
         """Before a step, once its gradients are there: most steps ask for nothing here."""
         step = self.history.step = self.history.step + 1
+        if is_loss(loss) and self.losses.last < step:
+            self.losses.take(step, loss)
         asks = not self._tapes or (step % PAUSE == 0 and not self._burst)
-        self._busy = step % self.every == 0 or step == 1 or loss is not None or asks
+        self._busy = step % self.every == 0 or step == 1 or asks or self.history.startled
         if self._busy:
             begin, spent = perf_counter(), self._spent
-            self._ready(loss)
+            self._ready()
             self.rings.charge(perf_counter() - begin - (self._spent - spent))
 
     @torch.no_grad()
-    def _ready(self, loss: Any) -> None:
+    def _ready(self) -> None:
         """Keep what the step may overwrite."""
-        if is_loss(loss) and self.losses.last < self.history.step:
-            self.losses.take(self.history.step, loss)
         self.names.grow()
         if self.history.step == 1:
             self._settle()
@@ -162,8 +164,10 @@ class Watcher:
             with self.rings.spending():
                 self.keeper.keep([*self.reader.watched()])
         if self._reads:
-            with self.readings.spending():
-                self.reader.keep()
+            begin = perf_counter()
+            self.reader.keep()
+            self._kept = perf_counter() - begin
+            self.readings.charge(self._kept)
 
     def _post(self) -> None:
         """After a step: record, and where it is time look, read, judge and tell."""
@@ -195,9 +199,10 @@ class Watcher:
                 self.history.shine(self.tape.look())
         if self._reads:
             self._reads = False
-            with self.readings.spending():
-                self.reader.read(by)
-                self.judge.ask()
+            begin = perf_counter()
+            self.reader.read(by)
+            self.judge.ask()
+            self.readings.took(perf_counter() - begin, self._kept)
 
     def _looks(self) -> bool:
         """Whether to look at the tape: before each reading, and every few steps where that is cheap."""
@@ -223,7 +228,9 @@ class Watcher:
         if not self.ranks.together:
             if due:
                 self.losses.hand_on()
-            return due and self.readings.allows(), not self._burst and self.rings.allows(STEPS)
+            startled, self.history.startled = self.history.startled, False
+            reads = self.readings.allows() if due else startled and self.readings.lends(LENT)
+            return reads, not self._burst and self.rings.allows(STEPS)
         if not due:
             return False, False
         against = [not self.readings.allows(), not self.rings.allows(STEPS)]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from betaplane.monitor.detectors._detector import Detector, Finding
 from betaplane.monitor.history import History
+from betaplane.monitor.quantities import TINY
 from betaplane.monitor.reading import Reading
 
 LATE_PART = 0.5  # of the peak learning rate: from there on the schedule is coming down
+EXPLAINED = 0.5  # of the logarithm by which weights shrank: by decay alone
+CORRECTED = 1.1  # times the decay of AdamC, up to which it falls with lr as its remedy would have it
 SHRUNK = 0.8  # of the weights at the peak
 
 
@@ -23,8 +28,16 @@ def _drifting(history: History, threshold: float) -> Finding | None:
 
 
 def _growth(history: History, now: Reading) -> float:
-    """How much gradient over weight has grown from its least, 0 where lr has not come down or weights not shrunk."""
+    """How much gradient over weight has grown from its least.
+
+    0 where lr has not come down or weights not shrunk, or where decay is too small to be why, or already falls with lr.
+    """
     peak = history.peaks[now.layer]
+    decayed = (now.step - peak.step) * (now.shrink + peak.shrink) / 2
+    if decayed < EXPLAINED * math.log(max(peak.weight_rms, TINY) / max(now.weight_rms, TINY)):
+        return 0.0
+    if now.shrink * peak.lr**2 < CORRECTED * peak.shrink * now.lr**2:
+        return 0.0
     if now.layer not in history.calmest or now.lr > LATE_PART * peak.lr or now.weight_rms > SHRUNK * peak.weight_rms:
         return 0.0
     return history.relative(now.layer) / history.calmest[now.layer]

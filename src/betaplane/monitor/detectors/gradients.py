@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from statistics import median
 
 from betaplane.monitor.detectors._detector import Detector, Finding
@@ -12,6 +11,7 @@ from betaplane.monitor.history import History, jump
 from betaplane.monitor.reading import Reading
 
 EACH, BOTH = 3.0, 9.0  # deviations of the logarithms of gradient norm and loss: of each at least, and of both
+ALONE = 1.5  # times the largest of late, of each: where only gradients grow, the batch may be as all others
 OVER = 1.05  # RMS of an update that steady gradients do not pass, and room for rounding
 
 
@@ -26,11 +26,13 @@ def _non_finite(history: History, threshold: float) -> Finding | None:
 
 def _changed(history: History, threshold: float) -> Finding | None:
     norm, loss = jump(history.norms, history.step), jump(history.losses, history.step)
-    apart = [norm.deviations, loss.deviations]
-    if math.sqrt(norm.times * loss.times) <= threshold or min(apart) < EACH or sum(apart) < BOTH or not _calm(history):
+    apart, times = [norm.deviations, loss.deviations], [norm.times, loss.times]
+    if math.sqrt(math.prod(times)) <= threshold or min(times) < ALONE or min(apart) < EACH or sum(apart) < BOTH:
         return None
-    times = f"gradient norm {norm.times:.1f} x and loss {loss.times:.1f} x their largest of late"
-    evidence = f"{times}, before any step was taken on it"
+    if not _calm(history):
+        return None
+    told = f"gradient norm {norm.times:.1f} x and loss {loss.times:.1f} x their largest of late"
+    evidence = f"{told}, before any step was taken on it"
     usual = float(f"{_usual(history.norms):.3g}")
     change = f"look at batch {history.step} and leave it out; not the optimizer. Or clip to the usual norm, {usual:.3g}"
     return Finding("", evidence, change, {"skip": history.step, "max_norm": usual})
@@ -41,8 +43,8 @@ def _calm(history: History) -> bool:
     lately = [kept[-LAST - 1 :] for kept in history.readings.values()]
     old = [reading for kept in lately for reading in kept[:-1]]
     steep = max((reading.ratio for reading in old if len(reading.shape) > 1), default=0.0)
-    raised = any(new.lr > 2 * old.lr for kept in lately for old, new in pairwise(kept))
-    return steep < LARGE and not raised and all(_usual_size(kept[:-1]) for kept in lately if len(kept) > 1)
+    usual = all(_usual_size(kept[:-1]) for kept in lately if len(kept) > 1)
+    return steep < LARGE and usual and not history.raised(LAST)
 
 
 def _usual_size(kept: list[Reading]) -> bool:

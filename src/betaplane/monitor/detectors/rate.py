@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from betaplane.monitor.detectors._detector import Detector, Finding
-from betaplane.monitor.detectors.second_moment import LARGE
+from betaplane.monitor.detectors.second_moment import LARGE, LAST
 from betaplane.monitor.history import History
 from betaplane.monitor.reading import Reading
 from betaplane.theory import stability_threshold
@@ -17,7 +17,8 @@ RISE = 1.5  # times the loss at the start
 
 
 def _too_large(history: History, threshold: float) -> Finding | None:
-    if not history.risen(RISE):
+    after = history.recent > RISE * history.before > 0 and history.raised(LAST)
+    if not after and not history.risen(RISE):
         return None
     matrices = {layer: [*kept] for layer, kept in history.readings.items() if kept and len(kept[-1].shape) > 1}
     for layer in history.zero & matrices.keys():
@@ -26,7 +27,8 @@ def _too_large(history: History, threshold: float) -> Finding | None:
     ratio, worst = max(sizes, key=lambda each: each[0], default=(0.0, None))
     if worst is None or ratio < threshold:
         return None
-    told = f"an update of {ratio:.2f} of the weights; loss {history.recent:.3g}, at the start {history.start:.3g}"
+    since = f"before lr was raised {history.before:.3g}" if after else f"at the start {history.start:.3g}"
+    told = f"an update of {ratio:.2f} of the weights; loss {history.recent:.3g}, {since}"
     lr = float(f"{worst.lr * 0.01 / ratio:.1g}")
     return Finding(worst.layer, told, f"lr={lr:.1g}, so that an update is 1 % of the weights", {"lr": lr})
 
@@ -61,7 +63,8 @@ TOO_LARGE = Detector(
     "learning rate too large",
     "Single updates are as large as the weights, and the loss is above where it began.",
     LARGE,
-    "RMS of an update over that of a matrix of weights: a few replace what was learnt; and loss 1.5 x its start",
+    "RMS of an update over that of a matrix of weights: a few replace what was learnt; and loss 1.5 x its start, or "
+    "1.5 x what it was before lr was raised",
     "A. Kosson et al., 2024, arXiv:2410.23922, on updates relative to weights",
     _too_large,
 )

@@ -14,11 +14,14 @@ def _dead(history: History, threshold: float) -> Finding | None:
     for layer, rows in history.rows.items():
         if rows.looks < LOOKS:
             continue
+        late = rows.looks - rows.last >= LOOKS
+        if not bool(late.any()) or bool(late.all()):
+            continue  # none; or nothing here is trained any more
         touched = rows.count > 0
         dense = 2 * rows.count >= rows.last
         if not bool(touched.any()) or not bool(dense[touched].float().mean() > 0.5):
             continue  # rows that come and go, as in an embedding of rare words
-        silent = (rows.looks - rows.last >= LOOKS) & (dense | ~touched)
+        silent = late & (dense | ~touched)
         share = float(silent.float().mean())
         if share > threshold:
             told = f"{int(silent.sum())} of {len(silent)} rows had no gradient for {LOOKS} readings or more"

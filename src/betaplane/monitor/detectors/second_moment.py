@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from statistics import fmean, median, stdev
+from statistics import median
+from typing import NamedTuple
 
 from betaplane.monitor.detectors._detector import Detector, Finding
-from betaplane.monitor.history import History, descent, jump, unsteadiness
+from betaplane.monitor.history import History, descent, deviations, jump, unsteadiness
 from betaplane.monitor.quantities import TINY
 from betaplane.monitor.reading import Reading
 from betaplane.theory import memory_horizon
@@ -20,31 +21,61 @@ OTHER = 6.0  # deviations of the loss's logarithm, from where on a batch is unli
 BEYOND = 3.0  # deviations of the lag's logarithm: of batches of 4 few have so many
 ENOUGH = 32  # readings that say what is usual: at the start gradients may grow
 LARGEST = 0.8  # RMS of an update in units of lr: of gradients of one size only steady ones have more
-ROUNDING = 1e-5  # of the largest gradient RMS: what float32 leaves of a vector's gradient that is 0
+ROUNDING = 1e-4  # of the largest gradient RMS: what float32 leaves of a vector's gradient that is 0
 FEW = 0.2  # of the threshold, of v that are 0 where the gradient is not
 HALF = 0.6  # from where on no warmup is
 
 
+class _Kept(NamedTuple):
+    """What is kept of a tensor: the last reading, and of all of them, oldest first."""
+
+    now: Reading
+    lags: list[float]
+    updates: list[float]
+
+    @property
+    def lag(self) -> float:
+        """The median of the latest RMS_t: what one batch did is not in it."""
+        return median(self.lags[-LATEST:])
+
+    @property
+    def usual(self) -> float:
+        """The usual size of an update, units of lr."""
+        return median(self.updates)
+
+    @property
+    def size(self) -> float:
+        """The RMS of the latest updates; of a few coordinates over more of them, for one alone may swing."""
+        last = self.updates[-LAST:] if math.prod(self.now.shape) < MANY else self.updates[-LATEST:]
+        return math.sqrt(sum(size * size for size in last) / len(last))
+
+
 def _stale(history: History, threshold: float) -> Finding | None:
-    kept = {now.layer: [*history.readings[now.layer]] for now in history.now() if _small(now)}
-    kept = {layer: readings for layer, readings in kept.items() if len(readings) >= LATEST}
-    sizes = {layer: _size(readings) for layer, readings in kept.items()}
-    lags = {layer: median(old.lag for old in readings[-LATEST:]) for layer, readings in kept.items()}
-    lasting = [layer for layer in kept if sizes[layer] > LARGEST and lags[layer] > threshold]
-    other = jump(history.losses, history.step).deviations > OTHER
-    grown = [layer for layer, readings in kept.items() if _grown(readings, threshold, alone=not other)]
+    if history.raised(LAST):
+        return None
+    kept = {now.layer: _kept(history, now) for now in history.now() if _small(now)}
+    kept = {layer: each for layer, each in kept.items() if len(each.lags) >= LATEST}
+    lasting = [layer for layer, each in kept.items() if each.size > LARGEST and each.lag > threshold]
+    larger = [layer for layer, each in kept.items() if each.now.update_rms > 2 * each.usual]
+    other = bool(larger) and jump(history.losses, history.step).deviations > OTHER
+    grown = [layer for layer in larger if _lagged(kept[layer].lags, threshold, alone=not other)]
     if lasting:
-        layer = max(lasting, key=lags.__getitem__)
-        told = f"update RMS {sizes[layer]:.2f} lr, RMS_t {lags[layer]:.1f}"
+        layer = max(lasting, key=lambda layer: kept[layer].lag)
+        told = f"update RMS {kept[layer].size:.2f} lr, RMS_t {kept[layer].lag:.1f}"
     elif 2 * len(grown) > len(history.now()):
-        layer = max(grown, key=lambda layer: kept[layer][-1].lag)
-        now, usual = kept[layer][-1], _usual(kept[layer])
+        layer = max(grown, key=lambda layer: kept[layer].now.lag)
+        now, usual = kept[layer].now, kept[layer].usual
         told = f"update RMS {now.update_rms:.2f} lr, {now.update_rms / usual:.1f} x its usual size, RMS_t {now.lag:.1f}"
     else:
         return None
-    shorter = round(_shorter(kept[layer][-1].beta1, kept[layer][-1].beta2), 6)
+    shorter = round(_shorter(kept[layer].now.beta1, kept[layer].now.beta2), 6)
     change = f"beta2={shorter:.6g}, or updates clipped at RMS 1 (clip=1.0)"
     return Finding(layer, told, change, {"beta2": shorter})
+
+
+def _kept(history: History, now: Reading) -> _Kept:
+    readings = history.readings[now.layer]
+    return _Kept(now, readings.column("lag").tolist(), readings.column("update_rms").tolist())
 
 
 def _small(now: Reading) -> bool:
@@ -52,31 +83,12 @@ def _small(now: Reading) -> bool:
     return now.ratio < LARGE * max(1.0, now.update_rms)
 
 
-def _grown(readings: list[Reading], threshold: float, alone: bool) -> bool:
-    """Whether the update is twice its usual size, and v lagged at two readings, or at this alone as never of late."""
-    *old, now = readings
-    if now.update_rms <= 2 * _usual(readings):
-        return False
-    lags = [reading.lag for reading in old]
-    if alone and len(lags) >= ENOUGH and now.lag > max(ONCE * threshold, *lags) and _outlies(now.lag, lags):
-        return True
-    return min(now.lag, lags[-1]) > TWICE * threshold
-
-
-def _usual(readings: list[Reading]) -> float:
-    return median(reading.update_rms for reading in readings)
-
-
-def _outlies(lag: float, others: list[float]) -> bool:
-    """Whether a lag is beyond the scatter of others, three deviations of their logarithms."""
-    logs = [math.log(max(other, TINY)) for other in others]
-    return math.log(lag) > fmean(logs) + BEYOND * stdev(logs)
-
-
-def _size(readings: list[Reading]) -> float:
-    """The RMS of the latest updates; of a few coordinates over more of them, for one alone may swing."""
-    last = readings[-LAST:] if math.prod(readings[-1].shape) < MANY else readings[-LATEST:]
-    return math.sqrt(sum(reading.update_rms**2 for reading in last) / len(last))
+def _lagged(lags: list[float], threshold: float, alone: bool) -> bool:
+    """Whether v lagged at the last two readings, or at the last alone as never of late and beyond their scatter."""
+    *old, now = lags
+    if alone and len(old) >= ENOUGH and now > max(ONCE * threshold, *old):
+        return deviations(now, [max(lag, TINY) for lag in old]) > BEYOND or min(now, old[-1]) > TWICE * threshold
+    return min(now, old[-1]) > TWICE * threshold
 
 
 def _shorter(beta1: float, beta2: float) -> float:
@@ -109,7 +121,8 @@ def _coupled(history: History, threshold: float) -> Finding | None:
 
 def _underflow(history: History, threshold: float) -> Finding | None:
     for reading in history.now():
-        still = 0.0 if reading.dtype in ("float32", "float64") else reading.still
+        wide = reading.dtype in ("float32", "float64") or math.prod(reading.shape) < MANY
+        still = 0.0 if wide else reading.still
         if reading.lost > FEW * threshold or still > threshold:
             told = (
                 f"{reading.lost:.0%} of v are 0 where the gradient is not, {still:.0%} stand still in {reading.dtype}"
@@ -164,7 +177,8 @@ UNDERFLOW = Detector(
     "second moment lost in its type",
     "v is 0 or stands still where gradients are not 0, so the update is divided by eps or by an old v.",
     0.25,
-    "share of a tensor's coordinates that stand still: a quarter; a fifth of it are 0, which in float32 none are",
+    "share of a tensor's coordinates that stand still, of 64 at least: a quarter; a fifth of it are 0, which in "
+    "float32 none are",
     "arithmetic of the formats; P. Micikevicius et al., 2018, arXiv:1710.03740",
     _underflow,
 )

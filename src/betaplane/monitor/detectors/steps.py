@@ -14,6 +14,8 @@ TENTH = 0.1  # update over weight, below which a warmup would change little
 FALLEN = 0.7  # of the loss at the start: training had begun
 STUCK = 0.8  # of the loss at the start, where it still is after WAITED steps
 WAITED = 32  # steps
+AGAIN = 0.2  # of v at most that steps between two readings gather, where it is told that v was kept
+LOAD = "load the moments with the count, or set state['step'] to 0"
 LESS = 0.9  # of the threshold, where the loss is stuck
 
 
@@ -27,8 +29,45 @@ def _miscounted(history: History, threshold: float) -> Finding | None:
         return Finding(reset[0].layer, told, f"state['step'] = {count} before this step, or as saved", {"step": count})
     if lost and len(lost) == len(now):
         told = f"the count was {lost[0].before:.0f} while every v was 0: nothing corrects them"
-        return Finding("", told, "load the moments with the count, or set state['step'] to 0", {"step": 0})
+        return Finding("", told, LOAD, {"step": 0})
+    return _since(history, now)
+
+
+def _since(history: History, now: list[Reading]) -> Finding | None:
+    """What befell moments and counts between two readings."""
+    pairs = [(history.readings[each.layer][-2], each) for each in now if len(history.readings[each.layer]) > 1]
+    emptied = [each for old, each in pairs if _emptied(old, each)]
+    if emptied and len(emptied) == len(now):
+        told = f"v fell faster than beta2 lets it while the count went on to {emptied[0].t:.0f}: nothing corrects it"
+        return Finding("", told, LOAD, {"step": 0})
+    restarted = [(old, each) for old, each in pairs if _restarted(old, each)]
+    if restarted:
+        old, each = restarted[0]
+        told = (
+            f"the count fell from {old.t:.0f} to {each.t:.0f} while v was kept: v_hat is too large by 1 / (1 - beta2)"
+        )
+        count = _count(history, each)
+        return Finding(each.layer, told, f"state['step'] = {count} before this step, or as saved", {"step": count})
     return None
+
+
+def _emptied(old: Reading, now: Reading) -> bool:
+    """Whether v is less than half of what beta2 leaves of it, with every step since the last reading counted."""
+    counted = old.t > 0 and now.t - old.t == now.step - old.step
+    return counted and now.dtype in ("float32", "float64") and _kept(old, now) < 0.5
+
+
+def _restarted(old: Reading, now: Reading) -> bool:
+    """Whether the count began again although v did not, in steps too few to gather it anew."""
+    steps = now.step - old.step
+    return now.t <= steps and now.t < old.t and 1 - now.beta2**steps < AGAIN and 0.98 <= _kept(old, now) < math.inf
+
+
+def _kept(old: Reading, now: Reading) -> float:
+    """What there is of v over what beta2 must have left of it since an older reading; 1 or more where it is Adam's."""
+    before, after = 1 - old.beta2**old.t, 1 - now.beta2**now.t
+    left = min(old.beta2, now.beta2) ** (now.step - old.step) * old.root_rms**2 * before * min(1.0, before / after)
+    return now.root_rms**2 * after / left if left > 0 else math.inf
 
 
 def _rushed(history: History, threshold: float) -> Finding | None:
@@ -36,7 +75,7 @@ def _rushed(history: History, threshold: float) -> Finding | None:
     if not now or not history.climbed > LESS * threshold or history.recent == math.inf:
         return None
     first = now[0]
-    stuck = first.t >= WAITED and history.late > STUCK * history.start
+    stuck = first.t >= WAITED and history.late > STUCK * history.start and not history.falling
     if not stuck and history.climbed <= threshold:
         return None
     length = float(linear_warmup_steps(first.beta2))
@@ -64,7 +103,8 @@ MISCOUNTED = Detector(
     "step count wrong",
     "Adam's bias correction divides by a count that is not that of its moments.",
     0,
-    "steps counted: exact, since v is 0 before the first step and not after",
+    "steps counted: exact, since v is 0 before the first step and not after; between readings half of what beta2 must "
+    "leave of v",
     "D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 1",
     _miscounted,
 )

@@ -1,0 +1,229 @@
+"""Causes between two readings, and what looks like a cause and is none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from betaplane.monitor import Watcher, watch
+from betaplane.monitor.history import KEPT
+from betaplane.monitor.readings import Readings
+
+Before = Callable[[int, torch.optim.Optimizer], None]
+
+
+def nothing(step: int, optimizer: torch.optim.Optimizer) -> None:
+    """No plant."""
+
+
+def regression(
+    steps: int,
+    before: Before = nothing,
+    feed: Callable[[int, Tensor], Tensor] = lambda step, x: x,
+    every: int = 10,
+    budget: float = math.inf,
+    tell: bool = True,
+    **options,
+) -> Watcher:
+    """A linear map learnt from batches of 32, watched every tenth step."""
+    torch.manual_seed(0)
+    model, true = nn.Linear(16, 4), torch.randn(16, 4)
+    optimizer = torch.optim.AdamW(model.parameters(), **{"lr": 1e-2, "weight_decay": 0.0, **options})
+    with watch(optimizer, every=every, budget=budget, console=False, model=model) as watcher:
+        for step in range(1, steps + 1):
+            before(step, optimizer)
+            x = torch.randn(32, 16)
+            loss = (model(feed(step, x)) - x @ true - 0.5 * torch.randn(32, 4)).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            if tell:
+                watcher.loss(loss)
+            optimizer.step()
+    return watcher
+
+
+def told(watcher: Watcher) -> list[tuple[int, str]]:
+    return [(alert.step, alert.cause) for alert in watcher.alerts]
+
+
+@pytest.mark.parametrize("at", [640, 641, 645, 649])
+def test_other_data_is_told_at_its_step_whatever_the_schedule(at: int):
+    watcher = regression(700, feed=lambda step, x: 12 * x if step == at else x)
+    assert told(watcher)[0] == (at, "sudden data change")
+
+
+def test_other_data_is_read_on_credit_where_the_budget_is_spent():
+    watcher = regression(645, feed=lambda step, x: 12 * x if step == 641 else x, budget=1e-9)
+    assert {reading.step for readings in watcher.history.readings.values() for reading in readings} == {1, 641}
+
+
+def test_without_losses_nothing_is_read_between():
+    watcher = regression(655, feed=lambda step, x: 12 * x if step == 641 else x, tell=False)
+    assert {step for step, _ in watcher.history.norms} == {10 * i for i in range(2, 66)}
+
+
+def test_a_rate_raised_midway_is_told_before_the_loss_is_above_its_start():
+    def raised(step: int, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.param_groups[0]["lr"] = 1e-2 if step < 1001 else 3.0
+
+    watcher = regression(1100, raised)
+    alert = watcher.alerts[0]
+    assert (alert.step, alert.cause) == (1004, "learning rate too large")
+    assert watcher.history.start > 10
+    assert "before lr was raised" in alert.evidence
+
+
+def test_moments_lost_midway_are_told_though_the_count_goes_on():
+    def emptied(step: int, optimizer: torch.optim.Optimizer) -> None:
+        if step == 504:
+            for held in optimizer.state.values():
+                held["exp_avg"].zero_(), held["exp_avg_sq"].zero_()
+
+    watcher = regression(520, emptied, tell=False)
+    assert told(watcher)[0] == (510, "step count wrong")
+    assert "while the count went on to 510" in watcher.alerts[0].evidence
+
+
+def test_a_count_that_begins_again_midway_is_told():
+    def restarted(step: int, optimizer: torch.optim.Optimizer) -> None:
+        if step == 504:
+            for held in optimizer.state.values():
+                held["step"].zero_()
+
+    watcher = regression(520, restarted, tell=False)
+    assert told(watcher)[0] == (510, "step count wrong")
+    assert "the count fell from 500 to 7" in watcher.alerts[0].evidence
+    assert watcher.alerts[0].remedy == {"step": 509}
+
+
+def test_moments_and_count_begun_anew_are_no_error():
+    def anew(step: int, optimizer: torch.optim.Optimizer) -> None:
+        if step == 504:
+            optimizer.state.clear()
+
+    assert told(regression(600, anew, tell=False)) == []
+
+
+def test_an_older_checkpoint_is_no_error():
+    kept: list[dict] = []
+
+    def back(step: int, optimizer: torch.optim.Optimizer) -> None:
+        if step == 404:
+            kept.append({i: {k: x.clone() for k, x in held.items()} for i, held in enumerate(optimizer.state.values())})
+        if step == 504:
+            for held, old in zip(optimizer.state.values(), kept[0].values(), strict=True):
+                for word, x in old.items():
+                    held[word].copy_(x)
+
+    assert told(regression(600, back, tell=False)) == []
+
+
+def frozen(optimizer_of: Callable, steps: int, silent_from: int) -> Watcher:
+    """A first layer whose gradient is exactly 0 from some step on."""
+    torch.manual_seed(0)
+    model, true = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 4)), torch.randn(16, 4)
+    optimizer = optimizer_of(model.parameters())
+    with watch(optimizer, every=2, budget=math.inf, console=False, model=model) as watcher:
+        for step in range(steps):
+            x = torch.randn(32, 16)
+            loss = (model(x) - x @ true).square().mean()
+            optimizer.zero_grad(set_to_none=False)
+            loss.backward()
+            if step >= silent_from:
+                model[0].weight.grad.zero_(), model[0].bias.grad.zero_()
+            watcher.loss(loss)
+            optimizer.step()
+    return watcher
+
+
+def test_a_layer_that_is_not_trained_any_more_is_neither_dead_nor_below_eps():
+    watcher = frozen(lambda p: torch.optim.Adam(p, 1e-2, betas=(0.8, 0.9)), 600, 150)
+    assert next(reading.root_rms for reading in watcher.history.last()) < 1e-8  # v faded below eps
+    assert told(watcher) == []
+
+
+@pytest.mark.parametrize(("decay", "alarms"), [("none", 0), ("constant", 1), ("with lr", 0)])
+def test_drift_is_what_decay_does_that_does_not_fall_with_the_rate(decay: str, alarms: int):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 64, bias=False), nn.BatchNorm1d(64), nn.Linear(64, 4))
+    size = {"none": 0.0, "constant": 1.0, "with lr": 1.0}[decay]
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2, weight_decay=size)
+    true, steps = torch.randn(16, 4), 1500
+    with watch(optimizer, budget=math.inf, console=False, model=model) as watcher:
+        for step in range(steps):
+            share = 1 - step / steps
+            optimizer.param_groups[0]["lr"] = 1e-2 * share
+            optimizer.param_groups[0]["weight_decay"] = size * (share if decay == "with lr" else 1.0)
+            x = torch.randn(32, 16)
+            optimizer.zero_grad()
+            (model(x) - x @ true).square().mean().backward()
+            optimizer.step()
+    drift = [cause for _, cause in told(watcher) if cause == "weight norm drift"]
+    assert bool(drift) == bool(alarms)
+
+
+def test_a_loss_that_only_falls_is_no_short_warmup():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)), torch.randn(4096, 64)
+    y = torch.where(torch.rand(4096) < 0.6, torch.randint(10, (4096,)), x[:, :10].argmax(1))
+    nn.init.normal_(model[2].weight, std=0.01), nn.init.zeros_(model[2].bias)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with watch(optimizer, budget=math.inf, console=False, model=model) as watcher:
+        for _ in range(120):
+            batch = torch.randint(4096, (256,))
+            loss = nn.functional.cross_entropy(model(x[batch]), y[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            watcher.loss(loss)
+            optimizer.step()
+    assert watcher.history.late > 0.8 * watcher.history.start
+    assert told(watcher) == []
+
+
+def test_a_report_without_alarms_says_how_much_was_read():
+    assert regression(100, every=25, tell=False).report() == "No alarm in 100 steps, 5 of them read."
+
+
+def test_a_closure_costs_no_look_at_every_step():
+    def taken(loss_of: Callable) -> int:
+        p = nn.Parameter(torch.ones(4))
+        optimizer = torch.optim.Adam([p])
+        looks = 0
+        with watch(optimizer, every=50, budget=math.inf, console=False) as watcher:
+            real = watcher._end
+
+            def counted() -> None:
+                nonlocal looks
+                looks += 1
+                real()
+
+            watcher._end = counted  # type: ignore[method-assign]
+
+            def closure() -> Tensor:
+                optimizer.zero_grad()
+                loss = p.square().sum()
+                loss.backward()
+                return loss
+
+            for _ in range(100):
+                loss_of(optimizer, closure)
+            assert len(watcher.history.losses) in (0, KEPT)
+        return looks
+
+    def plain(optimizer: torch.optim.Optimizer, closure: Callable) -> None:
+        closure()
+        optimizer.step()
+
+    assert taken(lambda optimizer, closure: optimizer.step(closure)) == taken(plain)
+
+
+def test_a_column_is_what_readings_say():
+    watcher = regression(900, tell=False)
+    [readings] = [each for name, each in watcher.history.readings.items() if name == "weight"]
+    assert isinstance(readings, Readings)
+    assert readings.taken > len(readings)
+    assert readings.column("lag").tolist() == pytest.approx([each.lag for each in readings], rel=1e-6)
