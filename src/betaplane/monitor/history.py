@@ -28,6 +28,7 @@ FEW = 5  # losses whose median is a loss
 PEAK = 0.9  # of the largest learning rate: as good as it
 SMOOTH = 8  # readings whose median is taken
 LEAST = 16  # values that say what a jump is
+SCATTER = 0.4  # of the logarithms of fewer
 
 
 class Rows:
@@ -112,6 +113,7 @@ class History:
     lights: deque[Light] = field(default_factory=lambda: deque(maxlen=KEPT))
     usual: Usual = field(default_factory=lambda: Usual())
     startled: bool = False  # by the last loss
+    chosen: deque[int] = field(default_factory=lambda: deque(maxlen=KEPT))  # steps read for that alone, no fair sample
     read: int = 0  # steps that were read
 
     def take(self, reading: Reading) -> None:
@@ -232,24 +234,27 @@ class History:
                     yield layer, past
 
 
-def jump(series: Iterable[tuple[int, float]], step: int) -> Jump:
-    """How far a step's value is above those before it; (0, 0) where it is not the last, or fewer than 16 came before.
+def jump(series: Iterable[tuple[int, float]], step: int, least: int = LEAST) -> Jump:
+    """How far a step's value is above those before it; (0, 0) where it is not the last, or too few came before.
 
     Values that are not finite, or not above 0, are left out.
 
     Args:
         series: steps and values, the newest last.
         step: the step.
+        least: values before it, >= 2; fewer than 16 are taken to scatter by a factor of 1.5 at least.
     """
     *old, last = [*series] or [(0, 0.0)]
     past = [value for _, value in old if 0 < value < math.inf]
-    if last[0] != step or len(past) < LEAST or not 0 < last[1] < math.inf:
+    if last[0] != step or len(past) < least or not 0 < last[1] < math.inf:
         return Jump(0.0, 0.0)
-    return Jump(last[1] / max(past), deviations(last[1], past))
+    return Jump(last[1] / max(past), deviations(last[1], past, TINY if len(past) >= LEAST else SCATTER))
 
 
-def deviations(value: float, others: Sequence[float]) -> float:
+def deviations(value: float, others: Sequence[float], floor: float = TINY) -> float:
     """By how many standard deviations of others' logarithms a value's is above their mean; all above 0, two at least.
+
+    Of less than `floor` a standard deviation counts as that.
 
     Example:
         >>> round(deviations(8.0, [1.0, 2.0, 4.0]), 6)
@@ -258,7 +263,7 @@ def deviations(value: float, others: Sequence[float]) -> float:
     logs = [math.log(other) for other in others]
     mean = sum(logs) / len(logs)
     square = sum((log - mean) ** 2 for log in logs) / (len(logs) - 1)
-    return (math.log(value) - mean) / max(math.sqrt(square), TINY)
+    return (math.log(value) - mean) / max(math.sqrt(square), floor)
 
 
 def unsteadiness(past: Past) -> float:

@@ -230,6 +230,8 @@ class Watcher:
                 self.losses.hand_on()
             startled, self.history.startled = self.history.startled, False
             reads = self.readings.allows() if due else startled and self.readings.lends(LENT)
+            if reads and not due:
+                self.history.chosen.append(step)
             return reads, not self._burst and self.rings.allows(STEPS)
         if not due:
             return False, False

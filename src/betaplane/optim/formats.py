@@ -118,7 +118,8 @@ class Companded(Format):
     Linear near 0 and logarithmic above it, as the mu-law of telephones: the steps are at most 1/16 (signed 1/8) of the
     number, down to a millionth of the largest. Both directions are a few operations on the bits of a float. Rounding
     is at random, with the right mean: a step of beta2 = 0.999 is far below half a step of the code, and rounded to
-    the nearest the average would stay where it is.
+    the nearest the average would stay where it is. What is unsigned and not 0 is at least the smallest step: a v that
+    is rounded to 0 under an m that is not would leave an update of m / eps (B. Li et al. 2023, arXiv:2309.01507).
     """
 
     signed: bool = True
@@ -146,7 +147,7 @@ class Companded(Format):
         rows, scale = _blocks(value.float())
         w = rows.abs() * (self.top * _inverse(scale))[..., None] + 1
         code = (w.view(torch.int32) + self._dither(value, stream, seed, start) - (127 << 23)) >> self.cut
-        code = torch.where(rows < 0, -code, code) & 255
+        code = torch.where(rows < 0, -code, code) & 255 if self.signed else torch.maximum(code, (rows > 0).int())
         return _joined(code.to(torch.uint8), value.shape), scale
 
     def _dither(self, value: Tensor, stream: int, seed: int, start: int) -> Tensor | int:

@@ -10,6 +10,7 @@ from betaplane.monitor.detectors.second_moment import LARGE, LAST
 from betaplane.monitor.history import History, jump
 from betaplane.monitor.reading import Reading
 
+FEWEST = 3  # readings before, whose norms say what is usual
 EACH, BOTH = 3.0, 9.0  # deviations of the logarithms of gradient norm and loss: of each at least, and of both
 ALONE = 1.5  # times the largest of late, of each: where only gradients grow, the batch may be as all others
 OVER = 1.05  # RMS of an update that steady gradients do not pass, and room for rounding
@@ -25,7 +26,7 @@ def _non_finite(history: History, threshold: float) -> Finding | None:
 
 
 def _changed(history: History, threshold: float) -> Finding | None:
-    norm, loss = jump(history.norms, history.step), jump(history.losses, history.step)
+    norm, loss = jump(history.norms, history.step, FEWEST), jump(history.losses, history.step)
     apart, times = [norm.deviations, loss.deviations], [norm.times, loss.times]
     if math.sqrt(math.prod(times)) <= threshold or min(times) < ALONE or min(apart) < EACH or sum(apart) < BOTH:
         return None

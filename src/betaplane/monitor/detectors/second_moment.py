@@ -31,6 +31,7 @@ class _Kept(NamedTuple):
 
     now: Reading
     lags: list[float]
+    fair: list[float]  # of them those that were not chosen for a large loss, whose gradients often are large too
     updates: list[float]
 
     @property
@@ -58,7 +59,7 @@ def _stale(history: History, threshold: float) -> Finding | None:
     lasting = [layer for layer, each in kept.items() if each.size > LARGEST and each.lag > threshold]
     larger = [layer for layer, each in kept.items() if each.now.update_rms > 2 * each.usual]
     other = bool(larger) and jump(history.losses, history.step).deviations > OTHER
-    grown = [layer for layer in larger if _lagged(kept[layer].lags, threshold, alone=not other)]
+    grown = [layer for layer in larger if _lagged(kept[layer].fair, threshold, alone=not other)]
     if lasting:
         layer = max(lasting, key=lambda layer: kept[layer].lag)
         told = f"update RMS {kept[layer].size:.2f} lr, RMS_t {kept[layer].lag:.1f}"
@@ -74,8 +75,9 @@ def _stale(history: History, threshold: float) -> Finding | None:
 
 
 def _kept(history: History, now: Reading) -> _Kept:
-    readings = history.readings[now.layer]
-    return _Kept(now, readings.column("lag").tolist(), readings.column("update_rms").tolist())
+    lags, updates, steps = (history.readings[now.layer].column(name).tolist() for name in ("lag", "update_rms", "step"))
+    fair = [lag for lag, step in zip(lags, steps, strict=True) if step not in history.chosen]
+    return _Kept(now, lags, fair, updates)
 
 
 def _small(now: Reading) -> bool:
@@ -85,6 +87,8 @@ def _small(now: Reading) -> bool:
 
 def _lagged(lags: list[float], threshold: float, alone: bool) -> bool:
     """Whether v lagged at the last two readings, or at the last alone as never of late and beyond their scatter."""
+    if len(lags) < LATEST:
+        return False
     *old, now = lags
     if alone and len(old) >= ENOUGH and now > max(ONCE * threshold, *old):
         return deviations(now, [max(lag, TINY) for lag in old]) > BEYOND or min(now, old[-1]) > TWICE * threshold

@@ -243,6 +243,8 @@ class _Text:
         code = f"(b_of({size} * per{i} + 1) + {half} - (127u << 23)) >> {shift}"
         if kept.signed:
             code = f"((int)({code}) ^ (int)b_of(new{i}[i]) >> 31) - ((int)b_of(new{i}[i]) >> 31)"
+        else:
+            code = f"({code}) + (({code}) == 0 & new{i}[i] > 0)"
         code = f"p{place}[i] = {code};"
         return store, before, [f"{unit} *scale{place} = most{i};", code]
 
