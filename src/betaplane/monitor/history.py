@@ -131,9 +131,15 @@ class History:
             self.calmest[layer] = min(self.calmest.get(layer, math.inf), self.relative(layer))
 
     def raised(self, last: int) -> bool:
-        """Whether lr was raised to more than twice between any of the last readings, of any tensor."""
-        rates = (kept.column("lr")[-last - 1 :].tolist() for kept in self.readings.values())
-        return any(new > 2 * old for kept in rates for old, new in pairwise(kept))
+        """Whether lr was raised to more than twice between any of the last readings on schedule, of any tensor."""
+        return any(
+            new > 2 * old for kept in self.readings.values() for old, new in pairwise(self._lately(kept, last).tolist())
+        )
+
+    def _lately(self, kept: Readings, last: int) -> np.ndarray:
+        """The learning rates of the last readings on schedule and those between."""
+        due = [i for i, step in enumerate(kept.column("step").tolist()) if step not in self.chosen]
+        return kept.column("lr")[due[-last - 1] if len(due) > last else 0 :]
 
     def relative(self, layer: str) -> float:
         """A tensor's gradient over its weights, both RMS, the median of the last 8 readings; never 0."""

@@ -34,9 +34,9 @@ def watch(
     Args:
         optimizer: torch's, ours, or any other with exp_avg and exp_avg_sq in its state.
         path: a file of JSON lines for readings and alarms; None for none.
-        every: steps from one reading to the next, >= 1.
+        every: steps from one reading to the next, >= 1; a step whose loss is far above those before is read as well.
         budget: the share of the run's time that watching may take, in (0, inf]; it measures itself and leaves readings
-            out where they do not fit. inf for every one.
+            out where they do not fit, as most do of steps of a millisecond. inf for every one.
         console: whether alarms are written to standard error.
         to: "tensorboard", "wandb", "trackio", "mlflow", a Sink, or several of them.
         model: whose names the parameters are told by; the optimizer's own where None, or a parameter's place.

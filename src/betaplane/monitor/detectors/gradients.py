@@ -12,7 +12,7 @@ from betaplane.monitor.reading import Reading
 
 FEWEST = 3  # readings before, whose norms say what is usual
 EACH, BOTH = 3.0, 9.0  # deviations of the logarithms of gradient norm and loss: of each at least, and of both
-ALONE = 1.5  # times the largest of late, of each: where only gradients grow, the batch may be as all others
+ALONE = 2.0  # times the largest of late, of each: where only gradients grow, the batch may be as all others
 OVER = 1.05  # RMS of an update that steady gradients do not pass, and room for rounding
 
 
