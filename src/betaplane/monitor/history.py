@@ -153,8 +153,9 @@ class History:
 
     def lose(self, loss: float, step: int | None = None) -> None:
         """Take the loss of a step; of the one to come, where none is named."""
-        self.losses.append((self.step + 1 if step is None else step, loss))
-        self.startled = self.usual.outlies(loss)
+        step = self.step + 1 if step is None else step
+        self.losses.append((step, loss))
+        self.startled = self.usual.outlies(loss) and step >= self.step  # a loss that comes late names no step to read
         if math.isnan(self.first_loss):
             self.first_loss = loss
         last = [old for _, old in [*self.losses][-FEW:]]

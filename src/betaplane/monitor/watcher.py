@@ -225,10 +225,11 @@ class Watcher:
         """Whether to read, and to begin to keep gradients: as this process can, or all that go together."""
         step, every = self.history.step, self.every
         due = step == 1 or step % every == 0
+        startled = self.history.startled
+        if due and not self.ranks.together:
+            self.losses.hand_on()
+        self.history.startled = False
         if not self.ranks.together:
-            if due:
-                self.losses.hand_on()
-            startled, self.history.startled = self.history.startled, False
             reads = self.readings.allows() if due else startled and self.readings.lends(LENT)
             if reads and not due:
                 self.history.chosen.append(step)

@@ -60,7 +60,7 @@ def _emptied(old: Reading, now: Reading) -> bool:
 def _restarted(old: Reading, now: Reading) -> bool:
     """Whether the count began again although v did not, in steps too few to gather it anew."""
     steps = now.step - old.step
-    return now.t <= steps and now.t < old.t and 1 - now.beta2**steps < AGAIN and 0.98 <= _kept(old, now) < math.inf
+    return 0 < now.t <= steps and now.t < old.t and 1 - now.beta2**steps < AGAIN and 0.98 <= _kept(old, now) < math.inf
 
 
 def _kept(old: Reading, now: Reading) -> float:
