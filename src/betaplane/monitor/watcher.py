@@ -28,7 +28,7 @@ from betaplane.monitor.state import Names, named
 from betaplane.monitor.tape import Tape
 from betaplane.monitor.totals import Total, totals
 
-SHARES = (0.3, 0.1, 0.2)  # of the budget, for readings, looks and the record; the rest for what is not seen from here
+SHARES = (0.25, 0.05, 0.1)  # of the budget, for readings, looks and the record; the rest for what is not seen from here
 PAUSE = 16  # steps until it is asked again whether there is time to record
 LENT = 4  # readings on credit, of steps whose loss is far above those before
 LOOK = 16  # steps of the tape that are looked at together
