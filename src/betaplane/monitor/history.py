@@ -111,7 +111,7 @@ class History:
     norms: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=KEPT))
     swings: deque[Swing] = field(default_factory=lambda: deque(maxlen=KEPT))
     lights: deque[Light] = field(default_factory=lambda: deque(maxlen=KEPT))
-    usual: Usual = field(default_factory=lambda: Usual())
+    usual: Usual = field(default_factory=Usual)
     startled: bool = False  # by the last loss
     chosen: deque[int] = field(default_factory=lambda: deque(maxlen=KEPT))  # steps read for that alone, no fair sample
     read: int = 0  # steps that were read
