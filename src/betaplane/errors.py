@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from betaplane.text import printable
+
 __all__ = ["BadInput", "nearest"]
 
 
@@ -35,7 +37,7 @@ class BadInput(ValueError):
         ]
         told = ", ".join(fact for fact in facts if fact)
         sentence = what + (f": {told}" if told else "") + "."
-        super().__init__(sentence + (f" Write instead: {instead}" if instead else ""))
+        super().__init__(printable(sentence + (f" Write instead: {instead}" if instead else "")))
 
     def __reduce__(self) -> tuple:
         return _rebuild, (self.what, self.value, self.allowed, self.where, self.instead)
