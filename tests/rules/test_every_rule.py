@@ -88,4 +88,4 @@ def test_no_rule_knows_another(kind: type[Rule]) -> None:
 def test_contributing_tells_of_two_files() -> None:
     told = (ROOT / "CONTRIBUTING.md").read_text()
     assert "## Adding a rule" in told
-    assert "Two files: the rule, and the roll." in told
+    assert "Two files: the rule, and the registry." in told

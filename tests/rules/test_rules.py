@@ -54,6 +54,9 @@ VARIANTS = [
     Adagrad(lr_decay=0.1, initial_accumulator=0.5, weight_decay=0.1),
     RMSprop(momentum=0.9, centered=True, weight_decay=0.1),
     RMSprop(alpha=0.9, eps_inside=True),
+    RMSprop(momentum=1.0, centered=True, initial_accumulator=1.0),
+    SGD(momentum=1.0, dampening=1.5),
+    Adagrad(eps_inside=True, eps=1e-3, initial_accumulator=0.1),
     Adam(beta1=0.5, beta2=0.9, eps=0.01, weight_decay=0.1),
     Adam(beta1=0.0, beta2=0.0),
     AdamW(beta2=0.95, weight_decay=0.3),
@@ -215,9 +218,11 @@ GOLDEN = [
     (SGD, "sgd_momentum"),
     (SGD, "sgd_momentum_dampening"),
     (Adagrad, "adagrad"),
+    (Adagrad, "adagrad_eps_inside"),
     (RMSprop, "rmsprop"),
     (RMSprop, "rmsprop_centered_momentum"),
     (RMSprop, "rmsprop_eps_inside"),
+    (RMSprop, "rmsprop_tensorflow"),
     (Adam, "adam"),
     (Adam, "adam_l2"),
     (Adam, "adam_large_eps"),
@@ -517,12 +522,15 @@ BAD = [
     (lambda: AdamW(eps=-1), "eps is out of range: got -1, allowed [0, inf), in AdamW. Write instead: eps=1e-08"),
     (lambda: AdamW(eps=float("nan")), "eps is out of range: got nan"),
     (lambda: AdamW(weight_decay=float("inf")), "weight_decay is out of range: got inf"),
-    (lambda: SGD(momentum=1.0), "momentum is out of range: got 1.0, allowed [0, 1)"),
-    (lambda: SGD(dampening=1.5), "dampening is out of range: got 1.5, allowed [0, 1]"),
+    (lambda: SGD(momentum=-0.1), "momentum is out of range: got -0.1, allowed [0, inf), in SGD"),
+    (lambda: SGD(dampening=float("nan")), "dampening is out of range: got nan, allowed (-inf, inf), in SGD"),
+    (lambda: RMSprop(momentum=-0.1), "momentum is out of range: got -0.1, allowed [0, inf), in RMSprop"),
+    (lambda: RMSprop(initial_accumulator=-1.0), "initial_accumulator is out of range: got -1.0, allowed [0, inf)"),
+    (lambda: Adagrad(eps_inside="yes"), "eps_inside is unknown: got 'yes', allowed False or True, in Adagrad"),  # type: ignore[arg-type]
     (lambda: SGD(momentum=0.9, dampening=0.1, nesterov=True), "nesterov needs zero dampening: got 0.1, allowed 0"),
     (lambda: SGD(nesterov="yes"), "nesterov is unknown: got 'yes', allowed False or True, in SGD"),  # type: ignore[arg-type]
     (lambda: Adagrad(initial_accumulator=-0.1), "initial_accumulator is out of range: got -0.1"),
-    (lambda: RMSprop(alpha="0.9"), "alpha is not a number: got '0.9', allowed a number in [0, 1), in RMSprop"),  # type: ignore[arg-type]
+    (lambda: RMSprop(alpha="0.9"), "alpha is not a number: got '0.9', allowed a number in [0, inf), in RMSprop"),  # type: ignore[arg-type]
     (lambda: AMSGrad(correction="optax"), "correction is unknown: got 'optax', allowed 'after' or 'before'"),  # type: ignore[arg-type]
     (
         lambda: by_name("adamww"),

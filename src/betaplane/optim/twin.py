@@ -14,7 +14,7 @@ from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
 from betaplane.optim.around import GROUP, OWN, Around, check_around, warn_of_losses
-from betaplane.optim.group import build
+from betaplane.optim.group import BETAS, build
 from betaplane.optim.guard import check_eps, check_floating, check_lr, explained, finite, loss_of
 from betaplane.optim.layout import align, alike, dense, like
 from betaplane.optim.path import chosen, sweeps
@@ -57,7 +57,7 @@ class Twin(Around, Optimizer):
         told = (inspect.getdoc(cls.rule) or "").split("\nExample:")[0]
         cls.__doc__ = f"{cls.__doc__}\n\n{inspect.getdoc(Twin)}\n\n{inspect.getdoc(Around)}\n\n{told}"
         theirs = inspect.signature(cls.torchs).parameters
-        same = {"beta1", "beta2", *cls.hyper, *theirs}
+        same = {*cls.hyper, *theirs, *(BETAS if "betas" in theirs else ())}
         cls.dialects = {f.name: f.default for f in fields(cls.rule) if f.name not in same} | dict(cls.usual)
         cls.dialects |= GROUP
         own = cls.dialects | OWN

@@ -21,19 +21,20 @@ class AdagradState(NamedTuple):
 
 @dataclass(frozen=True)
 class Adagrad(Rule):
-    r"""Adagrad, with eps outside the root, a learning rate that may decay, and L2 weight decay (as torch has it).
+    r"""Adagrad, with a learning rate that may decay and L2 weight decay; eps outside the root (torch) or inside it.
 
     ```
     g    = g + weight_decay x
     v    = v + g^2                  (v_0 = initial_accumulator)
     lr_t = lr / (1 + (t - 1) lr_decay)
-    x    = x - lr_t g / (sqrt(v) + eps)
+    x    = x - lr_t g / (sqrt(v) + eps)          (eps_inside: lr_t g / sqrt(v + eps))
     ```
 
-    Others differ: optax puts eps = 1e-7 inside the root and starts v at 0.1.
+    optax and Keras put eps inside the root and start v at 0.1:
+    `Adagrad(eps_inside=True, eps=1e-7, initial_accumulator=0.1)`.
 
     Source: J. Duchi, E. Hazan, Y. Singer, 2011, JMLR 12:2121-2159, Figure 1 (diagonal); the form is that of
-    torch.optim.Adagrad.
+    torch.optim.Adagrad; eps_inside=True: optax.adagrad (scale_by_rss) and keras.optimizers.Adagrad.
 
     Example:
         Two steps on one number. v = 0.01, so x falls by lr = 0.01. Then g = -0.2: v = 0.05, and x rises by
@@ -52,8 +53,9 @@ class Adagrad(Rule):
 
     lr_decay: float = 0.0  # per step, >= 0
     initial_accumulator: float = 0.0  # gradient units squared, >= 0
-    eps: float = 1e-10  # gradient units, >= 0
+    eps: float = 1e-10  # gradient units (eps_inside: gradient units squared), >= 0
     weight_decay: float = 0.0  # gradient units per unit of x, >= 0
+    eps_inside: bool = False
 
     laws = Laws(scale_free=True, first_step=1.0, bound=1.0)
     ranges = {
@@ -62,6 +64,7 @@ class Adagrad(Rule):
         "eps": at_least_zero(1e-10),
         "weight_decay": at_least_zero(0.0),
     }
+    choices = {"eps_inside": (False, True)}
     lr = 1e-2
     source = "Duchi, Hazan & Singer 2011, JMLR 12"
 
@@ -74,5 +77,6 @@ class Adagrad(Rule):
         g = l2(g, x, self.weight_decay)
         v = s.v + g * g
         lr_t = lr / (1 + s.t * self.lr_decay)
-        x = x - lr_t * g / (v.sqrt() + self.eps)
+        root = (v + self.eps).sqrt() if self.eps_inside else v.sqrt() + self.eps
+        x = x - lr_t * g / root
         return x, AdagradState(s.t + 1, v)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betaplane.rules._parts import ema, l2, zero
-from betaplane.rules._rule import UNIT, Laws, Rule, at_least_zero
+from betaplane.rules._rule import Laws, Rule, at_least_zero
 
 
 class RMSpropState(NamedTuple):
@@ -22,11 +22,11 @@ class RMSpropState(NamedTuple):
 
 @dataclass(frozen=True)
 class RMSprop(Rule):
-    r"""RMSprop with torch's options: momentum, centring, L2 weight decay; eps outside the root, or inside as optax.
+    r"""RMSprop with torch's options (momentum, centering, L2 weight decay) and those of TensorFlow and optax.
 
     ```
     g     = g + weight_decay x
-    v     = alpha v + (1 - alpha) g^2
+    v     = alpha v + (1 - alpha) g^2        (v_0 = initial_accumulator)
     g_bar = alpha g_bar + (1 - alpha) g
     var   = v                                (centered: max(v - g_bar^2, 0); rounding can make it negative)
     u     = g / (sqrt(var) + eps)            (eps_inside: g / sqrt(var + eps))
@@ -34,10 +34,13 @@ class RMSprop(Rule):
     x     = x - lr b
     ```
 
-    There is no bias correction: the first step is 1 / sqrt(1 - alpha) times lr, 10 lr at the default.
+    There is no bias correction: the first step is 1 / sqrt(1 - alpha) times lr, 10 lr at the default. TensorFlow's
+    RMSProp, which trained Inception and EfficientNet, starts v at 1 instead, so that the first steps are small:
+    `RMSprop(initial_accumulator=1.0, eps_inside=True)`. Its momentum sums lr u, which differs only while lr changes.
 
     Source: T. Tieleman, G. Hinton, 2012, Coursera, Neural Networks for Machine Learning, lecture 6e; centring: A.
-    Graves, 2013, arXiv:1308.0850, equations 38-41; the form is that of torch.optim.RMSprop.
+    Graves, 2013, arXiv:1308.0850, equations 38-41; the form is that of torch.optim.RMSprop; initial_accumulator=1.0:
+    tf.compat.v1.train.RMSPropOptimizer, whose slot "rms" is made of ones, and timm's RMSpropTF.
 
     Example:
         Two steps on one number. v = 0.01 * 0.1^2, so x falls by 10 lr = 0.1. Then g = -0.2: v = 0.99e-4 + 4e-4, and
@@ -54,19 +57,21 @@ class RMSprop(Rule):
         '0.9895324'
     """
 
-    alpha: float = 0.99  # in [0, 1)
+    alpha: float = 0.99  # >= 0; v is an average below 1
     eps: float = 1e-8  # gradient units (eps_inside: gradient units squared), >= 0
-    momentum: float = 0.0  # in [0, 1)
+    momentum: float = 0.0  # >= 0; the buffer stays bounded below 1
     weight_decay: float = 0.0  # gradient units per unit of x, >= 0
     centered: bool = False
     eps_inside: bool = False
+    initial_accumulator: float = 0.0  # gradient units squared, >= 0: v before the first step
 
     laws = Laws(scale_free=True, first_step=10.0, bound=10.0)
     ranges = {
-        "alpha": UNIT[0.99],
+        "alpha": at_least_zero(0.99),
         "eps": at_least_zero(1e-8),
-        "momentum": UNIT[0.9],
+        "momentum": at_least_zero(0.9),
         "weight_decay": at_least_zero(0.0),
+        "initial_accumulator": at_least_zero(0.0),
     }
     choices = {"centered": (False, True), "eps_inside": (False, True)}
     lr = 1e-2
@@ -76,7 +81,7 @@ class RMSprop(Rule):
         """The state before the first step."""
         g_bar = torch.zeros_like(x) if self.centered else x.new_zeros(())
         b = x.new_zeros(()) if zero(self.momentum) else torch.zeros_like(x)
-        return RMSpropState(v=torch.zeros_like(x), g_bar=g_bar, b=b)
+        return RMSpropState(v=torch.zeros_like(x) + self.initial_accumulator, g_bar=g_bar, b=b)
 
     def step(self, x: Tensor, g: Tensor, s: RMSpropState, lr: float | Tensor) -> tuple[Tensor, RMSpropState]:
         """One update, as in the equations above."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from betaplane.errors import BadInput
 from betaplane.rules._parts import first, l2, zero
-from betaplane.rules._rule import UNIT, Laws, Range, Rule, at_least_zero
+from betaplane.rules._rule import INF, Laws, Range, Rule, at_least_zero
 
 
 class SGDState(NamedTuple):
@@ -52,15 +52,15 @@ class SGD(Rule):
         '1.0010000'
     """
 
-    momentum: float = 0.0  # in [0, 1)
-    dampening: float = 0.0  # in [0, 1]
+    momentum: float = 0.0  # >= 0; the buffer stays bounded below 1
+    dampening: float = 0.0  # any number, as in torch; in [0, 1] by its meaning
     weight_decay: float = 0.0  # gradient units per unit of x, >= 0
     nesterov: bool = False
 
     laws = Laws()
     ranges = {
-        "momentum": UNIT[0.9],
-        "dampening": Range(0.0, 1.0, "[0, 1]", 0.0),
+        "momentum": at_least_zero(0.9),
+        "dampening": Range(-INF, INF, "(-inf, inf)", 0.0),
         "weight_decay": at_least_zero(0.0),
     }
     choices = {"nesterov": (False, True)}

@@ -35,6 +35,7 @@ NUMBERS: dict[type[Rule], tuple[dict[str, float], ...]] = {  # shipped where a c
     ADOPT: ({}, {"growth": 0.333}),
     AdEMAMix: ({}, {"alpha": 2.0}),
     AdamAtan2: ({}, {"a": 1.0}, {"a": 16.0, "b": 16.0}),
+    RMSprop: ({}, {"initial_accumulator": 1.0}),
     Adafactor: ({}, {"min_dim": 16.0}, {"min_dim": 128.0}, {"eps1": torch.finfo(torch.float64).eps}),
 }
 EPS_WORDS = ("eps_at", "eps_inside")
