@@ -45,8 +45,7 @@ def from_torch(optimizer: Optimizer, **options: Any) -> Twin:
         raise BadInput("This optimizer has no twin here", value=given, allowed=allowed, where=where)
     fresh = [{**group, "params": list(group["params"])} for group in optimizer.param_groups]
     ours = found[0](fresh, **options)
-    own = {name: ours.defaults[name] for name in ours.dialects if name in ours.defaults}
-    for group in optimizer.param_groups:
-        group.update({name: value for name, value in own.items() if name not in group})
+    for group, made in zip(optimizer.param_groups, ours.param_groups, strict=True):
+        group.update({name: made[name] for name in ours.dialects if name in made and name not in group})
     ours.param_groups, ours.state = optimizer.param_groups, optimizer.state
     return ours

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from torch import Tensor
+
 from betaplane.errors import BadInput
 from betaplane.rules import Rule
 
@@ -21,7 +23,7 @@ def build(kind: type[Rule], group: Mapping[str, Any], hyper: Mapping[str, str] =
         hyper: the rule's field -> torch's option, where they differ.
 
     Raises:
-        BadInput: for an option out of range, or too many or too few betas.
+        BadInput: for an option out of range, too many or too few betas, or decay under which weights would grow.
 
     Example:
         >>> from betaplane.rules import AdamW
@@ -39,4 +41,46 @@ def build(kind: type[Rule], group: Mapping[str, Any], hyper: Mapping[str, str] =
                 "betas do not fit", value=group["betas"], allowed=allowed, where=where, instead=f"betas={usual}"
             )
         given |= dict(zip(betas, group["betas"], strict=True))
-    return kind(**given)
+    rule = kind(**given)
+    check_decay(rule, group.get("lr"))
+    return rule
+
+
+def set_peak(group: dict[str, Any]) -> None:
+    """Set a peak_lr that is None to the lr that the group is made with, or to its lr before an earlier schedule.
+
+    Example:
+        >>> group = {"lr": 0.1, "peak_lr": None}
+        >>> set_peak(group)
+        >>> group["peak_lr"]
+        0.1
+    """
+    reads = "peak_lr" in group or group.get("decay") == "independent"
+    if reads and group.get("peak_lr") is None:
+        group["peak_lr"] = _float(group.get("initial_lr", group["lr"])) or None
+
+
+def check_decay(rule: Rule, lr: Any) -> None:
+    """Raise BadInput if decay is relative to the peak of lr, and that is unknown or x would change its sign or grow.
+
+    Decay that is lr times weight_decay is taken as it is, as in torch.
+    """
+    if not getattr(rule, "reads_peak", False) or lr is None:
+        return
+    where, peak = type(rule).__name__, rule.peak_lr  # pyright: ignore[reportAttributeAccessIssue]
+    if peak is None:
+        raise BadInput("peak_lr is unknown, since lr is 0", allowed="(0, inf)", where=where, instead="peak_lr=0.001")
+    lr = _float(lr)
+    share = float(rule.remainder(lr))  # pyright: ignore[reportAttributeAccessIssue]
+    if not 0 < share <= 1:
+        raise BadInput(
+            f"Weight decay would multiply every weight by {share:.6g}",
+            value={"lr": lr, "peak_lr": peak, "weight_decay": rule.weight_decay},  # pyright: ignore
+            allowed="a factor in (0, 1]",
+            where=where,
+            instead=f"peak_lr={lr}" if lr > peak else "weight_decay=0.01",
+        )
+
+
+def _float(value: Any) -> float:
+    return float(value.detach() if isinstance(value, Tensor) else value)

@@ -14,7 +14,7 @@ from torch.optim.optimizer import Optimizer, ParamsT
 
 from betaplane.errors import BadInput
 from betaplane.optim.around import GROUP, OWN, Around, check_around, warn_of_losses
-from betaplane.optim.group import BETAS, build
+from betaplane.optim.group import BETAS, build, set_peak
 from betaplane.optim.guard import check_eps, check_lr, check_params, finite, listed, loss_of
 from betaplane.optim.path import chosen
 from betaplane.optim.sharding.mesh import on_mesh
@@ -97,9 +97,11 @@ class RuleOptimizer(Around, Optimizer):
                 raise BadInput(f"There is no option {name}", value=param_group[name], allowed=allowed, where=where)
         options = {**self.defaults, **param_group}
         check_lr(options["lr"])
+        set_peak(options)
         self.rule_of(options)
         check_around(options)
         super().add_param_group(param_group)
+        set_peak(self.param_groups[-1])
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]

@@ -14,7 +14,7 @@ from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
 from betaplane.optim.around import GROUP, OWN, Around, check_around, warn_of_losses
-from betaplane.optim.group import BETAS, build
+from betaplane.optim.group import BETAS, build, set_peak
 from betaplane.optim.guard import check_eps, check_floating, check_lr, explained, finite, loss_of
 from betaplane.optim.layout import align, alike, dense, like
 from betaplane.optim.path import chosen, sweeps
@@ -78,6 +78,7 @@ class Twin(Around, Optimizer):
         self.defaults.update(own)
         for group in self.param_groups:
             group.update({name: value for name, value in own.items() if name not in group})
+            set_peak(group)
             self._check_options(group)
         warn_of_losses(self)
 
@@ -101,6 +102,7 @@ class Twin(Around, Optimizer):
         """
         super().add_param_group(param_group)
         try:
+            set_peak(self.param_groups[-1])
             self._check(self.param_groups[-1])
         except BadInput:
             self.param_groups.pop()

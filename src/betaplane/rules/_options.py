@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from betaplane.rules._parts import Number, ema, l2, rms, seen, toward
+from betaplane.rules._parts import Number, ema, l2, ratio, rms, seen, toward, zero
 from betaplane.rules._rule import INF, Range, Rule, at_least_zero
 
 
@@ -27,11 +27,12 @@ class StepOptions(Rule):
     cautious="paper":     u = u [u g > 0] n / (sum [u g > 0] + 1)            (Liang et al. 2024, arXiv:2411.16085)
     ```
 
-    RMS, mean and sum are over the whole tensor, n its number of elements.
+    RMS, mean and sum are over the whole tensor, n its number of elements. peak_lr is what lr is before its schedule:
+    None for lr itself, which is then constant. Optimizers set it to the lr that a group is made with.
     """
 
     decay: Literal["l2", "decoupled", "independent"] = "decoupled"
-    peak_lr: float = 1e-3  # > 0, what lr is before its schedule; read where decay is "independent"
+    peak_lr: float | None = None  # > 0, or None for lr itself; read if decay is "independent"
     clip: float = INF  # > 0, largest RMS of an update, over lr; inf for none
     cautious: Literal["off", "mean", "paper"] = "off"
 
@@ -40,14 +41,34 @@ class StepOptions(Rule):
 
     weight_decay = 0.0  # a field of every rule
 
-    def decayed(self, x: Tensor, g: Tensor, lr: Number) -> tuple[Tensor, Tensor]:
-        """The parameter x and the gradient g after weight decay."""
-        if isinstance(self.weight_decay, float | int) and self.weight_decay == 0:
+    @property
+    def reads_peak(self) -> bool:
+        """Whether the step depends on peak_lr."""
+        return self.decay == "independent" and not zero(self.weight_decay)
+
+    def decayed(self, x: Tensor, g: Tensor, lr: Number, rate: Number | None = None) -> tuple[Tensor, Tensor]:
+        """The parameter x and the gradient g after weight decay, which follows `rate`, or else lr."""
+        if zero(self.weight_decay):
             return x, g
         if self.decay == "l2":
             return x, l2(g, x, self.weight_decay)
-        rate = lr if self.decay == "decoupled" else lr / self.peak_lr
-        return x * (1 - rate * self.weight_decay), g
+        return x * self.remainder(lr, rate), g
+
+    def remainder(self, lr: Number, rate: Number | None = None) -> Number:
+        """The share of x that decay leaves."""
+        return 1 - self.shrinkage(lr, rate)
+
+    def shrinkage(self, lr: Number, rate: Number | None = None) -> Number:
+        """The share of x that decay takes off."""
+        if self.decay == "decoupled":
+            return (lr if rate is None else rate) * self.weight_decay
+        return self.over_peak(lr, rate) * self.weight_decay
+
+    def over_peak(self, lr: Number, rate: Number | None = None) -> Number:
+        """`rate`, or else lr, as a multiple of the peak of lr."""
+        if self.peak_lr is not None:
+            return (lr if rate is None else rate) / self.peak_lr
+        return 1.0 if rate is None else ratio(rate, lr)
 
     def bounded(self, u: Tensor, g: Tensor) -> Tensor:
         """The update u, clipped and masked."""

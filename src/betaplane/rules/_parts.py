@@ -30,6 +30,13 @@ def zero(number: Number) -> bool:
     return isinstance(number, float | int) and number == 0
 
 
+def ratio(a: Number, b: Number) -> Number:
+    """A over b, and 1 if b is 0."""
+    if isinstance(b, Tensor):
+        return torch.where(b == 0, 1.0, a / b)
+    return a / b if b else 1.0
+
+
 def log(beta: Number) -> Number:
     """The natural logarithm, in 64 bits; -inf at 0."""
     if isinstance(beta, Tensor):

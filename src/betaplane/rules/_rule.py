@@ -76,6 +76,8 @@ class Rule:
         where = type(self).__name__
         for name, allowed in self.ranges.items():
             value, instead = getattr(self, name), f"{name}={allowed.usual}"
+            if value is None and getattr(type(self), name, 0.0) is None:
+                continue
             if not isinstance(value, (Real, Tensor)):
                 text = f"a number in {allowed.text}"
                 raise BadInput(f"{name} is not a number", value=value, allowed=text, where=where, instead=instead)

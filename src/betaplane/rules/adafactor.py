@@ -119,7 +119,7 @@ class Adafactor(StepOptions):
         """One update, as in the equations above."""
         t = s.t + 1
         alpha = self._alpha(x, t, lr)
-        x, g = self.decayed(x, g, lr if self.decay_rate == "lr" else alpha)
+        x, g = self.decayed(x, g, lr, None if self.decay_rate == "lr" else alpha)
         r, c, v = self._second(g, s, t)
         u = g * (self._product(r, c) if r.dim() else self._inverse(v))
         u = alpha * self.clipped(u)

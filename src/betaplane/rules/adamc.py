@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betaplane.rules._options import MomentOptions
-from betaplane.rules._parts import first
+from betaplane.rules._parts import Number, first, zero
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
 
@@ -36,8 +36,8 @@ class AdamC(MomentOptions):
 
     Under a normalization g is orthogonal to x, and the norm of x settles where decay and update balance. AdamW's
     balance has |u| / |x| = sqrt(2 weight_decay / lr), which grows as the schedule falls, and with it the gradient at
-    the end of training; here it stays sqrt(2 weight_decay / peak_lr). Set peak_lr to the largest lr of the schedule: at
-    a constant lr = peak_lr AdamC is AdamW. With decay="independent" the factor is 1 - (lr / peak_lr)^2 weight_decay.
+    the end of training; here it stays sqrt(2 weight_decay / peak_lr). peak_lr is to be the largest lr of the schedule:
+    at a constant lr = peak_lr AdamC is AdamW. With decay="independent" the factor is 1 - (lr / peak_lr)^2 weight_decay.
 
     Source: A. Defazio, 2025, arXiv:2506.02285, the corrected decay in the form for AdamW.
 
@@ -79,9 +79,19 @@ class AdamC(MomentOptions):
     def step(self, x: Tensor, g: Tensor, s: AdamCState, lr: float | Tensor) -> tuple[Tensor, AdamCState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        x, g = self.decayed(x, g, lr * lr / self.peak_lr if self.normalized else lr)
+        x, g = self.decayed(x, g, lr)
         m = self.average(s.m, g, self.beta1, t)
         v = self.average(s.v, g * g, self.beta2, t)
         u = self.first(m, t) / self.root(v, t)
         x = x - lr * self.bounded(u, g)
         return x, AdamCState(t, m, v)
+
+    @property
+    def reads_peak(self) -> bool:
+        """Whether the step depends on peak_lr."""
+        corrected = self.normalized and self.decay == "decoupled" and not zero(self.weight_decay)
+        return corrected or super().reads_peak
+
+    def shrinkage(self, lr: Number, rate: Number | None = None) -> Number:
+        """The share of x that decay takes off: lr / peak_lr of AdamW's, under a normalization."""
+        return super().shrinkage(lr, lr * self.over_peak(lr) if self.normalized else rate)

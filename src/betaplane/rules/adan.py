@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betaplane.rules._options import MomentOptions
-from betaplane.rules._parts import first
+from betaplane.rules._parts import Number, first
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
 
@@ -91,8 +91,7 @@ class Adan(MomentOptions):
     def step(self, x: Tensor, g: Tensor, s: AdanState, lr: float | Tensor) -> tuple[Tensor, AdanState]:
         """One update, as in the equations above."""
         t, share = s.t + 1, self.beta2 if self.difference == "kept" else 1 - self.beta2
-        after = self.proximal and self.decay != "l2"
-        x, g = (x, g) if after else self.decayed(x, g, lr)
+        x, g = (x, g) if self.after else self.decayed(x, g, lr)
         delta = torch.where(t > 1, g - s.g_prev, 0.0)
         m = self.average(s.m, g, self.beta1, t)
         d = self.average(s.d, delta, self.beta2, t)
@@ -101,9 +100,14 @@ class Adan(MomentOptions):
         u = (self.first(m, t) + share * d_hat) / replace(self, beta2=self.beta3).root(n, t)
         x = x - lr * self.bounded(u, g)
         # A copy: torch writes the next gradient into the same tensor.
-        return self.shrunk(x, lr) if after else x, AdanState(t, m, d, n, g.clone())
+        return x * self.remainder(lr) if self.after else x, AdanState(t, m, d, n, g.clone())
 
-    def shrunk(self, x: Tensor, lr: float | Tensor) -> Tensor:
-        """The parameter after proximal weight decay: the minimizer of |x' - x|^2 / 2 + lr weight_decay |x'|^2 / 2."""
-        rate = lr if self.decay == "decoupled" else lr / self.peak_lr
-        return x / (1 + rate * self.weight_decay)
+    @property
+    def after(self) -> bool:
+        """Whether decay comes after the step."""
+        return self.proximal and self.decay != "l2"
+
+    def remainder(self, lr: Number, rate: Number | None = None) -> Number:
+        """The share of x that decay leaves; proximal: x' is the minimizer of |x' - x|^2 + lr weight_decay |x'|^2."""
+        shrinkage = self.shrinkage(lr, rate)
+        return 1 / (1 + shrinkage) if self.after else 1 - shrinkage

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from betaplane.rules._options import MomentOptions
 from betaplane.rules._parts import first
-from betaplane.rules._rule import INF, UNIT, Laws, Range, at_least_zero
+from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
 
 class LaPropState(NamedTuple):
@@ -67,7 +67,6 @@ class LaProp(MomentOptions):
     eps: float = 1e-15  # gradient units, >= 0
     weight_decay: float = 0.0  # per step at the peak of lr, >= 0
     decay: Literal["l2", "decoupled", "independent"] = field(default="independent", kw_only=True)
-    peak_lr: float = field(default=4e-4, kw_only=True)  # > 0, what lr is before its schedule
     lr_at: Literal["step", "average"] = "step"
 
     laws = Laws(scale_free=True, first_step=1.0, bound=31.6227766)
@@ -76,7 +75,6 @@ class LaProp(MomentOptions):
         "beta2": UNIT[0.999],
         "eps": at_least_zero(1e-15),
         "weight_decay": at_least_zero(0.0),
-        "peak_lr": Range(0.0, INF, "(0, inf)", 4e-4),
     }
     choices = {"lr_at": ("step", "average")}
     lr = 4e-4

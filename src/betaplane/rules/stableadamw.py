@@ -93,6 +93,6 @@ class StableAdamW(MomentOptions):
         root = self.root(v, t)
         below = root if self.limits == "update" else at_least(replace(self, eps=0.0).root(v, t), self.eps)
         lr_t = lr / (rms(g / below) / self.d).clamp(min=1)
-        x, _ = self.decayed(x, g, lr_t if self.limits == "rate" else lr)
+        x, _ = self.decayed(x, g, lr, lr_t if self.limits == "rate" else None)
         x = x - lr_t * self.bounded(self.first(m, t) / root, g)
         return x, StableAdamWState(t, m, v)
