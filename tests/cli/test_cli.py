@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -146,3 +148,13 @@ def test_lists(capsys, what: str, name: str):
     _, out, err = ended(what, capsys)
     assert name in out
     assert not err
+
+
+def test_a_damaged_run_is_reported_and_trained_again(folder: Path, capsys):
+    _, whole, _ = ended(TINY, capsys)
+    with closing(sqlite3.connect("out/train.sqlite", isolation_level=None)) as db:
+        db.execute("UPDATE runs SET final = 0.0 WHERE id = 2")
+    _, again, err = ended(TINY, capsys)
+    assert again == whole
+    assert "Warning: damaged runs: 1 in the store, trained again." in err
+    assert err.count("training\n") == 1

@@ -242,8 +242,8 @@ def test_status_tells_what_is_there(tmp_path: Path):
 def test_every_commit_reaches_the_disk(tmp_path: Path):
     """A kill cannot tell whether the machine would have lost it too; SQLite's settings can."""
     with opened(tmp_path / "map.sqlite") as store:
-        assert store._rows("PRAGMA synchronous") == [(2,)]  # FULL
-        assert store._rows("PRAGMA journal_mode") == [("wal",)]
+        assert store.rows("PRAGMA synchronous") == [(2,)]  # FULL
+        assert store.rows("PRAGMA journal_mode") == [("wal",)]
 
 
 def test_folders_are_made_and_odd_names_work(tmp_path: Path):
@@ -346,7 +346,7 @@ def folder(path: Path) -> None:
         (noise, "The file is not a store"),
         (somebody_elses, "The file is another program's SQLite database: got '{path}'"),
         (somebody_elses_wal, "The file is another program's SQLite database"),
-        (newer, "The store was made by a newer betaplane: got 'version 7', allowed versions up to 1, in {path}."),
+        (newer, "The store was made by a newer betaplane: got 'version 7', allowed versions up to 2, in {path}."),
         (without_tables, "The store is damaged: it does not say what it holds"),
         (cut_short, "The store is damaged: got 'database disk image is malformed'"),
         (header_only, "The store is damaged"),
@@ -488,12 +488,12 @@ def test_a_full_database_is_told_and_its_claims_stand(tmp_path: Path):
     me = Owner.here()
     with opened(tmp_path / "map.sqlite") as store:
         store.claim(KEYS, me)
-        ((pages,),) = store._rows("PRAGMA page_count")
-        store._rows(f"PRAGMA max_page_count = {pages + 10}")
+        ((pages,),) = store.rows("PRAGMA page_count")
+        store.rows(f"PRAGMA max_page_count = {pages + 10}")
         with pytest.raises(BadInput, match="got 'database or disk is full'"):
             store.finish(record(key) for key in KEYS)
         assert (len(store), store.status().claimed) == (0, 500)
-        store._rows("PRAGMA max_page_count = 100000")
+        store.rows("PRAGMA max_page_count = 100000")
         assert store.finish(record(key) for key in KEYS) == 500
 
 
@@ -596,12 +596,12 @@ def test_a_beat_holds_claims_from_elsewhere_and_silence_loses_them(tmp_path: Pat
     began, clock = time.time(), time.time
     with opened(tmp_path / "map.sqlite") as store:
         assert store.claim(["a"], far) == {"a"}
-        monkeypatch.setattr(module.time, "time", lambda: clock() + 100)
+        monkeypatch.setattr(time, "time", lambda: clock() + 100)
         store.beat(far)
-        monkeypatch.setattr(module.time, "time", lambda: clock() + 200)
+        monkeypatch.setattr(time, "time", lambda: clock() + 200)
         assert store.claim(["a"], me) == set()
         assert store.claimed_elsewhere(["a"], me) == {"a"}
-        monkeypatch.setattr(module.time, "time", lambda: clock() + 230)
+        monkeypatch.setattr(time, "time", lambda: clock() + 230)
         assert store.claimed_elsewhere(["a"], me) == set()
         assert store.status().claimed_dead == 1
         assert store.claim(["a"], me) == {"a"}
@@ -725,7 +725,7 @@ def killed(process: subprocess.Popen[str], moment: float) -> list[str]:
 
 
 def integrity(store: Store) -> str:
-    ((answer,),) = store._rows("PRAGMA integrity_check")
+    ((answer,),) = store.rows("PRAGMA integrity_check")
     return answer
 
 

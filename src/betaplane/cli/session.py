@@ -123,6 +123,8 @@ class Session:
         for other in others:
             with store_of(self.problem, self.store) as store:
                 self.console.print(f"merged {store.merge(other)} trainings from {other} into {self.store}")
+                if store.damaged:
+                    self.console.print(f"Warning: {store.damaged} damaged trainings were skipped.", style="yellow")
 
     def status(self) -> None:
         """Tell what the store holds."""
@@ -201,6 +203,8 @@ class Session:
             console.print(figures.summary(phase_map))
             for what, path in files.items():
                 console.print(f"{what:>8}  {path}", soft_wrap=True)
+        if damaged := phase_map.facts.get("damaged runs"):
+            self.console.print(f"Warning: damaged runs: {damaged}.", style="yellow")
         if more := TO_GO_ON.get(phase_map.facts["ended"]):
             self.console.print(more)
 

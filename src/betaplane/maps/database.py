@@ -14,6 +14,7 @@ from typing import TypeVar
 from betaplane.errors import BadInput
 
 PATIENCE = 60.0  # seconds to wait for another process's lock
+LONGEST = 2**26  # bytes of the longest value read; longer ones are damage
 BUSY = 1.0  # seconds of it spent inside SQLite, where Ctrl-C is not heard
 
 # result code: what, allowed, instead
@@ -22,13 +23,15 @@ WRITABLE, ELSEWHERE, OTHER = (
     "--store /elsewhere/map.sqlite",
     "--store other.sqlite",
 )
+MERGED = "--store other.sqlite --merge {path}  # copies the trainings that are whole"
+DAMAGED = "The store is damaged", "a whole store", MERGED
 SENTENCES = {
     sqlite3.SQLITE_FULL: ("The disk is full; all runs finished before are kept", "a disk with free space", ELSEWHERE),
     sqlite3.SQLITE_IOERR: ("The disk failed or is full; all runs finished before are kept", "a sound disk", ELSEWHERE),
     sqlite3.SQLITE_READONLY: ("The store cannot be written", WRITABLE, ELSEWHERE),
     sqlite3.SQLITE_CANTOPEN: ("The store cannot be opened", WRITABLE, ELSEWHERE),
     sqlite3.SQLITE_PERM: ("The store cannot be opened", WRITABLE, ELSEWHERE),
-    sqlite3.SQLITE_CORRUPT: ("The store is damaged", "a whole store", OTHER),
+    sqlite3.SQLITE_CORRUPT: DAMAGED,
     sqlite3.SQLITE_NOTADB: ("The store is damaged", "a whole store", OTHER),
     sqlite3.SQLITE_BUSY: ("Another process kept the store locked for a minute", "a lock of milliseconds", OTHER),
 }
@@ -44,10 +47,17 @@ def connected(path: Path, frozen: bool = False) -> Iterator[sqlite3.Connection]:
     db = sqlite3.connect(address, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA synchronous = FULL")
+        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
+        db.text_factory = _text
         yield db
     except BaseException:
         db.close()
         raise
+
+
+def _text(raw: bytes) -> str:
+    """Text as it was stored; damaged text as something else, for its digest to notice."""
+    return raw.decode("utf-8", "backslashreplace")
 
 
 def frozen(path: Path) -> bool:
@@ -68,20 +78,21 @@ def undone_where_it_fails(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def code(error: sqlite3.Error) -> int:
+def code(error: BaseException | None) -> int:
     """SQLite's primary result code."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors about the disk and the file into sentences."""
+    """Turn SQLite's errors about the disk and the file into sentences; errors of our own calls stay as they are."""
     try:
         yield
-    except sqlite3.Error as error:
-        if code(error) not in SENTENCES:
-            raise
-        what, allowed, instead = SENTENCES[code(error)]
+    except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
+        raise
+    except (sqlite3.Error, OverflowError) as error:
+        what, allowed, instead = SENTENCES.get(code(error), DAMAGED)
+        instead = instead.format(path=path)
         raise BadInput(what, value=str(error), allowed=allowed, where=str(path), instead=instead) from error
 
 

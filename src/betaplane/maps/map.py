@@ -295,5 +295,6 @@ class Mapper:
             "seeds": f"{self.plan.seeds}, {self.plan.boundary_seeds} beside a change of verdict",
             "minibatches": "each run its own" if self.plan.options.independent else "the same for all runs of a seed",
             "subnormal numbers": "flushed to zero",
+            **({"damaged runs": f"{self.store.damaged} in the store, trained again"} if self.store.damaged else {}),
             "torch": torch.__version__,
         }

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from betaplane.errors import BadInput
+from betaplane.maps.digest import whole, with_digest
 
-COLUMNS = "key, settings, seed, steps, initial, final, curve, seconds, engine"
+VALUES = "key, settings, seed, steps, initial, final, curve, seconds, engine"
+COLUMNS = f"{VALUES}, digest"
 
 
 def run_key(settings: Mapping[str, float | str | int], seed: int, steps: int, **more: object) -> str:
@@ -77,19 +79,36 @@ class Record:
 
 
 def row_of(record: Record) -> tuple:
-    """A record as values of `COLUMNS`; SQLite keeps nan as NULL by itself."""
+    """A record as values of `COLUMNS`; SQLite stores nan as NULL."""
     with np.errstate(over="ignore", invalid="ignore"):  # a diverged loss may not fit in float32: inf
         curve = np.asarray(record.curve).astype("<f4")
     if curve.ndim != 1:
         raise BadInput("A curve is one row of losses", value=curve.shape, allowed="(points,)", where="Record.curve")
     settings = json.dumps(dict(record.settings), default=lambda value: value.item())  # numpy scalars
     numbers = float(record.initial), float(record.final), curve.tobytes(), float(record.seconds)
-    return (record.key, settings, int(record.seed), int(record.steps), *numbers, record.engine)
+    return with_digest((record.key, settings, int(record.seed), int(record.steps), *numbers, record.engine))
 
 
-def record_of(row: tuple) -> Record:
-    """The record that such values are of."""
-    key, settings, seed, steps, initial, final, curve, seconds, engine = row
+def record_of(row: tuple) -> Record | None:
+    """The record of such values; None if they are not the values that were stored."""
+    if not whole(row):
+        return None
+    key, settings, seed, steps, initial, final, curve, seconds, engine, _ = row
     initial, final, seconds = (math.nan if number is None else number for number in (initial, final, seconds))
     losses = np.frombuffer(curve, "<f4").astype(np.float32)
     return Record(key, json.loads(settings), seed, steps, initial, final, losses, seconds, engine)
+
+
+def readable(values: tuple) -> bool:
+    """Whether values of `VALUES`, stored without a digest by betaplane 0.1, have the types and sizes of a record."""
+    key, settings, seed, steps, initial, final, curve, seconds, engine = values
+    losses = all(number is None or isinstance(number, float) for number in (initial, final, seconds))
+    whole = isinstance(seed, int) and isinstance(steps, int) and isinstance(curve, bytes) and len(curve) % 4 == 0
+    return losses and whole and isinstance(key, str) and isinstance(engine, str) and _json_dict(settings)
+
+
+def _json_dict(text: object) -> bool:
+    try:
+        return isinstance(text, str) and isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False

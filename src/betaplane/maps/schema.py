@@ -6,22 +6,28 @@ import json
 import sqlite3
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from betaplane.errors import BadInput
 from betaplane.maps.database import code, patiently, told, undone_where_it_fails
+from betaplane.maps.digest import whole, with_digest
 
 APPLICATION_ID = 0x62506C6E  # "bPln", in the header of every store
-SCHEMA = 1  # user_version; raised when a table changes
+SCHEMA = 2  # user_version; raised when a table changes. 1 (betaplane 0.1) had no digests
 
 TABLES = """
-CREATE TABLE about (fingerprint TEXT NOT NULL, problem TEXT NOT NULL, created REAL NOT NULL, versions TEXT NOT NULL);
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE about (
+    fingerprint TEXT NOT NULL, problem TEXT NOT NULL, created REAL NOT NULL, versions TEXT NOT NULL, digest TEXT
+);
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, digest TEXT) WITHOUT ROWID;
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, settings TEXT NOT NULL, seed INTEGER NOT NULL,
-    steps INTEGER NOT NULL, initial REAL, final REAL, curve BLOB NOT NULL, seconds REAL, engine TEXT NOT NULL
+    steps INTEGER NOT NULL, initial REAL, final REAL, curve BLOB NOT NULL, seconds REAL, engine TEXT NOT NULL,
+    digest TEXT
 );
 CREATE TABLE owners (
     token TEXT PRIMARY KEY, host TEXT NOT NULL, realm TEXT NOT NULL, pid INTEGER NOT NULL, started INTEGER,
@@ -29,7 +35,21 @@ CREATE TABLE owners (
 ) WITHOUT ROWID;
 CREATE TABLE claims (key TEXT PRIMARY KEY, owner TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX claims_of ON claims (owner);
+CREATE TABLE unfinished (runs TEXT PRIMARY KEY, state BLOB NOT NULL, digest TEXT NOT NULL);
 """
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The problem whose runs a store holds."""
+
+    fingerprint: str  # tells it from any other problem
+    problem: str  # its name, for people
+    former: Callable[[], str] | None = None  # its fingerprint in betaplane 0.1; None: the same
+
+    def of_version(self, version: int) -> str:
+        """The fingerprint in a store of this version."""
+        return self.former() if version == 1 and self.former is not None else self.fingerprint
 
 
 def check_file(path: Path) -> None:
@@ -40,6 +60,8 @@ def check_file(path: Path) -> None:
     """
     if path.is_dir():
         raise _refusal(path, "The store is a folder", "a file")
+    if path.exists() and not path.is_file():
+        raise _refusal(path, "The store is a device or a pipe", "a file")
     if not path.exists() or path.stat().st_size == 0:  # empty: killed while it was being created
         return
     with told(path):
@@ -67,8 +89,8 @@ def says(db: sqlite3.Connection) -> bool:
     return bool(patiently(lambda: db.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone()))
 
 
-def check_contents(db: sqlite3.Connection, path: Path, fingerprint: str, problem: str) -> None:
-    """Refuse a store of a newer version, a damaged one, and one of another problem."""
+def version_of(db: sqlite3.Connection, path: Path) -> int:
+    """The store's version, 1 or 2; refuse a newer one, and a file whose tables are not of the version it states."""
     _check_application(path, *patiently(lambda: db.execute("PRAGMA application_id").fetchone()))
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > SCHEMA:
@@ -79,22 +101,47 @@ def check_contents(db: sqlite3.Connection, path: Path, fingerprint: str, problem
             where=str(path),
             instead="pip install --upgrade betaplane",
         )
-    try:
-        found = patiently(lambda: db.execute("SELECT fingerprint, problem FROM about").fetchone())
-    except sqlite3.OperationalError as error:
-        if code(error) != sqlite3.SQLITE_ERROR:
-            raise
-        found = None  # no such table
-    if found is None:
+    if patiently(lambda: _parts(db)) != _expected(version):
         raise _refusal(path, "The store is damaged: it does not say what it holds", "a whole store")
-    if found[0] != fingerprint:
+    return version
+
+
+def _parts(db: sqlite3.Connection) -> set[tuple]:
+    """Kind and name of everything in the file, and the columns of its tables."""
+    parts = db.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").fetchall()
+    columns = "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'"
+    return {*parts, *db.execute(columns).fetchall()}
+
+
+def _expected(version: int) -> set[tuple]:
+    """The `_parts` of a whole store."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(TABLES)
+        parts = _parts(db)
+    if version == 1:
+        parts = {part for part in parts if "unfinished" not in part and part[1] != "digest"}
+    return parts
+
+
+def check_contents(db: sqlite3.Connection, path: Path, identity: Identity, *, salvage: bool = False) -> int:
+    """Refuse a damaged store and one of another problem; returns its version.
+
+    With `salvage` what the store says of itself may be damaged, except the problem's fingerprint.
+    """
+    version = version_of(db, path)
+    about = "fingerprint, problem, created, versions" + (", digest" if version > 1 else "")
+    found = patiently(lambda: db.execute(f"SELECT {about} FROM about").fetchone())
+    if found is None or (version > 1 and not salvage and not whole(found)):
+        raise _refusal(path, "The store is damaged: it does not say what it holds", "a whole store")
+    if found[0] != identity.of_version(version):
         raise BadInput(
             "The store holds another problem",
-            value=f"{found[1]} ({found[0][:8]})",
-            allowed=f"{problem} ({fingerprint[:8]})",
+            value=f"{found[1]} ({str(found[0])[:8]})",
+            allowed=f"{identity.problem} ({identity.fingerprint[:8]})",
             where=str(path),
             instead="--store other.sqlite",
         )
+    return version
 
 
 def _refusal(path: Path, what: str, allowed: str) -> BadInput:
@@ -115,7 +162,7 @@ def make_folder(path: Path) -> None:
         ) from error
 
 
-def create_where_empty(db: sqlite3.Connection, fingerprint: str, problem: str) -> None:
+def create_where_empty(db: sqlite3.Connection, identity: Identity) -> None:
     """Write the tables, all or none, unless another process just did."""
     if not _empty(db):
         return
@@ -126,8 +173,8 @@ def create_where_empty(db: sqlite3.Connection, fingerprint: str, problem: str) -
             return
         for statement in TABLES.split(";"):
             db.execute(statement)
-        about = fingerprint, problem, time.time(), json.dumps(_versions())
-        db.execute("INSERT INTO about VALUES (?,?,?,?)", about)
+        about = identity.fingerprint, identity.problem, time.time(), json.dumps(_versions())
+        db.execute("INSERT INTO about VALUES (?,?,?,?,?)", with_digest(about))
         db.execute(f"PRAGMA user_version = {SCHEMA}")
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from betaplane.errors import BadInput
-from betaplane.maps.database import connected, frozen, patiently, told, undone_where_it_fails
-from betaplane.maps.owner import GONE, Owner
-from betaplane.maps.record import COLUMNS, Record, record_of, row_of
-from betaplane.maps.schema import check_contents, check_file, create_where_empty, make_folder, says
+from betaplane.maps.claims import Claims, listed
+from betaplane.maps.database import code, connected, frozen, patiently, told
+from betaplane.maps.digest import with_digest
+from betaplane.maps.meta import Meta
+from betaplane.maps.record import COLUMNS, VALUES, Record, readable, record_of, row_of
+from betaplane.maps.salvage import every_id
+from betaplane.maps.schema import SCHEMA, Identity, check_contents, check_file, create_where_empty, make_folder, says
+from betaplane.maps.upgrade import upgrade
 
 PAGE = 1000  # runs read, or merged, at a time
 
@@ -49,7 +51,7 @@ class Status:
         return self.claimed_alive + self.claimed_dead
 
 
-class Store:
+class Store(Claims):
     """Finished trainings of one problem, in one SQLite file.
 
     Several processes may use one store at once: each claims runs before it trains them, so that none is trained
@@ -57,6 +59,7 @@ class Store:
 
     Example:
         >>> import tempfile, numpy as np
+        >>> from betaplane.maps.owner import Owner
         >>> from betaplane.maps.record import run_key
         >>> folder = tempfile.TemporaryDirectory()
         >>> with Store.open(f"{folder.name}/map.sqlite", fingerprint="1f3a", problem="digits") as store:
@@ -70,20 +73,21 @@ class Store:
         >>> folder.cleanup()
     """
 
-    def __init__(self, db: sqlite3.Connection, path: Path, fingerprint: str, problem: str) -> None:
+    def __init__(self, db: sqlite3.Connection, path: Path, identity: Identity, version: int = SCHEMA) -> None:
         """Take over a connection that `open` has checked."""
-        self._db, self.path, self.fingerprint, self.problem = db, path, fingerprint, problem
-        self._lock = threading.RLock()  # one connection, perhaps with a thread that beats
-        self._owners: set[Owner] = set()
+        super().__init__(db, path)
+        self.identity, self._version = identity, version
+        self.damaged = 0  # runs that were found to be damaged and are trained again
 
     @classmethod
-    def open(cls, path: str | Path, fingerprint: str, problem: str) -> Self:
+    def open(cls, path: str | Path, fingerprint: str, problem: str, former: Callable[[], str] | None = None) -> Self:
         """Open the store at `path`, or create it and its folders.
 
         Args:
             path: the file.
             fingerprint: what tells this problem from any other (a hash of its definition and data).
             problem: its name, for people.
+            former: returns the problem's fingerprint as betaplane 0.1 made it; None: the same.
 
         Raises:
             BadInput: the file is no store, is damaged, is of a newer betaplane or of another problem, or cannot be
@@ -100,14 +104,16 @@ class Store:
             The store holds another problem - --store other.sqlite
             >>> folder.cleanup()
         """
-        path = Path(path)
+        path, identity = Path(path), Identity(fingerprint, problem, former)
         check_file(path)
         make_folder(path)
         with told(path), connected(path) as db:
-            patiently(lambda: create_where_empty(db, fingerprint, problem))
-            check_contents(db, path, fingerprint, problem)
+            patiently(lambda: create_where_empty(db, identity))
+            version = check_contents(db, path, identity)
             patiently(lambda: db.execute("PRAGMA journal_mode = WAL").fetchone())
-            return cls(db, path, fingerprint, problem)
+            store = cls(db, path, identity)
+            store.damaged = upgrade(db, identity) if version < SCHEMA else 0
+            return store
 
     @classmethod
     def reopen(cls, path: str | Path) -> Self:
@@ -126,19 +132,8 @@ class Store:
         with told(path), connected(path, frozen=frozen(path)) as db:
             about = "SELECT fingerprint, problem FROM about" if says(db) else "SELECT '', ''"
             fingerprint, problem = patiently(lambda: db.execute(about).fetchone()) or ("", "")
-            check_contents(db, path, fingerprint, problem)
-            return cls(db, path, fingerprint, problem)
-
-    def close(self) -> None:
-        """Release what was claimed through this store and close the file; closing twice is fine."""
-        with self._lock:
-            for owner in tuple(self._owners):
-                try:
-                    self.release(owner)
-                except BadInput:  # a full disk: others take the claims over when this process ends, itself at once
-                    GONE.add(owner.token)
-            self._owners.clear()
-            self._db.close()
+            identity = Identity(fingerprint, problem)
+            return cls(db, path, identity, check_contents(db, path, identity))
 
     def __enter__(self) -> Self:
         return self
@@ -146,8 +141,13 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def problem(self) -> str:
+        """The name of the problem whose runs it holds."""
+        return self.identity.problem
+
     def __len__(self) -> int:
-        return self._rows("SELECT count(*) FROM runs")[0][0]
+        return self.rows("SELECT count(*) FROM runs")[0][0]
 
     def __bool__(self) -> bool:
         return True  # an empty store is a store
@@ -155,14 +155,22 @@ class Store:
     # Results
 
     def load(self, keys: Iterable[str]) -> dict[str, Record]:
-        """The finished runs among `keys`."""
-        rows = self._rows(f"SELECT {COLUMNS} FROM runs WHERE key IN (SELECT value FROM json_each(?))", _listed(keys))
-        return {row[0]: record_of(row) for row in rows}
+        """The finished runs among `keys`; damaged ones are set aside, to be trained again."""
+        found = {}
+        for some in _portions(keys):
+            records, broken = self._read("key", some)
+            found |= {record.key: record for record in records}
+            found |= self._set_aside(broken)
+        return found
 
     def all(self) -> Iterator[Record]:
         """Every finished run, in the order they were finished; runs finished meanwhile come too."""
-        for page in self._pages():
-            yield from page
+        last = 0
+        while page := self.rows(f"SELECT id FROM runs WHERE id > ? ORDER BY id LIMIT {PAGE}", (last,)):
+            last = page[-1][0]
+            records, broken = self._read("id", [number for (number,) in page])
+            self.damaged += len(broken)
+            yield from records
 
     def finish(self, records: Iterable[Record]) -> int:
         """Keep results: they are on disk when this returns. Returns how many were new.
@@ -173,10 +181,10 @@ class Store:
             BadInput: the disk is full or broken; none of these records was kept, all earlier ones are.
         """
         rows = [row_of(record) for record in records]
-        with self._writing() as db:
+        with self.writing() as db:
             before = db.total_changes
             db.executemany(
-                f"INSERT INTO runs ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (key) DO NOTHING", rows
+                f"INSERT INTO runs ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT (key) DO NOTHING", rows
             )
             new = db.total_changes - before
             db.executemany("DELETE FROM claims WHERE key = ?", [row[:1] for row in rows])
@@ -184,6 +192,8 @@ class Store:
 
     def merge(self, other: str | Path) -> int:
         """Copy the finished runs of another store of the same problem; returns how many were new.
+
+        Of a damaged store the runs that are whole are copied.
 
         Raises:
             BadInput: as `open`; also when there is no such file.
@@ -193,54 +203,12 @@ class Store:
             raise BadInput("There is no store to merge", value=str(other), where="merge", instead=f"ls {other.parent}")
         check_file(other)
         with told(other), connected(other, frozen=frozen(other)) as db:
-            check_contents(db, other, self.fingerprint, self.problem)
-            source = type(self)(db, other, self.fingerprint, self.problem)
+            version = check_contents(db, other, self.identity, salvage=True)
+            source = type(self)(db, other, self.identity, version)
         with source:
-            return sum(self.finish(page) for page in source._pages())
-
-    # Claims
-
-    def claim(self, keys: Iterable[str], owner: Owner) -> set[str]:
-        """Those of `keys` that `owner` may train now, in one atomic step.
-
-        Left out: finished runs and those of another owner that lives. Runs of dead owners are taken over; what the
-        owner holds already is granted again. Closing this store releases the owner.
-        """
-        wanted = set(keys)
-        with self._writing() as db:
-            self._owners.add(owner)
-            _beat(db, owner)
-            for dead in (one.token for one, alive in _owners(db) if not alive and one != owner):
-                db.execute("DELETE FROM claims WHERE owner = ?", (dead,))
-                db.execute("DELETE FROM owners WHERE token = ?", (dead,))
-            db.execute(
-                "INSERT INTO claims SELECT value, ? FROM json_each(?) WHERE value NOT IN (SELECT key FROM runs)"
-                " ON CONFLICT (key) DO NOTHING",
-                (owner.token, *_listed(wanted)),
-            )
-            held = db.execute("SELECT key FROM claims WHERE owner = ?", (owner.token,)).fetchall()
-        return wanted.intersection(key for (key,) in held)
-
-    def claimed_elsewhere(self, keys: Iterable[str], owner: Owner) -> set[str]:
-        """Those of `keys` that another living owner is training now: wait for them, or do others."""
-        wanted = set(keys)
-        alive = {one.token for one, lives in self._known_owners() if lives and one != owner}
-        held = self._rows(
-            "SELECT key, owner FROM claims WHERE key IN (SELECT value FROM json_each(?))", _listed(wanted)
-        )
-        return {key for key, token in held if token in alive}
-
-    def release(self, owner: Owner) -> None:
-        """Give back whatever `owner` has claimed and not finished."""
-        with self._writing() as db:
-            db.execute("DELETE FROM claims WHERE owner = ?", (owner.token,))
-            db.execute("DELETE FROM owners WHERE token = ?", (owner.token,))
-        self._owners.discard(owner)
-
-    def beat(self, owner: Owner) -> None:
-        """Say that `owner` is alive; needed every `LEASE` seconds only where others cannot look it up."""
-        with self._writing() as db:
-            _beat(db, owner)
+            new = sum(self.finish(source._readable(some)) for some in _portions(every_id(source._db)))
+        self.damaged += source.damaged
+        return new
 
     # About
 
@@ -252,13 +220,13 @@ class Store:
     def status(self) -> Status:
         """What is finished, what is claimed, and how the store came about."""
         lives = {one.token: alive for one, alive in self._known_owners()}
-        held = dict(self._rows("SELECT owner, count(*) FROM claims GROUP BY owner"))
+        held = dict(self.rows("SELECT owner, count(*) FROM claims GROUP BY owner"))
         under_way = sum(count for token, count in held.items() if lives.get(token))
-        ((runs, seconds),) = self._rows("SELECT count(*), total(seconds) FROM runs")
-        ((created, versions),) = self._rows("SELECT created, versions FROM about")
+        ((runs, seconds),) = self.rows("SELECT count(*), total(seconds) FROM runs")
+        ((created, versions),) = self.rows("SELECT created, versions FROM about")
         return Status(
             path=self.path,
-            problem=self.problem,
+            problem=self.identity.problem,
             runs=runs,
             claimed_alive=under_way,
             claimed_dead=sum(held.values()) - under_way,
@@ -266,83 +234,68 @@ class Store:
             owners_dead=len(lives) - sum(lives.values()),
             seconds=seconds,
             created=datetime.fromtimestamp(created, UTC),
-            versions=json.loads(versions),
+            versions=_versions(versions),
         )
 
     # Inside
 
-    def _rows(self, question: str, values: tuple = ()) -> list[tuple]:
-        with self._lock, told(self.path):
-            return patiently(lambda: self._db.execute(question, values).fetchall())
+    def _read(self, column: str, values: list) -> tuple[list[Record], list]:
+        """The records whose `column` is one of `values`, and those of the values whose row is damaged."""
+        question = f"SELECT {column}, {COLUMNS if self._version > 1 else VALUES} FROM runs WHERE {column} "
+        try:
+            rows = self.rows(f"{question} IN (SELECT value FROM json_each(?)) ORDER BY id", listed(values))
+        except BadInput as error:
+            if len(values) == 1 and code(error.__cause__) == sqlite3.SQLITE_TOOBIG:
+                return [], values
+            if code(error.__cause__) != sqlite3.SQLITE_TOOBIG:
+                raise
+            each = [self._read(column, [value]) for value in values]
+            return [r for records, _ in each for r in records], [v for _, broken in each for v in broken]
+        found = [(row[0], self._record(row[1:])) for row in rows]
+        return [record for _, record in found if record], [value for value, record in found if not record]
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: durable where it ends well, undone where it does not."""
-        with self._lock, told(self.path), undone_where_it_fails(self._db):
-            patiently(lambda: self._db.execute("BEGIN IMMEDIATE"))
-            yield self._db
+    def _record(self, row: tuple) -> Record | None:
+        if self._version == 1 and readable(row):  # betaplane 0.1 wrote no digests
+            return record_of(with_digest(row))
+        return record_of(row)
 
-    def _pages(self) -> Iterator[list[Record]]:
-        """Runs in pages, so that no read is open while the caller works."""
-        last = 0
-        while rows := self._rows(f"SELECT id, {COLUMNS} FROM runs WHERE id > ? ORDER BY id LIMIT {PAGE}", (last,)):
-            yield [record_of(row[1:]) for row in rows]
-            last = rows[-1][0]
+    def _set_aside(self, keys: list[str]) -> dict[str, Record]:
+        """Delete damaged rows; returns the records that were whole after all, behind a damaged index."""
+        if not keys:
+            return {}
+        if self._version > 1 and not frozen(self.path):
+            with self.writing() as db:
+                db.execute("REINDEX runs")
+            records, keys = self._read("key", keys)
+            with self.writing() as db:
+                db.executemany("DELETE FROM runs WHERE key = ?", [(key,) for key in keys])
+        else:
+            records = []
+        self.damaged += len(keys)
+        return {record.key: record for record in records}
 
-    def _known_owners(self) -> list[tuple[Owner, bool]]:
-        with self._lock, told(self.path):
-            return patiently(lambda: _owners(self._db))
-
-
-class Meta(MutableMapping[str, Any]):
-    """Small JSON values in a store, as a dict; every change is durable at once.
-
-    Example:
-        >>> import tempfile
-        >>> folder = tempfile.TemporaryDirectory()
-        >>> with Store.open(f"{folder.name}/map.sqlite", "1f3a", "digits") as store:
-        ...     store.meta["thresholds"] = {"good": 0.05, "failing": 0.5}
-        ...     store.meta["thresholds"]["good"], "seeds" in store.meta
-        (0.05, False)
-        >>> folder.cleanup()
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def __getitem__(self, name: str) -> Any:
-        rows = self._store._rows("SELECT value FROM meta WHERE name = ?", (name,))
-        if not rows:
-            raise KeyError(name)
-        return json.loads(rows[0][0])
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        text = json.dumps(value)
-        with self._store._writing() as db:
-            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, text))
-
-    def __delitem__(self, name: str) -> None:
-        with self._store._writing() as db:
-            if not db.execute("DELETE FROM meta WHERE name = ?", (name,)).rowcount:
-                raise KeyError(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([name for (name,) in self._store._rows("SELECT name FROM meta ORDER BY name")])
-
-    def __len__(self) -> int:
-        return self._store._rows("SELECT count(*) FROM meta")[0][0]
+    def _readable(self, numbers: list[int]) -> Iterator[Record]:
+        """The whole records with these ids, read one by one: what cannot be read is skipped."""
+        for number in numbers:
+            try:
+                records, _ = self._read("id", [number])
+            except BadInput:
+                records = []
+            self.damaged += not records
+            yield from records
 
 
-def _listed(keys: Iterable[str]) -> tuple[str]:
-    """Any number of keys as one value for SQLite's json_each."""
-    return (json.dumps(list(keys)),)
+def _versions(text: str) -> dict[str, str]:
+    """What created the store, read from a row that `open` found whole; of a store of betaplane 0.1, as far as it is."""
+    try:
+        versions = json.loads(text)
+    except ValueError:
+        versions = {}
+    return versions if isinstance(versions, dict) else {}
 
 
-def _beat(db: sqlite3.Connection, owner: Owner) -> None:
-    db.execute("INSERT OR REPLACE INTO owners VALUES (?,?,?,?,?,?)", (*astuple(owner), time.time()))
-
-
-def _owners(db: sqlite3.Connection) -> list[tuple[Owner, bool]]:
-    """Every owner known and whether it is alive."""
-    rows = db.execute("SELECT token, host, realm, pid, started, beat FROM owners").fetchall()
-    return [(owner := Owner(*row[:-1]), owner.alive(row[-1])) for row in rows]
+def _portions(values: Iterable) -> Iterator[list]:
+    """The values in lists of at most `PAGE`."""
+    values = iter(values)
+    while some := list(islice(values, PAGE)):
+        yield some

@@ -1,0 +1,54 @@
+"""Small values kept in a store beside the runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from betaplane.maps.digest import whole, with_digest
+
+if TYPE_CHECKING:
+    from betaplane.maps.store import Store
+
+
+class Meta(MutableMapping[str, Any]):
+    """Small JSON values in a store, as a dict; every change is durable at once. A damaged value is missing.
+
+    Example:
+        >>> import tempfile
+        >>> from betaplane.maps.store import Store
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> with Store.open(f"{folder.name}/map.sqlite", "1f3a", "digits") as store:
+        ...     store.meta["thresholds"] = {"good": 0.05, "failing": 0.5}
+        ...     store.meta["thresholds"]["good"], "seeds" in store.meta
+        (0.05, False)
+        >>> folder.cleanup()
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getitem__(self, name: str) -> Any:
+        return json.loads(self._whole()[name])
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        row = with_digest((name, json.dumps(value)))
+        with self._store.writing() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?,?,?)", row)
+
+    def __delitem__(self, name: str) -> None:
+        with self._store.writing() as db:
+            if not db.execute("DELETE FROM meta WHERE name = ?", (name,)).rowcount:
+                raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._whole())
+
+    def __len__(self) -> int:
+        return len(self._whole())
+
+    def _whole(self) -> dict[str, str]:
+        """The values that are as they were written, as JSON text, by name."""
+        rows = self._store.rows("SELECT name, value, digest FROM meta ORDER BY name")
+        return {name: value for name, value, digest in rows if whole((name, value, digest))}
