@@ -16,6 +16,7 @@ from betaplane.errors import BadInput
 from betaplane.optim.around import GROUP, OWN, Around, check_around, warn_of_losses
 from betaplane.optim.group import BETAS, build, set_peak
 from betaplane.optim.guard import check_eps, check_lr, check_params, finite, listed, loss_of
+from betaplane.optim.keys import check_keys, unknown_option
 from betaplane.optim.path import chosen
 from betaplane.optim.sharding.mesh import on_mesh
 from betaplane.optim.sharding.shards import estimate_part, step_all
@@ -71,9 +72,7 @@ class RuleOptimizer(Around, Optimizer):
         signature = inspect.signature(type(self))
         for name in options:
             if name not in signature.parameters:
-                allowed = ", ".join(list(signature.parameters)[1:])
-                where = type(self).__name__
-                raise BadInput(f"There is no option {name}", value=options[name], allowed=allowed, where=where)
+                raise unknown_option(name, options[name], type(self))
         bound = signature.bind(*args, **options)
         bound.apply_defaults()
         return {name: value for name, value in bound.arguments.items() if name != "params"}
@@ -86,15 +85,12 @@ class RuleOptimizer(Around, Optimizer):
         """Add a group of parameters, checked.
 
         Args:
-            param_group: {"params": parameters, ...options}.
+            param_group: {"params": parameters, ...options}; keys of your own are kept.
 
         Raises:
-            BadInput: for an option that is unknown or out of range.
+            BadInput: for an option that is misspelled or out of range.
         """
-        for name in param_group:
-            if name not in self.defaults and name not in ("params", "param_names", "initial_lr"):
-                allowed, where = ", ".join(self.defaults), f"a group of {type(self).__name__}"
-                raise BadInput(f"There is no option {name}", value=param_group[name], allowed=allowed, where=where)
+        check_keys(param_group, type(self))
         options = {**self.defaults, **param_group}
         check_lr(options["lr"])
         set_peak(options)

@@ -16,6 +16,7 @@ from betaplane.errors import BadInput
 from betaplane.optim.around import GROUP, OWN, Around, check_around, warn_of_losses
 from betaplane.optim.group import BETAS, build, set_peak
 from betaplane.optim.guard import check_eps, check_floating, check_lr, explained, finite, loss_of
+from betaplane.optim.keys import check_keys, unknown_option
 from betaplane.optim.layout import align, alike, dense, like
 from betaplane.optim.path import chosen, sweeps
 from betaplane.optim.sharding.shards import moves, step_all
@@ -95,11 +96,12 @@ class Twin(Around, Optimizer):
         """Add a group of parameters, checked as torch does and as the rule does.
 
         Args:
-            param_group: {"params": parameters, ...options}.
+            param_group: {"params": parameters, ...options}; keys of your own are kept.
 
         Raises:
-            BadInput: for options out of range.
+            BadInput: for an option that is misspelled or out of range.
         """
+        check_keys(param_group, type(self))
         super().add_param_group(param_group)
         try:
             set_peak(self.param_groups[-1])
@@ -113,8 +115,7 @@ class Twin(Around, Optimizer):
         strange = [name for name in options if name not in known]
         if not strange:
             return error
-        name, allowed = strange[0], ", ".join(list(known)[1:])
-        return BadInput(f"There is no option {name}", value=options[name], allowed=allowed, where=type(self).__name__)
+        return unknown_option(strange[0], options[strange[0]], type(self))
 
     def __getstate__(self) -> dict[str, Any]:
         """What copying and pickling keep: torch's part and ours."""
