@@ -105,7 +105,15 @@ __all__ = [
 ]
 
 
+_PACKAGES = (
+    "advice", "checkpoints", "errors", "figures", "maps", "monitor",
+    "optim", "problems", "replay", "replicas", "rules", "theory",
+)  # fmt: skip
+
+
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f"betaplane.{name}")
     if name not in _HOME and not _is_optimizer(name):
         raise AttributeError(f"module 'betaplane' has no attribute {name!r}")
     home = _HOME.get(name, "betaplane.optim")

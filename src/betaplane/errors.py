@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from betaplane.text import printable
 
-__all__ = ["BadInput", "nearest"]
+__all__ = ["BadInput", "expect", "nearest"]
 
 
 class BadInput(ValueError):
@@ -46,6 +46,29 @@ class BadInput(ValueError):
 def _rebuild(what: str, value: object, allowed: str, where: str, instead: str) -> BadInput:
     """Unpickle a BadInput, so that a worker process can hand one to its parent."""
     return BadInput(what, value=value, allowed=allowed, where=where, instead=instead)
+
+
+def expect(value: object, kinds: type | tuple[type, ...], name: str, instead: str = "") -> None:
+    """Raise BadInput unless an argument is of one of the types given.
+
+    Args:
+        value: what was passed.
+        kinds: the types that are accepted.
+        name: the argument's name.
+        instead: a line that can be pasted.
+
+    Raises:
+        BadInput: it is of another type.
+
+    Example:
+        >>> expect(3, str, "reference", 'load("digits")')
+        Traceback (most recent call last):
+            ...
+        betaplane.errors.BadInput: reference is of the wrong type: got 'int', allowed str. Write instead: load("digits")
+    """
+    if not isinstance(value, kinds):
+        allowed = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
+        raise BadInput(f"{name} is of the wrong type", value=type(value).__name__, allowed=allowed, instead=instead)
 
 
 def nearest(name: str, known: Iterable[str], usual: str) -> str:

@@ -53,7 +53,9 @@ ROWS = {
     f"{FINE} --rule adamm": f"There is no such rule: got 'adamm', allowed {', '.join(NAMES)}, "
     "in --rule. Write instead: --rule adam",
     f"{FINE} --rule lionn": "in --rule. Write instead: --rule lion",
-    f"{FINE} --rule AdamW": "in --rule. Write instead: --rule adamw",
+    f"{FINE} --rule adam:debias=nein": "debias is unknown: got 'nein', allowed 'both' or 'second'",
+    f"{FINE} --rule adam:debia=none": "Adam has no such option: got 'debia=none', allowed",
+    f"{FINE} --rule adam:debias": "in --rule. Write instead: --rule adam:debias=both",
     f"{FINE} --rule xyz": "in --rule. Write instead: --rule adam",
     f"{FINE} --rule sgd": "SGD has no beta1 to put on an axis: got 'beta1', allowed lr, batch_size, weight_decay",
     f"{FINE} --rule sgd --x lr --y weight_decay --eps 1": "SGD has no eps: got 1.0, allowed momentum, dampening",

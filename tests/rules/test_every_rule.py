@@ -17,7 +17,7 @@ from torch import nn
 import betaplane
 import betaplane.optim
 from betaplane.cli.lists import rules_command
-from betaplane.cli.read import rule_named
+from betaplane.cli.read import rule as rule_of
 from betaplane.optim.formats import STORAGES
 from betaplane.rules import ALL, Rule
 
@@ -58,7 +58,7 @@ def test_the_command_line_lists_every_rule(capsys: pytest.CaptureFixture[str]) -
     rules_command(as_json=True)
     listed = [row["name"] for row in json.loads(capsys.readouterr().out)]
     assert listed == [kind.__name__.lower() for kind in ALL]
-    assert [rule_named(name) for name in listed] == list(ALL)
+    assert [type(rule_of(name)) for name in listed] == list(ALL)
 
 
 @every

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from betaplane.errors import BadInput
@@ -41,6 +41,43 @@ def check_apart(path: Path, read: Iterable[Path], instead: str) -> None:
             where=where,
             instead=instead,
         )
+
+
+def check_file(path: Path, instead: str) -> None:
+    """Refuse a file that cannot be written, before anything is computed.
+
+    Args:
+        path: of the file; its folder is made if there is none.
+        instead: the option that named it, with what may stand there.
+
+    Raises:
+        BadInput: it is a folder, or its folder cannot be written.
+    """
+    if path.is_dir():
+        raise BadInput("This is a folder", value=str(path), allowed="a file", where=instead.split()[0], instead=instead)
+    make_folder(path.parent, instead)
+
+
+def write_each(contents: Mapping[Path, bytes], instead: str = "--out FOLDER") -> tuple[list[Path], BadInput | None]:
+    """Write several files, so that a file that cannot be written does not keep a command from printing its answer.
+
+    Args:
+        contents: path -> all of its content; folders that do not exist are made.
+        instead: the option that named them, with what may stand there.
+
+    Returns:
+        The paths that were written, and the first error for the caller to raise once it has printed its answer.
+    """
+    written: list[Path] = []
+    failed: BadInput | None = None
+    for path, content in contents.items():
+        try:
+            make_folder(path.parent, instead)
+            write_whole(path, content, instead)
+            written.append(path)
+        except BadInput as error:
+            failed = failed or error
+    return written, failed
 
 
 def make_folder(path: Path, instead: str = "--out FOLDER") -> None:

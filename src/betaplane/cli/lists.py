@@ -64,7 +64,7 @@ def rules_command(
       betaplane rules --params 7e9 --ranks 8 --rule lion --json
     """
     from betaplane.cli import memory
-    from betaplane.cli.read import rule_named
+    from betaplane.cli.read import rule as rule_of
     from betaplane.rules import ALL
 
     if ranks is not None and params is None:
@@ -72,10 +72,12 @@ def rules_command(
             "--ranks needs --params", value=ranks, where="--ranks", instead=f"--params 70e9 --ranks {ranks:g}"
         )
     if params is None:
-        kinds = [rule_named(rule)] if rule else ALL
+        kinds = [type(rule_of(rule))] if rule else ALL
         memory.show_rules([memory.row(kind) for kind in kinds], as_json)
     else:
-        memory.show_stages(memory.stages(rule_named(rule or "adamw"), params, 1 if ranks is None else ranks), as_json)
+        memory.show_stages(
+            memory.stages(type(rule_of(rule or "adamw")), params, 1 if ranks is None else ranks), as_json
+        )
 
 
 def _show(rows: list[dict[str, str]], as_json: bool) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
+from typing import Annotated
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the cores are the workers'; more threads would be in their way
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -35,6 +36,23 @@ app = typer.Typer(
     (beta1, beta2) plane, draws where training converges and where it fails, and recommends a setting. Then point
     it at a file of yours: `betaplane map my_problem.py:problem`.""",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from betaplane import __version__
+
+        print(f"betaplane {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass  # the options print and exit by themselves
 
 
 STORED = " What was finished is in the store; the same command goes on from there."

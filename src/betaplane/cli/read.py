@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from betaplane.errors import BadInput, nearest
+from betaplane.errors import BadInput
 
 if TYPE_CHECKING:
     from betaplane.rules import Rule
 
 MOST = 1000  # cells along an axis
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
 
 def budget(text: str | None) -> float | None:
@@ -23,16 +22,9 @@ def budget(text: str | None) -> float | None:
     """
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
-    if not found or float(found[1]) <= 0:
-        raise BadInput(
-            "This is no length of time",
-            value=text,
-            allowed="a number with s, m or h",
-            where="--budget",
-            instead="--budget 20m",
-        )
-    return float(found[1]) * UNITS[found[2]]
+    from betaplane.maps.arguments import seconds_in  # here, for torch comes with it
+
+    return seconds_in(text, "--budget", "--budget 20m")
 
 
 def whole(text: str) -> tuple[int, int]:
@@ -99,21 +91,20 @@ def betas(text: str | None, option: str = "--betas") -> dict[str, float] | None:
     return {"beta1": b1, "beta2": b2}
 
 
-def rule_named(name: str) -> type[Rule]:
-    """The rule of a name.
+def rule(text: str) -> Rule:
+    """The rule of a name, with its options after a colon.
 
     Example:
-        >>> rule_named("lion").__name__
-        'Lion'
+        >>> rule("lion:beta1=0.8")
+        Lion(beta1=0.8, beta2=0.99, weight_decay=0.0)
     """
-    from betaplane.rules import NAMES, by_name  # here, for torch comes with it
+    from betaplane.optim.as_rule import as_rule  # here, for torch comes with it
 
-    if name not in NAMES:
+    try:
+        return as_rule(text)
+    except BadInput as error:
+        if error.where != "rule":
+            raise
         raise BadInput(
-            "There is no such rule",
-            value=name,
-            allowed=", ".join(NAMES),
-            where="--rule",
-            instead=f"--rule {nearest(name, NAMES, 'adam')}",
-        )
-    return by_name(name)
+            error.what, value=error.value, allowed=error.allowed, where="--rule", instead=f"--rule {error.instead}"
+        ) from None

@@ -45,6 +45,7 @@ def record_command(
       betaplane record my_problem.py:problem --after 1000 --steps 2048
     """
     from betaplane.cli.bars import Slowly
+    from betaplane.cli.files import check_file
     from betaplane.problems import Problem, load
     from betaplane.replay import record_problem, save
 
@@ -53,9 +54,7 @@ def record_command(
     if not out.parent.is_dir():  # told before anything is trained
         where, instead = "--out", "--out grads.safetensors"
         raise BadInput("There is no such folder", value=str(out.parent), where=where, instead=instead)
-    if out.is_dir():
-        where, instead = "--out", f"--out {out / 'grads.safetensors'}"
-        raise BadInput("This is a folder", value=str(out), allowed="a file", where=where, instead=instead)
+    check_file(out, "--out grads.safetensors")
     with redirect_stdout(sys.stderr):  # what a problem file prints is no part of the result
         found = load(problem)
         if not isinstance(found, Problem):

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from betaplane import figures
 from betaplane.cli.bars import Slowly
-from betaplane.cli.files import file_name, make_folder, write_whole
+from betaplane.cli.files import file_name, make_folder, write_each
+from betaplane.errors import BadInput
 from betaplane.figures._words import beta
 from betaplane.maps import predict_map
 from betaplane.replay import Replay, horizons, load, predicted, replay_gradients
@@ -39,6 +40,7 @@ class Replaying:
         self.axes = horizons(100, points[0]), horizons(10_000, points[1])
         self.out, self.as_json = out, as_json
         self.console = Console(highlight=False, markup=False)
+        self.failed: BadInput | None = None  # the first file that could not be written
 
     def run(self, sizes: Sequence[int | None]) -> None:
         """A map for each batch size; all are computed before anything is written."""
@@ -47,6 +49,8 @@ class Replaying:
         told = [self._show(replay) for replay in replays]
         if self.as_json:
             print(json.dumps({"maps": told}))
+        if self.failed:
+            raise self.failed
 
     def _replay(self, size: int | None) -> Replay:
         with Slowly("replaying") as watch:
@@ -58,17 +62,18 @@ class Replaying:
         size = f"-batch{replay.stream.batch_size}" if replay.stream.changed else ""
         stem = file_name(f"{self.path.stem}{size}-predicted")
         files = {"picture": self.out / f"{stem}.png", "page": self.out / f"{stem}.html"}
-        write_whole(files["picture"], figures.png(phase_map))
-        write_whole(files["page"], figures.html(phase_map).encode())
+        contents = {files["picture"]: figures.png(phase_map), files["page"]: figures.html(phase_map).encode()}
+        written, failed = write_each(contents)
+        self.failed = self.failed or failed
         if self.as_json:
-            return {**to_json(replay), "files": [str(path) for path in files.values()]}
+            return {**to_json(replay), "files": [str(path) for path in written]}
         self.console.print(figures.terminal(phase_map))
         self.console.print(figures.summary(phase_map))
         self.console.print(_layers(replay))
         for what in ("batch", "warning"):
             if what in phase_map.facts:
                 self.console.print(f"{what:>8}  {phase_map.facts[what]}", soft_wrap=True)
-        for what, path in files.items():
+        for what, path in ((what, path) for what, path in files.items() if path in written):
             self.console.print(f"{what:>8}  {path}", soft_wrap=True)
         return None
 

@@ -38,42 +38,41 @@ def report_command(
 
       betaplane report run.jsonl --png run.png --quantity lag
     """
+    from betaplane.cli.files import write_each
     from betaplane.figures import report
     from betaplane.monitor import read_lines
 
     page = out or (None if as_json else file.with_suffix(".html"))
-    _check(file, page, png)
+    _check(file, page, png, out)
     found = report.watched_run(read_lines(file), run)
     chosen = report.quantity(found, quantity)
-    if png is not None:
-        _write(png, report.report_png(found, file.name, chosen), PNG)
-    if page is not None:
-        _write(page, report.report_html(found, file.name, chosen).encode(), PAGE)
+    pages = {page: report.report_html(found, file.name, chosen).encode()} if page else {}
+    pictures = {png: report.report_png(found, file.name, chosen)} if png else {}
+    (written, no_page), (drawn, no_picture) = write_each(pages, PAGE), write_each(pictures, PNG)
     if as_json:
         typer.echo(json.dumps(report.as_json(found), indent=2, allow_nan=False))
     else:
-        _show(found, file.name, [path for path in (page, png) if path])
+        _show(found, file.name, [*written, *drawn])
+    if failed := no_page or no_picture:
+        raise failed
 
 
-def _check(file: Path, page: Path | None, png: Path | None) -> None:
-    """Refuse to write over any file of the record."""
-    from betaplane.cli.files import check_apart
+def _check(file: Path, page: Path | None, png: Path | None, named: Path | None) -> None:
+    """Refuse to write over any file of the record, and refuse files named by options that cannot be written."""
+    from betaplane.cli.files import check_apart, check_file
     from betaplane.monitor.sinks.parts import parts
 
     for path, instead in ((page, PAGE), (png, PNG)):
         if path is not None:
             check_apart(path, [file, *parts(file)], instead)
-
-
-def _write(path: Path, content: bytes, instead: str) -> None:
-    from betaplane.cli.files import make_folder, write_whole
-
-    make_folder(path.parent, instead)
-    write_whole(path, content, instead)
+    for path, instead in ((named, PAGE), (png, PNG)):
+        if path is not None:
+            check_file(path, instead)
 
 
 def _show(found: WatchedRun, title: str, written: list[Path]) -> None:
     from betaplane.figures.report import as_text
 
     typer.echo(as_text(found, title))
-    typer.echo(f"written: {', '.join(map(str, written))}")
+    if written:
+        typer.echo(f"written: {', '.join(map(str, written))}")

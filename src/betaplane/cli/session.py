@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from betaplane import figures
-from betaplane.cli.files import file_name, make_folder, write_whole
-from betaplane.cli.read import rule_named
+from betaplane.cli.files import file_name, make_folder, write_each
+from betaplane.cli.read import rule as rule_of
 from betaplane.errors import BadInput
 from betaplane.maps import Estimate, PhaseMap, Plan, Thresholds, follow, plan_for, to_json
 from betaplane.maps import Progress as Done
@@ -51,7 +51,8 @@ class Session:
         self.console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
     def _rule(self, name: str) -> Rule:
-        kind = rule_named(name)
+        rule = rule_of(name)
+        kind = type(rule)
         own = {f.name: self.given[f.name] for f in fields(kind) if f.name in self.given}
         foreign = [n for n in ("beta1", "beta2", "eps", "weight_decay") if n in self.given and n not in own]
         if foreign:
@@ -62,7 +63,7 @@ class Session:
                 where=f"--{foreign[0].replace('_', '-')}",
                 instead="--rule adam",
             )
-        return kind(**own)
+        return replace(rule, **own)
 
     def plan(
         self, x: tuple, y: tuple, how: dict[str, Any], options: dict[str, Any], limits: tuple[float, float]
@@ -192,9 +193,10 @@ class Session:
     def _write(self, phase_map: PhaseMap) -> None:
         stem = file_name(f"{phase_map.problem}-{phase_map.x.name}-{phase_map.y.name}")
         picture, page = self.out / f"{stem}.png", self.out / f"{stem}.html"
-        write_whole(picture, figures.png(phase_map))
-        write_whole(page, figures.html(phase_map).encode())
-        files = {"picture": str(picture), "page": str(page), "store": str(self.store)}
+        contents = {picture: figures.png(phase_map), page: figures.html(phase_map).encode()}
+        written, failed = write_each(contents)
+        files = {"picture": picture, "page": page, "store": self.store}
+        files = {what: str(path) for what, path in files.items() if path in written or path == self.store}
         if self.as_json:
             print(json.dumps({**to_json(phase_map), "files": [*files.values()]}, indent=2), file=self.result)
         else:
@@ -207,6 +209,8 @@ class Session:
             self.console.print(f"Warning: damaged runs: {damaged}.", style="yellow")
         if more := TO_GO_ON.get(phase_map.facts["ended"]):
             self.console.print(more)
+        if failed:
+            raise failed
 
 
 TO_GO_ON = {

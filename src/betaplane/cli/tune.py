@@ -38,12 +38,12 @@ def tune_command(
     """
     result = sys.stdout
     with redirect_stdout(sys.stderr):  # what a problem file prints is no part of the result
-        from betaplane.cli.read import rule_named
+        from betaplane.cli.read import rule as rule_of
         from betaplane.maps import tune
 
         given = {"steps": steps, "lr": lr, "batch_size": batch_size, "seeds": seeds}
         how = {name: value for name, value in given.items() if value is not None}
-        found = tune(problem, store=store, workers=workers, watch=_told, rule=rule_named(rule)(), **how)
+        found = tune(problem, store=store, workers=workers, watch=_told, rule=rule_of(rule), **how)
     if as_json:
         print(json.dumps(found.to_dict(), indent=2), file=result)
     else:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from betaplane.errors import expect
 from betaplane.figures import _curves, _scene, _ticks, _words, palette
 from betaplane.figures._layout import labels
 from betaplane.figures._page import pairs, part, script_json
@@ -30,6 +31,7 @@ def html(phase_map: PhaseMap) -> str:
     Returns:
         The text of an HTML file, about 5 MB, most of it plotly.js.
     """
+    expect(phase_map, PhaseMap, "phase_map", "html(map_phases(problem))")
     from plotly.offline import get_plotlyjs
 
     return Template(part("page.html")).substitute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
+from betaplane.errors import expect
 from betaplane.figures import _scene, _ticks, _words, palette
 from betaplane.figures._layout import labels
 from betaplane.figures._panel import Panel
@@ -30,6 +31,7 @@ def png(phase_map: PhaseMap, *, dpi: int = 150) -> bytes:
     Returns:
         The bytes of a PNG file.
     """
+    expect(phase_map, PhaseMap, "phase_map", "png(map_phases(problem))")
     import matplotlib.style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

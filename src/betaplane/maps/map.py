@@ -14,15 +14,18 @@ import numpy as np
 import torch
 
 from betaplane.errors import BadInput
+from betaplane.maps.arguments import check_resources, marked_setting
 from betaplane.maps.choose import Chooser, Dense, Refine, beside_change, fill, fill_by_surface
 from betaplane.maps.judge import judge, known_curves, mark, recommend, score, verdict
 from betaplane.maps.phase_map import Cell, PhaseMap, Spot
 from betaplane.maps.plan import Along, Plan, plan_for, usual_settings
+from betaplane.maps.progress import shown_progress
 from betaplane.maps.record import Record
 from betaplane.maps.store import Store
 from betaplane.maps.train import Crew, OutOfTime, Progress, Task
-from betaplane.problems import Problem, Trainer, check, fingerprint, load
+from betaplane.problems import Problem, Trainer, check, fingerprint
 from betaplane.problems.check import tried
+from betaplane.problems.source import as_problem
 from betaplane.replicas import Pool, Source, Speeds, chunk_size, probe
 
 ROUNDS = 5  # in which a refined map of usual size is chosen
@@ -48,19 +51,23 @@ def map_phases(
     store: str | Path | None = None,
     workers: int | None = None,
     settings: Mapping[str, float] | None = None,
+    progress: bool | None = None,
     **how: Any,
 ) -> PhaseMap:
     """Train a problem over the plane of two hyperparameters and return the map of where training converges.
 
     Args:
-        source: a Problem, a Trainer, or a reference `load` takes ("digits", "file.py:name").
+        source: a Problem, a Trainer, a function train(settings, seed) -> losses, or a reference `load` takes ("digits",
+            "file.py:name").
         x: what varies along: a name (beta1, beta2, lr, eps, batch_size, weight_decay), (name, low, high), or an Axis.
         y: what varies upwards, likewise.
         points: cells along each axis that is not an Axis.
         store: file that keeps every finished training; the same call continues from it. None: a temporary one.
         workers: worker processes; None is one a core, 0 trains in this process.
         settings: a setting of your own to mark on the map, by hyperparameter name.
-        how: what `plan_for` takes: rule, lr, batch_size, steps, seeds, boundary_seeds, dense, trainings, seconds, ...
+        progress: whether to show how far it is; by default in terminals and notebooks, after two seconds.
+        how: what `plan_for` takes: rule ("adamw"), lr, batch_size, steps, seeds, boundary_seeds, dense, trainings,
+            budget ("20m"), beta1, beta2, ...
 
     Raises:
         BadInput: the problem cannot be trained, or the store is another problem's.
@@ -71,8 +78,13 @@ def map_phases(
         >>> [phase_map.word(beta1=0.0, beta2=beta2) for beta2 in (0.0, 0.9999)]
         ['failing', 'good']
     """
-    problem = load(source) if isinstance(source, str) else source
-    return follow(source, plan_for(problem, x, y, points, **how), store=store, workers=workers, settings=settings)
+    check_resources(store, workers)
+    problem = as_problem(source)
+    plan = plan_for(problem, x, y, points, **how)
+    own = None if settings is None else marked_setting(settings)
+    again = source if isinstance(source, str) else problem
+    with shown_progress("trainings", progress) as bar:
+        return follow(again, plan, store=store, workers=workers, settings=own, watch=bar.watch)
 
 
 def follow(
@@ -98,7 +110,7 @@ def follow(
         begin: told the estimate before training starts.
         watch: told the progress after every finished chunk.
     """
-    problem = load(source) if isinstance(source, str) else source
+    problem = as_problem(source)
     changes = {**(changes or {}), "steps": plan.steps} if isinstance(problem, Problem) else {}
     if isinstance(problem, Problem):
         problem = problem.with_(**changes)

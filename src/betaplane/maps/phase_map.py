@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from betaplane.errors import BadInput
 from betaplane.maps.grid import Axis, position
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Curve:
     y: np.ndarray  # (k,), values of the y hyperparameter; nan where there is no curve
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recommendation:
     """The most robust good cell and why."""
 
@@ -70,6 +71,10 @@ class Recommendation:
     distance: float  # to the nearest cell that is not good, decades; inf where every cell is good
     window: tuple[float, float]  # smallest and largest good y value around it, at its x value
     reason: str  # one sentence
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value:g}" for name, value in self.settings.items())
+        return f"Recommendation({values}; window {self.window[0]:g} to {self.window[1]:g})"
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class Prediction:
     notes: tuple[str, ...] = field(default=(), repr=False)  # one line a cell, laid out as `verdicts`
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PhaseMap:
     """A map of where training converges over two hyperparameters.
 
@@ -107,8 +112,27 @@ class PhaseMap:
     facts: Mapping[str, str] = field(default_factory=dict)  # how it was made: engine, versions, seeds
     predicted: Prediction | None = None  # None where cells were trained
 
+    def __repr__(self) -> str:
+        nx, ny = self.verdicts.shape
+        counts = ", ".join(f"{int((self.verdicts == v).sum())} {word}" for v, word in enumerate(VERDICTS))
+        return f"PhaseMap({self.problem!r}, {self.rule}, {self.x.name} x {self.y.name}, {nx} x {ny} cells: {counts})"
+
     def spot(self, **settings: float) -> Spot:
-        """The cell nearest to a setting, given by the names of the two axes."""
+        """The cell nearest to a setting, given by the names of the two axes.
+
+        Raises:
+            BadInput: other names are given, or a value is no number.
+        """
+        names = (self.x.name, self.y.name)
+        if {*settings} != {*names} or not all(isinstance(value, (int, float)) for value in settings.values()):
+            example = ", ".join(f"{axis.name}={axis.values[-1]:g}" for axis in (self.x, self.y))
+            raise BadInput(
+                "A setting of this map has two values",
+                value=settings,
+                allowed=f"numbers for {names[0]} and {names[1]}",
+                where="the map",
+                instead=example,
+            )
         nearest = []
         for axis in (self.x, self.y):
             apart = np.abs(axis.positions - position(axis.name, settings[axis.name]))

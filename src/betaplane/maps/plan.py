@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from betaplane.errors import BadInput
+from betaplane.maps.arguments import axis_range, checked, grid_points
 from betaplane.maps.grid import BETAS, NAMES, Axis, axis
 from betaplane.maps.phase_map import Spot, Thresholds
 from betaplane.maps.record import run_key
@@ -94,26 +95,30 @@ def plan_for(
         x: a name, (name, low, high) with None for the usual end, or an Axis.
         y: likewise.
         points: cells along each axis that is not an Axis, or (along x, along y).
-        how: fields of `Plan`.
+        how: fields of `Plan`; `budget`, as "20m", in place of `seconds`; hyperparameters of the rule (beta1=0.8). A
+            rule is whatever `betaplane.optim.as_rule` takes: "adamw", "adam:debias=none", betaplane.AdamW, ...
+
+    Raises:
+        BadInput: a name is unknown, or a value is of the wrong kind or out of range.
     """
-    rule = how.get("rule", Adam())
-    usual: dict[str, Any] = {"lr": rule.lr, "batch_size": 1, "steps": 1}
+    how = checked(how, [each.name for each in fields(Plan) if each.name not in ("x", "y")])
+    usual: dict[str, Any] = {"lr": how["rule"].lr, "batch_size": 1, "steps": 1}
     if isinstance(problem, Problem):
         usual = {name: getattr(problem, name) for name in usual}
     else:
         usual |= {name: value for name, value in problem.defaults.items() if name in usual}
-    nx, ny = (points, points) if isinstance(points, int) else points
-    plan = Plan(_axis(x, nx), _axis(y, ny), **{**usual, **{name: v for name, v in how.items() if v is not None}})
+    nx, ny = grid_points(points)
+    plan = Plan(_axis(x, nx, "x"), _axis(y, ny, "y"), **{**usual, **how})
     if isinstance(problem, Problem):  # says so where they do not fit
         sizes = [int(ax.values[-1]) for ax in (plan.x, plan.y) if ax.name == "batch_size"]
         problem.with_(lr=plan.lr, batch_size=max(sizes, default=plan.batch_size), steps=plan.steps)
     return plan
 
 
-def _axis(along: Along, points: int) -> Axis:
+def _axis(along: Along, points: int, which: str) -> Axis:
     if isinstance(along, Axis):
         return along
-    name, low, high = (along, None, None) if isinstance(along, str) else along
+    name, low, high = axis_range(along, which)
     usual = RANGES.get(name, (0.0, 1.0))
     return axis(name, usual[0] if low is None else low, usual[1] if high is None else high, points)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from betaplane.errors import expect
 from betaplane.maps.grid import Axis
 from betaplane.maps.judge import known_curves, mark, recommend
 from betaplane.maps.phase_map import Cell, Curve, Mark, PhaseMap, Prediction, Recommendation, Spot, Thresholds
@@ -36,6 +37,7 @@ def predict_map(replay: Replay, name: str = "", settings: Mapping[str, float] | 
         >>> [phase_map.word(beta1=0.9, beta2=beta2) for beta2 in (0.5, 0.8, 0.99)]
         ['failing', 'degraded', 'good']
     """
+    expect(replay, Replay, "replay", "predict_map(replay_gradients(stream))")
     x, y = Axis("beta1", tuple(replay.beta1.tolist())), Axis("beta2", tuple(replay.beta2.tolist()))
     verdicts, stream = predicted(replay), replay.stream
     fixed = {"eps": replay.eps, **({"batch_size": stream.batch_size} if stream.batch_size else {})}

@@ -10,15 +10,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, expect
+from betaplane.maps.arguments import check_resources
 from betaplane.maps.grid import Axis, explicit
 from betaplane.maps.judge import score
 from betaplane.maps.map import store_of
 from betaplane.maps.phase_map import Spot
 from betaplane.maps.plan import Plan, plan_for
+from betaplane.maps.progress import shown_progress
 from betaplane.maps.record import Record
 from betaplane.maps.train import Crew, Progress, Task
-from betaplane.problems import Problem, Trainer, check, load
+from betaplane.problems import Problem, Trainer, check
+from betaplane.problems.source import as_problem
 from betaplane.replicas import Pool, Source, probe
 
 START = 10.0  # memory horizon of beta1 and beta2 where it begins: 0.9, 0.9
@@ -82,7 +85,8 @@ def tune(
     store: str | Path | None = None,
     workers: int | None = None,
     changes: Mapping[str, Any] | None = None,
-    watch: Callable[[Progress], None] = lambda _: None,
+    watch: Callable[[Progress], None] | None = None,
+    progress: bool | None = None,
     **how: Any,
 ) -> Tuned:
     r"""Find betas in a few trainings: halve 1 - beta2 until the loss falls no further, then try beta1 < sqrt(beta2).
@@ -92,11 +96,12 @@ def tune(
     the loss, and at beta1 = sqrt(beta2). Trainings whose failure is certain are cut.
 
     Args:
-        source: a Problem, a Trainer, or a reference `load` takes ("digits", "file.py:name").
+        source: what `map_phases` takes: a Problem, a Trainer, a function train(settings, seed), a reference ("digits").
         store: file that keeps every finished training, of the kind maps use; the same call continues from it.
         workers: worker processes; None is one a core, 0 trains in this process.
         changes: fields of the problem to replace after loading.
-        watch: told the progress after every finished training.
+        watch: called with the progress after every finished training, in place of the bar.
+        progress: whether to show how far it is; by default in terminals and notebooks, after two seconds.
         how: what `plan_for` takes: rule, lr, batch_size, steps, seeds.
 
     Returns:
@@ -116,10 +121,14 @@ def tune(
         >>> found.beta2, found.threshold, found.trainings
         (0.975, (0.9, 0.95), 9)
     """
-    problem = load(source) if isinstance(source, str) else source
+    check_resources(store, workers)
+    problem = as_problem(source)
+    source = source if isinstance(source, str) else problem
     with ExitStack() as held:
+        bar = held.enter_context(shown_progress("trainings", progress))
         if store is None:
             store = Path(held.enter_context(tempfile.TemporaryDirectory())) / "tune.sqlite"
+        expect(changes, (Mapping, type(None)), "changes", 'changes={"schedule": "constant"}')
         changes = dict(changes or {}) if isinstance(problem, Problem) else {}
         if isinstance(problem, Problem):
             problem = problem.with_(**changes, **({"steps": how["steps"]} if how.get("steps") else {}))
@@ -129,7 +138,7 @@ def tune(
         pool = Pool(source, changes, workers)
         kept = held.enter_context(store_of(problem, store))
         held.enter_context(pool)
-        return Tuner(problem, plan, Crew(plan, pool, kept, _engine(problem, plan, pool), 1, watch)).run()
+        return Tuner(problem, plan, Crew(plan, pool, kept, _engine(problem, plan, pool), 1, watch or bar.watch)).run()
 
 
 class Tuner:

@@ -69,6 +69,10 @@ class Watcher:
         self._facts = start_facts(optimizer, every, budget, self.names)
         self.sinks.start(self._facts)
 
+    def __repr__(self) -> str:
+        counts = f"{len(self.judge.alerts)} alerts by step {self.history.step}"
+        return f"Watcher({type(self.optimizer).__name__}, every={self.every}: {counts})"
+
     def loss(self, value: float | Tensor) -> None:
         """Take the loss of a step, between `backward` and the optimizer's `step`.
 

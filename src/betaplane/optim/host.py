@@ -7,17 +7,18 @@ from typing import Any
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from betaplane.optim import twins
+from betaplane.optim.as_rule import as_rule
 from betaplane.optim.group import BETAS
 from betaplane.optim.ruled import optimizer_class
 from betaplane.optim.twins import TWINS
 from betaplane.rules import SGD, AMSGrad, Rule
 
 
-def host_optimizer(rule: Rule, params: ParamsT, lr: float | None = None) -> Optimizer:
+def host_optimizer(rule: Rule | str | type, params: ParamsT, lr: float | None = None) -> Optimizer:
     """The rule as an optimizer: on torch's fused kernel where torch has one for it, else step by step.
 
     Args:
-        rule: the update rule.
+        rule: the update rule, or what `as_rule` takes for one ("adamw", `betaplane.rules.AdamW`).
         params: parameters, (name, parameter) pairs or groups, as for any torch optimizer.
         lr: learning rate, in [0, inf); the rule's own suggestion if left out.
 
@@ -41,6 +42,7 @@ def host_optimizer(rule: Rule, params: ParamsT, lr: float | None = None) -> Opti
         >>> p.data
         tensor([ 0.8990, -1.8980])
     """
+    rule = as_rule(rule)
     lr = rule.lr if lr is None else lr
     told = options(rule)
     if type(rule) is AMSGrad and told.pop("correction") == "after":

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, expect
 from betaplane.problems._file import from_file
 from betaplane.problems.check import check, tried
 from betaplane.problems.counterexample import counterexample
@@ -51,6 +51,7 @@ def load(reference: str) -> Problem | Trainer:
             ...
         betaplane.errors.BadInput: There is no such problem: got 'digit', allowed digits, ... Write instead: digits
     """
+    expect(reference, str, "reference", 'load("digits")')
     name, _, options = reference.partition(":")
     if name in BUILT_IN:
         found = _built(name, _options(name, options))

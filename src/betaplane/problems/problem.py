@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, nearest
 from betaplane.problems._ask import one_of
 from betaplane.theory.schedules import NAMES
 
@@ -20,7 +20,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 Gradient = Callable[[Mapping[str, Tensor], Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Problem:
     """A training problem: everything a run needs except the rule's hyperparameters and a seed.
 
@@ -75,6 +75,10 @@ class Problem:
     def __post_init__(self) -> None:
         _check(self)
 
+    def __repr__(self) -> str:
+        data = f"{self.examples} examples of shape {tuple(self.inputs.shape[1:])}"
+        return f"Problem({self.name!r}, {data}, batch_size={self.batch_size}, steps={self.steps}, lr={self.lr:g})"
+
     @property
     def examples(self) -> int:
         """N, the number of examples."""
@@ -101,7 +105,21 @@ class Problem:
         return module.train()
 
     def with_(self, **changes: Any) -> Problem:
-        """The same problem with some fields changed, checked again."""
+        """The same problem with some fields changed, checked again.
+
+        Raises:
+            BadInput: a name is no field, or a value does not fit.
+        """
+        names = [each.name for each in fields(self)]
+        for name, value in changes.items():
+            if name not in names:
+                raise BadInput(
+                    f"A problem has no {name}",
+                    value=value,
+                    allowed=", ".join(names),
+                    where=f"problem {self.name!r}",
+                    instead=f"{nearest(name, names, 'steps')}=...",
+                )
         return replace(self, **changes)
 
 

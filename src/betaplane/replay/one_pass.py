@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, expect
 from betaplane.optim.sharding.mesh import on_mesh
 from betaplane.replay.gradients import Gradients
 from betaplane.replay.record import Recorder
@@ -50,6 +50,7 @@ def record_pass(
         >>> stream.steps, stream.frozen, model.weight.grad
         (3, True, None)
     """
+    expect(batches, Iterable, "batches", "batches=loader")
     record = Recorder(model, coordinates, steps, batch_size, step, seed)
     record.close()  # no optimizer steps here
     _whole(record.named)

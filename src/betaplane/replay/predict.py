@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from betaplane.errors import expect
 from betaplane.replay.gradients import Gradients
 from betaplane.replay.quantities import Replay
 from betaplane.replay.replay import replay_gradients
@@ -32,6 +33,7 @@ def predicted(replay: Replay, layer: str | None = None) -> np.ndarray:
         >>> predicted(replay_gradients(record_problem(counterexample(n=10), steps=10), [0.0], [0.5, 0.96, 0.999]))
         array([[2, 1, 0]], dtype=int8)
     """
+    expect(replay, Replay, "replay", "predicted(replay_gradients(stream))")
     cost = (replay.whole if layer is None else replay.layers[layer]).cost
     conditions = np.isnan(cost), cost < GOOD_BELOW, cost <= FAILING_ABOVE
     return np.select(conditions, (NO_GRADIENT, 0, 1), 2).astype(np.int8)
