@@ -22,14 +22,15 @@ class _Display(Protocol):
 
 
 class _TerminalBar:
-    """A bar on stderr that disappears when it is closed."""
+    """A bar on stderr; on a terminal it disappears when it is closed."""
 
     def __init__(self, what: str) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+        console = Console(stderr=True)
         columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-        self.bar = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+        self.bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=console.is_terminal)
         self.task = self.bar.add_task(what, rate="")
         self.bar.start()
 
