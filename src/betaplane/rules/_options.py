@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from betaplane.rules._parts import Number, ema, l2, ratio, rms, seen, toward, zero
+from betaplane.rules._parts import Number, infinite, l2, ratio, rms, seen, squared, toward, zero
 from betaplane.rules._rule import INF, Range, Rule, at_least_zero
 
 
@@ -76,7 +76,7 @@ class StepOptions(Rule):
 
     def clipped(self, u: Tensor) -> Tensor:
         """The update u, its RMS at most clip."""
-        return u if self.clip == INF else u / torch.clamp(rms(u) / self.clip, min=1.0)
+        return u if infinite(self.clip) else u / torch.clamp(rms(u) / self.clip, min=1.0)
 
     def masked(self, u: Tensor, g: Tensor) -> Tensor:
         """The update u where it has the sign of g, the rest made up for."""
@@ -114,10 +114,17 @@ class MomentOptions(StepOptions):
     eps, beta1, beta2 = 0.0, 0.0, 0.0  # fields of every rule
 
     def average(self, old: Tensor, new: Tensor, beta: Number, t: Tensor) -> Tensor:
-        """The moving average after step t."""
-        if self.debias != "schedule":
-            return ema(old, new, beta)
-        return toward(old, new, (1 - beta) / seen(beta, t))
+        """The moving average of `new` after step t."""
+        return toward(old, new, self.share(beta, t))
+
+    def squares(self, old: Tensor, a: Tensor, beta: Number, t: Tensor) -> Tensor:
+        """The moving average of a^2 after step t."""
+        share = self.share(beta, t)
+        return squared(old, a, beta if self.debias != "schedule" else 1 - share, share)
+
+    def share(self, beta: Number, t: Tensor) -> Number:
+        """The weight of the newest value in a moving average at step t."""
+        return 1 - beta if self.debias != "schedule" else (1 - beta) / seen(beta, t)
 
     def first(self, m: Tensor, t: Tensor) -> Tensor:
         """m_hat."""
@@ -129,11 +136,17 @@ class MomentOptions(StepOptions):
         if self.eps_at == "hat":
             root = _sqrt(v, self.eps_root) + self.eps
             return root / seen(self.beta2, t).sqrt() if corrects else root
+        if self.eps_at == "after" and zero(self.eps_root):
+            return (self.corrected_root(v, t) if corrects else v.sqrt()) + self.eps
         v_hat = v / seen(self.beta2, t) if corrects else v
         if self.eps_at == "root":
             return (v_hat + (self.eps_root + self.eps)).sqrt()
-        return _sqrt(v_hat, self.eps_root) + self.eps
+        return (v_hat + self.eps_root).sqrt() + self.eps
+
+    def corrected_root(self, v: Tensor, t: Tensor) -> Tensor:
+        """sqrt(v_hat). Dividing after the root, as torch's Adam does, does not overflow where v is large."""
+        return v.sqrt() / seen(self.beta2, t).sqrt()
 
 
 def _sqrt(v: Tensor, eps_root: Number) -> Tensor:
-    return v.sqrt() if isinstance(eps_root, float | int) and eps_root == 0 else (v + eps_root).sqrt()
+    return v.sqrt() if zero(eps_root) else (v + eps_root).sqrt()

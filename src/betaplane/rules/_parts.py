@@ -20,6 +20,20 @@ def toward(old: Tensor, new: Tensor, weight: Number) -> Tensor:
     return torch.lerp(old, new.to(old.dtype), weight.to(old.dtype) if isinstance(weight, Tensor) else weight)
 
 
+def ema_of_square(old: Tensor, a: Tensor, beta: Number) -> Tensor:
+    """The exponential moving average beta old + (1 - beta) a^2, multiplied in torch's order."""
+    return squared(old, a, beta, 1 - beta)
+
+
+def squared(old: Tensor, a: Tensor, keep: Number, weight: Number) -> Tensor:
+    """A weighted sum of old and a^2, as keep old + ((weight a) a): it may be finite although a^2 is not.
+
+    It is not written as `toward`, which leaves inf - inf = nan for ever after one overflow of a^2.
+    """
+    a = a.to(old.dtype)
+    return keep * old + weight * a * a
+
+
 def l2(g: Tensor, x: Tensor, weight_decay: Number) -> Tensor:
     """The gradient with an L2 penalty: g + weight_decay x."""
     return g if zero(weight_decay) else g + weight_decay * x
@@ -28,6 +42,11 @@ def l2(g: Tensor, x: Tensor, weight_decay: Number) -> Tensor:
 def zero(number: Number) -> bool:
     """Whether a hyperparameter is the number 0; a tensor may become another, and stand for many runs."""
     return isinstance(number, float | int) and number == 0
+
+
+def infinite(number: Number) -> bool:
+    """Whether a hyperparameter is the number inf; comparing a tensor would need its value while a step is recorded."""
+    return isinstance(number, float) and number == math.inf
 
 
 def ratio(a: Number, b: Number) -> Number:

@@ -86,7 +86,7 @@ class AdaBelief(MomentOptions):
         t = s.t + 1
         x, g = self.decayed(x, g, lr)
         m = self.average(s.m, g, self.beta1, t)
-        v = self.average(s.v, (g - m).square(), self.beta2, t) + self.eps
+        v = self.squares(s.v, g - m, self.beta2, t) + self.eps
         m_hat = self.first(m, t)
         u = m_hat / self.root(v, t)
         if self.rectify:

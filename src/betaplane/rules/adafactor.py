@@ -142,9 +142,13 @@ class Adafactor(StepOptions):
         return toward(s.r, q.mean(dim=-1), weight), toward(s.c, q.mean(dim=-2), weight), s.v
 
     def _product(self, r: Tensor, c: Tensor) -> Tensor:
-        """1 / sqrt(v) from its factors; r is divided first, for the product of two small ones would be zero."""
+        """1 / sqrt(v) from its factors; r is divided first, for the product of two small ones would be zero.
+
+        With floor="root" the product comes first, as in torch: eps1 covers products that are zero.
+        """
         mean = r.mean(dim=-1, keepdim=True)
-        mean = at_least(mean, self.eps1) if self.floor == "root" else mean
+        if self.floor == "root":
+            return self._inverse(r[..., :, None] * c[..., None, :] / at_least(mean, self.eps1)[..., None])
         return self._inverse((r / mean)[..., :, None] * c[..., None, :])
 
     def _inverse(self, v: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betaplane.rules._options import StepOptions
-from betaplane.rules._parts import debias, ema, first, seen
+from betaplane.rules._parts import debias, ema, ema_of_square, first, seen
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
 
@@ -85,7 +85,7 @@ class AdamAtan2(StepOptions):
         t = s.t + 1
         x, g = self.decayed(x, g, lr)
         m = ema(s.m, g, self.beta1)
-        v = ema(s.v, g * g, self.beta2)
+        v = ema_of_square(s.v, g, self.beta2)
         root, c = debias(v, self.beta2, t).sqrt(), seen(self.beta1, t)
         inside, outside = (c, 1.0) if self.correction == "inside" else (1.0, c)
         u = self.a * torch.atan2(m / inside, self.b * root) / outside

@@ -81,7 +81,7 @@ class AdamC(MomentOptions):
         t = s.t + 1
         x, g = self.decayed(x, g, lr)
         m = self.average(s.m, g, self.beta1, t)
-        v = self.average(s.v, g * g, self.beta2, t)
+        v = self.squares(s.v, g, self.beta2, t)
         u = self.first(m, t) / self.root(v, t)
         x = x - lr * self.bounded(u, g)
         return x, AdamCState(t, m, v)

@@ -89,7 +89,9 @@ class AdamMini(MomentOptions):
         t = s.t + 1
         x, g = self.decayed(x, g, lr)
         m = self.average(s.m, g, self.beta1, t)
-        v = self.average(s.v, (g * g).reshape(len(s.v), -1).mean(dim=1), self.beta2, t)
+        share = self.share(self.beta2, t)
+        keep = self.beta2 if self.debias != "schedule" else 1 - share  # not as a lerp: inf must stay inf
+        v = keep * s.v + share * (g * g).reshape(len(s.v), -1).mean(dim=1)
         u = self.first(m, t).reshape(len(v), -1) / self.root(v, t)[:, None]
         x = x - lr * self.bounded(u.reshape(x.shape), g)
         return x, AdamMiniState(t, m, v)

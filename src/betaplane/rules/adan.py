@@ -95,7 +95,7 @@ class Adan(MomentOptions):
         delta = torch.where(t > 1, g - s.g_prev, 0.0)
         m = self.average(s.m, g, self.beta1, t)
         d = self.average(s.d, delta, self.beta2, t)
-        n = self.average(s.n, (g + share * delta).square(), self.beta3, t)
+        n = self.squares(s.n, g + share * delta, self.beta3, t)
         d_hat = replace(self, beta1=self.beta2).first(d, t)
         u = (self.first(m, t) + share * d_hat) / replace(self, beta2=self.beta3).root(n, t)
         x = x - lr * self.bounded(u, g)

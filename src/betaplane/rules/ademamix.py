@@ -95,7 +95,7 @@ class AdEMAMix(MomentOptions):
         x, g = self.decayed(x, g, lr)
         m1 = self.average(s.m1, g, self.beta1, t)
         m2 = toward(s.m2, g, self._weight(tau))
-        v = self.average(s.v, g * g, self.beta2, t)
+        v = self.squares(s.v, g, self.beta2, t)
         u = (self.first(m1, t) + self.alpha * tau * m2) / self.root(v, t)
         x = x - lr * self.bounded(u, g)
         return x, AdEMAMixState(t, m1, m2, v)

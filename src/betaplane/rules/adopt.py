@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betaplane.rules._options import StepOptions
-from betaplane.rules._parts import at_least, at_most, ema, first
+from betaplane.rules._parts import at_least, at_most, ema, ema_of_square, first
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
 
@@ -92,7 +92,7 @@ class ADOPT(StepOptions):
         n = self.limited(g / at_least(s.v.sqrt(), self.eps), t)
         m = torch.where(t > 1, ema(s.m, n, self.beta1), s.m)
         x = torch.where(t > 1, decayed - lr * self.bounded(m, g), x)
-        v = torch.where(t > 1, ema(s.v, g * g, self.beta2), g * g)
+        v = torch.where(t > 1, ema_of_square(s.v, g, self.beta2), g * g)
         return x, ADOPTState(t, m, v)
 
     def limited(self, n: Tensor, t: Tensor) -> Tensor:

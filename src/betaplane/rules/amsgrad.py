@@ -86,7 +86,7 @@ class AMSGrad(MomentOptions):
         t = s.t + 1
         x, g = self.decayed(x, g, lr)
         m = self.average(s.m, g, self.beta1, t)
-        v = self.average(s.v, g * g, self.beta2, t)
+        v = self.squares(s.v, g, self.beta2, t)
         if self.correction == "before" and self.debias in ("both", "second"):
             v_max = torch.maximum(s.v_max, v / seen(self.beta2, t))
             root = replace(self, debias="none").root(v_max, t)

@@ -88,7 +88,7 @@ class LaProp(MomentOptions):
         """One update, as in the equations above."""
         t = s.t + 1
         x, g = self.decayed(x, g, lr)
-        v = self.average(s.v, g * g, self.beta2, t)
+        v = self.squares(s.v, g, self.beta2, t)
         n = g / self.root(v, t)
         weight = torch.ones_like(s.c) * (lr if self.lr_at == "average" else 1.0)
         m = self.average(s.m, weight * n, self.beta1, t)

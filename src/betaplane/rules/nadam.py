@@ -95,11 +95,15 @@ class NAdam(MomentOptions):
         t = s.t + 1
         x, g = self.decayed(x, g, lr)
         m = self.average(s.m, g, self.beta1, t)
-        v = self.average(s.v, g * g, self.beta2, t)
+        v = self.squares(s.v, g, self.beta2, t)
         c = ema(s.c, torch.ones_like(t), self.mu(t))
         u = self.ahead(m, g, t, c) / self.root(v, t)
         x = x - lr * self.bounded(u, g)
         return x, NAdamState(t, m, v, c)
+
+    def corrected_root(self, v: Tensor, t: Tensor) -> Tensor:
+        """sqrt(v_hat), divided before the root as torch's NAdam does: it overflows at its largest gradients."""
+        return (v / seen(self.beta2, t)).sqrt()
 
     def mu(self, t: Tensor) -> Number:
         """The momentum of step t."""

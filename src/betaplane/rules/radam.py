@@ -97,7 +97,7 @@ class RAdam(MomentOptions):
         still = x
         x, g = self.decayed(x, g, lr)
         m = self.average(s.m, g, self.beta1, t)
-        v = self.average(s.v, g * g, self.beta2, t)
+        v = self.squares(s.v, g, self.beta2, t)
         rho, r = rectification(self.beta2, t)
         adam = {">5": rho > 5, ">=5": rho >= 5, ">4": rho > 4}[self.threshold]
         m_hat = self.first(m, t)

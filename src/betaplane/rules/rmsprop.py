@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._parts import ema, l2, zero
+from betaplane.rules._parts import ema, ema_of_square, l2, zero
 from betaplane.rules._rule import Laws, Rule, at_least_zero
 
 
@@ -86,7 +86,7 @@ class RMSprop(Rule):
     def step(self, x: Tensor, g: Tensor, s: RMSpropState, lr: float | Tensor) -> tuple[Tensor, RMSpropState]:
         """One update, as in the equations above."""
         g = l2(g, x, self.weight_decay)
-        v = ema(s.v, g * g, self.alpha)
+        v = ema_of_square(s.v, g, self.alpha)
         g_bar = ema(s.g_bar, g, self.alpha) if self.centered else s.g_bar
         var = (v - g_bar * g_bar).clamp(min=0) if self.centered else v
         u = g / ((var + self.eps).sqrt() if self.eps_inside else var.sqrt() + self.eps)

@@ -111,7 +111,7 @@ class Sophia(StepOptions):
             s: the state after a step.
             h: like x, the estimate h_hat; of either sign.
         """
-        return s._replace(h=ema(s.h, h, self.beta2))
+        return s._replace(h=self.beta2 * s.h + (1 - self.beta2) * h.to(s.h.dtype))
 
     def _root(self, h: Tensor) -> Tensor:
         return at_least(self.gamma * h, self.eps) if self.floor == "max" else self.gamma * h.clamp(min=0) + self.eps

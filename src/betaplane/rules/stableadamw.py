@@ -89,7 +89,7 @@ class StableAdamW(MomentOptions):
         t = s.t + 1
         _, g = self.decayed(x, g, lr)  # only an L2 term, which the averages are to see
         m = self.average(s.m, g, self.beta1, t)
-        v = self.average(s.v, g * g, self.beta2, t)
+        v = self.squares(s.v, g, self.beta2, t)
         root = self.root(v, t)
         below = root if self.limits == "update" else at_least(replace(self, eps=0.0).root(v, t), self.eps)
         lr_t = lr / (rms(g / below) / self.d).clamp(min=1)

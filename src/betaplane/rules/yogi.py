@@ -97,7 +97,7 @@ class Yogi(MomentOptions):
         m = self.average(s.m, g, self.beta1, t)
         away = s.v - g * g
         sign = away.sign() if self.activation == "sign" else (10 * away).tanh()
-        v = self.average(s.v, s.v - sign * g * g, self.beta2, t)
+        v = s.v - self.share(self.beta2, t) * sign * g * g
         u = self.first(m, t) / self.root(v, t)
         x = x - lr * self.bounded(u, g)
         return x, YogiState(t, m, v)

@@ -100,7 +100,9 @@ class _Text:
     def source(self) -> str:
         real = WORD[self.dtype]
         head = f"typedef {real} real;" + _lattice() + c_file("head").replace("ARCTAN", _arctan(self.dtype))
-        head = head.replace("ROOT", "sqrtf" if self.dtype == torch.float32 else "sqrt")
+        suffix = "f" if self.dtype == torch.float32 else ""
+        named = {"ROOT": "sqrt", "ABS": "fabs", "SIGNED": "copysign", "FUSED": "fma"}
+        head = filled(head, **{word: function + suffix for word, function in named.items()})
         passes = [self._pass(k) for k in range(self.last + 1)]
         return head + "\n".join(passes) + self._driver()
 
@@ -254,9 +256,9 @@ class _Text:
         return f"const double {node.name} = s[{self.scalars[node]}];"
 
     def _sum(self, node: fx.Node) -> str:
-        """A sum or mean that an earlier pass took."""
+        """A sum or mean that an earlier pass took; a sum that overflows in torch does here."""
         over = " / red[0]" if node.target is torch.ops.aten.mean.default else ""
-        return f"const double {node.name} = red[{1 + self.known().index(node)}]{over};"
+        return f"const double {node.name} = (real)red[{1 + self.known().index(node)}]{over};"
 
     def _line(self, node: fx.Node, real: str) -> str:
         return f"const {real} {node.name} = {EXPRESSIONS[node.target](node)};"  # type: ignore[index]

@@ -36,8 +36,7 @@ def _joined(sign: str) -> Say:
     def say(node: fx.Node) -> str:
         a, b = node.args[:2]
         alpha = node.kwargs.get("alpha", 1)
-        times = "" if alpha == 1 else f"{name(alpha)} * "
-        return f"{name(a)} {sign} {times}{name(b)}"
+        return f"{name(a)} {sign} {name(b)}" if alpha == 1 else f"FMA({sign}{name(alpha)}, {name(b)}, {name(a)})"
 
     return say
 
@@ -77,15 +76,15 @@ EXPRESSIONS: dict[Any, Say] = {
     aten.mul.Tensor: _form("{0} * {1}"),
     aten.div.Tensor: _form("{0} / {1}"),
     aten.neg.default: _form("-{0}"),
-    aten.abs.default: _form("({0} < 0 ? -{0} : {0})"),
+    aten.abs.default: _form("abs_of({0})"),
     aten.sign.default: _form("sign_of({0})"),
     aten.sqrt.default: _form("sqrt_of({0})"),
     aten.rsqrt.default: _form("1 / sqrt_of({0})"),
     aten.reciprocal.default: _form("1 / {0}"),
-    aten.lerp.Tensor: _form("{0} + {2} * ({1} - {0})"),
-    aten.lerp.Scalar: _form("{0} + {2} * ({1} - {0})"),
-    aten.maximum.default: _form("({0} > {1} ? {0} : {1})"),
-    aten.minimum.default: _form("({0} < {1} ? {0} : {1})"),
+    aten.lerp.Tensor: _form("lerp_of({0}, {1}, {2})"),
+    aten.lerp.Scalar: _form("lerp_of({0}, {1}, {2})"),
+    aten.maximum.default: _form("max_of({0}, {1})"),
+    aten.minimum.default: _form("min_of({0}, {1})"),
     aten.where.self: _form("({0} ? {1} : {2})"),
     aten.atan2.default: _form("arctan2({0}, {1})"),
     aten.clone.default: _form("{0}"),

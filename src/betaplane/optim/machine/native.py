@@ -24,9 +24,15 @@ from betaplane.optim.machine.c_text import WORD, CText, c_file, c_text, filled
 from betaplane.optim.machine.record import Recording
 
 SECONDS = 120  # that a compiler may take
-MATH = ("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math", "-freciprocal-math")
+MATH = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off")  # none that changes a result
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared", *MATH)
-MACHINE = (("-march=native", "-mprefer-vector-width=512", "-fopenmp"), ("-march=native", "-fopenmp"), ("-fopenmp",), ())
+MACHINE = (
+    ("-march=native", "-mprefer-vector-width=512", "-fopenmp"),
+    ("-march=native", "-fopenmp"),
+    ("-fopenmp",),
+    ("-fopenmp-simd",),
+    (),
+)
 
 
 class NoCompiler(Exception):

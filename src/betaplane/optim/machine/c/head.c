@@ -1,4 +1,5 @@
-/* What every pass begins with. real: the type it computes in; ROOT: its square root; ARCTAN: see c_text.py. */
+/* What every pass begins with. real: the type it computes in; ROOT, ABS, SIGNED and
+   FUSED: its sqrt, fabs, copysign and fma; ARCTAN: see c_text.py. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,18 +19,29 @@ static inline u32 hash(u32 h) {
 INLINE void ahead(const void *p, i64 size) {  /* at a page's end, the next one's first lines: processors stop there */
   const char *next = (const char *)((uintptr_t)p | 4095) + 1;
   if (next - (const char *)p <= size) for (int i = 0; i < 512; i += 64) __builtin_prefetch(next + i, 0, 2); }
+#ifdef FP_FAST_FMA
+#define FMA(a, b, c) FUSED(a, b, c)
+#else  /* a processor without it, where torch has none either */
+#define FMA(a, b, c) ((a) * (b) + (c))
+#endif
 static inline real sqrt_of(real x) { return ROOT(x); }
+static inline real abs_of(real x) { return ABS(x); }
+static inline real max_of(real a, real b) { return a > b || a != a ? a : b; }  /* nan, if either is nan */
+static inline real min_of(real a, real b) { return a < b || a != a ? a : b; }
+static inline real lerp_of(real a, real b, real w) {  /* as torch's, rounded once: exact at w = 0 and at w = 1 */
+  const int near = ABS(w) < (real)0.5;
+  return FMA(near ? w : w - 1, b - a, near ? a : b); }
 static inline real exp_of(real x) { return exp(x); }
 static inline real log_of(real x) { return log(x); }
 static inline real tanh_of(real x) { return tanh(x); }
 static inline real pow_of(real x, real y) { return pow(x, y); }
 static inline real sign_of(real x) { return (real)((x > 0) - (x < 0)); }
 static inline real arctan2(real y, real x) {
-  real ay = y < 0 ? -y : y, ax = x < 0 ? -x : x, big = ax > ay ? ax : ay, small = ax > ay ? ay : ax;
-  real q = big > 0 ? small / big : 0, shift = q > (real)0.4142135623730951 ? 1 : 0;
+  real ay = ABS(y), ax = ABS(x), big = ax > ay ? ax : ay, small = ax > ay ? ay : ax;
+  real q = small == big ? (big > 0) : small / big, shift = q > (real)0.4142135623730951 ? 1 : 0;
   real z = shift > 0 ? (q - 1) / (q + 1) : q, w = z * z;
   ARCTAN
   a = z * a + shift * (real)0.78539816339744830962;
   a = ay > ax ? (real)1.57079632679489661923 - a : a;
-  a = x < 0 ? (real)3.14159265358979323846 - a : a;
-  return y < 0 ? -a : a; }
+  a = SIGNED((real)1, x) < 0 ? (real)3.14159265358979323846 - a : a;
+  return x != x || y != y ? x + y : SIGNED(a, y); }
