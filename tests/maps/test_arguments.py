@@ -130,7 +130,7 @@ def test_a_function_is_a_problem() -> None:
 
 
 def test_reprs_are_short() -> None:
-    phase_map = mapped()
+    phase_map = mapped(steps=300, lr=0.1)
     watcher = betaplane.watch(torch.optim.Adam([nn.Parameter(torch.zeros(2))]), to=[])
     watcher.close()
     assert repr(LINE) == "Problem('line', 8 examples of shape (1,), batch_size=4, steps=10, lr=0.01)"
