@@ -109,7 +109,7 @@ def test_a_file_that_does_not_say_its_betas(capsys):
     _, out, _ = ended("inspect bare.pt", capsys)
     assert "The file does not say the betas: give them as --trained-with 0.9,0.999." in out
     _, out, _ = ended("inspect bare.pt --trained-with 0.9,0.999 --eps 1e-8", capsys)
-    assert out.splitlines()[2].startswith("! 3")
+    assert out.splitlines()[2].startswith("! parameter 3")
 
 
 def test_a_picture(capsys):

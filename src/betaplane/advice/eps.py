@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from betaplane.advice.case import Case
 from betaplane.advice.row import HEURISTIC, MEASURED, PUBLISHED, Row, Ruling
 from betaplane.theory import vanishing_eps
@@ -30,6 +32,10 @@ def _measured(case: Case) -> Ruling:
     found = case.checkpoint
     now = (found.settings.eps if found else None) or USUAL
     damped = found.damped if found else 0.0
+    if math.isnan(damped):
+        reason = "Your checkpoint lacks the step or betas, so the size of sqrt(v_hat) is unknown; eps stays as it is."
+        row = Row("eps", now, LOW, max(now, HIGH), reason, "unknown", ("your_checkpoint",), HEURISTIC)
+        return Ruling(row, (), _too_small(case, now))
     value = now if damped < DAMPED else min(now, USUAL) * 1e-4
     reason = (
         f"In your checkpoint {damped:.2%} of {found.numbers if found else 0:,} numbers have sqrt(v) < eps = {now:g}."

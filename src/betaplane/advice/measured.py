@@ -169,7 +169,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     measured = [health(layer) for layer in layers]
     numbers = sum(one.numbers for one in measured)
     damped, zero = (sum(getattr(one, name) * one.numbers for one in measured) / numbers for name in ("damped", "zero"))
-    return Checkpoint(_settings(layers[0].settings), numbers, max(one.t for one in measured), damped, zero)
+    t = max((one.t for one in measured if math.isfinite(one.t)), default=math.nan)
+    return Checkpoint(_settings(layers[0].settings), numbers, t, damped, zero)
 
 
 def _of_one_plan(records: list) -> list:

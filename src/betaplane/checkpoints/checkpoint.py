@@ -12,9 +12,13 @@ from safetensors import SafetensorError, safe_open
 
 from betaplane.checkpoints import dcp
 from betaplane.checkpoints.layer import Layer, checked
-from betaplane.checkpoints.layout import found
-from betaplane.checkpoints.torch_file import damaged, read
+from betaplane.checkpoints.layout import contents
+from betaplane.checkpoints.naming import named
+from betaplane.checkpoints.torch_file import UNSUMMED, damaged, read
 
+SHARED = 10_000_000  # bytes that tensors may share with others in any file
+LONGEST_HEAD = 20_000_000  # bytes of a safetensors file: 150,000 tensors
+UNCOUNTED = "Nothing in the file counts the steps of some layers, so what depends on their number is unknown."
 FILES = ("optimizer.pt", "optimizer.bin", "optimizer.safetensors")  # in a folder
 
 
@@ -25,6 +29,7 @@ class Checkpoint:
     path: str
     kind: str
     layers: tuple[Layer, ...]
+    notes: tuple[str, ...] = ()  # sentences on what the file leaves unknown
 
 
 def read_checkpoint(path: str | Path, betas: tuple[float, float] | None = None, eps: float | None = None) -> Checkpoint:
@@ -57,16 +62,27 @@ def read_checkpoint(path: str | Path, betas: tuple[float, float] | None = None, 
         >>> layer.name, layer.t, layer.settings.beta2, layer.dtype
         ('x', 1.0, 0.99, 'float32')
     """
-    path = Path(path)
-    kind, held = _opened(path)
+    path, notes = Path(path), list[str]()
+    kind, held = _opened(path, notes)
     try:
-        layers = [checked(layer) for layer in found(held) if layer.dtype]
+        found, unknown = named(contents(held))
+        layers = [checked(layer) for layer in found if layer.dtype]
     except Exception as error:  # a file can hold anything under the names we look for
         told = str(error) if isinstance(error, ValueError) else type(error).__name__
         raise damaged(path, f"The state in this file is not laid out as an optimizer's ({told})") from None
     if not layers:
         raise damaged(path, "The file holds no state of an Adam-type optimizer")
-    return Checkpoint(str(path), kind, tuple(_with(layer, betas, eps) for layer in layers))
+    if sum(layer.bytes for layer in layers) > 2 * _size(path) + SHARED:
+        raise damaged(path, "The tensors in this file share their memory, and together are many times as large")
+    notes += unknown + ([UNCOUNTED] if any(layer.t is None for layer in layers) else [])
+    return Checkpoint(str(path), kind, tuple(_with(layer, betas, eps) for layer in layers), tuple(notes))
+
+
+def _size(path: Path) -> int:
+    """Bytes of the file, or of all files in the folder it stands for."""
+    folder = path.parent if path.name == dcp.INDEX else path
+    files = folder.rglob("*") if folder.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _with(layer: Layer, betas: tuple[float, float] | None, eps: float | None) -> Layer:
@@ -77,24 +93,24 @@ def _with(layer: Layer, betas: tuple[float, float] | None, eps: float | None) ->
     return replace(layer, settings=s._replace(eps=eps) if s.eps is None else s)
 
 
-def _opened(path: Path) -> tuple[str, Any]:
+def _opened(path: Path, notes: list[str]) -> tuple[str, Any]:
     """What kind of checkpoint it is, and what is in it."""
     if path.is_dir():
-        return _folder(path)
+        return _folder(path, notes)
     if path.name == dcp.INDEX and path.is_file():
-        return "torch.distributed.checkpoint", dcp.read_folder(path.parent)
+        return "torch.distributed.checkpoint", dcp.read_folder(path.parent, notes)
     if path.suffix == ".safetensors":
-        return "safetensors", _safetensors(path)
-    held = read(path)
+        return "safetensors", _safetensors(path, notes)
+    held = read(path, notes)
     kinds = {"optimizer_states": "Lightning", "base_optimizer_state": "DeepSpeed ZeRO"}
     inner = held.get("optimizer_state_dict", held) if isinstance(held, Mapping) else {}
     keys = {*(held if isinstance(held, Mapping) else ()), *(inner if isinstance(inner, Mapping) else ())}
     return next((kind for key, kind in kinds.items() if key in keys), "torch"), held
 
 
-def _folder(path: Path) -> tuple[str, Any]:
+def _folder(path: Path, notes: list[str]) -> tuple[str, Any]:
     if (path / dcp.INDEX).is_file():
-        return "torch.distributed.checkpoint", dcp.read_folder(path)
+        return "torch.distributed.checkpoint", dcp.read_folder(path, notes)
     shards = sorted(path.glob("*optim_states.pt")) or sorted(path.glob("*/*optim_states.pt"))
     if len({shard.parent for shard in shards}) == 1:
         return "DeepSpeed ZeRO", [read(shard) for shard in shards]
@@ -102,24 +118,29 @@ def _folder(path: Path) -> tuple[str, Any]:
     inside = inside or next((found.parent for found in sorted(path.glob(f"*/{dcp.INDEX}"))), None)
     if inside is None:
         raise damaged(path, "The folder holds no checkpoint, or several")
-    return _opened(inside)
+    return _opened(inside, notes)
 
 
-def _safetensors(path: Path) -> Any:
+def _safetensors(path: Path, notes: list[str]) -> Any:
     """The tensors by name, and the settings in the metadata, as one flat state."""
     if not path.is_file():
         raise damaged(path, "There is no such checkpoint")
     try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+        if length > LONGEST_HEAD:
+            raise damaged(path, "This is no whole safetensors file (its head is too long)")
         with safe_open(path, framework="pt") as file:
             told = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise damaged(path, f"This is no whole safetensors file ({type(error).__name__})") from None
+    notes.append(UNSUMMED)
     return {"flat": tensors, "group": {name: _json(text) for name, text in told.items()}}
 
 
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

@@ -46,7 +46,7 @@ def health(layer: Layer) -> Health:
         layer: of a checkpoint.
 
     Returns:
-        Its numbers; with unknown betas moments count as corrected already.
+        Its numbers. Those that need the step or betas are nan if the file lacks these.
 
     Source: definitions; the bound is `betaplane.theory.update_bound`.
 
@@ -74,7 +74,8 @@ def health(layer: Layer) -> Health:
 
 def _moments(layer: Layer, m: Tensor | None, v: Tensor | None) -> dict:
     """What m and v say, in float64 where it is summed."""
-    first, second = corrections(layer)
+    known = corrections(layer)
+    first, second = known or (1.0, 1.0)
     eps = layer.settings.eps
     found: dict = dict.fromkeys(
         ("m_rms", "root_v", "ratio", "damped", "zero", "lost", "spread", "update", "uneven"), math.nan
@@ -84,45 +85,65 @@ def _moments(layer: Layer, m: Tensor | None, v: Tensor | None) -> dict:
         found["m_rms"] = _rms(m)
     if v is None or not v.numel():
         return found
-    root = v.float().clamp(min=0).sqrt() * math.sqrt(second)
-    alive = root[root > 0]
+    root = _root(v, second)
+    top = layer.largest_v
+    largest = root if top is None or top.numel() != v.numel() else _root(top.detach().flatten(), second)
+    alive = largest[largest > 0]
+    found |= {"zero": _share(v == 0), "spread": _spread(root / math.sqrt(second))}
+    if m is not None and m.shape == v.shape:
+        found["lost"] = _share((v <= 0) & (m != 0))
+    if not known:
+        return found
     found |= {
         "root_v": _rms(root),
-        "zero": _share(v == 0),
-        "damped": math.nan if eps is None else _share(root < eps),
-        "spread": _spread(root),
+        "damped": math.nan if eps is None else _share(largest < eps),
         "shares": _shares(alive),
     }
-    if m is not None and m.shape == v.shape:
-        found["lost"] = _share((root == 0) & (m != 0))
-        if layer.adam:
-            found |= _ratios(m.float() * first, root, eps, v.float() * second > EXACT, layer.t)
+    if m is not None and m.shape == v.shape and layer.adam:
+        found |= _ratios(m.float() * first, root, v.float() * second > EXACT, layer.t)
+        found["update"] = math.nan if eps is None else _rms(torch.where(m == 0, 0, m.float() * first / (largest + eps)))
     return found
 
 
-def _ratios(m: Tensor, root: Tensor, eps: float | None, exact: Tensor, t: float | None) -> dict:
+def _root(v: Tensor, factor: float) -> Tensor:
+    return v.float().clamp(min=0).sqrt() * math.sqrt(factor)
+
+
+def _ratios(m: Tensor, root: Tensor, exact: Tensor, t: float | None) -> dict:
     """What a rule that divides as Adam does makes of them."""
     ratio = (m.abs() / root)[exact]
     ratio = ratio[ratio.isfinite()]
     return {
         "ratio": float(ratio.max()) if ratio.numel() else math.nan,
         "uneven": float((ratio - 1).abs().max()) if t == 1 and ratio.numel() else math.nan,
-        "update": math.nan if eps is None else _rms(torch.where(m == 0, 0, m / (root + eps))),
     }
 
 
-def corrections(layer: Layer) -> tuple[float, float]:
-    """What m and v are divided by at this step, as factors; 1 where step or betas are unknown, or no step was taken."""
+def corrections(layer: Layer) -> tuple[float, float] | None:
+    """What m and v are multiplied by at this step: 1 / (1 - beta^t); 1 before the first step and if not corrected.
+
+    Returns:
+        None if that is unknown: no step or betas are in the file, or the step is no number of steps.
+    """
     t, s = layer.t, layer.settings
-    if t is None or not 1 <= t < math.inf or s.beta1 is None or s.beta2 is None:
+    if not s.corrected or t == 0:
         return 1.0, 1.0
-    return 1 / (1 - s.beta1**t), 1 / (1 - s.beta2**t)
+    if t is None or not 0 < t < math.inf or s.beta1 is None or s.beta2 is None:
+        return None
+    return 1 / -math.expm1(t * _log(s.beta1)), 1 / -math.expm1(t * _log(s.beta2))
+
+
+def _log(beta: float) -> float:
+    return math.log(beta) if beta > 0 else -math.inf
 
 
 def _bound(layer: Layer) -> float:
+    """The largest |m_hat| / sqrt(v_hat) that gradients can give at this step."""
     t, s = layer.t, layer.settings
-    known = layer.adam and s.beta1 is not None and s.beta2 is not None and t is not None and t >= 1
-    return update_bound(s.beta1, s.beta2, t) if known else math.nan  # type: ignore[arg-type]
+    if not layer.adam or s.beta1 is None or s.beta2 is None or t is None or not 1 <= t < math.inf:
+        return math.nan
+    whole = update_bound(s.beta1, s.beta2, t)
+    return whole if s.corrected else whole * (1 - s.beta1**t) / math.sqrt(1 - s.beta2**t)
 
 
 def _spoiled(*moments: Tensor | None) -> int:

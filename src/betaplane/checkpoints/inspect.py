@@ -38,7 +38,7 @@ class Horizons:
     """How far back the moments of some layers look, in steps."""
 
     betas: tuple[float, float]
-    t: float  # steps taken
+    t: float  # steps taken; nan if the file does not count them
     memory: tuple[float, float]  # 1 / (1 - beta) of m and of v
     half_life: tuple[float, float]
     correction: float  # what sqrt(v) is divided by at this step
@@ -60,6 +60,7 @@ class Inspection:
     numbers: int
     formats: dict[str, int]  # bytes by format
     planned: tuple[Planned, ...]
+    notes: tuple[str, ...] = ()  # sentences on what the file leaves unknown
 
     @property
     def suspicious(self) -> tuple[Row, ...]:
@@ -146,6 +147,7 @@ def _together(found: Checkpoint, measured: list[Health], rows: list[Row], betas:
         numbers=sum(one.numbers for one in measured),
         formats=dict(formats),
         planned=tuple(planned(pair, betas, t) for pair, t in settings if t >= 1) if betas else (),
+        notes=found.notes,
     )
 
 
@@ -158,7 +160,7 @@ def _settings(
         s = layer.settings
         if s.beta1 is not None and s.beta2 is not None:
             found.setdefault((s.beta1, s.beta2), []).append(one)
-    latest = {pair: max((one.t for one in of if math.isfinite(one.t)), default=0.0) for pair, of in found.items()}
+    latest = {pair: max((one.t for one in of if math.isfinite(one.t)), default=math.nan) for pair, of in found.items()}
     return {(pair, latest[pair]): of for pair, of in found.items()}
 
 

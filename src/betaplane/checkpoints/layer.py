@@ -10,12 +10,24 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.checkpoints.torch_file import InertTensor
+from betaplane.checkpoints.stored import InertTensor, Unreadable
 from betaplane.monitor.coded import Coded
 from betaplane.optim.formats import BLOCK, SCALE, Companded, Dynamic, row
 
 FIRST, SECOND = ("exp_avg", "m", "state1"), ("exp_avg_sq", "v", "state2")  # what the moments are called
 ADAM = {"step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "mu_product", "compensation", "average"}
+ADAMS = {
+    "eps_at": "after",
+    "debias": "both",
+    "clip": float("inf"),
+    "cautious": "off",
+    "eps_root": 0.0,
+    "caution": False,
+}
+OTHERS = {  # options of rules that keep moments of Adam's names and step otherwise: NAdam, LAMB, Prodigy and so on
+    "momentum_decay", "max_coeff", "use_nvlamb", "grad_averaging", "always_adapt", "trust_clip", "rectify", "d_coef",
+    "d0", "weight_lr_power", "r", "weight_decouple", "degenerated_to_sgd", "hessian_power", "adanorm", "rho", "alpha",
+}  # fmt: skip
 CODED = {"state1", "state2", "qmap1", "qmap2", "absmax1", "absmax2"}  # the same of bitsandbytes
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -30,6 +42,7 @@ class Settings(NamedTuple):
     weight_decay: float | None = None  # as in torch
     storage: str = "parameter"
     relative: bool = False  # whether it is a rule that means something else by the same words
+    corrected: bool = True  # whether the moments are divided by 1 - beta^t
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,7 @@ class Layer:
     name: str
     held: Mapping[str, Any]  # by the words it was saved under
     settings: Settings
+    numbered: bool = False  # whether the file has a number for it instead of a name
 
     @property
     def t(self) -> float | None:
@@ -59,10 +73,10 @@ class Layer:
     @property
     def dtype(self) -> str:
         """How the moments are kept."""
-        word = next((word for word in (*SECOND, *FIRST) if word in self.held), None)
+        word = next((word for word in (*SECOND, *FIRST) if self.held.get(word) is not None), None)
         if word is None:
             return ""
-        kept = str(self.held[word].dtype).removeprefix("torch.")
+        kept = str(getattr(self.held[word], "dtype", "objects")).removeprefix("torch.")
         ours = kept == "uint8" and word + SCALE in self.held
         return "8bit" if ours or self.coded(word) else kept
 
@@ -75,9 +89,14 @@ class Layer:
     @property
     def adam(self) -> bool:
         """Whether the state is Adam's and no relative's, which may mean something else by m."""
-        words = {word.removesuffix(SCALE) for word, x in self.held.items() if isinstance(x, Tensor)}
+        words = {word.removesuffix(SCALE) for word, x in self.held.items() if isinstance(x, Tensor | InertTensor)}
         known = {"exp_avg", "exp_avg_sq"} <= words <= ADAM or {"state1", "state2"} <= words <= {"step", *CODED}
         return known and not self.settings.relative
+
+    @property
+    def largest_v(self) -> Tensor | None:
+        """What takes the place of v in the update: under amsgrad the largest v so far."""
+        return self._moment(("max_exp_avg_sq",)) if "max_exp_avg_sq" in self.held else self.v
 
     def coded(self, word: str) -> Coded | None:
         """A moment in the codes of torchao or bitsandbytes; None where it is in none."""
@@ -89,7 +108,7 @@ class Layer:
         return None
 
     def _moment(self, words: Sequence[str]) -> Tensor | None:
-        word = next((word for word in words if isinstance(self.held.get(word), Tensor)), None)
+        word = next((word for word in words if isinstance(self.held.get(word), Tensor | InertTensor)), None)
         if word is None:
             return None
         kept, scale, coded = self.held[word], self.held.get(word + SCALE), self.coded(word)
@@ -111,7 +130,7 @@ def settings(group: Mapping[str, Any]) -> Settings:
     """The settings of a param group."""
     betas = group.get("betas") or (group.get("beta1"), group.get("beta2"))
     if not isinstance(betas, list | tuple):
-        raise ValueError(f"betas is {_short(betas)}, allowed two numbers")
+        raise ValueError(f"betas is {short(betas)}, allowed two numbers")
     beta1, beta2 = betas if len(betas) == 2 else (None, None)  # of three, each rule means something else
     told = {"beta1": beta1, "beta2": beta2, **{name: group.get(name) for name in ("lr", "eps", "weight_decay")}}
     if isinstance(told["eps"], list | tuple):  # of two, Adafactor means something else
@@ -120,15 +139,38 @@ def settings(group: Mapping[str, Any]) -> Settings:
     for name in ("beta1", "beta2"):
         if not 0 <= numbers.get(name, 0.0) < 1:
             raise ValueError(f"{name} is {numbers[name]:g}, allowed [0, 1)")
-    relative = "eps_at" in group and "amsgrad" not in group  # a rule of betaplane's that torch does not have
-    return Settings(**numbers, storage=str(group.get("storage", "parameter")), relative=relative)
+    storage, corrected = (
+        group.get("storage", "parameter"),
+        group.get("bias_correction", group.get("correct_bias", True)),
+    )
+    return Settings(
+        **numbers,
+        storage=storage if isinstance(storage, str) else "parameter",
+        relative=_is_relative(group),
+        corrected=bool(corrected),
+    )
+
+
+def _is_relative(group: Mapping[str, Any]) -> bool:
+    """Whether a group is that of a rule, or a variant, that divides otherwise than Adam by m and v of the same name."""
+    ours = "eps_at" in group and "amsgrad" not in group  # torch does not have these
+    torchs = "amsgrad" not in group and not group.keys().isdisjoint(("foreach", "capturable", "differentiable"))
+    variant = any(group.get(name, usual) != usual for name, usual in ADAMS.items())
+    return ours or torchs or variant or not group.keys().isdisjoint(OTHERS)
 
 
 def checked(layer: Layer) -> Layer:
-    """A layer whose step is one number, and whose moments are dense tensors with scales that fit."""
+    """A layer whose step is one number, and whose moments are dense tensors with scales that fit.
+
+    Raises:
+        ValueError: it is none.
+    """
     _ = layer.t
+    for word, x in layer.held.items():
+        if isinstance(x, Tensor):
+            _dense(x, f"{short(word)} of {layer.name!r}")
     for word in (*FIRST, *SECOND):
-        if isinstance(layer.held.get(word), Tensor):
+        if layer.held.get(word) is not None and (len(word) > 1 or isinstance(layer.held[word], Tensor)):
             _check_moment(layer, word)
     return layer
 
@@ -150,11 +192,12 @@ def _check_moment(layer: Layer, word: str) -> None:
 
 def _dense(x: Any, name: str) -> Tensor:
     """What holds numbers in order, on the CPU."""
+    if isinstance(x, Unreadable):
+        raise ValueError(f"{name} is {x.kind}, allowed a dense tensor with numbers")
     if not isinstance(x, Tensor):
         raise ValueError(f"{name} is a {type(x).__name__}, allowed a tensor")
-    if x.is_nested or x.layout != torch.strided or x.is_meta:
-        kind = "nested" if x.is_nested else "on meta" if x.is_meta else str(x.layout).removeprefix("torch.")
-        raise ValueError(f"{name} is {kind}, allowed a dense tensor with numbers")
+    if x.numel() > x.untyped_storage().nbytes() // x.element_size():
+        raise ValueError(f"{name} has {x.numel():,} elements, more than are stored")
     return x
 
 
@@ -162,8 +205,12 @@ def _number(x: Any, name: str) -> float:
     try:
         return float(x)
     except (TypeError, ValueError, OverflowError, RuntimeError):
-        raise ValueError(f"{name} is {_short(x)}, allowed one number") from None
+        raise ValueError(f"{name} is {short(x)}, allowed one number") from None
 
 
-def _short(x: Any) -> str:
-    return " ".join(reprlib.repr(x).split())
+def short(x: Any) -> str:
+    """A value in a sentence: one line, and not the whole of what is large or nested."""
+    try:
+        return " ".join(reprlib.repr(x).split())
+    except Exception:  # the digits of a number with thousands of them, or whatever torch cannot print
+        return f"a {type(x).__name__}"

@@ -11,6 +11,7 @@ import typer
 
 from betaplane.cli.read import betas
 from betaplane.errors import BadInput
+from betaplane.text import printable
 
 if TYPE_CHECKING:
     from betaplane.checkpoints.inspect import Inspection
@@ -81,24 +82,28 @@ def _draw(found: Inspection, path: Path, top: int) -> None:
     rows = [(row.health.name, row.severe, row.health.shares) for row in found.rows if row.health.shares][:top]
     if not rows:
         raise BadInput(
-            "No v is above 0, so there is nothing to draw", value=found.path, where="--png", instead="--json"
+            "No v is above 0, or its correction is unknown, so there is nothing to draw",
+            value=found.path,
+            where="--png",
+            instead="--json",
         )
     make_folder(path.parent, PNG)
     write_whole(path, moments_png(Path(found.path).name, rows, DECADES[:2], found.eps), PNG)
 
 
 def _show(found: Inspection, top: int) -> None:
-    typer.echo(f"{found.path}: {found.kind}, {_count(len(found.rows), 'layer')}, {found.numbers:,} parameters")
+    head = f"{found.path}: {found.kind}, {_count(len(found.rows), 'layer')}, {found.numbers:,} parameters"
     rows = [["!" if row.severe else "", _short(row.health.name), *_cells(row.health)] for row in found.rows[:top]]
-    for line in _aligned([["", *COLUMNS], *rows]):
-        typer.echo(line)
+    lines = [head, *_aligned([["", *COLUMNS], *rows])]
     if len(found.rows) > top:
-        typer.echo(f"and {_count(len(found.rows) - top, 'more layer')}: --top {len(found.rows)}")
-    for line in _reasons(found, top) + _summary(found) + [line for one in found.planned for line in _plan(one)]:
-        typer.echo(line)
+        lines.append(f"and {_count(len(found.rows) - top, 'more layer')}: --top {len(found.rows)}")
+    lines += [*_reasons(found, top), *found.notes, *_summary(found)]
+    for line in lines + [line for one in found.planned for line in _plan(one)]:
+        typer.echo(printable(line))
 
 
 def _short(name: str) -> str:
+    name = printable(name)
     return name if len(name) <= LONG else f"...{name[3 - LONG :]}"
 
 
@@ -143,10 +148,11 @@ def _summary(found: Inspection) -> list[str]:
     lines = [""]
     for h in found.horizons:
         snr = "" if math.isnan(h.snr) else f"; signal to noise of the gradients about {h.snr:.2g}"
+        known = f"at step {h.t:g} sqrt(v) is divided by {_number(h.correction)}"
         lines.append(
             f"betas {h.betas[0]:g}, {h.betas[1]:g}: m remembers {h.memory[0]:.4g} steps (half-life "
-            f"{h.half_life[0]:.3g}), v {h.memory[1]:.4g} ({h.half_life[1]:.3g}); at step {h.t:g} sqrt(v) is divided by "
-            f"{_number(h.correction)}{snr}"
+            f"{h.half_life[0]:.3g}), v {h.memory[1]:.4g} ({h.half_life[1]:.3g}); "
+            f"{'the step is unknown' if math.isnan(h.t) else known}{snr}"
         )
     if not found.horizons:
         lines.append("The file does not say the betas: give them as --trained-with 0.9,0.999.")
