@@ -88,7 +88,7 @@ class Unpickler(pickle._Unpickler):  # type: ignore[name-defined]  # the one in 
         self.table, self.storage = table, storage
 
     def load(self) -> Any:
-        """The object. No garbage is collected meanwhile: looking through many new objects again and again takes long."""
+        """The object. Garbage is not collected meanwhile: to look through many new objects again and again is slow."""
         collected = gc.isenabled()
         gc.disable()
         try:
