@@ -10,10 +10,10 @@ from typing import Any
 
 from torch.optim.optimizer import Optimizer
 
-from betaplane.optim.auditing import probes, safety
+from betaplane.optim.auditing import contract, probes, safety
 from betaplane.optim.auditing.match import HOPELESS, SAME, SINGLE, STAGES, Candidate, Refused, match
 from betaplane.optim.auditing.probes import Finding
-from betaplane.optim.auditing.subject import Subject, quietly, told
+from betaplane.optim.auditing.subject import Subject, Unmeasured, quietly, told
 from betaplane.rules import ALL
 
 PROBES: dict[str, Callable[[Subject], Finding]] = {
@@ -28,6 +28,10 @@ PROBES: dict[str, Callable[[Subject], Finding]] = {
     "order of decay": probes.decay_order,
     "zero gradient, lr=0": probes.rests,
     "maximize": probes.upwards,
+    "neighbors": contract.neighbors,
+    "groups": contract.groups,
+    "schedulers": contract.schedules,
+    "closure": contract.closures,
     "gradients": safety.gradients_kept,
     "beta2=1.5": safety.beta2_refused,
     "beta1=-0.1": safety.beta1_refused,
@@ -154,6 +158,8 @@ def _asked(what: str, probe: Callable[[Subject], Finding], subject: Subject) -> 
     """The probe's answer; an error of the class is one, too."""
     try:
         return Row(what, *probe(subject))
+    except Unmeasured as error:
+        return Row(what, f"unknown: {error}", trouble=True)
     except Exception as error:
         return Row(what, f"raises {told(error)}", trouble=True)
 

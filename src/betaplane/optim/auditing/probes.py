@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
-from betaplane.optim.auditing.subject import WHOLE, Subject, fresh
+from betaplane.optim.auditing.subject import OTHER, WHOLE, Subject, finite, fresh
 
 CLOSE = 1e-6  # relative; what measured numbers are compared within
 STEPS = 40
@@ -68,21 +69,38 @@ def debiasing(subject: Subject) -> Finding:
 
 def late_gradient(subject: Subject) -> Finding:
     """The first step of a parameter whose first gradient comes when others have been stepped ten times."""
-    late, other = fresh(0 * WHOLE), fresh(0 * WHOLE)
-    optimizer = subject.make([other, late], **NO_DECAY)
-    for _ in range(10):
-        subject.step(optimizer, [(other, WHOLE), (late, None)])
-    rested, fallen = late.detach().clone(), []
-    for _ in range(10):
-        subject.step(optimizer, [(other, WHOLE), (late, WHOLE)])
-        fallen.append(float(late[0, 0].detach()))
+    rested, fallen = _fallen(subject, delay=10)
+    _, beside = _fallen(subject, delay=0)
     alone = subject.path(0 * WHOLE, (WHOLE,) * 10, NO_DECAY).points[1:, 0, 0].tolist()
     if rested.any():
         return Finding("a parameter moves before its first gradient", float(rested.abs().max()), True)
-    if all(near(a, b, CLOSE) for a, b in zip(fallen, alone, strict=True)):
+    if _alike(fallen, alone):
         return Finding("each parameter counts its own steps", 1.0)
+    if not _alike(beside, alone) or not _alike(fallen, _fallen(subject, delay=10, size=0.0)[1]):
+        return Finding("unknown: parameters influence each other")
     off = next((a / b for a, b in zip(fallen, alone, strict=True) if b), None)
     return Finding("steps are counted for all together: a late parameter's first step over a right one", off, True)
+
+
+def _alike(one: list[float], other: list[float]) -> bool:
+    return all(near(a, b, CLOSE) for a, b in zip(one, other, strict=True))
+
+
+def _fallen(subject: Subject, delay: int, size: float = 1.0) -> tuple[Tensor, list[float]]:
+    """Where a parameter is before its first gradient, so many steps after another's, and after each of ten from it on.
+
+    The other one has another shape, for some optimizers share their state among parameters of one shape. Its gradients
+    have this size: a count of steps does not depend on it.
+    """
+    late, other = fresh(0 * WHOLE), fresh(0 * OTHER)
+    optimizer = subject.make([other, late], **NO_DECAY)
+    for _ in range(delay):
+        subject.step(optimizer, [(other, size * OTHER), (late, None)])
+    rested, fallen = late.detach().clone(), []
+    for _ in range(10):
+        subject.step(optimizer, [(other, size * OTHER), (late, WHOLE)])
+        fallen.append(float(late[0, 0].detach()))
+    return rested, fallen
 
 
 def eps_place(subject: Subject) -> Finding:
@@ -158,8 +176,10 @@ def decay(subject: Subject) -> Finding:
         return Finding("the option has no effect", 0.0, True)
     if not any(scaled(subject)):
         return Finding("l2 or decoupled, which are the same here; at weight_decay=0.001, lr=0.1 a step takes", one)
-    if not near(two / one, 2.0, 0.02):
+    if _is_l2(subject):
         return Finding("l2: it is added to the gradient, and normalized away with it")
+    if not near(two / one, 2.0, 0.02):
+        return Finding("of its own kind: at twice the weight_decay a step takes, times as much", two / one)
     rate = {
         "lr": shrinking(subject, {"lr": 0.05, "weight_decay": 1e-3}) / one,
         "schedule": shrinking(subject, {"lr": 0.1, "weight_decay": 1e-3}, halved=True) / one,
@@ -170,6 +190,16 @@ def decay(subject: Subject) -> Finding:
         found, f"of its own kind: half of lr takes {rate['lr']:.3g}, of a schedule {rate['schedule']:.3g}"
     )
     return Finding(f"{text}; at weight_decay=0.001, lr=0.1 a step takes", one, found == (1.0, 1.0))
+
+
+def _is_l2(subject: Subject) -> bool:
+    """Whether weight decay does what the same optimizer without it does of gradients with weight_decay * x added."""
+    share, p, q = 0.25, fresh(WHOLE), fresh(WHOLE)
+    with_, without = subject.make([p], weight_decay=share), subject.make([q], **NO_DECAY)
+    for g in torch.randn(10, *WHOLE.shape, dtype=WHOLE.dtype):
+        subject.step(with_, [(p, g)])
+        subject.step(without, [(q, g + share * q.detach())])
+    return bool(((p - q).abs() <= CLOSE * (p - WHOLE).abs().max()).all())
 
 
 FOLLOWS: dict[tuple[float, ...], str] = {  # what half the lr leaves of the decay: as constructed, as scheduled
@@ -185,7 +215,8 @@ def shrinking(subject: Subject, want: dict[str, float], halved: bool = False) ->
     """The share of a weight of 1 that step 10 takes at zero gradient, beyond what it takes without decay."""
     factors = [0.5 if halved else 1.0] * 10
     with_, without = (
-        subject.path(WHOLE, [0 * WHOLE] * 10, {**want, **more}, factors).points[:, 0, 0] for more in ({}, NO_DECAY)
+        finite(subject.path(WHOLE, [0 * WHOLE] * 10, {**want, **more}, factors).points)[:, 0, 0]
+        for more in ({}, NO_DECAY)
     )
     taken = (without[10] - without[9]) - (with_[10] - with_[9])
     return float(taken / with_[9])
@@ -212,8 +243,8 @@ def rests(subject: Subject) -> Finding:
     """Whether a step at zero gradient and lr = 0 changes weights, as when distributed state dicts are made."""
     if "lr" not in subject.settable:
         return Finding("lr is no option")
-    point = subject.path(WHOLE, [0 * WHOLE], factors=[0.0]).points[1]
-    off = float((point - WHOLE).abs().max())
+    points = finite(subject.path(WHOLE, [0 * WHOLE], factors=[0.0]).points)
+    off = float((points[1] - WHOLE).abs().max())
     return Finding("weights change" if off else "weights stay", off, bool(off != 0))
 
 

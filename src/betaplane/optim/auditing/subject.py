@@ -15,7 +15,12 @@ from betaplane.errors import BadInput
 BETAS = ("beta1", "beta2", "beta3")
 SHAPE = (18, 20)  # a matrix: some rules take nothing else; its sides lie between 16 and 128, where libraries factor
 WHOLE = torch.ones(SHAPE, dtype=torch.float64)
+OTHER = torch.ones((24, 19), dtype=torch.float64)  # with neither the sides nor the number of elements of the first
 TRIED = {"lr": 0.05, "eps": 0.05, "weight_decay": 0.25, "beta1": 0.8, "beta2": 0.95, "beta3": 0.97, "maximize": True}
+
+
+class Unmeasured(Exception):
+    """What a probe measures is nan or infinite."""
 
 
 class Path(NamedTuple):
@@ -170,8 +175,21 @@ class Subject:
     def moves(self, gradients: Sequence[float], want: Mapping[str, Any] = {}, start: float = 0.0) -> list[float]:
         """By how much a number falls at each step, over lr: all of the parameter's numbers are `start`, and so on."""
         path = self.path(start * WHOLE, (g * WHOLE for g in gradients), want)
+        finite(path.points)
         fallen = -path.points[:, 0, 0].diff()
         return [float(fall) / (rate or 1.0) + 0.0 for fall, rate in zip(fallen, path.rates, strict=True)]
+
+
+def finite(points: Tensor) -> Tensor:
+    """The points of a path.
+
+    Raises:
+        Unmeasured: the weights became nan or infinite.
+    """
+    wild = (~torch.isfinite(points)).flatten(1).any(dim=1).nonzero()
+    if len(wild):
+        raise Unmeasured(f"the weights are nan or infinite after step {int(wild[0])}")
+    return points
 
 
 def fresh(x: Tensor) -> nn.Parameter:
