@@ -75,15 +75,15 @@ def _nonfinite(g: Tensor) -> int:
 
 
 def check_eps(options: Mapping[str, Any], p: Tensor) -> None:
-    """Raise BadInput where eps is 0 in the state's type: 1e-8 in float16 divides 0 by 0 at a zero gradient."""
-    eps = options.get("eps")
+    """Raise BadInput if eps is 0 in the dtype of the state: 1e-8 in float16 divides 0 by 0 at a zero gradient."""
+    eps = options.get("eps") if options.get("storage", "parameter") == "parameter" else None
     if isinstance(eps, float) and eps > 0 and p.dtype == torch.float16 and not torch.tensor(eps, dtype=p.dtype):
         raise BadInput(
             "eps is zero in the type of the optimizer's state",
             value=eps,
             allowed="[6e-8, inf) for float16",
             where=f"a float16 parameter of shape {tuple(p.shape)}",
-            instead="eps=1e-6",
+            instead='eps=1e-6, or storage="float32"',
         )
 
 

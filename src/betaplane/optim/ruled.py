@@ -15,9 +15,10 @@ from torch.optim.optimizer import Optimizer, ParamsT
 from betaplane.errors import BadInput
 from betaplane.optim.around import GROUP, OWN, Around, check_around, warn_of_losses
 from betaplane.optim.group import BETAS, build, set_peak
-from betaplane.optim.guard import check_eps, check_lr, check_params, finite, listed, loss_of
+from betaplane.optim.guard import check_lr, check_params, finite, listed, loss_of
 from betaplane.optim.keys import check_keys, unknown_option
 from betaplane.optim.path import chosen
+from betaplane.optim.ready import check_ready
 from betaplane.optim.sharding.mesh import on_mesh
 from betaplane.optim.sharding.shards import estimate_part, step_all
 from betaplane.optim.state import load
@@ -110,9 +111,11 @@ class RuleOptimizer(Around, Optimizer):
             The closure's loss, or None.
 
         Raises:
-            BadInput: for a sparse gradient; for one that is not finite, where `nonfinite` is "raise".
+            BadInput: for a sparse gradient, options out of range or a state that does not fit; for a gradient that is
+                not finite, where `nonfinite` is "raise". Nothing is written then.
         """
         loss = loss_of(closure)
+        check_ready(self)
         with finite(self, self.nonfinite), self._measured():
             step_all(self, self._once)
         return loss
@@ -121,11 +124,11 @@ class RuleOptimizer(Around, Optimizer):
         for i, group in enumerate(self.param_groups):
             if self._again(i, group):
                 continue
-            found = [p for p in group["params"] if p.grad is not None]
-            for p in found:
-                if not self.state[p]:
-                    check_eps(group, p)
-            self._pass(i, group, found, self.state)
+            self._pass(i, group, [p for p in group["params"] if p.grad is not None], self.state)
+
+    def _takes_sparse(self, group: Mapping[str, Any]) -> bool:
+        """Whether a group's gradients may be sparse."""
+        return False
 
     @torch.no_grad()
     def curvature(self, estimates: Sequence[Tensor]) -> None:

@@ -15,10 +15,11 @@ from torch.optim.optimizer import Optimizer
 from betaplane.errors import BadInput
 from betaplane.optim.around import GROUP, OWN, Around, check_around, warn_of_losses
 from betaplane.optim.group import BETAS, build, set_peak
-from betaplane.optim.guard import check_eps, check_floating, check_lr, explained, finite, loss_of
+from betaplane.optim.guard import check_floating, check_lr, explained, finite, loss_of
 from betaplane.optim.keys import check_keys, unknown_option
 from betaplane.optim.layout import align, alike, dense, like
 from betaplane.optim.path import chosen, sweeps
+from betaplane.optim.ready import check_ready
 from betaplane.optim.sharding.shards import moves, step_all
 from betaplane.optim.state import load
 from betaplane.optim.update import STATE
@@ -51,6 +52,7 @@ class Twin(Around, Optimizer):
     words: ClassVar[Mapping[str, str]] = STATE  # the same of the state
     usual: ClassVar[Mapping[str, Any]] = {}  # torch's dialect, where it is not the rule's default
     kernel: ClassVar[bool] = False  # torch has a fused kernel
+    sparse: ClassVar[bool] = False  # torch's loops take sparse gradients
     dialects: ClassVar[dict[str, Any]]  # the rule's options that torch does not have, as torch has them
 
     def __init_subclass__(cls) -> None:
@@ -141,11 +143,13 @@ class Twin(Around, Optimizer):
             The closure's loss, or None.
 
         Raises:
-            BadInput: for a gradient that is not finite, where `nonfinite` is "raise".
+            BadInput: for options out of range, a state that does not fit, or a sparse gradient that torch refuses;
+                for a gradient that is not finite, where `nonfinite` is "raise". Nothing is written then.
         """
         if torch.compiler.is_compiling() and not any(self._dialect(group) for group in self.param_groups):
             return unhooked(self.torchs)(self, closure)
         loss = loss_of(closure)
+        check_ready(self)
         with finite(self, self.nonfinite), self._measured():
             step_all(self, self._once)
         return loss
@@ -214,12 +218,14 @@ class Twin(Around, Optimizer):
         kernel = self.kernel and may_fuse(group)
         for p in group["params"]:
             if p.grad is not None and p.numel() > 0:  # of nothing, torch's Adafactor would take a mean
-                if not self.state.get(p):  # a look that made one would leave empty states where torch has none
-                    check_eps(group, p)
                 rule = dialect or self._mixed(p) or moves(group, p)  # torch's Adafactor cannot step a DTensor
                 path = "rule" if rule else "fused" if kernel and (safe(p) or refused(group, p)) else "torch"
                 found.setdefault(path, []).append(p)
         return found
+
+    def _takes_sparse(self, group: dict[str, Any]) -> bool:
+        """Whether a group's gradients may be sparse: torch steps it, and adds no decay to them."""
+        return self.sparse and not (self._dialect(group) or group.get("fused") or group["weight_decay"])
 
     def _path_of(self, group: dict[str, Any]) -> str:
         if self._dialect(group) or self._slow(group, given=False):

@@ -20,14 +20,14 @@ V = {"t": "step", "b": "momentum_buffer", "g_bar": "grad_avg"}
 class SGD(Twin, torch.optim.SGD):
     """torch.optim.SGD, safe, quick by default, with the rule's dialects as options."""
 
-    rule, torchs, kernel = rules.SGD, torch.optim.SGD, True
+    rule, torchs, kernel, sparse = rules.SGD, torch.optim.SGD, True, True
     words = V
 
 
 class Adagrad(Twin, torch.optim.Adagrad):
     """torch.optim.Adagrad, safe, quick by default, with the rule's dialects as options."""
 
-    rule, torchs, kernel = rules.Adagrad, torch.optim.Adagrad, True
+    rule, torchs, kernel, sparse = rules.Adagrad, torch.optim.Adagrad, True, True
     hyper = {"initial_accumulator": "initial_accumulator_value"}
     words = {**V, "v": "sum"}
 
@@ -111,7 +111,8 @@ class Adafactor(Twin, torch.optim.Adafactor):
         """The rule that a group's options ask for; where eps1 is left out, the precision of the parameters' type."""
         eps1, eps2 = group["eps"]
         if eps1 is None:
-            eps1 = torch.finfo(group["params"][0].dtype).eps if group.get("floor", "root") == "root" else 1e-30
+            dtype = group["params"][0].dtype if group["params"] else torch.float32
+            eps1 = torch.finfo(dtype).eps if group.get("floor", "root") == "root" else 1e-30
         own = {name: value for name, value in group.items() if name not in ("eps", "beta2_decay", "d")}
         said = {"eps1": eps1, "eps2": eps2, "power": -group["beta2_decay"], "clip": group["d"]}
         return build(self.rule, {**self.usual, **own, **said})

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from betaplane.errors import BadInput
 from betaplane.optim.form import LOST, Form, Numbers, fields_of, widest
 from betaplane.optim.formats import BLOCK, SCALE, row, stream_of
 from betaplane.optim.reach import reach
@@ -45,11 +44,6 @@ def update(
     Returns:
         The squared length of the update, where the form measures it; else 0.
     """
-    if g.layout is not torch.strided:
-        where = f"the gradient of a parameter of shape {tuple(p.shape)}"
-        raise BadInput(
-            "The gradient is sparse", value=g.layout, allowed="torch.strided", where=where, instead="sparse=False"
-        )
     if p.numel() == 0:
         return 0.0
     fill(form, p, held, words)
