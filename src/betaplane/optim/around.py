@@ -14,7 +14,8 @@ from torch import Tensor
 from betaplane.errors import BadInput
 from betaplane.optim.form import AVERAGE, Form, Numbers, check_rounding
 from betaplane.optim.formats import BLOCK, SCALE, check_storage, row
-from betaplane.optim.guard import check_nonfinite
+from betaplane.optim.group import set_peak
+from betaplane.optim.guard import check_floating, check_lr, check_nonfinite
 from betaplane.optim.machine.native import NoCompiler, squares
 from betaplane.optim.path import check_path, chosen, step_each
 from betaplane.optim.refit import portable
@@ -64,6 +65,23 @@ class Around:
     def rule_of(self, group: Mapping[str, Any]) -> Any:
         """The rule that a group's options ask for."""
         raise NotImplementedError
+
+    def _check_last(self) -> None:
+        """Check the last group, just added, and take it away if it cannot be stepped."""
+        group = self.param_groups[-1]
+        try:
+            set_peak(group)
+            check_lr(group["lr"])
+            check_floating(group["params"])
+            self._check_options(group)
+        except BadInput:
+            self.param_groups.pop()
+            raise
+
+    def _check_options(self, group: Mapping[str, Any]) -> None:
+        """Raise BadInput for an option out of range, or one that a group's parameters do not have."""
+        self.rule_of(group)
+        check_around(group)
 
     def _path_of(self, group: Any) -> str:
         """Who steps a group's parameters."""
@@ -207,6 +225,12 @@ def check_around(group: Mapping[str, Any]) -> None:
     check_storage(group.get("storage", "parameter"))
     check_rounding(group.get("rounding", "nearest"))
     _checked("average", group.get("average"), 0, 1)
+    storage = group.get("storage", "parameter")
+    for p in group["params"] if storage != "parameter" else ():
+        if p.is_complex():
+            where, instead = f"a {p.dtype} parameter of shape {tuple(p.shape)}", 'storage="parameter"'
+            text = "The state of complex parameters is kept in their own dtype only"
+            raise BadInput(text, value=storage, allowed="'parameter'", where=where, instead=instead)
 
 
 def warn_of_losses(optimizer: Any) -> None:
@@ -249,6 +273,7 @@ def norm(gradients: list[Tensor]) -> float:
 
 
 def _squares(gradients: list[Tensor]) -> float:
+    gradients = [torch.view_as_real(g) if g.is_complex() else g for g in gradients]
     plain = all(type(g) is Tensor and g.device.type == "cpu" and g.layout is torch.strided for g in gradients)
     if plain:
         try:

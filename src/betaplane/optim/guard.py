@@ -13,6 +13,7 @@ from torch.optim.optimizer import Optimizer
 from betaplane.errors import BadInput
 from betaplane.optim.sharding.mesh import agreed, local
 
+FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.complex64, torch.complex128)
 NONFINITE = ("pass", "raise", "skip")
 
 
@@ -114,7 +115,7 @@ def check_params(groups: list[Any]) -> None:
 def check_floating(params: list[Any]) -> None:
     """Raise BadInput unless all are tensors of floating point, real or complex."""
     for p in params:
-        if not isinstance(p, Tensor) or not (p.is_floating_point() or p.is_complex()):
+        if not isinstance(p, Tensor) or p.dtype not in FLOATING:
             raise BadInput(
                 "A parameter is not of floating point",
                 value=p.dtype if isinstance(p, Tensor) else type(p).__name__,

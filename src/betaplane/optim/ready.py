@@ -58,6 +58,7 @@ def _changed(checked: Checked, i: int, group: Group) -> bool:
 def _check_options(optimizer: Any, checked: Checked, i: int, group: Group) -> None:
     """Raise BadInput if an option is out of range."""
     checked.options.pop(i, None)
+    optimizer._check_options(group)
     kind = kind_of(optimizer.rule_of(group))
     if checked.kinds.get(i) != kind:  # states of other shapes
         for p in group["params"]:

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from betaplane.errors import BadInput
-from betaplane.optim.around import GROUP, OWN, Around, check_around, warn_of_losses
-from betaplane.optim.group import BETAS, build, set_peak
-from betaplane.optim.guard import check_lr, check_params, finite, listed, loss_of
+from betaplane.optim.around import GROUP, OWN, Around, warn_of_losses
+from betaplane.optim.group import BETAS, build
+from betaplane.optim.guard import check_params, finite, listed, loss_of
 from betaplane.optim.keys import check_keys, unknown_option
 from betaplane.optim.path import chosen
 from betaplane.optim.ready import check_ready
@@ -92,13 +92,8 @@ class RuleOptimizer(Around, Optimizer):
             BadInput: for an option that is misspelled or out of range.
         """
         check_keys(param_group, type(self))
-        options = {**self.defaults, **param_group}
-        check_lr(options["lr"])
-        set_peak(options)
-        self.rule_of(options)
-        check_around(options)
         super().add_param_group(param_group)
-        set_peak(self.param_groups[-1])
+        self._check_last()
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]

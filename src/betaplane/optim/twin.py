@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
-from betaplane.optim.around import GROUP, OWN, Around, check_around, warn_of_losses
+from betaplane.optim.around import GROUP, OWN, Around, warn_of_losses
 from betaplane.optim.group import BETAS, build, set_peak
-from betaplane.optim.guard import check_floating, check_lr, explained, finite, loss_of
+from betaplane.optim.guard import explained, finite, loss_of
 from betaplane.optim.keys import check_keys, unknown_option
 from betaplane.optim.layout import align, alike, dense, like
 from betaplane.optim.path import chosen, sweeps
@@ -85,15 +85,6 @@ class Twin(Around, Optimizer):
             self._check_options(group)
         warn_of_losses(self)
 
-    def _check(self, group: dict[str, Any]) -> None:
-        check_lr(group["lr"])
-        check_floating(group["params"])
-        self._check_options(group)
-
-    def _check_options(self, group: dict[str, Any]) -> None:
-        self.rule_of(group)
-        check_around(group)
-
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters, checked as torch does and as the rule does.
 
@@ -105,12 +96,7 @@ class Twin(Around, Optimizer):
         """
         check_keys(param_group, type(self))
         super().add_param_group(param_group)
-        try:
-            set_peak(self.param_groups[-1])
-            self._check(self.param_groups[-1])
-        except BadInput:
-            self.param_groups.pop()
-            raise
+        self._check_last()
 
     def _unknown(self, options: Mapping[str, Any], error: TypeError) -> Exception:
         known = inspect.signature(type(self)).parameters
