@@ -258,3 +258,22 @@ def test_bad_input(given, told):
     with pytest.raises(BadInput) as error:
         advise(**given)
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("case", "end"),
+    [
+        ({"before": {"batch_size": 32, "lr": 1e-3, "betas": (0.9, 0.95)}, "batch_size": 8192}, "smallest"),
+        ({"before": {"batch_size": 8192, "lr": 1e-3, "betas": (0.9, 0.999)}, "batch_size": 1}, "largest"),
+    ],
+)
+def test_the_reason_of_a_beta2_at_an_end_is_true_of_it(case: dict, end: str):
+    row = next(row for row in advise(**case).rows if row.name == "beta2")
+    assert row.reason.startswith(f"It is the {end} that is advised here")
+    assert row.confidence == "heuristic"
+
+
+def test_the_reason_of_a_short_warmup_is_true_of_it():
+    row = next(row for row in advise(batch_size=32, dataset_size=3200, epochs=2).rows if row.name == "warmup")
+    assert row.reason.startswith("A tenth of the run is the longest that is advised")
+    assert float(row.value) == 20

@@ -100,6 +100,59 @@ def test_a_count_that_begins_again_midway_is_told():
     assert watcher.alerts[0].remedy == {"step": 509}
 
 
+def count_moved(at: int, to: float, first_only: bool = False) -> Callable:
+    """Sets the count and leaves the moments."""
+
+    def move(step: int, optimizer: torch.optim.Optimizer) -> None:
+        if step == at:
+            for held in [*optimizer.state.values()][: 1 if first_only else None]:
+                held["step"].fill_(to)
+
+    return move
+
+
+@pytest.mark.parametrize(("at", "to"), [(12, 1000.0), (24, 1e4), (44, 1e6), (305, 8000.0), (304, 20.0)])
+def test_a_count_that_leaves_its_moments_is_told(at: int, to: float):
+    watcher = regression(at + 60, count_moved(at, to), tell=False)
+    step = at + 10 - at % 10
+    assert told(watcher)[0] == (step, "step count wrong")
+    assert watcher.alerts[0].remedy == {"step": step - 1}
+    assert watcher.alerts[0].layer == ""
+    assert f"v_hat is too {'small' if to > at else 'large'}" in watcher.alerts[0].evidence
+
+
+def test_a_count_of_one_tensor_is_told_with_its_name():
+    alert = regression(60, count_moved(24, 1e4, first_only=True), tell=False).alerts[0]
+    assert (alert.step, alert.cause) == (30, "step count wrong")
+    assert alert.layer
+
+
+@pytest.mark.parametrize("to", [3000.0, 2e5])
+def test_a_count_that_jumps_when_it_hardly_matters_is_no_error(to: float):
+    assert told(regression(2560, count_moved(2504, to), tell=False)) == []
+
+
+def test_a_later_checkpoint_is_no_error():
+    from copy import deepcopy
+
+    later: list = []
+
+    def kept(step: int, optimizer: torch.optim.Optimizer) -> None:
+        if step == 800:
+            weights = [p.detach().clone() for p in optimizer.param_groups[0]["params"]]
+            later.append((weights, deepcopy(optimizer.state_dict())))
+
+    def loaded(step: int, optimizer: torch.optim.Optimizer) -> None:
+        if step == 24:
+            optimizer.load_state_dict(later[0][1])
+            with torch.no_grad():
+                for p, weights in zip(optimizer.param_groups[0]["params"], later[0][0], strict=True):
+                    p.copy_(weights)
+
+    regression(801, kept)
+    assert "step count wrong" not in [cause for _, cause in told(regression(120, loaded, tell=False))]
+
+
 def test_moments_and_count_begun_anew_are_no_error():
     def anew(step: int, optimizer: torch.optim.Optimizer) -> None:
         if step == 504:

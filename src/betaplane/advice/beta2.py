@@ -40,6 +40,8 @@ def beta2(case: Case, beta1: float) -> Ruling:
     notes = _notes(case, value, held, beta1)
     low, high = (min(max(end, floor), ceiling) for end in (row.low or 0.0, row.high or HIGHEST))
     row = replace(row, value=held, low=min(low, held), high=max(high, held))
+    if held != value:
+        row = replace(row, reason=_at_the_end(value, held), confidence=HEURISTIC)
     return Ruling(row, marked(_candidates(case), held) + _thresholds(case, beta1), notes)
 
 
@@ -112,6 +114,12 @@ def _usual(case: Case) -> Row:
     reason = "No sweep of such a run is known here: torch's default, or language models' habit."
     source = "torch" if case.unit == "samples" else "brown2020"
     return Row("beta2", USUAL[case.unit], 0.0, HIGHEST, reason, "habit", (source,), HEURISTIC)
+
+
+def _at_the_end(wanted: float, held: float) -> str:
+    """The reason of a value at an end of what is advised: what its source says of another value is not true of it."""
+    end = "smallest" if held > wanted else "largest"
+    return f"It is the {end} that is advised here; what its formula asks for, {number('beta2', wanted)}, is beyond."
 
 
 def _stays(case: Case, value: float) -> bool:

@@ -24,6 +24,10 @@ def warmup(case: Case, beta2: float) -> Ruling:
     value = min(max(untuned, case.evidence.laws["warmup_share"]["share"] * case.steps), high)
     formula += f", at least 5 %, at most 10 % of {case.steps:,.0f} steps"
     reason = "Then v is an average over its whole memory; shorter ones diverged at large lr (Wen et al.)."
+    if value < untuned:
+        reason = (
+            f"A tenth of the run is the longest that is advised; v has its whole memory after {untuned:,.0f} steps."
+        )
     sources = "ma2021", "marek2025", "orvieto2025", "wen2025"
     row = Row("warmup", value, min(low, value), high, reason, formula, sources, PUBLISHED)
     return Ruling(row, _candidates(case, value, untuned))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import median
 
 from betaplane.monitor.detectors._detector import Detector, Finding
 from betaplane.monitor.detectors.second_moment import HALF
@@ -16,6 +17,9 @@ STUCK = 0.8  # of the loss at the start, where it still is after WAITED steps
 WAITED = 32  # steps
 AGAIN = 0.2  # of v at most that steps between two readings gather, where it is told that v was kept
 LOAD = "load the moments with the count, or set state['step'] to 0"
+WRONG = 1.5  # v_hat is off by at least this factor, if the count is wrong
+MISFIT = 0.25  # nearer to 1/2 than to 0
+NEARER = 0.4  # of that factor, in logarithms: v is rather the one that was kept
 LESS = 0.9  # of the threshold, where the loss is stuck
 
 
@@ -48,7 +52,48 @@ def _since(history: History, now: list[Reading]) -> Finding | None:
         )
         count = _count(history, each)
         return Finding(each.layer, told, f"state['step'] = {count} before this step, or as saved", {"step": count})
+    jumped = [(old, each) for old, each in pairs if _off(old, each) and _kept_with(old, each)]
+    if jumped and median(_misfit(old, each) for old, each in jumped) > MISFIT:
+        old, each = jumped[0]
+        count = _count(history, each)
+        by = _weight(each.beta2, count) / _weight(each.beta2, each.before)
+        told = (
+            f"the count is {each.before:.0f} where {old.t:.0f} steps and {each.step - 1 - old.step} more were taken, "
+            f"and v was kept: v_hat is too {'small' if by < 1 else 'large'} by a factor {max(by, 1 / by):.3g}"
+        )
+        layer = "" if len(jumped) == len(now) else each.layer
+        return Finding(layer, told, f"state['step'] = {count} before this step, or as saved", {"step": count})
     return None
+
+
+def _weight(beta2: float, t: float) -> float:
+    """What the weights of v sum to after so many steps."""
+    return -math.expm1(t * math.log(beta2)) if beta2 > 0 else 1.0
+
+
+def _off(old: Reading, now: Reading) -> float:
+    """The factor, in logarithms, by which a count that left the steps taken puts v_hat off; 0 if it hardly matters.
+
+    A count that stands still has not left them: a parameter without a gradient takes no step.
+    """
+    count = old.t + now.step - 1 - old.step
+    if not (now.before > count or now.before < old.t) or old.t < 1 or now.before < 1 or old.beta2 != now.beta2:
+        return 0.0
+    off = math.log(_weight(now.beta2, now.before) / _weight(now.beta2, count))
+    return off if abs(off) > math.log(WRONG) else 0.0
+
+
+def _kept_with(old: Reading, now: Reading) -> bool:
+    """Whether v is the one before, with the gradients since then, and not one that was loaded with its count."""
+    left = now.beta2 ** (now.step - old.step)
+    kept = left * old.root_rms**2 * _weight(old.beta2, old.t) + (1 - left) * now.g_rms**2
+    there = now.root_rms**2 * _weight(now.beta2, now.t)
+    return min(kept, there) > 0 and abs(math.log(there / kept)) < NEARER * abs(_off(old, now))
+
+
+def _misfit(old: Reading, now: Reading) -> float:
+    """How gradients left v_hat, over the factor by which the count puts it off: 1/2 if that is all, 0 if they fit."""
+    return math.log(now.lag / old.lag) / _off(old, now) if min(old.lag, now.lag) > 0 else 0.0
 
 
 def _emptied(old: Reading, now: Reading) -> bool:
@@ -104,7 +149,7 @@ MISCOUNTED = Detector(
     "Adam's bias correction divides by a count that is not that of its moments.",
     0,
     "steps counted: exact, since v is 0 before the first step and not after; between readings half of what beta2 must "
-    "leave of v",
+    "leave of v, or a correction off by 1.5",
     "D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 1",
     _miscounted,
 )
