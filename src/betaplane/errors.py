@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from betaplane.text import printable
 
-__all__ = ["BadInput", "expect", "nearest"]
+__all__ = ["BadInput", "BadType", "expect", "nearest"]
 
 
 class BadInput(ValueError):
@@ -40,12 +40,16 @@ class BadInput(ValueError):
         super().__init__(printable(sentence + (f" Write instead: {instead}" if instead else "")))
 
     def __reduce__(self) -> tuple:
-        return _rebuild, (self.what, self.value, self.allowed, self.where, self.instead)
+        return _rebuild, (type(self), self.what, self.value, self.allowed, self.where, self.instead)
 
 
-def _rebuild(what: str, value: object, allowed: str, where: str, instead: str) -> BadInput:
+class BadType(BadInput, TypeError):
+    """A BadInput that is a TypeError too, since torch raises one for the same mistake."""
+
+
+def _rebuild(kind: type[BadInput], what: str, value: object, allowed: str, where: str, instead: str) -> BadInput:
     """Unpickle a BadInput, so that a worker process can hand one to its parent."""
-    return BadInput(what, value=value, allowed=allowed, where=where, instead=instead)
+    return kind(what, value=value, allowed=allowed, where=where, instead=instead)
 
 
 def expect(value: object, kinds: type | tuple[type, ...], name: str, instead: str = "") -> None:

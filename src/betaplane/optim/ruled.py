@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from betaplane.errors import BadInput
+from betaplane.optim.argument_types import check_types
 from betaplane.optim.around import GROUP, OWN, Around, warn_of_losses
 from betaplane.optim.group import BETAS, build
 from betaplane.optim.guard import check_params, finite, listed, loss_of
@@ -62,6 +63,7 @@ class RuleOptimizer(Around, Optimizer):
         cls.__doc__ = f"{told}\n{inspect.getdoc(RuleOptimizer)}\n\n{inspect.getdoc(Around)}"
 
     def __init__(self, params: ParamsT, *args: Any, **options: Any) -> None:
+        check_types(type(self), params, args, options)
         given = self._bound(params, *args, **options)
         self._around(**{name: given.pop(name) for name in OWN})
         groups = listed(params)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
+from betaplane.optim.argument_types import check_types
 from betaplane.optim.around import GROUP, OWN, Around, warn_of_losses
 from betaplane.optim.group import BETAS, build, set_peak
 from betaplane.optim.guard import explained, finite, loss_of
@@ -68,6 +69,7 @@ class Twin(Around, Optimizer):
         cls.__signature__ = inspect.Signature([*theirs.values(), *more])  # pyright: ignore
 
     def __init__(self, params: Any, *args: Any, **options: Any) -> None:
+        check_types(type(self), params, args, options)
         self._around(**{name: options.pop(name, usual) for name, usual in OWN.items()})
         own = {name: options.pop(name) for name in self.dialects if name in options}
         try:
