@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: map test check bench clients clean
+.PHONY: map test check bench clients mutants clean
 
 map: .venv/ready
 	$(BIN)/betaplane map digits
@@ -22,6 +22,11 @@ bench: .venv/ready-bench
 clients: .venv/ready-clients
 	$(BIN)/python -m pytest -q -m "slow or not slow" tests/monitor/test_clients.py tests/monitor/test_eight_bit_clients.py \
 	  tests/monitor/test_sinks.py
+
+# 200 mutants of what decides, drawn by SEED, and the share of them that a test notices
+SEED ?= 0
+mutants: .venv/ready-test
+	$(BIN)/python -m tools.mutants --seed $(SEED)
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
