@@ -86,9 +86,8 @@ def run(
                 outcomes["killed" if killer else "survived"].append(mutant)
                 _print_one("killed" if killer else "survived", mutant, killer)
                 killers[mutant.key] = killer
+                KILLERS.write_text(json.dumps(killers))
         time.sleep(0.02)
-    KILLERS.parent.mkdir(exist_ok=True)
-    KILLERS.write_text(json.dumps(killers))
     return outcomes
 
 

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -24,7 +25,7 @@ class Child(NamedTuple):
     """A child under way."""
 
     pid: int
-    result: str  # file that its answer is written to
+    folder: str  # its temporary files, and the answer
     deadline: float  # wall clock; a child also ends when it has used its CPU time
 
 
@@ -38,20 +39,20 @@ def import_heavy() -> None:
 
 def start(work: Callable[[], Any], limit: float) -> Child:
     """Fork; the child writes what `work` returns and has `limit` seconds of CPU, and ten times as long in all."""
-    handle, result = tempfile.mkstemp(prefix="mutant-")
-    os.close(handle)
+    folder = tempfile.mkdtemp(prefix="mutant-")
     sys.stdout.flush()
     pid = os.fork()
     if pid:
-        return Child(pid, result, time.monotonic() + 10 * limit)
+        return Child(pid, folder, time.monotonic() + 10 * limit)
     os.setsid()
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
     resource.setrlimit(resource.RLIMIT_CPU, (int(limit) + 1, int(limit) + 2))
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
     try:
         answer = json.dumps(work())
-        with open(result, "w") as file:
+        with open(f"{folder}/answer", "w") as file:
             file.write(answer)
     finally:
         os._exit(0)
@@ -64,10 +65,13 @@ def finished(child: Child) -> tuple[bool, Any]:
             return False, None
         os.killpg(child.pid, signal.SIGKILL)
         os.waitpid(child.pid, 0)
-    with open(child.result) as file:
-        text = file.read()
-    os.unlink(child.result)
-    return True, json.loads(text) if text else None
+    try:
+        with open(f"{child.folder}/answer") as file:
+            return True, json.load(file)
+    except (OSError, ValueError):
+        return True, None
+    finally:
+        shutil.rmtree(child.folder, ignore_errors=True)
 
 
 def in_child(work: Callable[[], Any], limit: float) -> Any:

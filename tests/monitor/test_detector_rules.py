@@ -1,0 +1,503 @@
+"""Each detector on readings made by hand: what fires on one side of its threshold is silent on the other."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from betaplane.monitor.alert import Alert
+from betaplane.monitor.detectors import ALL
+from betaplane.monitor.history import History, Rows, Swing
+from betaplane.monitor.judge import Judge
+from betaplane.monitor.reading import Reading
+
+DETECTORS = {detector.cause: detector for detector in ALL}
+HEALTHY = Reading(
+    layer="w", step=1, t=1.0, before=0.0, shape=(8, 16), dtype="float32", lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8,
+    finite=True, g_rms=1.0, g_max=3.0, m_rms=0.3, root_rms=1.0, root_median=1.0, update_rms=0.25, update_max=1.0,
+    weight_rms=1.0, weight_max=3.0, ratio=0.00025, angle=0.0, lag=1.0, reach=0.3, below_eps=0.0, lost=0.0, still=0.0,
+    warm=True, snr=0.1, agreement=0.6, adams=1.0, shrink=0.0,
+)  # fmt: skip
+
+
+def history_of(*readings: Reading, step: int | None = None) -> History:
+    history = History()
+    for reading in readings:
+        history.take(reading)
+    history.step = max((reading.step for reading in readings), default=0) if step is None else step
+    return history
+
+
+def run(steps: int, every: int = 1, **changes: Any) -> list[Reading]:
+    """Healthy readings of a run; a change is a value, or a function of the step."""
+
+    def reading(step: int) -> Reading:
+        told = {name: change(step) if callable(change) else change for name, change in changes.items()}
+        return HEALTHY._replace(**{"step": step, "t": float(step), "before": step - 1.0, "warm": step > 1, **told})
+
+    return [reading(step) for step in range(1, steps + 1, every)]
+
+
+def found(cause: str, history: History):
+    detector = DETECTORS[cause]
+    return detector.find(history, detector.threshold)
+
+
+def losses(history: History, values: list[float], last: int | None = None) -> History:
+    """Losses of the steps up to `last`, this one unless said."""
+    last = history.step if last is None else last
+    for step, loss in enumerate(values, last - len(values) + 1):
+        history.lose(loss, step)
+    return history
+
+
+def test_a_healthy_run_is_silent():
+    history = losses(history_of(*run(64)), [2.0 - 0.01 * k for k in range(64)])
+    assert [detector.cause for detector in ALL if found(detector.cause, history)] == []
+
+
+# NaN and infinity
+
+
+def test_one_tensor_that_is_not_finite_is_enough():
+    assert found("non-finite gradients", history_of(HEALTHY)) is None
+    told = found("non-finite gradients", history_of(HEALTHY, HEALTHY._replace(layer="bias", finite=False)))
+    assert (told.layer, told.remedy) == ("bias", {"nonfinite": "skip"})
+
+
+# data
+
+
+def changed(norm: float, loss: float, before: int = 20, **of_last: Any):
+    """A jump of gradient norm and loss after steps that scatter by a factor of 1.05 to either side of 1."""
+    history = history_of(*run(before + 1, **{name: (lambda _, value=value: value) for name, value in of_last.items()}))
+    usual = [1.05 ** (1 - 2 * (k % 2)) for k in range(before)]
+    history.norms.extend((step, value) for step, value in enumerate([*usual, 1.05 * norm], 1))
+    return found("sudden data change", losses(history, [*usual, 1.05 * loss]))
+
+
+@pytest.mark.parametrize(
+    ("norm", "loss", "fires"),
+    [(3.1, 3.1, True), (2.9, 2.9, False), (2.1, 5.0, True), (1.9, 9.0, False), (9.0, 1.9, False), (30.0, 1.0, False)],
+)
+def test_other_data_raise_loss_and_norm_threefold_each_at_least_twofold(norm, loss, fires):
+    told = changed(norm, loss)
+    assert bool(told) == fires
+    if told:
+        assert (told.layer, told.remedy) == ("", {"skip": 21, "max_norm": pytest.approx(1.05, rel=0.1)})
+        assert f"gradient norm {norm:.1f} x and loss {loss:.1f} x their largest" in told.evidence
+
+
+def test_a_batch_is_no_cause_after_large_steps_or_a_raised_rate():
+    assert changed(9, 9)
+    assert changed(9, 9, ratio=0.29)
+    assert changed(9, 9, ratio=0.31) is None
+    assert changed(9, 9, ratio=0.31, shape=(16,))  # of matrices alone
+    assert changed(9, 9, update_rms=1.0)
+    raised = run(21, lr=lambda step: 1e-3 if step < 19 else 2.1e-3)
+    history = losses(history_of(*raised), [1.0, 1.01] * 10 + [9.0])
+    history.norms.extend(history.losses)
+    assert found("sudden data change", history) is None
+
+
+def test_an_update_before_the_jump_that_outgrew_the_usual_is_the_cause():
+    """The last update may be 1.05 if the median is 0.25; 1.5 times the median if that is larger."""
+    for last, usual, fires in ((1.04, 0.25, True), (1.06, 0.25, False), (1.55, 1.0, True), (1.6, 1.0, False)):
+        steps = run(21, update_rms=lambda step, last=last, usual=usual: last if step == 20 else usual)
+        history = losses(history_of(*steps), [1.0, 1.01] * 10 + [9.0])
+        history.norms.extend(history.losses)
+        assert bool(found("sudden data change", history)) == fires
+
+
+def test_a_jump_must_leave_the_scatter():
+    """Three deviations of each and nine of both: 3.2-fold is 1.1 deviations of losses that scatter by e."""
+    history = history_of(*run(21))
+    noisy = [math.e ** (1 - 2 * (k % 2)) for k in range(20)]
+    history.norms.extend(enumerate([*noisy, math.e * 3.2], 1))
+    assert found("sudden data change", losses(history, [*noisy, math.e * 3.2])) is None
+    calm = [1.01 ** (1 - 2 * (k % 2)) for k in range(20)]
+    history = history_of(*run(21))
+    history.norms.extend(enumerate([*calm, 9.0], 1))
+    assert found("sudden data change", losses(history, [*noisy, math.e * 4])) is None  # 2.3 deviations of the loss
+
+
+# the learning rate
+
+
+def too_large(ratio: float, late: float, first: float = 1.0, **changes: Any):
+    return found("learning rate too large", losses(history_of(*run(20, ratio=ratio, **changes)), [first] + [late] * 19))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "late", "fires"), [(0.31, 1.6, True), (0.29, 1.6, False), (0.31, 1.4, False), (0.3, 1.6, True)]
+)
+def test_a_rate_is_too_large_with_updates_like_weights_and_a_risen_loss(ratio, late, fires):
+    told = too_large(ratio, late)
+    assert bool(told) == fires
+    if told:
+        lr = float(f"{1e-3 * 0.01 / ratio:.1g}")
+        assert (told.layer, told.remedy) == ("w", {"lr": pytest.approx(lr)})
+        assert f"an update of {ratio:.2f} of the weights; loss 1.6, at the start 1" in told.evidence
+
+
+def test_vectors_may_be_replaced_by_one_update():
+    assert too_large(5.0, 2.0, shape=(16,)) is None
+
+
+def test_a_tensor_that_began_at_zero_is_judged_by_its_last_update():
+    history = losses(history_of(*run(20, ratio=lambda step: 9.0 if step < 20 else 0.1)), [1.0] + [2.0] * 19)
+    assert found("learning rate too large", history)
+    history.zero.add("w")
+    assert found("learning rate too large", history) is None
+
+
+def test_after_a_raise_the_loss_before_it_counts_and_the_weights_before_it():
+    """Weights grew tenfold with a rate raised tenfold: an update of 0.05 of them is 0.5 of those before."""
+    steps = run(
+        40,
+        lr=lambda step: 1e-3 if step < 38 else 1e-2,
+        weight_rms=lambda step: 1.0 if step < 38 else 10.0,
+        ratio=lambda step: 0.001 if step < 38 else 0.05,
+    )
+    history = losses(history_of(*steps), [10.0] + [1.0] * 20 + [1.6] * 19)
+    told = found("learning rate too large", history)
+    assert "an update of 0.50 of the weights; loss 1.6, before lr was raised 1" in told.evidence
+    calm = losses(history_of(*steps), [10.0] + [1.0] * 20 + [1.4] * 19)
+    assert found("learning rate too large", calm) is None
+    steady = losses(history_of(*run(40, ratio=0.5)), [10.0] + [1.0] * 20 + [1.6] * 19)
+    assert found("learning rate too large", steady) is None
+
+
+def edge(correlation: float = -0.9, grown: float = 2.0, swings: int = 12, last: int = 20, gap: int = 0, **changes: Any):
+    history = history_of(*run(20, **changes))
+    steps = [last - k - (gap if k == swings - 1 else 0) for k in reversed(range(swings))]
+    norms = np.linspace(1.0, grown, swings)
+    history.swings.extend(Swing(step, correlation, float(norm)) for step, norm in zip(steps, norms, strict=True))
+    return found("adaptive edge of stability", history)
+
+
+def test_twelve_growing_swings_are_the_edge():
+    told = edge()
+    assert told.remedy == {"lr": 5e-4}
+    assert f"curvature above {(2 + 2 * 0.9) / (0.1 * 1e-3):.3g}" in told.evidence
+    assert "grew 2.0 x in 12 steps" in told.evidence
+    assert edge(correlation=-0.51)
+    assert edge(correlation=-0.49) is None
+    assert edge(grown=1.51)
+    assert edge(grown=1.49) is None
+    assert edge(grown=1e13) is None
+    assert edge(swings=11) is None
+    assert edge(last=19) is None
+    assert edge(gap=1) is None
+
+
+def test_at_the_edge_a_small_beta1_is_raised_first():
+    told = edge(beta1=0.5)
+    assert told.remedy == {"beta1": 0.9}
+    assert f"{(3.8 / 0.1) / (3 / 0.5):.3g} x the curvature" in told.change
+    assert edge(beta1=0.5, beta2=0.8).remedy == {"lr": 5e-4}  # beta1 = 0.9 needs beta2 > 0.81
+    assert edge(beta1=0.5, beta2=0.82).remedy == {"beta1": 0.9}
+
+
+# rows
+
+
+def dead(silent: int, rows: int = 10, looks: int = 120, height: int | None = None, seen: int = 60, other: int = 120):
+    """The first rows had a gradient in the first `seen` looks, the others up to `other`."""
+    held = Rows(torch.zeros(rows, dtype=torch.bool))
+    for look in range(looks):
+        touched = torch.full((rows,), look < other)
+        touched[:silent] = look < seen
+        held.look(touched)
+    history = history_of(*run(20, shape=(height or rows, 4)))
+    history.rows["w"] = held
+    return found("dead rows", history)
+
+
+def test_more_than_two_fifths_of_the_rows_silent_for_fifty_readings_are_dead():
+    told = dead(5)
+    assert told.layer == "w"
+    assert told.remedy == {"reinitialise": [0, 1, 2, 3, 4], "lr": pytest.approx(1e-3 / 3)}
+    assert "5 of 10 rows" in told.evidence
+    assert dead(7, rows=18) is None
+    assert dead(5, rows=12)
+    assert dead(10) is None
+    assert dead(5, seen=70)
+    assert dead(5, seen=71) is None
+    assert dead(5, looks=49, seen=0, other=49) is None
+    assert dead(5, looks=50, seen=0, other=50)
+    assert dead(5, seen=0)  # never touched at all
+
+
+def test_of_a_tall_matrix_every_few_rows_are_looked_at():
+    assert dead(5, height=30).remedy["reinitialise"] == [0, 3, 6, 9, 12]
+    assert dead(5, height=31).remedy["reinitialise"] == [0, 4, 8, 12, 16]
+
+
+def test_rows_that_come_and_go_are_not_dead():
+    held = Rows(torch.zeros(10, dtype=torch.bool))
+    for look in range(200):
+        held.look(torch.arange(10) == look % 10 if look < 100 else torch.arange(10) > 4)
+    history = history_of(*run(20, shape=(10, 4)))
+    history.rows["w"] = held
+    assert found("dead rows", history) is None
+
+
+# the second moment
+
+
+def stale(lag: float, size: float, **changes: Any):
+    return found("stale second moment", history_of(*run(20, lag=lag, update_rms=size, **changes)))
+
+
+def test_a_lasting_lag_with_full_updates_is_stale():
+    told = stale(4.6, 0.81)
+    assert told.remedy == {"beta2": 0.95}
+    assert "update RMS 0.81 lr, RMS_t 4.6" in told.evidence
+    assert stale(4.4, 0.81) is None
+    assert stale(4.6, 0.79) is None
+    assert stale(4.6, 0.81, ratio=0.29)
+    assert stale(4.6, 0.81, ratio=0.31) is None
+    assert stale(4.6, 2.0, ratio=0.59)  # an update of RMS 1 would be 0.295 of the weights
+    assert stale(4.6, 0.81, lr=lambda step: 1e-3 if step < 19 else 2.1e-3) is None
+
+
+def test_the_shorter_memory_is_twice_that_of_m():
+    assert stale(4.6, 0.9, beta1=0.99, beta2=0.9999).remedy == {"beta2": 0.995}
+    assert stale(4.6, 0.9, beta1=0.0).remedy == {"beta2": 0.9}
+    assert stale(4.6, 0.9, beta1=0.9, beta2=0.93).remedy == {"beta2": 0.93}
+
+
+def test_one_batch_does_not_make_v_stale():
+    assert stale(lambda step: 9.0 if step == 20 else 1.0, 0.81) is None
+    assert stale(lambda step: 9.0 if step in (18, 20) else 1.0, 0.81)  # the median of three
+    assert stale(lambda step: 9.0 if step in (16, 20) else 1.0, 0.81) is None
+
+
+def test_few_coordinates_are_averaged_over_more_readings():
+    late = lambda step: 0.9 if step > 17 else 0.5  # noqa: E731
+    assert stale(4.6, late, shape=(8, 8))
+    assert stale(4.6, late, shape=(7, 9)) is None
+
+
+def grown(lags: list[float], last: float = 0.6, usual: float = 0.25, layers: int = 1, steps: int = 20, **changes: Any):
+    """Updates that outgrow their usual size at the last reading of some of three tensors."""
+    readings = []
+    for i in range(3):
+        mine = lags if i < layers else [1.0]
+        kept = run(
+            steps,
+            layer=str(i),
+            lag=lambda step, mine=mine: mine[step - 1 - steps] if step > steps - len(mine) else 1.0,
+            update_rms=lambda step, i=i: last if step == steps and i < layers else usual,
+            **changes,
+        )
+        readings += kept
+    return history_of(*readings)
+
+
+def test_most_tensors_that_lag_at_two_readings_are_stale():
+    cause = "stale second moment"
+    told = found(cause, grown([2.3, 2.3], layers=2))
+    assert "update RMS 0.60 lr, 2.4 x its usual size, RMS_t 2.3" in told.evidence
+    assert found(cause, grown([2.2, 2.2], layers=2)) is None
+    assert found(cause, grown([2.3], layers=2)) is None
+    assert found(cause, grown([2.3, 2.3], layers=1)) is None
+    assert found(cause, grown([2.3, 2.3], last=0.49, layers=2)) is None
+
+
+def test_after_many_readings_one_lag_beyond_all_is_enough():
+    cause = "stale second moment"
+    assert found(cause, grown([1.9], layers=3, steps=33))
+    assert found(cause, grown([1.7], layers=3, steps=33)) is None
+    assert found(cause, grown([1.9], layers=3, steps=32)) is None
+    other = losses(grown([1.9], layers=3, steps=33), [1.0, 1.01] * 16 + [9.0])
+    assert found(cause, other) is None  # the batch is unlike all before it
+    scattered = [0.5, 1.7] * 16
+    assert found(cause, grown([*scattered, 1.9], layers=3, steps=33)) is None
+
+
+@pytest.mark.parametrize(("beta1", "beta2", "fires"), [(0.9, 0.81, True), (0.9, 0.8101, False), (0.0, 0.0, False)])
+def test_beta1_squared_above_beta2_has_no_bound(beta1, beta2, fires):
+    told = found("beta1^2 >= beta2", history_of(HEALTHY._replace(beta1=beta1, beta2=beta2)))
+    assert bool(told) == fires
+    if told:
+        assert (told.layer, told.remedy) == ("", {"beta2": 0.95})
+        assert "or beta1 < 0.9" in told.change
+
+
+def test_the_beta2_that_bounds_a_long_momentum_is_beta1():
+    told = found("beta1^2 >= beta2", history_of(HEALTHY._replace(beta1=0.99, beta2=0.9)))
+    assert told.remedy == {"beta2": 0.99}
+
+
+@pytest.mark.parametrize(
+    ("changes", "fires"),
+    [
+        ({"lost": 0.051}, True),
+        ({"lost": 0.049}, False),
+        ({"still": 0.26, "dtype": "bfloat16"}, True),
+        ({"still": 0.24, "dtype": "bfloat16"}, False),
+        ({"still": 0.9}, False),
+        ({"still": 0.9, "dtype": "float64"}, False),
+        ({"still": 0.9, "dtype": "bfloat16", "shape": (63,)}, False),
+        ({"still": 0.9, "dtype": "bfloat16", "shape": (64,)}, True),
+    ],
+    ids=str,
+)
+def test_v_is_lost_where_it_is_zero_or_stands_still(changes, fires):
+    told = found("second moment lost in its type", history_of(HEALTHY._replace(**changes)))
+    assert bool(told) == fires
+    if told:
+        assert (told.layer, told.remedy) == ("w", {"storage": "float32"})
+
+
+def below(**changes: Any):
+    return found("eps dominates", history_of(HEALTHY._replace(t=2.0, step=2, **changes)))
+
+
+def test_eps_dominates_above_half_of_the_coordinates():
+    told = below(below_eps=0.51, eps=1e-3, root_median=2e-4)
+    assert (told.layer, told.remedy) == ("w", {"eps": pytest.approx(2e-6)})
+    assert "51% of sqrt(v_hat) are below eps = 0.001; they are about 0.0002" in told.evidence
+    assert below(below_eps=0.5) is None
+    assert found("eps dominates", history_of(HEALTHY._replace(below_eps=0.9))) is None  # at t = 1
+    assert below(below_eps=0.9, root_median=0.0, root_rms=3e-4).remedy == {"eps": pytest.approx(3e-6)}
+    assert below(below_eps=0.9, root_median=0.0, root_rms=0.0, eps=1e-5).remedy == {"eps": pytest.approx(1e-7)}
+
+
+def test_vectors_whose_gradient_is_rounding_do_not_count():
+    for g_rms, fires in ((0.9e-4, False), (1.1e-4, True)):
+        bias = HEALTHY._replace(layer="b", shape=(16,), t=2.0, below_eps=0.9, g_rms=g_rms)
+        assert bool(found("eps dominates", history_of(HEALTHY, bias))) == fires
+    worst = found(
+        "eps dominates",
+        history_of(HEALTHY._replace(t=2.0, below_eps=0.6), HEALTHY._replace(layer="b", t=2.0, below_eps=0.9)),
+    )
+    assert worst.layer == "b"
+
+
+# steps
+
+
+def test_a_count_of_zero_with_a_warm_v_is_wrong():
+    told = found("step count wrong", history_of(HEALTHY._replace(before=0.0, warm=True)))
+    assert (told.layer, told.remedy) == ("w", {"step": 1000})  # 1 / (1 - beta2)
+    assert found("step count wrong", history_of(HEALTHY._replace(before=0.0, warm=False))) is None
+    assert found("step count wrong", history_of(HEALTHY._replace(before=0.0, warm=True, g_rms=0.0))) is None
+
+
+def test_a_count_with_every_v_cold_is_wrong():
+    cold = HEALTHY._replace(before=7.0, t=8.0, warm=False)
+    told = found("step count wrong", history_of(cold))
+    assert told.remedy == {"step": 0}
+    assert "the count was 7 while every v was 0" in told.evidence
+    assert found("step count wrong", history_of(cold, HEALTHY._replace(layer="b", before=7.0, t=8.0))) is None
+
+
+def rushed(losses_of: list[float], **changes: Any):
+    history = history_of(*run(len(losses_of), ratio=0.2, beta2=changes.pop("beta2", 0.999), **changes))
+    return found("warmup too short", losses(history, losses_of))
+
+
+def test_a_loss_that_climbs_at_full_rate_needs_a_warmup():
+    climb = [1.0] * 6 + [1.06] * 6
+    told = rushed(climb)
+    assert (told.layer, told.remedy) == ("", {"warmup": 2000})
+    assert "loss 1.06, 1.1 x its start" in told.evidence
+    assert rushed([1.0] * 6 + [1.04] * 6) is None
+    assert rushed(climb, lr=lambda step: 1e-3 * min(1.0, step / 3)) is None  # warmed up
+    assert rushed(climb, beta2=0.8) is None  # 10 steps are v's memory
+    assert rushed([1.0] * 6 + [0.69] * 5 + [1.06] * 6) is None  # it had fallen
+    assert rushed([1.0] * 6 + [0.71] * 5 + [1.06] * 6)
+    assert found("warmup too short", losses(history_of(*run(12, ratio=0.09)), climb)) is None
+    assert found("warmup too short", losses(history_of(*run(12, ratio=0.11)), climb))
+    assert found("warmup too short", losses(history_of(*run(12, ratio=0.59)), climb))
+    assert found("warmup too short", losses(history_of(*run(12, ratio=0.61)), climb)) is None
+
+
+def test_a_loss_that_stays_at_its_start_needs_one_too():
+    assert rushed([1.0] * 32)
+    assert rushed([1.0] * 31) is None
+    assert rushed([1.0] * 8 + [0.81] * 24) is None  # it falls
+    assert rushed([1.0] + [0.79] * 31) is None
+
+
+# weight decay
+
+
+def drift(ends: tuple[float, float] = (1.0, 0.7), grown: float = 2.1, lr: float = 0.49, shrink=0.02, shape=(8, 16)):
+    """Forty readings at the peak and forty after lr, weights and decay fell; gradients over weights grew."""
+    weight = lambda step: ends[0] if step <= 40 else ends[1]  # noqa: E731
+    relative = lambda step: 1.0 if step <= 40 else grown  # noqa: E731
+    steps = run(
+        80,
+        lr=lambda step: 1e-3 * (1 if step <= 40 else lr),
+        weight_rms=weight,
+        g_rms=lambda step: weight(step) * relative(step),
+        shrink=lambda step: shrink * (1 if step <= 40 else lr),
+        shape=shape,
+    )
+    return found("weight norm drift", history_of(*steps))
+
+
+def test_weights_that_shrink_as_the_rate_falls_drift():
+    told = drift()
+    assert (told.layer, told.remedy) == ("w", {"decay": "corrected", "peak_lr": 1e-3})
+    assert (
+        "weights at 0.70 of their size at the peak lr 0.001, gradients over weights 2.1 x their least" in told.evidence
+    )
+    assert drift(grown=1.9) is None
+    assert drift(lr=0.51) is None
+    assert drift(ends=(1.0, 0.81)) is None
+    assert drift(ends=(1.0, 0.79))
+    assert drift(shape=(16,)) is None
+
+
+def test_only_decay_that_explains_the_shrinking_is_blamed():
+    """79 steps of a decay between s and s / 2 take 58.9 s of the logarithm; half of log(1 / 0.7) is 0.178."""
+    need = 0.5 * math.log(1 / 0.7) / (79 * (1 + 0.49) / 2)
+    assert drift(shrink=1.01 * need)
+    assert drift(shrink=0.99 * need) is None
+
+
+# the judge
+
+
+class Told(list):
+    def __call__(self, alert: Alert) -> None:
+        self.append(alert)
+
+
+def test_a_cause_is_reported_again_after_a_thousand_steps():
+    bad, told = HEALTHY._replace(before=5.0, finite=False), Told()
+    history = history_of()
+    judge = Judge(history, told)
+    for step in (1, 2, 1000, 1001):
+        history.step = step
+        history.take(bad._replace(step=step))
+        judge.ask()
+    assert [alert.step for alert in told if alert.cause == "non-finite gradients"] == [1, 1001]
+    assert judge.alerts == told
+
+
+def test_a_report_names_the_likelier_cause_first():
+    history = history_of(HEALTHY._replace(finite=False, before=0.0, warm=True, below_eps=0.9, t=5.0))
+    judge = Judge(history, lambda alert: None)
+    judge.ask()
+    judge.alerts.reverse()
+    order = [judge.report().index(cause) for cause in ("step count wrong", "non-finite gradients", "eps dominates")]
+    assert order == sorted(order)
+
+
+def test_replays_of_updates_that_are_not_adams_are_not_quoted():
+    ring = SimpleNamespace(last=2, past=lambda: pytest.fail("replayed"), full=False)
+    for adams in (0.79, 1.26):
+        history = history_of(HEALTHY._replace(step=2, adams=adams))
+        history.rings["w"] = ring
+        assert Judge(history, lambda alert: None)._replayed("w", {"eps": 1.0}) == ("", {})
