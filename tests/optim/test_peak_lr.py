@@ -125,7 +125,7 @@ def test_a_scheduled_optimizer_of_torch_has_the_peak_before_its_schedule() -> No
 @pytest.mark.parametrize("lr", [0.0, 0.01, 1.0])
 def test_a_rule_without_a_peak_is_at_its_peak(rule: Any, lr: float) -> None:
     x = torch.ones(2, dtype=torch.float64)
-    given = {"LaProp": 0.9, "AdamC": 1 - 0.1 * lr, "Adan": 1 / (1 + 0.1 * lr)}[type(rule).__name__]
+    given = {"LaProp": 0.9 if lr else 1.0, "AdamC": 1 - 0.1 * lr, "Adan": 1 / (1 + 0.1 * lr)}[type(rule).__name__]
     moved, _ = rule.step(x, torch.zeros_like(x), rule.init(x), lr)
     assert moved.tolist() == pytest.approx([given] * 2)
 
@@ -146,7 +146,6 @@ BAD = [
         lambda: made("AdamW", weight_decay=1.0),
         "every weight by 0: got {'lr': 0.5, 'peak_lr': 0.5, 'weight_decay': 1.0}",
     ),
-    (lambda: made("LaProp", lr=0.0), "peak_lr is unknown, since lr is 0: allowed (0, inf), in LaProp"),
     (lambda: made("LaProp", peak_lr=0.0), "peak_lr is out of range: got 0.0, allowed (0, inf), in LaProp"),
     (
         lambda: made("LaProp").add_param_group({"params": nn.Parameter(torch.ones(1)), "weight_decay": 2.0}),
@@ -161,6 +160,17 @@ def test_decay_under_which_weights_would_grow_is_refused(call: Any, text: str) -
     with pytest.raises(BadInput) as told:
         call()
     assert text in str(told.value)
+
+
+@each
+def test_a_group_made_with_an_lr_of_0_rests_until_its_peak_is_given(name: str) -> None:
+    optimizer = made(name, lr=0.0)
+    assert rested(optimizer) == [1.0]
+    optimizer.param_groups[0]["lr"] = 0.25
+    with pytest.raises(BadInput, match="peak_lr is unknown, since the group was made with lr=0"):
+        rested(optimizer)
+    optimizer.param_groups[0]["peak_lr"] = 0.5
+    assert rested(optimizer) == pytest.approx([factor(name, 0.5)], rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["AdamW", "Lion"])

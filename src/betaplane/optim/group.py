@@ -42,7 +42,8 @@ def build(kind: type[Rule], group: Mapping[str, Any], hyper: Mapping[str, str] =
             )
         given |= dict(zip(betas, group["betas"], strict=True))
     rule = kind(**given)
-    check_decay(rule, group.get("lr"))
+    if getattr(rule, "reads_peak", False) and "lr" in group:
+        check_decay(rule, _float(group["lr"]))
     return rule
 
 
@@ -60,22 +61,22 @@ def set_peak(group: dict[str, Any]) -> None:
         group["peak_lr"] = _float(group.get("initial_lr", group["lr"])) or None
 
 
-def check_decay(rule: Rule, lr: Any) -> None:
+def check_decay(rule: Any, lr: float) -> None:
     """Raise BadInput if decay is relative to the peak of lr, and that is unknown or x would change its sign or grow.
 
     Decay that is lr times weight_decay is taken as it is, as in torch.
     """
-    if not getattr(rule, "reads_peak", False) or lr is None:
+    where, peak = type(rule).__name__, rule.peak_lr
+    if lr == 0:
         return
-    where, peak = type(rule).__name__, rule.peak_lr  # pyright: ignore[reportAttributeAccessIssue]
     if peak is None:
-        raise BadInput("peak_lr is unknown, since lr is 0", allowed="(0, inf)", where=where, instead="peak_lr=0.001")
-    lr = _float(lr)
-    share = float(rule.remainder(lr))  # pyright: ignore[reportAttributeAccessIssue]
+        text = "peak_lr is unknown, since the group was made with lr=0"
+        raise BadInput(text, allowed="(0, inf)", where=where, instead=f"peak_lr={lr}")
+    share = float(rule.remainder(lr))
     if not 0 < share <= 1:
         raise BadInput(
             f"Weight decay would multiply every weight by {share:.6g}",
-            value={"lr": lr, "peak_lr": peak, "weight_decay": rule.weight_decay},  # pyright: ignore
+            value={"lr": lr, "peak_lr": peak, "weight_decay": rule.weight_decay},
             allowed="a factor in (0, 1]",
             where=where,
             instead=f"peak_lr={lr}" if lr > peak else "weight_decay=0.01",

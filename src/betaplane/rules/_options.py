@@ -66,9 +66,8 @@ class StepOptions(Rule):
 
     def over_peak(self, lr: Number, rate: Number | None = None) -> Number:
         """`rate`, or else lr, as a multiple of the peak of lr."""
-        if self.peak_lr is not None:
-            return (lr if rate is None else rate) / self.peak_lr
-        return 1.0 if rate is None else ratio(rate, lr)
+        rate = lr if rate is None else rate
+        return ratio(rate, lr) if self.peak_lr is None else rate / self.peak_lr
 
     def bounded(self, u: Tensor, g: Tensor) -> Tensor:
         """The update u, clipped and masked."""

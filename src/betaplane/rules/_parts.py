@@ -50,10 +50,10 @@ def infinite(number: Number) -> bool:
 
 
 def ratio(a: Number, b: Number) -> Number:
-    """A over b, and 1 if b is 0."""
+    """A over b, and 0 if b is 0."""
     if isinstance(b, Tensor):
-        return torch.where(b == 0, 1.0, a / b)
-    return a / b if b else 1.0
+        return torch.where(b == 0, 0.0, a / b)
+    return a / b if b else 0.0
 
 
 def log(beta: Number) -> Number:
