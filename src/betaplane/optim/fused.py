@@ -21,7 +21,7 @@ class FusedAdam:
     """
 
     def __init__(self, params: list[Tensor], states: Mapping[Tensor, dict[str, Any]], amsgrad: bool) -> None:
-        self.params, self.amsgrad = params, amsgrad
+        self.params, self.amsgrad, self.dtype = params, amsgrad, params[0].dtype
         self.held = [states[p] for p in params]
         self.moments = [[held[word] for held in self.held] for word in WORDS[: 2 + amsgrad]]
         self.steps = torch.stack([held["step"] for held in self.held]).float()
@@ -47,9 +47,9 @@ class FusedAdam:
         """Whether nothing has changed: the same parameters, layouts, gradients like them, and states."""
         if len(params) != len(self.params):
             return False
-        dtype, strided = params[0].dtype, torch.strided
+        dtype, strided = self.dtype, torch.strided
         for p, known, g, strides in zip(params, self.params, gradients, self.strides, strict=True):
-            if p is not known or g.dtype is not dtype or g.layout is not strided:
+            if p is not known or p.dtype is not dtype or g.dtype is not dtype or g.layout is not strided:
                 return False
             if strides is None:
                 if not (p.is_contiguous() and g.is_contiguous()):

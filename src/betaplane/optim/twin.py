@@ -253,9 +253,11 @@ class Twin(Around, Optimizer):
         return not asked and may_fuse(group) and (not self.kernel or self.path == "compiled")
 
     def _mixed(self, p: Tensor) -> bool:
-        """Whether p's state is of another type than p."""
+        """Whether p's state or gradient is of another dtype than p, as after `model.bfloat16()` between steps."""
         held = self.state.get(p, {})
-        return any(isinstance(v, Tensor) and v.dim() > 0 and v.dtype != p.dtype for v in held.values())
+        kinds = [p.dtype if p.grad is None else p.grad.dtype]
+        kinds += [value.dtype for value in held.values() if isinstance(value, Tensor) and value.dim() > 0]
+        return any(kind != p.dtype for kind in kinds)
 
     def _align(self, found: list[Tensor]) -> None:
         """Lay gradients and states out as their parameters."""

@@ -11,7 +11,7 @@ from betaplane import rules
 from betaplane.optim.fused import FusedAdam
 from betaplane.optim.group import build
 from betaplane.optim.twin import Twin, may_fuse, plain, safe
-from betaplane.optim.update import STATE
+from betaplane.optim.update import COUNT, STATE
 from betaplane.rules import Rule
 
 V = {"t": "step", "b": "momentum_buffer", "g_bar": "grad_avg"}
@@ -90,7 +90,7 @@ class NAdam(Twin, torch.optim.NAdam):
         return known | ({"c": 1 - held["mu_product"]} if held else {})
 
     def _torchs_state(self, held: dict[str, Any]) -> dict[str, Any]:
-        return {word: value for word, value in held.items() if word != "c"} | {"mu_product": 1 - held["c"]}
+        return {word: value for word, value in held.items() if word != "c"} | {"mu_product": (1 - held["c"]).to(COUNT)}
 
 
 class RAdam(Twin, torch.optim.RAdam):

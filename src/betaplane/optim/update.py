@@ -16,6 +16,7 @@ from betaplane.rules import Rule
 
 STATE = {"t": "step", "m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}  # torch's names
 
+COUNT = torch.float32  # of step counts, whatever the parameter's dtype: as torch's
 PIECE = 2**18  # numbers that are stepped at once, where a rule goes number by number
 
 
@@ -163,6 +164,7 @@ def fill(form: Form, p: Tensor, held: dict[str, Any], words: Mapping[str, str] =
     if all(_is_kept(form, x, name, like_x, held.get(words.get(name, name))) for name, like_x in fields.items()):
         return  # a fresh state to compare with would be written to memory
     fresh = form.rule.init(x)._asdict()
+    fresh |= {"t": fresh["t"].to(COUNT)} if "t" in fresh else {}
     fresh |= {name: torch.zeros_like(x) if name == LOST else x.clone() for name in form.extras(x)}
     for name, value in fresh.items():
         word, asked = words.get(name, name), form.kept(x, name, value)

@@ -36,10 +36,10 @@ class Recording:
     news: tuple[int, ...]  # of each of `numbers`, where among the scalars its value after the step is
 
     def scalars(self, rule: Rule, held: list[Tensor], numbers: Numbers) -> list[Tensor]:
-        """All that is the same for every element, in the graph's order: float64, or the type of the rule's numbers."""
+        """All that is the same for every element, in the graph's order: float64, and the rule's numbers in `dtype`."""
         wide = [torch.as_tensor(value, dtype=torch.float64) for value in numbers]
         wide += [torch.as_tensor(getattr(rule, name), dtype=torch.float64) for name in self.constants]
-        given = [*(value.clone() for value in held), *wide]
+        given = [*(value.to(self.dtype, copy=True) for value in held), *wide]
         blank = [torch.empty(0)] * (2 + len(self.tensors))
         return [*given, *self.once(*blank, *given)]
 

@@ -94,7 +94,7 @@ def _layout(params: list[Tensor]) -> list[Any]:
     gradients: list[Any] = [p.grad for p in params]
     if any(g is None for g in gradients):
         return []
-    kinds = [(g.dtype, g.layout) for g in gradients]
+    kinds = [(p.dtype, g.dtype, g.layout) for p, g in zip(params, gradients, strict=True)]
     strides = [p.is_contiguous() or p.stride() for p in params]
     return [*map(Tensor.numel, params), *map(Tensor.numel, gradients), *kinds, *strides]
 
