@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import io
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim import lr_scheduler
+from torch.optim.swa_utils import SWALR
 
 import betaplane
 from betaplane.optim import twins
@@ -93,3 +97,115 @@ def test_rmsprop_starts_v_at_1(path: str) -> None:
         v = 0.9 * v + 0.1 * g**2
         x -= 0.1 * g / (v + 1e-8).sqrt()
     assert torch.allclose(found, x, rtol=1e-12)
+
+
+# ---- ways of use
+
+NAMES = [kind.__name__ for kind in twins.ROLL]
+each = pytest.mark.parametrize("name", NAMES)
+CYCLED = ("SGD", "RMSprop", "Adam", "AdamW")  # whose momentum or beta1 cycles
+SCHEDULERS: dict[str, Any] = {
+    "ConstantLR": lambda o: lr_scheduler.ConstantLR(o, 0.5, 3),
+    "LinearLR": lambda o: lr_scheduler.LinearLR(o, 0.1, 1.0, 4),
+    "MultiStepLR": lambda o: lr_scheduler.MultiStepLR(o, [2, 4], 0.3),
+    "ExponentialLR": lambda o: lr_scheduler.ExponentialLR(o, 0.8),
+    "PolynomialLR": lambda o: lr_scheduler.PolynomialLR(o, 5),
+    "CosineAnnealingLR": lambda o: lr_scheduler.CosineAnnealingLR(o, 4),
+    "CosineAnnealingWarmRestarts": lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 3),
+    "LambdaLR": lambda o: lr_scheduler.LambdaLR(o, lambda t: (t + 1) / 6),
+    "MultiplicativeLR": lambda o: lr_scheduler.MultiplicativeLR(o, lambda t: 0.9),
+    "ChainedScheduler": lambda o: lr_scheduler.ChainedScheduler([lr_scheduler.ConstantLR(o, 0.1, 2)]),
+    "CyclicLR": lambda o: lr_scheduler.CyclicLR(o, 1e-3, 1e-2, 2, cycle_momentum=type(o).__name__ in CYCLED),
+    "OneCycleLR": lambda o: lr_scheduler.OneCycleLR(o, 1e-2, 8, cycle_momentum=type(o).__name__ in CYCLED),
+    "SWALR": lambda o: SWALR(o, swa_lr=1e-3, anneal_epochs=3),
+}
+MOMENTUM: dict[str, dict[str, Any]] = {"SGD": {"momentum": 0.9}, "RMSprop": {"momentum": 0.9}}
+
+
+@each
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_every_scheduler_of_torch_gives_torchs_numbers(name: str, scheduler: str) -> None:
+    how = {"lr": 1e-2, "schedule": SCHEDULERS[scheduler], **MOMENTUM.get(name, {})}
+    expected = trained(getattr(torch.optim, name), **how)
+    assert torch.allclose(trained(getattr(betaplane, name), **how), expected, rtol=1e-9, atol=1e-12)
+
+
+class Weights(NamedTuple):
+    """Parameters by name."""
+
+    w: Tensor
+    b: Tensor
+
+
+GIVEN: dict[str, Callable[[Tensor, Tensor], Any]] = {
+    "generator": lambda w, b: (p for p in (w, b)),
+    "pairs": lambda w, b: [("w", w), ("b", b)],
+    "values of a dict": lambda w, b: {"w": w, "b": b}.values(),
+    "named tuple": Weights,
+    "groups": lambda w, b: [{"params": w, "lr": 0.1}, {"params": (p for p in [b]), "weight_decay": 0.5}],
+    "an empty group": lambda w, b: [{"params": []}, {"params": [w, b]}],
+}
+
+
+@each
+@pytest.mark.parametrize("given", GIVEN)
+def test_parameters_in_any_form_give_torchs_numbers(name: str, given: str) -> None:
+    found = []
+    for kind in (getattr(torch.optim, name), getattr(betaplane, name)):
+        w, b = nn.Parameter(numbers(3, 4)), nn.Parameter(numbers(2))
+        optimizer = kind(GIVEN[given](w, b), lr=1e-2)
+        for seed in range(3):
+            w.grad, b.grad = numbers(3, 4, seed=seed), torch.ones_like(b)
+            optimizer.step()
+        found.append(torch.cat([w.detach().flatten(), b.detach().flatten()]))
+    assert torch.allclose(*found, rtol=1e-9, atol=1e-12)
+
+
+@each
+def test_an_optimizer_for_each_parameter_steps_during_backward(name: str) -> None:
+    found = []
+    for kind in (getattr(torch.optim, name), getattr(betaplane, name)):
+        weights = [nn.Parameter(numbers(3, 3, seed=i)) for i in range(3)]
+        optimizers = {p: kind([p], lr=1e-2) for p in weights}
+
+        def act(p: Tensor, optimizers: dict[Any, Any] = optimizers) -> None:
+            optimizers[p].step()
+            optimizers[p].zero_grad()
+
+        for p in weights:
+            p.register_post_accumulate_grad_hook(act)
+        for _ in range(3):
+            torch.linalg.multi_dot(weights).square().sum().backward()
+        found.append(torch.cat([p.detach() for p in weights]))
+    assert torch.allclose(*found, rtol=1e-9, atol=1e-12)
+
+
+@each
+def test_a_parameter_without_elements_has_torchs_state(name: str) -> None:
+    if name == "Adafactor":
+        pytest.skip("torch's divides by the number of elements")
+    states = []
+    for kind in (getattr(torch.optim, name), getattr(betaplane, name)):
+        p = nn.Parameter(torch.ones(0, 3))
+        optimizer = kind([p], **MOMENTUM.get(name, {}))
+        p.grad = torch.ones(0, 3)
+        optimizer.step()
+        states.append({word: value.shape for word, value in optimizer.state[p].items() if isinstance(value, Tensor)})
+    assert states[0] == states[1]
+
+
+@each
+def test_a_whole_optimizer_is_saved_with_its_model(name: str) -> None:
+    p = nn.Parameter(numbers(3, 4))
+    optimizer = getattr(betaplane, name)([p], lr=1e-2, nonfinite="skip")
+    p.grad = numbers(3, 4, seed=1)
+    optimizer.step()
+    file = io.BytesIO()
+    torch.save((p, optimizer), file)
+    file.seek(0)
+    q, other = torch.load(file, weights_only=False)
+    for x, one in ((p, optimizer), (q, other)):
+        x.grad = numbers(3, 4, seed=2)
+        one.step()
+    assert torch.equal(p, q)
+    assert other.nonfinite == "skip"

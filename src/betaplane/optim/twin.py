@@ -54,6 +54,7 @@ class Twin(Around, Optimizer):
     usual: ClassVar[Mapping[str, Any]] = {}  # torch's dialect, where it is not the rule's default
     kernel: ClassVar[bool] = False  # torch has a fused kernel
     sparse: ClassVar[bool] = False  # torch's loops take sparse gradients
+    empty: ClassVar[bool] = True  # and parameters without elements
     dialects: ClassVar[dict[str, Any]]  # the rule's options that torch does not have, as torch has them
 
     def __init_subclass__(cls) -> None:
@@ -205,7 +206,7 @@ class Twin(Around, Optimizer):
         dialect = self._dialect(group) or self._slow(group)
         kernel = self.kernel and may_fuse(group)
         for p in group["params"]:
-            if p.grad is not None and p.numel() > 0:  # of nothing, torch's Adafactor would take a mean
+            if p.grad is not None and (p.numel() or self.empty):
                 rule = dialect or self._mixed(p) or moves(group, p)  # torch's Adafactor cannot step a DTensor
                 path = "rule" if rule else "fused" if kernel and (safe(p) or refused(group, p)) else "torch"
                 found.setdefault(path, []).append(p)

@@ -103,6 +103,7 @@ class Adafactor(Twin, torch.optim.Adafactor):
     """torch.optim.Adafactor; the paper's form has floor="square"."""
 
     rule, torchs = rules.Adafactor, torch.optim.Adafactor
+    empty = False  # torch's loop would divide by their size
     hyper = {"clip": "d", "eps1": "eps", "eps2": "eps", "power": "beta2_decay"}
     words = {**STATE, "r": "row_var", "c": "col_var", "v": "variance"}
     usual = {"floor": "root"}
