@@ -20,16 +20,17 @@ HOW: list[dict[str, Any]] = [{}, {"max_norm": 0.5, "average": 0.5, "zero": True,
 
 
 def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.complex128) -> Tensor:
-    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
 @each
+@pytest.mark.parametrize("shape", [(7, 3), (), (1,)], ids=str)
 @pytest.mark.parametrize("how", HOW, ids=str)
-def test_complex_numbers_are_pairs_under_every_option(kind: Any, how: dict[str, Any]) -> None:
-    p = nn.Parameter(numbers(7, 3))
+def test_complex_numbers_are_pairs_under_every_option(kind: Any, how: dict[str, Any], shape: tuple[int, ...]) -> None:
+    p = nn.Parameter(numbers(*shape))
     q = nn.Parameter(torch.view_as_real(p.detach()).clone())
     ours, pairs = (kind([x], lr=0.01, **how) for x in (p, q))
-    for g in numbers(3, 7, 3, seed=1):
+    for g in numbers(3, *shape, seed=1):
         p.grad, q.grad = g.clone(), torch.view_as_real(g).clone()
         ours.step()
         pairs.step()

@@ -189,7 +189,7 @@ def _is_kept(form: Form, x: Tensor, name: str, like_x: bool, value: Any) -> bool
 
 
 def _is_number(value: Any) -> bool:
-    return not isinstance(value, Tensor) or value.dim() == 0
+    return not isinstance(value, Tensor) or _real(value).dim() == 0
 
 
 def _real(x: Tensor) -> Tensor:
