@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from betaplane.errors import BadInput
@@ -60,16 +62,14 @@ def foreign(path: Path) -> dict[str, tuple[bytes, str]]:
         save_file(ones, other, head)
         written[name] = other.read_bytes()
     version = fine.replace(b'"version":"1"', b'"version":"9"')
-    nan = fine[:-4] + torch.tensor([torch.nan]).numpy().tobytes()
-    fewer = fine.replace(b"[4, 64], 47]", b"[4, 64], 46]")
+    turned = fine[:-4] + torch.tensor([2.0]).numpy().tobytes()
     return {
         "text": (b"x" * 4096, "This is no whole safetensors file"),
         "another's": (written["bare"], "This safetensors file holds no recorded gradients"),
         "later": (version, "This file is of version 9 of the format, and not 1"),
         "without a head": (written["headless"], "The head of this file cannot be read"),
         "with another head": (written["mangled"], "The head of this file cannot be read"),
-        "fewer coordinates": (fewer, "no stream of the layers"),
-        "not finite": (nan, "hold values that are not finite"),
+        "a number turned": (turned, "This file is damaged: its digest is not that of its content"),
     }
 
 
@@ -80,3 +80,67 @@ def test_foreign_files(tmp_path: Path):
         with pytest.raises(BadInput) as caught:
             load(path)
         assert told in str(caught.value), name
+
+
+def rewritten(path: Path, values: dict | None = None, **head: object) -> Path:
+    """The file as 0.1.0 wrote it, without a digest, with some tensors or fields of its head changed."""
+    with safe_open(path, framework="pt") as file:
+        told, tensors = dict(file.metadata()), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del told["digest"]
+    told["stream"] = json.dumps({**json.loads(told["stream"]), **head})
+    save_file({**tensors, **(values or {})}, path, told)
+    return path
+
+
+def test_a_file_without_a_digest_is_read(stream, tmp_path: Path):
+    found = load(rewritten(save(stream, tmp_path / "grads.safetensors")))
+    assert torch.equal(found.values, stream.values)
+    assert found.layers == stream.layers
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("batch_size", 0, "batch_size is no number >= 1"),
+        ("batch_size", -3, "batch_size is no number >= 1"),
+        ("batch_size", float("nan"), "batch_size is no number >= 1"),
+        ("batch_size", "32", "batch_size is no number >= 1"),
+        ("batch_size", True, "batch_size is no number >= 1"),
+        ("step", -1, "step is no whole number in"),
+        ("step", 1.5, "step is no whole number in"),
+        ("frozen", 1, "frozen is a int, allowed a bool"),
+        ("changed", [], "changed is a list, allowed a str"),
+        ("layers", [["x", [-4], 80]], "a side of a shape is no whole number"),
+        ("layers", [["x", [2**40, 2**40], 80]], "a tensor has more than"),
+        ("layers", [["x", [4], 80]], "of 'x' 80 elements are sampled, and it has 4"),
+        ("layers", [["x", [40], 40], ["x", [40], 40]], "two layers have one name"),
+        ("layers", [[["x"], [80], 80]], "the name of a layer is a list, allowed a str"),
+        ("layers", [["x", [200], 79]], "no stream of the layers"),
+    ],
+)
+def test_heads_of_nonsense(stream, tmp_path: Path, field: str, value: object, told: str):
+    path = rewritten(save(stream, tmp_path / "grads.safetensors"), **{field: value})
+    with pytest.raises(BadInput) as caught:
+        load(path)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(("place", "told"), [(-1, "places outside of their"), (10**6, "places outside of their")])
+def test_an_index_outside_of_its_tensor(stream, tmp_path: Path, place: int, told: str):
+    index = stream.index.clone()
+    index[3] = place
+    with pytest.raises(BadInput, match=told):
+        load(rewritten(save(stream, tmp_path / "grads.safetensors"), {"index": index}))
+
+
+def test_values_that_are_not_finite(stream, tmp_path: Path):
+    values = stream.values.clone()
+    values[1, 1] = torch.nan
+    with pytest.raises(BadInput, match="hold values that are not finite"):
+        load(rewritten(save(stream, tmp_path / "grads.safetensors"), {"gradients": values}))
+
+
+def test_names_are_printable(stream, tmp_path: Path):
+    layers = [["\x1b[2J[/bold]", [10**6], 80]]
+    found = load(rewritten(save(stream, tmp_path / "grads.safetensors"), layers=layers))
+    assert found.layers[0].name == "\\x1b[2J[/bold]"

@@ -79,7 +79,9 @@ def _draw(found: Inspection, path: Path, top: int) -> None:
     from betaplane.cli.files import make_folder, write_whole
     from betaplane.figures.moments import moments_png
 
-    rows = [(row.health.name, row.severe, row.health.shares) for row in found.rows if row.health.shares][:top]
+    rows = [(printable(row.health.name), row.severe, row.health.shares) for row in found.rows if row.health.shares][
+        :top
+    ]
     if not rows:
         raise BadInput(
             "No v is above 0, or its correction is unknown, so there is nothing to draw",

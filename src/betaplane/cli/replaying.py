@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from betaplane import figures
 from betaplane.cli.bars import Slowly
@@ -72,7 +73,7 @@ class Replaying:
         self.console.print(_layers(replay))
         for what in ("batch", "warning"):
             if what in phase_map.facts:
-                self.console.print(f"{what:>8}  {phase_map.facts[what]}", soft_wrap=True)
+                self.console.print(f"{what:>8}  {phase_map.facts[what]}", soft_wrap=True, markup=False)
         for what, path in ((what, path) for what, path in files.items() if path in written):
             self.console.print(f"{what:>8}  {path}", soft_wrap=True)
         return None
@@ -91,6 +92,9 @@ def _layers(replay: Replay) -> Table:
         numbers = (q.cost[i, j], q.cosine[i, j], q.rms[i, j], q.largest[i, j], q.noise)
         verdict = WORDS[predicted(replay, name)[i, j]]
         table.add_row(
-            name, verdict, *("-" if np.isnan(number) else f"{number:.3g}" for number in numbers), f"{q.below[j]:.0%}"
+            Text(name),
+            verdict,
+            *("-" if np.isnan(number) else f"{number:.3g}" for number in numbers),
+            f"{q.below[j]:.0%}",
         )
     return table

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from betaplane.text import printable
+
 if TYPE_CHECKING:
     from betaplane.figures.report import WatchedRun
 
@@ -73,6 +75,6 @@ def _check(file: Path, page: Path | None, png: Path | None, named: Path | None) 
 def _show(found: WatchedRun, title: str, written: list[Path]) -> None:
     from betaplane.figures.report import as_text
 
-    typer.echo(as_text(found, title))
+    typer.echo(printable(as_text(found, title), keep="\n"))
     if written:
         typer.echo(f"written: {', '.join(map(str, written))}")

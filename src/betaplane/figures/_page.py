@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from betaplane.text import printable
+
 
 def part(name: str) -> str:
     """The text of a file of this folder."""
@@ -41,4 +43,6 @@ def plain(data: Any) -> Any:
 
 def pairs(found: Iterable[tuple[str, str]]) -> str:
     """Rows of a description list."""
-    return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(str(text))}</dd></div>" for name, text in found)
+    return "".join(
+        f"<div><dt>{escape(printable(name))}</dt><dd>{escape(printable(text))}</dd></div>" for name, text in found
+    )

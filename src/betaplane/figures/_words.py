@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from betaplane.maps.grid import BETAS
 from betaplane.maps.phase_map import Mark, PhaseMap
+from betaplane.text import printable
 
 SYMBOLS = {
     "beta1": "β₁",
@@ -116,7 +117,7 @@ def score(phase_map: PhaseMap) -> str:
 def title(phase_map: PhaseMap) -> str:
     """The headline of a map."""
     verb = "should converge" if phase_map.predicted else "converges"
-    return f"Where {phase_map.rule} {verb}: {phase_map.problem}"
+    return printable(f"Where {phase_map.rule} {verb}: {phase_map.problem}")
 
 
 def held(phase_map: PhaseMap) -> str:

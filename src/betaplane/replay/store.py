@@ -8,17 +8,19 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as packed
 
 from betaplane.errors import BadInput
-from betaplane.replay.gradients import Gradients, Layer
+from betaplane.replay.gradients import Gradients
+from betaplane.replay.head import checked_head, digest
 
 FORMAT = "betaplane gradients"
 VERSION = 1  # of the format; raised when a field changes its meaning
+KEYS = {"format", "version", "stream", "about"}  # of the metadata; 0.1.0 wrote no digest
+LONGEST_HEAD = 20_000_000  # bytes
 TENSORS = {"gradients": torch.float32, "index": torch.int64}
 
 
@@ -27,7 +29,7 @@ def save(stream: Gradients, path: str | Path) -> Path:
 
     The tensors are "gradients" (T, d) float32 and "index" (d,) int64; the metadata are names, shapes and shares of the
     layers, batch size, step, whether the weights stood still, how values were changed, the commit of the folder
-    it was recorded in, versions.
+    it was recorded in, versions, and a digest of all of it.
 
     Args:
         stream: what was recorded.
@@ -51,7 +53,7 @@ def save(stream: Gradients, path: str | Path) -> Path:
     tensors = {"gradients": stream.values.detach().float().contiguous().cpu(), "index": stream.index.cpu()}
     try:
         with part.open("wb") as file:
-            file.write(packed(tensors, _metadata(stream)))
+            file.write(packed(tensors, _with_digest(_metadata(stream), tensors)))
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
@@ -88,34 +90,39 @@ def load(path: str | Path) -> Gradients:
             where="replay",
             instead="betaplane record digits --out grads.safetensors",
         )
-    try:
-        with safe_open(path, framework="pt") as file:
-            told = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys() if name in TENSORS}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise _foreign(path, f"This is no whole safetensors file ({error})") from None
+    told, tensors = _opened(path)
     if told.get("format") != FORMAT:
         raise _foreign(path, "This safetensors file holds no recorded gradients")
     if told.get("version") != str(VERSION):
         raise _foreign(path, f"This file is of version {told.get('version')} of the format, and not {VERSION}")
+    if set(told) - {"digest"} != KEYS or {name: x.dtype for name, x in tensors.items()} != TENSORS:
+        raise _foreign(path, "The head of this file cannot be read")
+    if told.get("digest", digest(told, tensors)) != digest(told, tensors):
+        raise _foreign(path, "This file is damaged: its digest is not that of its content")
     return _stream(path, told, tensors)
+
+
+def _opened(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """The metadata and tensors of a safetensors file."""
+    try:
+        with path.open("rb") as file:
+            if int.from_bytes(file.read(8), "little") > LONGEST_HEAD:
+                raise _foreign(path, "This is no whole safetensors file (its head is too long)")
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise _foreign(path, f"This is no whole safetensors file ({error})") from None
 
 
 def _stream(path: Path, told: dict[str, str], tensors: dict[str, torch.Tensor]) -> Gradients:
     try:
-        head: dict[str, Any] = json.loads(told["stream"])
-        layers = tuple(Layer(name, tuple(shape), sampled) for name, shape, sampled in head["layers"])
-        if {name: tensor.dtype for name, tensor in tensors.items()} != TENSORS:
-            raise ValueError("tensors")
-        about = {str(name): str(value) for name, value in json.loads(told["about"]).items()}
-        return Gradients(
-            tensors["gradients"], layers, tensors["index"], head["batch_size"], head["frozen"], head["step"],
-            changed=head.get("changed", ""), about=about,
-        )  # fmt: skip
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        if isinstance(error, BadInput):
-            raise
-        raise _foreign(path, "The head of this file cannot be read") from None
+        head, about = json.loads(told["stream"]), json.loads(told["about"])
+        return Gradients(tensors["gradients"], index=tensors["index"], **checked_head(head, about, tensors["index"]))
+    except BadInput:
+        raise
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        why = f" ({error})" if type(error) is ValueError and not isinstance(error, json.JSONDecodeError) else ""
+        raise _foreign(path, f"The head of this file cannot be read{why}") from None
 
 
 def _metadata(stream: Gradients) -> dict[str, str]:
@@ -126,6 +133,10 @@ def _metadata(stream: Gradients) -> dict[str, str]:
     }  # fmt: skip
     about = {**_here(), **stream.about}
     return {"format": FORMAT, "version": str(VERSION), "stream": json.dumps(head), "about": json.dumps(about)}
+
+
+def _with_digest(told: dict[str, str], tensors: dict[str, torch.Tensor]) -> dict[str, str]:
+    return {**told, "digest": digest(told, tensors)}
 
 
 def _here() -> dict[str, str]:

@@ -13,6 +13,7 @@ import numpy as np
 from betaplane.errors import BadInput
 from betaplane.monitor import ALL
 from betaplane.monitor.totals import TOGETHER, together
+from betaplane.text import printable
 
 Row = Mapping[str, Any]
 WHERE = "report"
@@ -89,7 +90,7 @@ def watched_run(rows: Sequence[Row], number: int | None = None) -> WatchedRun:
         >>> run.layers, run.last, run.values["lag"].tolist()
         (['weight'], 2, [[1.0]])
     """
-    runs = _runs(rows)
+    runs = _runs([_clean(row) for row in rows])
     if number is not None and not 1 <= number <= len(runs):
         allowed = f"1 to {len(runs)}"
         raise BadInput(
@@ -103,6 +104,15 @@ def watched_run(rows: Sequence[Row], number: int | None = None) -> WatchedRun:
     start = next((row for row in found if row["kind"] == "start"), {})
     alerts = sorted(kinds["alert"], key=lambda row: (row["step"], _ORDER.get(row["cause"], len(ALL))))
     return WatchedRun(start, steps, losses, layers, at, values, alerts, number or len(runs), len(runs))
+
+
+def _clean(value: Any, deep: int = 6) -> Any:
+    """The value with the control characters of its texts escaped: names and messages are shown as a record has them."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict) and deep:
+        return {printable(name): _clean(each, deep - 1) for name, each in value.items()}
+    return [_clean(each, deep - 1) for each in value] if isinstance(value, list) and deep else value
 
 
 def _runs(rows: Sequence[Row]) -> list[list[Row]]:
