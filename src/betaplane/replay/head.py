@@ -48,7 +48,7 @@ def digest(told: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
         found.update(repr((name, told[name])).encode())
     for name, x in sorted(tensors.items()):
         found.update(repr((name, str(x.dtype), tuple(x.shape))).encode())
-        found.update(memoryview(x.contiguous().view(-1).view(torch.uint8).numpy()))
+        found.update(x.contiguous().view(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

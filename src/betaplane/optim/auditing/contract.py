@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betaplane.optim.auditing.probes import Finding
-from betaplane.optim.auditing.subject import OTHER, SHAPE, TRIED, Subject, fresh
+from betaplane.optim.auditing.subject import OTHER, SHAPE, TRIED, WHOLE, Subject, fresh
 
 STEPS = 6
 ROUNDING = 1e-9  # of the way gone
@@ -107,22 +107,23 @@ def closures(subject: Subject) -> Finding:
 
     for _ in range(STEPS):  # some move nothing at first
         returned = optimizer.step(closure)  # pyright: ignore
-    wrong = list(_closure_faults(subject, calls, returned, bool((p.detach() != 1).any())))
+    idle = bool((p.detach() == 1).all()) and bool((_alone(subject, WHOLE, torch.stack([WHOLE] * STEPS)) != 1).any())
+    wrong = list(_closure_faults(subject, calls, returned, idle))
     if wrong:
         return Finding("; ".join(wrong), trouble=True)
     times = "once" if len(calls) == STEPS else f"{len(calls) / STEPS:.3g} times a step"
     return Finding(f"called {times}, with gradients enabled; its loss is returned")
 
 
-def _closure_faults(subject: Subject, calls: Sequence[bool], returned: Any, moved: bool) -> Iterator[str]:
+def _closure_faults(subject: Subject, calls: Sequence[bool], returned: Any, idle: bool) -> Iterator[str]:
     if not calls:
         yield "never called"
     if len(calls) > STEPS and subject.manner != "closure":
         yield f"called {len(calls) / STEPS:.3g} times in a step"
     if not all(calls):
         yield "called with gradients disabled, so that loss.backward() fails in it"
-    if calls and not moved:
-        yield f"its gradients move nothing in {STEPS} steps"
+    if calls and idle:
+        yield "its gradients move nothing, where those of before the step do"
     if calls and (returned is None or float(returned) != 3.5):
         yield "its loss is not returned"
 

@@ -173,7 +173,7 @@ def decay(subject: Subject) -> Finding:
         return Finding("there is no such option")
     one, two = (shrinking(subject, {"lr": 0.1, "weight_decay": share}) for share in (1e-3, 2e-3))
     if not one:
-        return Finding("the option has no effect", 0.0, True)
+        return _none_at_rest(subject)
     if not any(scaled(subject)):
         return Finding("l2 or decoupled, which are the same here; at weight_decay=0.001, lr=0.1 a step takes", one)
     if _is_l2(subject):
@@ -190,6 +190,15 @@ def decay(subject: Subject) -> Finding:
         found, f"of its own kind: half of lr takes {rate['lr']:.3g}, of a schedule {rate['schedule']:.3g}"
     )
     return Finding(f"{text}; at weight_decay=0.001, lr=0.1 a step takes", one, found == (1.0, 1.0))
+
+
+def _none_at_rest(subject: Subject) -> Finding:
+    """What is said of a weight decay that takes nothing at zero gradient: some rules take no step there."""
+    gradients = torch.randn(10, *WHOLE.shape, dtype=WHOLE.dtype)
+    with_, without = (subject.path(WHOLE, gradients, {"weight_decay": share}).points[-1] for share in (0.25, 0.0))
+    if torch.equal(with_, without):
+        return Finding("the option has no effect", 0.0, True)
+    return Finding("unknown: it takes nothing at zero gradient, and something at others")
 
 
 def _is_l2(subject: Subject) -> bool:
