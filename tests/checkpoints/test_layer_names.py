@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 from torch import nn
 from written import saved
@@ -130,3 +132,16 @@ def test_buffers_have_no_moments(tmp_path: Path):
 def test_a_parameter_list_has_numbers_for_names(tmp_path: Path):
     model = nn.ParameterList([torch.ones(3), 2 * torch.ones(3)])
     assert shown(stepped(list(model.named_parameters())), tmp_path) == {"0": 1.0, "1": 2.0}
+
+
+@pytest.mark.parametrize("names", [["a", "a", "b", "c"], [None] * 4, ["a"], [["a"]] * 4, "abcd"])
+def test_names_that_are_none_name_nothing(names: Any, tmp_path: Path):
+    held = stepped(list(numbered(nn.Linear(2, 2), nn.Linear(2, 2)).parameters()))
+    held["param_groups"][0]["param_names"] = names
+    assert shown(held, tmp_path) == {f"parameter {i}": i + 1.0 for i in range(4)}
+
+
+def test_settings_as_numbers_of_numpy(tmp_path: Path):
+    held = stepped(list(numbered(nn.Linear(2, 2)).named_parameters()))
+    held["param_groups"][0] |= {"lr": np.float64(0.25), "eps": np.float32(0.5)}
+    assert read_checkpoint(saved(held, tmp_path / "opt.pt")).layers[0].settings[:4] == (0.25, 0.9, 0.999, 0.5)

@@ -49,6 +49,10 @@ def endless(s: State) -> None:
     s["step"].fill_(torch.inf)
 
 
+def no_number(s: State) -> None:
+    s["step"].fill_(torch.nan)
+
+
 PLANTED: list[tuple[Callable[[State], None], str]] = [
     (nan, "1 of its moments are nan or infinite, or a negative v"),
     (negative, "1 of its moments are nan or infinite, or a negative v"),
@@ -58,6 +62,7 @@ PLANTED: list[tuple[Callable[[State], None], str]] = [
     (one_step, "its step is 1, where |m_hat| = sqrt(v_hat), and they are up to "),
     (no_longer_root, "and no gradients give more than 1.06 at step 12: damage, or changed betas"),
     (endless, "its step is inf"),
+    (no_number, "its step is nan"),
 ]
 
 

@@ -86,7 +86,7 @@ def _of_state_dict(held: Mapping[str, Any]) -> Iterator[Layer]:
     owner: dict[str, Layer] = {}
     for group in groups.values() if isinstance(groups, Mapping) else groups:
         ids = group.get("params", ())
-        names = group.get("param_names")
+        names = _names(group, ids)
         told, shared = settings(group), _count_of(group)
         for i, name in zip(ids, names or ids, strict=True):
             owner[_text(i)] = Layer(_text(name), shared, told, numbered=not names and _text(i).isdecimal())
@@ -94,6 +94,13 @@ def _of_state_dict(held: Mapping[str, Any]) -> Iterator[Layer]:
         if isinstance(state, Mapping):
             layer = owner.get(_text(i)) or Layer(_text(i), {}, Settings(), numbered=_text(i).isdecimal())
             yield replace(layer, held={**layer.held, **state, **state.get(NESTED, {})})
+
+
+def _names(group: Mapping[str, Any], ids: Any) -> list[str] | None:
+    """The names of a group's parameters, if it has one for each; a name that stands twice names nothing."""
+    names = group.get("param_names")
+    usable = isinstance(names, list | tuple) and len(names) == len(ids) and all(isinstance(x, str) for x in names)
+    return [*names] if usable and len(set(names)) == len(names) else None
 
 
 def _count_of(group: Mapping[str, Any]) -> dict[str, Any]:

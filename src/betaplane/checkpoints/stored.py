@@ -181,6 +181,11 @@ def _scalar(dtype: Any, data: Any = b"") -> float | int:
     return struct.unpack(f"<{NUMBERS[dtype.args[0]]}", data)[0]
 
 
+def _encoded(text: Any, *_: Any) -> bytes:
+    """Bytes, as protocol 2 has them."""
+    return text.encode("latin1") if isinstance(text, str) else b""
+
+
 def _ordered(items: Any = ()) -> dict[Any, Any]:
     """A dict of pairs, or of another dict."""
     pairs = items.items() if isinstance(items, dict) else items
@@ -217,7 +222,7 @@ TABLE: dict[str, Any] = {
     "torch.Size": tuple,
     "torch.BoolTensor": Inert,
     **{f"builtins.{name}": Inert for name in VALUES},
-    "_codecs.encode": Inert,
+    "_codecs.encode": _encoded,
     "collections.OrderedDict": _ordered,
     "collections.defaultdict": lambda *_: {},
     "collections.Counter": _ordered,

@@ -45,7 +45,13 @@ def suspicions(layer: Layer, found: Health, latest: float) -> list[Suspicion]:
         ...     print(one.what)
         max |m_hat| / sqrt(v_hat) is 4.89, and no gradients give more than 1.04 at step 9: damage, or changed betas
     """
-    told = [*_broken(found), *_count(found, latest), *_exceeded(found), *_precision(layer, found), *_still(found)]
+    told = [
+        *_broken(found),
+        *_count(layer, found, latest),
+        *_exceeded(found),
+        *_precision(layer, found),
+        *_still(found),
+    ]
     return sorted(told, key=lambda one: not one.severe)
 
 
@@ -56,7 +62,7 @@ def _broken(f: Health):
         yield Suspicion(False, f"its moments are kept as {f.dtype}: they cannot be read")
 
 
-def _count(f: Health, latest: float):
+def _count(layer: Layer, f: Health, latest: float):
     if f.t == 0 and (f.m_rms > 0 or f.root_v > 0):
         yield Suspicion(
             True, "its step is 0 and its moments are not: steps were reset, and bias correction starts anew"
@@ -67,7 +73,7 @@ def _count(f: Health, latest: float):
         yield Suspicion(
             False, f"it has taken {f.t:g} steps, others {latest:g}: added late, reset, or without gradients"
         )
-    if f.t < 0 or math.isinf(f.t):
+    if f.t < 0 or math.isinf(f.t) or (layer.t is not None and math.isnan(f.t)):
         yield Suspicion(True, f"its step is {f.t:g}")
 
 
