@@ -17,6 +17,7 @@ from betaplane.optim.argument_types import check_types
 from betaplane.optim.around import GROUP, OWN, Around, warn_of_losses
 from betaplane.optim.group import BETAS, build, set_peak
 from betaplane.optim.guard import explained, finite, loss_of
+from betaplane.optim.kernels import takes_kernel
 from betaplane.optim.keys import check_keys, unknown_option
 from betaplane.optim.layout import align, alike, dense, like
 from betaplane.optim.path import chosen, sweeps
@@ -32,10 +33,10 @@ PLAIN = (Tensor, torch.nn.Parameter)  # the types torch's fused kernels take
 class Twin(Around, Optimizer):
     """What ours adds to torch's class of the same name, whose arguments, state and numbers it keeps.
 
-    - The fused kernel is the default on CPU and CUDA, on parameters it is safe for: torch 2.13's fused CPU kernels walk
-      raw memory, and where strides differ between parameter, gradient and state they update the wrong elements; where
-      a parameter is a view with gaps, they write outside it. Gradients and states are laid out as their parameter
-      before such a step, and views take torch's loop.
+    - The fused kernel is the default for dtypes on which it was checked against the loop (optim/kernels.py), on
+      parameters it is safe for: torch 2.13's fused CPU kernels walk raw memory, and where strides differ between
+      parameter, gradient and state they update the wrong elements; where a parameter is a view with gaps, they write
+      outside it. Gradients and states are laid out as their parameter before such a step, and views take torch's loop.
     - A state of another type than its parameter's (float32 moments of a bfloat16 parameter) is kept through
       `load_state_dict`, and the step is computed in it.
     - The rule's own options (where eps sits, debiasing, decay, clipping, masking) are keyword arguments and group
@@ -208,7 +209,8 @@ class Twin(Around, Optimizer):
         for p in group["params"]:
             if p.grad is not None and (p.numel() or self.empty):
                 rule = dialect or self._mixed(p) or moves(group, p)  # torch's Adafactor cannot step a DTensor
-                path = "rule" if rule else "fused" if kernel and (safe(p) or refused(group, p)) else "torch"
+                fused = kernel and (self._fuses(group, p) or refused(group, p))
+                path = "rule" if rule else "fused" if fused else "torch"
                 found.setdefault(path, []).append(p)
         return found
 
@@ -219,7 +221,7 @@ class Twin(Around, Optimizer):
     def _path_of(self, group: dict[str, Any]) -> str:
         if self._dialect(group) or self._slow(group, given=False):
             return chosen(self.path, group["params"])
-        return "fused" if self.kernel and may_fuse(group) else "torch"
+        return "fused" if self._has_kernel(group) and may_fuse(group) else "torch"
 
     def _dialect(self, group: dict[str, Any]) -> bool:
         """Whether a group asks for what torch does not compute."""
@@ -251,7 +253,21 @@ class Twin(Around, Optimizer):
     def _takes_over(self, group: dict[str, Any]) -> bool:
         """Whether the rule may step what torch could: nobody asked for torch's ways, and it is quicker or asked for."""
         asked = any(group.get(flag) is not None for flag in ("fused", "foreach"))
-        return not asked and may_fuse(group) and (not self.kernel or self.path == "compiled")
+        if asked or not may_fuse(group):
+            return False
+        return self.path == "compiled" or (self._exact(group) and not self._has_kernel(group))
+
+    def _has_kernel(self, group: Mapping[str, Any]) -> bool:
+        """Whether torch has a fused kernel for some parameter of a group."""
+        return self.kernel and any(takes_kernel(self.torchs.__name__, group, p) for p in group["params"])
+
+    def _fuses(self, group: Mapping[str, Any], p: Tensor) -> bool:
+        """Whether torch's fused kernel may step p as it is laid out now."""
+        return safe(p) and takes_kernel(self.torchs.__name__, group, p)
+
+    def _exact(self, group: Mapping[str, Any]) -> bool:
+        """Whether the rule has torch's values at every gradient."""
+        return True
 
     def _mixed(self, p: Tensor) -> bool:
         """Whether p's state or gradient is of another dtype than p, as after `model.bfloat16()` between steps."""

@@ -10,7 +10,7 @@ import torch
 from betaplane import rules
 from betaplane.optim.fused import FusedAdam
 from betaplane.optim.group import build
-from betaplane.optim.twin import Twin, may_fuse, plain, safe
+from betaplane.optim.twin import Twin, may_fuse, plain
 from betaplane.optim.update import COUNT, STATE
 from betaplane.rules import Rule
 
@@ -38,6 +38,9 @@ class RMSprop(Twin, torch.optim.RMSprop):
     rule, torchs = rules.RMSprop, torch.optim.RMSprop
     words = {**V, "v": "square_avg"}
 
+    def _exact(self, group: Mapping[str, Any]) -> bool:
+        return not group["centered"]  # torch takes the root of a variance that rounding may have made negative
+
 
 class Adam(Twin, torch.optim.Adam):
     """torch.optim.Adam, safe, quick by default, with the rule's dialects as options."""
@@ -60,11 +63,15 @@ class Adam(Twin, torch.optim.Adam):
         known = self.__dict__.setdefault("_lists", {})
         lists, gradients = known.get(i), [p.grad for p in found]
         if lists is None or lists.amsgrad != group["amsgrad"] or not lists.fits(found, gradients, self.state):
-            lists = known[i] = FusedAdam.of(found, self.state, group["amsgrad"]) if all(map(safe, found)) else None
+            lists = known[i] = self._listed(group, found)
         if lists is None:
             return False
         lists.step(group, gradients)
         return True
+
+    def _listed(self, group: dict[str, Any], found: list[torch.Tensor]) -> FusedAdam | None:
+        fused = all(self._fuses(group, p) for p in found)
+        return FusedAdam.of(found, self.state, group["amsgrad"]) if fused else None
 
 
 class AdamW(Adam, torch.optim.AdamW):
