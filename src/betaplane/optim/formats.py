@@ -73,7 +73,8 @@ def round_randomly(x: Tensor, r: Tensor) -> Tensor:
         1.001953125
     """
     bits = (x.contiguous().view(torch.int32) + r) & -65536
-    return bits.view(torch.float32).to(torch.bfloat16)
+    rounded = bits.view(torch.float32).to(torch.bfloat16)
+    return rounded.masked_fill_(x.isnan(), torch.nan)  # whose bits may be all ones, to which nothing can be added
 
 
 Kept = tuple[Tensor, Tensor | None]  # numbers like the tensor, and scales
@@ -161,7 +162,7 @@ class Companded(Format):
         rows, _ = _split(kept)
         code = rows.view(torch.int8).int() if self.signed else rows.int()
         bits = (code.abs() << self.cut) + (127 << 23)
-        value = (bits.view(torch.float32) - 1) * (scale / self.top)[..., None]  # type: ignore[operator]
+        value = (bits.view(torch.float32) - 1) * (scale * (1 / self.top))[..., None]  # type: ignore[operator]
         return _joined(torch.where(code < 0, -value, value), kept.shape)
 
 

@@ -207,9 +207,9 @@ class _Text:
         if isinstance(kept, Companded):
             shift, base = kept.cut, "127u << 23"
             if not kept.signed:
-                return f"f_of(((u32)p{i}[i] << {shift}) + ({base})) * unit{i} - unit{i}"
+                return f"(f_of(((u32)p{i}[i] << {shift}) + ({base})) - 1) * unit{i}"
             code = f"(int)(int8_t)p{i}[i]"
-            value = f"f_of(((u32)abs({code}) << {shift}) + ({base})) * unit{i} - unit{i}"
+            value = f"(f_of(((u32)abs({code}) << {shift}) + ({base})) - 1) * unit{i}"
             return f"f_of(b_of({value}) | ((u32)({code}) & 0x80000000u))"
         if kept.dtype == torch.bfloat16:
             return f"of_bf16(p{i}[i])"

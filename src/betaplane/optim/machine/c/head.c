@@ -13,7 +13,7 @@ static inline float of_bf16(uint16_t h) { return f_of((u32)h << 16); }
 static inline uint16_t to_bf16(float f) {  /* to nearest, ties to even */
   u32 b = b_of(f); return f == f ? (b + 0x7fff + ((b >> 16) & 1)) >> 16 : 0x7fc0; }
 static inline float bf16(float f) { return of_bf16(to_bf16(f)); }
-static inline uint16_t to_bf16_randomly(float f, u32 r) { return (b_of(f) + r) >> 16; }
+static inline uint16_t to_bf16_randomly(float f, u32 r) { return f == f ? (b_of(f) + r) >> 16 : 0x7fc0; }
 static inline u32 hash(u32 h) {
   h = (h ^ (h >> 16)) * 0x7FEB352Du; h = (h ^ (h >> 15)) * 0x846CA68Bu; return h ^ (h >> 16); }
 INLINE void ahead(const void *p, i64 size) {  /* at a page's end, the next one's first lines: processors stop there */
