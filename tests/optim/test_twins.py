@@ -124,7 +124,7 @@ def test_every_input_torch_tests_with(kind: type[Twin], path: str) -> None:
 def test_every_input_torch_refuses(kind: type[Twin]) -> None:
     for case in INFOS[kind.__name__].optim_error_inputs_func("cpu", torch.float32):
         given = case.optimizer_error_input
-        params = [nn.Parameter(torch.randn(2))] if given.params is None else given.params
+        params = given.params
         made = kind if case.error_on == OptimizerErrorEnum.CONSTRUCTION_ERROR else lambda *a, **k: kind(*a, **k).step()
         with pytest.raises(case.error_type, match=case.error_regex):
             made(params, **given.kwargs)

@@ -31,6 +31,17 @@ def check_types(kind: type, params: Any, args: Sequence[Any], options: Mapping[s
             ...
         betaplane.errors.BadType: A module is no list of parameters: got 'Linear', ... Write instead: model.parameters()
     """
+    check_given(kind, params)
+    check_options(kind, args, options)
+
+
+def check_given(kind: type, params: Any) -> None:
+    """Raise BadType for parameters that are none.
+
+    Args:
+        kind: the optimizer's class.
+        params: what was passed as parameters.
+    """
     where = kind.__name__
     if isinstance(params, nn.Module):
         raise BadType(
@@ -48,6 +59,17 @@ def check_types(kind: type, params: Any, args: Sequence[Any], options: Mapping[s
             where=where,
             instead="model.parameters()",
         )
+
+
+def check_options(kind: type, args: Sequence[Any], options: Mapping[str, Any]) -> None:
+    """Raise BadType for an option of another type than its default's.
+
+    Args:
+        kind: the optimizer's class.
+        args: the positional arguments after the parameters.
+        options: the keyword arguments.
+    """
+    where = kind.__name__
     known = inspect.signature(kind).parameters
     for name, value in {**dict(zip([*known][1:], args, strict=False)), **options}.items():
         if name in known:

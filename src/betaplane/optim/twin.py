@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
-from betaplane.optim.argument_types import check_types
+from betaplane.optim.argument_types import check_given, check_options
 from betaplane.optim.around import GROUP, OWN, Around, warn_of_losses
 from betaplane.optim.group import BETAS, build, set_peak
 from betaplane.optim.guard import explained, finite, loss_of
@@ -71,12 +71,13 @@ class Twin(Around, Optimizer):
         cls.__signature__ = inspect.Signature([*theirs.values(), *more])  # pyright: ignore
 
     def __init__(self, params: Any, *args: Any, **options: Any) -> None:
-        check_types(type(self), params, args, options)
+        check_options(type(self), args, options)
         self._around(**{name: options.pop(name, usual) for name, usual in OWN.items()})
         own = {name: options.pop(name) for name in self.dialects if name in options}
         try:
             super().__init__(params, *args, **options)
-        except TypeError as error:
+        except TypeError as error:  # torch looks at its options first, and so do its tests
+            check_given(type(self), params)
             raise self._unknown(options, error) from None
         except BadInput:
             raise
