@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from modules import Attention, Branching, Scaled, batchnorm, convolution, dropout, mlp, normed, problem
+from torch import nn
 
 from betaplane.errors import BadInput
-from betaplane.problems import counterexample, digits, reddi
+from betaplane.problems import Problem, counterexample, digits, reddi
 from betaplane.replicas import Options, Run, train_plain, train_stacked
 from betaplane.rules import ALL, SGD, AdaBelief, Adam, AMSGrad
 
@@ -140,3 +141,17 @@ def test_ten_compiled_steps_equal_ten_steps():
     many = [Run(Adam(b1, b2), here.lr, 1, 0) for b1, b2 in BETAS]
     compiled = train_stacked(here, many, Options(points=10, early_stop=False, compile=True))
     np.testing.assert_allclose(curves(compiled), curves(train_stacked(here, many, WHOLE)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rule", ["laprop:weight_decay=0.3", "adamc:weight_decay=0.3", "adamw:decay=independent"])
+def test_a_decay_relative_to_the_peak_of_lr_is_the_same_stacked(rule):
+    x = torch.randn(64, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    problem = Problem(
+        "peak", lambda: nn.Linear(5, 1).double(), nn.functional.mse_loss, x, x[:, :1],
+        batch_size=64, steps=40, lr=0.1, schedule="warmup_cosine", warmup=0.2,
+    )  # fmt: skip
+    runs = [Run(rule, lr, 64, 0) for lr in (0.01, 0.1)]
+    options = Options(points=40, early_stop=False)
+    plain = [train_plain(problem, run, options).curve for run in runs]
+    stacked = [outcome.curve for outcome in train_stacked(problem, runs, options)]
+    np.testing.assert_allclose(stacked, plain, rtol=1e-6)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from betaplane.optim.as_rule import as_rule
 from betaplane.rules._rule import Rule
 
 
@@ -18,6 +19,13 @@ class Run:
     lr: float  # peak learning rate
     batch_size: int
     seed: int  # fixes initialisation, minibatch order and dropout
+
+    def __post_init__(self) -> None:
+        """Take a rule by name, too, and let a decay that is relative to the peak of lr know that peak."""
+        rule = as_rule(self.rule)
+        if getattr(rule, "reads_peak", False) and getattr(rule, "peak_lr", 0.0) is None:
+            rule = replace(rule, peak_lr=self.lr)  # pyright: ignore[reportCallIssue]  # a field of these rules
+        object.__setattr__(self, "rule", rule)
 
 
 @dataclass(frozen=True)

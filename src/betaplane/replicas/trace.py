@@ -62,7 +62,8 @@ def stack(modules: Sequence[nn.Module], rules: Sequence[Rule], lrs: Sequence[flo
 
 def varying(rules: Sequence[Rule]) -> list[str]:
     """The hyperparameters in which the rules differ; the others stay plain numbers."""
-    return [name for name in rules[0].hyperparameters() if len({getattr(rule, name) for rule in rules}) > 1]
+    names = (*rules[0].hyperparameters(), *(["peak_lr"] if hasattr(rules[0], "peak_lr") else []))
+    return [name for name in names if len({getattr(rule, name) for rule in rules}) > 1]
 
 
 def _stacked(modules: Sequence[nn.Module], name: str, device: str) -> Tensor:
