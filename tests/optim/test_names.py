@@ -222,7 +222,7 @@ def other_number_without_names() -> None:
 
 BAD = [
     (other_shape, "The state exp_avg has another shape: got (3,), allowed (4,), in a.bias of AdamW"),
-    (other_rule, "The state dict is another rule's: got 'exp_avg_sq', allowed exp_avg, in b.weight of Lion"),
+    (other_rule, "The state dict is another rule's: got 'LaProp: exp_avg = EMA of g / root of v"),
     (
         other_names,
         "The state dict is for other parameters: got {'missing': [], 'unknown': ['a.bias']}, allowed the same names, "

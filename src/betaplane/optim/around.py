@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,7 +20,9 @@ from betaplane.optim.machine.native import NoCompiler, squares
 from betaplane.optim.path import check_path, chosen, step_each
 from betaplane.optim.refit import portable
 from betaplane.optim.sharding.mesh import local, total
+from betaplane.optim.state_contents import LABEL, contents_under
 from betaplane.optim.update import STATE
+from betaplane.rules import Rule
 
 GROUP = {"storage": "parameter", "rounding": "nearest", "average": None}
 OWN = {"max_norm": None, "zero": False, "nonfinite": "pass", "path": "auto"}
@@ -51,6 +53,7 @@ class Around:
 
     param_groups: list[dict[str, Any]]
     state: Any
+    rule: ClassVar[type[Rule]]
     norms: Norms | None = None  # of the last step, where max_norm is set
 
     def _around(self, max_norm: float | None, zero: bool, nonfinite: str, path: str) -> None:
@@ -112,8 +115,22 @@ class Around:
         Returns:
             {"state": by parameter, "param_groups": options}. Of a state in 8 bits, codes and scales; but float32 where
             it is sharded otherwise than by rows of 32 numbers or more, for then its blocks are those of this process.
+            Under "betaplane" each group says which rule saved it and what each tensor of its state contains; torch's
+            classes carry that along and do not read it.
         """
-        return portable(self, super().state_dict(), getattr(self, "words", STATE))  # pyright: ignore
+        state_dict = portable(self, super().state_dict(), getattr(self, "words", STATE))  # pyright: ignore
+        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
+            saved[LABEL] = {"rule": self._kind(group).__name__, "state": self.contents_of(group)}
+        return state_dict
+
+    def contents_of(self, group: Mapping[str, Any]) -> dict[str, str]:
+        """What each tensor of the state contains, by state key, under a group's options."""
+        words = getattr(self, "words", STATE)
+        return {words.get(name, name): text for name, text in contents_under(self._kind(group), group).items()}
+
+    def _kind(self, group: Mapping[str, Any]) -> type[Rule]:
+        """The rule's class."""
+        return self.rule
 
     @contextmanager
     def _measured(self) -> Iterator[None]:

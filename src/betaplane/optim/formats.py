@@ -226,6 +226,17 @@ def row(shape: torch.Size) -> int:
     return wide if len(shape) > 1 and wide >= NARROW else math.prod(shape)
 
 
+def scale_shape(shape: torch.Size) -> torch.Size:
+    """The shape of the scales of a tensor in 8 bits: one per block of each row.
+
+    Example:
+        >>> scale_shape(torch.Size([10, 300])), scale_shape(torch.Size([1000, 8]))
+        (torch.Size([10, 2]), torch.Size([1, 32]))
+    """
+    length = row(shape)
+    return torch.Size([math.prod(shape) // length if length else 0, -(-length // BLOCK)])
+
+
 def _split(value: Tensor) -> tuple[Tensor, int]:
     """In rows and blocks, filled up with zeros: (rows, blocks, BLOCK), and the length of a row."""
     length = row(value.shape)

@@ -56,6 +56,8 @@ class Twin(Around, Optimizer):
     kernel: ClassVar[bool] = False  # torch has a fused kernel
     sparse: ClassVar[bool] = False  # torch's loops take sparse gradients
     empty: ClassVar[bool] = True  # and parameters without elements
+    spare: ClassVar[tuple[str, ...]] = ()  # state keys of a variant that a group can switch off
+    counts: ClassVar[bool] = True  # torch's state has a count of steps
     dialects: ClassVar[dict[str, Any]]  # the rule's options that torch does not have, as torch has them
 
     def __init_subclass__(cls) -> None:
@@ -120,9 +122,6 @@ class Twin(Around, Optimizer):
         if "decoupled_weight_decay" in group:
             own.setdefault("decay", "decoupled" if group["decoupled_weight_decay"] else "l2")
         return build(self._kind(group), {**self.usual, **own}, self.hyper)
-
-    def _kind(self, group: Mapping[str, Any]) -> type[Rule]:
-        return self.rule
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Update every parameter that has a gradient.

@@ -6,22 +6,32 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from betaplane import rules
 from betaplane.optim.fused import FusedAdam
 from betaplane.optim.group import build
+from betaplane.optim.state_contents import TORCH
 from betaplane.optim.twin import Twin, may_fuse, plain
 from betaplane.optim.update import COUNT, STATE
 from betaplane.rules import Rule
-
-V = {"t": "step", "b": "momentum_buffer", "g_bar": "grad_avg"}
 
 
 class SGD(Twin, torch.optim.SGD):
     """torch.optim.SGD, safe, quick by default, with the rule's dialects as options."""
 
     rule, torchs, kernel, sparse = rules.SGD, torch.optim.SGD, True, True
-    words = V
+    words = STATE | TORCH[rules.SGD]
+    counts = False
+
+    @torch.no_grad()
+    def _by_rule(self, i: int, group: dict[str, Any]) -> None:
+        """Step by the rule: a buffer that torch left, which counts no steps, is not the first gradient's."""
+        for p in group["params"]:
+            held = self.state.get(p, {})
+            if isinstance(held.get("momentum_buffer"), Tensor) and "step" not in held:
+                held["step"] = torch.tensor(1.0)
+        super()._by_rule(i, group)
 
 
 class Adagrad(Twin, torch.optim.Adagrad):
@@ -29,14 +39,24 @@ class Adagrad(Twin, torch.optim.Adagrad):
 
     rule, torchs, kernel, sparse = rules.Adagrad, torch.optim.Adagrad, True, True
     hyper = {"initial_accumulator": "initial_accumulator_value"}
-    words = {**V, "v": "sum"}
+    words = STATE | TORCH[rules.Adagrad]
+
+    def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> None:
+        """Load a state as the others do; a parameter without one has the sum that torch's constructor makes."""
+        super().load_state_dict(state_dict, strict)
+        for group in self.param_groups:
+            for p in group["params"]:
+                if not self.state.get(p):
+                    start = group["initial_accumulator_value"]
+                    total = torch.full_like(p, complex(start, start) if p.is_complex() else start)
+                    self.state[p] = {"step": torch.zeros(()), "sum": total.detach()}
 
 
 class RMSprop(Twin, torch.optim.RMSprop):
     """torch.optim.RMSprop, safe, quick by default, with the rule's dialects as options."""
 
     rule, torchs = rules.RMSprop, torch.optim.RMSprop
-    words = {**V, "v": "square_avg"}
+    words = STATE | TORCH[rules.RMSprop]
 
     def _exact(self, group: Mapping[str, Any]) -> bool:
         return not group["centered"]  # torch takes the root of a variance that rounding may have made negative
@@ -46,6 +66,7 @@ class Adam(Twin, torch.optim.Adam):
     """torch.optim.Adam, safe, quick by default, with the rule's dialects as options."""
 
     rule, torchs, kernel = rules.Adam, torch.optim.Adam, True
+    spare = ("max_exp_avg_sq",)
 
     def _kind(self, group: Mapping[str, Any]) -> type[Rule]:
         return rules.AMSGrad if group["amsgrad"] else self.rule
@@ -84,13 +105,18 @@ class Adamax(Twin, torch.optim.Adamax):
     """torch.optim.Adamax, with the rule's dialects as options."""
 
     rule, torchs = rules.Adamax, torch.optim.Adamax
-    words = {**STATE, "u": "exp_inf"}
+    words = STATE | TORCH[rules.Adamax]
 
 
 class NAdam(Twin, torch.optim.NAdam):
     """torch.optim.NAdam, with the rule's dialects as options."""
 
     rule, torchs = rules.NAdam, torch.optim.NAdam
+
+    def contents_of(self, group: Mapping[str, Any]) -> dict[str, str]:
+        """What each tensor of the state contains, by state key, under a group's options."""
+        found = super().contents_of(group)
+        return found | {"mu_product": found.pop("c").removeprefix("1 - ")}
 
     def _rules_state(self, held: dict[str, Any]) -> dict[str, Any]:
         known = {word: value for word, value in held.items() if word != "mu_product"}
@@ -112,7 +138,7 @@ class Adafactor(Twin, torch.optim.Adafactor):
     rule, torchs = rules.Adafactor, torch.optim.Adafactor
     empty = False  # torch's loop would divide by their size
     hyper = {"clip": "d", "eps1": "eps", "eps2": "eps", "power": "beta2_decay"}
-    words = {**STATE, "r": "row_var", "c": "col_var", "v": "variance"}
+    words = STATE | TORCH[rules.Adafactor]
     usual = {"floor": "root"}
 
     def rule_of(self, group: Mapping[str, Any]) -> Rule:

@@ -112,6 +112,13 @@ class MomentOptions(StepOptions):
 
     eps, beta1, beta2 = 0.0, 0.0, 0.0  # fields of every rule
 
+    def contents(self) -> dict[str, str]:
+        """What each field of the state contains; under debias="schedule" the averages are debiased already."""
+        return {name: self._averaged(text) for name, text in super().contents().items()}
+
+    def _averaged(self, text: str) -> str:
+        return text.replace("EMA of", "debiased EMA of") if self.debias == "schedule" else text
+
     def average(self, old: Tensor, new: Tensor, beta: Number, t: Tensor) -> Tensor:
         """The moving average of `new` after step t."""
         return toward(old, new, self.share(beta, t))

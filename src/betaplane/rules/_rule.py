@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
@@ -62,6 +63,8 @@ class Rule:
     laws: ClassVar[Laws] = Laws()
     ranges: ClassVar[dict[str, Range]] = {}  # one for every hyperparameter
     choices: ClassVar[dict[str, tuple[object, ...]]] = {}  # the values of every other field
+    holds: ClassVar[dict[str, str]] = {}  # what each field of the state contains; equal texts mean the same
+    optional: ClassVar[tuple[str, ...]] = ()  # fields that are () if options or shapes leave them unused
     nonnegative: ClassVar[tuple[str, ...]] = ("v", "v_max")  # fields of the state without negative numbers
     lr: ClassVar[float] = 1e-3  # the learning rate its authors suggest
     source: ClassVar[str] = ""  # authors, year, arXiv id
@@ -109,6 +112,22 @@ class Rule:
     def step(self, x: Tensor, g: Tensor, s: State, lr: float | Tensor) -> tuple[Tensor, State]:
         """One whole update: (x', state'), decay included, in the paper's order."""
         raise NotImplementedError
+
+    def contents(self) -> dict[str, str]:
+        """What each field of the state contains under these options, without the step count.
+
+        A state saved by one rule loads into another only if these agree. Without `holds` each field has a meaning of
+        its own, so the state loads into the same rule only.
+
+        Example:
+            >>> from betaplane.rules import AdaBelief
+            >>> AdaBelief().contents()
+            {'m': 'EMA of g', 'v': 'EMA of (g - m)^2'}
+        """
+        if self.holds:
+            return dict(self.holds)
+        names = self.init(torch.zeros(1, 1))._fields
+        return {name: f"{name} of {type(self).__name__}" for name in names if name != "t"}
 
     @classmethod
     def hyperparameters(cls) -> tuple[str, ...]:

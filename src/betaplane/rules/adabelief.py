@@ -67,6 +67,7 @@ class AdaBelief(MomentOptions):
     weight_decay: float = 0.0  # per unit of lr, >= 0
     rectify: bool = False
 
+    holds = {"m": "EMA of g", "v": "EMA of (g - m)^2"}
     laws = Laws(scale_free=True, first_step=1 / 0.9)
     ranges = {
         "beta1": UNIT[0.9],

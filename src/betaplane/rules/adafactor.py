@@ -85,6 +85,13 @@ class Adafactor(StepOptions):
     clip: float = field(default=1.0, kw_only=True)
     min_dim: float = field(default=0, kw_only=True)  # >= 0, the least side of a matrix that is factored
 
+    holds = {
+        "m": "EMA of updates",
+        "r": "row means of g^2 with beta2 = 1 - t^-power",
+        "c": "column means of g^2 with beta2 = 1 - t^-power",
+        "v": "g^2 averaged with beta2 = 1 - t^-power",
+    }
+    optional = ("m", "r", "c", "v")
     laws = Laws(scale_free=True)
     ranges = {
         "beta1": UNIT[0.9],
@@ -103,6 +110,10 @@ class Adafactor(StepOptions):
     }
     lr = 1e-2
     source = "Shazeer & Stern 2018, arXiv:1804.04235"
+
+    def contents(self) -> dict[str, str]:
+        """What each field of the state contains; the sizes of averaged updates depend on the rate."""
+        return super().contents() | ({"m": f"EMA of updates, rate {self.rate}"} if self.momentum else {})
 
     def init(self, x: Tensor) -> AdafactorState:
         """The state before the first step."""

@@ -57,6 +57,7 @@ class Adagrad(Rule):
     weight_decay: float = 0.0  # gradient units per unit of x, >= 0
     eps_inside: bool = False
 
+    holds = {"v": "sum of g^2"}
     laws = Laws(scale_free=True, first_step=1.0, bound=1.0)
     ranges = {
         "lr_decay": at_least_zero(0.0),

@@ -60,6 +60,7 @@ class Adam(MomentOptions):
     weight_decay: float = 0.0  # gradient units per unit of x, >= 0
     decay: Literal["l2", "decoupled", "independent"] = field(default="l2", kw_only=True)
 
+    holds = {"m": "EMA of g", "v": "EMA of g^2"}
     laws = Laws(scale_free=True, first_step=1.0, bound=7.2703)
     ranges = {
         "beta1": UNIT[0.9],

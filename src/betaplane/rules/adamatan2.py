@@ -65,6 +65,7 @@ class AdamAtan2(StepOptions):
     weight_decay: float = 0.0  # per unit of lr, >= 0
     correction: Literal["inside", "outside"] = "inside"
 
+    holds = {"m": "EMA of g", "v": "EMA of g^2"}
     laws = Laws(scale_free=True, first_step=0.9974556675147593, bound=1.8213172)
     ranges = {
         "beta1": UNIT[0.9],

@@ -62,6 +62,7 @@ class Adamax(StepOptions):
     eps_at: Literal["max", "after"] = "max"
 
     nonnegative = ("u",)
+    holds = {"m": "EMA of g", "u": "fading maximum of |g|"}
     laws = Laws(scale_free=True, first_step=1.0, bound=1.0090909)
     ranges = {
         "beta1": UNIT[0.9],

@@ -62,6 +62,7 @@ class AdamC(MomentOptions):
     weight_decay: float = 0.01  # per unit of lr, >= 0
     normalized: bool = True  # the layer is followed by a normalization
 
+    holds = {"m": "EMA of g", "v": "EMA of g^2"}
     laws = Laws(scale_free=True, first_step=1.0, bound=7.2703)
     ranges = {
         "beta1": UNIT[0.9],

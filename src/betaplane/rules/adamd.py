@@ -60,6 +60,7 @@ class AdamD(MomentOptions):
     eps_at: Literal["after", "hat", "root"] = field(default="hat", kw_only=True)
     debias: Literal["both", "second", "none", "schedule"] = field(default="second", kw_only=True)
 
+    holds = {"m": "EMA of g", "v": "EMA of g^2"}
     laws = Laws(scale_free=True, first_step=0.1, bound=7.2703)
     ranges = {
         "beta1": UNIT[0.9],

@@ -69,6 +69,7 @@ class AdamMini(MomentOptions):
     blocks: Literal["rows", "tensor", "element"] = "rows"
     rows: float = field(default=1, kw_only=True)  # of a block, a whole number >= 1; read where blocks="rows"
 
+    holds = {"m": "EMA of g", "v": "EMA of the mean g^2 of a block"}
     laws = Laws(scale_free=True, first_step=1.0, bound=7.2703)
     ranges = {
         "beta1": UNIT[0.9],

@@ -59,6 +59,7 @@ class AdamW(MomentOptions):
     eps: float = 1e-8  # gradient units, >= 0
     weight_decay: float = 0.01  # per unit of lr, >= 0
 
+    holds = {"m": "EMA of g", "v": "EMA of g^2"}
     laws = Laws(scale_free=True, first_step=1.0, bound=7.2703)
     ranges = {
         "beta1": UNIT[0.9],

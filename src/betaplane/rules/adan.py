@@ -72,6 +72,7 @@ class Adan(MomentOptions):
     difference: Literal["kept", "new"] = "kept"  # its weight: beta2, or 1 - beta2
 
     nonnegative = ("n",)
+    holds = {"m": "EMA of g", "d": "EMA of the change of g", "n": "EMA of (g + its change)^2", "g_prev": "last g"}
     laws = Laws(scale_free=True, first_step=1.0)
     ranges = {
         "beta1": UNIT[0.9],

@@ -72,6 +72,7 @@ class AdEMAMix(MomentOptions):
     weight_decay: float = 0.0  # per unit of lr, >= 0
     warmup: float = 0.0  # T, steps until alpha and beta3 have their values, >= 0
 
+    holds = {"m1": "EMA of g", "m2": "slow average of g", "v": "EMA of g^2"}
     laws = Laws(scale_free=True, first_step=1.0005)
     ranges = {
         "beta1": UNIT[0.9],

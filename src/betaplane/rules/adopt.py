@@ -70,6 +70,7 @@ class ADOPT(StepOptions):
     limit: Literal["t-1", "t", "none"] = "t-1"  # what is raised to it: authors; pytorch-optimizer; no limit
     decay: Literal["l2", "decoupled", "independent"] = field(default="l2", kw_only=True)
 
+    holds = {"m": "EMA of g / root of the v before", "v": "EMA of g^2 from the first g^2 on"}
     laws = Laws(scale_free=True, first_step=0.0)
     ranges = {
         "beta1": UNIT[0.9],

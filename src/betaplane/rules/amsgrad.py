@@ -67,6 +67,7 @@ class AMSGrad(MomentOptions):
     decay: Literal["l2", "decoupled", "independent"] = field(default="l2", kw_only=True)
     correction: Literal["after", "before"] = "after"  # of the maximum: torch, optax
 
+    holds = {"m": "EMA of g", "v": "EMA of g^2", "v_max": "largest EMA of g^2"}
     laws = Laws(scale_free=True, first_step=1.0, bound=7.2703)
     ranges = {
         "beta1": UNIT[0.9],
@@ -76,6 +77,11 @@ class AMSGrad(MomentOptions):
     }
     choices = {"correction": ("after", "before")}
     source = "Reddi, Kale & Kumar 2018, arXiv:1904.09237"
+
+    def contents(self) -> dict[str, str]:
+        """What each field of the state contains; v_max is debiased before or after the maximum."""
+        debiased = self.correction == "before" and self.debias in ("both", "second")
+        return super().contents() | ({"v_max": "largest debiased EMA of g^2"} if debiased else {})
 
     def init(self, x: Tensor) -> AMSGradState:
         """The state before the first step."""

@@ -64,6 +64,7 @@ class CautiousAdamW(MomentOptions):
     weight_decay: float = 0.01  # per unit of lr, >= 0
     cautious: Literal["off", "mean", "paper"] = field(default="mean", kw_only=True)
 
+    holds = {"m": "EMA of g", "v": "EMA of g^2"}
     laws = Laws(scale_free=True, first_step=1.0)
     ranges = {
         "beta1": UNIT[0.9],

@@ -69,6 +69,7 @@ class LaProp(MomentOptions):
     decay: Literal["l2", "decoupled", "independent"] = field(default="independent", kw_only=True)
     lr_at: Literal["step", "average"] = "step"
 
+    holds = {"m": "EMA of g / root of v", "v": "EMA of g^2", "c": "EMA of 1"}
     laws = Laws(scale_free=True, first_step=1.0, bound=31.6227766)
     ranges = {
         "beta1": UNIT[0.9],
@@ -79,6 +80,12 @@ class LaProp(MomentOptions):
     choices = {"lr_at": ("step", "average")}
     lr = 4e-4
     source = "Ziyin, Wang & Ueda 2020, arXiv:2002.04839"
+
+    def contents(self) -> dict[str, str]:
+        """What each field of the state contains; m and c depend on where lr enters."""
+        if self.lr_at == "step":
+            return super().contents()
+        return super().contents() | {"m": self._averaged("EMA of lr g / root of v"), "c": self._averaged("EMA of lr")}
 
     def init(self, x: Tensor) -> LaPropState:
         """The state before the first step."""

@@ -54,6 +54,7 @@ class Lion(StepOptions):
     beta2: float = 0.99  # in [0, 1)
     weight_decay: float = 0.0  # per unit of lr, >= 0
 
+    holds = {"m": "EMA of g"}
     laws = Laws(scale_free=True, first_step=1.0, bound=1.0)
     ranges = {"beta1": UNIT[0.9], "beta2": UNIT[0.99], "weight_decay": at_least_zero(0.0)}
     lr = 1e-4

@@ -74,6 +74,7 @@ class NAdam(MomentOptions):
     decay: Literal["l2", "decoupled", "independent"] = field(default="l2", kw_only=True)
     momentum: Literal["scheduled", "constant", "single"] = "scheduled"
 
+    holds = {"m": "EMA of g", "v": "EMA of g^2", "c": "1 - product of scheduled mu"}
     laws = Laws(scale_free=True, first_step=1.0564517783553882, bound=14.6137097)
     ranges = {
         "beta1": UNIT[0.9],
@@ -85,6 +86,11 @@ class NAdam(MomentOptions):
     choices = {"momentum": ("scheduled", "constant", "single")}
     lr = 2e-3
     source = "Dozat 2016, ICLR workshop"
+
+    def contents(self) -> dict[str, str]:
+        """What each field of the state contains; c depends on the schedule of mu."""
+        constant = self.momentum != "scheduled"
+        return super().contents() | ({"c": "1 - product of constant mu"} if constant else {})
 
     def init(self, x: Tensor) -> NAdamState:
         """The state before the first step."""

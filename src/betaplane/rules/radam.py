@@ -77,6 +77,7 @@ class RAdam(MomentOptions):
     threshold: Literal[">5", ">=5", ">4"] = ">5"
     before: Literal["momentum", "nothing"] = "momentum"
 
+    holds = {"m": "EMA of g", "v": "EMA of g^2"}
     laws = Laws()
     ranges = {
         "beta1": UNIT[0.9],

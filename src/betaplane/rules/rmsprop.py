@@ -65,6 +65,8 @@ class RMSprop(Rule):
     eps_inside: bool = False
     initial_accumulator: float = 0.0  # gradient units squared, >= 0: v before the first step
 
+    holds = {"v": "EMA of g^2", "g_bar": "EMA of g", "b": "decaying sum of g / root of v"}
+    optional = ("g_bar", "b")
     laws = Laws(scale_free=True, first_step=10.0, bound=10.0)
     ranges = {
         "alpha": at_least_zero(0.99),

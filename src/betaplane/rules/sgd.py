@@ -57,6 +57,8 @@ class SGD(Rule):
     weight_decay: float = 0.0  # gradient units per unit of x, >= 0
     nesterov: bool = False
 
+    holds = {"b": "decaying sum of g"}
+    optional = ("b",)
     laws = Laws()
     ranges = {
         "momentum": at_least_zero(0.9),

@@ -78,6 +78,7 @@ class Sophia(StepOptions):
     floor: Literal["max", "sum"] = "max"
     debias: Literal["none", "first"] = "none"
 
+    holds = {"m": "EMA of g", "h": "EMA of the diagonal of the Hessian"}
     laws = Laws(first_step=1.0, bound=1.0)
     ranges = {
         "beta1": UNIT[0.9],

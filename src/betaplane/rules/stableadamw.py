@@ -69,6 +69,7 @@ class StableAdamW(MomentOptions):
     d: float = field(default=1.0, kw_only=True)  # > 0, the largest RMS_t that is let pass; inf for AdamW
     debias: Literal["both", "second", "none", "schedule"] = field(default="schedule", kw_only=True)
 
+    holds = {"m": "EMA of g", "v": "EMA of g^2"}
     laws = Laws(scale_free=True, first_step=1.0)
     ranges = {
         "beta1": UNIT[0.9],

@@ -73,6 +73,7 @@ class Yogi(MomentOptions):
     activation: Literal["sign", "tanh"] = "sign"
     decay: Literal["l2", "decoupled", "independent"] = field(default="l2", kw_only=True)
 
+    holds = {"m": "EMA of g", "v": "g^2 approached by steps of (1 - beta2) g^2"}
     laws = Laws(bound=7.2548)
     ranges = {
         "beta1": UNIT[0.9],
