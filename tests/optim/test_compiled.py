@@ -132,7 +132,7 @@ def test_a_machine_that_cannot_compile_goes_on_eagerly(monkeypatch: pytest.Monke
     monkeypatch.setattr(native, "compiler", lambda: None)
     monkeypatch.setattr(path, "BROKEN", [])
     native.native.cache_clear()
-    native.built.cache_clear()
+    native.tried.cache_clear()
     p, q = nn.Parameter(numbers(4)), nn.Parameter(numbers(4))
     p.grad = q.grad = numbers(4, seed=1)
     optimizer = optimizer_class(Lion)([p], path="compiled")

@@ -24,22 +24,22 @@ SOURCE = "double answer(void) { return 42; }"
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of its own, and nothing remembered from before."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    for remembered in (native.folder, native.built, native.native):
+    for remembered in (native.folder, native.tried, native.native):
         remembered.cache_clear()
     yield tmp_path / "betaplane"
-    for remembered in (native.folder, native.built, native.native):
+    for remembered in (native.folder, native.tried, native.native):
         remembered.cache_clear()
 
 
 def answer() -> float:
-    call = native.built(SOURCE).answer
+    call = native.built(SOURCE, "answer").answer
     call.restype = native.ctypes.c_double
     return call()
 
 
 def test_it_is_made_once_and_found_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer() == 42
-    native.built.cache_clear()
+    native.tried.cache_clear()
     monkeypatch.setattr(native, "make", lambda *_: pytest.fail("made again"))
     assert answer() == 42
     assert len(list(cache.iterdir())) == 1
@@ -47,18 +47,18 @@ def test_it_is_made_once_and_found_again(cache: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("left", [0, 20, 4000])
 def test_a_broken_file_is_made_anew(cache: Path, left: int) -> None:
-    native.built(SOURCE)
+    native.built(SOURCE, "answer")
     (library,) = cache.iterdir()
     content = library.read_bytes()
     library.unlink()  # this process has the old one mapped
     library.write_bytes(content[:left])
-    native.built.cache_clear()
+    native.tried.cache_clear()
     assert answer() == 42
     assert library.read_bytes() == content
 
 
 def test_processes_that_make_it_at_the_same_time(cache: Path) -> None:
-    code = f"from betaplane.optim.machine import native; native.built({SOURCE!r})"
+    code = f"from betaplane.optim.machine import native; native.built({SOURCE!r}, 'answer')"
     children = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [child.wait(120) for child in children] == [0, 0]
     assert [one.suffix for one in cache.iterdir()] == [".so"]
@@ -80,14 +80,14 @@ def test_a_home_that_cannot_be_written(cache: Path) -> None:
 
 def test_a_compiler_that_fails_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(NoCompiler, match="error"):
-        native.built("no C at all")
+        native.built("no C at all", "answer")
     slow = tmp_path / "slow"
     slow.write_text("#!/bin/sh\nif [ $1 = --version ]; then echo slow; else sleep 60; fi\n")
     slow.chmod(0o700)
     monkeypatch.setenv("CC", str(slow))
     monkeypatch.setattr(native, "SECONDS", 1)
     with pytest.raises(NoCompiler, match="timed out"):
-        native.built(SOURCE)
+        native.built(SOURCE, "answer")
     assert not [one for one in cache.iterdir() if one.suffix == ".so"]
 
 

@@ -17,7 +17,7 @@ from betaplane.optim.formats import BLOCK, SCALE, check_storage, row
 from betaplane.optim.group import set_peak
 from betaplane.optim.guard import check_floating, check_lr, check_nonfinite
 from betaplane.optim.machine.native import NoCompiler, squares
-from betaplane.optim.path import check_path, chosen, step_each
+from betaplane.optim.path import BROKEN, broken, check_path, chosen, step_each
 from betaplane.optim.refit import portable
 from betaplane.optim.sharding.mesh import local, total
 from betaplane.optim.state_contents import LABEL, contents_under
@@ -292,9 +292,9 @@ def norm(gradients: list[Tensor]) -> float:
 def _squares(gradients: list[Tensor]) -> float:
     gradients = [torch.view_as_real(g) if g.is_complex() else g for g in gradients]
     plain = all(type(g) is Tensor and g.device.type == "cpu" and g.layout is torch.strided for g in gradients)
-    if plain:
+    if plain and not BROKEN:
         try:
             return squares(gradients)
-        except NoCompiler:
-            pass
+        except NoCompiler as error:
+            broken(str(error))
     return float(torch.nn.utils.get_total_norm(gradients)) ** 2

@@ -75,7 +75,7 @@ def step_each(
         try:
             lists = Lists.of(form, host, states, words)
         except NoCompiler as error:
-            _broken(str(error))
+            broken(str(error))
         else:
             moved += lists.step(form.rule, numbers)
             left = [*lists.left, *_on_device(form, [p for p in left if p.device.type != "cpu"], states, numbers, words)]
@@ -116,10 +116,13 @@ def _on_device(
             warnings.simplefilter("ignore")  # of the compiler's own imports
             return [p for p in params if not step_compiled(form, p, states[p], numbers, words)]
     except BackendCompilerFailed as error:  # before anything is written
-        _broken(str(error).splitlines()[0])
+        broken(str(error).splitlines()[0])
         return params
 
 
-def _broken(why: str) -> None:
+def broken(why: str) -> None:
+    """Remember that this machine cannot compile, and warn of it once."""
+    if BROKEN:
+        return
     BROKEN.append(why)
     warnings.warn(f"This machine cannot compile ({why}): steps are eager, and slower.", stacklevel=6)

@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import tempfile
 from array import array
@@ -21,9 +22,11 @@ from torch import Tensor
 from betaplane.optim.formats import Format
 from betaplane.optim.layout import dense
 from betaplane.optim.machine.c_text import WORD, CText, c_file, c_text, filled
+from betaplane.optim.machine.cache_folder import folder, read_own
 from betaplane.optim.machine.record import Recording
 
-SECONDS = 120  # that a compiler may take
+SECONDS = 60  # that a compiler may take
+VERSION_SECONDS = 20  # that it may take to say which it is
 MATH = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off")  # none that changes a result
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared", *MATH)
 MACHINE = (
@@ -45,7 +48,7 @@ class Native:
     def __init__(self, recording: Recording, formats: tuple[Format, ...], code: CText) -> None:
         self.recording, self.formats, self.zero = recording, formats, code.zero
         self.sums, self.blocks, self.measured = code.sums, code.blocks, code.measured
-        self._call = built(code.source).step
+        self._call = built(code.source, "step").step
 
     def step(
         self,
@@ -109,7 +112,7 @@ def _squares(word: str, tensors: list[Tensor]) -> float:
     sizes = array("q", map(Tensor.numel, tensors))
     wide = "double" if word == "double" else "float"
     load = "of_bf16" if word == "uint16_t" else ""
-    call = built(filled(c_file("squares"), TYPE=word, LOAD=load, SUM=wide)).squares
+    call = built(filled(c_file("squares"), TYPE=word, LOAD=load, SUM=wide), "squares").squares
     call.restype = ctypes.c_double
     where = [ctypes.c_void_p(values.buffer_info()[0]) for values in (sizes, pointers)]
     return call(ctypes.c_int64(len(tensors)), *where, ctypes.c_int64(torch.get_num_threads()))
@@ -122,30 +125,93 @@ def compiler() -> str | None:
     )
 
 
-@cache
-def built(source: str) -> ctypes.CDLL:
-    """The library of a source, from disk where it was built before.
+def built(source: str, symbol: str) -> ctypes.CDLL:
+    """The library of a source, from disk if it was built before; each source is tried once per process.
 
-    It is written under another name and renamed when it is whole, and carries a digest of itself: who is killed half
-    way, or writes at the same time, leaves nothing that is waited for or loaded.
+    It is written under another name and renamed when it is complete, and carries a digest of itself: a process that is
+    killed half way, or writes at the same time, leaves nothing that is waited for or loaded.
+
+    Args:
+        source: C.
+        symbol: a function in it.
 
     Raises:
-        NoCompiler: there is none, or it fails, or it takes longer than SECONDS.
+        NoCompiler: there is no compiler, or it, the folder or the loader fails, or it takes longer than SECONDS.
     """
+    found = tried(source, symbol)
+    if isinstance(found, NoCompiler):
+        raise found
+    return found
+
+
+@cache
+def tried(source: str, symbol: str) -> ctypes.CDLL | NoCompiler:
+    """The library of a source, or why there is none; remembered, for a step is not to wait for a compiler again."""
+    try:
+        return _found_or_made(source, symbol)
+    except NoCompiler as error:
+        return error
+    except (OSError, subprocess.SubprocessError) as error:  # a full disk, a program that is none, no folder at all
+        return NoCompiler(str(error))
+
+
+def _found_or_made(source: str, symbol: str) -> ctypes.CDLL:
     cc = compiler()
     if cc is None:
         raise NoCompiler("there is no C compiler on the path")
     key = hashlib.sha256("\n".join((source, cc, version(cc), *FLAGS, str(MACHINE), machine())).encode()).hexdigest()
     path = folder() / f"{key[:32]}.so"
-    if not whole(path):
-        make(cc, source, path)
-    return ctypes.CDLL(str(path))
+    if complete(path):
+        try:
+            return loaded(path, symbol)
+        except (OSError, AttributeError):
+            path.unlink(missing_ok=True)
+    return make(cc, source, symbol, path)
+
+
+def loaded(path: Path, symbol: str) -> ctypes.CDLL:
+    """A library with a function in it.
+
+    Raises:
+        OSError: it cannot be loaded, as from a file system mounted noexec.
+        AttributeError: it lacks the function.
+    """
+    library = ctypes.CDLL(str(path))
+    getattr(library, symbol)
+    return library
 
 
 @cache
 def version(cc: str) -> str:
     """What the compiler says it is."""
-    return subprocess.run([cc, "--version"], capture_output=True, text=True, timeout=SECONDS).stdout
+    return run([cc, "--version"], VERSION_SECONDS)[1]
+
+
+def run(command: list[str], seconds: float) -> tuple[int, str, str]:
+    """Run a program, with all that it starts: (exit code, output, errors).
+
+    Raises:
+        OSError: it cannot be run.
+        subprocess.TimeoutExpired: it took longer than that many seconds, and was killed.
+    """
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, errors="replace", start_new_session=True
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=seconds)
+        except BaseException:
+            _kill(process)
+            raise
+    return process.returncode, out, err
+
+
+def _kill(process: subprocess.Popen) -> None:
+    """Kill a process with those it started; else they would hold its pipes open."""
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
 
 
 @cache
@@ -158,45 +224,43 @@ def machine() -> str:
         return platform.processor() + platform.machine()
 
 
-@cache
-def folder() -> Path:
-    """Where machine code is kept: $XDG_CACHE_HOME/betaplane, or a folder of this process where that is not writable."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "betaplane"
+def complete(path: Path) -> bool:
+    """Whether a library of this user is there, as it was written: its last bytes are the digest of the others."""
     try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryFile(dir=home):
-            return home
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix="betaplane-"))
-
-
-def whole(path: Path) -> bool:
-    """Whether a library is there, as it was written: its last bytes are the digest of the others."""
-    try:
-        content = path.read_bytes()
+        content = read_own(path)
     except OSError:
         return False
     return len(content) > 32 and hashlib.sha256(content[:-32]).digest() == content[-32:]
 
 
-def make(cc: str, source: str, path: Path) -> None:
-    """Compile a source into a library at path, with the first set of flags the compiler takes."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as place:
+def make(cc: str, source: str, symbol: str, path: Path) -> ctypes.CDLL:
+    """Compile a source into a library at path, with the first set of flags whose library can be loaded.
+
+    Raises:
+        NoCompiler: there is none.
+    """
+    why = "nothing"
+    with tempfile.TemporaryDirectory(dir=path.parent, ignore_cleanup_errors=True) as place:
         text, library = Path(place) / "step.c", Path(place) / "step.so"
         text.write_text(source)
-        said = ""
         for flags in MACHINE:
+            code, _, err = run([cc, *FLAGS, *flags, str(text), "-o", str(library), "-lm"], SECONDS)
+            if code != 0:
+                why = (err.strip() or why).splitlines()[0]
+                continue
             try:
-                done = subprocess.run(
-                    [cc, *FLAGS, *flags, str(text), "-o", str(library), "-lm"],
-                    capture_output=True, text=True, timeout=SECONDS,
-                )  # fmt: skip
-            except (OSError, subprocess.TimeoutExpired) as error:
-                raise NoCompiler(str(error)) from None
-            if done.returncode == 0:
-                content = library.read_bytes()
-                library.write_bytes(content + hashlib.sha256(content).digest())
-                os.replace(library, path)
-                return
-            said = done.stderr.strip()
-        raise NoCompiler(f"{cc} says {said.splitlines()[0] if said else 'nothing'}")
+                _seal(library)
+                found = loaded(library, symbol)  # before it has its name: what cannot be loaded is not kept
+            except (OSError, AttributeError) as error:
+                why = str(error)
+                continue
+            os.replace(library, path)
+            return found
+    raise NoCompiler(f"{cc} says {why}")
+
+
+def _seal(library: Path) -> None:
+    """Append a library's digest, and close it to others."""
+    content = library.read_bytes()
+    library.write_bytes(content + hashlib.sha256(content).digest())
+    library.chmod(0o700)
