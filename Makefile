@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: map test check bench clients mutants clean
+.PHONY: map test check bench clients mutants floors clean
 
 map: .venv/ready
 	$(BIN)/betaplane map digits
@@ -27,6 +27,9 @@ clients: .venv/ready-clients
 SEED ?= 0
 mutants: .venv/ready-test
 	$(BIN)/python -m tools.mutants --seed $(SEED)
+
+floors: .venv/ready
+	$(BIN)/python tools/floors.py
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
