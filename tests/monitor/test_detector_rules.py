@@ -83,7 +83,14 @@ def changed(norm: float, loss: float, before: int = 20, **of_last: Any):
 
 @pytest.mark.parametrize(
     ("norm", "loss", "fires"),
-    [(3.1, 3.1, True), (2.9, 2.9, False), (2.1, 5.0, True), (1.9, 9.0, False), (9.0, 1.9, False), (30.0, 1.0, False)],
+    [
+        (3.02, 3.02, True),
+        (2.98, 2.98, False),
+        (2.01, 5.0, True),
+        (1.99, 9.0, False),
+        (9.0, 1.99, False),
+        (30.0, 1.0, False),
+    ],
 )
 def test_other_data_raise_loss_and_norm_threefold_each_at_least_twofold(norm, loss, fires):
     told = changed(norm, loss)
@@ -95,11 +102,11 @@ def test_other_data_raise_loss_and_norm_threefold_each_at_least_twofold(norm, lo
 
 def test_a_batch_is_no_cause_after_large_steps_or_a_raised_rate():
     assert changed(9, 9)
-    assert changed(9, 9, ratio=0.29)
-    assert changed(9, 9, ratio=0.31) is None
-    assert changed(9, 9, ratio=0.31, shape=(16,))  # of matrices alone
+    assert changed(9, 9, ratio=0.299)
+    assert changed(9, 9, ratio=0.301) is None
+    assert changed(9, 9, ratio=0.301, shape=(16,))  # of matrices alone
     assert changed(9, 9, update_rms=1.0)
-    raised = run(21, lr=lambda step: 1e-3 if step < 19 else 2.1e-3)
+    raised = run(21, lr=lambda step: 1e-3 if step < 19 else 2.01e-3)
     history = losses(history_of(*raised), [1.0, 1.01] * 10 + [9.0])
     history.norms.extend(history.losses)
     assert found("sudden data change", history) is None
@@ -107,9 +114,11 @@ def test_a_batch_is_no_cause_after_large_steps_or_a_raised_rate():
 
 def test_an_update_before_the_jump_that_outgrew_the_usual_is_the_cause():
     """The last update may be 1.05 if the median is 0.25; 1.5 times the median if that is larger."""
-    for last, usual, fires in ((1.04, 0.25, True), (1.06, 0.25, False), (1.55, 1.0, True), (1.6, 1.0, False)):
+    for last, usual, fires in ((1.045, 0.25, True), (1.055, 0.25, False), (1.57, 1.0, True), (1.58, 1.0, False)):
         steps = run(21, update_rms=lambda step, last=last, usual=usual: last if step == 20 else usual)
         history = losses(history_of(*steps), [1.0, 1.01] * 10 + [9.0])
+        for reading in run(21, layer="calm"):
+            history.take(reading)
         history.norms.extend(history.losses)
         assert bool(found("sudden data change", history)) == fires
 
@@ -134,7 +143,7 @@ def too_large(ratio: float, late: float, first: float = 1.0, **changes: Any):
 
 
 @pytest.mark.parametrize(
-    ("ratio", "late", "fires"), [(0.31, 1.6, True), (0.29, 1.6, False), (0.31, 1.4, False), (0.3, 1.6, True)]
+    ("ratio", "late", "fires"), [(0.301, 1.51, True), (0.299, 1.6, False), (0.31, 1.49, False), (0.3, 1.6, True)]
 )
 def test_a_rate_is_too_large_with_updates_like_weights_and_a_risen_loss(ratio, late, fires):
     told = too_large(ratio, late)
@@ -142,7 +151,7 @@ def test_a_rate_is_too_large_with_updates_like_weights_and_a_risen_loss(ratio, l
     if told:
         lr = float(f"{1e-3 * 0.01 / ratio:.1g}")
         assert (told.layer, told.remedy) == ("w", {"lr": pytest.approx(lr)})
-        assert f"an update of {ratio:.2f} of the weights; loss 1.6, at the start 1" in told.evidence
+        assert f"an update of {ratio:.2f} of the weights; loss {late:.3g}, at the start 1" in told.evidence
 
 
 def test_vectors_may_be_replaced_by_one_update():
@@ -186,10 +195,10 @@ def test_twelve_growing_swings_are_the_edge():
     assert told.remedy == {"lr": 5e-4}
     assert f"curvature above {(2 + 2 * 0.9) / (0.1 * 1e-3):.3g}" in told.evidence
     assert "grew 2.0 x in 12 steps" in told.evidence
-    assert edge(correlation=-0.51)
-    assert edge(correlation=-0.49) is None
-    assert edge(grown=1.51)
-    assert edge(grown=1.49) is None
+    assert edge(correlation=-0.501)
+    assert edge(correlation=-0.499) is None
+    assert edge(grown=1.505)
+    assert edge(grown=1.495) is None
     assert edge(grown=1e13) is None
     assert edge(swings=11) is None
     assert edge(last=19) is None
@@ -225,7 +234,8 @@ def test_more_than_two_fifths_of_the_rows_silent_for_fifty_readings_are_dead():
     assert told.remedy == {"reinitialise": [0, 1, 2, 3, 4], "lr": pytest.approx(1e-3 / 3)}
     assert "5 of 10 rows" in told.evidence
     assert dead(7, rows=18) is None
-    assert dead(5, rows=12)
+    assert dead(201, rows=500)
+    assert dead(199, rows=500) is None
     assert dead(10) is None
     assert dead(5, seen=70)
     assert dead(5, seen=71) is None
@@ -256,15 +266,15 @@ def stale(lag: float, size: float, **changes: Any):
 
 
 def test_a_lasting_lag_with_full_updates_is_stale():
-    told = stale(4.6, 0.81)
+    told = stale(4.52, 0.804)
     assert told.remedy == {"beta2": 0.95}
-    assert "update RMS 0.81 lr, RMS_t 4.6" in told.evidence
-    assert stale(4.4, 0.81) is None
-    assert stale(4.6, 0.79) is None
-    assert stale(4.6, 0.81, ratio=0.29)
-    assert stale(4.6, 0.81, ratio=0.31) is None
-    assert stale(4.6, 2.0, ratio=0.59)  # an update of RMS 1 would be 0.295 of the weights
-    assert stale(4.6, 0.81, lr=lambda step: 1e-3 if step < 19 else 2.1e-3) is None
+    assert "update RMS 0.80 lr, RMS_t 4.5" in told.evidence
+    assert stale(4.48, 0.81) is None
+    assert stale(4.6, 0.796) is None
+    assert stale(4.6, 0.81, ratio=0.299)
+    assert stale(4.6, 0.81, ratio=0.301) is None
+    assert stale(4.6, 2.0, ratio=0.598)  # an update of RMS 1 would be 0.299 of the weights
+    assert stale(4.6, 0.81, lr=lambda step: 1e-3 if step < 19 else 2.01e-3) is None
 
 
 def test_the_shorter_memory_is_twice_that_of_m():
@@ -303,18 +313,18 @@ def grown(lags: list[float], last: float = 0.6, usual: float = 0.25, layers: int
 
 def test_most_tensors_that_lag_at_two_readings_are_stale():
     cause = "stale second moment"
-    told = found(cause, grown([2.3, 2.3], layers=2))
+    told = found(cause, grown([2.26, 2.26], layers=2))
     assert "update RMS 0.60 lr, 2.4 x its usual size, RMS_t 2.3" in told.evidence
-    assert found(cause, grown([2.2, 2.2], layers=2)) is None
+    assert found(cause, grown([2.24, 2.24], layers=2)) is None
     assert found(cause, grown([2.3], layers=2)) is None
     assert found(cause, grown([2.3, 2.3], layers=1)) is None
-    assert found(cause, grown([2.3, 2.3], last=0.49, layers=2)) is None
+    assert found(cause, grown([2.3, 2.3], last=0.499, layers=2)) is None
 
 
 def test_after_many_readings_one_lag_beyond_all_is_enough():
     cause = "stale second moment"
-    assert found(cause, grown([1.9], layers=3, steps=33))
-    assert found(cause, grown([1.7], layers=3, steps=33)) is None
+    assert found(cause, grown([1.81], layers=3, steps=33))
+    assert found(cause, grown([1.79], layers=3, steps=33)) is None
     assert found(cause, grown([1.9], layers=3, steps=32)) is None
     other = losses(grown([1.9], layers=3, steps=33), [1.0, 1.01] * 16 + [9.0])
     assert found(cause, other) is None  # the batch is unlike all before it
@@ -339,10 +349,10 @@ def test_the_beta2_that_bounds_a_long_momentum_is_beta1():
 @pytest.mark.parametrize(
     ("changes", "fires"),
     [
-        ({"lost": 0.051}, True),
-        ({"lost": 0.049}, False),
-        ({"still": 0.26, "dtype": "bfloat16"}, True),
-        ({"still": 0.24, "dtype": "bfloat16"}, False),
+        ({"lost": 0.0502}, True),
+        ({"lost": 0.0498}, False),
+        ({"still": 0.251, "dtype": "bfloat16"}, True),
+        ({"still": 0.249, "dtype": "bfloat16"}, False),
         ({"still": 0.9}, False),
         ({"still": 0.9, "dtype": "float64"}, False),
         ({"still": 0.9, "dtype": "bfloat16", "shape": (63,)}, False),
@@ -362,9 +372,9 @@ def below(**changes: Any):
 
 
 def test_eps_dominates_above_half_of_the_coordinates():
-    told = below(below_eps=0.51, eps=1e-3, root_median=2e-4)
+    told = below(below_eps=0.502, eps=1e-3, root_median=2e-4)
     assert (told.layer, told.remedy) == ("w", {"eps": pytest.approx(2e-6)})
-    assert "51% of sqrt(v_hat) are below eps = 0.001; they are about 0.0002" in told.evidence
+    assert "50% of sqrt(v_hat) are below eps = 0.001; they are about 0.0002" in told.evidence
     assert below(below_eps=0.5) is None
     assert found("eps dominates", history_of(HEALTHY._replace(below_eps=0.9))) is None  # at t = 1
     assert below(below_eps=0.9, root_median=0.0, root_rms=3e-4).remedy == {"eps": pytest.approx(3e-6)}
@@ -372,7 +382,7 @@ def test_eps_dominates_above_half_of_the_coordinates():
 
 
 def test_vectors_whose_gradient_is_rounding_do_not_count():
-    for g_rms, fires in ((0.9e-4, False), (1.1e-4, True)):
+    for g_rms, fires in ((0.995e-4, False), (1.005e-4, True)):
         bias = HEALTHY._replace(layer="b", shape=(16,), t=2.0, below_eps=0.9, g_rms=g_rms)
         assert bool(found("eps dominates", history_of(HEALTHY, bias))) == fires
     worst = found(
@@ -406,19 +416,19 @@ def rushed(losses_of: list[float], **changes: Any):
 
 
 def test_a_loss_that_climbs_at_full_rate_needs_a_warmup():
-    climb = [1.0] * 6 + [1.06] * 6
+    climb = [1.0] * 6 + [1.055] * 6
     told = rushed(climb)
     assert (told.layer, told.remedy) == ("", {"warmup": 2000})
-    assert "loss 1.06, 1.1 x its start" in told.evidence
-    assert rushed([1.0] * 6 + [1.04] * 6) is None
+    assert "loss 1.05, 1.1 x its start" in told.evidence
+    assert rushed([1.0] * 6 + [1.045] * 6) is None
     assert rushed(climb, lr=lambda step: 1e-3 * min(1.0, step / 3)) is None  # warmed up
     assert rushed(climb, beta2=0.8) is None  # 10 steps are v's memory
-    assert rushed([1.0] * 6 + [0.69] * 5 + [1.06] * 6) is None  # it had fallen
-    assert rushed([1.0] * 6 + [0.71] * 5 + [1.06] * 6)
-    assert found("warmup too short", losses(history_of(*run(12, ratio=0.09)), climb)) is None
-    assert found("warmup too short", losses(history_of(*run(12, ratio=0.11)), climb))
-    assert found("warmup too short", losses(history_of(*run(12, ratio=0.59)), climb))
-    assert found("warmup too short", losses(history_of(*run(12, ratio=0.61)), climb)) is None
+    assert rushed([1.0] * 6 + [0.698] * 5 + [1.055] * 6) is None  # it had fallen
+    assert rushed([1.0] * 6 + [0.702] * 5 + [1.055] * 6)
+    assert found("warmup too short", losses(history_of(*run(12, ratio=0.0995)), climb)) is None
+    assert found("warmup too short", losses(history_of(*run(12, ratio=0.1005)), climb))
+    assert found("warmup too short", losses(history_of(*run(12, ratio=0.598)), climb))
+    assert found("warmup too short", losses(history_of(*run(12, ratio=0.602)), climb)) is None
 
 
 def test_a_loss_that_stays_at_its_start_needs_one_too():
@@ -431,7 +441,7 @@ def test_a_loss_that_stays_at_its_start_needs_one_too():
 # weight decay
 
 
-def drift(ends: tuple[float, float] = (1.0, 0.7), grown: float = 2.1, lr: float = 0.49, shrink=0.02, shape=(8, 16)):
+def drift(ends: tuple[float, float] = (2.0, 1.4), grown: float = 2.01, lr: float = 0.499, shrink=0.02, shape=(8, 16)):
     """Forty readings at the peak and forty after lr, weights and decay fell; gradients over weights grew."""
     weight = lambda step: ends[0] if step <= 40 else ends[1]  # noqa: E731
     relative = lambda step: 1.0 if step <= 40 else grown  # noqa: E731
@@ -450,20 +460,20 @@ def test_weights_that_shrink_as_the_rate_falls_drift():
     told = drift()
     assert (told.layer, told.remedy) == ("w", {"decay": "corrected", "peak_lr": 1e-3})
     assert (
-        "weights at 0.70 of their size at the peak lr 0.001, gradients over weights 2.1 x their least" in told.evidence
+        "weights at 0.70 of their size at the peak lr 0.001, gradients over weights 2.0 x their least" in told.evidence
     )
-    assert drift(grown=1.9) is None
-    assert drift(lr=0.51) is None
-    assert drift(ends=(1.0, 0.81)) is None
-    assert drift(ends=(1.0, 0.79))
+    assert drift(grown=1.99) is None
+    assert drift(lr=0.501) is None
+    assert drift(ends=(2.0, 1.602)) is None
+    assert drift(ends=(2.0, 1.598))
     assert drift(shape=(16,)) is None
 
 
 def test_only_decay_that_explains_the_shrinking_is_blamed():
-    """79 steps of a decay between s and s / 2 take 58.9 s of the logarithm; half of log(1 / 0.7) is 0.178."""
-    need = 0.5 * math.log(1 / 0.7) / (79 * (1 + 0.49) / 2)
-    assert drift(shrink=1.01 * need)
-    assert drift(shrink=0.99 * need) is None
+    """79 steps of a decay between s and 0.499 s take 59.2 s of the logarithm; half of log(1 / 0.7) is 0.178."""
+    need = 0.5 * math.log(1 / 0.7) / (79 * (1 + 0.499) / 2)
+    assert drift(shrink=1.003 * need)
+    assert drift(shrink=0.997 * need) is None
 
 
 # the judge

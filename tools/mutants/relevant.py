@@ -31,11 +31,11 @@ def relevant(mutant: Mutant, tests: dict[str, dict[str, Any]], killer: str = "")
 
 
 def _functions(mutant: Mutant) -> set[str]:
-    """The function that is changed, or all that use a changed module-level name."""
+    """The function that is changed; of a module-level name all that use it, and all beside it."""
     file = mutant.file.removeprefix("src/betaplane/")
     if mutant.function:
         return {f"{file}:{mutant.function}"}
-    found: set[str] = set()
+    found = {f"{file}:{owner}" for kind, owner, _ in _mentions(file) if kind == "function"}
     seen: set[tuple[str, str]] = set()
     queue = [(file, name) for name in mutant.names]
     while queue:

@@ -1,0 +1,151 @@
+"""Axes, plans and tuning: worked numbers and ends of ranges."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from betaplane.errors import BadInput
+from betaplane.maps.grid import Axis, axis, explicit, position
+from betaplane.maps.plan import plan_for, usual_settings
+from betaplane.maps.tune import Trial, Tuned, tune
+from betaplane.problems import Trainer, counterexample
+
+
+def test_positions_are_decades():
+    assert [position("beta1", b) for b in (0.0, 0.9, 0.999)] == [0.0, 1.0, 3.0]
+    assert [position("lr", v) for v in (1.0, 0.1, 0.0)] == [0.0, -1.0, -math.inf]
+    assert position("weight_decay", -1.0) == -math.inf
+    np.testing.assert_array_equal(Axis("eps", (1e-8, 1e-4)).positions, [-8.0, -4.0])
+
+
+def test_axes_are_even_in_decades():
+    assert axis("beta1", 0.9, 0.99, 3).values == (0.9, pytest.approx(1 - 10**-1.5, abs=1e-5), 0.99)
+    assert axis("lr", 1e-4, 1e-2, 3).values == (1e-4, 1e-3, 1e-2)
+    assert axis("lr", 1e-4, 1e-3, 3).values[1] == 3.162e-4
+    assert axis("batch_size", 1, 4, 9).values == (1, 2, 3, 4)
+    assert axis("batch_size", 1, 2, 2).values == (1, 2)
+    assert len(axis("beta2", 0.0, 0.9999, 24)) == 24
+    assert explicit("beta1", [0.9, 0.5, 0.9]).values == (0.5, 0.9)
+    assert explicit("beta1", [0.5, 0.9]).values == (0.5, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "points"),
+    [
+        ("beta1", 0.0, 1.0, 3), ("beta1", -0.1, 0.9, 3), ("beta1", 0.9, 0.9, 3), ("beta1", 0.9, 0.5, 3),
+        ("lr", 0.0, 1.0, 3), ("batch_size", 0.5, 4, 3), ("lr", 0.1, math.inf, 3), ("lr", 1.0, 1.00001, 2),
+        ("beta1", 0.0, 0.9, 1), ("x", 0, 1, 2),
+    ],
+)  # fmt: skip
+def test_a_range_that_is_none_is_refused(name, low, high, points):
+    with pytest.raises(BadInput):
+        axis(name, low, high, points)
+
+
+USUAL = {
+    "beta1": (0.0, 0.99), "beta2": (0.0, 0.9999), "lr": (1e-4, 0.1), "eps": (1e-12, 0.1),
+    "batch_size": (4, 256), "weight_decay": (1e-4, 1.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_the_usual_range_of_an_axis(name):
+    rule = "adamw" if name == "weight_decay" else "adam"
+    trainer = Trainer("mine", lambda settings, seed: [1.0])
+    plan = plan_for(trainer, name, "beta1" if name == "beta2" else "beta2", rule=rule)
+    assert (plan.x.values[0], plan.x.values[-1]) == USUAL[name]
+    assert len(plan.x) == len(plan.y) == 24
+    low = USUAL[name][0] * 1.5 + (name in ("beta1", "beta2")) * 0.5
+    plan = plan_for(trainer, (name, low, None), "beta1" if name == "beta2" else "beta2", points=(3, 5), rule=rule)
+    assert plan.x.values[-1] == USUAL[name][1]
+    assert plan.shape == (3, 5)
+
+
+def test_a_plan_takes_what_is_left_out_from_the_problem():
+    problem = counterexample(n=5)
+    plan = plan_for(problem, "beta1", "lr", points=3)
+    assert (plan.lr, plan.batch_size, plan.steps) == (problem.lr, problem.batch_size, problem.steps)
+    run = plan.run((1, 2), 7)
+    assert (run.rule.beta1, run.lr, run.batch_size, run.seed) == (plan.x.values[1], plan.y.values[2], 1, 7)
+    assert plan.at((1, 2)) == {"beta1": plan.x.values[1], "lr": plan.y.values[2]}
+    assert plan.settings((1, 2))["lr"] == 0.1
+    assert plan.fixed.keys() == {*plan.settings((0, 0))} - {"beta1", "lr"}
+    assert plan.run((0, 0), 0).lr == 1e-4
+    sizes = plan_for(Trainer("mine", lambda s, seed: [1.0], defaults={"lr": 0.5}), "beta1", "batch_size", points=3)
+    assert (sizes.lr, sizes.run((0, 2), 0).batch_size, sizes.run((0, 2), 0).lr) == (0.5, 256, 0.5)
+
+
+def test_equal_runs_have_equal_keys_in_any_map():
+    problem = counterexample(n=5)
+    one, other = (plan_for(problem, x=("beta1", 0.0, high), points=points) for high, points in ((0.9, 2), (0.99, 3)))
+    assert one.at((1, 0)) == other.at((1, 0))
+    assert one.key((1, 0), 3) == other.key((1, 0), 3)
+    keys = {one.key(spot, seed) for spot in np.ndindex(one.shape) for seed in range(2)}
+    assert len(keys) == 8
+    assert plan_for(problem, x=("beta1", 0.0, 0.9), points=2, lr=one.lr * 2).key((1, 0), 3) not in keys
+
+
+def test_the_marked_settings_are_torchs_default_and_that_of_language_models():
+    marks = usual_settings({"lr": 0.1, "beta1": 0.5})
+    betas = {label: (each["beta1"], each["beta2"], each["lr"]) for label, each in marks.items()}
+    assert betas == {"(0.9, 0.999) torch's default": (0.9, 0.999, 0.1), "(0.9, 0.95) language models": (0.9, 0.95, 0.1)}
+
+
+def bowl(beta1: float, beta2: float, bad=lambda b1, b2, seed: False):
+    """A parabola in log horizons around a best setting; where `bad`, it diverges."""
+
+    def train(settings, seed):
+        b1, b2 = settings["beta1"], settings["beta2"]
+        away = math.log2((1 - b1) / (1 - beta1)) ** 2 + math.log2((1 - b2) / (1 - beta2)) ** 2
+        return [1.0, math.inf if bad(b1, b2, seed) else 0.01 * away]
+
+    return Trainer("bowl", train, defaults={"lr": 1e-3})
+
+
+def order(found: Tuned) -> list[tuple[int, int]]:
+    """The settings in the order tried, as log2 of the memory horizon over 10."""
+    return [tuple(round(math.log2(0.1 / (1 - b))) for b in (trial.beta1, trial.beta2)) for trial in found.trials]
+
+
+def test_the_walk_doubles_the_horizon_and_ends_after_two_steps_in_vain():
+    """From (0, 0) up in beta2 past the best at 1; then beta1 up to the root, and down, two steps beyond the best."""
+    found = tune(bowl(0.9, 0.95), seeds=1, workers=0)
+    assert order(found) == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 1), (-1, 1), (-2, 1)]
+    assert (found.beta1, found.beta2, found.loss) == (0.9, 0.95, 0.0)
+    assert (found.trainings, found.grid, found.initial) == (7, 1152, 1.0)
+
+
+def test_of_two_seeds_the_worse_decides():
+    found = tune(bowl(0.9, 0.95, bad=lambda b1, b2, seed: b2 > 0.94 and seed == 1), seeds=2, workers=0)
+    assert found.beta2 == 0.9
+    trial = next(trial for trial in found.trials if trial.beta2 == 0.95)
+    assert trial.loss == math.inf
+    assert trial.finals == (pytest.approx(0.0), math.inf)
+    assert found.trainings == 2 * len(found.trials)
+
+
+def test_the_threshold_lies_between_the_last_bad_and_the_first_good_beta2():
+    found = tune(bowl(0.9, 0.9875, bad=lambda b1, b2, seed: b2 < 0.96), seeds=1, workers=0)
+    assert found.threshold == (0.95, 0.975)
+    assert found.reason.startswith("beta2 passed its threshold between 0.95 and 0.975; the lowest loss of ")
+    assert f"{found.trainings} trainings ({found.trainings / 1152:.1%} of a grid's 1,152)." in found.reason
+    told = found.to_dict()
+    assert told["trials"][0]["loss"] is None
+    assert told["trials"][0]["finals"] == [None]
+    assert min(trial["loss"] for trial in told["trials"] if trial["loss"] is not None) == 0.0
+    easy = tune(bowl(0.9, 0.9), seeds=1, workers=0)
+    assert easy.threshold is None
+    assert easy.reason.startswith("the lowest loss of")
+
+
+def test_the_lattice_reaches_from_a_horizon_of_one_and_a_quarter_to_ten_thousand():
+    far = tune(bowl(1 - 1e-9, 1 - 1e-9), seeds=1, workers=0)
+    assert 0.5e4 < 1 / (1 - far.beta2) <= 1e4
+    near = tune(bowl(0.0, 0.9), seeds=1, workers=0)
+    assert near.beta1 == 0.0
+    assert order(near)[-1][0] <= -3
+    assert {trial.beta1 for trial in near.trials} >= {0.0, 0.2, 0.6, 0.8, 0.9}
+    assert isinstance(near.trials[0], Trial)
