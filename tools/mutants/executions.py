@@ -108,4 +108,5 @@ def _recorded(file: str) -> dict[str, dict[str, Any]]:
     return {name: test for name, test in recorder.tests.items() if name not in recorder.failed}
 
 
-OPTIONS = ["-q", "-p", "no:cacheprovider", "--assert=plain", "--no-header"]
+QUICK = ["no:cacheprovider", "no:unraisableexception", "no:threadexception"]  # the latter collect garbage for long
+OPTIONS = ["-q", "--assert=plain", "--no-header", "--tb=no", *(word for name in QUICK for word in ("-p", name))]

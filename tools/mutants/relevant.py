@@ -9,7 +9,7 @@ from typing import Any
 from tools.mutants.executions import PACKAGE, ROOT
 from tools.mutants.mutations import Mutant
 
-SECONDS = 12.0  # of recorded CPU time at most; a mutant that survives them counts as survived
+SECONDS = 8.0  # of recorded CPU time at most; a mutant that survives them counts as survived
 
 
 def relevant(mutant: Mutant, tests: dict[str, dict[str, Any]], killer: str = "") -> tuple[list[str], float]:
@@ -21,7 +21,7 @@ def relevant(mutant: Mutant, tests: dict[str, dict[str, Any]], killer: str = "")
     functions = _functions(mutant)
     package = mutant.file.split("/")[2]
     hit = [name for name, test in tests.items() if not functions.isdisjoint(test["functions"])]
-    hit.sort(key=lambda n: (n != killer, f"/{package}/" not in n, tests[n]["seconds"] > 5, len(tests[n]["functions"])))
+    hit.sort(key=lambda n: (n != killer, f"/{package}/" not in n, tests[n]["seconds"] > 1, len(tests[n]["functions"])))
     chosen, seconds = [], 0.0
     for name in hit:
         if seconds + tests[name]["seconds"] <= SECONDS:
