@@ -93,3 +93,11 @@ def test_bad_input(words: str, told: str, capsys):
     assert told in err
     assert len(err.splitlines()) == 1
     assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
+
+
+def test_readings_that_are_spread_too_far(capsys):
+    rows = [{"kind": "reading", "layer": f"l{i}", "step": i, "lag": 1.0} for i in range(1100)]
+    Path("wide.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, _, err = ended("report wide.jsonl", capsys)
+    assert code == 2
+    assert "Hardly two readings are of one step: got '1,100 readings of 1,100 layers at 1,100 steps'" in err

@@ -16,6 +16,7 @@ from betaplane.monitor.totals import TOGETHER, together
 from betaplane.text import printable
 
 Row = Mapping[str, Any]
+SPARSEST, FEWEST = 50, 1_000_000  # cells of a matrix of layers and steps that stand for a reading; in any record
 WHERE = "report"
 HAS = {  # what the lines of each kind must say
     "reading": {"layer": str, "step": int},
@@ -173,6 +174,9 @@ def _matrices(rows: Sequence[Row]) -> tuple[np.ndarray, list[str], dict[str, np.
     at = sorted({row["step"] for row in rows})
     layers = [*dict.fromkeys(row["layer"] for row in rows)]
     names = {name for row in rows for name, value in row.items() if isinstance(value, (int, float))} - {"step"}
+    if len(at) * len(layers) > SPARSEST * len(rows) + FEWEST:
+        size = f"{len(rows):,} readings of {len(layers):,} layers at {len(at):,} steps"
+        raise BadInput("Hardly two readings are of one step", value=size, allowed="lines that watch wrote", where=WHERE)
     column, line = {step: i for i, step in enumerate(at)}, {layer: i for i, layer in enumerate(layers)}
     values = {name: np.full((len(layers), len(at)), np.nan) for name in names}
     for row in rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,7 +94,8 @@ def as_json(run: WatchedRun) -> dict[str, Any]:
     Args:
         run: the run.
     """
-    layers = {layer: _layer(run, i) for i, layer in enumerate(run.layers)}
+    names = [each.name for each in offered(run)]
+    layers = {layer: _layer(run, names, i) for i, layer in enumerate(run.layers)}
     whole = layers.pop(WHOLE, None) or next(iter(layers.values()), {})
     return {
         "run": run.start,
@@ -106,8 +107,7 @@ def as_json(run: WatchedRun) -> dict[str, Any]:
     }
 
 
-def _layer(run: WatchedRun, i: int) -> dict[str, Any]:
-    names = [each.name for each in offered(run)]
+def _layer(run: WatchedRun, names: Sequence[str], i: int) -> dict[str, Any]:
     rows = {name: run.values[name][i][np.isfinite(run.values[name][i])] for name in names}
     return {name: {"last": float(row[-1]), "largest": float(row.max())} for name, row in rows.items() if len(row)}
 
