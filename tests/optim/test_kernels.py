@@ -117,3 +117,19 @@ def test_a_negative_variance_is_torchs_at_every_size() -> None:
             ends.append(p.detach())
         assert torch.equal(*(end.nan_to_num(7.0) for end in ends))
         assert bool(ends[0].isnan().any())
+
+
+@pytest.mark.parametrize("special", [1.0, 1e20, float("inf"), float("nan")])
+@pytest.mark.parametrize("path", ["eager", "compiled"])
+def test_max_norm_clips_what_torch_clips_to(special: float, path: str) -> None:
+    """One gradient that is not finite makes the norm so, and with it every gradient, as in clip_grad_norm_."""
+    params = [nn.Parameter(torch.ones(3)) for _ in range(4)]
+    for i, p in enumerate(params):
+        p.grad = torch.tensor([1.0, 2.0, special if i % 2 else 3.0])
+    ours = twins.SGD(params[:2], lr=0.5, max_norm=1.0, path=path)
+    theirs = torch.optim.SGD(params[2:], lr=0.5, foreach=False)
+    ours.step()
+    torch.nn.utils.clip_grad_norm_(params[2:], 1.0)
+    theirs.step()
+    for p, q in zip(params[:2], params[2:], strict=True):
+        assert torch.allclose(p, q, rtol=1e-6, atol=1e-6, equal_nan=True)

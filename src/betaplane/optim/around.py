@@ -140,7 +140,8 @@ class Around:
             yield
             return
         length = norm([p.grad for group in self.param_groups for p in group["params"] if p.grad is not None])
-        self._scale = min(1.0, self.max_norm / (length + 1e-6))  # as torch's clip_grad_norm_
+        scale = self.max_norm / (length + 1e-6)
+        self._scale = 1.0 if scale > 1 else scale  # as torch's clip_grad_norm_: nan stays nan, which min() would lose
         yield
         self.norms = Norms(length, self._squared**0.5)
 

@@ -201,8 +201,9 @@ def _record(function: Callable, inputs: Leaves, instead: dict) -> fx.GraphModule
 
 
 def _lerp(old: Tensor, new: Tensor, weight: Tensor) -> Tensor:
-    """One multiplication and one addition fewer than the compiler's own, since 1 - weight is hoisted."""
-    return old * (1 - weight) + new * weight
+    """torch.lerp's formula, so that inf and nan are at its places; the choices between weights are hoisted."""
+    near = weight.abs() < 0.5
+    return torch.where(near, old, new) + torch.where(near, weight, weight - 1) * (new - old)
 
 
 def _expm1(x: Tensor) -> Tensor:
