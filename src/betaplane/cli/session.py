@@ -179,7 +179,7 @@ class Session:
                 bar.update(task, completed=done.done, total=done.wanted, speed=f"{done.rate:.1f}/s")
 
             phase_map = follow(
-                self.reference,
+                self.problem,
                 plan,
                 store=self.store,
                 changes=self.changes,

@@ -116,9 +116,9 @@ def follow(
         problem = problem.with_(**changes)
         check(problem)
     with ExitStack() as held:
-        if store is None:
-            store = Path(held.enter_context(tempfile.TemporaryDirectory())) / "map.sqlite"
-        pool = Pool(source, changes, workers)
+        if temporary := store is None:
+            store = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="betaplane-"))) / "map.sqlite"
+        pool = Pool(problem, workers=workers, leftovers=[Path(store).parent] if temporary else [])
         kept = held.enter_context(store_of(problem, store))
         held.enter_context(pool)  # ends before the store gives up its claims
         mapper = Mapper(problem, plan, pool, kept)
@@ -129,7 +129,7 @@ def follow(
 def store_of(problem: Problem | Trainer, path: str | Path) -> Store:
     """The store of a problem, opened or created."""
     identity = tried(f"Telling {problem.name!r} from other problems failed", lambda: fingerprint(problem))
-    return Store.open(path, identity, problem.name)
+    return Store.open(path, identity, problem.name, former=lambda: fingerprint(problem, former=True))
 
 
 def telling(votes: Mapping[Spot, list[int]], verdicts: np.ndarray, most: int = 400) -> dict[Spot, list[int]]:

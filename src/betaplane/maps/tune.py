@@ -126,16 +126,15 @@ def tune(
     source = source if isinstance(source, str) else problem
     with ExitStack() as held:
         bar = held.enter_context(shown_progress("trainings", progress))
-        if store is None:
-            store = Path(held.enter_context(tempfile.TemporaryDirectory())) / "tune.sqlite"
+        if temporary := store is None:
+            store = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="betaplane-"))) / "tune.sqlite"
         expect(changes, (Mapping, type(None)), "changes", 'changes={"schedule": "constant"}')
         changes = dict(changes or {}) if isinstance(problem, Problem) else {}
         if isinstance(problem, Problem):
             problem = problem.with_(**changes, **({"steps": how["steps"]} if how.get("steps") else {}))
-            changes |= {"steps": problem.steps}
             check(problem)
         plan = plan_for(problem, *_axes(problem), **how)
-        pool = Pool(source, changes, workers)
+        pool = Pool(problem, workers=workers, leftovers=[Path(store).parent] if temporary else [])
         kept = held.enter_context(store_of(problem, store))
         held.enter_context(pool)
         return Tuner(problem, plan, Crew(plan, pool, kept, _engine(problem, plan, pool), 1, watch or bar.watch)).run()

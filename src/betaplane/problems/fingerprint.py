@@ -6,19 +6,26 @@ import hashlib
 import inspect
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from betaplane.problems.captured import captured
+from betaplane.problems.contents import hashed, leaf_of, seeded
 from betaplane.problems.problem import Problem, Trainer
 
-WHOLE = 64 * 2**20  # bytes; of larger tensors a sample is hashed
+WHOLE = 64 * 2**20  # bytes; of larger tensors betaplane 0.1 hashed a sample
 
 
-def fingerprint(problem: Problem | Trainer) -> str:
+def fingerprint(problem: Problem | Trainer, *, former: bool = False) -> str:
     """The identity of a problem by what it does, not by how its source is written.
 
-    Of a Problem: name, parameters, data, order, schedule, warmup, whether it constrains and has a gradient of its own,
-    and loss and gradient norm at seed 0 on the first 32 examples, to 4 digits. Not batch size, steps and learning rate:
-    a map may vary them. Of a Trainer: name, defaults and the source of its train function.
+    Of a Problem: name, parameters and buffers at seed 0 (norms to 4 digits), every bit of the data, the tensors and
+    numbers that the loss refers to, order, schedule, warmup, whether it constrains and has a gradient of its own, and
+    loss and gradient norm at seed 0 on the first 32 examples, to 4 digits. Not batch size, steps and learning rate: a
+    map may vary them. Of a Trainer: name, defaults and the source of its train function.
+
+    Args:
+        problem: the problem.
+        former: return the fingerprint as betaplane 0.1 made it, without buffers, norms and what the loss refers to.
 
     Example:
         >>> from betaplane.problems.counterexample import counterexample
@@ -27,7 +34,9 @@ def fingerprint(problem: Problem | Trainer) -> str:
         >>> fingerprint(counterexample()) == fingerprint(counterexample(a=0.5))
         False
     """
-    facts = _of_trainer(problem) if isinstance(problem, Trainer) else _of_problem(problem)
+    with torch.random.fork_rng(devices=[]), seeded():  # of dropout and its kind
+        torch.manual_seed(0)
+        facts = _of_trainer(problem) if isinstance(problem, Trainer) else _of_problem(problem, former)
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
@@ -39,7 +48,7 @@ def _of_trainer(trainer: Trainer) -> tuple:
     return trainer.name, sorted(trainer.defaults.items()), hashlib.sha256(source.encode()).hexdigest()
 
 
-def _of_problem(problem: Problem) -> tuple:
+def _of_problem(problem: Problem, former: bool) -> tuple:
     module = problem.fresh(seed=0)
     parameters = [(name, tuple(p.shape), str(p.dtype)) for name, p in module.named_parameters()]
     loss = problem.loss(module(problem.inputs[:32]), problem.targets[:32])
@@ -57,7 +66,20 @@ def _of_problem(problem: Problem) -> tuple:
         problem.gradient is not None,
         f"{loss.detach().item():.3e}",
         f"{norm:.3e}",
+        *(() if former else _details(problem, module)),
     )
+
+
+def _details(problem: Problem, module: nn.Module) -> tuple:
+    """What betaplane 0.1 did not look at."""
+    held = [*module.named_parameters(), *module.named_buffers()]
+    norms = [(name, str(t.dtype), f"{_norm(t):.3e}") for name, t in held]
+    constants = sorted((name, leaf_of(value).digest) for name, value in captured("loss", problem.loss))
+    return norms, constants, hashed(problem.inputs), hashed(problem.targets)
+
+
+def _norm(t: Tensor) -> float:
+    return float(torch.linalg.vector_norm(t.detach().to(torch.complex128 if t.is_complex() else torch.float64)))
 
 
 def _hashed(data: Tensor) -> tuple[tuple[int, ...], str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,9 +15,10 @@ from betaplane.problems.check import check, tried
 from betaplane.problems.counterexample import counterexample
 from betaplane.problems.digits import digits
 from betaplane.problems.mnist import mnist
-from betaplane.problems.problem import Problem, Trainer
+from betaplane.problems.problem import Origin, Problem, Trainer
 from betaplane.problems.quadratic import quadratic
 from betaplane.problems.reddi import reddi
+from betaplane.problems.reproducible import reproducible
 from betaplane.problems.sparse import sparse
 from betaplane.problems.text import text
 from betaplane.problems.valley import valley
@@ -40,8 +42,12 @@ def load(reference: str) -> Problem | Trainer:
     first option's. Yours is `path/to/file.py:name`, where name is a `Problem`, a `Trainer`, a function without
     arguments that returns one, or a function train(settings, seed) -> losses.
 
+    A file is read twice: numbers that differ, drawn without a seed, would give worker processes and resumed maps
+    other data, and are refused.
+
     Raises:
-        BadInput: there is no such problem, option or file, or it cannot be trained; the text says which and where.
+        BadInput: there is no such problem, option or file, it cannot be trained, or it draws random numbers without a
+            seed; the text says which and where.
 
     Example:
         >>> load("digits:batch_size=16").batch_size
@@ -52,21 +58,26 @@ def load(reference: str) -> Problem | Trainer:
         betaplane.errors.BadInput: There is no such problem: got 'digit', allowed digits, ... Write instead: digits
     """
     expect(reference, str, "reference", 'load("digits")')
-    name, _, options = reference.partition(":")
-    if name in BUILT_IN:
-        found = _built(name, _options(name, options))
-    elif ".py" in reference:
-        found = from_file(reference)
-    else:
-        raise BadInput(
-            "There is no such problem",
-            value=reference,
-            allowed=f"{', '.join(BUILT_IN)} or path/to/file.py:name",
-            instead=next(iter(BUILT_IN)),
-        )
+    own = ".py" in reference and reference.partition(":")[0] not in BUILT_IN
+    found, made_of = reproducible(reference) if own else (found_by(reference), {})
     if isinstance(found, Problem):
         check(found)
-    return found
+    return replace(found, origin=Origin(reference, made_of))
+
+
+def found_by(reference: str) -> Problem | Trainer:
+    """The problem a reference names, not tried; `load` describes references."""
+    name, _, options = reference.partition(":")
+    if name in BUILT_IN:
+        return _built(name, _options(name, options))
+    if ".py" in reference:
+        return from_file(reference)
+    raise BadInput(
+        "There is no such problem",
+        value=reference,
+        allowed=f"{', '.join(BUILT_IN)} or path/to/file.py:name",
+        instead=next(iter(BUILT_IN)),
+    )
 
 
 def _built(name: str, options: dict[str, Any]) -> Problem:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import io
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 
 from betaplane.errors import BadInput
+from betaplane.problems.captured import users
 from betaplane.problems.check import told
 
 
@@ -45,3 +47,23 @@ def executed(path: Path) -> ModuleType:
         del sys.modules[unique]
         raise BadInput("The file raises an error when it is imported", where=told(error)) from error
     return module
+
+
+@contextmanager
+def imported_again(folder: Path) -> Iterator[None]:
+    """Inside the block the user's files in this folder are imported as if for the first time, without a word."""
+    names = [name for name, module in sys.modules.items() if _within(folder, getattr(module, "__file__", None))]
+    before = {name: sys.modules.pop(name) for name in names}
+    known = set(sys.modules)
+    try:
+        with redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        for name in set(sys.modules) - known:
+            if _within(folder, getattr(sys.modules[name], "__file__", None)):
+                del sys.modules[name]
+        sys.modules.update(before)
+
+
+def _within(folder: Path, file: str | None) -> bool:
+    return file is not None and users(file) and Path(file).is_relative_to(folder)

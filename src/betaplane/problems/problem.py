@@ -17,7 +17,16 @@ from betaplane.theory.schedules import NAMES
 Order = Literal["shuffle", "replacement", "cyclic"]
 ORDERS: tuple[Order, ...] = ("shuffle", "replacement", "cyclic")
 Loss = Callable[[Tensor, Tensor], Tensor]
+FUNCTIONS = ("module", "loss", "constrain", "gradient", "boundary")  # fields that are the user's code
 Gradient = Callable[[Mapping[str, Tensor], Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a problem was loaded from, so that another process can load its functions."""
+
+    reference: str  # as given to `betaplane.load`
+    contents: Mapping[str, Any] = field(repr=False)  # `contents.contents` of the problem at that time
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -71,6 +80,7 @@ class Problem:
     gradient: Gradient | None = None
     boundary: Callable[[float], float] | None = None
     note: str = ""
+    origin: Origin | None = field(default=None, repr=False, kw_only=True)  # set by `betaplane.load`
 
     def __post_init__(self) -> None:
         _check(self)
@@ -120,7 +130,8 @@ class Problem:
                     where=f"problem {self.name!r}",
                     instead=f"{nearest(name, names, 'steps')}=...",
                 )
-        return replace(self, **changes)
+        own = {"origin": None} if changes.keys() & set(FUNCTIONS) else {}
+        return replace(self, **{**own, **changes})
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +153,7 @@ class Trainer:
     best: float | None = None
     defaults: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
+    origin: Origin | None = field(default=None, repr=False, kw_only=True)  # set by `betaplane.load`
 
 
 def _check(problem: Problem) -> None:

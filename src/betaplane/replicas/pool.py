@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -19,6 +20,7 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from pathlib import Path
 from pickle import PicklingError
 from typing import Any, NoReturn
 
@@ -28,6 +30,7 @@ import torch
 from betaplane.errors import BadInput
 from betaplane.problems import Problem, Trainer, load
 from betaplane.problems.check import tried
+from betaplane.replicas.parcel import Parcel
 from betaplane.replicas.run import Options, Outcome, Run
 from betaplane.replicas.work import train
 
@@ -50,12 +53,20 @@ class Pool:
     """Workers that hold one problem; tasks go in, futures come out.
 
     Args:
-        source: the problem, or the reference workers load it by; a problem that does not pickle is sent by value.
+        source: the problem, or the reference to load it by. Workers load the functions of a problem that has a
+            reference by themselves; others are sent by value. The data of all of them are this process's, in one file.
         changes: fields of the problem to replace after loading (`Problem.with_`).
         workers: how many processes; 0 trains in this one, when `submit` is called.
+        leftovers: folders to remove if this process is killed.
     """
 
-    def __init__(self, source: Source, changes: dict[str, Any] | None = None, workers: int | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        changes: dict[str, Any] | None = None,
+        workers: int | None = None,
+        leftovers: Sequence[Path] = (),
+    ) -> None:
         self.workers = cores() if workers is None else workers
         if self.workers < 0:
             raise BadInput(
@@ -65,11 +76,11 @@ class Pool:
                 where="--workers",
                 instead=f"--workers {cores()}",
             )
-        self._problem = None
-        if self.workers == 0:
-            self._problem = _resolve(source, changes or {})
-        else:
-            begin = (os.getpid(), source, changes or {})
+        problem = _resolve(source, changes or {})
+        self._problem = problem if self.workers == 0 else None
+        if self.workers:
+            self._parcel = Parcel(problem)
+            begin = (os.getpid(), self._parcel, [self._parcel.folder, *leftovers])
             self._executor = loky.ProcessPoolExecutor(
                 self.workers, initializer=_begin, initargs=begin, env=WORKER_ENVIRONMENT
             )
@@ -116,7 +127,10 @@ class Pool:
     def close(self) -> None:
         """End the workers now, whatever they are doing."""
         if self._problem is None:
-            self._executor.shutdown(kill_workers=True)
+            try:
+                self._executor.shutdown(kill_workers=True)
+            finally:
+                self._parcel.remove()
 
     def __enter__(self) -> Pool:
         return self
@@ -148,27 +162,29 @@ def _resolve(source: Source, changes: dict[str, Any]) -> Problem | Trainer:
     return problem.with_(**changes) if isinstance(problem, Problem) and changes else problem
 
 
-_held: dict[str, Any] = {}  # of a worker process: its one problem, once it is loaded, and how to load it
+_held: dict[str, Any] = {}  # of a worker process: its one problem, once it is opened, and the parcel it comes in
 
 
-def _begin(parent: int, source: Source, changes: dict[str, Any]) -> None:
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+def _begin(parent: int, parcel: Parcel, folders: list[Path]) -> None:
+    threading.Thread(target=_leave_with, args=(parent, folders), daemon=True).start()
     os.dup2(2, 1)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    _held["load"] = source, changes
+    _held["parcel"] = parcel
 
 
-def _leave_with(parent: int) -> NoReturn:
-    """End this process soon after its parent has ended, even where that was killed and could end nobody."""
+def _leave_with(parent: int, folders: list[Path]) -> NoReturn:
+    """End this process soon after its parent has ended, even if that was killed; remove what it could not remove."""
     while os.getppid() == parent:
         time.sleep(PULSE)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 
 def _in_worker(function: Callable, arguments: tuple) -> Any:
     if "problem" not in _held:
-        _held["problem"] = _resolve(*_held["load"])
+        _held["problem"] = _held["parcel"].opened()
     return _done(function, _held["problem"], arguments)
 
 

@@ -1,0 +1,266 @@
+"""A problem file that gives other numbers at every load is refused, whatever draws them and wherever they are used."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from betaplane.errors import BadInput
+from betaplane.problems import Problem, Trainer, fingerprint, load
+from betaplane.problems.contents import close, contents, differing, equal, leaf_of
+
+HEAD = """
+    import random, time
+    import numpy as np
+    import torch
+    from torch import nn
+    from betaplane.problems import Problem, Trainer
+
+    x = torch.arange(12.0).reshape(6, 2)
+    y = torch.arange(6) % 3
+    cross_entropy = nn.functional.cross_entropy
+
+    def made(module=lambda: nn.Linear(2, 3), loss=cross_entropy, inputs=x, targets=y):
+        return Problem("mine", module, loss, inputs, targets, batch_size=2, steps=10)
+"""
+
+UNSEEDED = {
+    "data drawn by torch": ("problem = made(inputs=torch.randn(6, 2))", "inputs"),
+    "targets": ("problem = made(targets=torch.rand(6), loss=lambda o, t: o.mean() + t.mean())", "target"),
+    "data drawn by NumPy": ("problem = made(inputs=torch.from_numpy(np.random.randn(6, 2)).float())", "inputs"),
+    "a NumPy generator": (
+        "problem = made(inputs=torch.tensor(np.random.default_rng().random((6, 2))).float())",
+        "inputs",
+    ),
+    "data drawn by random": ("problem = made(inputs=x * random.random())", "inputs"),
+    "weights in a lambda": (
+        "w = torch.rand(3)\nproblem = made(loss=lambda o, t: cross_entropy(o, t, weight=w))",
+        "loss: w",
+    ),
+    "weights in a closure": (
+        "def loss(w):\n    return lambda o, t: cross_entropy(o, t, w)\nproblem = made(loss=loss(torch.rand(3)))",
+        "loss: w",
+    ),
+    "weights in a partial": (
+        "from functools import partial\nproblem = made(loss=partial(cross_entropy, weight=torch.rand(3)))",
+        "loss: weight",
+    ),
+    "weights in an object": ("problem = made(loss=nn.CrossEntropyLoss(weight=torch.rand(3)))", "weight"),
+    "a number in the loss": (
+        "a = random.random()\nproblem = made(loss=lambda o, t: a * cross_entropy(o, t))",
+        "loss: a",
+    ),
+    "a default argument": (
+        "def loss(o, t, w=torch.rand(3)):\n    return cross_entropy(o, t, weight=w)\nproblem = made(loss=loss)",
+        "loss",
+    ),
+    "a module that is copied": (
+        "import copy\nnet = nn.Linear(2, 3)\nproblem = made(module=lambda: copy.deepcopy(net))",
+        "parameter weight at seed 0",
+    ),
+    "a buffer": (
+        "noise = torch.randn(3)\nclass Net(nn.Linear):\n    def __init__(self):\n        super().__init__(2, 3)\n"
+        "        self.register_buffer('noise', noise)\nproblem = made(module=Net)",
+        "buffer noise at seed 0",
+    ),
+    "a global that forward reads": (
+        "noise = torch.randn(3)\nclass Net(nn.Linear):\n    def forward(self, x):\n"
+        "        return super().forward(x) + noise\nproblem = made(module=lambda: Net(2, 3))",
+        "noise",
+    ),
+    "a rate of dropout": (
+        "p = random.random()\nproblem = made(module=lambda: nn.Sequential(nn.Linear(2, 3), nn.Dropout(p)))",
+        "p",
+    ),
+    "a function's own data": (
+        "data = torch.randn(5)\ndef problem(settings, seed):\n    return [1.0, float(data[0])]",
+        "train",
+    ),
+    "a list of a function": (
+        "data = [random.gauss(0, 1) for _ in range(9)]\ndef problem(settings, seed):\n    return [1.0, data[0]]",
+        "train",
+    ),
+    "a trainer's": (
+        "data = np.random.rand(5)\nproblem = Trainer('t', lambda settings, seed: [1.0, data[0]])",
+        "train: ",
+    ),
+    "a file beside it": (
+        "import data_of_this_test as d\nproblem = made(loss=lambda o, t: cross_entropy(o, t, d.w))",
+        "loss",
+    ),
+}
+
+SEEDED = {
+    "a seed": "torch.manual_seed(0)\nproblem = made(inputs=torch.randn(6, 2))",
+    "NumPy's seed": "np.random.seed(0)\nproblem = made(inputs=torch.from_numpy(np.random.randn(6, 2)).float())",
+    "random's seed": "random.seed(0)\na = random.random()\nproblem = made(loss=lambda o, t: a * cross_entropy(o, t))",
+    "draws that are not used": "unused = torch.randn(6, 2)\nnet = nn.Linear(2, 3)\nproblem = made()",
+    "draws that are printed": "print(nn.Linear(2, 3)(x))\nproblem = made()",
+    "draws of every run": "problem = made(module=lambda: nn.Linear(2, 3).apply(lambda m: nn.init.normal_(m.weight)))",
+    "draws of NumPy in every run": "def net():\n    m = nn.Linear(2, 3)\n"
+    "    m.weight.data = torch.tensor(np.random.randn(3, 2)).float()\n    return m\nproblem = made(module=net)",
+    "draws in training": "from random import gauss\ndef problem(settings, seed):\n    return [1.0, gauss(0, 1), 0.5]",
+    "the time, not used": "began = time.time()\nproblem = made()",
+    "dropout": "problem = made(module=lambda: nn.Sequential(nn.Dropout(), nn.Linear(2, 3)))",
+}
+
+
+def written(folder: Path, code: str) -> str:
+    (folder / "data_of_this_test.py").write_text("import torch\nw = torch.rand(3)\n")
+    (folder / "mine.py").write_text(dedent(HEAD) + code)
+    return f"{folder}/mine.py:problem"
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    yield
+    sys.modules.pop("data_of_this_test", None)
+
+
+@pytest.mark.parametrize(("code", "name"), UNSEEDED.values(), ids=UNSEEDED)
+def test_numbers_without_a_seed_are_refused_by_name(tmp_path: Path, code: str, name: str):
+    with pytest.raises(
+        BadInput, match=r"^The data differ between two loads of the file \(.*Write instead: "
+    ) as refused:
+        load(written(tmp_path, code))
+    assert name in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("draw", "line"),
+    [
+        ("torch.rand(6, 2)", "torch.manual_seed(0)"),
+        ("torch.tensor(np.random.rand(6, 2)).float()", "numpy.random.seed(0)"),
+        ("x + random.random()", "random.seed(0)"),
+    ],
+)
+def test_the_line_to_add_seeds_what_drew(tmp_path: Path, draw: str, line: str):
+    with pytest.raises(BadInput) as refused:
+        load(written(tmp_path, f"problem = made(inputs={draw})"))
+    assert refused.value.instead.startswith(line)
+
+
+@pytest.mark.parametrize("code", SEEDED.values(), ids=SEEDED)
+def test_numbers_that_every_load_repeats_are_accepted(tmp_path: Path, code: str):
+    found = load(written(tmp_path, code))
+    assert fingerprint(found) == fingerprint(load(f"{tmp_path}/mine.py:problem"))
+
+
+def test_a_file_that_can_be_run_only_once_is_accepted(tmp_path: Path):
+    code = "import builtins\nassert not hasattr(builtins, 'once')\nbuiltins.once = 1\nproblem = made()"
+    import builtins
+
+    try:
+        assert load(written(tmp_path, code)).name == "mine"
+    finally:
+        del builtins.once
+
+
+def test_loading_leaves_generators_as_one_run_of_the_file_does(tmp_path: Path):
+    reference = written(tmp_path, "torch.manual_seed(3)\nnp.random.seed(3)\nrandom.seed(3)\nproblem = made()")
+    load(reference)
+    drawn = torch.rand(1).item(), np.random.rand(), random.random()
+    torch.manual_seed(3)
+    np.random.seed(3)
+    random.seed(3)
+    assert drawn == (torch.rand(1).item(), np.random.rand(), random.random())
+
+
+def test_a_file_is_printed_once_and_its_module_stays_the_first(tmp_path: Path, capsys):
+    reference = written(
+        tmp_path, "print('hello')\nclass Net(nn.Linear): pass\nproblem = made(module=lambda: Net(2, 3))"
+    )
+    found = load(reference)
+    assert capsys.readouterr().out == "hello\n"
+    kind = type(found.fresh(0))
+    assert getattr(sys.modules[kind.__module__], "Net") is kind  # noqa: B009
+
+
+def test_every_command_refuses_it(tmp_path: Path):
+    reference = written(tmp_path, "problem = made(inputs=torch.randn(6, 2))")
+    command = [sys.executable, "-c", "from betaplane.cli.main import main; main()", "map", reference, "--workers", "0"]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "torch.manual_seed(0)" in ran.stderr
+    assert not (tmp_path / "out").exists()
+
+
+# Contents
+
+
+def of(**changes: object) -> Problem:
+    given = {
+        "module": lambda: nn.Linear(2, 1), "loss": nn.functional.mse_loss, "inputs": torch.ones(8, 2),
+        "targets": torch.ones(8, 1), "batch_size": 4,
+    }  # fmt: skip
+    return Problem("line", **{**given, **changes})  # pyright: ignore
+
+
+def test_a_single_bit_of_the_data_is_seen():
+    other = torch.ones(8, 2)
+    other[7, 1] = torch.nextafter(torch.tensor(1.0), torch.tensor(2.0))
+    assert differing(contents(of()), contents(of(inputs=other)), equal) == ["inputs"]
+    assert differing(contents(of()), contents(of(inputs=other)), close) == []
+    assert fingerprint(of()) != fingerprint(of(inputs=other))
+
+
+def test_other_draws_are_never_close():
+    draws = [leaf_of(torch.randn(n, generator=torch.Generator().manual_seed(n))) for n in (3, 300) for _ in "ab"]
+    assert close(draws[0], draws[1])
+    for n in (1, 3, 300, 30_000):
+        one, other = (leaf_of(torch.randn(n, generator=torch.Generator().manual_seed(s))) for s in (1, 2))
+        assert not close(one, other)
+        assert close(one, leaf_of(torch.randn(n, generator=torch.Generator().manual_seed(1)) * (1 + 1e-6)))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.complex64, torch.bool, torch.int8, torch.float64])
+def test_every_dtype_has_contents(kind: torch.dtype, seed: int):
+    data = (torch.rand(50, generator=torch.Generator().manual_seed(seed)) * 2).round().to(kind)
+    assert equal(leaf_of(data), leaf_of(data.clone()))
+    assert not equal(leaf_of(data), leaf_of(data.flip(0)))
+    assert leaf_of(data.to_sparse()).kind != leaf_of(data).kind
+
+
+def test_what_the_loss_refers_to_is_part_of_the_fingerprint():
+    def weighted(weight: object) -> Problem:
+        return of(loss=lambda y, t: ((y - t).square() * weight).mean())
+
+    one, two = torch.tensor([1.0]), torch.tensor([1.0 + 2**-20])
+    assert fingerprint(weighted(one)) == fingerprint(weighted(one.clone()))
+    assert fingerprint(weighted(one)) != fingerprint(weighted(two))
+    assert fingerprint(weighted(1.0)) != fingerprint(weighted(1.0 + 1e-9))
+
+
+def test_buffers_are_part_of_the_fingerprint():
+    def with_buffer(value: float) -> nn.Module:
+        module = nn.Linear(2, 1)
+        module.register_buffer("scale", torch.tensor(value))
+        return module
+
+    assert fingerprint(of(module=lambda: with_buffer(1.0))) != fingerprint(of(module=lambda: with_buffer(2.0)))
+
+
+def test_the_fingerprint_of_a_module_with_dropout_stays():
+    dropout = of(module=lambda: nn.Sequential(nn.Dropout(), nn.Linear(2, 1)))
+    assert fingerprint(dropout) == fingerprint(dropout)
+
+
+def test_a_trainer_that_is_an_object_is_looked_into():
+    class Mine:
+        def __init__(self, data: torch.Tensor) -> None:
+            self.data = data
+
+        def train(self, settings: dict, seed: int) -> list[float]:
+            return [1.0, float(self.data.sum())]
+
+    one, other = (contents(Trainer("t", Mine(torch.full((2,), value)).train)) for value in (1.0, 2.0))
+    assert differing(one, other, equal) == ["train: self.data"]

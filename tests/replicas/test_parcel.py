@@ -1,0 +1,157 @@
+"""Workers train on the data of the process that started them: one copy in memory, the same for all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+import torch
+from modules import mlp, problem
+
+from betaplane.errors import BadInput
+from betaplane.problems import Problem, load
+from betaplane.replicas import Pool
+from betaplane.replicas.parcel import Parcel
+
+FILE = """
+    import os
+    import torch
+    from torch import nn
+    from betaplane.problems import Problem
+
+    x = torch.arange(4_000_000.0).reshape(-1, 4) / 4e6
+    weight = torch.tensor([float(os.environ.get("WEIGHT", 1.0))])
+    loss = lambda output, target: ((output - target).square() * weight).mean()
+    problem = Problem("mine", lambda: nn.Linear(4, 1), loss, x, x[:, :1], batch_size=8, steps=10)
+"""
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> str:
+    (tmp_path / "mine.py").write_text(dedent(FILE))
+    return f"{tmp_path}/mine.py:problem"
+
+
+def memory(problem: Problem, name: str) -> tuple[int, bool, str, list[float]]:
+    """In a worker: private memory in MB, whether the data lie in a mapped file, and the first of them."""
+    data = getattr(problem, name)
+    data[0] += 1  # a worker's own page, for nobody else
+    maps = Path("/proc/self/maps").read_text()
+    rollup = Path("/proc/self/smaps_rollup").read_text()
+    private = sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_Dirty"))
+    return private // 1024, "/data" in maps and "betaplane-" in maps, problem.name, data[0].tolist()
+
+
+def changed(problem: Problem) -> float:
+    return float(problem.inputs.sum())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_the_data_are_one_mapped_file_that_workers_cannot_change(reference: str):
+    found = load(reference)
+    before = found.inputs.clone()
+    with Pool(found, {"name": "renamed"}, workers=2) as pool:
+        seen = [pool.result(future) for future in [pool.call(memory, "inputs") for _ in range(4)]]
+        folder = pool._parcel.folder
+        again = Parcel(found).opened()
+        assert folder.exists()
+    assert not folder.exists()
+    assert all(mapped and name == "renamed" for _, mapped, name, _ in seen)
+    assert {tuple(first) for *_, first in seen} <= {tuple((before[0] + k).tolist()) for k in (1, 2, 3, 4)}
+    assert torch.equal(found.inputs, before)
+    assert torch.equal(again.inputs, before)
+
+
+def test_a_worker_whose_functions_refer_to_other_numbers_is_refused(reference: str, monkeypatch: pytest.MonkeyPatch):
+    found = load(reference)
+    monkeypatch.setenv("WEIGHT", "2.0")
+    with (
+        Pool(found, workers=1) as pool,
+        pytest.raises(BadInput, match=r"differ between two loads of the file \(loss: w"),
+    ):
+        pool.result(pool.call(changed))
+
+
+def test_a_rounding_of_constants_in_a_worker_is_accepted(reference: str, monkeypatch: pytest.MonkeyPatch):
+    found = load(reference)
+    monkeypatch.setenv("WEIGHT", "1.0000001")
+    with Pool(found, workers=1) as pool:
+        assert pool.result(pool.call(changed)) == float(found.inputs.sum())
+
+
+@pytest.mark.parametrize(
+    "form", ["part of a larger tensor", "expanded", "float64", "sparse", "whole numbers", "requires grad"]
+)
+def test_data_of_every_form_arrive(form: str):
+    plain = problem(mlp)
+    x = {
+        "part of a larger tensor": lambda: torch.cat([plain.inputs] * 50)[: plain.examples],
+        "expanded": lambda: plain.inputs[:1].expand(plain.inputs.shape),
+        "float64": lambda: plain.inputs.double(),
+        "sparse": lambda: plain.inputs.to_sparse(),
+        "whole numbers": lambda: plain.inputs.long(),
+        "requires grad": lambda: plain.inputs.clone().requires_grad_(),
+    }[form]()
+    object.__setattr__(plain, "inputs", x)
+    parcel = Parcel(plain)
+    found = parcel.opened()
+    size = (parcel.folder / "data").stat().st_size
+    parcel.remove()
+    assert isinstance(found, Problem)
+    assert (found.inputs.dtype, found.inputs.layout, found.inputs.shape) == (x.dtype, x.layout, x.shape)
+    assert torch.equal(found.inputs.to_dense(), x.to_dense())
+    assert torch.equal(found.targets, plain.targets)
+    assert size < 4 * (plain.inputs.to_dense().nbytes + plain.targets.nbytes) + 20_000
+    assert not parcel.folder.exists()
+
+
+def test_a_full_temporary_folder_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(BadInput, match=r"cannot be written for the workers \(.*No space left.*TMPDIR=/elsewhere"):
+        Parcel(problem(mlp))
+    assert not list(tmp_path.iterdir())
+
+
+LONG = """
+import sys
+from betaplane.maps import map_phases
+
+def train(settings, seed):
+    import time
+    print("training", file=sys.stderr, flush=True)
+    time.sleep(0.3)
+    return [1.0, settings["beta2"]]
+
+if __name__ == "__main__":
+    from betaplane.problems import Trainer
+    map_phases(Trainer("mine", train), points=6, workers=2)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signals a process group")
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda by: by.name)
+def test_temporary_folders_are_removed_whatever_ends_it(tmp_path: Path, by: signal.Signals):
+    script, place = tmp_path / "long.py", tmp_path / "place"
+    script.write_text(LONG)
+    place.mkdir()
+    environment = {**os.environ, "TMPDIR": str(place)}
+    with subprocess.Popen([sys.executable, script], stderr=-1, text=True, env=environment) as ran:
+        assert ran.stderr is not None
+        assert ran.stderr.readline() == "training\n"
+        assert len(list(place.glob("betaplane-*"))) == 2  # the store, and the parcel
+        ran.send_signal(by)
+        ran.stderr.read()
+    deadline = time.monotonic() + 20
+    while list(place.glob("betaplane-*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not list(place.glob("betaplane-*"))
