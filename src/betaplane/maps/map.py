@@ -82,9 +82,8 @@ def map_phases(
     problem = as_problem(source)
     plan = plan_for(problem, x, y, points, **how)
     own = None if settings is None else marked_setting(settings)
-    again = source if isinstance(source, str) else problem
     with shown_progress("trainings", progress) as bar:
-        return follow(again, plan, store=store, workers=workers, settings=own, watch=bar.watch)
+        return follow(problem, plan, store=store, workers=workers, settings=own, watch=bar.watch)
 
 
 def follow(

@@ -123,7 +123,6 @@ def tune(
     """
     check_resources(store, workers)
     problem = as_problem(source)
-    source = source if isinstance(source, str) else problem
     with ExitStack() as held:
         bar = held.enter_context(shown_progress("trainings", progress))
         if temporary := store is None:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import cached_property
 from multiprocessing import resource_tracker
 from pathlib import Path
 from pickle import PicklingError
@@ -76,14 +77,7 @@ class Pool:
                 where="--workers",
                 instead=f"--workers {cores()}",
             )
-        problem = _resolve(source, changes or {})
-        self._problem = problem if self.workers == 0 else None
-        if self.workers:
-            self._parcel = Parcel(problem)
-            begin = (os.getpid(), self._parcel, [self._parcel.folder, *leftovers])
-            self._executor = loky.ProcessPoolExecutor(
-                self.workers, initializer=_begin, initargs=begin, env=WORKER_ENVIRONMENT
-            )
+        self._problem, self._leftovers = _resolve(source, changes or {}), leftovers
 
     def submit(self, runs: Sequence[Run], engine: str, options: Options) -> Future[list[Outcome]]:
         """Train the runs with an engine ("stacked", "plain" or "callable"); the outcomes come in the same order."""
@@ -93,7 +87,7 @@ class Pool:
         """function(problem, *arguments) in a worker; ask `result` what came of it."""
         future: Future = Future()
         try:
-            if self._problem is None:
+            if self.workers:
                 return self._sent(function, arguments)
             with _as_a_worker():
                 future.set_result(_done(function, self._problem, arguments))
@@ -104,7 +98,7 @@ class Pool:
     def _sent(self, function: Callable, arguments: tuple) -> Future:
         try:
             with _ctrl_c_held_back():
-                return self._executor.submit(_in_worker, function, arguments)
+                return self._started.submit(_in_worker, function, arguments)
         except (TypeError, AttributeError, PicklingError) as error:  # a worker was started and the problem pickled
             raise BadInput(
                 f"The problem cannot be sent to a worker process ({error})",
@@ -112,6 +106,13 @@ class Pool:
                 where="the problem's functions and tensors",
                 instead='map_phases("my_problem.py:problem")  # or workers=0',
             ) from error
+
+    @cached_property
+    def _started(self) -> loky.ProcessPoolExecutor:
+        """The workers, from the first call on, and what was packed for them."""
+        self._parcel = Parcel(self._problem)
+        begin = (os.getpid(), self._parcel, [self._parcel.folder, *self._leftovers])
+        return loky.ProcessPoolExecutor(self.workers, initializer=_begin, initargs=begin, env=WORKER_ENVIRONMENT)
 
     def result(self, future: Future) -> Any:
         """What a call returned.
@@ -126,9 +127,9 @@ class Pool:
 
     def close(self) -> None:
         """End the workers now, whatever they are doing."""
-        if self._problem is None:
+        if "_started" in vars(self):
             try:
-                self._executor.shutdown(kill_workers=True)
+                self._started.shutdown(kill_workers=True)
             finally:
                 self._parcel.remove()
 
