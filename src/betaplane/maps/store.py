@@ -172,10 +172,11 @@ class Store(Claims):
             self.damaged += len(broken)
             yield from records
 
-    def finish(self, records: Iterable[Record]) -> int:
+    def finish(self, records: Iterable[Record], chunk: str = "") -> int:
         """Keep results: they are on disk when this returns. Returns how many were new.
 
-        One transaction: all or none. Their claims end. A run that is already there is never overwritten.
+        One transaction: all or none. Their claims end, and the saved state of the chunk they were trained in is
+        removed. A run that is already there is never overwritten.
 
         Raises:
             BadInput: the disk is full or broken; none of these records was kept, all earlier ones are.
@@ -188,6 +189,7 @@ class Store(Claims):
             )
             new = db.total_changes - before
             db.executemany("DELETE FROM claims WHERE key = ?", [row[:1] for row in rows])
+            db.execute("DELETE FROM unfinished WHERE runs = ?", (chunk,))
         return new
 
     def merge(self, other: str | Path) -> int:

@@ -13,6 +13,7 @@ from betaplane.maps.phase_map import Spot
 from betaplane.maps.plan import Plan, run_settings
 from betaplane.maps.record import Record
 from betaplane.maps.store import Store
+from betaplane.maps.unfinished import Shelf, chunk_key
 from betaplane.replicas import Outcome, Pool
 
 POLL = 0.2  # seconds between two looks at what other processes have finished
@@ -71,7 +72,7 @@ class Crew:
         while missing := self._missing(tasks):
             for chunk, outcomes in self._trained(chunks):
                 records = [self._record(task, outcome) for task, outcome in zip(chunk, outcomes, strict=True)]
-                self.store.finish(records)
+                self.store.finish(records, chunk=_chunk(chunk))
                 self._learn({record.key: record for record in records}, computed=len(records))
             self._learn(self.store.load(self._missing(tasks)))  # what other processes have finished
             left = self._missing(tasks)
@@ -108,7 +109,8 @@ class Crew:
         for mine in self._claimed(chunks):
             if mine:
                 runs = [self.plan.run(task.spot, task.seed) for task in mine]
-                under_way[self.pool.submit(runs, self.engine, self.plan.options)] = mine
+                keeper = Shelf(self.store.path, _chunk(mine)) if self.engine == "stacked" else None
+                under_way[self.pool.submit(runs, self.engine, self.plan.options, keeper)] = mine
             while len(under_way) > 2 * max(1, self.pool.workers) - (self.pool.workers == 0):
                 yield from self._ended(under_way)
         while under_way:
@@ -154,3 +156,7 @@ class Crew:
         if time.monotonic() - self.beaten > BEAT:
             self.beaten = time.monotonic()
             self.store.beat(self.me)
+
+
+def _chunk(tasks: Sequence[Task]) -> str:
+    return chunk_key(task.key for task in tasks)

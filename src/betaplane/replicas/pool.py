@@ -33,6 +33,7 @@ from betaplane.problems import Problem, Trainer, load
 from betaplane.problems.check import tried
 from betaplane.replicas.parcel import Parcel
 from betaplane.replicas.run import Options, Outcome, Run
+from betaplane.replicas.unfinished import Keeper
 from betaplane.replicas.work import train
 
 Source = str | Problem | Trainer  # what `load` takes, or the thing itself
@@ -79,9 +80,14 @@ class Pool:
             )
         self._problem, self._leftovers = _resolve(source, changes or {}), leftovers
 
-    def submit(self, runs: Sequence[Run], engine: str, options: Options) -> Future[list[Outcome]]:
-        """Train the runs with an engine ("stacked", "plain" or "callable"); the outcomes come in the same order."""
-        return self.call(train, list(runs), engine, options)
+    def submit(
+        self, runs: Sequence[Run], engine: str, options: Options, keeper: Keeper | None = None
+    ) -> Future[list[Outcome]]:
+        """Train the runs with an engine ("stacked", "plain" or "callable"); the outcomes come in the same order.
+
+        A stack that is not finished is saved with the keeper from time to time, and continued from there.
+        """
+        return self.call(train, list(runs), engine, options, keeper)
 
     def call(self, function: Callable, *arguments: Any) -> Future:
         """function(problem, *arguments) in a worker; ask `result` what came of it."""

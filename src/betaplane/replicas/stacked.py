@@ -15,12 +15,15 @@ from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.replicas.run import Options, Outcome, Run, certainly_failing, windows
 from betaplane.replicas.trace import Stack, Step, stack, stackable
+from betaplane.replicas.unfinished import Keeper, Progress
 from betaplane.theory.schedules import multipliers
 
 RECORDING = 10_000  # run-steps that one more recording of the step is worth
 
 
-def train_stacked(problem: Problem, runs: Sequence[Run], options: Options = Options()) -> list[Outcome]:
+def train_stacked(
+    problem: Problem, runs: Sequence[Run], options: Options = Options(), keeper: Keeper | None = None
+) -> list[Outcome]:
     """Train all runs at once and return their outcomes in the same order.
 
     The runs share a rule and a batch size, and a seed too unless options.independent. A run's outcome does not
@@ -30,11 +33,12 @@ def train_stacked(problem: Problem, runs: Sequence[Run], options: Options = Opti
         problem: what is trained.
         runs: the runs, R >= 1.
         options: how.
+        keeper: where the state is saved from time to time, and where it is resumed from; None: nowhere.
 
     Raises:
         BadInput: the module cannot be stacked (data-dependent control flow, sparse gradients).
     """
-    return Training(problem, runs, options).outcomes()
+    return Training(problem, runs, options).outcomes(keeper)
 
 
 def stacked_rate(problem: Problem, runs: Sequence[Run], options: Options) -> float:
@@ -73,15 +77,21 @@ class Training:
         self.step: Step | None = None
         self.recorded = 0  # steps the recording takes at once
 
-    def outcomes(self) -> list[Outcome]:
-        """Train to the end, and tell what each run showed."""
+    def outcomes(self, keeper: Keeper | None = None) -> list[Outcome]:
+        """Train to the end, and return what each run showed; the state is saved with the keeper from time to time."""
         start = time.perf_counter()
+        progress = Progress(self, keeper)
+        known = progress.resume()
         for point, (length, batch) in enumerate(zip(self.lengths, self.blocks(), strict=False)):
-            loss = self.window(point, length, *batch)
-            self.curves[self.alive, point] = loss
-            self._drop(point)
+            if point < known:
+                continue
             if not len(self.alive):
                 break
+            loss = self.window(point, length, *batch)
+            with np.errstate(over="ignore"):  # a diverged loss may not fit in float32: inf
+                self.curves[self.alive, point] = loss
+            self._drop(point)
+            progress.after(point + 1)
         seconds = (time.perf_counter() - start) / len(self.runs)
         return [
             Outcome(

@@ -17,17 +17,20 @@ from betaplane.problems.check import tried
 from betaplane.replicas.plain import plain_rate, train_plain
 from betaplane.replicas.run import Options, Outcome, Run
 from betaplane.replicas.stacked import stacked_rate, train_stacked
+from betaplane.replicas.unfinished import Keeper
 
 ENGINES = ("stacked", "plain", "callable")
 
 
-def train(problem: Problem | Trainer, runs: Sequence[Run], engine: str, options: Options) -> list[Outcome]:
+def train(
+    problem: Problem | Trainer, runs: Sequence[Run], engine: str, options: Options, keeper: Keeper | None = None
+) -> list[Outcome]:
     """Train the runs with an engine; leaves torch's global generator as it was."""
     if isinstance(problem, Trainer):
         return [train_callable(problem, run) for run in runs]
     with torch.random.fork_rng(devices=[]):
         if engine == "stacked":
-            return train_stacked(problem, runs, options)
+            return train_stacked(problem, runs, options, keeper)
         return [train_plain(problem, run, options) for run in runs]
 
 
