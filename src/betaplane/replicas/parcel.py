@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import torch
 from torch import Tensor
 
@@ -38,10 +39,16 @@ class Parcel:
         loaded = problem.origin.contents if problem.origin else {}
         self.contents = loaded or contents(problem, data=False)
         self.origin = problem.origin
-        self._bare: Any = problem
+        bare: Any = problem
         if isinstance(problem, Problem):
-            self._write(problem)
-            self._bare = _without(problem, DATA + (FUNCTIONS if problem.origin else ()))
+            bare = _without(problem, DATA + (FUNCTIONS if problem.origin else ()))
+        try:
+            self._pickled = cloudpickle.dumps(bare)  # opened late: that may run the user's file, which may print
+            if isinstance(problem, Problem):
+                self._write(problem)
+        except BaseException:
+            self.remove()
+            raise
 
     def opened(self) -> Problem | Trainer:
         """The problem, in a worker.
@@ -49,11 +56,10 @@ class Parcel:
         Raises:
             BadInput: the functions refer to other numbers here than where they were sent.
         """
-        if isinstance(self._bare, Trainer):
-            problem: Problem | Trainer = self._bare
-        else:
+        problem: Problem | Trainer = cloudpickle.loads(self._pickled)
+        if isinstance(problem, Problem):
             inputs, targets = torch.load(self.folder / "data", mmap=True, weights_only=False)
-            problem = _filled(self._bare, inputs=inputs, targets=targets, **self._functions(inputs, targets))
+            problem = _filled(problem, inputs=inputs, targets=targets, **self._functions(inputs, targets))
         check_same(self.contents, problem, self.origin.reference if self.origin else f"problem {problem.name!r}")
         return problem
 
@@ -65,7 +71,6 @@ class Parcel:
         try:
             torch.save((_alone(problem.inputs), _alone(problem.targets)), self.folder / "data")
         except (OSError, RuntimeError) as error:
-            self.remove()
             raise BadInput(
                 f"The data cannot be written for the workers ({str(error).splitlines()[0]})",
                 allowed=f"a temporary folder with {problem.inputs.nbytes + problem.targets.nbytes:,} free bytes",

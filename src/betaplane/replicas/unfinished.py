@@ -88,7 +88,11 @@ def restore(training: Training, state: bytes) -> int:
 
 def _generators() -> dict[str, Any]:
     name, keys, *rest = np.random.get_state()  # pyright: ignore[reportAssignmentType]
-    return {"torch": torch.get_rng_state(), "numpy": [name, np.asarray(keys).tolist(), *rest], "random": random.getstate()}
+    return {
+        "torch": torch.get_rng_state(),
+        "numpy": [name, np.asarray(keys).tolist(), *rest],
+        "random": random.getstate(),
+    }
 
 
 def _set_generators(states: dict[str, Any]) -> None:
