@@ -1,6 +1,7 @@
 """Enumerate the mutants of a source file: one changed expression or statement each.
 
-Messages decide nothing: f-strings, what is raised, docstrings, annotations and decorators are not mutated.
+Messages decide nothing: f-strings, what is raised, docstrings, annotations and decorators are not mutated. Nor is the
+`strict` of zip, which guards lengths that are equal.
 """
 
 from __future__ import annotations
@@ -131,6 +132,8 @@ def _children(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 def _silent(name: str, child: ast.AST) -> bool:
     """Whether a part of the tree decides nothing."""
     if name in ("annotation", "returns", "decorator_list", "bases") or isinstance(child, ast.JoinedStr | ast.Raise):
+        return True
+    if isinstance(child, ast.keyword) and child.arg == "strict" and isinstance(child.value, ast.Constant):
         return True
     if isinstance(child, ast.Call) and _called(child) in SILENT_CALLS:
         return True
