@@ -19,7 +19,8 @@ ELSEWHERE = {
 APART = (  # other processes, compilers and browsers: they execute no mutant or take too long
     "test_clients", "test_eight_bit_clients", "test_sinks", "test_watch_ranks", "test_compiled", "test_native",
     "test_sharding", "test_probes", "test_audit", "test_zoo", "test_curvature", "test_curvature_seen", "test_schedule",
-    "test_twins", "test_host", "test_sweep", "test_drop_in", "test_peak_lr", "test_observer",
+    "test_twins", "test_host", "test_sweep", "test_drop_in", "test_peak_lr", "test_observer", "test_attacks", "test_damaged_checkpoints",
+    "test_damaged_store", "test_odd_runs", "test_watch",
 )  # fmt: skip
 
 
