@@ -40,7 +40,7 @@ ROWS = {
     f"{FINE} --warmup 2": "warmup is out of range: got 2.0, allowed [0, 1), in problem 'line'",
     f"{FINE} --steps 0": "steps is out of range: got 0, allowed [1, inf), in --steps. Write instead: --steps 1000",
     f"{FINE} --seeds 0": "seeds is out of range: got 0",
-    f"{FINE} --boundary-seeds -2": "boundary_seeds is out of range: got -2, allowed [1, inf), in --boundary-seeds",
+    f"{FINE} --boundary-seeds -2": "boundary_seeds is out of range: got -2, allowed [1, 1000], in --boundary-seeds",
     f"{FINE} --trainings 0": "trainings is out of range: got 0, allowed [1, inf), in --trainings",
     f"{FINE} --dense --trainings 5": "A dense map trains every cell with every seed: got 5, allowed [18, inf)",
     f"{FINE} --good 0.7": "The thresholds are not in order: got (0.7, 0.5), allowed 0 < good <= failing",
@@ -48,7 +48,11 @@ ROWS = {
     f"{FINE} --batch-size 9": "The batch size does not fit the data: got 9, allowed [1, 8], in problem 'line'. "
     "Write instead: batch_size=8",
     "map mine.py:train --workers 0 --batch-size 0": "batch_size is out of range: got 0",
-    "map mine.py:fine --workers -1": "There is no such number of workers: got -1, allowed [0, inf), in --workers",
+    "map mine.py:fine --workers -1": "There is no such number of workers: got -1, allowed [0, ",
+    "map mine.py:fine --workers 1000": "There is no such number of workers: got 1000, allowed [0, ",
+    f"{FINE} --seeds 10000000": "seeds is out of range: got 10000000, allowed [1, 1000], in --seeds. Write instead: ",
+    f"{FINE} --boundary-seeds 10000000": "boundary_seeds is out of range: got 10000000, allowed [1, 1000]",
+    f"{FINE.replace('3', '1000')} --seeds 50 --dense": "A dense map trains every cell with every seed: got 50000000, ",
     # words
     f"{FINE} --rule adamm": f"There is no such rule: got 'adamm', allowed {', '.join(NAMES)}, "
     "in --rule. Write instead: --rule adam",

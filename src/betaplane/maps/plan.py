@@ -73,6 +73,8 @@ class Plan:
         return {name: value for name, value in every.items() if name not in (self.x.name, self.y.name)}
 
 
+MOST_SEEDS = 1000  # of a cell; its interval of P(fail) is then 6 % wide
+MOST_TRAININGS = 1_000_000  # of a dense map: more could not even be listed in seconds
 Along = str | Axis | tuple[str, float | None, float | None]  # what people say of an axis
 
 RANGES = {
@@ -149,11 +151,20 @@ def _check(plan: Plan) -> None:
         raise BadInput("Both axes are the same", value=plan.x.name, where="the axes", instead="--x beta1 --y beta2")
     for name, usual in {"seeds": 2, "boundary_seeds": 4, "steps": 1000, "batch_size": 32, "trainings": 400}.items():
         value = getattr(plan, name)
-        if value is not None and value < 1:
-            raise _out_of_range(name, value, "[1, inf)", usual)
+        most = MOST_SEEDS if name in ("seeds", "boundary_seeds") else math.inf
+        if value is not None and not 1 <= value <= most:
+            raise _out_of_range(name, value, f"[1, {most}]" if most < math.inf else "[1, inf)", usual)
     if not 0 < plan.lr < math.inf:
         raise _out_of_range("lr", plan.lr, "(0, inf)", 0.001)
     whole = plan.shape[0] * plan.shape[1] * plan.seeds
+    if plan.dense and whole > MOST_TRAININGS:
+        raise BadInput(
+            "A dense map trains every cell with every seed",
+            value=whole,
+            allowed=f"at most {MOST_TRAININGS:,} trainings",
+            where="--points, --seeds",
+            instead="--points 64 --seeds 2  # or leave --dense out",
+        )
     if plan.dense and plan.trainings is not None and plan.trainings < whole:
         raise BadInput(
             "A dense map trains every cell with every seed",

@@ -70,11 +70,12 @@ class Pool:
         leftovers: Sequence[Path] = (),
     ) -> None:
         self.workers = cores() if workers is None else workers
-        if self.workers < 0:
+        most = max(2, cores())
+        if not 0 <= self.workers <= most:
             raise BadInput(
                 "There is no such number of workers",
                 value=workers,
-                allowed="[0, inf)",
+                allowed=f"[0, {most}], since more workers than cores slow each other down",
                 where="--workers",
                 instead=f"--workers {cores()}",
             )
