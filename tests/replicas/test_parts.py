@@ -102,7 +102,7 @@ def test_the_faster_engine_is_chosen_and_a_reason_given():
     assert Speeds(1.0, 2.0, "").engine == "plain"
     short = probe(problem(Branching), Run(Adam(), 0.01, 8, 0), 4, Options(), steps=4)
     assert short.engine == "plain"
-    assert "cannot be stacked" in short.note
+    assert "cannot batch it" in short.note
 
 
 def test_a_callable_is_trained_as_it_is():

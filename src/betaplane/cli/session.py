@@ -229,7 +229,7 @@ def _told(estimate: Estimate, plan: Plan) -> str:
         speeds = f"stacked {s.stacked:,.0f}, plain {s.plain:,.0f}"
         text += f"\nengine: {estimate.engine} (run-steps a second, one core: {speeds})"
         text += f"; about {estimate.seconds:.0f} s" if math.isfinite(estimate.seconds) else ""
-        text += f"\n{s.note}" if s.note else ""
+        text += f"\nnot stacked, because {s.note}" if s.note else ""
     return text
 
 

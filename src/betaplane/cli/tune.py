@@ -63,3 +63,5 @@ def _show(found: Tuned) -> None:
         typer.echo(f"{one.beta1:>10.6g} {one.beta2:>10.6g} {one.loss:>10.4g}{mark}")
     reason = found.reason[0].upper() + found.reason[1:]
     typer.echo(f"\nbetas=({found.beta1:g}, {found.beta2:g}), lr={found.fixed['lr']:g}: {reason}")
+    if found.why_plain:
+        typer.echo(f"Trained one run at a time, because {found.why_plain}.")

@@ -58,6 +58,8 @@ class _Summary:
         if self.phase_map.marks:
             yield self._marks(say, options.ascii_only)
         yield Text(say(_words.caption(self.phase_map)), style="dim")
+        if why := self.phase_map.facts.get("why plain"):
+            yield Text(say(f"trained one run at a time: {why}"), style="dim")
 
     def _recommendation(self, say: Callable[[str], str]) -> Iterator[Text]:
         from rich.text import Text

@@ -6,7 +6,7 @@ import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from betaplane.errors import BadInput
 from betaplane.maps.arguments import check_resources, marked_setting
 from betaplane.maps.choose import Chooser, Dense, Refine, beside_change, fill, fill_by_surface
+from betaplane.maps.engine import choose_engine
 from betaplane.maps.judge import judge, known_curves, mark, recommend, score, verdict
 from betaplane.maps.phase_map import Cell, PhaseMap, Spot
 from betaplane.maps.plan import Along, Plan, plan_for, usual_settings
@@ -26,7 +27,7 @@ from betaplane.maps.train import Crew, OutOfTime, Progress, Task
 from betaplane.problems import Problem, Trainer, check, fingerprint
 from betaplane.problems.check import tried
 from betaplane.problems.source import as_problem
-from betaplane.replicas import Pool, Source, Speeds, chunk_size, probe
+from betaplane.replicas import Pool, Source, Speeds, chunk_size
 
 ROUNDS = 5  # in which a refined map of usual size is chosen
 
@@ -148,25 +149,10 @@ class Mapper:
 
     def __init__(self, problem: Problem | Trainer, plan: Plan, pool: Pool, store: Store) -> None:
         self.problem, self.plan, self.pool, self.store = problem, plan, pool, store
-        self.speeds: Speeds | None = None
-        self.engine = self._choose_engine()
+        middle, cells = (plan.shape[0] // 2, plan.shape[1] - 1), plan.shape[0] * plan.shape[1]
+        self.choice = choose_engine(problem, plan, pool, plan.run(middle, 0), cells, store.meta)
+        self.engine, self.speeds = self.choice.engine, self.choice.speeds
         self.records: dict[Spot, list[Record]] = {}
-
-    def _choose_engine(self) -> str:
-        """The engine asked for, or the faster one; measured once a store, so that a resumed map goes on with it."""
-        if isinstance(self.problem, Trainer):
-            return "callable"
-        plan = self.plan
-        if plan.engine != "auto":
-            return plan.engine
-        about = f"speeds of {type(plan.rule).__name__}, batch size {plan.batch_size}, {plan.options}"
-        if about not in self.store.meta:
-            middle = (plan.shape[0] // 2, plan.shape[1] - 1)
-            runs = plan.shape[0] * plan.shape[1]
-            measured = self.pool.result(self.pool.call(probe, plan.run(middle, 0), runs, plan.options))
-            self.store.meta[about] = asdict(measured)
-        self.speeds = Speeds(**self.store.meta[about])
-        return self.speeds.engine
 
     def _chunk(self) -> int:
         """Runs trained together: fewer where the time allowed is short, since a chunk that is begun is finished."""
@@ -302,6 +288,7 @@ class Mapper:
             "ended": ended,
             **({"best loss, each batch size": "the lowest reached with it scores 0"} if sizes else {}),
             "engine": self.engine,
+            **({"why plain": f"not stacked, because {self.choice.why_plain}"} if self.choice.why_plain else {}),
             "device": self.plan.options.device,
             "seeds": f"{self.plan.seeds}, {self.plan.boundary_seeds} beside a change of verdict",
             "minibatches": "each run its own" if self.plan.options.independent else "the same for all runs of a seed",

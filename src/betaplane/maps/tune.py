@@ -6,12 +6,13 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from betaplane.errors import BadInput, expect
 from betaplane.maps.arguments import check_resources
+from betaplane.maps.engine import choose_engine
 from betaplane.maps.grid import Axis, explicit
 from betaplane.maps.judge import score
 from betaplane.maps.map import store_of
@@ -22,7 +23,7 @@ from betaplane.maps.record import Record
 from betaplane.maps.train import Crew, Progress, Task
 from betaplane.problems import Problem, Trainer, check
 from betaplane.problems.source import as_problem
-from betaplane.replicas import Pool, Source, probe
+from betaplane.replicas import Pool, Source
 
 START = 10.0  # memory horizon of beta1 and beta2 where it begins: 0.9, 0.9
 SHORTEST, LONGEST = 1.25, 10_000.0  # horizons tried, besides beta = 0
@@ -55,6 +56,7 @@ class Tuned:
     grid: int  # trainings of a dense map of 24 x 24 settings with two seeds
     initial: float  # loss before training
     fixed: Mapping[str, float] = field(default_factory=dict)  # lr, batch_size, eps, ...
+    why_plain: str = ""  # why the problem cannot be stacked, as what comes after "because"; "" if it can
 
     @property
     def reason(self) -> str:
@@ -136,7 +138,9 @@ def tune(
         pool = Pool(problem, workers=workers, leftovers=[Path(store).parent] if temporary else [])
         kept = held.enter_context(store_of(problem, store))
         held.enter_context(pool)
-        return Tuner(problem, plan, Crew(plan, pool, kept, _engine(problem, plan, pool), 1, watch or bar.watch)).run()
+        choice = choose_engine(problem, plan, pool, plan.run((0, 0), 0), plan.seeds, kept.meta)
+        found = Tuner(problem, plan, Crew(plan, pool, kept, choice.engine, 1, watch or bar.watch)).run()
+        return replace(found, why_plain=choice.why_plain)
 
 
 class Tuner:
@@ -229,15 +233,6 @@ class Tuner:
             self.problem.name, at["beta1"], at["beta2"], self._loss(best), threshold, trials,
             sum(len(records) for records in self.records.values()), GRID, self._initial(), self.plan.fixed,
         )  # fmt: skip
-
-
-def _engine(problem: Problem | Trainer, plan: Plan, pool: Pool) -> str:
-    """The engine asked for, or the faster one for a few runs at a time."""
-    if isinstance(problem, Trainer):
-        return "callable"
-    if plan.engine != "auto":
-        return plan.engine
-    return pool.result(pool.call(probe, plan.run((0, 0), 0), plan.seeds, plan.options)).engine
 
 
 def _axes(problem: Problem | Trainer) -> tuple[Axis, Axis]:

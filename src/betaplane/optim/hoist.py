@@ -19,7 +19,7 @@ def hoist(graph: fx.GraphModule, constant: set[int]) -> fx.GraphModule:
     """
     inputs = [node for node in graph.graph.nodes if node.op == "placeholder"]
     fixed = {node for i, node in enumerate(inputs) if i in constant}
-    touched = {n for node in graph.graph.nodes if _mutates(node) for n in (node, *node.all_input_nodes)}
+    touched = _touched(graph.graph)
     known: dict[tuple, fx.Node] = {}
     for node in graph.graph.nodes:
         still = node.op == "call_function" and node not in touched and not is_random(node)
@@ -57,6 +57,24 @@ def _only(graph: fx.GraphModule, outputs: list[fx.Node]) -> fx.GraphModule:
 def is_random(node: fx.Node) -> bool:
     """Whether an operation draws random numbers."""
     return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+
+
+def _touched(g: fx.Graph) -> set[fx.Node]:
+    """The operations that write into tensors, what they write into, and all that may share its memory."""
+    touched = {n for node in g.nodes if _mutates(node) for n in (node, *node.all_input_nodes)}
+    for node in reversed(g.nodes):  # from a view to what it is a view of
+        if node in touched and _views(node):
+            touched.update(node.all_input_nodes)
+    for node in g.nodes:  # and to its other views
+        if _views(node) and touched.intersection(node.all_input_nodes):
+            touched.add(node)
+    return touched
+
+
+def _views(node: fx.Node) -> bool:
+    """Whether an operation's result may share memory with its arguments."""
+    returns = getattr(getattr(node.target, "_schema", None), "returns", ())
+    return any(one.alias_info is not None for one in returns)
 
 
 def _mutates(node: fx.Node) -> bool:

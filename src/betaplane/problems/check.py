@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
+from betaplane.problems.generators import generators_kept, seed_generators
 from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
+from betaplane.problems.snapshot import put_back
 
 LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<frozen")  # torch, and us
 
@@ -27,8 +29,13 @@ def check(problem: Problem) -> None:
             ...
         betaplane.errors.BadInput: The module has no parameters to train: got 0, allowed at least 1, in problem 'empty'.
     """
-    where = f"problem {problem.name!r}"
-    module = tried(f"Making the module of {where} failed", lambda: problem.fresh(seed=0))
+    with generators_kept(), put_back(**problem.functions):
+        seed_generators(0)
+        _check(problem, f"problem {problem.name!r}")
+
+
+def _check(problem: Problem, where: str) -> None:
+    module = tried(f"Making the module of {where} failed", problem.make)
     trained = [p for p in module.parameters() if p.requires_grad]
     if not sum(p.numel() for p in trained):
         raise BadInput("The module has no parameters to train", value=0, allowed="at least 1", where=where)

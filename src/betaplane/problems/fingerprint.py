@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from betaplane.problems.captured import captured
 from betaplane.problems.contents import hashed, leaf_of, seeded
+from betaplane.problems.generators import generators_kept, seed_generators
 from betaplane.problems.problem import Problem, Trainer
+from betaplane.problems.snapshot import put_back
 
 WHOLE = 64 * 2**20  # bytes; of larger tensors betaplane 0.1 hashed a sample
 
@@ -49,11 +51,16 @@ def _of_trainer(trainer: Trainer) -> tuple:
 
 
 def _of_problem(problem: Problem, former: bool) -> tuple:
-    module = problem.fresh(seed=0)
-    parameters = [(name, tuple(p.shape), str(p.dtype)) for name, p in module.named_parameters()]
-    loss = problem.loss(module(problem.inputs[:32]), problem.targets[:32])
-    gradients = torch.autograd.grad(loss, [p for p in module.parameters() if p.requires_grad], allow_unused=True)
-    norm = sum(float(g.double().square().sum()) for g in gradients if g is not None) ** 0.5
+    with generators_kept(), put_back(**problem.functions):
+        seed_generators(0)
+        module = problem.make()
+        parameters = [(name, tuple(p.shape), str(p.dtype)) for name, p in module.named_parameters()]
+        details = () if former else _details(problem, module)
+        loss = problem.loss(module(problem.inputs[:32].clone()), problem.targets[:32].clone())
+        loss.backward()
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        norm = sum(float(g.abs().double().square().sum()) for g in gradients) ** 0.5
+        module.zero_grad()
     return (
         problem.name,
         parameters,
@@ -66,7 +73,7 @@ def _of_problem(problem: Problem, former: bool) -> tuple:
         problem.gradient is not None,
         f"{loss.detach().item():.3e}",
         f"{norm:.3e}",
-        *(() if former else _details(problem, module)),
+        *details,
     )
 
 

@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from betaplane.errors import BadInput, nearest
 from betaplane.problems._ask import one_of
+from betaplane.problems.generators import generators_kept, seed_generators
 from betaplane.theory.schedules import NAMES
 
 Order = Literal["shuffle", "replacement", "cyclic"]
@@ -33,11 +35,28 @@ class Origin:
 class Problem:
     """A training problem: everything a run needs except the rule's hyperparameters and a seed.
 
+    A run is this loop, and each run does what it would do as the first in a new process:
+
+    ```python
+    random.seed(seed), numpy.random.seed(seed), torch.manual_seed(seed)
+    module = problem.module()
+    optimizer = Rule([*module.parameters(), *loss.parameters()])  # those of the loss if it is an nn.Module
+    for x, y in minibatches:
+        optimizer.zero_grad()
+        loss(module(x), y).backward()
+        optimizer.step()
+    ```
+
+    Parameters without `requires_grad` stay as they are, as do those that receive no gradient: no weight decay, no
+    momentum. Submodules stay in the mode, training or evaluation, in which `module()` leaves them. Lazy modules get
+    their shapes from the first `batch_size` examples. What a run changes outside of its own module (the loss, class
+    attributes, variables seen through closures and globals) is put back at its end, as are the random generators.
+
     Args:
         name: what it is called on maps and in the store.
-        module: a function that makes a fresh module; called with torch's generator seeded, so that the
-            initialisation is a function of the run's seed.
-        loss: loss(output, target) -> scalar, the mean over the minibatch.
+        module: a function that makes a fresh module; called with all generators seeded, so that the initialisation is
+            a function of the run's seed.
+        loss: loss(output, target) -> scalar, the mean over the minibatch. An nn.Module with parameters is trained too.
         inputs: tensor (N, ...), the examples given to the module.
         targets: tensor (N, ...), given to the loss.
         batch_size: examples a step, in [1, N].
@@ -50,7 +69,7 @@ class Problem:
         best: the smallest loss there is, where it is known; else the best a map finds stands in for it.
         record: what a loss curve holds: "minibatch" (mean training loss over a window of steps) or "full" (the
             loss on all the data at the end of each window; for problems whose data are a handful of numbers).
-        constrain: applied to every parameter after each step (a projection), or None.
+        constrain: applied, after each step, to every parameter that received a gradient (a projection), or None.
         gradient: gradient(parameters, input, target) -> (gradients, loss), the analytic one where it is known;
             else autograd.
         boundary: boundary(beta1) -> the exact critical beta2 or nan, where it is known, to be drawn on maps.
@@ -95,15 +114,25 @@ class Problem:
         return len(self.inputs)
 
     @property
+    def functions(self) -> dict[str, Any]:
+        """The user's code, by the name of its field; what it can reach may change while it runs."""
+        names = ("module", "loss", "constrain", "gradient")
+        return {name: getattr(self, name) for name in names}
+
+    @property
     def batches_per_epoch(self) -> int:
         """How many whole minibatches an epoch has."""
         return self.examples // self.batch_size
 
     def fresh(self, seed: int) -> nn.Module:
-        """The module as run `seed` starts from it; leaves torch's global generator as it was."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            module = self.module()
+        """The module as run `seed` starts from it; leaves the global generators as they were."""
+        with generators_kept():
+            seed_generators(seed)
+            return self.make()
+
+    def make(self) -> nn.Module:
+        """A module, drawn from the global generators as they are, with the shapes of lazy parameters known."""
+        module = self.module()
         if not isinstance(module, nn.Module):
             raise BadInput(
                 "module() does not make a module",
@@ -112,7 +141,18 @@ class Problem:
                 where=f"problem {self.name!r}",
                 instead="module=lambda: nn.Linear(64, 10)",
             )
-        return module.train()
+        if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
+            self._give_shapes(module)
+        return module
+
+    def _give_shapes(self, module: nn.Module) -> None:
+        """Run the first examples through a module with lazy parts, in evaluation mode, without a gradient."""
+        modes = [(part, part.training) for part in module.modules()]
+        module.eval()
+        with torch.no_grad():
+            module(self.inputs[: self.batch_size].clone())
+        for part, training in modes:
+            part.training = training
 
     def with_(self, **changes: Any) -> Problem:
         """The same problem with some fields changed, checked again.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -96,8 +95,3 @@ def certainly_failing(curves: np.ndarray, initial: np.ndarray, points: int) -> n
         with np.errstate(invalid="ignore"):
             lost |= (curves[:, -quarter:] > initial[:, None]).all(axis=1)
     return lost
-
-
-def same_chunk(runs: Sequence[Run]) -> bool:
-    """Whether the runs can share minibatches: one batch size, one seed."""
-    return len({(run.batch_size, run.seed) for run in runs}) == 1

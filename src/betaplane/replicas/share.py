@@ -28,9 +28,29 @@ def share_inputs(graph: fx.GraphModule) -> int:
             node.replace_all_uses_with(product)
             graph.graph.erase_node(node)
             rewritten += 1
+    if rewritten:
+        _views_become_reshapes(graph.graph)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return rewritten
+
+
+def _views_become_reshapes(g: fx.Graph) -> None:
+    """The new products have other strides, which a view may not fit; a view that is written to stays one."""
+    for node in g.nodes:
+        if node.target is aten.view.default and not _written(node):
+            node.target = aten.reshape.default
+
+
+def _written(node: fx.Node) -> bool:
+    """Whether an operation writes into a tensor or a view of it."""
+    for user in node.users:
+        schema = getattr(user.target, "_schema", None)
+        if schema is not None and schema.is_mutable:
+            return True
+        if schema is not None and any(r.alias_info for r in schema.returns) and _written(user):
+            return True
+    return False
 
 
 def _shared_left(g: fx.Graph, x: fx.Node, w: fx.Node, out: Tensor) -> fx.Node:

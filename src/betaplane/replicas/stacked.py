@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Sequence
 
@@ -10,9 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
+from torch.utils import _pytree as pytree
 
+from betaplane.errors import BadInput
+from betaplane.problems.generators import generators_kept
 from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
+from betaplane.problems.snapshot import put_back
+from betaplane.replicas.objective import EVALUATED, Objective, on_its_own, run_seed, started, trained_names
 from betaplane.replicas.run import Options, Outcome, Run, certainly_failing, windows
 from betaplane.replicas.trace import Stack, Step, stack, stackable
 from betaplane.replicas.unfinished import Keeper, Progress
@@ -21,13 +25,13 @@ from betaplane.theory.schedules import multipliers
 RECORDING = 10_000  # run-steps that one more recording of the step is worth
 
 
-def train_stacked(
-    problem: Problem, runs: Sequence[Run], options: Options = Options(), keeper: Keeper | None = None
+def stacked_outcomes(
+    problem: Problem, runs: Sequence[Run], options: Options, keeper: Keeper | None = None
 ) -> list[Outcome]:
-    """Train all runs at once and return their outcomes in the same order.
+    """Train all runs at once and return their outcomes in the same order; for problems of which that is proved.
 
-    The runs share a rule and a batch size, and a seed too unless options.independent. A run's outcome does not
-    depend on which others are in the stack, to rounding.
+    The runs share a rule, a batch size and a seed. A run's outcome does not depend on which others are in the stack,
+    to rounding.
 
     Args:
         problem: what is trained.
@@ -36,33 +40,34 @@ def train_stacked(
         keeper: where the state is saved from time to time, and where it is resumed from; None: nowhere.
 
     Raises:
-        BadInput: the module cannot be stacked (data-dependent control flow, sparse gradients).
+        BadInput: the runs have several batch sizes or seeds, or the problem cannot be stacked.
     """
-    return Training(problem, runs, options).outcomes(keeper)
+    with on_its_own(problem):
+        return Training(problem, runs, options).outcomes(keeper)
 
 
-def stacked_rate(problem: Problem, runs: Sequence[Run], options: Options) -> float:
-    """Run-steps a second, measured on the second half of the problem's steps; the first pays for the recording."""
-    training = Training(problem, runs, options)
-    halves = training.blocks()
-    training.window(0, training.lengths[0], *next(halves))
-    start = time.perf_counter()
-    training.window(1, training.lengths[1], *next(halves))
-    return len(runs) * training.lengths[1] / (time.perf_counter() - start)
-
-
-def run_seed(run: Run, independent: bool) -> int:
-    """The seed of a run's initialisation and order: the run's own, or one mixed with its settings."""
-    if not independent:
-        return run.seed
-    mixed = hashlib.sha256(repr((run.seed, run.rule, run.lr, run.batch_size)).encode()).digest()
-    return int.from_bytes(mixed[:4], "little")
+def check_alike(runs: Sequence[Run]) -> None:
+    """Refuse runs that cannot share minibatches."""
+    for name in ("batch_size", "seed"):
+        values = sorted({getattr(run, name) for run in runs})
+        if len(values) != 1:
+            raise BadInput(
+                f"The runs of a stack have one {name}",
+                value=values,
+                allowed=f"runs of one {name}",
+                where="train_stacked",
+                instead="a call of train_stacked for each",
+            )
 
 
 class Training:
-    """The loop: windows of steps, a point of every curve after each, diverged replicas dropped as they diverge."""
+    """The loop: windows of steps, a point of every curve after each, diverged replicas dropped as they diverge.
+
+    Uses the global generators as its own, so it is made and trained inside `on_its_own`.
+    """
 
     def __init__(self, problem: Problem, runs: Sequence[Run], options: Options) -> None:
+        check_alike(runs)
         self.problem, self.options = problem, options
         self.runs = list(runs)
         self.alive = np.arange(len(runs))  # which run each replica of the stack is
@@ -71,8 +76,8 @@ class Training:
         self.ended = np.full(len(runs), len(self.lengths))  # points each curve has
         self.inputs, self.targets = problem.inputs.to(options.device), problem.targets.to(options.device)
         self.seeds = [run_seed(run, options.independent) for run in runs]
-        self.stack = self._fresh()
-        self.initial = self._evaluate(self.inputs[:1024], self.targets[:1024])
+        self.objective, self.stack = self._started()
+        self.initial = self._evaluate(self.inputs[:EVALUATED], self.targets[:EVALUATED])
         self.mult = torch.from_numpy(multipliers(problem.schedule, problem.steps, problem.warmup))
         self.step: Step | None = None
         self.recorded = 0  # steps the recording takes at once
@@ -103,12 +108,15 @@ class Training:
             for i in range(len(self.runs))
         ]
 
-    def _fresh(self) -> Stack:
-        if self.options.independent:
-            modules = [self.problem.fresh(seed) for seed in self.seeds]
-        else:
-            modules = [self.problem.fresh(self.seeds[0])] * len(self.runs)
-        return stack(modules, [r.rule for r in self.runs], [r.lr for r in self.runs], self.options.device)
+    def _started(self) -> tuple[Objective, Stack]:
+        """One of the objectives, and the stack of all; leaves the generators as the first step finds them."""
+        options, runs = self.options, self.runs if self.options.independent else self.runs[:1]
+        with stackable():
+            objectives = [started(self.problem, run, options.independent, options.device) for run in runs]
+            x, y = (data[: self.runs[0].batch_size] for data in (self.inputs, self.targets))
+            trained = trained_names(self.problem, objectives[0], x, y)
+            rules, lrs = [run.rule for run in self.runs], [run.lr for run in self.runs]
+            return objectives[0], stack(objectives, trained, rules, lrs, options.device)
 
     def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The minibatches of each window: inputs (length, batch, ...), or (length, R, batch, ...) if independent."""
@@ -130,15 +138,14 @@ class Training:
         k = self._together(length)
         if self.step is None or k != self.recorded:
             self.recorded = k
-            self.step = Step(
-                self.problem, self.runs[0].rule, self.stack, lrs[:k], x[:k], y[:k],
-                shared=not self.options.independent, compiled=self.options.compile,
-            )  # fmt: skip
+            with generators_kept():
+                self.step = Step(
+                    self.problem, self.objective, self.runs[0].rule, self.stack, lrs[:k], x[:k], y[:k],
+                    shared=not self.options.independent, compiled=self.options.compile,
+                )  # fmt: skip
         total = torch.zeros(len(self.stack), dtype=torch.float64, device=x.device)
         with torch.no_grad():
             for i in range(0, length, k):
-                if self.step.random:
-                    torch.manual_seed(self.runs[0].seed * 1_000_003 + first + i)
                 total += self.step(self.stack, lrs[i : i + k], x[i : i + k], y[i : i + k])
         if self.problem.record == "full":
             return self._evaluate(self.inputs, self.targets)
@@ -151,15 +158,18 @@ class Training:
         return max(k for k in range(1, most + 1) if length % k == 0)
 
     def _evaluate(self, x: Tensor, y: Tensor) -> np.ndarray:
-        """The loss of every replica on the examples given, (R,)."""
-        module = self.problem.fresh(0).to(x.device).eval()
+        """The loss of every replica on the examples given, in evaluation mode, (R,)."""
+        carried = (self.stack.params, self.stack.buffers, self.stack.constants)
 
-        def loss(params: dict, buffers: dict) -> Tensor:
-            return self.problem.loss(functional_call(module, (params, dict(buffers)), (x,)), y)
+        def loss(*carried: dict) -> Tensor:
+            tensors = {name: tensor for tree in carried for name, tensor in tree.items()}
+            return functional_call(self.objective, tensors, (x.clone(), y.clone()), strict=True)
 
-        buffers = {name: b.clone() for name, b in self.stack.buffers.items()}
-        with torch.no_grad(), stackable():
-            return vmap(loss, randomness="same")(self.stack.params, buffers).double().cpu().numpy()
+        replicas = vmap(loss, in_dims=(0, 0, self.stack.constants_dim), randomness="same")
+        with put_back(objective=self.objective), generators_kept(), torch.no_grad(), stackable():
+            self.objective.module.eval()
+            carried = pytree.tree_map(torch.clone, carried)
+            return replicas(*carried).double().expand(len(self.stack)).cpu().numpy()
 
     def _drop(self, point: int) -> None:
         """Take out the runs that need not go on, once a quarter of the stack is such and a new recording pays."""

@@ -7,13 +7,13 @@ step. So it is asked once: the operations it performs on R stacked replicas are 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.func import functional_call, grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
@@ -21,6 +21,7 @@ from torch.utils import _pytree as pytree
 from betaplane.errors import BadInput
 from betaplane.optim.hoist import hoist, is_random, values
 from betaplane.problems.problem import Problem
+from betaplane.replicas.objective import Objective, given_gradient
 from betaplane.replicas.share import share_inputs
 from betaplane.rules._rule import Rule
 
@@ -29,13 +30,15 @@ Leaves = list[Tensor]
 
 @dataclass
 class Stack:
-    """What R replicas carry from step to step: every tensor has R as its first dimension."""
+    """What R replicas carry from step to step: every tensor has R as its first dimension, but those shared by all."""
 
-    params: dict[str, Tensor]
+    params: dict[str, Tensor]  # the trained ones
     buffers: dict[str, Tensor]
     state: dict[str, object]  # the rule's state, by parameter
     hyper: dict[str, Tensor]  # float64 (R,), the hyperparameters that differ between runs
     lr: Tensor  # float64 (R,), peak learning rates
+    constants: dict[str, Tensor]  # parameters that are not trained
+    shared: bool  # the constants are the same for all replicas, and have no dimension for them
 
     def __len__(self) -> int:
         return len(self.lr)
@@ -43,13 +46,39 @@ class Stack:
     def select(self, keep: Tensor) -> Stack:
         """The replicas at the positions given (int64)."""
         pick = lambda tree: pytree.tree_map(lambda leaf: leaf[keep].contiguous(), tree)  # noqa: E731
-        return Stack(pick(self.params), pick(self.buffers), pick(self.state), pick(self.hyper), pick(self.lr))
+        constants = self.constants if self.shared else pick(self.constants)
+        return Stack(
+            pick(self.params), pick(self.buffers), pick(self.state), pick(self.hyper), pick(self.lr),
+            constants, self.shared,
+        )  # fmt: skip
+
+    @property
+    def constants_dim(self) -> int | None:
+        """The dimension of the replicas in the constants, as vmap takes it."""
+        return None if self.shared else 0
 
 
-def stack(modules: Sequence[nn.Module], rules: Sequence[Rule], lrs: Sequence[float], device: str) -> Stack:
-    """Stack fresh modules, one a run, with the rules' first states."""
-    params = {name: _stacked(modules, name, device) for name, _ in modules[0].named_parameters()}
-    buffers = {name: _stacked(modules, name, device) for name, _ in modules[0].named_buffers()}
+def stack(
+    objectives: Sequence[Objective], trained: Collection[str], rules: Sequence[Rule], lrs: Sequence[float], device: str
+) -> Stack:
+    """Stack fresh objectives, one per run or one for all, with the rules' first states.
+
+    Args:
+        objectives: R of them, or 1.
+        trained: names of the parameters that the optimizer moves.
+        rules: R rules of one kind.
+        lrs: R learning rates.
+        device: where the stack is.
+    """
+    shared, runs = len(objectives) == 1, len(rules)
+    every = dict(objectives[0].named_parameters())
+    params = {name: _stacked(objectives, name, device, runs) for name in every if name in trained}
+    buffers = {name: _stacked(objectives, name, device, runs) for name, _ in objectives[0].named_buffers()}
+    constants = {
+        name: p.detach().to(device) if shared else _stacked(objectives, name, device, runs)
+        for name, p in every.items()
+        if name not in trained
+    }
     hyper = {
         name: torch.tensor([getattr(rule, name) for rule in rules], dtype=torch.float64, device=device)
         for name in varying(rules)
@@ -57,7 +86,8 @@ def stack(modules: Sequence[nn.Module], rules: Sequence[Rule], lrs: Sequence[flo
     init = lambda p, hyper: replace(rules[0], **hyper).init(p)  # noqa: E731
     state = {name: vmap(init)(_at_least_1d(p), hyper) for name, p in params.items()}
     state = pytree.tree_map(lambda leaf: leaf.expand(len(rules), *leaf.shape[1:]).clone(), state)
-    return Stack(params, buffers, state, hyper, torch.tensor(lrs, dtype=torch.float64, device=device))
+    lr = torch.tensor(lrs, dtype=torch.float64, device=device)
+    return Stack(params, buffers, state, hyper, lr, constants, shared)
 
 
 def varying(rules: Sequence[Rule]) -> list[str]:
@@ -66,9 +96,10 @@ def varying(rules: Sequence[Rule]) -> list[str]:
     return [name for name in names if len({getattr(rule, name) for rule in rules}) > 1]
 
 
-def _stacked(modules: Sequence[nn.Module], name: str, device: str) -> Tensor:
-    get = lambda module: (dict(module.named_parameters()) | dict(module.named_buffers()))[name]  # noqa: E731
-    return torch.stack([get(module).detach() for module in modules]).to(device)
+def _stacked(objectives: Sequence[Objective], name: str, device: str, runs: int) -> Tensor:
+    get = lambda one: (dict(one.named_parameters()) | dict(one.named_buffers()))[name].detach()  # noqa: E731
+    tensors = [get(objective) for objective in objectives]
+    return torch.stack(tensors * (runs // len(tensors))).to(device)
 
 
 def _at_least_1d(p: Tensor) -> Tensor:
@@ -76,21 +107,23 @@ def _at_least_1d(p: Tensor) -> Tensor:
     return p if p.dim() > 1 else p[:, None]
 
 
-def one_step(problem: Problem, module: nn.Module, rule: Rule) -> Callable:
+def one_step(problem: Problem, objective: Objective, rule: Rule) -> Callable:
     """The step of a single replica, in the plain words of torch.func; vmap makes it a step of many."""
 
-    def loss(params: dict, buffers: dict, x: Tensor, y: Tensor) -> tuple[Tensor, dict]:
-        buffers = {name: b.clone() for name, b in buffers.items()}
-        output = functional_call(module, (params, buffers), (x,), strict=True)
-        return problem.loss(output, y), buffers
+    def loss(params: dict, buffers: dict, constants: dict, x: Tensor, y: Tensor) -> tuple[Tensor, dict]:
+        tensors = {**params, **constants, **{name: b.clone() for name, b in buffers.items()}}
+        value = functional_call(objective, tensors, (x, y), strict=True)  # writes reassigned buffers into `tensors`
+        return value, {name: tensors[name] for name in buffers}
 
-    def step(params: dict, buffers: dict, state: dict, hyper: dict, lr: Tensor, x: Tensor, y: Tensor) -> tuple:
+    def step(
+        params: dict, buffers: dict, state: dict, hyper: dict, lr: Tensor, x: Tensor, y: Tensor, constants: dict
+    ) -> tuple:
         if problem.gradient is None:
-            grads, (value, buffers) = grad_and_value(loss, has_aux=True)(params, buffers, x, y)
+            grads, (value, buffers) = grad_and_value(loss, has_aux=True)(params, buffers, constants, x, y)
         else:
-            grads, value = problem.gradient(params, x, y)
+            grads, value = given_gradient(problem, {**params, **constants}, x, y)
         if problem.record == "full":
-            value = torch.zeros((), device=lr.device)  # nobody reads it; what led to it falls away
+            value = torch.zeros((), device=lr.device)  # it is not used; what led to it is removed
         mine = replace(rule, **hyper)
         new_params, new_state = {}, {}
         for name, p in params.items():
@@ -108,6 +141,7 @@ class Step:
 
     Args:
         stack: the stack it will be applied to, or one of the same shapes.
+        objective: a fresh one, of the seed of the stack's runs.
         lr: (K, R), learning rates of the K steps.
         x, y: the K minibatches, (K, batch, ...) if shared, else (K, R, batch, ...).
         shared: all replicas get the same minibatch.
@@ -117,6 +151,7 @@ class Step:
     def __init__(
         self,
         problem: Problem,
+        objective: Objective,
         rule: Rule,
         stack: Stack,
         lr: Tensor,
@@ -126,18 +161,18 @@ class Step:
         shared: bool,
         compiled: bool = False,
     ) -> None:
-        module = problem.fresh(0).to(x.device)
         batch = None if shared else 0
-        stepped = vmap(one_step(problem, module, rule), in_dims=(0, 0, 0, 0, 0, batch, batch), randomness="same")
+        dims = (0, 0, 0, 0, 0, batch, batch, stack.constants_dim)
+        stepped = vmap(one_step(problem, objective, rule), in_dims=dims, randomness="same")
         carried = (stack.params, stack.buffers, stack.state)
         self._carried_spec = pytree.tree_structure(carried)
-        inputs, spec = pytree.tree_flatten((*carried, stack.hyper, lr, x, y))
+        inputs, spec = pytree.tree_flatten((*carried, stack.hyper, lr, x, y, stack.constants))
 
         def steps(*leaves: Tensor) -> Leaves:
-            params, buffers, state, hyper, lr, x, y = pytree.tree_unflatten(leaves, spec)
+            params, buffers, state, hyper, lr, x, y, constants = pytree.tree_unflatten(leaves, spec)
             losses = []
             for k in range(len(lr)):
-                params, buffers, state, loss = stepped(params, buffers, state, hyper, lr[k], x[k], y[k])
+                params, buffers, state, loss = stepped(params, buffers, state, hyper, lr[k], x[k], y[k], constants)
                 losses.append(loss)
             return pytree.tree_leaves((params, buffers, state, sum(losses[1:], losses[0]).double()))
 
@@ -147,12 +182,14 @@ class Step:
         self.random = any(is_random(node) for node in graph.graph.nodes)
         first = len(pytree.tree_leaves(carried))
         hyper = set(range(first, first + len(stack.hyper)))
-        self._held = values(hoist(graph, hyper), inputs)
+        constants = set(range(len(inputs) - len(stack.constants), len(inputs)))
+        self._held = values(hoist(graph, hyper | constants), inputs)
         inputs += self._held
         self._once_a_step: Callable[..., Leaves] = lambda *_: []
         if compiled and len(lr) == 1:
             counts = {i for i in range(len(stack.params), first) if inputs[i].dim() == 1}
-            constant = {*hyper, first + len(stack.hyper), *counts, *range(len(inputs) - len(self._held), len(inputs))}
+            rest = range(len(inputs) - len(self._held) - len(constants), len(inputs))
+            constant = {*hyper, first + len(stack.hyper), *counts, *rest}
             self._once_a_step = compiled_call(hoist(graph, constant), inputs)
             inputs += self._once_a_step(*inputs)
         self._call = compiled_in_place(graph, first, inputs) if compiled else graph.forward
@@ -160,7 +197,7 @@ class Step:
     def __call__(self, stack: Stack, lr: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Take the K steps, in place of the stack's tensors; returns the sum of the K losses, float64 (R,)."""
         leaves = pytree.tree_leaves((stack.params, stack.buffers, stack.state, stack.hyper))
-        inputs = [*leaves, lr, x, y, *self._held]
+        inputs = [*leaves, lr, x, y, *stack.constants.values(), *self._held]
         *carried, loss = self._call(*inputs, *self._once_a_step(*inputs))
         if not carried:  # a compiled step writes into the stack's own tensors
             return loss
