@@ -207,6 +207,26 @@ def test_what_fits_on_no_stage_is_reported():
     assert "on each of 2 devices, of 1 GB" in found["ZeRO stage"].reason
 
 
+def test_without_a_size_nothing_is_said_not_to_fit():
+    for said in ({"memory": 1}, {"params": 1e12}, {}):
+        found = advise(32, **said)
+        assert (found["state format"].value, found["ZeRO stage"].value) == ("float32", 0)
+        assert (found["ZeRO stage"].low, found["ZeRO stage"].high) == (0.0, 3.0)
+
+
+def test_beta1_stays_below_the_root_of_a_beta2_that_is_carried_over():
+    """beta2 = 0.5 at its own batch size: beta1 = 0.5 may go up to 0.707."""
+    row = advise(before="batch=8,betas=0.5,0.5")["beta1"]
+    assert (row.value, row.high) == (0.5, pytest.approx(math.sqrt(0.5)))
+
+
+def test_a_windows_ends_stay_between_beta1_squared_and_the_largest():
+    row = advise(before="batch=8,betas=0.9,0.92")["beta2"]
+    assert (row.value, row.low, row.high) == pytest.approx((0.92, 0.81, 0.98))
+    row = advise(before="batch=8,betas=0.9,0.99999")["beta2"]
+    assert (row.value, row.low, row.high) == pytest.approx((0.99999, 0.99996, 0.99999))
+
+
 def test_bfloat16_would_stall_v_below_two_to_the_minus_eight():
     stalls = "v rounded to bfloat16 would stand still"
     at = 1 - 2.0**-8
