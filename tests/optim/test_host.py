@@ -334,7 +334,7 @@ BAD = [
     ),
     (lambda: RULED([]), "There are no parameters: allowed at least 1, in params"),
     (lambda: RULED(nn.ReLU().parameters()), "There are no parameters"),
-    (lambda: RULED(torch.zeros(2)), "params is one tensor: allowed a list of tensors, in a tensor of shape (2,)"),
+    (lambda: RULED(torch.zeros(2)), "should be an iterable of Tensors or dicts: got 'Tensor', allowed parameters"),
     (
         lambda: host_optimizer(Adam(), [torch.zeros(2, 3, dtype=torch.int64)]),
         "A parameter is not of floating point: got torch.int64",
