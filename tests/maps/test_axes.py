@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from betaplane.errors import BadInput
+from betaplane.maps.arguments import marked_setting
 from betaplane.maps.grid import Axis, axis, explicit, position
+from betaplane.maps.phase_map import Thresholds
 from betaplane.maps.plan import plan_for, usual_settings
 from betaplane.maps.tune import Trial, Tuned, tune
 from betaplane.problems import Trainer, counterexample
@@ -78,6 +80,40 @@ def test_a_plan_takes_what_is_left_out_from_the_problem():
     assert (sizes.lr, sizes.run((0, 2), 0).batch_size, sizes.run((0, 2), 0).lr) == (0.5, 256, 0.5)
 
 
+LIMITS = [  # what a plan of 2 x 2 cells may be, and what it may not
+    ({"seeds": 1000}, {"seeds": 1001}),
+    ({"seeds": 1}, {"seeds": 0}),
+    ({"boundary_seeds": 1000}, {"boundary_seeds": 1001}),
+    ({"trainings": 1}, {"trainings": 0}),
+    ({"batch_size": 1}, {"batch_size": 0}),
+    ({"steps": 1}, {"steps": 0}),
+    ({"lr": 1e-300}, {"lr": 0.0}),
+    ({"lr": 1e300}, {"lr": math.inf}),
+    ({"dense": True, "trainings": 8, "seeds": 2}, {"dense": True, "trainings": 7, "seeds": 2}),
+    ({"dense": False, "trainings": 7, "seeds": 2}, {"dense": True, "points": (1000, 1001), "seeds": 1}),
+    ({"dense": True, "points": (1000, 1000), "seeds": 1}, {"dense": True, "points": (1000, 500), "seeds": 3}),
+    ({"thresholds": Thresholds(0.1, 0.1)}, {"thresholds": Thresholds(0.1, 0.09)}),
+    ({"thresholds": Thresholds(1e-9, 0.1)}, {"thresholds": Thresholds(0.0, 0.1)}),
+]
+
+
+@pytest.mark.parametrize(("fits", "exceeds"), LIMITS, ids=str)
+def test_the_limits_of_a_plan(fits, exceeds):
+    trainer = Trainer("mine", lambda settings, seed: [1.0])
+    plan = plan_for(trainer, **{"points": 2, **fits})
+    assert all(getattr(plan, name) == value for name, value in fits.items() if name != "points")
+    with pytest.raises(BadInput):
+        plan_for(trainer, **{"points": 2, **exceeds})
+
+
+def test_a_rule_has_only_its_own_axes():
+    trainer = Trainer("mine", lambda settings, seed: [1.0])
+    assert plan_for(trainer, "lr", "batch_size", points=2, rule="sgd").x.name == "lr"
+    for name in ("beta1", "eps"):
+        with pytest.raises(BadInput, match=f"SGD has no {name} to put on an axis"):
+            plan_for(trainer, name, "lr", points=2, rule="sgd")
+
+
 def test_equal_runs_have_equal_keys_in_any_map():
     problem = counterexample(n=5)
     one, other = (plan_for(problem, x=("beta1", 0.0, high), points=points) for high, points in ((0.9, 2), (0.99, 3)))
@@ -86,6 +122,12 @@ def test_equal_runs_have_equal_keys_in_any_map():
     keys = {one.key(spot, seed) for spot in np.ndindex(one.shape) for seed in range(2)}
     assert len(keys) == 8
     assert plan_for(problem, x=("beta1", 0.0, 0.9), points=2, lr=one.lr * 2).key((1, 0), 3) not in keys
+
+
+def test_a_setting_that_is_no_number_is_refused_with_an_example():
+    with pytest.raises(BadInput, match=r"beta1 is not a number: got 'x', .* Write instead: beta1=0\.9$"):
+        marked_setting({"beta1": "x"})
+    assert marked_setting({"beta1": 0.5}) == {"beta1": 0.5}
 
 
 def test_the_marked_settings_are_torchs_default_and_that_of_language_models():

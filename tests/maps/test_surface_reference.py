@@ -7,13 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from betaplane.maps.choose import beside_change, lattice
+from betaplane.errors import BadInput
+from betaplane.maps.choose import Dense, Refine, beside_change, lattice
 from betaplane.maps.choose_budget import Doubt, Plan, Surfaces
 from betaplane.maps.choose_fill import fill, nearest
 from betaplane.maps.choose_tree import UNKNOWN, levels, mixed, split, start_lines
 from betaplane.maps.choose_tree import _sums as sums_of
 from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD
-from betaplane.maps.surface import AMPLITUDES, LENGTHS, Kernel, _merged, _thinned, fit, sigmoid
+from betaplane.maps.store import Store
+from betaplane.maps.surface import AMPLITUDES, ASPECTS, LENGTHS, Kernel, _merged, _thinned, fit, sigmoid
 
 
 def sample(n: int = 40, seed: int = 0):
@@ -252,3 +254,67 @@ def test_a_budget_looks_at_up_to_64_cells_a_side():
 def test_both_sides_of_a_change_are_beside_it():
     seen = np.array([[0, 0, 2], [0, 0, -1], [1, 0, 2]])
     assert beside_change(seen).tolist() == [[False, True, True], [True, False, False], [True, True, True]]
+
+
+# the chooser
+
+
+def test_what_a_chooser_does_unless_told():
+    usual = Refine((100, 100))
+    assert (usual.seeds, usual.boundary_seeds, usual.start, usual.guard, usual.batch) == (2, 4, 9, True, 8)
+    assert usual.ask()[0].seeds == 2
+    assert len(usual.ask()) == 81
+    assert Refine((100, 100), budget=400).batch == 20
+    assert Refine((100, 100), budget=159).batch == 8
+    assert Dense((2, 2)).ask()[0].seeds == 2
+
+
+def test_a_start_grid_takes_at_most_half_of_a_budget():
+    """A start of 9 is 81 spots of one seed each, of 8 it is 64."""
+    assert Refine((100, 100), seeds=1, budget=162).start == 9
+    assert Refine((100, 100), seeds=1, budget=161).start == 8
+    assert Refine((100, 100), seeds=2, budget=324).start == 9
+    assert Refine((100, 100), seeds=2, budget=323).start == 8
+    assert Refine((100, 100), seeds=1, budget=1).start == 2
+    assert [request.seeds for request in Refine((100, 100), seeds=2, budget=5).ask()] == [2, 2, 1]
+
+
+def test_spots_whose_seeds_disagree_are_trained_again():
+    chooser = Refine((3, 3), seeds=3, boundary_seeds=4)
+    votes = {request.spot: [GOOD] * 3 for request in chooser.ask()}
+    votes[0, 0] = [GOOD, GOOD, FAILING]  # its verdict is good as that of all others
+    chooser.tell(votes)
+    while batch := chooser.ask():
+        assert [(request.spot, request.seeds) for request in batch] == [((0, 0), 4)] or batch[0].seeds == 3
+        chooser.tell(
+            {spot: [GOOD, GOOD, FAILING, GOOD][:seeds] if spot == (0, 0) else [GOOD] * 3 for spot, seeds in batch}
+        )
+    assert len(chooser.votes[0, 0]) == 4
+    assert all(len(given) == 3 for spot, given in chooser.votes.items() if spot != (0, 0))
+
+
+def test_under_a_budget_a_quarter_of_a_batch_follows_the_tree():
+    """Of a batch of 8 two runs go to the boxes along the change, coarsest first; all stay within the budget."""
+    chooser = Refine((33, 33), seeds=1, budget=120, batch=8, start=5)
+    told = {}
+    while batch := chooser.ask():
+        told |= {spot: [FAILING if spot[1] < 16.5 else GOOD] * seeds for spot, seeds in batch}
+        chooser.tell(told)
+    assert sum(map(len, told.values())) <= 120
+    assert len(told) > 25
+
+
+def test_lengths_and_amplitudes_are_tried_on_ladders():
+    """Lengths from 6% of the extent to all of it in steps of about sqrt(2); amplitudes double; aspects are symmetric."""
+    steps = np.array(LENGTHS[1:]) / LENGTHS[:-1]
+    assert (LENGTHS[0], LENGTHS[-1]) == (0.06, 1.0)
+    assert ((steps > 1.4) & (steps < 1.6)).all()
+    assert [math.log2(amplitude) for amplitude in AMPLITUDES] == [0, 1, 2, 3, 4]
+    np.testing.assert_allclose(np.array(ASPECTS) * ASPECTS[::-1], 1.0, atol=0.021)
+    assert (ASPECTS[0], ASPECTS[2], ASPECTS[-1]) == (0.5, 1.0, 2.0)
+
+
+def test_an_empty_file_is_no_store_to_read_from(tmp_path):
+    (tmp_path / "map.sqlite").touch()
+    with pytest.raises(BadInput, match="There is no such store"):
+        Store.reopen(tmp_path / "map.sqlite")

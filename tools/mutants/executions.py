@@ -26,16 +26,16 @@ class Recorder:
     def __init__(self) -> None:
         self.tests: dict[str, dict[str, Any]] = {}
         self.failed: set[str] = set()
-        self.entered: set[CodeType] = set()
+        self.entered: set[CodeType] = set()  # since the test or the shared fixture began
+        self.shared: dict[str, set[CodeType]] = {}  # by fixtures that outlive a test
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
         """Trace calls during one test."""
-        entered: set[CodeType] = set()
-        add = entered.add
+        self.entered = set()
 
         def trace(frame: Any, event: str, arg: object) -> None:
-            add(frame.f_code)
+            self.entered.add(frame.f_code)
 
         before = time.process_time(), time.perf_counter()
         threading.settrace(trace)
@@ -46,8 +46,21 @@ class Recorder:
             sys.settrace(None)
             threading.settrace(None)  # type: ignore[arg-type]
             cpu, wall = time.process_time() - before[0], time.perf_counter() - before[1]
+            entered = self.entered.union(*(self.shared.get(name, ()) for name in item.fixturenames))  # type: ignore
             functions = sorted({name for code in entered if (name := _function(code))})
             self.tests[item.nodeid] = {"seconds": round(max(cpu, wall / 4), 3), "functions": functions}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any) -> Any:
+        """Credit what a fixture of a module executes to every test that takes it."""
+        if fixturedef.scope == "function":
+            return (yield)
+        outer, self.entered = self.entered, set()
+        try:
+            return (yield)
+        finally:
+            self.shared.setdefault(fixturedef.argname, set()).update(self.entered)
+            self.entered |= outer
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Forget tests that fail or are skipped without any mutant."""

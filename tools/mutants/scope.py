@@ -13,7 +13,7 @@ DECIDES = {  # files that decide something, by package
 }
 DECIDE_NOTHING = ("__init__.py", "advice/show.py")  # show.py sets columns
 NOTICE = {  # their tests, by folder; those that start other processes or compilers execute no mutant
-    "maps": "arguments axes choose judge predict store surface* tune",
+    "maps": "arguments axes choose damaged_store judge predict store surface* tune",
     "advice": "*",
     "monitor": "detector* quantities counterfactual readings",
     "checkpoints": "health_numbers checkpoint_kinds layer_names planned_betas sick_checkpoints step_counts",

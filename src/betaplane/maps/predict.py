@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from betaplane.errors import expect
-from betaplane.maps.grid import Axis
+from betaplane.maps.grid import Axis, position
 from betaplane.maps.judge import known_curves, mark, recommend
 from betaplane.maps.phase_map import Cell, Curve, Mark, PhaseMap, Prediction, Recommendation, Spot, Thresholds
 from betaplane.maps.plan import usual_settings
@@ -70,7 +70,7 @@ def _curve(replay: Replay) -> Curve:
 
 
 def _recommended(x: Axis, y: Axis, cells: Mapping[Spot, Cell], verdicts: np.ndarray) -> Recommendation | None:
-    column = int(np.argmin(np.abs(x.positions - 1.0)))  # beta1 = 0.9 has a horizon of ten
+    column = int(np.argmin(np.abs(x.positions - position(x.name, USUAL))))
     found = recommend(x, y, {spot: cell for spot, cell in cells.items() if spot[0] == column}, verdicts)
     if found is None:
         return None
