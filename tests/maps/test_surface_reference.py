@@ -305,7 +305,7 @@ def test_under_a_budget_a_quarter_of_a_batch_follows_the_tree():
 
 
 def test_lengths_and_amplitudes_are_tried_on_ladders():
-    """Lengths from 6% of the extent to all of it in steps of about sqrt(2); amplitudes double; aspects are symmetric."""
+    """Lengths from 6% of the extent to all of it in steps of about sqrt(2); amplitudes double; aspects mirror."""
     steps = np.array(LENGTHS[1:]) / LENGTHS[:-1]
     assert (LENGTHS[0], LENGTHS[-1]) == (0.06, 1.0)
     assert ((steps > 1.4) & (steps < 1.6)).all()

@@ -182,6 +182,14 @@ def test_after_a_raise_the_loss_before_it_counts_and_the_weights_before_it():
     assert found("learning rate too large", steady) is None
 
 
+def test_weights_that_grow_at_a_steady_rate_are_compared_as_they_are():
+    grows = lambda step: 1.0 if step < 20 else 10.0  # noqa: E731
+    assert too_large(0.05, 2.0, weight_rms=grows) is None
+    shrinks = lambda step: 10.0 if step < 20 else 1.0  # noqa: E731
+    lr = lambda step: 1e-3 if step < 20 else 1e-2  # noqa: E731
+    assert "an update of 0.40 of the weights" in too_large(0.4, 2.0, weight_rms=shrinks, lr=lr).evidence
+
+
 def edge(correlation: float = -0.9, grown: float = 2.0, swings: int = 12, last: int = 20, gap: int = 0, **changes: Any):
     history = history_of(*run(20, **changes))
     steps = [last - k - (gap if k == swings - 1 else 0) for k in reversed(range(swings))]

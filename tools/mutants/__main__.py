@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from functools import cache
 from typing import Any
 
 from tools.mutants.executions import KEPT, ROOT, executions
@@ -59,6 +60,7 @@ def drawn(seed: int, count: int, only: str) -> list[Mutant]:
     return sorted(sample, key=lambda mutant: (mutant.file, mutant.span))
 
 
+@cache
 def _source(file: str) -> str:
     return (ROOT / file).read_text()
 
