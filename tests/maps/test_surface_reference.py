@@ -94,7 +94,7 @@ def test_a_long_strip_has_a_long_kernel_along_it():
 
 def test_merged_points_are_weighted_means_and_keep_their_counts():
     points = np.array([[0.0, 0.0], [3.0, 6.0], [9.0, 9.0]])
-    found = _merged(points, np.array([1, 0, 2]), np.array([1, 2, 4]), np.array([5, 5, -1]))
+    found = _merged(points, np.array([1, 0, 2]), np.array([1, 2, 4]), np.array([0, 0, -1]))
     assert [part.tolist() for part in found] == [[[2.0, 4.0], [9.0, 9.0]], [1.0, 2.0], [3.0, 4.0]]
 
 
@@ -105,6 +105,10 @@ def test_what_agrees_is_merged_first():
     points, failed, tried = _thinned(cells, fails, np.ones(1600))
     assert (failed.sum(), tried.sum()) == (fails.sum(), 1600)
     assert len(points) < 600
+    assert np.isin(failed / tried, (0, 1)).all()
+    many = np.indices((100, 100)).reshape(2, -1).T.astype(float)
+    points, failed, tried = _thinned(many, (many[:, 1] < 51).astype(float), np.ones(10_000))
+    assert (len(points) < 1200, failed.sum(), tried.sum()) == (True, 5100, 10_000)
     assert np.isin(failed / tried, (0, 1)).all()
     few = cells[:1200], fails[:1200], np.ones(1200)
     assert all(np.array_equal(now, then) for now, then in zip(_thinned(*few), few, strict=True))
