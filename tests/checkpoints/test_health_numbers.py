@@ -78,6 +78,8 @@ def test_damped_is_strictly_below_eps_and_updates_count_no_empty_moments():
     assert found.damped == 0.0
     assert found.update == pytest.approx(math.sqrt(1 / 2))
     assert health(layer([0.0, 0.19], [0.0199e-16 * 0.99, 0.0199])).damped == 0.5
+    exact = replace_settings(eps=2.0**-10, corrected=False)
+    assert health(layer([1.0, 1.0], [2.0**-20, 2.0**-22], settings=exact)).damped == 0.5
     large = health(layer([0.19], [0.0199], settings=replace_settings(eps=1.0)))
     assert large.update == pytest.approx(0.5)
 

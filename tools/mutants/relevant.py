@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from typing import Any
 
@@ -20,7 +21,7 @@ def relevant(mutant: Mutant, tests: dict[str, dict[str, Any]], killer: str = "")
     """
     functions = _functions(mutant)
     package = mutant.file.split("/")[2]
-    hit = [name for name, test in tests.items() if not functions.isdisjoint(test["functions"])]
+    hit = [n for n, test in tests.items() if not functions.isdisjoint(test["functions"]) or _reads(n, mutant.names)]
     hit.sort(key=lambda n: (n != killer, f"/{package}/" not in n, tests[n]["seconds"] > 1, len(tests[n]["functions"])))
     chosen, seconds = [], 0.0
     for name in hit:
@@ -28,6 +29,16 @@ def relevant(mutant: Mutant, tests: dict[str, dict[str, Any]], killer: str = "")
             chosen.append(name)
             seconds += tests[name]["seconds"]
     return chosen, seconds
+
+
+def _reads(test: str, names: tuple[str, ...]) -> bool:
+    """Whether a test's file mentions one of the changed module-level names."""
+    return any(re.search(rf"\b{name}\b", _text(test.partition("::")[0])) for name in names)
+
+
+@cache
+def _text(file: str) -> str:
+    return (ROOT / file).read_text() if file.startswith("tests/") else ""
 
 
 def _functions(mutant: Mutant) -> set[str]:
