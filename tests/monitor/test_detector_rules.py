@@ -200,7 +200,7 @@ def edge(correlation: float = -0.9, grown: float = 2.0, swings: int = 12, last: 
 
 def test_twelve_growing_swings_are_the_edge():
     told = edge()
-    assert told.remedy == {"lr": 5e-4}
+    assert (told.layer, told.remedy) == ("", {"lr": 5e-4})
     assert f"curvature above {(2 + 2 * 0.9) / (0.1 * 1e-3):.3g}" in told.evidence
     assert "grew 2.0 x in 12 steps" in told.evidence
     assert edge(correlation=-0.501)
@@ -215,7 +215,7 @@ def test_twelve_growing_swings_are_the_edge():
 
 def test_at_the_edge_a_small_beta1_is_raised_first():
     told = edge(beta1=0.5)
-    assert told.remedy == {"beta1": 0.9}
+    assert (told.layer, told.remedy) == ("", {"beta1": 0.9})
     assert f"{(3.8 / 0.1) / (3 / 0.5):.3g} x the curvature" in told.change
     assert edge(beta1=0.5, beta2=0.8).remedy == {"lr": 5e-4}  # beta1 = 0.9 needs beta2 > 0.81
     assert edge(beta1=0.5, beta2=0.82).remedy == {"beta1": 0.9}
@@ -336,6 +336,10 @@ def test_after_many_readings_one_lag_beyond_all_is_enough():
     assert found(cause, grown([1.9], layers=3, steps=32)) is None
     other = losses(grown([1.9], layers=3, steps=33), [1.0, 1.01] * 16 + [9.0])
     assert found(cause, other) is None  # the batch is unlike all before it
+    for deviations, fires in ((5.97, True), (6.03, False)):
+        last = math.exp(0.05 + deviations * 0.05 * math.sqrt(32 / 31))
+        history = losses(grown([1.81], layers=3, steps=33), [1.0, math.exp(0.1)] * 16 + [last])
+        assert bool(found(cause, history)) == fires
     scattered = [0.5, 1.7] * 16
     assert found(cause, grown([*scattered, 1.9], layers=3, steps=33)) is None
 
