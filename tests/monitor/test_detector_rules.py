@@ -15,6 +15,8 @@ from betaplane.monitor.detectors import ALL
 from betaplane.monitor.history import History, Rows, Swing
 from betaplane.monitor.judge import Judge
 from betaplane.monitor.reading import Reading
+from betaplane.monitor.ring import Past
+from betaplane.monitor.state import Numbers
 
 DETECTORS = {detector.cause: detector for detector in ALL}
 HEALTHY = Reading(
@@ -523,3 +525,27 @@ def test_replays_of_updates_that_are_not_adams_are_not_quoted():
         history = history_of(HEALTHY._replace(step=2, adams=adams))
         history.rings["w"] = ring
         assert Judge(history, lambda alert: None)._replayed("w", {"eps": 1.0}) == ("", {})
+
+
+# a noisy second moment
+
+
+def noisy(beta2: float, step: int = 64, sign: float = 1.0, steps: int = 64, spike: float = 8.0):
+    """One gradient of +8 in eight and seven of -1: their mean is 1/8, and the update of a short memory is below 0."""
+    g = torch.full((steps, 4), -1.0)
+    g[::8] = spike
+    past = Past(sign * g, torch.zeros(4), torch.ones(4), 100.0, Numbers(1e-3, 0.0, beta2, 1e-8))
+    history = history_of(*run(20), step=step)
+    history.rings["w"] = SimpleNamespace(last=step, full=True, past=lambda: past)
+    return found("second moment too noisy", history)
+
+
+def test_a_short_memory_that_goes_uphill_is_too_noisy():
+    told = noisy(0.5)
+    assert (told.layer, told.remedy) == ("w", {"beta2": 0.984375})  # 1 - 1 / 64
+    assert "cosine of mean update and mean gradient -1.00" in told.evidence
+    assert noisy(0.5, sign=-1.0)
+    assert noisy(0.5, step=80)
+    assert noisy(0.5, step=72) is None  # looked at every sixteenth step
+    assert noisy(0.5, spike=1.0) is None  # v hardly varies
+    assert noisy(0.999) is None
