@@ -424,6 +424,15 @@ def test_a_count_with_every_v_cold_is_wrong():
     assert found("step count wrong", history_of(cold, HEALTHY._replace(layer="b", before=7.0, t=8.0))) is None
 
 
+@pytest.mark.parametrize(("dtype", "fires"), [("float32", True), ("float64", True), ("bfloat16", False)])
+def test_moments_that_vanish_between_readings_are_noticed_in_wide_types(dtype, fires):
+    steps = run(20, every=10, dtype=dtype, root_rms=lambda step: 1.0 if step == 1 else 0.01)
+    told = found("step count wrong", history_of(*steps))
+    assert bool(told) == fires
+    if told:
+        assert (told.layer, told.remedy) == ("", {"step": 0})
+
+
 def rushed(losses_of: list[float], **changes: Any):
     history = history_of(*run(len(losses_of), ratio=0.2, beta2=changes.pop("beta2", 0.999), **changes))
     return found("warmup too short", losses(history, losses_of))
@@ -448,6 +457,8 @@ def test_a_loss_that_climbs_at_full_rate_needs_a_warmup():
 def test_a_loss_that_stays_at_its_start_needs_one_too():
     assert rushed([1.0] * 32)
     assert rushed([1.0] * 31) is None
+    assert rushed([1.0] + [0.94] * 31)  # five losses of 0.952 of the start, above 0.9 x 1.05
+    assert rushed([1.0] + [0.93] * 31) is None
     assert rushed([1.0] * 8 + [0.81] * 24) is None  # it falls
     assert rushed([1.0] + [0.79] * 31) is None
 
