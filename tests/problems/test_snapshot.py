@@ -13,7 +13,7 @@ from torch import nn
 from betaplane import Problem
 from betaplane.problems import check, fingerprint
 from betaplane.problems.generators import generators, generators_kept, seed_generators
-from betaplane.problems.snapshot import Snapshot, put_back
+from betaplane.problems.snapshot import GLOBAL_HOOKS, Snapshot, put_back
 from betaplane.replicas import Options, Run, train_plain
 from betaplane.rules import Adam
 
@@ -164,3 +164,59 @@ def test_a_factory_that_always_gives_one_module_gives_every_run_the_same_start()
     curves = [train_plain(problem, Run(Adam(), 0.1, 8, 7), Options(points=5)).curve for _ in range(2)]
     assert np.array_equal(*curves)
     assert all(torch.equal(tensor, start[name]) for name, tensor in module.state_dict().items())
+
+
+class Counted(nn.Module):
+    """A scripted module that counts its calls and changes after six of them."""
+
+    calls: int
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.calls = nn.Linear(3, 1), 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        y = self.linear(x)
+        if self.calls > 6:
+            y = y * 0.3 + 0.5
+        return y
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+def test_the_counter_of_a_scripted_module_is_that_of_the_users_loop():
+    torch.manual_seed(0)
+    x = torch.randn(8, 3)
+    make = lambda: torch.jit.script(Counted())  # noqa: E731
+    problem = Problem("scripted", make, nn.functional.mse_loss, x, x[:, :1], batch_size=8, order="cyclic", steps=10)
+    curve = train_plain(problem, Run(Adam(), 0.1, 8, 7), Options(points=10, early_stop=False)).curve
+    torch.manual_seed(7)
+    module = make()
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.1)
+    for loss in curve:
+        optimizer.zero_grad()
+        value = nn.functional.mse_loss(module(x), x[:, :1])
+        value.backward()
+        optimizer.step()
+        assert loss == pytest.approx(value.item(), rel=1e-5)
+
+
+class Doubled(nn.Linear):
+    """A module whose constructor registers a hook for all modules."""
+
+    def __init__(self):
+        super().__init__(3, 1)
+        self.handle = nn.modules.module.register_module_forward_hook(
+            lambda module, inputs, output: 2 * output if isinstance(module, Doubled) else None
+        )
+
+
+def test_hooks_for_all_modules_do_not_reach_the_next_run():
+    before = len(GLOBAL_HOOKS["_global_forward_hooks"])
+    torch.manual_seed(0)
+    x = torch.randn(8, 3)
+    problem = Problem("hooked", Doubled, nn.functional.mse_loss, x, x[:, :1], batch_size=8, steps=5)
+    check(problem)
+    curves = [train_plain(problem, Run(Adam(), 0.1, 8, 7), Options(points=5)).curve for _ in range(2)]
+    assert np.array_equal(*curves)
+    assert len(GLOBAL_HOOKS["_global_forward_hooks"]) == before

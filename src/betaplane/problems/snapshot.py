@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules import module as global_hooks
 
 from betaplane.problems.containers import PLAIN, Content, Holder, Names, holder, same
 
@@ -32,6 +33,11 @@ CLOCKS = {"time", "datetime", "secrets", "uuid", "os", "socket", "threading", "s
 CLOSED = {"logging", "threading", "_thread", "multiprocessing", "asyncio", "concurrent", "weakref", "_weakref", "io"}
 MOST = 200_000  # objects visited
 
+SCRIPTED = (torch.jit.ScriptModule, torch.jit.ScriptFunction, torch.ScriptObject)  # their attributes are not Python's
+GLOBAL_HOOKS = {  # by name, those that torch calls for every module
+    name: hooks for name, hooks in vars(global_hooks).items() if name.startswith("_global_") and name.endswith("_hooks")
+}
+
 Named = tuple[str, Any]  # a path and the object there
 
 
@@ -44,7 +50,7 @@ class Snapshot:
 
     Attributes:
         unseen: why there may be more than was visited, or "": an iterator, which cannot be read without being
-            advanced, or more objects than are visited.
+            advanced, a scripted module or function, or more objects than are visited.
         outside: the use of a clock, a file or the system by a function, or "".
 
     Example:
@@ -77,6 +83,8 @@ class Snapshot:
             self.unseen = f"there are more than {MOST:,} objects"
 
     def _visit(self, path: str, found: Any) -> Iterator[Named]:
+        if isinstance(found, SCRIPTED):
+            self.unseen = self.unseen or f"{path} is scripted, and its attributes cannot all be read"
         kind = holder(type(found))
         if kind is None:
             yield from self._through(path, found)
@@ -140,7 +148,7 @@ class Snapshot:
 @contextmanager
 def put_back(**roots: Any) -> Iterator[Snapshot]:
     """Whatever changes inside is put back at the end."""
-    before = Snapshot(roots)
+    before = Snapshot({**roots, **GLOBAL_HOOKS})
     try:
         yield before
     finally:

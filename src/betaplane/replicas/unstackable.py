@@ -7,14 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as global_hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from betaplane.problems.snapshot import GLOBAL_HOOKS
 from betaplane.replicas.objective import Objective
 
-GLOBAL_HOOKS = [name for name in vars(global_hooks) if name.startswith("_global_") and name.endswith("_hooks")]
 LOST = {  # functions of a tensor that the stack would not repeat
     "register_hook": "registers a hook on a tensor",
     "register_post_accumulate_grad_hook": "registers a hook on a tensor",
@@ -29,7 +28,7 @@ def structure(objective: Objective) -> str:
 
 
 def _of_parts(objective: Objective) -> Iterator[str]:
-    if any(getattr(global_hooks, name) for name in GLOBAL_HOOKS):
+    if any(GLOBAL_HOOKS.values()):
         yield "hooks are registered for all modules"
     for name, part in objective.named_modules():
         if isinstance(part, torch.jit.ScriptModule | nn.DataParallel) or hasattr(part, "_orig_mod"):
