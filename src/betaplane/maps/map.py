@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ def follow(
         begin: told the estimate before training starts.
         watch: told the progress after every finished chunk.
     """
+    began = time.monotonic()
     problem = as_problem(source)
     changes = {**(changes or {}), "steps": plan.steps} if isinstance(problem, Problem) else {}
     if isinstance(problem, Problem):
@@ -121,7 +123,7 @@ def follow(
         pool = Pool(problem, workers=workers, leftovers=[Path(store).parent] if temporary else [])
         kept = held.enter_context(store_of(problem, store))
         held.enter_context(pool)  # ends before the store gives up its claims
-        mapper = Mapper(problem, plan, pool, kept)
+        mapper = Mapper(problem, plan, pool, kept, began)
         begin(mapper.estimate())
         return mapper.run(watch, settings)
 
@@ -147,8 +149,8 @@ def telling(votes: Mapping[Spot, list[int]], verdicts: np.ndarray, most: int = 4
 class Mapper:
     """One map under way."""
 
-    def __init__(self, problem: Problem | Trainer, plan: Plan, pool: Pool, store: Store) -> None:
-        self.problem, self.plan, self.pool, self.store = problem, plan, pool, store
+    def __init__(self, problem: Problem | Trainer, plan: Plan, pool: Pool, store: Store, began: float) -> None:
+        self.problem, self.plan, self.pool, self.store, self.began = problem, plan, pool, store, began
         middle, cells = (plan.shape[0] // 2, plan.shape[1] - 1), plan.shape[0] * plan.shape[1]
         self.choice = choose_engine(problem, plan, pool, plan.run(middle, 0), cells, store.meta)
         self.engine, self.speeds = self.choice.engine, self.choice.speeds
@@ -183,7 +185,7 @@ class Mapper:
 
     def run(self, watch: Callable[[Progress], None], settings: Mapping[str, float] | None) -> PhaseMap:
         """Train until the chooser asks for nothing more, or the time is spent."""
-        crew = Crew(self.plan, self.pool, self.store, self.engine, self._chunk(), watch)
+        crew = Crew(self.plan, self.pool, self.store, self.engine, self._chunk(), watch, self.began)
         chooser, plan = self._chooser(), self.plan
         ended = "every cell judged"
         try:

@@ -19,6 +19,7 @@ from betaplane.replicas import Outcome, Pool
 POLL = 0.2  # seconds between two looks at what other processes have finished
 SHIFT = 1.0  # seconds of work claimed at once, where a chunk is less
 BEAT = 20.0  # seconds between two signs of life
+LATENESS = 1.05  # of the plan's time, after which runs under way are given up; the state of stacks is saved meanwhile
 
 
 class Task(NamedTuple):
@@ -52,11 +53,19 @@ class Crew:
     """Workers, a store and the claims on it: `finished` brings the results of any tasks."""
 
     def __init__(
-        self, plan: Plan, pool: Pool, store: Store, engine: str, chunk: int, watch: Callable[[Progress], None]
+        self,
+        plan: Plan,
+        pool: Pool,
+        store: Store,
+        engine: str,
+        chunk: int,
+        watch: Callable[[Progress], None],
+        began: float | None = None,  # time.monotonic() at which the plan's seconds begin; now if left out
     ) -> None:
         self.plan, self.pool, self.store, self.engine, self.chunk, self.watch = plan, pool, store, engine, chunk, watch
         self.me = Owner.here()
-        self.began = self.beaten = time.monotonic()
+        self.beaten = time.monotonic()
+        self.began = self.beaten if began is None else began
         self.known: dict[str, Record] = {}  # every training that was ever wanted and is finished
         self.progress = Progress(0, 0, 0, 0.0)
 
@@ -64,7 +73,7 @@ class Crew:
         """The results of all tasks, by key; every one is durable before `watch` hears of it.
 
         Raises:
-            OutOfTime: the plan's time is spent; tasks under way are finished and stored first.
+            OutOfTime: the plan's time is spent; tasks under way that end soon after are stored first.
         """
         new = self._missing(tasks)
         self._learn(self.store.load(new), wanted=len(new))
@@ -137,7 +146,9 @@ class Crew:
         if self._late():
             for waiting in [future for future in under_way if future.cancel()]:
                 del under_way[waiting]
-        ended, _ = wait(under_way, timeout=BEAT, return_when=FIRST_COMPLETED)
+        ended, _ = wait(under_way, timeout=self._patience(), return_when=FIRST_COMPLETED)
+        if not ended and self._patience() <= 0:
+            raise OutOfTime
         self._sign_of_life()
         for future in sorted(ended, key=lambda f: f.exception() is not None):  # keep what is done before any failure
             yield under_way.pop(future), self.pool.result(future)
@@ -150,7 +161,15 @@ class Crew:
         )  # fmt: skip
 
     def _late(self) -> bool:
-        return self.plan.seconds is not None and time.monotonic() - self.began > self.plan.seconds
+        """Whether the plan's time is spent; never before the first run is finished, without which there is no map."""
+        spent = time.monotonic() - self.began
+        return self.plan.seconds is not None and bool(self.known) and spent > self.plan.seconds
+
+    def _patience(self) -> float:
+        """Seconds to wait for a run: what is left of the plan's time and some more; the first is always waited for."""
+        if self.plan.seconds is None or not self.known:
+            return BEAT
+        return max(0.0, min(BEAT, self.began + LATENESS * self.plan.seconds - time.monotonic()))
 
     def _sign_of_life(self) -> None:
         if time.monotonic() - self.beaten > BEAT:
