@@ -32,8 +32,8 @@ def as_rule(given: object) -> Rule:
     Example:
         >>> as_rule("adam:debias=none")
         Adam(debias='none', beta1=0.9, beta2=0.999, eps=1e-08, weight_decay=0.0)
-        >>> as_rule(torch.optim.RMSprop)
-        RMSprop(alpha=0.99, eps=1e-08, momentum=0, weight_decay=0, centered=False, eps_inside=False)
+        >>> as_rule(torch.optim.AdamW)
+        AdamW(beta1=0.9, beta2=0.999, eps=1e-08, weight_decay=0.01)
     """
     if isinstance(given, Rule):
         return given
@@ -109,7 +109,7 @@ def _of_optimizer(optimizer: Optimizer) -> Rule:
 
 
 def _of_groups(optimizer: Any, groups: list[dict[str, Any]]) -> Rule:
-    rules = [optimizer.rule_of(_with_params(group)) for group in groups]
+    rules = [optimizer.rule_of(_as_made(group)) for group in groups]
     if any(rule != rules[0] for rule in rules[1:]):
         raise BadInput(
             "The groups of the optimizer have different options",
@@ -121,8 +121,12 @@ def _of_groups(optimizer: Any, groups: list[dict[str, Any]]) -> Rule:
     return rules[0]
 
 
-def _with_params(group: Mapping[str, Any]) -> dict[str, Any]:
-    return {**group, "params": list(group["params"])}
+def _as_made(group: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a group; a peak_lr that only is the group's own lr is left to whoever uses the rule."""
+    options = {**group, "params": list(group["params"])}
+    if options.get("peak_lr") == options.get("initial_lr", options["lr"]):
+        options["peak_lr"] = None
+    return options
 
 
 def _unknown(given: object) -> BadInput:

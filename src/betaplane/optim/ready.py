@@ -69,7 +69,7 @@ def _check_options(optimizer: Any, checked: Checked, i: int, group: Group) -> No
 def _check_state(optimizer: Any, group: Group, p: Tensor) -> None:
     """Raise BadInput if p's state has other shapes than the rule makes for p, or cannot be made."""
     held = optimizer.state.get(p)
-    if not held or float(held.get("step", 1)) == 0:  # torch's Adagrad makes its state when it is made itself
+    if not held or (p.dtype == torch.float16 and float(held.get("step", 1)) == 0):  # Adagrad's state is made early
         check_eps(group, p)
     x = torch.view_as_real(p) if p.is_complex() else p
     fresh = optimizer.rule_of(group).init(torch.empty(x.shape, dtype=x.dtype, device="meta"))

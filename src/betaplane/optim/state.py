@@ -131,6 +131,7 @@ def checked(
         merged = {**group, **_options(optimizer, old)}
         rule = _rule_of(optimizer, {**merged, "params": group["params"]})
         keys = _matched(optimizer, merged, old, states)
+        counted = any("step" not in states[i] for i in old["params"] if isinstance(states.get(i), Mapping))
         for p, i, where in zip(group["params"], old["params"], _places(optimizer, old), strict=True):
             if i in states:
                 expected = expected_state(optimizer, rule, p, words)
@@ -139,7 +140,7 @@ def checked(
                 signed += [(f"{key} of {where}", states[i][key]) for key in sorted(coded)]
                 if not states[i]:
                     del states[i]
-        if "step" in old and any("step" in states.get(i, ()) for i in old["params"]):
+        if "step" in old and counted and any("step" in states.get(i, ()) for i in old["params"]):
             merged.pop("step")  # it is in the states now, and would stand still here
         groups.append(merged)
     check_signs([(what, value) for what, value in signed if value.dtype.is_floating_point or value.is_complex()])

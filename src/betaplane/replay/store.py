@@ -43,6 +43,7 @@ def save(stream: Gradients, path: str | Path) -> Path:
 
     Example:
         >>> import tempfile
+        >>> from betaplane.replay.gradients import Layer
         >>> stream = Gradients(torch.tensor([[4.0], [-1.0]]), (Layer("x", (1,), 1),), torch.tensor([0]), batch_size=1)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     load(save(stream, f"{folder}/grads.safetensors")).values.tolist()

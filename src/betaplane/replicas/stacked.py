@@ -46,9 +46,9 @@ def stacked_outcomes(
         return Training(problem, runs, options).outcomes(keeper)
 
 
-def check_alike(runs: Sequence[Run]) -> None:
-    """Refuse runs that cannot share minibatches."""
-    for name in ("batch_size", "seed"):
+def check_alike(runs: Sequence[Run], independent: bool) -> None:
+    """Refuse runs that cannot be one stack: of several batch sizes, or of several seeds unless they are independent."""
+    for name in ("batch_size",) if independent else ("batch_size", "seed"):
         values = sorted({getattr(run, name) for run in runs})
         if len(values) != 1:
             raise BadInput(
@@ -67,7 +67,7 @@ class Training:
     """
 
     def __init__(self, problem: Problem, runs: Sequence[Run], options: Options) -> None:
-        check_alike(runs)
+        check_alike(runs, options.independent)
         self.problem, self.options = problem, options
         self.runs = list(runs)
         self.alive = np.arange(len(runs))  # which run each replica of the stack is

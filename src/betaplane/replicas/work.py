@@ -50,7 +50,7 @@ def train_stacked(problem: Problem, runs: Sequence[Run], options: Options = Opti
     Raises:
         BadInput: the runs have several batch sizes or seeds.
     """
-    check_alike(runs)
+    check_alike(runs, options.independent)
     if reason := why_plain(problem, runs[0], options):
         warnings.warn(f"{problem.name} is trained one run at a time, because {reason}.", UserWarning, stacklevel=2)
         return [train_plain(problem, run, options) for run in runs]
