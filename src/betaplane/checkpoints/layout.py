@@ -99,8 +99,10 @@ def _of_state_dict(held: Mapping[str, Any]) -> Iterator[Layer]:
 def _names(group: Mapping[str, Any], ids: Any) -> list[str] | None:
     """The names of a group's parameters, if it has one for each; a name that stands twice names nothing."""
     names = group.get("param_names")
-    usable = isinstance(names, list | tuple) and len(names) == len(ids) and all(isinstance(x, str) for x in names)
-    return [*names] if usable and len(set(names)) == len(names) else None
+    if not isinstance(names, list | tuple) or len(names) != len(ids):
+        return None
+    usable = all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+    return [*names] if usable else None
 
 
 def _count_of(group: Mapping[str, Any]) -> dict[str, Any]:
