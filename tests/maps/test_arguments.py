@@ -163,3 +163,27 @@ def test_progress_in_a_notebook(tmp_path: Path) -> None:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     nbclient.NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert [output["data"]["text/plain"] for output in notebook.cells[0].outputs] == ["runs: 4 of 8, 1.3/s"]
+
+
+MORE_MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
+    "an end as text": (lambda: betaplane.axis("beta1", "0", 0.9, 3), "low is not a number: got '0'"),
+    "points as text": (lambda: betaplane.axis("beta1", 0, 0.9, "3"), "points is not a number: got '3'"),
+    "an option of a problem": (lambda: betaplane.load("digits:hiden=16"), "Write instead: digits:hidden="),
+    "an argument of the call": (lambda: mapped(pionts=3), "Write instead: points=..."),
+    "negative seconds": (lambda: mapped(seconds=-1), "This is no length of time: got -1"),
+    "no trial": (lambda: betaplane.optuna_betas(None), "trial is no Optuna trial: got None"),
+    "a beta as a range": (lambda: betaplane.optuna_betas(Trial(), beta1=0.9), "The range of beta1 is not one: got 0.9"),
+}
+
+
+class Trial:
+    def suggest_float(self, name: str, low: float, high: float, log: bool = False) -> float:
+        return low
+
+
+@pytest.mark.parametrize("mistake", MORE_MISTAKES)
+def test_a_mistake_beside_the_map_gets_one_sentence(mistake: str) -> None:
+    call, sentence = MORE_MISTAKES[mistake]
+    with pytest.raises(BadInput) as raised:
+        call()
+    assert sentence in str(raised.value)

@@ -84,7 +84,7 @@ def test_bad_problem(act, told):
 REFERENCES = {
     "digit": "no such problem: got 'digit', allowed digits, mnist, .* or path/to/file.py:name",
     "": "no such problem: got ''",
-    "digits:hiden=3": "digits has no such option: got 'hiden', allowed model, hidden, .*: digits:model=mlp",
+    "digits:hiden=3": "digits has no such option: got 'hiden', allowed model, hidden, .*: digits:hidden=32",
     "digits:hidden=many": "hidden cannot be read: got 'many', allowed a whole number.*digits:hidden=32",
     "digits:hidden=2.5": "hidden cannot be read: got '2.5', allowed a whole number",
     "digits:hidden=0": "hidden is out of range: got 0",

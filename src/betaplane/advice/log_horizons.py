@@ -44,6 +44,8 @@ def optuna_betas(
         >>> [round(beta, 4) for beta in optuna_betas(Middle(), beta1=(0.0, 0.99), beta2=(0.9, 0.999))]
         [0.9, 0.99]
     """
+    if not hasattr(trial, "suggest_float"):
+        raise BadInput("trial is no Optuna trial", value=trial, allowed="an optuna.trial.Trial", where="optuna_betas")
     _check(beta1, beta2)
     horizon2 = trial.suggest_float(f"{prefix}horizon2", 1 / (1 - beta2[0]), 1 / (1 - beta2[1]), log=True)
     share1 = trial.suggest_float(f"{prefix}share1", 0.0, 1.0)
@@ -55,7 +57,7 @@ def optuna_betas(
 
 def _check(beta1: tuple[float, float], beta2: tuple[float, float]) -> None:
     for name, ends, usual in (("beta1", beta1, "(0.0, 0.99)"), ("beta2", beta2, "(0.9, 0.9999)")):
-        if not 0 <= ends[0] < ends[1] < 1:
+        if not _is_pair(ends) or not 0 <= ends[0] < ends[1] < 1:
             raise BadInput(
                 f"The range of {name} is not one",
                 value=ends,
@@ -71,3 +73,8 @@ def _check(beta1: tuple[float, float], beta2: tuple[float, float]) -> None:
             where="optuna_betas",
             instead="beta1=(0.0, 0.99), beta2=(0.9, 0.9999)",
         )
+
+
+def _is_pair(ends: object) -> bool:
+    numbers = isinstance(ends, (tuple, list)) and all(isinstance(end, (int, float)) for end in ends)
+    return numbers and len(ends) == 2  # pyright: ignore[reportArgumentType]

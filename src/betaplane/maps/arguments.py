@@ -17,12 +17,13 @@ from betaplane.replicas import Options
 from betaplane.rules import Rule
 
 WHOLE = {"seeds": 2, "boundary_seeds": 4, "steps": 1000, "batch_size": 32, "trainings": 400}  # with usual values
-NUMBERS = {"lr": 0.001, "seconds": 1200}
+NUMBERS = {"lr": 0.001}
 KINDS: dict[str, tuple[type, str]] = {
     "thresholds": (Thresholds, "Thresholds(good=0.05, failing=0.5)"),
     "options": (Options, "Options(points=100)"),
     "dense": (bool, "True"),
 }
+CALL = ("x", "y", "points", "store", "workers", "settings", "progress")  # arguments of `map_phases` beside the plan's
 ENGINES = ("auto", "stacked", "plain")
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
@@ -58,13 +59,15 @@ def _check_names(given: Mapping[str, Any], plan_fields: Sequence[str], rule: Rul
                 value=value,
                 allowed=", ".join(allowed),
                 where="the map",
-                instead=f"{nearest(name, allowed, 'seeds')}=...",
+                instead=f"{nearest(name, [*allowed, *CALL], 'seeds')}=...",
             )
 
 
 def _check_kind(name: str, value: Any) -> None:
     if name in WHOLE:
         whole(name, value, WHOLE[name])
+    elif name == "seconds":
+        seconds_in(value, "seconds", "seconds=1200")
     elif name in NUMBERS:
         _number(name, value, NUMBERS[name])
     elif name == "engine" and value not in ENGINES:

@@ -96,6 +96,11 @@ def _check(name: str, low: float, high: float, points: int) -> None:
     if name not in NAMES:
         allowed, instead = ", ".join(NAMES), _option(nearest(name, NAMES, "beta1"))
         raise BadInput("There is no such axis", value=name, allowed=allowed, where="--x/--y", instead=instead)
+    for what, value in {"low": low, "high": high, "points": points}.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+            raise BadInput(
+                f"{what} is not a number", value=value, allowed="a number", where=f"axis {name}", instead=_pasted(name)
+            )
     floor, ceiling, text = (0.0, 1.0, "[0, 1)") if name in BETAS else (0.0, math.inf, "(0, inf)")
     floor, text = (1.0, "[1, inf)") if name == "batch_size" else (floor, text)
     fits = low >= floor and high < ceiling and (name in BETAS or low > 0)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from betaplane.errors import BadInput, expect
+from betaplane.errors import BadInput, expect, nearest
 from betaplane.problems._file import from_file
 from betaplane.problems.check import check, tried
 from betaplane.problems.counterexample import counterexample
@@ -101,7 +101,7 @@ def _options(name: str, text: str) -> dict[str, Any]:
                 value=key,
                 allowed=", ".join(defaults),
                 where=f"problem {name!r}",
-                instead=f"{name}:{_usual(defaults)}",
+                instead=f"{name}:{_usual(defaults, nearest(key, defaults, ''))}",
             )
         given[key] = _read(value, key, defaults[key], name)
     missing = [key for key, default in defaults.items() if default is inspect.Parameter.empty and key not in given]
@@ -112,9 +112,11 @@ def _options(name: str, text: str) -> dict[str, Any]:
     return given
 
 
-def _usual(defaults: dict[str, Any]) -> str:
-    """An option that can be pasted."""
-    return next(f"{key}={value}" for key, value in defaults.items() if isinstance(value, (int, float, str)))
+def _usual(defaults: dict[str, Any], close: str) -> str:
+    """An option that can be pasted: the close one if it has such a default, else the first that has."""
+    usual = {key: value for key, value in defaults.items() if isinstance(value, (int, float, str))}
+    key = close if close in usual else next(iter(usual))
+    return f"{key}={usual[key]}"
 
 
 def _read(text: str, key: str, default: Any, name: str) -> Any:
