@@ -209,3 +209,16 @@ def test_a_whole_optimizer_is_saved_with_its_model(name: str) -> None:
         one.step()
     assert torch.equal(p, q)
     assert other.nonfinite == "skip"
+
+
+def test_a_parameter_whose_first_gradient_comes_late_joins_sgd_with_momentum() -> None:
+    ends = []
+    for kind in (torch.optim.SGD, betaplane.SGD):
+        p, q = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+        optimizer = kind([p, q], lr=0.1, momentum=0.9, dampening=0.5)
+        for step in range(4):
+            p.grad = torch.full((3,), 1.0 + step)
+            q.grad = torch.full((3,), 2.0) if step >= 2 else None
+            optimizer.step()
+        ends.append(torch.stack([p.detach(), q.detach()]))
+    torch.testing.assert_close(*ends)

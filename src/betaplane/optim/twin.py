@@ -212,7 +212,17 @@ class Twin(Around, Optimizer):
                 fused = kernel and (self._fuses(group, p) or refused(group, p))
                 path = "rule" if rule else "fused" if fused else "torch"
                 found.setdefault(path, []).append(p)
+        if late := self._late(group, found.get("fused", [])):
+            found["fused"] = [p for p in found["fused"] if not any(p is each for each in late)]
+            found.setdefault("torch", []).extend(late)
         return found
+
+    def _late(self, group: dict[str, Any], fused: list[Tensor]) -> list[Tensor]:
+        """The parameters without a momentum buffer beside others with one, which torch's fused kernel cannot take."""
+        if not group.get("momentum"):
+            return []
+        late = [p for p in fused if self.state.get(p, {}).get("momentum_buffer") is None]
+        return late if len(late) < len(fused) else []
 
     def _takes_sparse(self, group: dict[str, Any]) -> bool:
         """Whether a group's gradients may be sparse: torch steps it, and adds no decay to them."""
