@@ -19,7 +19,7 @@ from torch import nn
 from torch.optim.optimizer import Optimizer
 
 import betaplane.optim
-from betaplane.optim import path
+from betaplane.optim import dispatch
 from betaplane.rules import ALL, by_name
 
 ROUNDS = 7
@@ -90,7 +90,7 @@ def compare(case: str, names: list[str]) -> None:
         ours = getattr(betaplane.optim, by_name(name).__name__)(ours_p, **options)
         mine, other, ratio = paired(ours, theirs)
         per_byte = ratio * moved(theirs) / moved(ours)
-        compiles = path.chosen(ours.path, ours_p) == "compiled" and path.sweeps(by_name(name)())
+        compiles = dispatch.chosen(ours.path, ours_p) == "compiled" and dispatch.sweeps(by_name(name)())
         kernel = getattr(ours, "kernel", False) and not options
         how = "fused" if kernel else "compiled" if compiles else "eager"
         times = f"{mine * 1e3:8.2f} ({other * 1e3:6.2f})"

@@ -140,7 +140,7 @@ def test_public_names_are_those_listed() -> None:
 
 
 def test_every_package_is_an_attribute() -> None:
-    code = "import betaplane; print(betaplane.optim.audit.__name__, betaplane.optim.ramps.__name__)"
+    code = "import betaplane; print(betaplane.audit.audit.__name__, betaplane.optim.schedule_functions.__name__)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == (
-        "audit betaplane.optim.ramps\n"
+        "audit betaplane.optim.schedule_functions\n"
     )

@@ -106,7 +106,7 @@ __all__ = [
 
 
 _PACKAGES = (
-    "advice", "checkpoints", "errors", "figures", "maps", "monitor",
+    "advice", "audit", "checkpoints", "errors", "figures", "maps", "monitor",
     "optim", "problems", "replay", "replicas", "rules", "theory",
 )  # fmt: skip
 

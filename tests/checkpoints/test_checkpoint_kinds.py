@@ -16,7 +16,7 @@ from written import STEPS, CodedTensor, distributed, eight_bits, foreign, forget
 
 import betaplane
 from betaplane.checkpoints import inspect, read_checkpoint
-from betaplane.optim.formats import dynamic_map
+from betaplane.optim.storage_formats import dynamic_map
 
 
 def flat(optimizer) -> dict[str, torch.Tensor]:

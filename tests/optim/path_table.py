@@ -14,12 +14,12 @@ from torch.func import vmap
 
 from betaplane.errors import BadInput
 from betaplane.optim import optimizer_class
-from betaplane.optim.around import GROUP, OWN
-from betaplane.optim.form import ROUNDINGS
-from betaplane.optim.formats import STORAGES
-from betaplane.optim.group import BETAS
-from betaplane.optim.guard import NONFINITE
-from betaplane.optim.reach import reach
+from betaplane.optim.base import GROUP, OWN
+from betaplane.optim.rule_from_group import BETAS
+from betaplane.optim.step.dependence import reach
+from betaplane.optim.step.step_spec import ROUNDINGS
+from betaplane.optim.storage_formats import STORAGES
+from betaplane.optim.validation import NONFINITE
 from betaplane.rules import Rule
 from betaplane.rules._rule import INF, Range
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from betaplane.optim.form import Form, Numbers
-from betaplane.optim.machine.c_words import EXPRESSIONS
-from betaplane.optim.machine.sweep import swept
+from betaplane.optim.codegen.c_expressions import EXPRESSIONS
+from betaplane.optim.codegen.multi_tensor import swept
+from betaplane.optim.step.step_spec import Form, Numbers
 from betaplane.rules import Rule
 
 aten = torch.ops.aten

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from betaplane.errors import BadInput
-from betaplane.optim import optimizer_class, path, twins
-from betaplane.optim.form import Form, Numbers
-from betaplane.optim.machine import compiled, native, sweep
-from betaplane.optim.update import STATE, update
+from betaplane.optim import dispatch, optimizer_class, torch_classes
+from betaplane.optim.codegen import build, inductor, multi_tensor
+from betaplane.optim.step.reference import STATE, update
+from betaplane.optim.step.step_spec import Form, Numbers
 from betaplane.rules import ALL, SGD, AdaBelief, Adam, Adan, Lion, Rule, StableAdamW
 
 SHAPELESS = [kind for kind in ALL if kind.__name__ not in ("AdamMini", "Adafactor")]
@@ -61,9 +61,9 @@ def test_maximize(kind: type[Rule]) -> None:
 
 
 def test_rules_that_look_at_shapes_are_not_compiled() -> None:
-    assert [kind for kind in ALL if path.sweeps(kind())] == SHAPELESS
-    assert path.sweeps(Adam(clip=1.0, cautious="mean"))
-    assert not path.sweeps(Adam(cautious="paper"))  # which has the number of elements in it
+    assert [kind for kind in ALL if dispatch.sweeps(kind())] == SHAPELESS
+    assert dispatch.sweeps(Adam(clip=1.0, cautious="mean"))
+    assert not dispatch.sweeps(Adam(cautious="paper"))  # which has the number of elements in it
     for kind in set(ALL) - set(SHAPELESS):
         agree(kind, torch.float64)
 
@@ -93,12 +93,12 @@ def test_wide_states_of_narrow_parameters() -> None:
 
 
 def test_auto_compiles_what_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(path, "LARGE", 8)
+    monkeypatch.setattr(dispatch, "LARGE", 8)
     small, large = (optimizer_class(Lion)([nn.Parameter(torch.zeros(n))]) for n in (4, 16))
     assert "path: eager" in repr(small)
     assert "path: compiled" in repr(large)
     p, q = nn.Parameter(numbers(16)), nn.Parameter(numbers(16))
-    ours, theirs = twins.RAdam([p], lr=0.01), torch.optim.RAdam([q], lr=0.01)
+    ours, theirs = torch_classes.RAdam([p], lr=0.01), torch.optim.RAdam([q], lr=0.01)
     for step in range(8):
         p.grad = q.grad = numbers(16, seed=step)
         ours.step()
@@ -123,16 +123,16 @@ def test_hyperparameters_that_change_need_no_new_code() -> None:
         p.grad = q.grad = numbers(16, seed=step)
         ours.step()
         slow.step()
-        made = made or native.native.cache_info().misses
-    assert native.native.cache_info().misses == made
+        made = made or build.native.cache_info().misses
+    assert build.native.cache_info().misses == made
     assert torch.allclose(p, q, rtol=1e-12, atol=1e-12)
 
 
 def test_a_machine_that_cannot_compile_goes_on_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "compiler", lambda: None)
-    monkeypatch.setattr(path, "BROKEN", [])
-    native.native.cache_clear()
-    native.tried.cache_clear()
+    monkeypatch.setattr(build, "compiler", lambda: None)
+    monkeypatch.setattr(dispatch, "BROKEN", [])
+    build.native.cache_clear()
+    build.tried.cache_clear()
     p, q = nn.Parameter(numbers(4)), nn.Parameter(numbers(4))
     p.grad = q.grad = numbers(4, seed=1)
     optimizer = optimizer_class(Lion)([p], path="compiled")
@@ -146,16 +146,16 @@ def test_a_machine_that_cannot_compile_goes_on_eagerly(monkeypatch: pytest.Monke
 def test_torch_compiles_the_same_pass_for_other_devices(kind: type[Rule], monkeypatch: pytest.MonkeyPatch) -> None:
     """On the CPU here, and the recording itself in place of its code, which takes seconds to make."""
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
-    compiled.written.cache_clear()
+    inductor.written.cache_clear()
     x, slow = numbers(4, 6), numbers(4, 6)
     held, known = {}, {}
     for step in range(4):
         x.grad = numbers(4, 6, seed=step)
-        assert compiled.step_compiled(Form(kind()), x, held, Numbers(0.01), STATE)
+        assert inductor.step_compiled(Form(kind()), x, held, Numbers(0.01), STATE)
         update(Form(kind()), slow, x.grad, known, Numbers(0.01))
     assert torch.allclose(x, slow, rtol=1e-12, atol=1e-12)
     assert held["step"] == known["step"] == 4
-    compiled.written.cache_clear()
+    inductor.written.cache_clear()
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def test_your_rule_is_compiled_where_that_can_be(strange: bool) -> None:
     agree(Odd, torch.float64, strange=strange)
     p = nn.Parameter(numbers(4))
     p.grad = numbers(4, seed=1)
-    sweeps, left = sweep.swept(Form(Odd(strange=strange)), [p], {p: {}})
+    sweeps, left = multi_tensor.swept(Form(Odd(strange=strange)), [p], {p: {}})
     assert (len(sweeps), len(left)) == ((0, 1) if strange else (1, 0))
 
 

@@ -13,7 +13,7 @@ from torch.optim import lr_scheduler
 from torch.optim.swa_utils import SWALR
 
 import betaplane
-from betaplane.optim import twins
+from betaplane.optim import torch_classes
 
 PATHS = ("auto", "eager", "compiled")
 on_every_path = pytest.mark.parametrize("path", PATHS)
@@ -74,14 +74,17 @@ def test_cyclic_momentum_may_pass_1(name: str, path: str) -> None:
 
 def test_adafactor_takes_beta1() -> None:
     """The moment of the first step is (1 - beta1) of the update, and so is the step."""
-    moved = [trained(twins.Adafactor, steps=1, momentum=True, beta1=beta1) - numbers(3, 4) for beta1 in (0.0, 0.5, 0.9)]
+    moved = [
+        trained(torch_classes.Adafactor, steps=1, momentum=True, beta1=beta1) - numbers(3, 4)
+        for beta1 in (0.0, 0.5, 0.9)
+    ]
     assert torch.allclose(moved[1], moved[0] / 2, rtol=1e-12)
     assert torch.allclose(moved[2], moved[0] / 10, rtol=1e-12)
 
 
 @on_every_path
 def test_adagrad_puts_eps_inside_the_root(path: str) -> None:
-    found = trained(twins.Adagrad, lr=0.1, eps=0.3, eps_inside=True, path=path)
+    found = trained(torch_classes.Adagrad, lr=0.1, eps=0.3, eps_inside=True, path=path)
     x, v = numbers(3, 4), torch.zeros(3, 4, dtype=torch.float64)
     for g in numbers(6, 3, 4, seed=1):
         v += g**2
@@ -91,7 +94,7 @@ def test_adagrad_puts_eps_inside_the_root(path: str) -> None:
 
 @on_every_path
 def test_rmsprop_starts_v_at_1(path: str) -> None:
-    found = trained(twins.RMSprop, lr=0.1, alpha=0.9, initial_accumulator=1.0, eps_inside=True, path=path)
+    found = trained(torch_classes.RMSprop, lr=0.1, alpha=0.9, initial_accumulator=1.0, eps_inside=True, path=path)
     x, v = numbers(3, 4), torch.ones(3, 4, dtype=torch.float64)
     for g in numbers(6, 3, 4, seed=1):
         v = 0.9 * v + 0.1 * g**2
@@ -101,7 +104,7 @@ def test_rmsprop_starts_v_at_1(path: str) -> None:
 
 # ---- ways of use
 
-NAMES = [kind.__name__ for kind in twins.ROLL]
+NAMES = [kind.__name__ for kind in torch_classes.ROLL]
 each = pytest.mark.parametrize("name", NAMES)
 CYCLED = ("SGD", "RMSprop", "Adam", "AdamW")  # whose momentum or beta1 cycles
 SCHEDULERS: dict[str, Any] = {

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 import betaplane
 import betaplane.optim
-from betaplane.optim import twins
+from betaplane.optim import torch_classes
 
 NAMES = ("SGD", "Adam", "AdamW", "NAdam", "RMSprop", "Adafactor", "Lion", "AdaBelief")
 KINDS = [getattr(betaplane.optim, name) for name in NAMES]
 each = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-each_of_torch = pytest.mark.parametrize("kind", twins.ROLL, ids=lambda kind: kind.__name__)
+each_of_torch = pytest.mark.parametrize("kind", torch_classes.ROLL, ids=lambda kind: kind.__name__)
 on_every_path = pytest.mark.parametrize("path", ["auto", "eager", "compiled"])
 HOW: dict[str, dict[str, Any]] = {"SGD": {"momentum": 0.9}, "RMSprop": {"momentum": 0.9, "centered": True}}
 

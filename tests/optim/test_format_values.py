@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import betaplane
 from betaplane.errors import BadInput
-from betaplane.optim.formats import (
+from betaplane.optim.storage_formats import (
     STORAGES,
     Companded,
     Dynamic,

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 import betaplane.optim
 from betaplane.errors import BadInput
-from betaplane.optim import formats, optimizer_class, update
-from betaplane.optim.form import Form, compensated
-from betaplane.optim.formats import STORAGES, Companded, Dynamic, dynamic_map, noise, round_randomly
-from betaplane.optim.update import SCALE
+from betaplane.optim import optimizer_class, storage_formats
+from betaplane.optim.step import reference
+from betaplane.optim.step.reference import SCALE
+from betaplane.optim.step.step_spec import Form, compensated
+from betaplane.optim.storage_formats import STORAGES, Companded, Dynamic, dynamic_map, noise, round_randomly
 from betaplane.rules import ALL, AdamW, Lion, NAdam, Rule
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
@@ -44,8 +45,8 @@ def test_the_dynamic_map() -> None:
 
 
 def test_dynamic_8_bits_of_adam(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "BLOCK", 4)
-    monkeypatch.setattr(formats, "SMALL", 0)
+    monkeypatch.setattr(storage_formats, "BLOCK", 4)
+    monkeypatch.setattr(storage_formats, "SMALL", 0)
     record = golden("adam8bit")
     p = nn.Parameter(torch.tensor(record["params0"], dtype=torch.float64))
     optimizer = optimizer_class(betaplane.optim.Adam.rule)([p], lr=0.001, storage="dynamic 8bit")
@@ -203,7 +204,7 @@ def test_any_count_of_numbers_is_kept_in_8_bits(n: int) -> None:
 def test_pieces_are_the_whole(kind: type[Rule], storage: str, shape: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"storage": storage, "average": 0.9, "max_norm": 1.0}
     whole, state, one = trained(kind, "eager", shape, torch.float32, **options)
-    monkeypatch.setattr(update, "PIECE", 700)
+    monkeypatch.setattr(reference, "PIECE", 700)
     parts, same, other = trained(kind, "eager", shape, torch.float32, **options)
     assert torch.equal(whole, parts)
     assert all(torch.equal(value, same[word]) for word, value in state.items())

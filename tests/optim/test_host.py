@@ -15,9 +15,9 @@ from torch import Tensor, nn
 import betaplane.optim
 from betaplane.errors import BadInput
 from betaplane.optim import RuleOptimizer, host_optimizer, optimizer_class
-from betaplane.optim.host import options
-from betaplane.optim.twin import Twin
-from betaplane.optim.twins import TWINS
+from betaplane.optim.from_rule import options
+from betaplane.optim.torch_classes import TWINS
+from betaplane.optim.torch_compatible import Twin
 from betaplane.rules import ALL, NAMES, SGD, Adagrad, Adam, AdamW, AMSGrad, RMSprop, Rule
 
 RULES = [

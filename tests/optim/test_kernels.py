@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from betaplane.optim import twins
-from betaplane.optim.kernels import CHECKED, WRONG
+from betaplane.optim import torch_classes
+from betaplane.optim.step.checked_kernels import CHECKED, WRONG
 
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "SGD": [
@@ -86,7 +86,7 @@ def test_sgd_moves_parameters_in_half_precision(dtype: torch.dtype, fused: bool 
     """Torch 2.13's fused kernel leaves them where they are."""
     assert dtype in WRONG["SGD", "cpu"]
     p, q = (nn.Parameter(torch.full((64,), 0.01, dtype=dtype)) for _ in range(2))
-    ours, loop = twins.SGD([p], lr=0.1, fused=fused), torch.optim.SGD([q], lr=0.1, foreach=False, fused=False)
+    ours, loop = torch_classes.SGD([p], lr=0.1, fused=fused), torch.optim.SGD([q], lr=0.1, foreach=False, fused=False)
     for _ in range(5):
         p.grad = q.grad = torch.ones(64, dtype=dtype)
         ours.step()
@@ -98,7 +98,7 @@ def test_sgd_moves_parameters_in_half_precision(dtype: torch.dtype, fused: bool 
 @pytest.mark.parametrize("n", [3, 65_536])
 def test_amsgrad_keeps_nan_in_its_maximum(n: int) -> None:
     p = nn.Parameter(torch.ones(n))
-    optimizer = twins.Adam([p], amsgrad=True)
+    optimizer = torch_classes.Adam([p], amsgrad=True)
     p.grad = torch.full((n,), float("nan"))
     optimizer.step()
     assert bool(optimizer.state[p]["max_exp_avg_sq"].isnan().all())
@@ -108,7 +108,7 @@ def test_a_negative_variance_is_torchs_at_every_size() -> None:
     """The variance of a constant gradient falls below 0 by rounding: torch's centered RMSprop then gives nan."""
     for n in (64, 65_536):
         ends = []
-        for kind in (twins.RMSprop, torch.optim.RMSprop):
+        for kind in (torch_classes.RMSprop, torch.optim.RMSprop):
             p = nn.Parameter(torch.zeros(n))
             optimizer = kind([p], lr=1e-9, alpha=0.5, centered=True)
             p.grad = torch.linspace(0.1, 3.0, n)
@@ -126,7 +126,7 @@ def test_max_norm_clips_what_torch_clips_to(special: float, path: str) -> None:
     params = [nn.Parameter(torch.ones(3)) for _ in range(4)]
     for i, p in enumerate(params):
         p.grad = torch.tensor([1.0, 2.0, special if i % 2 else 3.0])
-    ours = twins.SGD(params[:2], lr=0.5, max_norm=1.0, path=path)
+    ours = torch_classes.SGD(params[:2], lr=0.5, max_norm=1.0, path=path)
     theirs = torch.optim.SGD(params[2:], lr=0.5, foreach=False)
     ours.step()
     torch.nn.utils.clip_grad_norm_(params[2:], 1.0)

@@ -10,7 +10,7 @@ from torch import nn
 
 import betaplane.optim
 from betaplane.errors import BadInput
-from betaplane.optim.keys import misspelled
+from betaplane.optim.group_keys import misspelled
 from betaplane.rules import ALL
 
 KINDS = [getattr(betaplane.optim, rule.__name__) for rule in ALL]

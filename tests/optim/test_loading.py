@@ -13,8 +13,8 @@ from tests.optim.test_state_dicts import assert_untouched, frozen, made, step, t
 
 import betaplane
 from betaplane.errors import BadInput
-from betaplane.optim.ruled import optimizer_class
-from betaplane.optim.state_contents import LABEL
+from betaplane.optim.rule_optimizer import optimizer_class
+from betaplane.optim.state.labels import LABEL
 from betaplane.rules import ALL, Rule
 
 TORCH = ["SGD", "Adagrad", "RMSprop", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "Adafactor"]

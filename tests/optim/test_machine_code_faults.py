@@ -16,8 +16,8 @@ import pytest
 import torch
 
 import betaplane
-from betaplane.optim import path
-from betaplane.optim.machine import native
+from betaplane.optim import dispatch
+from betaplane.optim.codegen import build
 
 SOURCES = Path(betaplane.__file__).parents[1]
 Steps = Callable[..., tuple[float, int, str]]
@@ -34,20 +34,24 @@ def three_steps() -> tuple[float, int, str]:
             p.grad = torch.sin(torch.arange(5000.0) * (step + 1))
             optimizer.step()
     count = len([one for one in caught if "cannot compile" in str(one.message)])
-    return p.detach().double().sum().item(), count, " ".join(["eager" if path.BROKEN else "compiled", *path.BROKEN])
+    return (
+        p.detach().double().sum().item(),
+        count,
+        " ".join(["eager" if dispatch.BROKEN else "compiled", *dispatch.BROKEN]),
+    )
 
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
     """Take steps in an environment, with nothing remembered from before; None removes a variable."""
-    monkeypatch.setattr(path, "BROKEN", before := path.BROKEN)
+    monkeypatch.setattr(dispatch, "BROKEN", before := dispatch.BROKEN)
     kept = list(before)
 
     def taken(seconds: float = 60, **environment: str | None) -> tuple[float, int, str]:
         for name, value in environment.items():
             monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
-        monkeypatch.setattr(native, "SECONDS", seconds)
-        monkeypatch.setattr(native, "VERSION_SECONDS", seconds)
+        monkeypatch.setattr(build, "SECONDS", seconds)
+        monkeypatch.setattr(build, "VERSION_SECONDS", seconds)
         monkeypatch.setattr(tempfile, "tempdir", None)
         forget()
         before.clear()
@@ -60,7 +64,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
 
 
 def forget() -> None:
-    for remembered in (native.folder, native.tried, native.native, native.version):
+    for remembered in (build.folder, build.tried, build.native, build.version):
         remembered.cache_clear()
 
 
@@ -142,7 +146,7 @@ def without_the_function(file: Path) -> None:
     """Sealed, as one that this package wrote."""
     file.unlink()
     subprocess.run([REAL, "-shared", "-fPIC", "-xc", "-", "-o", str(file)], input=b"int other;", check=True)
-    native._seal(file)
+    build._seal(file)
 
 
 @pytest.mark.parametrize("damage", [emptied, truncated, linked, writable, without_the_function])
@@ -217,13 +221,13 @@ def test_a_folder_that_others_can_write_is_not_used(
 
 EXIT = """
 import os, sys
-from betaplane.optim.machine import native
+from betaplane.optim.codegen import build
 if len(sys.argv) > 1:
     os.setgroups([])
     os.setgid(int(sys.argv[1]))
     os.setuid(int(sys.argv[1]))
-native.built("double answer(void) { return 42; }", "answer")
-print(native.folder())
+build.built("double answer(void) { return 42; }", "answer")
+print(build.folder())
 """
 
 

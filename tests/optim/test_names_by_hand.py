@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from betaplane.errors import BadInput
-from betaplane.optim.formats import Format, noise
-from betaplane.optim.names import by_name
+from betaplane.optim.state.match_names import by_name
+from betaplane.optim.storage_formats import Format, noise
 
 
 def optimizer_of(*groups: list[str]) -> torch.optim.Optimizer:

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 import betaplane.optim
-from betaplane.optim import path
-from betaplane.optim.machine import native
-from betaplane.optim.machine.native import NoCompiler, squares
+from betaplane.optim import dispatch
+from betaplane.optim.codegen import build
+from betaplane.optim.codegen.build import NoCompiler, squares
 
 SOURCE = "double answer(void) { return 42; }"
 
@@ -24,41 +24,41 @@ SOURCE = "double answer(void) { return 42; }"
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of its own, and nothing remembered from before."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    for remembered in (native.folder, native.tried, native.native):
+    for remembered in (build.folder, build.tried, build.native):
         remembered.cache_clear()
     yield tmp_path / "betaplane"
-    for remembered in (native.folder, native.tried, native.native):
+    for remembered in (build.folder, build.tried, build.native):
         remembered.cache_clear()
 
 
 def answer() -> float:
-    call = native.built(SOURCE, "answer").answer
-    call.restype = native.ctypes.c_double
+    call = build.built(SOURCE, "answer").answer
+    call.restype = build.ctypes.c_double
     return call()
 
 
 def test_it_is_made_once_and_found_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer() == 42
-    native.tried.cache_clear()
-    monkeypatch.setattr(native, "make", lambda *_: pytest.fail("made again"))
+    build.tried.cache_clear()
+    monkeypatch.setattr(build, "make", lambda *_: pytest.fail("made again"))
     assert answer() == 42
     assert len(list(cache.iterdir())) == 1
 
 
 @pytest.mark.parametrize("left", [0, 20, 4000])
 def test_a_broken_file_is_made_anew(cache: Path, left: int) -> None:
-    native.built(SOURCE, "answer")
+    build.built(SOURCE, "answer")
     (library,) = cache.iterdir()
     content = library.read_bytes()
     library.unlink()  # this process has the old one mapped
     library.write_bytes(content[:left])
-    native.tried.cache_clear()
+    build.tried.cache_clear()
     assert answer() == 42
     assert library.read_bytes() == content
 
 
 def test_processes_that_make_it_at_the_same_time(cache: Path) -> None:
-    code = f"from betaplane.optim.machine import native; native.built({SOURCE!r}, 'answer')"
+    code = f"from betaplane.optim.codegen import build; build.built({SOURCE!r}, 'answer')"
     children = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [child.wait(120) for child in children] == [0, 0]
     assert [one.suffix for one in cache.iterdir()] == [".so"]
@@ -75,19 +75,19 @@ def test_a_home_that_cannot_be_written(cache: Path) -> None:
     cache.parent.mkdir(exist_ok=True)
     cache.write_text("a file in its place")
     assert answer() == 42
-    assert native.folder() != cache
+    assert build.folder() != cache
 
 
 def test_a_compiler_that_fails_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(NoCompiler, match="error"):
-        native.built("no C at all", "answer")
+        build.built("no C at all", "answer")
     slow = tmp_path / "slow"
     slow.write_text("#!/bin/sh\nif [ $1 = --version ]; then echo slow; else sleep 60; fi\n")
     slow.chmod(0o700)
     monkeypatch.setenv("CC", str(slow))
-    monkeypatch.setattr(native, "SECONDS", 1)
+    monkeypatch.setattr(build, "SECONDS", 1)
     with pytest.raises(NoCompiler, match="timed out"):
-        native.built(SOURCE, "answer")
+        build.built(SOURCE, "answer")
     assert not [one for one in cache.iterdir() if one.suffix == ".so"]
 
 
@@ -119,14 +119,14 @@ def test_the_result_does_not_depend_on_the_threads() -> None:
 
 MEMORY = """
 import torch, betaplane
-from betaplane.optim import path
+from betaplane.optim import dispatch
 torch.set_num_threads(1)
 
 def told(word):
     return int(next(line for line in open("/proc/self/status") if line.startswith(word)).split()[1]) * 1024
 
 for kind, storage, how in {cases}:
-    path.BROKEN[:] = ["asked for"] * (how == "eager")
+    dispatch.BROKEN[:] = ["asked for"] * (how == "eager")
     params = [torch.nn.Parameter(torch.zeros(rows, 2000)) for rows in (2000, 1000, 500)]
     for p in params:
         p.grad = torch.ones_like(p)
@@ -163,4 +163,4 @@ def test_a_path_that_is_asked_for_is_taken_by_torchs_classes_too() -> None:
     p.grad = torch.ones(4)
     optimizer.step()
     assert optimizer.__dict__["_swept"][0].sweeps
-    assert path.PATHS == ("auto", "eager", "compiled")
+    assert dispatch.PATHS == ("auto", "eager", "compiled")

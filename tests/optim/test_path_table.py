@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from path_table import AROUND, LARGE, SMALL, compared, stacked, variants
 
-from betaplane.optim.around import GROUP, OWN
+from betaplane.optim.base import GROUP, OWN
 from betaplane.rules import ALL, Rule
 
 every = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)

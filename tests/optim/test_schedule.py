@@ -16,13 +16,18 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, StepLR
 
 import betaplane.optim
 from betaplane.errors import BadInput
-from betaplane.optim import Schedule, ramps
+from betaplane.optim import Schedule
+from betaplane.optim import schedule_functions as schedule_fns
 from betaplane.rules import ALL
 
 CLASSES = [getattr(betaplane.optim, rule.__name__) for rule in ALL]
 WITH_BETAS = [kind for kind in CLASSES if "betas" in kind([nn.Parameter(torch.zeros(1))]).defaults]
 GOLDEN = Path(__file__).parents[1] / "data/golden"
-FUNCTIONS = {"beta1": ramps.linear(0.5, 0.9, 4), "beta2": ramps.horizon(0.6, 0.99, 4), "eps": lambda t: 1e-3 / t}
+FUNCTIONS = {
+    "beta1": schedule_fns.linear(0.5, 0.9, 4),
+    "beta2": schedule_fns.horizon(0.6, 0.99, 4),
+    "eps": lambda t: 1e-3 / t,
+}
 
 
 def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -136,7 +141,11 @@ def test_adafactors_own_numbers() -> None:
 def test_numbers_of_any_kind_are_stored_as_floats() -> None:
     """A numpy number in a group could not be read back with weights_only."""
     optimizer = betaplane.AdamW([nn.Parameter(numbers(2))])
-    Schedule(optimizer, beta2=lambda t: math.e / 3 * torch.ones(1, dtype=torch.float64), eps=ramps.linear(0, 1, 10))
+    Schedule(
+        optimizer,
+        beta2=lambda t: math.e / 3 * torch.ones(1, dtype=torch.float64),
+        eps=schedule_fns.linear(0, 1, 10),
+    )
     assert [type(v) for v in (*optimizer.param_groups[0]["betas"], optimizer.param_groups[0]["eps"])] == [float] * 3
     assert disk(optimizer.state_dict())["param_groups"][0]["betas"] == (0.9, math.e / 3)
 
@@ -197,8 +206,11 @@ def test_a_compiled_step_sees_tensors_change() -> None:
 @pytest.mark.parametrize(
     ("ramp", "theirs"),
     [
-        (ramps.linear(0.5, 0.1, 6), lambda o: LinearLR(o, start_factor=1.0, end_factor=0.2, total_iters=6)),
-        (ramps.cosine(0.5, 0.1, 6), lambda o: CosineAnnealingLR(o, T_max=6, eta_min=0.1)),
+        (
+            schedule_fns.linear(0.5, 0.1, 6),
+            lambda o: LinearLR(o, start_factor=1.0, end_factor=0.2, total_iters=6),
+        ),
+        (schedule_fns.cosine(0.5, 0.1, 6), lambda o: CosineAnnealingLR(o, T_max=6, eta_min=0.1)),
     ],
     ids=["linear", "cosine"],
 )
@@ -214,7 +226,7 @@ def test_ramps_are_torchs(ramp, theirs) -> None:
 
 def test_the_power_is_adafactors() -> None:
     for row in json.loads((GOLDEN / "bias_correction_as_schedule.json").read_text())["adafactor_beta2"]:
-        assert ramps.power()(row["t"]) == pytest.approx(row["beta2_t"], rel=1e-12)
+        assert schedule_fns.power()(row["t"]) == pytest.approx(row["beta2_t"], rel=1e-12)
 
 
 def test_ademamix_scheduled_from_outside_takes_the_golden_steps() -> None:
@@ -223,8 +235,8 @@ def test_ademamix_scheduled_from_outside_takes_the_golden_steps() -> None:
     p = nn.Parameter(torch.tensor(golden["params0"], dtype=torch.float64))
     betas = (h["beta1"], h["beta2"], h["beta3"])
     optimizer = betaplane.AdEMAMix([p], lr=h["lr"], betas=betas, eps=h["eps"], weight_decay=h["weight_decay"])
-    beta3 = ramps.ademamix_beta3(h["beta1"], h["beta3"], h["warmup"])
-    schedule = Schedule(optimizer, alpha=ramps.ademamix_alpha(h["alpha"], h["warmup"]), beta3=beta3)
+    beta3 = schedule_fns.ademamix_beta3(h["beta1"], h["beta3"], h["warmup"])
+    schedule = Schedule(optimizer, alpha=schedule_fns.ademamix_alpha(h["alpha"], h["warmup"]), beta3=beta3)
     for step in golden["steps"]:
         assert schedule.get_last_value("beta3") == [pytest.approx(step["beta3_t"], rel=1e-14)]
         assert schedule.get_last_value("alpha") == [step["alpha_t"]]
@@ -236,7 +248,7 @@ def test_ademamix_scheduled_from_outside_takes_the_golden_steps() -> None:
 
 def test_per_batch_is_the_published_example() -> None:
     """Marek et al. 2025: 0.95 at batch size 512 is 0.9999 at 1; in tokens the half-life stays."""
-    beta = ramps.per_batch(0.95, lambda t: (512, 1)[t - 1], base=512)
+    beta = schedule_fns.per_batch(0.95, lambda t: (512, 1)[t - 1], base=512)
     assert beta(1) == 0.95
     assert round(beta(2), 4) == 0.9999
     assert math.log(0.5) / math.log(beta(2)) == pytest.approx(512 * math.log(0.5) / math.log(0.95))
@@ -258,9 +270,13 @@ def update(debias: str, beta2, steps: int) -> list[float]:
 
 def test_debiasing_under_a_schedule() -> None:
     """As the docstring has it."""
-    assert min(update("both", ramps.horizon(0.95, 0.999, 1000), 1010)) == pytest.approx(0.795, abs=1e-3)
-    assert max(update("both", ramps.horizon(0.999, 0.95, 1000), 400)) == pytest.approx(1.195, abs=1e-3)
-    for beta2 in (ramps.horizon(0.95, 0.999, 100), ramps.horizon(0.999, 0.95, 100), ramps.power()):
+    assert min(update("both", schedule_fns.horizon(0.95, 0.999, 1000), 1010)) == pytest.approx(0.795, abs=1e-3)
+    assert max(update("both", schedule_fns.horizon(0.999, 0.95, 1000), 400)) == pytest.approx(1.195, abs=1e-3)
+    for beta2 in (
+        schedule_fns.horizon(0.95, 0.999, 100),
+        schedule_fns.horizon(0.999, 0.95, 100),
+        schedule_fns.power(),
+    ):
         assert update("schedule", beta2, 120) == pytest.approx([1.0] * 120, rel=1e-9)
 
 
@@ -312,11 +328,17 @@ BAD = [
         lambda: Schedule(betaplane.SGD([nn.Parameter(torch.zeros(2))], momentum=0.9), momentum=lambda t: -0.1),
         "momentum is out of range: got -0.1, allowed [0, ",
     ),
-    (lambda: ramps.linear(0, 1, 0), "steps is out of range: got 0, allowed (0, inf), in linear"),
-    (lambda: ramps.horizon(0.9, 1.0, 5), "end is out of range: got 1.0, allowed [0, 1), in horizon"),
-    (lambda: ramps.power(-0.8), "exponent is out of range: got -0.8, allowed (0, inf), in power"),
-    (lambda: ramps.ademamix_beta3(0.9, 1.0, 5), "beta3 is out of range: got 1.0, allowed [0, 1), in ademamix_beta3"),
-    (lambda: ramps.per_batch(0.9, lambda t: 1, 0), "base is out of range: got 0, allowed (0, inf), in per_batch"),
+    (lambda: schedule_fns.linear(0, 1, 0), "steps is out of range: got 0, allowed (0, inf), in linear"),
+    (lambda: schedule_fns.horizon(0.9, 1.0, 5), "end is out of range: got 1.0, allowed [0, 1), in horizon"),
+    (lambda: schedule_fns.power(-0.8), "exponent is out of range: got -0.8, allowed (0, inf), in power"),
+    (
+        lambda: schedule_fns.ademamix_beta3(0.9, 1.0, 5),
+        "beta3 is out of range: got 1.0, allowed [0, 1), in ademamix_beta3",
+    ),
+    (
+        lambda: schedule_fns.per_batch(0.9, lambda t: 1, 0),
+        "base is out of range: got 0, allowed (0, inf), in per_batch",
+    ),
 ]
 
 

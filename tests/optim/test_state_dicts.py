@@ -19,7 +19,7 @@ import torch
 import betaplane
 from betaplane import rules
 from betaplane.errors import BadInput
-from betaplane.optim.state_contents import LABEL
+from betaplane.optim.state.labels import LABEL
 
 SHAPES = ((3, 4), (5,))
 BETAS = (0.9, 0.99, 0.999)

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.testing._internal.common_optimizers import OptimizerErrorEnum, optim_db
 
 from betaplane.errors import BadInput
-from betaplane.optim import from_torch, twins
-from betaplane.optim.twin import Twin
+from betaplane.optim import from_torch, torch_classes
+from betaplane.optim.torch_compatible import Twin
 
-TWINS: dict[str, type[Twin]] = {kind.__name__: kind for kind in twins.ROLL}
+TWINS: dict[str, type[Twin]] = {kind.__name__: kind for kind in torch_classes.ROLL}
 each = pytest.mark.parametrize("kind", TWINS.values(), ids=list(TWINS))
 fused = pytest.mark.parametrize(
     "kind", [kind for kind in TWINS.values() if kind.kernel], ids=lambda kind: kind.__name__
@@ -146,7 +146,7 @@ def test_compiled(kind: type[Twin]) -> None:
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_compiled_dialects_are_not_forgotten() -> None:
     p, q = nn.Parameter(numbers(3, 4)), nn.Parameter(numbers(3, 4))
-    ours, plain = (twins.AdamW([x], lr=0.01, eps=0.1, eps_at="hat") for x in (p, q))
+    ours, plain = (torch_classes.AdamW([x], lr=0.01, eps=0.1, eps_at="hat") for x in (p, q))
     stepping = torch.compile(ours.step, backend="eager")
     for g in numbers(3, 3, 4, seed=1):
         p.grad, q.grad = g.clone(), g.clone()
@@ -189,7 +189,7 @@ def test_a_fused_step_that_torch_has_not_is_refused(kind: type[Twin], where: dic
         kind([p], fused=True).step()
 
 
-@pytest.mark.parametrize("kind", [twins.SGD, twins.Adagrad], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [torch_classes.SGD, torch_classes.Adagrad], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("path", ["auto", "compiled"])
 def test_sparse_gradients_are_for_torchs_loops(kind: type[Twin], path: str) -> None:
     p, q = nn.Parameter(numbers(4)), nn.Parameter(numbers(4))
@@ -227,7 +227,7 @@ def test_a_learning_rate_to_be_learnt_is_only_looked_at() -> None:
     try:
         p = numbers(3).requires_grad_()
         x, lr = p.clone(), torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
-        optimizer = twins.SGD([x], lr=lr, differentiable=True)
+        optimizer = torch_classes.SGD([x], lr=lr, differentiable=True)
         x.grad = torch.ones_like(x)
         optimizer.step()
         x.sum().backward()
@@ -285,7 +285,7 @@ CHANGES = [
 
 @pytest.mark.parametrize("amsgrad", [False, True])
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-@pytest.mark.parametrize("kind", [twins.Adam, twins.AdamW], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [torch_classes.Adam, torch_classes.AdamW], ids=lambda kind: kind.__name__)
 def test_whatever_changes_between_steps_is_seen(kind: type[Twin], change, amsgrad: bool) -> None:
     found = []
     for made in (kind, kind.torchs):
@@ -306,7 +306,7 @@ def test_whatever_changes_between_steps_is_seen(kind: type[Twin], change, amsgra
 
 def test_the_lists_are_used() -> None:
     p = nn.Parameter(numbers(3))
-    optimizer = twins.AdamW([p])
+    optimizer = torch_classes.AdamW([p])
     for seed in range(3):
         p.grad = numbers(3, seed=seed)
         optimizer.step()
@@ -335,7 +335,7 @@ def test_checkpoints_go_both_ways(kind: type[Twin]) -> None:
             two.load_state_dict(torch.load(file, weights_only=True))
             stepped(two, p, numbers(7, 3, 4, seed=1)[4:])
             # torch keeps NAdam's product of momenta in float32, and makes it float64 when it loads it
-            assert torch.allclose(p, q, rtol=1e-8 if kind is twins.NAdam else 1e-12, atol=1e-12), how
+            assert torch.allclose(p, q, rtol=1e-8 if kind is torch_classes.NAdam else 1e-12, atol=1e-12), how
 
 
 @each
@@ -350,7 +350,7 @@ def test_a_state_dict_gives_back_the_groups_it_was_made_of(kind: type[Twin]) -> 
 
 def test_no_state_where_torch_has_none() -> None:
     p = nn.Parameter(numbers(3))
-    optimizer = twins.SGD([p], lr=0.1)
+    optimizer = torch_classes.SGD([p], lr=0.1)
     stepped(optimizer, p, numbers(2, 3, seed=1))
     assert not optimizer.state
 
@@ -435,8 +435,8 @@ def test_an_eps_that_is_zero_in_float16_is_refused() -> None:
     p = nn.Parameter(torch.zeros(3, dtype=torch.float16))
     p.grad = torch.zeros_like(p)
     with pytest.raises(BadInput, match=r"eps is zero in the type of the optimizer's state: got 1e-08"):
-        twins.AdamW([p]).step()
-    twins.AdamW([p], eps=1e-6).step()
+        torch_classes.AdamW([p]).step()
+    torch_classes.AdamW([p], eps=1e-6).step()
     assert torch.equal(p, torch.zeros_like(p))
 
 
@@ -447,9 +447,9 @@ def test_an_eps_that_is_zero_in_float16_is_refused() -> None:
 def test_a_dialect_is_stepped_by_the_rule_and_can_go_back(how: dict[str, Any]) -> None:
     x, gradients = numbers(4), numbers(5, 4, seed=1)
     p = nn.Parameter(x.clone())
-    optimizer = twins.AdamW([p], lr=0.1, eps=0.01, **how)
+    optimizer = torch_classes.AdamW([p], lr=0.1, eps=0.01, **how)
     stepped(optimizer, p, gradients)
-    rule = twins.AdamW.rule(eps=0.01, **how)
+    rule = torch_classes.AdamW.rule(eps=0.01, **how)
     s = rule.init(x)
     for g in gradients:
         x, s = rule.step(x, g, s, 0.1)
@@ -462,9 +462,9 @@ def test_a_dialect_is_stepped_by_the_rule_and_can_go_back(how: dict[str, Any]) -
 
 def test_an_unknown_option_is_told() -> None:
     with pytest.raises(BadInput, match=r"There is no option beta: got 0.9, allowed lr, betas, eps, .* in AdamW"):
-        twins.AdamW([nn.Parameter(torch.zeros(1))], beta=0.9)
+        torch_classes.AdamW([nn.Parameter(torch.zeros(1))], beta=0.9)
     with pytest.raises(BadInput, match="eps_at is unknown: got 'inside', allowed 'after' or 'hat' or 'root'"):
-        twins.AdamW([nn.Parameter(torch.zeros(1))], eps_at="inside")
+        torch_classes.AdamW([nn.Parameter(torch.zeros(1))], eps_at="inside")
 
 
 # ---- from torch

@@ -8,7 +8,7 @@ from torch.func import vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from betaplane.errors import BadInput
-from betaplane.optim.hoist import hoist, values
+from betaplane.optim.codegen.hoist import hoist, values
 from betaplane.problems import Problem, Trainer
 from betaplane.replicas import Options, Pool, Run, Speeds, probe
 from betaplane.replicas.run import certainly_failing, final_loss, windows

@@ -18,7 +18,7 @@ import betaplane
 import betaplane.optim
 from betaplane.cli.lists import rules_command
 from betaplane.cli.read import rule as rule_of
-from betaplane.optim.formats import STORAGES
+from betaplane.optim.storage_formats import STORAGES
 from betaplane.rules import ALL, Rule
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ DECIDES = {  # files that decide something, by package
     "advice": "[!_]*",
     "monitor": "judge detectors/*",
     "checkpoints": "suspicions planned health",
-    "optim": "state refit names formats",
+    "optim": "state/* storage_formats",
 }
 DECIDE_NOTHING = ("__init__.py", "advice/show.py")  # show.py sets columns
 NOTICE = {  # their tests, by folder; those that start other processes or compilers execute no mutant

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from betaplane.checkpoints.stored import InertTensor, Unreadable
 from betaplane.monitor.coded import Coded
-from betaplane.optim.formats import BLOCK, SCALE, Companded, Dynamic, row
+from betaplane.optim.storage_formats import BLOCK, SCALE, Companded, Dynamic, row
 
 FIRST, SECOND = ("exp_avg", "m", "state1"), ("exp_avg_sq", "v", "state2")  # what the moments are called
 ADAM = {"step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "mu_product", "compensation", "average"}

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from betaplane.checkpoints.layer import ADAM, FIRST, SECOND, Layer, Settings, settings, short
-from betaplane.optim.formats import SCALE
+from betaplane.optim.storage_formats import SCALE
 
 DEEP = 6  # how many levels down a state dict may lie
 MOST = 200_000  # containers that are looked into

@@ -16,7 +16,7 @@ import typer
 from betaplane.errors import BadInput
 
 if TYPE_CHECKING:
-    from betaplane.optim import Audit
+    from betaplane.audit import Audit
 
 PATIENCE = 2.0  # seconds without a progress bar
 USUAL = "betaplane audit torch.optim:AdamW"
@@ -42,7 +42,7 @@ def audit_command(
     result, options = sys.stdout, dict(map(_setting, settings or []))
     with redirect_stdout(sys.stderr), ExitStack() as shown:  # what a class prints is no part of the result
         cls = _loaded(optimizer)
-        from betaplane.optim import audit
+        from betaplane.audit import audit
 
         found = audit(cls, _bar(shown), **options)
     if as_json:

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from betaplane.optim.auditing.audit import Audit, audit
-from betaplane.optim.convert import from_torch
 from betaplane.optim.curvature import hutchinson, sampled_labels
-from betaplane.optim.host import host_optimizer
-from betaplane.optim.ruled import RuleOptimizer, optimizer_class
-from betaplane.optim.schedule import Schedule
-from betaplane.optim.twins import SGD, TWINS, Adafactor, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
+from betaplane.optim.from_rule import host_optimizer
+from betaplane.optim.from_torch import from_torch
+from betaplane.optim.rule_optimizer import RuleOptimizer, optimizer_class
+from betaplane.optim.scheduler import Schedule
+from betaplane.optim.torch_classes import SGD, TWINS, Adafactor, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
 from betaplane.rules import ALL
 
 _RULED = {rule.__name__: rule for rule in ALL if rule not in TWINS}
@@ -19,10 +18,8 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
-    "Audit",
     "RuleOptimizer",
     "Schedule",
-    "audit",
     "from_torch",
     "host_optimizer",
     "optimizer_class",

@@ -12,7 +12,7 @@ import torch
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput, nearest
-from betaplane.optim.twins import ROLL
+from betaplane.optim.torch_classes import ROLL
 from betaplane.rules import NAMES, Rule, by_name
 
 ALLOWED = "a name of `betaplane rules`, a rule, an optimizer class or an optimizer"

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from betaplane.errors import BadInput, expect
-from betaplane.optim.sharding.mesh import on_mesh
 from betaplane.replay.gradients import Gradients
 from betaplane.replay.record import Recorder
+from betaplane.tensors.dtensor import on_mesh
 
 
 def record_pass(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from betaplane.errors import BadInput
-from betaplane.optim.host import host_optimizer
+from betaplane.optim.from_rule import host_optimizer
 from betaplane.problems import Problem, minibatches
 from betaplane.replay.gradients import Gradients
 from betaplane.replay.record import Recorder

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from betaplane.optim.host import host_optimizer
+from betaplane.optim.from_rule import host_optimizer
 from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.replicas.objective import (

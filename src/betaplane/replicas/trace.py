@@ -19,7 +19,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from betaplane.errors import BadInput
-from betaplane.optim.hoist import hoist, is_random, values
+from betaplane.optim.codegen.hoist import hoist, is_random, values
 from betaplane.problems.problem import Problem
 from betaplane.replicas.objective import Objective, given_gradient
 from betaplane.replicas.share import share_inputs

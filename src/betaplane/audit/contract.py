@@ -1,0 +1,177 @@
+"""Whether an optimizer does what torch.optim promises of groups, schedules, closures and parameters side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from betaplane.audit.black_box import OTHER, SHAPE, TRIED, WHOLE, Subject, fresh
+from betaplane.audit.probes import Finding
+
+STEPS = 6
+ROUNDING = 1e-9  # of the way gone
+OTHER_SHAPE = tuple(OTHER.shape)
+OPTIONS = ("lr", "weight_decay", "beta1", "beta2", "eps")
+COUPLED = "unknown: parameters influence each other"
+
+Group = tuple[Tensor, Tensor, dict[str, Any]]  # x, gradients (steps, *x.shape), options of the group
+
+
+def neighbors(subject: Subject) -> Finding:
+    """Whether a parameter steps as it does alone when another one is beside it: of another shape, size, or the same."""
+    if not _repeatable(subject):
+        return Finding("unknown: two runs of the same steps differ")
+    if not _separate(subject, OTHER_SHAPE):
+        return Finding("parameters of any shape influence each other")
+    beside = {"the same shape": SHAPE, "the same number of elements": SHAPE[::-1]}
+    shared = [name for name, shape in beside.items() if not _separate(subject, shape)]
+    if shared:
+        return Finding(f"state is shared by parameters of {' and of '.join(shared)}", trouble=True)
+    return Finding("each steps as it does alone")
+
+
+def groups(subject: Subject) -> Finding:
+    """Whether a group's own options are used for it, or those of the first group or of the constructor."""
+    names = _own_options(subject)
+    if not names:
+        return Finding("there are no options of groups")
+    if not _repeatable(subject) or not _separate(subject, OTHER_SHAPE):
+        return Finding(COUPLED)
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(_used(subject, name), []).append(name)
+    wrong = [f"{text}: {', '.join(which)}" for text, which in found.items() if text]
+    return Finding("; ".join(wrong) or f"each group uses its own {', '.join(names)}", trouble=bool(wrong))
+
+
+def _used(subject: Subject, name: str) -> str:
+    """Whose option a group uses; "" if its own."""
+    own, usual = {name: TRIED[name]}, {name: _usual(subject, name)}
+    (x, g), (y, h) = _draw(SHAPE, 0), _draw(OTHER_SHAPE, 1)
+    right, first = _alone(subject, y, h, own), _alone(subject, y, h, usual)
+    if _near(right, first):
+        return ""  # it has no effect here
+    second = _together(subject, [(x, g, usual), (y, h, own)], usual)[1]
+    if _near(second, right):
+        return ""
+    if not _near(second, first):
+        return "a group's own option acts otherwise than the constructor's"
+    leads = _together(subject, [(x, g, own), (y, h, usual)], usual)[1]
+    return "every group uses the first group's" if _near(leads, right) else "groups have no effect on"
+
+
+def schedules(subject: Subject) -> Finding:
+    """Whether an option that a scheduler changes in the groups changes the steps after it."""
+    names = _own_options(subject)
+    if not names:
+        return Finding("there are no options of groups")
+    if not _repeatable(subject):
+        return Finding("unknown: two runs of the same steps differ")
+    ignored = [name for name in names if _ignores_change(subject, name)]
+    if ignored:
+        return Finding(
+            f"schedulers have no effect: changed in the groups, ignored are {', '.join(ignored)}", trouble=True
+        )
+    return Finding(f"schedulers are followed: {', '.join(names)}")
+
+
+def _ignores_change(subject: Subject, name: str) -> bool:
+    """Whether the steps stay the same when the groups' option changes, although the constructor's changes them."""
+    x, g = _draw(SHAPE, 0)
+    usual, own = {name: _usual(subject, name)}, {name: TRIED[name]}
+    same = _alone(subject, x, g, usual)
+    if _near(same, _alone(subject, x, g, own)):
+        return False  # it has no effect here
+    p = fresh(x)
+    optimizer = subject.make([p], **usual)
+    for step, each in enumerate(g):
+        if step == 2:
+            for group in optimizer.param_groups:
+                group.update(subject.words({name: TRIED[name]}))
+        subject.step(optimizer, [(p, each)])
+    return _near(p.detach(), same)
+
+
+def closures(subject: Subject) -> Finding:
+    """Whether step(closure) calls it once, with gradients enabled, takes its gradients, and returns its loss."""
+    p, calls, returned = fresh(torch.ones(SHAPE, dtype=torch.float64)), list[bool](), None
+    optimizer = subject.make([p])
+
+    def closure() -> Tensor:
+        calls.append(torch.is_grad_enabled())
+        p.grad = (p.detach() * 0 + 1).to_sparse(1) if subject.manner == "sparse" else p.detach() * 0 + 1
+        return torch.tensor(3.5, dtype=torch.float64)
+
+    for _ in range(STEPS):  # some move nothing at first
+        returned = optimizer.step(closure)  # pyright: ignore
+    idle = bool((p.detach() == 1).all()) and bool((_alone(subject, WHOLE, torch.stack([WHOLE] * STEPS)) != 1).any())
+    wrong = list(_closure_faults(subject, calls, returned, idle))
+    if wrong:
+        return Finding("; ".join(wrong), trouble=True)
+    times = "once" if len(calls) == STEPS else f"{len(calls) / STEPS:.3g} times a step"
+    return Finding(f"called {times}, with gradients enabled; its loss is returned")
+
+
+def _closure_faults(subject: Subject, calls: Sequence[bool], returned: Any, idle: bool) -> Iterator[str]:
+    if not calls:
+        yield "never called"
+    if len(calls) > STEPS and subject.manner != "closure":
+        yield f"called {len(calls) / STEPS:.3g} times in a step"
+    if not all(calls):
+        yield "called with gradients disabled, so that loss.backward() fails in it"
+    if calls and idle:
+        yield "its gradients move nothing, where those of before the step do"
+    if calls and (returned is None or float(returned) != 3.5):
+        yield "its loss is not returned"
+
+
+def _own_options(subject: Subject) -> list[str]:
+    """The options that a class keeps in its groups, and that can be set."""
+    optimizer = subject.make([fresh(torch.ones(SHAPE, dtype=torch.float64))])
+    keys = set(optimizer.param_groups[0])
+    return [name for name in OPTIONS if name in subject.settable and set(subject.words({name: TRIED[name]})) <= keys]
+
+
+def _usual(subject: Subject, name: str) -> float:
+    """A value of an option that is not the one that is tried."""
+    return {"lr": 0.02, "weight_decay": 0.0, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3}[name]
+
+
+def _repeatable(subject: Subject) -> bool:
+    x, g = _draw(SHAPE, 0)
+    return _near(_alone(subject, x, g), _alone(subject, x, g))
+
+
+def _separate(subject: Subject, shape: tuple[int, ...]) -> bool:
+    """Whether two parameters, one of this shape, step as they do alone."""
+    pairs = [_draw(SHAPE, 0), _draw(shape, 1)]
+    found = _together(subject, [(*pair, {}) for pair in pairs])
+    return all(_near(one, _alone(subject, *pair)) for one, pair in zip(found, pairs, strict=True))
+
+
+def _draw(shape: tuple[int, ...], seed: int) -> tuple[Tensor, Tensor]:
+    """A parameter and its gradients, of another size for each seed."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(STEPS + 1, *shape, dtype=torch.float64, generator=generator)
+    return drawn[0], drawn[1:] * (1 + 3 * seed)
+
+
+def _alone(subject: Subject, x: Tensor, g: Tensor, want: Mapping[str, Any] = {}) -> Tensor:
+    return subject.path(x, g, want).points[-1]
+
+
+def _together(subject: Subject, each: Sequence[Group], want: Mapping[str, Any] = {}) -> list[Tensor]:
+    """Where parameters end that step side by side, each in a group of its own if it has options."""
+    params = [fresh(x) for x, _, _ in each]
+    own = [{"params": [p], **subject.words(options)} for p, (_, _, options) in zip(params, each, strict=True)]
+    optimizer = subject.make(own if any(options for _, _, options in each) else params, **want)
+    for step in range(STEPS):
+        subject.step(optimizer, [(p, g[step]) for p, (_, g, _) in zip(params, each, strict=True)])
+    return [p.detach() for p in params]
+
+
+def _near(a: Tensor, b: Tensor) -> bool:
+    return bool(((a - b).abs() <= ROUNDING * (1 + b.abs())).all())

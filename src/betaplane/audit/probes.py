@@ -1,0 +1,301 @@
+"""What an optimizer's steps are like, one question a function: their size, eps, debiasing, decay."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from betaplane.audit.black_box import OTHER, WHOLE, Subject, finite, fresh
+
+CLOSE = 1e-6  # relative; what measured numbers are compared within
+STEPS = 40
+LATE = 300  # a step by which short averages have seen enough
+
+
+class Finding(NamedTuple):
+    """What was found."""
+
+    text: str
+    number: float | None = None
+    trouble: bool = False  # a reader should know before training with it
+
+
+def first_step(subject: Subject) -> Finding:
+    """The first step over lr at a gradient of 1, and whether the gradient's size matters."""
+    small, large = (subject.moves([g], NO_DECAY)[0] for g in (1.0, 1000.0))
+    if small == large == 0:
+        return Finding("of lr: the first step moves nothing", 0.0)
+    if near(large, small, 0.01):
+        return Finding("of lr, whatever the size of the gradient", small)
+    return Finding("of lr at a gradient of 1; larger gradients take " + ratio(large / small, 1000.0), small)
+
+
+def largest_step(subject: Subject) -> Finding:
+    """The largest step over lr in three histories that are hard on Adam: a spike, growing, shrinking gradients."""
+    rest = [1e-3] * 300
+    grown = 1.11  # a step: beta2 / beta1 of the usual betas, the worst there is for Adam
+    histories = {
+        "growing gradients": [1e-9] * 300 + [1e-6 * grown**t for t in range(120)],
+        "a gradient 1e6 times those before": [*rest, 1e3, *rest[:30]],
+        "shrinking gradients": [1e3 * 0.9**t for t in range(100)],
+    }
+    found = {name: max(map(abs, subject.moves(history, NO_DECAY))) for name, history in histories.items()}
+    name = max(found, key=lambda one: found[one])
+    if not scales(subject):
+        return Finding(f"of lr, under {name}: no bound, steps grow with the gradient", found[name])
+    return Finding(f"of lr, under {name}; the largest of {len(found)} histories", found[name])
+
+
+def debiasing(subject: Subject) -> Finding:
+    """Which averages are corrected for their start, from the sizes of the first steps at a constant gradient."""
+    moves = subject.moves([1.0] * STEPS, {**NO_DECAY, **SHORT, "eps": 1e-30})
+    numbers = subject.path(WHOLE, (), SHORT).numbers
+    if not {"beta1", "beta2"} <= numbers.keys() or not scales(subject) or not moves[0]:
+        return Finding("not Adam's: " + _start(moves))
+    seen = [[1 - numbers[name] ** t for t in range(1, STEPS + 1)] for name in ("beta1", "beta2")]
+    curves = {
+        "of both moments": [1.0] * STEPS,
+        "of the second moment only": seen[0],
+        "of the first moment only": [c**-0.5 for c in seen[1]],
+        "of neither moment": [a / b**0.5 for a, b in zip(*seen, strict=True)],
+    }
+    for text, curve in curves.items():
+        if all(near(move, moves[0] * c / curve[0], CLOSE) for move, c in zip(moves, curve, strict=True)):
+            return Finding(f"{text}: {_start(moves)}")
+    return Finding("not Adam's: " + _start(moves))
+
+
+def late_gradient(subject: Subject) -> Finding:
+    """The first step of a parameter whose first gradient comes when others have been stepped ten times."""
+    rested, fallen = _fallen(subject, delay=10)
+    _, beside = _fallen(subject, delay=0)
+    alone = subject.path(0 * WHOLE, (WHOLE,) * 10, NO_DECAY).points[1:, 0, 0].tolist()
+    if rested.any():
+        return Finding("a parameter moves before its first gradient", float(rested.abs().max()), True)
+    if _alike(fallen, alone):
+        return Finding("each parameter counts its own steps", 1.0)
+    if not _alike(beside, alone) or not _alike(fallen, _fallen(subject, delay=10, size=0.0)[1]):
+        return Finding("unknown: parameters influence each other")
+    off = next((a / b for a, b in zip(fallen, alone, strict=True) if b), None)
+    return Finding("steps are counted for all together: a late parameter's first step over a right one", off, True)
+
+
+def _alike(one: list[float], other: list[float]) -> bool:
+    return all(near(a, b, CLOSE) for a, b in zip(one, other, strict=True))
+
+
+def _fallen(subject: Subject, delay: int, size: float = 1.0) -> tuple[Tensor, list[float]]:
+    """Where a parameter is before its first gradient, so many steps after another's, and after each of ten from it on.
+
+    The other one has another shape, for some optimizers share their state among parameters of one shape. Its gradients
+    have this size: a count of steps does not depend on it.
+    """
+    late, other = fresh(0 * WHOLE), fresh(0 * OTHER)
+    optimizer = subject.make([other, late], **NO_DECAY)
+    for _ in range(delay):
+        subject.step(optimizer, [(other, size * OTHER), (late, None)])
+    rested, fallen = late.detach().clone(), []
+    for _ in range(10):
+        subject.step(optimizer, [(other, size * OTHER), (late, WHOLE)])
+        fallen.append(float(late[0, 0].detach()))
+    return rested, fallen
+
+
+def eps_place(subject: Subject) -> Finding:
+    """Where eps sits, from how its effect grows with it, and from how it fades with the correction."""
+    if "eps" not in subject.settable:
+        return Finding("there is no such option")
+    t, small = eps_seen(subject, {**SHORT, "eps": 1e-4})
+    large, late = (eps_at(subject, {**SHORT, "eps": 1e-2}, step) for step in (t, LATE))
+    if small is None or large is None:
+        return Finding("not to be seen: steps grow with the gradient")
+    if near(small, large, 0.01):
+        return Finding("the option has no effect", trouble=True)
+    if near(large / small, 10.0, 0.05):
+        return Finding("inside the root: acts as sqrt(eps); eps=0.01 as", late or large)
+    if not near(large / small, 100.0, 0.05):
+        return Finding("neither beside the root nor inside: 100 times eps acts so many times", large / small)
+    if late is None or near(large, late, 0.01):
+        return Finding("beside the root, after any correction: the same at every step", large / (late or large))
+    beta2 = subject.path(WHOLE, (), SHORT).numbers.get("beta2", 0.0)
+    before = near(large / late, ((1 - beta2**LATE) / (1 - beta2**t)) ** 0.5, 0.01)
+    text = "beside the root, before the correction (eps-hat)" if before else "beside the root"
+    return Finding(f"{text}: at step {t}, over later ones", large / late)
+
+
+def effective_eps(subject: Subject) -> Finding:
+    """The gradient size at which first steps are halved, as the class is constructed."""
+    eps = subject.path(WHOLE, ()).numbers.get("eps")
+    t, found = eps_seen(subject, {})
+    if found is None:
+        return Finding("none: steps grow with the gradient")
+    if not eps:
+        return Finding(f"at step {t}; not an option", found)
+    if near(found, eps, 0.01):
+        return Finding(f"at step {t}, as eps={eps:g} says", found)
+    return Finding(f"at step {t}, {found / eps:.3g} times the option eps={eps:g}", found)
+
+
+def eps_floor(subject: Subject) -> Finding:
+    """What is left of eps where the option is next to nothing."""
+    if "eps" not in subject.settable:
+        return Finding("eps is no option")
+    _, found = eps_seen(subject, {"eps": 1e-30})
+    if found is None:
+        return Finding("none: steps grow with the gradient")
+    if found < 1e-12:
+        return Finding("none: eps=1e-30 is heeded, and acts as", found)
+    return Finding("hidden: at eps=1e-30 something still acts as", found, True)
+
+
+def eps_seen(subject: Subject, want: dict[str, float]) -> tuple[int, float | None]:
+    """The first step at which eps can be told, and what it acts as there; some rules begin with others."""
+    steps = (1, 2, 8)
+    found = {t: eps_at(subject, want, t) for t in steps}
+    return next(((t, eps) for t, eps in found.items() if eps is not None), (1, None))
+
+
+def eps_at(subject: Subject, want: dict[str, float], t: int) -> float | None:
+    """What eps acts as, from how much smaller step t is at tiny gradients; None where sizes matter without it."""
+    want = {**NO_DECAY, **want}
+    tiny = 1e-6 * min(subject.path(WHOLE, (), want).numbers.get("eps", 1e-8) or 1e-8, 1.0)
+    low, high, higher = (subject.moves([g] * t, want)[-1] for g in (tiny, 1e3, 1e6))
+    if not low or not near(high, higher, 0.01):
+        return None
+    return tiny * max(high / low - 1, 0.0)
+
+
+def decay(subject: Subject) -> Finding:
+    """How weight decay enters, from what it takes of a weight of 1 at zero gradient."""
+    if "weight_decay" not in subject.settable:
+        return Finding("there is no such option")
+    one, two = (shrinking(subject, {"lr": 0.1, "weight_decay": share}) for share in (1e-3, 2e-3))
+    if not one:
+        return _none_at_rest(subject)
+    if not any(scaled(subject)):
+        return Finding("l2 or decoupled, which are the same here; at weight_decay=0.001, lr=0.1 a step takes", one)
+    if _is_l2(subject):
+        return Finding("l2: it is added to the gradient, and normalized away with it")
+    if not near(two / one, 2.0, 0.02):
+        return Finding("of its own kind: at twice the weight_decay a step takes, times as much", two / one)
+    rate = {
+        "lr": shrinking(subject, {"lr": 0.05, "weight_decay": 1e-3}) / one,
+        "schedule": shrinking(subject, {"lr": 0.1, "weight_decay": 1e-3}, halved=True) / one,
+    }
+    said = [2.0 ** -round(2 * power) for power in (0, 0.5, 1)]
+    found = tuple(next((k for k in said if near(value, k, 0.01)), 0.0) for value in rate.values())
+    text = FOLLOWS.get(
+        found, f"of its own kind: half of lr takes {rate['lr']:.3g}, of a schedule {rate['schedule']:.3g}"
+    )
+    return Finding(f"{text}; at weight_decay=0.001, lr=0.1 a step takes", one, found == (1.0, 1.0))
+
+
+def _none_at_rest(subject: Subject) -> Finding:
+    """What is said of a weight decay that takes nothing at zero gradient: some rules take no step there."""
+    gradients = torch.randn(10, *WHOLE.shape, dtype=WHOLE.dtype)
+    with_, without = (subject.path(WHOLE, gradients, {"weight_decay": share}).points[-1] for share in (0.25, 0.0))
+    if torch.equal(with_, without):
+        return Finding("the option has no effect", 0.0, True)
+    return Finding("unknown: it takes nothing at zero gradient, and something at others")
+
+
+def _is_l2(subject: Subject) -> bool:
+    """Whether weight decay does what the same optimizer without it does of gradients with weight_decay * x added."""
+    share, p, q = 0.25, fresh(WHOLE), fresh(WHOLE)
+    with_, without = subject.make([p], weight_decay=share), subject.make([q], **NO_DECAY)
+    for g in torch.randn(10, *WHOLE.shape, dtype=WHOLE.dtype):
+        subject.step(with_, [(p, g)])
+        subject.step(without, [(q, g + share * q.detach())])
+    return bool(((p - q).abs() <= CLOSE * (p - WHOLE).abs().max()).all())
+
+
+FOLLOWS: dict[tuple[float, ...], str] = {  # what half the lr leaves of the decay: as constructed, as scheduled
+    (0.5, 0.5): "decoupled, times lr",
+    (1.0, 0.5): "independent of lr, but follows its schedule",
+    (0.5, 0.25): "decoupled, times the square of lr over its peak",
+    (1.0, 1.0): "ignores lr and its schedule",
+    (0.5, 1.0): "times the lr it was constructed with; ignores its schedule",
+}
+
+
+def shrinking(subject: Subject, want: dict[str, float], halved: bool = False) -> float:
+    """The share of a weight of 1 that step 10 takes at zero gradient, beyond what it takes without decay."""
+    factors = [0.5 if halved else 1.0] * 10
+    with_, without = (
+        finite(subject.path(WHOLE, [0 * WHOLE] * 10, {**want, **more}, factors).points)[:, 0, 0]
+        for more in ({}, NO_DECAY)
+    )
+    taken = (without[10] - without[9]) - (with_[10] - with_[9])
+    return float(taken / with_[9])
+
+
+def decay_order(subject: Subject) -> Finding:
+    """Whether decay comes before the step or after it, from a first move off zero."""
+    if "weight_decay" not in subject.settable:
+        return Finding("there is none")
+    one, two = (shrinking(subject, {"lr": 0.1, "weight_decay": share}) for share in (1e-3, 2e-3))
+    if not near(two, 2 * one, 0.02):
+        return Finding("as part of the gradient")
+    moved = [_first_move(subject, {"lr": 0.1, "weight_decay": share}) for share in (0.0, 0.25)]
+    if near(moved[0], moved[1], 1e-9):
+        return Finding("before the step, or with it", 1.0)
+    return Finding("after the step, which it shrinks to", moved[1] / moved[0])
+
+
+def _first_move(subject: Subject, want: dict[str, float]) -> float:
+    return next((move for move in subject.moves([1.0] * 10, want) if move), 0.0)
+
+
+def rests(subject: Subject) -> Finding:
+    """Whether a step at zero gradient and lr = 0 changes weights, as when distributed state dicts are made."""
+    if "lr" not in subject.settable:
+        return Finding("lr is no option")
+    points = finite(subject.path(WHOLE, [0 * WHOLE], factors=[0.0]).points)
+    off = float((points[1] - WHOLE).abs().max())
+    return Finding("weights change" if off else "weights stay", off, bool(off != 0))
+
+
+def upwards(subject: Subject) -> Finding:
+    """Whether maximize=True steps as minimizing the opposite does."""
+    if "maximize" not in subject.settable:
+        return Finding("there is no such option")
+    gradients = torch.randn(5, *WHOLE.shape, dtype=WHOLE.dtype)
+    up = subject.path(WHOLE, gradients, {"maximize": True}).points
+    down = subject.path(WHOLE, -gradients).points
+    off = float((up - down).abs().max())
+    return Finding("as minimizing the opposite" if off < 1e-12 else "not as minimizing the opposite", off, off >= 1e-12)
+
+
+NO_DECAY = {"weight_decay": 0.0}
+SHORT = {"beta1": 0.8, "beta2": 0.95, "beta3": 0.97}  # averages that have seen enough by then
+
+
+def near(a: float, b: float, within: float) -> bool:
+    """Whether a and b are the same, relative to the larger."""
+    return abs(a - b) <= within * max(abs(a), abs(b))
+
+
+def ratio(found: float, whole: float) -> str:
+    """How a step answers a gradient `whole` times as large."""
+    return (
+        "proportionally larger steps" if near(found, whole, 0.01) else f"{found:.3g} times the step at {whole:g} times"
+    )
+
+
+def scales(subject: Subject) -> bool:
+    """Whether steps do not depend on the gradient's size."""
+    return all(scaled(subject))
+
+
+def scaled(subject: Subject) -> list[bool]:
+    """The same for each of eight steps."""
+    pairs = zip(*(subject.moves([g] * 8, NO_DECAY) for g in (1.0, 1e3)), strict=True)
+    return [near(one, two, 0.01) for one, two in pairs]
+
+
+def _start(moves: list[float]) -> str:
+    return (
+        f"at a constant gradient step 1 is {moves[0]:.4g} lr, step 2 {moves[1]:.4g}, step {len(moves)} {moves[-1]:.4g}"
+    )

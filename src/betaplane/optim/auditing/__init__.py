@@ -1,1 +1,0 @@
-"""What an optimizer class computes, measured from outside."""

@@ -1,0 +1,62 @@
+"""A rule with its hyperparameters as the torch.optim.Optimizer that computes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.optim.optimizer import Optimizer, ParamsT
+
+from betaplane.optim import torch_classes
+from betaplane.optim.as_rule import as_rule
+from betaplane.optim.rule_from_group import BETAS
+from betaplane.optim.rule_optimizer import optimizer_class
+from betaplane.optim.torch_classes import TWINS
+from betaplane.rules import SGD, AMSGrad, Rule
+
+
+def host_optimizer(rule: Rule | str | type, params: ParamsT, lr: float | None = None) -> Optimizer:
+    """The rule as an optimizer: on torch's fused kernel where torch has one for it, else step by step.
+
+    Args:
+        rule: the update rule, or what `as_rule` takes for one ("adamw", `betaplane.rules.AdamW`).
+        params: parameters, (name, parameter) pairs or groups, as for any torch optimizer.
+        lr: learning rate, in [0, inf); the rule's own suggestion if left out.
+
+    Returns:
+        An optimizer over params.
+
+    Raises:
+        BadInput: for no parameters, a parameter that is not of floating point, or options out of range.
+
+    Source: torch.optim; the equations are the rule's.
+
+    Example:
+        >>> import torch
+        >>> from betaplane.rules import AdamW
+        >>> p = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        >>> optimizer = host_optimizer(AdamW(beta2=0.95), [p], lr=0.1)
+        >>> type(optimizer), optimizer.param_groups[0]["betas"]
+        (<class 'betaplane.optim.torch_classes.AdamW'>, (0.9, 0.95))
+        >>> p.square().sum().backward()
+        >>> optimizer.step()
+        >>> p.data
+        tensor([ 0.8990, -1.8980])
+    """
+    rule = as_rule(rule)
+    lr = rule.lr if lr is None else lr
+    told = options(rule)
+    if type(rule) is AMSGrad and told.pop("correction") == "after":
+        return torch_classes.Adam(params, lr=lr, amsgrad=True, **told)
+    twin = TWINS.get(type(rule))
+    if (
+        twin is None or not twin.kernel or (isinstance(rule, SGD) and rule.nesterov and rule.momentum == 0)
+    ):  # which torch refuses
+        return optimizer_class(type(rule))(params, lr=lr, **options(rule))
+    return twin(params, lr=lr, **{twin.hyper.get(name, name): value for name, value in told.items()})
+
+
+def options(rule: Rule) -> dict[str, Any]:
+    """What a rule says of itself, as an optimizer's arguments."""
+    told = rule.said()
+    betas = tuple(told.pop(name) for name in BETAS if name in told)
+    return {**({"betas": betas} if betas else {}), **told}

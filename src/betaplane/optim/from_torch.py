@@ -1,0 +1,51 @@
+"""From a live torch optimizer to ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.optim.optimizer import Optimizer
+
+from betaplane.errors import BadInput
+from betaplane.optim.torch_classes import ROLL
+from betaplane.optim.torch_compatible import Twin
+
+
+def from_torch(optimizer: Optimizer, **options: Any) -> Twin:
+    """Ours in place of a torch optimizer under way: the same parameters, groups, state and step counts.
+
+    The state is shared, not copied: go on with one of the two. A learning-rate scheduler that holds the old one keeps
+    working, since the groups are the old one's too.
+
+    Args:
+        optimizer: a torch.optim.SGD, Adagrad, RMSprop, Adam, AdamW, Adamax, NAdam, RAdam or Adafactor.
+        options: those of ours that torch's has not (eps_at, clip, nonfinite, ...).
+
+    Returns:
+        Our optimizer of the same name.
+
+    Raises:
+        BadInput: for any other optimizer.
+
+    Example:
+        >>> import torch
+        >>> p = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        >>> theirs = torch.optim.AdamW([p], lr=0.1)
+        >>> p.grad = torch.tensor([0.1, -0.1])
+        >>> theirs.step()
+        >>> ours = from_torch(theirs, nonfinite="skip")
+        >>> ours.step()
+        >>> type(ours).__module__, ours.state[p]["step"].item(), p.data
+        ('betaplane.optim.torch_classes', 2.0, tensor([ 0.7981, -1.7961]))
+    """
+    found = [kind for kind in ROLL if type(optimizer) is kind.torchs]
+    if not found:
+        allowed = ", ".join(f"torch.optim.{kind.__name__}" for kind in ROLL)
+        where, given = "from_torch", type(optimizer).__qualname__
+        raise BadInput("This optimizer has no twin here", value=given, allowed=allowed, where=where)
+    fresh = [{**group, "params": list(group["params"])} for group in optimizer.param_groups]
+    ours = found[0](fresh, **options)
+    for group, made in zip(optimizer.param_groups, ours.param_groups, strict=True):
+        group.update({name: made[name] for name in ours.dialects if name in made and name not in group})
+    ours.param_groups, ours.state = optimizer.param_groups, optimizer.state
+    return ours

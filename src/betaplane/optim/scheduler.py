@@ -1,0 +1,160 @@
+"""A schedule for any number in a param group: betas, eps, weight decay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch.optim.optimizer import Optimizer
+
+from betaplane.errors import BadInput
+from betaplane.optim.hyperparameters import checked, numbers, options, written
+from betaplane.optim.schedule_functions import Value
+
+
+class Schedule:
+    """Sets numbers of param groups before every step, as torch.optim.lr_scheduler sets lr, and beside it.
+
+    The values of step t = 1 are set at once; `step()`, called after the optimizer's, sets those of the next. They hang
+    on t alone, so t is all that is saved, and a run that is resumed goes on exactly. Functions ready to use are in
+    `betaplane.optim.schedule_functions`.
+
+    Adam divides v by 1 - beta2^t, as if beta2 had always been what it is now. While beta2 changes that is wrong: in a
+    ramp from 0.95 to 0.999 over 1000 steps updates get up to 20 % too small, from 0.999 to 0.95 up to 19 % too large.
+    With debias="schedule", an option of ours, averages are debiased as they go, whatever the betas do.
+
+    A number that is a tensor is written in place, so that compiled and captured steps see it; only the constructor
+    gives each group a tensor of its own, for torch lets groups share one. A step under torch.compile is compiled anew
+    for every new plain number, which takes seconds: there, let betas be tensors.
+
+    Args:
+        optimizer: torch's, ours, or any other torch.optim.Optimizer.
+        values: by name ("beta2", "eps", "weight_decay", ...): a function of the step t = 1, 2, ... for all groups, or a
+            list with one for each group, None for those it leaves alone, as it leaves groups that are added later. The
+            numbers in betas are beta1, beta2, beta3; where eps is a tuple, they are eps1, eps2.
+
+    Raises:
+        BadInput: for a name that a group does not have, or a value out of range: names the step and the group, before
+            anything is written.
+
+    Source: torch.optim.lr_scheduler.LambdaLR, whose functions multiply; these give the value itself.
+
+    Example:
+        >>> import torch
+        >>> from betaplane.optim.schedule_functions import horizon
+        >>> p = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        >>> optimizer = torch.optim.AdamW([p], betas=(0.9, 0.999))
+        >>> schedule = Schedule(optimizer, beta2=horizon(0.9, 0.999, steps=2), eps=lambda t: 1e-6 / t)
+        >>> for _ in range(2):
+        ...     p.square().sum().backward()
+        ...     optimizer.step()
+        ...     schedule.step()
+        >>> schedule.get_last_value("beta2"), optimizer.param_groups[0]["betas"]
+        ([0.999], (0.9, 0.999))
+        >>> schedule.state_dict()
+        {'t': 3}
+    """
+
+    def __init__(self, optimizer: Optimizer, **values: Value | Sequence[Value | None]) -> None:
+        if not isinstance(optimizer, Optimizer):
+            allowed = "a torch.optim.Optimizer"
+            raise BadInput("This is no optimizer", value=type(optimizer).__name__, allowed=allowed, where="Schedule")
+        if not values:
+            raise BadInput("There is nothing to schedule", where="Schedule", instead="beta2=lambda t: 1 - t**-0.8")
+        self.optimizer = optimizer
+        self.functions = {name: _functions(name, value, len(optimizer.param_groups)) for name, value in values.items()}
+        self._set(1, own=True)
+
+    def step(self) -> None:
+        """Set the values of the next step; call it after the optimizer's step.
+
+        Raises:
+            BadInput: for a value out of range; nothing is written then, and t stays.
+        """
+        self._set(self.t + 1)
+
+    def get_last_value(self, name: str) -> list[float | None]:
+        """The value that was set last, one a group; None for a group that is left alone.
+
+        Args:
+            name: as given to the constructor.
+
+        Raises:
+            BadInput: for another name.
+        """
+        if name not in self.functions:
+            allowed = ", ".join(self.functions)
+            raise BadInput("This is not scheduled", value=name, allowed=allowed, where="get_last_value")
+        return [found.get(name) for found in self._last]
+
+    def state_dict(self) -> dict[str, int]:
+        """What is to be saved: the step. The functions are not; make the Schedule with the same ones, and load."""
+        return {"t": self.t}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on where `state_dict()` was taken, and set that step's values; before or after the optimizer has loaded.
+
+        Args:
+            state_dict: what `state_dict()` gave.
+
+        Raises:
+            BadInput: it is not a Schedule's, or a value is out of range.
+        """
+        t = state_dict.get("t")
+        if not isinstance(t, int) or t < 1:
+            raise BadInput("The state dict is not a Schedule's", value=dict(state_dict), allowed="{'t': 1 or more}")
+        self._set(t)
+
+    def _set(self, t: int, own: bool = False) -> None:
+        """Compute every value of step t, check all, then write them."""
+        groups = self.optimizer.param_groups
+        found = [self._values(i, group, t) for i, group in enumerate(groups)]
+        changes = [options(group, values) for group, values in zip(groups, found, strict=True)]
+        for i, (group, change) in enumerate(zip(groups, changes, strict=True)):
+            self._check({**group, **change}, f"group {i} at step {t}")
+        for group, change in zip(groups, changes, strict=True):
+            group.update({key: written(group[key], new, own=own) for key, new in change.items()})
+        self.t, self._last = t, found
+
+    def _values(self, i: int, group: Mapping[str, Any], t: int) -> dict[str, float]:
+        """The values of one group at step t."""
+        known, found, where = numbers(group), {}, f"group {i} at step {t}"
+        for name, functions in self.functions.items():
+            function = _of_group(functions, i)
+            if function is not None:
+                if name not in known:
+                    allowed = ", ".join(known)
+                    raise BadInput("There is no such number in the group", value=name, allowed=allowed, where=where)
+                found[name] = checked(name, function(t), known[name], where)
+        return found
+
+    def _check(self, group: Mapping[str, Any], where: str) -> None:
+        """Raise BadInput where the rule of an optimizer of ours would refuse the group."""
+        rule_of = getattr(self.optimizer, "rule_of", None)
+        try:
+            if rule_of is not None:
+                rule_of(group)
+        except BadInput as told:
+            what, value, allowed, instead = told.what, told.value, told.allowed, told.instead
+            raise BadInput(what, value=value, allowed=allowed, where=where, instead=instead) from None
+
+
+def _functions(name: str, value: Any, groups: int) -> Any:
+    """One function for all groups, or a list of one for each."""
+    if callable(value):
+        return value
+    several = list(value) if isinstance(value, list | tuple) else None
+    if several is None or not all(callable(one) or one is None for one in several):
+        allowed, instead = "a function of t, or one for each group", f"{name}=lambda t: ..."
+        raise BadInput(f"{name} is not a function", value=value, allowed=allowed, where="Schedule", instead=instead)
+    if len(several) != groups:
+        allowed = f"{groups}, one for each group"
+        raise BadInput(f"{name} does not fit the groups", value=len(several), allowed=allowed, where="Schedule")
+    return several
+
+
+def _of_group(functions: Any, i: int) -> Any:
+    """The function of group i; a group that was added later has none in a list."""
+    if callable(functions):
+        return functions
+    return functions[i] if i < len(functions) else None

@@ -1,0 +1,154 @@
+"""What is checked before optimizers are made and before they step: parameters, options, gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from betaplane.errors import BadInput
+from betaplane.tensors.dtensor import agreed, local
+
+FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.complex64, torch.complex128)
+NONFINITE = ("pass", "raise", "skip")
+
+
+def check_nonfinite(value: str) -> str:
+    """`value`, if it is one of NONFINITE."""
+    if value not in NONFINITE:
+        allowed, where = " or ".join(map(repr, NONFINITE)), "the optimizer"
+        raise BadInput("nonfinite is unknown", value=value, allowed=allowed, where=where, instead='nonfinite="skip"')
+    return value
+
+
+def loss_of(closure: Callable[[], Any] | None) -> Any:
+    """The closure's loss, computed with gradients on; None without one."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
+
+
+def named(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
+    """Every parameter with its name, or its place where it has none."""
+    for i, group in enumerate(optimizer.param_groups):
+        names = group.get("param_names") or [f"parameter {j} of group {i}" for j in range(len(group["params"]))]
+        yield from zip(names, group["params"], strict=True)
+
+
+@contextmanager
+def finite(optimizer: Optimizer, nonfinite: str) -> Iterator[None]:
+    """For one step, what `nonfinite` asks for: gradients with inf or nan raise an error, or are left out.
+
+    Raises:
+        BadInput: where it is "raise" and a gradient is not finite; names the parameter.
+    """
+    held = [] if nonfinite == "pass" else [(name, p, p.grad) for name, p in named(optimizer) if p.grad is not None]
+    counts = agreed([g for *_, g in held], [_nonfinite(g) for *_, g in held])
+    bad = [(name, p, count) for (name, p, _), count in zip(held, counts, strict=True) if count]
+    if bad and nonfinite == "raise":
+        name, p, count = bad[0]
+        raise BadInput(
+            "A gradient is not finite",
+            value=f"{count} of {p.numel()} numbers",
+            allowed="finite numbers",
+            where=f"{name}, shape {tuple(p.shape)}" + (f", and {len(bad) - 1} more" if len(bad) > 1 else ""),
+            instead='nonfinite="skip"',
+        )
+    gradients = [(p, p.grad) for _, p, _ in bad]
+    for p, _ in gradients:
+        p.grad = None
+    try:
+        yield
+    finally:
+        for p, g in gradients:
+            p.grad = g
+
+
+def _nonfinite(g: Tensor) -> int:
+    """How many of a gradient's numbers are not finite; of those this process holds, if it is spread over many."""
+    finite = torch.isfinite(local(g._values() if g.is_sparse else g))
+    return 0 if bool(finite.all()) else int((~finite).sum())
+
+
+def check_eps(options: Mapping[str, Any], p: Tensor) -> None:
+    """Raise BadInput if eps is 0 in the dtype of the state: 1e-8 in float16 divides 0 by 0 at a zero gradient."""
+    eps = options.get("eps") if options.get("storage", "parameter") == "parameter" else None
+    if isinstance(eps, float) and eps > 0 and p.dtype == torch.float16 and not torch.tensor(eps, dtype=p.dtype):
+        raise BadInput(
+            "eps is zero in the type of the optimizer's state",
+            value=eps,
+            allowed="[6e-8, inf) for float16",
+            where=f"a float16 parameter of shape {tuple(p.shape)}",
+            instead='eps=1e-6, or storage="float32"',
+        )
+
+
+def listed(params: Any) -> list[Any]:
+    """Parameters, (name, parameter) pairs or groups as a list that can be gone through twice; one tensor is refused."""
+    if isinstance(params, Tensor):
+        shape = f"a tensor of shape {tuple(params.shape)}"
+        raise BadInput("params is one tensor", allowed="a list of tensors", where=shape, instead="params=[tensor]")
+    entries = []
+    for entry in params:
+        if isinstance(entry, dict):
+            inner = entry["params"]
+            entry = {**entry, "params": [inner] if isinstance(inner, Tensor) else list(inner)}
+        entries.append(entry)
+    return entries
+
+
+def check_params(groups: list[Any]) -> None:
+    """Raise BadInput unless there are parameters and all are of floating point, real or complex."""
+    flat = [p for entry in groups for p in (entry["params"] if isinstance(entry, dict) else [entry])]
+    if not flat:
+        raise BadInput(
+            "There are no parameters", allowed="at least 1", where="params", instead="params=model.parameters()"
+        )
+    check_floating([p[1] if isinstance(p, tuple) else p for p in flat])
+
+
+def check_floating(params: list[Any]) -> None:
+    """Raise BadInput unless all are tensors of floating point, real or complex."""
+    for p in params:
+        if not isinstance(p, Tensor) or p.dtype not in FLOATING:
+            raise BadInput(
+                "A parameter is not of floating point",
+                value=p.dtype if isinstance(p, Tensor) else type(p).__name__,
+                allowed="float64, float32, bfloat16, float16 or complex",
+                where=f"a parameter of shape {tuple(p.shape)}" if isinstance(p, Tensor) else "params",
+                instead="parameter.float()",
+            )
+
+
+def check_lr(lr: float | Tensor) -> None:
+    """Raise BadInput unless lr is one number in [0, inf)."""
+    one = lr.numel() == 1 if isinstance(lr, Tensor) else True
+    if not one or not 0 <= float(lr.detach() if isinstance(lr, Tensor) else lr) < float("inf"):
+        raise BadInput("lr is out of range", value=lr, allowed="[0, inf)", where="the optimizer", instead="lr=0.001")
+
+
+KNOWN = {  # how torch's sentences begin: what is allowed, what to write instead
+    "optimizer got an empty": ("at least 1 parameter", "params=model.parameters()"),
+    "Invalid learning rate": ("[0, inf)", "lr=0.001"),
+    "Invalid epsilon": ("[0, inf)", "eps=1e-8"),
+    "Invalid beta": ("[0, 1)", "betas=(0.9, 0.999)"),
+    "Invalid weight_decay": ("[0, inf)", "weight_decay=0.01"),
+    "Invalid momentum": ("[0, inf)", "momentum=0.9"),
+    "Invalid alpha": ("[0, inf)", "alpha=0.99"),
+    "Learning rate should": ("[0, inf)", "lr=0.01"),
+    "beta2_decay should": ("(-inf, 0]", "beta2_decay=-0.8"),
+    "Clipping threshold": ("[1, inf)", "d=1.0"),
+}
+
+
+def explained(error: ValueError, where: str) -> BadInput:
+    """Torch's sentence, completed by what is allowed and what to write instead."""
+    for start, (allowed, instead) in KNOWN.items():
+        if str(error).startswith(start):
+            return BadInput(str(error), allowed=allowed, where=where, instead=instead)
+    return BadInput(str(error), where=where)
