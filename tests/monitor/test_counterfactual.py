@@ -6,9 +6,9 @@ import pytest
 import torch
 from zoo import adam, train
 
+from betaplane.monitor.capture.adam_state import Numbers
 from betaplane.monitor.counterfactual import replay, sizes
-from betaplane.monitor.ring import Past, Ring
-from betaplane.monitor.state import Numbers
+from betaplane.monitor.recorders.ring_buffer import Past, Ring
 from betaplane.problems import digits
 
 NOW = Numbers(0.1, 0.9, 0.999, 1e-8)

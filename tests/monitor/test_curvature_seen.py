@@ -10,11 +10,11 @@ from torch import nn
 
 import betaplane
 from betaplane.errors import BadInput
-from betaplane.monitor import quantities as q
-from betaplane.monitor.noise import Parts, noise_of_norms, noise_of_parts
-from betaplane.monitor.sharpness import sharpness, top_eigenvalue
-from betaplane.monitor.sweep import sweep
-from betaplane.monitor.totals import total
+from betaplane.monitor.quantities.aggregates import total
+from betaplane.monitor.quantities.batched import sweep
+from betaplane.monitor.quantities.formulas import formulas as q
+from betaplane.monitor.quantities.noise_scale import Parts, noise_of_norms, noise_of_parts
+from betaplane.monitor.quantities.sharpness import sharpness, top_eigenvalue
 from betaplane.theory import preconditioned_curvature, stability_threshold, weight_rms
 
 BETAS = [(0.9, 0.999), (0.0, 0.9), (0.95, 0.95)]

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from betaplane.monitor.alert import Alert
+from betaplane.monitor.capture.adam_state import Numbers
 from betaplane.monitor.detectors import ALL
+from betaplane.monitor.diagnosis import Judge
 from betaplane.monitor.history import History, Rows, Swing
-from betaplane.monitor.judge import Judge
-from betaplane.monitor.reading import Reading
-from betaplane.monitor.ring import Past
-from betaplane.monitor.state import Numbers
+from betaplane.monitor.quantities.reading import Reading
+from betaplane.monitor.recorders.ring_buffer import Past
 
 DETECTORS = {detector.cause: detector for detector in ALL}
 HEALTHY = Reading(

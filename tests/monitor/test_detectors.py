@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from betaplane.monitor import Watcher, watch
 from betaplane.monitor.history import KEPT
-from betaplane.monitor.readings import Readings
+from betaplane.monitor.quantities.reading_buffer import Readings
 
 Before = Callable[[int, torch.optim.Optimizer], None]
 

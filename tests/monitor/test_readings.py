@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import betaplane
-from betaplane.monitor.readings import EXACT, FIELDS, Readings
+from betaplane.monitor.quantities.reading_buffer import EXACT, FIELDS, Readings
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 import betaplane
-from betaplane.monitor.light import EXACT
-from betaplane.monitor.quantities import debiased, rms, update
-from betaplane.monitor.reading import Before, read
-from betaplane.monitor.state import Numbers
-from betaplane.monitor.sweep import MIDDLE, Taken, sweep
-from betaplane.monitor.tape import Tape, Track
+from betaplane.monitor.capture.adam_state import Numbers
+from betaplane.monitor.quantities.batched import MIDDLE, Taken, sweep
+from betaplane.monitor.quantities.formulas import debiased, rms, update
+from betaplane.monitor.quantities.reading import Before, read
+from betaplane.monitor.quantities.step_stats import EXACT
+from betaplane.monitor.recorders.moment_recorder import Tape, Track
 
 EXACTLY = ("layer", "step", "t", "before", "shape", "dtype", "lr", "beta1", "beta2", "eps", "finite", "warm")
 

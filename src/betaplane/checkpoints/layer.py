@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from betaplane.checkpoints.stored import InertTensor, Unreadable
-from betaplane.monitor.coded import Coded
+from betaplane.monitor.capture.quantized import Coded
 from betaplane.optim.storage_formats import BLOCK, SCALE, Companded, Dynamic, row
 
 FIRST, SECOND = ("exp_avg", "m", "state1"), ("exp_avg_sq", "v", "state2")  # what the moments are called

@@ -62,7 +62,7 @@ def report_command(
 def _check(file: Path, page: Path | None, png: Path | None, named: Path | None) -> None:
     """Refuse to write over any file of the record, and refuse files named by options that cannot be written."""
     from betaplane.cli.files import check_apart, check_file
-    from betaplane.monitor.sinks.parts import parts
+    from betaplane.monitor.sinks.rotation import parts
 
     for path, instead in ((page, PAGE), (png, PNG)):
         if path is not None:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.monitor.quantities import debiased, update
-from betaplane.monitor.ring import Past
-from betaplane.monitor.state import Numbers
+from betaplane.monitor.capture.adam_state import Numbers
+from betaplane.monitor.quantities.formulas import debiased, update
+from betaplane.monitor.recorders.ring_buffer import Past
 
 LEAST = 8  # steps in a replay: half of them to say what is normal, half for the spike
 CALM = 3.0  # standard deviations of the calm half's log sizes that the normal band reaches up to

@@ -14,11 +14,11 @@ import numpy as np
 from torch import Tensor
 
 from betaplane.monitor.counterfactual import roots, sizes_and_directions
-from betaplane.monitor.light import Light
-from betaplane.monitor.quantities import TINY, cosine, spread
-from betaplane.monitor.reading import Reading
-from betaplane.monitor.readings import Readings
-from betaplane.monitor.ring import Past
+from betaplane.monitor.quantities.formulas import TINY, cosine, spread
+from betaplane.monitor.quantities.reading import Reading
+from betaplane.monitor.quantities.reading_buffer import Readings
+from betaplane.monitor.quantities.step_stats import Light
+from betaplane.monitor.recorders.ring_buffer import Past
 
 KEPT = 64  # readings and losses that are looked back on
 LATE = 16  # losses that are of late

@@ -10,12 +10,12 @@ from warnings import warn
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
+from betaplane.monitor.capture.adam_state import held, named, numbers, warmed
+from betaplane.monitor.capture.distributed import Ranks, sharded
+from betaplane.monitor.capture.step_sample import Kept, kept, looked
+from betaplane.monitor.gradient_recorder import Watched
 from betaplane.monitor.history import History, Rows
-from betaplane.monitor.keeper import Watched
-from betaplane.monitor.look import Kept, kept, looked
-from betaplane.monitor.ranks import Ranks, sharded
-from betaplane.monitor.state import held, named, numbers, warmed
-from betaplane.monitor.sweep import Taken, sweep
+from betaplane.monitor.quantities.batched import Taken, sweep
 
 COORDINATES = 4096  # of a tensor that a reading looks at, at most
 FEWEST = 64  # at least

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
+from betaplane.monitor.capture.adam_state import check, unwrapped
 from betaplane.monitor.sinks import Console, JsonLines, Sink, chosen
-from betaplane.monitor.sinks.choose import To
-from betaplane.monitor.state import check, unwrapped
+from betaplane.monitor.sinks.resolve import To
 from betaplane.monitor.watcher import Watcher
 
 

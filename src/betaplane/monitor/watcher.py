@@ -15,18 +15,18 @@ from torch.optim.optimizer import Optimizer
 
 from betaplane.monitor.alert import Alert
 from betaplane.monitor.budget import Budget, Steps
+from betaplane.monitor.capture.adam_state import Names, named
+from betaplane.monitor.capture.distributed import Ranks, sharded
+from betaplane.monitor.capture.hooks import Hooks, clipped
+from betaplane.monitor.capture.losses import Losses, is_loss
+from betaplane.monitor.diagnosis import Judge
+from betaplane.monitor.gradient_recorder import STEPS, Keeper
 from betaplane.monitor.history import History
-from betaplane.monitor.hooks import Hooks, clipped
-from betaplane.monitor.judge import Judge
-from betaplane.monitor.keeper import STEPS, Keeper
-from betaplane.monitor.losses import Losses, is_loss
-from betaplane.monitor.ranks import Ranks, sharded
+from betaplane.monitor.quantities.aggregates import Total, totals
+from betaplane.monitor.quantities.sharpness import Sharpness, sharpness
 from betaplane.monitor.reader import Reader
-from betaplane.monitor.sharpness import Sharpness, sharpness
+from betaplane.monitor.recorders.moment_recorder import Tape
 from betaplane.monitor.sinks import Sink, Sinks, start_facts
-from betaplane.monitor.state import Names, named
-from betaplane.monitor.tape import Tape
-from betaplane.monitor.totals import Total, totals
 
 SHARES = (0.25, 0.05, 0.1)  # of the budget, for readings, looks and the record; the rest for what is not seen from here
 PAUSE = 16  # steps until it is asked again whether there is time to record
@@ -106,7 +106,7 @@ class Watcher:
         return totals([reading for reading in self.history.last() if reading.layer in groups], groups, decays)
 
     def sharpness(self, loss: Callable[[], Tensor], rounds: int = 20) -> Sharpness:
-        """The curvature that Adam sees, over what it can stand; `betaplane.monitor.sharpness.sharpness` tells more.
+        """The curvature that Adam sees, over what it can stand; `betaplane.monitor.quantities.sharpness.sharpness` tells more.
 
         Args:
             loss: computes the loss, (), with its graph; called once.

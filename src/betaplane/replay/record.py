@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from betaplane.monitor.hooks import clipped, left_out, scale
+from betaplane.monitor.capture.hooks import clipped, left_out, scale
 from betaplane.optim.before import before_steps
 from betaplane.replay.gradients import Gradients, Layer
 from betaplane.replay.recordable import check_model, check_numbers, check_rows, room

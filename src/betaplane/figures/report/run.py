@@ -12,7 +12,7 @@ import numpy as np
 
 from betaplane.errors import BadInput
 from betaplane.monitor import ALL
-from betaplane.monitor.totals import TOGETHER, together
+from betaplane.monitor.quantities.aggregates import TOGETHER, together
 from betaplane.text import printable
 
 Row = Mapping[str, Any]

@@ -6,8 +6,8 @@ import math
 
 from betaplane.monitor.detectors._detector import Detector, Finding
 from betaplane.monitor.history import History
-from betaplane.monitor.quantities import TINY
-from betaplane.monitor.reading import Reading
+from betaplane.monitor.quantities.formulas import TINY
+from betaplane.monitor.quantities.reading import Reading
 
 LATE_PART = 0.5  # of the peak learning rate: from there on the schedule is coming down
 EXPLAINED = 0.5  # of the logarithm by which weights shrank: by decay alone

@@ -8,7 +8,7 @@ from statistics import median
 from betaplane.monitor.detectors._detector import Detector, Finding
 from betaplane.monitor.detectors.second_moment import LARGE, LAST
 from betaplane.monitor.history import History, jump
-from betaplane.monitor.reading import Reading
+from betaplane.monitor.quantities.reading import Reading
 
 FEWEST = 3  # readings before, whose norms say what is usual
 EACH, BOTH = 3.0, 9.0  # deviations of the logarithms of gradient norm and loss: of each at least, and of both

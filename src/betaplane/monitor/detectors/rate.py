@@ -7,7 +7,7 @@ from itertools import pairwise
 from betaplane.monitor.detectors._detector import Detector, Finding
 from betaplane.monitor.detectors.second_moment import LARGE, LAST
 from betaplane.monitor.history import History
-from betaplane.monitor.reading import Reading
+from betaplane.monitor.quantities.reading import Reading
 from betaplane.theory import stability_threshold
 
 SWINGS = 12  # consecutive steps: gradients of rare rows may turn back in 8

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from betaplane.monitor.detectors._detector import Detector, Finding
 from betaplane.monitor.history import History, descent, deviations, jump, unsteadiness
-from betaplane.monitor.quantities import TINY
-from betaplane.monitor.reading import Reading
+from betaplane.monitor.quantities.formulas import TINY
+from betaplane.monitor.quantities.reading import Reading
 from betaplane.theory import memory_horizon
 
 LAST = 8  # readings

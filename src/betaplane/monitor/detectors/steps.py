@@ -8,7 +8,7 @@ from statistics import median
 from betaplane.monitor.detectors._detector import Detector, Finding
 from betaplane.monitor.detectors.second_moment import HALF
 from betaplane.monitor.history import History
-from betaplane.monitor.reading import Reading
+from betaplane.monitor.quantities.reading import Reading
 from betaplane.theory import linear_warmup_steps
 
 TENTH = 0.1  # update over weight, below which a warmup would change little

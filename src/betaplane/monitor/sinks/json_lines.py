@@ -15,7 +15,7 @@ from weakref import finalize
 
 from betaplane.errors import BadInput
 from betaplane.monitor.alert import Alert
-from betaplane.monitor.sinks.parts import mend, parts, roll, thin
+from betaplane.monitor.sinks.rotation import mend, parts, roll, thin
 from betaplane.monitor.sinks.sink import Sink
 
 LIMIT = 8 * 2**20  # bytes of a file: two of them become one in a fraction of a second, for which training waits

@@ -11,8 +11,8 @@ import numpy as np
 
 from betaplane.errors import BadInput
 from betaplane.monitor.alert import Alert
+from betaplane.monitor.quantities.aggregates import together
 from betaplane.monitor.sinks.sink import Sink
-from betaplane.monitor.totals import together
 
 QUANTITIES = ("update_rms", "ratio", "lag", "below_eps")  # of a tensor; a file of JSON lines has them all
 APART = 0.01  # a point comes when the step has grown by this share: all of the first 100, about 230 a decade

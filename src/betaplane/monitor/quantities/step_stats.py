@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from betaplane.monitor.state import Numbers
+from betaplane.monitor.capture.adam_state import Numbers
 
 EXACT = 0.01  # how far v may be from beta2 v + (1 - beta2) g^2, of itself: float32 rounds by far less
 COARSE = 0.2  # where the moments have 16 bits

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
-from betaplane.monitor.state import Numbers, held, named, numbers
+from betaplane.monitor.capture.adam_state import Numbers, held, named, numbers
 
 ROUNDS = 20
 

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from betaplane.monitor.sample import Part
+from betaplane.monitor.capture.sampling import Part
 
 _WATCHED: Counter[str] = Counter()  # how often this process has begun to watch parameters of these names and shapes
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
+from betaplane.monitor.capture.adam_state import held, numbers
+from betaplane.monitor.capture.distributed import Ranks, sharded
+from betaplane.monitor.capture.step_sample import gradient, sample
 from betaplane.monitor.history import History, Swing
-from betaplane.monitor.look import gradient, sample
-from betaplane.monitor.quantities import cosine
-from betaplane.monitor.ranks import Ranks, sharded
-from betaplane.monitor.ring import Ring
-from betaplane.monitor.state import held, numbers
+from betaplane.monitor.quantities.formulas import cosine
+from betaplane.monitor.recorders.ring_buffer import Ring
 
 SAMPLE = 64  # of a tensor
 STEPS = 64

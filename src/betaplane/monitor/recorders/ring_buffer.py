@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.monitor.state import Numbers
+from betaplane.monitor.capture.adam_state import Numbers
 
 
 class Past(NamedTuple):

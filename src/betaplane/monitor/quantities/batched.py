@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from betaplane.monitor.quantities import TINY
-from betaplane.monitor.reading import SEEN, Before, Reading, coarseness
-from betaplane.monitor.state import Numbers
+from betaplane.monitor.capture.adam_state import Numbers
+from betaplane.monitor.quantities.formulas import TINY
+from betaplane.monitor.quantities.reading import SEEN, Before, Reading, coarseness
 from betaplane.theory import snr_from_update_rms, update_bound
 
 MIDDLE = 128  # coordinates of a tensor that its median is taken of
@@ -33,7 +33,7 @@ class Taken(NamedTuple):
 
 
 def sweep(step: int, tensors: Sequence[Taken]) -> list[Reading]:
-    """Every quantity of every tensor, as `betaplane.monitor.reading.read` defines them one by one.
+    """Every quantity of every tensor, as `betaplane.monitor.quantities.reading.read` defines them one by one.
 
     Args:
         step: steps watched.

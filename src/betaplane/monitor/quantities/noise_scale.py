@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
-from betaplane.monitor.sample import strided
+from betaplane.monitor.capture.sampling import strided
 
 
 class Noise(NamedTuple):

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from betaplane.monitor.light import Light, Settings, lights
-from betaplane.monitor.ring import Past
-from betaplane.monitor.slots import Slot, is_open, slots
-from betaplane.monitor.state import M, V, local, numbers
+from betaplane.monitor.capture.adam_state import M, V, local, numbers
+from betaplane.monitor.quantities.step_stats import Light, Settings, lights
+from betaplane.monitor.recorders.recorded_coordinates import Slot, is_open, slots
+from betaplane.monitor.recorders.ring_buffer import Past
 
 STEPS = 64  # whose gradients are kept
 AGAIN = 8  # steps until the optimizer is asked again what it holds, and its counts are read again

@@ -7,7 +7,7 @@ from typing import get_type_hints, overload
 
 import numpy as np
 
-from betaplane.monitor.reading import Reading
+from betaplane.monitor.quantities.reading import Reading
 
 SHARED = ("layer", "shape", "dtype")  # the same in every reading of a tensor
 EXACT = (

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.monitor import quantities as q
-from betaplane.monitor.state import Numbers
+from betaplane.monitor.capture.adam_state import Numbers
+from betaplane.monitor.quantities.formulas import formulas as q
 from betaplane.theory import update_bound
 
 SEEN = 20.0  # roundings of the weights that a movement must have, to be told from them
@@ -64,7 +64,7 @@ def read(
     v: Tensor,
     t: float,
 ) -> Reading:
-    """Every quantity of one tensor, in float64: the plain twin of `betaplane.monitor.sweep.sweep`.
+    """Every quantity of one tensor, in float64: the plain twin of `betaplane.monitor.quantities.batched.sweep`.
 
     Args:
         layer: its name.

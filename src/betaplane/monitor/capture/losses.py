@@ -14,7 +14,7 @@ from weakref import WeakMethod
 from torch import Tensor
 
 from betaplane.errors import BadInput
-from betaplane.monitor.ranks import Ranks
+from betaplane.monitor.capture.distributed import Ranks
 
 Loss = float | Tensor
 

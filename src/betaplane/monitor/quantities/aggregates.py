@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from betaplane.monitor.quantities import TINY, balance, signal_to_noise
-from betaplane.monitor.reading import Reading
+from betaplane.monitor.quantities.formulas import TINY, balance, signal_to_noise
+from betaplane.monitor.quantities.reading import Reading
 
 SQUARES = ("g_rms", "m_rms", "root_rms", "update_rms", "weight_rms", "lag")  # the root of their mean square
 LARGEST = ("g_max", "update_max", "weight_max", "reach")

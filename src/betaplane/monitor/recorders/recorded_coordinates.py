@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from betaplane.monitor.sample import spacing
-from betaplane.monitor.state import FORMATS, M, V, local, named
+from betaplane.monitor.capture.adam_state import FORMATS, M, V, local, named
+from betaplane.monitor.capture.sampling import spacing
 
 MOST = 64  # coordinates of a tensor
 LEAST = 8

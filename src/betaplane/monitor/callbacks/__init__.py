@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from betaplane.errors import BadInput
-from betaplane.monitor.clients import huggingface, lightning
+from betaplane.monitor.callbacks import huggingface, lightning
 
 KNOWN = {  # the events, where their base may be found, its name, what to install
     "HuggingFaceWatch": (huggingface.Events, ("transformers",), "TrainerCallback", "hf"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from betaplane.monitor.state import unwrapped
+from betaplane.monitor.capture.adam_state import unwrapped
 from betaplane.monitor.watch import watch
 from betaplane.monitor.watcher import Watcher
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from betaplane.monitor.coded import Coded
-from betaplane.monitor.hooks import scale
-from betaplane.monitor.ranks import Ranks, part, placed, sharded, speaks
-from betaplane.monitor.reading import Before
-from betaplane.monitor.sample import places, strided, touched_rows
-from betaplane.monitor.state import FORMATS, Held, held, local, shrink
+from betaplane.monitor.capture.adam_state import FORMATS, Held, held, local, shrink
+from betaplane.monitor.capture.distributed import Ranks, part, placed, sharded, speaks
+from betaplane.monitor.capture.hooks import scale
+from betaplane.monitor.capture.quantized import Coded
+from betaplane.monitor.capture.sampling import places, strided, touched_rows
+from betaplane.monitor.quantities.reading import Before
 
 
 class Kept(NamedTuple):

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
-from betaplane.monitor.coded import Coded, decoded
+from betaplane.monitor.capture.quantized import Coded, decoded
 from betaplane.theory import radam_warmup
 
 M, V = "exp_avg", "exp_avg_sq"

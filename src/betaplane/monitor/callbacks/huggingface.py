@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from betaplane.monitor.clients.client import Client
+from betaplane.monitor.callbacks.base import Client
 
 
 class Events(Client):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from betaplane.monitor.state import named
+from betaplane.monitor.capture.adam_state import named
 
 PLAIN = (bool, int, float, str)
 

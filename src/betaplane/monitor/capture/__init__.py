@@ -1,0 +1,1 @@
+"""Samples of gradients, weights and optimizer state around a step."""

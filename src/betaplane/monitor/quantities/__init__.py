@@ -1,0 +1,1 @@
+"""Quantities computed from samples, each with its unit."""

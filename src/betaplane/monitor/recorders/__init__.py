@@ -1,0 +1,1 @@
+"""Fixed-size recordings of a run's last steps."""
