@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from betaplane.maps.choose import Refine, fill, fill_by_surface, verdict
-from betaplane.maps.choose_fill import nearest
-from betaplane.maps.choose_tree import UNKNOWN
 from betaplane.maps.phase_map import FAILING, GOOD, Spot
-from betaplane.maps.surface import p_fail
+from betaplane.maps.sampling.ask_tell import Refine, fill, fill_by_surface, verdict
+from betaplane.maps.sampling.gaussian_process import p_fail
+from betaplane.maps.sampling.infer import nearest
+from betaplane.maps.sampling.quadtree import UNKNOWN
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "maps"))
 from truths import Bay, counterexample, labels, tongue, train

@@ -20,8 +20,8 @@ import torch
 from torch import nn
 
 from benchmarks.dense import dense_map
-from betaplane.maps.judge import verdict
 from betaplane.maps.phase_map import FAILING, GOOD, PhaseMap
+from betaplane.maps.verdicts import verdict
 from betaplane.problems import Problem, counterexample, load
 from betaplane.replay import (
     Gradients,

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from betaplane.maps.owner import Owner
-from betaplane.maps.record import Record, run_key
-from betaplane.maps.store import Store
+from betaplane.maps.store.lease import Owner
+from betaplane.maps.store.run_record import Record, run_key
+from betaplane.maps.store.store import Store
 
 RESULTS, POINTS, CHUNK, ROUNDS = 2000, 200, 32, 5
 

@@ -16,8 +16,8 @@ from typing import cast
 import numpy as np
 import torch
 
-from betaplane.maps.judge import score, verdict
 from betaplane.maps.phase_map import FAILING, GOOD, Thresholds
+from betaplane.maps.verdicts import score, verdict
 from betaplane.problems import Problem, counterexample, digits, reddi
 from betaplane.problems.problem import Order
 from betaplane.replicas import Options, Outcome, Run, train_stacked

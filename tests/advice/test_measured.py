@@ -14,8 +14,8 @@ from betaplane.advice import advise, read_checkpoint, window
 from betaplane.advice.row import MEASURED, PUBLISHED
 from betaplane.errors import BadInput
 from betaplane.maps import map_phases
-from betaplane.maps.record import Record, run_key
-from betaplane.maps.store import Store
+from betaplane.maps.store.run_record import Record, run_key
+from betaplane.maps.store.store import Store
 from betaplane.problems import counterexample
 from betaplane.replay import record_problem, save
 

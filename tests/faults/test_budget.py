@@ -10,8 +10,8 @@ from torch import nn
 
 import betaplane
 from betaplane.maps.plan import plan_for
-from betaplane.maps.store import Store
-from betaplane.maps.train import Crew, Progress
+from betaplane.maps.scheduler import Crew, Progress
+from betaplane.maps.store.store import Store
 
 X = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
 

@@ -12,7 +12,7 @@ import pytest
 from killable import Job, shown
 
 from betaplane.maps import map_phases
-from betaplane.maps.store import Store
+from betaplane.maps.store.store import Store
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
 

@@ -15,7 +15,7 @@ import betaplane
 from betaplane.errors import BadInput
 from betaplane.maps.plan import plan_for
 from betaplane.maps.progress import shown_progress
-from betaplane.maps.train import Progress
+from betaplane.maps.scheduler import Progress
 from betaplane.optim.as_rule import as_rule
 from betaplane.problems import Problem
 
@@ -157,7 +157,7 @@ def test_progress_in_a_notebook(tmp_path: Path) -> None:
     nbclient = pytest.importorskip("nbclient")
     nbformat = pytest.importorskip("nbformat")
     code = (
-        "from betaplane.maps.progress import shown_progress\nfrom betaplane.maps.train import Progress\n"
+        "from betaplane.maps.progress import shown_progress\nfrom betaplane.maps.scheduler import Progress\n"
         "with shown_progress('runs', None) as bar:\n    bar.began -= 3\n    bar.watch(Progress(4, 8, 4, 3.0))\n"
     )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from betaplane.errors import BadInput
-from betaplane.maps.arguments import marked_setting
 from betaplane.maps.grid import Axis, axis, explicit, position
 from betaplane.maps.phase_map import Thresholds
 from betaplane.maps.plan import plan_for, usual_settings
 from betaplane.maps.tune import Trial, Tuned, tune
+from betaplane.maps.validation import marked_setting
 from betaplane.problems import Trainer, counterexample
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from truths import Bay, counterexample, labels, tongue, train
 
 from betaplane.errors import BadInput
-from betaplane.maps.choose import Dense, Refine, Request, fill, fill_by_surface, verdict
 from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD
+from betaplane.maps.sampling.ask_tell import Dense, Refine, Request, fill, fill_by_surface, verdict
 
 BUDGET = 400
 

@@ -16,9 +16,9 @@ import pytest
 from damage import Damage, damages
 
 from betaplane.errors import BadInput
-from betaplane.maps.owner import Owner
-from betaplane.maps.record import Record, row_of
-from betaplane.maps.store import Store
+from betaplane.maps.store.lease import Owner
+from betaplane.maps.store.run_record import Record, row_of
+from betaplane.maps.store.store import Store
 
 KEYS = [f"k{number:03}" for number in range(60)]
 SPEEDS = {"stacked": 3.5, "plain": 2.0, "note": ""}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from betaplane.maps.grid import Axis
-from betaplane.maps.judge import judge, known_curves, mark, recommend, score, verdict
 from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD, Thresholds
+from betaplane.maps.verdicts import judge, known_curves, mark, recommend, score, verdict
 
 INF = math.inf
 LIMITS = Thresholds(good=0.1, failing=0.5)

@@ -24,12 +24,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from betaplane.errors import BadInput
-from betaplane.maps import database, schema
-from betaplane.maps import owner as ownership
-from betaplane.maps import store as module
-from betaplane.maps.owner import Owner
-from betaplane.maps.record import Record, run_key
-from betaplane.maps.store import Store
+from betaplane.maps.store.lease import Owner
+from betaplane.maps.store.run_record import Record, run_key
+from betaplane.maps.store.store import Store, schema, sqlite
+from betaplane.maps.store.store import lease as ownership
+from betaplane.maps.store.store import store as module
 
 KEYS = [f"k{number:03}" for number in range(500)]
 
@@ -641,7 +640,7 @@ def test_a_lock_is_waited_for_and_told_when_it_stays(tmp_path: Path, monkeypatch
         assert store.finish([record("a")]) == 1
         timer.join()
         db.execute("BEGIN IMMEDIATE")
-        monkeypatch.setattr(database, "PATIENCE", 0.1)
+        monkeypatch.setattr(sqlite, "PATIENCE", 0.1)
         with pytest.raises(BadInput, match=r"Another process kept the store locked.*got 'database is locked'"):
             store.finish([record("b")])
         assert len(store) == 1  # readers go on
@@ -655,9 +654,9 @@ for name in ("betaplane", "betaplane.maps"):  # the store alone, not the package
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = [sys.argv.pop(1)]
 import numpy as np
-from betaplane.maps.owner import Owner
-from betaplane.maps.record import Record
-from betaplane.maps.store import Store
+from betaplane.maps.store.lease import Owner
+from betaplane.maps.store.run_record import Record
+from betaplane.maps.store.store import Store
 
 def tell(*words, sep=" "):
     print(*words, sep=sep, flush=True)

@@ -7,7 +7,7 @@ import pytest
 from truths import Bay
 
 from betaplane.errors import BadInput
-from betaplane.maps.surface import MOST, fit, p_fail, wilson
+from betaplane.maps.sampling.gaussian_process import MOST, fit, p_fail, wilson
 
 CELLS = np.indices((64, 64)).reshape(2, -1).T.astype(float)
 

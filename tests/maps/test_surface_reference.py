@@ -8,14 +8,23 @@ import numpy as np
 import pytest
 
 from betaplane.errors import BadInput
-from betaplane.maps.choose import Dense, Refine, beside_change, lattice
-from betaplane.maps.choose_budget import Doubt, Plan, Surfaces
-from betaplane.maps.choose_fill import fill, nearest
-from betaplane.maps.choose_tree import UNKNOWN, levels, mixed, split, start_lines
-from betaplane.maps.choose_tree import _sums as sums_of
 from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD
-from betaplane.maps.store import Store
-from betaplane.maps.surface import AMPLITUDES, ASPECTS, LENGTHS, Kernel, _merged, _thinned, fit, sigmoid
+from betaplane.maps.sampling.acquisition import Doubt, Plan, Surfaces
+from betaplane.maps.sampling.ask_tell import Dense, Refine, beside_change, lattice
+from betaplane.maps.sampling.gaussian_process import (
+    AMPLITUDES,
+    ASPECTS,
+    LENGTHS,
+    Kernel,
+    _merged,
+    _thinned,
+    fit,
+    sigmoid,
+)
+from betaplane.maps.sampling.infer import fill, nearest
+from betaplane.maps.sampling.quadtree import UNKNOWN, levels, mixed, split, start_lines
+from betaplane.maps.sampling.quadtree import _sums as sums_of
+from betaplane.maps.store.store import Store
 
 
 def sample(n: int = 40, seed: int = 0):

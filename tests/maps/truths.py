@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from betaplane.maps.choose import Chooser
 from betaplane.maps.phase_map import FAILING, GOOD, Spot
+from betaplane.maps.sampling.ask_tell import Chooser
 
 
 def train(chooser: Chooser, label: Callable[[Spot, int], int]) -> dict[Spot, list[int]]:

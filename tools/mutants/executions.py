@@ -69,7 +69,7 @@ class Recorder:
 
 
 def _function(code: CodeType) -> str:
-    """ "maps/judge.py:recommend" of a function of the package, the outermost; "" of others."""
+    """ "maps/verdicts.py:recommend" of a function of the package, the outermost; "" of others."""
     path = code.co_filename
     if not path.startswith(str(PACKAGE)):
         return ""
@@ -77,7 +77,7 @@ def _function(code: CodeType) -> str:
 
 
 def executions(files: list[str], *, stale: bool = False) -> dict[str, dict[str, Any]]:
-    """Every passing test of some files: {nodeid: {"seconds": CPU, "functions": ["maps/judge.py:recommend", ...]}}.
+    """Every passing test of some files: {nodeid: {"seconds": CPU, "functions": ["maps/verdicts.py:recommend", ...]}}.
 
     A file's record is kept under .mutants/ and made again if any source file or the test's folder changes; with
     `stale`, only if the test's folder changes.

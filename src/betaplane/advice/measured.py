@@ -74,7 +74,7 @@ def window(path: str | Path, batch: float, beta1: float = 0.9, good: float = 0.0
 
     Source: trainings of your own.
     """
-    from betaplane.maps.store import Store
+    from betaplane.maps.store.store import Store
 
     with Store.reopen(path) as store:
         problem, records = store.problem, [one for one in store.all() if one.settings.get("rule") in RULES]

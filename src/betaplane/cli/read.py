@@ -22,7 +22,7 @@ def budget(text: str | None) -> float | None:
     """
     if text is None:
         return None
-    from betaplane.maps.arguments import seconds_in  # here, for torch comes with it
+    from betaplane.maps.validation import seconds_in  # here, for torch comes with it
 
     return seconds_in(text, "--budget", "--budget 20m")
 

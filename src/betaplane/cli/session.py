@@ -19,7 +19,7 @@ from betaplane.cli.read import rule as rule_of
 from betaplane.errors import BadInput
 from betaplane.maps import Estimate, PhaseMap, Plan, Thresholds, follow, plan_for, to_json
 from betaplane.maps import Progress as Done
-from betaplane.maps.map import store_of
+from betaplane.maps.mapper import store_of
 from betaplane.problems import Problem, load
 from betaplane.replicas import ENGINES, Options
 from betaplane.rules import Rule

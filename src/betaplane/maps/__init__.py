@@ -2,7 +2,7 @@
 
 from betaplane.maps.export import rows, to_csv, to_frame, to_json, to_parquet
 from betaplane.maps.grid import Axis, axis, explicit, position
-from betaplane.maps.map import Estimate, follow, map_phases
+from betaplane.maps.mapper import Estimate, follow, map_phases
 from betaplane.maps.phase_map import (
     DEGRADED,
     FAILING,
@@ -17,9 +17,9 @@ from betaplane.maps.phase_map import (
     Thresholds,
 )
 from betaplane.maps.plan import Plan, plan_for
-from betaplane.maps.predict import predict_map
-from betaplane.maps.store import Store
-from betaplane.maps.train import Progress
+from betaplane.maps.predicted_map import predict_map
+from betaplane.maps.scheduler import Progress
+from betaplane.maps.store.store import Store
 from betaplane.maps.tune import Trial, Tuned, tune
 
 __all__ = [

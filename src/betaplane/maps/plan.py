@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from betaplane.errors import BadInput
-from betaplane.maps.arguments import axis_range, checked, grid_points
 from betaplane.maps.grid import BETAS, NAMES, Axis, axis
 from betaplane.maps.phase_map import Spot, Thresholds
-from betaplane.maps.record import run_key
+from betaplane.maps.store.run_record import run_key
+from betaplane.maps.validation import axis_range, checked, grid_points
 from betaplane.problems import Problem, Trainer
 from betaplane.replicas import Options, Run
 from betaplane.rules import Adam, Rule

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from betaplane.errors import BadInput
 
 if TYPE_CHECKING:
-    from betaplane.maps.train import Progress
+    from betaplane.maps.scheduler import Progress
 
 PATIENCE_SECONDS = 2.0  # a call that takes no longer shows nothing
 

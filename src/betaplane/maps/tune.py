@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from betaplane.errors import BadInput, expect
-from betaplane.maps.arguments import check_resources
 from betaplane.maps.engine import choose_engine
 from betaplane.maps.grid import Axis, explicit
-from betaplane.maps.judge import score
-from betaplane.maps.map import store_of
+from betaplane.maps.mapper import store_of
 from betaplane.maps.phase_map import Spot
 from betaplane.maps.plan import Plan, plan_for
 from betaplane.maps.progress import shown_progress
-from betaplane.maps.record import Record
-from betaplane.maps.train import Crew, Progress, Task
+from betaplane.maps.scheduler import Crew, Progress, Task
+from betaplane.maps.store.run_record import Record
+from betaplane.maps.validation import check_resources
+from betaplane.maps.verdicts import score
 from betaplane.problems import Problem, Trainer, check
 from betaplane.problems.source import as_problem
 from betaplane.replicas import Pool, Source

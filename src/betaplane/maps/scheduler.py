@@ -8,12 +8,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from betaplane.maps.owner import Owner
 from betaplane.maps.phase_map import Spot
 from betaplane.maps.plan import Plan, run_settings
-from betaplane.maps.record import Record
-from betaplane.maps.store import Store
-from betaplane.maps.unfinished import Shelf, chunk_key
+from betaplane.maps.store.lease import Owner
+from betaplane.maps.store.run_record import Record
+from betaplane.maps.store.store import Store
+from betaplane.maps.store.unfinished_runs import Shelf, chunk_key
 from betaplane.replicas import Outcome, Pool
 
 POLL = 0.2  # seconds between two looks at what other processes have finished

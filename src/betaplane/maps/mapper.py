@@ -15,16 +15,16 @@ import numpy as np
 import torch
 
 from betaplane.errors import BadInput
-from betaplane.maps.arguments import check_resources, marked_setting
-from betaplane.maps.choose import Chooser, Dense, Refine, beside_change, fill, fill_by_surface
 from betaplane.maps.engine import choose_engine
-from betaplane.maps.judge import judge, known_curves, mark, recommend, score, verdict
 from betaplane.maps.phase_map import Cell, PhaseMap, Spot
 from betaplane.maps.plan import Along, Plan, plan_for, usual_settings
 from betaplane.maps.progress import shown_progress
-from betaplane.maps.record import Record
-from betaplane.maps.store import Store
-from betaplane.maps.train import Crew, OutOfTime, Progress, Task
+from betaplane.maps.sampling.ask_tell import Chooser, Dense, Refine, beside_change, fill, fill_by_surface
+from betaplane.maps.scheduler import Crew, OutOfTime, Progress, Task
+from betaplane.maps.store.run_record import Record
+from betaplane.maps.store.store import Store
+from betaplane.maps.validation import check_resources, marked_setting
+from betaplane.maps.verdicts import judge, known_curves, mark, recommend, score, verdict
 from betaplane.problems import Problem, Trainer, check, fingerprint
 from betaplane.problems.check import tried
 from betaplane.problems.source import as_problem

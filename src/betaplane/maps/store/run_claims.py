@@ -12,8 +12,8 @@ from dataclasses import astuple
 from pathlib import Path
 
 from betaplane.errors import BadInput
-from betaplane.maps.database import patiently, told, undone_where_it_fails
-from betaplane.maps.owner import GONE, Owner
+from betaplane.maps.store.lease import GONE, Owner
+from betaplane.maps.store.sqlite import patiently, told, undone_where_it_fails
 
 
 class Claims:

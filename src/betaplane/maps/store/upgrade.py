@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 
-from betaplane.maps.database import patiently, undone_where_it_fails
-from betaplane.maps.digest import with_digest
-from betaplane.maps.record import VALUES, readable
-from betaplane.maps.schema import SCHEMA, TABLES, Identity
+from betaplane.maps.store.digest import with_digest
+from betaplane.maps.store.run_record import VALUES, readable
+from betaplane.maps.store.schema import SCHEMA, TABLES, Identity
+from betaplane.maps.store.sqlite import patiently, undone_where_it_fails
 
 ABOUT = "fingerprint, problem, created, versions"
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from betaplane.errors import BadInput
-from betaplane.maps.digest import whole, with_digest
+from betaplane.maps.store.digest import whole, with_digest
 
 VALUES = "key, settings, seed, steps, initial, final, curve, seconds, engine"
 COLUMNS = f"{VALUES}, digest"

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from betaplane.maps.phase_map import DEGRADED, FAILING, Spot
-from betaplane.maps.surface import Kernel, Surface, fit, sigmoid
+from betaplane.maps.sampling.gaussian_process import Kernel, Surface, fit, sigmoid
 
 REGROWTH = 1.25  # the kernel is chosen anew when there are so many times more trainings
 NOISE = 50.0  # of one training, in log-odds squared, at most: where p is near 0 or 1, a Gaussian is no guide

@@ -18,14 +18,22 @@ from pathlib import Path
 from typing import Self
 
 from betaplane.errors import BadInput
-from betaplane.maps.claims import Claims, listed
-from betaplane.maps.database import code, connected, frozen, patiently, told
-from betaplane.maps.digest import with_digest
-from betaplane.maps.meta import Meta
-from betaplane.maps.record import COLUMNS, VALUES, Record, readable, record_of, row_of
-from betaplane.maps.salvage import every_id
-from betaplane.maps.schema import SCHEMA, Identity, check_contents, check_file, create_where_empty, make_folder, says
-from betaplane.maps.upgrade import upgrade
+from betaplane.maps.store.digest import with_digest
+from betaplane.maps.store.meta import Meta
+from betaplane.maps.store.run_claims import Claims, listed
+from betaplane.maps.store.run_record import COLUMNS, VALUES, Record, readable, record_of, row_of
+from betaplane.maps.store.salvage import every_id
+from betaplane.maps.store.schema import (
+    SCHEMA,
+    Identity,
+    check_contents,
+    check_file,
+    create_where_empty,
+    make_folder,
+    says,
+)
+from betaplane.maps.store.sqlite import code, connected, frozen, patiently, told
+from betaplane.maps.store.upgrade import upgrade
 
 PAGE = 1000  # runs read, or merged, at a time
 
@@ -59,8 +67,8 @@ class Store(Claims):
 
     Example:
         >>> import tempfile, numpy as np
-        >>> from betaplane.maps.owner import Owner
-        >>> from betaplane.maps.record import run_key
+        >>> from betaplane.maps.store.lease import Owner
+        >>> from betaplane.maps.store.run_record import run_key
         >>> folder = tempfile.TemporaryDirectory()
         >>> with Store.open(f"{folder.name}/map.sqlite", fingerprint="1f3a", problem="digits") as store:
         ...     settings, me = {"beta1": 0.9, "beta2": 0.999}, Owner.here()

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from betaplane.maps.digest import whole, with_digest
+from betaplane.maps.store.digest import whole, with_digest
 
 if TYPE_CHECKING:
-    from betaplane.maps.store import Store
+    from betaplane.maps.store.store import Store
 
 
 class Meta(MutableMapping[str, Any]):
@@ -17,7 +17,7 @@ class Meta(MutableMapping[str, Any]):
 
     Example:
         >>> import tempfile
-        >>> from betaplane.maps.store import Store
+        >>> from betaplane.maps.store.store import Store
         >>> folder = tempfile.TemporaryDirectory()
         >>> with Store.open(f"{folder.name}/map.sqlite", "1f3a", "digits") as store:
         ...     store.meta["thresholds"] = {"good": 0.05, "failing": 0.5}

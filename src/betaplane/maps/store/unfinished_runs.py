@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from betaplane.errors import BadInput
-from betaplane.maps.database import connected, patiently, told
-from betaplane.maps.digest import whole, with_digest
+from betaplane.maps.store.digest import whole, with_digest
+from betaplane.maps.store.sqlite import connected, patiently, told
 
 
 def chunk_key(keys: Iterable[str]) -> str:

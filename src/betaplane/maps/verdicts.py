@@ -20,7 +20,7 @@ from betaplane.maps.phase_map import (
     Spot,
     Thresholds,
 )
-from betaplane.maps.surface import wilson
+from betaplane.maps.sampling.gaussian_process import wilson
 
 ENOUGH = 1.0  # decades: ten times in memory horizon off any trouble is safe; beyond that, a lower loss is worth more
 

@@ -13,8 +13,8 @@ from importlib import metadata
 from pathlib import Path
 
 from betaplane.errors import BadInput
-from betaplane.maps.database import code, patiently, told, undone_where_it_fails
-from betaplane.maps.digest import whole, with_digest
+from betaplane.maps.store.digest import whole, with_digest
+from betaplane.maps.store.sqlite import code, patiently, told, undone_where_it_fails
 
 APPLICATION_ID = 0x62506C6E  # "bPln", in the header of every store
 SCHEMA = 2  # user_version; raised when a table changes. 1 (betaplane 0.1) had no digests

@@ -10,9 +10,9 @@ import numpy as np
 
 from betaplane.errors import expect
 from betaplane.maps.grid import Axis, position
-from betaplane.maps.judge import known_curves, mark, recommend
 from betaplane.maps.phase_map import Cell, Curve, Mark, PhaseMap, Prediction, Recommendation, Spot, Thresholds
 from betaplane.maps.plan import usual_settings
+from betaplane.maps.verdicts import known_curves, mark, recommend
 from betaplane.replay import Gradients, Quantities, Replay, predicted, thresholds
 from betaplane.replay.predict import FAILING_ABOVE, GOOD_BELOW
 

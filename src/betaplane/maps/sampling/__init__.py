@@ -1,0 +1,1 @@
+"""Choose which cells to train next, and infer the verdicts of the others."""
