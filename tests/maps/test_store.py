@@ -24,11 +24,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from betaplane.errors import BadInput
+from betaplane.maps.store import lease as ownership
+from betaplane.maps.store import schema, sqlite
+from betaplane.maps.store import store as module
 from betaplane.maps.store.lease import Owner
 from betaplane.maps.store.run_record import Record, run_key
-from betaplane.maps.store.store import Store, schema, sqlite
-from betaplane.maps.store.store import lease as ownership
-from betaplane.maps.store.store import store as module
+from betaplane.maps.store.store import Store
 
 KEYS = [f"k{number:03}" for number in range(500)]
 

@@ -10,9 +10,9 @@ from torch import nn
 
 import betaplane
 from betaplane.errors import BadInput
+from betaplane.monitor.quantities import formulas as q
 from betaplane.monitor.quantities.aggregates import total
 from betaplane.monitor.quantities.batched import sweep
-from betaplane.monitor.quantities.formulas import formulas as q
 from betaplane.monitor.quantities.noise_scale import Parts, noise_of_norms, noise_of_parts
 from betaplane.monitor.quantities.sharpness import sharpness, top_eigenvalue
 from betaplane.theory import preconditioned_curvature, stability_threshold, weight_rms

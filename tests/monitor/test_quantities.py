@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from betaplane.monitor.capture.sampling import strided, touched_rows
-from betaplane.monitor.quantities.formulas import formulas as q
+from betaplane.monitor.quantities import formulas as q
 from betaplane.theory import extremal_gradients, rms_ratio, second_moment_spread, update_bound, update_rms
 
 

@@ -106,7 +106,7 @@ class Watcher:
         return totals([reading for reading in self.history.last() if reading.layer in groups], groups, decays)
 
     def sharpness(self, loss: Callable[[], Tensor], rounds: int = 20) -> Sharpness:
-        """The curvature that Adam sees, over what it can stand; `betaplane.monitor.quantities.sharpness.sharpness` tells more.
+        """Return the preconditioned curvature over its limit; see `betaplane.monitor.quantities.sharpness`.
 
         Args:
             loss: computes the loss, (), with its graph; called once.

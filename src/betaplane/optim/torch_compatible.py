@@ -36,8 +36,8 @@ class Twin(Around, Optimizer):
     - The fused kernel is the default for dtypes on which it was checked against the loop
       (`optim.step.checked_kernels`), and only on parameters that are safe for it: torch 2.13's fused CPU kernels
       walk raw memory. If strides differ between parameter, gradient and state, they update the wrong elements; if a
-      parameter is a view with gaps, they write outside it. So gradients and states get the layout of their parameter before such a
-      step, and views take torch's loop.
+      parameter is a view with gaps, they write outside it. So gradients and states get the layout of their
+      parameter before such a step, and views take torch's loop.
     - A state of another type than its parameter's (float32 moments of a bfloat16 parameter) is kept through
       `load_state_dict`, and the step is computed in it.
     - The rule's own options (where eps sits, debiasing, decay, clipping, masking) are keyword arguments and group

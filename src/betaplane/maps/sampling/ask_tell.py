@@ -123,7 +123,7 @@ class Refine(_Told):
 
     With a `budget`, the start grid (a coarser one, if it would take more than half of the budget) is followed by
     batches in which one training in four goes to what the quadtree would split next, coarsest boxes first, and the
-    others to where `betaplane.maps.sampling.gaussian_process` is most in doubt about the verdict and one more training tells most: new
+    others to where `gaussian_process` is most in doubt about the verdict and one more training tells most: new
     spots, or repeats where P(fail) is near one half. It ends when the budget is spent, or earlier where nothing is in
     doubt any more (at once, if the start grid shows one verdict only). Such a map is judged with `fill_by_surface`:
     a budget does not reach down to the single cell, as `fill` assumes.

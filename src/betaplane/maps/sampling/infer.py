@@ -48,7 +48,7 @@ def fill(shape: tuple[int, int], verdicts: Mapping[Spot, int], *, start: int = 9
 def fill_by_surface(shape: tuple[int, int], votes: Mapping[Spot, Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     """The likelier verdict and P(fail) of every cell of the grid, from the verdicts of all seeds at the trained ones.
 
-    Two surfaces (`betaplane.maps.sampling.gaussian_process`) are put through the votes: P(degraded or failing) and P(failing). A cell is
+    Two surfaces (`gaussian_process`) are put through the votes: P(degraded or failing) and P(failing). A cell is
     failing where the second is above one half, else degraded where the first is, else good. So a single vote among
     many others does not decide about its own cell; where no seeds disagree and refinement went down to the cell, `fill`
     is exact and faster.

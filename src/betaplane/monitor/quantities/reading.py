@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from betaplane.monitor.capture.adam_state import Numbers
-from betaplane.monitor.quantities.formulas import formulas as q
+from betaplane.monitor.quantities import formulas as q
 from betaplane.theory import update_bound
 
 SEEN = 20.0  # roundings of the weights that a movement must have, to be told from them
