@@ -10,8 +10,8 @@ import torch
 from betaplane.advice import evidence
 from betaplane.advice.beta1 import USUAL
 from betaplane.advice.beta2 import window
-from betaplane.advice.case import Case
 from betaplane.advice.evidence import FILE, UNITS, VERIFIED
+from betaplane.advice.run_spec import Case
 from betaplane.errors import BadInput
 from betaplane.theory import memory_horizon
 

@@ -11,7 +11,7 @@ import torch
 
 import betaplane
 from betaplane.advice import advise, read_checkpoint, window
-from betaplane.advice.row import MEASURED, PUBLISHED
+from betaplane.advice.recommendation import MEASURED, PUBLISHED
 from betaplane.errors import BadInput
 from betaplane.maps import map_phases
 from betaplane.maps.store.run_record import Record, run_key

@@ -9,7 +9,7 @@ import pytest
 
 from betaplane.advice import advise, carried, optuna_betas, settings
 from betaplane.advice.evidence import evidence
-from betaplane.advice.row import Candidate, disagreement, marked, number, rounded
+from betaplane.advice.recommendation import Candidate, disagreement, marked, number, rounded
 
 LM = {"batch_tokens": 524_288, "tokens": 10e9, "params": 124e6, "dtype": "bf16"}
 STEPS = 10e9 / 524_288

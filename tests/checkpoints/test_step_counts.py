@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from written import saved
 
-from betaplane.advice.measured import read_checkpoint as advised
+from betaplane.advice.measurements import read_checkpoint as advised
 from betaplane.checkpoints import inspect
 from betaplane.checkpoints.checkpoint import UNCOUNTED
 

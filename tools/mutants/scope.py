@@ -11,7 +11,7 @@ DECIDES = {  # files that decide something, by package
     "checkpoints": "suspicions planned health",
     "optim": "state/* storage_formats",
 }
-DECIDE_NOTHING = ("__init__.py", "advice/show.py")  # show.py sets columns
+DECIDE_NOTHING = ("__init__.py", "advice/render.py")  # show.py sets columns
 NOTICE = {  # their tests, by folder; those that start other processes or compilers execute no mutant
     "maps": "arguments axes choose damaged_store judge predict store surface* tune",
     "advice": "*",

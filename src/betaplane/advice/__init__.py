@@ -3,9 +3,9 @@
 from betaplane.advice.advice import Advice
 from betaplane.advice.advise import advise
 from betaplane.advice.evidence import Evidence, Experiment, Source, Spread, evidence
-from betaplane.advice.log_horizons import optuna_betas
-from betaplane.advice.measured import Checkpoint, Window, read_checkpoint, window
-from betaplane.advice.row import CONFIDENCE, Candidate, Row
+from betaplane.advice.measurements import Checkpoint, Window, read_checkpoint, window
+from betaplane.advice.optuna import optuna_betas
+from betaplane.advice.recommendation import CONFIDENCE, Candidate, Row
 from betaplane.advice.settings import Settings, carried, settings
 
 __all__ = [

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from betaplane.advice.evidence import Source
-from betaplane.advice.row import Candidate, Row, rounded
+from betaplane.advice.recommendation import Candidate, Row, rounded
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class Advice:
         }
 
     def __str__(self) -> str:
-        from betaplane.advice.show import text
+        from betaplane.advice.render import text
 
         return text(self)
 
     def _repr_html_(self) -> str:
-        from betaplane.advice.show import html
+        from betaplane.advice.render import html
 
         return html(self)

@@ -11,15 +11,15 @@ from typing import Any
 from betaplane.advice.advice import Advice
 from betaplane.advice.beta1 import beta1
 from betaplane.advice.beta2 import beta2
-from betaplane.advice.case import DTYPES, Case, inside
 from betaplane.advice.clipping import clipping
 from betaplane.advice.decay import decay
 from betaplane.advice.eps import eps
 from betaplane.advice.evidence import FILE, evidence
 from betaplane.advice.lr import lr
-from betaplane.advice.measured import read_checkpoint, threshold, window
+from betaplane.advice.measurements import read_checkpoint, threshold, window
 from betaplane.advice.memory import accumulation, states, zero
-from betaplane.advice.row import Ruling, disagreement
+from betaplane.advice.recommendation import Ruling, disagreement
+from betaplane.advice.run_spec import DTYPES, Case, inside
 from betaplane.advice.settings import EXAMPLE, Settings, settings
 from betaplane.advice.warmup import warmup
 from betaplane.errors import BadInput

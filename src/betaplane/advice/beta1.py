@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from betaplane.advice.case import Case
-from betaplane.advice.row import HEURISTIC, PUBLISHED, Candidate, Row, Ruling
+from betaplane.advice.recommendation import HEURISTIC, PUBLISHED, Candidate, Row, Ruling
+from betaplane.advice.run_spec import Case
 from betaplane.theory import square_root_scaling
 
 USUAL = 0.9

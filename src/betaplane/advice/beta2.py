@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from betaplane.advice.case import Case
-from betaplane.advice.measured import Threshold
-from betaplane.advice.row import HEURISTIC, MEASURED, PUBLISHED, Candidate, Row, Ruling, marked, number
+from betaplane.advice.measurements import Threshold
+from betaplane.advice.recommendation import HEURISTIC, MEASURED, PUBLISHED, Candidate, Row, Ruling, marked, number
+from betaplane.advice.run_spec import Case
 from betaplane.theory import (
     beta_from_half_life,
     critical_first_order,

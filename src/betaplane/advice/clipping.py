@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from betaplane.advice.case import Case
-from betaplane.advice.row import PUBLISHED, THEOREM, Row, Ruling
+from betaplane.advice.recommendation import PUBLISHED, THEOREM, Row, Ruling
+from betaplane.advice.run_spec import Case
 from betaplane.theory import update_bound
 
 BOUND = 2.0  # a single update of less, in units of lr, is left alone

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from betaplane.advice.case import Case
-from betaplane.advice.row import HEURISTIC, PUBLISHED, Candidate, Row, Ruling
+from betaplane.advice.recommendation import HEURISTIC, PUBLISHED, Candidate, Row, Ruling
+from betaplane.advice.run_spec import Case
 from betaplane.theory import coupled_decay, decay_horizon, normalized_decay
 
 USUAL = {"tokens": 0.1, "samples": 0.01}

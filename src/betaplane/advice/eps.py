@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from betaplane.advice.case import Case
-from betaplane.advice.row import HEURISTIC, MEASURED, PUBLISHED, Row, Ruling
+from betaplane.advice.recommendation import HEURISTIC, MEASURED, PUBLISHED, Row, Ruling
+from betaplane.advice.run_spec import Case
 from betaplane.theory import vanishing_eps
 
 USUAL, LARGE_MODEL = 1e-8, 1e-15

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from betaplane.advice.case import Case
-from betaplane.advice.row import HEURISTIC, PUBLISHED, Candidate, Row, Ruling
+from betaplane.advice.recommendation import HEURISTIC, PUBLISHED, Candidate, Row, Ruling
+from betaplane.advice.run_spec import Case
 
 USUAL = 1e-3
 LOW, HIGH = 1e-4, 1e-2

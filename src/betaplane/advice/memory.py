@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from betaplane.advice.case import Case
-from betaplane.advice.row import HEURISTIC, PUBLISHED, THEOREM, Row, Ruling
+from betaplane.advice.recommendation import HEURISTIC, PUBLISHED, THEOREM, Row, Ruling
+from betaplane.advice.run_spec import Case
 from betaplane.theory import state_bytes, zero_bytes
 
 CONTEXT = 512  # tokens of the sequences in which the critical batch was fitted

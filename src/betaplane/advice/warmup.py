@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from betaplane.advice.case import Case
-from betaplane.advice.row import HEURISTIC, PUBLISHED, Candidate, Row, Ruling, marked
+from betaplane.advice.recommendation import HEURISTIC, PUBLISHED, Candidate, Row, Ruling, marked
+from betaplane.advice.run_spec import Case
 from betaplane.theory import linear_warmup_steps
 
 SHORTEST, LONGEST = 0.01, 0.1  # of the run

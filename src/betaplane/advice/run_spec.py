@@ -7,7 +7,7 @@ from functools import cached_property
 from numbers import Integral, Real
 
 from betaplane.advice.evidence import Evidence, evidence
-from betaplane.advice.measured import Checkpoint, Threshold, Window
+from betaplane.advice.measurements import Checkpoint, Threshold, Window
 from betaplane.advice.settings import Settings, carried
 from betaplane.errors import BadInput
 

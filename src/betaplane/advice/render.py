@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from betaplane.advice.advice import Advice
-from betaplane.advice.row import Row
+from betaplane.advice.recommendation import Row
 
 WIDTH = 80
 INDENT = " " * 4
