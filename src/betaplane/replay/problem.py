@@ -14,7 +14,7 @@ from betaplane.problems import Problem, minibatches
 from betaplane.replay.gradients import Gradients
 from betaplane.replay.record import Recorder
 from betaplane.rules import Adam
-from betaplane.theory._ask import whole
+from betaplane.theory._validation import whole
 from betaplane.theory.schedules import multipliers
 
 MOST = 10**9  # steps to train before

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from betaplane.errors import BadInput
-from betaplane.theory._ask import whole
+from betaplane.theory._validation import whole
 
 
 def check_model(model: Any) -> None:

@@ -15,7 +15,7 @@ from betaplane.replay.gradients import Gradients
 from betaplane.replay.plane import sums
 from betaplane.replay.quantities import Replay, quantities
 from betaplane.replay.store import load
-from betaplane.theory._ask import BETA, NOT_NEGATIVE, asked
+from betaplane.theory._validation import BETA, NOT_NEGATIVE, asked
 
 LIMIT = 1 - 1e-9  # stands for beta2 -> 1: in a repeated stream v is then constant
 POINTS = 64

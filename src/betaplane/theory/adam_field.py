@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import BETA, POSITIVE, Numbers, Range, asked, plain
+from betaplane.theory._validation import BETA, POSITIVE, Numbers, Range, asked, plain
 
 
 def rest_shift(beta1: ArrayLike, beta2: ArrayLike, skewness: ArrayLike) -> Numbers:

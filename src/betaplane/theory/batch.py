@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import BETA, BETA_NOT_ZERO, NOT_NEGATIVE, POSITIVE, Numbers, asked, below_one, plain
+from betaplane.theory._validation import BETA, BETA_NOT_ZERO, NOT_NEGATIVE, POSITIVE, Numbers, asked, below_one, plain
 
 
 class Scaled(NamedTuple):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import BETA, POSITIVE, Numbers, asked, plain
+from betaplane.theory._validation import BETA, POSITIVE, Numbers, asked, plain
 
 
 def sgd_lr(batch: ArrayLike, noise_scale: ArrayLike, beta1: ArrayLike = 0.0) -> Numbers:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import BETA, POSITIVE, STEP, Numbers, Range, asked, below_one, one, plain
+from betaplane.theory._validation import BETA, POSITIVE, STEP, Numbers, Range, asked, below_one, one, plain
 
 
 def correction(beta: ArrayLike, t: ArrayLike) -> Numbers:

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import BETA, POSITIVE, asked, one, whole
+from betaplane.theory._validation import BETA, POSITIVE, asked, one, whole
 
 GRID = 1000  # points a pass of the search for the divergent interval
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import BETA, STEP_OR_EVER, Numbers, Range, asked, plain, whole
+from betaplane.theory._validation import BETA, STEP_OR_EVER, Numbers, Range, asked, plain, whole
 
 
 def update_bound(beta1: ArrayLike, beta2: ArrayLike, t: ArrayLike = math.inf, corrected: bool = True) -> Numbers:

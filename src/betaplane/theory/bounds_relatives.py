@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import BETA, POSITIVE, STEP_OR_EVER, Numbers, Range, asked, plain, whole
+from betaplane.theory._validation import BETA, POSITIVE, STEP_OR_EVER, Numbers, Range, asked, plain, whole
 from betaplane.theory.bounds import power_sum
 
 

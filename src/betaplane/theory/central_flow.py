@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import BETA_NOT_ZERO, NOT_NEGATIVE, POSITIVE, Numbers, Range, asked, plain
+from betaplane.theory._validation import BETA_NOT_ZERO, NOT_NEGATIVE, POSITIVE, Numbers, Range, asked, plain
 
 ANY = Range("(-inf, inf)", 1.0)
 AT_LEAST_ONE = Range("[1, inf)", 10.0)

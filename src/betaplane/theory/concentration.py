@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._ask import BETA, Numbers, Range, asked, plain
+from betaplane.theory._validation import BETA, Numbers, Range, asked, plain
 
 
 class Concentration(NamedTuple):

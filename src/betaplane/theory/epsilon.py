@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._ask import BETA, NOT_NEGATIVE, STEP_OR_EVER, Numbers, Range, asked, plain
+from betaplane.theory._validation import BETA, NOT_NEGATIVE, STEP_OR_EVER, Numbers, Range, asked, plain
 
 FORMATS = {  # significant bits, exponents of the smallest normal and the smallest subnormal number
     "float64": (53, -1022, -1074),

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._ask import BETA, Range, asked, one
+from betaplane.theory._validation import BETA, Range, asked, one
 
 
 def variance_about_momentum(g: ArrayLike, beta: float) -> np.ndarray:

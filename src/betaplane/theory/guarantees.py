@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from betaplane.theory._ask import BETA, BETA_NOT_ZERO, NOT_NEGATIVE, POSITIVE, STEP, asked
+from betaplane.theory._validation import BETA, BETA_NOT_ZERO, NOT_NEGATIVE, POSITIVE, STEP, asked
 
 
 class Constants(NamedTuple):

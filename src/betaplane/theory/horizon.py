@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import BETA, NOT_NEGATIVE, POSITIVE, Numbers, Range, asked, below_one, plain
+from betaplane.theory._validation import BETA, NOT_NEGATIVE, POSITIVE, Numbers, Range, asked, below_one, plain
 
 
 def memory_horizon(beta: ArrayLike, per_step: ArrayLike = 1.0) -> Numbers:

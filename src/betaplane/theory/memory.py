@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from betaplane.errors import BadInput
-from betaplane.theory._ask import NOT_NEGATIVE, Range, one
+from betaplane.theory._validation import NOT_NEGATIVE, Range, one
 
 BITS = {"float32": 32, "bfloat16": 16, "float16": 16, "8bit": 8, "4bit": 4}  # of one number
 BLOCKS = {"8bit": 256, "4bit": 128}  # numbers that share a float32 scale

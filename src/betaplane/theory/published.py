@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import BETA, POSITIVE, Numbers, Range, asked, plain
+from betaplane.theory._validation import BETA, POSITIVE, Numbers, Range, asked, plain
 
 COMPONENTS = Range("[2, inf)", 10)
 

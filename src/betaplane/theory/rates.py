@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import Numbers, Range, asked, plain
+from betaplane.theory._validation import Numbers, Range, asked, plain
 
 
 class Local(NamedTuple):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import BETA, Numbers, Range, asked, plain
+from betaplane.theory._validation import BETA, Numbers, Range, asked, plain
 from betaplane.theory.boundary import drift
 from betaplane.theory.bounds import power_sum
 

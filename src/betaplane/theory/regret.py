@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._ask import BETA, BETA_NOT_ZERO, POSITIVE, Range, asked
+from betaplane.theory._validation import BETA, BETA_NOT_ZERO, POSITIVE, Range, asked
 
 ANY = Range("(-inf, inf)", 1.0)
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._ask import POSITIVE, Range, asked
+from betaplane.theory._validation import POSITIVE, Range, asked
 
 ANY = Range("(-inf, inf)", 1.0)
 BARRIERS = np.geomspace(1.0, 1e-13, 40)  # each solved from where the last one ended

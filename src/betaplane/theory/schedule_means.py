@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import NOT_NEGATIVE, Numbers, Range, asked, plain
+from betaplane.theory._validation import NOT_NEGATIVE, Numbers, Range, asked, plain
 
 
 class Means(NamedTuple):

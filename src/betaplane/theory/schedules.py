@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from betaplane.errors import BadInput
-from betaplane.theory._ask import Range, one, whole
+from betaplane.theory._validation import Range, one, whole
 
 Schedule = Callable[[np.ndarray, int, float], np.ndarray]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import POSITIVE, Numbers, asked, plain
+from betaplane.theory._validation import POSITIVE, Numbers, asked, plain
 
 
 def spectral_scale(fan_in: ArrayLike, fan_out: ArrayLike) -> Numbers:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._ask import BETA, NOT_NEGATIVE, POSITIVE, STEP_OR_EVER, Numbers, Range, asked, plain
+from betaplane.theory._validation import BETA, NOT_NEGATIVE, POSITIVE, STEP_OR_EVER, Numbers, Range, asked, plain
 
 
 def stability_threshold(

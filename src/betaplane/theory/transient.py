@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import BETA, NOT_NEGATIVE, Numbers, Range, asked, plain
+from betaplane.theory._validation import BETA, NOT_NEGATIVE, Numbers, Range, asked, plain
 
 FACTOR = Range("[-inf, inf]", 10)
 POINTS = 2001  # steps looked at in one pass of the search for the peak

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import BETA, NOT_NEGATIVE, Numbers, Range, asked, plain
+from betaplane.theory._validation import BETA, NOT_NEGATIVE, Numbers, Range, asked, plain
 
 
 def update_rms(beta1: ArrayLike, snr: ArrayLike = 0.0) -> Numbers:

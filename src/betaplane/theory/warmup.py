@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import BETA, STEP, STEP_OR_EVER, Numbers, Range, asked, one, plain
+from betaplane.theory._validation import BETA, STEP, STEP_OR_EVER, Numbers, Range, asked, one, plain
 
 EARLY = 0.1  # of t (1 - beta2): before it, the two large terms of rho_t would cancel
 RECTIFIED = 4.0  # Var[1 / sqrt(v)] is finite for rho > 4 only

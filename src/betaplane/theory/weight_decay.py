@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._ask import NOT_NEGATIVE, POSITIVE, Numbers, Range, asked, plain
+from betaplane.theory._validation import NOT_NEGATIVE, POSITIVE, Numbers, Range, asked, plain
 
 
 def decay_horizon(lr: ArrayLike, weight_decay: ArrayLike, per_step: ArrayLike = 1.0) -> Numbers:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._ask import BETA, NOT_NEGATIVE, POSITIVE, STEP_OR_EVER, Numbers, Range, asked, one, plain
+from betaplane.theory._validation import BETA, NOT_NEGATIVE, POSITIVE, STEP_OR_EVER, Numbers, Range, asked, one, plain
 
 
 def weight_rms(
