@@ -16,8 +16,8 @@ from torch import nn
 
 import betaplane
 import betaplane.optim
-from betaplane.cli.lists import rules_command
-from betaplane.cli.read import rule as rule_of
+from betaplane.cli.catalog import rules_command
+from betaplane.cli.parse import rule as rule_of
 from betaplane.optim.storage_formats import STORAGES
 from betaplane.rules import ALL, Rule
 

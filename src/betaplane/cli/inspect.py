@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from betaplane.cli.read import betas
+from betaplane.cli.parse import betas
 from betaplane.errors import BadInput
 from betaplane.text import printable
 

@@ -17,8 +17,8 @@ import typer
 
 from betaplane.cli.advise import advise_command
 from betaplane.cli.audit import audit_command
+from betaplane.cli.catalog import problems_command, rules_command
 from betaplane.cli.inspect import inspect_command
-from betaplane.cli.lists import problems_command, rules_command
 from betaplane.cli.map import map_command
 from betaplane.cli.record import record_command
 from betaplane.cli.replay import replay_command

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from betaplane.cli.read import betas, budget, span, whole
+from betaplane.cli.parse import betas, budget, span, whole
 
 if TYPE_CHECKING:
     from betaplane.maps import Plan
@@ -79,7 +79,7 @@ def map_command(
 
       betaplane map counterexample:n=20 --points 64
     """
-    from betaplane.cli.session import Session
+    from betaplane.cli.map_session import Session
 
     given = {
         "lr": lr, "batch_size": batch_size, "steps": steps, "schedule": schedule, "warmup": warmup, "order": order,

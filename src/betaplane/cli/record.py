@@ -44,8 +44,8 @@ def record_command(
       betaplane record digits --out digits.safetensors
       betaplane record my_problem.py:problem --after 1000 --steps 2048
     """
-    from betaplane.cli.bars import Slowly
     from betaplane.cli.files import check_file
+    from betaplane.cli.progress import Slowly
     from betaplane.problems import Problem, load
     from betaplane.replay import record_problem, save
 

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from betaplane.cli.read import betas, whole
+from betaplane.cli.parse import betas, whole
 
 Opt = typer.Option
 
@@ -45,6 +45,6 @@ def replay_command(
     """
     nx, ny = whole(points)
     mine = betas(betas_)
-    from betaplane.cli.replaying import Replaying
+    from betaplane.cli.replay_session import Replaying
 
     Replaying(file, (nx, ny), eps, mine, out, as_json).run(batch_size or [None])

@@ -38,7 +38,7 @@ def tune_command(
     """
     result = sys.stdout
     with redirect_stdout(sys.stderr):  # what a problem file prints is no part of the result
-        from betaplane.cli.read import rule as rule_of
+        from betaplane.cli.parse import rule as rule_of
         from betaplane.maps import tune
 
         given = {"steps": steps, "lr": lr, "batch_size": batch_size, "seeds": seeds}

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from betaplane import figures
-from betaplane.cli.bars import Slowly
 from betaplane.cli.files import file_name, make_folder, write_each
+from betaplane.cli.progress import Slowly
 from betaplane.errors import BadInput
 from betaplane.figures._words import beta
 from betaplane.maps import predict_map

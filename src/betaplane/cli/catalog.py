@@ -63,8 +63,8 @@ def rules_command(
       betaplane rules --params 70e9 --ranks 64
       betaplane rules --params 7e9 --ranks 8 --rule lion --json
     """
-    from betaplane.cli import memory
-    from betaplane.cli.read import rule as rule_of
+    from betaplane.cli import memory_tables
+    from betaplane.cli.parse import rule as rule_of
     from betaplane.rules import ALL
 
     if ranks is not None and params is None:
@@ -73,10 +73,10 @@ def rules_command(
         )
     if params is None:
         kinds = [type(rule_of(rule))] if rule else ALL
-        memory.show_rules([memory.row(kind) for kind in kinds], as_json)
+        memory_tables.show_rules([memory_tables.row(kind) for kind in kinds], as_json)
     else:
-        memory.show_stages(
-            memory.stages(type(rule_of(rule or "adamw")), params, 1 if ranks is None else ranks), as_json
+        memory_tables.show_stages(
+            memory_tables.stages(type(rule_of(rule or "adamw")), params, 1 if ranks is None else ranks), as_json
         )
 
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from betaplane import figures
 from betaplane.cli.files import file_name, make_folder, write_each
-from betaplane.cli.read import rule as rule_of
+from betaplane.cli.parse import rule as rule_of
 from betaplane.errors import BadInput
 from betaplane.maps import Estimate, PhaseMap, Plan, Thresholds, follow, plan_for, to_json
 from betaplane.maps import Progress as Done
