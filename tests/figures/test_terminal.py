@@ -9,7 +9,7 @@ import torch
 from examples import ALL, bulge
 from rich.console import Console
 
-from betaplane.figures import _words, summary, terminal
+from betaplane.figures import _text, summary, terminal
 from betaplane.figures.terminal import ASCII_GLYPHS, GLYPHS
 
 
@@ -75,7 +75,7 @@ def test_the_summary_has_the_line_to_paste():
 def test_torch_takes_the_line(name):
     phase_map = ALL[name]()
     assert phase_map.recommendation is not None
-    line = _words.torch_line(phase_map)
+    line = _text.torch_line(phase_map)
     made = eval(line, {"torch": torch, "model": torch.nn.Linear(1, 1)})
     wanted = {**phase_map.fixed, **phase_map.recommendation.settings}
     assert made.defaults["betas"] == pytest.approx((wanted["beta1"], wanted["beta2"]))

@@ -16,7 +16,7 @@ from betaplane import figures
 from betaplane.cli.files import file_name, make_folder, write_each
 from betaplane.cli.progress import Slowly
 from betaplane.errors import BadInput
-from betaplane.figures._words import beta
+from betaplane.figures._text import beta
 from betaplane.maps import predict_map
 from betaplane.replay import Replay, horizons, load, predicted, replay_gradients
 from betaplane.replay.export import WORDS, to_json

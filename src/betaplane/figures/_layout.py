@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from betaplane.figures import _scene, _ticks, _words
+from betaplane.figures import _scene, _text, _ticks
 from betaplane.figures._labels import Box, along, around, beside
 from betaplane.maps.phase_map import PhaseMap
 
@@ -59,8 +59,8 @@ class _Layout:
         self._take(spots, lines)
         found = _scene.recommended(self.phase_map)
         placed = [self._beside(found[:2], "recommended", True, STAR)] if found else []
-        placed += [self._beside(spot, _words.bare(mark), False) for mark, spot in zip(marks, spots, strict=True)]
-        texts = [_words.pretty(curve.label) for curve in self.phase_map.curves]
+        placed += [self._beside(spot, _text.bare(mark), False) for mark, spot in zip(marks, spots, strict=True)]
+        texts = [_text.pretty(curve.label) for curve in self.phase_map.curves]
         following = [self._along(line, text) for line, text in zip(lines, texts, strict=True)]
         return placed + [label for label in following if label is not None]
 

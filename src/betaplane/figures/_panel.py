@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from betaplane.figures import _curves, _scene, _ticks, _words, palette
+from betaplane.figures import _curves, _scene, _text, _ticks, palette
 from betaplane.maps.phase_map import VERDICTS, Cell, Mark, PhaseMap
 
 if TYPE_CHECKING:
@@ -58,16 +58,16 @@ class Panel:
         if found is None:
             self._lines("No good cell on this map: nothing to recommend.", 9, palette.INK, 40)
         else:
-            self._write(_words.headline(phase_map), 13, fontweight="bold")
+            self._write(_text.headline(phase_map), 13, fontweight="bold")
             self.y -= 21
-            self._write(_words.window(phase_map), 9)
+            self._write(_text.window(phase_map), 9)
             self.y -= 14
-            self._lines(_words.short_reason(found.reason), 8, palette.MUTED, 46)
+            self._lines(_text.short_reason(found.reason), 8, palette.MUTED, 46)
         self.y -= 11
 
     def _legend(self, phase_map: PhaseMap) -> None:
-        self._head(_words.score(phase_map))
-        for verdict, rule in enumerate(_words.verdict_rules(phase_map)):
+        self._head(_text.score(phase_map))
+        for verdict, rule in enumerate(_text.verdict_rules(phase_map)):
             ramp = palette.paint(np.full((1, 64), verdict), np.linspace(0, 1, 64)[None])
             self.axes.imshow(ramp, extent=(0, 44, self.y - 10, self.y), aspect="auto", interpolation="bilinear")
             self._write(VERDICTS[verdict], 9, x=52, fontweight="bold")
@@ -111,7 +111,7 @@ def _named_cells(phase_map: PhaseMap) -> list[tuple[str, Cell]]:
         spots[phase_map.recommendation.spot] = "recommended"
     for mark in _scene.marks_inside(phase_map)[:4]:
         spot = _ticks.nearest(phase_map.x, mark.x), _ticks.nearest(phase_map.y, mark.y)
-        spots.setdefault(spot, _words.bare(mark))
+        spots.setdefault(spot, _text.bare(mark))
     return [(name, phase_map.cells[spot]) for spot, name in spots.items() if spot in phase_map.cells]
 
 
@@ -141,7 +141,7 @@ def _loss_ticks(axes: Axes, axis: dict[str, Any], phase_map: PhaseMap) -> None:
     else:
         axes.locator_params(axis="y", nbins=4)
     steps = axes.get_xlim()[1]
-    axes.set_xticks([0, steps], ["0", _words.count(int(steps), "step")])
+    axes.set_xticks([0, steps], ["0", _text.count(int(steps), "step")])
     axes.get_xticklabels()[1].set_horizontalalignment("right")
     axes.tick_params(length=2.5, labelsize=7, color=palette.MUTED, labelcolor=palette.MUTED, pad=2)
     good, failing = (palette.SOLID[0], palette.SOLID[2])
@@ -178,6 +178,6 @@ def _apart(heights: list[float], gap: float, most: float) -> list[float]:
 
 
 def _mark_line(mark: Mark) -> str:
-    verdict = _words.standing(mark, VERDICTS)
+    verdict = _text.standing(mark, VERDICTS)
     near = np.isfinite(mark.distance) and mark.verdict is not None
     return f"{verdict}, {mark.distance:.2f} decades from the boundary" if near else verdict

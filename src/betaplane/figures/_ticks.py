@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from betaplane.figures._words import MINUS, beta, number, symbol
+from betaplane.figures._text import MINUS, beta, number, symbol
 from betaplane.maps.grid import BETAS, Axis, position
 
 MOST = 8  # more ticks than this crowd an axis

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from betaplane.errors import expect
-from betaplane.figures import _curves, _scene, _ticks, _words, palette
+from betaplane.figures import _curves, _scene, _text, _ticks, palette
 from betaplane.figures._layout import labels
 from betaplane.figures._page import pairs, part, script_json
 from betaplane.maps.grid import BETAS, Axis
@@ -35,13 +35,13 @@ def html(phase_map: PhaseMap) -> str:
     from plotly.offline import get_plotlyjs
 
     return Template(part("page.html")).substitute(
-        title=escape(_words.title(phase_map)),
-        held=escape(_words.held(phase_map)),
-        caption=escape(_words.caption(phase_map, " (dots)")),
+        title=escape(_text.title(phase_map)),
+        held=escape(_text.held(phase_map)),
+        caption=escape(_text.caption(phase_map, " (dots)")),
         legend=_legend(phase_map),
         recommendation=_recommendation(phase_map),
         marks=_marks(phase_map),
-        fixed=pairs((_words.symbol(name), _words.number(name, value)) for name, value in phase_map.fixed.items()),
+        fixed=pairs((_text.symbol(name), _text.number(name, value)) for name, value in phase_map.fixed.items()),
         facts=pairs(_facts(phase_map)),
         css=part("page.css"),
         plotly=get_plotlyjs(),
@@ -75,9 +75,9 @@ def _data(phase_map: PhaseMap) -> dict[str, Any]:
 
 def _axis(axis: Axis) -> dict[str, Any]:
     horizons = [_horizon(value) if axis.name in BETAS else "" for value in axis.values]
-    values = [f"{value:.8g}" if axis.name in BETAS else _words.number(axis.name, value) for value in axis.values]
+    values = [f"{value:.8g}" if axis.name in BETAS else _text.number(axis.name, value) for value in axis.values]
     return {
-        "symbol": _words.symbol(axis.name),
+        "symbol": _text.symbol(axis.name),
         "label": _ticks.label(axis),
         "values": values,
         "horizons": horizons,
@@ -148,7 +148,7 @@ def _measure(text: str, bold: bool) -> tuple[float, float]:
 def _legend(phase_map: PhaseMap) -> str:
     items = [
         f'<li><i style="background:linear-gradient(90deg,{start},{end})"></i><b>{name}</b> {escape(rule)}</li>'
-        for name, (start, end), rule in zip(VERDICTS, palette.RAMPS, _words.verdict_rules(phase_map), strict=True)
+        for name, (start, end), rule in zip(VERDICTS, palette.RAMPS, _text.verdict_rules(phase_map), strict=True)
     ]
     return "".join(items)
 
@@ -157,10 +157,10 @@ def _recommendation(phase_map: PhaseMap) -> str:
     found = phase_map.recommendation
     if found is None:
         return "<p class='headline'>Nothing to recommend</p><p>No cell on this map is good.</p>"
-    line = escape(_words.torch_line(phase_map))
+    line = escape(_text.torch_line(phase_map))
     return (
-        f"<p class='headline'>{escape(_words.headline(phase_map))}</p><p>{escape(_words.window(phase_map))}</p>"
-        f"<p class='why'>{escape(_words.pretty(found.reason))}</p>"
+        f"<p class='headline'>{escape(_text.headline(phase_map))}</p><p>{escape(_text.window(phase_map))}</p>"
+        f"<p class='why'>{escape(_text.pretty(found.reason))}</p>"
         f"<div class='code'><code id='code'>{line}</code><button id='copy' type='button'>Copy</button></div>"
     )
 
@@ -171,8 +171,8 @@ def _marks(phase_map: PhaseMap) -> str:
     rows = []
     for mark in phase_map.marks:
         chip = "none" if mark.verdict is None else VERDICTS[mark.verdict]
-        away = _words.DASH if mark.verdict is None else _words.distance(mark.distance)
-        standing = f"<span class='chip {chip}'>{_words.standing(mark, VERDICTS)}</span>"
+        away = _text.DASH if mark.verdict is None else _text.distance(mark.distance)
+        standing = f"<span class='chip {chip}'>{_text.standing(mark, VERDICTS)}</span>"
         rows.append(f"<tr><td>{escape(mark.label)}</td><td>{standing}</td><td>{away}</td></tr>")
     head = "<tr><th>Setting</th><th>Verdict</th><th>To the nearest other verdict</th></tr>"
     return f"<section><h2>Settings in use</h2><table>{head}{''.join(rows)}</table></section>"
@@ -180,11 +180,11 @@ def _marks(phase_map: PhaseMap) -> str:
 
 def _facts(phase_map: PhaseMap) -> list[tuple[str, str]]:
     if phase_map.predicted is not None:
-        return [("rests on", _words.caption(phase_map)), ("score", _words.score(phase_map)), *phase_map.facts.items()]
+        return [("rests on", _text.caption(phase_map)), ("score", _text.score(phase_map)), *phase_map.facts.items()]
     measured = [
-        ("rests on", _words.caption(phase_map)),
-        ("initial loss", _words.loss(phase_map.initial)),
-        ("best loss", f"{_words.loss(phase_map.best)} (scores 0)"),
-        ("score", f"{_words.SCORE}, the median over seeds"),
+        ("rests on", _text.caption(phase_map)),
+        ("initial loss", _text.loss(phase_map.initial)),
+        ("best loss", f"{_text.loss(phase_map.best)} (scores 0)"),
+        ("score", f"{_text.SCORE}, the median over seeds"),
     ]
     return [*measured, *phase_map.facts.items()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from html import escape
 
-from betaplane.figures import _words
+from betaplane.figures import _text
 from betaplane.figures.png import png
 from betaplane.maps.phase_map import VERDICTS, PhaseMap
 
@@ -15,7 +15,7 @@ CELL = "padding:2px 14px 2px 0;text-align:left"
 def repr_html(phase_map: PhaseMap) -> str:
     """What a notebook shows for a map: an inline picture and a small table; no scripts."""
     picture = base64.b64encode(png(phase_map, dpi=100)).decode()
-    title = escape(_words.title(phase_map), quote=True)
+    title = escape(_text.title(phase_map), quote=True)
     image = f'<img alt="{title}" width="820" style="max-width:100%" src="data:image/png;base64,{picture}">'
     rows = "".join(
         f'<tr><th style="{CELL}">{escape(name)}</th><td style="{CELL}">{escape(text)}</td></tr>'
@@ -30,10 +30,10 @@ def _rows(phase_map: PhaseMap) -> list[tuple[str, str]]:
         rows = [("recommended", "nothing: no good cell on this map")]
     else:
         rows = [
-            ("recommended", _words.headline(phase_map)),
-            ("window", _words.window(phase_map)),
-            ("why", _words.short_reason(found.reason)),
+            ("recommended", _text.headline(phase_map)),
+            ("window", _text.window(phase_map)),
+            ("why", _text.short_reason(found.reason)),
         ]
-        rows.append(("write", _words.torch_line(phase_map)))
-    marks = [(mark.label, _words.standing(mark, VERDICTS)) for mark in phase_map.marks]
-    return [*rows, *marks, ("rests on", _words.caption(phase_map))]
+        rows.append(("write", _text.torch_line(phase_map)))
+    marks = [(mark.label, _text.standing(mark, VERDICTS)) for mark in phase_map.marks]
+    return [*rows, *marks, ("rests on", _text.caption(phase_map))]

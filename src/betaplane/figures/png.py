@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from betaplane.errors import expect
-from betaplane.figures import _scene, _ticks, _words, palette
+from betaplane.figures import _scene, _text, _ticks, palette
 from betaplane.figures._layout import labels
 from betaplane.figures._panel import Panel
 from betaplane.maps.grid import Axis
@@ -90,7 +90,7 @@ def _draw_ticks(axes: Axes, phase_map: PhaseMap) -> None:
 
 
 def _axis_label(axis: Axis) -> str:
-    small = f"  (below: {_words.symbol(axis.name)})" if axis.name in _ticks.BETAS else ""
+    small = f"  (below: {_text.symbol(axis.name)})" if axis.name in _ticks.BETAS else ""
     return _ticks.label(axis) + small
 
 
@@ -137,6 +137,6 @@ def _draw_labels(axes: Axes, phase_map: PhaseMap) -> None:
 
 def _draw_frame(figure: Figure, phase_map: PhaseMap) -> None:
     left: dict[str, Any] = {"x": MAP[0], "ha": "left", "va": "baseline", "parse_math": False}
-    figure.text(y=0.962, s=_words.title(phase_map), fontsize=14, fontweight="bold", color=palette.INK, **left)
-    figure.text(y=0.932, s=_words.held(phase_map), fontsize=9.5, color=palette.MUTED, **left)
-    figure.text(y=0.022, s=_words.caption(phase_map, " (dots)"), fontsize=8, color=palette.MUTED, **left)
+    figure.text(y=0.962, s=_text.title(phase_map), fontsize=14, fontweight="bold", color=palette.INK, **left)
+    figure.text(y=0.932, s=_text.held(phase_map), fontsize=9.5, color=palette.MUTED, **left)
+    figure.text(y=0.022, s=_text.caption(phase_map, " (dots)"), fontsize=8, color=palette.MUTED, **left)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from betaplane.figures import _scene, _ticks, _words, palette
+from betaplane.figures import _scene, _text, _ticks, palette
 from betaplane.maps.phase_map import FAILING, VERDICTS, PhaseMap, Spot
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ class _Summary:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
 
-        say = _words.plain if options.ascii_only else str
+        say = _text.plain if options.ascii_only else str
         yield from self._recommendation(say)
         yield Text()
         if self.phase_map.marks:
             yield self._marks(say, options.ascii_only)
-        yield Text(say(_words.caption(self.phase_map)), style="dim")
+        yield Text(say(_text.caption(self.phase_map)), style="dim")
         if why := self.phase_map.facts.get("why plain"):
             yield Text(say(f"trained one run at a time: {why}"), style="dim")
 
@@ -68,10 +68,10 @@ class _Summary:
         if found is None:
             yield Text("No good cell on this map: nothing to recommend.", "bold")
             return
-        yield Text.assemble(("Recommended  ", "dim"), (say(_words.headline(self.phase_map)), "bold"))
-        yield Text.assemble(("Window       ", "dim"), say(_words.window(self.phase_map)))
-        yield Text.assemble(("Why          ", "dim"), say(_words.short_reason(found.reason)))
-        yield Text.assemble(("Write        ", "dim"), _words.torch_line(self.phase_map))
+        yield Text.assemble(("Recommended  ", "dim"), (say(_text.headline(self.phase_map)), "bold"))
+        yield Text.assemble(("Window       ", "dim"), say(_text.window(self.phase_map)))
+        yield Text.assemble(("Why          ", "dim"), say(_text.short_reason(found.reason)))
+        yield Text.assemble(("Write        ", "dim"), _text.torch_line(self.phase_map))
 
     def _marks(self, say: Callable[[str], str], ascii_only: bool) -> RenderableType:
         from rich import box
@@ -82,8 +82,8 @@ class _Summary:
         table = Table(*heads, box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="dim")
         letters = _letters(self.phase_map)
         for mark in self.phase_map.marks:
-            away = "-" if mark.verdict is None else _words.distance(mark.distance)
-            standing = Text(_words.standing(mark, VERDICTS), "dim" if mark.verdict is None else "bold")
+            away = "-" if mark.verdict is None else _text.distance(mark.distance)
+            standing = Text(_text.standing(mark, VERDICTS), "dim" if mark.verdict is None else "bold")
             if mark.verdict is not None:
                 glyphs = ASCII_GLYPHS if ascii_only else GLYPHS
                 standing = Text.assemble((glyphs[mark.verdict] * 2, _style(mark.verdict, 0.4)), " ", standing)
@@ -121,7 +121,7 @@ class _Map:
         for line in sheet.lines():
             line.no_wrap, line.overflow = True, "crop"
             if options.ascii_only:
-                line.plain = _words.plain(line.plain)
+                line.plain = _text.plain(line.plain)
             yield line
         yield Text()
 
@@ -159,8 +159,8 @@ class _Sheet:
         """The title, the map from the top down, the ticks, the legend."""
         from rich.text import Text
 
-        yield Text(_words.title(self.phase_map), "bold")
-        yield Text(_words.held(self.phase_map) + "\n", "dim")
+        yield Text(_text.title(self.phase_map), "bold")
+        yield Text(_text.held(self.phase_map) + "\n", "dim")
         yield Text(_axis_words(self.phase_map.y.name, "beside"), "dim")
         ticks = self._ticks("y")
         for row in reversed(range(self.verdicts.shape[1])):
@@ -219,7 +219,7 @@ class _Sheet:
         from rich.text import Text
 
         line = Text(" " * MARGIN)
-        for verdict, rule in enumerate(_words.verdict_rules(self.phase_map)):
+        for verdict, rule in enumerate(_text.verdict_rules(self.phase_map)):
             line.append(self.glyphs[verdict] * 2, _style(verdict, 0.4))
             line.append(f" {VERDICTS[verdict]} ", "bold").append(f"{rule}   ", "dim")
         line.rstrip()
@@ -231,7 +231,7 @@ class _Sheet:
         margin = " " * MARGIN
         notes = [f"{letter} {label}" for label, letter in _letters(self.phase_map).items()]
         if self.phase_map.recommendation is not None:
-            notes.insert(0, f"{STARS[self.ascii]} recommended: {_words.headline(self.phase_map)}")
+            notes.insert(0, f"{STARS[self.ascii]} recommended: {_text.headline(self.phase_map)}")
         for note in notes:
             yield Text(margin + note)
         if max(self.merge_x, self.merge_y) > 1:
@@ -248,5 +248,5 @@ def _style(verdict: int, shade: float) -> Style:
 
 def _axis_words(name: str, where: str) -> str:
     if name not in _ticks.BETAS:
-        return _words.symbol(name)
-    return f"horizon 1/(1-{_words.symbol(name)}) in steps, {_words.symbol(name)} {where} it"
+        return _text.symbol(name)
+    return f"horizon 1/(1-{_text.symbol(name)}) in steps, {_text.symbol(name)} {where} it"

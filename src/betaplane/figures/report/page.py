@@ -11,7 +11,7 @@ import numpy as np
 
 from betaplane.figures import palette
 from betaplane.figures._page import pairs, part, script_json
-from betaplane.figures.report import words
+from betaplane.figures.report import _text
 from betaplane.figures.report.forensics import card
 from betaplane.figures.report.run import WatchedRun
 from betaplane.figures.report.shown import Quantity, columns, edges, offered, squeezed
@@ -36,12 +36,12 @@ def report_html(run: WatchedRun, title: str, quantity: Quantity | None) -> str:
     alarms = "".join(card(i, alert) for i, alert in enumerate(run.alerts, start=1))
     return Template(part("report/report.html")).substitute(
         title=escape(title),
-        headline=escape(words.headline(run)),
-        held=escape(words.held(run)),
+        headline=escape(_text.headline(run)),
+        held=escape(_text.held(run)),
         caption=escape(_caption(run)),
         alarms=alarms or "<p class='why'>No detector raised an alarm.</p>",
-        groups=pairs(words.groups(run)),
-        facts=pairs(words.facts(run)),
+        groups=pairs(_text.groups(run)),
+        facts=pairs(_text.facts(run)),
         css=part("page.css") + part("report/report.css"),
         plotly=get_plotlyjs(),
         data=script_json(_data(run, quantity)),

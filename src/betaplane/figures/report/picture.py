@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from betaplane.figures import palette
-from betaplane.figures.report import words
+from betaplane.figures.report import _text
 from betaplane.figures.report.run import WatchedRun
 from betaplane.figures.report.shown import Quantity, columns, edges, squeezed
 
@@ -65,7 +65,7 @@ def report_png(run: WatchedRun, title: str, quantity: Quantity | None, *, dpi: i
 
 def _told(run: WatchedRun) -> list[str]:
     """The first alarms, in lines that fit."""
-    told = [f"{i}  {words.sentence(alert)}" for i, alert in enumerate(run.alerts[:TOLD], start=1)]
+    told = [f"{i}  {_text.sentence(alert)}" for i, alert in enumerate(run.alerts[:TOLD], start=1)]
     more = [f"and {len(run.alerts) - TOLD} more"] if len(run.alerts) > TOLD else []
     return [line for each in [*told, *more] for line in textwrap.wrap(each, 150, subsequent_indent="    ")]
 
@@ -132,8 +132,8 @@ def _marks(axes: Axes, run: WatchedRun) -> None:
 
 def _words(figure: Figure, run: WatchedRun, title: str, lines: list[str], height: float) -> None:
     left: dict[str, Any] = {"x": 0.03, "ha": "left", "va": "baseline", "parse_math": False}
-    figure.text(y=1 - 0.3 / height, s=words.headline(run), fontsize=13, fontweight="bold", color=palette.INK, **left)
-    figure.text(y=1 - 0.52 / height, s=f"{title}: {words.held(run)}", color=palette.MUTED, **left)
+    figure.text(y=1 - 0.3 / height, s=_text.headline(run), fontsize=13, fontweight="bold", color=palette.INK, **left)
+    figure.text(y=1 - 0.52 / height, s=f"{title}: {_text.held(run)}", color=palette.MUTED, **left)
     for i, line in enumerate(lines):
         figure.text(y=(LINE * (len(lines) - i) - 0.05) / height, s=line, fontsize=7.5, color=palette.INK, **left)
 
