@@ -2,11 +2,11 @@
 
 from betaplane.replay.batch import with_batch_size
 from betaplane.replay.gradients import Gradients, Layer
-from betaplane.replay.one_pass import record_pass
 from betaplane.replay.predict import predicted, thresholds, turning_point
-from betaplane.replay.problem import record_problem
 from betaplane.replay.quantities import Quantities, Replay
-from betaplane.replay.record import Recorder, record_gradients
+from betaplane.replay.record_pass import record_pass
+from betaplane.replay.record_problem import record_problem
+from betaplane.replay.recorder import Recorder, record_gradients
 from betaplane.replay.replay import horizons, replay_gradients
 from betaplane.replay.store import load, save
 

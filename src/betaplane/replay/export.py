@@ -19,7 +19,7 @@ def to_json(replay: Replay) -> dict[str, Any]:
 
     Example:
         >>> from betaplane.problems import counterexample
-        >>> from betaplane.replay.problem import record_problem
+        >>> from betaplane.replay.record_problem import record_problem
         >>> from betaplane.replay.replay import replay_gradients
         >>> told = to_json(replay_gradients(record_problem(counterexample(n=10), steps=10), [0.0], [0.5, 0.999]))
         >>> told["verdicts"], told["model"]["cost"][0][0], round(told["threshold"]["good"][0], 3)

@@ -14,9 +14,9 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from betaplane.replay.chunk import Piece
 from betaplane.replay.gradients import Gradients
 from betaplane.replay.moments import Averages
-from betaplane.replay.piece import Piece
 
 CHUNK = 128  # coordinates a thread takes at once
 HELD = 32  # of them whose moments are held at once: they stay in a core's cache

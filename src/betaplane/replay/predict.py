@@ -29,7 +29,7 @@ def predicted(replay: Replay, layer: str | None = None) -> np.ndarray:
 
     Example:
         >>> from betaplane.problems import counterexample
-        >>> from betaplane.replay.problem import record_problem
+        >>> from betaplane.replay.record_problem import record_problem
         >>> predicted(replay_gradients(record_problem(counterexample(n=10), steps=10), [0.0], [0.5, 0.96, 0.999]))
         array([[2, 1, 0]], dtype=int8)
     """
@@ -51,7 +51,7 @@ def thresholds(replay: Replay, most: float = GOOD_BELOW) -> np.ndarray:
 
     Example:
         >>> from betaplane.problems import counterexample
-        >>> from betaplane.replay.problem import record_problem
+        >>> from betaplane.replay.record_problem import record_problem
         >>> thresholds(replay_gradients(record_problem(counterexample(n=10), steps=10), [0.0, 0.9])).round(2)
         array([0.98, 0.87])
     """
@@ -85,7 +85,7 @@ def turning_point(stream: Gradients, beta1: float, eps: float = 0.0, points: int
 
     Example:
         >>> from betaplane.problems import counterexample
-        >>> from betaplane.replay.problem import record_problem
+        >>> from betaplane.replay.record_problem import record_problem
         >>> from betaplane.theory.boundary import critical_beta2
         >>> found = turning_point(record_problem(counterexample(n=10), steps=10), 0.9)
         >>> round(found, 4), round(critical_beta2(0.9, n=10), 4)

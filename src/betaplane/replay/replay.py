@@ -79,7 +79,7 @@ def replay_gradients(
 
     Example:
         >>> from betaplane.problems import counterexample
-        >>> from betaplane.replay.problem import record_problem
+        >>> from betaplane.replay.record_problem import record_problem
         >>> replay = replay_gradients(record_problem(counterexample(n=10), steps=10), [0.0], [0.5, 0.95, 0.96, 0.99])
         >>> replay.whole.cosine
         array([[-1., -1.,  1.,  1.]])

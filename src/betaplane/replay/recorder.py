@@ -15,9 +15,9 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from betaplane.monitor.capture.hooks import clipped, left_out, scale
 from betaplane.optim.before import before_steps
 from betaplane.replay.gradients import Gradients, Layer
-from betaplane.replay.recordable import check_model, check_numbers, check_rows, room
 from betaplane.replay.sample import drawn
 from betaplane.replay.store import save
+from betaplane.replay.validation import check_model, check_numbers, check_rows, room
 from betaplane.tensors.dtensor import local, on_mesh
 
 

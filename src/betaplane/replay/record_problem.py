@@ -12,7 +12,7 @@ from betaplane.errors import BadInput
 from betaplane.optim.from_rule import host_optimizer
 from betaplane.problems import Problem, minibatches
 from betaplane.replay.gradients import Gradients
-from betaplane.replay.record import Recorder
+from betaplane.replay.recorder import Recorder
 from betaplane.rules import Adam
 from betaplane.theory._validation import whole
 from betaplane.theory.schedules import multipliers

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from betaplane.errors import BadInput, expect
 from betaplane.replay.gradients import Gradients
-from betaplane.replay.record import Recorder
+from betaplane.replay.recorder import Recorder
 from betaplane.tensors.dtensor import on_mesh
 
 
