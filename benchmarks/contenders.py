@@ -42,7 +42,7 @@ def stacked(name: str, runs: int, compiled: bool, chunk: int | None = None) -> C
 
     from betaplane.replicas import Options, Run
     from betaplane.replicas.stacked import Training
-    from betaplane.replicas.work import chunk_size
+    from betaplane.replicas.worker import chunk_size
     from betaplane.rules import Adam
 
     torch.set_num_threads(1)

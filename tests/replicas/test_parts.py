@@ -12,9 +12,9 @@ from betaplane.optim.codegen.hoist import hoist, values
 from betaplane.problems import Problem, Trainer
 from betaplane.replicas import Options, Pool, Run, Speeds, probe
 from betaplane.replicas.run import certainly_failing, final_loss, windows
-from betaplane.replicas.share import share_inputs
+from betaplane.replicas.shared_batch import share_inputs
 from betaplane.replicas.trace import _expm1, _lerp
-from betaplane.replicas.work import train
+from betaplane.replicas.worker import train
 from betaplane.rules import Adam
 
 

@@ -114,7 +114,7 @@ def test_same_seed_same_curve_other_seed_other_curve():
 
 
 def test_training_leaves_the_global_generator_alone():
-    from betaplane.replicas.work import train
+    from betaplane.replicas.worker import train
 
     torch.manual_seed(3)
     before = torch.random.get_rng_state()

@@ -3,7 +3,7 @@
 from betaplane.replicas.plain import train_plain
 from betaplane.replicas.pool import Pool, Source, cores
 from betaplane.replicas.run import Options, Outcome, Run, final_loss
-from betaplane.replicas.work import ENGINES, Speeds, chunk_size, probe, train_stacked
+from betaplane.replicas.worker import ENGINES, Speeds, chunk_size, probe, train_stacked
 
 __all__ = [
     "ENGINES",

@@ -34,7 +34,7 @@ from betaplane.problems.check import tried
 from betaplane.replicas.parcel import Parcel
 from betaplane.replicas.run import Options, Outcome, Run
 from betaplane.replicas.unfinished import Keeper
-from betaplane.replicas.work import train
+from betaplane.replicas.worker import train
 
 Source = str | Problem | Trainer  # what `load` takes, or the thing itself
 PULSE = 0.5  # seconds between two looks at whether the process that started a worker still lives

@@ -22,7 +22,7 @@ from betaplane.errors import BadInput
 from betaplane.optim.codegen.hoist import hoist, is_random, values
 from betaplane.problems.problem import Problem
 from betaplane.replicas.objective import Objective, given_gradient
-from betaplane.replicas.share import share_inputs
+from betaplane.replicas.shared_batch import share_inputs
 from betaplane.rules._rule import Rule
 
 Leaves = list[Tensor]
