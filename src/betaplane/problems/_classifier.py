@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from betaplane.problems._ask import at_least, one_of
+from betaplane.problems._validation import at_least, one_of
 from betaplane.problems.problem import Problem
 
 MODELS = ("mlp", "logistic")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from betaplane.errors import BadInput, nearest
-from betaplane.problems._ask import one_of
+from betaplane.problems._validation import one_of
 from betaplane.problems.generators import generators_kept, seed_generators
 from betaplane.theory.schedules import NAMES
 

@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from betaplane.problems._ask import at_least
 from betaplane.problems._slopes import Point, cyclic_boundary, mean_output
+from betaplane.problems._validation import at_least
 from betaplane.problems.problem import Order, Problem
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
-from betaplane.problems._ask import at_least
 from betaplane.problems._slopes import Point, cyclic_boundary, line_gradient, mean_output
+from betaplane.problems._validation import at_least
 from betaplane.problems.problem import Order, Problem
 
 

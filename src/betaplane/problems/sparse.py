@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from betaplane.problems._ask import at_least
+from betaplane.problems._validation import at_least
 from betaplane.problems.problem import Problem
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from betaplane.errors import BadInput
-from betaplane.problems._ask import at_least
 from betaplane.problems._slopes import mean_output
+from betaplane.problems._validation import at_least
 from betaplane.problems.problem import Problem
 
 
