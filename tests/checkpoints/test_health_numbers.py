@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from betaplane.checkpoints.findings import suspicions
 from betaplane.checkpoints.health import Health, health
 from betaplane.checkpoints.layer import Layer, Settings
-from betaplane.checkpoints.planned import forgotten, planned
-from betaplane.checkpoints.suspicions import suspicions
+from betaplane.checkpoints.new_betas import forgotten, planned
 
 SETTINGS = Settings(1e-3, 0.9, 0.99, 1e-8)
 

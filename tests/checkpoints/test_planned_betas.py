@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from betaplane.checkpoints.planned import forgotten, planned
+from betaplane.checkpoints.new_betas import forgotten, planned
 from betaplane.errors import BadInput
 
 CHANGES = [

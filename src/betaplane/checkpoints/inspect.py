@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from betaplane.checkpoints.checkpoint import Checkpoint, read_checkpoint
+from betaplane.checkpoints.findings import Suspicion, suspicions
 from betaplane.checkpoints.health import DECADES, Health, health
 from betaplane.checkpoints.layer import Layer
-from betaplane.checkpoints.planned import Planned, planned
-from betaplane.checkpoints.suspicions import Suspicion, suspicions
+from betaplane.checkpoints.new_betas import Planned, planned
 from betaplane.errors import BadInput
 from betaplane.theory import half_life, memory_horizon, snr_from_update_rms, state_bytes, update_bound
 

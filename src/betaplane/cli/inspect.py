@@ -15,7 +15,7 @@ from betaplane.text import printable
 
 if TYPE_CHECKING:
     from betaplane.checkpoints.inspect import Inspection
-    from betaplane.checkpoints.planned import Planned
+    from betaplane.checkpoints.new_betas import Planned
 
 Opt = typer.Option
 PNG = "--png moments.png"
