@@ -9,7 +9,7 @@ import rule_nets as nets
 import torch
 
 from betaplane.rules import ADOPT, AdaBelief, AdamC, AdamW, Adan, CautiousAdamW, Rule, Yogi
-from betaplane.rules._parts import rectification
+from betaplane.rules._math import rectification
 
 ONE = torch.ones(1, dtype=torch.float64)
 

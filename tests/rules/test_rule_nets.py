@@ -8,7 +8,7 @@ import pytest
 import rule_nets as nets
 
 from betaplane.rules import Adam
-from betaplane.rules._parts import debias, ema
+from betaplane.rules._math import debias, ema
 from betaplane.rules.adam import AdamState
 
 

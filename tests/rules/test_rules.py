@@ -45,7 +45,7 @@ from betaplane.rules import (
     Yogi,
     by_name,
 )
-from betaplane.rules._parts import ema, rectification
+from betaplane.rules._math import ema, rectification
 
 VARIANTS = [
     *(kind() for kind in ALL),

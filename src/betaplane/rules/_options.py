@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from betaplane.rules._parts import Number, infinite, l2, ratio, rms, seen, squared, toward, zero
+from betaplane.rules._math import Number, infinite, l2, ratio, rms, seen, squared, toward, zero
 from betaplane.rules._rule import INF, Range, Rule, at_least_zero
 
 

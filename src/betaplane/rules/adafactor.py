@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from betaplane.rules._math import Number, at_least, at_most, ema, first, rms, toward
 from betaplane.rules._options import StepOptions
-from betaplane.rules._parts import Number, at_least, at_most, ema, first, rms, toward
 from betaplane.rules._rule import INF, UNIT, Laws, Range, at_least_zero
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._parts import first, l2
+from betaplane.rules._math import first, l2
 from betaplane.rules._rule import Laws, Rule, at_least_zero
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
+from betaplane.rules._math import first
 from betaplane.rules._options import MomentOptions
-from betaplane.rules._parts import first
 from betaplane.rules._rule import INF, UNIT, Laws, Range, at_least_zero
 
 

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from betaplane.rules._math import at_least, at_most, ema, ema_of_square, first
 from betaplane.rules._options import StepOptions
-from betaplane.rules._parts import at_least, at_most, ema, ema_of_square, first
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
 

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from betaplane.rules._math import first
 from betaplane.rules._options import MomentOptions
-from betaplane.rules._parts import first
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
 

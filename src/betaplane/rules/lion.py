@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from betaplane.rules._math import ema
 from betaplane.rules._options import StepOptions
-from betaplane.rules._parts import ema
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._parts import ema, ema_of_square, l2, zero
+from betaplane.rules._math import ema, ema_of_square, l2, zero
 from betaplane.rules._rule import Laws, Rule, at_least_zero
 
 

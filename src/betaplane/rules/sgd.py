@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
-from betaplane.rules._parts import first, l2, zero
+from betaplane.rules._math import first, l2, zero
 from betaplane.rules._rule import INF, Laws, Range, Rule, at_least_zero
 
 

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from betaplane.rules._math import at_least, first, rms
 from betaplane.rules._options import MomentOptions
-from betaplane.rules._parts import at_least, first, rms
 from betaplane.rules._rule import INF, UNIT, Laws, Range, at_least_zero
 
 
