@@ -705,7 +705,7 @@ with Store.open(path, "1f3a", "digits") as store:
 
 @contextmanager
 def child(script: str, *words: object) -> Iterator[subprocess.Popen[str]]:
-    maps = Path(module.__file__).parent
+    maps = Path(module.__file__).parents[1]
     command = [sys.executable, "-W", "error", "-c", CHILD + script, *map(str, (maps.parent, maps, *words))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
