@@ -217,7 +217,7 @@ BETA2S = (*(1 - 2 ** (-k / 2) for k in range(12)), 0.99, 0.999)
 
 
 @dataclass(frozen=True)
-class Sweep:
+class MultiTensorStep:
     """Final losses of Adam at beta1 = 0.9 on the digits."""
 
     losses: np.ndarray  # (batches, learning rates, beta2s), median over seeds
@@ -243,7 +243,7 @@ def sweep(
     steps: Callable[[int], int] = lambda _: 1000,
     seeds: int = 3,
     batches: Sequence[int] = BATCHES,
-) -> Sweep:
+) -> MultiTensorStep:
     """Train every beta2 with the learning rates and the steps that a batch size gets."""
     losses, initial = [], []
     for batch in batches:
@@ -257,7 +257,7 @@ def sweep(
             found.append([o.final for o in outcomes])
             initial.append(outcomes[0].initial)
         losses.append(np.median(found, axis=0).reshape(len(lrs), len(BETA2S)))
-    return Sweep(np.array(losses), float(np.median(initial)))
+    return MultiTensorStep(np.array(losses), float(np.median(initial)))
 
 
 def falls(found: Sequence[float]) -> bool:
@@ -272,7 +272,7 @@ def batch_table() -> None:
     equal_steps = sweep(lambda batch: (*fixed, 0.01 * math.sqrt(batch / 64)))
     by_rate = equal_steps.losses.transpose(1, 0, 2)
 
-    def show(label: str, sweep: Sweep, losses: np.ndarray, **how) -> None:
+    def show(label: str, sweep: MultiTensorStep, losses: np.ndarray, **how) -> None:
         found = sweep.smallest_good(losses, **how)
         row(label, *found, "never rises" if falls(found) else "rises somewhere", wide=True)
 

@@ -11,7 +11,7 @@ from betaplane.advice import evidence
 from betaplane.advice.beta1 import USUAL
 from betaplane.advice.beta2 import window
 from betaplane.advice.evidence import FILE, UNITS, VERIFIED
-from betaplane.advice.run_spec import Case
+from betaplane.advice.run_spec import RunSpec
 from betaplane.errors import BadInput
 from betaplane.theory import memory_horizon
 
@@ -64,7 +64,7 @@ def unseen() -> list[tuple[str, str, float, float, float, bool]]:
         for one in ALL.experiments:
             if one.source == source:
                 total = None if one.steps is None else one.steps * one.batch
-                low, high = window(Case(one.batch, one.unit, total=total, evidence=others), USUAL)
+                low, high = window(RunSpec(one.batch, one.unit, total=total, evidence=others), USUAL)
                 inside = any(low <= beta2 <= high for beta2 in one.best)
                 found.append((source, one.setting, low, high, one.best[0], inside))
     return found

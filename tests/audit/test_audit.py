@@ -12,19 +12,19 @@ from torch import Tensor
 import betaplane.optim
 from betaplane.audit import audit
 from betaplane.audit.audit import PROBES
-from betaplane.audit.black_box import Subject
+from betaplane.audit.black_box import BlackBox
 from betaplane.audit.identify import SINGLE, Candidate, match
 from betaplane.errors import BadInput
 from betaplane.rules import ALL
 
 
 def matched(kind: type, **options: Any) -> Candidate:
-    *_, found = match(Subject(kind, options))
+    *_, found = match(BlackBox(kind, options))
     return found[0]
 
 
 def asked(kind: type, what: str, **options: Any) -> Any:
-    return PROBES[what](Subject(kind, options))
+    return PROBES[what](BlackBox(kind, options))
 
 
 # ---- what is what

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from betaplane.audit.black_box import Subject, quietly
+from betaplane.audit.black_box import BlackBox, quietly
 from betaplane.audit.probes import Finding
 
 audits = import_module("betaplane.audit.audit")  # the function of that name shadows the module in the package
@@ -150,7 +150,7 @@ class Twice(Adam):
 
 
 def found(kind: type, what: str) -> Finding:
-    subject = quietly(lambda: Subject(kind, {}))
+    subject = quietly(lambda: BlackBox(kind, {}))
     row = quietly(lambda: audits._asked(what, audits.PROBES[what], subject))
     return Finding(row.finding, row.number, row.trouble)
 

@@ -10,10 +10,10 @@ import torch
 
 from betaplane.checkpoints.findings import suspicions
 from betaplane.checkpoints.health import Health, health
-from betaplane.checkpoints.layer import Layer, Settings
+from betaplane.checkpoints.layer import GroupSettings, Layer
 from betaplane.checkpoints.new_betas import forgotten, planned
 
-SETTINGS = Settings(1e-3, 0.9, 0.99, 1e-8)
+SETTINGS = GroupSettings(1e-3, 0.9, 0.99, 1e-8)
 
 
 def layer(m, v, t=2, settings=SETTINGS, **more):
@@ -60,7 +60,7 @@ def test_a_layer_without_what_is_needed_says_nan():
     assert not math.isnan(health(layer([1.0], [1.0], t=1)).bound)
 
 
-def replace_settings(**changes) -> Settings:
+def replace_settings(**changes) -> GroupSettings:
     return SETTINGS._replace(**changes) if hasattr(SETTINGS, "_replace") else replace(SETTINGS, **changes)
 
 
@@ -107,7 +107,7 @@ HEALTHY = Health(
 )  # fmt: skip
 
 
-def reasons(latest: float = 10.0, settings: Settings = SETTINGS, step: float = 10.0, **changes):
+def reasons(latest: float = 10.0, settings: GroupSettings = SETTINGS, step: float = 10.0, **changes):
     return suspicions(layer([1.0], [1.0], t=step, settings=settings), replace(HEALTHY, **changes), latest)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import betaplane
 from betaplane.maps.plan import plan_for
-from betaplane.maps.scheduler import Crew, Progress
+from betaplane.maps.scheduler import Progress, RunScheduler
 from betaplane.maps.store.store import Store
 
 X = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
@@ -55,10 +55,10 @@ def test_the_clock_of_a_plan_starts_when_the_call_does(tmp_path: Path) -> None:
     plan = plan_for(problem, points=3, budget=100)
     with Store.open(tmp_path / "s.sqlite", "0" * 16, "slow") as store:
         seen: list[Progress] = []
-        crew = Crew(plan, None, store, "callable", 1, seen.append, began=time.monotonic() - 101)  # type: ignore[arg-type]
+        crew = RunScheduler(plan, None, store, "callable", 1, seen.append, began=time.monotonic() - 101)  # type: ignore[arg-type]
         assert not crew._late()  # nothing is finished yet
         crew.known = {"a run": None}  # type: ignore[dict-item]
         assert crew._late()
-        later = Crew(plan, None, store, "callable", 1, seen.append)  # type: ignore[arg-type]
+        later = RunScheduler(plan, None, store, "callable", 1, seen.append)  # type: ignore[arg-type]
         later.known = crew.known
         assert not later._late()

@@ -9,7 +9,7 @@ import pytest
 
 from betaplane.errors import BadInput
 from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD
-from betaplane.maps.sampling.acquisition import Doubt, Plan, Surfaces
+from betaplane.maps.sampling.acquisition import BudgetPlan, Doubt, Surfaces
 from betaplane.maps.sampling.ask_tell import Dense, Refine, beside_change, lattice
 from betaplane.maps.sampling.gaussian_process import (
     AMPLITUDES,
@@ -162,7 +162,7 @@ def plan(**how):
     points, fails, trials = sample()
     asked = {(5, 5): 1, (5, 6): 3, (9, 9): 1}
     told = {"seeds": 2, "cap": 3, "room": 6, **how}
-    return Plan([fit(points, fails, trials, KERNEL)], asked, [(1, 1), (4, 5), (6, 5)], **told)
+    return BudgetPlan([fit(points, fails, trials, KERNEL)], asked, [(1, 1), (4, 5), (6, 5)], **told)
 
 
 def test_a_plan_keeps_its_room_and_its_cap():

@@ -6,20 +6,20 @@ import pytest
 import torch
 from zoo import adam, train
 
-from betaplane.monitor.capture.adam_state import Numbers
+from betaplane.monitor.capture.adam_state import StepValues
 from betaplane.monitor.counterfactual import replay, sizes
-from betaplane.monitor.recorders.ring_buffer import Past, Ring
+from betaplane.monitor.recorders.ring_buffer import RecordedSteps, RingBuffer
 from betaplane.problems import digits
 
-NOW = Numbers(0.1, 0.9, 0.999, 1e-8)
+NOW = StepValues(0.1, 0.9, 0.999, 1e-8)
 
 
 def noise(steps: int = 64, seed: int = 0) -> torch.Tensor:
     return torch.randn(steps, 64, generator=torch.Generator().manual_seed(seed))
 
 
-def past(g: torch.Tensor) -> Past:
-    return Past(g, torch.zeros(64), torch.ones(64), 1e4, NOW)
+def past(g: torch.Tensor) -> RecordedSteps:
+    return RecordedSteps(g, torch.zeros(64), torch.ones(64), 1e4, NOW)
 
 
 def test_a_replay_of_a_real_run_is_that_run():
@@ -74,7 +74,7 @@ def test_a_short_or_broken_past_is_not_replayed():
 
 
 def test_a_missed_step_starts_a_ring_anew():
-    ring, start = Ring(4), (torch.zeros(1), torch.zeros(1), 0.0)
+    ring, start = RingBuffer(4), (torch.zeros(1), torch.zeros(1), 0.0)
     for step in (1, 2, 3, 5, 6):
         ring.keep(step, torch.ones(1), start, NOW)
     assert len(ring.past().g) == 2

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from betaplane.monitor.alert import Alert
-from betaplane.monitor.capture.adam_state import Numbers
+from betaplane.monitor.capture.adam_state import StepValues
 from betaplane.monitor.detectors import ALL
-from betaplane.monitor.diagnosis import Judge
+from betaplane.monitor.diagnosis import Diagnosis
 from betaplane.monitor.history import History, Rows, Swing
 from betaplane.monitor.quantities.reading import Reading
-from betaplane.monitor.recorders.ring_buffer import Past
+from betaplane.monitor.recorders.ring_buffer import RecordedSteps
 
 DETECTORS = {detector.cause: detector for detector in ALL}
 HEALTHY = Reading(
@@ -512,7 +512,7 @@ class Told(list):
 def test_a_cause_is_reported_again_after_a_thousand_steps():
     bad, told = HEALTHY._replace(before=5.0, finite=False), Told()
     history = history_of()
-    judge = Judge(history, told)
+    judge = Diagnosis(history, told)
     for step in (1, 2, 1000, 1001):
         history.step = step
         history.take(bad._replace(step=step))
@@ -523,7 +523,7 @@ def test_a_cause_is_reported_again_after_a_thousand_steps():
 
 def test_a_report_names_the_likelier_cause_first():
     history = history_of(HEALTHY._replace(finite=False, before=0.0, warm=True, below_eps=0.9, t=5.0))
-    judge = Judge(history, lambda alert: None)
+    judge = Diagnosis(history, lambda alert: None)
     judge.ask()
     judge.alerts.reverse()
     order = [judge.report().index(cause) for cause in ("step count wrong", "non-finite gradients", "eps dominates")]
@@ -535,7 +535,7 @@ def test_replays_of_updates_that_are_not_adams_are_not_quoted():
     for adams in (0.79, 1.26):
         history = history_of(HEALTHY._replace(step=2, adams=adams))
         history.rings["w"] = ring
-        assert Judge(history, lambda alert: None)._replayed("w", {"eps": 1.0}) == ("", {})
+        assert Diagnosis(history, lambda alert: None)._replayed("w", {"eps": 1.0}) == ("", {})
 
 
 # a noisy second moment
@@ -545,7 +545,7 @@ def noisy(beta2: float, step: int = 64, sign: float = 1.0, steps: int = 64, spik
     """One gradient of +8 in eight and seven of -1: their mean is 1/8, and the update of a short memory is below 0."""
     g = torch.full((steps, 4), -1.0)
     g[::8] = spike
-    past = Past(sign * g, torch.zeros(4), torch.ones(4), 100.0, Numbers(1e-3, 0.0, beta2, 1e-8))
+    past = RecordedSteps(sign * g, torch.zeros(4), torch.ones(4), 100.0, StepValues(1e-3, 0.0, beta2, 1e-8))
     history = history_of(*run(20), step=step)
     history.rings["w"] = SimpleNamespace(last=step, full=True, past=lambda: past)
     return found("second moment too noisy", history)

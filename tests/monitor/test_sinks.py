@@ -325,12 +325,12 @@ def test_a_sink_that_fails_stops_no_run():
 
     kept: list[Alert] = []
 
-    class Kept(Sink):
+    class PreStepSample(Sink):
         def alert(self, alert: Alert) -> None:
             kept.append(alert)
 
     with pytest.warns(UserWarning, match="Full failed and gets nothing more .OSError: .* No space left"):
-        watcher, _, _ = train(digits(), 5, adam(betas=(0.95, 0.85)), to=[Full(), Kept()])
+        watcher, _, _ = train(digits(), 5, adam(betas=(0.95, 0.85)), to=[Full(), PreStepSample()])
     assert kept == watcher.alerts != []
 
 

@@ -9,17 +9,17 @@ import torch
 from torch import nn
 
 import betaplane
-from betaplane.monitor.capture.adam_state import Numbers
-from betaplane.monitor.quantities.batched import MIDDLE, Taken, sweep
+from betaplane.monitor.capture.adam_state import StepValues
+from betaplane.monitor.quantities.batched import MIDDLE, TensorSample, sweep
 from betaplane.monitor.quantities.formulas import debiased, rms, update
 from betaplane.monitor.quantities.reading import Before, read
 from betaplane.monitor.quantities.step_stats import EXACT
-from betaplane.monitor.recorders.moment_recorder import Tape, Track
+from betaplane.monitor.recorders.moment_recorder import MomentRecorder, Track
 
 EXACTLY = ("layer", "step", "t", "before", "shape", "dtype", "lr", "beta1", "beta2", "eps", "finite", "warm")
 
 
-def sample(name: str, n: int, seed: int, dtype: torch.dtype = torch.float32, **change: object) -> Taken:
+def sample(name: str, n: int, seed: int, dtype: torch.dtype = torch.float32, **change: object) -> TensorSample:
     """Moments of 20 steps of gradients whose sizes lie far apart."""
     g = torch.randn(20, n, generator=torch.Generator().manual_seed(seed)) * torch.logspace(-9, 0, n)
     g[:, ::7] = 0
@@ -29,11 +29,13 @@ def sample(name: str, n: int, seed: int, dtype: torch.dtype = torch.float32, **c
         m, v = 0.9 * m + 0.1 * each, 0.99 * v + 0.01 * each.square()
     x = torch.randn(n, generator=torch.Generator().manual_seed(seed + 1))
     before = Before(g[-1].to(dtype), old, 19.0)
-    now = Taken(name, (n,), Numbers(1e-3, 0.9, 0.99, 1e-6), before, x.to(dtype), m.to(dtype), v.to(dtype), 20.0)
+    now = TensorSample(
+        name, (n,), StepValues(1e-3, 0.9, 0.99, 1e-6), before, x.to(dtype), m.to(dtype), v.to(dtype), 20.0
+    )
     return now._replace(**change)
 
 
-def nan(taken: Taken) -> Taken:
+def nan(taken: TensorSample) -> TensorSample:
     g = taken.before.g.clone()
     g[0] = torch.nan
     return taken._replace(before=taken.before._replace(g=g))
@@ -45,14 +47,14 @@ ROWS = {
     "bfloat16": lambda: sample("c", 60, 2, torch.bfloat16),
     "float16, underflown": lambda: sample("d", 60, 3, torch.float16),
     "first step": lambda: sample("e", 30, 4, before=Before(torch.ones(30), None, 0.0), t=1.0),
-    "other numbers": lambda: sample("f", 30, 5, numbers=Numbers(0.1, 0.0, 0.999, 0.0)),
+    "other numbers": lambda: sample("f", 30, 5, numbers=StepValues(0.1, 0.0, 0.999, 0.0)),
     "no weights": lambda: sample("h", 30, 6, x=torch.zeros(30)),
     "rounded at random": lambda: sample("i", 30, 7, before=Before(torch.ones(30), torch.ones(30), 3.0, None, True)),
     "not finite": lambda: nan(sample("j", 30, 8)),
 }
 
 
-def assert_alike(taken: Taken, found: object) -> None:
+def assert_alike(taken: TensorSample, found: object) -> None:
     wide = read(taken.layer, 5, taken.shape, taken.numbers, taken.before, taken.x, taken.m, taken.v, taken.t)
     for name in EXACTLY:
         assert getattr(found, name) == getattr(wide, name), name
@@ -120,7 +122,7 @@ MAKERS = {
 def test_the_tape_knows_the_gradients(name: str):
     make, dtype, error = MAKERS[name]
     run = Run(make, dtype)
-    tape = Tape(run.optimizer, length=16)
+    tape = MomentRecorder(run.optimizer, length=16)
     for step in range(1, 31):
         run.step()
         assert tape.keep(step)
@@ -135,7 +137,7 @@ def test_the_tape_knows_the_gradients(name: str):
 
 def test_light_quantities_are_those_of_the_coordinates():
     run = Run(lambda p: torch.optim.AdamW(p))
-    tape, seen = Tape(run.optimizer), []
+    tape, seen = MomentRecorder(run.optimizer), []
     for step in range(1, 13):
         run.step()
         tape.keep(step)
@@ -168,7 +170,7 @@ def test_blocks_of_any_length_say_the_same():
     found = []
     for every in (1, 3, 12):
         run, seen = Run(lambda p: torch.optim.AdamW(p)), []
-        tape = Tape(run.optimizer)
+        tape = MomentRecorder(run.optimizer)
         for step in range(1, 13):
             run.step()
             tape.keep(step)
@@ -180,7 +182,7 @@ def test_blocks_of_any_length_say_the_same():
 
 def test_a_tensor_without_a_gradient_starts_anew_alone():
     run = Run(lambda p: torch.optim.AdamW(p))
-    tape = Tape(run.optimizer)
+    tape = MomentRecorder(run.optimizer)
     for step in range(1, 21):
         run.model[2].requires_grad_(step != 12)
         run.step() if step != 12 else without(run, 2)
@@ -198,7 +200,7 @@ def without(run: Run, layer: int) -> None:
 
 def test_moments_of_another_step_start_the_record_anew():
     run = Run(lambda p: torch.optim.AdamW(p))
-    tape = Tape(run.optimizer)
+    tape = MomentRecorder(run.optimizer)
     for step in range(1, 21):
         run.step()
         tape.keep(step)
@@ -219,7 +221,7 @@ def test_another_rule_for_v_is_not_replayed():
                 state["exp_avg_sq"].mul_(1 + 10 * EXACT)
 
     run = Run(lambda p: Odd(p))
-    tape = Tape(run.optimizer)
+    tape = MomentRecorder(run.optimizer)
     for step in range(1, 11):
         run.step()
         tape.keep(step)
@@ -229,7 +231,7 @@ def test_another_rule_for_v_is_not_replayed():
 
 def test_other_betas_start_the_record_anew():
     run = Run(lambda p: torch.optim.AdamW(p))
-    tape = Tape(run.optimizer)
+    tape = MomentRecorder(run.optimizer)
     for step in range(1, 31):
         run.step()
         tape.keep(step)
@@ -249,6 +251,6 @@ def test_the_record_is_small_beside_a_large_state():
     for each in p:
         each.grad = torch.ones_like(each)
     optimizer.step()
-    tape = Tape(optimizer)
+    tape = MomentRecorder(optimizer)
     tape.keep(1)
     assert tape.bytes < 0.0115 * 30 * 100 * 1000 * 8

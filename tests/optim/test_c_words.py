@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from betaplane.optim.codegen.c_expressions import EXPRESSIONS
 from betaplane.optim.codegen.multi_tensor import swept
-from betaplane.optim.step.step_spec import Form, Numbers
+from betaplane.optim.step.step_spec import StepSpec, StepValues
 from betaplane.rules import Rule
 
 aten = torch.ops.aten
@@ -101,9 +101,9 @@ def test_c_computes_what_torch_computes(dtype: torch.dtype) -> None:
     x, g = table(dtype)
     p, states = nn.Parameter(x.clone()), {}
     p.grad, states[p] = g.clone(), {}
-    (sweep,), left = swept(Form(Everything()), [p], states)
+    (sweep,), left = swept(StepSpec(Everything()), [p], states)
     assert not left
-    sweep.step(Everything(), Numbers(1.0))
+    sweep.step(Everything(), StepValues(1.0))
     wide = torch.promote_types(dtype, torch.float32)
     exact = len(kernels(EXACT))
     wrong = []

@@ -14,7 +14,7 @@ from betaplane.errors import BadInput
 from betaplane.optim import dispatch, optimizer_class, torch_classes
 from betaplane.optim.codegen import build, inductor, multi_tensor
 from betaplane.optim.step.reference import STATE, update
-from betaplane.optim.step.step_spec import Form, Numbers
+from betaplane.optim.step.step_spec import StepSpec, StepValues
 from betaplane.rules import ALL, SGD, AdaBelief, Adam, Adan, Lion, Rule, StableAdamW
 
 SHAPELESS = [kind for kind in ALL if kind.__name__ not in ("AdamMini", "Adafactor")]
@@ -151,8 +151,8 @@ def test_torch_compiles_the_same_pass_for_other_devices(kind: type[Rule], monkey
     held, known = {}, {}
     for step in range(4):
         x.grad = numbers(4, 6, seed=step)
-        assert inductor.step_compiled(Form(kind()), x, held, Numbers(0.01), STATE)
-        update(Form(kind()), slow, x.grad, known, Numbers(0.01))
+        assert inductor.step_compiled(StepSpec(kind()), x, held, StepValues(0.01), STATE)
+        update(StepSpec(kind()), slow, x.grad, known, StepValues(0.01))
     assert torch.allclose(x, slow, rtol=1e-12, atol=1e-12)
     assert held["step"] == known["step"] == 4
     inductor.written.cache_clear()
@@ -173,7 +173,7 @@ def test_your_rule_is_compiled_where_that_can_be(strange: bool) -> None:
     agree(Odd, torch.float64, strange=strange)
     p = nn.Parameter(numbers(4))
     p.grad = numbers(4, seed=1)
-    sweeps, left = multi_tensor.swept(Form(Odd(strange=strange)), [p], {p: {}})
+    sweeps, left = multi_tensor.swept(StepSpec(Odd(strange=strange)), [p], {p: {}})
     assert (len(sweeps), len(left)) == ((0, 1) if strange else (1, 0))
 
 

@@ -17,7 +17,7 @@ from betaplane.errors import BadInput
 from betaplane.optim import optimizer_class, storage_formats
 from betaplane.optim.step import reference
 from betaplane.optim.step.reference import SCALE
-from betaplane.optim.step.step_spec import Form, compensated
+from betaplane.optim.step.step_spec import StepSpec, compensated
 from betaplane.optim.storage_formats import STORAGES, Companded, Dynamic, dynamic_map, noise, round_randomly
 from betaplane.rules import ALL, AdamW, Lion, NAdam, Rule
 
@@ -384,7 +384,7 @@ def test_every_nonnegative_field_is() -> None:
             x, s = rule.step(x, numbers(6, 5, seed=step), s, 0.1)
         for name in set(rule.nonnegative) & set(s._fields):
             assert (getattr(s, name) >= 0).all()
-        form = Form(rule, storage="8bit")
+        form = StepSpec(rule, storage="8bit")
         signs = {
             name: form.kept(torch.zeros(100, 100), name, torch.zeros(100, 100)).signed
             for name in s._fields

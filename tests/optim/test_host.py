@@ -17,7 +17,7 @@ from betaplane.errors import BadInput
 from betaplane.optim import RuleOptimizer, host_optimizer, optimizer_class
 from betaplane.optim.from_rule import options
 from betaplane.optim.torch_classes import TWINS
-from betaplane.optim.torch_compatible import Twin
+from betaplane.optim.torch_compatible import TorchCompatible
 from betaplane.rules import ALL, NAMES, SGD, Adagrad, Adam, AdamW, AMSGrad, RMSprop, Rule
 
 RULES = [
@@ -119,7 +119,7 @@ def test_which_optimizer() -> None:
         optimizer = host_optimizer(kind(), [p])
         assert type(optimizer).__name__ == ("Adam" if kind is AMSGrad else kind.__name__)
         fused = kind is AMSGrad or (kind in TWINS and TWINS[kind].kernel)
-        assert isinstance(optimizer, Twin if fused else RuleOptimizer)
+        assert isinstance(optimizer, TorchCompatible if fused else RuleOptimizer)
         assert optimizer.defaults["lr"] == kind.lr
         found = optimizer.rule_of(optimizer.param_groups[0])
         assert found == (replace(kind(), peak_lr=kind.lr) if getattr(found, "peak_lr", None) else kind())  # type: ignore[call-arg]

@@ -14,9 +14,9 @@ from torch.testing._internal.common_optimizers import OptimizerErrorEnum, optim_
 
 from betaplane.errors import BadInput
 from betaplane.optim import from_torch, torch_classes
-from betaplane.optim.torch_compatible import Twin
+from betaplane.optim.torch_compatible import TorchCompatible
 
-TWINS: dict[str, type[Twin]] = {kind.__name__: kind for kind in torch_classes.ROLL}
+TWINS: dict[str, type[TorchCompatible]] = {kind.__name__: kind for kind in torch_classes.ROLL}
 each = pytest.mark.parametrize("kind", TWINS.values(), ids=list(TWINS))
 fused = pytest.mark.parametrize(
     "kind", [kind for kind in TWINS.values() if kind.kernel], ids=lambda kind: kind.__name__
@@ -42,7 +42,7 @@ def stepped(optimizer: torch.optim.Optimizer, p: Tensor, gradients: Any) -> Tens
     return p.detach()
 
 
-def options(kind: type[Twin]) -> list[dict[str, Any]]:
+def options(kind: type[TorchCompatible]) -> list[dict[str, Any]]:
     info = INFOS[kind.__name__]
     return [case.kwargs for case in info.optim_inputs_func("cpu", torch.float64)]
 
@@ -53,7 +53,7 @@ def options(kind: type[Twin]) -> list[dict[str, Any]]:
 @fused
 @pytest.mark.parametrize("of_g", LAYOUTS)
 @pytest.mark.parametrize("of_x", LAYOUTS)
-def test_every_layout_gives_the_same_numbers(kind: type[Twin], of_x: str, of_g: str) -> None:
+def test_every_layout_gives_the_same_numbers(kind: type[TorchCompatible], of_x: str, of_g: str) -> None:
     x, gradients = numbers(*SHAPE), numbers(6, *SHAPE, seed=1)
     slow = nn.Parameter(x.clone())
     expected = stepped(kind.torchs([slow], lr=0.01, foreach=False), slow, gradients)
@@ -68,7 +68,7 @@ def test_every_layout_gives_the_same_numbers(kind: type[Twin], of_x: str, of_g: 
 
 
 @fused
-def test_a_view_with_gaps_keeps_what_lies_between(kind: type[Twin]) -> None:
+def test_a_view_with_gaps_keeps_what_lies_between(kind: type[TorchCompatible]) -> None:
     whole = torch.zeros(6, 8)
     p = whole[:, ::2].requires_grad_()
     p.grad = torch.ones(6, 4)
@@ -79,7 +79,7 @@ def test_a_view_with_gaps_keeps_what_lies_between(kind: type[Twin]) -> None:
 
 @fused
 @pytest.mark.parametrize("how", ["loaded", "moved"])
-def test_a_model_that_becomes_channels_last(kind: type[Twin], how: str) -> None:
+def test_a_model_that_becomes_channels_last(kind: type[TorchCompatible], how: str) -> None:
     x, gradients = numbers(*SHAPE), numbers(8, *SHAPE, seed=1)
     slow = nn.Parameter(x.clone())
     expected = stepped(kind.torchs([slow], lr=0.01, foreach=False), slow, gradients)
@@ -103,7 +103,7 @@ def test_a_model_that_becomes_channels_last(kind: type[Twin], how: str) -> None:
 
 @each
 @pytest.mark.parametrize("path", ["default", "foreach", "for-loop", "fused"])
-def test_every_input_torch_tests_with(kind: type[Twin], path: str) -> None:
+def test_every_input_torch_tests_with(kind: type[TorchCompatible], path: str) -> None:
     flags = {"default": {}, "foreach": {"foreach": True}, "for-loop": {"foreach": False}, "fused": {"fused": True}}[
         path
     ]
@@ -121,7 +121,7 @@ def test_every_input_torch_tests_with(kind: type[Twin], path: str) -> None:
 
 
 @each
-def test_every_input_torch_refuses(kind: type[Twin]) -> None:
+def test_every_input_torch_refuses(kind: type[TorchCompatible]) -> None:
     for case in INFOS[kind.__name__].optim_error_inputs_func("cpu", torch.float32):
         given = case.optimizer_error_input
         params = given.params
@@ -132,7 +132,7 @@ def test_every_input_torch_refuses(kind: type[Twin]) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own compiler
 @each
-def test_compiled(kind: type[Twin]) -> None:
+def test_compiled(kind: type[TorchCompatible]) -> None:
     p, q = nn.Parameter(numbers(3, 4)), nn.Parameter(numbers(3, 4))
     ours, theirs = kind([p], lr=0.01), kind.torchs([q], lr=0.01)
     steps = [torch.compile(optimizer.step, backend="eager") for optimizer in (ours, theirs)]
@@ -157,7 +157,7 @@ def test_compiled_dialects_are_not_forgotten() -> None:
 
 @fused
 @pytest.mark.parametrize("flags", [{"foreach": True}, {"foreach": False}, {"fused": False}], ids=str)
-def test_a_path_that_is_asked_for_is_taken(kind: type[Twin], flags: dict[str, bool]) -> None:
+def test_a_path_that_is_asked_for_is_taken(kind: type[TorchCompatible], flags: dict[str, bool]) -> None:
     p = nn.Parameter(numbers(3, 4))
     optimizer = kind([p], **flags)
     p.grad = numbers(3, 4, seed=1)
@@ -167,7 +167,7 @@ def test_a_path_that_is_asked_for_is_taken(kind: type[Twin], flags: dict[str, bo
 
 
 @fused
-def test_a_fused_step_that_is_asked_for_takes_a_tensor_as_lr(kind: type[Twin]) -> None:
+def test_a_fused_step_that_is_asked_for_takes_a_tensor_as_lr(kind: type[TorchCompatible]) -> None:
     p = nn.Parameter(numbers(3, 4))
     optimizer = kind([p], lr=torch.tensor(0.01, dtype=torch.float64), fused=True)
     optimizer.found_inf = torch.ones(())  # type: ignore[attr-defined]  # which torch's loops refuse
@@ -182,7 +182,7 @@ def test_a_fused_step_that_is_asked_for_takes_a_tensor_as_lr(kind: type[Twin]) -
 
 @fused
 @pytest.mark.parametrize("where", [{"device": "meta"}, {"dtype": torch.complex64}], ids=str)
-def test_a_fused_step_that_torch_has_not_is_refused(kind: type[Twin], where: dict[str, Any]) -> None:
+def test_a_fused_step_that_torch_has_not_is_refused(kind: type[TorchCompatible], where: dict[str, Any]) -> None:
     p = nn.Parameter(torch.zeros(3, **where))
     p.grad = torch.zeros_like(p)
     with pytest.raises(RuntimeError, match="`fused=True` requires all the params to be floating point Tensors"):
@@ -191,7 +191,7 @@ def test_a_fused_step_that_torch_has_not_is_refused(kind: type[Twin], where: dic
 
 @pytest.mark.parametrize("kind", [torch_classes.SGD, torch_classes.Adagrad], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("path", ["auto", "compiled"])
-def test_sparse_gradients_are_for_torchs_loops(kind: type[Twin], path: str) -> None:
+def test_sparse_gradients_are_for_torchs_loops(kind: type[TorchCompatible], path: str) -> None:
     p, q = nn.Parameter(numbers(4)), nn.Parameter(numbers(4))
     ours, theirs = kind([p], lr=0.1, path=path), kind.torchs([q], lr=0.1)
     dense = torch.tensor([0.0, 2.0, 0.0, -1.0], dtype=torch.float64)
@@ -206,7 +206,9 @@ AMP = [{}, {"storage": "float32", "average": 0.5}, {"max_norm": 1e9}, {"nonfinit
 @fused
 @pytest.mark.parametrize("laid", ["contiguous", "strided"])
 @pytest.mark.parametrize("how", AMP, ids=str)
-def test_gradients_scaled_by_amp_are_unscaled_whoever_steps(kind: type[Twin], how: dict[str, Any], laid: str) -> None:
+def test_gradients_scaled_by_amp_are_unscaled_whoever_steps(
+    kind: type[TorchCompatible], how: dict[str, Any], laid: str
+) -> None:
     def trained(kind: Any, x: Tensor, **options: Any) -> Tensor:
         p = x.requires_grad_()
         optimizer, scaler = kind([p], lr=0.1, fused=True, **options), torch.amp.GradScaler("cpu", init_scale=1024.0)
@@ -240,40 +242,40 @@ def test_a_learning_rate_to_be_learnt_is_only_looked_at() -> None:
 # ---- what is looked up once
 
 
-def replaced_gradients(optimizer: Twin, params: list[nn.Parameter]) -> None:
+def replaced_gradients(optimizer: TorchCompatible, params: list[nn.Parameter]) -> None:
     for p in params:
         p.grad = numbers(*p.shape, seed=5)
 
 
-def without_one(optimizer: Twin, params: list[nn.Parameter]) -> None:
+def without_one(optimizer: TorchCompatible, params: list[nn.Parameter]) -> None:
     params[1].grad = None
 
 
-def moved(optimizer: Twin, params: list[nn.Parameter]) -> None:
+def moved(optimizer: TorchCompatible, params: list[nn.Parameter]) -> None:
     params[0].data = params[0].data.to(memory_format=torch.channels_last)
 
 
-def new_state(optimizer: Twin, params: list[nn.Parameter]) -> None:
+def new_state(optimizer: TorchCompatible, params: list[nn.Parameter]) -> None:
     optimizer.state[params[0]]["exp_avg"] = numbers(*params[0].shape, seed=6)
 
 
-def another_count(optimizer: Twin, params: list[nn.Parameter]) -> None:
+def another_count(optimizer: TorchCompatible, params: list[nn.Parameter]) -> None:
     optimizer.state[params[0]]["step"] = torch.tensor(40.0)
 
 
-def cleared(optimizer: Twin, params: list[nn.Parameter]) -> None:
+def cleared(optimizer: TorchCompatible, params: list[nn.Parameter]) -> None:
     optimizer.state.clear()
 
 
-def reloaded(optimizer: Twin, params: list[nn.Parameter]) -> None:
+def reloaded(optimizer: TorchCompatible, params: list[nn.Parameter]) -> None:
     optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
 
 
-def other_options(optimizer: Twin, params: list[nn.Parameter]) -> None:
+def other_options(optimizer: TorchCompatible, params: list[nn.Parameter]) -> None:
     optimizer.param_groups[0].update(lr=0.3, betas=(0.5, 0.6), weight_decay=0.4, maximize=True, eps=0.1)
 
 
-def transposed_gradient(optimizer: Twin, params: list[nn.Parameter]) -> None:
+def transposed_gradient(optimizer: TorchCompatible, params: list[nn.Parameter]) -> None:
     params[0].grad = LAYOUTS["transposed"](numbers(*SHAPE, seed=7))
 
 
@@ -286,7 +288,7 @@ CHANGES = [
 @pytest.mark.parametrize("amsgrad", [False, True])
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 @pytest.mark.parametrize("kind", [torch_classes.Adam, torch_classes.AdamW], ids=lambda kind: kind.__name__)
-def test_whatever_changes_between_steps_is_seen(kind: type[Twin], change, amsgrad: bool) -> None:
+def test_whatever_changes_between_steps_is_seen(kind: type[TorchCompatible], change, amsgrad: bool) -> None:
     found = []
     for made in (kind, kind.torchs):
         params = [nn.Parameter(numbers(*SHAPE)), nn.Parameter(numbers(7, seed=1))]
@@ -321,7 +323,7 @@ def test_the_lists_are_used() -> None:
 
 
 @each
-def test_checkpoints_go_both_ways(kind: type[Twin]) -> None:
+def test_checkpoints_go_both_ways(kind: type[TorchCompatible]) -> None:
     for how in options(kind):
         for first, second in ((kind, kind.torchs), (kind.torchs, kind)):
             p, q = nn.Parameter(numbers(3, 4)), nn.Parameter(numbers(3, 4))
@@ -339,7 +341,7 @@ def test_checkpoints_go_both_ways(kind: type[Twin]) -> None:
 
 
 @each
-def test_a_state_dict_gives_back_the_groups_it_was_made_of(kind: type[Twin]) -> None:
+def test_a_state_dict_gives_back_the_groups_it_was_made_of(kind: type[TorchCompatible]) -> None:
     p = nn.Parameter(numbers(3, 4))
     first, second = kind([p], lr=0.02), kind([p])
     before = set(second.param_groups[0])
@@ -357,7 +359,7 @@ def test_no_state_where_torch_has_none() -> None:
 
 @each
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))], ids=["deepcopy", "pickle"])
-def test_copies_keep_their_settings(kind: type[Twin], copied) -> None:
+def test_copies_keep_their_settings(kind: type[TorchCompatible], copied) -> None:
     p = nn.Parameter(numbers(3, 4))
     optimizer = kind([p], lr=0.07, nonfinite="skip")
     stepped(optimizer, p, numbers(2, 3, 4, seed=1))
@@ -369,7 +371,7 @@ def test_copies_keep_their_settings(kind: type[Twin], copied) -> None:
 
 
 @each
-def test_wide_moments_of_a_narrow_parameter_stay_wide(kind: type[Twin]) -> None:
+def test_wide_moments_of_a_narrow_parameter_stay_wide(kind: type[TorchCompatible]) -> None:
     wide = nn.Parameter(numbers(3, 4, dtype=torch.float32))
     first = kind([wide], lr=0.01)
     stepped(first, wide, numbers(3, 3, 4, seed=1).float())
@@ -389,7 +391,7 @@ def test_wide_moments_of_a_narrow_parameter_stay_wide(kind: type[Twin]) -> None:
 
 
 @each
-def test_a_gradient_that_comes_late_gets_a_first_step(kind: type[Twin]) -> None:
+def test_a_gradient_that_comes_late_gets_a_first_step(kind: type[TorchCompatible]) -> None:
     late, fresh = nn.Parameter(numbers(3)), nn.Parameter(numbers(3))
     other = nn.Parameter(numbers(2))
     optimizer = kind([other, late], lr=0.01)
@@ -401,7 +403,7 @@ def test_a_gradient_that_comes_late_gets_a_first_step(kind: type[Twin]) -> None:
 
 
 @each
-def test_complex_numbers_are_pairs(kind: type[Twin]) -> None:
+def test_complex_numbers_are_pairs(kind: type[TorchCompatible]) -> None:
     if not INFOS[kind.__name__].supports_complex:
         pytest.skip("torch refuses complex parameters here")
     p = nn.Parameter(numbers(3, dtype=torch.complex128))
@@ -413,8 +415,8 @@ def test_complex_numbers_are_pairs(kind: type[Twin]) -> None:
 
 
 @each
-def test_gradients_that_are_not_finite(kind: type[Twin]) -> None:
-    def ready(nonfinite: str) -> tuple[Twin, Tensor, Tensor]:
+def test_gradients_that_are_not_finite(kind: type[TorchCompatible]) -> None:
+    def ready(nonfinite: str) -> tuple[TorchCompatible, Tensor, Tensor]:
         p, q = nn.Parameter(numbers(3)), nn.Parameter(numbers(3))
         p.grad, q.grad = torch.tensor([1.0, float("nan"), 1.0], dtype=torch.float64), numbers(3, seed=1)
         return kind([("bad", p), ("good", q)], lr=0.01, nonfinite=nonfinite), p, q
@@ -471,7 +473,7 @@ def test_an_unknown_option_is_told() -> None:
 
 
 @each
-def test_a_live_optimizer_goes_on_as_ours(kind: type[Twin]) -> None:
+def test_a_live_optimizer_goes_on_as_ours(kind: type[TorchCompatible]) -> None:
     p, q = nn.Parameter(numbers(3, 4)), nn.Parameter(numbers(3, 4))
     theirs, alone = kind.torchs([p], lr=0.01), kind.torchs([q], lr=0.01)
     scheduler = torch.optim.lr_scheduler.StepLR(theirs, step_size=1, gamma=0.5)

@@ -5,7 +5,7 @@ from betaplane.advice.advise import advise
 from betaplane.advice.evidence import Evidence, Experiment, Source, Spread, evidence
 from betaplane.advice.measurements import Checkpoint, Window, read_checkpoint, window
 from betaplane.advice.optuna import optuna_betas
-from betaplane.advice.recommendation import CONFIDENCE, Candidate, Row
+from betaplane.advice.recommendation import CONFIDENCE, Candidate, Recommendation
 from betaplane.advice.settings import Settings, carried, settings
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "Checkpoint",
     "Evidence",
     "Experiment",
-    "Row",
+    "Recommendation",
     "Settings",
     "Source",
     "Spread",

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from betaplane.advice.evidence import Source
-from betaplane.advice.recommendation import Candidate, Row, rounded
+from betaplane.advice.recommendation import Candidate, Recommendation, rounded
 
 
 @dataclass(frozen=True)
@@ -15,12 +15,12 @@ class Advice:
     """Settings with their reasons; prints itself in 80 columns, shows itself in notebooks."""
 
     about: str  # the run, in words
-    rows: tuple[Row, ...]
+    rows: tuple[Recommendation, ...]
     candidates: Mapping[str, tuple[Candidate, ...]]  # what every source would set, by the row's name
     warnings: tuple[str, ...]
     sources: Mapping[str, Source]  # those the rows name
 
-    def __getitem__(self, name: str) -> Row:
+    def __getitem__(self, name: str) -> Recommendation:
         """The row of that name."""
         return {row.name: row for row in self.rows}[name]
 

@@ -18,8 +18,8 @@ from betaplane.advice.evidence import FILE, evidence
 from betaplane.advice.lr import lr
 from betaplane.advice.measurements import read_checkpoint, threshold, window
 from betaplane.advice.memory import accumulation, states, zero
-from betaplane.advice.recommendation import Ruling, disagreement
-from betaplane.advice.run_spec import DTYPES, Case, inside
+from betaplane.advice.recommendation import Decision, disagreement
+from betaplane.advice.run_spec import DTYPES, RunSpec, inside
 from betaplane.advice.settings import EXAMPLE, Settings, settings
 from betaplane.advice.warmup import warmup
 from betaplane.errors import BadInput
@@ -91,7 +91,7 @@ def advise(
     worked, batch, unit = _batch(batch_size, batch_tokens, before, after, found.settings if found else None)
     _in_samples(map or replay, unit)
     _only(unit, dataset_size=dataset_size, epochs=epochs, tokens=tokens)
-    case = Case(
+    case = RunSpec(
         batch=batch,
         unit=unit,
         total=tokens if unit == "tokens" else _total(dataset_size, epochs),
@@ -124,7 +124,7 @@ def _in_samples(file: str | Path | None, unit: str) -> None:
         )
 
 
-def _ruled(case: Case) -> Advice:
+def _ruled(case: RunSpec) -> Advice:
     """Every ruling in the order in which they need each other."""
     first = beta1(case)
     b1 = float(first.row.value)
@@ -140,7 +140,7 @@ def _ruled(case: Case) -> Advice:
     return _told(case, rulings)
 
 
-def _told(case: Case, rulings: tuple[Ruling, ...]) -> Advice:
+def _told(case: RunSpec, rulings: tuple[Decision, ...]) -> Advice:
     rows = tuple(ruling.row for ruling in rulings)
     candidates = {ruling.row.name: ruling.candidates for ruling in rulings}
     apart = [disagreement(name, held) for name, held in candidates.items()]

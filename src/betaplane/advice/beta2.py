@@ -13,8 +13,17 @@ import math
 from dataclasses import replace
 
 from betaplane.advice.measurements import Threshold
-from betaplane.advice.recommendation import HEURISTIC, MEASURED, PUBLISHED, Candidate, Row, Ruling, marked, number
-from betaplane.advice.run_spec import Case
+from betaplane.advice.recommendation import (
+    HEURISTIC,
+    MEASURED,
+    PUBLISHED,
+    Candidate,
+    Decision,
+    Recommendation,
+    marked,
+    number,
+)
+from betaplane.advice.run_spec import RunSpec
 from betaplane.theory import (
     beta_from_half_life,
     critical_first_order,
@@ -31,7 +40,7 @@ USUAL = {"tokens": 0.95, "samples": 0.999}
 AROUND = 4.0  # a setting of your own is trusted to this factor of its memory horizon
 
 
-def beta2(case: Case, beta1: float) -> Ruling:
+def beta2(case: RunSpec, beta1: float) -> Decision:
     """The first answer in the order of trust, held above the floor and inside the run; your own stays as it is."""
     row = _measured(case) or _raised(case, _carried(case) or _published(case) or _usual(case))
     floor, ceiling = beta1**2, max(_settling(case), beta1)
@@ -42,16 +51,16 @@ def beta2(case: Case, beta1: float) -> Ruling:
     row = replace(row, value=held, low=min(low, held), high=max(high, held))
     if held != value:
         row = replace(row, reason=_at_the_end(value, held), confidence=HEURISTIC)
-    return Ruling(row, marked(_candidates(case), held) + _thresholds(case, beta1), notes)
+    return Decision(row, marked(_candidates(case), held) + _thresholds(case, beta1), notes)
 
 
-def window(case: Case, beta1: float) -> tuple[float, float]:
+def window(case: RunSpec, beta1: float) -> tuple[float, float]:
     """The ends of the window of beta2."""
     row = beta2(case, beta1).row
     return float(row.low or 0), float(row.high or 0)
 
 
-def _measured(case: Case) -> Row | None:
+def _measured(case: RunSpec) -> Recommendation | None:
     found = case.map
     if found is None:
         return None
@@ -64,12 +73,12 @@ def _measured(case: Case) -> Row | None:
     at = "the Trainer's own batch" if found.batch is None else f"batch {found.batch:g}"
     formula = f"window of {found.trainings} trainings, {at}"
     if k == 1:
-        return Row("beta2", best, low, high, reason, formula, ("your_map",), MEASURED)
+        return Recommendation("beta2", best, low, high, reason, formula, ("your_map",), MEASURED)
     formula += f"; beta2^k, k = {k:.4g}"
-    return Row("beta2", best, low, high, reason, formula, ("your_map", "marek2025"), PUBLISHED)
+    return Recommendation("beta2", best, low, high, reason, formula, ("your_map", "marek2025"), PUBLISHED)
 
 
-def _raised(case: Case, row: Row) -> Row:
+def _raised(case: RunSpec, row: Recommendation) -> Recommendation:
     """The row with its window and value at least at the threshold that recorded gradients show."""
     found = case.replay
     if found is None or not found.beta2 > float(row.low or 0):
@@ -82,20 +91,22 @@ def _raised(case: Case, row: Row) -> Row:
     if float(row.value) > found.beta2:
         return replace(row, low=found.beta2, sources=("your_gradients", *row.sources))
     high = max(float(row.high or 0), 1 - (1 - found.beta2) / AROUND)
-    return Row("beta2", found.beta2, found.beta2, high, reason, formula, ("your_gradients", *row.sources), MEASURED)
+    return Recommendation(
+        "beta2", found.beta2, found.beta2, high, reason, formula, ("your_gradients", *row.sources), MEASURED
+    )
 
 
-def _carried(case: Case) -> Row | None:
+def _carried(case: RunSpec) -> Recommendation | None:
     value = case.carried.beta2
     if value is None:
         return None
     low, high = (1 - (1 - value) * by for by in (AROUND, 1 / AROUND))
     reason = "v then remembers as many samples as it did where your setting worked."
     formula = f"beta2^k, k = new batch / old = {case.factor:.4g}"
-    return Row("beta2", value, max(low, 0.0), high, reason, formula, ("marek2025",), PUBLISHED)
+    return Recommendation("beta2", value, max(low, 0.0), high, reason, formula, ("marek2025",), PUBLISHED)
 
 
-def _published(case: Case) -> Row | None:
+def _published(case: RunSpec) -> Recommendation | None:
     spread = case.evidence.half_lives(case.unit)
     if spread is None:
         return None
@@ -107,13 +118,13 @@ def _published(case: Case) -> Row | None:
         "published sweeps."
     )
     formula = f"2^(-batch / {spread.middle:.2g})"
-    return Row("beta2", middle, low, high, reason, formula, spread.sources, PUBLISHED)
+    return Recommendation("beta2", middle, low, high, reason, formula, spread.sources, PUBLISHED)
 
 
-def _usual(case: Case) -> Row:
+def _usual(case: RunSpec) -> Recommendation:
     reason = "No sweep of such a run is known here: torch's default, or language models' habit."
     source = "torch" if case.unit == "samples" else "brown2020"
-    return Row("beta2", USUAL[case.unit], 0.0, HIGHEST, reason, "habit", (source,), HEURISTIC)
+    return Recommendation("beta2", USUAL[case.unit], 0.0, HIGHEST, reason, "habit", (source,), HEURISTIC)
 
 
 def _at_the_end(wanted: float, held: float) -> str:
@@ -122,17 +133,17 @@ def _at_the_end(wanted: float, held: float) -> str:
     return f"It is the {end} that is advised here; what its formula asks for, {number('beta2', wanted)}, is beyond."
 
 
-def _stays(case: Case, value: float) -> bool:
+def _stays(case: RunSpec, value: float) -> bool:
     """Whether it is the value that worked at this very batch size."""
     return case.factor == 1 and value == case.carried.beta2
 
 
-def _settling(case: Case) -> float:
+def _settling(case: RunSpec) -> float:
     """The largest beta2 that is advised, and whose v settles in a run of this length where that is known."""
     return HIGHEST if case.steps is None else max(0.5, min(HIGHEST, 1 - 1 / max(1.1, LONGEST * case.steps)))
 
 
-def _notes(case: Case, wanted: float, held: float, beta1: float) -> tuple[str, ...]:
+def _notes(case: RunSpec, wanted: float, held: float, beta1: float) -> tuple[str, ...]:
     notes = _moved(case, wanted, held, beta1)
     if case.replay is not None:
         notes.append(_replayed(case.replay))
@@ -144,7 +155,7 @@ def _notes(case: Case, wanted: float, held: float, beta1: float) -> tuple[str, .
     return tuple(notes)
 
 
-def _moved(case: Case, wanted: float, held: float, beta1: float) -> list[str]:
+def _moved(case: RunSpec, wanted: float, held: float, beta1: float) -> list[str]:
     """Why beta2 is not what its source asks for, or that it stays in a run that is short for it."""
     text, least, settling = number("beta2", wanted), number("beta1", beta1), _settling(case)
     if held > wanted:
@@ -173,7 +184,7 @@ def _replayed(found: Threshold) -> str:
     return f"Your recorded gradients, replayed, are good from beta2 = {number('beta2', found.beta2)} on {where}."
 
 
-def _candidates(case: Case) -> list[Candidate]:
+def _candidates(case: RunSpec) -> list[Candidate]:
     """Everybody's beta2, those that have one here, in the order of trust."""
     mine = _measured(case)
     found = [Candidate("your map", float(mine.value), mine.sources)] if mine else []
@@ -191,7 +202,7 @@ def _candidates(case: Case) -> list[Candidate]:
     return found
 
 
-def _thresholds(case: Case, beta1: float) -> tuple[Candidate, ...]:
+def _thresholds(case: RunSpec, beta1: float) -> tuple[Candidate, ...]:
     """What theorems ask for, with a constant of 1 where none is published."""
     n = case.minibatches
     if n is None or n < 3:

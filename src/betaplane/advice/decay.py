@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from betaplane.advice.recommendation import HEURISTIC, PUBLISHED, Candidate, Row, Ruling
-from betaplane.advice.run_spec import Case
+from betaplane.advice.recommendation import HEURISTIC, PUBLISHED, Candidate, Decision, Recommendation
+from betaplane.advice.run_spec import RunSpec
 from betaplane.theory import coupled_decay, decay_horizon, normalized_decay
 
 USUAL = {"tokens": 0.1, "samples": 0.01}
 AROUND = 2.0
 
 
-def decay(case: Case, lr: float) -> Ruling:
+def decay(case: RunSpec, lr: float) -> Decision:
     """Weight decay as in torch's AdamW, multiplied by lr."""
     if case.carried.weight_decay is not None:
         return _carried(case, case.carried.weight_decay)
@@ -21,32 +21,32 @@ def decay(case: Case, lr: float) -> Ruling:
     value = USUAL[case.unit]
     reason = "Habit: with the length of the run it can be told better."
     source = "torch" if case.unit == "samples" else "brown2020"
-    return Ruling(Row("weight_decay", value, 0.0, 10 * value, reason, "habit", (source,), HEURISTIC))
+    return Decision(Recommendation("weight_decay", value, 0.0, 10 * value, reason, "habit", (source,), HEURISTIC))
 
 
-def _carried(case: Case, value: float) -> Ruling:
+def _carried(case: RunSpec, value: float) -> Decision:
     reason = "The weights then forget over as many samples as before, at the new lr."
-    row = Row(
+    row = Recommendation(
         "weight_decay", value, value / AROUND, value * AROUND, reason,
         "batch / (lr weight_decay) stays", ("wang2024", "bergsma2025"), PUBLISHED,
     )  # fmt: skip
     before = value / case.factor**0.5
     kept = Candidate("same (torch's habit)", before, ("torch",))
-    return Ruling(row, (Candidate("same horizon (Wang & Aitchison)", value, ("wang2024",), chosen=True), kept))
+    return Decision(row, (Candidate("same horizon (Wang & Aitchison)", value, ("wang2024",), chosen=True), kept))
 
 
-def _power_law(case: Case, lr: float) -> Ruling:
+def _power_law(case: RunSpec, lr: float) -> Decision:
     law = case.evidence.laws["decay_power_lines"]
     share = law["factor"] * ((case.total or 1) / (case.params or 1)) ** law["a"]  # of the run, that weights remember
     value = float(decay_horizon(lr, share * (case.steps or 1)))
     reason = f"The weights should remember {share:.2g} of this run: that share falls with tokens a parameter."
     formula = "1 / (lr steps 1.084 (tokens / params)^-0.527)"
     sources = "bergsma2025", "wang2024"
-    row = Row("weight_decay", value, value / AROUND, value * AROUND, reason, formula, sources, PUBLISHED)
-    return Ruling(row, (_taken("Power Lines (Bergsma et al.)", value, "bergsma2025"), _habit(case)))
+    row = Recommendation("weight_decay", value, value / AROUND, value * AROUND, reason, formula, sources, PUBLISHED)
+    return Decision(row, (_taken("Power Lines (Bergsma et al.)", value, "bergsma2025"), _habit(case)))
 
 
-def _normalized(case: Case, lr: float) -> Ruling:
+def _normalized(case: RunSpec, lr: float) -> Decision:
     unit = case.evidence.laws["decay_normalized"]["normalized"]
     epochs = (case.total or 1) / (case.epoch or 1)
     value = float(coupled_decay(normalized_decay(unit, case.batch, case.epoch or 1, epochs), lr))
@@ -55,13 +55,13 @@ def _normalized(case: Case, lr: float) -> Ruling:
     formula = f"{unit:g} sqrt(batch / samples seen) / lr"
     low, high = sorted((whole, whole * max(1.0, epochs)))
     ends = min(low, value), max(high, value)
-    row = Row("weight_decay", value, *ends, reason, formula, ("loshchilov2019", "wang2024"), PUBLISHED)
-    return Ruling(row, (_taken("normalized (Loshchilov & Hutter)", value, "loshchilov2019"), _habit(case)))
+    row = Recommendation("weight_decay", value, *ends, reason, formula, ("loshchilov2019", "wang2024"), PUBLISHED)
+    return Decision(row, (_taken("normalized (Loshchilov & Hutter)", value, "loshchilov2019"), _habit(case)))
 
 
 def _taken(label: str, value: float, source: str) -> Candidate:
     return Candidate(label, value, (source,), chosen=True)
 
 
-def _habit(case: Case) -> Candidate:
+def _habit(case: RunSpec) -> Candidate:
     return Candidate("habit", USUAL[case.unit], ("torch",) if case.unit == "samples" else ("brown2020",))

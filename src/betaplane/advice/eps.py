@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from betaplane.advice.recommendation import HEURISTIC, MEASURED, PUBLISHED, Row, Ruling
-from betaplane.advice.run_spec import Case
+from betaplane.advice.recommendation import HEURISTIC, MEASURED, PUBLISHED, Decision, Recommendation
+from betaplane.advice.run_spec import RunSpec
 from betaplane.theory import vanishing_eps
 
 USUAL, LARGE_MODEL = 1e-8, 1e-15
@@ -14,7 +14,7 @@ LARGE = 1e9  # parameters
 DAMPED = 0.01  # share of coordinates below eps that is worth changing it for
 
 
-def eps(case: Case) -> Ruling:
+def eps(case: RunSpec) -> Decision:
     """1e-8, or the one before over sqrt(k); smaller where gradients are seen or expected to be."""
     if case.checkpoint is not None:
         return _measured(case)
@@ -22,37 +22,41 @@ def eps(case: Case) -> Ruling:
         return _carried(case, case.carried.eps)
     if (case.params or 0) >= LARGE:
         reason = "Gradients of an entry shrink as models grow, towards eps; at 4.8B parameters 1e-15 helped."
-        return Ruling(Row("eps", LARGE_MODEL, LOW, USUAL, reason, "eps << sqrt(v)", ("wortsman2023b",), PUBLISHED))
+        return Decision(
+            Recommendation("eps", LARGE_MODEL, LOW, USUAL, reason, "eps << sqrt(v)", ("wortsman2023b",), PUBLISHED)
+        )
     reason = "From 1e-20 to 1e-6 losses hardly differ while it stays well below sqrt(v)."
-    row = Row("eps", USUAL, LOW, HIGH, reason, "eps << sqrt(v)", ("orvieto2025", "wen2025"), PUBLISHED)
-    return Ruling(row, (), _too_small(case, USUAL))
+    row = Recommendation("eps", USUAL, LOW, HIGH, reason, "eps << sqrt(v)", ("orvieto2025", "wen2025"), PUBLISHED)
+    return Decision(row, (), _too_small(case, USUAL))
 
 
-def _measured(case: Case) -> Ruling:
+def _measured(case: RunSpec) -> Decision:
     found = case.checkpoint
     now = (found.settings.eps if found else None) or USUAL
     damped = found.damped if found else 0.0
     if math.isnan(damped):
         reason = "Your checkpoint lacks the step or betas, so the size of sqrt(v_hat) is unknown; eps stays as it is."
-        row = Row("eps", now, LOW, max(now, HIGH), reason, "unknown", ("your_checkpoint",), HEURISTIC)
-        return Ruling(row, (), _too_small(case, now))
+        row = Recommendation("eps", now, LOW, max(now, HIGH), reason, "unknown", ("your_checkpoint",), HEURISTIC)
+        return Decision(row, (), _too_small(case, now))
     value = now if damped < DAMPED else min(now, USUAL) * 1e-4
     reason = (
         f"In your checkpoint {damped:.2%} of {found.numbers if found else 0:,} numbers have sqrt(v) < eps = {now:g}."
     )
-    row = Row(
+    row = Recommendation(
         "eps", value, LOW, max(now, value), reason, "share with sqrt(v_hat) < eps", ("your_checkpoint",), MEASURED
     )
-    return Ruling(row, (), _too_small(case, value))
+    return Decision(row, (), _too_small(case, value))
 
 
-def _carried(case: Case, value: float) -> Ruling:
+def _carried(case: RunSpec, value: float) -> Decision:
     reason = "Noise, and with it sqrt(v), goes as 1 / sqrt(batch)."
-    row = Row("eps", value, min(LOW, value), max(HIGH, value), reason, "eps / sqrt(k)", ("malladi2022",), HEURISTIC)
-    return Ruling(row, (), _too_small(case, value))
+    row = Recommendation(
+        "eps", value, min(LOW, value), max(HIGH, value), reason, "eps / sqrt(k)", ("malladi2022",), HEURISTIC
+    )
+    return Decision(row, (), _too_small(case, value))
 
 
-def _too_small(case: Case, value: float) -> tuple[str, ...]:
+def _too_small(case: RunSpec, value: float) -> tuple[str, ...]:
     if case.dtype != "float16" or value > vanishing_eps(0.0, "float16"):
         return ()
     return (f"eps = {value:g} is 0 in float16: keep the states and their arithmetic in float32.",)

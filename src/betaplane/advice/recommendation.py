@@ -16,7 +16,7 @@ APART = 2.0  # candidates that differ by more are told as a disagreement; betas 
 
 
 @dataclass(frozen=True)
-class Row:
+class Recommendation:
     """The advice on one hyperparameter."""
 
     name: str
@@ -53,10 +53,10 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Ruling:
+class Decision:
     """A row, what every source would set, and what to be warned of."""
 
-    row: Row
+    row: Recommendation
     candidates: tuple[Candidate, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from betaplane.advice.advice import Advice
-from betaplane.advice.recommendation import Row
+from betaplane.advice.recommendation import Recommendation
 
 WIDTH = 80
 INDENT = " " * 4
@@ -46,13 +46,13 @@ def html(advice: Advice) -> str:
     )
 
 
-def _row(advice: Advice, row: Row, width: int) -> str:
+def _row(advice: Advice, row: Recommendation, width: int) -> str:
     head = f"{row.name:<{NAME}}{row.text:<{VALUE}}{row.range:<{RANGE}}{row.confidence}"
     told = [row.reason, f"{row.formula}  ({_sources(advice, row)})"]
     return "\n".join([head.rstrip(), *(_wrapped(line, width, INDENT, INDENT) for line in told)])
 
 
-def _sources(advice: Advice, row: Row) -> str:
+def _sources(advice: Advice, row: Recommendation) -> str:
     return "; ".join(str(advice.sources[name]) for name in row.sources)
 
 
@@ -64,7 +64,7 @@ def _call(line: str) -> str:
     return f"{INDENT}{name}(\n{told}\n{INDENT})"
 
 
-def _cells(advice: Advice, row: Row) -> Sequence[str]:
+def _cells(advice: Advice, row: Recommendation) -> Sequence[str]:
     words = row.name, row.text, row.range, row.reason, row.formula, _sources(advice, row), row.confidence
     return [f'<td style="{CELL}">{escape(word)}</td>' for word in words]
 

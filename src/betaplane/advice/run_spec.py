@@ -16,7 +16,7 @@ DTYPES["fp16"] = "float16"
 
 
 @dataclass(frozen=True)
-class Case:
+class RunSpec:
     """What is known of a run; None where nobody said."""
 
     batch: float  # units a step, >= 1
@@ -86,7 +86,7 @@ def inside(**given: float | None) -> None:
             raise _out_of_range(name, value, f"{'(' if least == 0 else '['}{least:g}, 1e18]", f"{usual:g}")
 
 
-def _check(case: Case) -> None:
+def _check(case: RunSpec) -> None:
     for name in ("epoch", "total"):
         value = getattr(case, name)
         if value is not None and not case.batch <= value:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from betaplane.advice.recommendation import HEURISTIC, PUBLISHED, Candidate, Row, Ruling, marked
-from betaplane.advice.run_spec import Case
+from betaplane.advice.recommendation import HEURISTIC, PUBLISHED, Candidate, Decision, Recommendation, marked
+from betaplane.advice.run_spec import RunSpec
 from betaplane.theory import linear_warmup_steps
 
 SHORTEST, LONGEST = 0.01, 0.1  # of the run
 
 
-def warmup(case: Case, beta2: float) -> Ruling:
+def warmup(case: RunSpec, beta2: float) -> Decision:
     """The warmup before, in samples; else twice the memory of v, within 5 to 10 % of the run."""
     untuned = float(linear_warmup_steps(beta2))
     if case.carried.warmup is not None:
@@ -19,7 +19,9 @@ def warmup(case: Case, beta2: float) -> Ruling:
     formula = "2 / (1 - beta2)"
     if case.steps is None:
         reason = "By then v is an average over its whole memory, and early steps are no larger than later ones."
-        return Ruling(Row("warmup", untuned, untuned / 2, untuned * 2, reason, formula, ("ma2021",), PUBLISHED))
+        return Decision(
+            Recommendation("warmup", untuned, untuned / 2, untuned * 2, reason, formula, ("ma2021",), PUBLISHED)
+        )
     low, high = SHORTEST * case.steps, LONGEST * case.steps
     value = min(max(untuned, case.evidence.laws["warmup_share"]["share"] * case.steps), high)
     formula += f", at least 5 %, at most 10 % of {case.steps:,.0f} steps"
@@ -29,23 +31,23 @@ def warmup(case: Case, beta2: float) -> Ruling:
             f"A tenth of the run is the longest that is advised; v has its whole memory after {untuned:,.0f} steps."
         )
     sources = "ma2021", "marek2025", "orvieto2025", "wen2025"
-    row = Row("warmup", value, min(low, value), high, reason, formula, sources, PUBLISHED)
-    return Ruling(row, _candidates(case, value, untuned))
+    row = Recommendation("warmup", value, min(low, value), high, reason, formula, sources, PUBLISHED)
+    return Decision(row, _candidates(case, value, untuned))
 
 
-def _carried(case: Case, before: float, untuned: float) -> Ruling:
+def _carried(case: RunSpec, before: float, untuned: float) -> Decision:
     """As many samples as before; a tenth of a run that ends within them."""
     steps = case.steps or math.inf
     value = before if before < steps else LONGEST * steps
     reason = "It takes as many samples as before, and v has as many to average over."
     if value < before:
         reason = "As many samples as before do not fit; this is a tenth of the run."
-    row = Row("warmup", value, min(value, untuned), value, reason, "steps / k", ("marek2025",), HEURISTIC)
+    row = Recommendation("warmup", value, min(value, untuned), value, reason, "steps / k", ("marek2025",), HEURISTIC)
     candidates = (
         Candidate("as many samples as before", before, ("marek2025",)),
         Candidate("2 / (1 - beta2) (Ma & Yarats)", untuned, ("ma2021",)),
     )
-    return Ruling(row, marked(candidates, value), _late(before, steps))
+    return Decision(row, marked(candidates, value), _late(before, steps))
 
 
 def _late(before: float, steps: float) -> tuple[str, ...]:
@@ -56,7 +58,7 @@ def _late(before: float, steps: float) -> tuple[str, ...]:
     return (f"Warmup of {before:,.0f} steps would not end before the run; lowered to {LONGEST * steps:,.0f}.",)
 
 
-def _candidates(case: Case, value: float, untuned: float) -> tuple[Candidate, ...]:
+def _candidates(case: RunSpec, value: float, untuned: float) -> tuple[Candidate, ...]:
     steps, laws = case.steps or 0.0, case.evidence.laws
     found = (
         Candidate("2 / (1 - beta2) (Ma & Yarats)", untuned, ("ma2021",)),

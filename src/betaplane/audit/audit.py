@@ -11,12 +11,12 @@ from typing import Any
 from torch.optim.optimizer import Optimizer
 
 from betaplane.audit import contract, probes, side_effects
-from betaplane.audit.black_box import Subject, Unmeasured, quietly, told
+from betaplane.audit.black_box import BlackBox, Unmeasured, quietly, told
 from betaplane.audit.identify import HOPELESS, SAME, SINGLE, STAGES, Candidate, Refused, match
 from betaplane.audit.probes import Finding
 from betaplane.rules import ALL
 
-PROBES: dict[str, Callable[[Subject], Finding]] = {
+PROBES: dict[str, Callable[[BlackBox], Finding]] = {
     "first step": probes.first_step,
     "largest step": probes.largest_step,
     "bias correction": probes.debiasing,
@@ -46,7 +46,7 @@ PROBES: dict[str, Callable[[Subject], Finding]] = {
 
 
 @dataclass(frozen=True)
-class Row:
+class AuditRow:
     """One finding."""
 
     what: str
@@ -66,9 +66,9 @@ class Audit:
     dialect: dict[str, Any]  # the nearest rule's choices that are not its defaults
     unlike: tuple[str, ...]  # in what it is unlike every published form of the nearest rule
     error: float | None  # largest difference from the nearest rule's path, of the way gone
-    rows: tuple[Row, ...] = field(repr=False)
+    rows: tuple[AuditRow, ...] = field(repr=False)
 
-    def __getitem__(self, what: str) -> Row:
+    def __getitem__(self, what: str) -> AuditRow:
         """The finding of that name."""
         return {row.what: row for row in self.rows}[what]
 
@@ -119,13 +119,13 @@ def audit(cls: type[Optimizer], progress: Callable[[int, int], None] | None = No
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the class; what matters is measured
-        return quietly(lambda: _audit(Subject(cls, options), progress or (lambda done, all: None)))
+        return quietly(lambda: _audit(BlackBox(cls, options), progress or (lambda done, all: None)))
 
 
-def _audit(subject: Subject, progress: Callable[[int, int], None]) -> Audit:
+def _audit(subject: BlackBox, progress: Callable[[int, int], None]) -> Audit:
     name = f"{subject.cls.__module__}.{subject.name}"
     if subject.broken:
-        row = Row("step", f"raises {told(subject.broken)}", trouble=True)
+        row = AuditRow("step", f"raises {told(subject.broken)}", trouble=True)
         return Audit(name, subject.options, None, None, {}, (), None, (row,))
     whole = STAGES + len(PROBES)
     best, verdict = _matched(subject, lambda done: progress(done, whole))
@@ -140,7 +140,7 @@ def _audit(subject: Subject, progress: Callable[[int, int], None]) -> Audit:
     return Audit(name, subject.options, rule, nearest, best.spelt(), best.unlike, best.error, tuple(rows))
 
 
-def _matched(subject: Subject, progress: Callable[[int], None]) -> tuple[Candidate | None, Row]:
+def _matched(subject: BlackBox, progress: Callable[[int], None]) -> tuple[Candidate | None, AuditRow]:
     """The nearest candidate, if one is near under any setting, and what is said of it."""
     found: list[Candidate] = []
     try:
@@ -148,32 +148,32 @@ def _matched(subject: Subject, progress: Callable[[int], None]) -> tuple[Candida
             found = stage
             progress(done)
     except Refused as error:
-        return None, Row("rule", str(error), trouble=True)
+        return None, AuditRow("rule", str(error), trouble=True)
     if not found or min(found[0].errors.values()) > HOPELESS:
-        return None, Row("rule", f"none of the {len(ALL)} published ones, nor near any", trouble=True)
+        return None, AuditRow("rule", f"none of the {len(ALL)} published ones, nor near any", trouble=True)
     return found[0], _verdict(found[0])
 
 
-def _asked(what: str, probe: Callable[[Subject], Finding], subject: Subject) -> Row:
+def _asked(what: str, probe: Callable[[BlackBox], Finding], subject: BlackBox) -> AuditRow:
     """The probe's answer; an error of the class is one, too."""
     try:
-        return Row(what, *probe(subject))
+        return AuditRow(what, *probe(subject))
     except Unmeasured as error:
-        return Row(what, f"unknown: {error}", trouble=True)
+        return AuditRow(what, f"unknown: {error}", trouble=True)
     except Exception as error:
-        return Row(what, f"raises {told(error)}", trouble=True)
+        return AuditRow(what, f"raises {told(error)}", trouble=True)
 
 
-def _verdict(best: Candidate) -> Row:
+def _verdict(best: Candidate) -> AuditRow:
     """The rule that the class computes, or the nearest one."""
     said = ", ".join([_call(best), *best.unlike])
     if best.error <= SAME:
-        return Row("rule", f"{said}; off by", best.error, bool(best.unlike))
+        return AuditRow("rule", f"{said}; off by", best.error, bool(best.unlike))
     if best.error <= SINGLE:
-        return Row("rule", f"{said}, to the digits of float32; off by", best.error, bool(best.unlike))
+        return AuditRow("rule", f"{said}, to the digits of float32; off by", best.error, bool(best.unlike))
     off = [name for name, error in best.errors.items() if error > SINGLE]
     where = f", the same in all but: {', '.join(off)}" if len(off) < len(best.errors) else ""
-    return Row("rule", f"no published rule; nearest is {said}{where}; off by", best.error, True)
+    return AuditRow("rule", f"no published rule; nearest is {said}{where}; off by", best.error, True)
 
 
 def _call(best: Candidate) -> str:

@@ -31,7 +31,7 @@ class Path(NamedTuple):
     rates: list[float]  # lr of each step
 
 
-class Subject:
+class BlackBox:
     """A class with the options that a user gave it.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from betaplane.audit.black_box import OTHER, SHAPE, TRIED, WHOLE, Subject, fresh
+from betaplane.audit.black_box import OTHER, SHAPE, TRIED, WHOLE, BlackBox, fresh
 from betaplane.audit.probes import Finding
 
 STEPS = 6
@@ -20,7 +20,7 @@ COUPLED = "unknown: parameters influence each other"
 Group = tuple[Tensor, Tensor, dict[str, Any]]  # x, gradients (steps, *x.shape), options of the group
 
 
-def neighbors(subject: Subject) -> Finding:
+def neighbors(subject: BlackBox) -> Finding:
     """Whether a parameter steps as it does alone when another one is beside it: of another shape, size, or the same."""
     if not _repeatable(subject):
         return Finding("unknown: two runs of the same steps differ")
@@ -33,7 +33,7 @@ def neighbors(subject: Subject) -> Finding:
     return Finding("each steps as it does alone")
 
 
-def groups(subject: Subject) -> Finding:
+def groups(subject: BlackBox) -> Finding:
     """Whether a group's own options are used for it, or those of the first group or of the constructor."""
     names = _own_options(subject)
     if not names:
@@ -47,7 +47,7 @@ def groups(subject: Subject) -> Finding:
     return Finding("; ".join(wrong) or f"each group uses its own {', '.join(names)}", trouble=bool(wrong))
 
 
-def _used(subject: Subject, name: str) -> str:
+def _used(subject: BlackBox, name: str) -> str:
     """Whose option a group uses; "" if its own."""
     own, usual = {name: TRIED[name]}, {name: _usual(subject, name)}
     (x, g), (y, h) = _draw(SHAPE, 0), _draw(OTHER_SHAPE, 1)
@@ -63,7 +63,7 @@ def _used(subject: Subject, name: str) -> str:
     return "every group uses the first group's" if _near(leads, right) else "groups have no effect on"
 
 
-def schedules(subject: Subject) -> Finding:
+def schedules(subject: BlackBox) -> Finding:
     """Whether an option that a scheduler changes in the groups changes the steps after it."""
     names = _own_options(subject)
     if not names:
@@ -78,7 +78,7 @@ def schedules(subject: Subject) -> Finding:
     return Finding(f"schedulers are followed: {', '.join(names)}")
 
 
-def _ignores_change(subject: Subject, name: str) -> bool:
+def _ignores_change(subject: BlackBox, name: str) -> bool:
     """Whether the steps stay the same when the groups' option changes, although the constructor's changes them."""
     x, g = _draw(SHAPE, 0)
     usual, own = {name: _usual(subject, name)}, {name: TRIED[name]}
@@ -95,7 +95,7 @@ def _ignores_change(subject: Subject, name: str) -> bool:
     return _near(p.detach(), same)
 
 
-def closures(subject: Subject) -> Finding:
+def closures(subject: BlackBox) -> Finding:
     """Whether step(closure) calls it once, with gradients enabled, takes its gradients, and returns its loss."""
     p, calls, returned = fresh(torch.ones(SHAPE, dtype=torch.float64)), list[bool](), None
     optimizer = subject.make([p])
@@ -115,7 +115,7 @@ def closures(subject: Subject) -> Finding:
     return Finding(f"called {times}, with gradients enabled; its loss is returned")
 
 
-def _closure_faults(subject: Subject, calls: Sequence[bool], returned: Any, idle: bool) -> Iterator[str]:
+def _closure_faults(subject: BlackBox, calls: Sequence[bool], returned: Any, idle: bool) -> Iterator[str]:
     if not calls:
         yield "never called"
     if len(calls) > STEPS and subject.manner != "closure":
@@ -128,24 +128,24 @@ def _closure_faults(subject: Subject, calls: Sequence[bool], returned: Any, idle
         yield "its loss is not returned"
 
 
-def _own_options(subject: Subject) -> list[str]:
+def _own_options(subject: BlackBox) -> list[str]:
     """The options that a class keeps in its groups, and that can be set."""
     optimizer = subject.make([fresh(torch.ones(SHAPE, dtype=torch.float64))])
     keys = set(optimizer.param_groups[0])
     return [name for name in OPTIONS if name in subject.settable and set(subject.words({name: TRIED[name]})) <= keys]
 
 
-def _usual(subject: Subject, name: str) -> float:
+def _usual(subject: BlackBox, name: str) -> float:
     """A value of an option that is not the one that is tried."""
     return {"lr": 0.02, "weight_decay": 0.0, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3}[name]
 
 
-def _repeatable(subject: Subject) -> bool:
+def _repeatable(subject: BlackBox) -> bool:
     x, g = _draw(SHAPE, 0)
     return _near(_alone(subject, x, g), _alone(subject, x, g))
 
 
-def _separate(subject: Subject, shape: tuple[int, ...]) -> bool:
+def _separate(subject: BlackBox, shape: tuple[int, ...]) -> bool:
     """Whether two parameters, one of this shape, step as they do alone."""
     pairs = [_draw(SHAPE, 0), _draw(shape, 1)]
     found = _together(subject, [(*pair, {}) for pair in pairs])
@@ -159,11 +159,11 @@ def _draw(shape: tuple[int, ...], seed: int) -> tuple[Tensor, Tensor]:
     return drawn[0], drawn[1:] * (1 + 3 * seed)
 
 
-def _alone(subject: Subject, x: Tensor, g: Tensor, want: Mapping[str, Any] = {}) -> Tensor:
+def _alone(subject: BlackBox, x: Tensor, g: Tensor, want: Mapping[str, Any] = {}) -> Tensor:
     return subject.path(x, g, want).points[-1]
 
 
-def _together(subject: Subject, each: Sequence[Group], want: Mapping[str, Any] = {}) -> list[Tensor]:
+def _together(subject: BlackBox, each: Sequence[Group], want: Mapping[str, Any] = {}) -> list[Tensor]:
     """Where parameters end that step side by side, each in a group of its own if it has options."""
     params = [fresh(x) for x, _, _ in each]
     own = [{"params": [p], **subject.words(options)} for p, (_, _, options) in zip(params, each, strict=True)]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.audit.black_box import BETAS, SHAPE, Path, Subject, told
+from betaplane.audit.black_box import BETAS, SHAPE, BlackBox, Path, told
 from betaplane.errors import BadInput
 from betaplane.rules import ADOPT, ALL, Adafactor, Adagrad, AdamAtan2, AdEMAMix, RMSprop, Rule
 
@@ -141,7 +141,7 @@ class Trial(NamedTuple):
     way: float  # the largest distance of any number from its start
 
     @classmethod
-    def of(cls, subject: Subject, setting: Setting) -> Trial:
+    def of(cls, subject: BlackBox, setting: Setting) -> Trial:
         """The class, tried in the setting."""
         gradients, x = setting.scale * sample(), setting.starts * sample(seed=1)[0]
         if setting is DEFAULT:
@@ -205,7 +205,7 @@ def stepper(rule: Rule, decay: str, peak_lr: float) -> Any:
     return step
 
 
-def match(subject: Subject) -> Iterator[list[Candidate]]:
+def match(subject: BlackBox) -> Iterator[list[Candidate]]:
     """The candidates left after each of at most STAGES stages, best first; the first of the last list is the answer.
 
     Args:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.audit.black_box import OTHER, WHOLE, Subject, finite, fresh
+from betaplane.audit.black_box import OTHER, WHOLE, BlackBox, finite, fresh
 
 CLOSE = 1e-6  # relative; what measured numbers are compared within
 STEPS = 40
@@ -22,7 +22,7 @@ class Finding(NamedTuple):
     trouble: bool = False  # a reader should know before training with it
 
 
-def first_step(subject: Subject) -> Finding:
+def first_step(subject: BlackBox) -> Finding:
     """The first step over lr at a gradient of 1, and whether the gradient's size matters."""
     small, large = (subject.moves([g], NO_DECAY)[0] for g in (1.0, 1000.0))
     if small == large == 0:
@@ -32,7 +32,7 @@ def first_step(subject: Subject) -> Finding:
     return Finding("of lr at a gradient of 1; larger gradients take " + ratio(large / small, 1000.0), small)
 
 
-def largest_step(subject: Subject) -> Finding:
+def largest_step(subject: BlackBox) -> Finding:
     """The largest step over lr in three histories that are hard on Adam: a spike, growing, shrinking gradients."""
     rest = [1e-3] * 300
     grown = 1.11  # a step: beta2 / beta1 of the usual betas, the worst there is for Adam
@@ -48,7 +48,7 @@ def largest_step(subject: Subject) -> Finding:
     return Finding(f"of lr, under {name}; the largest of {len(found)} histories", found[name])
 
 
-def debiasing(subject: Subject) -> Finding:
+def debiasing(subject: BlackBox) -> Finding:
     """Which averages are corrected for their start, from the sizes of the first steps at a constant gradient."""
     moves = subject.moves([1.0] * STEPS, {**NO_DECAY, **SHORT, "eps": 1e-30})
     numbers = subject.path(WHOLE, (), SHORT).numbers
@@ -67,7 +67,7 @@ def debiasing(subject: Subject) -> Finding:
     return Finding("not Adam's: " + _start(moves))
 
 
-def late_gradient(subject: Subject) -> Finding:
+def late_gradient(subject: BlackBox) -> Finding:
     """The first step of a parameter whose first gradient comes when others have been stepped ten times."""
     rested, fallen = _fallen(subject, delay=10)
     _, beside = _fallen(subject, delay=0)
@@ -86,7 +86,7 @@ def _alike(one: list[float], other: list[float]) -> bool:
     return all(near(a, b, CLOSE) for a, b in zip(one, other, strict=True))
 
 
-def _fallen(subject: Subject, delay: int, size: float = 1.0) -> tuple[Tensor, list[float]]:
+def _fallen(subject: BlackBox, delay: int, size: float = 1.0) -> tuple[Tensor, list[float]]:
     """Where a parameter is before its first gradient, so many steps after another's, and after each of ten from it on.
 
     The other one has another shape, for some optimizers share their state among parameters of one shape. Its gradients
@@ -103,7 +103,7 @@ def _fallen(subject: Subject, delay: int, size: float = 1.0) -> tuple[Tensor, li
     return rested, fallen
 
 
-def eps_place(subject: Subject) -> Finding:
+def eps_place(subject: BlackBox) -> Finding:
     """Where eps sits, from how its effect grows with it, and from how it fades with the correction."""
     if "eps" not in subject.settable:
         return Finding("there is no such option")
@@ -125,7 +125,7 @@ def eps_place(subject: Subject) -> Finding:
     return Finding(f"{text}: at step {t}, over later ones", large / late)
 
 
-def effective_eps(subject: Subject) -> Finding:
+def effective_eps(subject: BlackBox) -> Finding:
     """The gradient size at which first steps are halved, as the class is constructed."""
     eps = subject.path(WHOLE, ()).numbers.get("eps")
     t, found = eps_seen(subject, {})
@@ -138,7 +138,7 @@ def effective_eps(subject: Subject) -> Finding:
     return Finding(f"at step {t}, {found / eps:.3g} times the option eps={eps:g}", found)
 
 
-def eps_floor(subject: Subject) -> Finding:
+def eps_floor(subject: BlackBox) -> Finding:
     """What is left of eps where the option is next to nothing."""
     if "eps" not in subject.settable:
         return Finding("eps is no option")
@@ -150,14 +150,14 @@ def eps_floor(subject: Subject) -> Finding:
     return Finding("hidden: at eps=1e-30 something still acts as", found, True)
 
 
-def eps_seen(subject: Subject, want: dict[str, float]) -> tuple[int, float | None]:
+def eps_seen(subject: BlackBox, want: dict[str, float]) -> tuple[int, float | None]:
     """The first step at which eps can be told, and what it acts as there; some rules begin with others."""
     steps = (1, 2, 8)
     found = {t: eps_at(subject, want, t) for t in steps}
     return next(((t, eps) for t, eps in found.items() if eps is not None), (1, None))
 
 
-def eps_at(subject: Subject, want: dict[str, float], t: int) -> float | None:
+def eps_at(subject: BlackBox, want: dict[str, float], t: int) -> float | None:
     """What eps acts as, from how much smaller step t is at tiny gradients; None where sizes matter without it."""
     want = {**NO_DECAY, **want}
     tiny = 1e-6 * min(subject.path(WHOLE, (), want).numbers.get("eps", 1e-8) or 1e-8, 1.0)
@@ -167,7 +167,7 @@ def eps_at(subject: Subject, want: dict[str, float], t: int) -> float | None:
     return tiny * max(high / low - 1, 0.0)
 
 
-def decay(subject: Subject) -> Finding:
+def decay(subject: BlackBox) -> Finding:
     """How weight decay enters, from what it takes of a weight of 1 at zero gradient."""
     if "weight_decay" not in subject.settable:
         return Finding("there is no such option")
@@ -192,7 +192,7 @@ def decay(subject: Subject) -> Finding:
     return Finding(f"{text}; at weight_decay=0.001, lr=0.1 a step takes", one, found == (1.0, 1.0))
 
 
-def _none_at_rest(subject: Subject) -> Finding:
+def _none_at_rest(subject: BlackBox) -> Finding:
     """What is said of a weight decay that takes nothing at zero gradient: some rules take no step there."""
     gradients = torch.randn(10, *WHOLE.shape, dtype=WHOLE.dtype)
     with_, without = (subject.path(WHOLE, gradients, {"weight_decay": share}).points[-1] for share in (0.25, 0.0))
@@ -201,7 +201,7 @@ def _none_at_rest(subject: Subject) -> Finding:
     return Finding("unknown: it takes nothing at zero gradient, and something at others")
 
 
-def _is_l2(subject: Subject) -> bool:
+def _is_l2(subject: BlackBox) -> bool:
     """Whether weight decay does what the same optimizer without it does of gradients with weight_decay * x added."""
     share, p, q = 0.25, fresh(WHOLE), fresh(WHOLE)
     with_, without = subject.make([p], weight_decay=share), subject.make([q], **NO_DECAY)
@@ -220,7 +220,7 @@ FOLLOWS: dict[tuple[float, ...], str] = {  # what half the lr leaves of the deca
 }
 
 
-def shrinking(subject: Subject, want: dict[str, float], halved: bool = False) -> float:
+def shrinking(subject: BlackBox, want: dict[str, float], halved: bool = False) -> float:
     """The share of a weight of 1 that step 10 takes at zero gradient, beyond what it takes without decay."""
     factors = [0.5 if halved else 1.0] * 10
     with_, without = (
@@ -231,7 +231,7 @@ def shrinking(subject: Subject, want: dict[str, float], halved: bool = False) ->
     return float(taken / with_[9])
 
 
-def decay_order(subject: Subject) -> Finding:
+def decay_order(subject: BlackBox) -> Finding:
     """Whether decay comes before the step or after it, from a first move off zero."""
     if "weight_decay" not in subject.settable:
         return Finding("there is none")
@@ -244,11 +244,11 @@ def decay_order(subject: Subject) -> Finding:
     return Finding("after the step, which it shrinks to", moved[1] / moved[0])
 
 
-def _first_move(subject: Subject, want: dict[str, float]) -> float:
+def _first_move(subject: BlackBox, want: dict[str, float]) -> float:
     return next((move for move in subject.moves([1.0] * 10, want) if move), 0.0)
 
 
-def rests(subject: Subject) -> Finding:
+def rests(subject: BlackBox) -> Finding:
     """Whether a step at zero gradient and lr = 0 changes weights, as when distributed state dicts are made."""
     if "lr" not in subject.settable:
         return Finding("lr is no option")
@@ -257,7 +257,7 @@ def rests(subject: Subject) -> Finding:
     return Finding("weights change" if off else "weights stay", off, bool(off != 0))
 
 
-def upwards(subject: Subject) -> Finding:
+def upwards(subject: BlackBox) -> Finding:
     """Whether maximize=True steps as minimizing the opposite does."""
     if "maximize" not in subject.settable:
         return Finding("there is no such option")
@@ -284,12 +284,12 @@ def ratio(found: float, whole: float) -> str:
     )
 
 
-def scales(subject: Subject) -> bool:
+def scales(subject: BlackBox) -> bool:
     """Whether steps do not depend on the gradient's size."""
     return all(scaled(subject))
 
 
-def scaled(subject: Subject) -> list[bool]:
+def scaled(subject: BlackBox) -> list[bool]:
     """The same for each of eight steps."""
     pairs = zip(*(subject.moves([g] * 8, NO_DECAY) for g in (1.0, 1e3)), strict=True)
     return [near(one, two, 0.01) for one, two in pairs]

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-from betaplane.audit.black_box import SHAPE, WHOLE, Subject, fresh, told
+from betaplane.audit.black_box import SHAPE, WHOLE, BlackBox, fresh, told
 from betaplane.audit.probes import Finding
 
 ROUNDING = 1e-9
 
 
-def gradients_kept(subject: Subject) -> Finding:
+def gradients_kept(subject: BlackBox) -> Finding:
     """Whether step() writes into the gradient it was given."""
     changed = {}
     for name, want in {"": {}, "with weight_decay": {"weight_decay": 0.1}, "with maximize": {"maximize": True}}.items():
@@ -30,7 +30,7 @@ def gradients_kept(subject: Subject) -> Finding:
     return Finding(f"overwritten by step(), {where.split(' and ')[0] if changed[''] else where}", worst, True)
 
 
-def _overwritten(subject: Subject, want: dict[str, Any]) -> float:
+def _overwritten(subject: BlackBox, want: dict[str, Any]) -> float:
     if subject.manner == "sparse":
         return 0.0
     p, gradients = fresh(WHOLE), noise(3)
@@ -41,22 +41,22 @@ def _overwritten(subject: Subject, want: dict[str, Any]) -> float:
     return off
 
 
-def beta2_refused(subject: Subject) -> Finding:
+def beta2_refused(subject: BlackBox) -> Finding:
     """What beta2 = 1.5 does."""
     return _refused(subject, {"beta2": 1.5})
 
 
-def beta1_refused(subject: Subject) -> Finding:
+def beta1_refused(subject: BlackBox) -> Finding:
     """What beta1 = -0.1 does."""
     return _refused(subject, {"beta1": -0.1})
 
 
-def lr_refused(subject: Subject) -> Finding:
+def lr_refused(subject: BlackBox) -> Finding:
     """What lr = -1 does."""
     return _refused(subject, {"lr": -1.0})
 
 
-def _refused(subject: Subject, want: dict[str, float]) -> Finding:
+def _refused(subject: BlackBox, want: dict[str, float]) -> Finding:
     if not set(want) <= subject.settable:
         return Finding("no such option, or it is set")
     try:
@@ -69,17 +69,17 @@ def _refused(subject: Subject, want: dict[str, float]) -> Finding:
     return Finding("accepted in silence", trouble=True)
 
 
-def single_state(subject: Subject) -> Finding:
+def single_state(subject: BlackBox) -> Finding:
     """The types of the state of float32 parameters."""
     return _state(subject, torch.float32)
 
 
-def half_state(subject: Subject) -> Finding:
+def half_state(subject: BlackBox) -> Finding:
     """The types of the state of bfloat16 parameters."""
     return _state(subject, torch.bfloat16)
 
 
-def _state(subject: Subject, dtype: torch.dtype) -> Finding:
+def _state(subject: BlackBox, dtype: torch.dtype) -> Finding:
     p = fresh(WHOLE.to(dtype))
     optimizer = subject.make([p])
     subject.step(optimizer, [(p, WHOLE.to(dtype))])
@@ -90,7 +90,7 @@ def _state(subject: Subject, dtype: torch.dtype) -> Finding:
     return Finding(f"{types}; bytes a number" if types else "none; bytes a number", size)
 
 
-def half_moves(subject: Subject) -> Finding:
+def half_moves(subject: BlackBox) -> Finding:
     """How far a bfloat16 weight of 1 goes in 100 steps of 1e-4 downhill; 0.01 is right for steps of lr."""
     want = {"lr": 1e-4, "weight_decay": 0.0}
     half, wide = (subject.path(WHOLE.to(dtype), [WHOLE] * 100, want) for dtype in (torch.bfloat16, torch.float64))
@@ -100,7 +100,7 @@ def half_moves(subject: Subject) -> Finding:
     return Finding(f"move: in 100 steps of lr=1e-4 from 1, where float64 goes {right:.3g}", gone)
 
 
-def complex_numbers(subject: Subject) -> Finding:
+def complex_numbers(subject: BlackBox) -> Finding:
     """Whether complex parameters step as pairs of real ones."""
     x, gradients = torch.view_as_complex(noise(2).permute(1, 2, 0).contiguous()), noise(10, seed=1)
     gradients = torch.view_as_complex(gradients.view(5, 2, *SHAPE).permute(0, 2, 3, 1).contiguous())
@@ -115,7 +115,7 @@ def complex_numbers(subject: Subject) -> Finding:
     return Finding("not as pairs of real ones; off, of the way gone, by", off, True)
 
 
-def layouts(subject: Subject) -> Finding:
+def layouts(subject: BlackBox) -> Finding:
     """Whether parameters that are not contiguous step like others, and what lies between their numbers stays."""
     x, gradients = noise(1)[0], noise(5, seed=1)
     right = subject.path(x, gradients).points[-1]
@@ -152,7 +152,7 @@ def _gaps(x: Tensor, whole: Tensor | None = None) -> tuple[Tensor, Tensor]:
 LAYOUTS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"transposed": _transposed, "gappy": _gaps}
 
 
-def copies(subject: Subject) -> Finding:
+def copies(subject: BlackBox) -> Finding:
     """Whether a copied, pickled or reloaded optimizer goes on as the original does."""
     ways = {"deepcopy": copy.deepcopy, "pickle": lambda pair: pickle.loads(pickle.dumps(pair)), "state_dict": None}
     said: dict[str, list[str]] = {}
@@ -166,7 +166,7 @@ def copies(subject: Subject) -> Finding:
     return Finding(text, trouble=set(said) != {"go on as the original"})
 
 
-def _other(subject: Subject, way: Callable[[Any], Any] | None) -> str:
+def _other(subject: BlackBox, way: Callable[[Any], Any] | None) -> str:
     """What is wrong with a copy made that way, from other options than the defaults."""
     want = {"lr": 0.05, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.25, "eps": 0.05}
     want = {name: value for name, value in want.items() if name in subject.settable}
@@ -186,7 +186,7 @@ def _other(subject: Subject, way: Callable[[Any], Any] | None) -> str:
     return f"go on otherwise, off by {off:.2g}" if off > ROUNDING else ""
 
 
-def _loaded(subject: Subject, p: nn.Parameter, optimizer: Optimizer) -> tuple[nn.Parameter, Optimizer]:
+def _loaded(subject: BlackBox, p: nn.Parameter, optimizer: Optimizer) -> tuple[nn.Parameter, Optimizer]:
     q = fresh(p)
     other = subject.make([q])
     other.load_state_dict(copy.deepcopy(optimizer.state_dict()))

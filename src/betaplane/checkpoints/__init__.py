@@ -2,6 +2,6 @@
 
 from betaplane.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from betaplane.checkpoints.inspect import Inspection, inspect
-from betaplane.checkpoints.layer import Layer, Settings
+from betaplane.checkpoints.layer import GroupSettings, Layer
 
-__all__ = ["Checkpoint", "Inspection", "Layer", "Settings", "inspect", "read_checkpoint"]
+__all__ = ["Checkpoint", "GroupSettings", "Inspection", "Layer", "inspect", "read_checkpoint"]

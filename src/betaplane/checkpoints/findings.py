@@ -40,7 +40,7 @@ def suspicions(layer: Layer, found: Health, latest: float) -> list[Suspicion]:
         >>> from betaplane.checkpoints.layer import Settings
         >>> from betaplane.checkpoints.health import health
         >>> held = {"step": 9, "exp_avg": torch.tensor([1.0]), "exp_avg_sq": torch.tensor([1e-3])}
-        >>> layer = Layer("x", held, Settings(1e-3, 0.9, 0.999, 1e-8))
+        >>> layer = Layer("x", held, GroupSettings(1e-3, 0.9, 0.999, 1e-8))
         >>> for one in suspicions(layer, health(layer), latest=9.0):
         ...     print(one.what)
         max |m_hat| / sqrt(v_hat) is 4.89, and no gradients give more than 1.04 at step 9: damage, or changed betas

@@ -21,7 +21,7 @@ KEPT = 0.99  # share of coordinates that an advised eps leaves alone, and of its
 
 
 @dataclass(frozen=True)
-class Row:
+class LayerRow:
     """One layer."""
 
     health: Health
@@ -51,7 +51,7 @@ class Inspection:
 
     path: str
     kind: str
-    rows: tuple[Row, ...]  # suspicious first
+    rows: tuple[LayerRow, ...]  # suspicious first
     horizons: tuple[Horizons, ...]
     eps: float | None  # of the first layer that has one
     damped: float  # share of all coordinates with sqrt(v_hat) < eps
@@ -63,7 +63,7 @@ class Inspection:
     notes: tuple[str, ...] = ()  # sentences on what the file leaves unknown
 
     @property
-    def suspicious(self) -> tuple[Row, ...]:
+    def suspicious(self) -> tuple[LayerRow, ...]:
         """The rows with a severe reason."""
         return tuple(row for row in self.rows if row.severe)
 
@@ -115,7 +115,7 @@ def inspect(
     measured = [health(layer) for layer in found.layers]
     latest = max((one.t for one in measured if math.isfinite(one.t)), default=math.nan)
     pairs = zip(found.layers, measured, strict=True)
-    rows = [Row(one, tuple(suspicions(layer, one, latest))) for layer, one in pairs]
+    rows = [LayerRow(one, tuple(suspicions(layer, one, latest))) for layer, one in pairs]
     rows.sort(key=lambda row: (not row.severe, not row.reasons))
     return _together(found, measured, rows, betas)
 
@@ -128,7 +128,7 @@ def _check(betas: tuple[float, float] | None, trained: tuple[float, float] | Non
         raise BadInput("eps is out of range", value=eps, allowed="[0, inf)", where="inspect", instead="eps=1e-8")
 
 
-def _together(found: Checkpoint, measured: list[Health], rows: list[Row], betas: tuple[float, float] | None):
+def _together(found: Checkpoint, measured: list[Health], rows: list[LayerRow], betas: tuple[float, float] | None):
     known = [one for one in measured if math.isfinite(one.damped)]
     count = sum(one.numbers for one in known)
     settings = _settings(found.layers, measured)

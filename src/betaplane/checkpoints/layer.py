@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from betaplane.checkpoints.stored import InertTensor, Unreadable
-from betaplane.monitor.capture.quantized import Coded
+from betaplane.monitor.capture.quantized import Quantized
 from betaplane.optim.storage_formats import BLOCK, SCALE, Companded, Dynamic, row
 
 FIRST, SECOND = ("exp_avg", "m", "state1"), ("exp_avg_sq", "v", "state2")  # what the moments are called
@@ -32,7 +32,7 @@ CODED = {"state1", "state2", "qmap1", "qmap2", "absmax1", "absmax2"}  # the same
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-class Settings(NamedTuple):
+class GroupSettings(NamedTuple):
     """What a checkpoint says of its optimizer; None where it does not."""
 
     lr: float | None = None
@@ -51,7 +51,7 @@ class Layer:
 
     name: str
     held: Mapping[str, Any]  # by the words it was saved under
-    settings: Settings
+    settings: GroupSettings
     numbered: bool = False  # whether the file has a number for it instead of a name
 
     @property
@@ -98,13 +98,13 @@ class Layer:
         """What takes the place of v in the update: under amsgrad the largest v so far."""
         return self._moment(("max_exp_avg_sq",)) if "max_exp_avg_sq" in self.held else self.v
 
-    def coded(self, word: str) -> Coded | None:
+    def coded(self, word: str) -> Quantized | None:
         """A moment in the codes of torchao or bitsandbytes; None where it is in none."""
         kept, last = self.held[word], word[-1]
         if isinstance(kept, InertTensor):
-            return Coded(kept.codes, kept.qmap, kept.scale, block=kept.block_size)  # pyright: ignore
+            return Quantized(kept.codes, kept.qmap, kept.scale, block=kept.block_size)  # pyright: ignore
         if f"qmap{last}" in self.held:
-            return Coded(kept, self.held[f"qmap{last}"], self.held.get(f"absmax{last}"))  # pyright: ignore
+            return Quantized(kept, self.held[f"qmap{last}"], self.held.get(f"absmax{last}"))  # pyright: ignore
         return None
 
     def _moment(self, words: Sequence[str]) -> Tensor | None:
@@ -122,11 +122,11 @@ class Layer:
         return form(signed=word in FIRST).decode(kept, scale)
 
 
-def _decoded(coded: Coded) -> Tensor:
+def _decoded(coded: Quantized) -> Tensor:
     return coded.at(torch.arange(coded.codes.numel())).view(coded.codes.shape)
 
 
-def settings(group: Mapping[str, Any]) -> Settings:
+def settings(group: Mapping[str, Any]) -> GroupSettings:
     """The settings of a param group."""
     betas = group.get("betas") or (group.get("beta1"), group.get("beta2"))
     if not isinstance(betas, list | tuple):
@@ -143,7 +143,7 @@ def settings(group: Mapping[str, Any]) -> Settings:
         group.get("storage", "parameter"),
         group.get("bias_correction", group.get("correct_bias", True)),
     )
-    return Settings(
+    return GroupSettings(
         **numbers,
         storage=storage if isinstance(storage, str) else "parameter",
         relative=_is_relative(group),

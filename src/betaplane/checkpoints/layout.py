@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from betaplane.checkpoints.layer import ADAM, FIRST, SECOND, Layer, Settings, settings, short
+from betaplane.checkpoints.layer import ADAM, FIRST, SECOND, GroupSettings, Layer, settings, short
 from betaplane.optim.storage_formats import SCALE
 
 DEEP = 6  # how many levels down a state dict may lie
@@ -92,7 +92,7 @@ def _of_state_dict(held: Mapping[str, Any]) -> Iterator[Layer]:
             owner[_text(i)] = Layer(_text(name), shared, told, numbered=not names and _text(i).isdecimal())
     for i, state in held["state"].items():
         if isinstance(state, Mapping):
-            layer = owner.get(_text(i)) or Layer(_text(i), {}, Settings(), numbered=_text(i).isdecimal())
+            layer = owner.get(_text(i)) or Layer(_text(i), {}, GroupSettings(), numbered=_text(i).isdecimal())
             yield replace(layer, held={**layer.held, **state, **state.get(NESTED, {})})
 
 
@@ -134,7 +134,7 @@ def _of_zero(held: Mapping[str, Any]) -> Iterator[Layer]:
         shared = {} if step is None else {"step": step}
         state = {**shared, **(steps[i] if i < len(steps) else {}), **state}
         cuts = (held.get("param_slice_mappings") or [{}] * (i + 1))[i]
-        whole = Layer(f"group {i}", state, told[i] if i < len(told) else Settings())
+        whole = Layer(f"group {i}", state, told[i] if i < len(told) else GroupSettings())
         yield from _cut(whole, cuts, 0 if elastic or i >= len(pads) else int(pads[i]))
 
 

@@ -11,7 +11,7 @@ from rich.progress import Progress
 PATIENCE = 2.0  # seconds
 
 
-class Slowly(AbstractContextManager["Slowly"]):
+class DelayedProgress(AbstractContextManager["DelayedProgress"]):
     """Told done and of, it shows a bar on a terminal once two seconds have passed."""
 
     def __init__(self, what: str) -> None:

@@ -45,7 +45,7 @@ def record_command(
       betaplane record my_problem.py:problem --after 1000 --steps 2048
     """
     from betaplane.cli.files import check_file
-    from betaplane.cli.progress import Slowly
+    from betaplane.cli.progress import DelayedProgress
     from betaplane.problems import Problem, load
     from betaplane.replay import record_problem, save
 
@@ -65,7 +65,7 @@ def record_command(
                 where="record",
                 instead="betaplane.record_gradients(model)  # in your training loop",
             )
-        with Slowly("recording") as watch:
+        with DelayedProgress("recording") as watch:
             stream = record_problem(
                 found, coordinates, steps, after=after, live=live, batch_size=batch_size, seed=seed, watch=watch
             )

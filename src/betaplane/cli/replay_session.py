@@ -14,7 +14,7 @@ from rich.text import Text
 
 from betaplane import figures
 from betaplane.cli.files import file_name, make_folder, write_each
-from betaplane.cli.progress import Slowly
+from betaplane.cli.progress import DelayedProgress
 from betaplane.errors import BadInput
 from betaplane.figures._text import beta
 from betaplane.maps import predict_map
@@ -54,7 +54,7 @@ class Replaying:
             raise self.failed
 
     def _replay(self, size: int | None) -> Replay:
-        with Slowly("replaying") as watch:
+        with DelayedProgress("replaying") as watch:
             return replay_gradients(self.stream, *self.axes, eps=self.eps, batch_size=size, watch=watch)
 
     def _show(self, replay: Replay) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from betaplane.maps.phase_map import Cell, PhaseMap, Spot
 from betaplane.maps.plan import Along, Plan, plan_for, usual_settings
 from betaplane.maps.progress import shown_progress
 from betaplane.maps.sampling.ask_tell import Chooser, Dense, Refine, beside_change, fill, fill_by_surface
-from betaplane.maps.scheduler import Crew, OutOfTime, Progress, Task
+from betaplane.maps.scheduler import OutOfTime, Progress, RunScheduler, Task
 from betaplane.maps.store.run_record import Record
 from betaplane.maps.store.store import Store
 from betaplane.maps.validation import check_resources, marked_setting
@@ -185,7 +185,7 @@ class Mapper:
 
     def run(self, watch: Callable[[Progress], None], settings: Mapping[str, float] | None) -> PhaseMap:
         """Train until the chooser asks for nothing more, or the time is spent."""
-        crew = Crew(self.plan, self.pool, self.store, self.engine, self._chunk(), watch, self.began)
+        crew = RunScheduler(self.plan, self.pool, self.store, self.engine, self._chunk(), watch, self.began)
         chooser, plan = self._chooser(), self.plan
         ended = "every cell judged"
         try:

@@ -49,7 +49,7 @@ class OutOfTime(Exception):
     """The time budget is spent; what is finished is in the store."""
 
 
-class Crew:
+class RunScheduler:
     """Workers, a store and the claims on it: `finished` brings the results of any tasks."""
 
     def __init__(

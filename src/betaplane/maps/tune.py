@@ -17,7 +17,7 @@ from betaplane.maps.mapper import store_of
 from betaplane.maps.phase_map import Spot
 from betaplane.maps.plan import Plan, plan_for
 from betaplane.maps.progress import shown_progress
-from betaplane.maps.scheduler import Crew, Progress, Task
+from betaplane.maps.scheduler import Progress, RunScheduler, Task
 from betaplane.maps.store.run_record import Record
 from betaplane.maps.validation import check_resources
 from betaplane.maps.verdicts import score
@@ -139,14 +139,14 @@ def tune(
         kept = held.enter_context(store_of(problem, store))
         held.enter_context(pool)
         choice = choose_engine(problem, plan, pool, plan.run((0, 0), 0), plan.seeds, kept.meta)
-        found = Tuner(problem, plan, Crew(plan, pool, kept, choice.engine, 1, watch or bar.watch)).run()
+        found = Tuner(problem, plan, RunScheduler(plan, pool, kept, choice.engine, 1, watch or bar.watch)).run()
         return replace(found, why_plain=choice.why_plain)
 
 
 class Tuner:
     """One tuning under way: the settings lie on a lattice of horizons, in factors of 2."""
 
-    def __init__(self, problem: Problem | Trainer, plan: Plan, crew: Crew) -> None:
+    def __init__(self, problem: Problem | Trainer, plan: Plan, crew: RunScheduler) -> None:
         self.problem, self.plan, self.crew = problem, plan, crew
         self.records: dict[Spot, list[Record]] = {}
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.monitor.capture.adam_state import Numbers
+from betaplane.monitor.capture.adam_state import StepValues
 from betaplane.monitor.quantities.formulas import debiased, update
-from betaplane.monitor.recorders.ring_buffer import Past
+from betaplane.monitor.recorders.ring_buffer import RecordedSteps
 
 LEAST = 8  # steps in a replay: half of them to say what is normal, half for the spike
 CALM = 3.0  # standard deviations of the calm half's log sizes that the normal band reaches up to
@@ -63,7 +63,7 @@ class Replayed(NamedTuple):
         }
 
 
-def replay(past: Past, remedy: Mapping[str, Any] | None = None) -> Replayed | None:
+def replay(past: RecordedSteps, remedy: Mapping[str, Any] | None = None) -> Replayed | None:
     """Replay the kept steps under each alternative; None where fewer than 8 steps are kept.
 
     The normal band is what the first half of the steps shows: the mean of log RMS plus three standard deviations. It is
@@ -77,7 +77,7 @@ def replay(past: Past, remedy: Mapping[str, Any] | None = None) -> Replayed | No
     Example:
         >>> calm = torch.randn(40, 50, generator=torch.Generator().manual_seed(0))
         >>> calm[30:] *= 100.0
-        >>> found = replay(Past(calm, torch.zeros(50), torch.ones(50), 1e4, Numbers(0.1, 0.9, 0.999, 1e-8)))
+        >>> found = replay(RecordedSteps(calm, torch.zeros(50), torch.ones(50), 1e4, StepValues(0.1, 0.9, 0.999, 1e-8)))
         >>> found.actual > 3, "update clipping at 1" in [each.name for each in found.outcomes]
         (True, True)
     """
@@ -99,7 +99,7 @@ def _band(usual: Tensor) -> float:
     return math.exp(float(logs.mean()) + CALM * max(float(logs.std()), WIDTH))
 
 
-def alternatives(past: Past, remedy: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+def alternatives(past: RecordedSteps, remedy: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     """What is tried: half and a tenth of v's memory, clipped updates, other eps, half lr, the worst step skipped.
 
     And what the remedy says of lr, betas and eps, all at once.
@@ -128,12 +128,14 @@ def _written(change: dict[str, float], told: dict[str, float]) -> str:
     return ", ".join(f"{name}={value:.6g}" for name, value in change.items()) + " (the remedy)" * (change == told)
 
 
-def sizes(past: Past, numbers: Numbers, clip: float = math.inf, skip: int = -1) -> Tensor:
+def sizes(past: RecordedSteps, numbers: StepValues, clip: float = math.inf, skip: int = -1) -> Tensor:
     """The RMS of lr times Adam's update at every kept step, (K,), weight units; as `sizes_and_directions`."""
     return sizes_and_directions(past, numbers, clip, skip)[0]
 
 
-def sizes_and_directions(past: Past, numbers: Numbers, clip: float = math.inf, skip: int = -1) -> tuple[Tensor, Tensor]:
+def sizes_and_directions(
+    past: RecordedSteps, numbers: StepValues, clip: float = math.inf, skip: int = -1
+) -> tuple[Tensor, Tensor]:
     """The RMS of lr times Adam's update at every kept step, (K,), weight units; and the updates, (K, n), units of lr.
 
     Args:
@@ -154,7 +156,7 @@ def sizes_and_directions(past: Past, numbers: Numbers, clip: float = math.inf, s
     return lr * updates.square().mean(1).sqrt().clamp_max(clip), updates
 
 
-def roots(past: Past) -> Tensor:
+def roots(past: RecordedSteps) -> Tensor:
     """The square root of v after every kept step, (K, n), gradient units."""
     v, found = past.v, []
     for g in past.g:

@@ -15,7 +15,7 @@ ADAMS = 1.25  # times the size of Adam's update, within which a step was Adam's
 ORDER = {detector.cause: i for i, detector in enumerate(ALL)}  # the likelier cause first
 
 
-class Judge:
+class Diagnosis:
     """The alarms of a run.
 
     Args:

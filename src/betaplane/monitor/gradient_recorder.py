@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.monitor.capture.adam_state import held, numbers
-from betaplane.monitor.capture.distributed import Ranks, sharded
+from betaplane.monitor.capture.distributed import RankGroup, sharded
 from betaplane.monitor.capture.step_sample import gradient, sample
 from betaplane.monitor.history import History, Swing
 from betaplane.monitor.quantities.formulas import cosine
-from betaplane.monitor.recorders.ring_buffer import Ring
+from betaplane.monitor.recorders.ring_buffer import RingBuffer
 
 SAMPLE = 64  # of a tensor
 STEPS = 64
@@ -23,7 +23,7 @@ Watched = tuple[str, Tensor, Mapping[str, Any]]  # a parameter's name, the param
 Start = tuple[Tensor, Tensor, float]
 
 
-class Keeper:
+class GradientRecorder:
     """Fills the history's rings.
 
     Args:
@@ -32,7 +32,7 @@ class Keeper:
         history: where the rings are.
     """
 
-    def __init__(self, optimizer: Optimizer, ranks: Ranks, history: History) -> None:
+    def __init__(self, optimizer: Optimizer, ranks: RankGroup, history: History) -> None:
         self.optimizer, self.ranks, self.history = optimizer, ranks, history
         self.now: list[Tensor] = []
         self.last, self.last_step = torch.zeros(0), -1
@@ -41,7 +41,7 @@ class Keeper:
         """Put a step's gradients into the rings, and correlate them with the last step's."""
         history, parts = self.history, self._joined(watched, [self._parts(*each) for each in watched])
         for (name, _, group), (g, *start) in zip(watched, parts, strict=True):
-            ring = history.rings.setdefault(name, Ring(STEPS))
+            ring = history.rings.setdefault(name, RingBuffer(STEPS))
             ring.keep(history.step, g, _start(g, start) if start else (ring.m, ring.v, ring.t), numbers(group))
         self.now = [g for g, *_ in parts]
         flat = torch.cat(self.now) if self.now else torch.zeros(0)

@@ -17,8 +17,8 @@ from betaplane.monitor.counterfactual import roots, sizes_and_directions
 from betaplane.monitor.quantities.formulas import TINY, cosine, spread
 from betaplane.monitor.quantities.reading import Reading
 from betaplane.monitor.quantities.reading_buffer import Readings
-from betaplane.monitor.quantities.step_stats import Light
-from betaplane.monitor.recorders.ring_buffer import Past
+from betaplane.monitor.quantities.step_stats import StepStats
+from betaplane.monitor.recorders.ring_buffer import RecordedSteps
 
 KEPT = 64  # readings and losses that are looked back on
 LATE = 16  # losses that are of late
@@ -45,11 +45,11 @@ class Rows:
         self.last = self.last.where(~touched, self.looks)
 
 
-class Usual:
+class TypicalRange:
     """What losses usually are, asked at every step: running means of them and of how far they are from it.
 
     Example:
-        >>> usual = Usual()
+        >>> usual = TypicalRange()
         >>> [step for step in range(40) if usual.outlies(1.0 + 0.1 * (step % 3) + 2.0 * (step == 30))]
         [30]
     """
@@ -110,8 +110,8 @@ class History:
     least: float = math.inf  # the smallest median of five losses so far
     norms: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=KEPT))
     swings: deque[Swing] = field(default_factory=lambda: deque(maxlen=KEPT))
-    lights: deque[Light] = field(default_factory=lambda: deque(maxlen=KEPT))
-    usual: Usual = field(default_factory=Usual)
+    lights: deque[StepStats] = field(default_factory=lambda: deque(maxlen=KEPT))
+    usual: TypicalRange = field(default_factory=TypicalRange)
     startled: bool = False  # by the last loss
     chosen: deque[int] = field(default_factory=lambda: deque(maxlen=KEPT))  # steps read for that alone, no fair sample
     read: int = 0  # steps that were read
@@ -146,7 +146,7 @@ class History:
         sizes, weights = (self.readings[layer].column(name)[-SMOOTH:] for name in ("g_rms", "weight_rms"))
         return max(median((sizes / np.maximum(weights, TINY)).tolist()), TINY)
 
-    def shine(self, found: list[Light]) -> None:
+    def shine(self, found: list[StepStats]) -> None:
         """Take the light quantities of some steps, and of their gradients how they turned."""
         self.lights += found
         self.swings += [Swing(light.step, light.correlation, light.norm) for light in found]
@@ -232,7 +232,7 @@ class History:
                 grown[layer] = float(sizes[half:].max() / sizes[:half].mean().clamp_min(1e-30))
         return max(grown, key=grown.__getitem__, default="")
 
-    def pasts(self) -> Iterator[tuple[str, Past]]:
+    def pasts(self) -> Iterator[tuple[str, RecordedSteps]]:
         """The kept steps of every tensor whose ring is full and ends now."""
         for layer, ring in self.rings.items():
             if ring.last == self.step and ring.full:
@@ -273,7 +273,7 @@ def deviations(value: float, others: Sequence[float], floor: float = TINY) -> fl
     return (math.log(value) - mean) / max(math.sqrt(square), floor)
 
 
-def unsteadiness(past: Past) -> float:
+def unsteadiness(past: RecordedSteps) -> float:
     """The coefficient of variation of sqrt(v) over the kept steps of one tensor, the less of two halves.
 
     One batch unlike all others shows in one of them only.
@@ -281,7 +281,7 @@ def unsteadiness(past: Past) -> float:
     return min(spread(half, past.numbers.beta2) for half in roots(past).chunk(2))
 
 
-def descent(past: Past) -> float:
+def descent(past: RecordedSteps) -> float:
     """The cosine of the mean update and the mean gradient over the kept steps; below 0 the run goes uphill."""
     _, updates = sizes_and_directions(past, past.numbers)
     return cosine(updates.mean(0), past.g.mean(0))

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.monitor.capture.adam_state import held, named, numbers, warmed
-from betaplane.monitor.capture.distributed import Ranks, sharded
-from betaplane.monitor.capture.step_sample import Kept, kept, looked
+from betaplane.monitor.capture.distributed import RankGroup, sharded
+from betaplane.monitor.capture.step_sample import PreStepSample, kept, looked
 from betaplane.monitor.gradient_recorder import Watched
 from betaplane.monitor.history import History, Rows
-from betaplane.monitor.quantities.batched import Taken, sweep
+from betaplane.monitor.quantities.batched import TensorSample, sweep
 
 COORDINATES = 4096  # of a tensor that a reading looks at, at most
 FEWEST = 64  # at least
@@ -37,14 +37,14 @@ class Reader:
         self,
         optimizer: Optimizer,
         names: Mapping[Tensor, str] | None,
-        ranks: Ranks,
+        ranks: RankGroup,
         history: History,
         told: Callable[[list[dict[str, Any]]], None],
     ) -> None:
         self.optimizer, self.names, self.ranks, self.history, self.told = optimizer, names, ranks, history, told
         tensors = sum(len(group["params"]) for group in optimizer.param_groups)
         self.coordinates = min(COORDINATES, max(FEWEST, TOGETHER // max(1, tensors)))
-        self._kept: dict[str, Kept] = {}
+        self._kept: dict[str, PreStepSample] = {}
         self._warned = False
 
     def watched(self) -> Iterator[Watched]:
@@ -81,7 +81,7 @@ class Reader:
             self.told([each._asdict() for each in now])
             history.norms.append((history.step, math.sqrt(squares)))
 
-    def _taken(self, name: str, p: Tensor, group: Mapping[str, Any], by: float) -> Taken | None:
+    def _taken(self, name: str, p: Tensor, group: Mapping[str, Any], by: float) -> TensorSample | None:
         """A tensor's samples; None where it was not stepped, or its moments cannot be read."""
         old = self._kept.get(name)
         if old is None:
@@ -99,7 +99,7 @@ class Reader:
             self.history.zero.add(name)
         if before.rows is not None:
             self.history.rows.setdefault(name, Rows(before.rows)).look(before.rows)
-        return Taken(name, tuple(p.shape), now, before, look.x, look.m, look.v, look.t)
+        return TensorSample(name, tuple(p.shape), now, before, look.x, look.m, look.v, look.t)
 
     def _leave_out(self, whose: str) -> None:
         """Tell once that there are tensors that nothing here can read."""

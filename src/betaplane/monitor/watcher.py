@@ -16,16 +16,16 @@ from torch.optim.optimizer import Optimizer
 from betaplane.monitor.alert import Alert
 from betaplane.monitor.budget import Budget, Steps
 from betaplane.monitor.capture.adam_state import Names, named
-from betaplane.monitor.capture.distributed import Ranks, sharded
+from betaplane.monitor.capture.distributed import RankGroup, sharded
 from betaplane.monitor.capture.hooks import Hooks, clipped
 from betaplane.monitor.capture.losses import Losses, is_loss
-from betaplane.monitor.diagnosis import Judge
-from betaplane.monitor.gradient_recorder import STEPS, Keeper
+from betaplane.monitor.diagnosis import Diagnosis
+from betaplane.monitor.gradient_recorder import STEPS, GradientRecorder
 from betaplane.monitor.history import History
 from betaplane.monitor.quantities.aggregates import Total, totals
 from betaplane.monitor.quantities.sharpness import Sharpness, sharpness
 from betaplane.monitor.reader import Reader
-from betaplane.monitor.recorders.moment_recorder import Tape
+from betaplane.monitor.recorders.moment_recorder import MomentRecorder
 from betaplane.monitor.sinks import Sink, Sinks, start_facts
 
 SHARES = (0.25, 0.05, 0.1)  # of the budget, for readings, looks and the record; the rest for what is not seen from here
@@ -54,17 +54,17 @@ class Watcher:
         names: Mapping[Tensor, str] | None = None,
     ) -> None:
         self.optimizer, self.every, self.names = optimizer, every, Names(optimizer, names)
-        self.ranks = Ranks(((name, p) for p, name in self.names.items()), every)
+        self.ranks = RankGroup(((name, p) for p, name in self.names.items()), every)
         self.sinks = Sinks(sinks() if self.ranks.first else [])
         self._sinks = sinks
         self.clock = Steps()
         self.readings, self.looks, self.rings = (Budget(share * budget, self.clock) for share in SHARES)
-        self.history, self.tape = History(), Tape(optimizer, self.names)
+        self.history, self.tape = History(), MomentRecorder(optimizer, self.names)
         self.reader = Reader(optimizer, self.names, self.ranks, self.history, lambda rows: self.sinks.readings(rows))
-        self.judge = Judge(self.history, lambda alert: self.sinks.alert(alert))
+        self.judge = Diagnosis(self.history, lambda alert: self.sinks.alert(alert))
         self._tapes, self._reads, self._busy, self._burst = True, False, False, 0
         self._kept = 0.0  # seconds that keeping samples took
-        self.keeper, self.losses = Keeper(optimizer, self.ranks, self.history), Losses(self.ranks, self._lose)
+        self.keeper, self.losses = GradientRecorder(optimizer, self.ranks, self.history), Losses(self.ranks, self._lose)
         self.hooks = Hooks(optimizer, self._safe(self._pre), self._safe(self._post))
         self._facts = start_facts(optimizer, every, budget, self.names)
         self.sinks.start(self._facts)

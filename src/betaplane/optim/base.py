@@ -18,7 +18,7 @@ from betaplane.optim.rule_from_group import set_peak
 from betaplane.optim.state.labels import LABEL, contents_under
 from betaplane.optim.state.reencode import portable
 from betaplane.optim.step.reference import STATE
-from betaplane.optim.step.step_spec import AVERAGE, Form, Numbers, check_rounding
+from betaplane.optim.step.step_spec import AVERAGE, StepSpec, StepValues, check_rounding
 from betaplane.optim.storage_formats import BLOCK, SCALE, check_storage, row
 from betaplane.optim.validation import check_floating, check_lr, check_nonfinite
 from betaplane.rules import Rule
@@ -35,7 +35,7 @@ class Norms(NamedTuple):
     update: float  # of all updates together
 
 
-class Around:
+class BaseOptimizer:
     """Options that every optimizer here has, beside its rule's.
 
     Args:
@@ -95,10 +95,10 @@ class Around:
         own = [f"{name}: {getattr(self, name)}" for name in ("max_norm", "zero") if getattr(self, name)]
         return "\n".join([super().__repr__()[:-1], *own, f"path: {', '.join(paths)}", ")"])
 
-    def form_of(self, group: Mapping[str, Any]) -> Form:
+    def form_of(self, group: Mapping[str, Any]) -> StepSpec:
         """What is done to the parameters of a group."""
         measures = self.max_norm is not None
-        return Form(
+        return StepSpec(
             self.rule_of(group),
             maximize=group.get("maximize", False),
             storage=group.get("storage", "parameter"),
@@ -203,8 +203,8 @@ class Around:
         self._squared += lists.step(form.rule, self._numbers(group))
         return True
 
-    def _numbers(self, group: Mapping[str, Any]) -> Numbers:
-        return Numbers(group["lr"], self._scale, group.get("average") or 0.0)
+    def _numbers(self, group: Mapping[str, Any]) -> StepValues:
+        return StepValues(group["lr"], self._scale, group.get("average") or 0.0)
 
     @contextmanager
     @torch.no_grad()

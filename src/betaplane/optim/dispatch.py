@@ -13,11 +13,11 @@ from torch._dynamo.exc import BackendCompilerFailed
 from betaplane.errors import BadInput
 from betaplane.optim.codegen.build import NoCompiler
 from betaplane.optim.codegen.inductor import step_compiled
-from betaplane.optim.codegen.multi_tensor import Sweep, swept
+from betaplane.optim.codegen.multi_tensor import MultiTensorStep, swept
 from betaplane.optim.codegen.trace import kind
 from betaplane.optim.step.dependence import reach
 from betaplane.optim.step.reference import STATE, update
-from betaplane.optim.step.step_spec import Form, Numbers
+from betaplane.optim.step.step_spec import StepSpec, StepValues
 from betaplane.rules import Rule
 
 PATHS = ("auto", "eager", "compiled")
@@ -47,14 +47,14 @@ def sweeps(rule: Rule) -> bool:
 
 
 def step_each(
-    form: Form,
+    form: StepSpec,
     params: list[Tensor],
     states: Mapping[Tensor, dict[str, Any]],
-    numbers: Numbers,
+    numbers: StepValues,
     *,
     path: str,
     words: Mapping[str, str] = STATE,
-) -> tuple[float, Lists | None]:
+) -> tuple[float, CompiledGroup | None]:
     """Step every parameter that has a gradient, in place.
 
     Args:
@@ -73,7 +73,7 @@ def step_each(
     if path == "compiled" and not BROKEN and sweeps(form.rule):
         host = [p for p in left if p.device.type == "cpu"]
         try:
-            lists = Lists.of(form, host, states, words)
+            lists = CompiledGroup.of(form, host, states, words)
         except NoCompiler as error:
             broken(str(error))
         else:
@@ -83,32 +83,34 @@ def step_each(
     return moved, lists
 
 
-class Lists(NamedTuple):
+class CompiledGroup(NamedTuple):
     """What machine code is called with, for all parameters of a group."""
 
-    kind: Form
+    kind: StepSpec
     params: list[Tensor]
-    sweeps: list[Sweep]
+    sweeps: list[MultiTensorStep]
     left: list[Tensor]  # without machine code
 
     @classmethod
-    def of(cls, form: Form, params: list[Tensor], states: Mapping[Tensor, Any], words: Mapping[str, str]) -> Lists:
+    def of(
+        cls, form: StepSpec, params: list[Tensor], states: Mapping[Tensor, Any], words: Mapping[str, str]
+    ) -> CompiledGroup:
         """Looked up anew."""
         return cls(kind(form), params, *swept(form, params, states, words))
 
-    def fits(self, form: Form, params: list[Tensor], states: Mapping[Tensor, Any]) -> bool:
+    def fits(self, form: StepSpec, params: list[Tensor], states: Mapping[Tensor, Any]) -> bool:
         """Whether they are all there is to do for this form and these parameters, and nothing was exchanged."""
         given = [p for p in params if p.grad is not None]
         whole = not self.left and len(given) == len(self.params) and all(map(is_, given, self.params))
         return whole and kind(form) == self.kind and all(sweep.fits(states) for sweep in self.sweeps)
 
-    def step(self, rule: Rule, numbers: Numbers) -> float:
+    def step(self, rule: Rule, numbers: StepValues) -> float:
         """One step; the squared length of the update, where that is measured."""
         return sum(sweep.step(rule, numbers) for sweep in self.sweeps)
 
 
 def _on_device(
-    form: Form, params: list[Tensor], states: Mapping[Tensor, Any], numbers: Numbers, words: Mapping[str, str]
+    form: StepSpec, params: list[Tensor], states: Mapping[Tensor, Any], numbers: StepValues, words: Mapping[str, str]
 ) -> list[Tensor]:
     """Step parameters that are not on the CPU by torch.compile's code; those left that have none."""
     try:

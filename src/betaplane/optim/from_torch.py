@@ -8,10 +8,10 @@ from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
 from betaplane.optim.torch_classes import ROLL
-from betaplane.optim.torch_compatible import Twin
+from betaplane.optim.torch_compatible import TorchCompatible
 
 
-def from_torch(optimizer: Optimizer, **options: Any) -> Twin:
+def from_torch(optimizer: Optimizer, **options: Any) -> TorchCompatible:
     """Ours in place of a torch optimizer under way: the same parameters, groups, state and step counts.
 
     The state is shared, not copied: go on with one of the two. A learning-rate scheduler that holds the old one keeps

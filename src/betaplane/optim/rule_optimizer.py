@@ -14,7 +14,7 @@ from torch.optim.optimizer import Optimizer, ParamsT
 
 from betaplane.errors import BadInput
 from betaplane.optim.argument_types import check_types
-from betaplane.optim.base import GROUP, OWN, Around, warn_of_losses
+from betaplane.optim.base import GROUP, OWN, BaseOptimizer, warn_of_losses
 from betaplane.optim.dispatch import chosen
 from betaplane.optim.group_keys import check_keys, unknown_option
 from betaplane.optim.rule_from_group import BETAS, build
@@ -29,7 +29,7 @@ from betaplane.tensors.dtensor import on_mesh
 KEYWORD, USUAL = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 
-class RuleOptimizer(Around, Optimizer):
+class RuleOptimizer(BaseOptimizer, Optimizer):
     """A torch.optim.Optimizer whose step is a rule's.
 
     Everything torch.optim promises works: groups that change any option, schedulers, closures, hooks, named parameters,
@@ -60,7 +60,7 @@ class RuleOptimizer(Around, Optimizer):
         super().__init_subclass__()
         cls.__signature__ = _signature(cls.rule)  # pyright: ignore[reportAttributeAccessIssue]
         told = (inspect.getdoc(cls.rule) or "").split("\nExample:")[0]
-        cls.__doc__ = f"{told}\n{inspect.getdoc(RuleOptimizer)}\n\n{inspect.getdoc(Around)}"
+        cls.__doc__ = f"{told}\n{inspect.getdoc(RuleOptimizer)}\n\n{inspect.getdoc(BaseOptimizer)}"
 
     def __init__(self, params: ParamsT, *args: Any, **options: Any) -> None:
         check_types(type(self), params, args, options)

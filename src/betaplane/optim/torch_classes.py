@@ -1,4 +1,4 @@
-"""The rules torch has too: its classes, with what `Twin` adds."""
+"""The rules torch has too: its classes, with what `TorchCompatible` adds."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from betaplane.optim.rule_from_group import build
 from betaplane.optim.state.labels import TORCH
 from betaplane.optim.step.fused_adam import FusedAdam
 from betaplane.optim.step.reference import COUNT, STATE
-from betaplane.optim.torch_compatible import Twin, may_fuse, plain
+from betaplane.optim.torch_compatible import TorchCompatible, may_fuse, plain
 from betaplane.rules import Rule
 
 
-class SGD(Twin, torch.optim.SGD):
+class SGD(TorchCompatible, torch.optim.SGD):
     """torch.optim.SGD, safe, quick by default, with the rule's dialects as options."""
 
     rule, torchs, kernel, sparse = rules.SGD, torch.optim.SGD, True, True
@@ -34,7 +34,7 @@ class SGD(Twin, torch.optim.SGD):
         super()._by_rule(i, group)
 
 
-class Adagrad(Twin, torch.optim.Adagrad):
+class Adagrad(TorchCompatible, torch.optim.Adagrad):
     """torch.optim.Adagrad, safe, quick by default, with the rule's dialects as options."""
 
     rule, torchs, kernel, sparse = rules.Adagrad, torch.optim.Adagrad, True, True
@@ -52,7 +52,7 @@ class Adagrad(Twin, torch.optim.Adagrad):
                     self.state[p] = {"step": torch.zeros(()), "sum": total.detach()}
 
 
-class RMSprop(Twin, torch.optim.RMSprop):
+class RMSprop(TorchCompatible, torch.optim.RMSprop):
     """torch.optim.RMSprop, safe, quick by default, with the rule's dialects as options."""
 
     rule, torchs = rules.RMSprop, torch.optim.RMSprop
@@ -62,7 +62,7 @@ class RMSprop(Twin, torch.optim.RMSprop):
         return not group["centered"]  # torch takes the root of a variance that rounding may have made negative
 
 
-class Adam(Twin, torch.optim.Adam):
+class Adam(TorchCompatible, torch.optim.Adam):
     """torch.optim.Adam, safe, quick by default, with the rule's dialects as options."""
 
     rule, torchs, kernel = rules.Adam, torch.optim.Adam, True
@@ -101,14 +101,14 @@ class AdamW(Adam, torch.optim.AdamW):
     rule, torchs = rules.AdamW, torch.optim.AdamW
 
 
-class Adamax(Twin, torch.optim.Adamax):
+class Adamax(TorchCompatible, torch.optim.Adamax):
     """torch.optim.Adamax, with the rule's dialects as options."""
 
     rule, torchs = rules.Adamax, torch.optim.Adamax
     words = STATE | TORCH[rules.Adamax]
 
 
-class NAdam(Twin, torch.optim.NAdam):
+class NAdam(TorchCompatible, torch.optim.NAdam):
     """torch.optim.NAdam, with the rule's dialects as options."""
 
     rule, torchs = rules.NAdam, torch.optim.NAdam
@@ -126,13 +126,13 @@ class NAdam(Twin, torch.optim.NAdam):
         return {word: value for word, value in held.items() if word != "c"} | {"mu_product": (1 - held["c"]).to(COUNT)}
 
 
-class RAdam(Twin, torch.optim.RAdam):
+class RAdam(TorchCompatible, torch.optim.RAdam):
     """torch.optim.RAdam, with the rule's dialects as options."""
 
     rule, torchs = rules.RAdam, torch.optim.RAdam
 
 
-class Adafactor(Twin, torch.optim.Adafactor):
+class Adafactor(TorchCompatible, torch.optim.Adafactor):
     """torch.optim.Adafactor; the paper's form has floor="square"."""
 
     rule, torchs = rules.Adafactor, torch.optim.Adafactor
@@ -162,4 +162,4 @@ class Adafactor(Twin, torch.optim.Adafactor):
 
 
 ROLL = (SGD, Adagrad, RMSprop, Adam, AdamW, Adamax, NAdam, RAdam, Adafactor)
-TWINS: dict[type[Rule], type[Twin]] = {kind.rule: kind for kind in ROLL}
+TWINS: dict[type[Rule], type[TorchCompatible]] = {kind.rule: kind for kind in ROLL}

@@ -14,7 +14,7 @@ from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
 from betaplane.optim.argument_types import check_given, check_options
-from betaplane.optim.base import GROUP, OWN, Around, warn_of_losses
+from betaplane.optim.base import GROUP, OWN, BaseOptimizer, warn_of_losses
 from betaplane.optim.dispatch import chosen, sweeps
 from betaplane.optim.group_keys import check_keys, unknown_option
 from betaplane.optim.rule_from_group import BETAS, build, set_peak
@@ -30,7 +30,7 @@ from betaplane.tensors.memory_layout import align, alike, dense, like
 PLAIN = (Tensor, torch.nn.Parameter)  # the types torch's fused kernels take
 
 
-class Twin(Around, Optimizer):
+class TorchCompatible(BaseOptimizer, Optimizer):
     """What ours adds to torch's class of the same name, whose arguments, state and numbers it keeps.
 
     - The fused kernel is the default for dtypes on which it was checked against the loop
@@ -64,7 +64,7 @@ class Twin(Around, Optimizer):
     def __init_subclass__(cls) -> None:
         """Tell the arguments that pass through, and the rule's equations."""
         told = (inspect.getdoc(cls.rule) or "").split("\nExample:")[0]
-        cls.__doc__ = f"{cls.__doc__}\n\n{inspect.getdoc(Twin)}\n\n{inspect.getdoc(Around)}\n\n{told}"
+        cls.__doc__ = f"{cls.__doc__}\n\n{inspect.getdoc(TorchCompatible)}\n\n{inspect.getdoc(BaseOptimizer)}\n\n{told}"
         theirs = inspect.signature(cls.torchs).parameters
         same = {*cls.hyper, *theirs, *(BETAS if "betas" in theirs else ())}
         cls.dialects = {f.name: f.default for f in fields(cls.rule) if f.name not in same} | dict(cls.usual)
@@ -154,7 +154,7 @@ class Twin(Around, Optimizer):
 
     @torch.no_grad()
     def _by_rule(self, i: int, group: dict[str, Any]) -> None:
-        if type(self)._rules_state is Twin._rules_state:
+        if type(self)._rules_state is TorchCompatible._rules_state:
             self._pass(i, group, group["params"], self.state, self.words)
             return
         states = {p: self._rules_state(self.state[p]) for p in group["params"]}

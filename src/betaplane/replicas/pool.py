@@ -33,7 +33,7 @@ from betaplane.problems import Problem, Trainer, load
 from betaplane.problems.check import tried
 from betaplane.replicas.parcel import Parcel
 from betaplane.replicas.run import Options, Outcome, Run
-from betaplane.replicas.unfinished import Keeper
+from betaplane.replicas.unfinished import UnfinishedRuns
 from betaplane.replicas.worker import train
 
 Source = str | Problem | Trainer  # what `load` takes, or the thing itself
@@ -82,7 +82,7 @@ class Pool:
         self._problem, self._leftovers = _resolve(source, changes or {}), leftovers
 
     def submit(
-        self, runs: Sequence[Run], engine: str, options: Options, keeper: Keeper | None = None
+        self, runs: Sequence[Run], engine: str, options: Options, keeper: UnfinishedRuns | None = None
     ) -> Future[list[Outcome]]:
         """Train the runs with an engine ("stacked", "plain" or "callable"); the outcomes come in the same order.
 

@@ -19,14 +19,14 @@ from betaplane.problems.snapshot import put_back
 from betaplane.replicas.objective import EVALUATED, Objective, on_its_own, run_seed, started, trained_names
 from betaplane.replicas.run import Options, Outcome, Run, certainly_failing, windows
 from betaplane.replicas.trace import Stack, Step, stack, stackable
-from betaplane.replicas.unfinished import Keeper, Progress
+from betaplane.replicas.unfinished import Progress, UnfinishedRuns
 from betaplane.theory.schedules import multipliers
 
 RECORDING = 10_000  # run-steps that one more recording of the step is worth
 
 
 def stacked_outcomes(
-    problem: Problem, runs: Sequence[Run], options: Options, keeper: Keeper | None = None
+    problem: Problem, runs: Sequence[Run], options: Options, keeper: UnfinishedRuns | None = None
 ) -> list[Outcome]:
     """Train all runs at once and return their outcomes in the same order; for problems of which that is proved.
 
@@ -82,7 +82,7 @@ class Training:
         self.step: Step | None = None
         self.recorded = 0  # steps the recording takes at once
 
-    def outcomes(self, keeper: Keeper | None = None) -> list[Outcome]:
+    def outcomes(self, keeper: UnfinishedRuns | None = None) -> list[Outcome]:
         """Train to the end, and return what each run showed; the state is saved with the keeper from time to time."""
         start = time.perf_counter()
         progress = Progress(self, keeper)

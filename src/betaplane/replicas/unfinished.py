@@ -19,7 +19,7 @@ SHARE = 0.05  # of the time, at most, goes into saving
 LARGEST = 48 * 2**20  # bytes of a state; larger ones are not saved
 
 
-class Keeper(Protocol):
+class UnfinishedRuns(Protocol):
     """A place for the state of one chunk of runs."""
 
     def load(self) -> bytes | None:
@@ -34,7 +34,7 @@ class Keeper(Protocol):
 class Progress:
     """Saves a stack from time to time while it is trained, and starts it where it was saved."""
 
-    def __init__(self, training: Training, keeper: Keeper | None) -> None:
+    def __init__(self, training: Training, keeper: UnfinishedRuns | None) -> None:
         self.training, self.keeper = training, keeper
         self.next = time.monotonic() + PAUSE
 

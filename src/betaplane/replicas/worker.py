@@ -19,13 +19,13 @@ from betaplane.replicas.plain import plain_rate, train_plain
 from betaplane.replicas.proof import NotProved, prove, why_plain
 from betaplane.replicas.run import Options, Outcome, Run
 from betaplane.replicas.stacked import check_alike, stacked_outcomes
-from betaplane.replicas.unfinished import Keeper
+from betaplane.replicas.unfinished import UnfinishedRuns
 
 ENGINES = ("stacked", "plain", "callable")
 
 
 def train(
-    problem: Problem | Trainer, runs: Sequence[Run], engine: str, options: Options, keeper: Keeper | None = None
+    problem: Problem | Trainer, runs: Sequence[Run], engine: str, options: Options, keeper: UnfinishedRuns | None = None
 ) -> list[Outcome]:
     """Train the runs with an engine; "stacked" is for problems of which `probe` has proved that they can be."""
     if isinstance(problem, Trainer):

@@ -1,7 +1,7 @@
 """Update rules: one a file, each a frozen record of hyperparameters with two pure functions, init and step."""
 
 from betaplane.errors import BadInput, nearest
-from betaplane.rules._held import Held, held
+from betaplane.rules._held import StateSize, held
 from betaplane.rules._rule import Laws, Range, Rule, State
 from betaplane.rules.adabelief import AdaBelief
 from betaplane.rules.adafactor import Adafactor
@@ -47,7 +47,6 @@ __all__ = [
     "Adamax",
     "Adan",
     "CautiousAdamW",
-    "Held",
     "LaProp",
     "Laws",
     "Lion",
@@ -59,6 +58,7 @@ __all__ = [
     "Sophia",
     "StableAdamW",
     "State",
+    "StateSize",
     "Yogi",
     "by_name",
     "held",

@@ -9,14 +9,14 @@ import torch
 from betaplane.rules._rule import Rule
 
 
-class Held(NamedTuple):
+class StateSize(NamedTuple):
     """The size of a rule's state for one matrix."""
 
     tensors: int  # like x
     rest: float  # other numbers a parameter, >= 0: of rows, columns, blocks
 
 
-def held(rule: Rule, rows: int = 1024, columns: int = 1024) -> Held:
+def held(rule: Rule, rows: int = 1024, columns: int = 1024) -> StateSize:
     """Count what `rule.init` makes for a matrix.
 
     Single numbers, as the step count, are left out: they are a few bytes a tensor, however large.
@@ -40,4 +40,4 @@ def held(rule: Rule, rows: int = 1024, columns: int = 1024) -> Held:
     fresh = rule.init(x)
     like = [value for value in fresh if value.shape == x.shape]
     rest = sum(value.numel() for value in fresh if value.dim() and value.shape != x.shape)
-    return Held(len(like), rest / x.numel())
+    return StateSize(len(like), rest / x.numel())

@@ -13,7 +13,7 @@ from betaplane.errors import BadInput
 Numbers = Any
 
 
-class Range(NamedTuple):
+class ArgumentRange(NamedTuple):
     """An interval as it is written, and a value from it for the line to write instead."""
 
     allowed: str
@@ -27,15 +27,15 @@ class Range(NamedTuple):
         return above & (x <= high if self.allowed[-1] == "]" else x < high)
 
 
-BETA = Range("[0, 1)", 0.9)
-BETA_NOT_ZERO = Range("(0, 1)", 0.9)
-STEP = Range("[1, inf)", 1000)
-STEP_OR_EVER = Range("[1, inf]", 1000)
-POSITIVE = Range("(0, inf)", 1.0)
-NOT_NEGATIVE = Range("[0, inf)", 0.0)
+BETA = ArgumentRange("[0, 1)", 0.9)
+BETA_NOT_ZERO = ArgumentRange("(0, 1)", 0.9)
+STEP = ArgumentRange("[1, inf)", 1000)
+STEP_OR_EVER = ArgumentRange("[1, inf]", 1000)
+POSITIVE = ArgumentRange("(0, inf)", 1.0)
+NOT_NEGATIVE = ArgumentRange("[0, inf)", 0.0)
 
 
-def asked(where: str, **given: tuple[ArrayLike, Range]) -> list[np.ndarray]:
+def asked(where: str, **given: tuple[ArrayLike, ArgumentRange]) -> list[np.ndarray]:
     """The arguments as float64 arrays, in order, if each lies in its range and their shapes broadcast.
 
     Args:
@@ -59,7 +59,7 @@ def asked(where: str, **given: tuple[ArrayLike, Range]) -> list[np.ndarray]:
     return arrays
 
 
-def one(where: str, **given: tuple[ArrayLike, Range]) -> list[float]:
+def one(where: str, **given: tuple[ArrayLike, ArgumentRange]) -> list[float]:
     """As `asked`, of arguments that are one number each."""
     arrays = asked(where, **given)
     for (name, (_, range)), x in zip(given.items(), arrays, strict=True):
@@ -90,7 +90,7 @@ def below_one(x: ArrayLike) -> Numbers:
     return plain(np.minimum(x, np.nextafter(1.0, 0.0)))
 
 
-def _inside(where: str, name: str, value: ArrayLike, range: Range) -> np.ndarray:
+def _inside(where: str, name: str, value: ArrayLike, range: ArgumentRange) -> np.ndarray:
     instead = range.line or f"{name}={range.instead}"
     try:
         x = np.asarray(value, dtype=float)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA, POSITIVE, Numbers, Range, asked, plain
+from betaplane.theory._validation import BETA, POSITIVE, ArgumentRange, Numbers, asked, plain
 
 
 def rest_shift(beta1: ArrayLike, beta2: ArrayLike, skewness: ArrayLike) -> Numbers:
@@ -44,7 +44,7 @@ def rest_shift(beta1: ArrayLike, beta2: ArrayLike, skewness: ArrayLike) -> Numbe
         [0.096, 0.0996]
     """
     beta1, beta2, skewness = asked(
-        "rest_shift", beta1=(beta1, BETA), beta2=(beta2, BETA), skewness=(skewness, Range("(-inf, inf)", 0.0))
+        "rest_shift", beta1=(beta1, BETA), beta2=(beta2, BETA), skewness=(skewness, ArgumentRange("(-inf, inf)", 0.0))
     )
     return plain((1 - beta2) / 2 * (1 - beta1) / (1 - beta1 * beta2) * skewness)
 

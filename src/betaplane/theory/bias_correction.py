@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA, POSITIVE, STEP, Numbers, Range, asked, below_one, one, plain
+from betaplane.theory._validation import BETA, POSITIVE, STEP, ArgumentRange, Numbers, asked, below_one, one, plain
 
 
 def correction(beta: ArrayLike, t: ArrayLike) -> Numbers:
@@ -145,7 +145,7 @@ def steps_until_corrected(beta: ArrayLike, within: ArrayLike = 0.01, root: bool 
         >>> round(steps_until_corrected(0.999)), round(steps_until_corrected(0.999, root=True))
         (4613, 3925)
     """
-    beta, within = asked("steps_until_corrected", beta=(beta, BETA), within=(within, Range("(0, inf)", 0.01)))
+    beta, within = asked("steps_until_corrected", beta=(beta, BETA), within=(within, ArgumentRange("(0, inf)", 0.01)))
     w = within * (2 + within) if root else within
     with np.errstate(divide="ignore"):
         return plain(np.log(w / (1 + w)) / np.log(beta))

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA, STEP_OR_EVER, Numbers, Range, asked, plain, whole
+from betaplane.theory._validation import BETA, STEP_OR_EVER, ArgumentRange, Numbers, asked, plain, whole
 
 
 def update_bound(beta1: ArrayLike, beta2: ArrayLike, t: ArrayLike = math.inf, corrected: bool = True) -> Numbers:
@@ -74,7 +74,7 @@ def extremal_gradients(beta1: float, beta2: float, t: int) -> np.ndarray:
         >>> extremal_gradients(0.45, 0.9, t=4)
         array([0.125, 0.25 , 0.5  , 1.   ])
     """
-    asked("extremal_gradients", beta1=(beta1, BETA), beta2=(beta2, Range("(0, 1)", 0.999)))
+    asked("extremal_gradients", beta1=(beta1, BETA), beta2=(beta2, ArgumentRange("(0, 1)", 0.999)))
     whole("extremal_gradients", t=(t, 1))
     past = np.arange(t - 1, -1, -1)
     ratio = beta1 / beta2

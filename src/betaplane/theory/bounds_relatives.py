@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA, POSITIVE, STEP_OR_EVER, Numbers, Range, asked, plain, whole
+from betaplane.theory._validation import BETA, POSITIVE, STEP_OR_EVER, ArgumentRange, Numbers, asked, plain, whole
 from betaplane.theory.bounds import power_sum
 
 
@@ -108,5 +108,7 @@ def atan2_bound(update: ArrayLike, a: float = 1.27, b: float = 1.0) -> Numbers:
         >>> [round(u, 4) for u in (atan2_bound(1.0), atan2_bound(7.27), atan2_bound(math.inf))]
         [0.9975, 1.8213, 1.9949]
     """
-    update, a_, b_ = asked("atan2_bound", update=(update, Range("[0, inf]", 1.0)), a=(a, POSITIVE), b=(b, POSITIVE))
+    update, a_, b_ = asked(
+        "atan2_bound", update=(update, ArgumentRange("[0, inf]", 1.0)), a=(a, POSITIVE), b=(b, POSITIVE)
+    )
     return plain(a_ * np.arctan(update / b_))

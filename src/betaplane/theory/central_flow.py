@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA_NOT_ZERO, NOT_NEGATIVE, POSITIVE, Numbers, Range, asked, plain
+from betaplane.theory._validation import BETA_NOT_ZERO, NOT_NEGATIVE, POSITIVE, ArgumentRange, Numbers, asked, plain
 
-ANY = Range("(-inf, inf)", 1.0)
-AT_LEAST_ONE = Range("[1, inf)", 10.0)
+ANY = ArgumentRange("(-inf, inf)", 1.0)
+AT_LEAST_ONE = ArgumentRange("[1, inf)", 10.0)
 
 
 def resting_root_v(gradient: ArrayLike, curvature: ArrayLike, lr: ArrayLike) -> Numbers:

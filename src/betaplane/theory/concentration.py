@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._validation import BETA, Numbers, Range, asked, plain
+from betaplane.theory._validation import BETA, ArgumentRange, Numbers, asked, plain
 
 
 class Concentration(NamedTuple):
@@ -52,10 +52,12 @@ def concentration(n: ArrayLike, beta2: ArrayLike, delta: ArrayLike | None = None
         >>> [round(c, 4) for c in concentration(10, 0.9999)]
         [0.992, 1.0081, 0.9807]
     """
-    n_range = Range("[2, inf)", 10)
+    n_range = ArgumentRange("[2, inf)", 10)
     n, beta2 = asked("concentration", n=(n, n_range), beta2=(beta2, BETA))
     slack = 1 / (4 * n) if delta is None else delta
-    *_, delta = asked("concentration", n=(n, n_range), beta2=(beta2, BETA), delta=(slack, Range("(0, inf)", 0.01)))
+    *_, delta = asked(
+        "concentration", n=(n, n_range), beta2=(beta2, BETA), delta=(slack, ArgumentRange("(0, inf)", 0.01))
+    )
     if (delta > 1 / (4 * n) * (1 + 1e-12)).any():
         wrong = float(np.max(delta))
         raise BadInput(
@@ -94,5 +96,7 @@ def second_moment_spread(beta2: ArrayLike, kurtosis: ArrayLike = 3.0) -> Numbers
         >>> second_moment_spread([0.9, 0.99, 0.999]).round(3)
         array([0.324, 0.1  , 0.032])
     """
-    beta2, kurtosis = asked("second_moment_spread", beta2=(beta2, BETA), kurtosis=(kurtosis, Range("[1, inf)", 3.0)))
+    beta2, kurtosis = asked(
+        "second_moment_spread", beta2=(beta2, BETA), kurtosis=(kurtosis, ArgumentRange("[1, inf)", 3.0))
+    )
     return plain(np.sqrt((1 - beta2) / (1 + beta2) * (kurtosis - 1)))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._validation import BETA, NOT_NEGATIVE, STEP_OR_EVER, Numbers, Range, asked, plain
+from betaplane.theory._validation import BETA, NOT_NEGATIVE, STEP_OR_EVER, ArgumentRange, Numbers, asked, plain
 
 FORMATS = {  # significant bits, exponents of the smallest normal and the smallest subnormal number
     "float64": (53, -1022, -1074),
@@ -125,7 +125,7 @@ def vanishing_eps(root_v: ArrayLike, dtype: str) -> Numbers:
         '6.0e-08 3.0e-08'
     """
     bits, _, subnormal = _format(dtype, "vanishing_eps")
-    (root_v,) = asked("vanishing_eps", root_v=(root_v, Range("[0, inf)", 1e-3)))
+    (root_v,) = asked("vanishing_eps", root_v=(root_v, ArgumentRange("[0, inf)", 1e-3)))
     spacing = np.exp2(np.maximum(np.frexp(root_v)[1] - bits, subnormal))  # of numbers next to root_v
     return plain(np.where(root_v == 0, math.ldexp(1, subnormal - 1), spacing / 2))
 

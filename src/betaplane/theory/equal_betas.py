@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._validation import BETA, Range, asked, one
+from betaplane.theory._validation import BETA, ArgumentRange, asked, one
 
 
 def variance_about_momentum(g: ArrayLike, beta: float) -> np.ndarray:
@@ -35,7 +35,7 @@ def variance_about_momentum(g: ArrayLike, beta: float) -> np.ndarray:
         >>> variance_about_momentum([1.0, -1.0], beta=0.5)
         array([0.25  , 0.6875])
     """
-    (g,) = asked("variance_about_momentum", g=(g, Range("(-inf, inf)", 1.0)))
+    (g,) = asked("variance_about_momentum", g=(g, ArgumentRange("(-inf, inf)", 1.0)))
     (beta,) = one("variance_about_momentum", beta=(beta, BETA))
     if g.ndim == 0:
         raise BadInput("g has no steps", value=float(g), where="variance_about_momentum", instead="g=[1.0, -1.0]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA, NOT_NEGATIVE, POSITIVE, Numbers, Range, asked, below_one, plain
+from betaplane.theory._validation import BETA, NOT_NEGATIVE, POSITIVE, ArgumentRange, Numbers, asked, below_one, plain
 
 
 def memory_horizon(beta: ArrayLike, per_step: ArrayLike = 1.0) -> Numbers:
@@ -81,7 +81,7 @@ def beta_from_horizon(horizon: ArrayLike, per_step: ArrayLike = 1.0) -> Numbers:
     horizon, per_step = asked("beta_from_horizon", horizon=(horizon, POSITIVE), per_step=(per_step, POSITIVE))
     line = f"horizon={10 * float(per_step.max()):g}"
     steps = horizon / per_step
-    asked("beta_from_horizon", **{"horizon / per_step": (steps, Range("[1, inf)", 10, line))})
+    asked("beta_from_horizon", **{"horizon / per_step": (steps, ArgumentRange("[1, inf)", 10, line))})
     return below_one(1 - 1 / steps)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from betaplane.errors import BadInput
-from betaplane.theory._validation import NOT_NEGATIVE, Range, one
+from betaplane.theory._validation import NOT_NEGATIVE, ArgumentRange, one
 
 BITS = {"float32": 32, "bfloat16": 16, "float16": 16, "8bit": 8, "4bit": 4}  # of one number
 BLOCKS = {"8bit": 256, "4bit": 128}  # numbers that share a float32 scale
@@ -38,7 +38,9 @@ def number_bytes(form: str, block: int | None = None) -> float:
         raise BadInput(
             "The format is unknown", value=form, allowed=", ".join(BITS), where="number_bytes", instead='form="float32"'
         )
-    (length,) = one("number_bytes", block=(BLOCKS.get(form, 1) if block is None else block, Range("[1, inf)", 256)))
+    (length,) = one(
+        "number_bytes", block=(BLOCKS.get(form, 1) if block is None else block, ArgumentRange("[1, inf)", 256))
+    )
     return BITS[form] / 8 + (4 / length if form in BLOCKS else 0.0)
 
 
@@ -67,7 +69,7 @@ def state_bytes(tensors: float, form: str = "float32", rest: float = 0.0, block:
         >>> state_bytes(2), state_bytes(2, "bfloat16"), state_bytes(2, "8bit"), state_bytes(2, "4bit")
         (8.0, 4.0, 2.03125, 1.0625)
     """
-    tensors, rest = one("state_bytes", tensors=(tensors, Range("[0, inf)", 2)), rest=(rest, NOT_NEGATIVE))
+    tensors, rest = one("state_bytes", tensors=(tensors, ArgumentRange("[0, inf)", 2)), rest=(rest, NOT_NEGATIVE))
     return tensors * number_bytes(form, block) + 4 * rest
 
 
@@ -169,7 +171,7 @@ def deepspeed_bytes(params: float, ranks: float, stage: int, states: float = 8.0
 
 
 def _check(where: str, params: float, ranks: float, **others: float) -> None:
-    numbers = {"params": (params, Range("[1, 1e18]", 7e10)), "ranks": (ranks, Range("(-inf, inf)", 64))}
+    numbers = {"params": (params, ArgumentRange("[1, 1e18]", 7e10)), "ranks": (ranks, ArgumentRange("(-inf, inf)", 64))}
     one(where, **numbers, **{name: (value, NOT_NEGATIVE) for name, value in others.items()})
     if ranks < 1 or ranks % 1:
         allowed = "a whole number in [1, inf)"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA, POSITIVE, Numbers, Range, asked, plain
+from betaplane.theory._validation import BETA, POSITIVE, ArgumentRange, Numbers, asked, plain
 
-COMPONENTS = Range("[2, inf)", 10)
+COMPONENTS = ArgumentRange("[2, inf)", 10)
 
 
 def zhang_threshold(beta1: ArrayLike, n: ArrayLike, constant: ArrayLike = 1.0) -> Numbers:
@@ -92,7 +92,7 @@ def kingma_ba_condition(beta1: ArrayLike, beta2: ArrayLike) -> Numbers:
         >>> round(kingma_ba_condition(0.9, 0.8), 3)
         0.906
     """
-    beta1, beta2 = asked("kingma_ba_condition", beta1=(beta1, BETA), beta2=(beta2, Range("(0, 1)", 0.999)))
+    beta1, beta2 = asked("kingma_ba_condition", beta1=(beta1, BETA), beta2=(beta2, ArgumentRange("(0, 1)", 0.999)))
     return plain(np.square(beta1) / np.sqrt(beta2))
 
 

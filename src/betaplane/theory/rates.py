@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import Numbers, Range, asked, plain
+from betaplane.theory._validation import ArgumentRange, Numbers, asked, plain
 
 
 class Local(NamedTuple):
@@ -47,7 +47,7 @@ def local_rate(condition: ArrayLike, momentum: bool = True) -> Local:
         >>> round(local_rate(100, momentum=False).rate, 4)
         0.9802
     """
-    (k,) = asked("local_rate", condition=(condition, Range("[1, inf)", 100.0)))
+    (k,) = asked("local_rate", condition=(condition, ArgumentRange("[1, inf)", 100.0)))
     root = np.sqrt(k) if momentum else k
     rate = (root - 1) / (root + 1)
     if not momentum:

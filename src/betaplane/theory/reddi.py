@@ -7,12 +7,12 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA, Numbers, Range, asked, plain
+from betaplane.theory._validation import BETA, ArgumentRange, Numbers, asked, plain
 from betaplane.theory.boundary import drift
 from betaplane.theory.bounds import power_sum
 
-PERIOD = Range("[4, inf)", 204)
-BETA2 = Range("(0, 1)", 0.999)
+PERIOD = ArgumentRange("[4, inf)", 204)
+BETA2 = ArgumentRange("(0, 1)", 0.999)
 
 
 def reddi_holds(C: ArrayLike, beta1: ArrayLike, beta2: ArrayLike) -> np.ndarray:
@@ -134,5 +134,5 @@ def reddi_beta2(C: ArrayLike) -> Numbers:
         >>> reddi_beta2([3, 100]).round(5)
         array([0.1   , 0.0001])
     """
-    (C,) = asked("reddi_beta2", C=(C, Range("(2, inf)", 3)))
+    (C,) = asked("reddi_beta2", C=(C, ArgumentRange("(2, inf)", 3)))
     return plain(1 / (1 + np.square(C)))

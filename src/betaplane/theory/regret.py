@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._validation import BETA, BETA_NOT_ZERO, POSITIVE, Range, asked
+from betaplane.theory._validation import BETA, BETA_NOT_ZERO, POSITIVE, ArgumentRange, asked
 
-ANY = Range("(-inf, inf)", 1.0)
+ANY = ArgumentRange("(-inf, inf)", 1.0)
 
 
 def amsgrad_regret(

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._validation import POSITIVE, Range, asked
+from betaplane.theory._validation import POSITIVE, ArgumentRange, asked
 
-ANY = Range("(-inf, inf)", 1.0)
+ANY = ArgumentRange("(-inf, inf)", 1.0)
 BARRIERS = np.geomspace(1.0, 1e-13, 40)  # each solved from where the last one ended
 STEPS = 50  # Newton's, of one barrier at most
 STEEP = 0.25  # share of the foretold decrease that a step must bring

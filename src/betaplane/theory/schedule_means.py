@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import NOT_NEGATIVE, Numbers, Range, asked, plain
+from betaplane.theory._validation import NOT_NEGATIVE, ArgumentRange, Numbers, asked, plain
 
 
 class Means(NamedTuple):
@@ -87,10 +87,10 @@ def stable_means(peak: ArrayLike, warm: ArrayLike, decay_from: ArrayLike) -> Mea
         >>> [round(mean, 4) for mean in stable_means(1.0, warm=0.1, decay_from=0.8)]
         [0.85, 0.8]
     """
-    share = Range("[0, 1]", 0.1)
+    share = ArgumentRange("[0, 1]", 0.1)
     peak, warm, decay_from = asked(
         "stable_means", peak=(peak, NOT_NEGATIVE), warm=(warm, share), decay_from=(decay_from, share)
     )
-    between = Range("[0, 1]", 0.1, "warm=0.1, decay_from=0.8")
+    between = ArgumentRange("[0, 1]", 0.1, "warm=0.1, decay_from=0.8")
     (flat,) = asked("stable_means", **{"decay_from - warm": (decay_from - warm, between)})
     return Means(plain(peak * (1 + flat) / 2), plain(np.square(peak) * (1 + 2 * flat) / 3))

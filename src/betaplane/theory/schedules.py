@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from betaplane.errors import BadInput
-from betaplane.theory._validation import Range, one, whole
+from betaplane.theory._validation import ArgumentRange, one, whole
 
 Schedule = Callable[[np.ndarray, int, float], np.ndarray]
 
@@ -142,7 +142,7 @@ def multipliers(name: str, steps: int, warmup: float = 0.0) -> np.ndarray:
             instead='schedule="constant"',
         )
     whole(name, steps=(steps, 1))
-    (warmup,) = one(name, warmup=(warmup, Range("[0, 1)", 0.1)))
+    (warmup,) = one(name, warmup=(warmup, ArgumentRange("[0, 1)", 0.1)))
     return ALL[NAMES.index(name)](np.arange(1, steps + 1), steps, warmup)
 
 

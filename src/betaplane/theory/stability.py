@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._validation import BETA, NOT_NEGATIVE, POSITIVE, STEP_OR_EVER, Numbers, Range, asked, plain
+from betaplane.theory._validation import (
+    BETA,
+    NOT_NEGATIVE,
+    POSITIVE,
+    STEP_OR_EVER,
+    ArgumentRange,
+    Numbers,
+    asked,
+    plain,
+)
 
 
 def stability_threshold(
@@ -96,8 +105,8 @@ def preconditioned_curvature(
     where = "preconditioned_curvature"
     asked(where, beta1=(beta1, BETA), t=(t, STEP_OR_EVER), eps=(eps, NOT_NEGATIVE))
     (v_hat,) = asked(where, v_hat=(v_hat, NOT_NEGATIVE))
-    (g,) = asked(where, g=(g, Range("(-inf, inf)", 1.0)))
-    (H,) = asked(where, H=(H, Range("(-inf, inf)", 1.0)))
+    (g,) = asked(where, g=(g, ArgumentRange("(-inf, inf)", 1.0)))
+    (H,) = asked(where, H=(H, ArgumentRange("(-inf, inf)", 1.0)))
     if not (g.ndim == 1 and g.shape == v_hat.shape and H.shape == 2 * g.shape):
         shapes = f"H {H.shape}, g {g.shape} and v_hat {v_hat.shape}"
         raise BadInput(f"{shapes} do not fit", where=where, instead="H (d, d), g (d,), v_hat (d,)")
@@ -131,7 +140,7 @@ def rms_ratio(g: ArrayLike, v: ArrayLike, eps: float = 1e-8) -> float:
         >>> rms_ratio([3.0, 1.0], [1.0, 1.0]), rms_ratio([1.0, 1.0], [1.0, 1.0])
         (2.23606797749979, 1.0)
     """
-    finite = Range("(-inf, inf)", 1.0)
+    finite = ArgumentRange("(-inf, inf)", 1.0)
     g, v, floor = asked("rms_ratio", g=(g, finite), v=(v, NOT_NEGATIVE), eps=(eps, POSITIVE))
     if g.shape != v.shape or not g.size:
         raise BadInput(f"g {g.shape} and v {v.shape} do not fit", where="rms_ratio", instead="g and v of one shape")

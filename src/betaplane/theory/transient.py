@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA, NOT_NEGATIVE, Numbers, Range, asked, plain
+from betaplane.theory._validation import BETA, NOT_NEGATIVE, ArgumentRange, Numbers, asked, plain
 
-FACTOR = Range("[-inf, inf]", 10)
+FACTOR = ArgumentRange("[-inf, inf]", 10)
 POINTS = 2001  # steps looked at in one pass of the search for the peak
 
 
@@ -89,7 +89,7 @@ def jump_peak(beta1: float, beta2: float, factor: float = math.inf) -> Peak:
         >>> peak.k, round(peak.u, 3), jump_peak(0.9, 0.9)
         (12.0, 6.569, Peak(k=inf, u=1.0))
     """
-    asked("jump_peak", beta1=(beta1, BETA), beta2=(beta2, Range("(0, 1)", 0.999)), factor=(factor, FACTOR))
+    asked("jump_peak", beta1=(beta1, BETA), beta2=(beta2, ArgumentRange("(0, 1)", 0.999)), factor=(factor, FACTOR))
     if factor == 0 and beta1**2 > beta2:
         return Peak(math.inf, math.inf)
     low, high = 1.0, 1 + math.ceil(60 / (1 - max(beta1, beta2)))  # by then beta^k is below 1e-26

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA, NOT_NEGATIVE, Numbers, Range, asked, plain
+from betaplane.theory._validation import BETA, NOT_NEGATIVE, ArgumentRange, Numbers, asked, plain
 
 
 def update_rms(beta1: ArrayLike, snr: ArrayLike = 0.0) -> Numbers:
@@ -62,7 +62,7 @@ def snr_from_update_rms(rms: ArrayLike, beta1: ArrayLike) -> Numbers:
         >>> round(snr_from_update_rms(0.3725, beta1=0.9), 3), snr_from_update_rms(0.2, beta1=0.9)
         (0.1, 0.0)
     """
-    rms, beta1 = asked("snr_from_update_rms", rms=(rms, Range("[0, 1)", 0.3)), beta1=(beta1, BETA))
+    rms, beta1 = asked("snr_from_update_rms", rms=(rms, ArgumentRange("[0, 1)", 0.3)), beta1=(beta1, BETA))
     noise = (1 - beta1) / (1 + beta1)
     return plain(np.maximum(np.square(rms) - noise, 0) / (1 - np.square(rms)))
 

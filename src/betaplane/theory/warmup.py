@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA, STEP, STEP_OR_EVER, Numbers, Range, asked, one, plain
+from betaplane.theory._validation import BETA, STEP, STEP_OR_EVER, ArgumentRange, Numbers, asked, one, plain
 
 EARLY = 0.1  # of t (1 - beta2): before it, the two large terms of rho_t would cancel
 RECTIFIED = 4.0  # Var[1 / sqrt(v)] is finite for rho > 4 only
@@ -164,7 +164,7 @@ def radam_warmup(t: ArrayLike, beta2: ArrayLike) -> Numbers:
         >>> radam_warmup([4, 6, 100, 5000], 0.999).round(4)
         array([   nan, 0.0258, 0.2153, 0.9829])
     """
-    t, beta2 = asked("radam_warmup", t=(t, STEP), beta2=(beta2, Range("(0.6, 1)", 0.999)))
+    t, beta2 = asked("radam_warmup", t=(t, STEP), beta2=(beta2, ArgumentRange("(0.6, 1)", 0.999)))
     rho, rho_inf = np.asarray(radam_length(t, beta2)), 2 / (1 - beta2) - 1
     square = (rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho)
     return plain(np.sqrt(np.where(rho > RECTIFIED, square, math.nan)))
@@ -189,8 +189,8 @@ def radam_start(beta2: float, above: float = 5.0) -> int:
         >>> radam_start(0.999), radam_start(0.999, above=4), radam_start(0.75)
         (6, 5, 8)
     """
-    one("radam_start", beta2=(beta2, Range("(0.6, 1)", 0.999)))
-    one("radam_start", above=(above, Range(f"[4, {radam_length(math.inf, beta2)})", 4.0)))
+    one("radam_start", beta2=(beta2, ArgumentRange("(0.6, 1)", 0.999)))
+    one("radam_start", above=(above, ArgumentRange(f"[4, {radam_length(math.inf, beta2)})", 4.0)))
     t = 1
     while radam_length(t, beta2) <= above:
         t += 1

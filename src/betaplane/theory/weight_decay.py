@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import NOT_NEGATIVE, POSITIVE, Numbers, Range, asked, plain
+from betaplane.theory._validation import NOT_NEGATIVE, POSITIVE, ArgumentRange, Numbers, asked, plain
 
 
 def decay_horizon(lr: ArrayLike, weight_decay: ArrayLike, per_step: ArrayLike = 1.0) -> Numbers:
@@ -151,7 +151,7 @@ def corrected_decay(weight_decay: ArrayLike, lr: ArrayLike, peak_lr: ArrayLike) 
     weight_decay, lr, peak_lr = asked(
         "corrected_decay",
         weight_decay=(weight_decay, NOT_NEGATIVE),
-        lr=(lr, Range("[0, inf)", 1e-3)),
+        lr=(lr, ArgumentRange("[0, inf)", 1e-3)),
         peak_lr=(peak_lr, POSITIVE),
     )
     return plain(weight_decay * lr / peak_lr)

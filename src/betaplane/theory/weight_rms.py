@@ -8,7 +8,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._validation import BETA, NOT_NEGATIVE, POSITIVE, STEP_OR_EVER, Numbers, Range, asked, one, plain
+from betaplane.theory._validation import (
+    BETA,
+    NOT_NEGATIVE,
+    POSITIVE,
+    STEP_OR_EVER,
+    ArgumentRange,
+    Numbers,
+    asked,
+    one,
+    plain,
+)
 
 
 def weight_rms(
@@ -167,6 +177,6 @@ def rotation(lr: ArrayLike, weight_decay: ArrayLike, beta1: ArrayLike) -> Number
 
 def _taken(where: str, lr: np.ndarray, weight_decay: np.ndarray) -> np.ndarray:
     """The share of a weight that the decay of one step takes off."""
-    share = Range("[0, 1)", 1e-4, "lr=1e-3, weight_decay=0.1")
+    share = ArgumentRange("[0, 1)", 1e-4, "lr=1e-3, weight_decay=0.1")
     (taken,) = asked(where, **{"lr * weight_decay": (lr * weight_decay, share)})
     return taken

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import NOT_NEGATIVE, POSITIVE, Numbers, Range, asked, plain
+from betaplane.theory._validation import NOT_NEGATIVE, POSITIVE, ArgumentRange, Numbers, asked, plain
 
 
 class Hidden(NamedTuple):
@@ -117,6 +117,6 @@ def eps_for_width(eps: ArrayLike, width: ArrayLike, base_width: ArrayLike, expon
         eps=(eps, NOT_NEGATIVE),
         width=(width, POSITIVE),
         base_width=(base_width, POSITIVE),
-        exponent=(exponent, Range("[0, inf)", 1.0)),
+        exponent=(exponent, ArgumentRange("[0, inf)", 1.0)),
     )
     return plain(eps * (width / base_width) ** -exponent)

@@ -80,7 +80,7 @@ class Doubt:
         self._variance = np.maximum(self._variance - column**2, 1e-9)
 
 
-class Plan:
+class BudgetPlan:
     """A batch under way: which spots get how many seeds.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 
 from betaplane.errors import BadInput
 from betaplane.maps.phase_map import Spot
-from betaplane.maps.sampling.acquisition import LEAST, Plan, Surfaces
+from betaplane.maps.sampling.acquisition import LEAST, BudgetPlan, Surfaces
 from betaplane.maps.sampling.infer import fill, fill_by_surface
 from betaplane.maps.sampling.quadtree import UNKNOWN, levels, start_cells
 
@@ -200,7 +200,7 @@ class Refine(_Told):
             return []
         fresh = (lattice(self.shape) | {spot for spots in missing for spot in spots}) - set(self.asked)
         cap = max(self.seeds, self.boundary_seeds)
-        plan = Plan(surfaces, self.asked, fresh, seeds=self.seeds, cap=cap, room=room)
+        plan = BudgetPlan(surfaces, self.asked, fresh, seeds=self.seeds, cap=cap, room=room)
         for spots in missing:
             plan.take(int(TREE_SHARE * room) - (room - plan.room), among=spots)
         plan.take(plan.room, least=LEAST)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
-from betaplane.monitor.capture.quantized import Coded, decoded
+from betaplane.monitor.capture.quantized import Quantized, decoded
 from betaplane.theory import radam_warmup
 
 M, V = "exp_avg", "exp_avg_sq"
@@ -20,7 +20,7 @@ WORDS = {M: "state1", V: "state2"}  # bitsandbytes' words
 FORMATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.complex64, torch.complex128)
 
 
-class Numbers(NamedTuple):
+class StepValues(NamedTuple):
     """The hyperparameters of one parameter's group, as plain numbers."""
 
     lr: float
@@ -29,18 +29,18 @@ class Numbers(NamedTuple):
     eps: float  # gradient units, >= 0
 
 
-class Held(NamedTuple):
+class MomentState(NamedTuple):
     """What an optimizer keeps for one parameter."""
 
-    m: Tensor | Coded | None  # like x, gradient units; None before the first step
-    v: Tensor | Coded | None  # like x, gradient units squared
+    m: Tensor | Quantized | None  # like x, gradient units; None before the first step
+    v: Tensor | Quantized | None  # like x, gradient units squared
     t: float  # steps counted, 0 before the first
     rounds_at_random: bool  # v keeps its mean in a narrow type, and may stand still in a step
 
     @property
     def readable(self) -> bool:
         """Whether the moments are there, in numbers or in codes of a known kind."""
-        return all(isinstance(x, Coded) or (x is not None and x.dtype in FORMATS) for x in (self.m, self.v))
+        return all(isinstance(x, Quantized) or (x is not None and x.dtype in FORMATS) for x in (self.m, self.v))
 
     @property
     def kind(self) -> str:
@@ -108,14 +108,14 @@ def _free(name: str, taken: set[str]) -> str:
     return next(f"{name} ({i})" for i in count(2) if f"{name} ({i})" not in taken)
 
 
-def numbers(group: Mapping[str, Any]) -> Numbers:
+def numbers(group: Mapping[str, Any]) -> StepValues:
     """A group's learning rate, betas and eps; Adam's defaults for what it lacks."""
     beta1, beta2 = (float(beta) for beta in tuple(group.get("betas", (0.9, 0.999)))[:2])
     eps = group.get("eps", 1e-8)
-    return Numbers(float(group["lr"]), beta1, beta2, float(eps[0] if isinstance(eps, tuple) else eps))
+    return StepValues(float(group["lr"]), beta1, beta2, float(eps[0] if isinstance(eps, tuple) else eps))
 
 
-def warmed(now: Numbers, optimizer: Optimizer, t: float) -> Numbers:
+def warmed(now: StepValues, optimizer: Optimizer, t: float) -> StepValues:
     """The same with the learning rate of step t: RAdam multiplies it by a warmup of its own, and is told by its name.
 
     Example:
@@ -148,7 +148,7 @@ def shrink(optimizer: Optimizer, group: Mapping[str, Any]) -> float:
     return {"decoupled": decay * float(group["lr"]), "independent": decay}.get(how, 0.0)
 
 
-def held(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any]) -> Held:
+def held(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any]) -> MomentState:
     """A parameter's moments and its count of steps.
 
     Example:
@@ -165,7 +165,7 @@ def held(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any]) -> Held:
     like_p = [word if getattr(state.get(word), "shape", None) == p.shape else "" for word in words]
     m, v = (decoded(local(state.get(word)), optimizer, p, group, word) for word in like_p)
     t = state.get("step", group.get("step", 0))
-    return Held(m, v, float(t), group.get("storage", "parameter") != "parameter")
+    return MomentState(m, v, float(t), group.get("storage", "parameter") != "parameter")
 
 
 def local(x: Any) -> Any:

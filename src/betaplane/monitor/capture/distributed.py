@@ -12,12 +12,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from betaplane.monitor.capture.sampling import Part
+from betaplane.monitor.capture.sampling import RowRange
 
 _WATCHED: Counter[str] = Counter()  # how often this process has begun to watch parameters of these names and shapes
 
 
-class Ranks:
+class RankGroup:
     """This process among those that watch the same parameters.
 
     Processes that wait for one another hang where one does not come. So each says that it watches, in the store that
@@ -29,7 +29,7 @@ class Ranks:
         every: steps from one reading to the next; they go together where it is the same.
 
     Example:
-        >>> ranks = Ranks([("weight", torch.ones(2))], every=10)
+        >>> ranks = RankGroup([("weight", torch.ones(2))], every=10)
         >>> ranks.settle(), ranks.first, ranks.sums([1.0, 2.0])
         (False, True, [1.0, 2.0])
     """
@@ -120,11 +120,11 @@ def placed(value: Any, p: Any) -> Any:
     return value
 
 
-def part(p: Any) -> Part | None:
+def part(p: Any) -> RowRange | None:
     """Which rows of a tensor this process holds; None for a whole one, and for one that is not cut along its rows."""
     if not sharded(p) or [each for each in p.placements if not (each.is_replicate() or each.is_shard(0))]:
         return None
     from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
     _, offset = compute_local_shape_and_global_offset(p.shape, p.device_mesh, p.placements)
-    return Part(tuple(p.shape), offset[0] if offset else 0)
+    return RowRange(tuple(p.shape), offset[0] if offset else 0)

@@ -14,7 +14,7 @@ from weakref import WeakMethod
 from torch import Tensor
 
 from betaplane.errors import BadInput
-from betaplane.monitor.capture.distributed import Ranks
+from betaplane.monitor.capture.distributed import RankGroup
 
 Loss = float | Tensor
 
@@ -27,12 +27,12 @@ class Losses:
         give: give(step, loss).
 
     Example:
-        >>> losses = Losses(Ranks([], every=10), lambda step, loss: print(step, loss))
+        >>> losses = Losses(RankGroup([], every=10), lambda step, loss: print(step, loss))
         >>> losses.take(1, 0.5)
         1 0.5
     """
 
-    def __init__(self, ranks: Ranks, give: Callable[[int, float], None]) -> None:
+    def __init__(self, ranks: RankGroup, give: Callable[[int, float], None]) -> None:
         self.ranks, self.give, self.last = ranks, give, 0
         self.waiting: dict[int, Loss] = {}
         self._exit = atexit.register(partial(_call, WeakMethod(self.end)))  # a run may end without a word

@@ -11,11 +11,12 @@ from torch import Tensor
 BLOCK = 256  # numbers that share a scale
 
 
-class Coded(NamedTuple):
+class Quantized(NamedTuple):
     """A tensor in codes.
 
     Example:
-        >>> coded = Coded(torch.tensor([[0, 1], [2, 1]], dtype=torch.uint8), torch.arange(3.0), torch.tensor([10.0]))
+        >>> codes = torch.tensor([[0, 1], [2, 1]], dtype=torch.uint8)
+        >>> coded = Quantized(codes, torch.arange(3.0), torch.tensor([10.0]))
         >>> coded.at(torch.tensor([1, 2]))
         tensor([10., 20.])
     """
@@ -34,7 +35,7 @@ class Coded(NamedTuple):
 
 
 def decoded(value: Any, optimizer: Any, p: Tensor, group: Mapping[str, Any], word: str) -> Any:
-    """A state's tensor, as `Coded` where it is in codes of a known kind; any other as it is.
+    """A state's tensor, as `Quantized` where it is in codes of a known kind; any other as it is.
 
     Known are this package's (the optimizer says how it keeps them), bitsandbytes' and torchao's.
 
@@ -49,13 +50,13 @@ def decoded(value: Any, optimizer: Any, p: Tensor, group: Mapping[str, Any], wor
         return value
     subclass: Any = value if type(value) is not Tensor else None  # as torchao's
     if hasattr(subclass, "qmap") and subclass.codes.shape == subclass.shape:
-        return Coded(subclass.codes, subclass.qmap, subclass.scale, block=subclass.block_size)
+        return Quantized(subclass.codes, subclass.qmap, subclass.scale, block=subclass.block_size)
     if hasattr(subclass, "scale"):
         return subclass.dequantize()
     if value.dtype != torch.uint8:
         return value
     held, last = optimizer.state[p], word[-1:]
     if f"qmap{last}" in held:
-        return Coded(value, held[f"qmap{last}"], held[f"absmax{last}"])
+        return Quantized(value, held[f"qmap{last}"], held[f"absmax{last}"])
     own = optimizer.coded(p, group, word) if hasattr(optimizer, "coded") else None
-    return value if own is None else Coded(value, *own)
+    return value if own is None else Quantized(value, *own)

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 
-class Part(NamedTuple):
+class RowRange(NamedTuple):
     """Where a process's part of a tensor begins: whole rows of it."""
 
     shape: tuple[int, ...]  # of the whole tensor
     row: int  # the first
 
 
-def strided(x: Tensor, n: int, part: Part | None = None) -> Tensor:
+def strided(x: Tensor, n: int, part: RowRange | None = None) -> Tensor:
     """At most n of a tensor's numbers, evenly spaced, as a view where its memory is contiguous.
 
     The spacing shares no factor with the length of a row, so that the sample goes through all columns.
@@ -30,7 +30,7 @@ def strided(x: Tensor, n: int, part: Part | None = None) -> Tensor:
     Example:
         >>> strided(torch.arange(12.0).view(3, 4), 4)
         tensor([0., 3., 6., 9.])
-        >>> strided(torch.arange(4.0, 12.0).view(2, 4), 4, Part((3, 4), row=1))
+        >>> strided(torch.arange(4.0, 12.0).view(2, 4), 4, RowRange((3, 4), row=1))
         tensor([6., 9.])
     """
     flat = (torch.view_as_real(x) if x.is_complex() else x).detach().reshape(-1)
@@ -38,7 +38,7 @@ def strided(x: Tensor, n: int, part: Part | None = None) -> Tensor:
     return flat[first::step] if step > 1 else flat
 
 
-def places(shape: Sequence[int], n: int, part: Part | None = None, pair: int = 1) -> tuple[int, int]:
+def places(shape: Sequence[int], n: int, part: RowRange | None = None, pair: int = 1) -> tuple[int, int]:
     """The first place that `strided` takes of a tensor, and how far apart they lie; `pair` is 2 for complex numbers."""
     whole, row = part or (shape, 0)
     step = spacing(whole, n, pair)
@@ -54,7 +54,7 @@ def spacing(shape: Sequence[int], n: int, pair: int = 1) -> int:
     return step
 
 
-def touched_rows(g: Tensor, n: int = 256, part: Part | None = None) -> Tensor | None:
+def touched_rows(g: Tensor, n: int = 256, part: RowRange | None = None) -> Tensor | None:
     """Of at most n evenly spaced rows of a matrix, whether the gradient is not 0 there; None for what has no rows.
 
     Args:

@@ -9,22 +9,22 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from betaplane.monitor.capture.adam_state import FORMATS, Held, held, local, shrink
-from betaplane.monitor.capture.distributed import Ranks, part, placed, sharded, speaks
+from betaplane.monitor.capture.adam_state import FORMATS, MomentState, held, local, shrink
+from betaplane.monitor.capture.distributed import RankGroup, part, placed, sharded, speaks
 from betaplane.monitor.capture.hooks import scale
-from betaplane.monitor.capture.quantized import Coded
+from betaplane.monitor.capture.quantized import Quantized
 from betaplane.monitor.capture.sampling import places, strided, touched_rows
 from betaplane.monitor.quantities.reading import Before
 
 
-class Kept(NamedTuple):
+class PreStepSample(NamedTuple):
     """A tensor's samples from before a step."""
 
     before: Before
     m: Tensor | None  # first moment, where it is in codes
 
 
-class Look(NamedTuple):
+class StepSample(NamedTuple):
     """A tensor's samples around a step; `m` and `v` are empty where the optimizer keeps none that can be read."""
 
     before: Before
@@ -40,7 +40,7 @@ class Look(NamedTuple):
         return bool(len(self.v)) and (old is None or self.t != self.before.t or not torch.equal(old, self.v))
 
 
-def sample(value: Any, p: Tensor, n: int, ranks: Ranks) -> Tensor:
+def sample(value: Any, p: Tensor, n: int, ranks: RankGroup) -> Tensor:
     """A sample of this process's part of a tensor that is like p; empty where there is none, or others speak for it.
 
     Args:
@@ -54,20 +54,20 @@ def sample(value: Any, p: Tensor, n: int, ranks: Ranks) -> Tensor:
         return torch.zeros(0, device=p.device)
     rows = part(p)
     n = -(-n // ranks.size) if ranks.together and sharded(p) and rows is None else n
-    if isinstance(value, Coded):
+    if isinstance(value, Quantized):
         first, step = places(value.codes.shape, n, rows)
         return value.at(torch.arange(first, value.codes.numel(), step, device=value.codes.device))
     return strided(local(value), n, rows)
 
 
-def gradient(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any], n: int, ranks: Ranks) -> Tensor:
+def gradient(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any], n: int, ranks: RankGroup) -> Tensor:
     """A copy of a sample of a gradient, in the size and with the sign that the step takes it in."""
     g = sample(p.grad, p, n, ranks).clone()
     by = (-1 if group.get("maximize") else 1) / scale(optimizer)
     return g if by == 1 else g.to(torch.promote_types(g.dtype, torch.float32)) * by
 
 
-def rows_of(p: Tensor, ranks: Ranks) -> Tensor | None:
+def rows_of(p: Tensor, ranks: RankGroup) -> Tensor | None:
     """Which rows of a matrix this process's part of the gradient touches; as `sample`."""
     g = placed(p.grad, p)
     if g is None or (ranks.together and not speaks(p)):
@@ -75,7 +75,7 @@ def rows_of(p: Tensor, ranks: Ranks) -> Tensor | None:
     return touched_rows(local(g), part=part(p))
 
 
-def kept(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any], n: int, ranks: Ranks) -> Kept:
+def kept(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any], n: int, ranks: RankGroup) -> PreStepSample:
     """Copies of samples from before a step.
 
     Args:
@@ -87,12 +87,14 @@ def kept(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any], n: int, rank
     """
     has, g = held(optimizer, p, group), gradient(optimizer, p, group, n, ranks)
     v = sample(has.v, p, n, ranks).clone() if has.readable else None
-    m = sample(has.m, p, n, ranks) if isinstance(has.m, Coded) else None
+    m = sample(has.m, p, n, ranks) if isinstance(has.m, Quantized) else None
     x = sample(p, p, n, ranks).clone()
-    return Kept(Before(g, v, has.t, rows_of(p, ranks), has.rounds_at_random, x, shrink(optimizer, group)), m)
+    return PreStepSample(Before(g, v, has.t, rows_of(p, ranks), has.rounds_at_random, x, shrink(optimizer, group)), m)
 
 
-def looked(p: Tensor, old: Kept, has: Held, beta: tuple[float, float], n: int, ranks: Ranks) -> Look:
+def looked(
+    p: Tensor, old: PreStepSample, has: MomentState, beta: tuple[float, float], n: int, ranks: RankGroup
+) -> StepSample:
     """The samples after a step beside those before it; of moments in codes, what they were before they were rounded.
 
     Args:
@@ -105,10 +107,10 @@ def looked(p: Tensor, old: Kept, has: Held, beta: tuple[float, float], n: int, r
     """
     m, v = (sample(each if has.readable else None, p, n, ranks) for each in (has.m, has.v))
     g = old.before.g.float()
-    if isinstance(has.v, Coded):
+    if isinstance(has.v, Quantized):
         m = _averaged(old.m, g, beta[0])
         v = _averaged(old.before.v, g.square(), beta[1])
-    mine = Look(old.before, sample(p, p, n, ranks), m, v, has.t)
+    mine = StepSample(old.before, sample(p, p, n, ranks), m, v, has.t)
     return _together(mine, p, ranks) if ranks.together and sharded(p) else mine
 
 
@@ -116,7 +118,7 @@ def _averaged(old: Tensor | None, new: Tensor, beta: float) -> Tensor:
     return (1 - beta) * new if old is None else beta * old + (1 - beta) * new
 
 
-def _together(mine: Look, p: Tensor, ranks: Ranks) -> Look:
+def _together(mine: StepSample, p: Tensor, ranks: RankGroup) -> StepSample:
     """The samples of all parts, on every process; counts and types are those of a process that has any."""
     g, old, t, rows, at_random, *_ = mine.before
     kind = FORMATS.index(mine.v.dtype) if len(mine.v) else -1
@@ -132,7 +134,7 @@ def _together(mine: Look, p: Tensor, ranks: Ranks) -> Look:
         v, old = v.to(FORMATS[int(kind)]), old.to(FORMATS[int(kind)])
     same = was.to(p.dtype) if len(was) == len(x) else None
     before = Before(g, old if len(old) else None, t, _rows(touched, p), bool(at_random), same, mine.before.shrink)
-    return Look(before, x, m, v, after)
+    return StepSample(before, x, m, v, after)
 
 
 def _rows(touched: Tensor, p: Tensor) -> Tensor | None:

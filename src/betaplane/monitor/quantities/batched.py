@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from betaplane.monitor.capture.adam_state import Numbers
+from betaplane.monitor.capture.adam_state import StepValues
 from betaplane.monitor.quantities.formulas import TINY
 from betaplane.monitor.quantities.reading import SEEN, Before, Reading, coarseness
 from betaplane.theory import snr_from_update_rms, update_bound
@@ -19,12 +19,12 @@ from betaplane.theory import snr_from_update_rms, update_bound
 MIDDLE = 128  # coordinates of a tensor that its median is taken of
 
 
-class Taken(NamedTuple):
+class TensorSample(NamedTuple):
     """One tensor's samples around a step."""
 
     layer: str
     shape: tuple[int, ...]  # of the whole tensor
-    numbers: Numbers  # as used in the step
+    numbers: StepValues  # as used in the step
     before: Before
     x: Tensor  # weights after the step, (n,)
     m: Tensor  # first moment after the step, the same sample
@@ -32,7 +32,7 @@ class Taken(NamedTuple):
     t: float  # steps counted, after the step
 
 
-def sweep(step: int, tensors: Sequence[Taken]) -> list[Reading]:
+def sweep(step: int, tensors: Sequence[TensorSample]) -> list[Reading]:
     """Every quantity of every tensor, as `betaplane.monitor.quantities.reading.read` defines them one by one.
 
     Args:
@@ -45,7 +45,8 @@ def sweep(step: int, tensors: Sequence[Taken]) -> list[Reading]:
     Example:
         >>> before = Before(torch.tensor([1.0, -2.0]), torch.tensor([1.0, 4.0]), t=9.0)
         >>> m, v = torch.tensor([1.0, -2.0]), torch.tensor([1.0, 4.0])
-        >>> sample = Taken("w", (2,), Numbers(0.1, 0.0, 0.0, 0.0), before, torch.tensor([3.0, 4.0]), m, v, t=10.0)
+        >>> values, x = StepValues(0.1, 0.0, 0.0, 0.0), torch.tensor([3.0, 4.0])
+        >>> sample = TensorSample("w", (2,), values, before, x, m, v, t=10.0)
         >>> [found] = sweep(10, [sample])
         >>> found.update_rms, found.lag, round(found.ratio, 6), found.agreement
         (1.0, 1.0, 0.028284, 1.0)
@@ -81,7 +82,7 @@ class Flat(NamedTuple):
     starts: np.ndarray  # (T,)
 
     @classmethod
-    def of(cls, tensors: Sequence[Taken]) -> Flat:
+    def of(cls, tensors: Sequence[TensorSample]) -> Flat:
         """Samples in float32, or float64 where one of them is."""
         dtype = np.float64 if any(each.v.dtype == torch.float64 for each in tensors) else np.float32
         n = np.array([len(each.m) for each in tensors])
@@ -214,7 +215,7 @@ def _bound(beta1: float, beta2: float, t: float) -> float:
     return float(update_bound(beta1, beta2, t))
 
 
-def _reading(step: int, taken: Taken, found: dict[str, Any]) -> Reading:
+def _reading(step: int, taken: TensorSample, found: dict[str, Any]) -> Reading:
     before, (lr, beta1, beta2, eps) = taken.before, taken.numbers
     found["warm"] = before.v is not None and found["warm"]
     return Reading(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.monitor.capture.adam_state import Numbers
+from betaplane.monitor.capture.adam_state import StepValues
 from betaplane.monitor.quantities import formulas as q
 from betaplane.theory import update_bound
 
@@ -57,7 +57,7 @@ def read(
     layer: str,
     step: int,
     shape: tuple[int, ...],
-    numbers: Numbers,
+    numbers: StepValues,
     before: Before,
     x: Tensor,
     m: Tensor,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
-from betaplane.monitor.capture.adam_state import Numbers, held, named, numbers
+from betaplane.monitor.capture.adam_state import StepValues, held, named, numbers
 
 ROUNDS = 20
 
@@ -139,7 +139,7 @@ def _known(optimizer: Optimizer) -> list[tuple[Tensor, Tensor]]:
     return found
 
 
-def _metric(v: Tensor, t: float, now: Numbers) -> Tensor:
+def _metric(v: Tensor, t: float, now: StepValues) -> Tensor:
     """What a curvature is multiplied by to be in units of Adam's threshold, like v; 0 where v is and eps too."""
     root = (v / (1 - now.beta2**t)).sqrt() + now.eps
     threshold = (1 - now.beta1**t) * (2 + 2 * now.beta1) / ((1 - now.beta1) * now.lr) if now.lr else math.inf

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from betaplane.monitor.capture.adam_state import Numbers
+from betaplane.monitor.capture.adam_state import StepValues
 
 EXACT = 0.01  # how far v may be from beta2 v + (1 - beta2) g^2, of itself: float32 rounds by far less
 COARSE = 0.2  # where the moments have 16 bits
 
 
-class Light(NamedTuple):
+class StepStats(NamedTuple):
     """The light quantities of one step."""
 
     step: int
@@ -48,7 +48,7 @@ class Settings:
 
     @classmethod
     def of(
-        cls, names: Sequence[str], n: Sequence[int], numbers: Sequence[Numbers], coarse: Sequence[bool], dtype: type
+        cls, names: Sequence[str], n: Sequence[int], numbers: Sequence[StepValues], coarse: Sequence[bool], dtype: type
     ) -> Settings:
         """The settings of tensors.
 
@@ -67,7 +67,7 @@ class Settings:
         return cls(list(names), sizes, sizes.cumsum() - sizes, beta1[alike], beta2[alike], *wide)
 
 
-def lights(rows: np.ndarray, first: int, t: np.ndarray, s: Settings) -> tuple[list[Light], np.ndarray]:
+def lights(rows: np.ndarray, first: int, t: np.ndarray, s: Settings) -> tuple[list[StepStats], np.ndarray]:
     """The light quantities of consecutive steps, in one pass over all tensors.
 
     ```
@@ -91,7 +91,7 @@ def lights(rows: np.ndarray, first: int, t: np.ndarray, s: Settings) -> tuple[li
     arXiv:2304.13013.
 
     Example:
-        >>> s = Settings.of(["w"], [2], [Numbers(0.1, 0.5, 0.5, 0.0)], [False], np.float64)
+        >>> s = Settings.of(["w"], [2], [StepValues(0.1, 0.5, 0.5, 0.0)], [False], np.float64)
         >>> rows = np.array([[[0.0, 0.0], [0.0, 0.0]], [[0.5, -1.0], [0.5, 2.0]], [[-0.25, 0.5], [0.75, 3.0]]])
         >>> one, two = lights(rows, 0, np.array([2.0]), s)[0]
         >>> one.step, round(one.norm, 4), one.update, one.lag
@@ -146,12 +146,12 @@ def _corrections(k: int, t: np.ndarray, s: Settings, dtype: Any) -> tuple[np.nda
     return c1, c2
 
 
-def _told(first: int, names: list[str], norms: Any, dots: Any, sizes: Any, lags: Any, top: Any) -> list[Light]:
+def _told(first: int, names: list[str], norms: Any, dots: Any, sizes: Any, lags: Any, top: Any) -> list[StepStats]:
     at = sizes.argmax(1).tolist()
     finite = np.isfinite(norms + top).tolist()
     most, worst = sizes.max(1).tolist(), lags.max(1).tolist()
     rows = zip(norms.tolist(), (0.0, *dots.tolist()), most, worst, top.tolist(), strict=True)
     return [
-        Light(first + 1 + k, norm, dot, size, names[at[k]], lag, reach, finite[k])
+        StepStats(first + 1 + k, norm, dot, size, names[at[k]], lag, reach, finite[k])
         for k, (norm, dot, size, lag, reach) in enumerate(rows)
     ]

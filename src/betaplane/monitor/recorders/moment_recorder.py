@@ -11,16 +11,16 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.monitor.capture.adam_state import M, V, local, numbers
-from betaplane.monitor.quantities.step_stats import Light, Settings, lights
-from betaplane.monitor.recorders.recorded_coordinates import Slot, is_open, slots
-from betaplane.monitor.recorders.ring_buffer import Past
+from betaplane.monitor.quantities.step_stats import Settings, StepStats, lights
+from betaplane.monitor.recorders.recorded_coordinates import RecordedCoordinates, is_open, slots
+from betaplane.monitor.recorders.ring_buffer import RecordedSteps
 
 STEPS = 64  # whose gradients are kept
 AGAIN = 8  # steps until the optimizer is asked again what it holds, and its counts are read again
 PLAIN = (torch.float32, torch.float64, torch.float16)  # what numpy knows
 
 
-class Tape:
+class MomentRecorder:
     """Copies a few coordinates of both moments after each step: gradients need not be touched, for m tells them.
 
     ```
@@ -38,7 +38,7 @@ class Tape:
     Example:
         >>> p = torch.nn.Parameter(torch.ones(3))
         >>> optimizer = torch.optim.Adam([p])
-        >>> tape = Tape(optimizer)
+        >>> tape = MomentRecorder(optimizer)
         >>> for step in (1, 2):
         ...     p.grad = torch.tensor([1.0, -2.0, 3.0]) * step
         ...     optimizer.step()
@@ -51,7 +51,7 @@ class Tape:
 
     def __init__(self, optimizer: Optimizer, names: Mapping[Tensor, str] | None = None, length: int = STEPS) -> None:
         self.optimizer, self.names, self.length = optimizer, names, length
-        self.slots: list[Slot] = []
+        self.slots: list[RecordedCoordinates] = []
         self.tracks: dict[str, Track] = {}
         self.array: np.ndarray | None = None
         self.groups: list[Any] = []
@@ -72,7 +72,7 @@ class Tape:
         self.last = step
         return len(self.slots) == self.states
 
-    def look(self) -> list[Light]:
+    def look(self) -> list[StepStats]:
         """The light quantities of every step since the last look."""
         begin = max(self.began, self.last - self.length)
         if self.last <= max(self.seen, begin):
@@ -87,7 +87,7 @@ class Tape:
         """How many of the last steps' gradients are known of tensor i."""
         return max(0, min(self.last - max(self.began, int(self.broke[i])), self.length))
 
-    def past(self, i: int) -> Past | None:
+    def past(self, i: int) -> RecordedSteps | None:
         """The kept steps of tensor i, as far as its count reaches back; None where there are none."""
         slot, start = self.slots[i], int(self.settings.starts[i])
         count = self._count(slot)
@@ -97,7 +97,7 @@ class Tape:
         m, v = torch.from_numpy(self._between(self.last - kept)[..., start : start + slot.n].copy()).unbind(1)
         now = numbers(slot.group)
         g = (m[1:] - now.beta1 * m[:-1]) / (1 - now.beta1)
-        return Past(g, m[0], v[0], count - kept, now)
+        return RecordedSteps(g, m[0], v[0], count - kept, now)
 
     @property
     def here(self) -> bool:
@@ -182,7 +182,7 @@ class Tape:
             self.t, self.asked = np.array([self._count(slot) for slot in self.slots]), self.last
         return self.t + (self.last - self.asked)
 
-    def _count(self, slot: Slot) -> float:
+    def _count(self, slot: RecordedCoordinates) -> float:
         return float(self.optimizer.state[slot.p].get("step", slot.group.get("step", 0)))
 
 
@@ -194,7 +194,7 @@ class Track:
         i: the tensor's place in it.
     """
 
-    def __init__(self, tape: Tape, i: int) -> None:
+    def __init__(self, tape: MomentRecorder, i: int) -> None:
         self.tape, self.i = tape, i
 
     @property
@@ -207,6 +207,6 @@ class Track:
         """Whether it keeps as many steps as it can."""
         return self.tape.kept(self.i) == self.tape.length
 
-    def past(self) -> Past | None:
+    def past(self) -> RecordedSteps | None:
         """What is kept; None where nothing is."""
         return self.tape.past(self.i)

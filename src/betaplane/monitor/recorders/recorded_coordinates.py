@@ -18,7 +18,7 @@ SHARE = 0.0075  # of the optimizer's moments, that a record may take in memory
 SMALL = 2**18  # bytes that it may take in any case
 
 
-class Slot(NamedTuple):
+class RecordedCoordinates(NamedTuple):
     """One tensor of a record."""
 
     name: str
@@ -35,7 +35,7 @@ class Slot(NamedTuple):
         return m, v
 
 
-def slots(optimizer: Optimizer, names: Mapping[Tensor, str] | None, rows: int) -> list[Slot]:
+def slots(optimizer: Optimizer, names: Mapping[Tensor, str] | None, rows: int) -> list[RecordedCoordinates]:
     """The tensors of a record, all on the device of the first.
 
     Args:
@@ -87,6 +87,6 @@ def _coordinates(moments: list[Tensor], rows: int) -> int:
     return min(MOST, max(LEAST, int(room)))
 
 
-def _slot(name: str, p: Tensor, group: Mapping[str, Any], m: Any, v: Any, n: int) -> Slot:
+def _slot(name: str, p: Tensor, group: Mapping[str, Any], m: Any, v: Any, n: int) -> RecordedCoordinates:
     step = spacing(local(m).shape, n)
-    return Slot(name, p, group, m, v, step, len(range(0, local(m).numel(), step)))
+    return RecordedCoordinates(name, p, group, m, v, step, len(range(0, local(m).numel(), step)))

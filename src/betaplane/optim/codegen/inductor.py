@@ -11,14 +11,16 @@ from torch import Tensor
 
 from betaplane.optim.codegen.trace import Recording, record
 from betaplane.optim.step.reference import count, fill
-from betaplane.optim.step.step_spec import Form, Numbers, fields_of, widest
+from betaplane.optim.step.step_spec import StepSpec, StepValues, fields_of, widest
 from betaplane.optim.storage_formats import Rounded
 from betaplane.tensors.memory_layout import align, dense, like
 
 PLAIN = (Tensor, torch.nn.Parameter)
 
 
-def step_compiled(form: Form, p: Tensor, held: dict[str, Any], numbers: Numbers, words: Mapping[str, str]) -> bool:
+def step_compiled(
+    form: StepSpec, p: Tensor, held: dict[str, Any], numbers: StepValues, words: Mapping[str, str]
+) -> bool:
     """Step p, if there is code for it: its rule does not look at shapes, and no format needs more than a cast.
 
     Args:

@@ -16,7 +16,7 @@ from betaplane.optim.codegen.c_expressions import spoken
 from betaplane.optim.codegen.c_source import WORD
 from betaplane.optim.codegen.trace import record
 from betaplane.optim.step.reference import STATE, fill
-from betaplane.optim.step.step_spec import Form, Numbers, fields_of, widest
+from betaplane.optim.step.step_spec import StepSpec, StepValues, fields_of, widest
 from betaplane.optim.storage_formats import SCALE, Dynamic, Format, row
 from betaplane.rules import Rule
 from betaplane.tensors.memory_layout import align, dense, like
@@ -24,7 +24,7 @@ from betaplane.tensors.memory_layout import align, dense, like
 PLAIN = (Tensor, torch.nn.Parameter)  # whose memory is their own
 
 
-class Sweep:
+class MultiTensorStep:
     """The lists that machine code takes, for parameters of one kind.
 
     The numbers of their states (steps) are places in one tensor each, so that all are counted at once.
@@ -57,7 +57,7 @@ class Sweep:
             all(map(is_, [held.get(word) for held in self.held], known)) for word, known in self.kept.items()
         )
 
-    def step(self, rule: Rule, numbers: Numbers) -> float:
+    def step(self, rule: Rule, numbers: StepValues) -> float:
         """One step of all; the squared length of their updates, where that is measured."""
         given: list[Any] = [p.grad for p in self.params]
         gradients = given
@@ -70,7 +70,7 @@ class Sweep:
                 g.zero_()
         return moved
 
-    def _scalars(self, rule: Rule, numbers: Numbers) -> tuple[array, tuple[array, array]]:
+    def _scalars(self, rule: Rule, numbers: StepValues) -> tuple[array, tuple[array, array]]:
         """A set for each state of the numbers there is; each parameter's set and seed. The numbers go on by a step."""
         steps, recording = self.counts["step"], self.code.recording
         seeds = array("q", steps.long().tolist())
@@ -100,8 +100,8 @@ def _layout(params: list[Tensor]) -> list[Any]:
 
 
 def swept(
-    form: Form, params: Sequence[Tensor], states: Mapping[Tensor, dict[str, Any]], words: Mapping[str, str] = STATE
-) -> tuple[list[Sweep], list[Tensor]]:
+    form: StepSpec, params: Sequence[Tensor], states: Mapping[Tensor, dict[str, Any]], words: Mapping[str, str] = STATE
+) -> tuple[list[MultiTensorStep], list[Tensor]]:
     """Parameters by kind, each kind with its machine code; and those for which there is none.
 
     Args:
@@ -122,7 +122,7 @@ def swept(
         else:
             single = (words.get(name, name) for name in code.recording.numbers)
             kinds.setdefault((code, *(torch.as_tensor(states[p][word]).dtype for word in single)), []).append(p)
-    return [Sweep(code, found, states, words) for (code, *_), found in kinds.items()], left
+    return [MultiTensorStep(code, found, states, words) for (code, *_), found in kinds.items()], left
 
 
 def _usual(p: Tensor) -> bool:
@@ -131,7 +131,7 @@ def _usual(p: Tensor) -> bool:
     return plain and p.grad is not None and p.grad.layout is torch.strided and p.grad.dtype in WORD and dense(p)
 
 
-def _code(form: Form, p: Tensor, held: dict[str, Any], words: Mapping[str, str]) -> Native | None:
+def _code(form: StepSpec, p: Tensor, held: dict[str, Any], words: Mapping[str, str]) -> Native | None:
     """The machine code for p; its state is filled in, and laid out as p."""
     fill(form, p, held, words)
     align(held, p)

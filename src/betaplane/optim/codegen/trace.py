@@ -13,7 +13,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from betaplane.optim.codegen.hoist import hoist
 from betaplane.optim.step.dependence import reach
-from betaplane.optim.step.step_spec import Form, Numbers, fields_of
+from betaplane.optim.step.step_spec import StepSpec, StepValues, fields_of
 from betaplane.rules import Rule
 
 SAMPLE = 12  # numbers in the tensors a pass is recorded on; the recording holds for any size
@@ -35,7 +35,7 @@ class Recording:
     once: Callable[..., Any]  # of the graph's own inputs, what else is the same for every element
     news: tuple[int, ...]  # of each of `numbers`, where among the scalars its value after the step is
 
-    def scalars(self, rule: Rule, held: list[Tensor], numbers: Numbers) -> list[Tensor]:
+    def scalars(self, rule: Rule, held: list[Tensor], numbers: StepValues) -> list[Tensor]:
         """All that is the same for every element, in the graph's order: float64, and the rule's numbers in `dtype`."""
         wide = [torch.as_tensor(value, dtype=torch.float64) for value in numbers]
         wide += [torch.as_tensor(getattr(rule, name), dtype=torch.float64) for name in self.constants]
@@ -44,7 +44,7 @@ class Recording:
         return [*given, *self.once(*blank, *given)]
 
 
-def record(form: Form, dtype: torch.dtype, extras: tuple[str, ...]) -> Recording | None:
+def record(form: StepSpec, dtype: torch.dtype, extras: tuple[str, ...]) -> Recording | None:
     """The recording of a form for one type, or None where the rule's step depends on the parameter's shape.
 
     Forms that differ only in the values of the rule's hyperparameters share it: those are inputs, save 0 and inf, for
@@ -60,7 +60,7 @@ def record(form: Form, dtype: torch.dtype, extras: tuple[str, ...]) -> Recording
     return _recorded(kind(form), dtype, extras, _constants(form.rule))
 
 
-def kind(form: Form) -> Form:
+def kind(form: StepSpec) -> StepSpec:
     """What is the same for all forms that share their recordings."""
     return replace(form, rule=_neutral(form.rule), storage="parameter", rounding="nearest")
 
@@ -85,7 +85,9 @@ def _neutral(rule: Rule) -> Rule:
 
 
 @cache
-def _recorded(form: Form, dtype: torch.dtype, extras: tuple[str, ...], constants: tuple[str, ...]) -> Recording | None:
+def _recorded(
+    form: StepSpec, dtype: torch.dtype, extras: tuple[str, ...], constants: tuple[str, ...]
+) -> Recording | None:
     if reach(form.rule) == "shape":
         return None
     x, g = torch.zeros(SAMPLE, dtype=dtype), torch.zeros(SAMPLE, dtype=dtype)
@@ -95,13 +97,13 @@ def _recorded(form: Form, dtype: torch.dtype, extras: tuple[str, ...], constants
     tensors = (*own, *extras)
     like_x = [torch.zeros(SAMPLE, dtype=dtype) for _ in tensors]
     single = [getattr(fresh, name).clone() for name in numbers]
-    wide = [torch.ones((), dtype=torch.float64) for _ in (*Numbers._fields, *constants)]
+    wide = [torch.ones((), dtype=torch.float64) for _ in (*StepValues._fields, *constants)]
 
     def step(x: Tensor, g: Tensor, *rest: Tensor) -> list[Tensor]:
-        named = dict(zip((*tensors, *numbers, *Numbers._fields, *constants), rest, strict=True))
+        named = dict(zip((*tensors, *numbers, *StepValues._fields, *constants), rest, strict=True))
         rule = replace(form.rule, **{name: named[name] for name in constants})
         s = type(fresh)(**{name: named[name] for name in fresh._fields})
-        given = Numbers(*(named[name] for name in Numbers._fields))
+        given = StepValues(*(named[name] for name in StepValues._fields))
         done = replace(form, rule=rule).whole(x, g, s, {name: named[name] for name in extras}, given)
         moved = [] if done.moved is None else [done.moved]
         new = [getattr(done.s, name) for name in own] + [done.extra[name] for name in extras]

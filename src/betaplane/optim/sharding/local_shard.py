@@ -14,7 +14,7 @@ from betaplane.optim.storage_formats import SCALE, row
 from betaplane.tensors.dtensor import local, on_mesh, placed, summed
 
 
-class Part:
+class LocalShard:
     """What this process holds of a sharded parameter: x, a plain tensor in the same memory, and its state.
 
     Its methods are for use under `torch.no_grad`.
@@ -87,7 +87,7 @@ def by_rows(p: Any) -> bool:
 class Means(TorchFunctionMode):
     """While it is on, the mean over a part is the mean over the whole tensor; all processes have to be at it."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: LocalShard) -> None:
         super().__init__()
         self.part = part
         self.count = part.p.numel() * (2 if part.p.is_complex() else 1)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from betaplane.optim.sharding.local_shard import Means, Part
+from betaplane.optim.sharding.local_shard import LocalShard, Means
 from betaplane.optim.step.dependence import kind_of, reach
 from betaplane.optim.step.reference import STATE, estimate
 from betaplane.tensors.dtensor import added, full, kinds, on_mesh, placed
@@ -104,11 +104,11 @@ def _by_parts(optimizer: Any, groups: list[Group], once: Once) -> None:
     states.update(stepped)
 
 
-def _part(optimizer: Any, p: Tensor) -> Part:
+def _part(optimizer: Any, p: Tensor) -> LocalShard:
     """This process's part of p, the same as at the step before if p lies where it lay."""
     known = optimizer.__dict__.setdefault("_parts", {})
     if p not in known or not known[p].fits():
-        known[p] = Part(p)
+        known[p] = LocalShard(p)
     return known[p]
 
 
@@ -172,7 +172,7 @@ def _each(function: Callable[[Tensor], Tensor], held: Mapping[str, Any]) -> dict
 
 def estimate_part(rule: Any, p: Any, h: Tensor, held: dict[str, Any], words: Mapping[str, str] = STATE) -> None:
     """Take an estimate of the curvature of a parameter on a mesh into its state, in each process's own part."""
-    part = Part(p)
+    part = LocalShard(p)
     part.take(held)
     estimate(rule, part.x, part.part(h), part.held, words)
     part.give(held)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from betaplane.optim.sharding.local_shard import Part, by_rows
-from betaplane.optim.step.step_spec import Form
+from betaplane.optim.sharding.local_shard import LocalShard, by_rows
+from betaplane.optim.step.step_spec import StepSpec
 from betaplane.optim.storage_formats import SCALE, Format
 from betaplane.tensors.dtensor import on_mesh
 
@@ -24,7 +24,7 @@ def opened(optimizer: Any, state_dict: Mapping[str, Any], words: Mapping[str, st
     """
     states = dict(state_dict["state"])
     for group, old in zip(optimizer.param_groups, state_dict["param_groups"], strict=True):
-        theirs = Form(optimizer.rule_of(group), storage=old.get("storage", "parameter"))
+        theirs = StepSpec(optimizer.rule_of(group), storage=old.get("storage", "parameter"))
         other = theirs.storage != group.get("storage", "parameter")
         for p, i in zip(group["params"], old["params"], strict=True):
             if i in states and (other or (on_mesh(p) and not by_rows(p))):
@@ -32,7 +32,7 @@ def opened(optimizer: Any, state_dict: Mapping[str, Any], words: Mapping[str, st
     return states
 
 
-def _decoded(form: Form, p: Tensor, held: Mapping[str, Any], words: Mapping[str, str]) -> dict[str, Any]:
+def _decoded(form: StepSpec, p: Tensor, held: Mapping[str, Any], words: Mapping[str, str]) -> dict[str, Any]:
     names = {word: name for name, word in words.items()}
     found = {word: value for word, value in held.items() if not word.endswith(SCALE)}
     for word, value in found.items():
@@ -46,7 +46,7 @@ def _wide(p: Tensor, value: Tensor, scale: Tensor, kept: Format) -> Tensor:
     """A tensor decoded; on a mesh, each process its part."""
     if not on_mesh(value):
         return kept.decode(value, scale)
-    part = Part(p)
+    part = LocalShard(p)
     found = kept.decode(part.part(value), part.part(scale) if on_mesh(scale) else scale)
     return part.whole(found)
 
@@ -83,7 +83,7 @@ def closed(optimizer: Any, words: Mapping[str, str], saved: list[str]) -> None:
             _encode(form, p, optimizer.state.get(p, {}), words)
 
 
-def _encode(form: Form, p: Tensor, held: dict[str, Any], words: Mapping[str, str]) -> None:
+def _encode(form: StepSpec, p: Tensor, held: dict[str, Any], words: Mapping[str, str]) -> None:
     like_p = [
         word for word, value in held.items() if isinstance(value, Tensor) and value.dim() and value.shape == p.shape
     ]
@@ -94,7 +94,7 @@ def _encode(form: Form, p: Tensor, held: dict[str, Any], words: Mapping[str, str
             continue
         kept = form.kept(p, name, value)
         kept = Format(p.dtype) if kept == Format() else kept
-        part = Part(p) if on_mesh(p) else None
+        part = LocalShard(p) if on_mesh(p) else None
         codes, scale = kept.encode(part.part(value) if part else value, 0, 0)
         held[word] = part.whole(codes) if part else codes
         if scale is not None:

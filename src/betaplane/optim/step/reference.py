@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betaplane.optim.step.dependence import reach
-from betaplane.optim.step.step_spec import LOST, Form, Numbers, fields_of, widest
+from betaplane.optim.step.step_spec import LOST, StepSpec, StepValues, fields_of, widest
 from betaplane.optim.storage_formats import BLOCK, SCALE, row, stream_of
 from betaplane.rules import Rule
 from betaplane.tensors.dtensor import full
@@ -21,11 +21,11 @@ PIECE = 2**18  # numbers that are stepped at once, where a rule goes number by n
 
 
 def update(
-    form: Form,
+    form: StepSpec,
     p: Tensor,
     g: Tensor,
     held: dict[str, Any],
-    numbers: Numbers,
+    numbers: StepValues,
     *,
     words: Mapping[str, str] = STATE,
 ) -> float:
@@ -59,7 +59,7 @@ def update(
     return moved
 
 
-def _cuts(form: Form, p: Tensor, g: Tensor, held: Mapping[str, Any]) -> bool:
+def _cuts(form: StepSpec, p: Tensor, g: Tensor, held: Mapping[str, Any]) -> bool:
     """Whether a step can be taken piece by piece, so that no temporary is large."""
     like_p = [value for value in held.values() if value.shape == p.shape]
     return not p.is_complex() and reach(form.rule) == "number" and all(x.is_contiguous() for x in (p, g, *like_p))
@@ -93,11 +93,11 @@ def _span(value: Tensor, dim: bool, i: int, size: int) -> tuple[int, int]:
 
 
 def _step(
-    form: Form,
+    form: StepSpec,
     p: Tensor,
     g: Tensor,
     held: dict[str, Any],
-    numbers: Numbers,
+    numbers: StepValues,
     words: Mapping[str, str],
     start: int = 0,
 ) -> float:
@@ -119,7 +119,7 @@ def _step(
 
 
 def _keep(
-    form: Form, p: Tensor, done: Any, held: dict[str, Any], chance: tuple[int, int], words: Mapping[str, str]
+    form: StepSpec, p: Tensor, done: Any, held: dict[str, Any], chance: tuple[int, int], words: Mapping[str, str]
 ) -> None:
     """Write what a pass left into p and its state, in the form's formats."""
     x = _real(p)
@@ -149,7 +149,7 @@ def estimate(rule: Rule, p: Tensor, h: Tensor, held: dict[str, Any], words: Mapp
         held: torch's state of the parameter; filled if it is empty.
         words: torch's names for the fields of the rule's state, where they differ.
     """
-    form = Form(rule)
+    form = StepSpec(rule)
     fill(form, p, held, words)
     s, _ = _loaded(form, p, held, words)
     new = rule.curvature(s, h)  # pyright: ignore[reportAttributeAccessIssue]
@@ -157,7 +157,7 @@ def estimate(rule: Rule, p: Tensor, h: Tensor, held: dict[str, Any], words: Mapp
         _store(held, words.get(name, name), value, p)
 
 
-def fill(form: Form, p: Tensor, held: dict[str, Any], words: Mapping[str, str] = STATE) -> None:
+def fill(form: StepSpec, p: Tensor, held: dict[str, Any], words: Mapping[str, str] = STATE) -> None:
     """Make what is missing of p's state, as it is before the first step, and keep all of it as the form asks."""
     x = _real(p)
     fields = fields_of(form.rule) | dict.fromkeys(form.extras(x), True)
@@ -180,7 +180,7 @@ def fill(form: Form, p: Tensor, held: dict[str, Any], words: Mapping[str, str] =
             held[word + SCALE] = scale
 
 
-def _is_kept(form: Form, x: Tensor, name: str, like_x: bool, value: Any) -> bool:
+def _is_kept(form: StepSpec, x: Tensor, name: str, like_x: bool, value: Any) -> bool:
     """Whether a field of x's state is there, as the form asks."""
     if value is None or _is_number(value) == (like_x and x.dim() > 0):
         return False
@@ -196,7 +196,9 @@ def _real(x: Tensor) -> Tensor:
     return torch.view_as_real(x) if x.is_complex() else x
 
 
-def _loaded(form: Form, x: Tensor, held: Mapping[str, Any], words: Mapping[str, str]) -> tuple[Any, dict[str, Tensor]]:
+def _loaded(
+    form: StepSpec, x: Tensor, held: Mapping[str, Any], words: Mapping[str, str]
+) -> tuple[Any, dict[str, Tensor]]:
     """The rule's state and the form's extras, from what is held."""
     fresh = form.rule.init(x)
     s = type(fresh)(*(_one(form, x, name, held, words, value) for name, value in fresh._asdict().items()))
@@ -204,7 +206,7 @@ def _loaded(form: Form, x: Tensor, held: Mapping[str, Any], words: Mapping[str, 
 
 
 def _one(
-    form: Form, x: Tensor, name: str, held: Mapping[str, Any], words: Mapping[str, str], fresh: Tensor | None = None
+    form: StepSpec, x: Tensor, name: str, held: Mapping[str, Any], words: Mapping[str, str], fresh: Tensor | None = None
 ) -> Tensor:
     """A field of the state, decoded; a number in the type of a fresh one."""
     word = words.get(name, name)

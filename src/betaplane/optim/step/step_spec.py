@@ -27,7 +27,7 @@ def check_rounding(value: str) -> str:
     return value
 
 
-class Numbers(NamedTuple):
+class StepValues(NamedTuple):
     """What a pass takes besides tensors: floats, or 0-d tensors."""
 
     lr: Any
@@ -36,7 +36,7 @@ class Numbers(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Form:
+class StepSpec:
     """What is done to each parameter of a group, in one pass.
 
     - `storage`: how the state is kept, see formats.py.
@@ -59,7 +59,7 @@ class Form:
     @property
     def plain(self) -> bool:
         """Whether it is the rule and no more."""
-        return self == Form(self.rule, self.maximize)
+        return self == StepSpec(self.rule, self.maximize)
 
     def weights(self, p: Tensor) -> Format:
         """How p itself is kept."""
@@ -79,7 +79,7 @@ class Form:
         compensated = p.dtype == torch.bfloat16 and self.rounding == "kahan"
         return (LOST,) * compensated + (AVERAGE,) * self.average
 
-    def whole(self, x: Tensor, g: Tensor, s: Any, extra: dict[str, Tensor], numbers: Numbers) -> Whole:
+    def whole(self, x: Tensor, g: Tensor, s: Any, extra: dict[str, Tensor], numbers: StepValues) -> StepResult:
         """One pass, out of place, in the type of x.
 
         Args:
@@ -99,10 +99,10 @@ class Form:
             moved, extra[LOST] = compensated(x, moved - x, extra[LOST])
         if AVERAGE in extra:
             extra[AVERAGE] = moved + numbers.decay * (extra[AVERAGE] - moved)
-        return Whole(moved, new, extra, (moved - x).square().sum() if self.norms else None)
+        return StepResult(moved, new, extra, (moved - x).square().sum() if self.norms else None)
 
 
-class Whole(NamedTuple):
+class StepResult(NamedTuple):
     """What a pass leaves."""
 
     x: Tensor
