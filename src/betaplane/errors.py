@@ -1,4 +1,4 @@
-"""The one error users meet: a sentence with five parts, told before anything is computed or written."""
+"""The exception raised for all invalid input, before any work is done."""
 
 from __future__ import annotations
 
@@ -6,38 +6,37 @@ from collections.abc import Iterable
 
 from betaplane.text import printable
 
-__all__ = ["BadInput", "BadType", "expect", "nearest"]
+__all__ = ["BadInput", "BadType", "expect", "nearest", "unknown"]
 
 
 class BadInput(ValueError):
-    """Something the user gave cannot be used; says what, which value, what is allowed, where, what to write.
+    """Raised for input that cannot be used; its text is one sentence that names the value and a remedy.
 
     Args:
         what: what is wrong, as the start of a sentence ("beta2 is out of range").
-        value: the value that was given, shown with `repr`; leave it out where there is none.
-        allowed: the values that would be accepted ("[0, 1)").
-        where: the place it came from (a parameter and its shape, a file, an option).
-        instead: what to write instead, as a line that can be pasted.
+        value: the value that was given, shown with `repr`; omit it if there is none.
+        allowed: the values that are accepted ("[0, 1)").
+        where: the source of the value: an argument, a parameter and its shape, a file.
+        instead: a line to paste that works.
 
     Example:
         >>> print(BadInput("beta2 is out of range", value=1.5, allowed="[0, 1)", where="Adam", instead="beta2=0.999"))
-        beta2 is out of range: got 1.5, allowed [0, 1), in Adam. Write instead: beta2=0.999
+        beta2 is out of range: got 1.5; expected [0, 1) (Adam). Try: beta2=0.999
+        >>> print(BadInput("There are no parameters"))
+        There are no parameters.
     """
 
-    MISSING = ...  # pickles as itself, so that an error from a worker process says the same
+    MISSING = ...  # pickles as itself, so that an error from a worker process has the same text
 
     def __init__(
         self, what: str, *, value: object = MISSING, allowed: str = "", where: str = "", instead: str = ""
     ) -> None:
         self.what, self.value, self.allowed, self.where, self.instead = what, value, allowed, where, instead
-        facts = [
-            f"got {value!r}" if value is not BadInput.MISSING else "",
-            f"allowed {allowed}" if allowed else "",
-            f"in {where}" if where else "",
-        ]
-        told = ", ".join(fact for fact in facts if fact)
-        sentence = what + (f": {told}" if told else "") + "."
-        super().__init__(printable(sentence + (f" Write instead: {instead}" if instead else "")))
+        got = f"got {value!r}" if value is not BadInput.MISSING else ""
+        expected = f"expected {allowed}" if allowed else ""
+        facts = "; ".join(filter(None, (got, expected)))
+        sentence = what + (f": {facts}" if facts else "") + (f" ({where})" if where else "") + "."
+        super().__init__(printable(sentence + (f" Try: {instead}" if instead else "")))
 
     def __reduce__(self) -> tuple:
         return _rebuild, (type(self), self.what, self.value, self.allowed, self.where, self.instead)
@@ -48,40 +47,63 @@ class BadType(BadInput, TypeError):
 
 
 def _rebuild(kind: type[BadInput], what: str, value: object, allowed: str, where: str, instead: str) -> BadInput:
-    """Unpickle a BadInput, so that a worker process can hand one to its parent."""
+    """Unpickle a BadInput that a worker process raised."""
     return kind(what, value=value, allowed=allowed, where=where, instead=instead)
 
 
 def expect(value: object, kinds: type | tuple[type, ...], name: str, instead: str = "") -> None:
-    """Raise BadInput unless an argument is of one of the types given.
+    """Raise BadInput unless an argument has one of the given types.
 
     Args:
         value: what was passed.
-        kinds: the types that are accepted.
+        kinds: the accepted types.
         name: the argument's name.
-        instead: a line that can be pasted.
+        instead: a line to paste that works.
 
     Raises:
-        BadInput: it is of another type.
+        BadInput: the value has another type.
 
     Example:
         >>> expect(3, str, "reference", 'load("digits")')
         Traceback (most recent call last):
             ...
-        betaplane.errors.BadInput: reference is of the wrong type: got 'int', allowed str. Write instead: load("digits")
+        betaplane.errors.BadInput: reference is of the wrong type: got 'int'; expected str. Try: load("digits")
     """
     if not isinstance(value, kinds):
         allowed = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
         raise BadInput(f"{name} is of the wrong type", value=type(value).__name__, allowed=allowed, instead=instead)
 
 
-def nearest(name: str, known: Iterable[str], usual: str) -> str:
-    """The known name that `name` was most likely meant to be, for the `instead` of an error.
+def unknown(kind: str, name: object, known: Iterable[str], *, where: str = "", instead: str = "{}") -> BadInput:
+    """The BadInput for a name that does not exist, with the nearest name that does.
 
     Args:
-        name: what was written; capitals, hyphens and underscores do not matter.
-        known: the names there are.
-        usual: what to answer where none is close.
+        kind: what the name should have been ("rule", "problem", "axis").
+        name: the name that was given.
+        known: the names that exist.
+        where: the source of the name.
+        instead: a line to paste, with {} in place of the nearest name.
+
+    Example:
+        >>> print(unknown("rule", "adm", ["sgd", "adam"], instead="--rule {}"))
+        Unknown rule 'adm'. Did you mean 'adam'? Choose one of: sgd, adam. Try: --rule adam
+        >>> print(unknown("rule", "zzz", ["sgd", "adam"], instead="--rule {}"))
+        Unknown rule 'zzz'. Choose one of: sgd, adam.
+    """
+    names = list(known)
+    close = nearest(name, names, "") if isinstance(name, str) else ""
+    guess = f"Did you mean {close!r}? " if close else ""
+    text = f"Unknown {kind} {name!r}. {guess}Choose one of: {', '.join(names)}"
+    return BadInput(text, where=where, instead=instead.format(close) if close else "")
+
+
+def nearest(name: str, known: Iterable[str], usual: str) -> str:
+    """The known name closest to `name`.
+
+    Args:
+        name: what was written; case, hyphens and underscores are ignored.
+        known: the names that exist.
+        usual: what to return if no name is close.
 
     Example:
         >>> nearest("lionn", ["adam", "lion"], "adam"), nearest("Adam-Mini", ["adam", "adammini"], "adam")
@@ -89,7 +111,7 @@ def nearest(name: str, known: Iterable[str], usual: str) -> str:
         >>> nearest("speed", ["lr", "beta1"], "beta1")
         'beta1'
     """
-    from difflib import get_close_matches  # here, so that nobody waits for it who makes no mistake
+    from difflib import get_close_matches  # imported lazily: only needed on the error path
 
     plain = {_plain(each): each for each in known}
     close = get_close_matches(_plain(name), plain, n=1)

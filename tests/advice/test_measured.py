@@ -85,14 +85,14 @@ def test_only_the_trainings_it_rests_on_are_counted(tmp_path):
 @pytest.mark.parametrize("final", [float("inf"), 1.0, 2.0])
 def test_a_map_on_which_nothing_trains(tmp_path, final):
     path = stored(tmp_path / "a.sqlite", dict.fromkeys(FINALS, final))
-    with pytest.raises(BadInput, match=f"Nothing on the map trains well: got {final}, allowed a final loss below"):
+    with pytest.raises(BadInput, match=f"Nothing on the map trains well: got {final}; expected a final loss below"):
         advise(32, map=path)
 
 
 def test_a_map_of_other_rules_alone(tmp_path):
     path = stored(tmp_path / "a.sqlite", FINALS, rule="Lion")
     with pytest.raises(
-        BadInput, match="holds no map over beta2: got 0, allowed at least 2 values of it, trained by Ad"
+        BadInput, match="holds no map over beta2: got 0; expected at least 2 values of it, trained by Ad"
     ):
         window(path, batch=32)
 

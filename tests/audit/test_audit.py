@@ -337,10 +337,10 @@ class Choosy(Plain):
 
 
 ROWS = {
-    "no optimizer": (torch.nn.Linear, {}, "This is no optimizer's class: got 'Linear', allowed a subclass of torch"),
+    "no optimizer": (torch.nn.Linear, {}, "This is no optimizer's class: got 'Linear'; expected a subclass of torch"),
     "an object": (3, {}, "This is no optimizer's class: got 'int'"),
-    "needs": (Needy, {}, "The constructor needs gamma: in Needy. Write instead: --set gamma=VALUE"),
-    "unknown": (Plain, {"beta": 1}, "There is no option beta: got 1, allowed lr, betas, eps, weight_decay, in Plain."),
+    "needs": (Needy, {}, "The constructor needs gamma: in Needy. Try: --set gamma=VALUE"),
+    "unknown": (Plain, {"beta": 1}, "There is no option beta: got 1; expected lr, betas, eps, weight_decay (Plain)."),
     "refused": (torch.optim.Adam, {"lr": -1}, "Adam cannot be made: in ValueError: Invalid learning rate: -1."),
     "raises": (Choosy, {}, "Choosy cannot be made: in AssertionError: not on a Sunday."),
 }

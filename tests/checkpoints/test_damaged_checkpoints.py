@@ -151,7 +151,7 @@ def file_of_the_index_is_gone() -> None:
 
 
 ROWS = {
-    empty: "The file is empty: got 'bad', allowed an optimizer's state on disk",
+    empty: "The file is empty: got 'bad'; expected an optimizer's state on disk",
     words: "The file is damaged, or no torch checkpoint",
     zeros: "The file is damaged, or no torch checkpoint",
     cut: "The archive is damaged or cut short",
@@ -179,7 +179,7 @@ ROWS = {
 def test_a_sentence(write, told: str):
     write()
     sentence = refused("bad", told)
-    assert sentence.endswith("Write instead: torch.save(optimizer.state_dict(), 'opt.pt')")
+    assert sentence.endswith("Try: torch.save(optimizer.state_dict(), 'opt.pt')")
 
 
 def test_no_file_at_all():
@@ -298,7 +298,7 @@ def test_steps_between_0_and_1():
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"eps": -1.0}, "eps is out of range: got -1.0, allowed [0, inf), in inspect. Write instead: eps=1e-8"),
+        ({"eps": -1.0}, "eps is out of range: got -1.0; expected [0, inf) (inspect). Try: eps=1e-8"),
         ({"eps": float("nan")}, "eps is out of range: got nan"),
         ({"betas": (0.9, 1.0)}, "beta2 is out of range: got 1.0"),
         ({"trained": (-1.0, 0.9)}, "beta1 is out of range: got -1.0"),

@@ -120,17 +120,17 @@ def test_a_picture(capsys):
 
 ROWS = {
     "inspect text.pt": "The file is damaged, or no torch checkpoint (",
-    "inspect gone.pt": "There is no such checkpoint: got 'gone.pt', allowed an optimizer's state on disk, in inspect.",
-    "inspect well.pt --betas 0.9": "These are no betas: got '0.9', allowed two numbers in [0, 1), in --betas. Write "
+    "inspect gone.pt": "There is no such checkpoint: got 'gone.pt'; expected an optimizer's state on disk (inspect).",
+    "inspect well.pt --betas 0.9": "These are no betas: got '0.9'; expected two numbers in [0, 1) (--betas. Write "
     "instead: --betas 0.9,0.999",
-    "inspect well.pt --trained-with 1,2": "in --trained-with. Write instead: --trained-with 0.9,0.999",
-    "inspect well.pt --eps=-1": "eps is out of range: got -1.0, allowed [0, inf), in inspect",
+    "inspect well.pt --trained-with 1,2": "--trained-with). Try: --trained-with 0.9,0.999",
+    "inspect well.pt --eps=-1": "eps is out of range: got -1.0; expected [0, inf) (inspect",
     "inspect well.pt --png text.pt/x.png": "The results cannot be written (",
-    "inspect well.pt --png folder": "The results cannot be written (Is a directory): got 'folder', allowed a folder "
-    "that can be written, on a disk with free space, in --png. Write instead: --png moments.png",
-    "inspect well.pt --png .": "in --png. Write instead: --png moments.png",
-    "inspect well.pt --png well.pt": "This file is read, and writing would replace it: got 'well.pt', allowed any "
-    "other file, in --png. Write instead: --png moments.png",
+    "inspect well.pt --png folder": "The results cannot be written (Is a directory): got 'folder'; expected a folder "
+    "that can be written, on a disk with free space (--png). Try: --png moments.png",
+    "inspect well.pt --png .": "--png). Try: --png moments.png",
+    "inspect well.pt --png well.pt": "This file is read, and writing would replace it: got 'well.pt'; expected any "
+    "other file (--png). Try: --png moments.png",
 }
 
 

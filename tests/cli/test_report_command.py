@@ -70,17 +70,18 @@ def test_json(capsys):
 ROWS = {
     "report gone.jsonl": "The record cannot be read (No such file or directory): got 'gone.jsonl'",
     "report text.jsonl": "Line 1 is none of a run's record: got b'no lines",
-    "report empty.jsonl": "Nothing was read in this run: allowed a record of a watched run, in report. Write instead: ",
-    "report run.jsonl --run 3": "There is no such run in the record: got 3, allowed 1 to 1, in report. Write instead: ",
-    "report run.jsonl --quantity lagg": "The run has no such quantity: got 'lagg', allowed update_rms, lag,",
+    "report empty.jsonl": "Nothing was read in this run: expected a record of a watched run (report). Try: ",
+    "report run.jsonl --run 3": "There is no such run in the record: got 3; expected 1 to 1 (report). Try: ",
+    "report run.jsonl --quantity lagg": "The run has no such quantity: got 'lagg'; expected update_rms, lag,",
     "report run.jsonl --out text.jsonl/run.html": "The results cannot be written (",
-    "report run.jsonl --out folder": "in --out. Write instead: --out page.html",
-    "report run.jsonl --png folder": "in --png. Write instead: --png picture.png",
-    "report run.jsonl --out run.jsonl": "This file is read, and writing would replace it: got 'run.jsonl', allowed any "
-    "other file, in --out. Write instead: --out page.html",
-    "report run.jsonl --png folder/../run.jsonl": "in --png. Write instead: --png picture.png",
+    "report run.jsonl --out folder": "--out). Try: --out page.html",
+    "report run.jsonl --png folder": "--png). Try: --png picture.png",
+    "report run.jsonl --out run.jsonl": "This file is read, and writing would replace it: got 'run.jsonl'; expected "
+    "any "
+    "other file (--out). Try: --out page.html",
+    "report run.jsonl --png folder/../run.jsonl": "--png). Try: --png picture.png",
     "report record.html": "This file is read, and writing would replace it: got 'record.html'",
-    "report nested.jsonl": "A line of kind reading has no usable shape: got None, allowed lines that watch wrote, in",
+    "report nested.jsonl": "A line of kind reading has no usable shape: got None; expected lines that watch wrote, in",
 }
 
 

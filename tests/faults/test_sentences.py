@@ -96,7 +96,7 @@ ROWS = {
     "trainers.py:raises_odd": r"raises_odd\(.*\) failed: in .*trainers.py, line 17: Odd: what ever\.",
     "trainers.py:memory": r"memory\(.*\) failed: in .*trainers.py, line 20: MemoryError\.",
     "trainers.py:leaves": r"leaves\(.*\) failed: in .*trainers.py, line 23: SystemExit: enough\.",
-    "trainers.py:forgets": r"returned no sequence of losses: got 'None', allowed a sequence .* instead: return losses",
+    "trainers.py:forgets": r"returned no sequence of losses: got 'None'; expected a sequence .* instead: return losses",
     "trainers.py:words": r"returned no sequence of losses: got .*'one', 'two'",
     "module.py:problem": r"Training 'tired' failed: in .*module.py, line 14: RuntimeError: too tired\.",
 }
@@ -192,7 +192,7 @@ def test_the_disk_fills_up_and_is_freed(disk: Path, capsys):
     code, out, err = ended(arguments, capsys)
     assert (code, out) == (2, "")
     assert re.search(
-        r"^betaplane: The disk is full; all runs finished before are kept: got .*, allowed a disk", err, re.M
+        r"^betaplane: The disk is full; all runs finished before are kept: got .*; expected a disk", err, re.M
     )
     assert "Traceback" not in err
     known = stored(disk / "train.sqlite")

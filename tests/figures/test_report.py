@@ -180,13 +180,13 @@ def without(row: dict, name: str) -> dict:
 
 
 WRONG = {
-    "empty": (lambda: watched_run([]), "Nothing was read in this run: allowed a record of a watched run, in report."),
+    "empty": (lambda: watched_run([]), "Nothing was read in this run: expected a record of a watched run (report)."),
     "another file": (lambda: watched_run([{"a": 1}]), "Nothing was read in this run"),
     "only a start": (lambda: watched_run([START]), "Nothing was read in this run"),
-    "run": (lambda: watched_run(record(), 2), "There is no such run in the record: got 2, allowed 1 to 1, in report."),
+    "run": (lambda: watched_run(record(), 2), "There is no such run in the record: got 2; expected 1 to 1 (report)."),
     "quantity": (
         lambda: quantity(watched_run(record()), "lagg"),
-        "The run has no such quantity: got 'lagg', allowed update_rms, lag, below_eps, in --quantity. Write instead: "
+        "The run has no such quantity: got 'lagg'; expected update_rms, lag, below_eps (--quantity). Try: "
         "--quantity lag",
     ),
     "step": (
@@ -253,7 +253,7 @@ def test_a_damaged_line_is_told_or_left_out(i: int):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"shape": [None]}, "A line of kind reading has no usable shape: got None, allowed lines that watch wrote"),
+        ({"shape": [None]}, "A line of kind reading has no usable shape: got None; expected lines that watch wrote"),
         ({"kind": "losses", "steps": [None], "values": [1.0]}, "A line of kind losses has no usable steps: got None"),
         ({"kind": "start", "groups": -1}, "A line of kind start has no usable groups: got -1"),
         ({"kind": "start", "versions": None}, "A line of kind start has no usable versions: got None"),

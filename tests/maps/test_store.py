@@ -340,21 +340,21 @@ def folder(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (text_file, "The file is not a store: got '{path}', allowed an SQLite file made by betaplane"),
+        (text_file, "The file is not a store: got '{path}'; expected an SQLite file made by betaplane"),
         (five_bytes, "The file is not a store"),
         (zeros, "The file is not a store"),
         (noise, "The file is not a store"),
         (somebody_elses, "The file is another program's SQLite database: got '{path}'"),
         (somebody_elses_wal, "The file is another program's SQLite database"),
-        (newer, "The store was made by a newer betaplane: got 'version 7', allowed versions up to 2, in {path}."),
+        (newer, "The store was made by a newer betaplane: got 'version 7'; expected versions up to 2 ({path})."),
         (without_tables, "The store is damaged: it does not say what it holds"),
         (cut_short, "The store is damaged: got 'database disk image is malformed'"),
         (header_only, "The store is damaged"),
         (overwritten, "The store is damaged: got 'database disk image is malformed'"),
         (
             of_another_problem,
-            "The store holds another problem: got 'text (77c0ffee)', allowed digits (1f3a), in {path}. "
-            "Write instead: --store other.sqlite",
+            "The store holds another problem: got 'text (77c0ffee)'; expected digits (1f3a) ({path}). "
+            "Try: --store other.sqlite",
         ),
         (folder, "The store is a folder"),
     ],
@@ -368,7 +368,7 @@ def test_what_is_no_store_of_this_problem_is_refused_and_left_alone(
     with pytest.raises(BadInput) as caught:
         opened(path)
     assert str(caught.value).startswith(text.format(path=path))
-    assert "Write instead: " in str(caught.value)
+    assert "Try: " in str(caught.value)
     assert (path.read_bytes() if path.is_file() else None) == before
     assert [child.name for child in tmp_path.iterdir()] == ["map.sqlite"]
 
@@ -523,7 +523,7 @@ def test_merge_copies_what_is_missing(tmp_path: Path, monkeypatch: pytest.Monkey
         (text_file, "The file is not a store"),
         (somebody_elses, "The file is another program's"),
         (newer, "The store was made by a newer betaplane"),
-        (of_another_problem, r"The store holds another problem: got 'text \(77c0ffee\)', allowed digits \(1f3a\)"),
+        (of_another_problem, r"The store holds another problem: got 'text \(77c0ffee\)'; expected digits \(1f3a\)"),
         (Path.touch, "There is no store to merge"),
     ],
 )

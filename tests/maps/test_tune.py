@@ -91,14 +91,14 @@ def test_a_run_shorter_than_the_next_horizon(steps):
 
 
 def test_every_setting_diverges():
-    with pytest.raises(BadInput, match=r"Every setting diverged: got \d+, allowed a learning rate"):
+    with pytest.raises(BadInput, match=r"Every setting diverged: got \d+; expected a learning rate"):
         tune(Trainer("lost", lambda settings, seed: [1.0, math.inf]), seeds=1, workers=0)
 
 
 @pytest.mark.parametrize(
     ("how", "told"),
     [
-        ({"seeds": 0}, "seeds is out of range: got 0, allowed [1, 1000]"),
+        ({"seeds": 0}, "seeds is out of range: got 0; expected [1, 1000]"),
         ({"lr": -1.0}, "lr is out of range: got -1.0"),
         ({"rule": betaplane.rules.SGD()}, "SGD has no beta1 to put on an axis"),
         ({"workers": -1}, "There is no such number of workers: got -1"),

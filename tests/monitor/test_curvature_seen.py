@@ -181,19 +181,19 @@ def test_no_readings_no_totals():
 WRONG = {
     "no step yet": (
         lambda: sharpness(torch.optim.Adam([nn.Parameter(torch.ones(1))]), lambda: torch.ones(())),
-        "There are no moments that can be read (take a step first): in sharpness. Write instead: optimizer.step()",
+        "There are no moments that can be read (take a step first): in sharpness. Try: optimizer.step()",
     ),
     "no graph": (
         lambda: sharpness(Small().optimizer, lambda: torch.ones(())),
-        "The loss has no graph: allowed a tensor of one number with its graph, in sharpness.",
+        "The loss has no graph: expected a tensor of one number with its graph (sharpness).",
     ),
     "one part": (
         lambda: noise_of_parts(torch.ones(1, 3), 4),
-        "Too few gradients: got (1, 3), allowed (K, n) with K >= 2",
+        "Too few gradients: got (1, 3); expected (K, n) with K >= 2",
     ),
     "batches": (
         lambda: noise_of_norms(1.0, 1.0, 8, 8),
-        "The batches do not fit: got (8, 8), allowed 1 <= small_batch <",
+        "The batches do not fit: got (8, 8); expected 1 <= small_batch <",
     ),
 }
 

@@ -150,7 +150,7 @@ FOREIGN = {
 def test_what_is_none_of_a_record_is_left_as_it_is(tmp_path: Path, name: str):
     other, text = FOREIGN[name]
     (tmp_path / other).write_bytes(text)
-    with pytest.raises(BadInput, match=f"something else than a run's record: got '{tmp_path / other}', allowed a new"):
+    with pytest.raises(BadInput, match=f"something else than a run's record: got '{tmp_path / other}'; expected a new"):
         watch(adamw(), tmp_path / "run.jsonl")
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {other: text}
 
@@ -249,8 +249,8 @@ def test_a_file_has_one_writer(tmp_path: Path, name: str):
         watch(adamw(), tmp_path / name, console=False)
     other = (tmp_path / name).with_stem(f"{Path(name).stem}-1")
     assert str(caught.value) == (
-        f"Another watcher of this process writes the file: got '{tmp_path / name}', allowed a file each, or this one "
-        f'once it is closed, in watch. Write instead: path="{other}"'
+        f"Another watcher of this process writes the file: got '{tmp_path / name}'; expected a file each, or this one "
+        f'once it is closed (watch). Try: path="{other}"'
     )
     watcher.close()
     with watch(adamw(), tmp_path / name, console=False):
@@ -428,17 +428,17 @@ def broken(folder: Path, text: bytes) -> Path:
 WRONG = {
     "word": (
         lambda folder: watch(adamw(), to="tensorbord"),
-        "There is no such sink: got 'tensorbord', allowed tensorboard, wandb, trackio, mlflow, or a Sink, in to. Write "
+        "There is no such sink: got 'tensorbord'; expected tensorboard, wandb, trackio, mlflow, or a Sink (to. Write "
         'instead: to="tensorboard"',
     ),
     "number": (lambda folder: watch(adamw(), to=[3]), "There is no such sink: got 3"),
     "package": (
         lambda folder: watch(adamw(), to="wandb"),
         "The package for this tracker cannot be imported (import of wandb halted; None in sys.modules): got 'wandb', "
-        "in to. Write instead: pip install betaplane[wandb]",
+        "in to. Try: pip install betaplane[wandb]",
     ),
-    "limit": (lambda folder: JsonLines(folder / "a", limit=10), "limit is out of range: got 10, allowed [4096, inf)"),
-    "files": (lambda folder: JsonLines(folder / "a", files=2), "files is out of range: got 2, allowed [3, inf)"),
+    "limit": (lambda folder: JsonLines(folder / "a", limit=10), "limit is out of range: got 10; expected [4096, inf)"),
+    "files": (lambda folder: JsonLines(folder / "a", files=2), "files is out of range: got 2; expected [3, inf)"),
     "a folder": (lambda folder: JsonLines(folder), "The file cannot be written (Is a directory): got "),
     "gone": (lambda folder: read_lines(folder / "a"), "The record cannot be read (No such file or directory): got "),
     "text": (lambda folder: read_lines(broken(folder, b"{}\nno\n")), "Line 2 is none of a run's record: got b'no"),

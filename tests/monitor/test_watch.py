@@ -118,8 +118,8 @@ WRONG = {
         lambda: watch(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)),
         "The optimizer keeps no moments that can be watched: got 'SGD'",
     ),
-    "every": (lambda: watch(adamw(), every=0), "every is out of range: got 0, allowed 1, 2, 3, ..."),
-    "budget": (lambda: watch(adamw(), budget=0.0), "budget is out of range: got 0.0, allowed (0, inf]"),
+    "every": (lambda: watch(adamw(), every=0), "every is out of range: got 0; expected 1, 2, 3, ..."),
+    "budget": (lambda: watch(adamw(), budget=0.0), "budget is out of range: got 0.0; expected (0, inf]"),
     "nan": (lambda: watch(adamw(), budget=math.nan), "budget is out of range: got nan"),
     "no folder": (lambda: watch(adamw(), path="/nowhere/run.jsonl"), "The file cannot be written (No such file"),
 }

@@ -178,5 +178,5 @@ def test_your_rule_is_compiled_where_that_can_be(strange: bool) -> None:
 
 
 def test_an_unknown_path_is_told() -> None:
-    with pytest.raises(BadInput, match="path is unknown: got 'fast', allowed 'auto' or 'eager' or 'compiled'"):
+    with pytest.raises(BadInput, match="path is unknown: got 'fast'; expected 'auto' or 'eager' or 'compiled'"):
         optimizer_class(Lion)([nn.Parameter(torch.zeros(1))], path="fast")

@@ -134,7 +134,7 @@ def test_which_optimizer() -> None:
 def test_an_unknown_option_of_a_group_is_not_ignored() -> None:
     p = nn.Parameter(torch.zeros(2))
     for kind in (optimizer_class(AMSGrad), betaplane.AdamW):
-        with pytest.raises(BadInput, match=r"There is no option beta1 .*: got 0\.0, allowed lr, betas, eps"):
+        with pytest.raises(BadInput, match=r"There is no option beta1 .*: got 0\.0; expected lr, betas, eps"):
             kind([{"params": p, "beta1": 0.0}])
 
 
@@ -312,29 +312,29 @@ def loaded(optimizer: torch.optim.Optimizer, **state) -> None:
 
 
 BAD = [
-    (lambda: host_optimizer(Adam(), some(), lr=-0.1), "Invalid learning rate: -0.1: allowed [0, inf), in Adam"),
+    (lambda: host_optimizer(Adam(), some(), lr=-0.1), "Invalid learning rate: -0.1: expected [0, inf) (Adam"),
     (lambda: host_optimizer(Adam(), some(), lr=float("nan")), "Invalid learning rate: nan"),
     (lambda: host_optimizer(Adam(), some(), lr=float("inf")), "lr is out of range: got inf"),
     (lambda: RULED(some(), lr=float("inf")), "lr is out of range: got inf"),
     (lambda: RULED([{"params": some(), "lr": -1.0}]), "lr is out of range: got -1.0"),
     (
         lambda: RULED([{"params": some(), "betas": (0.9, 1.5)}]),
-        "beta2 is out of range: got 1.5, allowed [0, 1), in AMSGrad. Write instead: beta2=0.999",
+        "beta2 is out of range: got 1.5; expected [0, 1) (AMSGrad). Try: beta2=0.999",
     ),
     (
         lambda: RULED(some(), betas=(0.9,)),
-        "betas do not fit: got (0.9,), allowed 2 numbers in [0, 1), in AMSGrad. Write instead: betas=(0.9, 0.999)",
+        "betas do not fit: got (0.9,); expected 2 numbers in [0, 1) (AMSGrad). Try: betas=(0.9, 0.999)",
     ),
-    (lambda: RULED(some(), beta=0.9), "There is no option beta: got 0.9, allowed lr, betas, eps, weight_decay"),
+    (lambda: RULED(some(), beta=0.9), "There is no option beta: got 0.9; expected lr, betas, eps, weight_decay"),
     (lambda: host_optimizer(Adam(), [{"params": some(), "lr": -1.0}]), "lr is out of range: got -1.0"),
     (lambda: host_optimizer(Adam(), [{"params": some(), "eps": -1.0}]), "eps is out of range: got -1.0"),
     (
         lambda: host_optimizer(Adam(), []),
-        "optimizer got an empty parameter list: allowed at least 1 parameter, in Adam",
+        "optimizer got an empty parameter list: expected at least 1 parameter (Adam",
     ),
-    (lambda: RULED([]), "There are no parameters: allowed at least 1, in params"),
+    (lambda: RULED([]), "There are no parameters: expected at least 1 (params"),
     (lambda: RULED(nn.ReLU().parameters()), "There are no parameters"),
-    (lambda: RULED(torch.zeros(2)), "should be an iterable of Tensors or dicts: got 'Tensor', allowed parameters"),
+    (lambda: RULED(torch.zeros(2)), "should be an iterable of Tensors or dicts: got 'Tensor'; expected parameters"),
     (
         lambda: host_optimizer(Adam(), [torch.zeros(2, 3, dtype=torch.int64)]),
         "A parameter is not of floating point: got torch.int64",
@@ -345,19 +345,19 @@ BAD = [
     ),
     (
         sparse_step,
-        "The gradient is sparse: got torch.sparse_coo, allowed torch.strided, in the gradient of a parameter",
+        "The gradient is sparse: got torch.sparse_coo; expected torch.strided (the gradient of a parameter",
     ),
     (
         lambda: loaded(host_optimizer(Adam(), some()), square_avg=torch.zeros(2)),
-        "The state dict is another rule's: got 'square_avg', allowed step, exp_avg, exp_avg_sq, in parameter 0 of Adam",
+        "The state dict is another rule's: got 'square_avg'; expected step, exp_avg, exp_avg_sq (parameter 0 of Adam",
     ),
     (
         lambda: loaded(RULED(some()), exp_avg=torch.zeros(3)),
-        "The state exp_avg has another shape: got (3,), allowed (2,), in parameter 0 of AMSGrad",
+        "The state exp_avg has another shape: got (3,); expected (2,) (parameter 0 of AMSGrad",
     ),
     (
         lambda: RULED(some()).load_state_dict(RULED([*some(), *some()]).state_dict()),
-        "The state dict is for other groups: got [2], allowed [1] parameters, in AMSGrad",
+        "The state dict is for other groups: got [2]; expected [1] parameters (AMSGrad",
     ),
 ]
 

@@ -48,7 +48,7 @@ def test_a_misspelled_option_of_a_group_is_refused(kind: Any, slip: str, late: b
     with pytest.raises(BadInput) as told:
         kind([nn.Parameter(torch.ones(2))]).add_param_group(group) if late else kind([group])
     assert str(told.value).startswith(f"There is no option {slip} (a key of your own needs a name less like {meant})")
-    assert str(told.value).endswith(f'Write instead: "{meant}": ...')
+    assert str(told.value).endswith(f'Try: "{meant}": ...')
 
 
 @some
@@ -63,7 +63,7 @@ def test_a_refused_group_leaves_the_optimizer_as_it_was(kind: Any) -> None:
 @pytest.mark.parametrize("how", [{"max_norm": 1.0}, {"zero": True}, {"nonfinite": "skip"}, {"path": "eager"}], ids=str)
 def test_an_option_of_the_whole_optimizer_is_refused_in_a_group(kind: Any, how: dict[str, Any]) -> None:
     (name,) = how
-    with pytest.raises(BadInput, match=f"{name} is for all groups together: .* Write instead: {kind.__name__}"):
+    with pytest.raises(BadInput, match=f"{name} is for all groups together: .* Try: {kind.__name__}"):
         kind([{"params": [nn.Parameter(torch.ones(2))], **how}])
 
 
@@ -73,7 +73,7 @@ def test_an_option_of_the_whole_optimizer_is_refused_in_a_group(kind: Any, how: 
     [("weigth_decay", "weight_decay"), ("beta", "betas"), ("max_nrom", "max_norm"), ("storge", "storage")],
 )
 def test_a_misspelled_argument_has_its_nearest_name_in_the_error(kind: Any, name: str, meant: str) -> None:
-    with pytest.raises(BadInput, match=rf"There is no option {name}: .* Write instead: {meant}=\.\.\."):
+    with pytest.raises(BadInput, match=rf"There is no option {name}: .* Try: {meant}=\.\.\."):
         kind([nn.Parameter(torch.ones(2))], **{name: 0.1})
 
 

@@ -221,14 +221,14 @@ def other_number_without_names() -> None:
 
 
 BAD = [
-    (other_shape, "The state exp_avg has another shape: got (3,), allowed (4,), in a.bias of AdamW"),
+    (other_shape, "The state exp_avg has another shape: got (3,); expected (4,) (a.bias of AdamW"),
     (other_rule, "The state dict is another rule's: got 'LaProp: exp_avg = EMA of g / root of v"),
     (
         other_names,
-        "The state dict is for other parameters: got {'missing': [], 'unknown': ['a.bias']}, allowed the same names, "
-        "in Lion. Write instead: load_state_dict(state_dict, strict=False)",
+        "The state dict is for other parameters: got {'missing': [], 'unknown': ['a.bias']}; expected the same names, "
+        "in Lion. Try: load_state_dict(state_dict, strict=False)",
     ),
-    (other_number_without_names, "The state dict is for other groups: got [4], allowed [1] parameters, in Lion"),
+    (other_number_without_names, "The state dict is for other groups: got [4]; expected [1] parameters (Lion"),
 ]
 
 

@@ -140,13 +140,13 @@ def test_a_limited_rate_limits_independent_decay() -> None:
 
 BAD = [
     (lambda: made("LaProp", weight_decay=1.5), "Weight decay would multiply every weight by -0.5: got {'lr': 0.5, "),
-    (lambda: made("LaProp", lr=0.01, peak_lr=4e-4), "allowed a factor in (0, 1], in LaProp. Write instead: peak_lr=0"),
+    (lambda: made("LaProp", lr=0.01, peak_lr=4e-4), "expected a factor in (0, 1] (LaProp). Try: peak_lr=0"),
     (lambda: made("AdamC", lr=5.0, weight_decay=0.3), "Weight decay would multiply every weight by -0.5"),
     (
         lambda: made("AdamW", weight_decay=1.0),
         "every weight by 0: got {'lr': 0.5, 'peak_lr': 0.5, 'weight_decay': 1.0}",
     ),
-    (lambda: made("LaProp", peak_lr=0.0), "peak_lr is out of range: got 0.0, allowed (0, inf), in LaProp"),
+    (lambda: made("LaProp", peak_lr=0.0), "peak_lr is out of range: got 0.0; expected (0, inf) (LaProp"),
     (
         lambda: made("LaProp").add_param_group({"params": nn.Parameter(torch.ones(1)), "weight_decay": 2.0}),
         "Weight decay would multiply every weight by -1",

@@ -69,9 +69,9 @@ def unknown(optimizer: torch.optim.Optimizer, given: list[nn.Parameter]) -> None
 
 
 BREAKS: dict[Callable[..., None], str] = {
-    sparse: "The gradient is sparse: got torch.sparse_coo, allowed torch.strided",
-    stale: "The gradient has another shape than its parameter: got (4, 3), allowed (5, 3)",
-    unknown: "weight_decay is out of range: got -1.0, allowed [0, inf)",
+    sparse: "The gradient is sparse: got torch.sparse_coo; expected torch.strided",
+    stale: "The gradient has another shape than its parameter: got (4, 3); expected (5, 3)",
+    unknown: "weight_decay is out of range: got -1.0; expected [0, inf)",
 }
 
 
@@ -179,4 +179,4 @@ def test_a_float16_parameter_in_the_last_group_is_refused_before_the_first_is_st
     optimizer = grouped(betaplane.AdamW, given)
     for p in given:
         p.grad = torch.ones_like(p)
-    refused(optimizer, given, 'Write instead: eps=1e-6, or storage="float32"')
+    refused(optimizer, given, 'Try: eps=1e-6, or storage="float32"')

@@ -295,49 +295,52 @@ def late() -> None:
 BAD = [
     (
         late,
-        "beta2 is out of range: got 1.0, allowed [0, 1), in group 0 at step 2. Write instead: beta2=lambda t: 0.999",
+        "beta2 is out of range: got 1.0; expected [0, 1) (group 0 at step 2). Try: beta2=lambda t: 0.999",
     ),
     (
         lambda: Schedule(adamw(), eps=[None, lambda t: -1.0]),
-        "eps is out of range: got -1.0, allowed [0, inf), in group 1",
+        "eps is out of range: got -1.0; expected [0, inf) (group 1",
     ),
     (lambda: Schedule(adamw(), weight_decay=lambda t: math.nan), "weight_decay is out of range: got nan"),
-    (lambda: Schedule(adamw(), beta1=lambda t: None), "beta1 is not a number: got None, allowed a number in [0, 1)"),
+    (lambda: Schedule(adamw(), beta1=lambda t: None), "beta1 is not a number: got None; expected a number in [0, 1)"),
     (lambda: Schedule(adamw(lr=torch.tensor(0.1)), lr=lambda t: 1e39), "lr is out of range: got inf"),
     (
         lambda: Schedule(adamw(), beta3=lambda t: 0.9),
-        "There is no such number in the group: got 'beta3', allowed lr, beta1",
+        "There is no such number in the group: got 'beta3'; expected lr, beta1",
     ),
     (lambda: Schedule(adamw(), amsgrad=lambda t: 1), "There is no such number in the group: got 'amsgrad'"),
     (
         lambda: Schedule(adamw(), beta2=0.95),
-        "beta2 is not a function: got 0.95, allowed a function of t, or one for each",
+        "beta2 is not a function: got 0.95; expected a function of t, or one for each",
     ),
-    (lambda: Schedule(adamw(), beta2=[None]), "beta2 does not fit the groups: got 1, allowed 2, one for each group"),
+    (lambda: Schedule(adamw(), beta2=[None]), "beta2 does not fit the groups: got 1; expected 2, one for each group"),
     (
         lambda: Schedule(adamw()),
-        "There is nothing to schedule: in Schedule. Write instead: beta2=lambda t: 1 - t**-0.8",
+        "There is nothing to schedule: in Schedule. Try: beta2=lambda t: 1 - t**-0.8",
     ),
     (lambda: Schedule([nn.Parameter(torch.zeros(2))], eps=lambda t: 0.1), "This is no optimizer: got 'list'"),
-    (lambda: Schedule(adamw(), eps=lambda t: 0.1).get_last_value("lr"), "This is not scheduled: got 'lr', allowed eps"),
+    (
+        lambda: Schedule(adamw(), eps=lambda t: 0.1).get_last_value("lr"),
+        "This is not scheduled: got 'lr'; expected eps",
+    ),
     (
         lambda: Schedule(adamw(), eps=lambda t: 0.1).load_state_dict({"last_epoch": 3}),
         "The state dict is not a Schedule's",
     ),
     (
         lambda: Schedule(betaplane.SGD([nn.Parameter(torch.zeros(2))], momentum=0.9), momentum=lambda t: -0.1),
-        "momentum is out of range: got -0.1, allowed [0, ",
+        "momentum is out of range: got -0.1; expected [0, ",
     ),
-    (lambda: schedule_fns.linear(0, 1, 0), "steps is out of range: got 0, allowed (0, inf), in linear"),
-    (lambda: schedule_fns.horizon(0.9, 1.0, 5), "end is out of range: got 1.0, allowed [0, 1), in horizon"),
-    (lambda: schedule_fns.power(-0.8), "exponent is out of range: got -0.8, allowed (0, inf), in power"),
+    (lambda: schedule_fns.linear(0, 1, 0), "steps is out of range: got 0; expected (0, inf) (linear"),
+    (lambda: schedule_fns.horizon(0.9, 1.0, 5), "end is out of range: got 1.0; expected [0, 1) (horizon"),
+    (lambda: schedule_fns.power(-0.8), "exponent is out of range: got -0.8; expected (0, inf) (power"),
     (
         lambda: schedule_fns.ademamix_beta3(0.9, 1.0, 5),
-        "beta3 is out of range: got 1.0, allowed [0, 1), in ademamix_beta3",
+        "beta3 is out of range: got 1.0; expected [0, 1) (ademamix_beta3",
     ),
     (
         lambda: schedule_fns.per_batch(0.9, lambda t: 1, 0),
-        "base is out of range: got 0, allowed (0, inf), in per_batch",
+        "base is out of range: got 0; expected (0, inf) (per_batch",
     ),
 ]
 
@@ -351,7 +354,7 @@ def test_bad_input(call, text: str) -> None:
 
 def test_a_beta_that_rounds_to_one_is_refused() -> None:
     betas = torch.tensor(0.9), torch.tensor(0.999)
-    with pytest.raises(BadInput, match=r"beta2 is out of range: got 1\.0, allowed \[0, 1\), in group 0 at step 1"):
+    with pytest.raises(BadInput, match=r"beta2 is out of range: got 1\.0; expected \[0, 1\) \(group 0 at step 1"):
         Schedule(adamw(betas=betas, foreach=False), beta2=lambda t: 1 - 1e-8)
 
 

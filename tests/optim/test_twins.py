@@ -463,9 +463,9 @@ def test_a_dialect_is_stepped_by_the_rule_and_can_go_back(how: dict[str, Any]) -
 
 
 def test_an_unknown_option_is_told() -> None:
-    with pytest.raises(BadInput, match=r"There is no option beta: got 0.9, allowed lr, betas, eps, .* in AdamW"):
+    with pytest.raises(BadInput, match=r"There is no option beta: got 0.9; expected lr, betas, eps, .* in AdamW"):
         torch_classes.AdamW([nn.Parameter(torch.zeros(1))], beta=0.9)
-    with pytest.raises(BadInput, match="eps_at is unknown: got 'inside', allowed 'after' or 'hat' or 'root'"):
+    with pytest.raises(BadInput, match="eps_at is unknown: got 'inside'; expected 'after' or 'hat' or 'root'"):
         torch_classes.AdamW([nn.Parameter(torch.zeros(1))], eps_at="inside")
 
 
@@ -489,5 +489,5 @@ def test_a_live_optimizer_goes_on_as_ours(kind: type[TorchCompatible]) -> None:
 
 
 def test_only_torchs_own_can_be_converted() -> None:
-    with pytest.raises(BadInput, match=r"This optimizer has no twin here: got 'Rprop', allowed torch\.optim\.SGD, "):
+    with pytest.raises(BadInput, match=r"This optimizer has no twin here: got 'Rprop'; expected torch\.optim\.SGD, "):
         from_torch(torch.optim.Rprop([nn.Parameter(torch.zeros(1))]))

@@ -24,7 +24,7 @@ FROZEN = nn.Linear(1, 1).requires_grad_(False)
 
 ROWS = {
     "empty data": (lambda: line(inputs=ONES[:0], targets=ONES[:0]), "data set is empty: got 0"),
-    "lengths differ": (lambda: line(targets=ONES[:5]), "differ in length: got 5, allowed 8 targets"),
+    "lengths differ": (lambda: line(targets=ONES[:5]), "differ in length: got 5; expected 8 targets"),
     "NaN data": (
         lambda: line(inputs=ONES * torch.nan),
         r"inputs hold .* not finite: got 8.*shape \(8, 1\).*nan_to_num",
@@ -32,21 +32,21 @@ ROWS = {
     "infinite targets": (lambda: line(targets=ONES / 0), "targets hold values that are not finite"),
     "not a tensor": (lambda: line(inputs=[1.0] * 8), "inputs is not a tensor of examples: got 'list'"),
     "0-d": (lambda: line(targets=torch.tensor(1.0)), "targets is not a tensor of examples"),
-    "batch too large": (lambda: line(batch_size=9), r"batch size does not fit the data: got 9, allowed \[1, 8\]"),
-    "batch 0": (lambda: line(batch_size=0), r"got 0, allowed \[1, 8\], in problem 'line'. Write instead: batch_size=8"),
+    "batch too large": (lambda: line(batch_size=9), r"batch size does not fit the data: got 9; expected \[1, 8\]"),
+    "batch 0": (lambda: line(batch_size=0), r"got 0; expected \[1, 8\] \(problem 'line'\). Try: batch_size=8"),
     "batch 2.5": (lambda: line(batch_size=2.5), "got 2.5"),
     "steps 0": (lambda: line(steps=0), "steps is out of range: got 0"),
-    "lr negative": (lambda: line(lr=-1.0), r"lr is out of range: got -1.0, allowed \(0, inf\)"),
+    "lr negative": (lambda: line(lr=-1.0), r"lr is out of range: got -1.0; expected \(0, inf\)"),
     "lr NaN": (lambda: line(lr=float("nan")), "lr is out of range: got nan"),
     "lr text": (lambda: line(lr="1"), "lr is out of range: got '1'"),
     "warmup 1": (lambda: line(warmup=1), "warmup is out of range: got 1"),
-    "order": (lambda: line(order="random"), "no such order: got 'random', allowed shuffle, replacement, cyclic"),
-    "schedule": (lambda: line(schedule="cosine"), "no such schedule: got 'cosine', allowed constant"),
-    "record": (lambda: line(record="all"), "no such record: got 'all', allowed minibatch, full"),
+    "order": (lambda: line(order="random"), "no such order: got 'random'; expected shuffle, replacement, cyclic"),
+    "schedule": (lambda: line(schedule="cosine"), "no such schedule: got 'cosine'; expected constant"),
+    "record": (lambda: line(record="all"), "no such record: got 'all'; expected minibatch, full"),
     "with_": (lambda: line().with_(batch_size=80), "got 80"),
     "no module": (
         lambda: check(line(module=lambda: 3)),
-        "does not make a module: got 'int', allowed a torch.nn.Module",
+        "does not make a module: got 'int'; expected a torch.nn.Module",
     ),
     "no parameters": (lambda: check(line(module=nn.ReLU)), "no parameters to train: got 0"),
     "frozen parameters": (lambda: check(line(module=lambda: FROZEN)), "no parameters to train: got 0"),
@@ -60,18 +60,18 @@ ROWS = {
     "loss a number": (lambda: check(line(loss=lambda y, t: 1.0)), "not a scalar: got 'float'"),
     "loss detached": (lambda: check(line(loss=lambda y, t: t.mean())), "does not depend on the parameters"),
     "loss infinite": (lambda: check(line(loss=lambda y, t: y.mean() / 0)), "not finite before training"),
-    "n": (lambda: counterexample(n=2), r"n is out of range: got 2, allowed \[3, inf\)"),
-    "a": (lambda: counterexample(a=0), r"a is out of range: got 0, allowed \(0, inf\)"),
+    "n": (lambda: counterexample(n=2), r"n is out of range: got 2; expected \[3, inf\)"),
+    "a": (lambda: counterexample(a=0), r"a is out of range: got 0; expected \(0, inf\)"),
     "quadratic n": (lambda: quadratic(n=1), "n is out of range: got 1"),
-    "C": (lambda: reddi(C=2, period=3), r"C is out of range: got 2, allowed \(2, inf\) at this period"),
+    "C": (lambda: reddi(C=2, period=3), r"C is out of range: got 2; expected \(2, inf\) at this period"),
     "C NaN": (lambda: reddi(C=float("nan")), "C is out of range: got nan"),
     "delta": (lambda: reddi(delta=0.1), 'delta is for independent draws.*order="replacement"'),
     "large delta": (lambda: reddi(delta=9, order="replacement"), "delta is out of range: got 9"),
-    "x0": (lambda: reddi(x0=2), r"x0 is out of range: got 2, allowed \[-1, 1\]"),
+    "x0": (lambda: reddi(x0=2), r"x0 is out of range: got 2; expected \[-1, 1\]"),
     "scale": (lambda: reddi(scale=0), "scale is out of range: got 0"),
     "condition": (lambda: valley(condition=0.5), "condition is out of range: got 0.5"),
     "noiseless batch": (lambda: valley(batch_size=4), "without noise has one example.*batch_size=1"),
-    "heads": (lambda: text(width=30, heads=4), "width is not a multiple of heads: got 30, allowed 4, 8"),
+    "heads": (lambda: text(width=30, heads=4), "width is not a multiple of heads: got 30; expected 4, 8"),
 }
 
 
@@ -82,22 +82,22 @@ def test_bad_problem(act, told):
 
 
 REFERENCES = {
-    "digit": "no such problem: got 'digit', allowed digits, mnist, .* or path/to/file.py:name",
+    "digit": "no such problem: got 'digit'; expected digits, mnist, .* or path/to/file.py:name",
     "": "no such problem: got ''",
-    "digits:hiden=3": "digits has no such option: got 'hiden', allowed model, hidden, .*: digits:hidden=32",
-    "digits:hidden=many": "hidden cannot be read: got 'many', allowed a whole number.*digits:hidden=32",
-    "digits:hidden=2.5": "hidden cannot be read: got '2.5', allowed a whole number",
+    "digits:hiden=3": "digits has no such option: got 'hiden'; expected model, hidden, .*: digits:hidden=32",
+    "digits:hidden=many": "hidden cannot be read: got 'many'; expected a whole number.*digits:hidden=32",
+    "digits:hidden=2.5": "hidden cannot be read: got '2.5'; expected a whole number",
     "digits:hidden=0": "hidden is out of range: got 0",
-    "digits:lr=fast": "lr cannot be read: got 'fast', allowed a number",
-    "digits:resnet": "no such model: got 'resnet', allowed mlp, logistic",
-    "digits:batch_size=2000": r"batch size does not fit the data: got 2000, allowed \[1, 1797\]",
-    "valley:rotated=maybe": "rotated cannot be read: got 'maybe', allowed true or false",
-    "valley:dtype=float8": "dtype cannot be read: got 'float8', allowed float32 or float64.*dtype=float32",
+    "digits:lr=fast": "lr cannot be read: got 'fast'; expected a number",
+    "digits:resnet": "no such model: got 'resnet'; expected mlp, logistic",
+    "digits:batch_size=2000": r"batch size does not fit the data: got 2000; expected \[1, 1797\]",
+    "valley:rotated=maybe": "rotated cannot be read: got 'maybe'; expected true or false",
+    "valley:dtype=float8": "dtype cannot be read: got 'float8'; expected float32 or float64.*dtype=float32",
     "valley:dimension=1e9": "failed",
     "counterexample:x0=nan": "not finite before training: got nan",
     "counterexample:order=backwards": "no such order: got 'backwards'",
     "mnist": "mnist needs data.*mnist:data=path/to/mnist",
-    "mnist:/no/such/folder": "no such folder: got '/no/such/folder', allowed a folder with train-images-idx3-ubyte",
+    "mnist:/no/such/folder": "no such folder: got '/no/such/folder'; expected a folder with train-images-idx3-ubyte",
     "text:/no/such/file.txt": r"text file cannot be read \(No such file or directory\)",
     "/no/such/file.py:problem": "no such problem file: got '/no/such/file.py'",
     "/no/such/file.py": "no such problem file",
@@ -148,12 +148,12 @@ def test_mnist_reads_every_format_alike(tmp_path):
 FILES = {
     "empty folder": (lambda p: p, r"file is missing: got 'train-images-idx3-ubyte\[.gz\]'"),
     "no labels": (lambda p: folder(p, labels=None), r"file is missing: got 'train-labels-idx1-ubyte\[.gz\]'"),
-    "magic": (lambda p: folder(p, images=LABELS), "not an IDX file of bytes: got '00 00 08 01', allowed 00 00 08 03"),
+    "magic": (lambda p: folder(p, images=LABELS), "not an IDX file of bytes: got '00 00 08 01'; expected 00 00 08 03"),
     "empty file": (lambda p: folder(p, images=b""), "not an IDX file of bytes: got ''"),
     "no header": (lambda p: folder(p, images=IMAGES[:7]), "truncated"),
     "truncated": (
         lambda p: folder(p, images=IMAGES[:-1]),
-        r"got '255 bytes', allowed 256 bytes for shape \(40, 2, 3\)",
+        r"got '255 bytes'; expected 256 bytes for shape \(40, 2, 3\)",
     ),
     "too long": (lambda p: folder(p, images=IMAGES + b"0"), "truncated or too long: got '257 bytes'"),
     "bad gzip": (lambda p: folder(p, images=gzip.compress(IMAGES)[:40]), "cannot be read"),
@@ -188,7 +188,7 @@ def test_bad_text_files(tmp_path):
     short.write_text("hello")
     latin.write_bytes(b"caf\xe9" * 500)
     with pytest.raises(
-        BadInput, match=re.escape("got '5 characters', allowed at least batch_size x context + 1 = 513")
+        BadInput, match=re.escape("got '5 characters'; expected at least batch_size x context + 1 = 513")
     ):
         text(short)
     with pytest.raises(BadInput, match=r"not UTF-8.*latin.txt, byte 3"):

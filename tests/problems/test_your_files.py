@@ -79,11 +79,11 @@ def test_a_trainer_keeps_what_it_says(file):
 
 
 ROWS = {
-    "absent": "has no 'absent': allowed problem, wide, train, trainer, nothing, .*mine.py:problem",
-    "number": "number is not a problem: got 'int', allowed a Problem, a Trainer",
+    "absent": "has no 'absent': expected problem, wide, train, trainer, nothing, .*mine.py:problem",
+    "number": "number is not a problem: got 'int'; expected a Problem, a Trainer",
     "nothing": "nothing is not a problem: got 'NoneType'",
     "fails": r"fails\(\) raises an error: in .*mine.py, line \d+: KeyError: 'weights'",
-    "three": r"three takes 3 arguments: got 'a, b, c', allowed none .* or two \(settings, seed\)",
+    "three": r"three takes 3 arguments: got 'a, b, c'; expected none .* or two \(settings, seed\)",
     "shapes": r"module of problem 'mine' fails on input of shape \(4, 3\).*RuntimeError: mat1 and mat2",
 }
 

@@ -332,7 +332,7 @@ def test_numbers_of_numpy(tmp_path):
 BAD = [
     (
         lambda: record_pass(model(), loss, DATA[:1]),
-        "There are too few batches: got 1, allowed at least 2, in record_pass",
+        "There are too few batches: got 1; expected at least 2 (record_pass",
     ),
     (lambda: record_pass(model(), loss, []), "There are too few batches: got 0"),
     (lambda: record_pass(model(), lambda net, x: loss(net, x) * math.nan, DATA), "All 4 gradients are not finite"),
@@ -344,7 +344,7 @@ BAD = [
     (lambda: record_pass(model(), lambda net, x: loss(net, x).detach(), DATA), "does not depend on the parameters"),
     (lambda: record_pass(model(), loss, DATA, step="x"), "step is out of range: got 'x'"),
     (lambda: record_gradients(nn.LazyLinear(4)), "The model's parameters have no shape yet: got 'weight'"),
-    (lambda: record_gradients([*model().parameters()]), "This is no model: got 'list', allowed a torch.nn.Module"),
+    (lambda: record_gradients([*model().parameters()]), "This is no model: got 'list'; expected a torch.nn.Module"),
     (lambda: record_gradients(nn.Linear(2, 2, dtype=torch.complex64)), "parameters are complex: got 'weight'"),
     (lambda: record_gradients(model(), steps=10**12), "There is no memory for so many gradients"),
     (lambda: record_gradients(model(), steps=10**30), "There is no memory for so many gradients"),
@@ -352,8 +352,8 @@ BAD = [
         lambda: with_batch_size(record_pass(model(), loss, DATA.repeat(8, 1, 1), batch_size=8), 16.0),
         "cannot be had from",
     ),
-    (lambda: with_batch_size(record_pass(model(), loss, DATA, batch_size=8), math.nan), "got nan, allowed 1 to 8"),
-    (lambda: with_batch_size(record_pass(model(), loss, DATA, batch_size=8), "16"), "got '16', allowed 1 to 8"),
+    (lambda: with_batch_size(record_pass(model(), loss, DATA, batch_size=8), math.nan), "got nan; expected 1 to 8"),
+    (lambda: with_batch_size(record_pass(model(), loss, DATA, batch_size=8), "16"), "got '16'; expected 1 to 8"),
     (lambda: record_problem(betaplane.load("digits:hidden=4"), seed=2**64), "The seed is too large"),
     (lambda: record_problem(betaplane.load("digits:hidden=4"), seed=[1]), "seed is out of range: got [1]"),
     (lambda: record_problem(betaplane.load("digits:hidden=4"), after=-1), "after is out of range: got -1"),

@@ -123,13 +123,13 @@ def test_sign_lr_is_symmetric_about_the_noise_scale() -> None:
 
 BAD = [
     (lambda: same_half_life(1.0, 2), "beta is out of range: got 1.0"),
-    (lambda: same_half_life(0.9, 0), "factor is out of range: got 0.0, allowed (0, inf)"),
+    (lambda: same_half_life(0.9, 0), "factor is out of range: got 0.0; expected (0, inf)"),
     (lambda: square_root_scaling(-1, 1e-3, 0.9, 0.99), "factor is out of range: got -1.0"),
     (lambda: square_root_scaling(2, 0, 0.9, 0.99), "lr is out of range: got 0.0"),
     (lambda: square_root_scaling(2, 1e-3, 1.0, 0.99), "beta1 is out of range: got 1.0"),
     (lambda: square_root_scaling(2, 1e-3, 0.9, math.nan), "beta2 is out of range: got nan"),
     (lambda: square_root_scaling(2, 1e-3, 0.9, 0.99, eps=-1), "eps is out of range: got -1.0"),
-    (lambda: beta_rules_gap(0.0, 2), "beta is out of range: got 0.0, allowed (0, 1)"),
+    (lambda: beta_rules_gap(0.0, 2), "beta is out of range: got 0.0; expected (0, 1)"),
     (lambda: beta_rules_gap(0.9, math.inf), "factor is out of range: got inf"),
     (lambda: sgd_lr(0, 1), "batch is out of range: got 0.0"),
     (lambda: sgd_lr(1, 0), "noise_scale is out of range: got 0.0"),

@@ -61,12 +61,12 @@ def test_arrays_broadcast() -> None:
 
 
 BAD = [
-    (lambda: correction(1.0, 5), "beta is out of range: got 1.0, allowed [0, 1), in correction"),
-    (lambda: correction(0.9, 0), "t is out of range: got 0.0, allowed [1, inf)"),
+    (lambda: correction(1.0, 5), "beta is out of range: got 1.0; expected [0, 1) (correction"),
+    (lambda: correction(0.9, 0), "t is out of range: got 0.0; expected [1, inf)"),
     (lambda: debiased_beta(-1, 5), "beta is out of range: got -1.0"),
     (lambda: debiased_beta(0.9, math.inf), "t is out of range: got inf"),
     (lambda: adafactor_beta2(0.5), "t is out of range: got 0.5"),
-    (lambda: adafactor_beta2(5, power=0), "power is out of range: got 0.0, allowed (0, inf)"),
+    (lambda: adafactor_beta2(5, power=0), "power is out of range: got 0.0; expected (0, inf)"),
     (lambda: influence(1.5, 1), "beta is out of range: got 1.5"),
     (lambda: influence(0.9, 0), "i is out of range: got 0.0"),
     (lambda: steps_until_corrected(math.nan), "beta is out of range: got nan"),

@@ -198,20 +198,20 @@ def test_floats_give_floats_and_arrays_broadcast() -> None:
 
 
 BAD = [
-    (lambda: update_bound(1.0, 0.9), "beta1 is out of range: got 1.0, allowed [0, 1), in update_bound"),
+    (lambda: update_bound(1.0, 0.9), "beta1 is out of range: got 1.0; expected [0, 1) (update_bound"),
     (lambda: update_bound(0.9, [0.9, math.nan]), "beta2 is out of range: got nan"),
-    (lambda: update_bound(0.9, 0.99, 0), "t is out of range: got 0.0, allowed [1, inf]"),
+    (lambda: update_bound(0.9, 0.99, 0), "t is out of range: got 0.0; expected [1, inf]"),
     (lambda: update_bound([0.9, 0.8], [0.9, 0.8, 0.7]), "The shapes of beta1 (2,), beta2 (3,), t () do not broadcast"),
     (lambda: update_bound("much", 0.9), "beta1 is not a number: got 'much'"),
-    (lambda: extremal_gradients(0.9, 0.0, 5), "beta2 is out of range: got 0.0, allowed (0, 1)"),
-    (lambda: extremal_gradients(0.9, 0.99, 2.5), "t is out of range: got 2.5, allowed 1, 2, ..."),
+    (lambda: extremal_gradients(0.9, 0.0, 5), "beta2 is out of range: got 0.0; expected (0, 1)"),
+    (lambda: extremal_gradients(0.9, 0.99, 2.5), "t is out of range: got 2.5; expected 1, 2, ..."),
     (lambda: blow_up_rate(-0.1, 0.9), "beta1 is out of range: got -0.1"),
     (lambda: kingma_ba_claim(0.9, 1.5), "beta2 is out of range: got 1.5"),
     (lambda: laprop_bound(0.9, 1.0), "beta2 is out of range: got 1.0"),
     (lambda: laprop_bound(0.9, 0.99, 0), "t is out of range: got 0"),
     (lambda: adamax_bound(0.9, 0.99, 0.5), "t is out of range: got 0.5"),
     (lambda: atan2_bound(-1.0), "update is out of range: got -1.0"),
-    (lambda: atan2_bound(1.0, b=0.0), "b is out of range: got 0.0, allowed (0, inf)"),
+    (lambda: atan2_bound(1.0, b=0.0), "b is out of range: got 0.0; expected (0, inf)"),
 ]
 
 

@@ -81,12 +81,12 @@ def test_the_flow_follows_as_the_average_does() -> None:
 
 BAD = [
     (lambda: resting_root_v(math.inf, 1, 1), "gradient is out of range: got inf"),
-    (lambda: resting_root_v(1, -1, 1), "curvature is out of range: got -1.0, allowed [0, inf)"),
+    (lambda: resting_root_v(1, -1, 1), "curvature is out of range: got -1.0; expected [0, inf)"),
     (lambda: resting_root_v(1, 1, 0), "lr is out of range: got 0.0"),
     (lambda: swing(math.nan, 1, 1), "gradient is out of range: got nan"),
     (lambda: swing(1, 0, 1), "root_v is out of range: got 0.0"),
     (lambda: swing(1, 1, -1), "lr is out of range: got -1.0"),
-    (lambda: steps_to_edge(0.5, 0.9), "room is out of range: got 0.5, allowed [1, inf)"),
+    (lambda: steps_to_edge(0.5, 0.9), "room is out of range: got 0.5; expected [1, inf)"),
     (lambda: steps_to_edge(2, 1.0), "beta2 is out of range: got 1.0"),
     (lambda: flow_rate(0.0), "beta2 is out of range: got 0.0"),
 ]

@@ -128,12 +128,12 @@ def test_features_move_alike_at_every_width() -> None:
 
 
 BAD = [
-    (lambda: damping(-1, 1), "eps is out of range: got -1.0, allowed [0, inf)"),
+    (lambda: damping(-1, 1), "eps is out of range: got -1.0; expected [0, inf)"),
     (lambda: damping(1, math.nan), "root_v is out of range: got nan"),
     (lambda: eps_after_correction(-1, 0.9, 1), "eps_hat is out of range: got -1.0"),
     (lambda: eps_after_correction(1, 1.0, 1), "beta2 is out of range: got 1.0"),
     (lambda: eps_after_correction(1, 0.9, 0), "t is out of range: got 0.0"),
-    (lambda: vanishing_gradient("fp8"), "The number format is unknown: got 'fp8', allowed float64, float32, bfloat16"),
+    (lambda: vanishing_gradient("fp8"), "The number format is unknown: got 'fp8'; expected float64, float32, bfloat16"),
     (lambda: vanishing_eps(1.0, "half"), "The number format is unknown: got 'half'"),
     (lambda: vanishing_eps(-1.0, "float32"), "root_v is out of range: got -1.0"),
     (lambda: mup_hidden(0, 256, 1e-3), "width is out of range: got 0.0"),

@@ -58,16 +58,16 @@ def test_the_longest_memory_there_is_stays_below_1() -> None:
     assert all(0.999999 < beta < 1 for beta in found)
 
 
-FEWER = "horizon / per_step is out of range: got 0.1953125, allowed [1, inf), in beta_from_horizon. Write instead: "
+FEWER = "horizon / per_step is out of range: got 0.1953125; expected [1, inf) (beta_from_horizon). Try: "
 BAD = [
-    (lambda: memory_horizon([0.9, 1.0]), "beta is out of range: got 1.0, allowed [0, 1), in memory_horizon"),
-    (lambda: memory_horizon(0.9, 0), "per_step is out of range: got 0.0, allowed (0, inf)"),
+    (lambda: memory_horizon([0.9, 1.0]), "beta is out of range: got 1.0; expected [0, 1) (memory_horizon"),
+    (lambda: memory_horizon(0.9, 0), "per_step is out of range: got 0.0; expected (0, inf)"),
     (lambda: half_life(-0.5), "beta is out of range: got -0.5"),
     (lambda: half_life(0.9, -1), "per_step is out of range: got -1.0"),
     (lambda: beta_from_horizon(100, per_step=512), f"{FEWER}horizon=5120"),
     (lambda: beta_from_horizon(math.nan), "horizon is out of range: got nan"),
     (lambda: beta_from_horizon(10, 0), "per_step is out of range: got 0.0"),
-    (lambda: beta_from_half_life(math.inf), "half_life is out of range: got inf, allowed [0, inf)"),
+    (lambda: beta_from_half_life(math.inf), "half_life is out of range: got inf; expected [0, inf)"),
     (lambda: beta_from_half_life(1.0, math.inf), "per_step is out of range: got inf"),
 ]
 

@@ -86,31 +86,31 @@ def test_rows_and_columns_stay_in_float32() -> None:
 BAD = [
     (
         lambda: number_bytes("int8"),
-        "The format is unknown: got 'int8', allowed float32, bfloat16, float16, 8bit, 4bit, in number_bytes. "
-        'Write instead: form="float32"',
+        "The format is unknown: got 'int8'; expected float32, bfloat16, float16, 8bit, 4bit (number_bytes). "
+        'Try: form="float32"',
     ),
-    (lambda: number_bytes("8bit", 0), "block is out of range: got 0.0, allowed [1, inf), in number_bytes"),
-    (lambda: state_bytes(-1), "tensors is out of range: got -1.0, allowed [0, inf), in state_bytes"),
+    (lambda: number_bytes("8bit", 0), "block is out of range: got 0.0; expected [1, inf) (number_bytes"),
+    (lambda: state_bytes(-1), "tensors is out of range: got -1.0; expected [0, inf) (state_bytes"),
     (lambda: state_bytes(2, rest=math.nan), "rest is out of range: got nan"),
     (
         lambda: zero_bytes(-1, 1, 1),
-        "params is out of range: got -1.0, allowed [1, 1e18], in zero_bytes. Write instead: params=70000000000.0",
+        "params is out of range: got -1.0; expected [1, 1e18] (zero_bytes). Try: params=70000000000.0",
     ),
     (lambda: zero_bytes(math.inf, 1, 1), "params is out of range: got inf"),
     (
         lambda: zero_bytes(1, 0, 1),
-        "ranks is out of range: got 0.0, allowed a whole number in [1, inf), in zero_bytes. Write instead: ranks=64",
+        "ranks is out of range: got 0.0; expected a whole number in [1, inf) (zero_bytes). Try: ranks=64",
     ),
     (lambda: zero_bytes(1, 2.5, 1), "ranks is out of range: got 2.5"),
     (lambda: zero_bytes(1, math.nan, 1), "ranks is out of range: got nan"),
-    (lambda: zero_bytes("7e9", 8, 3), "params is not a number: got '7e9', in zero_bytes"),
+    (lambda: zero_bytes("7e9", 8, 3), "params is not a number: got '7e9' (zero_bytes"),
     (lambda: number_bytes("8bit", block="x"), "block is not a number: got 'x'"),
     (lambda: number_bytes(["8bit"]), "The format is unknown: got ['8bit']"),
-    (lambda: zero_bytes(1, 1, 4), "There is no such stage: got 4, allowed 0, 1, 2, 3, in zero_bytes"),
-    (lambda: zero_bytes(1, 1, 1, states=-1.0), "states is out of range: got -1.0, allowed [0, inf)"),
+    (lambda: zero_bytes(1, 1, 4), "There is no such stage: got 4; expected 0, 1, 2, 3 (zero_bytes"),
+    (lambda: zero_bytes(1, 1, 1, states=-1.0), "states is out of range: got -1.0; expected [0, inf)"),
     (lambda: zero_bytes(1, 1, 1, copy=-1.0), "copy is out of range: got -1.0"),
-    (lambda: deepspeed_bytes(1, 1, 1), "There is no such estimate: got 1, allowed 2, 3, in deepspeed_bytes"),
-    (lambda: deepspeed_bytes(1, 1, 3, largest=-1.0), "largest is out of range: got -1.0, allowed [0, inf)"),
+    (lambda: deepspeed_bytes(1, 1, 1), "There is no such estimate: got 1; expected 2, 3 (deepspeed_bytes"),
+    (lambda: deepspeed_bytes(1, 1, 3, largest=-1.0), "largest is out of range: got -1.0; expected [0, inf)"),
 ]
 
 

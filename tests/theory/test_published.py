@@ -158,24 +158,24 @@ def test_spread_by_sampling(beta2: float) -> None:
 
 BAD = [
     (lambda: zhang_threshold(1.0, 10), "beta1 is out of range: got 1.0"),
-    (lambda: zhang_threshold(0.9, 1), "n is out of range: got 1.0, allowed [2, inf)"),
+    (lambda: zhang_threshold(0.9, 1), "n is out of range: got 1.0; expected [2, inf)"),
     (lambda: zhang_threshold(0.9, 10, constant=0), "constant is out of range: got 0.0"),
     (lambda: shi_threshold(math.inf), "n is out of range: got inf"),
     (lambda: shi_threshold(10, constant=-1), "constant is out of range: got -1.0"),
-    (lambda: kingma_ba_condition(0.9, 0.0), "beta2 is out of range: got 0.0, allowed (0, 1)"),
+    (lambda: kingma_ba_condition(0.9, 0.0), "beta2 is out of range: got 0.0; expected (0, 1)"),
     (lambda: growth_constant(1), "n is out of range: got 1.0"),
-    (lambda: growth_constant(3, a=0), "a is out of range: got 0.0, allowed (0, inf)"),
-    (lambda: reddi_holds(2, 0.9, 0.99), "C is out of range: got 2.0, allowed [4, inf)"),
+    (lambda: growth_constant(3, a=0), "a is out of range: got 0.0; expected (0, inf)"),
+    (lambda: reddi_holds(2, 0.9, 0.99), "C is out of range: got 2.0; expected [4, inf)"),
     (lambda: reddi_holds(10, 0.9, 1.0), "beta2 is out of range: got 1.0"),
     (lambda: reddi_period(-0.1, 0.9), "beta1 is out of range: got -0.1"),
     (lambda: failing_period(0.9, 1.5), "beta2 is out of range: got 1.5"),
-    (lambda: reddi_beta2(2), "C is out of range: got 2.0, allowed (2, inf)"),
+    (lambda: reddi_beta2(2), "C is out of range: got 2.0; expected (2, inf)"),
     (lambda: concentration(1, 0.9), "n is out of range: got 1.0"),
     (lambda: concentration(10, math.nan), "beta2 is out of range: got nan"),
-    (lambda: concentration(10, 0.9, delta=0.1), "delta is too large: got 0.1, allowed (0, 1 / (4 n)]"),
+    (lambda: concentration(10, 0.9, delta=0.1), "delta is too large: got 0.1; expected (0, 1 / (4 n)]"),
     (lambda: concentration(10, 0.9, delta=0.0), "delta is out of range: got 0.0"),
     (lambda: second_moment_spread(-1), "beta2 is out of range: got -1.0"),
-    (lambda: second_moment_spread(0.9, kurtosis=0.5), "kurtosis is out of range: got 0.5, allowed [1, inf)"),
+    (lambda: second_moment_spread(0.9, kurtosis=0.5), "kurtosis is out of range: got 0.5; expected [1, inf)"),
 ]
 
 

@@ -48,6 +48,6 @@ def test_rate_of_a_run() -> None:
 
 
 def test_bad_input() -> None:
-    refuses(lambda: local_rate(0.5), "condition is out of range: got 0.5, allowed [1, inf)")
+    refuses(lambda: local_rate(0.5), "condition is out of range: got 0.5; expected [1, inf)")
     refuses(lambda: local_rate([2.0, math.nan], momentum=False), "condition is out of range: got nan")
     assert local_rate(1.0) == (0.0, 0.0, 1.0)

@@ -152,7 +152,7 @@ BAD = [
     (lambda: adagrad_bound(OK._replace(eps=0), 0.1, 10), "eps is out of range: got 0.0"),
     (lambda: adagrad_bound(OK, 0, 10), "lr is out of range: got 0.0"),
     (lambda: adagrad_bound(OK, 0.1, 0), "steps is out of range: got 0.0"),
-    (lambda: adam_bound(OK, 0.1, 1.0, 10), "beta2 is out of range: got 1.0, allowed (0, 1)"),
+    (lambda: adam_bound(OK, 0.1, 1.0, 10), "beta2 is out of range: got 1.0; expected (0, 1)"),
     (lambda: adam_bound(OK, 0.1, 0.9, 10, beta1=0.95), "beta1 / beta2 is out of range: got 1.05"),
     (lambda: adam_bound(OK, 0.1, 0.999, 5, beta1=0.9), "steps - beta1 / (1 - beta1) is out of range: got -4.0"),
     (lambda: adam_bound(OK, -0.1, 0.999, 5), "lr is out of range: got -0.1"),

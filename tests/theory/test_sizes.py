@@ -141,14 +141,12 @@ def test_weight_rms_of_small_decays() -> None:
     assert weight_rms(1e-9, 1e-9, t=1000, snr=1.0) == pytest.approx(((1e-12 + 1e-15) / 2) ** 0.5, rel=1e-12)
 
 
-MUCH = "lr * weight_decay is out of range: got 1.0, allowed [0, 1), in weight_rms. Write instead: lr=1e-3, weight_decay"
-LATE = (
-    "decay_from - warm is out of range: got -0.09999999999999998, allowed [0, 1], in stable_means. Write instead: warm"
-)
+MUCH = "lr * weight_decay is out of range: got 1.0; expected [0, 1) (weight_rms). Try: lr=1e-3, weight_decay"
+LATE = "decay_from - warm is out of range: got -0.09999999999999998; expected [0, 1] (stable_means). Try: warm"
 BAD = [
     (lambda: update_rms(1.0), "beta1 is out of range: got 1.0"),
-    (lambda: update_rms(0.9, -0.1), "snr is out of range: got -0.1, allowed [0, inf)"),
-    (lambda: snr_from_update_rms(1.0, 0.9), "rms is out of range: got 1.0, allowed [0, 1)"),
+    (lambda: update_rms(0.9, -0.1), "snr is out of range: got -0.1; expected [0, inf)"),
+    (lambda: snr_from_update_rms(1.0, 0.9), "rms is out of range: got 1.0; expected [0, 1)"),
     (lambda: snr_from_update_rms(0.5, math.nan), "beta1 is out of range: got nan"),
     (lambda: batch_multiplier(-1), "beta1 is out of range: got -1.0"),
     (lambda: weight_rms(0.0, 0.1), "lr is out of range: got 0.0"),
@@ -157,11 +155,11 @@ BAD = [
     (lambda: weight_rms(1e-3, 0.1, t=0), "t is out of range: got 0.0"),
     (lambda: weight_rms(1e-3, 0.1, start=-1), "start is out of range: got -1.0"),
     (lambda: weight_rms(1e-3, 0.1, snr=math.inf), "snr is out of range: got inf"),
-    (lambda: weight_rms_path(1e-3, 0.1), "lr has the wrong shape: got (), allowed (steps,)"),
+    (lambda: weight_rms_path(1e-3, 0.1), "lr has the wrong shape: got (); expected (steps,)"),
     (lambda: weight_rms_path([1e-3, -1], 0.1), "lr is out of range: got -1.0"),
     (lambda: weight_rms_path([1e-3], -0.1), "weight_decay is out of range: got -0.1"),
     (lambda: weight_rms_path([1e-3], 0.1, start=math.nan), "start is out of range: got nan"),
-    (lambda: weight_rms_path([1e-3], [0.1] * 3), "weight_decay has the wrong shape: got (3,), allowed () or (1,)"),
+    (lambda: weight_rms_path([1e-3], [0.1] * 3), "weight_decay has the wrong shape: got (3,); expected () or (1,)"),
     (lambda: weight_rms_path([1e-3] * 3, [[0.1] * 3] * 2), "weight_decay has the wrong shape: got (2, 3)"),
     (lambda: weight_rms_path([1e-3], 0.1, start=[0.1, 0.2]), "start is not one number: got [0.1, 0.2]"),
     (lambda: weight_rms_after(0, 1), "decay is out of range: got 0.0"),
@@ -175,7 +173,7 @@ BAD = [
     (lambda: cosine_means(math.inf), "start is out of range: got inf"),
     (lambda: cosine_means(1, -1), "end is out of range: got -1.0"),
     (lambda: stable_means(-1, 0.1, 0.8), "peak is out of range: got -1.0"),
-    (lambda: stable_means(1, 1.5, 0.8), "warm is out of range: got 1.5, allowed [0, 1]"),
+    (lambda: stable_means(1, 1.5, 0.8), "warm is out of range: got 1.5; expected [0, 1]"),
     (lambda: stable_means(1, 0.9, 0.8), LATE),
 ]
 

@@ -100,7 +100,7 @@ def test_rms_ratio() -> None:
 EYE = np.eye(2)
 BAD = [
     (lambda: stability_threshold(1.0), "beta1 is out of range: got 1.0"),
-    (lambda: stability_threshold(0.9, lr=0), "lr is out of range: got 0.0, allowed (0, inf)"),
+    (lambda: stability_threshold(0.9, lr=0), "lr is out of range: got 0.0; expected (0, inf)"),
     (lambda: stability_threshold(0.9, t=0), "t is out of range: got 0.0"),
     (lambda: preconditioned_curvature(EYE, [1, 1], [1, 1, 1]), "H (2, 2), g (2,) and v_hat (3,) do not fit"),
     (lambda: preconditioned_curvature(EYE[:1], [1, 1], [1, 1]), "H (1, 2), g (2,) and v_hat (2,) do not fit"),

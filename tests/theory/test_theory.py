@@ -236,17 +236,17 @@ def test_schedules_by_name() -> None:
 # ---- bad input
 
 BAD = [
-    (lambda: drift(0.9, 1.5, 10), "beta2 is out of range: got 1.5, allowed [0, 1)"),
+    (lambda: drift(0.9, 1.5, 10), "beta2 is out of range: got 1.5; expected [0, 1)"),
     (lambda: drift([0.9, math.nan], 0.5, 10), "beta1 is out of range: got nan"),
-    (lambda: drift(0.9, 0.5, 1), "n is out of range: got 1, allowed 2, 3, ..., in drift"),
-    (lambda: drift(0.9, 0.5, 10, a=0.0), "a is out of range: got 0.0, allowed (0, inf)"),
+    (lambda: drift(0.9, 0.5, 1), "n is out of range: got 1; expected 2, 3, ... (drift"),
+    (lambda: drift(0.9, 0.5, 10, a=0.0), "a is out of range: got 0.0; expected (0, inf)"),
     (lambda: critical_beta2(1.0, 10), "beta1 is out of range: got 1.0"),
-    (lambda: critical_first_order(2), "n is out of range: got 2, allowed 3, 4, ..."),
-    (lambda: drift("x", 0.9, 10), "beta1 is not a number: got 'x', in drift"),
+    (lambda: critical_first_order(2), "n is out of range: got 2; expected 3, 4, ..."),
+    (lambda: drift("x", 0.9, 10), "beta1 is not a number: got 'x' (drift"),
     (lambda: drift([0.1, 0.2, 0.3], [0.9, 0.8], 10), "The shapes of beta1 (3,), beta2 (2,) do not broadcast"),
     (lambda: critical_beta2("x", 10), "beta1 is not a number: got 'x'"),
-    (lambda: critical_beta2([0.5, 0.9], 10), "beta1 is not one number: got [0.5, 0.9], allowed a number in [0, 1)"),
-    (lambda: critical_beta2(0.9, 10.5), "n is out of range: got 10.5, allowed 2, 3, ..."),
+    (lambda: critical_beta2([0.5, 0.9], 10), "beta1 is not one number: got [0.5, 0.9]; expected a number in [0, 1)"),
+    (lambda: critical_beta2(0.9, 10.5), "n is out of range: got 10.5; expected 2, 3, ..."),
     (lambda: critical_beta2(0.9, math.nan), "n is out of range: got nan"),
     (lambda: influence([0.9, 0.5], 1), "beta is not one number: got [0.9, 0.5]"),
     (lambda: variance_about_momentum([1.0, 2.0], [0.5, 0.9]), "beta is not one number: got [0.5, 0.9]"),
@@ -258,17 +258,17 @@ BAD = [
     (lambda: critical_with_replacement(-0.1, 10), "beta1 is out of range: got -0.1"),
     (
         lambda: memory_horizon(1.0),
-        "beta is out of range: got 1.0, allowed [0, 1), in memory_horizon. Write instead: beta=0.9",
+        "beta is out of range: got 1.0; expected [0, 1) (memory_horizon). Try: beta=0.9",
     ),
-    (lambda: half_life(-0.5), "beta is out of range: got -0.5, allowed [0, 1), in half_life"),
-    (lambda: beta_from_horizon(0.5), "horizon / per_step is out of range: got 0.5, allowed [1, inf)"),
-    (lambda: beta_from_half_life(math.inf), "half_life is out of range: got inf, allowed [0, inf)"),
+    (lambda: half_life(-0.5), "beta is out of range: got -0.5; expected [0, 1) (half_life"),
+    (lambda: beta_from_horizon(0.5), "horizon / per_step is out of range: got 0.5; expected [1, inf)"),
+    (lambda: beta_from_half_life(math.inf), "half_life is out of range: got inf; expected [0, inf)"),
     (
         lambda: multipliers("cosine", 10),
-        "The schedule is unknown: got 'cosine', allowed constant, inverse_sqrt, warmup_cosine, warmup_linear",
+        "The schedule is unknown: got 'cosine'; expected constant, inverse_sqrt, warmup_cosine, warmup_linear",
     ),
-    (lambda: multipliers("constant", 0), "steps is out of range: got 0, allowed 1, 2, ..."),
-    (lambda: multipliers("warmup_linear", 10, 1.0), "warmup is out of range: got 1.0, allowed [0, 1)"),
+    (lambda: multipliers("constant", 0), "steps is out of range: got 0; expected 1, 2, ..."),
+    (lambda: multipliers("warmup_linear", 10, 1.0), "warmup is out of range: got 1.0; expected [0, 1)"),
 ]
 
 

@@ -87,11 +87,11 @@ def test_flip_crosses_zero_where_half_the_momentum_is_left() -> None:
 
 
 BAD = [
-    (lambda: jump(-1, 0.9, 0.99), "k is out of range: got -1.0, allowed [0, inf)"),
+    (lambda: jump(-1, 0.9, 0.99), "k is out of range: got -1.0; expected [0, inf)"),
     (lambda: jump(1, 1.0, 0.99), "beta1 is out of range: got 1.0"),
     (lambda: jump(1, 0.9, math.nan), "beta2 is out of range: got nan"),
     (lambda: jump(1, 0.9, 0.99, math.nan), "factor is out of range: got nan"),
-    (lambda: jump_peak(0.9, 0.0), "beta2 is out of range: got 0.0, allowed (0, 1)"),
+    (lambda: jump_peak(0.9, 0.0), "beta2 is out of range: got 0.0; expected (0, 1)"),
     (lambda: jump_peak(-0.1, 0.9), "beta1 is out of range: got -0.1"),
     (lambda: jump_peak(0.9, 0.9, math.nan), "factor is out of range: got nan"),
 ]

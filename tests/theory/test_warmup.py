@@ -116,13 +116,13 @@ BAD = [
     (lambda: exponential_warmup(1, 2), "beta2 is out of range: got 2.0"),
     (lambda: adamd_warmup(0.5, 0.9), "t is out of range: got 0.5"),
     (lambda: adamd_warmup(1, 1.0), "beta1 is out of range: got 1.0"),
-    (lambda: radam_length(0, 0.9), "t is out of range: got 0.0, allowed [1, inf]"),
+    (lambda: radam_length(0, 0.9), "t is out of range: got 0.0; expected [1, inf]"),
     (lambda: radam_length(1, 1.0), "beta2 is out of range: got 1.0"),
     (lambda: radam_warmup(0, 0.9), "t is out of range: got 0.0"),
-    (lambda: radam_warmup(5, 0.5), "beta2 is out of range: got 0.5, allowed (0.6, 1)"),
+    (lambda: radam_warmup(5, 0.5), "beta2 is out of range: got 0.5; expected (0.6, 1)"),
     (lambda: radam_start(0.6), "beta2 is out of range: got 0.6"),
     (lambda: radam_start(0.9, above=3), "above is out of range: got 3.0"),
-    (lambda: radam_start(0.75, above=7), "above is out of range: got 7.0, allowed [4, 7.0)"),
+    (lambda: radam_start(0.75, above=7), "above is out of range: got 7.0; expected [4, 7.0)"),
 ]
 
 

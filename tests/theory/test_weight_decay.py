@@ -91,10 +91,10 @@ def test_independent_decay_in_torch() -> None:
 
 
 BAD = [
-    (lambda: decay_horizon(0, 0.1), "lr is out of range: got 0.0, allowed (0, inf)"),
+    (lambda: decay_horizon(0, 0.1), "lr is out of range: got 0.0; expected (0, inf)"),
     (lambda: decay_horizon(1e-3, 0.0), "weight_decay is out of range: got 0.0"),
     (lambda: decay_horizon(1e-3, 0.1, per_step=-1), "per_step is out of range: got -1.0"),
-    (lambda: coupled_decay(-1, 1e-3), "weight_decay is out of range: got -1.0, allowed [0, inf)"),
+    (lambda: coupled_decay(-1, 1e-3), "weight_decay is out of range: got -1.0; expected [0, inf)"),
     (lambda: coupled_decay(1e-4, 0), "lr is out of range: got 0.0"),
     (lambda: normalized_decay(math.nan, 1, 1, 1), "normalized is out of range: got nan"),
     (lambda: normalized_decay(0.05, 0, 1, 1), "batch is out of range: got 0.0"),

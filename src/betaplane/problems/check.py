@@ -27,7 +27,7 @@ def check(problem: Problem) -> None:
         >>> check(Problem("empty", nn.Identity, nn.functional.mse_loss, torch.ones(4, 1), torch.ones(4, 1), 2))
         Traceback (most recent call last):
             ...
-        betaplane.errors.BadInput: The module has no parameters to train: got 0, allowed at least 1, in problem 'empty'.
+        betaplane.errors.BadInput: The module has no parameters to train: got 0; expected at least 1 (problem 'empty').
     """
     with generators_kept(), put_back(**problem.functions):
         seed_generators(0)

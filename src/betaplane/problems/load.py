@@ -55,7 +55,7 @@ def load(reference: str) -> Problem | Trainer:
         >>> load("digit")
         Traceback (most recent call last):
             ...
-        betaplane.errors.BadInput: There is no such problem: got 'digit', allowed digits, ... Write instead: digits
+        betaplane.errors.BadInput: There is no such problem: got 'digit'; expected digits, ... Try: digits
     """
     expect(reference, str, "reference", 'load("digits")')
     own = ".py" in reference and reference.partition(":")[0] not in BUILT_IN
