@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from betaplane.text import printable
 
-__all__ = ["BadInput", "BadType", "expect", "nearest"]
+__all__ = ["BadInput", "BadType", "expect", "expect_function", "nearest"]
 
 
 class BadInput(ValueError):
@@ -73,6 +73,47 @@ def expect(value: object, kinds: type | tuple[type, ...], name: str, instead: st
     if not isinstance(value, kinds):
         allowed = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
         raise BadInput(f"{name} is of the wrong type", value=type(value).__name__, allowed=allowed, instead=instead)
+
+
+def expect_function(value: object, name: str, instead: str, where: str = "", takes: int | None = None) -> None:
+    """Raise BadInput unless an argument can be called, with that many arguments.
+
+    Args:
+        value: what was passed.
+        name: the argument's name.
+        instead: a line that can be pasted.
+        where: the function it was passed to.
+        takes: positional arguments it is called with; not checked if None, or if Python does not know its signature.
+
+    Raises:
+        BadInput: it cannot be called so; a TypeError too, as Python would raise at the call.
+
+    Example:
+        >>> expect_function("mse", "loss", "loss=torch.nn.functional.mse_loss")
+        Traceback (most recent call last):
+            ...
+        betaplane.errors.BadType: loss is not callable: got 'mse', allowed a function. Write instead: loss=torch...
+    """
+    if not callable(value):
+        raise BadType(f"{name} is not callable", value=value, allowed="a function", where=where, instead=instead)
+    if takes is not None and not _can_take(value, takes):
+        what, allowed = f"{name} has the wrong signature", f"a function of {takes} arguments"
+        raise BadType(what, value=getattr(value, "__name__", value), allowed=allowed, where=where, instead=instead)
+
+
+def _can_take(function: Callable[..., object], count: int) -> bool:
+    """Whether a function can be called with so many positional arguments; True if that is not known."""
+    from inspect import signature  # here, since it takes 10 ms to import and most calls do not need it
+
+    try:
+        known = signature(function)
+    except (TypeError, ValueError):
+        return True
+    try:
+        known.bind(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 def nearest(name: str, known: Iterable[str], usual: str) -> str:

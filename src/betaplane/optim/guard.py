@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, expect_function
 from betaplane.optim.sharding.mesh import agreed, local
 
 FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.complex64, torch.complex128)
@@ -29,6 +29,7 @@ def loss_of(closure: Callable[[], Any] | None) -> Any:
     """The closure's loss, computed with gradients on; None without one."""
     if closure is None:
         return None
+    expect_function(closure, "closure", "optimizer.step(closure)", "step")
     with torch.enable_grad():
         return closure()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch.optim.optimizer import Optimizer
 
+from betaplane.errors import expect_function
 from betaplane.optim.auditing import contract, probes, safety
 from betaplane.optim.auditing.match import HOPELESS, SAME, SINGLE, STAGES, Candidate, Refused, match
 from betaplane.optim.auditing.probes import Finding
@@ -117,6 +118,8 @@ def audit(cls: type[Optimizer], progress: Callable[[int, int], None] | None = No
         >>> found["effective eps"].finding, round(found["effective eps"].number, 9)
         ('at step 8, 11.2 times the option eps=1e-08', 1.12e-07)
     """
+    if progress is not None:
+        expect_function(progress, "progress", "audit(MyAdam, print)", "audit", takes=2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the class; what matters is measured
         return quietly(lambda: _audit(Subject(cls, options), progress or (lambda done, all: None)))
