@@ -14,12 +14,12 @@ from torch import Tensor
 from betaplane.errors import BadInput
 from betaplane.optim.form import AVERAGE, Form, Numbers, check_rounding
 from betaplane.optim.formats import BLOCK, SCALE, check_storage, row
+from betaplane.optim.gradient_norm import norm
 from betaplane.optim.group import set_peak
 from betaplane.optim.guard import check_floating, check_lr, check_nonfinite
-from betaplane.optim.machine.native import NoCompiler, squares
-from betaplane.optim.path import BROKEN, broken, check_path, chosen, step_each
+from betaplane.optim.path import check_path, chosen, step_each
 from betaplane.optim.refit import portable
-from betaplane.optim.sharding.mesh import local, total
+from betaplane.optim.sharding.mesh import local
 from betaplane.optim.state_contents import LABEL, contents_under
 from betaplane.optim.update import STATE
 from betaplane.rules import Rule
@@ -264,7 +264,7 @@ def warn_of_losses(optimizer: Any) -> None:
             continue
         for p in group["params"]:
             if p.dtype == torch.bfloat16 and p.numel():
-                rms = float(local(p).detach().norm(dtype=torch.float32)) / local(p).numel() ** 0.5
+                rms = float(local(p).detach().norm(dtype=torch.float64)) / local(p).numel() ** 0.5
                 half = 2.0 ** (math.frexp(rms)[1] - 9) if rms else 0.0
                 if float(group["lr"]) < half:
                     lost.append(p)
@@ -283,19 +283,3 @@ def _checked(name: str, value: float | None, low: float, high: float) -> float |
         instead = "average=0.999" if name == "average" else "max_norm=1.0"
         raise BadInput(f"{name} is out of range", value=value, allowed=text, where="the optimizer", instead=instead)
     return value
-
-
-def norm(gradients: list[Tensor]) -> float:
-    """The length of all gradients together, of their parts on all processes."""
-    return total(gradients, _squares) ** 0.5
-
-
-def _squares(gradients: list[Tensor]) -> float:
-    gradients = [torch.view_as_real(g) if g.is_complex() else g for g in gradients]
-    plain = all(type(g) is Tensor and g.device.type == "cpu" and g.layout is torch.strided for g in gradients)
-    if plain and not BROKEN:
-        try:
-            return squares(gradients)
-        except NoCompiler as error:
-            broken(str(error))
-    return float(torch.nn.utils.get_total_norm(gradients)) ** 2
