@@ -168,10 +168,11 @@ class Around:
             >>> round((table[code] * scale[0, 0]).item(), 6), length
             (0.001, 64)
         """
-        held, names = self.state[p], {word: name for name, word in getattr(self, "words", STATE).items()}
-        kept, scale = local(held[word]), held.get(word + SCALE)
+        held, names = self.state.get(p, {}), {word: name for name, word in getattr(self, "words", STATE).items()}
+        scale = held.get(word + SCALE)
         if scale is None:
             return None
+        kept = local(held[word])
         asked = self.form_of(group).kept(p, names.get(word, word), held[word])
         table = asked.decode(torch.arange(BLOCK, dtype=torch.uint8), torch.ones(1, 1))
         return table.to(kept.device), scale, row(kept.shape)

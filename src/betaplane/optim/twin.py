@@ -156,10 +156,11 @@ class Twin(Around, Optimizer):
         if type(self)._rules_state is Twin._rules_state:
             self._pass(i, group, group["params"], self.state, self.words)
             return
-        states = {p: self._rules_state(self.state[p]) for p in group["params"]}
+        states = {p: self._rules_state(self.state.get(p, {})) for p in group["params"]}
         self._pass(i, group, group["params"], states, self.words)
-        for p, held in states.items():
-            self.state[p] = self._torchs_state(held)
+        self.state.update(
+            {p: self._torchs_state(held) for p, held in states.items() if held}
+        )  # empty tensors have none
 
     def _rules_state(self, held: dict[str, Any]) -> dict[str, Any]:
         """A parameter's state as the rule has it, under torch's names."""
