@@ -11,6 +11,7 @@ from betaplane.theory import vanishing_eps
 USUAL, LARGE_MODEL = 1e-8, 1e-15
 LOW, HIGH = 1e-20, 1e-6
 LARGE = 1e9  # parameters
+LOWERED = 1e-4  # what eps is multiplied by where gradients are below it
 DAMPED = 0.01  # share of coordinates below eps that is worth changing it for
 
 
@@ -36,10 +37,10 @@ def _measured(case: Case) -> Ruling:
         reason = "Your checkpoint lacks the step or betas, so the size of sqrt(v_hat) is unknown; eps stays as it is."
         row = Row("eps", now, LOW, max(now, HIGH), reason, "unknown", ("your_checkpoint",), HEURISTIC)
         return Ruling(row, (), _too_small(case, now))
-    value = now if damped < DAMPED else min(now, USUAL) * 1e-4
-    reason = (
-        f"In your checkpoint {damped:.2%} of {found.numbers if found else 0:,} numbers have sqrt(v) < eps = {now:g}."
-    )
+    value = now if damped < DAMPED else min(now, USUAL) * LOWERED
+    share = f"{damped:.2%} of {found.numbers if found else 0:,} numbers have sqrt(v) < eps = {now:g}"
+    lowered = f"; lowered to {LOWERED:g} of {'it' if now <= USUAL else f'the usual {USUAL:g}'}" if value < now else ""
+    reason = f"In your checkpoint {share}{lowered}."
     row = Row(
         "eps", value, LOW, max(now, value), reason, "share with sqrt(v_hat) < eps", ("your_checkpoint",), MEASURED
     )
@@ -47,7 +48,7 @@ def _measured(case: Case) -> Ruling:
 
 
 def _carried(case: Case, value: float) -> Ruling:
-    reason = "Noise, and with it sqrt(v), goes as 1 / sqrt(batch)."
+    reason = "Noise, and with it sqrt(v), goes as 1 / sqrt(batch)." if value else "It was 0 and stays 0."
     row = Row("eps", value, min(LOW, value), max(HIGH, value), reason, "eps / sqrt(k)", ("malladi2022",), HEURISTIC)
     return Ruling(row, (), _too_small(case, value))
 
