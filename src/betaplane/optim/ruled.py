@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
-from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -18,6 +17,7 @@ from betaplane.optim.around import GROUP, OWN, Around, warn_of_losses
 from betaplane.optim.group import BETAS, build
 from betaplane.optim.guard import check_params, finite, listed, loss_of
 from betaplane.optim.keys import check_keys, unknown_option
+from betaplane.optim.once import once
 from betaplane.optim.path import chosen
 from betaplane.optim.ready import check_ready
 from betaplane.optim.sharding.mesh import on_mesh
@@ -177,7 +177,7 @@ def _blank(rule: type[Rule]) -> RuleOptimizer:
     return object.__new__(optimizer_class(rule))
 
 
-@cache
+@once
 def optimizer_class(rule: type[Rule]) -> type[RuleOptimizer]:
     """The torch.optim.Optimizer of a rule, with the rule's hyperparameters as arguments.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from betaplane.optim.form import Form, Numbers, fields_of, widest
 from betaplane.optim.formats import Rounded
 from betaplane.optim.layout import align, dense, like
 from betaplane.optim.machine.record import Recording, record
+from betaplane.optim.once import MAKING, once
 from betaplane.optim.update import count, fill
 
 PLAIN = (Tensor, torch.nn.Parameter)
@@ -45,7 +45,8 @@ def step_compiled(form: Form, p: Tensor, held: dict[str, Any], numbers: Numbers,
     single = [held[words.get(name, name)] for name in recording.numbers]
     scalars = recording.scalars(form.rule, [value.cpu() for value in single], numbers)
     g = p.grad if p.grad.stride() == p.stride() else like(p.grad, p)
-    written(recording)([flat(p), flat(g), *map(flat, tensors)], scalars)
+    with MAKING:  # torch.compile's code refuses to run while another thread traces
+        written(recording)([flat(p), flat(g), *map(flat, tensors)], scalars)
     for value, place in zip(single, recording.news, strict=True):
         value.copy_(scalars[place])
     if "t" not in recording.numbers:
@@ -55,7 +56,7 @@ def step_compiled(form: Form, p: Tensor, held: dict[str, Any], numbers: Numbers,
     return True
 
 
-@cache
+@once
 def written(recording: Recording) -> Callable[[list[Tensor], list[Tensor]], None]:
     """The pass, writing what it computes into its tensors."""
 

@@ -13,6 +13,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from betaplane.optim.form import Form, Numbers, fields_of
 from betaplane.optim.hoist import hoist
+from betaplane.optim.once import once
 from betaplane.optim.reach import reach
 from betaplane.rules import Rule
 
@@ -84,7 +85,7 @@ def _neutral(rule: Rule) -> Rule:
     return replace(rule, **{name: usual[name] if _is_input(usual[name]) else 0.5 for name in names})
 
 
-@cache
+@once
 def _recorded(form: Form, dtype: torch.dtype, extras: tuple[str, ...], constants: tuple[str, ...]) -> Recording | None:
     if reach(form.rule) == "shape":
         return None
