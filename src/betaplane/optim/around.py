@@ -48,13 +48,14 @@ class Around:
             see `averaged`. None for no average.
         max_norm: the largest length of all gradients together, > 0; longer ones are scaled, without being written.
             `norms` has the lengths then.
-        zero: whether the step leaves gradients at zero.
+        zero: whether the step leaves gradients at zero, those that it skips too.
     """
 
     param_groups: list[dict[str, Any]]
     state: Any
     rule: ClassVar[type[Rule]]
     norms: Norms | None = None  # of the last step, where max_norm is set
+    _zeroes: bool = False  # whether the passes of this step set gradients to zero
 
     def _around(self, max_norm: float | None, zero: bool, nonfinite: str, path: str) -> None:
         """Take the options that hold for all groups."""
@@ -105,7 +106,7 @@ class Around:
             rounding=group.get("rounding", "nearest"),
             scaled=measures,
             average=group.get("average") is not None,
-            zero=self.zero,
+            zero=self._zeroes,
             norms=measures,
         )
 

@@ -24,6 +24,7 @@ from betaplane.optim.sharding.mesh import on_mesh
 from betaplane.optim.sharding.shards import estimate_part, step_all
 from betaplane.optim.state import load
 from betaplane.optim.update import STATE, estimate
+from betaplane.optim.zeroing import zeroed
 from betaplane.rules import Rule
 
 KEYWORD, USUAL = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -113,7 +114,7 @@ class RuleOptimizer(Around, Optimizer):
         """
         loss = loss_of(closure)
         check_ready(self)
-        with finite(self, self.nonfinite), self._measured():
+        with zeroed(self), finite(self, self.nonfinite), self._measured():
             step_all(self, self._once)
         return loss
 

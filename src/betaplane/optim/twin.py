@@ -25,6 +25,7 @@ from betaplane.optim.ready import check_ready
 from betaplane.optim.sharding.shards import moves, step_all
 from betaplane.optim.state import load
 from betaplane.optim.update import STATE
+from betaplane.optim.zeroing import zeroed
 from betaplane.rules import Rule
 
 PLAIN = (Tensor, torch.nn.Parameter)  # the types torch's fused kernels take
@@ -140,7 +141,7 @@ class Twin(Around, Optimizer):
             return unhooked(self.torchs)(self, closure)
         loss = loss_of(closure)
         check_ready(self)
-        with finite(self, self.nonfinite), self._measured():
+        with zeroed(self), finite(self, self.nonfinite), self._measured():
             step_all(self, self._once)
         return loss
 
