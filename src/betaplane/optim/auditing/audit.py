@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import expect_function
-from betaplane.optim.auditing import contract, probes, safety
-from betaplane.optim.auditing.match import HOPELESS, SAME, SINGLE, STAGES, Candidate, Refused, match
+from betaplane.optim.auditing import contract, decay, effects, probes, safety
+from betaplane.optim.auditing.match import HOPELESS, SAME, SINGLE, STAGES, Candidate, match
 from betaplane.optim.auditing.probes import Finding
 from betaplane.optim.auditing.subject import Subject, Unmeasured, quietly, told
+from betaplane.optim.auditing.trial import Refused
 from betaplane.rules import ALL
 
 PROBES: dict[str, Callable[[Subject], Finding]] = {
+    "options": effects.options,
+    "learning rate": effects.learning_rate,
     "first step": probes.first_step,
     "largest step": probes.largest_step,
     "bias correction": probes.debiasing,
@@ -25,8 +28,8 @@ PROBES: dict[str, Callable[[Subject], Finding]] = {
     "place of eps": probes.eps_place,
     "effective eps": probes.effective_eps,
     "floor of eps": probes.eps_floor,
-    "weight decay": probes.decay,
-    "order of decay": probes.decay_order,
+    "weight decay": decay.decay,
+    "order of decay": decay.decay_order,
     "zero gradient, lr=0": probes.rests,
     "maximize": probes.upwards,
     "neighbors": contract.neighbors,
@@ -140,7 +143,15 @@ def _audit(subject: Subject, progress: Callable[[int, int], None]) -> Audit:
         return Audit(name, subject.options, None, None, {}, (), None, tuple(rows))
     nearest, fits = best.kind.__name__, best.error <= SINGLE and not best.unlike
     rule = nearest if fits else None
+    rows = [_explained(row, rule) for row in rows]
     return Audit(name, subject.options, rule, nearest, best.spelt(), best.unlike, best.error, tuple(rows))
+
+
+def _explained(row: Row, rule: str | None) -> Row:
+    """The row, without trouble if the rule that is matched at several values of an option does not use it either."""
+    if row.what != "options" or rule is None or not row.trouble:
+        return row
+    return replace(row, finding=f"{row.finding}; so it is in {rule}", trouble=False)
 
 
 def _matched(subject: Subject, progress: Callable[[int], None]) -> tuple[Candidate | None, Row]:
