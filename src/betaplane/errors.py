@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from betaplane.text import printable
 
-__all__ = ["BadInput", "BadType", "expect", "expect_function", "nearest"]
+__all__ = ["BadInput", "BadKey", "BadType", "expect", "expect_function", "nearest"]
 
 
 class BadInput(ValueError):
@@ -45,6 +45,12 @@ class BadInput(ValueError):
 
 class BadType(BadInput, TypeError):
     """A BadInput that is a TypeError too, since torch raises one for the same mistake."""
+
+
+class BadKey(BadInput, KeyError):
+    """A BadInput that is a KeyError too, since torch raises one for the same mistake."""
+
+    __str__ = BaseException.__str__  # KeyError's own shows the sentence in quotes
 
 
 def _rebuild(kind: type[BadInput], what: str, value: object, allowed: str, where: str, instead: str) -> BadInput:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
@@ -12,11 +10,13 @@ import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
+from betaplane.optim.argument_types import check_group
 from betaplane.optim.form import AVERAGE, Form, Numbers, check_rounding
 from betaplane.optim.formats import BLOCK, SCALE, check_storage, row
 from betaplane.optim.gradient_norm import norm
 from betaplane.optim.group import set_peak
-from betaplane.optim.guard import check_floating, check_lr, check_nonfinite
+from betaplane.optim.guard import check_floating, check_lr, check_nonfinite, explained
+from betaplane.optim.keys import check_keys
 from betaplane.optim.path import check_path, chosen, step_each
 from betaplane.optim.refit import portable
 from betaplane.optim.sharding.mesh import local
@@ -70,6 +70,24 @@ class Around:
         """The rule that a group's options ask for."""
         raise NotImplementedError
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters, checked as torch does and as the rule does.
+
+        Args:
+            param_group: {"params": parameters, ...options}; keys of your own are kept.
+
+        Raises:
+            BadInput: for what is no group, for parameters that are none or are in another group, and for an option that
+                is misspelled, of the wrong type or out of range. The optimizer is as it was then.
+        """
+        check_group(type(self), param_group)
+        check_keys(param_group, type(self))
+        try:
+            super().add_param_group(param_group)  # pyright: ignore
+        except ValueError as error:
+            raise explained(error, type(self).__name__) from None
+        self._check_last()
+
     def _check_last(self) -> None:
         """Check the last group, just added, and take it away if it cannot be stepped."""
         group = self.param_groups[-1]
@@ -78,7 +96,7 @@ class Around:
             check_lr(group["lr"])
             check_floating(group["params"])
             self._check_options(group)
-        except BadInput:
+        except BaseException:
             self.param_groups.pop()
             raise
 
@@ -251,32 +269,6 @@ def check_around(group: Mapping[str, Any]) -> None:
             where, instead = f"a {p.dtype} parameter of shape {tuple(p.shape)}", 'storage="parameter"'
             text = "The state of complex parameters is kept in their own dtype only"
             raise BadInput(text, value=storage, allowed="'parameter'", where=where, instead=instead)
-
-
-def warn_of_losses(optimizer: Any) -> None:
-    """Warn where weights in bfloat16 are so large that an update of the size of lr rounds to zero.
-
-    Half a step of bfloat16 is 2^-9 of a number just above a power of two. Rules whose updates are not of the size of lr
-    (SGD) are left out.
-    """
-    lost, largest = [], 0.0
-    for group in optimizer.param_groups:
-        rule = optimizer.rule_of(group)
-        if group.get("rounding", "nearest") != "nearest" or not rule.laws.scale_free:
-            continue
-        for p in group["params"]:
-            if p.dtype == torch.bfloat16 and p.numel():
-                rms = float(local(p).detach().norm(dtype=torch.float64)) / local(p).numel() ** 0.5
-                half = 2.0 ** (math.frexp(rms)[1] - 9) if rms else 0.0
-                if float(group["lr"]) < half:
-                    lost.append(p)
-                    largest = max(largest, half)
-    if lost:
-        warnings.warn(
-            f"{type(optimizer).__name__}: in {len(lost)} bfloat16 parameters updates of the size of lr round to zero "
-            f'(half a step of the weights there is up to {largest:.2g}): write rounding="kahan" or "stochastic".',
-            stacklevel=4,
-        )
 
 
 def _checked(name: str, value: float | None, low: float, high: float) -> float | None:

@@ -13,10 +13,10 @@ from torch.optim.optimizer import Optimizer, ParamsT
 
 from betaplane.errors import BadInput
 from betaplane.optim.argument_types import check_types
-from betaplane.optim.around import GROUP, OWN, Around, warn_of_losses
+from betaplane.optim.around import GROUP, OWN, Around
 from betaplane.optim.group import BETAS, build
-from betaplane.optim.guard import check_params, finite, listed, loss_of
-from betaplane.optim.keys import check_keys, unknown_option
+from betaplane.optim.guard import check_some, finite, loss_of, warn_of_losses
+from betaplane.optim.keys import unknown_option
 from betaplane.optim.once import once
 from betaplane.optim.path import chosen
 from betaplane.optim.ready import check_ready
@@ -67,8 +67,8 @@ class RuleOptimizer(Around, Optimizer):
         check_types(type(self), params, args, options)
         given = self._bound(params, *args, **options)
         self._around(**{name: given.pop(name) for name in OWN})
-        groups = listed(params)
-        check_params(groups)
+        groups: list[Any] = list(params)
+        check_some(groups)
         super().__init__(groups, given)
         warn_of_losses(self)
 
@@ -84,19 +84,6 @@ class RuleOptimizer(Around, Optimizer):
     def rule_of(self, group: Mapping[str, Any]) -> Rule:
         """The rule that a group's options ask for."""
         return build(self.rule, group)
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group of parameters, checked.
-
-        Args:
-            param_group: {"params": parameters, ...options}; keys of your own are kept.
-
-        Raises:
-            BadInput: for an option that is misspelled or out of range.
-        """
-        check_keys(param_group, type(self))
-        super().add_param_group(param_group)
-        self._check_last()
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]

@@ -14,11 +14,11 @@ from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
 from betaplane.optim.argument_types import check_given, check_options
-from betaplane.optim.around import GROUP, OWN, Around, warn_of_losses
+from betaplane.optim.around import GROUP, OWN, Around
 from betaplane.optim.group import BETAS, build, set_peak
-from betaplane.optim.guard import explained, finite, loss_of
+from betaplane.optim.guard import explained, finite, loss_of, warn_of_losses
 from betaplane.optim.kernels import takes_kernel
-from betaplane.optim.keys import check_keys, unknown_option
+from betaplane.optim.keys import unknown_option
 from betaplane.optim.layout import align, alike, dense, like
 from betaplane.optim.path import chosen, sweeps
 from betaplane.optim.ready import check_ready
@@ -79,11 +79,11 @@ class Twin(Around, Optimizer):
         own = {name: options.pop(name) for name in self.dialects if name in options}
         try:
             super().__init__(params, *args, **options)
+        except BadInput:
+            raise
         except TypeError as error:  # torch looks at its options first, and so do its tests
             check_given(type(self), params)
             raise self._unknown(options, error) from None
-        except BadInput:
-            raise
         except ValueError as error:
             raise explained(error, type(self).__name__) from None
         self.defaults.update(own)
@@ -92,19 +92,6 @@ class Twin(Around, Optimizer):
             set_peak(group)
             self._check_options(group)
         warn_of_losses(self)
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group of parameters, checked as torch does and as the rule does.
-
-        Args:
-            param_group: {"params": parameters, ...options}; keys of your own are kept.
-
-        Raises:
-            BadInput: for an option that is misspelled or out of range.
-        """
-        check_keys(param_group, type(self))
-        super().add_param_group(param_group)
-        self._check_last()
 
     def _unknown(self, options: Mapping[str, Any], error: TypeError) -> Exception:
         known = inspect.signature(type(self)).parameters
