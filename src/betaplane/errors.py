@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from betaplane.text import printable
 
-__all__ = ["BadInput", "BadType", "expect", "nearest", "unknown"]
+__all__ = ["BadInput", "BadKey", "BadType", "expect", "expect_function", "nearest", "unknown"]
 
 
 class BadInput(ValueError):
@@ -46,6 +46,12 @@ class BadType(BadInput, TypeError):
     """A BadInput that is a TypeError too, since torch raises one for the same mistake."""
 
 
+class BadKey(BadInput, KeyError):
+    """A BadInput that is a KeyError too, since torch raises one for the same mistake."""
+
+    __str__ = BaseException.__str__  # KeyError's own puts the sentence in quotes
+
+
 def _rebuild(kind: type[BadInput], what: str, value: object, allowed: str, where: str, instead: str) -> BadInput:
     """Unpickle a BadInput that a worker process raised."""
     return kind(what, value=value, allowed=allowed, where=where, instead=instead)
@@ -72,6 +78,47 @@ def expect(value: object, kinds: type | tuple[type, ...], name: str, instead: st
     if not isinstance(value, kinds):
         allowed = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
         raise BadInput(f"{name} is of the wrong type", value=type(value).__name__, allowed=allowed, instead=instead)
+
+
+def expect_function(value: object, name: str, instead: str, where: str = "", takes: int | None = None) -> None:
+    """Raise BadInput unless an argument is callable with the given number of arguments.
+
+    Args:
+        value: what was passed.
+        name: the argument's name.
+        instead: a line to paste that works.
+        where: the function that takes the argument.
+        takes: number of positional arguments; not checked if None or if the signature is unknown.
+
+    Raises:
+        BadInput: it is not callable that way; also a TypeError, as Python would raise at the call.
+
+    Example:
+        >>> expect_function("mse", "loss", "loss=torch.nn.functional.mse_loss")
+        Traceback (most recent call last):
+            ...
+        betaplane.errors.BadType: loss is not callable: got 'mse'; expected a function. Try: loss=torch.nn...
+    """
+    if not callable(value):
+        raise BadType(f"{name} is not callable", value=value, allowed="a function", where=where, instead=instead)
+    if takes is not None and not _can_take(value, takes):
+        what, allowed = f"{name} has the wrong signature", f"a function of {takes} arguments"
+        raise BadType(what, value=getattr(value, "__name__", value), allowed=allowed, where=where, instead=instead)
+
+
+def _can_take(function: Callable[..., object], count: int) -> bool:
+    """Whether a function can be called with so many positional arguments; True if that is not known."""
+    from inspect import signature  # here, since it takes 10 ms to import and most calls do not need it
+
+    try:
+        known = signature(function)
+    except (TypeError, ValueError):
+        return True
+    try:
+        known.bind(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 def unknown(kind: str, name: object, known: Iterable[str], *, where: str = "", instead: str = "{}") -> BadInput:

@@ -147,10 +147,12 @@ def test_carrying_over_is_a_group_action(there, beyond):
 
 def test_the_warmup_that_does_not_fit_is_told():
     told = advise(before=FROM, after="batch=64", dataset_size=6400, epochs=500)  # 50,000 steps
-    assert "Warmup of 16,000 steps is more than a tenth of the run; take 5,000." in told.warnings
+    assert "Warmup of 16,000 steps is more than a tenth of the run; take 5,000 steps." in told.warnings
     assert told["warmup"].value == 16_000
     told = advise(before=FROM, after="batch=64", dataset_size=6400, epochs=100)
-    assert "Warmup of 16,000 steps would not end before the run; lowered to 1,000." in told.warnings
+    assert (
+        "Warmup of 16,000 steps would not end before the run; lowered to a tenth of it, 1,000 steps." in told.warnings
+    )
     assert told["warmup"].value == told["warmup"].high == 1000
 
 
@@ -276,7 +278,51 @@ def test_the_reason_of_a_beta2_at_an_end_is_true_of_it(case: dict, end: str):
     assert row.confidence == "heuristic"
 
 
+@pytest.mark.parametrize(
+    ("steps", "batch", "text", "reason"),
+    [
+        (100, 8192, "0", "The samples of your warmup are 0.39 steps, rounded to 0: none is left."),
+        (45, 1024, "1", "The samples of your warmup are 1.4 steps, rounded to 1."),
+        (48, 1024, "2", "The samples of your warmup are 1.5 steps, rounded to 2."),
+        (0, 64, "0", "Your setting has no warmup, so none is carried over."),
+        (2000, 64, "1000", "It takes as many samples as before, and v has as many to average over."),
+    ],
+)
+def test_the_reason_of_a_rounded_warmup_is_true_of_it(steps: int, batch: int, text: str, reason: str):
+    row = advise(before=f"batch=32,lr=1e-3,betas=0.9,0.95,warmup={steps}", after=f"batch={batch}")["warmup"]
+    assert (row.text, row.reason) == (text, reason)
+
+
+def test_the_reason_of_a_capped_warmup_has_the_figure_that_is_used():
+    run = {"before": "batch=32,lr=1e-3,warmup=100", "after": "batch=32", "epochs": 1}
+    short, tiny = (advise(**run, dataset_size=32 * steps) for steps in (50, 3))
+    start = "The samples of your warmup do not fit into the run; a tenth of the run is"
+    assert (short["warmup"].text, short["warmup"].reason) == ("5", f"{start} 5 steps.")
+    assert (tiny["warmup"].text, tiny["warmup"].reason) == ("0", f"{start} 0.3 steps, rounded to 0.")
+    told = "Warmup of 100 steps would not end before the run; lowered to a tenth of it, 0.3 steps, rounded to 0."
+    assert told in tiny.warnings
+    long = advise(batch_size=32, dataset_size=60_000, epochs=100)["warmup"]
+    assert (long.text, long.reason[:57]) == ("9375", "5% of the run, longer than the 1,377 steps after which v ")
+
+
+def test_the_reason_of_a_weight_decay_is_true_of_it():
+    reasons = {
+        "batch=32,lr=1e-3,wd=0.1": "The weights then forget over as many samples as before, at the new lr.",
+        "batch=32,wd=0.1": "The weights then forget over as many samples as before, if you multiply your lr",
+        "batch=32,lr=1e-3,wd=0": "Your setting has no weight decay, so none is carried over.",
+    }
+    for before, reason in reasons.items():
+        assert advise(before=before, after="batch=64")["weight_decay"].reason.startswith(reason)
+    short, long = (advise(32, dataset_size=60_000, epochs=epochs)["weight_decay"] for epochs in (0.5, 100))
+    assert short.reason.endswith("the range is a memory of the whole run, widened to this value.")
+    assert long.reason.endswith("the range is a memory of all epochs to one.")
+
+
+def test_an_eps_of_zero_stays_and_says_so():
+    assert advise(before="batch=32,lr=1e-3,eps=0", after="batch=64")["eps"].reason == "It was 0 and stays 0."
+
+
 def test_the_reason_of_a_short_warmup_is_true_of_it():
     row = next(row for row in advise(batch_size=32, dataset_size=3200, epochs=2).rows if row.name == "warmup")
-    assert row.reason.startswith("A tenth of the run is the longest that is advised")
+    assert row.reason.startswith("A tenth of the run is 20 steps, the longest that is advised")
     assert float(row.value) == 20

@@ -152,6 +152,7 @@ def test_a_checkpoint_tells_of_eps_and_its_settings(tmp_path):
     assert (found.damped, found.zero, found.numbers, found.steps) == (0.5, 0.25, 4, 3)
     advice = advise(32, checkpoint=path)
     assert advice["eps"].value == pytest.approx(1e-12)
+    assert advice["eps"].reason.endswith("have sqrt(v) < eps = 0.0001; lowered to 0.0001 of the usual 1e-08.")
     assert advice["eps"].confidence == MEASURED
     assert advice.settings["betas"] == (0.8, 0.98)
     assert advice.settings["lr"] == 0.002

@@ -352,3 +352,8 @@ def test_bad_input(name: str) -> None:
     with pytest.raises(BadInput) as caught:
         audit(kind, **options)
     assert str(caught.value).startswith(text)
+
+
+def test_progress_that_is_no_function_is_bad_input() -> None:
+    with pytest.raises(BadInput, match=r"progress is not callable: got 'bar'; expected a function \(audit"):
+        audit(torch.optim.SGD, "bar")

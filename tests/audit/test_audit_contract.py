@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import betaplane
 from betaplane.audit.black_box import BlackBox, quietly
 from betaplane.audit.probes import Finding
 
@@ -212,3 +213,140 @@ def test_classes_of_torch_keep_the_contract(name: str):
         else:
             assert finding.text.startswith((*RIGHT, "there are no options of groups"))
             assert not finding.trouble
+
+
+# ---- options that are ignored, doubled, or of the wrong sign
+
+
+class AdamW(Adam):
+    """Decoupled decay by the letter; classes below get a line of it wrong."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        loss = self.closed(closure)
+        for group in self.param_groups:
+            for p in (p for p in group["params"] if p.grad is not None):
+                p.mul_(1 - self.share(group["lr"], group["weight_decay"]))
+                self.update(p, p.grad + self.added(p, group), self.options(group))
+        return loss
+
+    def share(self, lr: float, weight_decay: float) -> float:
+        return lr * weight_decay
+
+    def added(self, p: Tensor, group: dict[str, Any]) -> float | Tensor:
+        return 0.0
+
+
+class Coupled(AdamW):
+    def share(self, lr, weight_decay):
+        return 0.0
+
+    def added(self, p, group):
+        return self.times(group["lr"]) * group["weight_decay"] * p
+
+    def times(self, lr):
+        return 1.0
+
+
+def variant(base: type, **methods: Any) -> type:
+    return type("Variant", (base,), methods)
+
+
+GROWS = variant(AdamW, share=lambda self, lr, weight_decay: -lr * weight_decay)
+TWICE = variant(AdamW, share=lambda self, lr, weight_decay: lr * lr * weight_decay)
+DOUBLED = variant(AdamW, share=lambda self, lr, weight_decay: 2 * lr * weight_decay)
+FIXED = variant(AdamW, share=lambda self, lr, weight_decay: weight_decay)
+TENTH = variant(AdamW, share=lambda self, lr, weight_decay: 0.1 * weight_decay)
+NO_DECAY = variant(AdamW, share=lambda self, lr, weight_decay: 0.0)
+L2_UP = variant(Coupled, times=lambda self, lr: -1.0)
+L2_DOUBLED = variant(Coupled, times=lambda self, lr: 2.0)
+L2_TIMES_LR = variant(Coupled, times=lambda self, lr: lr)
+L2_TENFOLD = variant(Coupled, times=lambda self, lr: 10.0)
+
+
+def with_options(**change: Any) -> type:
+    """Adam whose group options are replaced by functions of them."""
+    return variant(
+        AdamW, options=lambda self, group: {**group, **{name: make(self, group) for name, make in change.items()}}
+    )
+
+
+LR_IGNORED = with_options(lr=lambda self, group: 0.001)
+LR_CONSTRUCTED = with_options(lr=lambda self, group: self.defaults["lr"])
+LR_SQUARED = with_options(lr=lambda self, group: group["lr"] ** 2)
+LR_ROOT = with_options(lr=lambda self, group: group["lr"] ** 0.5)
+LR_CUBED = with_options(lr=lambda self, group: group["lr"] ** 3)
+UPHILL = with_options(lr=lambda self, group: -group["lr"])
+BETA1_IGNORED = with_options(betas=lambda self, group: (0.9, group["betas"][1]))
+BETA2_IGNORED = with_options(betas=lambda self, group: (group["betas"][0], 0.999))
+BETAS_TIED = with_options(betas=lambda self, group: (group["betas"][0],) * 2)
+EPS_IGNORED = with_options(eps=lambda self, group: 1e-8)
+EPS_SUBTRACTED = with_options(eps=lambda self, group: -group["eps"])
+RANDOM = with_options(lr=lambda self, group: group["lr"] * float(torch.rand(())))
+
+EFFECTS = [
+    (AdamW, "options", "each has an effect: lr, eps, weight_decay, beta1, beta2", False),
+    (LR_IGNORED, "options", "without effect, as it is constructed: lr", True),
+    (BETA1_IGNORED, "options", "without effect, as it is constructed: beta1", True),
+    (BETA2_IGNORED, "options", "without effect, as it is constructed: beta2", True),
+    (BETAS_TIED, "options", "without effect, as it is constructed: beta2", True),
+    (EPS_IGNORED, "options", "without effect, as it is constructed: eps", True),
+    (NO_DECAY, "options", "without effect, as it is constructed: weight_decay", True),
+    (RANDOM, "options", "unknown: two runs of the same steps differ", False),
+    (LR_IGNORED, "groups", "each group uses its own weight_decay, beta1, beta2, eps", False),
+    (LR_IGNORED, "schedulers", "schedulers are followed: weight_decay, beta1, beta2, eps", False),
+    (AdamW, "learning rate", "steps are proportional to it, as constructed and as scheduled", False),
+    (LR_IGNORED, "learning rate", "lr is ignored: steps are as large at half of it", True),
+    (LR_CONSTRUCTED, "learning rate", "steps follow the lr of the constructor; lr is ignored when", True),
+    (LR_SQUARED, "learning rate", "steps go as the square of lr", True),
+    (LR_ROOT, "learning rate", "steps go as the square root of lr", True),
+    (LR_CUBED, "learning rate", "of its own kind: half of lr leaves 0.125 of a path, half by a scheduler 0.125", False),
+    (UPHILL, "learning rate", "steps go up the gradient, not down", True),
+    (RANDOM, "learning rate", "unknown: paths at two learning rates differ by more than their scale", False),
+    (EPS_SUBTRACTED, "place of eps", "subtracted from the root: small gradients take steps uphill", True),
+    (EPS_IGNORED, "place of eps", "the option has no effect", True),
+    (AdamW, "weight decay", "decoupled, times lr; at weight_decay=0.001, lr=0.1 a step takes", False),
+    (GROWS, "weight decay", "with the wrong sign: it makes weights grow", True),
+    (TWICE, "weight decay", "decoupled, times lr twice", True),
+    (DOUBLED, "weight decay", "decoupled, times lr, 2 times that", True),
+    (FIXED, "weight decay", "ignores lr and its schedule; at", True),
+    (TENTH, "weight decay", "ignores lr and its schedule, 0.1 times that", True),
+    (NO_DECAY, "weight decay", "the option has no effect", True),
+    (Coupled, "weight decay", "l2: it is added to the gradient", False),
+    (L2_UP, "weight decay", "l2, with the wrong sign", True),
+    (L2_DOUBLED, "weight decay", "l2, doubled", True),
+    (L2_TIMES_LR, "weight decay", "l2, times lr", True),
+    (L2_TENFOLD, "weight decay", "of its own kind", False),
+]
+
+
+@pytest.mark.parametrize(("kind", "what", "text", "trouble"), EFFECTS, ids=range(len(EFFECTS)))
+def test_effects_are_measured(kind: type, what: str, text: str, trouble: bool):
+    finding = found(kind, what)
+    assert (finding.text[: len(text)], finding.trouble) == (text, trouble)
+
+
+def test_a_decay_is_told_at_an_lr_that_is_set():
+    subject = quietly(lambda: BlackBox(AdamW, {"lr": 0.01}))
+    row = quietly(lambda: audits._asked("weight decay", audits.PROBES["weight decay"], subject))
+    assert row.finding == "decoupled, times lr; at weight_decay=0.001, lr=0.01 a step takes"
+    assert row.number == pytest.approx(1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "unlike"), [(GROWS, "decay that makes weights grow"), (TWICE, "decay times lr twice")]
+)
+def test_a_wrong_decay_is_no_published_rule(kind: type, unlike: str):
+    audit = audits.audit(kind)
+    assert (audit.rule, audit.nearest, audit.unlike) == (None, "AdamW", (unlike,))
+    assert audit["rule"].trouble
+
+
+def test_an_option_that_the_rule_does_not_use_is_no_trouble():
+    """Without estimates of the curvature Sophia's v stays 0, and beta2 has no effect."""
+    audit = audits.audit(betaplane.optim.Sophia)
+    assert audit.rule == "Sophia"
+    assert audit["options"].finding == "without effect, as it is constructed: beta2; so it is in Sophia"
+    assert not audit["options"].trouble
+    row = audits.AuditRow("options", "without effect", trouble=True)
+    assert audits._explained(row, None) == row

@@ -101,6 +101,7 @@ def test_every_setting_diverges():
         ({"seeds": 0}, "seeds is out of range: got 0; expected [1, 1000]"),
         ({"lr": -1.0}, "lr is out of range: got -1.0"),
         ({"rule": betaplane.rules.SGD()}, "SGD has no beta1 to put on an axis"),
+        ({"watch": "bar"}, "watch is not callable: got 'bar'; expected a function (tune"),
         ({"workers": -1}, "There is no such number of workers: got -1"),
     ],
 )

@@ -187,6 +187,14 @@ WRONG = {
         lambda: sharpness(Small().optimizer, lambda: torch.ones(())),
         "The loss has no graph: expected a tensor of one number with its graph (sharpness).",
     ),
+    "no function": (
+        lambda: sharpness(Small().optimizer, "mse"),
+        "loss is not callable: got 'mse'; expected a function (sharpness).",
+    ),
+    "a function of an argument": (
+        lambda: sharpness(Small().optimizer, lambda model: model(1)),
+        "loss has the wrong signature: got '<lambda>'; expected a function of 0 arguments (sharpness).",
+    ),
     "one part": (
         lambda: noise_of_parts(torch.ones(1, 3), 4),
         "Too few gradients: got (1, 3); expected (K, n) with K >= 2",

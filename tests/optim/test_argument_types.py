@@ -14,11 +14,29 @@ from betaplane.errors import BadInput, BadType
 
 NET = nn.Linear(2, 2)
 CLASSES = [betaplane.AdamW, betaplane.SGD, betaplane.Lion, betaplane.Adan]
+P = nn.Parameter(torch.ones(2))
 
 MISTAKES: dict[str, tuple[Callable[[type], object], str]] = {
     "a module": (lambda kind: kind(NET), "A module is no list of parameters: got 'Linear'"),
     "None": (lambda kind: kind(None), "should be an iterable of Tensors or dicts: got 'NoneType'"),
     "a tensor": (lambda kind: kind(NET.weight), "should be an iterable of Tensors or dicts: got 'Parameter'"),
+    "params of None": (
+        lambda kind: kind([{"params": None}]),
+        "should be an iterable of Tensors or dicts: got 'NoneType'",
+    ),
+    "params of a module": (lambda kind: kind([{"params": NET}]), "A module is no list of parameters: got 'Linear'"),
+    "params of a set": (lambda kind: kind([{"params": {P}}]), "organized in ordered collections: got 'set'"),
+    "numbers": (lambda kind: kind([1.0, 2.0]), "can only optimize Tensors: got 'float'"),
+    "a state dict": (lambda kind: kind(NET.state_dict()), "can only optimize Tensors: got 'weight'"),
+    "a group alone": (lambda kind: kind({"params": [P]}), "can only optimize Tensors: got 'params'"),
+    "a group among parameters": (lambda kind: kind([P, {"params": [P]}]), "can only optimize Tensors: got 'dict'"),
+    "a parameter among groups": (lambda kind: kind([{"params": [NET.bias]}, P]), "must be a dict: got 'Parameter'"),
+    "a short pair": (lambda kind: kind([("weight",)]), "can only optimize Tensors: got ('str',)"),
+    "a turned pair": (lambda kind: kind([(P, "weight")]), "can only optimize Tensors: got ('Parameter', 'str')"),
+    "lr of a group as text": (lambda kind: kind([{"params": [P], "lr": "0.1"}]), "lr is of the wrong type: got '0.1'"),
+    "lr of a group as None": (lambda kind: kind([{"params": [P], "lr": None}]), "lr is of the wrong type: got None"),
+    "no group": (lambda kind: kind([NET.bias]).add_param_group(None), "must be a dict: got 'NoneType'"),
+    "a list for a group": (lambda kind: kind([NET.bias]).add_param_group([P]), "must be a dict: got 'list'"),
     "lr as text": (lambda kind: kind(NET.parameters(), lr="1e-3"), "lr is of the wrong type: got '1e-3'"),
     "lr by position": (lambda kind: kind(NET.parameters(), "0.1"), "lr is of the wrong type: got '0.1'"),
     "weight decay": (lambda kind: kind(NET.parameters(), weight_decay=None), "weight_decay is of the wrong type"),
@@ -51,3 +69,38 @@ def test_an_error_is_the_same_after_pickling() -> None:
     error = BadType("lr is of the wrong type", value="x", where="AdamW")
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again)) == (BadType, str(error))
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_group_without_params_is_a_key_error_in_words(kind: type) -> None:
+    for call in (lambda: kind([{"lr": 0.1}]), lambda: kind([P]).add_param_group({"lr": 0.1})):
+        with pytest.raises(KeyError) as raised:
+            call()
+        assert isinstance(raised.value, BadInput)
+        assert str(raised.value).startswith("The param group has no params: got ['lr']; expected params (")
+
+
+WRONG: dict[str, Callable[[], dict[str, object]]] = {
+    "in two groups": lambda: {"params": [P]},
+    "not a leaf": lambda: {"params": [P * 2]},
+    "named": lambda: {"params": [("bias", NET.bias)]},
+    "whole numbers": lambda: {"params": [torch.ones(2, dtype=torch.long)]},
+    "lr": lambda: {"params": [NET.bias], "lr": -1.0},
+    "weight decay": lambda: {"params": [NET.bias], "weight_decay": None},
+    "no params": lambda: {"lr": 0.1},
+    "set": lambda: {"params": {NET.bias}},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_group_that_is_refused_leaves_the_optimizer(kind: type, wrong: str) -> None:
+    optimizer = kind([P])
+    with pytest.raises(BadInput):
+        optimizer.add_param_group(WRONG[wrong]())
+    assert len(optimizer.param_groups) == 1
+
+
+def test_generators_are_taken_as_params() -> None:
+    for kind in CLASSES:
+        assert len(kind([{"params": NET.parameters()}]).param_groups[0]["params"]) == 2

@@ -10,7 +10,19 @@ import torch
 from torch import nn
 
 from betaplane.errors import BadInput
-from betaplane.problems import BUILT_IN, Problem, check, counterexample, load, mnist, quadratic, reddi, text, valley
+from betaplane.problems import (
+    BUILT_IN,
+    Problem,
+    Trainer,
+    check,
+    counterexample,
+    load,
+    mnist,
+    quadratic,
+    reddi,
+    text,
+    valley,
+)
 
 ONES = torch.ones(8, 1)
 
@@ -32,6 +44,16 @@ ROWS = {
     "infinite targets": (lambda: line(targets=ONES / 0), "targets hold values that are not finite"),
     "not a tensor": (lambda: line(inputs=[1.0] * 8), "inputs is not a tensor of examples: got 'list'"),
     "0-d": (lambda: line(targets=torch.tensor(1.0)), "targets is not a tensor of examples"),
+    "loss in words": (
+        lambda: line(loss="mse"),
+        "loss is not callable: got 'mse'; expected a function (problem 'line'",
+    ),
+    "module is None": (lambda: line(module=None), "module is not callable: got None"),
+    "module in words": (lambda: line(module="mlp"), "module is not callable: got 'mlp'.*Try: module=lambda"),
+    "constrain": (lambda: line(constrain=1.0), "constrain is not callable: got 1.0.*Try: constrain=None"),
+    "gradient": (lambda: line(gradient="exact"), "gradient is not callable"),
+    "boundary": (lambda: line(boundary=0.9), "boundary is not callable"),
+    "trainer": (lambda: Trainer("mine", "train.py"), "train is not callable: got 'train.py'.*in trainer 'mine'"),
     "batch too large": (lambda: line(batch_size=9), r"batch size does not fit the data: got 9; expected \[1, 8\]"),
     "batch 0": (lambda: line(batch_size=0), r"got 0; expected \[1, 8\] \(problem 'line'\). Try: batch_size=8"),
     "batch 2.5": (lambda: line(batch_size=2.5), "got 2.5"),

@@ -358,6 +358,11 @@ BAD = [
     (lambda: record_problem(betaplane.load("digits:hidden=4"), seed=[1]), "seed is out of range: got [1]"),
     (lambda: record_problem(betaplane.load("digits:hidden=4"), after=-1), "after is out of range: got -1"),
     (lambda: record_problem(betaplane.load("digits:hidden=4"), after=10**12), "after is out of range: got 10000000000"),
+    (lambda: record_pass(model(), "mse", DATA), "loss is not callable: got 'mse'; expected a function (record_pass"),
+    (lambda: record_pass(model(), None, DATA), "loss is not callable: got None"),
+    (lambda: record_pass(model(), lambda net: loss(net, DATA[0]), DATA), "allowed a function of 2 arguments"),
+    (lambda: replay_gradients(record_pass(model(), loss, DATA), [0.9], [0.99], watch="x"), "watch is not callable"),
+    (lambda: record_problem(betaplane.load("digits:hidden=4"), steps=4, watch=3), "watch is not callable: got 3"),
     (lambda: record_gradients(model(), seed=[1]), "seed is out of range: got [1]"),
 ]
 

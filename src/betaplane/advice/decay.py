@@ -25,7 +25,7 @@ def decay(case: RunSpec, lr: float) -> Decision:
 
 
 def _carried(case: RunSpec, value: float) -> Decision:
-    reason = "The weights then forget over as many samples as before, at the new lr."
+    reason = _reason(case, value)
     row = Recommendation(
         "weight_decay", value, value / AROUND, value * AROUND, reason,
         "batch / (lr weight_decay) stays", ("wang2024", "bergsma2025"), PUBLISHED,
@@ -33,6 +33,15 @@ def _carried(case: RunSpec, value: float) -> Decision:
     before = value / case.factor**0.5
     kept = Candidate("same (torch's habit)", before, ("torch",))
     return Decision(row, (Candidate("same horizon (Wang & Aitchison)", value, ("wang2024",), chosen=True), kept))
+
+
+def _reason(case: RunSpec, value: float) -> str:
+    """The reason of a weight decay that was carried over."""
+    if value == 0:
+        return "Your setting has no weight decay, so none is carried over."
+    if case.carried.lr is None:
+        return "The weights then forget over as many samples as before, if you multiply your lr by sqrt(k) as well."
+    return "The weights then forget over as many samples as before, at the new lr."
 
 
 def _power_law(case: RunSpec, lr: float) -> Decision:
@@ -51,12 +60,18 @@ def _normalized(case: RunSpec, lr: float) -> Decision:
     epochs = (case.total or 1) / (case.epoch or 1)
     value = float(coupled_decay(normalized_decay(unit, case.batch, case.epoch or 1, epochs), lr))
     whole = float(decay_horizon(lr, case.steps or 1))
-    reason = "Decay in the unit that carries over between lengths of runs; the range is a memory of all epochs to one."
     formula = f"{unit:g} sqrt(batch / samples seen) / lr"
     low, high = sorted((whole, whole * max(1.0, epochs)))
+    widened = "" if low <= value <= high else ", widened to this value"
+    reason = f"Decay in a unit that carries over between lengths of runs; the range is a memory of {_epochs(epochs)}"
+    reason += f"{widened}."
     ends = min(low, value), max(high, value)
     row = Recommendation("weight_decay", value, *ends, reason, formula, ("loshchilov2019", "wang2024"), PUBLISHED)
     return Decision(row, (_taken("normalized (Loshchilov & Hutter)", value, "loshchilov2019"), _habit(case)))
+
+
+def _epochs(count: float) -> str:
+    return "all epochs to one" if count > 1 else "the whole run"
 
 
 def _taken(label: str, value: float, source: str) -> Candidate:

@@ -11,6 +11,7 @@ from betaplane.theory import vanishing_eps
 USUAL, LARGE_MODEL = 1e-8, 1e-15
 LOW, HIGH = 1e-20, 1e-6
 LARGE = 1e9  # parameters
+LOWERED = 1e-4  # what eps is multiplied by where gradients are below it
 DAMPED = 0.01  # share of coordinates below eps that is worth changing it for
 
 
@@ -38,10 +39,10 @@ def _measured(case: RunSpec) -> Decision:
         reason = "Your checkpoint lacks the step or betas, so the size of sqrt(v_hat) is unknown; eps stays as it is."
         row = Recommendation("eps", now, LOW, max(now, HIGH), reason, "unknown", ("your_checkpoint",), HEURISTIC)
         return Decision(row, (), _too_small(case, now))
-    value = now if damped < DAMPED else min(now, USUAL) * 1e-4
-    reason = (
-        f"In your checkpoint {damped:.2%} of {found.numbers if found else 0:,} numbers have sqrt(v) < eps = {now:g}."
-    )
+    value = now if damped < DAMPED else min(now, USUAL) * LOWERED
+    share = f"{damped:.2%} of {found.numbers if found else 0:,} numbers have sqrt(v) < eps = {now:g}"
+    lowered = f"; lowered to {LOWERED:g} of {'it' if now <= USUAL else f'the usual {USUAL:g}'}" if value < now else ""
+    reason = f"In your checkpoint {share}{lowered}."
     row = Recommendation(
         "eps", value, LOW, max(now, value), reason, "share with sqrt(v_hat) < eps", ("your_checkpoint",), MEASURED
     )
@@ -49,7 +50,7 @@ def _measured(case: RunSpec) -> Decision:
 
 
 def _carried(case: RunSpec, value: float) -> Decision:
-    reason = "Noise, and with it sqrt(v), goes as 1 / sqrt(batch)."
+    reason = "Noise, and with it sqrt(v), goes as 1 / sqrt(batch)." if value else "It was 0 and stays 0."
     row = Recommendation(
         "eps", value, min(LOW, value), max(HIGH, value), reason, "eps / sqrt(k)", ("malladi2022",), HEURISTIC
     )

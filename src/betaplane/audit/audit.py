@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from torch.optim.optimizer import Optimizer
 
-from betaplane.audit import contract, probes, side_effects
+from betaplane.audit import contract, decay, effects, probes, side_effects
 from betaplane.audit.black_box import BlackBox, Unmeasured, quietly, told
-from betaplane.audit.identify import HOPELESS, SAME, SINGLE, STAGES, Candidate, Refused, match
+from betaplane.audit.identify import HOPELESS, SAME, SINGLE, STAGES, Candidate, match
 from betaplane.audit.probes import Finding
+from betaplane.audit.trial import Refused
+from betaplane.errors import expect_function
 from betaplane.rules import ALL
 
 PROBES: dict[str, Callable[[BlackBox], Finding]] = {
+    "options": effects.options,
+    "learning rate": effects.learning_rate,
     "first step": probes.first_step,
     "largest step": probes.largest_step,
     "bias correction": probes.debiasing,
@@ -24,8 +28,8 @@ PROBES: dict[str, Callable[[BlackBox], Finding]] = {
     "place of eps": probes.eps_place,
     "effective eps": probes.effective_eps,
     "floor of eps": probes.eps_floor,
-    "weight decay": probes.decay,
-    "order of decay": probes.decay_order,
+    "weight decay": decay.decay,
+    "order of decay": decay.decay_order,
     "zero gradient, lr=0": probes.rests,
     "maximize": probes.upwards,
     "neighbors": contract.neighbors,
@@ -117,6 +121,8 @@ def audit(cls: type[Optimizer], progress: Callable[[int, int], None] | None = No
         >>> found["effective eps"].finding, round(found["effective eps"].number, 9)
         ('at step 8, 11.2 times the option eps=1e-08', 1.12e-07)
     """
+    if progress is not None:
+        expect_function(progress, "progress", "audit(MyAdam, print)", "audit", takes=2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the class; what matters is measured
         return quietly(lambda: _audit(BlackBox(cls, options), progress or (lambda done, all: None)))
@@ -137,7 +143,15 @@ def _audit(subject: BlackBox, progress: Callable[[int, int], None]) -> Audit:
         return Audit(name, subject.options, None, None, {}, (), None, tuple(rows))
     nearest, fits = best.kind.__name__, best.error <= SINGLE and not best.unlike
     rule = nearest if fits else None
+    rows = [_explained(row, rule) for row in rows]
     return Audit(name, subject.options, rule, nearest, best.spelt(), best.unlike, best.error, tuple(rows))
+
+
+def _explained(row: AuditRow, rule: str | None) -> AuditRow:
+    """The row, without trouble if the rule that is matched at several values of an option does not use it either."""
+    if row.what != "options" or rule is None or not row.trouble:
+        return row
+    return replace(row, finding=f"{row.finding}; so it is in {rule}", trouble=False)
 
 
 def _matched(subject: BlackBox, progress: Callable[[int], None]) -> tuple[Candidate | None, AuditRow]:

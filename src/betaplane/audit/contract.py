@@ -22,7 +22,7 @@ Group = tuple[Tensor, Tensor, dict[str, Any]]  # x, gradients (steps, *x.shape),
 
 def neighbors(subject: BlackBox) -> Finding:
     """Whether a parameter steps as it does alone when another one is beside it: of another shape, size, or the same."""
-    if not _repeatable(subject):
+    if not repeatable(subject):
         return Finding("unknown: two runs of the same steps differ")
     if not _separate(subject, OTHER_SHAPE):
         return Finding("parameters of any shape influence each other")
@@ -38,8 +38,10 @@ def groups(subject: BlackBox) -> Finding:
     names = _own_options(subject)
     if not names:
         return Finding("there are no options of groups")
-    if not _repeatable(subject) or not _separate(subject, OTHER_SHAPE):
+    if not repeatable(subject) or not _separate(subject, OTHER_SHAPE):
         return Finding(COUPLED)
+    if not (names := [name for name in names if _has_effect(subject, name)]):
+        return Finding("unknown: no option of groups has an effect")
     found: dict[str, list[str]] = {}
     for name in names:
         found.setdefault(_used(subject, name), []).append(name)
@@ -49,18 +51,22 @@ def groups(subject: BlackBox) -> Finding:
 
 def _used(subject: BlackBox, name: str) -> str:
     """Whose option a group uses; "" if its own."""
-    own, usual = {name: TRIED[name]}, {name: _usual(subject, name)}
+    own, other = {name: TRIED[name]}, {name: usual(name)}
     (x, g), (y, h) = _draw(SHAPE, 0), _draw(OTHER_SHAPE, 1)
-    right, first = _alone(subject, y, h, own), _alone(subject, y, h, usual)
-    if _near(right, first):
-        return ""  # it has no effect here
-    second = _together(subject, [(x, g, usual), (y, h, own)], usual)[1]
+    right, first = _alone(subject, y, h, own), _alone(subject, y, h, other)
+    second = _together(subject, [(x, g, other), (y, h, own)], other)[1]
     if _near(second, right):
         return ""
     if not _near(second, first):
         return "a group's own option acts otherwise than the constructor's"
-    leads = _together(subject, [(x, g, own), (y, h, usual)], usual)[1]
+    leads = _together(subject, [(x, g, own), (y, h, other)], other)[1]
     return "every group uses the first group's" if _near(leads, right) else "groups have no effect on"
+
+
+def _has_effect(subject: BlackBox, name: str) -> bool:
+    """Whether a parameter alone ends elsewhere under another value of the option."""
+    x, g = _draw(SHAPE, 0)
+    return not _near(*(_alone(subject, x, g, {name: value}) for value in (TRIED[name], usual(name))))
 
 
 def schedules(subject: BlackBox) -> Finding:
@@ -68,8 +74,10 @@ def schedules(subject: BlackBox) -> Finding:
     names = _own_options(subject)
     if not names:
         return Finding("there are no options of groups")
-    if not _repeatable(subject):
+    if not repeatable(subject):
         return Finding("unknown: two runs of the same steps differ")
+    if not (names := [name for name in names if _has_effect(subject, name)]):
+        return Finding("unknown: no option of groups has an effect")
     ignored = [name for name in names if _ignores_change(subject, name)]
     if ignored:
         return Finding(
@@ -81,12 +89,10 @@ def schedules(subject: BlackBox) -> Finding:
 def _ignores_change(subject: BlackBox, name: str) -> bool:
     """Whether the steps stay the same when the groups' option changes, although the constructor's changes them."""
     x, g = _draw(SHAPE, 0)
-    usual, own = {name: _usual(subject, name)}, {name: TRIED[name]}
-    same = _alone(subject, x, g, usual)
-    if _near(same, _alone(subject, x, g, own)):
-        return False  # it has no effect here
+    before = {name: usual(name)}
+    same = _alone(subject, x, g, before)
     p = fresh(x)
-    optimizer = subject.make([p], **usual)
+    optimizer = subject.make([p], **before)
     for step, each in enumerate(g):
         if step == 2:
             for group in optimizer.param_groups:
@@ -135,12 +141,13 @@ def _own_options(subject: BlackBox) -> list[str]:
     return [name for name in OPTIONS if name in subject.settable and set(subject.words({name: TRIED[name]})) <= keys]
 
 
-def _usual(subject: BlackBox, name: str) -> float:
+def usual(name: str) -> float:
     """A value of an option that is not the one that is tried."""
-    return {"lr": 0.02, "weight_decay": 0.0, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3}[name]
+    return {"lr": 0.02, "weight_decay": 0.0, "beta1": 0.5, "beta2": 0.9, "beta3": 0.8, "eps": 1e-3}[name]
 
 
-def _repeatable(subject: BlackBox) -> bool:
+def repeatable(subject: BlackBox) -> bool:
+    """Whether the same steps end at the same place."""
     x, g = _draw(SHAPE, 0)
     return _near(_alone(subject, x, g), _alone(subject, x, g))
 

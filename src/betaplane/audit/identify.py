@@ -6,12 +6,12 @@ from bisect import insort
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from betaplane.audit.black_box import BETAS, SHAPE, BlackBox, Path, told
+from betaplane.audit.black_box import BETAS, BlackBox
+from betaplane.audit.trial import DECAY, DEFAULT, LARGE_EPS, PLAIN, SMALL, TINY, Trial
 from betaplane.errors import BadInput
 from betaplane.rules import ADOPT, ALL, Adafactor, Adagrad, AdamAtan2, AdEMAMix, RMSprop, Rule
 
@@ -21,7 +21,6 @@ STAGES = 6
 KEPT = 8  # candidates that go on to the next setting, and those as near as the last of them
 HOPELESS = 0.5  # farther off, a rule is not near
 FAR = 1e-3  # beyond it, being as near as another means nothing
-FACTORS = (1.0, 0.9, 0.6, 0.6, 0.5, 0.5, 0.3, 0.25, 0.2, 0.1, 0.1, 0.05)  # of lr; enough steps for RAdam to begin
 
 OTHERS: dict[type[Rule], dict[str, str]] = {  # other words for a rule's numbers, best first
     Adafactor: {
@@ -50,30 +49,12 @@ UNLIKE = {
     "after independent": "decay after the step, independent of the peak of lr",
     "before fixed": "decay that ignores lr",
     "after fixed": "decay after the step that ignores lr",
+    "before growing": "decay that makes weights grow",
+    "before squared": "decay times lr twice",
 }
 
 
-class Setting(NamedTuple):
-    """Options and gradients that tell some dialects apart."""
-
-    name: str
-    want: dict[str, float]
-    scale: float = 1.0  # of the gradients
-    starts: float = 0.0  # scale of x before the first step; small ones leave most digits to the steps
-    falls: bool = True  # whether lr does
-
-
-TELLING = {"lr": 0.05, "beta1": 0.8, "beta2": 0.95, "beta3": 0.97, "weight_decay": 0.0}
-PLAIN = Setting("moments", {**TELLING, "eps": 1e-30})
-LARGE_EPS = Setting("large eps", {**TELLING, "eps": 0.05})
-SMALL = Setting("small gradients", {**TELLING, "eps": 1e-8}, scale=1e-7)
-DECAY = Setting("weight decay", {**TELLING, "eps": 1e-8, "weight_decay": 0.25}, starts=1.0)
-TINY = Setting("tiny gradients", {}, scale=1e-20, falls=False)
-DEFAULT = Setting("as constructed", {}, starts=0.1, falls=False)
-
-
-class Refused(Exception):
-    """What the class raised in a setting."""
+WRONG_DECAYS = ("before growing", "before squared")
 
 
 @dataclass(frozen=True)
@@ -130,79 +111,6 @@ def _betas(numbers: Mapping[str, float], reading: str) -> dict[str, float]:
     if reading == "complements":
         found = {name: 1 - value for name, value in found.items()}
     return {**numbers, **found}
-
-
-class Trial(NamedTuple):
-    """A setting with the path the class took in it."""
-
-    setting: Setting
-    gradients: Tensor
-    path: Path
-    way: float  # the largest distance of any number from its start
-
-    @classmethod
-    def of(cls, subject: BlackBox, setting: Setting) -> Trial:
-        """The class, tried in the setting."""
-        gradients, x = setting.scale * sample(), setting.starts * sample(seed=1)[0]
-        if setting is DEFAULT:
-            gradients[:3, ::2] = 0  # rows that are not seen at first
-            gradients[8] *= 100
-        try:
-            path = subject.path(x, gradients, setting.want, FACTORS if setting.falls else ())
-        except Exception as error:
-            raise Refused(f"raises under {setting.name}: {told(error)}") from error
-        return cls(setting, gradients, path, float((path.points - path.points[0]).abs().max()))
-
-    def error(self, candidate: Candidate, limit: float) -> float:
-        """The largest difference from the candidate's path, of the way gone; broken off above the limit."""
-        rule = candidate.rule(self.path.numbers, self.path.rates[0])
-        if rule is None:
-            return float("inf")
-        step, start = stepper(rule, candidate.decay, self.path.rates[0]), self.path.points[0]
-        x, s, worst = start, rule.init(start), 0.0
-        for g, point, lr in zip(self.gradients, self.path.points[1:], self.path.rates, strict=True):
-            x, s = step(x, g, s, lr)
-            apart, way = torch.stack([x - point, x - start]).abs().amax(dim=(1, 2)).tolist()
-            off = apart / (max(way, self.way) or 1.0)
-            worst = max(worst, off) if off == off else float("inf")
-            if worst > limit:
-                break
-        return worst
-
-
-def sample(steps: int = len(FACTORS), seed: int = 0) -> Tensor:
-    """Gradients none of which is near zero: a fifth come and go, the others keep their sign and grow.
-
-    Those that come and go tell averages apart; those that grow make updates larger than 1, so that clipping shows.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    normal = torch.randn(steps, *SHAPE, dtype=torch.float64, generator=generator)
-    sizes = torch.exp(torch.randn(steps, 1, 1, dtype=torch.float64, generator=generator))
-    g = normal.sign() * (0.1 + normal.abs()) * sizes
-    grown = 1.2 ** torch.arange(steps, dtype=torch.float64)
-    g[:, :, 4:] = normal[0, :, 4:].sign() * (1 + 0.3 * normal[:, :, 4:].abs()) * grown[:, None, None]
-    return g
-
-
-def stepper(rule: Rule, decay: str, peak_lr: float) -> Any:
-    """The rule's step; with a decay around it, the rule's own is left out.
-
-    Args:
-        rule: the update rule.
-        decay: "", or when and at what rate: "before" or "after", then "decoupled", "independent" or "fixed".
-        peak_lr: what lr is before its schedule.
-    """
-    if not decay:
-        return rule.step
-    when, how = decay.split()
-    share, bare = rule.weight_decay, replace(rule, weight_decay=0.0)  # pyright: ignore
-
-    def step(x: Tensor, g: Tensor, s: Any, lr: float) -> tuple[Tensor, Any]:
-        kept = 1 - share * {"decoupled": lr, "independent": lr / (peak_lr or 1.0), "fixed": 1.0}[how]
-        x, s = bare.step(x * kept if when == "before" else x, g, s, lr)
-        return (x * kept if when == "after" else x), s
-
-    return step
 
 
 def match(subject: BlackBox) -> Iterator[list[Candidate]]:
@@ -308,5 +216,5 @@ def _decays(candidate: Candidate) -> Iterator[Candidate]:
     for how in candidate.kind.choices.get("decay", ()):
         yield replace(candidate, dialect={**candidate.dialect, "decay": how})
     if "weight_decay" in candidate.kind.ranges:
-        for around in ("after decoupled", "after independent", "before fixed", "after fixed"):
+        for around in ("after decoupled", "after independent", "before fixed", "after fixed", *WRONG_DECAYS):
             yield replace(candidate, decay=around)

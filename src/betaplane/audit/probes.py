@@ -111,6 +111,8 @@ def eps_place(subject: BlackBox) -> Finding:
     large, late = (eps_at(subject, {**SHORT, "eps": 1e-2}, step) for step in (t, LATE))
     if small is None or large is None:
         return Finding("not to be seen: steps grow with the gradient")
+    if small < 0 or large < 0:
+        return Finding("subtracted from the root: small gradients take steps uphill", trouble=True)
     if near(small, large, 0.01):
         return Finding("the option has no effect", trouble=True)
     if near(large / small, 10.0, 0.05):
@@ -135,7 +137,7 @@ def effective_eps(subject: BlackBox) -> Finding:
         return Finding(f"at step {t}; not an option", found)
     if near(found, eps, 0.01):
         return Finding(f"at step {t}, as eps={eps:g} says", found)
-    return Finding(f"at step {t}, {found / eps:.3g} times the option eps={eps:g}", found)
+    return Finding(f"at step {t}, {found / eps:.3g} times the option eps={eps:g}", found, found < 0)
 
 
 def eps_floor(subject: BlackBox) -> Finding:
@@ -164,88 +166,7 @@ def eps_at(subject: BlackBox, want: dict[str, float], t: int) -> float | None:
     low, high, higher = (subject.moves([g] * t, want)[-1] for g in (tiny, 1e3, 1e6))
     if not low or not near(high, higher, 0.01):
         return None
-    return tiny * max(high / low - 1, 0.0)
-
-
-def decay(subject: BlackBox) -> Finding:
-    """How weight decay enters, from what it takes of a weight of 1 at zero gradient."""
-    if "weight_decay" not in subject.settable:
-        return Finding("there is no such option")
-    one, two = (shrinking(subject, {"lr": 0.1, "weight_decay": share}) for share in (1e-3, 2e-3))
-    if not one:
-        return _none_at_rest(subject)
-    if not any(scaled(subject)):
-        return Finding("l2 or decoupled, which are the same here; at weight_decay=0.001, lr=0.1 a step takes", one)
-    if _is_l2(subject):
-        return Finding("l2: it is added to the gradient, and normalized away with it")
-    if not near(two / one, 2.0, 0.02):
-        return Finding("of its own kind: at twice the weight_decay a step takes, times as much", two / one)
-    rate = {
-        "lr": shrinking(subject, {"lr": 0.05, "weight_decay": 1e-3}) / one,
-        "schedule": shrinking(subject, {"lr": 0.1, "weight_decay": 1e-3}, halved=True) / one,
-    }
-    said = [2.0 ** -round(2 * power) for power in (0, 0.5, 1)]
-    found = tuple(next((k for k in said if near(value, k, 0.01)), 0.0) for value in rate.values())
-    text = FOLLOWS.get(
-        found, f"of its own kind: half of lr takes {rate['lr']:.3g}, of a schedule {rate['schedule']:.3g}"
-    )
-    return Finding(f"{text}; at weight_decay=0.001, lr=0.1 a step takes", one, found == (1.0, 1.0))
-
-
-def _none_at_rest(subject: BlackBox) -> Finding:
-    """What is said of a weight decay that takes nothing at zero gradient: some rules take no step there."""
-    gradients = torch.randn(10, *WHOLE.shape, dtype=WHOLE.dtype)
-    with_, without = (subject.path(WHOLE, gradients, {"weight_decay": share}).points[-1] for share in (0.25, 0.0))
-    if torch.equal(with_, without):
-        return Finding("the option has no effect", 0.0, True)
-    return Finding("unknown: it takes nothing at zero gradient, and something at others")
-
-
-def _is_l2(subject: BlackBox) -> bool:
-    """Whether weight decay does what the same optimizer without it does of gradients with weight_decay * x added."""
-    share, p, q = 0.25, fresh(WHOLE), fresh(WHOLE)
-    with_, without = subject.make([p], weight_decay=share), subject.make([q], **NO_DECAY)
-    for g in torch.randn(10, *WHOLE.shape, dtype=WHOLE.dtype):
-        subject.step(with_, [(p, g)])
-        subject.step(without, [(q, g + share * q.detach())])
-    return bool(((p - q).abs() <= CLOSE * (p - WHOLE).abs().max()).all())
-
-
-FOLLOWS: dict[tuple[float, ...], str] = {  # what half the lr leaves of the decay: as constructed, as scheduled
-    (0.5, 0.5): "decoupled, times lr",
-    (1.0, 0.5): "independent of lr, but follows its schedule",
-    (0.5, 0.25): "decoupled, times the square of lr over its peak",
-    (1.0, 1.0): "ignores lr and its schedule",
-    (0.5, 1.0): "times the lr it was constructed with; ignores its schedule",
-}
-
-
-def shrinking(subject: BlackBox, want: dict[str, float], halved: bool = False) -> float:
-    """The share of a weight of 1 that step 10 takes at zero gradient, beyond what it takes without decay."""
-    factors = [0.5 if halved else 1.0] * 10
-    with_, without = (
-        finite(subject.path(WHOLE, [0 * WHOLE] * 10, {**want, **more}, factors).points)[:, 0, 0]
-        for more in ({}, NO_DECAY)
-    )
-    taken = (without[10] - without[9]) - (with_[10] - with_[9])
-    return float(taken / with_[9])
-
-
-def decay_order(subject: BlackBox) -> Finding:
-    """Whether decay comes before the step or after it, from a first move off zero."""
-    if "weight_decay" not in subject.settable:
-        return Finding("there is none")
-    one, two = (shrinking(subject, {"lr": 0.1, "weight_decay": share}) for share in (1e-3, 2e-3))
-    if not near(two, 2 * one, 0.02):
-        return Finding("as part of the gradient")
-    moved = [_first_move(subject, {"lr": 0.1, "weight_decay": share}) for share in (0.0, 0.25)]
-    if near(moved[0], moved[1], 1e-9):
-        return Finding("before the step, or with it", 1.0)
-    return Finding("after the step, which it shrinks to", moved[1] / moved[0])
-
-
-def _first_move(subject: BlackBox, want: dict[str, float]) -> float:
-    return next((move for move in subject.moves([1.0] * 10, want) if move), 0.0)
+    return tiny * (high / low - 1) if low * high < 0 else tiny * max(high / low - 1, 0.0)
 
 
 def rests(subject: BlackBox) -> Finding:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from betaplane.errors import BadInput, expect
+from betaplane.errors import BadInput, expect, expect_function
 from betaplane.maps.engine import choose_engine
 from betaplane.maps.grid import Axis, explicit
 from betaplane.maps.mapper import store_of
@@ -124,6 +124,8 @@ def tune(
         (0.975, (0.9, 0.95), 9)
     """
     check_resources(store, workers)
+    if watch is not None:
+        expect_function(watch, "watch", "watch=print", "tune", takes=1)
     problem = as_problem(source)
     with ExitStack() as held:
         bar = held.enter_context(shown_progress("trainings", progress))

@@ -1,4 +1,4 @@
-"""Checks of the types of an optimizer's constructor arguments."""
+"""Checks of the types of an optimizer's arguments and param groups."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from betaplane.errors import BadType
+from betaplane.errors import BadKey, BadType
 
 
 def check_types(kind: type, params: Any, args: Sequence[Any], options: Mapping[str, Any]) -> None:
@@ -59,6 +59,52 @@ def check_given(kind: type, params: Any) -> None:
             where=where,
             instead="model.parameters()",
         )
+
+
+def check_group(kind: type, group: Any) -> None:
+    """Raise BadType or BadKey, as torch's classes raise TypeError and KeyError, for what is no param group.
+
+    Its parameters become a list, as in torch.
+
+    Args:
+        kind: the optimizer's class.
+        group: what was passed as a group.
+    """
+    where = kind.__name__
+    if not isinstance(group, dict):
+        allowed, instead = '{"params": parameters, ...options}', '{"params": [parameter]}'
+        what, got = "param_group must be a dict", type(group).__name__
+        raise BadType(what, value=got, allowed=allowed, where=where, instead=instead)
+    if "params" not in group:
+        keys, instead = list(group), '{"params": model.parameters(), ...}'
+        raise BadKey("The param group has no params", value=keys, allowed="params", where=where, instead=instead)
+    if isinstance(group["params"], set):
+        what, got = "optimizer parameters need to be organized in ordered collections", "set"
+        raise BadType(what, value=got, allowed="a list", where=where, instead='{"params": [parameter]}')
+    if not isinstance(group["params"], Tensor):
+        check_given(kind, group["params"])
+        group["params"] = list(group["params"])
+        for entry in group["params"]:
+            _check_entry(entry, where)
+    check_options(kind, (), group)
+
+
+def _check_entry(entry: Any, where: str) -> None:
+    """Raise BadType unless an entry of a group's params is a tensor, or a name and a tensor."""
+    pair: Any = entry if isinstance(entry, tuple) else ("", entry)
+    if len(pair) < 2 or not isinstance(pair[1], Tensor):
+        raise BadType(
+            "optimizer can only optimize Tensors",
+            value=entry if isinstance(entry, str) else _types_in(entry),
+            allowed="parameters or (name, parameter) pairs",
+            where=where,
+            instead="model.parameters()",
+        )
+
+
+def _types_in(entry: Any) -> Any:
+    """The names of types in a tuple, or the name of a type."""
+    return tuple(map(_types_in, entry)) if isinstance(entry, tuple) else type(entry).__name__
 
 
 def check_options(kind: type, args: Sequence[Any], options: Mapping[str, Any]) -> None:

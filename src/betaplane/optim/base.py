@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
@@ -12,17 +10,19 @@ import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
-from betaplane.optim.codegen.build import NoCompiler, squares
-from betaplane.optim.dispatch import BROKEN, broken, check_path, chosen, step_each
+from betaplane.optim.argument_types import check_group
+from betaplane.optim.dispatch import check_path, chosen, step_each
+from betaplane.optim.gradient_norm import norm
+from betaplane.optim.group_keys import check_keys
 from betaplane.optim.rule_from_group import set_peak
 from betaplane.optim.state.labels import LABEL, contents_under
 from betaplane.optim.state.reencode import portable
 from betaplane.optim.step.reference import STATE
 from betaplane.optim.step.step_spec import AVERAGE, StepSpec, StepValues, check_rounding
 from betaplane.optim.storage_formats import BLOCK, SCALE, check_storage, row
-from betaplane.optim.validation import check_floating, check_lr, check_nonfinite
+from betaplane.optim.validation import check_floating, check_lr, check_nonfinite, explained
 from betaplane.rules import Rule
-from betaplane.tensors.dtensor import local, total
+from betaplane.tensors.dtensor import local
 
 GROUP = {"storage": "parameter", "rounding": "nearest", "average": None}
 OWN = {"max_norm": None, "zero": False, "nonfinite": "pass", "path": "auto"}
@@ -48,13 +48,14 @@ class BaseOptimizer:
             see `averaged`. None for no average.
         max_norm: the largest length of all gradients together, > 0; longer ones are scaled, without being written.
             `norms` has the lengths then.
-        zero: whether the step leaves gradients at zero.
+        zero: whether the step leaves gradients at zero, those that it skips too.
     """
 
     param_groups: list[dict[str, Any]]
     state: Any
     rule: ClassVar[type[Rule]]
     norms: Norms | None = None  # of the last step, where max_norm is set
+    _zeroes: bool = False  # whether the passes of this step set gradients to zero
 
     def _around(self, max_norm: float | None, zero: bool, nonfinite: str, path: str) -> None:
         """Take the options that hold for all groups."""
@@ -69,6 +70,24 @@ class BaseOptimizer:
         """The rule that a group's options ask for."""
         raise NotImplementedError
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters, checked as torch does and as the rule does.
+
+        Args:
+            param_group: {"params": parameters, ...options}; keys of your own are kept.
+
+        Raises:
+            BadInput: for what is no group, for parameters that are none or are in another group, and for an option that
+                is misspelled, of the wrong type or out of range. The optimizer is as it was then.
+        """
+        check_group(type(self), param_group)
+        check_keys(param_group, type(self))
+        try:
+            super().add_param_group(param_group)  # pyright: ignore
+        except ValueError as error:
+            raise explained(error, type(self).__name__) from None
+        self._check_last()
+
     def _check_last(self) -> None:
         """Check the last group, just added, and take it away if it cannot be stepped."""
         group = self.param_groups[-1]
@@ -77,7 +96,7 @@ class BaseOptimizer:
             check_lr(group["lr"])
             check_floating(group["params"])
             self._check_options(group)
-        except BadInput:
+        except BaseException:
             self.param_groups.pop()
             raise
 
@@ -105,7 +124,7 @@ class BaseOptimizer:
             rounding=group.get("rounding", "nearest"),
             scaled=measures,
             average=group.get("average") is not None,
-            zero=self.zero,
+            zero=self._zeroes,
             norms=measures,
         )
 
@@ -168,10 +187,11 @@ class BaseOptimizer:
             >>> round((table[code] * scale[0, 0]).item(), 6), length
             (0.001, 64)
         """
-        held, names = self.state[p], {word: name for name, word in getattr(self, "words", STATE).items()}
-        kept, scale = local(held[word]), held.get(word + SCALE)
+        held, names = self.state.get(p, {}), {word: name for name, word in getattr(self, "words", STATE).items()}
+        scale = held.get(word + SCALE)
         if scale is None:
             return None
+        kept = local(held[word])
         asked = self.form_of(group).kept(p, names.get(word, word), held[word])
         table = asked.decode(torch.arange(BLOCK, dtype=torch.uint8), torch.ones(1, 1))
         return table.to(kept.device), scale, row(kept.shape)
@@ -251,51 +271,9 @@ def check_around(group: Mapping[str, Any]) -> None:
             raise BadInput(text, value=storage, allowed="'parameter'", where=where, instead=instead)
 
 
-def warn_of_losses(optimizer: Any) -> None:
-    """Warn where weights in bfloat16 are so large that an update of the size of lr rounds to zero.
-
-    Half a step of bfloat16 is 2^-9 of a number just above a power of two. Rules whose updates are not of the size of lr
-    (SGD) are left out.
-    """
-    lost, largest = [], 0.0
-    for group in optimizer.param_groups:
-        rule = optimizer.rule_of(group)
-        if group.get("rounding", "nearest") != "nearest" or not rule.laws.scale_free:
-            continue
-        for p in group["params"]:
-            if p.dtype == torch.bfloat16 and p.numel():
-                rms = float(local(p).detach().norm(dtype=torch.float32)) / local(p).numel() ** 0.5
-                half = 2.0 ** (math.frexp(rms)[1] - 9) if rms else 0.0
-                if float(group["lr"]) < half:
-                    lost.append(p)
-                    largest = max(largest, half)
-    if lost:
-        warnings.warn(
-            f"{type(optimizer).__name__}: in {len(lost)} bfloat16 parameters updates of the size of lr round to zero "
-            f'(half a step of the weights there is up to {largest:.2g}): write rounding="kahan" or "stochastic".',
-            stacklevel=4,
-        )
-
-
 def _checked(name: str, value: float | None, low: float, high: float) -> float | None:
     if value is not None and not (low < value < high or (value == low == 0 and high == 1)):
         text = f"({low}, {high})" if high != 1 else "[0, 1)"
         instead = "average=0.999" if name == "average" else "max_norm=1.0"
         raise BadInput(f"{name} is out of range", value=value, allowed=text, where="the optimizer", instead=instead)
     return value
-
-
-def norm(gradients: list[Tensor]) -> float:
-    """The length of all gradients together, of their parts on all processes."""
-    return total(gradients, _squares) ** 0.5
-
-
-def _squares(gradients: list[Tensor]) -> float:
-    gradients = [torch.view_as_real(g) if g.is_complex() else g for g in gradients]
-    plain = all(type(g) is Tensor and g.device.type == "cpu" and g.layout is torch.strided for g in gradients)
-    if plain and not BROKEN:
-        try:
-            return squares(gradients)
-        except NoCompiler as error:
-            broken(str(error))
-    return float(torch.nn.utils.get_total_norm(gradients)) ** 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
-from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -14,15 +13,17 @@ from torch.optim.optimizer import Optimizer, ParamsT
 
 from betaplane.errors import BadInput
 from betaplane.optim.argument_types import check_types
-from betaplane.optim.base import GROUP, OWN, BaseOptimizer, warn_of_losses
+from betaplane.optim.base import GROUP, OWN, BaseOptimizer
 from betaplane.optim.dispatch import chosen
-from betaplane.optim.group_keys import check_keys, unknown_option
+from betaplane.optim.group_keys import unknown_option
+from betaplane.optim.once import once
 from betaplane.optim.rule_from_group import BETAS, build
 from betaplane.optim.sharding.step import estimate_part, step_all
 from betaplane.optim.state.load import load
 from betaplane.optim.step.preconditions import check_ready
 from betaplane.optim.step.reference import STATE, estimate
-from betaplane.optim.validation import check_params, finite, listed, loss_of
+from betaplane.optim.validation import check_some, finite, loss_of, warn_of_losses
+from betaplane.optim.zeroing import zeroed
 from betaplane.rules import Rule
 from betaplane.tensors.dtensor import on_mesh
 
@@ -66,8 +67,8 @@ class RuleOptimizer(BaseOptimizer, Optimizer):
         check_types(type(self), params, args, options)
         given = self._bound(params, *args, **options)
         self._around(**{name: given.pop(name) for name in OWN})
-        groups = listed(params)
-        check_params(groups)
+        groups: list[Any] = list(params)
+        check_some(groups)
         super().__init__(groups, given)
         warn_of_losses(self)
 
@@ -83,19 +84,6 @@ class RuleOptimizer(BaseOptimizer, Optimizer):
     def rule_of(self, group: Mapping[str, Any]) -> Rule:
         """The rule that a group's options ask for."""
         return build(self.rule, group)
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group of parameters, checked.
-
-        Args:
-            param_group: {"params": parameters, ...options}; keys of your own are kept.
-
-        Raises:
-            BadInput: for an option that is misspelled or out of range.
-        """
-        check_keys(param_group, type(self))
-        super().add_param_group(param_group)
-        self._check_last()
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
@@ -113,7 +101,7 @@ class RuleOptimizer(BaseOptimizer, Optimizer):
         """
         loss = loss_of(closure)
         check_ready(self)
-        with finite(self, self.nonfinite), self._measured():
+        with zeroed(self), finite(self, self.nonfinite), self._measured():
             step_all(self, self._once)
         return loss
 
@@ -177,7 +165,7 @@ def _blank(rule: type[Rule]) -> RuleOptimizer:
     return object.__new__(optimizer_class(rule))
 
 
-@cache
+@once
 def optimizer_class(rule: type[Rule]) -> type[RuleOptimizer]:
     """The torch.optim.Optimizer of a rule, with the rule's hyperparameters as arguments.
 

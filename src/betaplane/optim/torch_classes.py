@@ -123,7 +123,8 @@ class NAdam(TorchCompatible, torch.optim.NAdam):
         return known | ({"c": 1 - held["mu_product"]} if held else {})
 
     def _torchs_state(self, held: dict[str, Any]) -> dict[str, Any]:
-        return {word: value for word, value in held.items() if word != "c"} | {"mu_product": (1 - held["c"]).to(COUNT)}
+        known = {word: value for word, value in held.items() if word != "c"}
+        return known | ({"mu_product": (1 - held["c"]).to(COUNT)} if held else {})
 
 
 class RAdam(TorchCompatible, torch.optim.RAdam):

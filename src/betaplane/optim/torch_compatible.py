@@ -14,16 +14,17 @@ from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
 from betaplane.optim.argument_types import check_given, check_options
-from betaplane.optim.base import GROUP, OWN, BaseOptimizer, warn_of_losses
+from betaplane.optim.base import GROUP, OWN, BaseOptimizer
 from betaplane.optim.dispatch import chosen, sweeps
-from betaplane.optim.group_keys import check_keys, unknown_option
+from betaplane.optim.group_keys import unknown_option
 from betaplane.optim.rule_from_group import BETAS, build, set_peak
 from betaplane.optim.sharding.step import moves, step_all
 from betaplane.optim.state.load import load
 from betaplane.optim.step.checked_kernels import takes_kernel
 from betaplane.optim.step.preconditions import check_ready
 from betaplane.optim.step.reference import STATE
-from betaplane.optim.validation import explained, finite, loss_of
+from betaplane.optim.validation import explained, finite, loss_of, warn_of_losses
+from betaplane.optim.zeroing import zeroed
 from betaplane.rules import Rule
 from betaplane.tensors.memory_layout import align, alike, dense, like
 
@@ -33,11 +34,10 @@ PLAIN = (Tensor, torch.nn.Parameter)  # the types torch's fused kernels take
 class TorchCompatible(BaseOptimizer, Optimizer):
     """What ours adds to torch's class of the same name, whose arguments, state and numbers it keeps.
 
-    - The fused kernel is the default for dtypes on which it was checked against the loop
-      (`optim.step.checked_kernels`), and only on parameters that are safe for it: torch 2.13's fused CPU kernels
-      walk raw memory. If strides differ between parameter, gradient and state, they update the wrong elements; if a
-      parameter is a view with gaps, they write outside it. So gradients and states get the layout of their
-      parameter before such a step, and views take torch's loop.
+    - The fused kernel is the default for dtypes on which it was checked against the loop (optim/kernels.py), on
+      parameters it is safe for: torch 2.13's fused CPU kernels walk raw memory, and where strides differ between
+      parameter, gradient and state they update the wrong elements; where a parameter is a view with gaps, they write
+      outside it. Gradients and states are laid out as their parameter before such a step, and views take torch's loop.
     - A state of another type than its parameter's (float32 moments of a bfloat16 parameter) is kept through
       `load_state_dict`, and the step is computed in it.
     - The rule's own options (where eps sits, debiasing, decay, clipping, masking) are keyword arguments and group
@@ -79,11 +79,11 @@ class TorchCompatible(BaseOptimizer, Optimizer):
         own = {name: options.pop(name) for name in self.dialects if name in options}
         try:
             super().__init__(params, *args, **options)
+        except BadInput:
+            raise
         except TypeError as error:  # torch looks at its options first, and so do its tests
             check_given(type(self), params)
             raise self._unknown(options, error) from None
-        except BadInput:
-            raise
         except ValueError as error:
             raise explained(error, type(self).__name__) from None
         self.defaults.update(own)
@@ -92,19 +92,6 @@ class TorchCompatible(BaseOptimizer, Optimizer):
             set_peak(group)
             self._check_options(group)
         warn_of_losses(self)
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group of parameters, checked as torch does and as the rule does.
-
-        Args:
-            param_group: {"params": parameters, ...options}; keys of your own are kept.
-
-        Raises:
-            BadInput: for an option that is misspelled or out of range.
-        """
-        check_keys(param_group, type(self))
-        super().add_param_group(param_group)
-        self._check_last()
 
     def _unknown(self, options: Mapping[str, Any], error: TypeError) -> Exception:
         known = inspect.signature(type(self)).parameters
@@ -141,7 +128,7 @@ class TorchCompatible(BaseOptimizer, Optimizer):
             return unhooked(self.torchs)(self, closure)
         loss = loss_of(closure)
         check_ready(self)
-        with finite(self, self.nonfinite), self._measured():
+        with zeroed(self), finite(self, self.nonfinite), self._measured():
             step_all(self, self._once)
         return loss
 
@@ -157,10 +144,11 @@ class TorchCompatible(BaseOptimizer, Optimizer):
         if type(self)._rules_state is TorchCompatible._rules_state:
             self._pass(i, group, group["params"], self.state, self.words)
             return
-        states = {p: self._rules_state(self.state[p]) for p in group["params"]}
+        states = {p: self._rules_state(self.state.get(p, {})) for p in group["params"]}
         self._pass(i, group, group["params"], states, self.words)
-        for p, held in states.items():
-            self.state[p] = self._torchs_state(held)
+        self.state.update(
+            {p: self._torchs_state(held) for p, held in states.items() if held}
+        )  # empty tensors have none
 
     def _rules_state(self, held: dict[str, Any]) -> dict[str, Any]:
         """A parameter's state as the rule has it, under torch's names."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, expect_function
 from betaplane.tensors.dtensor import agreed, local
 
 FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.complex64, torch.complex128)
@@ -29,6 +31,7 @@ def loss_of(closure: Callable[[], Any] | None) -> Any:
     """The closure's loss, computed with gradients on; None without one."""
     if closure is None:
         return None
+    expect_function(closure, "closure", "optimizer.step(closure)", "step")
     with torch.enable_grad():
         return closure()
 
@@ -88,39 +91,28 @@ def check_eps(options: Mapping[str, Any], p: Tensor) -> None:
         )
 
 
-def listed(params: Any) -> list[Any]:
-    """Parameters, (name, parameter) pairs or groups as a list that can be gone through twice; one tensor is refused."""
-    if isinstance(params, Tensor):
-        shape = f"a tensor of shape {tuple(params.shape)}"
-        raise BadInput("params is one tensor", allowed="a list of tensors", where=shape, instead="params=[tensor]")
-    entries = []
-    for entry in params:
-        if isinstance(entry, dict):
-            inner = entry["params"]
-            entry = {**entry, "params": [inner] if isinstance(inner, Tensor) else list(inner)}
-        entries.append(entry)
-    return entries
-
-
-def check_params(groups: list[Any]) -> None:
-    """Raise BadInput unless there are parameters and all are of floating point, real or complex."""
-    flat = [p for entry in groups for p in (entry["params"] if isinstance(entry, dict) else [entry])]
-    if not flat:
+def check_some(groups: list[Any]) -> None:
+    """Raise BadInput if there are no parameters, or only groups without any."""
+    if not any(not isinstance(entry, dict) or _may_have_params(entry) for entry in groups):
         raise BadInput(
             "There are no parameters", allowed="at least 1", where="params", instead="params=model.parameters()"
         )
-    check_floating([p[1] if isinstance(p, tuple) else p for p in flat])
 
 
-def check_floating(params: list[Any]) -> None:
-    """Raise BadInput unless all are tensors of floating point, real or complex."""
+def _may_have_params(group: dict[str, Any]) -> bool:
+    params = group.get("params")
+    return not isinstance(params, list | tuple) or bool(params)
+
+
+def check_floating(params: list[Tensor]) -> None:
+    """Raise BadInput unless all are of floating point, real or complex."""
     for p in params:
-        if not isinstance(p, Tensor) or p.dtype not in FLOATING:
+        if p.dtype not in FLOATING:
             raise BadInput(
                 "A parameter is not of floating point",
-                value=p.dtype if isinstance(p, Tensor) else type(p).__name__,
+                value=p.dtype,
                 allowed="float64, float32, bfloat16, float16 or complex",
-                where=f"a parameter of shape {tuple(p.shape)}" if isinstance(p, Tensor) else "params",
+                where=f"a parameter of shape {tuple(p.shape)}",
                 instead="parameter.float()",
             )
 
@@ -130,6 +122,32 @@ def check_lr(lr: float | Tensor) -> None:
     one = lr.numel() == 1 if isinstance(lr, Tensor) else True
     if not one or not 0 <= float(lr.detach() if isinstance(lr, Tensor) else lr) < float("inf"):
         raise BadInput("lr is out of range", value=lr, allowed="[0, inf)", where="the optimizer", instead="lr=0.001")
+
+
+def warn_of_losses(optimizer: Any) -> None:
+    """Warn where weights in bfloat16 are so large that an update of the size of lr rounds to zero.
+
+    Half a step of bfloat16 is 2^-9 of a number just above a power of two. Rules whose updates are not of the size of lr
+    (SGD) are left out.
+    """
+    lost, largest = [], 0.0
+    for group in optimizer.param_groups:
+        rule = optimizer.rule_of(group)
+        if group.get("rounding", "nearest") != "nearest" or not rule.laws.scale_free:
+            continue
+        for p in group["params"]:
+            if p.dtype == torch.bfloat16 and p.numel():
+                rms = float(local(p).detach().norm(dtype=torch.float64)) / local(p).numel() ** 0.5
+                half = 2.0 ** (math.frexp(rms)[1] - 9) if rms else 0.0
+                if float(group["lr"]) < half:
+                    lost.append(p)
+                    largest = max(largest, half)
+    if lost:
+        warnings.warn(
+            f"{type(optimizer).__name__}: in {len(lost)} bfloat16 parameters updates of the size of lr round to zero "
+            f'(half a step of the weights there is up to {largest:.2g}): write rounding="kahan" or "stochastic".',
+            stacklevel=4,
+        )
 
 
 KNOWN = {  # how torch's sentences begin: what is allowed, what to write instead
@@ -143,6 +161,10 @@ KNOWN = {  # how torch's sentences begin: what is allowed, what to write instead
     "Learning rate should": ("[0, inf)", "lr=0.01"),
     "beta2_decay should": ("(-inf, 0]", "beta2_decay=-0.8"),
     "Clipping threshold": ("[1, inf)", "d=1.0"),
+    "can't optimize a non-leaf": ("leaf tensors", "parameter.detach().requires_grad_()"),
+    "some parameters appear in more": ("each parameter in one group", ""),
+    "all optimizer params should be": ("a name for each or for none", "model.named_parameters()"),
+    "all optimizer param groups should": ("names in each group or in none", '{"params": model.named_parameters()}'),
 }
 
 

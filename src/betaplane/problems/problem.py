@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from betaplane.errors import BadInput, nearest
+from betaplane.errors import BadInput, expect_function, nearest
 from betaplane.problems._validation import one_of
 from betaplane.problems.generators import generators_kept, seed_generators
 from betaplane.theory.schedules import NAMES
@@ -20,6 +20,7 @@ Order = Literal["shuffle", "replacement", "cyclic"]
 ORDERS: tuple[Order, ...] = ("shuffle", "replacement", "cyclic")
 Loss = Callable[[Tensor, Tensor], Tensor]
 FUNCTIONS = ("module", "loss", "constrain", "gradient", "boundary")  # fields that are the user's code
+EXAMPLES = {"module": "module=lambda: torch.nn.Linear(2, 1)", "loss": "loss=torch.nn.functional.mse_loss"}
 Gradient = Callable[[Mapping[str, Tensor], Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
 
 
@@ -195,10 +196,15 @@ class Trainer:
     note: str = ""
     origin: Origin | None = field(default=None, repr=False, kw_only=True)  # set by `betaplane.load`
 
+    def __post_init__(self) -> None:
+        instead = "train=lambda settings, seed: losses"
+        expect_function(self.train, "train", instead, f"trainer {self.name!r}")
+
 
 def _check(problem: Problem) -> None:
     """Raise BadInput for a problem that cannot be trained, before anything is computed."""
     where = f"problem {problem.name!r}"
+    _check_functions(problem, where)
     _check_data(problem, where)
     n = problem.examples
     if not (_whole(problem.batch_size) and 1 <= problem.batch_size <= n):
@@ -221,6 +227,13 @@ def _check(problem: Problem) -> None:
     one_of(ORDERS, where, order=problem.order)
     one_of(NAMES, where, schedule=problem.schedule)
     one_of(("minibatch", "full"), where, record=problem.record)
+
+
+def _check_functions(problem: Problem, where: str) -> None:
+    for name in FUNCTIONS:
+        function = getattr(problem, name)
+        if name in EXAMPLES or function is not None:
+            expect_function(function, name, EXAMPLES.get(name, f"{name}=None"), where)
 
 
 def _check_data(problem: Problem, where: str) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from betaplane.errors import BadInput, expect
+from betaplane.errors import BadInput, expect, expect_function
 from betaplane.replay.gradients import Gradients
 from betaplane.replay.recorder import Recorder
 from betaplane.tensors.dtensor import on_mesh
+
+EXAMPLE = "loss=lambda model, batch: torch.nn.functional.mse_loss(model(batch[0]), batch[1])"
 
 
 def record_pass(
@@ -41,8 +43,8 @@ def record_pass(
         seed: as `record_gradients`.
 
     Raises:
-        BadInput: as `record_gradients`, sharded parameters, a loss that is no scalar, fewer than two batches, or
-            fewer than two of which the gradient is finite.
+        BadInput: as `record_gradients`, sharded parameters, a loss that is no function of two arguments or no
+            scalar, fewer than two batches, or fewer than two of which the gradient is finite.
 
     Example:
         >>> model, data = nn.Linear(4, 2), torch.randn(3, 8, 4)
@@ -50,6 +52,7 @@ def record_pass(
         >>> stream.steps, stream.frozen, model.weight.grad
         (3, True, None)
     """
+    expect_function(loss, "loss", EXAMPLE, "record_pass", takes=2)
     expect(batches, Iterable, "batches", "batches=loader")
     record = Recorder(model, coordinates, steps, batch_size, step, seed)
     record.close()  # no optimizer steps here
@@ -100,7 +103,7 @@ def _scalar(loss: Any) -> Tensor:
         value=shape,
         allowed="a tensor of one number, computed from the parameters",
         where="record_pass",
-        instead="loss=lambda model, batch: torch.nn.functional.mse_loss(model(batch[0]), batch[1])",
+        instead=EXAMPLE,
     )
 
 

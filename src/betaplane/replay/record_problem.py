@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, expect, expect_function
 from betaplane.optim.from_rule import host_optimizer
 from betaplane.problems import Problem, minibatches
 from betaplane.replay.gradients import Gradients
@@ -56,6 +56,8 @@ def record_problem(
         >>> record_problem(counterexample(n=4), steps=6).values[:, 0].tolist()
         [4.0, -1.0, -1.0, -1.0]
     """
+    expect(problem, Problem, "problem", 'betaplane.load("digits")')
+    expect_function(watch, "watch", "watch=print", "record_problem", takes=2)
     whole("record_problem", after=(after, 0), seed=(seed, -(2**63)))
     if seed >= 2**63:
         where = "record_problem"

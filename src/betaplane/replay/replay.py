@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from betaplane.errors import BadInput, expect
+from betaplane.errors import BadInput, expect, expect_function
 from betaplane.replay.batch import with_batch_size
 from betaplane.replay.gradients import Gradients
 from betaplane.replay.plane import sums
@@ -85,6 +85,7 @@ def replay_gradients(
         array([[-1., -1.,  1.,  1.]])
     """
     expect(source, (Gradients, str, Path), "source", 'replay_gradients("grads.safetensors")')
+    expect_function(watch, "watch", "watch=print", "replay_gradients", takes=2)
     stream = source if isinstance(source, Gradients) else load(source)
     stream = stream if batch_size is None else with_batch_size(stream, batch_size)
     rows, columns = _ascending("beta1", beta1, 100), _ascending("beta2", beta2, 10_000)

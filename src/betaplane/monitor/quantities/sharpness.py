@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, expect_function
 from betaplane.monitor.capture.adam_state import StepValues, held, named, numbers
 
 ROUNDS = 20
+EXAMPLE = "lambda: criterion(model(x), y)"
 
 
 class Sharpness(NamedTuple):
@@ -50,7 +51,7 @@ def sharpness(
         2 `rounds` backward passes.
 
     Raises:
-        BadInput: no moments yet, none that can be read, or a loss without a graph.
+        BadInput: no moments yet, none that can be read, or a loss that is no function or has no graph.
 
     Source: J. Cohen et al., 2022, arXiv:2207.14484; along the gradient, Y. Bai et al., 2025, arXiv:2506.04805; C.
     Lanczos, 1950, for the eigenvalue.
@@ -65,13 +66,14 @@ def sharpness(
         >>> round(found.top, 6), round(found.along_gradient, 6)
         (0.05, 0.05)
     """
+    expect_function(loss, "loss", EXAMPLE, "sharpness", takes=0)
     known = _known(optimizer)
     params = [p for p, _ in known]
     with torch.enable_grad(), _same_random_numbers(params[0]):
         value = loss()
         if not isinstance(value, Tensor) or not value.requires_grad or value.numel() != 1:
-            told, line = "a tensor of one number with its graph", "lambda: criterion(model(x), y)"
-            raise BadInput("The loss has no graph", allowed=told, where="sharpness", instead=line)
+            allowed = "a tensor of one number with its graph"
+            raise BadInput("The loss has no graph", allowed=allowed, where="sharpness", instead=EXAMPLE)
         gradients = torch.autograd.grad(value, params, create_graph=True, materialize_grads=True)
         scale = _flat([d for _, d in known]).sqrt()
 

@@ -12,7 +12,6 @@ import subprocess
 import tempfile
 from array import array
 from collections.abc import Sequence
-from functools import cache
 from itertools import chain
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from torch import Tensor
 from betaplane.optim.codegen.c_source import WORD, CText, c_file, c_text, filled
 from betaplane.optim.codegen.cache_folder import folder, read_own
 from betaplane.optim.codegen.trace import Recording
+from betaplane.optim.once import once
 from betaplane.optim.storage_formats import Format
 from betaplane.tensors.memory_layout import dense
 
@@ -36,6 +36,9 @@ MACHINE = (
     ("-fopenmp-simd",),
     (),
 )
+
+
+FORKED: list[int] = []  # this process, if it is a fork of one that had loaded machine code
 
 
 class NoCompiler(Exception):
@@ -75,11 +78,11 @@ class Native:
         *given, result = (ctypes.c_void_p(a.buffer_info()[0]) for a in (*places, *sets, pointers, scalars, red))
         length = len(scalars) // (1 + max(sets[0]))
         whole = ctypes.c_int64
-        self._call(whole(count), *given, whole(length), result, whole(torch.get_num_threads()))
+        self._call(whole(count), *given, whole(length), result, whole(threads()))
         return [] if self.measured is None else list(red[1 + self.measured :: 1 + self.sums])
 
 
-@cache
+@once
 def native(recording: Recording, formats: tuple[Format, ...], g: torch.dtype, zero: bool) -> Native:
     """The machine code of a recorded pass.
 
@@ -93,6 +96,23 @@ def native(recording: Recording, formats: tuple[Format, ...], g: torch.dtype, ze
         NoCompiler: there is none, or it fails.
     """
     return Native(recording, formats, c_text(recording, formats, g, zero))
+
+
+def threads() -> int:
+    """How many threads a pass may take: torch's number, but one in a fork of a process that had loaded machine code.
+
+    The threads of OpenMP are not there in a fork, which would wait for them forever.
+    """
+    return 1 if FORKED else torch.get_num_threads()
+
+
+def _mark_fork() -> None:
+    if tried.known:
+        FORKED.append(os.getpid())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_mark_fork)
 
 
 def squares(tensors: Sequence[Tensor]) -> float:
@@ -115,7 +135,7 @@ def _squares(word: str, tensors: list[Tensor]) -> float:
     call = built(filled(c_file("squares"), TYPE=word, LOAD=load, SUM=wide), "squares").squares
     call.restype = ctypes.c_double
     where = [ctypes.c_void_p(values.buffer_info()[0]) for values in (sizes, pointers)]
-    return call(ctypes.c_int64(len(tensors)), *where, ctypes.c_int64(torch.get_num_threads()))
+    return call(ctypes.c_int64(len(tensors)), *where, ctypes.c_int64(threads()))
 
 
 def compiler() -> str | None:
@@ -144,7 +164,7 @@ def built(source: str, symbol: str) -> ctypes.CDLL:
     return found
 
 
-@cache
+@once
 def tried(source: str, symbol: str) -> ctypes.CDLL | NoCompiler:
     """The library of a source, or why there is none; remembered, for a step is not to wait for a compiler again."""
     try:
@@ -181,7 +201,7 @@ def loaded(path: Path, symbol: str) -> ctypes.CDLL:
     return library
 
 
-@cache
+@once
 def version(cc: str) -> str:
     """What the compiler says it is."""
     return run([cc, "--version"], VERSION_SECONDS)[1]
@@ -214,7 +234,7 @@ def _kill(process: subprocess.Popen) -> None:
         process.kill()
 
 
-@cache
+@once
 def machine() -> str:
     """The processor, for code is made for it alone: homes are shared among machines."""
     try:

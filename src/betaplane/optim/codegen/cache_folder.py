@@ -7,13 +7,14 @@ import os
 import shutil
 import stat
 import tempfile
-from functools import cache
 from pathlib import Path
+
+from betaplane.optim.once import once
 
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
-@cache
+@once
 def folder() -> Path:
     """Where compiled code is kept: $XDG_CACHE_HOME/betaplane, ~/.cache/betaplane, or a temporary folder.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from betaplane.optim.codegen.trace import Recording, record
+from betaplane.optim.once import MAKING, once
 from betaplane.optim.step.reference import count, fill
 from betaplane.optim.step.step_spec import StepSpec, StepValues, fields_of, widest
 from betaplane.optim.storage_formats import Rounded
@@ -47,7 +47,8 @@ def step_compiled(
     single = [held[words.get(name, name)] for name in recording.numbers]
     scalars = recording.scalars(form.rule, [value.cpu() for value in single], numbers)
     g = p.grad if p.grad.stride() == p.stride() else like(p.grad, p)
-    written(recording)([flat(p), flat(g), *map(flat, tensors)], scalars)
+    with MAKING:  # torch.compile's code refuses to run while another thread traces
+        written(recording)([flat(p), flat(g), *map(flat, tensors)], scalars)
     for value, place in zip(single, recording.news, strict=True):
         value.copy_(scalars[place])
     if "t" not in recording.numbers:
@@ -57,7 +58,7 @@ def step_compiled(
     return True
 
 
-@cache
+@once
 def written(recording: Recording) -> Callable[[list[Tensor], list[Tensor]], None]:
     """The pass, writing what it computes into its tensors."""
 

@@ -12,6 +12,7 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from betaplane.optim.codegen.hoist import hoist
+from betaplane.optim.once import once
 from betaplane.optim.step.dependence import reach
 from betaplane.optim.step.step_spec import StepSpec, StepValues, fields_of
 from betaplane.rules import Rule
@@ -84,7 +85,7 @@ def _neutral(rule: Rule) -> Rule:
     return replace(rule, **{name: usual[name] if _is_input(usual[name]) else 0.5 for name in names})
 
 
-@cache
+@once
 def _recorded(
     form: StepSpec, dtype: torch.dtype, extras: tuple[str, ...], constants: tuple[str, ...]
 ) -> Recording | None:

@@ -137,7 +137,7 @@ def _by_shape(optimizer: Any, group: Group, p: Any, once: Once) -> None:
         done = _stepped(optimizer, group, full(p).clone(), full(g), _each(full, state), once)
     x, new = done
     p.copy_(placed(x, p))
-    if optimizer.zero:
+    if optimizer._zeroes:
         p.grad.zero_()
     optimizer.state[p] = _settled(optimizer, new, p)
 

@@ -58,10 +58,10 @@ class FusedAdam:
                 return False
         for word, moments in zip(WORDS, self.moments, strict=False):
             for held, moment in zip(self.held, moments, strict=True):
-                if held[word] is not moment:
+                if held.get(word) is not moment:  # a user may clear a state
                     return False
         return all(states[p] is held for p, held in zip(params, self.held, strict=True)) and all(
-            held["step"] is count for held, count in zip(self.held, self.counts, strict=True)
+            held.get("step") is count for held, count in zip(self.held, self.counts, strict=True)
         )
 
     def step(self, group: Mapping[str, Any], gradients: list[Tensor]) -> None:

@@ -1,0 +1,123 @@
+"""How weight decay enters a step: its kind, sign, amount, and what it depends on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from betaplane.audit.black_box import WHOLE, BlackBox, finite, fresh
+from betaplane.audit.probes import CLOSE, NO_DECAY, Finding, near, scaled
+
+LR, SHARE = 0.1, 1e-3  # at which the decay of a step is measured
+CLOSE_SHARE = 0.02  # relative; what measured shares are compared within
+
+
+class Kind(NamedTuple):
+    """A way for decay to depend on lr."""
+
+    text: str
+    constructed: float  # what half the lr leaves of the decay
+    scheduled: float  # the same, if a scheduler halves it
+    power: int  # of lr: the share it takes is lr^power weight_decay
+    trouble: bool = False
+
+
+KINDS = (
+    Kind("decoupled, times lr", 0.5, 0.5, 1),
+    Kind("independent of lr, but follows its schedule", 1.0, 0.5, 0),
+    Kind("decoupled, times the square of lr over its peak", 0.5, 0.25, 1),
+    Kind("decoupled, times lr twice", 0.25, 0.25, 2, trouble=True),
+    Kind("ignores lr and its schedule", 1.0, 1.0, 0, trouble=True),
+    Kind("times the lr it was constructed with; ignores its schedule", 0.5, 1.0, 1),
+)
+TIMES = {"": 1.0, "with the wrong sign": -1.0, "doubled": 2.0, "halved": 0.5}  # of what is added to the gradient
+
+
+def decay(subject: BlackBox) -> Finding:
+    """How weight decay enters, from what it takes of a weight of 1 at zero gradient."""
+    if "weight_decay" not in subject.settable:
+        return Finding("no such option, or it is set")
+    one = shrinking(subject, {"lr": LR, "weight_decay": SHARE})
+    if not one:
+        return _none_at_rest(subject)
+    lr = subject.path(WHOLE, (), {"lr": LR}).numbers.get("lr", 0.0)
+    said = f"at weight_decay={SHARE:g}, lr={lr:g} a step takes"
+    times = {**TIMES, "times lr": lr}
+    coupled = next((text for text in times if _is_l2(subject, times[text])), None)
+    if coupled == "" and not any(scaled(subject)) and near(one, lr * SHARE, CLOSE_SHARE):
+        return Finding(f"l2 or decoupled, which are the same here; {said}", one)
+    if coupled is not None:
+        text = f"l2, {coupled}" if coupled else "l2"
+        return Finding(f"{text}: it is added to the gradient, and normalized away with it", trouble=bool(coupled))
+    if one < 0:
+        return Finding(f"with the wrong sign: it makes weights grow; {said}", one, True)
+    return _decoupled(subject, one, lr, said)
+
+
+def _decoupled(subject: BlackBox, one: float, lr: float, said: str) -> Finding:
+    """The kind of a decay that is no part of the gradient: what it depends on, and whether its amount is that."""
+    two = shrinking(subject, {"lr": LR, "weight_decay": 2 * SHARE})
+    if not near(two / one, 2.0, CLOSE_SHARE):
+        return Finding("of its own kind: at twice the weight_decay a step takes, times as much", two / one)
+    settable = "lr" in subject.settable
+    rate = shrinking(subject, {"lr": LR / 2, "weight_decay": SHARE}) / one if settable else None
+    schedule = shrinking(subject, {"lr": LR, "weight_decay": SHARE}, halved=True) / one
+    kinds = [kind for kind in KINDS if near(schedule, kind.scheduled, 0.01)]
+    kinds = [kind for kind in kinds if rate is None or near(rate, kind.constructed, 0.01)]
+    if not kinds:
+        half = "" if rate is None else f"half of lr takes {rate:.3g}, "
+        return Finding(f"of its own kind: {half}half by a scheduler {schedule:.3g}; {said}", one)
+    right = [kind for kind in kinds if near(one, lr**kind.power * SHARE, CLOSE_SHARE)]
+    if len(right) == 1:
+        return Finding(f"{right[0].text}; {said}", one, right[0].trouble)
+    if len(kinds) > 1:
+        return Finding(f"unknown: {' or '.join(kind.text for kind in right or kinds)}; {said}", one)
+    return Finding(f"{kinds[0].text}, {one / (lr ** kinds[0].power * SHARE):.3g} times that; {said}", one, True)
+
+
+def _none_at_rest(subject: BlackBox) -> Finding:
+    """What is said of a weight decay that takes nothing at zero gradient: some rules take no step there."""
+    gradients = torch.randn(10, *WHOLE.shape, dtype=WHOLE.dtype)
+    with_, without = (subject.path(WHOLE, gradients, {"weight_decay": share}).points[-1] for share in (0.25, 0.0))
+    if torch.equal(with_, without):
+        return Finding("the option has no effect", 0.0, True)
+    return Finding("unknown: it takes nothing at zero gradient, and something at others")
+
+
+def _is_l2(subject: BlackBox, times: float) -> bool:
+    """Whether decay does what the same optimizer without it does of gradients with times * weight_decay * x added."""
+    share, p, q = 0.25, fresh(WHOLE), fresh(WHOLE)
+    with_, without = subject.make([p], lr=LR, weight_decay=share), subject.make([q], **{"lr": LR, **NO_DECAY})
+    for g in torch.randn(10, *WHOLE.shape, dtype=WHOLE.dtype, generator=torch.Generator().manual_seed(0)):
+        subject.step(with_, [(p, g)])
+        subject.step(without, [(q, g + times * share * q.detach())])
+    return bool(((p - q).abs() <= CLOSE * (p - WHOLE).abs().max()).all())
+
+
+def shrinking(subject: BlackBox, want: dict[str, float], halved: bool = False) -> float:
+    """The share of a weight of 1 that step 10 takes at zero gradient, beyond what it takes without decay."""
+    factors = [0.5 if halved else 1.0] * 10
+    with_, without = (
+        finite(subject.path(WHOLE, [0 * WHOLE] * 10, {**want, **more}, factors).points)[:, 0, 0]
+        for more in ({}, NO_DECAY)
+    )
+    taken = (without[10] - without[9]) - (with_[10] - with_[9])
+    return float(taken / with_[9])
+
+
+def decay_order(subject: BlackBox) -> Finding:
+    """Whether decay comes before the step or after it, from a first move off zero."""
+    if "weight_decay" not in subject.settable:
+        return Finding("there is none")
+    one, two = (shrinking(subject, {"lr": LR, "weight_decay": share}) for share in (SHARE, 2 * SHARE))
+    if not near(two, 2 * one, 0.02):
+        return Finding("as part of the gradient")
+    moved = [_first_move(subject, {"lr": LR, "weight_decay": share}) for share in (0.0, 0.25)]
+    if near(moved[0], moved[1], 1e-9):
+        return Finding("before the step, or with it", 1.0)
+    return Finding("after the step, which it shrinks to", moved[1] / moved[0])
+
+
+def _first_move(subject: BlackBox, want: dict[str, float]) -> float:
+    return next((move for move in subject.moves([1.0] * 10, want) if move), 0.0)

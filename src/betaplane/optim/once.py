@@ -1,0 +1,51 @@
+"""A cache of what is traced and compiled: each thing is made once, by one thread at a time, also across forks."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Hashable
+from functools import update_wrapper
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+MAKING = threading.RLock()  # torch.fx patches torch.nn.Module while it traces, and fails if two threads do
+MISSING = object()
+
+if hasattr(os, "register_at_fork"):  # a fork waits until nothing is half made, and the child has a free lock
+    os.register_at_fork(before=MAKING.acquire, after_in_parent=MAKING.release, after_in_child=MAKING.release)
+
+
+class once(Generic[T]):
+    """functools.cache for functions that must not run in two threads at once.
+
+    What is known already is returned without waiting.
+
+    Example:
+        >>> @once
+        ... def double(x):
+        ...     print("computed")
+        ...     return 2 * x
+        >>> double(3), double(3)
+        computed
+        (6, 6)
+    """
+
+    def __init__(self, function: Callable[..., T]) -> None:
+        self.function, self.known = function, {}
+        update_wrapper(self, function)
+
+    def __call__(self, *args: Hashable) -> T:
+        """The function's value, computed if it is not known."""
+        found: Any = self.known.get(args, MISSING)
+        if found is MISSING:
+            with MAKING:
+                if args not in self.known:
+                    self.known[args] = self.function(*args)
+                found = self.known[args]
+        return found
+
+    def cache_clear(self) -> None:
+        """Forget all values."""
+        self.known.clear()
