@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: map test check bench clients mutants floors clean
+.PHONY: map test check docs outputs bench clients mutants floors clean
 
 map: .venv/ready
 	$(BIN)/betaplane map digits
@@ -15,6 +15,15 @@ check: .venv/ready-test
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(MAKE) docs
+
+# the documentation site, in site/; a dead link or a page without content is an error
+docs: .venv/ready-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+# rewrite the outputs that the pages of docs/ show; read the change before you commit it
+outputs: .venv/ready-test
+	$(BIN)/python -m tools.site.blocks
 
 bench: .venv/ready-bench
 	$(BIN)/python -m benchmarks
@@ -40,6 +49,10 @@ floors: .venv/ready
 	$(BIN)/pip install -q -c constraints.txt -e '.[test]'
 	touch $@
 
+.venv/ready-docs: .venv/ready
+	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
+	touch $@
+
 .venv/ready-clients: .venv/ready-test
 	$(BIN)/pip install -q -c constraints.txt -e '.[clients]'
 	touch $@
@@ -49,4 +62,4 @@ floors: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv out
+	rm -rf .venv out site

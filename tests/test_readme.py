@@ -1,4 +1,4 @@
-"""The README and the docs: every block runs, in order, in one folder that is empty at the start."""
+"""The README: every block runs, in order, in one folder that is empty at the start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README]
 BLOCK = re.compile(
     r"(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<language>python|bash)\n(?P<code>.*?)```", re.DOTALL
 )

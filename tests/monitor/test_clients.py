@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import betaplane
 import betaplane.monitor
 from betaplane.errors import BadInput
-from betaplane.monitor import TensorBoard, clients, read_lines
+from betaplane.monitor import TensorBoard, callbacks, read_lines
 
 FAST = {"every": 1, "budget": math.inf, "console": False}
 slow = pytest.mark.slow
@@ -30,8 +30,8 @@ def _their_warnings_are_theirs() -> Any:
 
 
 def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(clients.KNOWN, "HuggingFaceWatch", (object, ("no_such_package",), "Callback", "hf"))
-    monkeypatch.delitem(vars(clients), "HuggingFaceWatch", raising=False)
+    monkeypatch.setitem(callbacks.KNOWN, "HuggingFaceWatch", (object, ("no_such_package",), "Callback", "hf"))
+    monkeypatch.delitem(vars(callbacks), "HuggingFaceWatch", raising=False)
     with pytest.raises(BadInput) as caught:
         _ = betaplane.monitor.HuggingFaceWatch
     told = "no_such_package is not installed: in betaplane.monitor. Try: pip install 'betaplane[hf]'"
@@ -42,7 +42,7 @@ def test_there_is_no_other_callback() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'KerasWatch'"):
         _ = betaplane.monitor.KerasWatch
     with pytest.raises(AttributeError, match="has no attribute 'KerasWatch'"):
-        _ = clients.KerasWatch
+        _ = callbacks.KerasWatch
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:

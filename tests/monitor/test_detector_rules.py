@@ -17,6 +17,7 @@ from betaplane.monitor.diagnosis import Diagnosis
 from betaplane.monitor.history import History, Rows, Swing
 from betaplane.monitor.quantities.reading import Reading
 from betaplane.monitor.recorders.ring_buffer import RecordedSteps
+from betaplane.theory import update_bound
 
 DETECTORS = {detector.cause: detector for detector in ALL}
 HEALTHY = Reading(
@@ -407,6 +408,42 @@ def test_vectors_whose_gradient_is_rounding_do_not_count():
 
 
 # steps
+
+
+def test_a_v_that_is_not_the_one_before_is_a_changed_state():
+    """v is 1 - beta2 at step 1; beta2 leaves 0.999 of it a step."""
+    old = HEALTHY._replace(root_rms=1.0)
+    for steps, kept, seen in ((1, 0.79, True), (1, 0.81, False), (1, 1.26, True), (1, 1.24, False), (3, 1.26, False)):
+        v = kept * 0.001 * 0.999 ** (steps - 1)
+        now = HEALTHY._replace(step=1 + steps, t=1.0 + steps, before=float(steps), kept_rms=v**0.5)
+        assert bool(found("optimizer state changed", history_of(old, now))) == seen
+        uncounted = now._replace(t=now.t + 5)
+        assert found("optimizer state changed", history_of(old, uncounted)) is None
+
+
+def test_an_update_beyond_adams_bound_is_a_changed_state():
+    bound = float(update_bound(0.9, 0.999, 6.0))
+    for reach, update, past, seen in (
+        (1.06, 1.06, 0.9, True),
+        (1.04, 1.06, 0.9, False),
+        (1.06, 1.04, 0.9, False),
+        (1.06, 1.06, 1.01, False),
+    ):
+        readings = run(6, reach=past, update_max=update * bound)
+        readings[-1] = readings[-1]._replace(reach=reach)
+        assert bool(found("optimizer state changed", history_of(*readings))) == seen
+        others = [*readings[:-1], readings[-1]._replace(beta1=0.9001)]
+        assert found("optimizer state changed", history_of(*others)) is None
+
+
+def test_what_follows_from_a_fault_of_the_state_is_not_told_as_well():
+    judge = Diagnosis(history_of(), lambda alert: None)
+    stale = DETECTORS["stale second moment"]
+    judge.told["optimizer state changed"] = 100
+    for step, explained in ((100, True), (163, True), (164, False)):
+        judge.history.step = step
+        assert judge._explained(stale) == explained
+        assert not judge._explained(DETECTORS["non-finite gradients"])
 
 
 def test_a_count_of_zero_with_a_warm_v_is_wrong():

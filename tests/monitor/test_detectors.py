@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -86,6 +87,70 @@ def test_moments_lost_midway_are_told_though_the_count_goes_on():
     watcher = regression(520, emptied, tell=False)
     assert told(watcher)[0] == (510, "step count wrong")
     assert "while the count went on to 510" in watcher.alerts[0].evidence
+
+
+def state_changed(at: int, change: Callable[[dict[str, Any]], object], first_only: bool = False) -> Callable:
+    """Changes what the optimizer keeps of every tensor, or of the first."""
+
+    def act(step: int, optimizer: torch.optim.Optimizer) -> None:
+        if step == at:
+            for held in [*optimizer.state.values()][: 1 if first_only else None]:
+                change(held)
+
+    return act
+
+
+def zero_v(held: dict[str, Any]) -> None:
+    held["exp_avg_sq"].zero_()
+
+
+def zero_both(held: dict[str, Any]) -> None:
+    held["exp_avg"].zero_(), held["exp_avg_sq"].zero_()
+
+
+def scaled(name: str, by: float) -> Callable[[dict[str, Any]], object]:
+    return lambda held: held[name].mul_(by)
+
+
+@pytest.mark.parametrize("every", [1, 10])
+@pytest.mark.parametrize("at", [101, 104])
+@pytest.mark.parametrize(
+    ("change", "first_only", "cause"),
+    [
+        (zero_v, False, "step count wrong"),
+        (zero_v, True, "optimizer state changed"),
+        (zero_both, True, "optimizer state changed"),
+        (scaled("exp_avg_sq", 1e-4), False, "step count wrong"),
+        (scaled("exp_avg_sq", 1e-4), True, "optimizer state changed"),
+    ],
+)
+def test_a_damaged_second_moment_is_blamed_on_the_state(every, at, change, first_only, cause):
+    watcher = regression(at + 40, state_changed(at, change, first_only), every=every)
+    step, first = told(watcher)[0]
+    assert first == cause
+    assert at <= step <= at + 10
+    follow = ("sudden data change", "stale second moment", "learning rate too large")
+    assert not [each for each in told(watcher) if each[1] in follow]
+
+
+@pytest.mark.parametrize(("name", "by"), [("exp_avg_sq", 100.0), ("exp_avg", 1000.0)])
+def test_a_scaled_moment_is_seen_at_the_next_step(name: str, by: float):
+    watcher = regression(140, state_changed(104, scaled(name, by)), every=1)
+    assert told(watcher)[0] == (104, "optimizer state changed")
+
+
+def test_a_state_of_an_older_step_with_its_count_is_no_error():
+    kept: dict[int, dict[str, torch.Tensor]] = {}
+
+    def restored(step: int, optimizer: torch.optim.Optimizer) -> None:
+        for i, held in enumerate(optimizer.state.values()):
+            if step == 50:
+                kept[i] = {name: value.clone() for name, value in held.items()}
+            if step == 104:
+                for name, value in kept[i].items():
+                    held[name].copy_(value)
+
+    assert told(regression(160, restored, every=1)) == []
 
 
 def test_a_count_that_begins_again_midway_is_told():

@@ -105,7 +105,7 @@ def test_every_detector_has_what_a_reader_asks_for():
         assert detector.why.endswith(".")
         assert detector.reason
         assert detector.source
-    assert len({detector.cause for detector in ALL}) == len(ALL) == 13
+    assert len({detector.cause for detector in ALL}) == len(ALL) == 14
 
 
 def adamw() -> torch.optim.Optimizer:

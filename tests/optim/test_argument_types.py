@@ -11,6 +11,7 @@ from torch import nn
 
 import betaplane
 from betaplane.errors import BadInput, BadType
+from betaplane.optim import optimizer_class
 
 NET = nn.Linear(2, 2)
 CLASSES = [betaplane.AdamW, betaplane.SGD, betaplane.Lion, betaplane.Adan]
@@ -104,3 +105,48 @@ def test_a_group_that_is_refused_leaves_the_optimizer(kind: type, wrong: str) ->
 def test_generators_are_taken_as_params() -> None:
     for kind in CLASSES:
         assert len(kind([{"params": NET.parameters()}]).param_groups[0]["params"]) == 2
+
+
+TEXTS: dict[str, tuple[dict[str, object], str]] = {
+    "max_norm": ({"max_norm": "1"}, "max_norm is not a number: got '1'"),
+    "max_norm of two": ({"max_norm": torch.ones(2)}, "max_norm is not a number"),
+    "average": ({"average": "0.9"}, "average is not a number: got '0.9'"),
+    "zero": ({"zero": "no"}, "zero is of the wrong type: got 'no'; expected True or False"),
+    "maximize": ({"maximize": "no"}, "maximize is of the wrong type: got 'no'; expected True or False"),
+    "a beta": ({"betas": ("0.9", 0.99)}, "betas is of the wrong type: got ('0.9', 0.99)"),
+    "no beta": ({"betas": (None, 0.99)}, "betas is of the wrong type: got (None, 0.99)"),
+    "two lrs": ({"lr": torch.ones(2)}, "lr "),
+}
+
+
+@pytest.mark.parametrize("option", TEXTS)
+@pytest.mark.parametrize("kind", [betaplane.AdamW, betaplane.Lion])
+def test_options_of_the_wrong_type_are_refused(kind: type, option: str) -> None:
+    options, sentence = TEXTS[option]
+    with pytest.raises(BadInput) as raised:
+        kind([P], **options)
+    assert sentence in str(raised.value)
+
+
+@pytest.mark.parametrize("eps", [(1e-3,), ("a", 1e-3), 1e-3])
+def test_adafactor_takes_two_eps(eps: object) -> None:
+    with pytest.raises(BadType, match="eps is of the wrong type"):
+        betaplane.Adafactor([P], eps=eps)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [betaplane.AdamW, betaplane.Lion, betaplane.NAdam])
+@pytest.mark.parametrize(("key", "value"), [("lr", None), ("lr", "0.1"), ("betas", None), ("weight_decay", "x")])
+def test_options_changed_to_another_type_are_refused_by_the_step(kind: type, key: str, value: object) -> None:
+    p = nn.Parameter(torch.ones(3))
+    optimizer = kind([p])
+    optimizer.param_groups[0][key] = value
+    p.grad = torch.ones(3)
+    with pytest.raises(BadInput):
+        optimizer.step()
+    assert torch.equal(p, torch.ones(3))
+
+
+@pytest.mark.parametrize("rule", [None, "adam", 3, nn.Linear])
+def test_optimizer_class_takes_rules(rule: object) -> None:
+    with pytest.raises(BadType, match="This is no class of rules"):
+        optimizer_class(rule)  # type: ignore[arg-type]

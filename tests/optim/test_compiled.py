@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from betaplane.errors import BadInput
-from betaplane.optim import optimizer_class, path, twins
+from betaplane.optim import dispatch, optimizer_class, torch_classes
 from betaplane.optim.codegen import build, inductor, multi_tensor
 from betaplane.optim.step.reference import STATE, update
 from betaplane.optim.step.step_spec import StepSpec, StepValues
@@ -61,9 +61,9 @@ def test_maximize(kind: type[Rule]) -> None:
 
 
 def test_rules_that_look_at_shapes_are_not_compiled() -> None:
-    assert [kind for kind in ALL if path.sweeps(kind())] == SHAPELESS
-    assert path.sweeps(Adam(clip=1.0, cautious="mean"))
-    assert not path.sweeps(Adam(cautious="paper"))  # which has the number of elements in it
+    assert [kind for kind in ALL if dispatch.sweeps(kind())] == SHAPELESS
+    assert dispatch.sweeps(Adam(clip=1.0, cautious="mean"))
+    assert not dispatch.sweeps(Adam(cautious="paper"))  # which has the number of elements in it
     for kind in set(ALL) - set(SHAPELESS):
         agree(kind, torch.float64)
 
@@ -93,12 +93,12 @@ def test_wide_states_of_narrow_parameters() -> None:
 
 
 def test_auto_compiles_what_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(path, "LARGE", 8)
+    monkeypatch.setattr(dispatch, "LARGE", 8)
     small, large = (optimizer_class(Lion)([nn.Parameter(torch.zeros(n))]) for n in (4, 16))
     assert "path: eager" in repr(small)
     assert "path: compiled" in repr(large)
     p, q = nn.Parameter(numbers(16)), nn.Parameter(numbers(16))
-    ours, theirs = twins.RAdam([p], lr=0.01), torch.optim.RAdam([q], lr=0.01)
+    ours, theirs = torch_classes.RAdam([p], lr=0.01), torch.optim.RAdam([q], lr=0.01)
     for step in range(8):
         p.grad = q.grad = numbers(16, seed=step)
         ours.step()
@@ -130,7 +130,7 @@ def test_hyperparameters_that_change_need_no_new_code() -> None:
 
 def test_a_machine_that_cannot_compile_goes_on_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "compiler", lambda: None)
-    monkeypatch.setattr(path, "BROKEN", [])
+    monkeypatch.setattr(dispatch, "BROKEN", [])
     build.native.cache_clear()
     build.tried.cache_clear()
     p, q = nn.Parameter(numbers(4)), nn.Parameter(numbers(4))

@@ -56,3 +56,38 @@ def test_estimates_that_do_not_fit_are_told() -> None:
         optimizer_class(Sophia)([nn.Parameter(torch.zeros(2))]).curvature([torch.zeros(3)])
     with pytest.raises(BadInput, match="This rule keeps no curvature: got 'Lion'; expected Sophia"):
         optimizer_class(Lion)([nn.Parameter(torch.zeros(2))]).curvature([torch.zeros(2)])
+
+
+@pytest.mark.parametrize("estimates", [None, [1.0], [None], torch.ones(3), 3])
+def test_estimates_that_are_no_tensors_are_refused(estimates: object) -> None:
+    optimizer = optimizer_class(Sophia)([nn.Parameter(torch.ones(3))])
+    with pytest.raises(BadInput, match="The estimates "):
+        optimizer.curvature(estimates)  # type: ignore[arg-type]
+
+
+def test_generators_are_taken() -> None:
+    p = nn.Parameter(torch.ones(3))
+    estimates = hutchinson(p.square().sum(), (q for q in [p]))  # type: ignore[arg-type]
+    optimizer = optimizer_class(Sophia)([p])
+    optimizer.curvature(h for h in estimates)  # type: ignore[arg-type]
+    assert any(value.shape == p.shape and value.any() for value in optimizer.state[p].values())
+
+
+def test_arguments_of_estimates_of_the_wrong_type_are_refused() -> None:
+    p = nn.Parameter(torch.ones(3))
+    for loss in (None, p**2, torch.ones(())):
+        with pytest.raises(BadInput, match="loss is no scalar with a graph"):
+            hutchinson(loss, [p])  # type: ignore[arg-type]
+    for params in (None, p, [], ["p"]):
+        with pytest.raises(BadInput, match="params are no tensors"):
+            hutchinson(p.square().sum(), params)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="logits have no classes"):
+        sampled_labels(p.sum(), [p])
+
+
+def test_hutchinson_is_zero_for_parameters_of_a_linear_loss() -> None:
+    p, q = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(2))
+    assert not hutchinson(p.sum(), [p])[0].any()
+    curved, flat = hutchinson(p.square().sum() + q.sum(), [p, q])
+    assert curved.all()
+    assert not flat.any()

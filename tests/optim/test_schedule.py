@@ -392,3 +392,20 @@ def test_a_momentum_that_is_switched_on_and_off_has_its_buffer_while_it_is_on(ki
         b.step()
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)
         assert a.state[ours]["momentum_buffer"].dim() == (2 if momentum else 0)
+
+
+@pytest.mark.parametrize("given", [None, [1], "t", {}, {"t": "3"}, {"t": 0}, {"t": True}, {"t": 3.0}])
+def test_what_is_no_state_dict_of_a_schedule_is_refused(given: Any) -> None:
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))])
+    schedule = Schedule(optimizer, eps=lambda t: 1e-3 / t)
+    with pytest.raises(BadInput, match="The state dict is not a Schedule's"):
+        schedule.load_state_dict(given)
+    assert (schedule.t, optimizer.param_groups[0]["eps"]) == (1, 1e-3)
+
+
+def test_values_and_names_of_the_wrong_type_are_refused() -> None:
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))])
+    with pytest.raises(BadInput, match="eps is not a number"):
+        Schedule(optimizer, eps=lambda t: torch.ones(2))
+    with pytest.raises(BadInput, match="This is not scheduled"):
+        Schedule(optimizer, eps=lambda t: 1e-3).get_last_value(["eps"])  # type: ignore[arg-type]

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import betaplane
-from betaplane.optim import ruled
-from betaplane.optim.codegen import native, record
+from betaplane.optim import rule_optimizer
+from betaplane.optim.codegen import build, trace
 from betaplane.rules import Lion
 
 SOURCES = Path(betaplane.__file__).parents[1]
@@ -30,7 +30,7 @@ def stepped(name: str) -> torch.Tensor:
 
 
 def test_threads_that_step_for_the_first_time_at_once_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    for remembered in (record._recorded, native.native):
+    for remembered in (trace._recorded, build.native):
         monkeypatch.setattr(remembered, "known", {})
     ends: list[tuple[str, torch.Tensor]] = []
     start = threading.Barrier(2 * len(RULES))
@@ -47,17 +47,17 @@ def test_threads_that_step_for_the_first_time_at_once_agree(monkeypatch: pytest.
     alone = {name: stepped(name) for name in RULES}
     assert sorted(name for name, _ in ends) == sorted(2 * RULES)
     assert all(torch.equal(end, alone[name]) for name, end in ends)
-    assert len(record._recorded.known) == len(RULES)  # each was recorded once
+    assert len(trace._recorded.known) == len(RULES)  # each was recorded once
 
 
 def test_threads_get_one_class_per_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ruled.optimizer_class, "known", {})
+    monkeypatch.setattr(rule_optimizer.optimizer_class, "known", {})
     found: list[type] = []
     start = threading.Barrier(8)
 
     def make() -> None:
         start.wait()
-        found.append(ruled.optimizer_class(Lion))
+        found.append(rule_optimizer.optimizer_class(Lion))
 
     threads = [threading.Thread(target=make) for _ in range(8)]
     for thread in threads:

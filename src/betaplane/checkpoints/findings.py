@@ -37,7 +37,7 @@ def suspicions(layer: Layer, found: Health, latest: float) -> list[Suspicion]:
 
     Example:
         >>> import torch
-        >>> from betaplane.checkpoints.layer import Settings
+        >>> from betaplane.checkpoints.layer import GroupSettings
         >>> from betaplane.checkpoints.health import health
         >>> held = {"step": 9, "exp_avg": torch.tensor([1.0]), "exp_avg_sq": torch.tensor([1e-3])}
         >>> layer = Layer("x", held, GroupSettings(1e-3, 0.9, 0.999, 1e-8))

@@ -51,7 +51,7 @@ def health(layer: Layer) -> Health:
     Source: definitions; the bound is `betaplane.theory.update_bound`.
 
     Example:
-        >>> from betaplane.checkpoints.layer import Settings
+        >>> from betaplane.checkpoints.layer import GroupSettings
         >>> held = {"step": 1, "exp_avg": torch.tensor([0.1, 0.0]), "exp_avg_sq": torch.tensor([1e-3, 0.0])}
         >>> found = health(Layer("x", held, GroupSettings(1e-3, 0.9, 0.999, 1e-8)))
         >>> round(found.ratio, 4), round(found.bound, 4), found.zero, round(found.root_v, 4), round(found.update, 4)

@@ -18,7 +18,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """The callbacks, whose packages are large and may not be there."""
     if name in ("HuggingFaceWatch", "LightningWatch"):
-        from betaplane.monitor import clients
+        from betaplane.monitor import callbacks
 
-        return getattr(clients, name)
+        return getattr(callbacks, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,10 +8,18 @@ from typing import Any
 from betaplane.monitor.alert import Alert
 from betaplane.monitor.counterfactual import replay
 from betaplane.monitor.detectors import ALL, Detector, Finding
+from betaplane.monitor.detectors.gradients import CHANGED
+from betaplane.monitor.detectors.rate import EDGE, TOO_LARGE
+from betaplane.monitor.detectors.second_moment import STALE
+from betaplane.monitor.detectors.state import CHANGED_STATE
+from betaplane.monitor.detectors.steps import MISCOUNTED, RUSHED
 from betaplane.monitor.history import History
 
 AGAIN = 1000  # steps before one cause is told again
 ADAMS = 1.25  # times the size of Adam's update, within which a step was Adam's
+FAULTS = (MISCOUNTED.cause, CHANGED_STATE.cause)  # of the state
+FOLLOWS = (CHANGED, TOO_LARGE, EDGE, STALE, RUSHED)  # what they make of a healthy run
+EXPLAINED = 64  # steps after one of them in which these are taken to follow from it
 ORDER = {detector.cause: i for i, detector in enumerate(ALL)}  # the likelier cause first
 
 
@@ -32,13 +40,18 @@ class Diagnosis:
         """Ask every detector, and tell each cause once in a while."""
         for detector in ALL:
             told = self.told.get(detector.cause)
-            if told is not None and self.history.step - told < AGAIN:
+            if (told is not None and self.history.step - told < AGAIN) or self._explained(detector):
                 continue
             finding = detector.find(self.history, detector.threshold)
             if finding is not None:
                 self.told[detector.cause] = self.history.step
                 self.alerts.append(self._alert(detector, finding))
                 self.tell(self.alerts[-1])
+
+    def _explained(self, detector: Detector) -> bool:
+        """Whether what the detector would find follows from a fault of the state that was told a few steps before."""
+        faults = [self.told[cause] for cause in FAULTS if cause in self.told]
+        return detector in FOLLOWS and any(self.history.step - step < EXPLAINED for step in faults)
 
     def report(self) -> str:
         """All alarms, the likeliest cause first; a sentence where there is none."""

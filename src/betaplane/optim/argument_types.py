@@ -123,13 +123,20 @@ def check_options(kind: type, args: Sequence[Any], options: Mapping[str, Any]) -
 
 
 def _check_type(name: str, value: Any, usual: Any, where: str) -> None:
+    allowed = _missed(name, value, usual)
+    if allowed:
+        instead = f"{name}={usual!r}"
+        raise BadType(f"{name} is of the wrong type", value=value, allowed=allowed, where=where, instead=instead)
+
+
+def _missed(name: str, value: Any, usual: Any) -> str:
+    """What would be allowed in the place of an option's usual value; nothing if the value is."""
     if isinstance(usual, tuple):
-        fits, allowed = isinstance(value, (tuple, list)), f"{len(usual)} numbers"
-    elif isinstance(usual, Real) and not isinstance(usual, bool):
-        fits, allowed = isinstance(value, (Real, Tensor)), "a number"
-    else:
-        return
-    if not fits:
-        raise BadType(
-            f"{name} is of the wrong type", value=value, allowed=allowed, where=where, instead=f"{name}={usual!r}"
-        )
+        kinds = (Real, Tensor, type(None)) if None in usual else (Real, Tensor)
+        items = value if isinstance(value, (tuple, list)) else ()
+        whole = len(items) == len(usual) or (name == "betas" and items)  # a rule says itself how many it has
+        fits = whole and all(isinstance(item, kinds) for item in items)
+        return "" if fits else f"{len(usual)} numbers"
+    if isinstance(usual, bool):  # a text is true whatever it says
+        return "True or False" if isinstance(value, str) else ""
+    return "a number" if isinstance(usual, Real) and not isinstance(value, Real | Tensor) else ""

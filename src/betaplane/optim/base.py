@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, BadType
 from betaplane.optim.argument_types import check_group
 from betaplane.optim.dispatch import check_path, chosen, step_each
 from betaplane.optim.gradient_norm import norm
@@ -92,8 +93,8 @@ class BaseOptimizer:
         """Check the last group, just added, and take it away if it cannot be stepped."""
         group = self.param_groups[-1]
         try:
-            set_peak(group)
             check_lr(group["lr"])
+            set_peak(group)
             check_floating(group["params"])
             self._check_options(group)
         except BaseException:
@@ -272,6 +273,9 @@ def check_around(group: Mapping[str, Any]) -> None:
 
 
 def _checked(name: str, value: float | None, low: float, high: float) -> float | None:
+    given = None if isinstance(value, Tensor) and value.numel() != 1 else value
+    if value is not None and not isinstance(given, Real | Tensor):
+        raise BadType(f"{name} is not a number", value=value, allowed="a number or None", where="the optimizer")
     if value is not None and not (low < value < high or (value == low == 0 and high == 1)):
         text = f"({low}, {high})" if high != 1 else "[0, 1)"
         instead = "average=0.999" if name == "average" else "max_norm=1.0"

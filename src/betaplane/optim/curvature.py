@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from betaplane.errors import BadType
 
 
 def hutchinson(loss: Tensor, params: Sequence[Tensor], generator: torch.Generator | None = None) -> list[Tensor]:
@@ -29,9 +32,17 @@ def hutchinson(loss: Tensor, params: Sequence[Tensor], generator: torch.Generato
         >>> round(sum(h) / len(h), 1)
         5.8
     """
+    params = _listed(params, "hutchinson")
+    if not isinstance(loss, Tensor) or loss.dim() or not loss.requires_grad:
+        got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+        raise BadType("loss is no scalar with a graph", value=got, allowed="a tensor of shape ()", where="hutchinson")
     gradients = torch.autograd.grad(loss, params, create_graph=True)
     u = [torch.randn(p.shape, dtype=p.dtype, device=p.device, generator=generator) for p in params]
-    products = torch.autograd.grad(gradients, params, grad_outputs=u, materialize_grads=True)
+    curved = [i for i, g in enumerate(gradients) if g.requires_grad]  # the loss is linear in the others
+    if not curved:
+        return [torch.zeros_like(p) for p in params]
+    outputs, weights = [gradients[i] for i in curved], [u[i] for i in curved]
+    products = torch.autograd.grad(outputs, params, grad_outputs=weights, materialize_grads=True)
     return [one * product for one, product in zip(u, products, strict=True)]
 
 
@@ -57,7 +68,20 @@ def sampled_labels(logits: Tensor, params: Sequence[Tensor], generator: torch.Ge
         >>> sampled_labels(torch.cat([x, torch.zeros(1, 1)], dim=1), [x])[0].item()
         0.25
     """
+    params = _listed(params, "sampled_labels")
+    if not isinstance(logits, Tensor) or logits.dim() < 2:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise BadType("logits have no classes", value=got, allowed="(B, ..., classes)", where="sampled_labels")
     flat = logits.reshape(-1, logits.shape[-1])
     labels = torch.multinomial(flat.detach().softmax(dim=-1), 1, generator=generator)[:, 0]
     gradients = torch.autograd.grad(torch.nn.functional.cross_entropy(flat, labels), params)
     return [len(flat) * g * g for g in gradients]
+
+
+def _listed(params: Any, where: str) -> list[Tensor]:
+    """The parameters as a list, from a generator too."""
+    found = [] if isinstance(params, Tensor) or not isinstance(params, Iterable) else list(params)
+    if not found or not all(isinstance(p, Tensor) for p in found):
+        got, instead = type(params).__name__, "list(model.parameters())"
+        raise BadType("params are no tensors", value=got, allowed="at least 1 tensor", where=where, instead=instead)
+    return found

@@ -81,7 +81,7 @@ def checked(name: str, value: Any, old: Any, where: str) -> float:
     """
     allowed = _range(name)
     instead = f"{name}=lambda t: {allowed.usual}"
-    if not isinstance(value, Real | Tensor):
+    if not isinstance(value, Real | Tensor) or (isinstance(value, Tensor) and value.numel() != 1):
         text = f"a number in {allowed.text}"
         raise BadInput(f"{name} is not a number", value=value, allowed=text, where=where, instead=instead)
     number = torch.tensor(float(value), dtype=old.dtype).item() if isinstance(old, Tensor) else float(value)

@@ -34,7 +34,7 @@ def build(kind: type[Rule], group: Mapping[str, Any], hyper: Mapping[str, str] =
     given = {name: group[hyper.get(name, name)] for name in names if hyper.get(name, name) in group}
     betas = [name for name in BETAS if name in names]
     if "betas" in group:
-        if len(group["betas"]) != len(betas):
+        if not isinstance(group["betas"], tuple | list) or len(group["betas"]) != len(betas):
             usual = tuple(f.default for f in fields(kind) if f.name in betas)
             allowed, where = f"{len(betas)} numbers in [0, 1)", kind.__name__
             raise BadInput(

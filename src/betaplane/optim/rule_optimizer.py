@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, BadType
 from betaplane.optim.argument_types import check_types
 from betaplane.optim.base import GROUP, OWN, BaseOptimizer
 from betaplane.optim.dispatch import chosen
@@ -128,6 +128,10 @@ class RuleOptimizer(BaseOptimizer, Optimizer):
         name = type(self).__name__
         if not hasattr(self.rule, "curvature"):
             raise BadInput("This rule keeps no curvature", value=name, allowed="Sophia", where="curvature")
+        estimates = [] if isinstance(estimates, Tensor) or not isinstance(estimates, Iterable) else list(estimates)
+        if not all(isinstance(h, Tensor) for h in estimates):
+            got, allowed = [type(h).__name__ for h in estimates], "tensors"
+            raise BadType("The estimates are not tensors", value=got, allowed=allowed, where=name)
         pairs = [(group, p) for group in self.param_groups for p in group["params"]]
         shapes, wanted = [tuple(h.shape) for h in estimates], [tuple(p.shape) for _, p in pairs]
         if shapes != wanted:
@@ -184,6 +188,8 @@ def optimizer_class(rule: type[Rule]) -> type[RuleOptimizer]:
         >>> p.data
         tensor([ 0.9000, -1.9000])
     """
+    if not isinstance(rule, type) or not issubclass(rule, Rule):
+        raise BadType("This is no class of rules", value=rule, allowed="a subclass of Rule", where="optimizer_class")
     return type(rule.__name__, (RuleOptimizer,), {"rule": rule, "__module__": __name__})
 
 

@@ -82,7 +82,7 @@ class Schedule:
         Raises:
             BadInput: for another name.
         """
-        if name not in self.functions:
+        if not isinstance(name, str) or name not in self.functions:
             allowed = ", ".join(self.functions)
             raise BadInput("This is not scheduled", value=name, allowed=allowed, where="get_last_value")
         return [found.get(name) for found in self._last]
@@ -100,9 +100,9 @@ class Schedule:
         Raises:
             BadInput: it is not a Schedule's, or a value is out of range.
         """
-        t = state_dict.get("t")
-        if not isinstance(t, int) or t < 1:
-            raise BadInput("The state dict is not a Schedule's", value=dict(state_dict), allowed="{'t': 1 or more}")
+        t = state_dict.get("t") if isinstance(state_dict, Mapping) else None
+        if not isinstance(t, int) or isinstance(t, bool) or t < 1:
+            raise BadInput("The state dict is not a Schedule's", value=state_dict, allowed="{'t': 1 or more}")
         self._set(t)
 
     def _set(self, t: int, own: bool = False) -> None:

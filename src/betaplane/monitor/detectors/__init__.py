@@ -10,10 +10,12 @@ from betaplane.monitor.detectors.gradients import CHANGED, NON_FINITE
 from betaplane.monitor.detectors.rate import EDGE, TOO_LARGE
 from betaplane.monitor.detectors.rows import DEAD
 from betaplane.monitor.detectors.second_moment import COUPLED, EPS, NOISY, STALE, UNDERFLOW
+from betaplane.monitor.detectors.state import CHANGED_STATE
 from betaplane.monitor.detectors.steps import MISCOUNTED, RUSHED
 
 ALL = (
     MISCOUNTED,
+    CHANGED_STATE,
     NON_FINITE,
     UNDERFLOW,
     EPS,

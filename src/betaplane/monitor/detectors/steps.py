@@ -7,6 +7,7 @@ from statistics import median
 
 from betaplane.monitor.detectors._detector import Detector, Finding
 from betaplane.monitor.detectors.second_moment import HALF
+from betaplane.monitor.detectors.state import v_left
 from betaplane.monitor.history import History
 from betaplane.monitor.quantities.reading import Reading
 from betaplane.theory import linear_warmup_steps
@@ -20,6 +21,7 @@ LOAD = "load the moments with the count, or set state['step'] to 0"
 WRONG = 1.5  # v_hat is off by at least this factor, if the count is wrong
 MISFIT = 0.25  # nearer to 1/2 than to 0
 NEARER = 0.4  # of that factor, in logarithms: v is rather the one that was kept
+ROUNDING = 0.02  # of the same where no step lies between: v is the very one
 LESS = 0.9  # of the threshold, where the loss is stuck
 
 
@@ -85,10 +87,12 @@ def _off(old: Reading, now: Reading) -> float:
 
 def _kept_with(old: Reading, now: Reading) -> bool:
     """Whether v is the one before, with the gradients since then, and not one that was loaded with its count."""
-    left = now.beta2 ** (now.step - old.step)
+    exact = not math.isnan(now.kept_rms)
+    left = now.beta2 ** (now.step - old.step - exact)
     kept = left * old.root_rms**2 * _weight(old.beta2, old.t) + (1 - left) * now.g_rms**2
-    there = now.root_rms**2 * _weight(now.beta2, now.t)
-    return min(kept, there) > 0 and abs(math.log(there / kept)) < NEARER * abs(_off(old, now))
+    there = now.kept_rms**2 if exact else now.root_rms**2 * _weight(now.beta2, now.t)
+    near = ROUNDING if exact and now.step - old.step == 1 else NEARER * abs(_off(old, now))
+    return min(kept, there) > 0 and abs(math.log(there / kept)) < near
 
 
 def _misfit(old: Reading, now: Reading) -> float:
@@ -99,7 +103,8 @@ def _misfit(old: Reading, now: Reading) -> float:
 def _emptied(old: Reading, now: Reading) -> bool:
     """Whether v is less than half of what beta2 leaves of it, with every step since the last reading counted."""
     counted = old.t > 0 and now.t - old.t == now.step - old.step
-    return counted and now.dtype in ("float32", "float64") and _kept(old, now) < 0.5
+    wide = now.dtype in ("float32", "float64")
+    return counted and wide and min(_kept(old, now), v_left(old, now)) < 0.5
 
 
 def _restarted(old: Reading, now: Reading) -> bool:

@@ -160,6 +160,7 @@ def _columns(s: Flat) -> dict[str, np.ndarray]:
         "warm": s.counts(s.old != 0) > 0,
         "snr": _snr(update, s.beta1),
         "agreement": _agreement(s),
+        "kept_rms": np.sqrt(np.maximum(s.sums(s.old) / s.n, 0)),
         "adams": np.where(adam > 0, update / adam, 1.0),
     }
 
@@ -217,6 +218,7 @@ def _bound(beta1: float, beta2: float, t: float) -> float:
 
 def _reading(step: int, taken: TensorSample, found: dict[str, Any]) -> Reading:
     before, (lr, beta1, beta2, eps) = taken.before, taken.numbers
+    found["kept_rms"] *= before.v is not None
     found["warm"] = before.v is not None and found["warm"]
     return Reading(
         layer=taken.layer, step=step, t=taken.t, before=before.t, shape=taken.shape,

@@ -51,6 +51,7 @@ class Reading(NamedTuple):
     agreement: float  # share of coordinates where m and g have one sign
     adams: float  # the update's RMS over that of m_hat / (sqrt(v_hat) + eps): 1 for Adam, less where it was clipped
     shrink: float  # the share of the weights that decoupled decay takes in the step
+    kept_rms: float = math.nan  # of sqrt(v) before the step, not debiased; 0 where there was none
 
 
 def read(
@@ -117,6 +118,7 @@ def read(
         agreement=q.agreement(m, g),
         adams=size / q.rms(form) if q.rms(form) else 1.0,
         shrink=before.shrink,
+        kept_rms=0.0 if old is None else math.sqrt(float(old.double().mean().clamp_min(0))),
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from operator import is_
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, BadType
 from betaplane.optim.step.dependence import kind_of
 from betaplane.optim.step.reference import STATE
 from betaplane.optim.validation import check_eps
@@ -58,6 +59,8 @@ def _changed(checked: Checked, i: int, group: Group) -> bool:
 def _check_options(optimizer: Any, checked: Checked, i: int, group: Group) -> None:
     """Raise BadInput if an option is out of range."""
     checked.options.pop(i, None)
+    if not isinstance(group["lr"], Real | Tensor):
+        raise BadType("lr is not a number", value=group["lr"], allowed="a number", where=type(optimizer).__name__)
     optimizer._check_options(group)
     kind = kind_of(optimizer.rule_of(group))
     if checked.kinds.get(i) != kind:  # states of other shapes
