@@ -1,11 +1,12 @@
-"""How few trainings a map takes, and how wrong it is: `OMP_NUM_THREADS=1 python benchmarks/choose.py`.
+"""How few trainings a map takes, and how wrong it is: `OMP_NUM_THREADS=1 python
+benchmarks/choose.py`.
 
-Bars: at 64 x 64 on the counterexample's exact verdict at most 35 % of the cells and 0.5 % misjudged; on a wave with an
-island (tests/maps/truths.py: Bay), with 400 trainings, at most 1.0 % of the area misjudged, and at most 3.1 % where
-labels are noisy near the boundary; choosing and filling 64 x 64 well under a second; a surface through 1,000 spots in
-under 2 s. How the budget is spent was decided on other variants (100 to 105) than those judged here. About 150 s of
-processor time.
-"""
+Bars: at 64 x 64 on the counterexample's exact verdict at most 35 % of the cells and 0.5 %
+misjudged; on a wave with an island (tests/maps/truths.py: Bay), with 400 trainings, at most 1.0 %
+of the area misjudged, and at most 3.1 % where labels are noisy near the boundary; choosing and
+filling 64 x 64 well under a second; a surface through 1,000 spots in under 2 s. How the budget is
+spent was decided on other variants (100 to 105) than those judged here. About 150 s of processor
+time."""
 
 from __future__ import annotations
 
@@ -43,7 +44,9 @@ def grid_votes(label, side: int = 20) -> Votes:
 
 
 def refined_votes(label) -> Votes:
-    """Refinement that takes every label at its word, stopped at the budget (its last batch in random order)."""
+    """Refinement that takes every label at its word, stopped at the budget (its last batch in
+    random order).
+    """
     chooser, votes = Refine((POINTS, POINTS), seeds=1, boundary_seeds=1), {}
     while len(votes) < BUDGET and (batch := chooser.ask()):
         order = np.random.default_rng(0).permutation(len(batch))[: BUDGET - len(votes)]
@@ -60,14 +63,20 @@ def on_the_counterexample() -> None:
             began = time.perf_counter()
             chooser = Refine(shape, seeds=1, boundary_seeds=1, guard=guard)
             votes = train(chooser, lambda spot, _, truth=truth: int(truth[spot]))
-            wrong = (fill(shape, {spot: verdict(given) for spot, given in votes.items()}) != truth).mean()
+            wrong = (
+                fill(shape, {spot: verdict(given) for spot, given in votes.items()}) != truth
+            ).mean()
             took = time.perf_counter() - began
             text = f"{len(votes):5} of {truth.size:5} cells, {len(votes) / truth.size:6.1%}, {wrong:.2%} misjudged"
-            print(f"  {shape[0]:3} x {shape[1]:3} {'guard   ' if guard else 'no guard'} {text}, {took:.2f} s")
+            print(
+                f"  {shape[0]:3} x {shape[1]:3} {'guard   ' if guard else 'no guard'} {text}, {took:.2f} s"
+            )
 
 
 def within_the_budget(width: float, repeats: int) -> None:
-    print(f"wave and island, {BUDGET} trainings, label noise of width {width}: misjudged area, mean (worst)")
+    print(
+        f"wave and island, {BUDGET} trainings, label noise of width {width}: misjudged area, mean (worst)"
+    )
     wrong: dict[str, list[float]] = {}
     spots, took = [], []
     for variant in VARIANTS:
@@ -92,35 +101,51 @@ def within_the_budget(width: float, repeats: int) -> None:
                 "regular 20 x 20 grid, nearest": nearest(seen),
             }
             for name, verdicts in judged.items():
-                wrong.setdefault(name, []).append(float(((verdicts == FAILING) != (truth > 0.5)).mean()))
+                wrong.setdefault(name, []).append(
+                    float(((verdicts == FAILING) != (truth > 0.5)).mean())
+                )
     for name, shares in wrong.items():
         print(f"  {name:34} {np.mean(shares):6.2%} ({max(shares):.2%})")
-    print(f"  {np.mean(spots):.0f} spots and {np.mean(took):.1f} s of choosing a map, {len(took)} maps")
+    print(
+        f"  {np.mean(spots):.0f} spots and {np.mean(took):.1f} s of choosing a map, {len(took)} maps"
+    )
 
 
 def on_tongues(points: int = 64, repeats: int = 10) -> None:
-    print(f"tongues at {points} x {points}: share of the tongue's cells judged good, mean of {repeats} (cells trained)")
+    print(
+        f"tongues at {points} x {points}: share of the tongue's cells judged good, mean of {repeats} (cells trained)"
+    )
     for width in (1.5, 2, 3, 4, 6, 8):
         texts = []
-        for name, options in {"guard": {}, "no guard": {"guard": False}, "start=17": {"start": 17}}.items():
+        for name, options in {
+            "guard": {},
+            "no guard": {"guard": False},
+            "start=17": {"start": 17},
+        }.items():
             missed, cells = [], []
             for seed in range(repeats):
                 truth, strip = tongue(points, width, seed)
                 chooser = Refine((points, points), seeds=1, boundary_seeds=1, **options)
-                votes = train(chooser, lambda spot, _, truth=truth: FAILING if truth[spot] else GOOD)
+                votes = train(
+                    chooser, lambda spot, _, truth=truth: FAILING if truth[spot] else GOOD
+                )
                 missed.append((by_fill(votes, points)[strip] == GOOD).mean())
                 cells.append(len(votes))
             texts.append(f"{name} {np.mean(missed):6.1%} ({np.mean(cells):4.0f})")
         if width in (2, 4, 8):
             truth, strip = tongue(points, width, 0)
-            votes = train(Refine((points, points), seeds=1, budget=BUDGET), labels(truth.astype(float), 0))
+            votes = train(
+                Refine((points, points), seeds=1, budget=BUDGET), labels(truth.astype(float), 0)
+            )
             missed = (by_surface(votes, points)[strip] == GOOD).mean()
             texts.append(f"budget of {BUDGET} {missed:6.1%} (1 map)")
         print(f"  {width:3} cells wide: {', '.join(texts)}")
 
 
 def on_islands(points: int = 64, repeats: int = 100) -> None:
-    print(f"lone failing discs on a good {points} x {points} grid: share of {repeats} that are not seen at all")
+    print(
+        f"lone failing discs on a good {points} x {points} grid: share of {repeats} that are not seen at all"
+    )
     x, y = np.indices((points, points))
     for radius in (1.5, 2, 3, 4, 5, 6):
         texts = []
@@ -130,7 +155,9 @@ def on_islands(points: int = 64, repeats: int = 100) -> None:
                 left, up = np.random.default_rng(seed).uniform(radius, points - radius, 2)
                 truth = np.hypot(x - left, y - up) <= radius
                 chooser = Refine((points, points), seeds=1, boundary_seeds=1, start=start)
-                votes = train(chooser, lambda spot, _, truth=truth: FAILING if truth[spot] else GOOD)
+                votes = train(
+                    chooser, lambda spot, _, truth=truth: FAILING if truth[spot] else GOOD
+                )
                 missed += all(given == [GOOD] for given in votes.values())
             texts.append(f"start={start} {missed / repeats:4.0%}")
         print(f"  radius {radius:3} cells: {', '.join(texts)}")

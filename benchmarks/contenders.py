@@ -1,4 +1,6 @@
-"""The ways of training many runs of one problem that are compared; each trains a round and says how long it took."""
+"""The ways of training many runs of one problem that are compared; each trains a round and says how
+long it took.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,22 @@ ROUND_SECONDS = 1.0  # a round takes about so long
 
 
 def grid(runs: int) -> list[tuple[float, float]]:
-    """Betas of `runs` runs, evenly over memory horizons 1..100 and 1..10^4, beta1 < sqrt(beta2) or not."""
+    """Betas of `runs` runs, evenly over memory horizons 1..100 and 1..10^4, beta1 < sqrt(beta2) or
+    not.
+    """
     side = math.isqrt(runs - 1) + 1
     pairs = [
-        (1 - 100.0 ** -(i / side), 1 - 1e4 ** -((j + side) / (2 * side))) for i in range(side) for j in range(side)
+        (1 - 100.0 ** -(i / side), 1 - 1e4 ** -((j + side) / (2 * side)))
+        for i in range(side)
+        for j in range(side)
     ]
     return pairs[:runs]
 
 
 def problem(name: str):
-    """digits 64-32-10, the same at 784 inputs on made-up data (batch 32), or the scalar counterexample."""
+    """digits 64-32-10, the same at 784 inputs on made-up data (batch 32), or the scalar
+    counterexample.
+    """
     import torch
 
     from betaplane.problems import Problem, counterexample, digits
@@ -32,12 +40,19 @@ def problem(name: str):
         return digits()
     g = torch.Generator().manual_seed(0)
     x, y = torch.rand(1797, 784, generator=g), torch.randint(10, (1797,), generator=g)
-    net = lambda: torch.nn.Sequential(torch.nn.Linear(784, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))  # noqa: E731
+
+    def net() -> torch.nn.Module:
+        return torch.nn.Sequential(
+            torch.nn.Linear(784, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10)
+        )
+
     return Problem("mlp784", net, torch.nn.functional.cross_entropy, x, y, 32)
 
 
 def stacked(name: str, runs: int, compiled: bool, chunk: int | None = None) -> Callable[[], float]:
-    """Ours: replicas stacked, in stacks of `chunk` (the engine's own size if None); run-steps a second."""
+    """Ours: replicas stacked, in stacks of `chunk` (the engine's own size if None); run-steps a
+    second.
+    """
     import torch
 
     from betaplane.replicas import Options, Run
@@ -53,7 +68,10 @@ def stacked(name: str, runs: int, compiled: bool, chunk: int | None = None) -> C
     here = here.with_(steps=100_000 * steps)
     many = [Run(Adam(b1, b2), here.lr, here.batch_size, 0) for b1, b2 in grid(runs)]
     options = Options(points=100_000, early_stop=False, compile=compiled)
-    stacks = [Training(here.with_(record="minibatch"), many[i : i + chunk], options) for i in range(0, runs, chunk)]
+    stacks = [
+        Training(here.with_(record="minibatch"), many[i : i + chunk], options)
+        for i in range(0, runs, chunk)
+    ]
     blocks = [stack.blocks() for stack in stacks]
     at = 0
 
@@ -146,6 +164,8 @@ def _jax_problem(name: str, here):
 
     def loss(p, i):
         hidden = j.nn.relu(data[i] @ p[0].T + p[1])
-        return optax.softmax_cross_entropy_with_integer_labels(hidden @ p[2].T + p[3], labels[i]).mean()
+        return optax.softmax_cross_entropy_with_integer_labels(
+            hidden @ p[2].T + p[3], labels[i]
+        ).mean()
 
     return (w1, b1, w2, b2), loss

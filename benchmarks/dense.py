@@ -1,4 +1,6 @@
-"""Dense maps of trained cells, the truth that other figures are held against; kept, so that a broken run goes on."""
+"""Dense maps of trained cells, the truth that other figures are held against; kept, so that a
+broken run goes on.
+"""
 
 from __future__ import annotations
 
@@ -16,4 +18,6 @@ def dense_map(problem: Problem, name: str, seeds: int = 1) -> PhaseMap:
     """Every cell of 16 x 16 trained, with as many seeds each; `name` is the problem's reference."""
     KEPT.mkdir(exist_ok=True)
     file = KEPT / f"{name} batch {problem.batch_size} seeds {seeds}.sqlite"
-    return map_phases(problem, points=POINTS, seeds=seeds, boundary_seeds=seeds, dense=True, workers=0, store=file)
+    return map_phases(
+        problem, points=POINTS, seeds=seeds, boundary_seeds=seeds, dense=True, workers=0, store=file
+    )

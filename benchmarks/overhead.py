@@ -1,4 +1,5 @@
-"""What a map costs beside its trainings: 2,025 cells whose training is a formula. `python -m benchmarks.overhead`.
+"""What a map costs beside its trainings: 2,025 cells whose training is a formula. `python -m
+benchmarks.overhead`.
 
 Bar: under 5 s (Optuna with SQLite was seen to need 42 to 142 s for as many).
 """
@@ -19,9 +20,14 @@ def main() -> None:
     trainer = Trainer("trivial", trivial, best=0.0)
     for workers in (0, 2):
         began = time.perf_counter()
-        made = map_phases(trainer, points=45, seeds=1, boundary_seeds=1, dense=True, workers=workers)
+        made = map_phases(
+            trainer, points=45, seeds=1, boundary_seeds=1, dense=True, workers=workers
+        )
         seconds = time.perf_counter() - began
-        print(f"{made.trainings} trivial trainings, {workers or 'no'} workers: {seconds:.2f} s in all", flush=True)
+        print(
+            f"{made.trainings} trivial trainings, {workers or 'no'} workers: {seconds:.2f} s in all",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

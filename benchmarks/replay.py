@@ -1,7 +1,8 @@
-"""Does replay predict what training finds? `python -m benchmarks.replay [boundary | agreement | text | cost ...]`.
+"""Does replay predict what training finds? `python -m benchmarks.replay [boundary | agreement |
+text | cost ...]`.
 
-Tables: where the counterexample turns, against theory and simulation; predicted maps against trained ones, dense,
-16 x 16, one seed; when and how to record; what recording and replaying cost.
+Tables: where the counterexample turns, against theory and simulation; predicted maps against
+trained ones, dense, 16 x 16, one seed; when and how to record; what recording and replaying cost.
 """
 
 from __future__ import annotations
@@ -35,7 +36,12 @@ from betaplane.replay import (
 )
 from betaplane.theory import critical_beta2
 
-PROBLEMS = ("digits:steps=500", "digits:model=logistic,steps=500", "sparse:steps=500", "valley:noise=1,steps=500")
+PROBLEMS = (
+    "digits:steps=500",
+    "digits:model=logistic,steps=500",
+    "sparse:steps=500",
+    "valley:noise=1,steps=500",
+)
 SIZES, TEXT_SIZES = (4, 32, 128), (4, 16, 32)
 ROWS, COORDINATES = 512, 2000
 
@@ -52,7 +58,8 @@ def main(names: Sequence[str]) -> None:
 
 # Where the counterexample turns.
 
-# Critical 1 - beta2 at a = 1 from simulated averages (3e6 steps, about 2 percent), as in benchmarks/truth.py.
+# Critical 1 - beta2 at a = 1 from simulated averages (3e6 steps, about 2 percent), as in
+# benchmarks/truth.py.
 SIMULATED = {
     (10, 0.0, "shuffle"): 0.0419, (10, 0.9, "shuffle"): 0.135, (20, 0.0, "shuffle"): 0.0103,
     (20, 0.9, "shuffle"): 0.0210, (50, 0.0, "shuffle"): 0.00162, (50, 0.9, "shuffle"): 0.00227,
@@ -62,7 +69,9 @@ SIMULATED = {
 
 
 def boundary_table() -> None:
-    """Critical 1 - beta2 of the counterexample, a = 1, by replay: against the closed form, or simulated averages."""
+    """Critical 1 - beta2 of the counterexample, a = 1, by replay: against the closed form, or
+    simulated averages.
+    """
     row("order", "n", "beta1", "replay", "known", "off by")
     for n in (10, 20, 50):
         for beta1 in (0.0, 0.5, 0.9):
@@ -77,12 +86,16 @@ def turn(order: str, n: int, beta1: float, found: float, known: float) -> None:
 
 
 def slopes(n: int, order: str, steps: int = 100_000, columns: int = 16) -> Gradients:
-    """Gradients of the counterexample, each loss equally often, so that the mean has no error; see tests/replay."""
+    """Gradients of the counterexample, each loss equally often, so that the mean has no error; see
+    tests/replay.
+    """
     draw, epochs = np.random.default_rng(0), steps // n
     found = np.full((epochs * n, columns), -1.0)
     for column in found.T:
         shuffled = np.arange(epochs) * n + draw.integers(0, n, epochs)
-        column[shuffled if order == "shuffle" else draw.choice(len(column), epochs, replace=False)] = n
+        column[
+            shuffled if order == "shuffle" else draw.choice(len(column), epochs, replace=False)
+        ] = n
     return Gradients(torch.from_numpy(found), (Layer("x", (columns,), columns),))
 
 
@@ -91,15 +104,18 @@ def slopes(n: int, order: str, steps: int = 100_000, columns: int = 16) -> Gradi
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well one set of verdicts foretells another, over the cells of a plane; nan where cells are all of one kind.
+    """How well one set of verdicts foretells another, over the cells of a plane; nan where cells
+    are all of one kind.
 
     "Beside" judges each trained cell against the best at its own beta1, all else equal: what only beta2 decides.
     """
 
-    good: float  # balanced accuracy of good against the rest, trained cells judged against the best of all
+    # balanced accuracy of good against the rest, trained cells judged against the best of all
+    good: float
     beside: float  # the same, judged against the best at the same beta1
     failing: float  # balanced accuracy of failing against the rest
-    good_off: float  # median over beta1 of |decades of 1 - beta2| between where good begins in each, judged beside
+    # median over beta1 of |decades of 1 - beta2| between where good begins in each, judged beside
+    good_off: float
     failing_off: float  # the same, where failing ends
 
 
@@ -113,8 +129,12 @@ def agreement(found: np.ndarray, truth: PhaseMap) -> Agreement:
 
 
 def beside(truth: PhaseMap) -> np.ndarray:
-    """Verdicts of a dense map's cells, each judged against the best at its beta1 rather than the best of all."""
-    scores = np.array([[truth.cells[i, j].score for j in range(len(truth.y))] for i in range(len(truth.x))])
+    """Verdicts of a dense map's cells, each judged against the best at its beta1 rather than the
+    best of all.
+    """
+    scores = np.array(
+        [[truth.cells[i, j].score for j in range(len(truth.y))] for i in range(len(truth.x))]
+    )
     best = scores.min(axis=1, keepdims=True)
     again = (scores - best) / (1 - best)
     return np.vectorize(lambda score: verdict(score, truth.thresholds), otypes=[np.int8])(again)
@@ -128,14 +148,18 @@ def apart(found: np.ndarray, truth: np.ndarray, heights: np.ndarray) -> float:
 
 
 def balanced(found: np.ndarray, truth: np.ndarray) -> float:
-    """Mean of the shares found right among what is so and among what is not; nan where all cells are of one kind."""
+    """Mean of the shares found right among what is so and among what is not; nan where all cells
+    are of one kind.
+    """
     if truth.all() or not truth.any():
         return math.nan
     return float((found[truth].mean() + (~found[~truth]).mean()) / 2)
 
 
 def edge(fine: np.ndarray, heights: np.ndarray) -> float:
-    """Between which heights everything above is fine: their middle; nan where all is or the topmost is not."""
+    """Between which heights everything above is fine: their middle; nan where all is or the topmost
+    is not.
+    """
     if fine.all() or not fine[-1]:
         return math.nan
     below = int(np.flatnonzero(~fine)[-1])
@@ -153,7 +177,8 @@ def by_rule(truth: PhaseMap) -> np.ndarray:
 
 
 def agreement_table() -> None:
-    """Predicted against trained: 512 gradients at 100 steps, at the batch size that is trained with.
+    """Predicted against trained: 512 gradients at 100 steps, at the batch size that is trained
+    with.
 
     The learning rate is the problem's own. Balanced accuracy of "good" against the other verdicts, trained cells judged
     against the best of all; then against the best at the same beta1 ("beside"); of "failing"; then decades of 1 - beta2
@@ -197,17 +222,26 @@ def recording_table() -> None:
     small, large = (load("digits:steps=300").with_(batch_size=size) for size in (4, 128))
     for problem, other, rows in ((small, large, ROWS), (large, small, 2048)):
         truth = dense_map(problem, "digits:steps=300")
-        streams = [record_problem(problem, COORDINATES, ROWS, after=after) for after in (0, 100, 300)]
+        streams = [
+            record_problem(problem, COORDINATES, ROWS, after=after) for after in (0, 100, 300)
+        ]
         streams.append(record_problem(problem, COORDINATES, ROWS, live=True))
-        streams.append(with_batch_size(record_problem(other, COORDINATES, rows, after=100), problem.batch_size))
-        row(problem.name, problem.batch_size, *(agreement(foretold(each, truth), truth).failing for each in streams))
+        streams.append(
+            with_batch_size(record_problem(other, COORDINATES, rows, after=100), problem.batch_size)
+        )
+        row(
+            problem.name,
+            problem.batch_size,
+            *(agreement(foretold(each, truth), truth).failing for each in streams),
+        )
 
 
 # What it costs.
 
 
 def cost_table() -> None:
-    """Recording 20,000 coordinates beside a training step; the 64 x 64 replay of 512 x 20,000 gradients.
+    """Recording 20,000 coordinates beside a training step; the 64 x 64 replay of 512 x 20,000
+    gradients.
 
     Recording in CPU time on one thread, so that neighbours do not count; a step is an MLP's of 2 million parameters at
     batch 256, far cheaper than those that anybody would spare.
@@ -224,8 +258,12 @@ def cost_table() -> None:
 
 
 def step_and_row(rounds: int = 9) -> tuple[float, float]:
-    """Seconds of CPU that a training step takes, and that the row recorded before it takes; medians."""
-    model = nn.Sequential(nn.Linear(512, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 512))
+    """Seconds of CPU that a training step takes, and that the row recorded before it takes;
+    medians.
+    """
+    model = nn.Sequential(
+        nn.Linear(512, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 512)
+    )
     optimizer, x = torch.optim.Adam(model.parameters()), torch.randn(256, 512)
     record, steps, rows = record_gradients(model, steps=rounds + 1), [], []
     record.close()  # rows are taken by hand, to be timed by themselves
@@ -244,7 +282,8 @@ def step_and_row(rounds: int = 9) -> tuple[float, float]:
 def row(*cells: object) -> None:
     """A line of a table."""
     shown = [
-        "-" if isinstance(c, float) and math.isnan(c) else f"{c:.2f}" if isinstance(c, float) else c for c in cells
+        "-" if isinstance(c, float) and math.isnan(c) else f"{c:.2f}" if isinstance(c, float) else c
+        for c in cells
     ]
     print(f"{shown[0]!s:<32}", *(f"{c!s:>9}" for c in shown[1:]), flush=True)
 

@@ -1,9 +1,9 @@
-"""Replicas against a loop of torch.optim.Adam and against JAX: `python -m benchmarks.replicas [case ...]`.
+"""Replicas against a loop of torch.optim.Adam and against JAX: `python -m benchmarks.replicas [case
+...]`.
 
-Every contender is a process of its own with one thread. They take turns, round by round, so that they share whatever
-else the machine does; a figure is the median of the rounds, and only ratios are worth quoting. Recording and compiling
-happen before the first round and are printed apart.
-"""
+Every contender is a process of its own with one thread. They take turns, round by round, so that
+they share whatever else the machine does; a figure is the median of the rounds, and only ratios are
+worth quoting. Recording and compiling happen before the first round and are printed apart."""
 
 from __future__ import annotations
 
@@ -68,8 +68,13 @@ class Contender:
 
 
 def compare(name: str, runs: int) -> None:
-    print(f"\n{name}, {runs} runs: run-steps a second, median of {ROUNDS} rounds, one thread each", flush=True)
-    crew = [Contender(label, call.format(name=name, runs=runs)) for label, call in CONTENDERS.items()]
+    print(
+        f"\n{name}, {runs} runs: run-steps a second, median of {ROUNDS} rounds, one thread each",
+        flush=True,
+    )
+    crew = [
+        Contender(label, call.format(name=name, runs=runs)) for label, call in CONTENDERS.items()
+    ]
     crew = [one for one in crew if one.works]
     for _ in range(ROUNDS):
         for one in crew:

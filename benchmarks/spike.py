@@ -1,8 +1,8 @@
-"""A run that spikes, watched, and made again with the remedy that the alarm names: `python -m benchmarks.spike [FILE]`.
+"""A run that spikes, watched, and made again with the remedy that the alarm names: `python -m
+benchmarks.spike [FILE]`.
 
-The weight of the loss goes up 500 times within 15 steps, and v remembers 10,000. The record is written to FILE;
-`betaplane report FILE --png docs/spike.png` draws it.
-"""
+The weight of the loss goes up 500 times within 15 steps, and v remembers 10,000. The record is
+written to FILE; `betaplane report FILE --png docs/spike.png` draws it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from betaplane import watch
 from betaplane.monitor import Watcher
 from betaplane.problems import digits, minibatches
 
-STEPS, HEAVY, LENGTH, TIMES = 180, 120, 15, 500.0  # steps; the one from which the weight rises; for how long, how much
+# steps; the one from which the weight rises; for how long, how much
+STEPS, HEAVY, LENGTH, TIMES = 180, 120, 15, 500.0
 
 
 def spike(path: Path, beta2: float = 0.9999) -> tuple[Watcher, list[float]]:
@@ -25,7 +26,9 @@ def spike(path: Path, beta2: float = 0.9999) -> tuple[Watcher, list[float]]:
     problem, losses = digits(batch_size=128), []
     model = problem.fresh(0)
     optimizer = torch.optim.AdamW(model.named_parameters(), lr=0.03, betas=(0.9, beta2), eps=1e-12)
-    batches = itertools.chain.from_iterable(minibatches(problem.examples, problem.batch_size, problem.order, 0, 64))
+    batches = itertools.chain.from_iterable(
+        minibatches(problem.examples, problem.batch_size, problem.order, 0, 64)
+    )
     with watch(optimizer, path, every=2, budget=float("inf"), console=False) as watcher:
         for step, rows in zip(range(1, STEPS + 1), batches, strict=False):
             loss = problem.loss(model(problem.inputs[rows]), problem.targets[rows])

@@ -1,10 +1,11 @@
-"""A step of each optimizer beside torch's fused AdamW: `python -m benchmarks.step [one gpt2 small around] [rule ...]`.
+"""A step of each optimizer beside torch's fused AdamW: `python -m benchmarks.step [one gpt2 small
+around] [rule ...]`.
 
-Each round times both, one after the other, on parameters of their own and the same gradients; the figure is the median
-of the rounds' ratios, so that whatever else the machine does weighs on both. "per byte" divides by the memory each has
-to move: x, g and the state read, x and the state written. `around` pairs AdamW with clipping, an average and zeroing in
-its pass with the four calls that do the same in torch.
-"""
+Each round times both, one after the other, on parameters of their own and the same gradients; the
+figure is the median of the rounds' ratios, so that whatever else the machine does weighs on both.
+"per byte" divides by the memory each has to move: x, g and the state read, x and the state written.
+`around` pairs AdamW with clipping, an average and zeroing in its pass with the four calls that do
+the same in torch."""
 
 from __future__ import annotations
 
@@ -31,7 +32,20 @@ def gpt2() -> Iterator[tuple[int, ...]]:
     d = 768
     yield from ((50257, d), (1024, d))
     for _ in range(12):
-        yield from ((d,), (d,), (3 * d, d), (3 * d,), (d, d), (d,), (d,), (d,), (4 * d, d), (4 * d,), (d, 4 * d), (d,))
+        yield from (
+            (d,),
+            (d,),
+            (3 * d, d),
+            (3 * d,),
+            (d, d),
+            (d,),
+            (d,),
+            (d,),
+            (4 * d, d),
+            (4 * d,),
+            (d, 4 * d),
+            (d,),
+        )
     yield from ((d,), (d,))
 
 
@@ -61,13 +75,23 @@ def paired(ours: Optimizer, theirs: Optimizer) -> tuple[float, float, float]:
     times = max(1, round(AT_LEAST / timed(theirs.step, 1)))
     rounds = [(timed(ours.step, times), timed(theirs.step, times)) for _ in range(ROUNDS)]
     ratio = statistics.median(one / other for one, other in rounds)
-    return statistics.median(one for one, _ in rounds), statistics.median(other for _, other in rounds), ratio
+    return (
+        statistics.median(one for one, _ in rounds),
+        statistics.median(other for _, other in rounds),
+        ratio,
+    )
 
 
 def moved(optimizer: Optimizer) -> float:
     """Bytes to move for each byte of the parameters."""
-    p = max((p for group in optimizer.param_groups for p in group["params"]), key=lambda p: p.numel())
-    held = sum(v.numel() * v.element_size() for v in optimizer.state[p].values() if isinstance(v, torch.Tensor))
+    p = max(
+        (p for group in optimizer.param_groups for p in group["params"]), key=lambda p: p.numel()
+    )
+    held = sum(
+        v.numel() * v.element_size()
+        for v in optimizer.state[p].values()
+        if isinstance(v, torch.Tensor)
+    )
     return 3 + 2 * held / (p.numel() * p.element_size())
 
 
@@ -77,12 +101,16 @@ def compare(case: str, names: list[str]) -> None:
     for p in theirs_p:
         p.grad = torch.randn_like(p) * 0.01
     theirs = torch.optim.AdamW(theirs_p, fused=True)
-    print(f"\n{label}: ms a step, and the ratio to torch.optim.AdamW(fused=True) (median of {ROUNDS} rounds)")
+    print(
+        f"\n{label}: ms a step, and the ratio to torch.optim.AdamW(fused=True) (median of {ROUNDS} rounds)"
+    )
     entries: list[tuple[str, str, dict]] = [(name, name, {}) for name in names]
     if "adamw" in names:
         more = ("compiled", "bfloat16", "8bit") if case != "small" else ("compiled",)
         options = [{"path": word} if word == "compiled" else {"storage": word} for word in more]
-        entries += [(f"adamw {word}", "adamw", one) for word, one in zip(more, options, strict=True)]
+        entries += [
+            (f"adamw {word}", "adamw", one) for word, one in zip(more, options, strict=True)
+        ]
     for label, name, options in entries:
         ours_p = parameters(shapes)
         for p, q in zip(ours_p, theirs_p, strict=True):
@@ -90,11 +118,16 @@ def compare(case: str, names: list[str]) -> None:
         ours = getattr(betaplane.optim, by_name(name).__name__)(ours_p, **options)
         mine, other, ratio = paired(ours, theirs)
         per_byte = ratio * moved(theirs) / moved(ours)
-        compiles = dispatch.chosen(ours.path, ours_p) == "compiled" and dispatch.sweeps(by_name(name)())
+        compiles = dispatch.chosen(ours.path, ours_p) == "compiled" and dispatch.sweeps(
+            by_name(name)()
+        )
         kernel = getattr(ours, "kernel", False) and not options
         how = "fused" if kernel else "compiled" if compiles else "eager"
         times = f"{mine * 1e3:8.2f} ({other * 1e3:6.2f})"
-        print(f"  {label:14} {how:9} {times}   {ratio:6.2f} x   {per_byte:6.2f} x per byte", flush=True)
+        print(
+            f"  {label:14} {how:9} {times}   {ratio:6.2f} x   {per_byte:6.2f} x per byte",
+            flush=True,
+        )
 
 
 def around() -> None:
@@ -120,14 +153,18 @@ def around() -> None:
         rounds.append((timed(ours.step, 1), timed(four, 1)))
     ratio = statistics.median(one / other for one, other in rounds[1:])
     mine, other = (statistics.median(side) * 1e3 for side in zip(*rounds[1:], strict=True))
-    print(f"\n{label}: clip, step, average and zero in one pass {mine:.1f} ms, torch's four calls {other:.1f} ms")
+    print(
+        f"\n{label}: clip, step, average and zero in one pass {mine:.1f} ms, torch's four calls {other:.1f} ms"
+    )
     print(f"  {ratio:.2f} x (median of {ROUNDS} rounds)", flush=True)
 
 
 def main() -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     names = [rule.__name__.lower() for rule in ALL]
-    cases = [word for word in sys.argv[1:] if word in CASES] or ([] if "around" in sys.argv else list(CASES))
+    cases = [word for word in sys.argv[1:] if word in CASES] or (
+        [] if "around" in sys.argv else list(CASES)
+    )
     chosen = [word for word in sys.argv[1:] if word in names]
     for case in cases:
         compare(case, chosen or (names if case != "small" else ["adamw"]))

@@ -1,8 +1,7 @@
 """How fast the store keeps results: `python benchmarks/store.py [folder on the disk to measure]`.
 
-Bars: at least 1,000 durable results a second, one transaction each; 2,000 trivial cells through claim, finish and
-load in under 5 s. A raw fsync loop beside them tells what the disk allows.
-"""
+Bars: at least 1,000 durable results a second, one transaction each; 2,000 trivial cells through
+claim, finish and load in under 5 s. A raw fsync loop beside them tells what the disk allows."""
 
 from __future__ import annotations
 
@@ -74,11 +73,16 @@ def seconds_of(task: Callable[[Path], float], where: str | None) -> float:
 def main() -> None:
     where = sys.argv[1] if len(sys.argv) > 1 else None
     tasks = fsyncs, one_by_one, in_chunks
-    rounds = [[seconds_of(task, where) for task in tasks] for _ in range(ROUNDS)]  # in turn: they share the noise
+    # in turn: they share the noise
+    rounds = [[seconds_of(task, where) for task in tasks] for _ in range(ROUNDS)]
     raw, single, chunks = (statistics.median(times) for times in zip(*rounds, strict=True))
     print(f"append + fsync           {RESULTS / raw:8,.0f} a second  (the disk's own pace)")
-    print(f"finish, one at a time    {RESULTS / single:8,.0f} durable results a second, {POINTS} points each")
-    print(f"{RESULTS:,} trivial results    {chunks:8.2f} s in chunks of {CHUNK}: claim, finish, load")
+    print(
+        f"finish, one at a time    {RESULTS / single:8,.0f} durable results a second, {POINTS} points each"
+    )
+    print(
+        f"{RESULTS:,} trivial results    {chunks:8.2f} s in chunks of {CHUNK}: claim, finish, load"
+    )
     print(f"median of {ROUNDS} rounds, load {os.getloadavg()[0]:.1f}; bars: 1,000 a second, 5 s")
 
 

@@ -1,9 +1,10 @@
-"""Training with small states and small weights beside float32: `python -m benchmarks.trained [steps] [seeds]`.
+"""Training with small states and small weights beside float32: `python -m benchmarks.trained
+[steps] [seeds]`.
 
-A character model (`betaplane.problems.text`) is trained by AdamW in every format, from the same weights and over the
-same minibatches; the loss is that of the last tenth of the steps, and what is printed is how far it is from float32's
-with the same seed, mean and worst over the seeds. "naive bfloat16" is torch.optim.AdamW on bfloat16 weights.
-"""
+A character model (`betaplane.problems.text`) is trained by AdamW in every format, from the same
+weights and over the same minibatches; the loss is that of the last tenth of the steps, and what is
+printed is how far it is from float32's with the same seed, mean and worst over the seeds. "naive
+bfloat16" is torch.optim.AdamW on bfloat16 weights."""
 
 from __future__ import annotations
 
@@ -25,10 +26,22 @@ FORMATS: dict[str, tuple[type, dict, torch.dtype]] = {
     "float32": (betaplane.optim.AdamW, {}, torch.float32),
     "bfloat16 states": (betaplane.optim.AdamW, {"storage": "bfloat16"}, torch.float32),
     "8-bit states": (betaplane.optim.AdamW, {"storage": "8bit"}, torch.float32),
-    "8-bit states, dynamic map": (betaplane.optim.AdamW, {"storage": "dynamic 8bit"}, torch.float32),
+    "8-bit states, dynamic map": (
+        betaplane.optim.AdamW,
+        {"storage": "dynamic 8bit"},
+        torch.float32,
+    ),
     "bfloat16 weights, kahan": (betaplane.optim.AdamW, {"rounding": "kahan"}, torch.bfloat16),
-    "the same, 8-bit states": (betaplane.optim.AdamW, {"rounding": "kahan", "storage": "8bit"}, torch.bfloat16),
-    "bfloat16 weights, stochastic": (betaplane.optim.AdamW, {"rounding": "stochastic"}, torch.bfloat16),
+    "the same, 8-bit states": (
+        betaplane.optim.AdamW,
+        {"rounding": "kahan", "storage": "8bit"},
+        torch.bfloat16,
+    ),
+    "bfloat16 weights, stochastic": (
+        betaplane.optim.AdamW,
+        {"rounding": "stochastic"},
+        torch.bfloat16,
+    ),
     "naive bfloat16": (torch.optim.AdamW, {"fused": True}, torch.bfloat16),
 }
 
@@ -45,7 +58,9 @@ def trained(problem: Problem, name: str, seed: int) -> float:
         optimizer.param_groups[0]["lr"] = LR * float(mult[step])
         optimizer.zero_grad()
         output = module(problem.inputs[index])
-        loss = nn.functional.cross_entropy(output.flatten(0, 1).float(), problem.targets[index].flatten())
+        loss = nn.functional.cross_entropy(
+            output.flatten(0, 1).float(), problem.targets[index].flatten()
+        )
         loss.backward()
         optimizer.step()
         losses.append(loss.item())

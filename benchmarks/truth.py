@@ -1,4 +1,5 @@
-"""Does training show what is known? `python -m benchmarks.truth [counterexample | order | reddi | batch ...]`.
+"""Does training show what is known? `python -m benchmarks.truth [counterexample | order | reddi |
+batch ...]`.
 
 Each table has what training found beside the closed form or the published figure.
 """
@@ -33,11 +34,14 @@ Away = Callable[[Pairs], np.ndarray]  # > 0 where Adam leaves for infinity
 
 
 def far(n: int, order: Order = "cyclic", steps: int = 10_000) -> Problem:
-    """The counterexample from where nothing arrives at the minimum, with equal steps: only the far field decides.
+    """The counterexample from where nothing arrives at the minimum, with equal steps: only the far
+    field decides.
 
     In 64 bits, since at x = 1000 steps of this size round to whole ulps of 32.
     """
-    return counterexample(n, order=order, x0=1e3, steps=steps, lr=0.01, schedule="constant", dtype=torch.float64)
+    return counterexample(
+        n, order=order, x0=1e3, steps=steps, lr=0.01, schedule="constant", dtype=torch.float64
+    )
 
 
 def speed(problem: Problem, pairs: Pairs, seeds: int = 1) -> np.ndarray:
@@ -46,7 +50,10 @@ def speed(problem: Problem, pairs: Pairs, seeds: int = 1) -> np.ndarray:
     independent = problem.order != "cyclic"
     found = train_stacked(problem, runs, Options(early_stop=False, independent=independent))
     half = problem.steps / 2 * problem.lr * float(problem.inputs.mean())
-    return np.array([o.curve[-1] - o.curve[49] for o in found], dtype=float).reshape(len(pairs), seeds) / half
+    return (
+        np.array([o.curve[-1] - o.curve[49] for o in found], dtype=float).reshape(len(pairs), seeds)
+        / half
+    )
 
 
 def adam(problem: Problem, beta1: float, q: float, seed: int = 0) -> Run:
@@ -66,7 +73,8 @@ def least(problem: Problem) -> float:
 
 
 def edges(away: Away, beta1s: Sequence[float], lowest: float = 3e-4) -> list[float]:
-    """The smallest 1 - beta2 that leaves, for each beta1; nan where none does, 0 where the lowest does.
+    """The smallest 1 - beta2 that leaves, for each beta1; nan where none does, 0 where the lowest
+    does.
 
     A grid over (lowest, 1), then a finer one between its last that stays and its first that leaves.
     """
@@ -92,12 +100,18 @@ def random_edge(n: int, beta1: float, order: Order) -> float:
 
     The root of a parabola in log(1 - beta2) through the means over seeds; nan where it has not one in the window.
     """
-    around = 1 - critical_beta2(beta1, n) if order == "shuffle" else critical_with_replacement(beta1, n)
+    around = (
+        1 - critical_beta2(beta1, n) if order == "shuffle" else critical_with_replacement(beta1, n)
+    )
     grid = around * np.geomspace(0.4, 2.0, 8)
     seeds = 32 if order == "shuffle" else 128  # independent draws are the noisier
     away = speed(far(n, order, steps=20_000), [(beta1, float(q)) for q in grid], seeds).mean(axis=1)
     curve = np.polynomial.Polynomial.fit(np.log(grid), away, 2)
-    inside = [math.exp(r.real) for r in curve.roots() if abs(r.imag) < 1e-9 and grid[0] < math.exp(r.real) < grid[-1]]
+    inside = [
+        math.exp(r.real)
+        for r in curve.roots()
+        if abs(r.imag) < 1e-9 and grid[0] < math.exp(r.real) < grid[-1]
+    ]
     return inside[0] if len(inside) == 1 else math.nan
 
 
@@ -110,7 +124,8 @@ MONTE_CARLO: dict[tuple[int, float, Order], float] = {
 
 
 def counterexample_table() -> None:
-    """Critical 1 - beta2, cyclic order: by the direction of travel, and by a map's verdict with the defaults.
+    """Critical 1 - beta2, cyclic order: by the direction of travel, and by a map's verdict with the
+    defaults.
 
     Verdicts are of 20,000 steps from x0 = 1: the slower the drift (large n), the more of what would come home has not
     yet; and near the minimum, where beta1 > sqrt(beta2), Adam can be thrown out though nothing leaves from afar.
@@ -120,14 +135,18 @@ def counterexample_table() -> None:
     for n in (5, 10, 20, 50):
         right, near = far(n), counterexample(n)
         travel = edges(lambda pairs, p=right: speed(p, pairs)[:, 0], beta1s)
-        judged = edges(lambda pairs, p=near: failing(p, pairs), beta1s) if n < 50 else [math.nan] * 3
+        judged = (
+            edges(lambda pairs, p=near: failing(p, pairs), beta1s) if n < 50 else [math.nan] * 3
+        )
         for beta1, found, seen in zip(beta1s, travel, judged, strict=True):
             exact = 1 - critical_beta2(beta1, n)
             row(n, beta1, exact, found, off(found, exact, ".2%"), seen, off(seen, exact))
 
 
 def order_table() -> None:
-    """Critical 1 - beta2, the losses in random order, 32 (shuffle) or 128 seeds of 20,000 steps a point."""
+    """Critical 1 - beta2, the losses in random order, 32 (shuffle) or 128 seeds of 20,000 steps a
+    point.
+    """
     row("n", "beta1", "order", "by travel", "simulated", "off by", "1st order", "cyclic")
     for (n, beta1, order), known in MONTE_CARLO.items():
         found = random_edge(n, beta1, order)
@@ -156,14 +175,20 @@ def train(problem: Problem, runs: Sequence[Run]) -> list[Outcome]:
 
 
 def figure1(steps: int) -> Problem:
-    """Reddi et al.'s Figure 1: 1010 x once in 101 steps, else -10 x. The paper gives no step size; .5 / sqrt(t)."""
+    """Reddi et al.'s Figure 1: 1010 x once in 101 steps, else -10 x. The paper gives no step size;
+    .5 / sqrt(t).
+    """
     return reddi(C=101, period=101, scale=10, lr=0.5, steps=steps)
 
 
 def paper(rule: type[Adam] | type[AMSGrad], problem: Problem, beta1: float, beta2: float) -> Run:
-    """A run as in the paper: its AMSGrad has no bias correction (for Adam it makes no difference here)."""
+    """A run as in the paper: its AMSGrad has no bias correction (for Adam it makes no difference
+    here).
+    """
     betas = {"beta1": beta1, "beta2": beta2, "eps": 0.0}
-    return Run(AMSGrad(**betas, debias="none") if rule is AMSGrad else Adam(**betas), problem.lr, 1, 0)
+    return Run(
+        AMSGrad(**betas, debias="none") if rule is AMSGrad else Adam(**betas), problem.lr, 1, 0
+    )
 
 
 def theorem1(C: float, steps: int) -> tuple[Problem, float]:
@@ -172,8 +197,12 @@ def theorem1(C: float, steps: int) -> tuple[Problem, float]:
     return reddi(C=C, period=3, lr=0.9 * math.sqrt(1 - beta2), steps=steps), beta2
 
 
-def by_hand(problem: Problem, rule: type, beta1: float, beta2: float, corrected: bool = True) -> tuple[float, float]:
-    """x_T and R_T / T of the paper's algorithms in plain floats; Adam with or without bias correction."""
+def by_hand(
+    problem: Problem, rule: type, beta1: float, beta2: float, corrected: bool = True
+) -> tuple[float, float]:
+    """x_T and R_T / T of the paper's algorithms in plain floats; Adam with or without bias
+    correction.
+    """
     s, x, m, v, v_max, met = problem.inputs.tolist(), 0.0, 0.0, 0.0, 0.0, 0.0
     for t in range(1, problem.steps + 1):
         g = s[(t - 1) % len(s)]
@@ -190,18 +219,37 @@ TABLE_C = (2.5, 3, 5, 10, 15, 100)
 
 
 def reddi_table() -> None:
-    """Where x ends and regret R_T / T; Adam stuck at +1 has R_T / T -> 2 (C - 2) / 3 (Theorem 1), .198 (Figure 1).
+    """Where x ends and regret R_T / T; Adam stuck at +1 has R_T / T -> 2 (C - 2) / 3 (Theorem 1),
+    .198 (Figure 1).
 
     "By hand" is the algorithm in plain floats, 64 bits.
     """
-    row("example", "T", "Adam x", "by hand", "R/T", "by hand", "tends to", "AMSGrad x", "by hand", "beta2 large")
+    row(
+        "example",
+        "T",
+        "Adam x",
+        "by hand",
+        "R/T",
+        "by hand",
+        "tends to",
+        "AMSGrad x",
+        "by hand",
+        "beta2 large",
+    )
     for C in TABLE_C:
         problem, beta2 = theorem1(C, steps=2499)
         reddi_row(f"C = {C:g}", problem, 0.0, beta2, (0.9, 0.999), 2 * (C - 2) / 3)
     reddi_row("Figure 1", figure1(steps=500 * 101), 0.9, 0.99, (0.9, 0.9999), 20 / 101)
 
 
-def reddi_row(label: str, problem: Problem, beta1: float, beta2: float, large: tuple[float, float], limit: float):
+def reddi_row(
+    label: str,
+    problem: Problem,
+    beta1: float,
+    beta2: float,
+    large: tuple[float, float],
+    limit: float,
+):
     runs = [paper(Adam, problem, beta1, beta2), paper(Adam, problem, *large)]
     (stuck, free), (regret, _) = ends(problem, runs), regrets(problem, runs)
     (kept,) = ends(problem, [paper(AMSGrad, problem, beta1, beta2)])
@@ -210,7 +258,8 @@ def reddi_row(label: str, problem: Problem, beta1: float, beta2: float, large: t
     row(label, problem.steps, stuck, x, regret, met, limit, kept, other, free)
 
 
-# Digits: the smaller the batch, the larger the smallest good beta2 (Zhang et al. 2022, MNIST, beta1 = 0.9).
+# Digits: the smaller the batch, the larger the smallest good beta2 (Zhang et al. 2022, MNIST, beta1
+# = 0.9).
 
 BATCHES = (4, 8, 16, 32, 64, 128, 256)
 BETA2S = (*(1 - 2 ** (-k / 2) for k in range(12)), 0.99, 0.999)
@@ -223,8 +272,11 @@ class MultiTensorStep:
     losses: np.ndarray  # (batches, learning rates, beta2s), median over seeds
     initial: float
 
-    def smallest_good(self, losses: np.ndarray, limit: float = Thresholds().good, common: bool = False) -> list[float]:
-        """The smallest good beta2 for each batch size, from losses (batches, beta2s); nan where none is good.
+    def smallest_good(
+        self, losses: np.ndarray, limit: float = Thresholds().good, common: bool = False
+    ) -> list[float]:
+        """The smallest good beta2 for each batch size, from losses (batches, beta2s); nan where
+        none is good.
 
         Good is relative to the best loss at that batch size, since small batches leave a noise that no beta2 takes
         away; or to the best of all batch sizes, where it is `common`.
@@ -234,7 +286,9 @@ class MultiTensorStep:
             best = float(losses.min() if common else here.min())
             scores = [score(float(loss), self.initial, best) for loss in here]
             good = [verdict(s, Thresholds(limit)) == GOOD for s in scores]
-            found.append(min((b for b, ok in zip(BETA2S, good, strict=True) if ok), default=math.nan))
+            found.append(
+                min((b for b, ok in zip(BETA2S, good, strict=True) if ok), default=math.nan)
+            )
         return found
 
 
@@ -252,7 +306,9 @@ def sweep(
         found = []
         for seed in range(seeds):
             progress(f"batch {batch}, {problem.steps} steps, seed {seed + 1} of {seeds}")
-            runs = [Run(Adam(beta1=0.9, beta2=beta2), lr, batch, seed) for lr in lrs for beta2 in BETA2S]
+            runs = [
+                Run(Adam(beta1=0.9, beta2=beta2), lr, batch, seed) for lr in lrs for beta2 in BETA2S
+            ]
             outcomes = train_stacked(problem, runs)
             found.append([o.final for o in outcomes])
             initial.append(outcomes[0].initial)
@@ -293,10 +349,15 @@ def off(found: float, exact: float, form: str = ".0%") -> str:
 def row(*cells: object, wide: bool = False) -> None:
     """A line of a table; numbers to four digits."""
     shown = [
-        "-" if isinstance(c, float) and math.isnan(c) else f"{c:.4g}" if isinstance(c, float) else c for c in cells
+        "-" if isinstance(c, float) and math.isnan(c) else f"{c:.4g}" if isinstance(c, float) else c
+        for c in cells
     ]
     width = 8 if wide else 12
-    print(f"\r{shown[0]!s:<34}" if wide else f"\r{shown[0]!s:<12}", *(f"{c!s:>{width}}" for c in shown[1:]), flush=True)
+    print(
+        f"\r{shown[0]!s:<34}" if wide else f"\r{shown[0]!s:<12}",
+        *(f"{c!s:>{width}}" for c in shown[1:]),
+        flush=True,
+    )
 
 
 def progress(text: str) -> None:
@@ -305,7 +366,12 @@ def progress(text: str) -> None:
         print(f"\r{text:<78}", end="", file=sys.stderr, flush=True)
 
 
-TABLES = {"counterexample": counterexample_table, "order": order_table, "reddi": reddi_table, "batch": batch_table}
+TABLES = {
+    "counterexample": counterexample_table,
+    "order": order_table,
+    "reddi": reddi_table,
+    "batch": batch_table,
+}
 
 
 def main(names: Sequence[str]) -> None:

@@ -1,8 +1,9 @@
-"""Does `betaplane tune` find the best cell of a dense map, and with how few trainings? `python -m benchmarks.tune`.
+"""Does `betaplane tune` find the best cell of a dense map, and with how few trainings? `python -m
+benchmarks.tune`.
 
-Bar: within 2 % of the best cell, as shares of the way from the loss before training to that cell's, with at most 15 %
-of the dense map's trainings. Both take the median of the same seeds. Words choose problems: `digits text`.
-"""
+Bar: within 2 % of the best cell, as shares of the way from the loss before training to that cell's,
+with at most 15 % of the dense map's trainings. Both take the median of the same seeds. Words choose
+problems: `digits text`."""
 
 from __future__ import annotations
 
@@ -26,9 +27,15 @@ def main(names: list[str]) -> None:
         best = min(dense.cells.values(), key=lambda cell: cell.score)
         betas = best.settings["beta1"], best.settings["beta2"]
         told("  dense map", len(dense.cells), dense.trainings, dense.best, betas)
-        away, share = (found.loss - dense.best) / (dense.initial - dense.best), found.trainings / dense.trainings
+        away, share = (
+            (found.loss - dense.best) / (dense.initial - dense.best),
+            found.trainings / dense.trainings,
+        )
         seconds = time.perf_counter() - began
-        print(f"  {away:+.2%} from the best cell with {share:.1%} of its trainings ({seconds:.0f} s)", flush=True)
+        print(
+            f"  {away:+.2%} from the best cell with {share:.1%} of its trainings ({seconds:.0f} s)",
+            flush=True,
+        )
 
 
 def told(what: str, settings: int, trainings: int, loss: float, betas: tuple[float, float]) -> None:

@@ -1,15 +1,16 @@
 """What watching costs: `python -m benchmarks.watch [mlp gpt] [rounds=N]`. About three minutes.
 
-Two copies of one training run go side by side, one watched; rounds of a few steps of each alternate, in an order that
-alternates too, on one thread. The figure is the median of the rounds' ratios with the quartiles beside it: whatever
-else the machine does weighs on both. Times are of the processor, which a busy machine disturbs less; the ratio by the
-clock stands beside. "own count" is what the watcher says it spent, of the time that its steps took.
+Two copies of one training run go side by side, one watched; rounds of a few steps of each
+alternate, in an order that alternates too, on one thread. The figure is the median of the rounds'
+ratios with the quartiles beside it: whatever else the machine does weighs on both. Times are of the
+processor, which a busy machine disturbs less; the ratio by the clock stands beside. "own count" is
+what the watcher says it spent, of the time that its steps took.
 
 light: every step recorded and its light quantities computed, no limit on time.
 default: `watch(optimizer)`: readings every 10 steps, as far as 2 % of the run's time allow.
 
-Memory is what watching keeps after 140 steps and 64 readings, traced allocations and the record, over the state.
-"""
+Memory is what watching keeps after 140 steps and 64 readings, traced allocations and the record,
+over the state."""
 
 from __future__ import annotations
 
@@ -30,7 +31,9 @@ from betaplane.monitor import Watcher
 Step = Callable[[], None]
 
 WATCHED: dict[str, Callable[[torch.optim.Optimizer], Watcher]] = {
-    "light": lambda optimizer: betaplane.watch(optimizer, every=10**9, budget=math.inf, console=False),
+    "light": lambda optimizer: betaplane.watch(
+        optimizer, every=10**9, budget=math.inf, console=False
+    ),
     "default": lambda optimizer: betaplane.watch(optimizer, console=False),
 }
 
@@ -38,7 +41,9 @@ WATCHED: dict[str, Callable[[torch.optim.Optimizer], Watcher]] = {
 def mlp() -> tuple[Step, torch.optim.Optimizer]:
     """A step of about 1.2 ms on one quiet core: 784-128-128-10, batch 64."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10))
+    model = nn.Sequential(
+        nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10)
+    )
     x, y = torch.rand(64, 784), torch.randint(10, (64,))
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
     return _step(lambda: nn.functional.cross_entropy(model(x), y), optimizer), optimizer
@@ -47,8 +52,12 @@ def mlp() -> tuple[Step, torch.optim.Optimizer]:
 def gpt() -> tuple[Step, torch.optim.Optimizer]:
     """A transformer of 10.7M parameters in 100 tensors, on 128 tokens."""
     torch.manual_seed(0)
-    layer = nn.TransformerEncoderLayer(368, 8, 4 * 368, dropout=0.0, batch_first=True, norm_first=True)
-    model = nn.Sequential(nn.Embedding(2048, 368), nn.TransformerEncoder(layer, 6, enable_nested_tensor=False))
+    layer = nn.TransformerEncoderLayer(
+        368, 8, 4 * 368, dropout=0.0, batch_first=True, norm_first=True
+    )
+    model = nn.Sequential(
+        nn.Embedding(2048, 368), nn.TransformerEncoder(layer, 6, enable_nested_tensor=False)
+    )
     x, y = torch.randint(2048, (1, 128)), torch.randint(2048, (128,))
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
     weight = model[0].weight
@@ -134,7 +143,9 @@ def memory(case: str) -> None:
 def main() -> None:
     torch.set_num_threads(1)
     words = [word for word in sys.argv[1:] if "=" not in word]
-    rounds = next((int(word.partition("=")[2]) for word in sys.argv[1:] if word.startswith("rounds=")), None)
+    rounds = next(
+        (int(word.partition("=")[2]) for word in sys.argv[1:] if word.startswith("rounds=")), None
+    )
     cases = words or [*CASES]
     print("watched over bare, by processor time: median and quartiles of the rounds")
     for case in cases:

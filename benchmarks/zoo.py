@@ -1,7 +1,8 @@
-"""Does watching name the right cause? `python -m benchmarks.zoo [kin | thresholds | lead | remedies | zoo ...]`.
+"""Does watching name the right cause? `python -m benchmarks.zoo [kin | thresholds | lead | remedies
+| zoo ...]`.
 
-Kin are drawn at random by a seed (`benchmarks.kin`); thresholds were set on seeds 0 to 8, figures told are of another.
-"""
+Kin are drawn at random by a seed (`benchmarks.kin`); thresholds were set on seeds 0 to 8, figures
+told are of another."""
 
 from __future__ import annotations
 
@@ -39,7 +40,9 @@ def main(names: Sequence[str]) -> None:
 
 
 def kin_table() -> None:
-    """First causes of 65 failing kin and alarms of 65 healthy ones, seed 9, on which nothing was chosen."""
+    """First causes of 65 failing kin and alarms of 65 healthy ones, seed 9, on which nothing was
+    chosen.
+    """
     told = {cause: Counter() for cause in PLANTS}
     for run in failing(RUNS, SEED):
         first = first_cause(run.train()[0])
@@ -64,10 +67,13 @@ def kin_table() -> None:
 def zoo_table() -> None:
     """The zoo itself, three seeds: first causes right, and alarms of its healthy runs."""
     for seed in range(3):
-        right = sum(first_cause(make(seed=seed)[0]) == name.split(",")[0] for name, make in PLANTED.items())
+        right = sum(
+            first_cause(make(seed=seed)[0]) == name.split(",")[0] for name, make in PLANTED.items()
+        )
         alarms = sum(len(make(seed=seed)[0].alerts) for make in HEALTHY.values())
         print(
-            f"seed {seed}: {right} of {len(PLANTED)} right; {alarms} alarms in {len(HEALTHY)} healthy runs", flush=True
+            f"seed {seed}: {right} of {len(PLANTED)} right; {alarms} alarms in {len(HEALTHY)} healthy runs",
+            flush=True,
         )
 
 
@@ -84,7 +90,9 @@ GRADED = [detector for detector in ALL if detector.threshold]
 
 
 class Reach:
-    """How strict a threshold may be, in multiples of the one in use, for each detector still to fire in a run."""
+    """How strict a threshold may be, in multiples of the one in use, for each detector still to
+    fire in a run.
+    """
 
     def __init__(self) -> None:
         self.place = dict.fromkeys((detector.cause for detector in GRADED), -1)
@@ -92,7 +100,9 @@ class Reach:
     def __call__(self, watcher: Watcher) -> None:
         for detector in GRADED if watcher.history.now() else ():
             i = self.place[detector.cause]
-            while i + 1 < len(TIMES) and detector.find(watcher.history, TIMES[i + 1] * detector.threshold):
+            while i + 1 < len(TIMES) and detector.find(
+                watcher.history, TIMES[i + 1] * detector.threshold
+            ):
                 i += 1
             self.place[detector.cause] = i
 
@@ -110,33 +120,60 @@ def reached(run: Run) -> Reach:
 def thresholds_table() -> None:
     """Thresholds by leaving one kind of problem out, seed 0, in multiples of the one in use.
 
-    Reach: the strictest multiple at which the detector fires in a run; most of the healthy runs, least of the planted.
+    Reach: the strictest multiple at which the detector fires in a run; most of the healthy runs,
+        least of the planted.
     Chosen: the geometric middle of the two over all other kinds. Then false alarms and misses on the kind left out.
     """
     calm = [(run.kind, reached(run)) for run in healthy(TUNING, 0)]
     planted = [(run.kind, run.cause, reached(run)) for run in failing(TUNING, 0)]
-    row("cause", "in use", "healthy", "planted", "chosen", "false", "missed", "in use:", "false", "missed")
+    row(
+        "cause",
+        "in use",
+        "healthy",
+        "planted",
+        "chosen",
+        "false",
+        "missed",
+        "in use:",
+        "false",
+        "missed",
+    )
     for detector in GRADED:
         cause = detector.cause
         quiet = [(kind, reach.of(cause)) for kind, reach in calm]
         loud = [(kind, reach.of(cause)) for kind, told, reach in planted if told == cause]
         chosen, false, missed = left_out(quiet, loud)
         now = sum(value >= 1 for _, value in quiet), sum(value < 1 for _, value in loud)
-        most, least = max(value for _, value in quiet), min((value for _, value in loud if value), default=math.nan)
+        most, least = (
+            max(value for _, value in quiet),
+            min((value for _, value in loud if value), default=math.nan),
+        )
         span = f"{min(chosen):.2f}-{max(chosen):.2f}" if chosen else "-"
         shares = f"{false}/{len(quiet)}", f"{missed}/{len(loud)}"
         row(
-            cause, detector.threshold, most, least, span, *shares, "", f"{now[0]}/{len(quiet)}", f"{now[1]}/{len(loud)}"
+            cause,
+            detector.threshold,
+            most,
+            least,
+            span,
+            *shares,
+            "",
+            f"{now[0]}/{len(quiet)}",
+            f"{now[1]}/{len(loud)}",
         )
     print(f"no false alarm in {TUNING} runs: below {3 / TUNING:.1%} of runs at 95 % confidence")
 
 
-def left_out(quiet: list[tuple[str, float]], loud: list[tuple[str, float]]) -> tuple[list[float], int, int]:
+def left_out(
+    quiet: list[tuple[str, float]], loud: list[tuple[str, float]]
+) -> tuple[list[float], int, int]:
     """Each kind of problem's threshold from all others, and the errors it then makes."""
     chosen, false, missed = [], 0, 0
     for kind in sorted({kind for kind, _ in [*quiet, *loud]}):
         top = max((value for other, value in quiet if other != kind), default=0.0)
-        low = min((value for other, value in loud if other != kind and value > top), default=math.nan)
+        low = min(
+            (value for other, value in loud if other != kind and value > top), default=math.nan
+        )
         if math.isnan(low):
             continue
         chosen.append(math.sqrt(max(top, TIMES[0] / 2) * low))
@@ -153,7 +190,9 @@ SIGMA = 3.2
 
 
 def lead_table() -> None:
-    """Steps from the alarm to the first loss spike after it was planted: loss > running mean + 3.2 deviations of 32."""
+    """Steps from the alarm to the first loss spike after it was planted: loss > running mean + 3.2
+    deviations of 32.
+    """
     for cause, make in {"stale second moment": spiking, "adaptive edge of stability": edge}.items():
         leads = []
         for seed in range(SEEDS):
@@ -166,7 +205,9 @@ def lead_table() -> None:
                 leads.append(spike - alarm if alarm is not None else -math.inf)
         early = sum(lead >= 1 for lead in leads)
         middle = median(leads) if leads else math.nan
-        print(f"{cause}: {early} of {len(leads)} spikes had their alarm a step or more before; median {middle:g} steps")
+        print(
+            f"{cause}: {early} of {len(leads)} spikes had their alarm a step or more before; median {middle:g} steps"
+        )
 
 
 def first_spike(losses: Sequence[float], start: int) -> int | None:
@@ -188,14 +229,22 @@ def remedies_table() -> None:
         alert, before, after, gone = again(make)
         cured += gone
         told = {
-            key: value if not isinstance(value, list) else f"{len(value)} rows" for key, value in alert.remedy.items()
+            key: value if not isinstance(value, list) else f"{len(value)} rows"
+            for key, value in alert.remedy.items()
         }
-        row(name[:44], alert.step, "gone" if gone else "STAYS", f"loss {before:.3g} -> {after:.3g}", f" {told}")
+        row(
+            name[:44],
+            alert.step,
+            "gone" if gone else "STAYS",
+            f"loss {before:.3g} -> {after:.3g}",
+            f" {told}",
+        )
     print(f"{cured} of {len(PLANTED)} failures are gone")
 
 
 def again(make: Callable[..., Any]) -> tuple[Alert, float, float, bool]:
-    """The first alarm, the loss at the end without and with its remedy, and whether the failure is gone.
+    """The first alarm, the loss at the end without and with its remedy, and whether the failure is
+    gone.
 
     Gone: the alarm is not raised again (a NaN that is skipped is told again, and does nothing), and the loss at the end
     is no more than a twentieth above what it was without the remedy.
@@ -204,7 +253,9 @@ def again(make: Callable[..., Any]) -> tuple[Alert, float, float, bool]:
     alert = watcher.alerts[0]
     cured, _, others = make(alert=alert)
     before, after = fmean(losses[-LAST:]), fmean(others[-LAST:])
-    silent = all(other.cause != alert.cause for other in cured.alerts) or "nonfinite" in alert.remedy
+    silent = (
+        all(other.cause != alert.cause for other in cured.alerts) or "nonfinite" in alert.remedy
+    )
     return alert, before, after, silent and not after > before + abs(before) / 20
 
 

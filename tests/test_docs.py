@@ -1,4 +1,5 @@
-"""Every code block of every page in docs/ runs, in an empty folder for each page, and prints what the page shows.
+"""Every code block of every page in docs/ runs, in an empty folder for each page, and prints what
+the page shows.
 
 `make docs` builds the site with its generated pages, and finds dead links.
 """
@@ -17,7 +18,9 @@ from betaplane.rules.sgd import SGD
 
 ROOT = Path(__file__).resolve().parents[1]
 WITH_CODE = [page for page in PAGES if blocks(page.read_text())]
-SLOW = [page for page in WITH_CODE if any(block.mark == "slow" for block in blocks(page.read_text()))]
+SLOW = [
+    page for page in WITH_CODE if any(block.mark == "slow" for block in blocks(page.read_text()))
+]
 
 
 def name(page: Path) -> str:
@@ -28,7 +31,9 @@ def check_page(page: Path, folder: Path, slow: bool) -> None:
     with torch.random.fork_rng():
         for block, printed in run_blocks(page.read_text(), folder, slow):
             if block.output is not None and not block.may_differ:
-                assert printed == block.output, f"{page}: run `python -m tools.site.blocks {page}` and read the change"
+                assert printed == block.output, (
+                    f"{page}: run `python -m tools.site.blocks {page}` and read the change"
+                )
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=name)
@@ -62,7 +67,9 @@ class Unlisted(SGD):
 
 def test_page_of_a_new_rule_needs_no_further_edit() -> None:
     page = rule_pages.page(Unlisted)
-    assert page.startswith("# Unlisted\n\nA rule that is not in the registry.\n\n```\nx = x - lr g\n```")
+    assert page.startswith(
+        "# Unlisted\n\nA rule that is not in the registry.\n\n```\nx = x - lr g\n```"
+    )
     assert "Bytes of state per parameter: 0.00 in float32" in page
     assert "this test." in page
 

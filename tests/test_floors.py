@@ -1,4 +1,6 @@
-"""The oldest supported releases: one place states them, the README repeats them, and the script tests them."""
+"""The oldest supported releases: one place states them, the README repeats them, and the script
+tests them.
+"""
 
 import importlib.util
 from pathlib import Path

@@ -18,9 +18,11 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PAGES = [README]
 BLOCK = re.compile(
-    r"(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<language>python|bash)\n(?P<code>.*?)```", re.DOTALL
+    r"(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<language>python|bash)\n(?P<code>.*?)```",
+    re.DOTALL,
 )
-NAMED = re.compile(r"^# (\w+\.py)$", re.MULTILINE)  # a block that starts with a file name is that file
+# a block that starts with a file name is that file
+NAMED = re.compile(r"^# (\w+\.py)$", re.MULTILINE)
 
 # The reader's own optimizer, as the README's commands name it.
 MY_OPTIMIZER = """
@@ -66,7 +68,10 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "checkpoint-5000").mkdir()
     torch.save(optimizer.state_dict(), folder / "checkpoint-5000" / "optimizer.pt")
     torch.save(optimizer.state_dict(), folder / "opt.pt")
-    torch.save({"state_dict": model.state_dict(), "optimizer_states": [optimizer.state_dict()]}, folder / "last.ckpt")
+    torch.save(
+        {"state_dict": model.state_dict(), "optimizer_states": [optimizer.state_dict()]},
+        folder / "last.ckpt",
+    )
     (folder / "my_optimizer.py").write_text(MY_OPTIMIZER)
     (folder / "docs").mkdir()  # in the project's own folder it is there
     return folder
@@ -75,8 +80,14 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(command: list[str], folder: Path) -> str:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     inherited = os.environ.get("PYTHONPATH", "")
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src"), inherited])}
-    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500)
+    environment = {
+        **os.environ,
+        "PATH": path,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src"), inherited]),
+    }
+    ran = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500
+    )
     assert ran.returncode == 0, f"{command}\n{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}"
     assert "Traceback" not in ran.stderr
     return ran.stdout
@@ -101,7 +112,12 @@ def check_outcomes(printed: dict[str, str]) -> None:
     assert "·· good" in first
     assert "Recommended" in first
     assert "··" in first.split("horizon 1/(1-β₁)")[0]  # cells that are good
-    assert "Recommended" in printed["betaplane map my_problem.py:problem --x batch_size=4:256 --y beta2 --points 7x24"]
+    assert (
+        "Recommended"
+        in printed[
+            "betaplane map my_problem.py:problem --x batch_size=4:256 --y beta2 --points 7x24"
+        ]
+    )
     assert "yours" in printed["betaplane map my_problem.py:problem --budget 20m --betas 0.9,0.98"]
     python = [text for code, text in printed.items() if "map_phases" in code]
     assert python[0].startswith("good\n{'beta1':")

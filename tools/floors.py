@@ -1,7 +1,9 @@
-"""Run the core of the tests on the oldest and the newest releases of Python, torch and NumPy that are supported.
+"""Run the core of the tests on the oldest and the newest releases of Python, torch and NumPy that
+are supported.
 
-Each run has a virtual environment of its own in a temporary folder, removed after it: up to 8 GB for a build with CUDA.
-A release without a wheel for a Python, or a Python that is not installed, is skipped with a sentence.
+Each run has a virtual environment of its own in a temporary folder, removed after it: up to 8 GB
+for a build with CUDA. A release without a wheel for a Python, or a Python that is not installed, is
+skipped with a sentence.
 
     python tools/floors.py              all runs
     python tools/floors.py 3.12         those of one Python
@@ -55,7 +57,9 @@ def interpreter(version: str) -> str | None:
     found = shutil.which(f"python{version}")
     pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
     candidates = [*([found] if found else []), *map(str, pyenv)]
-    return next((path for path in candidates if call(path, "-c", "import venv").returncode == 0), None)
+    return next(
+        (path for path in candidates if call(path, "-c", "import venv").returncode == 0), None
+    )
 
 
 def floors() -> list[str]:
@@ -77,7 +81,11 @@ def tested(python: str, wanted: list[str], venv: Path) -> str:
     versions = call(program, "-c", names).stdout.strip()
     done = call(program, "-m", "pytest", "-q", "-p", "no:cacheprovider", *CORE)
     print(done.stdout[-3000:] if done.returncode else "", end="", flush=True)
-    return f"{versions}: {last(done.stdout)}" if done.returncode == 0 else f"{versions}: failed, {last(done.stdout)}"
+    return (
+        f"{versions}: {last(done.stdout)}"
+        if done.returncode == 0
+        else f"{versions}: failed, {last(done.stdout)}"
+    )
 
 
 def last(text: str) -> str:

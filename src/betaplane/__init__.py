@@ -25,7 +25,14 @@ if TYPE_CHECKING:
         from_torch,
     )
     from betaplane.problems import Problem, Trainer, load
-    from betaplane.replay import Gradients, Replay, predicted, record_gradients, record_pass, replay_gradients
+    from betaplane.replay import (
+        Gradients,
+        Replay,
+        predicted,
+        record_gradients,
+        record_pass,
+        replay_gradients,
+    )
     from betaplane.replicas import Options, Run, train_plain, train_stacked
 
 __version__ = "0.1.0"
@@ -125,7 +132,9 @@ def __getattr__(name: str) -> Any:
 
 
 def _is_optimizer(name: str) -> bool:
-    """Whether it is an optimizer of the roll that is not named above: a new rule needs no line here."""
+    """Whether it is an optimizer of the roll that is not named above: a new rule needs no line
+    here.
+    """
     return not name.startswith("_") and name in import_module("betaplane.optim").__all__
 
 

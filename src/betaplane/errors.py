@@ -10,7 +10,8 @@ __all__ = ["BadInput", "BadKey", "BadType", "expect", "expect_function", "neares
 
 
 class BadInput(ValueError):
-    """Raised for input that cannot be used; its text is one sentence that names the value and a remedy.
+    """Raised for input that cannot be used; its text is one sentence that names the value and a
+    remedy.
 
     Args:
         what: what is wrong, as the start of a sentence ("beta2 is out of range").
@@ -29,9 +30,21 @@ class BadInput(ValueError):
     MISSING = ...  # pickles as itself, so that an error from a worker process has the same text
 
     def __init__(
-        self, what: str, *, value: object = MISSING, allowed: str = "", where: str = "", instead: str = ""
+        self,
+        what: str,
+        *,
+        value: object = MISSING,
+        allowed: str = "",
+        where: str = "",
+        instead: str = "",
     ) -> None:
-        self.what, self.value, self.allowed, self.where, self.instead = what, value, allowed, where, instead
+        self.what, self.value, self.allowed, self.where, self.instead = (
+            what,
+            value,
+            allowed,
+            where,
+            instead,
+        )
         got = f"got {value!r}" if value is not BadInput.MISSING else ""
         expected = f"expected {allowed}" if allowed else ""
         facts = "; ".join(filter(None, (got, expected)))
@@ -52,7 +65,9 @@ class BadKey(BadInput, KeyError):
     __str__ = BaseException.__str__  # KeyError's own puts the sentence in quotes
 
 
-def _rebuild(kind: type[BadInput], what: str, value: object, allowed: str, where: str, instead: str) -> BadInput:
+def _rebuild(
+    kind: type[BadInput], what: str, value: object, allowed: str, where: str, instead: str
+) -> BadInput:
     """Unpickle a BadInput that a worker process raised."""
     return kind(what, value=value, allowed=allowed, where=where, instead=instead)
 
@@ -76,11 +91,20 @@ def expect(value: object, kinds: type | tuple[type, ...], name: str, instead: st
         betaplane.errors.BadInput: reference is of the wrong type: got 'int'; expected str. Try: load("digits")
     """
     if not isinstance(value, kinds):
-        allowed = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
-        raise BadInput(f"{name} is of the wrong type", value=type(value).__name__, allowed=allowed, instead=instead)
+        allowed = " or ".join(
+            kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,))
+        )
+        raise BadInput(
+            f"{name} is of the wrong type",
+            value=type(value).__name__,
+            allowed=allowed,
+            instead=instead,
+        )
 
 
-def expect_function(value: object, name: str, instead: str, where: str = "", takes: int | None = None) -> None:
+def expect_function(
+    value: object, name: str, instead: str, where: str = "", takes: int | None = None
+) -> None:
     """Raise BadInput unless an argument is callable with the given number of arguments.
 
     Args:
@@ -100,15 +124,30 @@ def expect_function(value: object, name: str, instead: str, where: str = "", tak
         betaplane.errors.BadType: loss is not callable: got 'mse'; expected a function. Try: loss=torch.nn...
     """
     if not callable(value):
-        raise BadType(f"{name} is not callable", value=value, allowed="a function", where=where, instead=instead)
+        raise BadType(
+            f"{name} is not callable",
+            value=value,
+            allowed="a function",
+            where=where,
+            instead=instead,
+        )
     if takes is not None and not _can_take(value, takes):
         what, allowed = f"{name} has the wrong signature", f"a function of {takes} arguments"
-        raise BadType(what, value=getattr(value, "__name__", value), allowed=allowed, where=where, instead=instead)
+        raise BadType(
+            what,
+            value=getattr(value, "__name__", value),
+            allowed=allowed,
+            where=where,
+            instead=instead,
+        )
 
 
 def _can_take(function: Callable[..., object], count: int) -> bool:
-    """Whether a function can be called with so many positional arguments; True if that is not known."""
-    from inspect import signature  # here, since it takes 10 ms to import and most calls do not need it
+    """Whether a function can be called with so many positional arguments; True if that is not
+    known.
+    """
+    # here, since it takes 10 ms to import and most calls do not need it
+    from inspect import signature
 
     try:
         known = signature(function)
@@ -121,7 +160,9 @@ def _can_take(function: Callable[..., object], count: int) -> bool:
     return True
 
 
-def unknown(kind: str, name: object, known: Iterable[str], *, where: str = "", instead: str = "{}") -> BadInput:
+def unknown(
+    kind: str, name: object, known: Iterable[str], *, where: str = "", instead: str = "{}"
+) -> BadInput:
     """The BadInput for a name that does not exist, with the nearest name that does.
 
     Args:

@@ -22,7 +22,11 @@ def printable(text: object, keep: str = "") -> str:
         'two\nlines'
     """
     found = str(text)
-    return found if found.isprintable() else "".join(c if c.isprintable() or c in keep else _escape(c) for c in found)
+    return (
+        found
+        if found.isprintable()
+        else "".join(c if c.isprintable() or c in keep else _escape(c) for c in found)
+    )
 
 
 def _escape(character: str) -> str:

@@ -1,4 +1,6 @@
-"""Advice: values against computations of their own, the order of trust, and that every row stands on the evidence."""
+"""Advice: values against computations of their own, the order of trust, and that every row stands
+on the evidence.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,32 @@ CASES = {
     "language": {"batch_tokens": 524_288, "tokens": 10e9, "params": 124e6, "dtype": "bf16"},
     "carried": {"before": FROM, "after": "batch=64"},
     "larger batch": {"before": FROM, "after": "batch=4096"},
-    "large model": {"batch_tokens": 4e6, "tokens": 1e12, "params": 7e9, "dtype": "bf16", "ranks": 64, "memory": 80},
-    "no memory": {"batch_tokens": 4e6, "tokens": 1e12, "params": 70e9, "dtype": "bf16", "ranks": 8, "memory": 16},
+    "large model": {
+        "batch_tokens": 4e6,
+        "tokens": 1e12,
+        "params": 7e9,
+        "dtype": "bf16",
+        "ranks": 64,
+        "memory": 80,
+    },
+    "no memory": {
+        "batch_tokens": 4e6,
+        "tokens": 1e12,
+        "params": 70e9,
+        "dtype": "bf16",
+        "ranks": 8,
+        "memory": 16,
+    },
     "only a batch": {"batch_size": 1},
     "half": {"batch_size": 8, "dtype": "fp16"},
     "a hundred steps": {"batch_size": 100, "dataset_size": 1000, "epochs": 10},
     "31 steps": {"batch_size": 32, "dataset_size": 1000, "epochs": 1},
     "a long momentum": {"before": "batch=1,beta1=0.999999"},
-    "numbers of numpy": {"batch_size": np.int64(8), "dataset_size": np.int64(6000), "ranks": np.int64(2)},
+    "numbers of numpy": {
+        "batch_size": np.int64(8),
+        "dataset_size": np.int64(6000),
+        "ranks": np.int64(2),
+    },
 }
 NAMES = [
     "beta1", "beta2", "eps", "lr", "warmup", "weight_decay",
@@ -70,14 +90,19 @@ def test_it_fits_80_columns(advice):
 
 def test_the_lines_run(advice):
     model = torch.nn.Linear(4, 2)
-    pasted = re.findall(r"^    (\w[\w.]*\(.*?\n    \))", str(advice).split("To paste")[1], re.DOTALL | re.MULTILINE)
+    pasted = re.findall(
+        r"^    (\w[\w.]*\(.*?\n    \))", str(advice).split("To paste")[1], re.DOTALL | re.MULTILINE
+    )
     assert len(pasted) == len(advice.lines) == 2
     for line in (*pasted, *advice.lines):
         optimizer = eval(line, {"betaplane": betaplane, "torch": torch, "model": model})
         model(torch.ones(3, 4)).square().mean().backward()
         optimizer.step()
         group = optimizer.param_groups[0]
-        assert (group["lr"], tuple(group["betas"])) == (advice.settings["lr"], advice.settings["betas"])
+        assert (group["lr"], tuple(group["betas"])) == (
+            advice.settings["lr"],
+            advice.settings["betas"],
+        )
 
 
 def test_as_json_and_in_notebooks(advice):
@@ -117,7 +142,9 @@ VALUES = [  # computed by hand, from the formulas of the papers
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("case", "name", "value"), VALUES, ids=[f"{case}, {name}" for case, name, _ in VALUES])
+@pytest.mark.parametrize(
+    ("case", "name", "value"), VALUES, ids=[f"{case}, {name}" for case, name, _ in VALUES]
+)
 def test_the_value(case, name, value):
     found = advise(**CASES[case])[name].value
     assert found == (value if isinstance(value, str) else pytest.approx(value, rel=1e-9))
@@ -147,11 +174,14 @@ def test_carrying_over_is_a_group_action(there, beyond):
 
 def test_the_warmup_that_does_not_fit_is_told():
     told = advise(before=FROM, after="batch=64", dataset_size=6400, epochs=500)  # 50,000 steps
-    assert "Warmup of 16,000 steps is more than a tenth of the run; take 5,000 steps." in told.warnings
+    assert (
+        "Warmup of 16,000 steps is more than a tenth of the run; take 5,000 steps." in told.warnings
+    )
     assert told["warmup"].value == 16_000
     told = advise(before=FROM, after="batch=64", dataset_size=6400, epochs=100)
     assert (
-        "Warmup of 16,000 steps would not end before the run; lowered to a tenth of it, 1,000 steps." in told.warnings
+        "Warmup of 16,000 steps would not end before the run; lowered to a tenth of it, 1,000 steps."
+        in told.warnings
     )
     assert told["warmup"].value == told["warmup"].high == 1000
 
@@ -160,18 +190,27 @@ def test_a_run_too_short_for_its_momentum_keeps_beta2_at_beta1():
     told = advise(**CASES["31 steps"])
     assert told.settings["betas"] == (0.9, 0.9)
     assert told["update clipping"].value == "none"
-    assert "tenth of the run; lowered to beta1 = 0.9, below which it is not advised." in " ".join(told.warnings)
+    assert "tenth of the run; lowered to beta1 = 0.9, below which it is not advised." in " ".join(
+        told.warnings
+    )
 
 
 KEPT = [  # before, what else is said, beta2, the note on it
     ("batch=512,betas=0.9,0.999999", {}, 0.999999, ""),
     ("batch=512,betas=0.95,0.93", {}, 0.93, ""),
-    ("batch=512,betas=0.9,0.999", {"dataset_size": 51_200, "epochs": 1}, 0.999, "remembers more than a tenth of"),
+    (
+        "batch=512,betas=0.9,0.999",
+        {"dataset_size": 51_200, "epochs": 1},
+        0.999,
+        "remembers more than a tenth of",
+    ),
     ("batch=512,betas=0.9,0.5", {}, 0.9, "beta2 = 0.5 would lie below beta1 = 0.9; raised to it"),
 ]
 
 
-@pytest.mark.parametrize(("before", "more", "beta2", "note"), KEPT, ids=[before for before, *_ in KEPT])
+@pytest.mark.parametrize(
+    ("before", "more", "beta2", "note"), KEPT, ids=[before for before, *_ in KEPT]
+)
 def test_at_its_own_batch_size_a_bounded_beta2_stays(before, more, beta2, note):
     told = advise(before=before, after="batch=512", **more)
     assert told["beta2"].value == beta2
@@ -183,7 +222,10 @@ def test_at_its_own_batch_size_a_bounded_beta2_stays(before, more, beta2, note):
 def test_a_beta2_above_the_largest_is_told_as_that():
     told = advise(before="batch=512,betas=0.9,0.999999", after="batch=64")
     assert told["beta2"].value == 0.99999
-    assert "beta2 = 1 - 1.3e-07 is above 0.99999, the largest that is advised here; lowered to it." in told.warnings
+    assert (
+        "beta2 = 1 - 1.3e-07 is above 0.99999, the largest that is advised here; lowered to it."
+        in told.warnings
+    )
 
 
 def test_every_rule_names_its_entries_and_every_law_is_used():
@@ -208,26 +250,59 @@ BAD = [
         "batch_size is out of range: got 0; expected [1, 1e18] (--batch-size). Try: --b",
     ),
     ({"batch_size": math.nan}, "batch_size is out of range: got nan"),
-    ({"batch_size": 32, "dataset_size": 16}, "The batch is larger than the data: got 16; expected [32, inf) samples"),
+    (
+        {"batch_size": 32, "dataset_size": 16},
+        "The batch is larger than the data: got 16; expected [32, inf) samples",
+    ),
     ({"batch_size": 32, "epochs": 3}, "--epochs goes with --dataset-size"),
-    ({"batch_size": 32, "dataset_size": 100, "epochs": -1}, "epochs is out of range: got -1; expected (0, 1e18]"),
+    (
+        {"batch_size": 32, "dataset_size": 100, "epochs": -1},
+        "epochs is out of range: got -1; expected (0, 1e18]",
+    ),
     (
         {"batch_size": 32, "dataset_size": 100, "epochs": math.inf},
         "epochs is out of range: got inf; expected (0, 1e18]",
     ),
-    ({"batch_size": 32, "dataset_size": math.inf}, "dataset_size is out of range: got inf; expected [1, 1e18] (--d"),
+    (
+        {"batch_size": 32, "dataset_size": math.inf},
+        "dataset_size is out of range: got inf; expected [1, 1e18] (--d",
+    ),
     ({"batch_size": 32, "dataset_size": 1e300}, "dataset_size is out of range: got 1e+300"),
-    ({"batch_size": 32, "dataset_size": "6e4", "epochs": 1}, "dataset_size is not a number: got '6e4'"),
+    (
+        {"batch_size": 32, "dataset_size": "6e4", "epochs": 1},
+        "dataset_size is not a number: got '6e4'",
+    ),
     ({"batch_size": 1e-300}, "batch_size is out of range: got 1e-300"),
-    ({"batch_size": "32"}, "batch_size is not a number: got '32'; expected [1, 1e18] (--batch-size"),
-    ({"batch_tokens": 1000, "tokens": math.inf}, "tokens is out of range: got inf; expected [1, 1e18] (--tokens"),
+    (
+        {"batch_size": "32"},
+        "batch_size is not a number: got '32'; expected [1, 1e18] (--batch-size",
+    ),
+    (
+        {"batch_tokens": 1000, "tokens": math.inf},
+        "tokens is out of range: got inf; expected [1, 1e18] (--tokens",
+    ),
     ({"batch_size": 32, "tokens": 1e9}, "--tokens goes with --batch-tokens: got 1000000000.0"),
     ({"batch_tokens": 32, "dataset_size": 100}, "--dataset-size goes with --batch-size: got 100"),
-    ({"batch_tokens": 1000, "tokens": 10}, "The run is shorter than one batch: got 10; expected [1000, inf) tokens"),
-    ({"batch_size": 32, "params": 0}, "params is out of range: got 0; expected [1, 1e18] (--params"),
-    ({"batch_size": 32, "memory": -1}, "memory is out of range: got -1; expected (0, 1e18] (--memory"),
-    ({"batch_size": 32, "ranks": 0}, "ranks is out of range: got 0; expected 1, 2, 3, ... (--ranks"),
-    ({"batch_size": 32, "dtype": "int8"}, "The number format is unknown: got 'int8'; expected float32, fp32, bfloat16"),
+    (
+        {"batch_tokens": 1000, "tokens": 10},
+        "The run is shorter than one batch: got 10; expected [1000, inf) tokens",
+    ),
+    (
+        {"batch_size": 32, "params": 0},
+        "params is out of range: got 0; expected [1, 1e18] (--params",
+    ),
+    (
+        {"batch_size": 32, "memory": -1},
+        "memory is out of range: got -1; expected (0, 1e18] (--memory",
+    ),
+    (
+        {"batch_size": 32, "ranks": 0},
+        "ranks is out of range: got 0; expected 1, 2, 3, ... (--ranks",
+    ),
+    (
+        {"batch_size": 32, "dtype": "int8"},
+        "The number format is unknown: got 'int8'; expected float32, fp32, bfloat16",
+    ),
     (
         {"after": "batch=64"},
         'There is nothing to carry over: expected --to with --from (--to). Try: --from "',
@@ -238,21 +313,48 @@ BAD = [
     ),
     ({"batch_size": 32, "dtype": ["x"]}, "The number format is unknown: got ['x']"),
     ({"before": FROM, "after": "lr=3"}, "--to takes a batch size and nothing else: got 'lr=3'"),
-    ({"before": FROM, "after": "batch=64,lr=3"}, "got 'batch=64,lr=3'; expected batch=... (--to). Try: bat"),
-    ({"before": FROM, "after": 64}, "These are no settings: got 64; expected name=value,name=value,... (--to"),
+    (
+        {"before": FROM, "after": "batch=64,lr=3"},
+        "got 'batch=64,lr=3'; expected batch=... (--to). Try: bat",
+    ),
+    (
+        {"before": FROM, "after": 64},
+        "These are no settings: got 64; expected name=value,name=value,... (--to",
+    ),
     ({"before": ["x"], "after": "batch=64"}, "These are no settings: got ['x']"),
     ({"before": {"batch": 512, "betas": None}}, "These are no settings: got 'betas=None'"),
     ({"before": "batch=0.5"}, "batch is out of range: got 0.5; expected [1, inf)"),
-    ({"before": FROM, "after": "speed=64"}, "There is no such setting: got 'speed'; expected batch, lr, beta1, beta2"),
+    (
+        {"before": FROM, "after": "speed=64"},
+        "There is no such setting: got 'speed'; expected batch, lr, beta1, beta2",
+    ),
     ({"before": "batch=512,lrr=1", "after": "batch=64"}, "Try: lr=..."),
-    ({"before": "batch=512,betas=0.9", "after": "batch=64"}, "These are no settings: got 'betas=0.9'"),
-    ({"before": "0.9,0.95", "after": "batch=64"}, "These are no settings: got '0.9,0.95'; expected name=value"),
-    ({"before": "batch=512,betas=0.9,1.5", "after": "batch=64"}, "beta2 is out of range: got 1.5; expected [0, 1)"),
-    ({"before": "batch=512,lr=fast", "after": "batch=64"}, "lr is not a number: got 'fast' (--from"),
-    ({"before": "batch=512,lr=0", "after": "batch=64"}, "lr is out of range: got 0.0; expected (0, inf)"),
+    (
+        {"before": "batch=512,betas=0.9", "after": "batch=64"},
+        "These are no settings: got 'betas=0.9'",
+    ),
+    (
+        {"before": "0.9,0.95", "after": "batch=64"},
+        "These are no settings: got '0.9,0.95'; expected name=value",
+    ),
+    (
+        {"before": "batch=512,betas=0.9,1.5", "after": "batch=64"},
+        "beta2 is out of range: got 1.5; expected [0, 1)",
+    ),
+    (
+        {"before": "batch=512,lr=fast", "after": "batch=64"},
+        "lr is not a number: got 'fast' (--from",
+    ),
+    (
+        {"before": "batch=512,lr=0", "after": "batch=64"},
+        "lr is out of range: got 0.0; expected (0, inf)",
+    ),
     ({"batch_size": 32, "checkpoint": "none.pt"}, "There is no such checkpoint: got 'none.pt'"),
     ({"batch_size": 32, "map": "none.sqlite"}, "There is no such store: got 'none.sqlite' (--map"),
-    ({"batch_tokens": 32, "map": "none.sqlite"}, "Maps and recordings count samples: got 'none.sqlite'"),
+    (
+        {"batch_tokens": 32, "map": "none.sqlite"},
+        "Maps and recordings count samples: got 'none.sqlite'",
+    ),
     ({"batch_size": 32, "replay": "none.safetensors"}, "none.safetensors"),
     ({"batch_size": 32, "evidence_file": "none.toml"}, "The evidence cannot be read"),
 ]
@@ -268,8 +370,14 @@ def test_bad_input(given, told):
 @pytest.mark.parametrize(
     ("case", "end"),
     [
-        ({"before": {"batch_size": 32, "lr": 1e-3, "betas": (0.9, 0.95)}, "batch_size": 8192}, "smallest"),
-        ({"before": {"batch_size": 8192, "lr": 1e-3, "betas": (0.9, 0.999)}, "batch_size": 1}, "largest"),
+        (
+            {"before": {"batch_size": 32, "lr": 1e-3, "betas": (0.9, 0.95)}, "batch_size": 8192},
+            "smallest",
+        ),
+        (
+            {"before": {"batch_size": 8192, "lr": 1e-3, "betas": (0.9, 0.999)}, "batch_size": 1},
+            "largest",
+        ),
     ],
 )
 def test_the_reason_of_a_beta2_at_an_end_is_true_of_it(case: dict, end: str):
@@ -285,11 +393,20 @@ def test_the_reason_of_a_beta2_at_an_end_is_true_of_it(case: dict, end: str):
         (45, 1024, "1", "The samples of your warmup are 1.4 steps, rounded to 1."),
         (48, 1024, "2", "The samples of your warmup are 1.5 steps, rounded to 2."),
         (0, 64, "0", "Your setting has no warmup, so none is carried over."),
-        (2000, 64, "1000", "It takes as many samples as before, and v has as many to average over."),
+        (
+            2000,
+            64,
+            "1000",
+            "It takes as many samples as before, and v has as many to average over.",
+        ),
     ],
 )
-def test_the_reason_of_a_rounded_warmup_is_true_of_it(steps: int, batch: int, text: str, reason: str):
-    row = advise(before=f"batch=32,lr=1e-3,betas=0.9,0.95,warmup={steps}", after=f"batch={batch}")["warmup"]
+def test_the_reason_of_a_rounded_warmup_is_true_of_it(
+    steps: int, batch: int, text: str, reason: str
+):
+    row = advise(before=f"batch=32,lr=1e-3,betas=0.9,0.95,warmup={steps}", after=f"batch={batch}")[
+        "warmup"
+    ]
     assert (row.text, row.reason) == (text, reason)
 
 
@@ -298,11 +415,17 @@ def test_the_reason_of_a_capped_warmup_has_the_figure_that_is_used():
     short, tiny = (advise(**run, dataset_size=32 * steps) for steps in (50, 3))
     start = "The samples of your warmup do not fit into the run; a tenth of the run is"
     assert (short["warmup"].text, short["warmup"].reason) == ("5", f"{start} 5 steps.")
-    assert (tiny["warmup"].text, tiny["warmup"].reason) == ("0", f"{start} 0.3 steps, rounded to 0.")
+    assert (tiny["warmup"].text, tiny["warmup"].reason) == (
+        "0",
+        f"{start} 0.3 steps, rounded to 0.",
+    )
     told = "Warmup of 100 steps would not end before the run; lowered to a tenth of it, 0.3 steps, rounded to 0."
     assert told in tiny.warnings
     long = advise(batch_size=32, dataset_size=60_000, epochs=100)["warmup"]
-    assert (long.text, long.reason[:57]) == ("9375", "5% of the run, longer than the 1,377 steps after which v ")
+    assert (long.text, long.reason[:57]) == (
+        "9375",
+        "5% of the run, longer than the 1,377 steps after which v ",
+    )
 
 
 def test_the_reason_of_a_weight_decay_is_true_of_it():
@@ -313,16 +436,25 @@ def test_the_reason_of_a_weight_decay_is_true_of_it():
     }
     for before, reason in reasons.items():
         assert advise(before=before, after="batch=64")["weight_decay"].reason.startswith(reason)
-    short, long = (advise(32, dataset_size=60_000, epochs=epochs)["weight_decay"] for epochs in (0.5, 100))
+    short, long = (
+        advise(32, dataset_size=60_000, epochs=epochs)["weight_decay"] for epochs in (0.5, 100)
+    )
     assert short.reason.endswith("the range is a memory of the whole run, widened to this value.")
     assert long.reason.endswith("the range is a memory of all epochs to one.")
 
 
 def test_an_eps_of_zero_stays_and_says_so():
-    assert advise(before="batch=32,lr=1e-3,eps=0", after="batch=64")["eps"].reason == "It was 0 and stays 0."
+    assert (
+        advise(before="batch=32,lr=1e-3,eps=0", after="batch=64")["eps"].reason
+        == "It was 0 and stays 0."
+    )
 
 
 def test_the_reason_of_a_short_warmup_is_true_of_it():
-    row = next(row for row in advise(batch_size=32, dataset_size=3200, epochs=2).rows if row.name == "warmup")
+    row = next(
+        row
+        for row in advise(batch_size=32, dataset_size=3200, epochs=2).rows
+        if row.name == "warmup"
+    )
     assert row.reason.startswith("A tenth of the run is 20 steps, the longest that is advised")
     assert float(row.value) == 20

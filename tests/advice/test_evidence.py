@@ -1,4 +1,6 @@
-"""The evidence: its form, and whether advice that never saw a source contains what that source found best."""
+"""The evidence: its form, and whether advice that never saw a source contains what that source
+found best.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def test_a_source_says_who_when_where_and_how_far_it_was_checked(name):
     assert str(source).startswith(source.authors)
 
 
-@pytest.mark.parametrize("one", ALL.experiments, ids=lambda one: f"{one.source}: {one.setting[:30]}")
+@pytest.mark.parametrize(
+    "one", ALL.experiments, ids=lambda one: f"{one.source}: {one.setting[:30]}"
+)
 def test_an_experiment_has_its_form(one):
     assert one.source in ALL.sources
     assert one.unit in UNITS
@@ -57,24 +61,32 @@ def test_torchs_defaults_are_what_is_said():
 
 
 def unseen() -> list[tuple[str, str, float, float, float, bool]]:
-    """Source, setting, the window that the other sources give, the best beta2, and whether it lies inside."""
+    """Source, setting, the window that the other sources give, the best beta2, and whether it lies
+    inside.
+    """
     found = []
     for source in REPORTING:
         others = ALL.without(source)
         for one in ALL.experiments:
             if one.source == source:
                 total = None if one.steps is None else one.steps * one.batch
-                low, high = window(RunSpec(one.batch, one.unit, total=total, evidence=others), USUAL)
+                low, high = window(
+                    RunSpec(one.batch, one.unit, total=total, evidence=others), USUAL
+                )
                 inside = any(low <= beta2 <= high for beta2 in one.best)
                 found.append((source, one.setting, low, high, one.best[0], inside))
     return found
 
 
 def test_the_window_holds_what_a_source_it_never_saw_found_best():
-    """At least 80 % of the experiments, and at least 75 % on average over sources; the table is printed (-s)."""
+    """At least 80 % of the experiments, and at least 75 % on average over sources; the table is
+    printed (-s).
+    """
     rows = unseen()
     for source, setting, low, high, best, inside in rows:
-        print(f"{source:<14}{setting[:44]:<46}[{low:.5f}, {high:.5f}]  {best:.5f}  {'in' if inside else 'OUT'}")
+        print(
+            f"{source:<14}{setting[:44]:<46}[{low:.5f}, {high:.5f}]  {best:.5f}  {'in' if inside else 'OUT'}"
+        )
     shares = {s: [row[-1] for row in rows if row[0] == s] for s in REPORTING}
     print(f"{sum(row[-1] for row in rows)} of {len(rows)}")
     assert sum(row[-1] for row in rows) >= 0.8 * len(rows)
@@ -82,7 +94,9 @@ def test_the_window_holds_what_a_source_it_never_saw_found_best():
 
 
 def test_the_windows_of_language_models_say_something():
-    """A window from other sources spans less than a factor 40 in memory horizon; all there is spans a factor 5000."""
+    """A window from other sources spans less than a factor 40 in memory horizon; all there is spans
+    a factor 5000.
+    """
     for source, setting, low, high, *_ in unseen():
         if not source.startswith("dahl"):
             assert memory_horizon(high) / memory_horizon(low) < 40, setting
@@ -94,16 +108,21 @@ GOOD = {"source": '"a"', "setting": '"s"', "unit": '"tokens"', "batch": "1", "be
 
 def experiment(**changes: str) -> str:
     """A file with one experiment."""
-    return f"{HEAD}[[experiments]]\n" + "\n".join(f"{name}={value}" for name, value in (GOOD | changes).items())
+    return f"{HEAD}[[experiments]]\n" + "\n".join(
+        f"{name}={value}" for name, value in (GOOD | changes).items()
+    )
 
 
 BROKEN = {
     "sources = 1": "An entry has the wrong fields",
     "[sources": "The evidence cannot be read",
-    "experiments = []\n" + HEAD.replace("read", "maybe"): "source a: verified is unknown: got 'maybe'; expected read, ",
+    "experiments = []\n"
+    + HEAD.replace("read", "maybe"): "source a: verified is unknown: got 'maybe'; expected read, ",
     f"experiments = []\n{HEAD}[laws.b]\nx=1": "law b: source is unknown: got None; expected a (",
     experiment(source='"b"'): "experiment: source is unknown: got 'b'; expected a (",
-    experiment(unit='"bytes"'): "experiment of a: unit is unknown: got 'bytes'; expected tokens, samples (",
+    experiment(
+        unit='"bytes"'
+    ): "experiment of a: unit is unknown: got 'bytes'; expected tokens, samples (",
     experiment(best="[1.0]"): "An experiment of a needs batch > 0 and every best in (0, 1)",
     experiment(batch="0"): "An experiment of a needs batch > 0",
     experiment(speed="1"): "An entry has the wrong fields",
@@ -125,8 +144,7 @@ def test_a_whole_file_is_taken(tmp_path: Path):
 
 def test_a_file_of_yours_counts(tmp_path: Path):
     mine = tmp_path / "mine.toml"
-    extra = (
-        '[[experiments]]\nsource = "orvieto2025"\nsetting = "mine"\nunit = "tokens"\nbatch = 1e6\nbest = [0.999]\n\n'
-    )
+    extra = '[[experiments]]\nsource = "orvieto2025"\nsetting = "mine"\n'
+    extra += 'unit = "tokens"\nbatch = 1e6\nbest = [0.999]\n\n'
     mine.write_text(FILE.read_text().replace("[[experiments]]", f"{extra}[[experiments]]", 1))
     assert len(evidence(mine).experiments) == len(ALL.experiments) + 1

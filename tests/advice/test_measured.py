@@ -1,4 +1,6 @@
-"""What was measured on your own problem comes first: the window of a trained map, the state in a checkpoint."""
+"""What was measured on your own problem comes first: the window of a trained map, the state in a
+checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,24 @@ from betaplane.problems import counterexample
 from betaplane.replay import record_problem, save
 
 
-def stored(path: Path, finals: dict[float, float], steps: int = 10, engine: str = "plain", **more) -> Path:
+def stored(
+    path: Path, finals: dict[float, float], steps: int = 10, engine: str = "plain", **more
+) -> Path:
     """A store with one training a beta2, beside what is there already."""
     with Store.open(path, "1f3a", "mine") as store:
         for beta2, final in finals.items():
-            said = {"rule": "Adam", "beta1": 0.9, "beta2": beta2, "lr": 1e-3, "batch_size": 32, **more}
+            said = {
+                "rule": "Adam",
+                "beta1": 0.9,
+                "beta2": beta2,
+                "lr": 1e-3,
+                "batch_size": 32,
+                **more,
+            }
             curve = np.array([1.0, final], np.float32)
-            store.finish([Record(run_key(said, 0, steps), said, 0, steps, 1.0, final, curve, 0.1, engine)])
+            store.finish(
+                [Record(run_key(said, 0, steps), said, 0, steps, 1.0, final, curve, 0.1, engine)]
+            )
     return path
 
 
@@ -36,7 +49,12 @@ FINALS = {0.5: 0.9, 0.9: 0.4, 0.95: 0.03, 0.99: 0.01, 0.999: 0.02, 0.9999: float
 def test_the_window_of_a_store(tmp_path):
     found = window(stored(tmp_path / "a.sqlite", FINALS), batch=32)
     assert (found.low, found.best, found.high) == (0.95, 0.99, 0.999)
-    assert (found.problem, found.trainings, found.open_low, found.open_high) == ("mine", 6, False, False)
+    assert (found.problem, found.trainings, found.open_low, found.open_high) == (
+        "mine",
+        6,
+        False,
+        False,
+    )
 
 
 def test_the_beta2_taken_is_robust_rather_than_lucky(tmp_path):
@@ -58,7 +76,13 @@ def test_a_map_of_another_batch_size_is_carried_over(tmp_path):
 
 @pytest.mark.parametrize(
     "other",
-    [{"rule": "Lion"}, {"rule": "AMSGrad"}, {"steps": 5}, {"lr": 1e-4}, {"rule": "AdamW", "weight_decay": 0.1}],
+    [
+        {"rule": "Lion"},
+        {"rule": "AMSGrad"},
+        {"steps": 5},
+        {"lr": 1e-4},
+        {"rule": "AdamW", "weight_decay": 0.1},
+    ],
     ids=str,
 )
 def test_trainings_of_another_plan_do_not_count(tmp_path, other):
@@ -85,14 +109,17 @@ def test_only_the_trainings_it_rests_on_are_counted(tmp_path):
 @pytest.mark.parametrize("final", [float("inf"), 1.0, 2.0])
 def test_a_map_on_which_nothing_trains(tmp_path, final):
     path = stored(tmp_path / "a.sqlite", dict.fromkeys(FINALS, final))
-    with pytest.raises(BadInput, match=f"Nothing on the map trains well: got {final}; expected a final loss below"):
+    with pytest.raises(
+        BadInput, match=f"Nothing on the map trains well: got {final}; expected a final loss below"
+    ):
         advise(32, map=path)
 
 
 def test_a_map_of_other_rules_alone(tmp_path):
     path = stored(tmp_path / "a.sqlite", FINALS, rule="Lion")
     with pytest.raises(
-        BadInput, match="holds no map over beta2: got 0; expected at least 2 values of it, trained by Ad"
+        BadInput,
+        match="holds no map over beta2: got 0; expected at least 2 values of it, trained by Ad",
     ):
         window(path, batch=32)
 
@@ -107,7 +134,9 @@ def test_a_trainer_keeps_its_own_batch_size(tmp_path):
 def test_a_real_map(tmp_path):
     """The counterexample's window begins above its exact threshold."""
     problem, path = counterexample(n=10), tmp_path / "map.sqlite"
-    map_phases(problem, points=8, steps=1500, seeds=1, boundary_seeds=1, dense=True, workers=0, store=path)
+    map_phases(
+        problem, points=8, steps=1500, seeds=1, boundary_seeds=1, dense=True, workers=0, store=path
+    )
     found = window(path, batch=problem.batch_size, beta1=0.0)
     assert problem.boundary(0.0) < found.low <= found.best
     assert found.open_high
@@ -125,13 +154,18 @@ def test_recorded_gradients_raise_beta2_to_their_threshold(tmp_path):
     low = advise(1, before="batch=1,betas=0.9,0.92", replay=path)
     assert low["beta2"].value == low["beta2"].low > boundary
     assert low["beta2"].confidence == MEASURED
-    assert any(note.startswith("Your recorded gradients, replayed, are good from beta2 = 0.9") for note in low.warnings)
+    assert any(
+        note.startswith("Your recorded gradients, replayed, are good from beta2 = 0.9")
+        for note in low.warnings
+    )
     high = advise(1, before="batch=1,betas=0.9,0.999", replay=path)
     assert (high["beta2"].value, high["beta2"].confidence) == (0.999, PUBLISHED)
 
 
 def test_a_recording_without_that_batch_size(tmp_path):
-    with pytest.raises(BadInput, match="This batch size cannot be had from the recording: got 1000"):
+    with pytest.raises(
+        BadInput, match="This batch size cannot be had from the recording: got 1000"
+    ):
         advise(1000, replay=recorded(tmp_path / "grads.safetensors", n=5))
 
 
@@ -152,7 +186,9 @@ def test_a_checkpoint_tells_of_eps_and_its_settings(tmp_path):
     assert (found.damped, found.zero, found.numbers, found.steps) == (0.5, 0.25, 4, 3)
     advice = advise(32, checkpoint=path)
     assert advice["eps"].value == pytest.approx(1e-12)
-    assert advice["eps"].reason.endswith("have sqrt(v) < eps = 0.0001; lowered to 0.0001 of the usual 1e-08.")
+    assert advice["eps"].reason.endswith(
+        "have sqrt(v) < eps = 0.0001; lowered to 0.0001 of the usual 1e-08."
+    )
     assert advice["eps"].confidence == MEASURED
     assert advice.settings["betas"] == (0.8, 0.98)
     assert advice.settings["lr"] == 0.002
@@ -184,7 +220,10 @@ class Evil:
 def test_a_file_that_someone_sent_runs_no_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     bare = lambda what, path: Path(path).write_bytes(pickle.dumps(what))  # noqa: E731
-    for write, told in ((torch.save, "The pickle in this file would call"), (bare, "The file is damaged, or no torch")):
+    for write, told in (
+        (torch.save, "The pickle in this file would call"),
+        (bare, "The file is damaged, or no torch"),
+    ):
         write(Evil(), "evil.pt")
         with pytest.raises(BadInput, match=told):
             read_checkpoint("evil.pt")

@@ -1,4 +1,6 @@
-"""Optuna's trials in log horizons: inside beta1 < sqrt(beta2), all of the range, with Optuna's own samplers."""
+"""Optuna's trials in log horizons: inside beta1 < sqrt(beta2), all of the range, with Optuna's own
+samplers.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from betaplane.errors import BadInput
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-@pytest.mark.parametrize("sampler", [optuna.samplers.TPESampler(seed=0), optuna.samplers.RandomSampler(seed=0)])
+@pytest.mark.parametrize(
+    "sampler", [optuna.samplers.TPESampler(seed=0), optuna.samplers.RandomSampler(seed=0)]
+)
 def test_every_trial_is_inside_and_the_study_goes_where_the_loss_is_low(sampler):
     seen = []
 
@@ -48,10 +52,16 @@ def test_two_pairs_in_one_trial():
 @pytest.mark.parametrize(
     ("ranges", "told"),
     [
-        ({"beta1": (0.9, 0.5)}, "The range of beta1 is not one: got (0.9, 0.5); expected low < high, both in [0, 1)"),
+        (
+            {"beta1": (0.9, 0.5)},
+            "The range of beta1 is not one: got (0.9, 0.5); expected low < high, both in [0, 1)",
+        ),
         ({"beta2": (0.9, 1.0)}, "The range of beta2 is not one: got (0.9, 1.0)"),
         ({"beta2": (math.nan, 0.9)}, "The range of beta2 is not one"),
-        ({"beta1": (0.8, 0.9), "beta2": (0.5, 0.9)}, "The smallest beta1 does not lie below the root"),
+        (
+            {"beta1": (0.8, 0.9), "beta2": (0.5, 0.9)},
+            "The smallest beta1 does not lie below the root",
+        ),
     ],
 )
 def test_bad_input(ranges, told):

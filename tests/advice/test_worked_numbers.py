@@ -1,4 +1,6 @@
-"""Values, ranges and candidates of the advice, each computed here from the formula that its row names."""
+"""Values, ranges and candidates of the advice, each computed here from the formula that its row
+names.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,14 @@ DEEPSEEK, PORIAN = 0.3118 * (6 * 124e6 * 10e9) ** -0.125, 3.7 * 124e6**-0.36
 DECAY = 1 / (LR * STEPS * 1.084 * (10e9 / 124e6) ** -0.527)
 IMAGES = {"batch_size": 32, "dataset_size": 60_000, "epochs": 10}  # 18,750 steps
 NORMALIZED = 0.05 * math.sqrt(32 / 600_000) / 1e-3
-CARRY = {"before": "batch=512,lr=3e-4,betas=0.9,0.95,eps=1e-8,wd=0.1,warmup=2000", "after": "batch=64"}
+CARRY = {
+    "before": "batch=512,lr=3e-4,betas=0.9,0.95,eps=1e-8,wd=0.1,warmup=2000",
+    "after": "batch=64",
+}
 SLOPE = np.polyfit(np.log([1, 4, 16, 64, 256, 1024]), np.log([17, 20, 20, 30, 50, 50]), 1)[0]
 CHAIN = 0.95**0.125
-BOUND = 0.1 / math.sqrt((1 - CHAIN) * (1 - 0.81 / CHAIN))  # (1 - beta1) / sqrt((1 - beta2) (1 - beta1^2 / beta2))
+# (1 - beta1) / sqrt((1 - beta2) (1 - beta1^2 / beta2))
+BOUND = 0.1 / math.sqrt((1 - CHAIN) * (1 - 0.81 / CHAIN))
 CRITICAL = 512 * 93.2 * 124**0.47  # tokens
 
 ROWS = [  # said, row, value, low, high
@@ -54,19 +60,28 @@ ROWS = [  # said, row, value, low, high
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("said", "name", "value", "low", "high"), ROWS, ids=[str(i) for i in range(len(ROWS))])
+@pytest.mark.parametrize(
+    ("said", "name", "value", "low", "high"), ROWS, ids=[str(i) for i in range(len(ROWS))]
+)
 def test_a_row_and_its_range(said, name, value, low, high):
     row = advise(**said)[name]
     assert (row.value, row.low, row.high) == pytest.approx((value, low, high), rel=1e-9, abs=0)
 
 
 def test_the_window_of_published_half_lives_is_two_deviations_wide():
-    """2^(-batch / half-life) of the geometric mean over sources, and 2 standard deviations to either side of it."""
-    logs = [math.log10(-one.batch * math.log(2) / math.log(one.best[0])) for one in evidence().experiments[-8:]]
+    """2^(-batch / half-life) of the geometric mean over sources, and 2 standard deviations to
+    either side of it.
+    """
+    logs = [
+        math.log10(-one.batch * math.log(2) / math.log(one.best[0]))
+        for one in evidence().experiments[-8:]
+    ]
     middle, away = np.mean(logs), 2 * max(np.std(logs), 0.2)
     low, value, high = (0.5 ** (32 / 10**place) for place in (middle - away, middle, middle + away))
     row = advise(**IMAGES)["beta2"]
-    assert (row.value, row.low, row.high) == pytest.approx((value, max(low, 0.81), min(high, 1 - 1 / 1875)), rel=1e-9)
+    assert (row.value, row.low, row.high) == pytest.approx(
+        (value, max(low, 0.81), min(high, 1 - 1 / 1875)), rel=1e-9
+    )
     found = evidence().half_lives("samples")
     assert (found.low, found.middle, found.high) == pytest.approx(
         [10**p for p in (middle - away, middle, middle + away)]
@@ -96,7 +111,9 @@ CANDIDATES = [  # said, row, label, value
 ]
 
 
-@pytest.mark.parametrize(("said", "name", "label", "value"), CANDIDATES, ids=[f"{c[1]}, {c[2]}" for c in CANDIDATES])
+@pytest.mark.parametrize(
+    ("said", "name", "label", "value"), CANDIDATES, ids=[f"{c[1]}, {c[2]}" for c in CANDIDATES]
+)
 def test_a_candidate_has_its_sources_value(said, name, label, value):
     found = advise(**said)
     held = {one.label: one for one in found.candidates[name]}
@@ -250,13 +267,17 @@ def test_eps_that_float16_cannot_hold_is_noted():
     for eps, noted in ((2.0**-25, True), (2.0**-24, False)):
         notes = advise(before=f"batch=1,eps={eps!r}", dtype="fp16").warnings
         assert any("is 0 in float16" in note for note in notes) == noted
-        assert not any("is 0 in float16" in note for note in advise(before=f"batch=1,eps={eps!r}").warnings)
+        assert not any(
+            "is 0 in float16" in note for note in advise(before=f"batch=1,eps={eps!r}").warnings
+        )
 
 
 def test_beta2_stays_within_a_tenth_of_the_run():
     """1 - 1 / (steps / 10): 0.99 for 1,000 steps; never below beta1."""
     for steps, value in ((1000, 0.99), (200, 0.95), (90, 0.9)):
-        found = advise(before="batch=2,betas=0.9,0.99999", after="batch=1", dataset_size=steps, epochs=1)
+        found = advise(
+            before="batch=2,betas=0.9,0.99999", after="batch=1", dataset_size=steps, epochs=1
+        )
         assert found["beta2"].value == found["beta2"].high == pytest.approx(value)
 
 
@@ -286,7 +307,8 @@ def test_optuna_draws_between_the_ends_that_are_given():
     assert optuna_betas(wide) == pytest.approx((0.9, 1 - 10**-2.5))
     assert wide.ranges == {"horizon2": pytest.approx((10, 1e4)), "share1": (0.0, 1.0)}
     beta1, beta2 = optuna_betas(high, (0.0, 0.99), (0.1, 0.5))
-    assert 0 < math.sqrt(beta2) - beta1 < 1e-6  # the horizon of beta1 ends just below that of sqrt(beta2)
+    # the horizon of beta1 ends just below that of sqrt(beta2)
+    assert 0 < math.sqrt(beta2) - beta1 < 1e-6
 
 
 def test_numbers_are_written_with_the_digits_that_matter():
@@ -316,4 +338,8 @@ def test_candidates_disagree_beyond_a_factor_of_two():
 def test_the_value_that_is_taken_is_marked():
     found = [Candidate("a", 1.0, ()), Candidate("b", 2.0, ())]
     assert [one.chosen for one in marked(found, 2.0)] == [False, True]
-    assert [(one.label, one.chosen) for one in marked(found, 3.0)] == [("advised", True), ("a", False), ("b", False)]
+    assert [(one.label, one.chosen) for one in marked(found, 3.0)] == [
+        ("advised", True),
+        ("a", False),
+        ("b", False),
+    ]

@@ -1,4 +1,6 @@
-"""Audits: every class is recognized, and faults planted in a plain Adam are named with their numbers."""
+"""Audits: every class is recognized, and faults planted in a plain Adam are named with their
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +35,12 @@ QUICK = {"torch.Adafactor", "betaplane.LaProp"}
 NAMES = ("SGD", "Adagrad", "RMSprop", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "Adafactor")
 TORCH = [getattr(torch.optim, name) for name in NAMES]
 OURS = [getattr(betaplane.optim, rule.__name__) for rule in ALL]
-CLASSES = {f"torch.{kind.__name__}": kind for kind in TORCH} | {f"betaplane.{kind.__name__}": kind for kind in OURS}
+CLASSES = {f"torch.{kind.__name__}": kind for kind in TORCH} | {
+    f"betaplane.{kind.__name__}": kind for kind in OURS
+}
 each = [
-    pytest.param(kind, id=name, marks=[] if name in QUICK else [pytest.mark.slow]) for name, kind in CLASSES.items()
+    pytest.param(kind, id=name, marks=[] if name in QUICK else [pytest.mark.slow])
+    for name, kind in CLASSES.items()
 ]
 
 
@@ -45,17 +50,36 @@ def test_every_class_is_what_its_name_says(kind: type) -> None:
     assert found.kind.__name__ == kind.__name__
     assert found.error < SINGLE
     assert (found.betas, found.decay) == ("as said", "")
-    torchs = {"floor": "root", "eps1": torch.finfo(torch.float64).eps} if kind.__name__ == "Adafactor" else {}
+    torchs = (
+        {"floor": "root", "eps1": torch.finfo(torch.float64).eps}
+        if kind.__name__ == "Adafactor"
+        else {}
+    )
     assert found.spelt() == torchs
 
 
 DIALECTS = {
     "amsgrad": (torch.optim.Adam, {"amsgrad": True}, "AMSGrad", {}),
-    "masked": (betaplane.optim.Adam, {"cautious": "paper", "clip": 1.0}, "Adam", {"cautious": "paper", "clip": 1.0}),
+    "masked": (
+        betaplane.optim.Adam,
+        {"cautious": "paper", "clip": 1.0},
+        "Adam",
+        {"cautious": "paper", "clip": 1.0},
+    ),
     "nadam": (betaplane.optim.NAdam, {"momentum": "single"}, "NAdam", {"momentum": "single"}),
     "eps": (betaplane.optim.AdamW, {"eps_at": "root"}, "AdamW", {"eps_at": "root"}),
-    "first": (betaplane.optim.Yogi, {"starts": "both", "debias": "none"}, "Yogi", {"starts": "both", "debias": "none"}),
-    "decay": (betaplane.optim.AdamW, {"decay": "independent", "peak_lr": 0.05}, "AdamW", {"decay": "independent"}),
+    "first": (
+        betaplane.optim.Yogi,
+        {"starts": "both", "debias": "none"},
+        "Yogi",
+        {"starts": "both", "debias": "none"},
+    ),
+    "decay": (
+        betaplane.optim.AdamW,
+        {"decay": "independent", "peak_lr": 0.05},
+        "AdamW",
+        {"decay": "independent"},
+    ),
 }
 
 
@@ -84,7 +108,9 @@ class Plain(torch.optim.Optimizer):
     """AdamW by the letter; each fault below replaces one of its pieces."""
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        super().__init__(
+            params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        )
 
     @torch.no_grad()
     def step(self, closure=None) -> None:
@@ -154,7 +180,9 @@ class Overwriting(Plain):
 
 class OneCount(Plain):
     def count(self, s: dict[str, Any]) -> int:
-        self.steps = getattr(self, "steps", 0) + (s is self.state[self.param_groups[0]["params"][0]])
+        self.steps = getattr(self, "steps", 0) + (
+            s is self.state[self.param_groups[0]["params"][0]]
+        )
         return self.steps
 
 
@@ -322,7 +350,12 @@ def test_a_whole_audit() -> None:
     assert calls == sorted(calls)
     assert calls[-1][0] == calls[-1][1]
     told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert told["rows"][0] == {"what": "rule", "finding": "AdamW; off by", "number": found.error, "trouble": False}
+    assert told["rows"][0] == {
+        "what": "rule",
+        "finding": "AdamW; off by",
+        "number": found.error,
+        "trouble": False,
+    }
     assert torch.equal(torch.random.get_rng_state(), random)
 
 
@@ -337,11 +370,23 @@ class Choosy(Plain):
 
 
 ROWS = {
-    "no optimizer": (torch.nn.Linear, {}, "This is no optimizer's class: got 'Linear'; expected a subclass of torch"),
+    "no optimizer": (
+        torch.nn.Linear,
+        {},
+        "This is no optimizer's class: got 'Linear'; expected a subclass of torch",
+    ),
     "an object": (3, {}, "This is no optimizer's class: got 'int'"),
     "needs": (Needy, {}, "The constructor needs gamma: in Needy. Try: --set gamma=VALUE"),
-    "unknown": (Plain, {"beta": 1}, "There is no option beta: got 1; expected lr, betas, eps, weight_decay (Plain)."),
-    "refused": (torch.optim.Adam, {"lr": -1}, "Adam cannot be made: in ValueError: Invalid learning rate: -1."),
+    "unknown": (
+        Plain,
+        {"beta": 1},
+        "There is no option beta: got 1; expected lr, betas, eps, weight_decay (Plain).",
+    ),
+    "refused": (
+        torch.optim.Adam,
+        {"lr": -1},
+        "Adam cannot be made: in ValueError: Invalid learning rate: -1.",
+    ),
     "raises": (Choosy, {}, "Choosy cannot be made: in AssertionError: not on a Sunday."),
 }
 
@@ -355,5 +400,7 @@ def test_bad_input(name: str) -> None:
 
 
 def test_progress_that_is_no_function_is_bad_input() -> None:
-    with pytest.raises(BadInput, match=r"progress is not callable: got 'bar'; expected a function \(audit"):
+    with pytest.raises(
+        BadInput, match=r"progress is not callable: got 'bar'; expected a function \(audit"
+    ):
         audit(torch.optim.SGD, "bar")

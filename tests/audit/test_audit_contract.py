@@ -13,14 +13,24 @@ import betaplane
 from betaplane.audit.black_box import BlackBox, quietly
 from betaplane.audit.probes import Finding
 
-audits = import_module("betaplane.audit.audit")  # the function of that name shadows the module in the package
+# the function of that name shadows the module in the package
+audits = import_module("betaplane.audit.audit")
 
 
 class Adam(torch.optim.Optimizer):
     """Adam in a few lines, each of which a class below gets wrong."""
 
-    def __init__(self, params: Any, lr: float = 1e-3, betas: Any = (0.9, 0.999), eps: float = 1e-8, weight_decay=0.0):
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: Any = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay=0.0,
+    ):
+        super().__init__(
+            params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        )
         self.shared: dict[Any, dict[str, Any]] = {}
 
     def options(self, group: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +105,9 @@ class OneClock(Adam):
 
 class OneNorm(Adam):
     def step(self, closure=None):
-        grads = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        grads = [
+            p.grad for group in self.param_groups for p in group["params"] if p.grad is not None
+        ]
         norm = torch.stack([g.norm() for g in grads]).norm() if grads else torch.tensor(1.0)
         for g in grads:
             g.div_(1 + norm)
@@ -103,7 +115,9 @@ class OneNorm(Adam):
 
 
 class OneEstimate(Adam):
-    """Multiplies every step by how many large gradients were seen so far, in all parameters together."""
+    """Multiplies every step by how many large gradients were seen so far, in all parameters
+    together.
+    """
 
     def update(self, p, g, options):
         seen = self.shared.setdefault("seen", {"n": 0})
@@ -163,14 +177,26 @@ ROWS = [
     (Adam, "closure", "called once, with gradients enabled; its loss is returned"),
     (Adam, "late gradient", "each parameter counts its own steps"),
     (Adam, "weight decay", "l2: it is added to the gradient, and normalized away with it"),
-    (FirstGroup, "groups", "every group uses the first group's: lr, weight_decay, beta1, beta2, eps"),
+    (
+        FirstGroup,
+        "groups",
+        "every group uses the first group's: lr, weight_decay, beta1, beta2, eps",
+    ),
     (FirstGroup, "schedulers", "schedulers are followed"),
     (FirstLr, "groups", "every group uses the first group's: lr"),
     (Constructors, "groups", "groups have no effect on: lr, weight_decay, beta1, beta2, eps"),
-    (Constructors, "schedulers", "schedulers have no effect: changed in the groups, ignored are lr, weight_decay"),
+    (
+        Constructors,
+        "schedulers",
+        "schedulers have no effect: changed in the groups, ignored are lr, weight_decay",
+    ),
     (ByShape, "neighbors", "state is shared by parameters of the same shape"),
     (ByShape, "late gradient", "each parameter counts its own steps"),
-    (BySize, "neighbors", "state is shared by parameters of the same shape and of the same number of elements"),
+    (
+        BySize,
+        "neighbors",
+        "state is shared by parameters of the same shape and of the same number of elements",
+    ),
     (OneClock, "late gradient", "steps are counted for all together"),
     (OneEstimate, "late gradient", "unknown: parameters influence each other"),
     (OneNorm, "groups", "unknown: parameters influence each other"),
@@ -178,7 +204,11 @@ ROWS = [
     (NanAtZero, "weight decay", "unknown: the weights are nan or infinite after step 1"),
     (NanAtZero, "order of decay", "unknown: the weights are nan or infinite after step 1"),
     (NanAtZero, "zero gradient, lr=0", "unknown: the weights are nan or infinite after step 1"),
-    (SquaredDecay, "weight decay", "of its own kind: at twice the weight_decay a step takes, times as much"),
+    (
+        SquaredDecay,
+        "weight decay",
+        "of its own kind: at twice the weight_decay a step takes, times as much",
+    ),
     (Deaf, "closure", "never called"),
     (Silent, "closure", "its loss is not returned"),
     (Gradless, "closure", "called with gradients disabled"),
@@ -191,10 +221,16 @@ RIGHT = ("each", "called once", "schedulers are followed", "l2")
 def test_findings_are_right(kind: type, what: str, text: str):
     finding = found(kind, what)
     assert finding.text.startswith(text)
-    assert finding.trouble != finding.text.startswith((*RIGHT, "unknown: parameters", "parameters", "of its own"))
+    assert finding.trouble != finding.text.startswith(
+        (*RIGHT, "unknown: parameters", "parameters", "of its own")
+    )
 
 
-NAMES = [name for name in torch.optim.__all__ if isinstance(getattr(torch.optim, name), type) and name != "Optimizer"]
+NAMES = [
+    name
+    for name in torch.optim.__all__
+    if isinstance(getattr(torch.optim, name), type) and name != "Optimizer"
+]
 EXPECTED = {  # each is so
     ("Rprop", "schedulers"): "schedulers have no effect: changed in the groups, ignored are lr",
     ("LBFGS", "groups"): "unknown: parameters influence each other",
@@ -267,7 +303,11 @@ L2_TENFOLD = variant(Coupled, times=lambda self, lr: 10.0)
 def with_options(**change: Any) -> type:
     """Adam whose group options are replaced by functions of them."""
     return variant(
-        AdamW, options=lambda self, group: {**group, **{name: make(self, group) for name, make in change.items()}}
+        AdamW,
+        options=lambda self, group: {
+            **group,
+            **{name: make(self, group) for name, make in change.items()},
+        },
     )
 
 
@@ -295,17 +335,47 @@ EFFECTS = [
     (RANDOM, "options", "unknown: two runs of the same steps differ", False),
     (LR_IGNORED, "groups", "each group uses its own weight_decay, beta1, beta2, eps", False),
     (LR_IGNORED, "schedulers", "schedulers are followed: weight_decay, beta1, beta2, eps", False),
-    (AdamW, "learning rate", "steps are proportional to it, as constructed and as scheduled", False),
+    (
+        AdamW,
+        "learning rate",
+        "steps are proportional to it, as constructed and as scheduled",
+        False,
+    ),
     (LR_IGNORED, "learning rate", "lr is ignored: steps are as large at half of it", True),
-    (LR_CONSTRUCTED, "learning rate", "steps follow the lr of the constructor; lr is ignored when", True),
+    (
+        LR_CONSTRUCTED,
+        "learning rate",
+        "steps follow the lr of the constructor; lr is ignored when",
+        True,
+    ),
     (LR_SQUARED, "learning rate", "steps go as the square of lr", True),
     (LR_ROOT, "learning rate", "steps go as the square root of lr", True),
-    (LR_CUBED, "learning rate", "of its own kind: half of lr leaves 0.125 of a path, half by a scheduler 0.125", False),
+    (
+        LR_CUBED,
+        "learning rate",
+        "of its own kind: half of lr leaves 0.125 of a path, half by a scheduler 0.125",
+        False,
+    ),
     (UPHILL, "learning rate", "steps go up the gradient, not down", True),
-    (RANDOM, "learning rate", "unknown: paths at two learning rates differ by more than their scale", False),
-    (EPS_SUBTRACTED, "place of eps", "subtracted from the root: small gradients take steps uphill", True),
+    (
+        RANDOM,
+        "learning rate",
+        "unknown: paths at two learning rates differ by more than their scale",
+        False,
+    ),
+    (
+        EPS_SUBTRACTED,
+        "place of eps",
+        "subtracted from the root: small gradients take steps uphill",
+        True,
+    ),
     (EPS_IGNORED, "place of eps", "the option has no effect", True),
-    (AdamW, "weight decay", "decoupled, times lr; at weight_decay=0.001, lr=0.1 a step takes", False),
+    (
+        AdamW,
+        "weight decay",
+        "decoupled, times lr; at weight_decay=0.001, lr=0.1 a step takes",
+        False,
+    ),
     (GROWS, "weight decay", "with the wrong sign: it makes weights grow", True),
     (TWICE, "weight decay", "decoupled, times lr twice", True),
     (DOUBLED, "weight decay", "decoupled, times lr, 2 times that", True),
@@ -346,7 +416,10 @@ def test_an_option_that_the_rule_does_not_use_is_no_trouble():
     """Without estimates of the curvature Sophia's v stays 0, and beta2 has no effect."""
     audit = audits.audit(betaplane.optim.Sophia)
     assert audit.rule == "Sophia"
-    assert audit["options"].finding == "without effect, as it is constructed: beta2; so it is in Sophia"
+    assert (
+        audit["options"].finding
+        == "without effect, as it is constructed: beta2; so it is in Sophia"
+    )
     assert not audit["options"].trouble
     row = audits.AuditRow("options", "without effect", trouble=True)
     assert audits._explained(row, None) == row

@@ -1,8 +1,8 @@
-"""Damaged and malicious files, drawn from a seed; `python attacks.py KIND COUNT SEED FOLDER` prints figures.
+"""Damaged and malicious files, drawn from a seed; `python attacks.py KIND COUNT SEED FOLDER` prints
+figures.
 
-Every file must give a sentence or the very values that were written; a format without checksums may give others if the
-reader says that it has none.
-"""
+Every file must give a sentence or the very values that were written; a format without checksums may
+give others if the reader says that it has none."""
 
 from __future__ import annotations
 
@@ -72,20 +72,32 @@ def whole_files(folder: Path) -> dict[str, list[Path]]:
     torch.save(held, folder / "unsummed.pt")
     torch.serialization.set_crc32_options(True)
     names, states = held["param_groups"][0]["param_names"], held["state"].values()
-    flat = {f"state.{name}.{word}": x for name, s in zip(names, states, strict=True) for word, x in s.items()}
-    save_file(flat, folder / "flat.safetensors", {"betas": "[0.9, 0.999]", "eps": "1e-8", "lr": "1e-3"})
+    flat = {
+        f"state.{name}.{word}": x
+        for name, s in zip(names, states, strict=True)
+        for word, x in s.items()
+    }
+    save_file(
+        flat, folder / "flat.safetensors", {"betas": "[0.9, 0.999]", "eps": "1e-8", "lr": "1e-3"}
+    )
     checkpoint.save({"optim": held}, checkpoint_id=str(folder / "dcp"))
     return {
-        **{name: [folder / name] for name in ("zip.pt", "old.pt", "unsummed.pt", "flat.safetensors")},
+        **{
+            name: [folder / name]
+            for name in ("zip.pt", "old.pt", "unsummed.pt", "flat.safetensors")
+        },
         "dcp": [folder / "dcp/.metadata", folder / "dcp/__0_0.distcp"],
     }
 
 
 def values(path: Path) -> tuple[list[Any], bool]:
-    """All that is read from a checkpoint, and whether its reader says that damage to it cannot be noticed."""
+    """All that is read from a checkpoint, and whether its reader says that damage to it cannot be
+    noticed.
+    """
     found = read_checkpoint(path)
     layers = [
-        (x.name, x.t, x.settings, *((None if y is None else y.tolist()) for y in (x.m, x.v))) for x in found.layers
+        (x.name, x.t, x.settings, *((None if y is None else y.tolist()) for y in (x.m, x.v)))
+        for x in found.layers
     ]
     return sorted(layers, key=repr), bool({UNSUMMED, INDEX_UNSUMMED} & set(found.notes))
 
@@ -133,7 +145,10 @@ def nested_key(draws: random.Random, path: Path) -> None:
 
 
 def nested_key_in_state(draws: random.Random, path: Path) -> None:
-    archive(path, b"\x80\x02}X\x05\x00\x00\x00state}N" + b"2\x86" * draws.randrange(40, 99) + b"K\x01ss.")
+    archive(
+        path,
+        b"\x80\x02}X\x05\x00\x00\x00state}N" + b"2\x86" * draws.randrange(40, 99) + b"K\x01ss.",
+    )
 
 
 def nests_in_names(draws: random.Random, path: Path) -> None:
@@ -154,7 +169,10 @@ def nest_as_state(draws: random.Random, path: Path) -> None:
 
 
 def expanded(draws: random.Random, path: Path) -> None:
-    held, word = optimizer_state(), draws.choice(["exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step"])
+    held, word = (
+        optimizer_state(),
+        draws.choice(["exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step"]),
+    )
     held["state"][0][word] = torch.zeros(1).expand(draws.choice([300_000_000, 10**12, 2**40]))
     torch.save(held, path)
 
@@ -162,7 +180,9 @@ def expanded(draws: random.Random, path: Path) -> None:
 def shared(draws: random.Random, path: Path) -> None:
     big, n = torch.zeros(draws.randrange(200_000, 900_000)), draws.randrange(500, 2000)
     states = {i: {"step": 1, "exp_avg": big, "exp_avg_sq": big} for i in range(n)}
-    torch.save({"state": states, "param_groups": [{"params": list(range(n)), "betas": (0.9, 0.99)}]}, path)
+    torch.save(
+        {"state": states, "param_groups": [{"params": list(range(n)), "betas": (0.9, 0.99)}]}, path
+    )
 
 
 def endless(draws: random.Random, path: Path) -> None:
@@ -173,7 +193,12 @@ def endless(draws: random.Random, path: Path) -> None:
 
 
 def many_objects(draws: random.Random, path: Path) -> None:
-    archive(path, b"\x80\x04N" + draws.choice([b"}", b"]", b"(", b"\x94", b"\x85", b"2", b")"]) * 8_000_000 + b".")
+    archive(
+        path,
+        b"\x80\x04N"
+        + draws.choice([b"}", b"]", b"(", b"\x94", b"\x85", b"2", b")"]) * 8_000_000
+        + b".",
+    )
 
 
 def huge_number(draws: random.Random, path: Path) -> None:
@@ -184,8 +209,13 @@ def huge_number(draws: random.Random, path: Path) -> None:
 
 
 def long_by_a_length(draws: random.Random, path: Path) -> None:
-    code = draws.choice([b"\x96", b"\x8e", b"\x8d"]) + struct.pack("<Q", 10 ** draws.randrange(10, 18))
-    archive(path, b"\x80\x05" + draws.choice([code, b"\x95" + code[1:], b"\x8b\xff\xff\xff\x7f"]) + b"N.")
+    code = draws.choice([b"\x96", b"\x8e", b"\x8d"]) + struct.pack(
+        "<Q", 10 ** draws.randrange(10, 18)
+    )
+    archive(
+        path,
+        b"\x80\x05" + draws.choice([code, b"\x95" + code[1:], b"\x8b\xff\xff\xff\x7f"]) + b"N.",
+    )
 
 
 def calls(draws: random.Random, path: Path) -> None:
@@ -199,7 +229,9 @@ def calls_by_name(draws: random.Random, path: Path) -> None:
          "torch.storage\n_load_from_bytes", "collections\n__builtins__", "numpy.testing._private.utils\nrunstring",
          "torch.distributed.elastic\nos.system", "lightning\nsys.modules", "subprocess\nPopen", "\x1b[2J\nsystem"]
     )  # fmt: skip
-    code = f"c{name}\n".encode() + b"(X" + struct.pack("<I", len(COMMAND)) + COMMAND.encode() + b"tR."
+    code = (
+        f"c{name}\n".encode() + b"(X" + struct.pack("<I", len(COMMAND)) + COMMAND.encode() + b"tR."
+    )
     archive(path, b"\x80\x02" + code)
 
 
@@ -214,9 +246,19 @@ def bounds(draws: random.Random, path: Path) -> None:
         records = {name: file.read(name) for name in file.namelist()}
     name = next(name for name in records if name.endswith("data.pkl"))
     number = draws.choice(
-        [b"M\xff\xff", b"J\xff\xff\xff\xff", b"J\xff\xff\xff\x7f", b"\x8a\x08" + b"\xff" * 7 + b"\x7f", b"]", b"N"]
+        [
+            b"M\xff\xff",
+            b"J\xff\xff\xff\xff",
+            b"J\xff\xff\xff\x7f",
+            b"\x8a\x08" + b"\xff" * 7 + b"\x7f",
+            b"]",
+            b"N",
+        ]
     )
-    data, at = records[name], [i for i in range(len(records[name])) if records[name][i : i + 2] in (b"K\x1e", b"K\x05")]
+    data, at = (
+        records[name],
+        [i for i in range(len(records[name])) if records[name][i : i + 2] in (b"K\x1e", b"K\x05")],
+    )
     place = draws.choice(at)
     records[name] = data[:place] + number + data[place + 2 :]
     with zipfile.ZipFile(path, "w") as file:
@@ -298,10 +340,33 @@ def malicious(count: int, seed: int, folder: Path) -> Iterator[tuple[str, Callab
 def stream() -> Gradients:
     layers = (Layer("0.weight", (3, 4), 5), Layer("0.bias", (4,), 2))
     drawn = torch.randn(6, 7, generator=torch.Generator().manual_seed(0))
-    return Gradients(drawn, layers, torch.tensor([0, 3, 7, 8, 11, 1, 3]), batch_size=8, step=2, about={"problem": "x"})
+    return Gradients(
+        drawn,
+        layers,
+        torch.tensor([0, 3, 7, 8, 11, 1, 3]),
+        batch_size=8,
+        step=2,
+        about={"problem": "x"},
+    )
 
 
-NONSENSE = [0, -1, -3, 1.5, float("nan"), float("inf"), 10**400, "8", [8], None, True, {}, "\x1b[2J", [[]], 2**62]
+NONSENSE = [
+    0,
+    -1,
+    -3,
+    1.5,
+    float("nan"),
+    float("inf"),
+    10**400,
+    "8",
+    [8],
+    None,
+    True,
+    {},
+    "\x1b[2J",
+    [[]],
+    2**62,
+]
 PLACES: list[tuple[Any, ...]] = [
     ("batch_size",), ("step",), ("frozen",), ("changed",), ("layers",), ("layers", 0), ("layers", 0, 0),
     ("layers", 0, 1), ("layers", 0, 1, 0), ("layers", 0, 2), ("layers", 1, 0),
@@ -309,7 +374,9 @@ PLACES: list[tuple[Any, ...]] = [
 
 
 def gradients(count: int, seed: int, folder: Path) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Files of recorded gradients: damaged, with nonsense in the head, with another index, as 0.1.0 wrote them."""
+    """Files of recorded gradients: damaged, with nonsense in the head, with another index, as 0.1.0
+    wrote them.
+    """
     from safetensors import safe_open
 
     draws, path, whole = random.Random(seed), folder / "grads.safetensors", stream()
@@ -338,7 +405,13 @@ def _gradients(path: Path, whole: Gradients) -> str:
     assert all(0 <= layer.sampled <= layer.size for layer in found.layers)
     same = torch.equal(found.values, whole.values) and torch.equal(found.index, whole.index)
     fields = (found.layers, found.batch_size, found.step, found.frozen, found.changed)
-    return "same" if same and fields == (whole.layers, 8, 2, True, "") else "valid" if same else "OTHER"
+    return (
+        "same"
+        if same and fields == (whole.layers, 8, 2, True, "")
+        else "valid"
+        if same
+        else "OTHER"
+    )
 
 
 KINDS = {"damaged": damaged, "malicious": malicious, "gradients": gradients}
@@ -367,7 +440,14 @@ def measured(kind: str, count: int, seed: int, folder: Path) -> dict[str, Any]:
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
     if Path(RAN).exists():
         faults.append("code in a file was run")
-    return {"kind": kind, "files": count, "outcomes": outcomes, "faults": faults, "seconds": slowest, "megabytes": peak}
+    return {
+        "kind": kind,
+        "files": count,
+        "outcomes": outcomes,
+        "faults": faults,
+        "seconds": slowest,
+        "megabytes": peak,
+    }
 
 
 def _seconds() -> float:

@@ -1,4 +1,6 @@
-"""Damaged and malicious files: a sentence or the values that were written, in bounded time and memory, nothing run."""
+"""Damaged and malicious files: a sentence or the values that were written, in bounded time and
+memory, nothing run.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,16 @@ WHOLE = [pytest.mark.slow]
 )
 def test_files_do_no_harm(kind: str, count: int, seed: int, tmp_path: Path):
     """In a process of their own, whose peak of memory is theirs."""
-    words = [sys.executable, "-W", "ignore", str(SCRIPT), kind, str(count), str(seed), str(tmp_path)]
+    words = [
+        sys.executable,
+        "-W",
+        "ignore",
+        str(SCRIPT),
+        kind,
+        str(count),
+        str(seed),
+        str(tmp_path),
+    ]
     found = subprocess.run(words, capture_output=True, text=True, timeout=500, check=False)
     assert found.returncode == 0, found.stderr[-2000:]
     told = json.loads(found.stdout)

@@ -12,7 +12,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
-from written import STEPS, CodedTensor, distributed, eight_bits, foreign, forget, saved, trained, zero_shards
+from written import (
+    STEPS,
+    CodedTensor,
+    distributed,
+    eight_bits,
+    foreign,
+    forget,
+    saved,
+    trained,
+    zero_shards,
+)
 
 import betaplane
 from betaplane.checkpoints import inspect, read_checkpoint
@@ -50,7 +60,12 @@ def written(kind: str, folder: Path) -> Path:
         saved(state, folder / "checkpoint-12/optimizer.pt")
         return folder / "checkpoint-12"
     if kind == "lightning":
-        held = {"epoch": 1, "state_dict": model.state_dict(), "optimizer_states": [state], "lr_schedulers": []}
+        held = {
+            "epoch": 1,
+            "state_dict": model.state_dict(),
+            "optimizer_states": [state],
+            "lr_schedulers": [],
+        }
         for group in state["param_groups"]:
             del group["param_names"]
         return saved(held, folder / "last.ckpt")
@@ -96,12 +111,16 @@ def test_the_layers_are_those_of_the_optimizer(kind: str, tmp_path: Path):
 def test_flattened_groups_are_told_apart(kind: str, tmp_path: Path):
     model, _ = trained()
     halves = [list(model[0].parameters()), list(model[2].parameters())]
-    optimizer = torch.optim.AdamW([{"params": halves[0], "betas": (0.9, 0.95)}, {"params": halves[1], "eps": 1e-6}])
+    optimizer = torch.optim.AdamW(
+        [{"params": halves[0], "betas": (0.9, 0.95)}, {"params": halves[1], "eps": 1e-6}]
+    )
     for p in model.parameters():
         p.grad = torch.ones_like(p)
     optimizer.step()
     held, path = {"optim": flattened(model, optimizer)}, tmp_path / kind
-    found = read_checkpoint(saved(held, path) if kind == "flat.pt" else distributed(held, path)).layers
+    found = read_checkpoint(
+        saved(held, path) if kind == "flat.pt" else distributed(held, path)
+    ).layers
     told = {layer.name: layer.settings[:4] for layer in found}
     assert told["0.weight"] == told["0.bias"] == (1e-3, 0.9, 0.95, 1e-8)
     assert told["2.weight"] == told["2.bias"] == (1e-3, 0.9, 0.999, 1e-6)
@@ -144,8 +163,13 @@ def others_state(folder: Path, kind: str) -> tuple[Path, dict[str, torch.Tensor]
     state = held["state"][0]
     known, parts = {}, {}
     for word, signed in (("exp_avg", True), ("exp_avg_sq", False)):
-        codes, scale, table = state.pop(word), state.pop(f"{word}_scale"), dynamic_map(signed).float()
-        known[word] = table[codes.int()] * torch.ones(64, 80) * scale.view(64, -1).max()  # one scale for all rows
+        codes, scale, table = (
+            state.pop(word),
+            state.pop(f"{word}_scale"),
+            dynamic_map(signed).float(),
+        )
+        # one scale for all rows
+        known[word] = table[codes.int()] * torch.ones(64, 80) * scale.view(64, -1).max()
         parts[word] = codes, table, scale.view(64, -1).max().expand(codes.numel() // 256).clone()
     if kind == "torchao":
         made = foreign("torchao.optim.subclass_8bit", "OptimState8bit", CodedTensor)

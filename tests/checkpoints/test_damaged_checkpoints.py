@@ -133,7 +133,9 @@ def hostile_part() -> None:
     buffer = io.BytesIO()
     torch.save(Hostile(), buffer)
     file = Path("bad/__0_0.distcp")
-    file.write_bytes(buffer.getvalue() + bytes(max(0, file.stat().st_size - len(buffer.getvalue()))))
+    file.write_bytes(
+        buffer.getvalue() + bytes(max(0, file.stat().st_size - len(buffer.getvalue())))
+    )
 
 
 def index_pointing_outside() -> None:
@@ -192,7 +194,9 @@ def test_safetensors():
     refused("bad.safetensors", "This is no whole safetensors file")
     save_file({"weight": torch.ones(3)}, "model.safetensors")
     refused("model.safetensors", "The file holds no state of an Adam-type optimizer")
-    save_file({"exp_avg": torch.ones(3), "exp_avg_sq": torch.ones(3)}, "words.safetensors", {"lr": "abc"})
+    save_file(
+        {"exp_avg": torch.ones(3), "exp_avg_sq": torch.ones(3)}, "words.safetensors", {"lr": "abc"}
+    )
     refused("words.safetensors", "an optimizer's (lr is 'abc', allowed one number)")
 
 
@@ -219,12 +223,18 @@ NO_STEPS = [
 NO_MOMENTS = [
     (lambda: torch.ones(3).to_sparse(), "is sparse_coo, allowed a dense tensor"),
     (lambda: torch.ones(3, device="meta"), "is on meta, allowed a dense tensor"),
-    (lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), "is nested, allowed a dense tensor"),
+    (
+        lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+        "is nested, allowed a dense tensor",
+    ),
 ]
 NO_SCALES = [
     ([1.0], "(scales of exp_avg of '0.weight' is a list, allowed a tensor)"),
     ("words", "is a str, allowed a tensor"),
-    (torch.ones(3), "(the scales of exp_avg of '0.weight' are (3,) torch.float32, allowed (64, 1) floats)"),
+    (
+        torch.ones(3),
+        "(the scales of exp_avg of '0.weight' are (3,) torch.float32, allowed (64, 1) floats)",
+    ),
     (torch.ones(1), "are (1,) torch.float32, allowed (64, 1) floats"),
     (torch.ones(64, 1, dtype=torch.bool), "are (64, 1) torch.bool, allowed (64, 1) floats"),
     (torch.ones(64, 1).to_sparse(), "is sparse_coo, allowed a dense tensor"),
@@ -248,7 +258,9 @@ def test_steps_that_are_none(step, told: str):
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize(("moment", "told"), NO_MOMENTS)
 @pytest.mark.parametrize("word", ["exp_avg", "exp_avg_sq"])
-def test_moments_that_hold_no_numbers_in_order(moment: Callable[[], torch.Tensor], told: str, word: str):
+def test_moments_that_hold_no_numbers_in_order(
+    moment: Callable[[], torch.Tensor], told: str, word: str
+):
     held = trained(steps=1)[1].state_dict()
     held["state"][0][word] = moment()
     refused(saved(held, Path("opt.pt")), f"({word} of '0.weight' {told}")
@@ -265,7 +277,10 @@ def test_scales_that_do_not_fit_their_codes(scale, told: str, storage: str):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"absmax1": torch.ones(19)}, "has torch.uint8 codes, 19 scales, a map of 256, allowed torch.uint8, 20, 256"),
+        (
+            {"absmax1": torch.ones(19)},
+            "has torch.uint8 codes, 19 scales, a map of 256, allowed torch.uint8, 20, 256",
+        ),
         ({"qmap1": torch.ones(9)}, "20 scales, a map of 9, allowed"),
         ({"state1": torch.ones(64, 80)}, "has torch.float32 codes"),
         ({"qmap1": "words"}, "(map of state1 of '0.weight' is a str, allowed a tensor)"),
@@ -275,17 +290,26 @@ def test_scales_that_do_not_fit_their_codes(scale, told: str, storage: str):
 def test_codes_of_bitsandbytes_that_do_not_fit(changes: dict, told: str):
     held = trained(steps=1)[1].state_dict()
     parts = {"state": torch.ones(64, 80).byte(), "qmap": torch.ones(256), "absmax": torch.ones(20)}
-    held["state"][0] = {"step": 1, **{f"{word}{i}": x for i in (1, 2) for word, x in parts.items()}, **changes}
+    held["state"][0] = {
+        "step": 1,
+        **{f"{word}{i}": x for i in (1, 2) for word, x in parts.items()},
+        **changes,
+    }
     refused(saved(held, Path("opt.pt")), told)
 
 
 def test_codes_of_torchao_that_do_not_fit():
     held = trained(steps=1)[1].state_dict()
     made = foreign("torchao.optim.subclass_8bit", "OptimState8bit", CodedTensor)
-    held["state"][0]["exp_avg"] = made.of(torch.ones(64, 80).byte(), torch.ones(256), torch.ones(19))
+    held["state"][0]["exp_avg"] = made.of(
+        torch.ones(64, 80).byte(), torch.ones(256), torch.ones(19)
+    )
     saved(held, Path("opt.pt"))
     forget("torchao")
-    refused("opt.pt", "exp_avg of '0.weight' has torch.uint8 codes, 19 scales, a map of 256, allowed torch.uint8, 20")
+    refused(
+        "opt.pt",
+        "exp_avg of '0.weight' has torch.uint8 codes, 19 scales, a map of 256, allowed torch.uint8, 20",
+    )
 
 
 def test_steps_between_0_and_1():
@@ -298,7 +322,10 @@ def test_steps_between_0_and_1():
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"eps": -1.0}, "eps is out of range: got -1.0; expected [0, inf) (inspect). Try: eps=1e-8"),
+        (
+            {"eps": -1.0},
+            "eps is out of range: got -1.0; expected [0, inf) (inspect). Try: eps=1e-8",
+        ),
         ({"eps": float("nan")}, "eps is out of range: got nan"),
         ({"betas": (0.9, 1.0)}, "beta2 is out of range: got 1.0"),
         ({"trained": (-1.0, 0.9)}, "beta1 is out of range: got -1.0"),

@@ -24,7 +24,13 @@ def layer(m, v, t=2, settings=SETTINGS, **more):
 def test_the_numbers_of_a_small_layer():
     """At step 2 m_hat = m / 0.19 and v_hat = v / 0.0199."""
     found = health(layer([[0.19, 0.38], [0.0, 0.0]], [[0.0199, 0.0796], [0.0, 0.0]]))
-    assert (found.numbers, found.t, found.dtype, found.spoiled, found.bytes) == (4, 2.0, "float32", 0, 32)
+    assert (found.numbers, found.t, found.dtype, found.spoiled, found.bytes) == (
+        4,
+        2.0,
+        "float32",
+        0,
+        32,
+    )
     assert found.m_rms == pytest.approx(math.sqrt((0.19**2 + 0.38**2) / 4))
     assert found.root_v == pytest.approx(math.sqrt((1 + 4) / 4))
     assert found.ratio == pytest.approx(1.0)
@@ -33,9 +39,9 @@ def test_the_numbers_of_a_small_layer():
     assert found.update == pytest.approx(math.sqrt(2 / 4))
     root = math.sqrt(0.0199)
     deviation = math.sqrt((2 * (0.75 * root) ** 2 + (root / 4) ** 2 + (1.25 * root) ** 2) / 4)
-    assert found.spread == pytest.approx(deviation / (0.75 * root), rel=1e-5) or found.spread == pytest.approx(
-        deviation * math.sqrt(4 / 3) / (0.75 * root), rel=1e-5
-    )
+    assert found.spread == pytest.approx(
+        deviation / (0.75 * root), rel=1e-5
+    ) or found.spread == pytest.approx(deviation * math.sqrt(4 / 3) / (0.75 * root), rel=1e-5)
     assert math.isnan(found.uneven)
     assert sum(found.shares) == pytest.approx(1.0)
     cells = [i for i, share in enumerate(found.shares) if share]
@@ -61,11 +67,17 @@ def test_a_layer_without_what_is_needed_says_nan():
 
 
 def replace_settings(**changes) -> GroupSettings:
-    return SETTINGS._replace(**changes) if hasattr(SETTINGS, "_replace") else replace(SETTINGS, **changes)
+    return (
+        SETTINGS._replace(**changes)
+        if hasattr(SETTINGS, "_replace")
+        else replace(SETTINGS, **changes)
+    )
 
 
 def test_without_correction_the_bound_is_that_of_the_raw_moments():
-    """At step 1 |m| / sqrt(v) = (1 - beta1) / sqrt(1 - beta2) = 1 exactly here; corrected it is 1 anywhere."""
+    """At step 1 |m| / sqrt(v) = (1 - beta1) / sqrt(1 - beta2) = 1 exactly here; corrected it is 1
+    anywhere.
+    """
     assert health(layer([1.0], [1.0], t=1)).bound == pytest.approx(1.0)
     raw = health(layer([1.0], [1.0], t=1, settings=replace_settings(corrected=False, beta1=0.5)))
     assert raw.bound == pytest.approx(0.5 / 0.1)
@@ -74,7 +86,9 @@ def test_without_correction_the_bound_is_that_of_the_raw_moments():
 
 
 def test_damped_is_strictly_below_eps_and_updates_count_no_empty_moments():
-    found = health(layer([0.0, 0.19], [0.0199e-16 * 1.01, 0.0199], settings=replace_settings(eps=1e-8)))
+    found = health(
+        layer([0.0, 0.19], [0.0199e-16 * 1.01, 0.0199], settings=replace_settings(eps=1e-8))
+    )
     assert found.damped == 0.0
     assert found.update == pytest.approx(math.sqrt(1 / 2))
     assert health(layer([0.0, 0.19], [0.0199e-16 * 0.99, 0.0199])).damped == 0.5
@@ -85,9 +99,13 @@ def test_damped_is_strictly_below_eps_and_updates_count_no_empty_moments():
 
 
 def test_amsgrad_divides_by_the_largest_v():
-    found = health(layer([0.19, 0.19], [0.0199, 0.0199], max_exp_avg_sq=torch.tensor([0.0796, 0.0199])))
+    found = health(
+        layer([0.19, 0.19], [0.0199, 0.0199], max_exp_avg_sq=torch.tensor([0.0796, 0.0199]))
+    )
     assert found.update == pytest.approx(math.sqrt((0.25 + 1) / 2))
-    other_size = health(layer([0.19, 0.19], [0.0199, 0.0199], max_exp_avg_sq=torch.tensor([0.0796])))
+    other_size = health(
+        layer([0.19, 0.19], [0.0199, 0.0199], max_exp_avg_sq=torch.tensor([0.0796]))
+    )
     assert other_size.update == pytest.approx(1.0)
 
 
@@ -107,8 +125,12 @@ HEALTHY = Health(
 )  # fmt: skip
 
 
-def reasons(latest: float = 10.0, settings: GroupSettings = SETTINGS, step: float = 10.0, **changes):
-    return suspicions(layer([1.0], [1.0], t=step, settings=settings), replace(HEALTHY, **changes), latest)
+def reasons(
+    latest: float = 10.0, settings: GroupSettings = SETTINGS, step: float = 10.0, **changes
+):
+    return suspicions(
+        layer([1.0], [1.0], t=step, settings=settings), replace(HEALTHY, **changes), latest
+    )
 
 
 CASES = [  # numbers, severe, words; None where nothing is suspicious
@@ -149,7 +171,9 @@ CASES = [  # numbers, severe, words; None where nothing is suspicious
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("changes", "severe", "words"), CASES, ids=[str(case[0]) for case in CASES])
+@pytest.mark.parametrize(
+    ("changes", "severe", "words"), CASES, ids=[str(case[0]) for case in CASES]
+)
 def test_one_number_makes_one_suspicion(changes, severe, words):
     found = reasons(**changes)
     assert len(found) == (severe is not None)
@@ -199,7 +223,9 @@ def test_planned_betas_do_what_the_recursion_does(old, new, t):
     updates = [m / math.sqrt(v) for m, v in factors]
     assert (found.m_at_once, found.v_at_once) == pytest.approx(factors[0])
     assert found.update_at_once == pytest.approx(updates[0])
-    assert found.update_most == pytest.approx(max(updates, key=lambda u: abs(math.log(u))), rel=1e-4)
+    assert found.update_most == pytest.approx(
+        max(updates, key=lambda u: abs(math.log(u))), rel=1e-4
+    )
     off = [k for k, update in enumerate(updates, 1) if abs(update - 1) > 0.01]
     assert found.steps == pytest.approx(max(off, default=0), rel=0.005)
     assert found.scale_m == pytest.approx((1 - new[0] ** t) / (1 - old[0] ** t))

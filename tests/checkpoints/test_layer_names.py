@@ -16,7 +16,9 @@ from betaplane.checkpoints.naming import AMBIGUOUS, UNNAMED
 
 
 def stepped(*groups: Any) -> dict[str, Any]:
-    """The state dict of an AdamW after a step of lr = 0 in which each tensor's gradient is its own number."""
+    """The state dict of an AdamW after a step of lr = 0 in which each tensor's gradient is its own
+    number.
+    """
     optimizer = torch.optim.AdamW(groups[0] if len(groups) == 1 else list(groups), lr=0.0)
     for group in optimizer.param_groups:
         for p in group["params"]:
@@ -80,7 +82,9 @@ def test_frozen_layers_shift_no_name(tmp_path: Path):
 def test_names_in_the_groups_are_taken(tmp_path: Path):
     model = numbered(*(nn.Linear(4, 4) for _ in range(2)))
     pairs = list(model.named_parameters())[::-1]
-    assert shown({"model": model.state_dict(), "optimizer": stepped(pairs)}, tmp_path) == true(model)
+    assert shown({"model": model.state_dict(), "optimizer": stepped(pairs)}, tmp_path) == true(
+        model
+    )
     assert inspect(tmp_path / "checkpoint.pt").notes == ()
 
 
@@ -98,7 +102,9 @@ def test_two_optimizers_are_kept_apart(tmp_path: Path):
     states = [stepped(list(model.parameters())) for model in models.values()]
     found = shown({**held, "optimizer_states": states}, tmp_path)
     assert len(found) == 4
-    assert set(found) == {f"optimizer_states.{i}: 0.{name}" for i in (0, 1) for name in ("weight", "bias")}
+    assert set(found) == {
+        f"optimizer_states.{i}: 0.{name}" for i in (0, 1) for name in ("weight", "bias")
+    }
     assert set(shown({"optimizer_states": states}, tmp_path)) == {
         f"optimizer_states.{i}: parameter {j}" for i in (0, 1) for j in (0, 1)
     }
@@ -113,19 +119,25 @@ def test_two_models_of_other_names_prove_nothing(tmp_path: Path):
     assert set(shown({"model": model.state_dict(), "more": twin, "optimizer": held}, tmp_path)) == {
         "parameter 0", "parameter 1"
     }  # fmt: skip
-    assert shown({"model": model.state_dict(), "average": other, "optimizer": held}, tmp_path) == true(model)
+    assert shown(
+        {"model": model.state_dict(), "average": other, "optimizer": held}, tmp_path
+    ) == true(model)
 
 
 def test_tied_tensors_are_one_parameter(tmp_path: Path):
     model = numbered(nn.Embedding(9, 4), nn.Linear(4, 9))
     model[1].weight = model[0].weight
-    found = shown({"model": model.state_dict(), "optimizer": stepped(list(model.parameters()))}, tmp_path)
+    found = shown(
+        {"model": model.state_dict(), "optimizer": stepped(list(model.parameters()))}, tmp_path
+    )
     assert found == {"0.weight": 1.0, "1.bias": 3.0}
 
 
 def test_buffers_have_no_moments(tmp_path: Path):
     model = numbered(nn.BatchNorm1d(7, affine=True), nn.Linear(7, 2))
-    found = shown({"model": model.state_dict(), "optimizer": stepped(list(model.parameters()))}, tmp_path)
+    found = shown(
+        {"model": model.state_dict(), "optimizer": stepped(list(model.parameters()))}, tmp_path
+    )
     assert list(found) == ["parameter 0", "parameter 1", "1.weight", "1.bias"]
 
 
@@ -144,4 +156,9 @@ def test_names_that_are_none_name_nothing(names: Any, tmp_path: Path):
 def test_settings_as_numbers_of_numpy(tmp_path: Path):
     held = stepped(list(numbered(nn.Linear(2, 2)).named_parameters()))
     held["param_groups"][0] |= {"lr": np.float64(0.25), "eps": np.float32(0.5)}
-    assert read_checkpoint(saved(held, tmp_path / "opt.pt")).layers[0].settings[:4] == (0.25, 0.9, 0.999, 0.5)
+    assert read_checkpoint(saved(held, tmp_path / "opt.pt")).layers[0].settings[:4] == (
+        0.25,
+        0.9,
+        0.999,
+        0.5,
+    )

@@ -19,8 +19,16 @@ CHANGES = [
 ]
 
 
-def updates(old: tuple[float, float], new: tuple[float, float], t: int, more: int, scale: tuple[float, float] = (1, 1)):
-    """Adam's updates in units of lr after a change of betas, at gradients of 1: each would be 1 without it."""
+def updates(
+    old: tuple[float, float],
+    new: tuple[float, float],
+    t: int,
+    more: int,
+    scale: tuple[float, float] = (1, 1),
+):
+    """Adam's updates in units of lr after a change of betas, at gradients of 1: each would be 1
+    without it.
+    """
     x = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.Adam([x], lr=1.0, betas=old, eps=0.0)
     found = []
@@ -40,7 +48,9 @@ def updates(old: tuple[float, float], new: tuple[float, float], t: int, more: in
 def test_updates_are_off_as_torchs(old, new, t: int):
     told, real = planned(old, new, t), updates(old, new, t, 400)
     assert told.update_at_once == pytest.approx(real[0], rel=1e-9)
-    assert told.update_most == pytest.approx(max([1.0, *real], key=lambda u: abs(math.log(u))), rel=1e-2)
+    assert told.update_most == pytest.approx(
+        max([1.0, *real], key=lambda u: abs(math.log(u))), rel=1e-2
+    )
     last = max((k for k, u in enumerate(real, 1) if abs(u - 1) > 0.01), default=0)
     assert told.steps == last or (last == 400 and told.steps > 400)
 
@@ -48,7 +58,9 @@ def test_updates_are_off_as_torchs(old, new, t: int):
 @pytest.mark.parametrize(("old", "new", "t"), CHANGES)
 def test_scaled_moments_are_right_at_once(old, new, t: int):
     told = planned(old, new, t)
-    assert updates(old, new, t, 20, (told.scale_m, told.scale_v)) == pytest.approx([1.0] * 20, rel=1e-9)
+    assert updates(old, new, t, 20, (told.scale_m, told.scale_v)) == pytest.approx(
+        [1.0] * 20, rel=1e-9
+    )
 
 
 def test_forgotten_is_one_percent():

@@ -1,4 +1,6 @@
-"""Planted sicknesses are found, in the layer they were planted in, with the reason; the other layers stay clean."""
+"""Planted sicknesses are found, in the layer they were planted in, with the reason; the other
+layers stay clean.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ PLANTED: list[tuple[Callable[[State], None], str]] = [
 
 
 @pytest.mark.parametrize(("plant", "reason"), PLANTED, ids=lambda x: getattr(x, "__name__", ""))
-def test_a_sickness_is_found_where_it_is(plant: Callable[[State], None], reason: str, tmp_path: Path):
+def test_a_sickness_is_found_where_it_is(
+    plant: Callable[[State], None], reason: str, tmp_path: Path
+):
     held = trained()[1].state_dict()
     assert not inspect(saved(held, tmp_path / "well.pt")).suspicious
     plant(held["state"][2])
@@ -79,14 +83,17 @@ def test_a_sickness_is_found_where_it_is(plant: Callable[[State], None], reason:
 
 def test_moments_that_cannot_move(tmp_path: Path):
     model, _ = trained()
-    half = torch.optim.AdamW([p.detach().bfloat16().requires_grad_() for p in model.parameters()], betas=(0.9, 0.999))
+    half = torch.optim.AdamW(
+        [p.detach().bfloat16().requires_grad_() for p in model.parameters()], betas=(0.9, 0.999)
+    )
     for p in half.param_groups[0]["params"]:
         p.grad = torch.ones_like(p)
     half.step()
     found = inspect(saved(half.state_dict(), tmp_path / "opt.pt"))
     assert len(found.suspicious) == 4
     assert (
-        found.suspicious[0].reasons[0].what == "v cannot fall in bfloat16: 1 - beta2 = 0.001 is below half a step of it"
+        found.suspicious[0].reasons[0].what
+        == "v cannot fall in bfloat16: 1 - beta2 = 0.001 is below half a step of it"
     )
 
 
@@ -94,7 +101,9 @@ def test_columns_that_no_gradient_reached_are_no_sickness(tmp_path: Path):
     found = inspect(saved(trained()[1].state_dict(), tmp_path / "opt.pt"))
     (row,) = [row for row in found.rows if row.reasons]
     assert row.health.zero == 1 / 80
-    assert [one.what for one in row.reasons] == ["v = 0 in 1.2% of it, which no gradient ever reached"]
+    assert [one.what for one in row.reasons] == [
+        "v = 0 in 1.2% of it, which no gradient ever reached"
+    ]
     assert row.health.lost == 0
 
 
@@ -148,9 +157,17 @@ def test_eps_is_advised_so_that_it_leaves_99_percent_alone(tmp_path: Path):
 
 def test_packed_states_are_told_and_not_guessed(tmp_path: Path):
     held = trained()[1].state_dict()
-    codes = {"step": 3, "state1": torch.ones(80, dtype=torch.uint8), "state2": torch.ones(80, dtype=torch.uint8)}
+    codes = {
+        "step": 3,
+        "state1": torch.ones(80, dtype=torch.uint8),
+        "state2": torch.ones(80, dtype=torch.uint8),
+    }
     held["state"][0] = codes
-    row = next(row for row in inspect(saved(held, tmp_path / "opt.pt")).rows if row.health.name == "0.weight")
+    row = next(
+        row
+        for row in inspect(saved(held, tmp_path / "opt.pt")).rows
+        if row.health.name == "0.weight"
+    )
     assert row.health.dtype == "uint8"
     assert row.reasons[0].what == "its moments are kept as uint8: they cannot be read"
 
@@ -158,8 +175,14 @@ def test_packed_states_are_told_and_not_guessed(tmp_path: Path):
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.complex64])
 def test_moments_of_types_that_are_not_read(dtype: torch.dtype, tmp_path: Path):
     held = trained()[1].state_dict()
-    held["state"][0] |= {word: held["state"][0][word].to(dtype) for word in ("exp_avg", "exp_avg_sq")}
-    row = next(row for row in inspect(saved(held, tmp_path / "opt.pt")).rows if row.health.name == "0.weight")
+    held["state"][0] |= {
+        word: held["state"][0][word].to(dtype) for word in ("exp_avg", "exp_avg_sq")
+    }
+    row = next(
+        row
+        for row in inspect(saved(held, tmp_path / "opt.pt")).rows
+        if row.health.name == "0.weight"
+    )
     assert row.reasons[0].what == f"its moments are kept as {str(dtype)[6:]}: they cannot be read"
 
 

@@ -1,4 +1,6 @@
-"""The count of steps is read where each library keeps it; what needs a count that is nowhere is unknown."""
+"""The count of steps is read where each library keeps it; what needs a count that is nowhere is
+unknown.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def health(held: Any, folder: Path, **options: Any) -> Any:
     return inspect(saved(held, folder / "opt.pt"), **options).rows[0].health
 
 
-@pytest.mark.parametrize("step", [STEPS, float(STEPS), torch.tensor(STEPS), torch.tensor([20], dtype=torch.int32)])
+@pytest.mark.parametrize(
+    "step", [STEPS, float(STEPS), torch.tensor(STEPS), torch.tensor([20], dtype=torch.int32)]
+)
 def test_a_count_in_the_group_is_read(step: Any, tmp_path: Path):
     found = health(moved(constant(), step), tmp_path)
     assert found.t == STEPS
@@ -51,14 +55,21 @@ def test_groups_count_for_themselves(tmp_path: Path):
     held = moved(constant(), STEPS)
     held["state"][1] = held["state"][0]
     held["param_groups"].append({**held["param_groups"][0], "params": [1], "step": 2 * STEPS})
-    assert [row.health.t for row in inspect(saved(held, tmp_path / "opt.pt")).rows[::-1]] == [2 * STEPS, STEPS]
+    assert [row.health.t for row in inspect(saved(held, tmp_path / "opt.pt")).rows[::-1]] == [
+        2 * STEPS,
+        STEPS,
+    ]
 
 
-@pytest.mark.parametrize("held", [moved(constant(), None), moved(constant(), 3) | {"param_groups": []}])
+@pytest.mark.parametrize(
+    "held", [moved(constant(), None), moved(constant(), 3) | {"param_groups": []}]
+)
 def test_what_needs_a_count_that_is_nowhere_is_unknown(held: dict[str, Any], tmp_path: Path):
     found = inspect(saved(held, tmp_path / "opt.pt"), trained=(0.9, 0.999), eps=1e-8)
     h = found.rows[0].health
-    assert all(math.isnan(x) for x in (h.t, h.root_v, h.ratio, h.bound, h.damped, h.update, h.uneven))
+    assert all(
+        math.isnan(x) for x in (h.t, h.root_v, h.ratio, h.bound, h.damped, h.update, h.uneven)
+    )
     assert h.shares == ()
     assert h.m_rms == pytest.approx(1 - 0.9**STEPS, rel=1e-4)
     assert (h.zero, h.lost, h.spread) == (0, 0, pytest.approx(0, abs=1e-6))

@@ -17,7 +17,9 @@ STEPS = 12
 
 
 def trained(kind: Any = torch.optim.AdamW, steps: int = STEPS, width: int = 80, **options: Any):
-    """A model and its optimizer after some steps; the second input is 0, so its column gets no gradient."""
+    """A model and its optimizer after some steps; the second input is 0, so its column gets no
+    gradient.
+    """
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(width, 64), nn.Tanh(), nn.Linear(64, 3))
     optimizer = kind(list(model.named_parameters()), **{"lr": 1e-3, **options})
@@ -88,20 +90,29 @@ def forget(program: str) -> None:
 
 
 def zero_shards(folder: Path, elastic: bool = False, ranks: int = 2) -> Path:
-    """ZeRO shards as DeepSpeed lays them out: flat float32 groups with padding, and objects of its own classes."""
+    """ZeRO shards as DeepSpeed lays them out: flat float32 groups with padding, and objects of its
+    own classes.
+    """
     _, optimizer = trained()
     states = list(optimizer.state.values())
-    flat = {word: torch.cat([s[word].flatten() for s in states]) for word in ("exp_avg", "exp_avg_sq")}
+    flat = {
+        word: torch.cat([s[word].flatten() for s in states]) for word in ("exp_avg", "exp_avg_sq")
+    }
     pad = -len(flat["exp_avg"]) % ranks + ranks  # so that the last shard ends in padding
     scaler, address = foreign("deepspeed.runtime.fp16.loss_scaler", "LossScaler"), _address()
     folder.mkdir()
     for rank in range(ranks):
-        parts = {word: torch.cat([x, torch.zeros(pad)]).chunk(ranks)[rank].clone() for word, x in flat.items()}
+        parts = {
+            word: torch.cat([x, torch.zeros(pad)]).chunk(ranks)[rank].clone()
+            for word, x in flat.items()
+        }
         padding = pad if rank == ranks - 1 else 0
         lean = {word: x[: len(x) - padding] for word, x in parts.items()}
         group = {**optimizer.param_groups[0], "params": [0]}
         base: Any = (
-            [{"step": STEPS, **lean}] if elastic else {"state": {0: {"step": STEPS, **parts}}, "param_groups": [group]}
+            [{"step": STEPS, **lean}]
+            if elastic
+            else {"state": {0: {"step": STEPS, **parts}}, "param_groups": [group]}
         )
         if not elastic:
             group.pop("param_names")

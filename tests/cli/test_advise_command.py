@@ -22,7 +22,13 @@ def test_as_a_table(words, first, capsys):
     assert (code, err) == (0, "")
     assert out.startswith(first)
     assert max(map(len, out.splitlines())) <= 80
-    for part in ("\nbeta2 ", "\nZeRO stage ", "\nWorth knowing\n", "\nTo paste\n", "arXiv:2507.07101"):
+    for part in (
+        "\nbeta2 ",
+        "\nZeRO stage ",
+        "\nWorth knowing\n",
+        "\nTo paste\n",
+        "arXiv:2507.07101",
+    ):
         assert part in out
 
 

@@ -1,4 +1,6 @@
-"""`betaplane audit`: classes from modules and files, as a table and as JSON; bad input as sentences."""
+"""`betaplane audit`: classes from modules and files, as a table and as JSON; bad input as
+sentences.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def test_a_file_as_json(capsys):
     assert "read" in err.splitlines()
     assert (told["rule"], told["options"]) == ("SGD", {"pace": "fast", "lr": 0.01})
     assert told["error"] < 1e-9
-    assert {"what": "gradients", "finding": "left alone", "number": 0.0, "trouble": False} in told["rows"]
+    assert {"what": "gradients", "finding": "left alone", "number": 0.0, "trouble": False} in told[
+        "rows"
+    ]
     assert next(row for row in told["rows"] if row["what"] == "copies")["trouble"] is False
 
 

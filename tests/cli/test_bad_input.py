@@ -1,4 +1,6 @@
-"""Bad input as rows: what is typed, and the sentence it ends with; nothing is trained and nothing is written."""
+"""Bad input as rows: what is typed, and the sentence it ends with; nothing is trained and nothing
+is written.
+"""
 
 from __future__ import annotations
 
@@ -209,7 +211,10 @@ def test_words_that_no_option_takes(folder: Path, capsys, words: str, told: str)
 def test_betas_without_a_bound_are_warned_of(folder: Path, capsys):
     code, _, err = ended(f"{FINE} --engine plain --seeds 1 --betas 0.99,0.5", capsys)
     assert code == 0
-    assert "Warning: beta1 >= sqrt(beta2): |m| / sqrt(v) has no bound and can grow by a factor 1.4 a step" in err
+    assert (
+        "Warning: beta1 >= sqrt(beta2): |m| / sqrt(v) has no bound and can grow by a factor 1.4 a step"
+        in err
+    )
 
 
 def test_betas_with_a_bound_are_not_warned_of(folder: Path, capsys):

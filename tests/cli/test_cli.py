@@ -33,7 +33,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_help_waits_for_nothing_heavy(code: str):
     look = f"import atexit, sys; atexit.register(lambda: print([n for n in {HEAVY} if n in sys.modules])); {code}"
-    ran = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=60, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", look], capture_output=True, text=True, timeout=60, check=True
+    )
     assert ran.stdout.splitlines()[-1] == "[]"
 
 
@@ -56,7 +58,9 @@ def test_a_problem_of_ones_own(folder: Path, capsys, name: str):
     words = f"map mine.py:{name} --points 3 --seeds 1 --boundary-seeds 1 --workers 0 --engine plain --json"
     code, out, err = ended(words, capsys)
     assert code == 0
-    assert json.loads(out)["problem"] == {"make": "line", "made": "line", "fine": "line"}.get(name, name)
+    assert json.loads(out)["problem"] == {"make": "line", "made": "line", "fine": "line"}.get(
+        name, name
+    )
     assert "read" in err
 
 
@@ -70,7 +74,11 @@ def test_other_axes(folder: Path, capsys):
     _, out, _ = ended(f"{TINY} --x lr --y beta2=0:0.99 --points 4x5 --beta1 0.5 --json", capsys)
     told = json.loads(out)
     assert (told["x"]["name"], len(told["x"]["values"])) == ("lr", 4)
-    assert (told["y"]["name"], told["y"]["values"][-1], len(told["y"]["values"])) == ("beta2", 0.99, 5)
+    assert (told["y"]["name"], told["y"]["values"][-1], len(told["y"]["values"])) == (
+        "beta2",
+        0.99,
+        5,
+    )
     assert told["fixed"]["beta1"] == 0.5
     assert Path("out/train-lr-beta2.png").exists()
 
@@ -89,7 +97,9 @@ def test_the_same_command_computes_nothing_again(folder: Path, capsys):
 
 def test_a_finer_map_uses_what_is_known(folder: Path, capsys):
     known = ended(f"{TINY} --dense --points 3", capsys)[2].count("training\n")
-    assert ended(f"{TINY} --dense --points 3 --seeds 2", capsys)[2].count("training\n") == known == 9
+    assert (
+        ended(f"{TINY} --dense --points 3 --seeds 2", capsys)[2].count("training\n") == known == 9
+    )
 
 
 def test_status(folder: Path, capsys):
@@ -107,7 +117,10 @@ def test_merge(folder: Path, capsys):
     _, _, err = ended(f"{TINY} --store two.sqlite --merge one.sqlite", capsys)
     assert "trainings from one.sqlite into two.sqlite" in err
     assert "training\n" not in err
-    assert "merged 0 trainings" in ended(f"{TINY} --store two.sqlite --merge two.sqlite --status", capsys)[2]
+    assert (
+        "merged 0 trainings"
+        in ended(f"{TINY} --store two.sqlite --merge two.sqlite --status", capsys)[2]
+    )
 
 
 def test_so_many_trainings(folder: Path, capsys):
@@ -122,7 +135,9 @@ def test_so_many_trainings(folder: Path, capsys):
 
 
 def test_so_long(folder: Path, capsys):
-    Path("slow.py").write_text("import time\ndef train(s, seed):\n    time.sleep(0.2)\n    return [1.0, s['beta2']]")
+    Path("slow.py").write_text(
+        "import time\ndef train(s, seed):\n    time.sleep(0.2)\n    return [1.0, s['beta2']]"
+    )
     words = "map slow.py:train --points 12 --seeds 4 --workers 0 --dense --json --budget"
     _, out, err = ended(f"{words} 2s", capsys)
     first = json.loads(out)

@@ -13,7 +13,13 @@ from commands import ended
 from betaplane.replay import Gradients, save
 from betaplane.replay.gradients import Layer
 
-BAD = ["\x1b[2J\x1b[31mall is well", "two\nlines", "\u202egnp.exe", "\x9b31m", "[/bold] $\\frac$ <script>"]
+BAD = [
+    "\x1b[2J\x1b[31mall is well",
+    "two\nlines",
+    "\u202egnp.exe",
+    "\x9b31m",
+    "[/bold] $\\frac$ <script>",
+]
 
 
 @pytest.fixture(params=BAD, ids=range(len(BAD)))
@@ -74,7 +80,10 @@ def test_report(bad: str, capsys: pytest.CaptureFixture):
 def test_replay(bad: str, capsys: pytest.CaptureFixture):
     drawn = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
     about = {"problem": bad}
-    save(Gradients(drawn, (Layer(bad, (3,), 3),), torch.arange(3), batch_size=8, about=about), "grads.safetensors")
+    save(
+        Gradients(drawn, (Layer(bad, (3,), 3),), torch.arange(3), batch_size=8, about=about),
+        "grads.safetensors",
+    )
     code, out, err = ended("replay grads.safetensors --out drawn", capsys)
     assert code == 0, err
     assert clean(out)

@@ -1,4 +1,6 @@
-"""`betaplane inspect`: a table with the suspicious layer first, JSON, a picture; bad input as sentences."""
+"""`betaplane inspect`: a table with the suspicious layer first, JSON, a picture; bad input as
+sentences.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,10 @@ def test_a_healthy_checkpoint(capsys):
     assert (code, err) == (0, "")
     head, columns, *rows = out.splitlines()
     assert head == "well.pt: torch, 4 layers, 58 parameters"
-    assert " ".join(columns.split()) == "layer step RMS m sqrt(v_hat) max bound < eps v = 0 spread update kept bytes"
+    assert (
+        " ".join(columns.split())
+        == "layer step RMS m sqrt(v_hat) max bound < eps v = 0 spread update kept bytes"
+    )
     assert [row.split()[0] for row in rows[:4]] == ["0.weight", "0.bias", "1.weight", "1.bias"]
     assert "v 1000 (693); at step 100 sqrt(v) is divided by 0.309" in out
     assert "eps 1e-08: sqrt(v_hat) is below it in 0 of the coordinates; small enough" in out
@@ -52,7 +57,9 @@ def test_the_sick_layer_comes_first(capsys):
     assert rows[2].startswith("! 1.bias")
     assert rows[3] == "and 3 more layers: --top 4"
     assert rows[4].startswith("! 1.bias: max |m_hat| / sqrt(v_hat) is ")
-    assert rows[4].endswith("and no gradients give more than 2.24 at step 100: damage, or changed betas")
+    assert rows[4].endswith(
+        "and no gradients give more than 2.24 at step 100: damage, or changed betas"
+    )
 
 
 def test_a_state_that_holds_inf(capsys):
@@ -63,7 +70,9 @@ def test_a_state_that_holds_inf(capsys):
     code, out, err = ended("inspect inf.pt --png inf.png", capsys)
     assert (code, err) == (0, "")
     rows = [
-        line.split() for line in out.splitlines() if line.startswith("! 0.bias  ") or line.startswith("! 1.weight  ")
+        line.split()
+        for line in out.splitlines()
+        if line.startswith("! 0.bias  ") or line.startswith("! 1.weight  ")
     ]
     assert [(row[1], row[2]) for row in rows] == [("0.bias", "100"), ("1.weight", "inf")]
     assert rows[0][4] == "inf"
@@ -87,12 +96,17 @@ def test_a_rule_that_divides_otherwise(capsys):
 
 def test_new_betas(capsys):
     _, out, _ = ended("inspect well.pt --betas 0.9,0.95", capsys)
-    assert "at the next step v_hat is 0.141 and m_hat 1 times what it should be, updates 2.66 times" in out
+    assert (
+        "at the next step v_hat is 0.141 and m_hat 1 times what it should be, updates 2.66 times"
+        in out
+    )
     assert "within 1 % after 74 steps; v has forgotten 99 % after 90, m after 44" in out
     assert "multiply exp_avg by 1 and exp_avg_sq by 10.44" in out
     assert "the largest update there can be is then 1.16 lr" in out
     _, out, _ = ended("inspect well.pt --betas 0.9,0.8", capsys)
-    assert "beta1 >= sqrt(beta2): an update has no bound, and can grow by a factor 1.01 a step" in out
+    assert (
+        "beta1 >= sqrt(beta2): an update has no bound, and can grow by a factor 1.01 a step" in out
+    )
 
 
 def test_json(capsys):

@@ -1,4 +1,6 @@
-"""`betaplane record` and `betaplane replay`: a file, a predicted map, other batch sizes; bad input as sentences."""
+"""`betaplane record` and `betaplane replay`: a file, a predicted map, other batch sizes; bad input
+as sentences.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("mine.py").write_text(PROBLEMS)
     Path("text.safetensors").write_text("no tensors")
     save(record_problem(counterexample(n=10), steps=160), "grads.safetensors")
-    save(record_problem(counterexample(n=10), steps=160).with_(batch_size=None), "unsaid.safetensors")
+    save(
+        record_problem(counterexample(n=10), steps=160).with_(batch_size=None), "unsaid.safetensors"
+    )
     return tmp_path
 
 
 def test_recorded_and_replayed(capsys):
-    code, out, err = ended("record mine.py:fine --steps 40 --after 3 --out mine.safetensors", capsys)
+    code, out, err = ended(
+        "record mine.py:fine --steps 40 --after 3 --out mine.safetensors", capsys
+    )
     assert (code, out.splitlines()[-1]) == (0, "mine.safetensors")
-    assert out.startswith("40 gradients of batch 4 at 2 coordinates of 2 tensors, weights frozen, after 3 steps")
+    assert out.startswith(
+        "40 gradients of batch 4 at 2 coordinates of 2 tensors, weights frozen, after 3 steps"
+    )
     assert "read" in err.splitlines()
     code, out, _ = ended("replay mine.safetensors --points 12 --betas 0.9,0.98", capsys)
     assert code == 0
@@ -39,12 +47,15 @@ def test_recorded_and_replayed(capsys):
 
 
 def test_the_counterexample_as_json(capsys):
-    code, out, err = ended("replay grads.safetensors --points 40 --batch-size 1 --batch-size 10 --json", capsys)
+    code, out, err = ended(
+        "replay grads.safetensors --points 40 --batch-size 1 --batch-size 10 --json", capsys
+    )
     alone, averaged = json.loads(out, parse_constant=pytest.fail)["maps"]
     assert (code, err) == (0, "")
     assert alone["verdicts"][0][0] == "failing"  # beta1 = beta2 = 0: the signs of n and -1
     assert alone["verdicts"][0][-1] == "good"
-    assert {each for row in averaged["verdicts"] for each in row} == {"good"}  # ten losses make the whole
+    # ten losses make the whole
+    assert {each for row in averaged["verdicts"] for each in row} == {"good"}
     assert (averaged["batch_size"], averaged["changed"], averaged["steps"]) == (10, "averaged", 16)
     assert all(Path(path).stat().st_size > 0 for path in alone["files"] + averaged["files"])
     assert alone["threshold"]["good"][0] == pytest.approx(0.978, abs=2e-3)

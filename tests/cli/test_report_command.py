@@ -18,7 +18,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.manual_seed(0)
     model = torch.nn.Linear(4, 2)
     optimizer = torch.optim.AdamW(model.named_parameters(), betas=(0.95, 0.85))
-    with betaplane.watch(optimizer, "run.jsonl", every=1, budget=float("inf"), console=False) as watcher:
+    with betaplane.watch(
+        optimizer, "run.jsonl", every=1, budget=float("inf"), console=False
+    ) as watcher:
         for _ in range(20):
             optimizer.zero_grad()
             loss = model(torch.randn(16, 4)).square().mean()
@@ -27,7 +29,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             optimizer.step()
     Path("text.jsonl").write_text("no lines\n")
     Path("empty.jsonl").write_text("")
-    Path("nested.jsonl").write_text('{"kind": "reading", "layer": "x", "step": 1, "shape": [null]}\n')
+    Path("nested.jsonl").write_text(
+        '{"kind": "reading", "layer": "x", "step": 1, "shape": [null]}\n'
+    )
     Path("record.html").write_bytes(Path("run.jsonl").read_bytes())
     Path("folder").mkdir()
     return tmp_path
@@ -47,7 +51,9 @@ def test_a_watched_run(capsys):
 
 
 def test_a_picture_and_a_page_elsewhere(capsys):
-    code, out, _ = ended("report run.jsonl --out drawn/a.html --png drawn/a.png --quantity snr", capsys)
+    code, out, _ = ended(
+        "report run.jsonl --out drawn/a.html --png drawn/a.png --quantity snr", capsys
+    )
     assert code == 0
     assert out.splitlines()[-1] == "written: drawn/a.html, drawn/a.png"
     assert sorted(path.name for path in Path("drawn").iterdir()) == ["a.html", "a.png"]
@@ -62,7 +68,9 @@ def test_json(capsys):
     assert [alarm["cause"] for alarm in told["alarms"]] == ["beta1^2 >= beta2"]
     assert [layer["layer"] for layer in told["layers"]] == ["weight", "bias"]
     assert told["layers"][0]["reach"]["largest"] > 0
-    assert told["whole"]["reach"]["largest"] == max(layer["reach"]["largest"] for layer in told["layers"])
+    assert told["whole"]["reach"]["largest"] == max(
+        layer["reach"]["largest"] for layer in told["layers"]
+    )
     assert told["whole"]["weight_rms"]["last"] > 0
     assert not Path("run.html").exists()
 
@@ -101,4 +109,7 @@ def test_readings_that_are_spread_too_far(capsys):
     Path("wide.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     code, _, err = ended("report wide.jsonl", capsys)
     assert code == 2
-    assert "Hardly two readings are of one step: got '1,100 readings of 1,100 layers at 1,100 steps'" in err
+    assert (
+        "Hardly two readings are of one step: got '1,100 readings of 1,100 layers at 1,100 steps'"
+        in err
+    )

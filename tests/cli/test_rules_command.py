@@ -1,4 +1,6 @@
-"""`betaplane rules`: bytes of state as optimizers hold them, and ZeRO's stages as the formulas beside them say."""
+"""`betaplane rules`: bytes of state as optimizers hold them, and ZeRO's stages as the formulas
+beside them say.
+"""
 
 from __future__ import annotations
 
@@ -39,16 +41,24 @@ def test_bytes_are_the_published_ones(capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", [*(kind() for kind in ALL), SGD(momentum=0.9), RMSprop(momentum=0.9), RMSprop(centered=True)], ids=str
+    "rule",
+    [*(kind() for kind in ALL), SGD(momentum=0.9), RMSprop(momentum=0.9), RMSprop(centered=True)],
+    ids=str,
 )
 def test_bytes_are_what_the_optimizer_holds(rule: Rule) -> None:
     p = torch.nn.Parameter(torch.ones(24, 16))
-    options = {name: value for name, value in rule.said().items() if value != getattr(type(rule)(), name)}
+    options = {
+        name: value for name, value in rule.said().items() if value != getattr(type(rule)(), name)
+    }
     optimizer = getattr(betaplane, type(rule).__name__)([p], lr=1e-3, **options)
     for _ in range(2):
         p.grad = torch.ones_like(p)
         optimizer.step()
-    state = [value for value in optimizer.state[p].values() if isinstance(value, torch.Tensor) and value.dim()]
+    state = [
+        value
+        for value in optimizer.state[p].values()
+        if isinstance(value, torch.Tensor) and value.dim()
+    ]
     tensors, rest = held(rule, 24, 16)
     assert tensors == sum(value.shape == p.shape for value in state)
     assert (tensors + rest) * p.numel() == sum(value.numel() for value in state)

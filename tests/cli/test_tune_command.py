@@ -28,7 +28,9 @@ def test_a_table_of_what_was_tried(capsys):
 
 
 def test_as_json_with_a_store(folder, capsys):
-    code, out, err = ended("tune mine.py:trainer --seeds 1 --workers 0 --store kept.sqlite --json", capsys)
+    code, out, err = ended(
+        "tune mine.py:trainer --seeds 1 --workers 0 --store kept.sqlite --json", capsys
+    )
     told = json.loads(out, parse_constant=pytest.fail)
     assert code == 0
     assert "read" in err

@@ -1,4 +1,6 @@
-"""Results that cannot be written: refused before the work if possible, else the answer is printed all the same."""
+"""Results that cannot be written: refused before the work if possible, else the answer is printed
+all the same.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,17 @@ MAP = "map mine.py:fine --workers 0 --points 3 --seeds 1"
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mine.py").write_text(PROBLEMS)
-    (tmp_path / "mine2.py").write_text(PROBLEMS.replace("import torch", "import torch; open('ran', 'w').close()"))
+    (tmp_path / "mine2.py").write_text(
+        PROBLEMS.replace("import torch", "import torch; open('ran', 'w').close()")
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.mark.parametrize("kind", ["html", "png"])
-def test_map_prints_its_answer_without_a_file(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_map_prints_its_answer_without_a_file(
+    kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     taken = Path(f"out/line-beta1-beta2.{kind}")
     taken.mkdir(parents=True)  # a folder is where the file should be
     code, out, err = ended(MAP, capsys)
@@ -40,7 +46,9 @@ def test_map_prints_json_without_a_file(capsys: pytest.CaptureFixture[str]) -> N
     assert [Path(each).suffix for each in json.loads(out)["files"]] == [".png", ".sqlite"]
 
 
-def test_record_refuses_a_folder_it_cannot_write_before_the_work(capsys: pytest.CaptureFixture[str]) -> None:
+def test_record_refuses_a_folder_it_cannot_write_before_the_work(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     code, out, err = ended("record mine2.py:fine --out /proc/grads.safetensors", capsys)
     assert (code, out) == (2, "")
     assert "The results cannot be written (" in err

@@ -1,4 +1,6 @@
-"""Maps in processes of their own, to be killed; forked from a server that has torch loaded: a quick start."""
+"""Maps in processes of their own, to be killed; forked from a server that has torch loaded: a quick
+start.
+"""
 
 from __future__ import annotations
 
@@ -106,15 +108,23 @@ def _run(job: Job) -> None:
         job.computed.write_text(str(progress.computed))
 
     phase_map = follow(
-        job.source, plan_for(load(job.source), **how), store=job.folder / job.store, workers=job.workers, watch=watch
+        job.source,
+        plan_for(load(job.source), **how),
+        store=job.folder / job.store,
+        workers=job.workers,
+        watch=watch,
     )
     job.result.write_bytes(pickle.dumps(phase_map))
 
 
 def stored(path: Path) -> dict[str, tuple]:
-    """Everything a store says about each finished training, by key; nothing where there is no store yet."""
+    """Everything a store says about each finished training, by key; nothing where there is no store
+    yet.
+    """
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=60)) as db:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=60)
+        ) as db:
             return {row[1]: row for row in db.execute("SELECT * FROM runs")}
     except sqlite3.OperationalError:  # there is no file, or no table in it
         return {}
@@ -122,7 +132,11 @@ def stored(path: Path) -> dict[str, tuple]:
 
 def session(leader: int) -> list[int]:
     """The living processes of a session."""
-    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _session_of(pid) == leader]
+    return [
+        pid
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
+        if _session_of(pid) == leader
+    ]
 
 
 def _session_of(pid: int) -> int:
@@ -145,8 +159,12 @@ def shown(phase_map: PhaseMap) -> dict[str, Any]:
 
     P(fail) is rounded: the linear algebra under it adds up differently with another number of threads.
     """
-    curves = {str(spot): np.asarray(cell.curve).tobytes().hex() for spot, cell in phase_map.cells.items()}
-    finals = {str(spot): [repr(final) for final in cell.finals] for spot, cell in phase_map.cells.items()}
+    curves = {
+        str(spot): np.asarray(cell.curve).tobytes().hex() for spot, cell in phase_map.cells.items()
+    }
+    finals = {
+        str(spot): [repr(final) for final in cell.finals] for spot, cell in phase_map.cells.items()
+    }
     told = {**to_json(phase_map), "curves": curves, "finals": finals}
     for cell in told["cells"]:
         cell["p_fail"] = round(cell["p_fail"], 9)

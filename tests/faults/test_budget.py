@@ -17,7 +17,9 @@ X = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
 
 
 def slow(settings: dict[str, float], seed: int) -> list[float]:
-    """One run takes as long as its seed says: seed 0 ends at once, others outlast every budget here."""
+    """One run takes as long as its seed says: seed 0 ends at once, others outlast every budget
+    here.
+    """
     time.sleep(0.01 if seed == 0 else 60)
     return [1.0, settings["beta2"]]
 
@@ -44,7 +46,9 @@ def test_the_first_run_is_waited_for() -> None:
 
 
 def test_an_absurd_grid_costs_no_more_than_its_budget() -> None:
-    problem = betaplane.Problem("wide", lambda: nn.Linear(8, 1), nn.functional.mse_loss, X, X[:, :1], steps=50)
+    problem = betaplane.Problem(
+        "wide", lambda: nn.Linear(8, 1), nn.functional.mse_loss, X, X[:, :1], steps=50
+    )
     phase_map = betaplane.map_phases(problem, points=200, seeds=50, budget=3, workers=0)
     assert phase_map.facts["ended"] == "time spent"
     assert phase_map.verdicts.shape == (200, 200)
@@ -55,7 +59,9 @@ def test_the_clock_of_a_plan_starts_when_the_call_does(tmp_path: Path) -> None:
     plan = plan_for(problem, points=3, budget=100)
     with Store.open(tmp_path / "s.sqlite", "0" * 16, "slow") as store:
         seen: list[Progress] = []
-        crew = RunScheduler(plan, None, store, "callable", 1, seen.append, began=time.monotonic() - 101)  # type: ignore[arg-type]
+        crew = RunScheduler(
+            plan, None, store, "callable", 1, seen.append, began=time.monotonic() - 101
+        )  # type: ignore[arg-type]
         assert not crew._late()  # nothing is finished yet
         crew.known = {"a run": None}  # type: ignore[dict-item]
         assert crew._late()

@@ -47,7 +47,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dic
 
 
 class Watch:
-    """Looks at store and log between the lives of a job: what was finished stays, and is not trained again."""
+    """Looks at store and log between the lives of a job: what was finished stays, and is not
+    trained again.
+    """
 
     def __init__(self, job: Job) -> None:
         self.job, self.rows, self.lines = job, {}, 0
@@ -55,7 +57,9 @@ class Watch:
     def look(self) -> None:
         rows, log = self.job.rows(), logged(self.job)
         assert self.rows.items() <= rows.items(), "what was finished is lost or has changed"
-        assert not trained(self.rows) & set(log[self.lines :]), "what was finished was trained again"
+        assert not trained(self.rows) & set(log[self.lines :]), (
+            "what was finished was trained again"
+        )
         self.rows, self.lines = rows, len(log)
 
 
@@ -112,17 +116,26 @@ def check_end(job: Job, expected: dict) -> None:
         pytest.param(TRAIN, 2, 20, marks=SLOW),
     ],
 )
-def test_a_map_killed_again_and_again(tmp_path: Path, undisturbed, kind: str, workers: int, kills: int):
+def test_a_map_killed_again_and_again(
+    tmp_path: Path, undisturbed, kind: str, workers: int, kills: int
+):
     job = made(tmp_path, kind, workers)
     survive(job, kills)
     check_end(job, undisturbed(kind))
     again = [training for training, times in Counter(logged(job)).items() if times > 1]
-    assert len(again) <= kills * (2 * max(workers, 1) + 1), "more than what was under way was trained again"
+    assert len(again) <= kills * (2 * max(workers, 1) + 1), (
+        "more than what was under way was trained again"
+    )
 
 
 @pytest.mark.parametrize(
     ("kind", "workers"),
-    [(PLAIN, 0), (TRAIN, 0), pytest.param(STACKED, 2, marks=SLOW), pytest.param(TRAIN, 2, marks=SLOW)],
+    [
+        (PLAIN, 0),
+        (TRAIN, 0),
+        pytest.param(STACKED, 2, marks=SLOW),
+        pytest.param(TRAIN, 2, marks=SLOW),
+    ],
 )
 def test_two_processes_share_a_store(tmp_path: Path, undisturbed, kind: str, workers: int):
     one = made(tmp_path, kind, workers)

@@ -1,4 +1,6 @@
-"""What goes wrong while a map is under way ends it with a sentence; what is finished is kept, nobody stays behind."""
+"""What goes wrong while a map is under way ends it with a sentence; what is finished is kept,
+nobody stays behind.
+"""
 
 from __future__ import annotations
 
@@ -128,7 +130,15 @@ def test_a_worker_that_fails(folder: Path, capfd, monkeypatch, name: str, told: 
 
 
 def command(source: str, *more: str) -> list[str]:
-    return [sys.executable, "-c", "from betaplane.cli.main import main; main()", "map", source, *SMALL, *more]
+    return [
+        sys.executable,
+        "-c",
+        "from betaplane.cli.main import main; main()",
+        "map",
+        source,
+        *SMALL,
+        *more,
+    ]
 
 
 # Ctrl-C
@@ -139,7 +149,11 @@ def command(source: str, *more: str) -> list[str]:
 def test_ctrl_c(folder: Path, capsys, early: bool):
     finer = ["--points", "12", "--seeds", "4"]
     with subprocess.Popen(
-        command("trainer.py:train", *finer, "--workers", "2"), stdout=-1, stderr=-1, text=True, start_new_session=True
+        command("trainer.py:train", *finer, "--workers", "2"),
+        stdout=-1,
+        stderr=-1,
+        text=True,
+        start_new_session=True,
     ) as ran:
         assert ran.stderr is not None
         assert "cells" in ran.stderr.readline()
@@ -149,7 +163,9 @@ def test_ctrl_c(folder: Path, capsys, early: bool):
         out, err = ran.communicate(timeout=60)
         wait_until(lambda: not session(ran.pid), 30)
     assert (ran.returncode, out) == (130, "")
-    assert err.endswith("betaplane: stopped. What was finished is in the store; the same command goes on from there.\n")
+    assert err.endswith(
+        "betaplane: stopped. What was finished is in the store; the same command goes on from there.\n"
+    )
     assert "Traceback" not in err
     assert "KeyboardInterrupt" not in err
     known = stored(Path("out/train.sqlite"))
@@ -188,11 +204,24 @@ def _mount(*words: str) -> str:
 
 def test_the_disk_fills_up_and_is_freed(disk: Path, capsys):
     Path("long.py").write_text(LONG)
-    arguments = ["map", "long.py:train", *SMALL, "--points", "12", "--workers", "0", "--dense", "--out", str(disk)]
+    arguments = [
+        "map",
+        "long.py:train",
+        *SMALL,
+        "--points",
+        "12",
+        "--workers",
+        "0",
+        "--dense",
+        "--out",
+        str(disk),
+    ]
     code, out, err = ended(arguments, capsys)
     assert (code, out) == (2, "")
     assert re.search(
-        r"^betaplane: The disk is full; all runs finished before are kept: got .*; expected a disk", err, re.M
+        r"^betaplane: The disk is full; all runs finished before are kept: got .*; expected a disk",
+        err,
+        re.M,
     )
     assert "Traceback" not in err
     known = stored(disk / "train.sqlite")
@@ -208,7 +237,9 @@ def test_the_disk_fills_up_and_is_freed(disk: Path, capsys):
 
 def test_a_disk_that_is_full_from_the_start(disk: Path, capsys):
     (disk / "filler").write_bytes(bytes(2**20))
-    code, out, err = ended(["map", "trainer.py:train", *SMALL, "--workers", "0", "--out", str(disk)], capsys)
+    code, out, err = ended(
+        ["map", "trainer.py:train", *SMALL, "--workers", "0", "--out", str(disk)], capsys
+    )
     assert (code, out) == (2, "")
     assert "betaplane: The disk is full" in err
     assert "Traceback" not in err
@@ -216,7 +247,17 @@ def test_a_disk_that_is_full_from_the_start(disk: Path, capsys):
 
 def test_a_picture_that_does_not_fit(disk: Path, capsys):
     (disk / "filler").write_bytes(bytes(2**20 - 8192))
-    arguments = ["map", "trainer.py:train", *SMALL, "--workers", "0", "--out", str(disk), "--store", "map.sqlite"]
+    arguments = [
+        "map",
+        "trainer.py:train",
+        *SMALL,
+        "--workers",
+        "0",
+        "--out",
+        str(disk),
+        "--store",
+        "map.sqlite",
+    ]
     code, out, err = ended(arguments, capsys)
     assert code == 2
     assert "Where Adam converges: train" in out  # the answer is printed all the same

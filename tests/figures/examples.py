@@ -1,4 +1,6 @@
-"""Synthetic maps that look like real ones: a bulge of failure, a batch-size map, and the ends of the range."""
+"""Synthetic maps that look like real ones: a bulge of failure, a batch-size map, and the ends of
+the range.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,17 @@ import math
 import numpy as np
 
 from betaplane.maps.grid import Axis, axis
-from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD, Cell, Curve, Mark, PhaseMap, Recommendation, Thresholds
+from betaplane.maps.phase_map import (
+    DEGRADED,
+    FAILING,
+    GOOD,
+    Cell,
+    Curve,
+    Mark,
+    PhaseMap,
+    Recommendation,
+    Thresholds,
+)
 
 INITIAL, BEST = 1.0, 0.02
 POINTS = 100
@@ -26,7 +38,13 @@ def bulge(points: int = 24, quadtree: bool = False) -> PhaseMap:
         Curve("β₁ = β₂", beta1, beta1),
     )
     return _map(
-        "divergence counterexample, n = 20", x, y, score, chosen, curves, {"lr": 0.01, "eps": 1e-8, "batch_size": 1}
+        "divergence counterexample, n = 20",
+        x,
+        y,
+        score,
+        chosen,
+        curves,
+        {"lr": 0.01, "eps": 1e-8, "batch_size": 1},
     )
 
 
@@ -42,7 +60,15 @@ def rates() -> PhaseMap:
     x, y = axis("lr", 1e-4, 1, 20), axis("weight_decay", 1e-4, 1, 16)
     score = _scores(x, y, lambda spot: 2.5 * spot, flip=True)
     return _map(
-        "digits", x, y, score, None, (), {"beta1": 0.9, "beta2": 0.999, "batch_size": 64}, names=(), rule="AdamW"
+        "digits",
+        x,
+        y,
+        score,
+        None,
+        (),
+        {"beta1": 0.9, "beta2": 0.999, "batch_size": 64},
+        names=(),
+        rule="AdamW",
     )
 
 
@@ -50,7 +76,15 @@ def all_good() -> PhaseMap:
     """No boundary anywhere: distances are infinite."""
     x, y = axis("beta1", 0, 0.99, 12), axis("beta2", 0, 0.999, 12)
     score = 1e-3 * (1 + np.add.outer(x.positions, y.positions))
-    return _map("quadratic <script>alert('x')</script> & co.", x, y, score, None, (), {"lr": 0.01, "batch_size": 8})
+    return _map(
+        "quadratic <script>alert('x')</script> & co.",
+        x,
+        y,
+        score,
+        None,
+        (),
+        {"lr": 0.01, "batch_size": 8},
+    )
 
 
 def all_failing() -> PhaseMap:
@@ -86,11 +120,15 @@ def _scores(x: Axis, y: Axis, height, flip: bool = False) -> np.ndarray:
 
 def _verdicts(score: np.ndarray) -> np.ndarray:
     limits = Thresholds()
-    return np.where(score < limits.good, GOOD, np.where(score > limits.failing, FAILING, DEGRADED)).astype(np.int8)
+    return np.where(
+        score < limits.good, GOOD, np.where(score > limits.failing, FAILING, DEGRADED)
+    ).astype(np.int8)
 
 
 def _quadtree(verdicts: np.ndarray) -> set[tuple[int, int]]:
-    """The corners of blocks halved wherever their corners differ, as a coarse-to-fine map would train them."""
+    """The corners of blocks halved wherever their corners differ, as a coarse-to-fine map would
+    train them.
+    """
     chosen: set[tuple[int, int]] = set()
 
     def visit(i: int, j: int, size: int) -> None:
@@ -135,10 +173,15 @@ def _marks(x: Axis, y: Axis, verdicts: np.ndarray) -> tuple[Mark, ...]:
 
 def _mark(text: str, a: float, b: float, x: Axis, y: Axis, verdicts: np.ndarray) -> Mark:
     spots = -np.log10(1 - np.array([a, b]))
-    i, j = (int(np.abs(each.positions - spot).argmin()) for each, spot in zip((x, y), spots, strict=True))
+    i, j = (
+        int(np.abs(each.positions - spot).argmin())
+        for each, spot in zip((x, y), spots, strict=True)
+    )
     if spots[0] > x.positions[-1] + 1e-9 or spots[1] > y.positions[-1] + 1e-9:
         return Mark(text, a, b, None, math.inf)
-    return Mark(text, a, b, int(verdicts[i, j]), _distance((i, j), x, y, verdicts != verdicts[i, j]))
+    return Mark(
+        text, a, b, int(verdicts[i, j]), _distance((i, j), x, y, verdicts != verdicts[i, j])
+    )
 
 
 def _distance(spot: tuple[int, int], x: Axis, y: Axis, other: np.ndarray) -> float:
@@ -148,7 +191,9 @@ def _distance(spot: tuple[int, int], x: Axis, y: Axis, other: np.ndarray) -> flo
     return float(away[other].min())
 
 
-def _recommend(x: Axis, y: Axis, verdicts: np.ndarray, spots: list[tuple[int, int]]) -> Recommendation | None:
+def _recommend(
+    x: Axis, y: Axis, verdicts: np.ndarray, spots: list[tuple[int, int]]
+) -> Recommendation | None:
     good = [spot for spot in spots if verdicts[spot] == GOOD]
     if not good:
         return None
@@ -169,7 +214,10 @@ def _map(problem, x, y, score, chosen, curves, fixed, names=("marks",), rule="Ad
     spots = sorted(chosen) if chosen else list(np.ndindex(verdicts.shape))
     cells = {
         (int(i), int(j)): _cell(
-            {**fixed, x.name: x.values[i], y.name: y.values[j]}, float(score[i, j]), int(verdicts[i, j]), 64 * i + j
+            {**fixed, x.name: x.values[i], y.name: y.values[j]},
+            float(score[i, j]),
+            int(verdicts[i, j]),
+            64 * i + j,
         )
         for i, j in spots
     }

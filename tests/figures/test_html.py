@@ -34,7 +34,9 @@ def embedded(page: str) -> dict:
 def test_every_example_is_one_page_of_strict_json(name):
     page = html(ALL[name]())
     data = embedded(page)
-    assert len(base64.b64decode(data["codes"])) == len(data["x"]["values"]) * len(data["y"]["values"])
+    assert len(base64.b64decode(data["codes"])) == len(data["x"]["values"]) * len(
+        data["y"]["values"]
+    )
     assert len(page.encode()) < 6e6
 
 
@@ -46,7 +48,11 @@ def test_texts_are_escaped():
 
 def test_what_is_not_finite_is_said_in_json():
     phase_map = bulge()
-    data = embedded(html(replace(phase_map, initial=float("nan"), p_fail=np.full(phase_map.p_fail.shape, np.nan))))
+    data = embedded(
+        html(
+            replace(phase_map, initial=float("nan"), p_fail=np.full(phase_map.p_fail.shape, np.nan))
+        )
+    )
     assert data["initial"] is None
     assert "inf" in data["cells"]["score"]
 
@@ -108,7 +114,9 @@ def test_it_opens_without_errors_or_network(browser, name, tmp_path):
     opened(browser, ALL[name](), tmp_path)
     assert silent(browser)
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    asked = [
+        e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"
+    ]
     assert [url for url in asked if url.startswith(("http", "ws", "ftp"))] == []
 
 
@@ -120,7 +128,9 @@ def test_hovering_a_cell_shows_its_curve(browser, tmp_path):
     opened(browser, phase_map, tmp_path)
     before = loss_drawn(browser)
     drag = browser.find_element("css selector", "#plot .nsewdrag")
-    ActionChains(browser).move_to_element_with_offset(drag, 0, round(0.35 * drag.size["height"])).perform()
+    ActionChains(browser).move_to_element_with_offset(
+        drag, 0, round(0.35 * drag.size["height"])
+    ).perform()
     shown = dict(part.rsplit(" ", 1) for part in text(browser, "settings").split(", "))
     data = embedded(html(phase_map))
     i, j = (data[side]["values"].index(shown[data[side]["symbol"]]) for side in "xy")
@@ -168,7 +178,9 @@ def test_a_predicted_cell_tells_what_was_replayed(browser, tmp_path):
     from betaplane.problems import counterexample
     from betaplane.replay import record_problem, replay_gradients
 
-    replay = replay_gradients(record_problem(counterexample(n=10), steps=10), [0.0, 0.5, 0.9], [0.5, 0.9, 0.99, 0.999])
+    replay = replay_gradients(
+        record_problem(counterexample(n=10), steps=10), [0.0, 0.5, 0.9], [0.5, 0.9, 0.99, 0.999]
+    )
     opened(browser, predict_map(replay), tmp_path)
     assert silent(browser)
     assert text(browser, "curve-title").startswith("cost ")

@@ -15,7 +15,14 @@ from test_html import browser, embedded, needs_browser, silent, text  # noqa: F4
 
 import betaplane
 from betaplane.errors import BadInput
-from betaplane.figures.report import as_json, as_text, quantity, report_html, report_png, watched_run
+from betaplane.figures.report import (
+    as_json,
+    as_text,
+    quantity,
+    report_html,
+    report_png,
+    watched_run,
+)
 from betaplane.figures.report.page import COLUMNS, POINTS
 from betaplane.figures.report.shown import columns, edges, squeezed
 from betaplane.monitor import read_lines
@@ -44,18 +51,40 @@ REPLAYED = {
 
 
 def alarm(step: int, cause: str, layer: str = "", **more: object) -> dict:
-    told = {"evidence": "2 < 3 & more", "why": "It harms.", "change": "beta2=0.95", "source": "Somebody, 2020"}
+    told = {
+        "evidence": "2 < 3 & more",
+        "why": "It harms.",
+        "change": "beta2=0.95",
+        "source": "Somebody, 2020",
+    }
     return {"kind": "alert", "step": step, "layer": layer, "cause": cause, **told, **more}
 
 
 def record(layers: int = 3, every: int = 10) -> list[dict]:
     rows: list[dict] = [START]
     for step in range(1, STEPS + 1):
-        rows.append({"kind": "losses", "steps": [step], "values": [1.0 / step if step < 100 else None]})
+        rows.append(
+            {"kind": "losses", "steps": [step], "values": [1.0 / step if step < 100 else None]}
+        )
         for i in range(layers if step % every == 0 else 0):
             size = 5.0 if step == BROKEN and i == 1 else 0.5
-            numbers = {"update_rms": size, "lag": size, "snr": None, "below_eps": 0.25, "finite": True, "lr": 1e-3}
-            rows.append({"kind": "reading", "layer": f"layer.{i}", "step": step, "dtype": "float32", **numbers})
+            numbers = {
+                "update_rms": size,
+                "lag": size,
+                "snr": None,
+                "below_eps": 0.25,
+                "finite": True,
+                "lr": 1e-3,
+            }
+            rows.append(
+                {
+                    "kind": "reading",
+                    "layer": f"layer.{i}",
+                    "step": step,
+                    "dtype": "float32",
+                    **numbers,
+                }
+            )
     rows.append(alarm(BROKEN, "second moment too noisy"))
     rows.append(alarm(BROKEN, "stale second moment", "layer.1", replayed=REPLAYED))
     return rows
@@ -73,8 +102,13 @@ def test_a_record_becomes_arrays():
     assert math.isnan(run.losses[-1])
     assert run.layers == ["layer.0", "layer.1", "layer.2"]
     assert run.at.tolist() == [*range(10, STEPS + 1, 10)]
-    assert run.values["update_rms"][1].tolist() == [5.0 if step == BROKEN else 0.5 for step in run.at]
-    assert [alert["cause"] for alert in run.alerts] == ["stale second moment", "second moment too noisy"]
+    assert run.values["update_rms"][1].tolist() == [
+        5.0 if step == BROKEN else 0.5 for step in run.at
+    ]
+    assert [alert["cause"] for alert in run.alerts] == [
+        "stale second moment",
+        "second moment too noisy",
+    ]
 
 
 def test_the_whole_model_is_a_line_before_its_tensors(tmp_path):
@@ -91,13 +125,28 @@ def test_the_whole_model_is_a_line_before_its_tensors(tmp_path):
     run = watched_run(read_lines(path))
     assert run.layers == ["whole model", "0.weight", "0.bias", "1.weight", "1.bias"]
     assert run.at.tolist() == [1, 2, 4, 6]
-    for name in ("update_rms", "lag", "ratio", "reach", "below_eps", "snr", "g_rms", "weight_rms", "weight_max"):
+    for name in (
+        "update_rms",
+        "lag",
+        "ratio",
+        "reach",
+        "below_eps",
+        "snr",
+        "g_rms",
+        "weight_rms",
+        "weight_max",
+    ):
         assert run.values[name][0, -1] == pytest.approx(getattr(total, name), rel=1e-5), name
-    assert np.isnan(run.values["angle"][0]).all()  # no angle of a whole follows from those of its parts
+    # no angle of a whole follows from those of its parts
+    assert np.isnan(run.values["angle"][0]).all()
 
 
 def test_of_several_runs_the_last_or_the_one_asked_for():
-    rows = [*record(), {**START, "optimizer": "Lion"}, {"kind": "losses", "steps": [1], "values": [7.0]}]
+    rows = [
+        *record(),
+        {**START, "optimizer": "Lion"},
+        {"kind": "losses", "steps": [1], "values": [7.0]},
+    ]
     assert watched_run(rows).start["optimizer"] == "Lion"
     assert watched_run(rows, 1).last == STEPS
     assert "run 1 of 2 in the file" in as_text(watched_run(rows, 1), "run.jsonl")
@@ -105,10 +154,14 @@ def test_of_several_runs_the_last_or_the_one_asked_for():
 
 def test_a_run_in_a_few_lines():
     told = as_text(watched_run(record()), "run.jsonl").splitlines()
-    assert told[0] == "run.jsonl: AdamW, lr 0.001, betas (0.9, 0.999), eps 1e-08, 120 steps, 3 tensors"
+    assert (
+        told[0] == "run.jsonl: AdamW, lr 0.001, betas (0.9, 0.999), eps 1e-08, 120 steps, 3 tensors"
+    )
     assert told[1] == "loss 1 at first, 0.0101 at best, not finite at last"
     assert told[2] == "First cause: stale second moment, step 90 in layer.1"
-    assert told[3].startswith("1. step 90 in layer.1: stale second moment. 2 < 3 & more. It harms. Change: beta2=0.95.")
+    assert told[3].startswith(
+        "1. step 90 in layer.1: stale second moment. 2 < 3 & more. It harms. Change: beta2=0.95."
+    )
     assert as_text(watched_run(record()[:-2]), "run.jsonl").endswith("No alarm in 120 steps")
 
 
@@ -149,8 +202,16 @@ def test_the_forensics_are_in_the_card():
 def test_many_readings_share_columns_and_spikes_stay():
     rows = record(layers=1)[:1]
     for step in range(1, 3001):
-        rows.append({"kind": "reading", "layer": "w", "step": step, "lag": 9.0 if step == 1234 else 1.0})
-        rows.append({"kind": "losses", "steps": [3 * step, 3 * step + 1], "values": [1.0, 7.0 if step == 999 else 1.0]})
+        rows.append(
+            {"kind": "reading", "layer": "w", "step": step, "lag": 9.0 if step == 1234 else 1.0}
+        )
+        rows.append(
+            {
+                "kind": "losses",
+                "steps": [3 * step, 3 * step + 1],
+                "values": [1.0, 7.0 if step == 999 else 1.0],
+            }
+        )
     run = watched_run(rows)
     starts = columns(run, COLUMNS)
     assert len(starts) == COLUMNS
@@ -163,7 +224,9 @@ def test_many_readings_share_columns_and_spikes_stay():
     assert max(loss["values"]) == 7.0
 
 
-@pytest.mark.parametrize("rows", [record(), record(200), record()[:1] + record()[-2:]], ids=["few", "200", "no layer"])
+@pytest.mark.parametrize(
+    "rows", [record(), record(200), record()[:1] + record()[-2:]], ids=["few", "200", "no layer"]
+)
 def test_a_picture(rows: list[dict]):
     run = watched_run(rows)
     assert report_png(run, "run.jsonl", quantity(run), dpi=40).startswith(b"\x89PNG")
@@ -206,15 +269,25 @@ def test_wrong_input_is_told(name: str):
     assert str(caught.value).startswith(told)
 
 
-LEAVES = [None, -1, 10**400, "x", [None], [{}], {}, {"x": [None]}, float("nan")]  # what a damaged line may say
+# what a damaged line may say
+LEAVES = [None, -1, 10**400, "x", [None], [{}], {}, {"x": [None]}, float("nan")]
 READ = {"kind": "reading", "layer": "layer.0", "step": 10, "shape": [3], "lag": 1.0}
-LINES = [START, READ, {"kind": "losses", "steps": [1], "values": [0.5]}, alarm(BROKEN, "dead rows", replayed=REPLAYED)]
+LINES = [
+    START,
+    READ,
+    {"kind": "losses", "steps": [1], "values": [0.5]},
+    alarm(BROKEN, "dead rows", replayed=REPLAYED),
+]
 
 
 def damaged(value: Any) -> Iterator[tuple[Any, str]]:
     """Every copy of a value with one place in it changed, and the place's name."""
     for name, inner in (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
     ):
         changed = [(leaf, "") for leaf in LEAVES] + [*damaged(inner)]
         for leaf, deeper in changed:
@@ -237,7 +310,9 @@ def refusal(rows: list[dict]) -> str:
 
 @pytest.mark.parametrize("i", range(4), ids=[row["kind"] for row in LINES])
 def test_a_damaged_line_is_told_or_left_out(i: int):
-    """Whatever stands in a place of a record, the report is written or the line's kind and field are told."""
+    """Whatever stands in a place of a record, the report is written or the line's kind and field
+    are told.
+    """
     short = {**REPLAYED, "sizes": REPLAYED["sizes"][:2], "outcomes": REPLAYED["outcomes"][:1]}
     line = {**LINES[i], "replayed": short} if "replayed" in LINES[i] else LINES[i]
     told = [(place, refusal([*LINES[:i], row, *LINES[i + 1 :]])) for row, place in damaged(line)]
@@ -253,12 +328,27 @@ def test_a_damaged_line_is_told_or_left_out(i: int):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"shape": [None]}, "A line of kind reading has no usable shape: got None; expected lines that watch wrote"),
-        ({"kind": "losses", "steps": [None], "values": [1.0]}, "A line of kind losses has no usable steps: got None"),
+        (
+            {"shape": [None]},
+            "A line of kind reading has no usable shape: got None; expected lines that watch wrote",
+        ),
+        (
+            {"kind": "losses", "steps": [None], "values": [1.0]},
+            "A line of kind losses has no usable steps: got None",
+        ),
         ({"kind": "start", "groups": -1}, "A line of kind start has no usable groups: got -1"),
-        ({"kind": "start", "versions": None}, "A line of kind start has no usable versions: got None"),
-        (alarm(1, "dead rows", replayed="x"), "A line of kind alert has no usable replayed: got 'x'"),
-        (alarm(1, "dead rows", replayed={"x": 1}), "A line of kind alert has no usable replayed.layer: got None"),
+        (
+            {"kind": "start", "versions": None},
+            "A line of kind start has no usable versions: got None",
+        ),
+        (
+            alarm(1, "dead rows", replayed="x"),
+            "A line of kind alert has no usable replayed: got 'x'",
+        ),
+        (
+            alarm(1, "dead rows", replayed={"x": 1}),
+            "A line of kind alert has no usable replayed.layer: got None",
+        ),
         ({"kind": {}}, "A line has no usable kind: got {}"),
     ],
 )
@@ -295,7 +385,9 @@ def numbers(browser) -> dict[str, str]:  # noqa: F811
 def test_it_opens_without_errors_or_network_wide_or_narrow_and_dark(browser, layers, tmp_path):  # noqa: F811
     opened(browser, record(layers), tmp_path)
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    asked = [
+        e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"
+    ]
     assert [url for url in asked if url.startswith(("http", "ws", "ftp"))] == []
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
@@ -303,7 +395,8 @@ def test_it_opens_without_errors_or_network_wide_or_narrow_and_dark(browser, lay
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", narrow)
     try:
-        browser.execute_async_script("setTimeout(arguments[0], 600)")  # the page waits 100 ms before it draws anew
+        # the page waits 100 ms before it draws anew
+        browser.execute_async_script("setTimeout(arguments[0], 600)")
         paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
         assert sum(int(part) for part in paper.removeprefix("rgb(").rstrip(")").split(",")) < 100
         assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
@@ -331,7 +424,13 @@ def test_it_begins_where_the_alarm_is_and_answers_hands_and_keys(browser, tmp_pa
     assert text(browser, "about").startswith("share of coordinates")
     assert drawn(browser) == [0.25] * 12
     cells = browser.find_element("css selector", ".nsewdrag[data-subplot=xy2]")
-    across, down = (round(share * cells.size[side]) for share, side in ((-0.4, "width"), (0.4, "height")))
+    across, down = (
+        round(share * cells.size[side]) for share, side in ((-0.4, "width"), (0.4, "height"))
+    )
     ActionChains(browser).move_to_element_with_offset(cells, across, down).click().perform()
-    assert (text(browser, "layer"), text(browser, "at"), text(browser, "pin")) == ("layer.2", "step 10", "pinned")
+    assert (text(browser, "layer"), text(browser, "at"), text(browser, "pin")) == (
+        "layer.2",
+        "step 10",
+        "pinned",
+    )
     assert silent(browser)

@@ -66,7 +66,10 @@ def test_nothing_to_recommend_is_said():
 
 def test_the_summary_has_the_line_to_paste():
     text = printed(bulge(), 120, color_system=None)
-    assert "torch.optim.Adam(model.parameters(), lr=0.01, betas=(0.98508, 0.996325), eps=1e-08)" in text
+    assert (
+        "torch.optim.Adam(model.parameters(), lr=0.01, betas=(0.98508, 0.996325), eps=1e-08)"
+        in text
+    )
     assert "failing" in text
     assert "decades" in text
 

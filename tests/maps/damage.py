@@ -27,7 +27,9 @@ class Damage:
 
 def damages() -> list[Damage]:
     """220 of them, always the same."""
-    every = [Damage(f"{name} {number}", act) for name, act, count in BYTES for number in range(count)]
+    every = [
+        Damage(f"{name} {number}", act) for name, act, count in BYTES for number in range(count)
+    ]
     every += [Damage(statement, _sql(statement)) for statement in _statements()]
     every += [Damage(act.__name__, act) for act in FILES]
     return every
@@ -37,7 +39,11 @@ def damages() -> list[Damage]:
 
 
 def flipped(path: Path, luck: random.Random) -> None:
-    _overwrite(path, luck.randrange(path.stat().st_size), lambda old: bytes([old[0] ^ 1 << luck.randrange(8)]))
+    _overwrite(
+        path,
+        luck.randrange(path.stat().st_size),
+        lambda old: bytes([old[0] ^ 1 << luck.randrange(8)]),
+    )
 
 
 def flipped_at_the_front(path: Path, luck: random.Random) -> None:
@@ -112,7 +118,15 @@ ODD = {
     "steps": ["'one'", "-1", "x''", "1e300"],
     "initial": ["NULL", "'x'", "x'01'", "9e999", "2"],
     "final": ["NULL", "'x'", "x'01'", "-9e999", "0", "0.25000000000000006"],
-    "curve": ["x''", "x'00'", "'text'", "5", "zeroblob(40000000)", "zeroblob(150000000)", "x'0000c07f'"],
+    "curve": [
+        "x''",
+        "x'00'",
+        "'text'",
+        "5",
+        "zeroblob(40000000)",
+        "zeroblob(150000000)",
+        "x'0000c07f'",
+    ],
     "seconds": ["NULL", "'x'", "1e-300"],
     "engine": ["''", "7", "x'ff'", "CAST(x'ff' AS TEXT)"],
     "digest": ["NULL", "''", "7", "'00000000000000000000000000000000'"],
@@ -183,7 +197,9 @@ def _sql(statements: str) -> Act:
         del luck
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
             db.execute("PRAGMA journal_mode = DELETE")
-            for statement in statements.split("; ") if "TRIGGER" not in statements else [statements]:
+            for statement in (
+                statements.split("; ") if "TRIGGER" not in statements else [statements]
+            ):
                 db.execute(statement)
 
     return act

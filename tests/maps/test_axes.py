@@ -61,7 +61,13 @@ def test_the_usual_range_of_an_axis(name):
     assert (plan.x.values[0], plan.x.values[-1]) == USUAL[name]
     assert len(plan.x) == len(plan.y) == 24
     low = USUAL[name][0] * 1.5 + (name in ("beta1", "beta2")) * 0.5
-    plan = plan_for(trainer, (name, low, None), "beta1" if name == "beta2" else "beta2", points=(3, 5), rule=rule)
+    plan = plan_for(
+        trainer,
+        (name, low, None),
+        "beta1" if name == "beta2" else "beta2",
+        points=(3, 5),
+        rule=rule,
+    )
     assert plan.x.values[-1] == USUAL[name][1]
     assert plan.shape == (3, 5)
 
@@ -71,12 +77,22 @@ def test_a_plan_takes_what_is_left_out_from_the_problem():
     plan = plan_for(problem, "beta1", "lr", points=3)
     assert (plan.lr, plan.batch_size, plan.steps) == (problem.lr, problem.batch_size, problem.steps)
     run = plan.run((1, 2), 7)
-    assert (run.rule.beta1, run.lr, run.batch_size, run.seed) == (plan.x.values[1], plan.y.values[2], 1, 7)
+    assert (run.rule.beta1, run.lr, run.batch_size, run.seed) == (
+        plan.x.values[1],
+        plan.y.values[2],
+        1,
+        7,
+    )
     assert plan.at((1, 2)) == {"beta1": plan.x.values[1], "lr": plan.y.values[2]}
     assert plan.settings((1, 2))["lr"] == 0.1
     assert plan.fixed.keys() == {*plan.settings((0, 0))} - {"beta1", "lr"}
     assert plan.run((0, 0), 0).lr == 1e-4
-    sizes = plan_for(Trainer("mine", lambda s, seed: [1.0], defaults={"lr": 0.5}), "beta1", "batch_size", points=3)
+    sizes = plan_for(
+        Trainer("mine", lambda s, seed: [1.0], defaults={"lr": 0.5}),
+        "beta1",
+        "batch_size",
+        points=3,
+    )
     assert (sizes.lr, sizes.run((0, 2), 0).batch_size, sizes.run((0, 2), 0).lr) == (0.5, 256, 0.5)
 
 
@@ -90,8 +106,14 @@ LIMITS = [  # what a plan of 2 x 2 cells may be, and what it may not
     ({"lr": 1e-300}, {"lr": 0.0}),
     ({"lr": 1e300}, {"lr": math.inf}),
     ({"dense": True, "trainings": 8, "seeds": 2}, {"dense": True, "trainings": 7, "seeds": 2}),
-    ({"dense": False, "trainings": 7, "seeds": 2}, {"dense": True, "points": (1000, 1001), "seeds": 1}),
-    ({"dense": True, "points": (1000, 1000), "seeds": 1}, {"dense": True, "points": (1000, 500), "seeds": 3}),
+    (
+        {"dense": False, "trainings": 7, "seeds": 2},
+        {"dense": True, "points": (1000, 1001), "seeds": 1},
+    ),
+    (
+        {"dense": True, "points": (1000, 1000), "seeds": 1},
+        {"dense": True, "points": (1000, 500), "seeds": 3},
+    ),
     ({"thresholds": Thresholds(0.1, 0.1)}, {"thresholds": Thresholds(0.1, 0.09)}),
     ({"thresholds": Thresholds(1e-9, 0.1)}, {"thresholds": Thresholds(0.0, 0.1)}),
 ]
@@ -116,12 +138,17 @@ def test_a_rule_has_only_its_own_axes():
 
 def test_equal_runs_have_equal_keys_in_any_map():
     problem = counterexample(n=5)
-    one, other = (plan_for(problem, x=("beta1", 0.0, high), points=points) for high, points in ((0.9, 2), (0.99, 3)))
+    one, other = (
+        plan_for(problem, x=("beta1", 0.0, high), points=points)
+        for high, points in ((0.9, 2), (0.99, 3))
+    )
     assert one.at((1, 0)) == other.at((1, 0))
     assert one.key((1, 0), 3) == other.key((1, 0), 3)
     keys = {one.key(spot, seed) for spot in np.ndindex(one.shape) for seed in range(2)}
     assert len(keys) == 8
-    assert plan_for(problem, x=("beta1", 0.0, 0.9), points=2, lr=one.lr * 2).key((1, 0), 3) not in keys
+    assert (
+        plan_for(problem, x=("beta1", 0.0, 0.9), points=2, lr=one.lr * 2).key((1, 0), 3) not in keys
+    )
 
 
 def test_a_setting_that_is_no_number_is_refused_with_an_example():
@@ -133,7 +160,10 @@ def test_a_setting_that_is_no_number_is_refused_with_an_example():
 def test_the_marked_settings_are_torchs_default_and_that_of_language_models():
     marks = usual_settings({"lr": 0.1, "beta1": 0.5})
     betas = {label: (each["beta1"], each["beta2"], each["lr"]) for label, each in marks.items()}
-    assert betas == {"(0.9, 0.999) torch's default": (0.9, 0.999, 0.1), "(0.9, 0.95) language models": (0.9, 0.95, 0.1)}
+    assert betas == {
+        "(0.9, 0.999) torch's default": (0.9, 0.999, 0.1),
+        "(0.9, 0.95) language models": (0.9, 0.95, 0.1),
+    }
 
 
 def bowl(beta1: float, beta2: float, bad=lambda b1, b2, seed: False):
@@ -149,11 +179,16 @@ def bowl(beta1: float, beta2: float, bad=lambda b1, b2, seed: False):
 
 def order(found: Tuned) -> list[tuple[int, int]]:
     """The settings in the order tried, as log2 of the memory horizon over 10."""
-    return [tuple(round(math.log2(0.1 / (1 - b))) for b in (trial.beta1, trial.beta2)) for trial in found.trials]
+    return [
+        tuple(round(math.log2(0.1 / (1 - b))) for b in (trial.beta1, trial.beta2))
+        for trial in found.trials
+    ]
 
 
 def test_the_walk_doubles_the_horizon_and_ends_after_two_steps_in_vain():
-    """From (0, 0) up in beta2 past the best at 1; then beta1 up to the root, and down, two steps beyond the best."""
+    """From (0, 0) up in beta2 past the best at 1; then beta1 up to the root, and down, two steps
+    beyond the best.
+    """
     found = tune(bowl(0.9, 0.95), seeds=1, workers=0)
     assert order(found) == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 1), (-1, 1), (-2, 1)]
     assert (found.beta1, found.beta2, found.loss) == (0.9, 0.95, 0.0)
@@ -161,7 +196,9 @@ def test_the_walk_doubles_the_horizon_and_ends_after_two_steps_in_vain():
 
 
 def test_of_two_seeds_the_worse_decides():
-    found = tune(bowl(0.9, 0.95, bad=lambda b1, b2, seed: b2 > 0.94 and seed == 1), seeds=2, workers=0)
+    found = tune(
+        bowl(0.9, 0.95, bad=lambda b1, b2, seed: b2 > 0.94 and seed == 1), seeds=2, workers=0
+    )
     assert found.beta2 == 0.9
     trial = next(trial for trial in found.trials if trial.beta2 == 0.95)
     assert trial.loss == math.inf
@@ -172,8 +209,13 @@ def test_of_two_seeds_the_worse_decides():
 def test_the_threshold_lies_between_the_last_bad_and_the_first_good_beta2():
     found = tune(bowl(0.9, 0.9875, bad=lambda b1, b2, seed: b2 < 0.96), seeds=1, workers=0)
     assert found.threshold == (0.95, 0.975)
-    assert found.reason.startswith("beta2 passed its threshold between 0.95 and 0.975; the lowest loss of ")
-    assert f"{found.trainings} trainings ({found.trainings / 1152:.1%} of a grid's 1,152)." in found.reason
+    assert found.reason.startswith(
+        "beta2 passed its threshold between 0.95 and 0.975; the lowest loss of "
+    )
+    assert (
+        f"{found.trainings} trainings ({found.trainings / 1152:.1%} of a grid's 1,152)."
+        in found.reason
+    )
     told = found.to_dict()
     assert told["trials"][0]["loss"] is None
     assert told["trials"][0]["finals"] == [None]

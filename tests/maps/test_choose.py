@@ -20,10 +20,14 @@ def verdicts_of(told):
 
 
 @pytest.mark.parametrize("guard", [True, False])
-@pytest.mark.parametrize(("shape", "share"), [((64, 64), 0.35), ((128, 128), 0.2), ((24, 24), 0.6), ((30, 7), 0.95)])
+@pytest.mark.parametrize(
+    ("shape", "share"), [((64, 64), 0.35), ((128, 128), 0.2), ((24, 24), 0.6), ((30, 7), 0.95)]
+)
 def test_the_counterexample_is_judged_right_from_a_part_of_its_cells(shape, share, guard):
     truth = counterexample(*shape)
-    told = train(Refine(shape, seeds=1, boundary_seeds=1, guard=guard), lambda spot, _: int(truth[spot]))
+    told = train(
+        Refine(shape, seeds=1, boundary_seeds=1, guard=guard), lambda spot, _: int(truth[spot])
+    )
     judged = fill(shape, verdicts_of(told))
     assert len(told) <= share * truth.size
     assert (judged != truth).mean() <= 0.005
@@ -33,7 +37,10 @@ def test_the_counterexample_is_judged_right_from_a_part_of_its_cells(shape, shar
 @pytest.mark.parametrize("width", [1.5, 3.0])
 def test_a_tongue_that_leaves_the_boundary_is_followed(width):
     truth, strip = tongue(64, width, seed=3)
-    told = train(Refine((64, 64), seeds=1, boundary_seeds=1), lambda spot, _: FAILING if truth[spot] else GOOD)
+    told = train(
+        Refine((64, 64), seeds=1, boundary_seeds=1),
+        lambda spot, _: FAILING if truth[spot] else GOOD,
+    )
     assert (fill((64, 64), verdicts_of(told))[strip] == FAILING).all()
 
 
@@ -58,13 +65,23 @@ def test_400_trainings_misjudge_little_of_a_wave_and_an_island():
 
 
 def test_400_noisy_trainings_misjudge_little_too():
-    assert np.mean([misjudged(variant=11 + seed, width=0.03, seed=seed, points=128) for seed in range(2)]) <= 0.031
+    assert (
+        np.mean(
+            [misjudged(variant=11 + seed, width=0.03, seed=seed, points=128) for seed in range(2)]
+        )
+        <= 0.031
+    )
 
 
 @pytest.mark.slow
 def test_400_trainings_over_variants_and_noise_seeds():
     assert max(misjudged(variant, 0.0, 0, 256) for variant in range(20, 25)) <= 0.01
-    assert np.mean([misjudged(variant, 0.03, seed, 256) for variant in range(20, 25) for seed in range(2)]) <= 0.031
+    assert (
+        np.mean(
+            [misjudged(variant, 0.03, seed, 256) for variant in range(20, 25) for seed in range(2)]
+        )
+        <= 0.031
+    )
 
 
 CHOOSERS = {
@@ -75,7 +92,9 @@ CHOOSERS = {
 
 
 def asks(chooser, label, *, more=0, pieces=1, backwards=False):
-    """Every batch that is asked for; told in so many pieces, in either order, with more seeds than were asked for."""
+    """Every batch that is asked for; told in so many pieces, in either order, with more seeds than
+    were asked for.
+    """
     history, told = [], {}
     while batch := chooser.ask():
         history.append(batch)
@@ -83,7 +102,9 @@ def asks(chooser, label, *, more=0, pieces=1, backwards=False):
             for spot, seeds in batch[part::pieces]:
                 told[spot] = [label(spot, seed) for seed in range(seeds + more)]
             chooser.tell(dict(reversed(told.items())) if backwards else told)
-            remaining = {spot for piece in range(part + 1, pieces) for spot, _ in batch[piece::pieces]}
+            remaining = {
+                spot for piece in range(part + 1, pieces) for spot, _ in batch[piece::pieces]
+            }
             assert not remaining or {spot for spot, _ in chooser.ask()} == remaining
     return history
 
@@ -109,9 +130,15 @@ def test_what_was_not_asked_for_is_not_looked_at():
 
 
 def test_spots_beside_a_change_and_spots_that_disagree_are_repeated():
-    told = train(Refine((30, 30), seeds=2, boundary_seeds=5), lambda spot, _: FAILING if spot[1] < 12 else GOOD)
+    told = train(
+        Refine((30, 30), seeds=2, boundary_seeds=5),
+        lambda spot, _: FAILING if spot[1] < 12 else GOOD,
+    )
     assert all(len(votes) == (5 if spot[1] in (11, 12) else 2) for spot, votes in told.items())
-    told = train(Refine((9, 9), seeds=2, boundary_seeds=3), lambda spot, seed: FAILING * (spot == (0, 0) and seed == 0))
+    told = train(
+        Refine((9, 9), seeds=2, boundary_seeds=3),
+        lambda spot, seed: FAILING * (spot == (0, 0) and seed == 0),
+    )
     assert len(told[(0, 0)]) == 3
     assert verdict(told[(0, 0)]) == GOOD
 
@@ -127,7 +154,10 @@ def test_a_budget_is_kept(budget, seeds):
 
 
 def test_a_budget_beyond_the_whole_grid_ends():
-    told = train(Refine((6, 5), seeds=1, boundary_seeds=2, budget=10_000), labels(Bay(0, 6).p_fail(0.1), seed=0))
+    told = train(
+        Refine((6, 5), seeds=1, boundary_seeds=2, budget=10_000),
+        labels(Bay(0, 6).p_fail(0.1), seed=0),
+    )
     assert all(len(votes) <= 2 for votes in told.values())
 
 
@@ -147,7 +177,10 @@ shapes = st.tuples(st.integers(1, 14), st.integers(1, 14))
 @given(shapes, st.integers(0, 2**32), st.booleans(), st.integers(2, 9))
 def test_on_any_grid_it_ends_and_keeps_what_was_trained(shape, seed, guard, start):
     truth = np.random.default_rng(seed).integers(0, 3, shape)
-    told = train(Refine(shape, seeds=1, boundary_seeds=2, start=start, guard=guard), lambda spot, _: int(truth[spot]))
+    told = train(
+        Refine(shape, seeds=1, boundary_seeds=2, start=start, guard=guard),
+        lambda spot, _: int(truth[spot]),
+    )
     judged = fill(shape, verdicts_of(told), start=start)
     assert judged.shape == shape
     assert all(judged[spot] == truth[spot] for spot in told)

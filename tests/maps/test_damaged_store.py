@@ -1,4 +1,6 @@
-"""A damaged store is refused with a sentence, or what it returns is what was stored; the rest is trained again."""
+"""A damaged store is refused with a sentence, or what it returns is what was stored; the rest is
+trained again.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ def resumed(path: Path) -> None:
         assert store.meta.get("speeds") in (None, SPEEDS)
         me = Owner.here()
         missing = [key for key in KEYS if key not in known]
-        assert store.claim(missing, me) == set(missing), "a run that nobody trains waits for somebody"
+        assert store.claim(missing, me) == set(missing), (
+            "a run that nobody trains waits for somebody"
+        )
         assert store.finish(TRUE[key] for key in missing) == len(missing)
         store.status()
         assert check(store.load(KEYS).values()) == set(KEYS)
@@ -106,7 +110,9 @@ def read(path: Path) -> None:
 def peak() -> float:
     """The largest memory this process ever had, in MB."""
     resource = pytest.importorskip("resource")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 2**20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1024 if sys.platform == "linux" else 2**20
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,7 +168,10 @@ def first(tmp_path: Path) -> Path:
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.executescript(FIRST_TABLES)
         db.execute("PRAGMA journal_mode = WAL")
-        db.executemany("INSERT INTO runs VALUES (NULL,?,?,?,?,?,?,?,?,?)", [row_of(one)[:-1] for one in TRUE.values()])
+        db.executemany(
+            "INSERT INTO runs VALUES (NULL,?,?,?,?,?,?,?,?,?)",
+            [row_of(one)[:-1] for one in TRUE.values()],
+        )
     return path
 
 
@@ -205,7 +214,9 @@ def test_another_problems_store_of_the_first_version_is_left_alone(first: Path):
     assert first.read_bytes() == before
 
 
-def test_what_is_damaged_is_counted_and_trained_again_and_the_rest_is_used(sound: Path, tmp_path: Path):
+def test_what_is_damaged_is_counted_and_trained_again_and_the_rest_is_used(
+    sound: Path, tmp_path: Path
+):
     path = shutil.copy(sound, tmp_path / "map.sqlite")
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("UPDATE runs SET final = 0.1, initial = 3 WHERE id IN (2, 3)")

@@ -58,13 +58,17 @@ def test_a_problem_that_cannot_be_stacked_is_mapped_plain_and_says_why(tmp_path)
         assert "module.calls changes" in to_json(found)["facts"]["why plain"]
         out = io.StringIO()
         Console(file=out, width=200).print(figures.summary(found))
-        assert "trained one run at a time: not stacked, because module.calls changes" in out.getvalue()
+        assert (
+            "trained one run at a time: not stacked, because module.calls changes" in out.getvalue()
+        )
     finals = [row["final"] for row in rows(found) if row["trained"]]
     assert min(finals) > 80  # the term of 10 is on
 
 
 def test_a_stack_that_is_asked_for_and_cannot_be_is_refused():
-    with pytest.raises(BadInput, match=r"cannot be stacked, because module\.calls changes.*--engine auto"):
+    with pytest.raises(
+        BadInput, match=r"cannot be stacked, because module\.calls changes.*--engine auto"
+    ):
         map_phases(problem(Counting), engine="stacked", **SMALL)
 
 

@@ -35,7 +35,15 @@ def test_a_short_way_counts_as_one():
 
 def test_the_thresholds_themselves_are_degraded():
     scores = 0.0, 0.0999, 0.1, 0.5, 0.5001, INF, math.nan
-    assert [verdict(s, LIMITS) for s in scores] == [GOOD, GOOD, DEGRADED, DEGRADED, FAILING, FAILING, FAILING]
+    assert [verdict(s, LIMITS) for s in scores] == [
+        GOOD,
+        GOOD,
+        DEGRADED,
+        DEGRADED,
+        FAILING,
+        FAILING,
+        FAILING,
+    ]
 
 
 def cell(*finals):
@@ -63,26 +71,43 @@ def test_of_an_even_number_of_seeds_the_upper_of_the_middle_two_decides():
 
 
 def test_the_interval_of_p_fail_is_wilsons():
-    """z = 1.96, 1 of 4: center (1/4 + z^2/8) / (1 + z^2/4), half width z sqrt(3/64 + z^2/64) / (1 + z^2/4)."""
+    """z = 1.96, 1 of 4: center (1/4 + z^2/8) / (1 + z^2/4), half width z sqrt(3/64 + z^2/64) / (1 +
+    z^2/4).
+    """
     found, z = cell(0.1, 0.2, 0.3, 1.9), 1.959964
-    center, half = (1 / 4 + z**2 / 8) / (1 + z**2 / 4), z * math.sqrt(3 / 64 + z**2 / 64) / (1 + z**2 / 4)
+    center, half = (
+        (1 / 4 + z**2 / 8) / (1 + z**2 / 4),
+        z * math.sqrt(3 / 64 + z**2 / 64) / (1 + z**2 / 4),
+    )
     assert found.p_low == pytest.approx(center - half, rel=1e-4)
     assert found.p_high == pytest.approx(center + half, rel=1e-4)
 
 
 def chart(text: str) -> np.ndarray:
-    """Verdicts from a drawing: one line per y, the largest first; "." is good, "d" degraded, "x" failing."""
+    """Verdicts from a drawing: one line per y, the largest first; "." is good, "d" degraded, "x"
+    failing.
+    """
     lines = text.split()[::-1]
-    return np.array([[".dx".index(line[i]) for line in lines] for i in range(len(lines[0]))], np.int8)
+    return np.array(
+        [[".dx".index(line[i]) for line in lines] for i in range(len(lines[0]))], np.int8
+    )
 
 
 def recommended(text, x=None, y=None, scores=None, trained=None):
-    """The recommendation on a drawing, every cell trained unless said; all scores are 0 unless given."""
+    """The recommendation on a drawing, every cell trained unless said; all scores are 0 unless
+    given.
+    """
     verdicts = chart(text)
-    x, y = (Axis(n, v) for n, v in (("beta1", x or DECADES[: len(verdicts)]), ("beta2", y or DECADES)))
+    x, y = (
+        Axis(n, v) for n, v in (("beta1", x or DECADES[: len(verdicts)]), ("beta2", y or DECADES))
+    )
     cells = {}
     for spot in trained or np.ndindex(verdicts.shape):
-        level = {GOOD: 0.0, DEGRADED: 1.2, FAILING: INF}[int(verdicts[spot])] if scores is None else scores[spot]
+        level = (
+            {GOOD: 0.0, DEGRADED: 1.2, FAILING: INF}[int(verdicts[spot])]
+            if scores is None
+            else scores[spot]
+        )
         settings = {"beta1": x.values[spot[0]], "beta2": y.values[spot[1]]}
         cells[spot] = judge(settings, [level], [np.array([level])], 4.0, 0.0, LIMITS)
     return recommend(x, y, cells, verdicts)
@@ -93,7 +118,9 @@ FINE = QUARTERS[:5]  # all within one decade
 
 
 def test_the_most_robust_good_cell_is_recommended():
-    """On quarter decades: three cells from the failures, and three from each edge of the map, as no other cell is."""
+    """On quarter decades: three cells from the failures, and three from each edge of the map, as no
+    other cell is.
+    """
     text = """
         .....
         .....
@@ -115,11 +142,16 @@ def test_beta_zero_is_no_edge_and_the_last_value_is_one_cell_from_it():
     assert found.spot == (0, 0)
     assert found.distance == INF
     assert found.reason == "Every cell of the map is good; this one lies farthest from its edges."
-    assert recommended("..... ..... ..... ..... .....", x=QUARTERS[1:], y=QUARTERS[1:]).spot == (2, 2)
+    assert recommended("..... ..... ..... ..... .....", x=QUARTERS[1:], y=QUARTERS[1:]).spot == (
+        2,
+        2,
+    )
 
 
 def test_among_cells_that_are_robust_enough_the_lowest_score_is_taken():
-    """Row 0 fails; rows 1 to 4 are one decade from it or more, which is enough; the last is one cell from the edge."""
+    """Row 0 fails; rows 1 to 4 are one decade from it or more, which is enough; the last is one
+    cell from the edge.
+    """
     text = "... ... ... ... xxx"
     scores = np.full((3, 5), 0.3)
     scores[:, 0] = INF
@@ -132,7 +164,9 @@ def test_among_cells_that_are_robust_enough_the_lowest_score_is_taken():
 
 
 def test_a_lucky_cell_beside_a_failure_is_not_taken():
-    """Half decades: the cell beside the failure has 0.5 decades, one further has a whole one and a higher loss."""
+    """Half decades: the cell beside the failure has 0.5 decades, one further has a whole one and a
+    higher loss.
+    """
     values = tuple(1 - 10.0 ** -(k / 2) for k in range(5))
     scores = np.array([[INF, 0.0, 0.2, 0.3, 0.3]] * 2)
     found = recommended(".. .. .. .. xx", y=values, scores=scores)
@@ -167,7 +201,9 @@ def test_only_trained_cells_are_recommended():
 
 
 def test_the_window_is_the_run_of_good_cells_around_the_setting():
-    """From the bottom: good, failing, three good, failing; only the run of three belongs to the window."""
+    """From the bottom: good, failing, three good, failing; only the run of three belongs to the
+    window.
+    """
     y = tuple(1 - 10.0**-k for k in range(1, 7))
     found = recommended(".. xx .. .. .. xx", x=FINE[:2], y=y, trained=[(1, 2)])
     assert found.window == (y[1], y[3])
@@ -184,7 +220,10 @@ def test_the_reason_names_edges_that_are_not_ends():
     found = recommended("xx .. .. .. ..", x=DECADES[:2])
     assert found.window == (0.0, 0.999)
     assert "from the map's lower edge to beta2 = 0.999." in found.reason
-    assert f"{10**found.distance:.2g} times in memory horizon ({found.distance:.2f} decades)" in found.reason
+    assert (
+        f"{10**found.distance:.2g} times in memory horizon ({found.distance:.2f} decades)"
+        in found.reason
+    )
 
 
 def marked(beta1, beta2, text="..... ..... ..... ..... xxxxx"):
@@ -212,10 +251,14 @@ def test_a_mark_below_the_map_is_outside():
     x, y = Axis("beta1", (0.0, 0.9)), Axis("beta2", (0.999, 0.9999))
     verdicts = chart(".. xx")
     for beta2, inside in ((1 - 10**-2.01, True), (1 - 10**-1.99, False), (0.9, False)):
-        assert (mark("", {"beta1": 0.0, "beta2": beta2}, x, y, verdicts).verdict is not None) == inside
+        assert (
+            mark("", {"beta1": 0.0, "beta2": beta2}, x, y, verdicts).verdict is not None
+        ) == inside
     x = Axis("beta1", (0.99, 0.999))
     for beta1, inside in ((1 - 10**-1.01, True), (1 - 10**-0.99, False)):
-        assert (mark("", {"beta1": beta1, "beta2": 0.999}, x, y, verdicts).verdict is not None) == inside
+        assert (
+            mark("", {"beta1": beta1, "beta2": 0.999}, x, y, verdicts).verdict is not None
+        ) == inside
 
 
 def test_marks_on_one_verdict_or_without_an_axis():
@@ -228,7 +271,11 @@ def test_marks_on_one_verdict_or_without_an_axis():
 def test_the_known_curves_lie_where_they_say():
     x, y = Axis("beta1", DECADES), Axis("beta2", DECADES)
     root, same, exact = known_curves(x, y, lambda beta1: 0.5 if beta1 < 0.9 else math.nan)
-    assert (root.label, same.label, exact.label) == ("beta1 = sqrt(beta2)", "beta1 = beta2", "exact boundary")
+    assert (root.label, same.label, exact.label) == (
+        "beta1 = sqrt(beta2)",
+        "beta1 = beta2",
+        "exact boundary",
+    )
     np.testing.assert_allclose(root.x, np.sqrt(root.y))
     np.testing.assert_array_equal(same.x, same.y)
     assert (root.x[0], root.x[-1], len(root.x)) == (0.0, pytest.approx(0.9999), 200)

@@ -1,4 +1,6 @@
-"""A predicted map is a map: marks, curves, rows and pictures, and it never says that something was trained."""
+"""A predicted map is a map: marks, curves, rows and pictures, and it never says that something was
+trained.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,23 @@ import betaplane
 from betaplane.figures import html, png, summary, terminal
 from betaplane.maps import PhaseMap, predict_map, rows, to_json
 from betaplane.problems import counterexample
-from betaplane.replay import Gradients, Layer, record_problem, replay_gradients, thresholds, with_batch_size
+from betaplane.replay import (
+    Gradients,
+    Layer,
+    record_problem,
+    replay_gradients,
+    thresholds,
+    with_batch_size,
+)
 from betaplane.theory.boundary import critical_beta2
 
 
 @pytest.fixture(scope="module")
 def replay():
     beta1 = 1 - np.geomspace(1, 0.01, 13)
-    return replay_gradients(record_problem(counterexample(n=20), steps=400), beta1, 1 - np.geomspace(1, 1e-4, 33))
+    return replay_gradients(
+        record_problem(counterexample(n=20), steps=400), beta1, 1 - np.geomspace(1, 1e-4, 33)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +58,11 @@ def test_the_curve_is_the_threshold(phase_map: PhaseMap, replay):
     np.testing.assert_array_equal(curve.y, thresholds(replay))
     assert curve.label == "predicted beta2*"
     good = phase_map.verdicts == 0
-    assert all(good[i, j] == (beta2 > curve.y[i]) for i in range(9) for j, beta2 in enumerate(phase_map.y.values))
+    assert all(
+        good[i, j] == (beta2 > curve.y[i])
+        for i in range(9)
+        for j, beta2 in enumerate(phase_map.y.values)
+    )
 
 
 def test_it_recommends_a_beta2_at_the_usual_beta1(phase_map: PhaseMap):
@@ -90,6 +105,9 @@ def test_a_mean_that_is_all_noise_is_told():
     noise = np.random.default_rng(0).standard_normal((64, 40))
     noise -= 0.9 * noise.mean(axis=0)  # less is left of the mean than chance would leave
     stream = Gradients(torch.from_numpy(noise), (Layer("x", (40,), 40),))
-    assert "sampling error" in predict_map(replay_gradients(stream, [0.5, 0.9], [0.9, 0.99])).facts["warning"]
+    assert (
+        "sampling error"
+        in predict_map(replay_gradients(stream, [0.5, 0.9], [0.9, 0.99])).facts["warning"]
+    )
     clear = stream.with_(values=stream.values + 0.5)
     assert "warning" not in predict_map(replay_gradients(clear, [0.5, 0.9], [0.9, 0.99])).facts

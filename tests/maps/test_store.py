@@ -1,4 +1,6 @@
-"""The store: what was finished survives kills and full disks; two processes never train a run twice."""
+"""The store: what was finished survives kills and full disks; two processes never train a run
+twice.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,11 @@ def opened(path: Path, fingerprint: str = "1f3a", problem: str = "digits") -> St
 
 
 def record(key: str, final: float = 0.25, points: int = 200) -> Record:
-    curve = np.linspace(2.0, final, points, dtype=np.float32) if math.isfinite(final) else np.full(points, final)
+    curve = (
+        np.linspace(2.0, final, points, dtype=np.float32)
+        if math.isfinite(final)
+        else np.full(points, final)
+    )
     return Record(key, {"beta2": 0.999}, 0, 100, 2.0, final, curve, 0.5, "loop")
 
 
@@ -57,7 +63,11 @@ def same(one: Record, other: Record) -> bool:
 
 
 @given(
-    st.dictionaries(st.text(max_size=5), st.floats() | st.integers(-(2**70), 2**70) | st.text(max_size=5), max_size=4)
+    st.dictionaries(
+        st.text(max_size=5),
+        st.floats() | st.integers(-(2**70), 2**70) | st.text(max_size=5),
+        max_size=4,
+    )
 )
 def test_a_key_does_not_depend_on_the_order(settings: dict):
     assert run_key(settings, 1, 2) == run_key(dict(reversed(settings.items())), 1, 2)
@@ -99,7 +109,11 @@ def test_a_key_depends_on_everything_that_was_given():
 
 @pytest.mark.parametrize(
     ("settings", "seed", "text"),
-    [({"a": object()}, 0, "numbers and text only"), ({"a": {1, 2}}, 0, "got {1, 2}"), ({}, 2**63, "seed is too large")],
+    [
+        ({"a": object()}, 0, "numbers and text only"),
+        ({"a": {1, 2}}, 0, "got {1, 2}"),
+        ({}, 2**63, "seed is too large"),
+    ],
 )
 def test_what_cannot_be_a_key_is_refused(settings, seed, text):
     with pytest.raises(BadInput, match=text):
@@ -118,7 +132,10 @@ def test_what_cannot_be_a_key_is_refused(settings, seed, text):
         record("down", -math.inf),
         record("no curve", points=0),
         replace(record("unknown seconds"), seconds=math.nan, initial=math.nan),
-        replace(record("settings"), settings={"lr": 5e-324, "batch_size": 16, "order": "shuffle é", "eps": 0.0}),
+        replace(
+            record("settings"),
+            settings={"lr": 5e-324, "batch_size": 16, "order": "shuffle é", "eps": 0.0},
+        ),
         replace(record("seed"), seed=2**63 - 1, engine=""),
         replace(record("strided"), curve=np.arange(10, dtype=np.float32)[::-2]),
         replace(record("big-endian"), curve=np.arange(10, dtype=">f4")),
@@ -133,11 +150,20 @@ def test_a_record_comes_back_as_it_went(tmp_path: Path, given: Record):
     assert same(found, given)
     assert found.curve.dtype == np.float32
     assert found.curve.flags.writeable
-    assert [type(value) for value in found.settings.values()] == [type(value) for value in given.settings.values()]
+    assert [type(value) for value in found.settings.values()] == [
+        type(value) for value in given.settings.values()
+    ]
 
 
 def test_numpy_scalars_are_kept_as_numbers(tmp_path: Path):
-    given = Record("k", {"lr": np.float64(0.1), "batch_size": np.int64(8)}, np.int64(1), np.int32(2), *np.ones(2), [1])  # pyright: ignore
+    given = Record(
+        "k",
+        {"lr": np.float64(0.1), "batch_size": np.int64(8)},
+        np.int64(1),
+        np.int32(2),
+        *np.ones(2),
+        [1],
+    )  # pyright: ignore
     with opened(tmp_path / "map.sqlite") as store:
         store.finish([given])
         found = store.load(["k"])["k"]
@@ -170,7 +196,10 @@ def test_the_first_write_wins(tmp_path: Path):
     with opened(tmp_path / "map.sqlite") as store:
         assert store.finish([record("a", 0.1), record("a", 0.2)]) == 1
         assert store.finish([record("a", 0.3), record("b", 0.4)]) == 1
-        assert {key: found.final for key, found in store.load(["a", "b", "c"]).items()} == {"a": 0.1, "b": 0.4}
+        assert {key: found.final for key, found in store.load(["a", "b", "c"]).items()} == {
+            "a": 0.1,
+            "b": 0.4,
+        }
 
 
 def test_thousands_of_keys(tmp_path: Path):
@@ -200,7 +229,12 @@ def test_an_empty_store_is_a_store(tmp_path: Path):
     with opened(tmp_path / "map.sqlite") as store:
         assert store
         assert len(store) == 0
-        assert (list(store.all()), store.load(["k"]), store.finish([]), store.claim([], Owner.here())) == (
+        assert (
+            list(store.all()),
+            store.load(["k"]),
+            store.finish([]),
+            store.claim([], Owner.here()),
+        ) == (
             [],
             {},
             0,
@@ -229,7 +263,10 @@ def test_status_tells_what_is_there(tmp_path: Path):
         store.finish([record("a"), record("b"), replace(record("c"), seconds=math.nan)])
         store.claim(["c", "d", "e"], Owner.here())
         with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
-            db.execute("INSERT INTO owners VALUES (?,?,?,?,?,0)", (dead.token, dead.host, dead.realm, dead.pid, 1))
+            db.execute(
+                "INSERT INTO owners VALUES (?,?,?,?,?,0)",
+                (dead.token, dead.host, dead.realm, dead.pid, 1),
+            )
             db.execute("INSERT INTO claims VALUES ('f', 'dead')")
         status = store.status()
     assert (status.problem, status.runs, status.seconds) == ("digits", 3, 1.0)
@@ -340,13 +377,19 @@ def folder(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (text_file, "The file is not a store: got '{path}'; expected an SQLite file made by betaplane"),
+        (
+            text_file,
+            "The file is not a store: got '{path}'; expected an SQLite file made by betaplane",
+        ),
         (five_bytes, "The file is not a store"),
         (zeros, "The file is not a store"),
         (noise, "The file is not a store"),
         (somebody_elses, "The file is another program's SQLite database: got '{path}'"),
         (somebody_elses_wal, "The file is another program's SQLite database"),
-        (newer, "The store was made by a newer betaplane: got 'version 7'; expected versions up to 2 ({path})."),
+        (
+            newer,
+            "The store was made by a newer betaplane: got 'version 7'; expected versions up to 2 ({path}).",
+        ),
         (without_tables, "The store is damaged: it does not say what it holds"),
         (cut_short, "The store is damaged: got 'database disk image is malformed'"),
         (header_only, "The store is damaged"),
@@ -379,7 +422,10 @@ def test_damage_behind_the_first_pages_is_told_when_it_is_met(tmp_path: Path):
     with path.open("r+b") as file:
         file.seek(-5 * 4096, os.SEEK_END)
         file.write(b"\xa5" * 5 * 4096)
-    with opened(path) as store, pytest.raises(BadInput, match="The store is damaged: got 'database disk image"):
+    with (
+        opened(path) as store,
+        pytest.raises(BadInput, match="The store is damaged: got 'database disk image"),
+    ):
         list(store.all())
 
 
@@ -409,7 +455,9 @@ def small_disk(path: Path, size: str) -> Iterator[Path]:
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
     path.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], capture_output=True
+    )
     if mounted.returncode:
         pytest.skip("no small disk can be mounted here: " + mounted.stderr.decode().strip())
     try:
@@ -427,7 +475,10 @@ def one_by_one(store: Store, kept: list[str]) -> None:
 def test_a_full_disk_is_told_and_costs_nothing_that_was_finished(tmp_path: Path):
     with small_disk(tmp_path / "disk", "1m") as disk:
         kept = []
-        with opened(disk / "map.sqlite") as store, pytest.raises(BadInput, match="The disk is full; all runs finished"):
+        with (
+            opened(disk / "map.sqlite") as store,
+            pytest.raises(BadInput, match="The disk is full; all runs finished"),
+        ):
             one_by_one(store, kept)
         assert 10 < len(kept) < 500
         with opened(disk / "map.sqlite") as store:  # still full
@@ -475,7 +526,9 @@ def test_a_disk_that_cannot_be_written_is_told_and_can_be_merged_from(tmp_path: 
             assert store.merge(disk / "map.sqlite") == 50
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
+)
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path):
     tmp_path.chmod(0o500)
     with pytest.raises(BadInput, match="The store cannot be opened"):
@@ -523,11 +576,16 @@ def test_merge_copies_what_is_missing(tmp_path: Path, monkeypatch: pytest.Monkey
         (text_file, "The file is not a store"),
         (somebody_elses, "The file is another program's"),
         (newer, "The store was made by a newer betaplane"),
-        (of_another_problem, r"The store holds another problem: got 'text \(77c0ffee\)'; expected digits \(1f3a\)"),
+        (
+            of_another_problem,
+            r"The store holds another problem: got 'text \(77c0ffee\)'; expected digits \(1f3a\)",
+        ),
         (Path.touch, "There is no store to merge"),
     ],
 )
-def test_merge_refuses_what_is_no_store_of_this_problem(tmp_path: Path, make: Callable[[Path], None], text: str):
+def test_merge_refuses_what_is_no_store_of_this_problem(
+    tmp_path: Path, make: Callable[[Path], None], text: str
+):
     make(tmp_path / "b.sqlite")
     before = sorted(tmp_path.iterdir())
     with opened(tmp_path / "a.sqlite") as store:
@@ -591,7 +649,9 @@ def test_claims_exclude_each_other(tmp_path: Path):
         assert (store.status().claimed, store.status().owners_alive) == (0, 0)
 
 
-def test_a_beat_holds_claims_from_elsewhere_and_silence_loses_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_beat_holds_claims_from_elsewhere_and_silence_loses_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     me, far = Owner.here(), replace(Owner.here(), host="another", token="far")
     began, clock = time.time(), time.time
     with opened(tmp_path / "map.sqlite") as store:
@@ -632,9 +692,14 @@ def test_a_thread_may_beat_while_another_finishes(tmp_path: Path):
         assert (failures, len(store)) == ([], 100)
 
 
-def test_a_lock_is_waited_for_and_told_when_it_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_lock_is_waited_for_and_told_when_it_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     path = tmp_path / "map.sqlite"
-    with opened(path) as store, closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as db:
+    with (
+        opened(path) as store,
+        closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as db,
+    ):
         db.execute("BEGIN IMMEDIATE")
         timer = threading.Timer(1.5, db.execute, ["ROLLBACK"])
         timer.start()
@@ -642,7 +707,9 @@ def test_a_lock_is_waited_for_and_told_when_it_stays(tmp_path: Path, monkeypatch
         timer.join()
         db.execute("BEGIN IMMEDIATE")
         monkeypatch.setattr(sqlite, "PATIENCE", 0.1)
-        with pytest.raises(BadInput, match=r"Another process kept the store locked.*got 'database is locked'"):
+        with pytest.raises(
+            BadInput, match=r"Another process kept the store locked.*got 'database is locked'"
+        ):
             store.finish([record("b")])
         assert len(store) == 1  # readers go on
         db.execute("ROLLBACK")
@@ -706,8 +773,17 @@ with Store.open(path, "1f3a", "digits") as store:
 @contextmanager
 def child(script: str, *words: object) -> Iterator[subprocess.Popen[str]]:
     maps = Path(module.__file__).parents[1]
-    command = [sys.executable, "-W", "error", "-c", CHILD + script, *map(str, (maps.parent, maps, *words))]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        CHILD + script,
+        *map(str, (maps.parent, maps, *words)),
+    ]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             yield process
         finally:
@@ -787,7 +863,11 @@ def test_the_claims_of_a_killed_process_are_taken_over(tmp_path: Path):
         told = [line.split() for line in iter(victim.stdout.readline, "stalled\n")]
         finished = {key for word, key in told if word == "finished"}
         under_way = {key for word, key in told if word == "computed"} - finished
-        held = store.claimed_elsewhere(KEYS, Owner.here()) if wait_for(lambda: len(store) >= 493) else set()
+        held = (
+            store.claimed_elsewhere(KEYS, Owner.here())
+            if wait_for(lambda: len(store) >= 493)
+            else set()
+        )
         assert under_way <= held
         assert survivor.poll() is None  # it waits: the victim lives
         victim.kill()  # and is not collected yet: a zombie

@@ -16,7 +16,12 @@ def sample(width, count, seed=0, trainings=1):
     """Points on the 64 x 64 grid, failures there, and the true P(fail) of every cell."""
     random, truth = np.random.default_rng(seed), Bay(7, 64).p_fail(width).reshape(-1)
     chosen = random.permutation(len(CELLS))[:count]
-    return CELLS[chosen], random.binomial(trainings, truth[chosen]), np.full(count, trainings), truth
+    return (
+        CELLS[chosen],
+        random.binomial(trainings, truth[chosen]),
+        np.full(count, trainings),
+        truth,
+    )
 
 
 def test_wilson_pencil_numbers():
@@ -62,7 +67,10 @@ def test_one_label_only(failing):
 
 
 def test_a_single_point():
-    assert p_fail(np.array([[2.0, 3.0]]), np.array([1]), np.array([1]), np.array([[2.0, 3.0]]))[0] > 0.5
+    assert (
+        p_fail(np.array([[2.0, 3.0]]), np.array([1]), np.array([1]), np.array([[2.0, 3.0]]))[0]
+        > 0.5
+    )
 
 
 def test_laws_of_the_surface():
@@ -98,7 +106,9 @@ def test_nothing_given_is_changed():
     points, fails, trials, _ = sample(width=0.03, count=60)
     before = points.copy(), fails.copy(), trials.copy()
     p_fail(points, fails, trials, CELLS)
-    assert all(np.array_equal(now, then) for now, then in zip((points, fails, trials), before, strict=True))
+    assert all(
+        np.array_equal(now, then) for now, then in zip((points, fails, trials), before, strict=True)
+    )
 
 
 def test_a_dense_grid_is_merged_and_still_judged_right():

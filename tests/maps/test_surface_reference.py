@@ -1,4 +1,6 @@
-"""The surface and the worth of a training against the textbook's formulas, written out with full matrices."""
+"""The surface and the worth of a training against the textbook's formulas, written out with full
+matrices.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,11 @@ def sample(n: int = 40, seed: int = 0):
     random = np.random.default_rng(seed)
     points = random.uniform(0, 10, (n, 2))
     trials = random.integers(1, 4, n)
-    return points, random.binomial(trials, sigmoid(3 * (5 - points[:, 1] + np.sin(points[:, 0])))), trials
+    return (
+        points,
+        random.binomial(trials, sigmoid(3 * (5 - points[:, 1] + np.sin(points[:, 0])))),
+        trials,
+    )
 
 
 KERNEL = Kernel((3.0, 2.0), 4.0)
@@ -44,7 +50,9 @@ def test_the_kernel_is_matern_five_halves_plus_a_constant():
     places = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 2.0], [3.0, 2.0]])
     np.testing.assert_allclose(KERNEL(places[:1], places[:3]), [[20.0, one, one]])
     c = math.sqrt(10)
-    assert KERNEL(places[:1], places[3:])[0, 0] == pytest.approx(16 * (1 + c + 10 / 3) * math.exp(-c) + 4)
+    assert KERNEL(places[:1], places[3:])[0, 0] == pytest.approx(
+        16 * (1 + c + 10 / 3) * math.exp(-c) + 4
+    )
     assert KERNEL.variance == 20.0
 
 
@@ -61,7 +69,9 @@ def test_the_fit_is_the_mode_of_the_posterior():
 
 
 def test_the_evidence_and_the_variance_are_those_of_laplace():
-    """log p(y) = log p(y | f) - f K^-1 f / 2 - log |1 + W K| / 2, var = k - k* (K + W^-1)^-1 k* (3.32 and 3.24)."""
+    """log p(y) = log p(y | f) - f K^-1 f / 2 - log |1 + W K| / 2, var = k - k* (K + W^-1)^-1 k*
+    (3.32 and 3.24).
+    """
     points, fails, trials = sample()
     order = np.lexsort((points[:, 1], points[:, 0]))
     points, fails, trials = points[order], fails[order], trials[order]
@@ -87,10 +97,18 @@ def test_the_chosen_kernel_is_likelier_than_its_neighbors():
     (x, y), amplitude = best.kernel.length, best.kernel.amplitude
     assert amplitude in AMPLITUDES
     extent = np.ptp(points, axis=0)
-    assert min(abs(math.log(math.sqrt(x * y / extent.prod()) / length)) for length in LENGTHS) < 1e-9
+    assert (
+        min(abs(math.log(math.sqrt(x * y / extent.prod()) / length)) for length in LENGTHS) < 1e-9
+    )
     for factor in (0.6, 1.6):
-        assert fit(points, fails, trials, Kernel((x * factor, y * factor), amplitude)).evidence < best.evidence + 0.05
-        assert fit(points, fails, trials, Kernel((x * factor, y / factor), amplitude)).evidence < best.evidence + 0.05
+        assert (
+            fit(points, fails, trials, Kernel((x * factor, y * factor), amplitude)).evidence
+            < best.evidence + 0.05
+        )
+        assert (
+            fit(points, fails, trials, Kernel((x * factor, y / factor), amplitude)).evidence
+            < best.evidence + 0.05
+        )
 
 
 def test_a_long_strip_has_a_long_kernel_along_it():
@@ -152,7 +170,9 @@ def test_a_planned_training_removes_doubt_as_an_observation_would():
     for index, n in ((1, 2), (2, 1)):
         found.add(index, n)
         column = posterior[:, index]
-        posterior = posterior - np.outer(column, column) / (posterior[index, index] + noise[index] / n)
+        posterior = posterior - np.outer(column, column) / (
+            posterior[index, index] + noise[index] / n
+        )
         wrong = 1 / (1 + np.exp(1.702 * np.abs(mean) / np.sqrt(np.diag(posterior))))
         told = wrong * np.diag(posterior) / (np.diag(posterior) + noise)
         np.testing.assert_allclose(found.worth(np.ones(4)), told, rtol=1e-5)
@@ -199,7 +219,8 @@ def test_a_kernel_is_chosen_again_when_a_quarter_more_is_known():
     assert len(first) == 1
     more = {**votes, **{(x, 8): [GOOD] for x in range(15)}}
     assert surfaces.fit(more)[0].kernel is first[0].kernel
-    assert surfaces.fit({**more, (15, 8): [GOOD]})[0].kernel is not first[0].kernel  # 80 = 1.25 x 64
+    # 80 = 1.25 x 64
+    assert surfaces.fit({**more, (15, 8): [GOOD]})[0].kernel is not first[0].kernel
 
 
 def test_each_kind_of_change_has_a_surface():
@@ -216,7 +237,14 @@ def test_each_kind_of_change_has_a_surface():
 
 
 def test_start_lines_are_three_apart_or_as_many_as_asked():
-    told = {(1, 9): [0], (2, 9): [0, 1], (6, 9): [0, 5], (7, 9): [0, 3, 6], (10, 9): [0, 3, 6, 9], (9, 3): [0, 4, 8]}
+    told = {
+        (1, 9): [0],
+        (2, 9): [0, 1],
+        (6, 9): [0, 5],
+        (7, 9): [0, 3, 6],
+        (10, 9): [0, 3, 6, 9],
+        (9, 3): [0, 4, 8],
+    }
     assert {given: start_lines(*given).tolist() for given in told} == told
 
 
@@ -229,7 +257,12 @@ def test_boxes_are_halved_along_each_axis_that_is_wide():
 
 def test_a_box_is_mixed_by_what_lies_within_its_reach():
     box = np.array([[0, 3, 0, 3]])
-    places = {(7, 1): (False, False), (6, 6): (False, True), (3, 3): (True, True), (4, 0): (False, True)}
+    places = {
+        (7, 1): (False, False),
+        (6, 6): (False, True),
+        (3, 3): (True, True),
+        (4, 0): (False, True),
+    }
     for place, (alone, guarded) in places.items():
         seen = np.full((12, 12), UNKNOWN)
         seen[0, 0], seen[place] = GOOD, FAILING
@@ -253,8 +286,12 @@ def test_only_boxes_of_known_corners_are_left_or_split():
 
 def test_cells_are_filled_from_their_box_or_the_nearest_trained_one():
     assert nearest(np.array([[0, -1, -1, -1, 2]])).tolist() == [[0, 0, 0, 2, 2]]
-    assert fill((1, 7), {(0, 0): GOOD, (0, 3): GOOD, (0, 6): FAILING}).tolist() == [[0, 0, 0, 0, 0, 2, 2]]
-    inside = fill((1, 7), {(0, 0): GOOD, (0, 1): GOOD, (0, 3): GOOD, (0, 6): FAILING, (0, 5): FAILING})
+    assert fill((1, 7), {(0, 0): GOOD, (0, 3): GOOD, (0, 6): FAILING}).tolist() == [
+        [0, 0, 0, 0, 0, 2, 2]
+    ]
+    inside = fill(
+        (1, 7), {(0, 0): GOOD, (0, 1): GOOD, (0, 3): GOOD, (0, 6): FAILING, (0, 5): FAILING}
+    )
     assert inside.tolist() == [[0, 0, 0, 0, 0, 2, 2]]
 
 
@@ -266,7 +303,11 @@ def test_a_budget_looks_at_up_to_64_cells_a_side():
 
 def test_both_sides_of_a_change_are_beside_it():
     seen = np.array([[0, 0, 2], [0, 0, -1], [1, 0, 2]])
-    assert beside_change(seen).tolist() == [[False, True, True], [True, False, False], [True, True, True]]
+    assert beside_change(seen).tolist() == [
+        [False, True, True],
+        [True, False, False],
+        [True, True, True],
+    ]
 
 
 # the chooser
@@ -274,7 +315,13 @@ def test_both_sides_of_a_change_are_beside_it():
 
 def test_what_a_chooser_does_unless_told():
     usual = Refine((100, 100))
-    assert (usual.seeds, usual.boundary_seeds, usual.start, usual.guard, usual.batch) == (2, 4, 9, True, 8)
+    assert (usual.seeds, usual.boundary_seeds, usual.start, usual.guard, usual.batch) == (
+        2,
+        4,
+        9,
+        True,
+        8,
+    )
     assert usual.ask()[0].seeds == 2
     assert len(usual.ask()) == 81
     assert Refine((100, 100), budget=400).batch == 20
@@ -298,16 +345,23 @@ def test_spots_whose_seeds_disagree_are_trained_again():
     votes[0, 0] = [GOOD, GOOD, FAILING]  # its verdict is good as that of all others
     chooser.tell(votes)
     while batch := chooser.ask():
-        assert [(request.spot, request.seeds) for request in batch] == [((0, 0), 4)] or batch[0].seeds == 3
+        assert [(request.spot, request.seeds) for request in batch] == [((0, 0), 4)] or batch[
+            0
+        ].seeds == 3
         chooser.tell(
-            {spot: [GOOD, GOOD, FAILING, GOOD][:seeds] if spot == (0, 0) else [GOOD] * 3 for spot, seeds in batch}
+            {
+                spot: [GOOD, GOOD, FAILING, GOOD][:seeds] if spot == (0, 0) else [GOOD] * 3
+                for spot, seeds in batch
+            }
         )
     assert len(chooser.votes[0, 0]) == 4
     assert all(len(given) == 3 for spot, given in chooser.votes.items() if spot != (0, 0))
 
 
 def test_under_a_budget_a_quarter_of_a_batch_follows_the_tree():
-    """Of a batch of 8 two runs go to the boxes along the change, coarsest first; all stay within the budget."""
+    """Of a batch of 8 two runs go to the boxes along the change, coarsest first; all stay within
+    the budget.
+    """
     chooser = Refine((33, 33), seeds=1, budget=120, batch=8, start=5)
     told = {}
     while batch := chooser.ask():
@@ -318,7 +372,9 @@ def test_under_a_budget_a_quarter_of_a_batch_follows_the_tree():
 
 
 def test_lengths_and_amplitudes_are_tried_on_ladders():
-    """Lengths from 6% of the extent to all of it in steps of about sqrt(2); amplitudes double; aspects mirror."""
+    """Lengths from 6% of the extent to all of it in steps of about sqrt(2); amplitudes double;
+    aspects mirror.
+    """
     steps = np.array(LENGTHS[1:]) / LENGTHS[:-1]
     assert (LENGTHS[0], LENGTHS[-1]) == (0.06, 1.0)
     assert ((steps > 1.4) & (steps < 1.6)).all()

@@ -1,4 +1,6 @@
-"""The recipe: past the threshold on problems where it is known, in few trainings, and again from the store."""
+"""The recipe: past the threshold on problems where it is known, in few trainings, and again from
+the store.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from betaplane.problems import Trainer, counterexample
 
 
 def bowl(beta1: float, beta2: float):
-    """A trainer whose loss is a parabola in log horizons around a best setting, and diverges below a threshold."""
+    """A trainer whose loss is a parabola in log horizons around a best setting, and diverges below
+    a threshold.
+    """
     seen = []
 
     def train(settings, seed):
@@ -73,7 +77,9 @@ def test_a_map_takes_what_tuning_trained(tmp_path):
 
 @pytest.mark.slow
 def test_the_digits():
-    """Within 2 % of the loss's range of the best of a dense map of 12 x 12, with 15 % of its trainings."""
+    """Within 2 % of the loss's range of the best of a dense map of 12 x 12, with 15 % of its
+    trainings.
+    """
     from betaplane.maps import map_phases
 
     dense = map_phases("digits", points=12, seeds=2, boundary_seeds=2, dense=True)
@@ -91,7 +97,9 @@ def test_a_run_shorter_than_the_next_horizon(steps):
 
 
 def test_every_setting_diverges():
-    with pytest.raises(BadInput, match=r"Every setting diverged: got \d+; expected a learning rate"):
+    with pytest.raises(
+        BadInput, match=r"Every setting diverged: got \d+; expected a learning rate"
+    ):
         tune(Trainer("lost", lambda settings, seed: [1.0, math.inf]), seeds=1, workers=0)
 
 

@@ -45,10 +45,16 @@ class Bay:
     points: int  # cells a side; their centres are what is trained and judged
 
     def distance(self) -> np.ndarray:
-        """Signed distance of each cell's centre to the boundary, > 0 where it fails, (points, points)."""
+        """Signed distance of each cell's centre to the boundary, > 0 where it fails, (points,
+        points).
+        """
         random = np.random.default_rng(self.variant)
         level, height = 0.35 + random.uniform(-0.03, 0.03), 0.15 + random.uniform(-0.02, 0.02)
-        phase, radius, left = random.uniform(-0.1, 0.1), random.uniform(0.08, 0.12), random.uniform(0.15, 0.85)
+        phase, radius, left = (
+            random.uniform(-0.1, 0.1),
+            random.uniform(0.08, 0.12),
+            random.uniform(0.15, 0.85),
+        )
 
         def wave(x: np.ndarray) -> np.ndarray:
             return level + height * np.sin(2 * np.pi * (x + phase))
@@ -58,7 +64,9 @@ class Bay:
         x, y = np.meshgrid(self.centres, self.centres, indexing="ij")
         island = radius - np.hypot(x - left, y - up)
         along = np.arange(-0.3, 1.3, 0.004)
-        off = np.stack([_to_curve(column, self.centres, along, wave(along)) for column in self.centres])
+        off = np.stack(
+            [_to_curve(column, self.centres, along, wave(along)) for column in self.centres]
+        )
         return np.maximum(np.where(y < wave(x), off, -off), island)
 
     @property
@@ -68,11 +76,17 @@ class Bay:
     def p_fail(self, width: float) -> np.ndarray:
         """P(fail) = 1 / (1 + exp(-distance / width)); a step where the width is 0."""
         distance = self.distance()
-        return 1 / (1 + np.exp(-np.clip(distance / width, -50, 50))) if width else (distance > 0).astype(float)
+        return (
+            1 / (1 + np.exp(-np.clip(distance / width, -50, 50)))
+            if width
+            else (distance > 0).astype(float)
+        )
 
 
 def _to_curve(x: float, ys: np.ndarray, curve_x: np.ndarray, curve_y: np.ndarray) -> np.ndarray:
-    return np.sqrt(((curve_x - x)[None, :] ** 2 + (curve_y[None, :] - ys[:, None]) ** 2).min(axis=1))
+    return np.sqrt(
+        ((curve_x - x)[None, :] ** 2 + (curve_y[None, :] - ys[:, None]) ** 2).min(axis=1)
+    )
 
 
 def labels(p_fail: np.ndarray, seed: int, trainings: int = 8) -> Callable[[Spot, int], int]:
@@ -82,7 +96,8 @@ def labels(p_fail: np.ndarray, seed: int, trainings: int = 8) -> Callable[[Spot,
 
 
 def tongue(points: int, width: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Failing below y = 0.3 and on a strip that leaves it, and the strip alone; bool, (points, points) each.
+    """Failing below y = 0.3 and on a strip that leaves it, and the strip alone; bool, (points,
+    points) each.
 
     The strip is 0.45 long and `width` cells wide, its place and its direction (60 to 120 degrees) random.
     """

@@ -34,17 +34,27 @@ class Recipe:
         return replace(self, kind=betaplane.AdamW if own else self.kind, options=options)
 
 
-def keep(step: int, at: int, optimizer: torch.optim.Optimizer, model: nn.Module, remedy: Mapping[str, Any]) -> None:
+def keep(
+    step: int,
+    at: int,
+    optimizer: torch.optim.Optimizer,
+    model: nn.Module,
+    remedy: Mapping[str, Any],
+) -> None:
     """Before a step: what the remedy says of this one, where the alarm was raised at step `at`."""
     for group in optimizer.param_groups:
         if "lr" in remedy and (step >= at or "reinitialise" not in remedy):
             group["lr"] = min(group["lr"], remedy["lr"])
         if "decay" in remedy:
             group["weight_decay"] = (
-                group.setdefault("full_decay", group["weight_decay"]) * group["lr"] / remedy["peak_lr"]
+                group.setdefault("full_decay", group["weight_decay"])
+                * group["lr"]
+                / remedy["peak_lr"]
             )
         if "warmup" in remedy:
-            group["lr"] = group.setdefault("full_lr", group["lr"]) * min(1.0, step / remedy["warmup"])
+            group["lr"] = group.setdefault("full_lr", group["lr"]) * min(
+                1.0, step / remedy["warmup"]
+            )
     if step == at and "step" in remedy:
         for state in optimizer.state.values():
             state["step"].fill_(remedy["step"])

@@ -1,4 +1,6 @@
-"""Hugging Face's Trainer, Lightning and Accelerate, as installed: losses and readings are the trainer's own."""
+"""Hugging Face's Trainer, Lightning and Accelerate, as installed: losses and readings are the
+trainer's own.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +32,15 @@ def _their_warnings_are_theirs() -> Any:
 
 
 def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(callbacks.KNOWN, "HuggingFaceWatch", (object, ("no_such_package",), "Callback", "hf"))
+    monkeypatch.setitem(
+        callbacks.KNOWN, "HuggingFaceWatch", (object, ("no_such_package",), "Callback", "hf")
+    )
     monkeypatch.delitem(vars(callbacks), "HuggingFaceWatch", raising=False)
     with pytest.raises(BadInput) as caught:
         _ = betaplane.monitor.HuggingFaceWatch
-    told = "no_such_package is not installed: in betaplane.monitor. Try: pip install 'betaplane[hf]'"
+    told = (
+        "no_such_package is not installed: in betaplane.monitor. Try: pip install 'betaplane[hf]'"
+    )
     assert str(caught.value) == told
 
 
@@ -51,7 +57,9 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
     found = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0}).Reload()
     tags = found.Tags()
-    told = {name: [(each.step, each.value) for each in found.Scalars(name)] for name in tags["scalars"]}
+    told = {
+        name: [(each.step, each.value) for each in found.Scalars(name)] for name in tags["scalars"]
+    }
     words = {
         name: [(each.step, str(each.tensor_proto.string_val[0])) for each in found.Tensors(name)]
         for name in tags["tensors"]
@@ -66,7 +74,15 @@ def language_model() -> Any:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
-    config = GPT2Config(vocab_size=20, n_positions=16, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0)
+    config = GPT2Config(
+        vocab_size=20,
+        n_positions=16,
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     return GPT2LMHeadModel(config)
 
 
@@ -115,28 +131,37 @@ def test_hugging_faces_trainer(tmp_path: Path) -> None:
     history = callback.watcher.history
     assert history.step == 12
     assert [loss for _, loss in history.losses] == pytest.approx(logged(trainer), rel=1e-3)
-    assert {reading.layer for reading in history.now()} == {name for name, _ in trainer.model.named_parameters()}
+    assert {reading.layer for reading in history.now()} == {
+        name for name, _ in trainer.model.named_parameters()
+    }
     norm = math.sqrt(sum(reading.g_rms**2 * math.prod(reading.shape) for reading in history.now()))
     assert norm == pytest.approx(min(0.5, trainer.state.log_history[-2]["grad_norm"]), rel=1e-4)
     assert not callback.watcher.alerts, callback.watcher.report()
-    ours, theirs = scalars(tmp_path / "ours"), scalars(next((tmp_path / "theirs").rglob("events*")).parent)
+    ours, theirs = (
+        scalars(tmp_path / "ours"),
+        scalars(next((tmp_path / "theirs").rglob("events*")).parent),
+    )
     losses = next(values for name, values in ours.items() if "loss" in name)
     assert losses[-1] == (12, pytest.approx(theirs["train/loss"][-1][1], rel=1e-3))
-    assert len([row for row in read_lines(tmp_path / "run.jsonl") if row["kind"] == "reading"]) == 12 * len(
-        history.now()
-    )
+    assert len(
+        [row for row in read_lines(tmp_path / "run.jsonl") if row["kind"] == "reading"]
+    ) == 12 * len(history.now())
     assert not trainer.model._forward_hooks
 
 
 @slow
 @pytest.mark.parametrize(
-    "options", [{"gradient_accumulation_steps": 1}, {"bf16": True}, {"torch_compile": True, "max_steps": 4}], ids=str
+    "options",
+    [{"gradient_accumulation_steps": 1}, {"bf16": True}, {"torch_compile": True, "max_steps": 4}],
+    ids=str,
 )
 def test_hugging_faces_other_ways(tmp_path: Path, options: dict[str, Any]) -> None:
     pytest.importorskip("transformers")
     callback = betaplane.monitor.HuggingFaceWatch(**FAST)
     trainer = hugging_face(tmp_path, [callback], adam_beta1=0.95, adam_beta2=0.85, **options)
-    assert [loss for _, loss in callback.watcher.history.losses] == pytest.approx(logged(trainer), rel=1e-2)
+    assert [loss for _, loss in callback.watcher.history.losses] == pytest.approx(
+        logged(trainer), rel=1e-2
+    )
     assert [alert.cause for alert in callback.watcher.alerts] == ["beta1^2 >= beta2"]
 
 
@@ -147,11 +172,19 @@ def test_a_model_without_a_loss(tmp_path: Path) -> None:
     class Plain(transformers.Trainer):
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Tensor:
             labels = inputs.pop("labels")
-            return nn.functional.cross_entropy(model(**inputs).logits.flatten(0, 1), labels.flatten())
+            return nn.functional.cross_entropy(
+                model(**inputs).logits.flatten(0, 1), labels.flatten()
+            )
 
     callback = betaplane.monitor.HuggingFaceWatch(**FAST)
     arguments = transformers.TrainingArguments(
-        str(tmp_path), max_steps=6, logging_steps=2, use_cpu=True, report_to=[], save_strategy="no", disable_tqdm=True
+        str(tmp_path),
+        max_steps=6,
+        logging_steps=2,
+        use_cpu=True,
+        report_to=[],
+        save_strategy="no",
+        disable_tqdm=True,
     )
     trainer = Plain(language_model(), arguments, train_dataset=sentences(), callbacks=[callback])
     trainer.train()
@@ -174,7 +207,9 @@ def lightning_module(manual: bool = False) -> Any:
 
         def configure_optimizers(self) -> Any:
             if manual:
-                return [torch.optim.AdamW(each.parameters(), lr=1e-2) for each in (self.one, self.two)]
+                return [
+                    torch.optim.AdamW(each.parameters(), lr=1e-2) for each in (self.one, self.two)
+                ]
             return torch.optim.AdamW(self.parameters(), lr=1e-2)
 
         def training_step(self, batch: Any, i: int) -> Any:
@@ -198,8 +233,15 @@ def light(folder: Path, callbacks: list[Any], manual: bool = False, **options: A
     from lightning.pytorch.loggers import TensorBoardLogger
 
     generator = torch.Generator().manual_seed(0)
-    data = TensorDataset(torch.randn(96, 8, generator=generator), torch.randint(3, (96,), generator=generator))
-    usual = {"max_epochs": 1, "accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+    data = TensorDataset(
+        torch.randn(96, 8, generator=generator), torch.randint(3, (96,), generator=generator)
+    )
+    usual = {
+        "max_epochs": 1,
+        "accelerator": "cpu",
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
     trainer = pl.Trainer(
         **{**usual, **options},
         default_root_dir=folder,
@@ -225,7 +267,12 @@ def test_lightnings_trainer(tmp_path: Path) -> None:
     assert history.step == 12
     means = [sum(module.seen[i : i + 2]) / 2 for i in range(0, 24, 2)]
     assert [loss for _, loss in history.losses] == pytest.approx(means, rel=1e-5)
-    assert {reading.layer for reading in history.now()} == {"one.weight", "one.bias", "two.weight", "two.bias"}
+    assert {reading.layer for reading in history.now()} == {
+        "one.weight",
+        "one.bias",
+        "two.weight",
+        "two.bias",
+    }
     norms = [norm for _, norm in history.norms]
     assert max(norms) <= 0.5 * (1 + 1e-5)
     assert not callback.watcher.alerts, callback.watcher.report()
@@ -239,12 +286,17 @@ def test_lightnings_trainer(tmp_path: Path) -> None:
 def test_lightning_by_hand_with_two_optimizers(tmp_path: Path) -> None:
     pytest.importorskip("lightning")
     callback = betaplane.monitor.LightningWatch(path=tmp_path / "run.jsonl", **FAST)
-    module, bare = light(tmp_path, [callback], manual=True), light(tmp_path / "bare", [], manual=True)
+    module, bare = (
+        light(tmp_path, [callback], manual=True),
+        light(tmp_path / "bare", [], manual=True),
+    )
     for one, other in zip(module.parameters(), bare.parameters(), strict=True):
         assert torch.equal(one, other)
     assert [each.history.step for each in callback.watchers] == [12, 12]
     for i, watcher in enumerate(callback.watchers):
-        assert [loss for _, loss in watcher.history.losses] == pytest.approx(module.seen[i::2], rel=1e-6)
+        assert [loss for _, loss in watcher.history.losses] == pytest.approx(
+            module.seen[i::2], rel=1e-6
+        )
     layers = [
         {row["layer"] for row in read_lines(tmp_path / name) if row["kind"] == "reading"}
         for name in ("run.jsonl", "run-1.jsonl")

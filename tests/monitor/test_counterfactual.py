@@ -1,4 +1,6 @@
-"""Replays of the last steps: exact where nothing is changed, and right about what averts a planted spike."""
+"""Replays of the last steps: exact where nothing is changed, and right about what averts a planted
+spike.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def test_growing_gradients_are_averted_by_a_shorter_memory_rather_than_by_a_smal
 def test_the_remedy_is_one_of_the_alternatives_and_told_once():
     g = noise()
     g[40:] *= 10
-    peaks = {each.name: each.peak for each in replay(past(g), {"beta2": 0.95, "max_norm": 1.0}).outcomes}
+    peaks = {
+        each.name: each.peak for each in replay(past(g), {"beta2": 0.95, "max_norm": 1.0}).outcomes
+    }
     assert peaks["beta2=0.95 (the remedy)"] < peaks["beta2=0.99"]
     halved = replay(past(g), {"lr": 0.05}).outcomes
     assert [each.name for each in halved if "lr" in each.change] == ["lr=0.05 (the remedy)"]

@@ -1,4 +1,6 @@
-"""Sharpness against exact Hessians, the noise scale and the balance of weights against simulation, totals by hand."""
+"""Sharpness against exact Hessians, the noise scale and the balance of weights against simulation,
+totals by hand.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,13 @@ BETAS = [(0.9, 0.999), (0.0, 0.9), (0.95, 0.95)]
 class Small:
     """A net of 27 weights in float64, some Adam steps old."""
 
-    def __init__(self, betas: tuple[float, float] = (0.9, 0.999), steps: int = 7, lr: float = 0.01) -> None:
+    def __init__(
+        self, betas: tuple[float, float] = (0.9, 0.999), steps: int = 7, lr: float = 0.01
+    ) -> None:
         torch.manual_seed(0)
-        self.model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 1), nn.Dropout(0.0)).double()
+        self.model = nn.Sequential(
+            nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 1), nn.Dropout(0.0)
+        ).double()
         self.x, self.y = torch.randn(40, 4).double(), torch.randn(40, 1).double()
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr, betas, eps=1e-6)
         for _ in range(steps):
@@ -44,13 +50,20 @@ class Small:
         def loss(flat: torch.Tensor) -> torch.Tensor:
             parts = flat.split([p.numel() for p in self.params])
             names = dict(self.model.named_parameters())
-            given = {name: part.view_as(p) for (name, p), part in zip(names.items(), parts, strict=True)}
+            given = {
+                name: part.view_as(p) for (name, p), part in zip(names.items(), parts, strict=True)
+            }
             return (torch.func.functional_call(self.model, given, self.x) - self.y).square().mean()
 
-        H, g = torch.autograd.functional.hessian(loss, at), torch.autograd.functional.jacobian(loss, at)
+        H, g = (
+            torch.autograd.functional.hessian(loss, at),
+            torch.autograd.functional.jacobian(loss, at),
+        )
         v = torch.cat([self.optimizer.state[p]["exp_avg_sq"].flatten() for p in self.params])
         H = (H + H.T) / 2
-        found = preconditioned_curvature(H.numpy(), g.numpy(), v.numpy() / (1 - betas[1] ** t), betas[0], t, 1e-6)
+        found = preconditioned_curvature(
+            H.numpy(), g.numpy(), v.numpy() / (1 - betas[1] ** t), betas[0], t, 1e-6
+        )
         return found.top * 0.01 / 2, found.along_gradient * 0.01 / 2
 
 
@@ -66,7 +79,9 @@ def test_sharpness_is_that_of_the_exact_hessian(betas: tuple[float, float]):
 
 def test_twenty_products_suffice():
     small = Small()
-    assert sharpness(small.optimizer, small.loss).top == pytest.approx(small.exact((0.9, 0.999), 7)[0], rel=1e-3)
+    assert sharpness(small.optimizer, small.loss).top == pytest.approx(
+        small.exact((0.9, 0.999), 7)[0], rel=1e-3
+    )
 
 
 def test_a_quadratic_leaves_where_its_curvature_passes_one():
@@ -108,7 +123,9 @@ def test_lanczos_finds_the_largest_of_a_random_matrix(seed: int):
     A = torch.randn(60, 60, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     A = A + A.T
     start = torch.randn(60, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
-    assert top_eigenvalue(lambda u: A @ u, start, 60) == pytest.approx(torch.linalg.eigvalsh(A)[-1].item(), rel=1e-8)
+    assert top_eigenvalue(lambda u: A @ u, start, 60) == pytest.approx(
+        torch.linalg.eigvalsh(A)[-1].item(), rel=1e-8
+    )
 
 
 def test_the_noise_scale_of_planted_noise():
@@ -161,7 +178,9 @@ def test_a_total_is_the_reading_of_all_as_one():
         with betaplane.watch(optimizer, every=1, budget=math.inf, console=False) as watcher:
             for _ in range(4):
                 g = torch.randn(650)
-                for each, part in zip(params, g.split([each.numel() for each in params]), strict=True):
+                for each, part in zip(
+                    params, g.split([each.numel() for each in params]), strict=True
+                ):
                     each.grad = part.view_as(each)
                 optimizer.step()
         readings.append(watcher.history.last())

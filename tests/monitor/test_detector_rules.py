@@ -1,4 +1,6 @@
-"""Each detector on readings made by hand: what fires on one side of its threshold is silent on the other."""
+"""Each detector on readings made by hand: what fires on one side of its threshold is silent on the
+other.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,12 @@ def run(steps: int, every: int = 1, **changes: Any) -> list[Reading]:
     """Healthy readings of a run; a change is a value, or a function of the step."""
 
     def reading(step: int) -> Reading:
-        told = {name: change(step) if callable(change) else change for name, change in changes.items()}
-        return HEALTHY._replace(**{"step": step, "t": float(step), "before": step - 1.0, "warm": step > 1, **told})
+        told = {
+            name: change(step) if callable(change) else change for name, change in changes.items()
+        }
+        return HEALTHY._replace(
+            **{"step": step, "t": float(step), "before": step - 1.0, "warm": step > 1, **told}
+        )
 
     return [reading(step) for step in range(1, steps + 1, every)]
 
@@ -69,7 +75,9 @@ def test_a_healthy_run_is_silent():
 
 def test_one_tensor_that_is_not_finite_is_enough():
     assert found("non-finite gradients", history_of(HEALTHY)) is None
-    told = found("non-finite gradients", history_of(HEALTHY, HEALTHY._replace(layer="bias", finite=False)))
+    told = found(
+        "non-finite gradients", history_of(HEALTHY, HEALTHY._replace(layer="bias", finite=False))
+    )
     assert (told.layer, told.remedy) == ("bias", {"nonfinite": "skip"})
 
 
@@ -77,8 +85,14 @@ def test_one_tensor_that_is_not_finite_is_enough():
 
 
 def changed(norm: float, loss: float, before: int = 20, **of_last: Any):
-    """A jump of gradient norm and loss after steps that scatter by a factor of 1.05 to either side of 1."""
-    history = history_of(*run(before + 1, **{name: (lambda _, value=value: value) for name, value in of_last.items()}))
+    """A jump of gradient norm and loss after steps that scatter by a factor of 1.05 to either side
+    of 1.
+    """
+    history = history_of(
+        *run(
+            before + 1, **{name: (lambda _, value=value: value) for name, value in of_last.items()}
+        )
+    )
     usual = [1.05 ** (1 - 2 * (k % 2)) for k in range(before)]
     history.norms.extend((step, value) for step, value in enumerate([*usual, 1.05 * norm], 1))
     return found("sudden data change", losses(history, [*usual, 1.05 * loss]))
@@ -99,7 +113,10 @@ def test_other_data_raise_loss_and_norm_threefold_each_at_least_twofold(norm, lo
     told = changed(norm, loss)
     assert bool(told) == fires
     if told:
-        assert (told.layer, told.remedy) == ("", {"skip": 21, "max_norm": pytest.approx(1.05, rel=0.1)})
+        assert (told.layer, told.remedy) == (
+            "",
+            {"skip": 21, "max_norm": pytest.approx(1.05, rel=0.1)},
+        )
         assert f"gradient norm {norm:.1f} x and loss {loss:.1f} x their largest" in told.evidence
 
 
@@ -117,8 +134,15 @@ def test_a_batch_is_no_cause_after_large_steps_or_a_raised_rate():
 
 def test_an_update_before_the_jump_that_outgrew_the_usual_is_the_cause():
     """The last update may be 1.05 if the median is 0.25; 1.5 times the median if that is larger."""
-    for last, usual, fires in ((1.045, 0.25, True), (1.055, 0.25, False), (1.57, 1.0, True), (1.58, 1.0, False)):
-        steps = run(21, update_rms=lambda step, last=last, usual=usual: last if step == 20 else usual)
+    for last, usual, fires in (
+        (1.045, 0.25, True),
+        (1.055, 0.25, False),
+        (1.57, 1.0, True),
+        (1.58, 1.0, False),
+    ):
+        steps = run(
+            21, update_rms=lambda step, last=last, usual=usual: last if step == 20 else usual
+        )
         history = losses(history_of(*steps), [1.0, 1.01] * 10 + [9.0])
         for reading in run(21, layer="calm"):
             history.take(reading)
@@ -127,7 +151,9 @@ def test_an_update_before_the_jump_that_outgrew_the_usual_is_the_cause():
 
 
 def test_a_jump_must_leave_the_scatter():
-    """Three deviations of each and nine of both: 3.2-fold is 1.1 deviations of losses that scatter by e."""
+    """Three deviations of each and nine of both: 3.2-fold is 1.1 deviations of losses that scatter
+    by e.
+    """
     history = history_of(*run(21))
     noisy = [math.e ** (1 - 2 * (k % 2)) for k in range(20)]
     history.norms.extend(enumerate([*noisy, math.e * 3.2], 1))
@@ -135,18 +161,23 @@ def test_a_jump_must_leave_the_scatter():
     calm = [1.01 ** (1 - 2 * (k % 2)) for k in range(20)]
     history = history_of(*run(21))
     history.norms.extend(enumerate([*calm, 9.0], 1))
-    assert found("sudden data change", losses(history, [*noisy, math.e * 4])) is None  # 2.3 deviations of the loss
+    # 2.3 deviations of the loss
+    assert found("sudden data change", losses(history, [*noisy, math.e * 4])) is None
 
 
 # the learning rate
 
 
 def too_large(ratio: float, late: float, first: float = 1.0, **changes: Any):
-    return found("learning rate too large", losses(history_of(*run(20, ratio=ratio, **changes)), [first] + [late] * 19))
+    return found(
+        "learning rate too large",
+        losses(history_of(*run(20, ratio=ratio, **changes)), [first] + [late] * 19),
+    )
 
 
 @pytest.mark.parametrize(
-    ("ratio", "late", "fires"), [(0.301, 1.51, True), (0.299, 1.6, False), (0.31, 1.49, False), (0.3, 1.6, True)]
+    ("ratio", "late", "fires"),
+    [(0.301, 1.51, True), (0.299, 1.6, False), (0.31, 1.49, False), (0.3, 1.6, True)],
 )
 def test_a_rate_is_too_large_with_updates_like_weights_and_a_risen_loss(ratio, late, fires):
     told = too_large(ratio, late)
@@ -154,7 +185,10 @@ def test_a_rate_is_too_large_with_updates_like_weights_and_a_risen_loss(ratio, l
     if told:
         lr = float(f"{1e-3 * 0.01 / ratio:.1g}")
         assert (told.layer, told.remedy) == ("w", {"lr": pytest.approx(lr)})
-        assert f"an update of {ratio:.2f} of the weights; loss {late:.3g}, at the start 1" in told.evidence
+        assert (
+            f"an update of {ratio:.2f} of the weights; loss {late:.3g}, at the start 1"
+            in told.evidence
+        )
 
 
 def test_vectors_may_be_replaced_by_one_update():
@@ -162,14 +196,18 @@ def test_vectors_may_be_replaced_by_one_update():
 
 
 def test_a_tensor_that_began_at_zero_is_judged_by_its_last_update():
-    history = losses(history_of(*run(20, ratio=lambda step: 9.0 if step < 20 else 0.1)), [1.0] + [2.0] * 19)
+    history = losses(
+        history_of(*run(20, ratio=lambda step: 9.0 if step < 20 else 0.1)), [1.0] + [2.0] * 19
+    )
     assert found("learning rate too large", history)
     history.zero.add("w")
     assert found("learning rate too large", history) is None
 
 
 def test_after_a_raise_the_loss_before_it_counts_and_the_weights_before_it():
-    """Weights grew tenfold with a rate raised tenfold: an update of 0.05 of them is 0.5 of those before."""
+    """Weights grew tenfold with a rate raised tenfold: an update of 0.05 of them is 0.5 of those
+    before.
+    """
     steps = run(
         40,
         lr=lambda step: 1e-3 if step < 38 else 1e-2,
@@ -190,14 +228,26 @@ def test_weights_that_grow_at_a_steady_rate_are_compared_as_they_are():
     assert too_large(0.05, 2.0, weight_rms=grows) is None
     shrinks = lambda step: 10.0 if step < 20 else 1.0  # noqa: E731
     lr = lambda step: 1e-3 if step < 20 else 1e-2  # noqa: E731
-    assert "an update of 0.40 of the weights" in too_large(0.4, 2.0, weight_rms=shrinks, lr=lr).evidence
+    assert (
+        "an update of 0.40 of the weights"
+        in too_large(0.4, 2.0, weight_rms=shrinks, lr=lr).evidence
+    )
 
 
-def edge(correlation: float = -0.9, grown: float = 2.0, swings: int = 12, last: int = 20, gap: int = 0, **changes: Any):
+def edge(
+    correlation: float = -0.9,
+    grown: float = 2.0,
+    swings: int = 12,
+    last: int = 20,
+    gap: int = 0,
+    **changes: Any,
+):
     history = history_of(*run(20, **changes))
     steps = [last - k - (gap if k == swings - 1 else 0) for k in reversed(range(swings))]
     norms = np.linspace(1.0, grown, swings)
-    history.swings.extend(Swing(step, correlation, float(norm)) for step, norm in zip(steps, norms, strict=True))
+    history.swings.extend(
+        Swing(step, correlation, float(norm)) for step, norm in zip(steps, norms, strict=True)
+    )
     return found("adaptive edge of stability", history)
 
 
@@ -227,7 +277,14 @@ def test_at_the_edge_a_small_beta1_is_raised_first():
 # rows
 
 
-def dead(silent: int, rows: int = 10, looks: int = 120, height: int | None = None, seen: int = 60, other: int = 120):
+def dead(
+    silent: int,
+    rows: int = 10,
+    looks: int = 120,
+    height: int | None = None,
+    seen: int = 60,
+    other: int = 120,
+):
     """The first rows had a gradient in the first `seen` looks, the others up to `other`."""
     held = Rows(torch.zeros(rows, dtype=torch.bool))
     for look in range(looks):
@@ -306,7 +363,14 @@ def test_few_coordinates_are_averaged_over_more_readings():
     assert stale(4.6, late, shape=(7, 9)) is None
 
 
-def grown(lags: list[float], last: float = 0.6, usual: float = 0.25, layers: int = 1, steps: int = 20, **changes: Any):
+def grown(
+    lags: list[float],
+    last: float = 0.6,
+    usual: float = 0.25,
+    layers: int = 1,
+    steps: int = 20,
+    **changes: Any,
+):
     """Updates that outgrow their usual size at the last reading of some of three tensors."""
     readings = []
     for i in range(3):
@@ -347,7 +411,9 @@ def test_after_many_readings_one_lag_beyond_all_is_enough():
     assert found(cause, grown([*scattered, 1.9], layers=3, steps=33)) is None
 
 
-@pytest.mark.parametrize(("beta1", "beta2", "fires"), [(0.9, 0.81, True), (0.9, 0.8101, False), (0.0, 0.0, False)])
+@pytest.mark.parametrize(
+    ("beta1", "beta2", "fires"), [(0.9, 0.81, True), (0.9, 0.8101, False), (0.0, 0.0, False)]
+)
 def test_beta1_squared_above_beta2_has_no_bound(beta1, beta2, fires):
     told = found("beta1^2 >= beta2", history_of(HEALTHY._replace(beta1=beta1, beta2=beta2)))
     assert bool(told) == fires
@@ -392,8 +458,12 @@ def test_eps_dominates_above_half_of_the_coordinates():
     assert "50% of sqrt(v_hat) are below eps = 0.001; they are about 0.0002" in told.evidence
     assert below(below_eps=0.5) is None
     assert found("eps dominates", history_of(HEALTHY._replace(below_eps=0.9))) is None  # at t = 1
-    assert below(below_eps=0.9, root_median=0.0, root_rms=3e-4).remedy == {"eps": pytest.approx(3e-6)}
-    assert below(below_eps=0.9, root_median=0.0, root_rms=0.0, eps=1e-5).remedy == {"eps": pytest.approx(1e-7)}
+    assert below(below_eps=0.9, root_median=0.0, root_rms=3e-4).remedy == {
+        "eps": pytest.approx(3e-6)
+    }
+    assert below(below_eps=0.9, root_median=0.0, root_rms=0.0, eps=1e-5).remedy == {
+        "eps": pytest.approx(1e-7)
+    }
 
 
 def test_vectors_whose_gradient_is_rounding_do_not_count():
@@ -402,7 +472,10 @@ def test_vectors_whose_gradient_is_rounding_do_not_count():
         assert bool(found("eps dominates", history_of(HEALTHY, bias))) == fires
     worst = found(
         "eps dominates",
-        history_of(HEALTHY._replace(t=2.0, below_eps=0.6), HEALTHY._replace(layer="b", t=2.0, below_eps=0.9)),
+        history_of(
+            HEALTHY._replace(t=2.0, below_eps=0.6),
+            HEALTHY._replace(layer="b", t=2.0, below_eps=0.9),
+        ),
     )
     assert worst.layer == "b"
 
@@ -413,7 +486,13 @@ def test_vectors_whose_gradient_is_rounding_do_not_count():
 def test_a_v_that_is_not_the_one_before_is_a_changed_state():
     """v is 1 - beta2 at step 1; beta2 leaves 0.999 of it a step."""
     old = HEALTHY._replace(root_rms=1.0)
-    for steps, kept, seen in ((1, 0.79, True), (1, 0.81, False), (1, 1.26, True), (1, 1.24, False), (3, 1.26, False)):
+    for steps, kept, seen in (
+        (1, 0.79, True),
+        (1, 0.81, False),
+        (1, 1.26, True),
+        (1, 1.24, False),
+        (3, 1.26, False),
+    ):
         v = kept * 0.001 * 0.999 ** (steps - 1)
         now = HEALTHY._replace(step=1 + steps, t=1.0 + steps, before=float(steps), kept_rms=v**0.5)
         assert bool(found("optimizer state changed", history_of(old, now))) == seen
@@ -450,7 +529,10 @@ def test_a_count_of_zero_with_a_warm_v_is_wrong():
     told = found("step count wrong", history_of(HEALTHY._replace(before=0.0, warm=True)))
     assert (told.layer, told.remedy) == ("w", {"step": 1000})  # 1 / (1 - beta2)
     assert found("step count wrong", history_of(HEALTHY._replace(before=0.0, warm=False))) is None
-    assert found("step count wrong", history_of(HEALTHY._replace(before=0.0, warm=True, g_rms=0.0))) is None
+    assert (
+        found("step count wrong", history_of(HEALTHY._replace(before=0.0, warm=True, g_rms=0.0)))
+        is None
+    )
 
 
 def test_a_count_with_every_v_cold_is_wrong():
@@ -458,10 +540,15 @@ def test_a_count_with_every_v_cold_is_wrong():
     told = found("step count wrong", history_of(cold))
     assert told.remedy == {"step": 0}
     assert "the count was 7 while every v was 0" in told.evidence
-    assert found("step count wrong", history_of(cold, HEALTHY._replace(layer="b", before=7.0, t=8.0))) is None
+    assert (
+        found("step count wrong", history_of(cold, HEALTHY._replace(layer="b", before=7.0, t=8.0)))
+        is None
+    )
 
 
-@pytest.mark.parametrize(("dtype", "fires"), [("float32", True), ("float64", True), ("bfloat16", False)])
+@pytest.mark.parametrize(
+    ("dtype", "fires"), [("float32", True), ("float64", True), ("bfloat16", False)]
+)
 def test_moments_that_vanish_between_readings_are_noticed_in_wide_types(dtype, fires):
     steps = run(20, every=10, dtype=dtype, root_rms=lambda step: 1.0 if step == 1 else 0.01)
     told = found("step count wrong", history_of(*steps))
@@ -471,7 +558,9 @@ def test_moments_that_vanish_between_readings_are_noticed_in_wide_types(dtype, f
 
 
 def rushed(losses_of: list[float], **changes: Any):
-    history = history_of(*run(len(losses_of), ratio=0.2, beta2=changes.pop("beta2", 0.999), **changes))
+    history = history_of(
+        *run(len(losses_of), ratio=0.2, beta2=changes.pop("beta2", 0.999), **changes)
+    )
     return found("warmup too short", losses(history, losses_of))
 
 
@@ -503,8 +592,16 @@ def test_a_loss_that_stays_at_its_start_needs_one_too():
 # weight decay
 
 
-def drift(ends: tuple[float, float] = (2.0, 1.4), grown: float = 2.01, lr: float = 0.499, shrink=0.02, shape=(8, 16)):
-    """Forty readings at the peak and forty after lr, weights and decay fell; gradients over weights grew."""
+def drift(
+    ends: tuple[float, float] = (2.0, 1.4),
+    grown: float = 2.01,
+    lr: float = 0.499,
+    shrink=0.02,
+    shape=(8, 16),
+):
+    """Forty readings at the peak and forty after lr, weights and decay fell; gradients over weights
+    grew.
+    """
     weight = lambda step: ends[0] if step <= 40 else ends[1]  # noqa: E731
     relative = lambda step: 1.0 if step <= 40 else grown  # noqa: E731
     steps = run(
@@ -522,7 +619,8 @@ def test_weights_that_shrink_as_the_rate_falls_drift():
     told = drift()
     assert (told.layer, told.remedy) == ("w", {"decay": "corrected", "peak_lr": 1e-3})
     assert (
-        "weights at 0.70 of their size at the peak lr 0.001, gradients over weights 2.0 x their least" in told.evidence
+        "weights at 0.70 of their size at the peak lr 0.001, gradients over weights 2.0 x their least"
+        in told.evidence
     )
     assert drift(grown=1.99) is None
     assert drift(lr=0.501) is None
@@ -532,7 +630,9 @@ def test_weights_that_shrink_as_the_rate_falls_drift():
 
 
 def test_only_decay_that_explains_the_shrinking_is_blamed():
-    """79 steps of a decay between s and 0.499 s take 59.2 s of the logarithm; half of log(1 / 0.7) is 0.178."""
+    """79 steps of a decay between s and 0.499 s take 59.2 s of the logarithm; half of log(1 / 0.7)
+    is 0.178.
+    """
     need = 0.5 * math.log(1 / 0.7) / (79 * (1 + 0.499) / 2)
     assert drift(shrink=1.003 * need)
     assert drift(shrink=0.997 * need) is None
@@ -559,11 +659,16 @@ def test_a_cause_is_reported_again_after_a_thousand_steps():
 
 
 def test_a_report_names_the_likelier_cause_first():
-    history = history_of(HEALTHY._replace(finite=False, before=0.0, warm=True, below_eps=0.9, t=5.0))
+    history = history_of(
+        HEALTHY._replace(finite=False, before=0.0, warm=True, below_eps=0.9, t=5.0)
+    )
     judge = Diagnosis(history, lambda alert: None)
     judge.ask()
     judge.alerts.reverse()
-    order = [judge.report().index(cause) for cause in ("step count wrong", "non-finite gradients", "eps dominates")]
+    order = [
+        judge.report().index(cause)
+        for cause in ("step count wrong", "non-finite gradients", "eps dominates")
+    ]
     assert order == sorted(order)
 
 
@@ -579,10 +684,14 @@ def test_replays_of_updates_that_are_not_adams_are_not_quoted():
 
 
 def noisy(beta2: float, step: int = 64, sign: float = 1.0, steps: int = 64, spike: float = 8.0):
-    """One gradient of +8 in eight and seven of -1: their mean is 1/8, and the update of a short memory is below 0."""
+    """One gradient of +8 in eight and seven of -1: their mean is 1/8, and the update of a short
+    memory is below 0.
+    """
     g = torch.full((steps, 4), -1.0)
     g[::8] = spike
-    past = RecordedSteps(sign * g, torch.zeros(4), torch.ones(4), 100.0, StepValues(1e-3, 0.0, beta2, 1e-8))
+    past = RecordedSteps(
+        sign * g, torch.zeros(4), torch.ones(4), 100.0, StepValues(1e-3, 0.0, beta2, 1e-8)
+    )
     history = history_of(*run(20), step=step)
     history.rings["w"] = SimpleNamespace(last=step, full=True, past=lambda: past)
     return found("second moment too noisy", history)

@@ -33,7 +33,9 @@ def regression(
     """A linear map learnt from batches of 32, watched every tenth step."""
     torch.manual_seed(0)
     model, true = nn.Linear(16, 4), torch.randn(16, 4)
-    optimizer = torch.optim.AdamW(model.parameters(), **{"lr": 1e-2, "weight_decay": 0.0, **options})
+    optimizer = torch.optim.AdamW(
+        model.parameters(), **{"lr": 1e-2, "weight_decay": 0.0, **options}
+    )
     with watch(optimizer, every=every, budget=budget, console=False, model=model) as watcher:
         for step in range(1, steps + 1):
             before(step, optimizer)
@@ -59,7 +61,9 @@ def test_other_data_is_told_at_its_step_whatever_the_schedule(at: int):
 
 def test_other_data_is_read_on_credit_where_the_budget_is_spent():
     watcher = regression(645, feed=lambda step, x: 12 * x if step == 641 else x, budget=1e-9)
-    assert {reading.step for readings in watcher.history.readings.values() for reading in readings} == {1, 641}
+    assert {
+        reading.step for readings in watcher.history.readings.values() for reading in readings
+    } == {1, 641}
 
 
 def test_without_losses_nothing_is_read_between():
@@ -89,7 +93,9 @@ def test_moments_lost_midway_are_told_though_the_count_goes_on():
     assert "while the count went on to 510" in watcher.alerts[0].evidence
 
 
-def state_changed(at: int, change: Callable[[dict[str, Any]], object], first_only: bool = False) -> Callable:
+def state_changed(
+    at: int, change: Callable[[dict[str, Any]], object], first_only: bool = False
+) -> Callable:
     """Changes what the optimizer keeps of every tensor, or of the first."""
 
     def act(step: int, optimizer: torch.optim.Optimizer) -> None:
@@ -176,7 +182,9 @@ def count_moved(at: int, to: float, first_only: bool = False) -> Callable:
     return move
 
 
-@pytest.mark.parametrize(("at", "to"), [(12, 1000.0), (24, 1e4), (44, 1e6), (305, 8000.0), (304, 20.0)])
+@pytest.mark.parametrize(
+    ("at", "to"), [(12, 1000.0), (24, 1e4), (44, 1e6), (305, 8000.0), (304, 20.0)]
+)
 def test_a_count_that_leaves_its_moments_is_told(at: int, to: float):
     watcher = regression(at + 60, count_moved(at, to), tell=False)
     step = at + 10 - at % 10
@@ -211,11 +219,15 @@ def test_a_later_checkpoint_is_no_error():
         if step == 24:
             optimizer.load_state_dict(later[0][1])
             with torch.no_grad():
-                for p, weights in zip(optimizer.param_groups[0]["params"], later[0][0], strict=True):
+                for p, weights in zip(
+                    optimizer.param_groups[0]["params"], later[0][0], strict=True
+                ):
                     p.copy_(weights)
 
     regression(801, kept)
-    assert "step count wrong" not in [cause for _, cause in told(regression(120, loaded, tell=False))]
+    assert "step count wrong" not in [
+        cause for _, cause in told(regression(120, loaded, tell=False))
+    ]
 
 
 def test_moments_and_count_begun_anew_are_no_error():
@@ -231,7 +243,12 @@ def test_an_older_checkpoint_is_no_error():
 
     def back(step: int, optimizer: torch.optim.Optimizer) -> None:
         if step == 404:
-            kept.append({i: {k: x.clone() for k, x in held.items()} for i, held in enumerate(optimizer.state.values())})
+            kept.append(
+                {
+                    i: {k: x.clone() for k, x in held.items()}
+                    for i, held in enumerate(optimizer.state.values())
+                }
+            )
         if step == 504:
             for held, old in zip(optimizer.state.values(), kept[0].values(), strict=True):
                 for word, x in old.items():
@@ -275,7 +292,9 @@ def test_drift_is_what_decay_does_that_does_not_fall_with_the_rate(decay: str, a
         for step in range(steps):
             share = 1 - step / steps
             optimizer.param_groups[0]["lr"] = 1e-2 * share
-            optimizer.param_groups[0]["weight_decay"] = size * (share if decay == "with lr" else 1.0)
+            optimizer.param_groups[0]["weight_decay"] = size * (
+                share if decay == "with lr" else 1.0
+            )
             x = torch.randn(32, 16)
             optimizer.zero_grad()
             (model(x) - x @ true).square().mean().backward()
@@ -303,7 +322,9 @@ def test_a_loss_that_only_falls_is_no_short_warmup():
 
 
 def test_a_report_without_alarms_says_how_much_was_read():
-    assert regression(100, every=25, tell=False).report() == "No alarm in 100 steps, 5 of them read."
+    assert (
+        regression(100, every=25, tell=False).report() == "No alarm in 100 steps, 5 of them read."
+    )
 
 
 def test_a_closure_costs_no_look_at_every_step():
@@ -344,4 +365,6 @@ def test_a_column_is_what_readings_say():
     [readings] = [each for name, each in watcher.history.readings.items() if name == "weight"]
     assert isinstance(readings, Readings)
     assert readings.taken > len(readings)
-    assert readings.column("lag").tolist() == pytest.approx([each.lag for each in readings], rel=1e-6)
+    assert readings.column("lag").tolist() == pytest.approx(
+        [each.lag for each in readings], rel=1e-6
+    )

@@ -1,4 +1,6 @@
-"""States in codes of torchao and bitsandbytes, as installed: read decoded, and as what the step used."""
+"""States in codes of torchao and bitsandbytes, as installed: read decoded, and as what the step
+used.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ def train(make: Any, watched: bool = True) -> tuple[nn.Module, Watcher | None]:
     watcher = watch(optimizer, **options) if watched else None
     for step in range(40):
         generator = torch.Generator().manual_seed(step)
-        x, y = torch.randn(16, 64, generator=generator), torch.randint(4, (16,), generator=generator)
+        x, y = (
+            torch.randn(16, 64, generator=generator),
+            torch.randint(4, (16,), generator=generator),
+        )
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(model(x), y)
         loss.backward()
@@ -45,8 +50,12 @@ def check(make: Any, close: float) -> None:
     model, watcher = train(make)
     bare, _ = train(make, watched=False)
     _, plain = train(lambda params: torch.optim.AdamW(params, lr=1e-3))
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), bare.parameters(), strict=True))
-    found, right = ({each.layer: each for each in which.history.now()} for which in (watcher, plain))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), bare.parameters(), strict=True)
+    )
+    found, right = (
+        {each.layer: each for each in which.history.now()} for which in (watcher, plain)
+    )
     assert set(found) == set(right) == {"0.weight", "0.bias", "2.weight", "2.bias"}
     for layer, reading in right.items():
         assert found[layer].root_rms == pytest.approx(reading.root_rms, rel=close)
@@ -55,7 +64,9 @@ def check(make: Any, close: float) -> None:
     assert not watcher.alerts, watcher.report()
 
 
-@pytest.mark.parametrize(("name", "close"), [("AdamW8bit", 0.02), ("AdamW4bit", 0.15), ("AdamWFp8", 0.05)])
+@pytest.mark.parametrize(
+    ("name", "close"), [("AdamW8bit", 0.02), ("AdamW4bit", 0.15), ("AdamWFp8", 0.05)]
+)
 def test_torchao(name: str, close: float) -> None:
     optim = pytest.importorskip("torchao.optim")
     check(lambda params: getattr(optim, name)(params, lr=1e-3), close)

@@ -1,4 +1,6 @@
-"""Whoever steps, and however: nothing trained changes to the last bit, and readings are of the step that was taken."""
+"""Whoever steps, and however: nothing trained changes to the last bit, and readings are of the step
+that was taken.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def net(hidden: int = 8, dtype: torch.dtype = torch.float32) -> nn.Module:
 
 def batch(seed: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(16, 6, generator=generator).to(dtype), torch.randint(3, (16,), generator=generator)
+    return torch.randn(16, 6, generator=generator).to(dtype), torch.randint(
+        3, (16,), generator=generator
+    )
 
 
 def train(
@@ -83,14 +87,23 @@ CASES: dict[str, tuple[Make, dict[str, Any]]] = {
     "torch, a tensor's lr": (lambda p: torch.optim.Adam(p, lr=torch.tensor(1e-3)), {"steps": 40}),
     "torch, maximize": (lambda p: torch.optim.Adam(p, maximize=True), {"steps": 40}),
     "torch, fused, amp": (lambda p: torch.optim.AdamW(p, fused=True), {"scaler": True}),
-    "torch, amp, clipped, accumulated": (lambda p: torch.optim.AdamW(p), {"scaler": True, "parts": 2, "clip": 0.5}),
+    "torch, amp, clipped, accumulated": (
+        lambda p: torch.optim.AdamW(p),
+        {"scaler": True, "parts": 2, "clip": 0.5},
+    ),
     "torch, closure": (lambda p: torch.optim.AdamW(p), {"closure": True, "steps": 40}),
     "ours": (lambda p: betaplane.AdamW(p), {"parts": 2}),
     "ours, amp": (lambda p: betaplane.AdamW(p, fused=True), {"scaler": True, "steps": 40}),
-    "ours, clips and zeroes": (lambda p: betaplane.AdamW(p, max_norm=0.1, zero=True), {"steps": 40}),
+    "ours, clips and zeroes": (
+        lambda p: betaplane.AdamW(p, max_norm=0.1, zero=True),
+        {"steps": 40},
+    ),
     "ours, closure": (lambda p: betaplane.NAdam(p), {"closure": True, "steps": 40}),
     "ours, bfloat16": (lambda p: betaplane.AdamW(p, storage="bfloat16"), {"steps": 40}),
-    "steps left out": (lambda p: torch.optim.AdamW(p, fused=True), {"scaler": True, "broken": (3, 50), "steps": 60}),
+    "steps left out": (
+        lambda p: torch.optim.AdamW(p, fused=True),
+        {"scaler": True, "broken": (3, 50), "steps": 60},
+    ),
 }
 
 
@@ -100,7 +113,9 @@ def test_nothing_changes_to_the_last_bit(name: str) -> None:
     model, watcher, optimizer = train(make, every=4, **how)
     bare, _, other = train(make, watched=False, **how)
     steps = how.get("steps", 200) - len(how.get("broken", ()))
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), bare.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), bare.parameters(), strict=True)
+    )
     assert str(optimizer.state_dict()) == str(other.state_dict())
     assert watcher.history.step == steps
     assert len(watcher.history.readings["2.bias"]) == min(64, 1 + steps // 4)
@@ -110,7 +125,11 @@ def test_nothing_changes_to_the_last_bit(name: str) -> None:
 
 KEPT = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax")
 MAKERS = {f"torch.{name}": getattr(torch.optim, name) for name in KEPT}
-MAKERS |= {rule.__name__: getattr(betaplane.optim, rule.__name__) for rule in ALL if hasattr(rule(), "beta2")}
+MAKERS |= {
+    rule.__name__: getattr(betaplane.optim, rule.__name__)
+    for rule in ALL
+    if hasattr(rule(), "beta2")
+}
 
 
 @pytest.mark.slow
@@ -119,18 +138,28 @@ MAKERS |= {rule.__name__: getattr(betaplane.optim, rule.__name__) for rule in AL
 def test_nothing_changes_with_any_optimizer(name: str) -> None:
     model, watcher, _ = train(MAKERS[name], every=4)
     bare, _, _ = train(MAKERS[name], watched=False)
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), bare.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), bare.parameters(), strict=True)
+    )
     assert watcher.history.step == 200
     assert not watcher.alerts, watcher.report()
 
 
 def test_8_bits_are_read_as_they_are() -> None:
-    model, watcher, optimizer = train(lambda p: betaplane.AdamW(p, storage="8bit"), 40, model=net(700))
-    bare, _, _ = train(lambda p: betaplane.AdamW(p, storage="8bit"), 40, model=net(700), watched=False)
+    model, watcher, optimizer = train(
+        lambda p: betaplane.AdamW(p, storage="8bit"), 40, model=net(700)
+    )
+    bare, _, _ = train(
+        lambda p: betaplane.AdamW(p, storage="8bit"), 40, model=net(700), watched=False
+    )
     _, other, _ = train(lambda p: torch.optim.AdamW(p), 40, model=net(700))
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), bare.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), bare.parameters(), strict=True)
+    )
     assert optimizer.state[model[0].weight]["exp_avg_sq"].dtype == torch.uint8
-    found, right = ({each.layer: each for each in which.history.now()} for which in (watcher, other))
+    found, right = (
+        {each.layer: each for each in which.history.now()} for which in (watcher, other)
+    )
     assert set(found) == set(right)
     for layer, reading in right.items():
         assert found[layer].root_rms == pytest.approx(reading.root_rms, rel=0.02)
@@ -143,7 +172,9 @@ def grads_seen(watcher: Watcher) -> list[float]:
 
 
 def test_gradients_are_read_as_the_step_takes_them() -> None:
-    """A scaler that leaves its factor to the fused step, one that does not, and none: the same gradients."""
+    """A scaler that leaves its factor to the fused step, one that does not, and none: the same
+    gradients.
+    """
     fused = train(lambda p: torch.optim.AdamW(p, fused=True), 20, scaler=True)[1]
     other = train(lambda p: torch.optim.AdamW(p), 20, scaler=True)[1]
     plain = train(lambda p: torch.optim.AdamW(p), 20)[1]
@@ -160,18 +191,32 @@ def test_gradients_are_read_as_the_step_takes_them() -> None:
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_a_step_that_is_left_out_is_none(fused: bool) -> None:
-    """Even the first: no gradient that is not finite is told, no step counted, and no count called wrong."""
+    """Even the first: no gradient that is not finite is told, no step counted, and no count called
+    wrong.
+    """
     make = lambda p: torch.optim.AdamW(p, fused=fused)  # noqa: E731
     _, watcher, optimizer = train(make, 30, scaler=True, broken=(1, 2, 12))
     assert watcher.history.step == 27
     assert {float(state["step"]) for state in optimizer.state.values()} == {27.0}
-    assert [each.t for each in watcher.history.readings["0.weight"]] == [float(t) for t in range(1, 28)]
+    assert [each.t for each in watcher.history.readings["0.weight"]] == [
+        float(t) for t in range(1, 28)
+    ]
     assert not watcher.alerts, watcher.report()
 
 
 def test_a_parameter_that_is_left_out_is_not_read() -> None:
     _, watcher, _ = train(lambda p: betaplane.AdamW(p, nonfinite="skip"), 10, broken=(5,))
-    assert [each.step for each in watcher.history.readings["0.weight"]] == [1, 2, 3, 4, 6, 7, 8, 9, 10]
+    assert [each.step for each in watcher.history.readings["0.weight"]] == [
+        1,
+        2,
+        3,
+        4,
+        6,
+        7,
+        8,
+        9,
+        10,
+    ]
     assert len(watcher.history.readings["2.weight"]) == 10
     assert not watcher.alerts, watcher.report()
 
@@ -195,13 +240,17 @@ def test_copies_and_pickles_are_not_watched() -> None:
                 p.grad = torch.ones_like(p)
         each.step()
     assert watcher.history.step == 3
-    assert {float(state["step"]) for each in (*copies, other) for state in each.state.values()} == {4.0}
+    assert {float(state["step"]) for each in (*copies, other) for state in each.state.values()} == {
+        4.0
+    }
     assert {float(state["step"]) for state in optimizer.state.values()} == {3.0}
 
 
 def test_two_optimizers_and_two_watchers() -> None:
     model = net()
-    first, second = (torch.optim.AdamW(model[i].named_parameters(), betas=(0.95, 0.85)) for i in (0, 2))
+    first, second = (
+        torch.optim.AdamW(model[i].named_parameters(), betas=(0.95, 0.85)) for i in (0, 2)
+    )
     one, two, again = watch(first, **FAST), watch(second, **FAST), watch(second, **FAST)
     for step in range(4):
         x, y = batch(step)
@@ -226,7 +275,9 @@ def test_closing_gives_the_optimizer_back() -> None:
 class Complex(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(6, 3, dtype=torch.complex64, generator=torch.Generator().manual_seed(0)))
+        self.weight = nn.Parameter(
+            torch.randn(6, 3, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return (x.to(torch.complex64) @ self.weight).abs()
@@ -239,7 +290,9 @@ def test_complex_numbers_are_pairs(make: Make) -> None:
     assert torch.equal(model.weight, bare.weight)
     now = watcher.history.now()[0]
     assert now.dtype == "float32"
-    assert now.weight_rms == pytest.approx(torch.view_as_real(model.weight).square().mean().sqrt().item())
+    assert now.weight_rms == pytest.approx(
+        torch.view_as_real(model.weight).square().mean().sqrt().item()
+    )
     assert 0 < now.reach <= 1 + 1e-6
 
 
@@ -256,12 +309,19 @@ def test_wrapped_optimizers_and_names_of_a_model() -> None:
     watcher = watch(Wrapper(Wrapper(optimizer)), model=model, **FAST)
     nn.functional.cross_entropy(*[model(batch(0)[0]), batch(0)[1]]).backward()
     optimizer.step()
-    assert {each.layer for each in watcher.history.now()} == {"0.weight", "0.bias", "2.weight", "2.bias"}
+    assert {each.layer for each in watcher.history.now()} == {
+        "0.weight",
+        "0.bias",
+        "2.weight",
+        "2.bias",
+    }
 
 
 @pytest.mark.parametrize("make", [torch.optim.Adamax, betaplane.Lion, betaplane.AdEMAMix])
 def test_other_states_are_left_out_with_a_word(make: Make) -> None:
-    with pytest.warns(UserWarning, match="moments it cannot read: 0.weight .no exp_avg.* like it.") as told:
+    with pytest.warns(
+        UserWarning, match="moments it cannot read: 0.weight .no exp_avg.* like it."
+    ) as told:
         model, watcher, _ = train(make, 20)
     bare, _, _ = train(make, 20, watched=False)
     assert len(told) == 1
@@ -294,11 +354,17 @@ class Strange(torch.optim.AdamW):
     def step(self, closure: Any = None) -> None:
         for p in self.param_groups[0]["params"]:
             codes = torch.ones(p.shape, dtype=torch.uint8)
-            self.state[p] = {"exp_avg": codes, "exp_avg_sq": codes, "step": self.state[p].get("step", 0.0) + 1}
+            self.state[p] = {
+                "exp_avg": codes,
+                "exp_avg_sq": codes,
+                "step": self.state[p].get("step", 0.0) + 1,
+            }
 
 
 def test_codes_of_an_unknown_kind_are_told_once() -> None:
-    with pytest.warns(UserWarning, match="moments it cannot read: 0.weight .Tensor of torch.uint8.") as told:
+    with pytest.warns(
+        UserWarning, match="moments it cannot read: 0.weight .Tensor of torch.uint8."
+    ) as told:
         _, watcher, _ = train(Strange, 20)
     assert len(told) == 1
     assert not watcher.history.now()
@@ -323,6 +389,9 @@ def test_compiled_steps_and_models(when: str) -> None:
             step()
         models.append(model)
     history = watchers[0].history
-    assert all(torch.equal(a, b) for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True)
+    )
     assert history.step == 6
     assert [each.t for each in history.readings["0.weight"]] == [1, 2, 3, 4, 5, 6]

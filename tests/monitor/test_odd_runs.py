@@ -1,4 +1,6 @@
-"""What real training scripts do to a watcher: odd losses, names, groups, rules; sizes told are those of the weights."""
+"""What real training scripts do to a watcher: odd losses, names, groups, rules; sizes told are
+those of the weights.
+"""
 
 from __future__ import annotations
 
@@ -43,9 +45,17 @@ def test_an_update_is_what_the_weights_moved_by(name: str):
             way = ((1 - decay) * old - p.detach()) / 1e-2
             [reading] = watcher.history.now() or [None]
             if reading is not None:
-                assert reading.update_rms == pytest.approx(way.square().mean().sqrt().item(), rel=1e-3)
-                assert reading.ratio == pytest.approx(1e-2 * reading.update_rms / reading.weight_rms, rel=1e-4)
-    assert reading.adams == pytest.approx(1.0, rel=1e-3) if name.startswith("Adam") else reading.adams != 1
+                assert reading.update_rms == pytest.approx(
+                    way.square().mean().sqrt().item(), rel=1e-3
+                )
+                assert reading.ratio == pytest.approx(
+                    1e-2 * reading.update_rms / reading.weight_rms, rel=1e-4
+                )
+    assert (
+        reading.adams == pytest.approx(1.0, rel=1e-3)
+        if name.startswith("Adam")
+        else reading.adams != 1
+    )
 
 
 def test_weights_too_coarse_to_tell_are_told_by_the_formula():
@@ -195,5 +205,7 @@ def test_wrong_input_is_told(name: str):
 
 def test_a_wrong_sink_leaves_no_file(tmp_path):
     with pytest.raises(BadInput, match="There is no such sink"):
-        watch(torch.optim.Adam([nn.Parameter(torch.ones(1))]), tmp_path / "new.jsonl", to="tensorbord")
+        watch(
+            torch.optim.Adam([nn.Parameter(torch.ones(1))]), tmp_path / "new.jsonl", to="tensorbord"
+        )
     assert not [*tmp_path.iterdir()]

@@ -9,7 +9,13 @@ import torch
 
 from betaplane.monitor.capture.sampling import strided, touched_rows
 from betaplane.monitor.quantities import formulas as q
-from betaplane.theory import extremal_gradients, rms_ratio, second_moment_spread, update_bound, update_rms
+from betaplane.theory import (
+    extremal_gradients,
+    rms_ratio,
+    second_moment_spread,
+    update_bound,
+    update_rms,
+)
 
 
 def moments(g: torch.Tensor, beta1: float, beta2: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,7 +35,9 @@ def test_the_extremal_history_reaches_the_bound(betas: tuple[float, float], t: i
 
 def test_the_ratio_is_that_of_theory():
     g, v = torch.tensor([3.0, -1.0, 0.5, 0.0]), torch.tensor([1.0, 0.25, 1e-20, 0.0])
-    assert q.rms_ratio(g, v.sqrt(), 1e-8) == pytest.approx(rms_ratio(g.numpy(), v.numpy(), 1e-8), rel=1e-5)
+    assert q.rms_ratio(g, v.sqrt(), 1e-8) == pytest.approx(
+        rms_ratio(g.numpy(), v.numpy(), 1e-8), rel=1e-5
+    )
 
 
 def test_noise_has_no_signal_and_a_constant_gradient_nothing_else():
@@ -38,7 +46,9 @@ def test_noise_has_no_signal_and_a_constant_gradient_nothing_else():
     size = q.rms(q.update(m_hat, root, 0.0))
     assert size == pytest.approx(update_rms(0.9), rel=0.05)
     assert q.signal_to_noise(size, 0.9) < 0.01
-    assert q.agreement(m_hat, noise[-1]) == pytest.approx(0.5 + math.asin((0.1 / 1.9) ** 0.5 * 1.9) / math.pi, abs=0.05)
+    assert q.agreement(m_hat, noise[-1]) == pytest.approx(
+        0.5 + math.asin((0.1 / 1.9) ** 0.5 * 1.9) / math.pi, abs=0.05
+    )
 
 
 @pytest.mark.parametrize("beta2", [0.9, 0.99])
@@ -48,7 +58,9 @@ def test_the_spread_of_a_root_is_half_that_of_v(beta2: float):
     for each in g:
         v = beta2 * v + (1 - beta2) * each.square()
         roots.append(v.sqrt())
-    assert q.spread(torch.stack(roots), beta2) == pytest.approx(second_moment_spread(beta2) / 2, rel=0.1)
+    assert q.spread(torch.stack(roots), beta2) == pytest.approx(
+        second_moment_spread(beta2) / 2, rel=0.1
+    )
 
 
 def test_a_trend_is_no_spread():
@@ -77,4 +89,9 @@ def test_rows_of_vectors_are_not_asked_for():
 
 def test_empty_tensors_have_numbers():
     empty = torch.zeros(0)
-    assert (q.rms(empty), q.largest(empty), q.lost(empty, empty), q.below_eps(empty, empty, 1.0)) == (0, 0, 0, 0)
+    assert (
+        q.rms(empty),
+        q.largest(empty),
+        q.lost(empty, empty),
+        q.below_eps(empty, empty, 1.0),
+    ) == (0, 0, 0, 0)

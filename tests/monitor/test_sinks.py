@@ -1,4 +1,6 @@
-"""What sinks take is there afterwards: after a kill, after many files, in each tracker's own reader."""
+"""What sinks take is there afterwards: after a kill, after many files, in each tracker's own
+reader.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,17 @@ import torch
 from zoo import adam, train
 
 from betaplane.errors import BadInput
-from betaplane.monitor import Alert, JsonLines, MLflow, Sink, TensorBoard, Trackio, Wandb, read_lines, watch
+from betaplane.monitor import (
+    Alert,
+    JsonLines,
+    MLflow,
+    Sink,
+    TensorBoard,
+    Trackio,
+    Wandb,
+    read_lines,
+    watch,
+)
 from betaplane.monitor.sinks import Sinks
 from betaplane.monitor.sinks.json_lines import APART
 from betaplane.problems import digits
@@ -47,7 +59,9 @@ def fill(lines: JsonLines, first: int, last: int) -> None:
 
 
 def steps(rows: list[dict], kind: str) -> list[int]:
-    return [step for row in rows if row["kind"] == kind for step in row.get("steps", [row.get("step")])]
+    return [
+        step for row in rows if row["kind"] == kind for step in row.get("steps", [row.get("step")])
+    ]
 
 
 def test_many_files_are_one_record(tmp_path: Path):
@@ -132,7 +146,9 @@ def test_a_kill_while_two_files_become_one_doubles_nothing(tmp_path: Path):
     (tmp_path / "run.jsonl.part3.half").write_bytes(b'{"kind": "thinned", "si')
     assert steps(read_lines(path), "alert") == before
     JsonLines(path).close()
-    assert not {"run.jsonl.part1", "run.jsonl.part3.half"} & {file.name for file in tmp_path.iterdir()}
+    assert not {"run.jsonl.part1", "run.jsonl.part3.half"} & {
+        file.name for file in tmp_path.iterdir()
+    }
     assert steps(read_lines(path), "alert") == before
 
 
@@ -150,12 +166,17 @@ FOREIGN = {
 def test_what_is_none_of_a_record_is_left_as_it_is(tmp_path: Path, name: str):
     other, text = FOREIGN[name]
     (tmp_path / other).write_bytes(text)
-    with pytest.raises(BadInput, match=f"something else than a run's record: got '{tmp_path / other}'; expected a new"):
+    with pytest.raises(
+        BadInput,
+        match=f"something else than a run's record: got '{tmp_path / other}'; expected a new",
+    ):
         watch(adamw(), tmp_path / "run.jsonl")
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {other: text}
 
 
-@pytest.mark.parametrize("half", [b"", b'{"kind": ', b'{"kind": "start", "optimi', b'{"kind": "losses"'])
+@pytest.mark.parametrize(
+    "half", [b"", b'{"kind": ', b'{"kind": "start", "optimi', b'{"kind": "losses"']
+)
 def test_half_a_first_line_is_cut_off(tmp_path: Path, half: bytes):
     lines = JsonLines(broken(tmp_path, half))
     lines.start({})
@@ -288,7 +309,12 @@ def test_a_record_says_what_was_trained(tmp_path: Path):
     start, *rows = read_lines(tmp_path / "run.jsonl")
     assert start["optimizer"] == "AdamW"
     assert start["groups"][0]["lr"] == 3e-3
-    assert [layer["name"] for layer in start["layers"]] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert [layer["name"] for layer in start["layers"]] == [
+        "0.weight",
+        "0.bias",
+        "2.weight",
+        "2.bias",
+    ]
     assert start["layers"][0]["shape"] == [32, 64]
     assert {"betaplane", "torch", "python"} == set(start["versions"])
     assert steps(rows, "losses") == [*range(1, 26)]
@@ -300,7 +326,9 @@ def test_a_record_says_what_was_trained(tmp_path: Path):
 
 def test_a_record_has_the_names_of_the_model(tmp_path: Path):
     model = torch.nn.Linear(2, 1)
-    with watch(torch.optim.Adam(model.parameters()), tmp_path / "run.jsonl", console=False, model=model):
+    with watch(
+        torch.optim.Adam(model.parameters()), tmp_path / "run.jsonl", console=False, model=model
+    ):
         pass
     (start,) = read_lines(tmp_path / "run.jsonl")
     assert [layer["name"] for layer in start["layers"]] == ["weight", "bias"]
@@ -329,7 +357,9 @@ def test_a_sink_that_fails_stops_no_run():
         def alert(self, alert: Alert) -> None:
             kept.append(alert)
 
-    with pytest.warns(UserWarning, match="Full failed and gets nothing more .OSError: .* No space left"):
+    with pytest.warns(
+        UserWarning, match="Full failed and gets nothing more .OSError: .* No space left"
+    ):
         watcher, _, _ = train(digits(), 5, adam(betas=(0.95, 0.85)), to=[Full(), PreStepSample()])
     assert kept == watcher.alerts != []
 
@@ -376,10 +406,13 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: boo
         run.log({"mine": 2.0}, step=4)
         assert run.summary["betaplane.step"] == 30
         run.finish()
-    folder = Path(sink.run.dir).parent  # of a second run in one process wandb chooses it by the first
+    # of a second run in one process wandb chooses it by the first
+    folder = Path(sink.run.dir).parent
     (file,) = folder.glob("*.wandb")
     written = file.read_bytes()
-    assert all(name.encode() in written for name in ("betaplane.alarms", "betaplane.step", *TRACKED))
+    assert all(
+        name.encode() in written for name in ("betaplane.alarms", "betaplane.step", *TRACKED)
+    )
     (table,) = folder.glob("files/media/table/betaplane.alarms*.table.json")
     assert json.loads(table.read_text())["data"][0][:3] == [1, "", "beta1^2 >= beta2"]
 
@@ -397,7 +430,9 @@ def test_mlflow_in_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert [each.step for each in seen] == [*range(1, 31)]
     assert seen[3].value == pytest.approx(losses[3])
     assert set(client.get_run(sink.run_id).data.metrics) >= TRACKED
-    assert mlflow.artifacts.load_text(f"runs:/{sink.run_id}/betaplane/alarms.txt") == str(watcher.alerts[0])
+    assert mlflow.artifacts.load_text(f"runs:/{sink.run_id}/betaplane/alarms.txt") == str(
+        watcher.alerts[0]
+    )
     assert mlflow.active_run() is None
 
 
@@ -409,7 +444,10 @@ def test_trackio_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     sink = Trackio()
     train(digits(), 30, adam(betas=(0.95, 0.85)), to=sink)
     with closing(sqlite3.connect(tmp_path / "betaplane.db")) as db:
-        rows = [(step, json.loads(text)) for step, text in db.execute("select step, metrics from metrics")]
+        rows = [
+            (step, json.loads(text))
+            for step, text in db.execute("select step, metrics from metrics")
+        ]
     assert sorted(step for step, row in rows if "betaplane.loss" in row) == [*range(1, 31)]
     assert {name for _, row in rows for name in row} >= TRACKED
     (run,) = trackio.Api().runs("betaplane")

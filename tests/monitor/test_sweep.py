@@ -16,10 +16,25 @@ from betaplane.monitor.quantities.reading import Before, read
 from betaplane.monitor.quantities.step_stats import EXACT
 from betaplane.monitor.recorders.moment_recorder import MomentRecorder, Track
 
-EXACTLY = ("layer", "step", "t", "before", "shape", "dtype", "lr", "beta1", "beta2", "eps", "finite", "warm")
+EXACTLY = (
+    "layer",
+    "step",
+    "t",
+    "before",
+    "shape",
+    "dtype",
+    "lr",
+    "beta1",
+    "beta2",
+    "eps",
+    "finite",
+    "warm",
+)
 
 
-def sample(name: str, n: int, seed: int, dtype: torch.dtype = torch.float32, **change: object) -> TensorSample:
+def sample(
+    name: str, n: int, seed: int, dtype: torch.dtype = torch.float32, **change: object
+) -> TensorSample:
     """Moments of 20 steps of gradients whose sizes lie far apart."""
     g = torch.randn(20, n, generator=torch.Generator().manual_seed(seed)) * torch.logspace(-9, 0, n)
     g[:, ::7] = 0
@@ -30,7 +45,14 @@ def sample(name: str, n: int, seed: int, dtype: torch.dtype = torch.float32, **c
     x = torch.randn(n, generator=torch.Generator().manual_seed(seed + 1))
     before = Before(g[-1].to(dtype), old, 19.0)
     now = TensorSample(
-        name, (n,), StepValues(1e-3, 0.9, 0.99, 1e-6), before, x.to(dtype), m.to(dtype), v.to(dtype), 20.0
+        name,
+        (n,),
+        StepValues(1e-3, 0.9, 0.99, 1e-6),
+        before,
+        x.to(dtype),
+        m.to(dtype),
+        v.to(dtype),
+        20.0,
     )
     return now._replace(**change)
 
@@ -49,17 +71,23 @@ ROWS = {
     "first step": lambda: sample("e", 30, 4, before=Before(torch.ones(30), None, 0.0), t=1.0),
     "other numbers": lambda: sample("f", 30, 5, numbers=StepValues(0.1, 0.0, 0.999, 0.0)),
     "no weights": lambda: sample("h", 30, 6, x=torch.zeros(30)),
-    "rounded at random": lambda: sample("i", 30, 7, before=Before(torch.ones(30), torch.ones(30), 3.0, None, True)),
+    "rounded at random": lambda: sample(
+        "i", 30, 7, before=Before(torch.ones(30), torch.ones(30), 3.0, None, True)
+    ),
     "not finite": lambda: nan(sample("j", 30, 8)),
 }
 
 
 def assert_alike(taken: TensorSample, found: object) -> None:
-    wide = read(taken.layer, 5, taken.shape, taken.numbers, taken.before, taken.x, taken.m, taken.v, taken.t)
+    wide = read(
+        taken.layer, 5, taken.shape, taken.numbers, taken.before, taken.x, taken.m, taken.v, taken.t
+    )
     for name in EXACTLY:
         assert getattr(found, name) == getattr(wide, name), name
     for name in set(wide._fields) - {*EXACTLY}:
-        assert getattr(found, name) == pytest.approx(getattr(wide, name), rel=2e-5, abs=1e-30, nan_ok=True), name
+        assert getattr(found, name) == pytest.approx(
+            getattr(wide, name), rel=2e-5, abs=1e-30, nan_ok=True
+        ), name
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -82,7 +110,9 @@ def test_no_tensors_no_readings():
 def test_a_large_tensor_has_the_median_of_some_coordinates():
     taken = sample("a", 10 * MIDDLE, 0)
     [found] = sweep(5, [taken])
-    assert found.root_median == pytest.approx(sweep(5, [sample("a", 10 * MIDDLE, 0)])[0].root_median)
+    assert found.root_median == pytest.approx(
+        sweep(5, [sample("a", 10 * MIDDLE, 0)])[0].root_median
+    )
     assert 0.5 < found.root_median / read("a", 5, (1,), *taken[2:]).root_median < 2
 
 
@@ -129,7 +159,9 @@ def test_the_tape_knows_the_gradients(name: str):
         tape.look()
     for i, slot in enumerate(tape.slots):
         past = tape.past(i)
-        truth = torch.stack([each[i][:: slot.spacing] for each in run.gradients[-16:]]).to(past.g.dtype)
+        truth = torch.stack([each[i][:: slot.spacing] for each in run.gradients[-16:]]).to(
+            past.g.dtype
+        )
         assert past.g.shape == truth.shape
         assert float((past.g - truth).norm() / truth.norm()) < error
         assert past.t == 14
@@ -157,7 +189,9 @@ def test_light_quantities_are_those_of_the_coordinates():
     assert light.update == pytest.approx(max(sizes), rel=1e-4)
     assert light.layer == tape.slots[sizes.index(max(sizes))].name
     assert light.norm == pytest.approx(last.norm().item(), rel=1e-4)
-    assert light.correlation == pytest.approx(float(last @ before / last.norm() / before.norm()), abs=1e-4)
+    assert light.correlation == pytest.approx(
+        float(last @ before / last.norm() / before.norm()), abs=1e-4
+    )
     lags = [
         rms(g.double()[:: slot.spacing] / debiased(m, v, 12, 0.9, 0.999)[1])
         for g, slot, (m, v) in zip(run.gradients[-1], tape.slots, parts, strict=True)
@@ -241,7 +275,9 @@ def test_other_betas_start_the_record_anew():
     assert 0 < tape.kept(0) < 14
     past = tape.past(0)
     assert past.numbers.beta1 == 0.8
-    truth = torch.stack([each[0][:: tape.slots[0].spacing] for each in run.gradients[-len(past.g) :]])
+    truth = torch.stack(
+        [each[0][:: tape.slots[0].spacing] for each in run.gradients[-len(past.g) :]]
+    )
     assert float((past.g - truth).norm() / truth.norm()) < 1e-4
 
 

@@ -33,7 +33,9 @@ def test_the_parameters_are_bitwise_the_same(name: str):
     watcher, model, _ = train(digits(), 12, MAKERS[name])
     torch.manual_seed(0)
     _, bare, _ = train(digits(), 12, MAKERS[name], watched=False)
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), bare.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), bare.parameters(), strict=True)
+    )
     assert watcher.history.step == 12
     assert watcher.history.now()
     assert not watcher.alerts, watcher.report()
@@ -43,8 +45,13 @@ def test_what_adam_reads_off_itself():
     watcher, model, _ = train(digits(), 20, adam(weight_decay=0.0))
     now = {reading.layer: reading for reading in watcher.history.now()}
     assert set(now) == {"0.weight", "0.bias", "2.weight", "2.bias"}
-    assert all(reading.t == 20 and 0 < reading.reach <= 1 + 1e-6 and reading.finite for reading in now.values())
-    assert now["2.weight"].weight_rms == pytest.approx(model[2].weight.square().mean().sqrt().item())
+    assert all(
+        reading.t == 20 and 0 < reading.reach <= 1 + 1e-6 and reading.finite
+        for reading in now.values()
+    )
+    assert now["2.weight"].weight_rms == pytest.approx(
+        model[2].weight.square().mean().sqrt().item()
+    )
 
 
 def test_a_reading_comes_every_so_many_steps():
@@ -118,10 +125,19 @@ WRONG = {
         lambda: watch(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)),
         "The optimizer keeps no moments that can be watched: got 'SGD'",
     ),
-    "every": (lambda: watch(adamw(), every=0), "every is out of range: got 0; expected 1, 2, 3, ..."),
-    "budget": (lambda: watch(adamw(), budget=0.0), "budget is out of range: got 0.0; expected (0, inf]"),
+    "every": (
+        lambda: watch(adamw(), every=0),
+        "every is out of range: got 0; expected 1, 2, 3, ...",
+    ),
+    "budget": (
+        lambda: watch(adamw(), budget=0.0),
+        "budget is out of range: got 0.0; expected (0, inf]",
+    ),
     "nan": (lambda: watch(adamw(), budget=math.nan), "budget is out of range: got nan"),
-    "no folder": (lambda: watch(adamw(), path="/nowhere/run.jsonl"), "The file cannot be written (No such file"),
+    "no folder": (
+        lambda: watch(adamw(), path="/nowhere/run.jsonl"),
+        "The file cannot be written (No such file",
+    ),
 }
 
 
@@ -149,7 +165,9 @@ def test_a_fault_in_watching_stops_the_watching_and_not_the_run():
     def fail(watcher: Watcher) -> None:
         watcher.reader.read = lambda by: 1 / 0
 
-    with pytest.warns(UserWarning, match="watching stopped at step 2, training goes on. ZeroDivisionError"):
+    with pytest.warns(
+        UserWarning, match="watching stopped at step 2, training goes on. ZeroDivisionError"
+    ):
         watcher, model, losses = train(digits(), 9, adam(), after=fail)
     assert len(losses) == 9
     assert watcher.history.step == 2

@@ -1,4 +1,6 @@
-"""Processes that train one model together see what one alone would see, and one of them tells; two on one machine."""
+"""Processes that train one model together see what one alone would see, and one of them tells; two
+on one machine.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,18 @@ SOME = {"sharded, torch": "plain, torch", "sharded, shares": "plain, torch", "dd
 MORE = {"sharded, ours": "plain, ours", "copies": "plain, ours", "columns": "plain, ours"}
 Found = list[dict[str, Any]]
 
-pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch knows no processes")
+pytestmark = pytest.mark.skipif(
+    not torch.distributed.is_available(), reason="this torch knows no processes"
+)
 
 
 def started(folder: Path, which: str) -> Path:
     """Where the processes left what they found; where one fails or hangs, all end."""
     logs = [(folder / f"{rank}.out").open("w") for rank in range(WORLD)]
     running = [
-        subprocess.Popen([sys.executable, SCRIPT, str(rank), str(WORLD), folder, which], stdout=log, stderr=log)
+        subprocess.Popen(
+            [sys.executable, SCRIPT, str(rank), str(WORLD), folder, which], stdout=log, stderr=log
+        )
         for rank, log in enumerate(logs)
     ]
     end = time.monotonic() + 300
@@ -86,7 +92,8 @@ def check(found: Found, name: str, plain: str) -> None:
     """Both processes saw the same, and that is what one process with the whole model sees."""
     one, other = (each[name] for each in found)
     right = found[0][plain]
-    among = {"root_median"} if name == "columns" else set()  # of 128 coordinates, which are others in another order
+    # of 128 coordinates, which are others in another order
+    among = {"root_median"} if name == "columns" else set()
     assert one == other
     assert differing(one, right) <= among
     assert one["steps"] == right["steps"] == 46
@@ -105,7 +112,9 @@ def test_they_see_what_one_alone_would_see(found: Found, name: str) -> None:
 
 @pytest.mark.slow
 def test_other_ways_to_share_a_model(tmp_path: Path) -> None:
-    """Our own optimizer, copies of parts, columns in place of rows; states in bfloat16 differ by their rounding."""
+    """Our own optimizer, copies of parts, columns in place of rows; states in bfloat16 differ by
+    their rounding.
+    """
     more = told(started(tmp_path, "more"))
     for name, plain in MORE.items():
         check(more, name, plain)
@@ -123,11 +132,15 @@ def test_one_process_tells(folder: Path) -> None:
 
 
 def test_they_read_where_all_can(found: Found) -> None:
-    assert found[0]["disagreeing"] == found[1]["disagreeing"] == {"steps": [1, 2, 5, 6, 9, 10, 11, 12]}
+    assert (
+        found[0]["disagreeing"] == found[1]["disagreeing"] == {"steps": [1, 2, 5, 6, 9, 10, 11, 12]}
+    )
 
 
 def test_nobody_waits_for_one_that_does_not_watch(found: Found) -> None:
-    """The one that watches tells of its own part: of the last layer the second process holds nothing."""
+    """The one that watches tells of its own part: of the last layer the second process holds
+    nothing.
+    """
     assert found[0]["alone"] == {
         "0": [["0.bias", "0.weight", "2.bias", "2.weight"], 1],
         "1": [["0.bias", "0.weight"], 1],

@@ -15,11 +15,14 @@ LONG = (
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in PLANTED]
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in PLANTED],
 )
 def test_the_planted_cause_is_named_first(name: str):
     watcher, _, _ = PLANTED[name]()
-    assert first_cause(watcher) == watcher.alerts[0].cause == name.split(",")[0], watcher.report().splitlines()[0]
+    assert first_cause(watcher) == watcher.alerts[0].cause == name.split(",")[0], (
+        watcher.report().splitlines()[0]
+    )
     assert watcher.alerts[0].remedy
 
 
@@ -27,7 +30,8 @@ QUICK = ("batch 4", "full batch", "rare words")
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in HEALTHY]
+    "name",
+    [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in HEALTHY],
 )
 def test_healthy_runs_raise_no_alarm(name: str):
     watcher, _, losses = HEALTHY[name]()
@@ -61,6 +65,9 @@ def test_the_replay_comes_as_data():
     watcher, _, _ = PLANTED["adaptive edge of stability"]()
     row = watcher.alerts[0].replayed
     assert row["last"] == watcher.alerts[0].step
-    assert row["actual"] == pytest.approx(max(row["sizes"][len(row["sizes"]) // 2 :]) / row["band"], rel=1e-5)
+    assert row["actual"] == pytest.approx(
+        max(row["sizes"][len(row["sizes"]) // 2 :]) / row["band"], rel=1e-5
+    )
     changes = [key for outcome in row["outcomes"] for key in outcome["change"]]
-    assert sorted(changes) == ["beta1", "beta2", "beta2", "clip", "eps", "eps", "lr", "skip"]  # the first is the remedy
+    # the first is the remedy
+    assert sorted(changes) == ["beta1", "beta2", "beta2", "clip", "eps", "eps", "lr", "skip"]

@@ -1,4 +1,5 @@
-"""What each of several processes sees when it watches; `test_watch_ranks.py` starts them and reads what they found.
+"""What each of several processes sees when it watches; `test_watch_ranks.py` starts them and reads
+what they found.
 
 python watch_ranks.py RANK WORLD FOLDER some|more
 """
@@ -46,7 +47,9 @@ def adamw(params: Any) -> torch.optim.Optimizer:
     return torch.optim.AdamW(params, lr=1e-3)
 
 
-def train(model: nn.Module, make: Make = adamw, share: bool = False, steps: int = STEPS, **options: Any) -> Watcher:
+def train(
+    model: nn.Module, make: Make = adamw, share: bool = False, steps: int = STEPS, **options: Any
+) -> Watcher:
     """With `share`, each process takes its share of the batch, and torch averages gradients."""
     optimizer = make(model.parameters())
     watcher = watch(optimizer, model=getattr(model, "module", model), **{**FAST, **options})
@@ -68,7 +71,10 @@ def seen(watcher: Watcher) -> dict[str, Any]:
         "steps": watcher.history.step,
         "readings": {
             layer: [
-                {name: str(value) if name == "shape" else value for name, value in one._asdict().items()}
+                {
+                    name: str(value) if name == "shape" else value
+                    for name, value in one._asdict().items()
+                }
                 for one in kept
             ]
             for layer, kept in watcher.history.readings.items()
@@ -89,7 +95,9 @@ def ours(params: Any) -> torch.optim.Optimizer:
 
 
 def columns() -> nn.Module:
-    """The first layer cut along its columns, as tensor parallelism does; the rest is whole everywhere."""
+    """The first layer cut along its columns, as tensor parallelism does; the rest is whole
+    everywhere.
+    """
     model, mesh = net(), init_device_mesh("cpu", (dist.get_world_size(),))
     model[0].weight = nn.Parameter(distribute_tensor(model[0].weight.detach(), mesh, [Shard(1)]))
     for name in ("0.bias", "2.weight", "2.bias"):
@@ -106,14 +114,18 @@ def replicated() -> nn.Module:
 
 
 def disagreeing(folder: Path) -> dict[str, Any]:
-    """One process has spent its budget at first, the other later: they read where both can, and none waits."""
+    """One process has spent its budget at first, the other later: they read where both can, and
+    none waits.
+    """
     model = fully_shard(net())
     optimizer = adamw(model.parameters())
     watcher = watch(optimizer, model=model, **{**FAST, "every": 1})
     for step in range(1, 13):
         spent = step in (3, 4) if dist.get_rank() == 0 else step in (7, 8)
         for budget in (watcher.readings, watcher.rings):
-            budget.share, budget.spent, budget.cost = (0.0, 1.0, 1.0) if spent else (math.inf, 0.0, 1.0)
+            budget.share, budget.spent, budget.cost = (
+                (0.0, 1.0, 1.0) if spent else (math.inf, 0.0, 1.0)
+            )
         optimizer.zero_grad()
         model(batch(step)).square().mean().backward()
         optimizer.step()
@@ -148,12 +160,16 @@ def main(rank: int, world: int, folder: Path, which: str) -> None:
     makes = {"torch": adamw} if which == "some" else {"ours": ours, "bfloat16": narrow}
     found = {f"plain, {name}": seen(train(net(), make)) for name, make in makes.items()}
     store = dist.FileStore(str(folder / "store"), world)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=world, timeout=timedelta(seconds=60))
+    dist.init_process_group(
+        "gloo", store=store, rank=rank, world_size=world, timeout=timedelta(seconds=60)
+    )
     for name, make in makes.items():
         path = folder / f"{name}.jsonl"
         found[f"sharded, {name}"] = seen(train(fully_shard(net()), make, path=path))
     if which == "some":
-        found["ddp"] = seen(train(DistributedDataParallel(net()), share=True, path=folder / "ddp.jsonl"))
+        found["ddp"] = seen(
+            train(DistributedDataParallel(net()), share=True, path=folder / "ddp.jsonl")
+        )
         found["sharded, shares"] = seen(train(fully_shard(net()), share=True))
         found["disagreeing"], found["alone"] = disagreeing(folder), alone(folder)
     else:

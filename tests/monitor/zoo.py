@@ -25,20 +25,25 @@ def train(
     seed: int = 0,
     model: nn.Module | None = None,
     feed: Callable[[int, Tensor, Tensor], Batch] = lambda step, x, y: (x, y),
-    before: Callable[[int, torch.optim.Optimizer, nn.Module], None] = lambda step, optimizer, model: None,
+    before: Callable[
+        [int, torch.optim.Optimizer, nn.Module], None
+    ] = lambda step, optimizer, model: None,
     after: Callable[[Watcher], None] = lambda watcher: None,
     watched: bool = True,
     every: int = 1,
     alert: Alert | None = None,
     **options: Any,
 ) -> tuple[Watcher | None, nn.Module, list[float]]:
-    """Train with a plain loop; `feed` may change a batch, `before` the optimizer before a step (counted from 1).
+    """Train with a plain loop; `feed` may change a batch, `before` the optimizer before a step
+    (counted from 1).
 
     With an alarm the run is made with its remedy.
     """
     remedy = {**alert.remedy, "layer": alert.layer} if alert is not None else {}
     model = model or problem.fresh(seed)
-    optimizer = (make.remedied(remedy) if isinstance(make, Recipe) else make)(model.named_parameters())
+    optimizer = (make.remedied(remedy) if isinstance(make, Recipe) else make)(
+        model.named_parameters()
+    )
     options = {"budget": math.inf, "console": False, **options}
     watcher = watch(optimizer, every=every, **options) if watched else None
     losses = []
@@ -77,7 +82,9 @@ def quiet_then_loud(step: int, x: Tensor, y: Tensor) -> Batch:
 
 
 def swelling(problem: Problem, start: int, length: int, times: float) -> tuple[Problem, Any]:
-    """The problem with gradients that come to be `times` as long, and the feed that makes them so; losses stay."""
+    """The problem with gradients that come to be `times` as long, and the feed that makes them so;
+    losses stay.
+    """
     now = [1.0]
 
     def feed(step: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,7 +138,9 @@ class Block(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.inner = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+        self.inner = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width)
+        )
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -139,7 +148,9 @@ class Block(nn.Module):
 
 
 def residual(width: int, depth: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(64, width), *(Block(width) for _ in range(depth)), nn.Linear(width, 10))
+    return nn.Sequential(
+        nn.Linear(64, width), *(Block(width) for _ in range(depth)), nn.Linear(width, 10)
+    )
 
 
 def normed(width: int) -> nn.Module:
@@ -177,12 +188,18 @@ PLANTED: dict[str, Callable[..., tuple[Any, ...]]] = {
     "stale second moment, features that come up": lambda **how: train(
         digits(), 330, adam(3e-3, (0.9, 0.9999)), feed=quiet_then_loud, every=3, **how
     ),
-    "sudden data change": lambda **how: train(digits(), 200, adam(), feed=wrong_batch, every=5, **how),
-    "step count wrong": lambda **how: train(digits(), 130, adam(3e-3), before=forget_the_count, every=10, **how),
+    "sudden data change": lambda **how: train(
+        digits(), 200, adam(), feed=wrong_batch, every=5, **how
+    ),
+    "step count wrong": lambda **how: train(
+        digits(), 130, adam(3e-3), before=forget_the_count, every=10, **how
+    ),
     "step count wrong, moments lost": lambda **how: train(
         digits(), 108, adam(1e-2), before=forget_the_moments, every=10, **how
     ),
-    "non-finite gradients": lambda **how: train(digits(), 70, adam(), before=break_a_gradient, every=10, **how),
+    "non-finite gradients": lambda **how: train(
+        digits(), 70, adam(), before=break_a_gradient, every=10, **how
+    ),
     "dead rows": lambda **how: train(digits(), 80, adam(), model=dead_units(), **how),
     "learning rate too large": lambda **how: train(digits(), 40, adam(1.0), every=10, **how),
     "learning rate too large, later": lambda **how: train(
@@ -190,14 +207,18 @@ PLANTED: dict[str, Callable[..., tuple[Any, ...]]] = {
         210,
         adam(),
         every=3,
-        before=lambda step, optimizer, model: optimizer.param_groups[0].update(lr=1e-3 if step < 200 else 3.0),
+        before=lambda step, optimizer, model: optimizer.param_groups[0].update(
+            lr=1e-3 if step < 200 else 3.0
+        ),
         **how,
     ),
     "eps dominates": lambda **how: train(small_loss(1e-6), 40, adam(1e-3, eps=1e-6), **how),
     "adaptive edge of stability": lambda **how: train(
         digits(batch_size=1797), 60, adam(0.05, (0.0, 0.99999)), every=2, **how
     ),
-    "second moment too noisy": lambda **how: train(counterexample(), 80, adam(0.01, (0.0, 0.3)), **how),
+    "second moment too noisy": lambda **how: train(
+        counterexample(), 80, adam(0.01, (0.0, 0.3)), **how
+    ),
     "beta1^2 >= beta2": lambda **how: train(digits(), 20, adam(1e-3, (0.95, 0.85)), **how),
     "second moment lost in its type": lambda **how: train(
         digits(batch_size=128).with_(inputs=digits().inputs.half()),
@@ -246,15 +267,25 @@ HEALTHY: dict[str, Callable[..., tuple[Any, ...]]] = {
     "usual": lambda **how: train(digits(), 300, adam(), every=2, **how),
     "batch 4": lambda **how: train(digits(batch_size=4), 400, adam(), every=10, **how),
     "batch 4, longer": lambda **how: train(digits(batch_size=4), 1500, adam(3e-3), every=10, **how),
-    "batch 4, beta2 0.95": lambda **how: train(digits(batch_size=4), 300, adam(1e-3, (0.9, 0.95)), every=2, **how),
+    "batch 4, beta2 0.95": lambda **how: train(
+        digits(batch_size=4), 300, adam(1e-3, (0.9, 0.95)), every=2, **how
+    ),
     "batch 256": lambda **how: train(digits(batch_size=256), 200, adam(1e-2), every=2, **how),
     "full batch": lambda **how: train(digits(batch_size=1797), 60, adam(1e-2), every=1, **how),
     "logistic": lambda **how: train(digits(model="logistic"), 200, adam(1e-2), **how),
-    "equal betas": lambda **how: train(digits(hidden=16), 200, adam(3e-3, (0.95, 0.95)), every=2, **how),
+    "equal betas": lambda **how: train(
+        digits(hidden=16), 200, adam(3e-3, (0.95, 0.95)), every=2, **how
+    ),
     "lr 0.01": lambda **how: train(digits(), 300, adam(1e-2), every=2, **how),
-    "warmup": lambda **how: train(digits(batch_size=8), 200, adam(1e-2), before=warm, every=2, **how),
+    "warmup": lambda **how: train(
+        digits(batch_size=8), 200, adam(1e-2), before=warm, every=2, **how
+    ),
     "wide": lambda **how: train(digits(hidden=128), 100, adam(3e-3), every=2, **how),
-    "convolution": lambda **how: train(digits(batch_size=16), 100, adam(3e-3), model=_seeded(conv), every=2, **how),
+    "convolution": lambda **how: train(
+        digits(batch_size=16), 100, adam(3e-3), model=_seeded(conv), every=2, **how
+    ),
     "rare words": lambda **how: train(sparse(), 150, adam(0.03), every=2, **how),
-    "NAdam": lambda **how: train(digits(), 200, lambda p: torch.optim.NAdam(p, lr=2e-3), every=2, **how),
+    "NAdam": lambda **how: train(
+        digits(), 200, lambda p: torch.optim.NAdam(p, lr=2e-3), every=2, **how
+    ),
 }

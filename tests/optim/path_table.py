@@ -1,4 +1,6 @@
-"""Every rule, with every value of every option, on every path, at sizes and gradients that have broken paths before."""
+"""Every rule, with every value of every option, on every path, at sizes and gradients that have
+broken paths before.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,14 @@ from betaplane.rules import Rule
 from betaplane.rules._rule import INF, Range
 
 SMALL, LARGE = (1, 255, 4095, 4096), (65_535, 65_536, 1_000_003)
-SPECIAL = {"ordinary": 1.0, "zero": 0.0, "huge": 1e20, "subnormal": 1e-40, "inf": INF, "nan": float("nan")}
+SPECIAL = {
+    "ordinary": 1.0,
+    "zero": 0.0,
+    "huge": 1e20,
+    "subnormal": 1e-40,
+    "inf": INF,
+    "nan": float("nan"),
+}
 STEPS = 3  # the second one's gradients are special
 LOSSY = ("bfloat16", "8bit", "dynamic 8bit")
 KIN = {"average": "x", "compensation": "x"}  # state whose roundings are those of another tensor
@@ -48,7 +57,9 @@ class Variant(NamedTuple):
 
     @property
     def rule(self) -> Rule:
-        return self.kind(**{name: value for name, value in self.options.items() if name not in AROUND})
+        return self.kind(
+            **{name: value for name, value in self.options.items() if name not in AROUND}
+        )
 
     @property
     def dtype(self) -> torch.dtype:
@@ -62,17 +73,30 @@ def values(allowed: Range, usual: float | None) -> list[float]:
     """The values of a hyperparameter at which a rule may leave out operations, and others."""
     ends = [allowed.low] if allowed.text[0] == "[" else []
     ends += [INF] if allowed.text.endswith("inf]") else []
-    inner = [0.5, 0.9] if allowed.high == 1 or usual is None else [2.0 * float(allowed.usual) or 0.1]  # type: ignore[arg-type]
+    inner = (
+        [0.5, 0.9] if allowed.high == 1 or usual is None else [2.0 * float(allowed.usual) or 0.1]
+    )  # type: ignore[arg-type]
     return [value for value in [*ends, *inner] if value != usual and allowed.holds(value)]
 
 
 def variants(kind: type[Rule]) -> list[Variant]:
     """The rule as it is, and with every option at every other value that it may have."""
     default = {f.name: f.default for f in fields(kind)}
-    own = [(name, value) for name, known in kind.choices.items() for value in known if value != default[name]]
-    own += [(name, value) for name, allowed in kind.ranges.items() for value in values(allowed, default[name])]  # type: ignore[arg-type]
+    own = [
+        (name, value)
+        for name, known in kind.choices.items()
+        for value in known
+        if value != default[name]
+    ]
+    own += [
+        (name, value)
+        for name, allowed in kind.ranges.items()
+        for value in values(allowed, default[name])
+    ]  # type: ignore[arg-type]
     around = GROUP | OWN | {"maximize": False}
-    own += [(name, value) for name, known in AROUND.items() for value in known if value != around[name]]
+    own += [
+        (name, value) for name, known in AROUND.items() for value in known if value != around[name]
+    ]
     found = [Variant(kind, {})]
     for name, value in own:
         with contextlib.suppress(BadInput):  # options that need another one
@@ -86,7 +110,9 @@ def arguments(variant: Variant) -> dict[str, Any]:
     """The options as an optimizer takes them."""
     options = dict(variant.options)
     rule = variant.rule
-    betas = tuple(getattr(rule, name) for name in BETAS if hasattr(rule, name) and name in variant.kind.ranges)
+    betas = tuple(
+        getattr(rule, name) for name in BETAS if hasattr(rule, name) and name in variant.kind.ranges
+    )
     for name in BETAS:
         options.pop(name, None)
     return options | ({"betas": betas} if betas else {})
@@ -96,7 +122,9 @@ def arguments(variant: Variant) -> dict[str, Any]:
 
 
 def gradient(n: int, words: tuple[str, ...], step: int) -> Tensor:
-    """Normal numbers; at the second step special ones at every third place, of each kind in its part of the tensor."""
+    """Normal numbers; at the second step special ones at every third place, of each kind in its
+    part of the tensor.
+    """
     generator = torch.Generator().manual_seed(1000 * step + n % 997)
     g = torch.randn(n, generator=generator)
     if step == 1:
@@ -120,7 +148,11 @@ def cells(variant: Variant, sizes: tuple[int, ...]) -> Iterator[list[tuple[int, 
         return
     if small:
         yield small
-    yield from ([(n, tuple(SPECIAL))] for n in large) if mixed else ([(n, (w,))] for n, w in product(large, SPECIAL))
+    yield from (
+        ([(n, tuple(SPECIAL))] for n in large)
+        if mixed
+        else ([(n, (w,))] for n, w in product(large, SPECIAL))
+    )
 
 
 # ---- what is compared
@@ -129,11 +161,14 @@ def cells(variant: Variant, sizes: tuple[int, ...]) -> Iterator[list[tuple[int, 
 class End(NamedTuple):
     """What some steps leave."""
 
-    tensors: list[dict[str, Tensor]]  # of each parameter: itself before and after each step, its state after each
+    # of each parameter: itself before and after each step, its state after each
+    tensors: list[dict[str, Tensor]]
     error: str | None
 
 
-def trained(variant: Variant, cell: list[tuple[int, tuple[str, ...]]], make: Callable[[list[Tensor]], Any]) -> End:
+def trained(
+    variant: Variant, cell: list[tuple[int, tuple[str, ...]]], make: Callable[[list[Tensor]], Any]
+) -> End:
     """Some steps of an optimizer."""
     generator = torch.Generator().manual_seed(7)
     params: list[Tensor] = [
@@ -156,8 +191,16 @@ def trained(variant: Variant, cell: list[tuple[int, tuple[str, ...]]], make: Cal
 
 
 def _snapshot(optimizer: Any, p: Tensor) -> dict[str, Tensor]:
-    held = {word: value for word, value in optimizer.state[p].items() if isinstance(value, Tensor) and value.dim()}
-    kept = {word: value for word, value in held.items() if value.dtype != torch.uint8 and not word.endswith("_scale")}
+    held = {
+        word: value
+        for word, value in optimizer.state[p].items()
+        if isinstance(value, Tensor) and value.dim()
+    }
+    kept = {
+        word: value
+        for word, value in held.items()
+        if value.dtype != torch.uint8 and not word.endswith("_scale")
+    }
     return {word: value.detach().float().clone() for word, value in {"x": p, **kept}.items()}
 
 
@@ -183,20 +226,31 @@ def disagreement(variant: Variant, ours: End, reference: End) -> str | None:
             special = (a.isnan() == b.isnan()) & ((a == b) | a.isnan())
             same = torch.where(finite, near, special)
             wrong = (~same).sum().item()
-            lossy = variant.options.get("storage") in LOSSY or variant.options.get("rounding") is not None
-            if wrong and not (lossy and bool((same | finite).all()) and wrong <= max(1, a.numel() / 1000)):
+            lossy = (
+                variant.options.get("storage") in LOSSY
+                or variant.options.get("rounding") is not None
+            )
+            if wrong and not (
+                lossy and bool((same | finite).all()) and wrong <= max(1, a.numel() / 1000)
+            ):
                 i = int((~same).flatten().nonzero()[0])
                 return f"tensor {j}, {word}, {wrong} elements, first {i}: {a.flatten()[i]} and {b.flatten()[i]}"
     return None
 
 
 def compared(variant: Variant, sizes: tuple[int, ...]) -> tuple[int, list[str]]:
-    """Step by machine code and operation by operation; the number of combinations, and the disagreements."""
+    """Step by machine code and operation by operation; the number of combinations, and the
+    disagreements.
+    """
     combinations, wrong = 0, []
     options = {"lr": 0.01, **arguments(variant)}
     for cell in cells(variant, sizes):
         eager, compiled = (
-            trained(variant, cell, lambda params, how=how: optimizer_class(variant.kind)(params, path=how, **options))
+            trained(
+                variant,
+                cell,
+                lambda params, how=how: optimizer_class(variant.kind)(params, path=how, **options),
+            )
             for how in ("eager", "compiled")
         )
         combinations += sum(len(words) for _, words in cell)
@@ -209,7 +263,9 @@ def stacked(variant: Variant) -> tuple[int, list[str]]:
     """Step as replicas do, hyperparameters in tensors, and by the rule itself."""
     rule, wrong = variant.rule, []
     names = [name for name in rule.hyperparameters() if getattr(rule, name) not in (0, INF)]
-    hyper = {name: torch.full((2,), float(getattr(rule, name)), dtype=torch.float64) for name in names}
+    hyper = {
+        name: torch.full((2,), float(getattr(rule, name)), dtype=torch.float64) for name in names
+    }
     lr = torch.full((2,), 0.01, dtype=torch.float64)
     for word in SPECIAL:
         x = torch.randn(255, generator=torch.Generator().manual_seed(7))
@@ -224,8 +280,15 @@ def stacked(variant: Variant) -> tuple[int, list[str]]:
             pairs = zip(s._fields, s, all_s, strict=True)
             known = {"x": (alone, many)} | {name: (a, b) for name, a, b in pairs if a.dim()}
             for kept, place in zip(steps, (0, 1), strict=True):
-                kept.append({f"{name} {i}": pair[0] if not place else pair[1][1] for name, pair in known.items()})
-        plain, vmapped = (End([{k: v for one in kept for k, v in one.items()}], None) for kept in steps)
+                kept.append(
+                    {
+                        f"{name} {i}": pair[0] if not place else pair[1][1]
+                        for name, pair in known.items()
+                    }
+                )
+        plain, vmapped = (
+            End([{k: v for one in kept for k, v in one.items()}], None) for kept in steps
+        )
         found = disagreement(variant, vmapped, plain)
         wrong += [f"{variant} stacked {word}: {found}"] if found else []
     return len(SPECIAL), wrong

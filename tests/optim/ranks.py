@@ -1,4 +1,5 @@
-"""What each of several processes checks of sharded training; `test_sharding.py` starts them and reads what they found.
+"""What each of several processes checks of sharded training; `test_sharding.py` starts them and
+reads what they found.
 
     python ranks.py RANK WORLD FOLDER some|more
 
@@ -51,7 +52,10 @@ WHOLE: list[Case] = [  # look at more of a tensor than one number
 ]
 CASES: list[Case] = [(rule.__name__, {}) for rule in ALL] + WHOLE
 CASES += [("Adam", {"amsgrad": True}), ("AdamW", {"eps_at": "hat"}), ("SGD", {"momentum": 0.9})]
-FEW: list[Case] = [(name, {}) for name in ("AdamW", "NAdam", "Lion", "ADOPT", "Adafactor", "AdamMini", "StableAdamW")]
+FEW: list[Case] = [
+    (name, {})
+    for name in ("AdamW", "NAdam", "Lion", "ADOPT", "Adafactor", "AdamMini", "StableAdamW")
+]
 
 
 def word(case: Case) -> str:
@@ -64,7 +68,9 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
 
 
 def net(out: int = 65) -> nn.Module:
-    """Of 65 rows two processes take 33 and 32; of the last layer's one row, the second process has none."""
+    """Of 65 rows two processes take 33 and 32; of the last layer's one row, the second process has
+    none.
+    """
     torch.manual_seed(0)
     layers = (nn.Linear(64, 128), nn.Tanh(), nn.Linear(128, out), nn.Tanh(), nn.Linear(out, 1))
     return nn.Sequential(*layers).double()
@@ -79,8 +85,12 @@ def made(model: nn.Module, case: Case, lr: float = 0.01) -> torch.optim.Optimize
     return getattr(betaplane.optim, name)(model.parameters(), lr=lr, **options)
 
 
-def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: range, *, share: bool = False) -> None:
-    """Some steps; with `share`, on this process's share of the batch, whose gradients torch averages."""
+def train(
+    model: nn.Module, optimizer: torch.optim.Optimizer, steps: range, *, share: bool = False
+) -> None:
+    """Some steps; with `share`, on this process's share of the batch, whose gradients torch
+    averages.
+    """
     for step in steps:
         x = numbers(8, 64, seed=100 + step)
         mine = x.chunk(dist.get_world_size())[dist.get_rank()] if share else x
@@ -101,7 +111,9 @@ def apart(found: nn.Module, wanted: nn.Module) -> float:
 
 def states_apart(found: torch.optim.Optimizer, wanted: torch.optim.Optimizer) -> float:
     sides = ([group["params"] for group in side.param_groups] for side in (found, wanted))
-    pairs = [pair for left, right in zip(*sides, strict=True) for pair in zip(left, right, strict=True)]
+    pairs = [
+        pair for left, right in zip(*sides, strict=True) for pair in zip(left, right, strict=True)
+    ]
     most = 0.0
     for p, q in pairs:
         held, right = found.state[p], wanted.state[q]
@@ -121,7 +133,11 @@ def kept_right(optimizer: torch.optim.Optimizer) -> bool:
         for name, value in held.items()
         if isinstance(value, Tensor) and name not in ("row_var", "col_var")
     ]
-    like = [isinstance(v, DTensor) and v.placements == p.placements for p, v in pairs if v.dim() and v.shape == p.shape]
+    like = [
+        isinstance(v, DTensor) and v.placements == p.placements
+        for p, v in pairs
+        if v.dim() and v.shape == p.shape
+    ]
     return all(like) and not any(isinstance(v, DTensor) for _, v in pairs if v.dim() == 0)
 
 
@@ -146,7 +162,11 @@ def every_rule(folder: Path) -> dict[str, Any]:
         (right, optimizer) = made(plain, case), made(model, case)
         train(plain, right, range(4))
         train(model, optimizer, range(4))
-        found[word(case)] = [apart(model, plain), states_apart(optimizer, right), kept_right(optimizer)]
+        found[word(case)] = [
+            apart(model, plain),
+            states_apart(optimizer, right),
+            kept_right(optimizer),
+        ]
     return found
 
 
@@ -182,7 +202,9 @@ def local_steps(folder: Path) -> dict[str, int]:
 def other_placements(folder: Path) -> dict[str, float]:
     """Columns, copies, and a mesh of two dimensions, without a model around them."""
     world, found = dist.get_world_size(), {}
-    line, copies, split = (init_device_mesh("cpu", shape) for shape in ((world,), (world, 1), (1, world)))
+    line, copies, split = (
+        init_device_mesh("cpu", shape) for shape in ((world,), (world, 1), (1, world))
+    )
     spread = [(line, [Shard(1)]), (line, [Replicate()]), (copies, [Replicate(), Shard(0)])]
     spread += [(copies, [Shard(1), Shard(0)]), (split, [Replicate(), Shard(0)])]
     for case in CASES:
@@ -205,27 +227,41 @@ def other_placements(folder: Path) -> dict[str, float]:
 
 
 def fresh_states(folder: Path) -> dict[str, bool]:
-    """Torch's helpers fill the state of a new optimizer by a step; its weights stay, and every process has the same."""
+    """Torch's helpers fill the state of a new optimizer by a step; its weights stay, and every
+    process has the same.
+    """
     found = {}
     for case in CASES:
         model = sharded()
         before = [p.full_tensor().detach().clone() for p in model.parameters()]
         optimizer = made(model, case)
         told = get_optimizer_state_dict(model, optimizer)
-        same = all(torch.equal(x, p.full_tensor()) for x, p in zip(before, model.parameters(), strict=True))
+        same = all(
+            torch.equal(x, p.full_tensor()) for x, p in zip(before, model.parameters(), strict=True)
+        )
         words = [None] * dist.get_world_size()
         dist.all_gather_object(words, sorted((name, *held) for name, held in told["state"].items()))
         found[word(case)] = same and all(one == words[0] for one in words)
     return found
 
 
-def _saved(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, **options: Any) -> None:
-    state = {"model": get_model_state_dict(model), "optim": get_optimizer_state_dict(model, optimizer)}
+def _saved(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, **options: Any
+) -> None:
+    state = {
+        "model": get_model_state_dict(model),
+        "optim": get_optimizer_state_dict(model, optimizer),
+    }
     dcp.save(state, checkpoint_id=folder, **options)
 
 
-def _loaded(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, **options: Any) -> None:
-    state = {"model": get_model_state_dict(model), "optim": get_optimizer_state_dict(model, optimizer)}
+def _loaded(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, **options: Any
+) -> None:
+    state = {
+        "model": get_model_state_dict(model),
+        "optim": get_optimizer_state_dict(model, optimizer),
+    }
     dcp.load(state, checkpoint_id=folder, **options)
     set_model_state_dict(model, state["model"])
     set_optimizer_state_dict(model, optimizer, state["optim"])
@@ -257,17 +293,23 @@ def resharding(folder: Path, cases: list[Case] = FEW) -> dict[str, float]:
 
 
 def whole_state_dicts(folder: Path) -> dict[str, float]:
-    """The state dict of one process, into two by torch's helper, and by `load_state_dict` alone; and out again."""
+    """The state dict of one process, into two by torch's helper, and by `load_state_dict` alone;
+    and out again.
+    """
     found = {}
     for case in FEW:
         plain, helped, direct = net(), sharded(), sharded()
         right = made(plain, case)
         train(plain, right, range(3))
         for model in (helped, direct):
-            set_model_state_dict(model, plain.state_dict(), options=StateDictOptions(full_state_dict=True))
+            set_model_state_dict(
+                model, plain.state_dict(), options=StateDictOptions(full_state_dict=True)
+            )
         one, two = made(helped, case), made(direct, case)
         told = get_optimizer_state_dict(plain, right)
-        set_optimizer_state_dict(helped, one, copy.deepcopy(told), options=StateDictOptions(full_state_dict=True))
+        set_optimizer_state_dict(
+            helped, one, copy.deepcopy(told), options=StateDictOptions(full_state_dict=True)
+        )
         two.load_state_dict(copy.deepcopy(right.state_dict()))
         for model, optimizer in ((plain, right), (helped, one), (direct, two)):
             train(model, optimizer, range(3, 6))
@@ -277,16 +319,26 @@ def whole_state_dicts(folder: Path) -> dict[str, float]:
             {
                 **back,
                 "state": dict(enumerate(back["state"].values())),
-                "param_groups": [{**group, "params": list(range(6))} for group in back["param_groups"]],
+                "param_groups": [
+                    {**group, "params": list(range(6))} for group in back["param_groups"]
+                ],
             }
         )
-        found[word(case)] = max(apart(helped, plain), apart(direct, plain), states_apart(third, right))
+        found[word(case)] = max(
+            apart(helped, plain), apart(direct, plain), states_apart(third, right)
+        )
     return found
 
 
 def types_are_kept(folder: Path) -> list[str]:
-    """Moments in float32 of a bfloat16 parameter stay so, and the parameter steps as an unsharded one."""
-    mesh, x, g = init_device_mesh("cpu", (dist.get_world_size(),)), numbers(7, 3), numbers(7, 3, seed=1)
+    """Moments in float32 of a bfloat16 parameter stay so, and the parameter steps as an unsharded
+    one.
+    """
+    mesh, x, g = (
+        init_device_mesh("cpu", (dist.get_world_size(),)),
+        numbers(7, 3),
+        numbers(7, 3, seed=1),
+    )
     found = []
     for name in ("AdamW", "Lion", "StableAdamW"):
         results = []
@@ -316,7 +368,10 @@ def bad_gradients(folder: Path) -> dict[str, Any]:
         if dist.get_rank() == dist.get_world_size() - 1:
             model[2].weight.grad.to_local()[0, 0] = float("nan")
         optimizer.step()
-        moved = [not torch.equal(x, p.full_tensor()) for x, p in zip(before, model.parameters(), strict=True)]
+        moved = [
+            not torch.equal(x, p.full_tensor())
+            for x, p in zip(before, model.parameters(), strict=True)
+        ]
         optimizer.nonfinite = "raise"
         try:
             optimizer.step()
@@ -383,24 +438,40 @@ def around(folder: Path) -> dict[str, bool]:
                 qs.append(nn.Parameter(x.clone()))
                 ps.append(nn.Parameter(distribute_tensor(x.clone(), mesh, [Shard(0)])))
             if "8bit" in options.get("storage", ""):
-                qs[1:], ps[1:] = [], []  # of a vector, the whole is kept in 8 bits, and parts are not
-            left, right = (getattr(betaplane.optim, name)(list(side), lr=0.01, **options) for side in (ps, qs))
+                # of a vector, the whole is kept in 8 bits, and parts are not
+                qs[1:], ps[1:] = [], []
+            left, right = (
+                getattr(betaplane.optim, name)(list(side), lr=0.01, **options) for side in (ps, qs)
+            )
             for step in range(3):
                 for p, q in zip(ps, qs, strict=True):
                     g = numbers(*q.shape, seed=step + 1).to(dtype)
                     p.grad, q.grad = distribute_tensor(g.clone(), mesh, [Shard(0)]), g
                 left.step()
                 right.step()
-            most = max(float((p.full_tensor() - q).detach().abs().max()) for p, q in zip(ps, qs, strict=True))
-            zeroed = "zero" not in options or not any(float(p.grad.full_tensor().abs().max()) for p in ps)
-            lengths = [] if left.norms is None else [abs(a - b) for a, b in zip(left.norms, right.norms, strict=True)]
+            most = max(
+                float((p.full_tensor() - q).detach().abs().max())
+                for p, q in zip(ps, qs, strict=True)
+            )
+            zeroed = "zero" not in options or not any(
+                float(p.grad.full_tensor().abs().max()) for p in ps
+            )
+            lengths = (
+                []
+                if left.norms is None
+                else [abs(a - b) for a, b in zip(left.norms, right.norms, strict=True)]
+            )
             close = 1e-6 if lengths else 1e-12  # lengths are measured in part in 32 bits
-            found[word((name, options))] = max(most, states_apart(left, right), *lengths) <= close and zeroed
+            found[word((name, options))] = (
+                max(most, states_apart(left, right), *lengths) <= close and zeroed
+            )
     return found
 
 
 def eight_bits(folder: Path) -> float:
-    """A matrix of 33 rows with states in 8 bits, saved by two processes, read by one: its blocks go with its rows."""
+    """A matrix of 33 rows with states in 8 bits, saved by two processes, read by one: its blocks go
+    with its rows.
+    """
     case: Case = ("AdamW", {"storage": "dynamic 8bit"})
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Linear(300, 33, bias=False))
@@ -410,7 +481,9 @@ def eight_bits(folder: Path) -> float:
         g = numbers(33, 300, seed=step + 1).float()
         for one in (plain, model):
             weight = one[0].weight
-            weight.grad = distribute_tensor(g, weight.device_mesh, [Shard(0)]) if one is model else g
+            weight.grad = (
+                distribute_tensor(g, weight.device_mesh, [Shard(0)]) if one is model else g
+            )
         right.step()
         optimizer.step()
     _saved(folder / "eight", model, optimizer)
@@ -418,17 +491,26 @@ def eight_bits(folder: Path) -> float:
     third = made(alone, case)
     _loaded(folder / "eight", alone, third, no_dist=True)
     spread = optimizer.state[model[0].weight]["exp_avg_scale"].placements == (Shard(0),)
-    return max(apart(alone, plain), states_apart(third, right), states_apart(optimizer, right), float(not spread))
+    return max(
+        apart(alone, plain),
+        states_apart(third, right),
+        states_apart(optimizer, right),
+        float(not spread),
+    )
 
 
 def vectors_in_eight_bits(folder: Path) -> float:
-    """Of a vector and a narrow matrix, whose blocks are each process's own: loaded whole, in parts, and whole again."""
+    """Of a vector and a narrow matrix, whose blocks are each process's own: loaded whole, in parts,
+    and whole again.
+    """
     mesh, most = init_device_mesh("cpu", (dist.get_world_size(),)), 0.0
     for shape in ((5001,), (1001, 7)):
         x = numbers(*shape).float()
         q = nn.Parameter(x.clone())
         spread = [nn.Parameter(distribute_tensor(x.clone(), mesh, [Shard(0)])) for _ in range(2)]
-        whole_one, first, second = (betaplane.optim.AdamW([one], storage="8bit") for one in (q, *spread))
+        whole_one, first, second = (
+            betaplane.optim.AdamW([one], storage="8bit") for one in (q, *spread)
+        )
         last = betaplane.optim.AdamW([nn.Parameter(x.clone())], storage="8bit")
 
         def step(optimizer: Any, seed: int, shape: tuple = shape) -> None:
@@ -448,9 +530,13 @@ def vectors_in_eight_bits(folder: Path) -> float:
             p, r = (optimizer.param_groups[0]["params"][0] for optimizer in (before, after))
             start = (p.full_tensor() if isinstance(p, DTensor) else p).detach().clone()
             with torch.no_grad():
-                r.copy_(distribute_tensor(start, mesh, [Shard(0)]) if isinstance(r, DTensor) else start)
+                r.copy_(
+                    distribute_tensor(start, mesh, [Shard(0)]) if isinstance(r, DTensor) else start
+                )
             step(before, 2), step(after, 2)
-            ends = [v.detach().full_tensor() if isinstance(v, DTensor) else v.detach() for v in (p, r)]
+            ends = [
+                v.detach().full_tensor() if isinstance(v, DTensor) else v.detach() for v in (p, r)
+            ]
             most = max(most, float((ends[0] - ends[1]).abs().max() / (ends[0] - start).abs().max()))
     return most
 
@@ -517,14 +603,23 @@ SOME: list[Callable[[Path], Any]] = [
     bad_gradients, curvature, taken_over, around, eight_bits, vectors_in_eight_bits, wrong_states, resharding,
     data_parallel,
 ]  # fmt: skip
-MORE: list[Callable[[Path], Any]] = [other_placements, every_resharding, every_data_parallel, compiled]
+MORE: list[Callable[[Path], Any]] = [
+    other_placements,
+    every_resharding,
+    every_data_parallel,
+    compiled,
+]
 
 
 def main(rank: int, world: int, folder: Path, which: str) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # torch's own, of its collectives
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world, timeout=timedelta(seconds=60)
+        "gloo",
+        init_method=f"file://{folder}/store",
+        rank=rank,
+        world_size=world,
+        timeout=timedelta(seconds=60),
     )
     found: dict[str, Any] = {}
     with written(found, folder / f"{rank}.json"):

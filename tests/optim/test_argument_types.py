@@ -20,27 +20,72 @@ P = nn.Parameter(torch.ones(2))
 MISTAKES: dict[str, tuple[Callable[[type], object], str]] = {
     "a module": (lambda kind: kind(NET), "A module is no list of parameters: got 'Linear'"),
     "None": (lambda kind: kind(None), "should be an iterable of Tensors or dicts: got 'NoneType'"),
-    "a tensor": (lambda kind: kind(NET.weight), "should be an iterable of Tensors or dicts: got 'Parameter'"),
+    "a tensor": (
+        lambda kind: kind(NET.weight),
+        "should be an iterable of Tensors or dicts: got 'Parameter'",
+    ),
     "params of None": (
         lambda kind: kind([{"params": None}]),
         "should be an iterable of Tensors or dicts: got 'NoneType'",
     ),
-    "params of a module": (lambda kind: kind([{"params": NET}]), "A module is no list of parameters: got 'Linear'"),
-    "params of a set": (lambda kind: kind([{"params": {P}}]), "organized in ordered collections: got 'set'"),
+    "params of a module": (
+        lambda kind: kind([{"params": NET}]),
+        "A module is no list of parameters: got 'Linear'",
+    ),
+    "params of a set": (
+        lambda kind: kind([{"params": {P}}]),
+        "organized in ordered collections: got 'set'",
+    ),
     "numbers": (lambda kind: kind([1.0, 2.0]), "can only optimize Tensors: got 'float'"),
-    "a state dict": (lambda kind: kind(NET.state_dict()), "can only optimize Tensors: got 'weight'"),
-    "a group alone": (lambda kind: kind({"params": [P]}), "can only optimize Tensors: got 'params'"),
-    "a group among parameters": (lambda kind: kind([P, {"params": [P]}]), "can only optimize Tensors: got 'dict'"),
-    "a parameter among groups": (lambda kind: kind([{"params": [NET.bias]}, P]), "must be a dict: got 'Parameter'"),
+    "a state dict": (
+        lambda kind: kind(NET.state_dict()),
+        "can only optimize Tensors: got 'weight'",
+    ),
+    "a group alone": (
+        lambda kind: kind({"params": [P]}),
+        "can only optimize Tensors: got 'params'",
+    ),
+    "a group among parameters": (
+        lambda kind: kind([P, {"params": [P]}]),
+        "can only optimize Tensors: got 'dict'",
+    ),
+    "a parameter among groups": (
+        lambda kind: kind([{"params": [NET.bias]}, P]),
+        "must be a dict: got 'Parameter'",
+    ),
     "a short pair": (lambda kind: kind([("weight",)]), "can only optimize Tensors: got ('str',)"),
-    "a turned pair": (lambda kind: kind([(P, "weight")]), "can only optimize Tensors: got ('Parameter', 'str')"),
-    "lr of a group as text": (lambda kind: kind([{"params": [P], "lr": "0.1"}]), "lr is of the wrong type: got '0.1'"),
-    "lr of a group as None": (lambda kind: kind([{"params": [P], "lr": None}]), "lr is of the wrong type: got None"),
-    "no group": (lambda kind: kind([NET.bias]).add_param_group(None), "must be a dict: got 'NoneType'"),
-    "a list for a group": (lambda kind: kind([NET.bias]).add_param_group([P]), "must be a dict: got 'list'"),
-    "lr as text": (lambda kind: kind(NET.parameters(), lr="1e-3"), "lr is of the wrong type: got '1e-3'"),
-    "lr by position": (lambda kind: kind(NET.parameters(), "0.1"), "lr is of the wrong type: got '0.1'"),
-    "weight decay": (lambda kind: kind(NET.parameters(), weight_decay=None), "weight_decay is of the wrong type"),
+    "a turned pair": (
+        lambda kind: kind([(P, "weight")]),
+        "can only optimize Tensors: got ('Parameter', 'str')",
+    ),
+    "lr of a group as text": (
+        lambda kind: kind([{"params": [P], "lr": "0.1"}]),
+        "lr is of the wrong type: got '0.1'",
+    ),
+    "lr of a group as None": (
+        lambda kind: kind([{"params": [P], "lr": None}]),
+        "lr is of the wrong type: got None",
+    ),
+    "no group": (
+        lambda kind: kind([NET.bias]).add_param_group(None),
+        "must be a dict: got 'NoneType'",
+    ),
+    "a list for a group": (
+        lambda kind: kind([NET.bias]).add_param_group([P]),
+        "must be a dict: got 'list'",
+    ),
+    "lr as text": (
+        lambda kind: kind(NET.parameters(), lr="1e-3"),
+        "lr is of the wrong type: got '1e-3'",
+    ),
+    "lr by position": (
+        lambda kind: kind(NET.parameters(), "0.1"),
+        "lr is of the wrong type: got '0.1'",
+    ),
+    "weight decay": (
+        lambda kind: kind(NET.parameters(), weight_decay=None),
+        "weight_decay is of the wrong type",
+    ),
 }
 
 
@@ -78,7 +123,9 @@ def test_a_group_without_params_is_a_key_error_in_words(kind: type) -> None:
         with pytest.raises(KeyError) as raised:
             call()
         assert isinstance(raised.value, BadInput)
-        assert str(raised.value).startswith("The param group has no params: got ['lr']; expected params (")
+        assert str(raised.value).startswith(
+            "The param group has no params: got ['lr']; expected params ("
+        )
 
 
 WRONG: dict[str, Callable[[], dict[str, object]]] = {
@@ -112,7 +159,10 @@ TEXTS: dict[str, tuple[dict[str, object], str]] = {
     "max_norm of two": ({"max_norm": torch.ones(2)}, "max_norm is not a number"),
     "average": ({"average": "0.9"}, "average is not a number: got '0.9'"),
     "zero": ({"zero": "no"}, "zero is of the wrong type: got 'no'; expected True or False"),
-    "maximize": ({"maximize": "no"}, "maximize is of the wrong type: got 'no'; expected True or False"),
+    "maximize": (
+        {"maximize": "no"},
+        "maximize is of the wrong type: got 'no'; expected True or False",
+    ),
     "a beta": ({"betas": ("0.9", 0.99)}, "betas is of the wrong type: got ('0.9', 0.99)"),
     "no beta": ({"betas": (None, 0.99)}, "betas is of the wrong type: got (None, 0.99)"),
     "two lrs": ({"lr": torch.ones(2)}, "lr "),
@@ -135,8 +185,12 @@ def test_adafactor_takes_two_eps(eps: object) -> None:
 
 
 @pytest.mark.parametrize("kind", [betaplane.AdamW, betaplane.Lion, betaplane.NAdam])
-@pytest.mark.parametrize(("key", "value"), [("lr", None), ("lr", "0.1"), ("betas", None), ("weight_decay", "x")])
-def test_options_changed_to_another_type_are_refused_by_the_step(kind: type, key: str, value: object) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"), [("lr", None), ("lr", "0.1"), ("betas", None), ("weight_decay", "x")]
+)
+def test_options_changed_to_another_type_are_refused_by_the_step(
+    kind: type, key: str, value: object
+) -> None:
     p = nn.Parameter(torch.ones(3))
     optimizer = kind([p])
     optimizer.param_groups[0][key] = value

@@ -1,4 +1,6 @@
-"""Every operation that is translated to C computes what torch computes, at ordinary and at special values."""
+"""Every operation that is translated to C computes what torch computes, at ordinary and at special
+values.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,22 @@ from betaplane.optim.step.step_spec import StepSpec, StepValues
 from betaplane.rules import Rule
 
 aten = torch.ops.aten
-SPECIAL = (0.0, 1e-45, 1e-40, 1e-38, 1e-30, 1e-7, 0.3, 0.5, 1.0, 1.7, 30.0, 1e20, 3e38, float("inf"))
+SPECIAL = (
+    0.0,
+    1e-45,
+    1e-40,
+    1e-38,
+    1e-30,
+    1e-7,
+    0.3,
+    0.5,
+    1.0,
+    1.7,
+    30.0,
+    1e20,
+    3e38,
+    float("inf"),
+)
 VALUES = [sign * value for value in SPECIAL for sign in (1, -1)] + [float("nan")]
 
 EXACT: dict[Any, list[Callable[[Tensor, Tensor], Tensor]]] = {  # the same bits
@@ -49,8 +66,10 @@ EXACT: dict[Any, list[Callable[[Tensor, Tensor], Tensor]]] = {  # the same bits
         for kind in ("Scalar", "Tensor")
     },
 }  # fmt: skip
-ROUNDED: dict[Any, list[Callable[[Tensor, Tensor], Tensor]]] = {  # to a few roundings; inf and nan at the same places
-    aten.sqrt.default: [lambda x, g: x.sqrt()],  # torch's is that of MKL, which does not always round to nearest
+# to a few roundings; inf and nan at the same places
+ROUNDED: dict[Any, list[Callable[[Tensor, Tensor], Tensor]]] = {
+    # torch's is that of MKL, which does not always round to nearest
+    aten.sqrt.default: [lambda x, g: x.sqrt()],
     aten.atan2.default: [torch.atan2],
     aten.exp.default: [lambda x, g: x.exp()],
     aten.log.default: [lambda x, g: x.log()],
@@ -92,7 +111,9 @@ def test_every_translated_operation_is_tested() -> None:
 
 def bits(x: Tensor) -> Tensor:
     """The bits of x, all nan alike; of bfloat16 exactly, for there float32 is a wider form."""
-    whole = {torch.float32: torch.int32, torch.float64: torch.int64, torch.bfloat16: torch.int16}[x.dtype]
+    whole = {torch.float32: torch.int32, torch.float64: torch.int64, torch.bfloat16: torch.int16}[
+        x.dtype
+    ]
     return torch.where(x.isnan(), torch.full_like(x, float("nan")), x).view(whole)
 
 

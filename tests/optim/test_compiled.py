@@ -1,4 +1,6 @@
-"""The compiled step is the rule's own, for every rule that does not look at shapes, on any layout and type."""
+"""The compiled step is the rule's own, for every rule that does not look at shapes, on any layout
+and type.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def parameters(dtype: torch.dtype) -> list[nn.Parameter]:
     return [*found, nn.Parameter(numbers(4, 6, seed=9, dtype=dtype)[:, ::2])]
 
 
-def trained(kind: type[Rule], how: str, dtype: torch.dtype, steps: int = 4, **options) -> list[Tensor]:
+def trained(
+    kind: type[Rule], how: str, dtype: torch.dtype, steps: int = 4, **options
+) -> list[Tensor]:
     params = parameters(dtype)
     optimizer = optimizer_class(kind)(params, lr=0.01, path=how, **options)
     for step in range(steps):
@@ -45,7 +49,9 @@ def trained(kind: type[Rule], how: str, dtype: torch.dtype, steps: int = 4, **op
 
 def agree(kind: type[Rule], dtype: torch.dtype, **options) -> None:
     tolerance = 1e-12 if dtype == torch.float64 else 2e-5
-    for ours, slow in zip(*(trained(kind, how, dtype, **options) for how in ("compiled", "eager")), strict=True):
+    for ours, slow in zip(
+        *(trained(kind, how, dtype, **options) for how in ("compiled", "eager")), strict=True
+    ):
         assert torch.allclose(ours, slow, rtol=tolerance, atol=tolerance)
 
 
@@ -110,7 +116,10 @@ def test_auto_compiles_what_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_hyperparameters_that_change_need_no_new_code() -> None:
     p, q = nn.Parameter(numbers(16)), nn.Parameter(numbers(16))
-    ours, slow = optimizer_class(AdaBelief)([p], path="compiled"), optimizer_class(AdaBelief)([q], path="eager")
+    ours, slow = (
+        optimizer_class(AdaBelief)([p], path="compiled"),
+        optimizer_class(AdaBelief)([q], path="eager"),
+    )
     made = 0
     for step in range(6):
         for optimizer in (ours, slow):
@@ -136,14 +145,18 @@ def test_a_machine_that_cannot_compile_goes_on_eagerly(monkeypatch: pytest.Monke
     p, q = nn.Parameter(numbers(4)), nn.Parameter(numbers(4))
     p.grad = q.grad = numbers(4, seed=1)
     optimizer = optimizer_class(Lion)([p], path="compiled")
-    with pytest.warns(UserWarning, match=r"This machine cannot compile .*: steps are eager, and slower"):
+    with pytest.warns(
+        UserWarning, match=r"This machine cannot compile .*: steps are eager, and slower"
+    ):
         optimizer.step()
     optimizer_class(Lion)([q], path="eager").step()
     assert torch.equal(p, q)
 
 
 @pytest.mark.parametrize("kind", [Adam, StableAdamW], ids=lambda kind: kind.__name__)
-def test_torch_compiles_the_same_pass_for_other_devices(kind: type[Rule], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_compiles_the_same_pass_for_other_devices(
+    kind: type[Rule], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On the CPU here, and the recording itself in place of its code, which takes seconds to make."""
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
     inductor.written.cache_clear()
@@ -178,5 +191,7 @@ def test_your_rule_is_compiled_where_that_can_be(strange: bool) -> None:
 
 
 def test_an_unknown_path_is_told() -> None:
-    with pytest.raises(BadInput, match="path is unknown: got 'fast'; expected 'auto' or 'eager' or 'compiled'"):
+    with pytest.raises(
+        BadInput, match="path is unknown: got 'fast'; expected 'auto' or 'eager' or 'compiled'"
+    ):
         optimizer_class(Lion)([nn.Parameter(torch.zeros(1))], path="fast")

@@ -1,4 +1,6 @@
-"""Complex parameters are pairs of real ones, under every option, or are refused when the optimizer is made."""
+"""Complex parameters are pairs of real ones, under every option, or are refused when the optimizer
+is made.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,14 @@ import betaplane.optim
 from betaplane.errors import BadInput
 from betaplane.rules import ALL
 
-REFUSED = {"Adafactor", "AdamMini"}  # what they do with rows and columns is another matter for pairs
+# what they do with rows and columns is another matter for pairs
+REFUSED = {"Adafactor", "AdamMini"}
 KINDS = [getattr(betaplane.optim, rule.__name__) for rule in ALL if rule.__name__ not in REFUSED]
 each = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-HOW: list[dict[str, Any]] = [{}, {"max_norm": 0.5, "average": 0.5, "zero": True, "nonfinite": "skip"}]
+HOW: list[dict[str, Any]] = [
+    {},
+    {"max_norm": 0.5, "average": 0.5, "zero": True, "nonfinite": "skip"},
+]
 
 
 def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.complex128) -> Tensor:
@@ -26,7 +32,9 @@ def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.complex128) -
 @each
 @pytest.mark.parametrize("shape", [(7, 3), (), (1,)], ids=str)
 @pytest.mark.parametrize("how", HOW, ids=str)
-def test_complex_numbers_are_pairs_under_every_option(kind: Any, how: dict[str, Any], shape: tuple[int, ...]) -> None:
+def test_complex_numbers_are_pairs_under_every_option(
+    kind: Any, how: dict[str, Any], shape: tuple[int, ...]
+) -> None:
     p = nn.Parameter(numbers(*shape))
     q = nn.Parameter(torch.view_as_real(p.detach()).clone())
     ours, pairs = (kind([x], lr=0.01, **how) for x in (p, q))
@@ -66,7 +74,9 @@ def test_another_storage_for_complex_parameters_is_refused(kind: Any, storage: s
     assert torch.equal(p, torch.ones_like(p))
 
 
-@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.complex32, torch.int32, torch.bool], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.float8_e4m3fn, torch.complex32, torch.int32, torch.bool], ids=str
+)
 @pytest.mark.parametrize("kind", [betaplane.AdamW, betaplane.Lion], ids=lambda kind: kind.__name__)
 @pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
 def test_a_dtype_that_no_step_can_take_is_refused(kind: Any, dtype: torch.dtype) -> None:

@@ -52,7 +52,10 @@ def test_the_optimizer_takes_estimates_as_the_rule_does(path: str) -> None:
 
 
 def test_estimates_that_do_not_fit_are_told() -> None:
-    with pytest.raises(BadInput, match=r"The estimates do not fit the parameters: got \[\(3,\)\]; expected \[\(2,\)\]"):
+    with pytest.raises(
+        BadInput,
+        match=r"The estimates do not fit the parameters: got \[\(3,\)\]; expected \[\(2,\)\]",
+    ):
         optimizer_class(Sophia)([nn.Parameter(torch.zeros(2))]).curvature([torch.zeros(3)])
     with pytest.raises(BadInput, match="This rule keeps no curvature: got 'Lion'; expected Sophia"):
         optimizer_class(Lion)([nn.Parameter(torch.zeros(2))]).curvature([torch.zeros(2)])

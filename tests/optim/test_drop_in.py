@@ -1,4 +1,6 @@
-"""Torch's optimizers and ours of the same name at the edges of what torch takes: the same numbers on every path."""
+"""Torch's optimizers and ours of the same name at the edges of what torch takes: the same numbers
+on every path.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> T
     return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-def trained(kind: Any, steps: int = 6, shape: tuple[int, ...] = (3, 4), schedule: Any = None, **options: Any) -> Tensor:
+def trained(
+    kind: Any, steps: int = 6, shape: tuple[int, ...] = (3, 4), schedule: Any = None, **options: Any
+) -> Tensor:
     p = nn.Parameter(numbers(*shape))
     optimizer = kind([p], **options)
     scheduler = schedule(optimizer) if schedule else None
@@ -50,10 +54,14 @@ TAKEN = [
 
 @on_every_path
 @pytest.mark.parametrize(("name", "how"), TAKEN, ids=str)
-def test_an_option_at_the_edge_of_its_range_gives_torchs_numbers(name: str, how: dict[str, Any], path: str) -> None:
+def test_an_option_at_the_edge_of_its_range_gives_torchs_numbers(
+    name: str, how: dict[str, Any], path: str
+) -> None:
     how = {"lr": 0.01, **how}
     expected = trained(getattr(torch.optim, name), **how)
-    assert torch.allclose(trained(getattr(betaplane, name), path=path, **how), expected, rtol=1e-9, atol=1e-12)
+    assert torch.allclose(
+        trained(getattr(betaplane, name), path=path, **how), expected, rtol=1e-9, atol=1e-12
+    )
 
 
 @on_every_path
@@ -66,7 +74,9 @@ def test_cyclic_momentum_may_pass_1(name: str, path: str) -> None:
 
     how = {"momentum": 0.9, "lr": 1e-3, "schedule": cycles, "steps": 8}
     expected = trained(getattr(torch.optim, name), **how)
-    assert torch.allclose(trained(getattr(betaplane, name), path=path, **how), expected, rtol=1e-9, atol=1e-12)
+    assert torch.allclose(
+        trained(getattr(betaplane, name), path=path, **how), expected, rtol=1e-9, atol=1e-12
+    )
 
 
 # ---- options of ours in torch's classes
@@ -94,7 +104,14 @@ def test_adagrad_puts_eps_inside_the_root(path: str) -> None:
 
 @on_every_path
 def test_rmsprop_starts_v_at_1(path: str) -> None:
-    found = trained(torch_classes.RMSprop, lr=0.1, alpha=0.9, initial_accumulator=1.0, eps_inside=True, path=path)
+    found = trained(
+        torch_classes.RMSprop,
+        lr=0.1,
+        alpha=0.9,
+        initial_accumulator=1.0,
+        eps_inside=True,
+        path=path,
+    )
     x, v = numbers(3, 4), torch.ones(3, 4, dtype=torch.float64)
     for g in numbers(6, 3, 4, seed=1):
         v = 0.9 * v + 0.1 * g**2
@@ -117,9 +134,15 @@ SCHEDULERS: dict[str, Any] = {
     "CosineAnnealingWarmRestarts": lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 3),
     "LambdaLR": lambda o: lr_scheduler.LambdaLR(o, lambda t: (t + 1) / 6),
     "MultiplicativeLR": lambda o: lr_scheduler.MultiplicativeLR(o, lambda t: 0.9),
-    "ChainedScheduler": lambda o: lr_scheduler.ChainedScheduler([lr_scheduler.ConstantLR(o, 0.1, 2)]),
-    "CyclicLR": lambda o: lr_scheduler.CyclicLR(o, 1e-3, 1e-2, 2, cycle_momentum=type(o).__name__ in CYCLED),
-    "OneCycleLR": lambda o: lr_scheduler.OneCycleLR(o, 1e-2, 8, cycle_momentum=type(o).__name__ in CYCLED),
+    "ChainedScheduler": lambda o: lr_scheduler.ChainedScheduler(
+        [lr_scheduler.ConstantLR(o, 0.1, 2)]
+    ),
+    "CyclicLR": lambda o: lr_scheduler.CyclicLR(
+        o, 1e-3, 1e-2, 2, cycle_momentum=type(o).__name__ in CYCLED
+    ),
+    "OneCycleLR": lambda o: lr_scheduler.OneCycleLR(
+        o, 1e-2, 8, cycle_momentum=type(o).__name__ in CYCLED
+    ),
     "SWALR": lambda o: SWALR(o, swa_lr=1e-3, anneal_epochs=3),
 }
 MOMENTUM: dict[str, dict[str, Any]] = {"SGD": {"momentum": 0.9}, "RMSprop": {"momentum": 0.9}}
@@ -145,7 +168,10 @@ GIVEN: dict[str, Callable[[Tensor, Tensor], Any]] = {
     "pairs": lambda w, b: [("w", w), ("b", b)],
     "values of a dict": lambda w, b: {"w": w, "b": b}.values(),
     "named tuple": Weights,
-    "groups": lambda w, b: [{"params": w, "lr": 0.1}, {"params": (p for p in [b]), "weight_decay": 0.5}],
+    "groups": lambda w, b: [
+        {"params": w, "lr": 0.1},
+        {"params": (p for p in [b]), "weight_decay": 0.5},
+    ],
     "an empty group": lambda w, b: [{"params": []}, {"params": [w, b]}],
 }
 
@@ -193,7 +219,13 @@ def test_a_parameter_without_elements_has_torchs_state(name: str) -> None:
         optimizer = kind([p], **MOMENTUM.get(name, {}))
         p.grad = torch.ones(0, 3)
         optimizer.step()
-        states.append({word: value.shape for word, value in optimizer.state[p].items() if isinstance(value, Tensor)})
+        states.append(
+            {
+                word: value.shape
+                for word, value in optimizer.state[p].items()
+                if isinstance(value, Tensor)
+            }
+        )
     assert states[0] == states[1]
 
 

@@ -17,7 +17,10 @@ KINDS = [getattr(betaplane.optim, name) for name in NAMES]
 each = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 each_of_torch = pytest.mark.parametrize("kind", torch_classes.ROLL, ids=lambda kind: kind.__name__)
 on_every_path = pytest.mark.parametrize("path", ["auto", "eager", "compiled"])
-HOW: dict[str, dict[str, Any]] = {"SGD": {"momentum": 0.9}, "RMSprop": {"momentum": 0.9, "centered": True}}
+HOW: dict[str, dict[str, Any]] = {
+    "SGD": {"momentum": 0.9},
+    "RMSprop": {"momentum": 0.9, "centered": True},
+}
 
 
 def stepped(optimizer: torch.optim.Optimizer, p: Tensor, steps: int = 2) -> dict[str, torch.dtype]:
@@ -25,14 +28,18 @@ def stepped(optimizer: torch.optim.Optimizer, p: Tensor, steps: int = 2) -> dict
     for seed in range(steps):
         p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(seed)).to(p.dtype)
         optimizer.step()
-    return {word: value.dtype for word, value in optimizer.state[p].items() if isinstance(value, Tensor)}
+    return {
+        word: value.dtype for word, value in optimizer.state[p].items() if isinstance(value, Tensor)
+    }
 
 
 @each_of_torch
 @pytest.mark.parametrize("path", ["eager", "compiled"])
 @pytest.mark.parametrize("dialect", [False, True], ids=["torch's", "ours"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
-def test_states_have_torchs_dtypes_on_every_path(kind: Any, path: str, dialect: bool, dtype: torch.dtype) -> None:
+def test_states_have_torchs_dtypes_on_every_path(
+    kind: Any, path: str, dialect: bool, dtype: torch.dtype
+) -> None:
     how = {"lr": 0.5, **HOW.get(kind.__name__, {})}
     p, q = (nn.Parameter(torch.ones(3, 4, dtype=dtype)) for _ in range(2))
     expected = stepped(kind.torchs([q], **how), q)
@@ -56,7 +63,9 @@ def test_counts_of_steps_are_float32_whatever_the_parameter(kind: Any, path: str
 def test_a_model_cast_between_steps_is_stepped_in_the_wider_dtype(
     kind: Any, path: str, dtype: torch.dtype, stale: bool
 ) -> None:
-    """In float64 every number is exactly what a float32 model has, so the step is that of float64 throughout."""
+    """In float64 every number is exactly what a float32 model has, so the step is that of float64
+    throughout.
+    """
     how = HOW.get(kind.__name__, {})
     p, q = nn.Parameter(torch.ones(3, 4)), nn.Parameter(torch.ones(3, 4))
     optimizer, other = kind([p], lr=0.1, path=path, **how), kind([q], lr=0.1, path=path, **how)
@@ -71,8 +80,13 @@ def test_a_model_cast_between_steps_is_stepped_in_the_wider_dtype(
     optimizer.step()
     other.step()
     assert p.dtype is dtype
-    assert before.items() <= {w: v.dtype for w, v in optimizer.state[p].items() if isinstance(v, Tensor)}.items()
-    tolerance = {"rtol": 2e-2, "atol": 1e-2} if dtype is torch.bfloat16 else {"rtol": 1e-6, "atol": 1e-7}
+    assert (
+        before.items()
+        <= {w: v.dtype for w, v in optimizer.state[p].items() if isinstance(v, Tensor)}.items()
+    )
+    tolerance = (
+        {"rtol": 2e-2, "atol": 1e-2} if dtype is torch.bfloat16 else {"rtol": 1e-6, "atol": 1e-7}
+    )
     assert torch.allclose(p.double(), q.double(), **tolerance)
     assert not torch.equal(p, start)
     for extra in range(2):  # and goes on

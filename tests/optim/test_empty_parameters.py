@@ -1,4 +1,6 @@
-"""Parameters without elements among others: every rule and option steps the others as it does without them."""
+"""Parameters without elements among others: every rule and option steps the others as it does
+without them.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def steps(optimizer: Any, params: list[torch.nn.Parameter], values: tuple[float,
         optimizer.step()
 
 
-@pytest.mark.parametrize(("name", "kind"), [*product(NAMES, OPTIONS), ("NAdam", "compiled"), ("Lion", "compiled")])
+@pytest.mark.parametrize(
+    ("name", "kind"), [*product(NAMES, OPTIONS), ("NAdam", "compiled"), ("Lion", "compiled")]
+)
 def test_empty_parameters_change_nothing(name: str, kind: str) -> None:
     options = OPTIONS.get(kind, {"path": kind})
     alone, (p,) = made(name, (), options)

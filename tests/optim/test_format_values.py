@@ -1,4 +1,6 @@
-"""Storage formats by their published formulas, number by number, and states that change format when they are loaded."""
+"""Storage formats by their published formulas, number by number, and states that change format when
+they are loaded.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def test_every_8_bit_code_decodes_to_its_formula(is_signed, value_of):
     known = [3 * value_of(c) for c in range(256)]
     if is_signed:
         codes, known = codes[codes != 128], [value for c, value in enumerate(known) if c != 128]
-    assert Companded(is_signed).decode(codes, scale).tolist() == pytest.approx(known, rel=1e-6, abs=1e-12)
+    assert Companded(is_signed).decode(codes, scale).tolist() == pytest.approx(
+        known, rel=1e-6, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("is_signed", [True, False])
@@ -88,14 +92,18 @@ def test_the_dynamic_code_is_the_nearest_of_its_map():
     codes, scale = Dynamic().encode(2 * x)
     assert scale.tolist() == [[2.0]]
     assert codes.tolist() == (x[:, None] - known).abs().argmin(1).tolist()
-    assert Dynamic().decode(codes, scale).tolist() == pytest.approx((2 * known[codes.int()]).tolist())
+    assert Dynamic().decode(codes, scale).tolist() == pytest.approx(
+        (2 * known[codes.int()]).tolist()
+    )
     assert known[0] == -0.99296875
     assert (known[127], known[128]) == (0.0, 5.5e-7)
     assert dynamic_map(False)[:3].tolist() == pytest.approx([0.0, 3.25e-7, 7.75e-7])
     assert dynamic_map(False)[-1] == 1.0
 
 
-def reference_noise(shape: tuple[int, ...], seed: int, stream: int, start: int, bits: int) -> list[int]:
+def reference_noise(
+    shape: tuple[int, ...], seed: int, stream: int, start: int, bits: int
+) -> list[int]:
     """The hash in Python's whole numbers, for one place after another."""
     length, found = row(torch.Size(shape)), []
     for place in range(torch.Size(shape).numel()):
@@ -110,7 +118,8 @@ def reference_noise(shape: tuple[int, ...], seed: int, stream: int, start: int, 
 
 @pytest.mark.parametrize("shape", [(600,), (3, 300), (40, 8)])
 @pytest.mark.parametrize(
-    ("seed", "stream", "start", "bits"), [(1, 0, 0, 16), (7, 1, 512, 20), (3, 15, 300, 19), (2, 2, 0, 17)]
+    ("seed", "stream", "start", "bits"),
+    [(1, 0, 0, 16), (7, 1, 512, 20), (3, 15, 300, 19), (2, 2, 0, 17)],
 )
 def test_noise_is_the_hash_of_its_place(shape, seed, stream, start, bits):
     found = noise(torch.Size(shape), seed, stream, start, bits)
@@ -132,9 +141,23 @@ def test_rounding_adds_below_the_sixteenth_bit():
 
 
 def test_rows_of_32_numbers_have_blocks_of_their_own():
-    shapes = {(5, 31): 155, (5, 32): 32, (5, 33): 33, (500,): 500, (2, 4, 8): 32, (2, 3, 8): 48, (0, 5): 0}
+    shapes = {
+        (5, 31): 155,
+        (5, 32): 32,
+        (5, 33): 33,
+        (500,): 500,
+        (2, 4, 8): 32,
+        (2, 3, 8): 48,
+        (0, 5): 0,
+    }
     assert {shape: row(torch.Size(shape)) for shape in shapes} == shapes
-    for shape, scales in {(5, 31): (1, 1), (5, 32): (5, 1), (3, 257): (3, 2), (512,): (1, 2), (513,): (1, 3)}.items():
+    for shape, scales in {
+        (5, 31): (1, 1),
+        (5, 32): (5, 1),
+        (3, 257): (3, 2),
+        (512,): (1, 2),
+        (513,): (1, 3),
+    }.items():
         value = torch.arange(1.0, 1 + torch.Size(shape).numel()).view(shape)
         codes, scale = Companded().encode(value)
         assert scale.shape == scales
@@ -147,7 +170,11 @@ def test_the_format_of_a_tensor():
     big, small = 4096, 4095
     assert format_of("parameter", big, True) == Format()
     assert format_of("float32", big, True) == Format(torch.float32)
-    assert format_of("8bit", small, True) == format_of("dynamic 8bit", small, False) == Format(torch.float32)
+    assert (
+        format_of("8bit", small, True)
+        == format_of("dynamic 8bit", small, False)
+        == Format(torch.float32)
+    )
     assert format_of("bfloat16", 1, False) == Rounded()
     assert format_of("8bit", big, True) == Companded(signed=False)
     assert format_of("8bit", big, False) == Companded(signed=True)
@@ -189,7 +216,9 @@ def test_8_bits_load_into_float32_as_what_they_stand_for():
     for word, value_of in (("exp_avg", signed), ("exp_avg_sq", unsigned)):
         loaded = target.state[q][word]
         assert loaded.dtype == torch.float32
-        torch.testing.assert_close(loaded.double(), decoded(held, word, value_of), rtol=1e-6, atol=1e-12)
+        torch.testing.assert_close(
+            loaded.double(), decoded(held, word, value_of), rtol=1e-6, atol=1e-12
+        )
         assert word + "_scale" not in target.state[q]
     assert target.state[q]["step"] == 3
 

@@ -1,4 +1,6 @@
-"""Small states and small weights: the formats by themselves, and every rule in every format on every path."""
+"""Small states and small weights: the formats by themselves, and every rule in every format on
+every path.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,19 @@ from betaplane.optim import optimizer_class, storage_formats
 from betaplane.optim.step import reference
 from betaplane.optim.step.reference import SCALE
 from betaplane.optim.step.step_spec import StepSpec, compensated
-from betaplane.optim.storage_formats import STORAGES, Companded, Dynamic, dynamic_map, noise, round_randomly
+from betaplane.optim.storage_formats import (
+    STORAGES,
+    Companded,
+    Dynamic,
+    dynamic_map,
+    noise,
+    round_randomly,
+)
 from betaplane.rules import ALL, AdamW, Lion, NAdam, Rule
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
-WIDE, TALL = (20, 300), (300, 20)  # blocks start anew with every row of the first; the second is one row
+# blocks start anew with every row of the first; the second is one row
+WIDE, TALL = (20, 300), (300, 20)
 every = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 
 
@@ -34,7 +44,8 @@ def golden(name: str) -> dict:
     return json.loads((GOLDEN / f"{name}.json").read_text())
 
 
-# The formats --------------------------------------------------------------------------------------------------------
+# The formats --------------------------------------------------------------------------------------
+# ------------------
 
 
 def test_the_dynamic_map() -> None:
@@ -54,10 +65,14 @@ def test_dynamic_8_bits_of_adam(monkeypatch: pytest.MonkeyPatch) -> None:
         p.grad = torch.tensor(step["grad"], dtype=torch.float64)
         optimizer.step()
         state = optimizer.state[p]
-        assert torch.allclose(p, torch.tensor(step["params"], dtype=torch.float64), rtol=1e-12, atol=1e-15)
+        assert torch.allclose(
+            p, torch.tensor(step["params"], dtype=torch.float64), rtol=1e-12, atol=1e-15
+        )
         assert state["exp_avg"].tolist() == step["codes_m"]
         assert state["exp_avg_sq"].tolist() == step["codes_v"]
-        assert state["exp_avg" + SCALE].flatten().tolist() == pytest.approx(step["absmax_m"], rel=1e-12)
+        assert state["exp_avg" + SCALE].flatten().tolist() == pytest.approx(
+            step["absmax_m"], rel=1e-12
+        )
 
 
 def test_bfloat16_to_nearest_and_at_random() -> None:
@@ -80,8 +95,12 @@ def test_kahan() -> None:
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("size", [1e-9, 1.0, 1e9])
 def test_companded_error(signed: bool, size: float) -> None:
-    """A step is 1/8 of the number (1/16 unsigned) and, near 0, a millionth of the largest; the largest is exact."""
-    x = size * torch.cat([numbers(500), 10.0 ** (-6 * torch.rand(500, generator=torch.Generator().manual_seed(1)))])
+    """A step is 1/8 of the number (1/16 unsigned) and, near 0, a millionth of the largest; the
+    largest is exact.
+    """
+    x = size * torch.cat(
+        [numbers(500), 10.0 ** (-6 * torch.rand(500, generator=torch.Generator().manual_seed(1)))]
+    )
     x = x if signed else x.abs()
     kept = Companded(signed, random=False)
     codes, scale = kept.encode(x, 0, 0)
@@ -89,12 +108,17 @@ def test_companded_error(signed: bool, size: float) -> None:
     largest = torch.cat([part.abs().max().expand(len(part)) for part in x.split(256)])
     share = 1 / 16 if signed else 1 / 32  # half a step
     assert ((back - x).abs() <= share * x.abs() + 1.1e-6 * largest).all()
-    assert all(torch.isclose(b.abs().max(), a.abs().max()) for a, b in zip(x.split(256), back.split(256), strict=True))
+    assert all(
+        torch.isclose(b.abs().max(), a.abs().max())
+        for a, b in zip(x.split(256), back.split(256), strict=True)
+    )
     assert codes.dtype == torch.uint8
     assert codes.shape == x.shape
 
 
-@pytest.mark.parametrize("kept", [Companded(True), Companded(False), Dynamic(True), Dynamic(False)], ids=repr)
+@pytest.mark.parametrize(
+    "kept", [Companded(True), Companded(False), Dynamic(True), Dynamic(False)], ids=repr
+)
 def test_zeros_and_tiny_blocks_stay_zero(kept: Companded | Dynamic) -> None:
     x = torch.cat([torch.zeros(256), torch.full((256,), 1e-40), torch.ones(3)])
     codes, scale = kept.encode(x, 0, 3)
@@ -106,10 +130,12 @@ def test_zeros_and_tiny_blocks_stay_zero(kept: Companded | Dynamic) -> None:
 def test_random_rounding_has_the_right_mean(signed: bool) -> None:
     x = numbers(256) if signed else numbers(256).square()
     kept, steps = Companded(signed), 2000
-    x = x if signed else x.where(x > 1.1e-6 * x.max(), 0.0)  # above the smallest step, which is the least that is kept
+    # above the smallest step, which is the least that is kept
+    x = x if signed else x.where(x > 1.1e-6 * x.max(), 0.0)
     mean = sum(kept.decode(*kept.encode(x, 0, seed)) for seed in range(steps)) / steps
     one_step = (1 / 8 if signed else 1 / 16) * x.abs() + 2e-6 * x.abs().max()
-    assert ((mean - x).abs() < 5 * 0.5 * one_step / steps**0.5).all()  # five standard errors, at most half a step each
+    # five standard errors, at most half a step each
+    assert ((mean - x).abs() < 5 * 0.5 * one_step / steps**0.5).all()
     what = torch.tensor([1 + 2.0**-10, -3.0 - 2.0**-9]).repeat(512)
     mean = sum(round_randomly(what, noise(what.shape, seed)).float() for seed in range(500)) / 500
     assert torch.allclose(mean, what, rtol=1e-3)
@@ -147,10 +173,13 @@ def test_noise_is_uniform_and_new_at_every_step(stream: int) -> None:
         assert abs(torch.corrcoef(torch.stack([first, other]))[0, 1]) < 0.06
 
 
-# Rules in formats ---------------------------------------------------------------------------------------------------
+# Rules in formats ---------------------------------------------------------------------------------
+# ------------------
 
 
-def trained(kind: type[Rule], how: str, shape: tuple, dtype: torch.dtype, steps: int = 3, **options) -> tuple:
+def trained(
+    kind: type[Rule], how: str, shape: tuple, dtype: torch.dtype, steps: int = 3, **options
+) -> tuple:
     p = nn.Parameter(numbers(*shape).to(dtype))
     optimizer = optimizer_class(kind)([p], lr=0.01, path=how, **options)
     for step in range(steps):
@@ -162,10 +191,13 @@ def trained(kind: type[Rule], how: str, shape: tuple, dtype: torch.dtype, steps:
 @every
 @pytest.mark.parametrize("storage", ["bfloat16", "8bit"])
 def test_machine_code_and_operations_agree(kind: type[Rule], storage: str) -> None:
-    """To the rounding of float32; where that turns a coin the other way, a code differs by one step."""
+    """To the rounding of float32; where that turns a coin the other way, a code differs by one
+    step.
+    """
     for shape in (WIDE, TALL):
         (fast, state, _), (slow, known, _) = (
-            trained(kind, how, shape, torch.float32, storage=storage) for how in ("compiled", "eager")
+            trained(kind, how, shape, torch.float32, storage=storage)
+            for how in ("compiled", "eager")
         )
         assert torch.allclose(fast, slow, atol=2e-3)
         assert ((fast - slow).abs() > 2e-5).float().mean() < 0.01
@@ -182,7 +214,9 @@ def test_small_states_follow_the_wide_ones(kind: type[Rule]) -> None:
         exact, _, _ = trained(kind, "eager", WIDE, torch.float32)
         small, state, _ = trained(kind, "eager", WIDE, torch.float32, storage=storage)
         start = numbers(*WIDE)
-        cosine = nn.functional.cosine_similarity((exact - start).flatten(), (small - start).flatten(), dim=0)
+        cosine = nn.functional.cosine_similarity(
+            (exact - start).flatten(), (small - start).flatten(), dim=0
+        )
         assert cosine > 1 - far
         like_x = [value for value in state.values() if value.shape == torch.Size(WIDE)]
         wanted = torch.bfloat16 if storage == "bfloat16" else torch.uint8
@@ -194,14 +228,18 @@ def test_any_count_of_numbers_is_kept_in_8_bits(n: int) -> None:
     _, state, _ = trained(AdamW, "compiled", (n,), torch.float32, storage="8bit")
     assert state["exp_avg"].dtype == state["exp_avg_sq"].dtype == torch.uint8
     assert state["exp_avg" + SCALE].shape == (1, -(-n // 256))
-    size = sum(value.numel() * value.element_size() for word, value in state.items() if word != "step")
+    size = sum(
+        value.numel() * value.element_size() for word, value in state.items() if word != "step"
+    )
     assert size / n < 2.05
 
 
 @pytest.mark.parametrize("shape", [(20, 300), (6000,), (300, 20), (3, 2000)])
 @pytest.mark.parametrize("storage", ["parameter", "bfloat16", "8bit", "dynamic 8bit"])
 @pytest.mark.parametrize("kind", [AdamW, Lion, NAdam], ids=lambda kind: kind.__name__)
-def test_pieces_are_the_whole(kind: type[Rule], storage: str, shape: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_are_the_whole(
+    kind: type[Rule], storage: str, shape: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = {"storage": storage, "average": 0.9, "max_norm": 1.0}
     whole, state, one = trained(kind, "eager", shape, torch.float32, **options)
     monkeypatch.setattr(reference, "PIECE", 700)
@@ -228,15 +266,22 @@ def test_layouts_that_blocks_cannot_follow() -> None:
     assert torch.allclose(p, q, atol=1e-5)
 
 
-# Weights in bfloat16 ------------------------------------------------------------------------------------------------
+# Weights in bfloat16
+# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["eager", "compiled"])
-@pytest.mark.parametrize(("rounding", "end"), [("nearest", 1.0), ("kahan", 0.99), ("stochastic", 0.99)])
+@pytest.mark.parametrize(
+    ("rounding", "end"), [("nearest", 1.0), ("kahan", 0.99), ("stochastic", 0.99)]
+)
 def test_small_updates_of_bfloat16_weights(how: str, rounding: str, end: float) -> None:
     p = nn.Parameter(torch.ones(64, 64, dtype=torch.bfloat16))
-    with pytest.warns(UserWarning, match="round to zero") if rounding == "nearest" else nullcontext():
-        optimizer = betaplane.optim.AdamW([p], lr=1e-4, weight_decay=0.0, rounding=rounding, path=how)
+    with (
+        pytest.warns(UserWarning, match="round to zero") if rounding == "nearest" else nullcontext()
+    ):
+        optimizer = betaplane.optim.AdamW(
+            [p], lr=1e-4, weight_decay=0.0, rounding=rounding, path=how
+        )
     for _ in range(100):
         p.grad = torch.ones_like(p)
         optimizer.step()
@@ -248,7 +293,8 @@ def test_small_updates_of_bfloat16_weights(how: str, rounding: str, end: float) 
         assert abs(p.float().mean().item() - end) <= 0.0005
 
 
-# State dicts --------------------------------------------------------------------------------------------------------
+# State dicts --------------------------------------------------------------------------------------
+# ------------------
 
 
 @pytest.mark.parametrize("storage", STORAGES)
@@ -274,7 +320,10 @@ def test_training_goes_on_after_loading(storage: str, rounding: str) -> None:
             other.step()
     assert torch.equal(p, q)
     ours, theirs = optimizer.state[p], other.state[q]
-    assert all(torch.equal(value, theirs[word]) and value.dtype == theirs[word].dtype for word, value in ours.items())
+    assert all(
+        torch.equal(value, theirs[word]) and value.dtype == theirs[word].dtype
+        for word, value in ours.items()
+    )
 
 
 @pytest.mark.parametrize("theirs", ["float32", "bfloat16", "8bit"])
@@ -300,7 +349,11 @@ def test_a_state_is_loaded_into_another_format(kind: str, theirs: str, ours: str
 
 def test_torchs_checkpoint_is_loaded_into_8_bits_and_goes_back() -> None:
     p, q, r = (nn.Parameter(numbers(*WIDE)) for _ in range(3))
-    theirs, ours, back = torch.optim.AdamW([p]), betaplane.optim.AdamW([q], storage="8bit"), betaplane.optim.AdamW([r])
+    theirs, ours, back = (
+        torch.optim.AdamW([p]),
+        betaplane.optim.AdamW([q], storage="8bit"),
+        betaplane.optim.AdamW([r]),
+    )
     for step in range(3):
         p.grad = numbers(*WIDE, seed=step)
         theirs.step()
@@ -310,11 +363,14 @@ def test_torchs_checkpoint_is_loaded_into_8_bits_and_goes_back() -> None:
     for word in ("exp_avg", "exp_avg_sq"):
         known = theirs.state[p][word]
         assert back.state[r][word].dtype == torch.float32
-        assert ((back.state[r][word] - known).abs() <= 0.13 * known.abs() + 2e-6 * known.abs().max()).all()
+        assert (
+            (back.state[r][word] - known).abs() <= 0.13 * known.abs() + 2e-6 * known.abs().max()
+        ).all()
     theirs.load_state_dict(back.state_dict())
 
 
-# Around the rule ----------------------------------------------------------------------------------------------------
+# Around the rule ----------------------------------------------------------------------------------
+# ------------------
 
 
 @pytest.mark.parametrize("how", ["eager", "compiled"])
@@ -322,7 +378,11 @@ def test_torchs_checkpoint_is_loaded_into_8_bits_and_goes_back() -> None:
 def test_clipping_averaging_and_zeroing_in_one_step(kind: str, how: str) -> None:
     shapes = ((40, 30), (7,), (2, 3, 4))
     ours, slow = (
-        [nn.Parameter(numbers(*shape, seed=i, dtype=torch.float64)) for i, shape in enumerate(shapes)] for _ in range(2)
+        [
+            nn.Parameter(numbers(*shape, seed=i, dtype=torch.float64))
+            for i, shape in enumerate(shapes)
+        ]
+        for _ in range(2)
     )
     make = getattr(betaplane.optim, kind)
     one = make(ours, lr=0.01, max_norm=1.0, average=0.9, zero=True, path=how)
@@ -331,7 +391,8 @@ def test_clipping_averaging_and_zeroing_in_one_step(kind: str, how: str) -> None
     for step in range(4):
         for i, (p, q) in enumerate(zip(ours, slow, strict=True)):
             p.grad, q.grad = (
-                10.0**-step * 5 * numbers(*p.shape, seed=10 * step + i, dtype=torch.float64) for _ in range(2)
+                10.0**-step * 5 * numbers(*p.shape, seed=10 * step + i, dtype=torch.float64)
+                for _ in range(2)
             )
         before = [p.detach().clone() for p in slow]
         length = nn.utils.clip_grad_norm_(slow, 1.0)
@@ -347,13 +408,19 @@ def test_clipping_averaging_and_zeroing_in_one_step(kind: str, how: str) -> None
         assert torch.allclose(one.state[p]["average"], mean, rtol=1e-6, atol=1e-9)
     kept = [p.detach().clone() for p in ours]
     with one.averaged():
-        assert all(torch.allclose(p, mean, rtol=1e-6, atol=1e-9) for p, mean in zip(ours, means, strict=True))
+        assert all(
+            torch.allclose(p, mean, rtol=1e-6, atol=1e-9)
+            for p, mean in zip(ours, means, strict=True)
+        )
     assert all(torch.equal(p, q) for p, q in zip(ours, kept, strict=True))
 
 
 BAD = [
     ({"storage": "4bit"}, "storage is unknown: got '4bit'; expected 'parameter' or 'float32'"),
-    ({"rounding": "up"}, "rounding is unknown: got 'up'; expected 'nearest' or 'stochastic' or 'kahan'"),
+    (
+        {"rounding": "up"},
+        "rounding is unknown: got 'up'; expected 'nearest' or 'stochastic' or 'kahan'",
+    ),
     ({"average": 1.0}, r"average is out of range: got 1.0; expected \[0, 1\)"),
     ({"max_norm": 0.0}, r"max_norm is out of range: got 0.0; expected \(0, inf\)"),
 ]

@@ -19,7 +19,9 @@ LIMITS = {
     torch.complex128: (1e-300, 1e300),
 }
 SIZES = [1.0, 1e-300, 1e-160, 1e-35, 1e-24, 1e-12, 1e-4, 6e4, 1e20, 1e25, 1e38, 1e160, 1e300]
-CASES = [(dtype, size) for dtype, (low, high) in LIMITS.items() for size in SIZES if low <= size <= high]
+CASES = [
+    (dtype, size) for dtype, (low, high) in LIMITS.items() for size in SIZES if low <= size <= high
+]
 
 
 @pytest.mark.parametrize(("dtype", "size"), CASES)
@@ -31,8 +33,12 @@ def test_norm_is_right_at_every_magnitude(dtype: torch.dtype, size: float, count
 
 
 @pytest.mark.parametrize("path", ["eager", "compiled"])
-@pytest.mark.parametrize(("dtype", "size"), [(torch.float32, 1e30), (torch.float32, 1e-30), (torch.float64, 1e200)])
-def test_huge_and_tiny_gradients_are_scaled_to_max_norm(path: str, dtype: torch.dtype, size: float) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "size"), [(torch.float32, 1e30), (torch.float32, 1e-30), (torch.float64, 1e200)]
+)
+def test_huge_and_tiny_gradients_are_scaled_to_max_norm(
+    path: str, dtype: torch.dtype, size: float
+) -> None:
     p = torch.nn.Parameter(torch.zeros(16, dtype=dtype))
     longest = min(1.0, size)
     optimizer = betaplane.SGD([p], lr=1.0, max_norm=longest, path=path)
@@ -46,7 +52,9 @@ def test_huge_and_tiny_gradients_are_scaled_to_max_norm(path: str, dtype: torch.
 
 def test_huge_gradients_among_others_do_not_hide_them() -> None:
     assert norm([torch.tensor([3e25]), torch.tensor([4e25]), torch.ones(5)]) == pytest.approx(5e25)
-    assert norm([torch.tensor([3e200], dtype=torch.float64), torch.tensor([4e20])]) == pytest.approx(3e200)
+    assert norm(
+        [torch.tensor([3e200], dtype=torch.float64), torch.tensor([4e20])]
+    ) == pytest.approx(3e200)
 
 
 @pytest.mark.parametrize("value", [math.inf, math.nan])
@@ -65,4 +73,6 @@ def test_max_norm_takes_half_precision(dtype: torch.dtype) -> None:
     optimizer = betaplane.SGD([p], lr=1.0, max_norm=1.0)
     p.grad = torch.full_like(p, 100.0)
     optimizer.step()
-    torch.testing.assert_close(p.detach(), torch.full_like(p, -(5000**-0.5)).detach(), rtol=1e-2, atol=0)
+    torch.testing.assert_close(
+        p.detach(), torch.full_like(p, -(5000**-0.5)).detach(), rtol=1e-2, atol=0
+    )

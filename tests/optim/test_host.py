@@ -1,4 +1,6 @@
-"""Torch's optimizers against the rules: same numbers on every memory layout, and torch.optim's contract."""
+"""Torch's optimizers against the rules: same numbers on every memory layout, and torch.optim's
+contract.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ LAYOUTS = {
     "contiguous": lambda x: x.clone(),
     "channels_last": lambda x: x.to(memory_format=torch.channels_last),
     "transposed": lambda x: x.transpose(0, 3).contiguous().transpose(0, 3),
-    "strided": lambda x: torch.zeros(*x.shape[:-1], 2 * x.shape[-1], dtype=x.dtype)[..., ::2].copy_(x),
+    "strided": lambda x: torch.zeros(*x.shape[:-1], 2 * x.shape[-1], dtype=x.dtype)[..., ::2].copy_(
+        x
+    ),
 }
 each = pytest.mark.parametrize("rule", RULES, ids=str)
 one_each = pytest.mark.parametrize("rule", [kind() for kind in ALL], ids=NAMES)
@@ -86,7 +90,9 @@ def test_agrees_in_float32(rule: Rule) -> None:
     p = nn.Parameter(x.float())
     stepped(host_optimizer(rule, [p], lr=0.01), p, gradients.float())
     assert p.dtype == torch.float32
-    assert torch.allclose(p.double(), followed(rule, x, gradients, [0.01] * 20), rtol=1e-4, atol=1e-5)
+    assert torch.allclose(
+        p.double(), followed(rule, x, gradients, [0.01] * 20), rtol=1e-4, atol=1e-5
+    )
 
 
 @each
@@ -100,10 +106,15 @@ def test_a_number_as_a_parameter(rule: Rule, dtype: torch.dtype) -> None:
     fresh = rule.init(torch.zeros(2))
     counts = {"step", *(name for name in fresh._fields if getattr(fresh, name).dim() == 0)}
     assert all(
-        value.dtype == dtype for word, value in optimizer.state[p].items() if word not in counts and value is not None
+        value.dtype == dtype
+        for word, value in optimizer.state[p].items()
+        if word not in counts and value is not None
     )
     expected = followed(
-        rule, torch.ones(1, dtype=torch.float64), torch.tensor([[0.5], [-0.25]], dtype=torch.float64), [0.01] * 2
+        rule,
+        torch.ones(1, dtype=torch.float64),
+        torch.tensor([[0.5], [-0.25]], dtype=torch.float64),
+        [0.01] * 2,
     )
     assert p.item() == pytest.approx(expected.item(), rel=2e-2 if dtype == torch.bfloat16 else 1e-5)
 
@@ -122,7 +133,9 @@ def test_which_optimizer() -> None:
         assert isinstance(optimizer, TorchCompatible if fused else RuleOptimizer)
         assert optimizer.defaults["lr"] == kind.lr
         found = optimizer.rule_of(optimizer.param_groups[0])
-        assert found == (replace(kind(), peak_lr=kind.lr) if getattr(found, "peak_lr", None) else kind())  # type: ignore[call-arg]
+        assert found == (
+            replace(kind(), peak_lr=kind.lr) if getattr(found, "peak_lr", None) else kind()
+        )  # type: ignore[call-arg]
     for rule in (Mine(), AMSGrad(correction="before"), SGD(nesterov=True)):
         optimizer = host_optimizer(rule, [p])
         assert type(optimizer).__name__ == type(rule).__name__
@@ -134,7 +147,9 @@ def test_which_optimizer() -> None:
 def test_an_unknown_option_of_a_group_is_not_ignored() -> None:
     p = nn.Parameter(torch.zeros(2))
     for kind in (optimizer_class(AMSGrad), betaplane.AdamW):
-        with pytest.raises(BadInput, match=r"There is no option beta1 .*: got 0\.0; expected lr, betas, eps"):
+        with pytest.raises(
+            BadInput, match=r"There is no option beta1 .*: got 0\.0; expected lr, betas, eps"
+        ):
             kind([{"params": p, "beta1": 0.0}])
 
 
@@ -146,7 +161,9 @@ def test_state_loaded_from_another_layout(rule: Rule) -> None:
     first = host_optimizer(rule, [one], lr=0.01)
     stepped(first, one, gradients[:4])
     second = host_optimizer(rule, [two], lr=0.01)
-    second.load_state_dict({**first.state_dict(), "param_groups": second.state_dict()["param_groups"]})
+    second.load_state_dict(
+        {**first.state_dict(), "param_groups": second.state_dict()["param_groups"]}
+    )
     two.data.copy_(one.data)
     stepped(second, two, gradients[4:])
     assert torch.allclose(two, followed(rule, x, gradients, [0.01] * 8), rtol=1e-12, atol=1e-12)
@@ -186,7 +203,9 @@ def test_schedulers(rule: Rule, which: int) -> None:
 @both
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_state_dict_round_trip(rule: Rule, which: int, dtype: torch.dtype) -> None:
-    """Saved, read back with weights_only, loaded and gone on with: the same numbers to the last bit."""
+    """Saved, read back with weights_only, loaded and gone on with: the same numbers to the last
+    bit.
+    """
     x, gradients = numbers(5).to(dtype), numbers(6, 5, seed=1).to(dtype)
     straight, before, after = (nn.Parameter(x.clone()) for _ in range(3))
     make = makers(rule)[which]
@@ -231,7 +250,9 @@ def test_groups_change_the_rule() -> None:
     x, gradients = numbers(5), numbers(4, 5, seed=1)
     decayed, kept, late = (nn.Parameter(x.clone()) for _ in range(3))
     rule = AdamW(weight_decay=0.5)
-    optimizer = optimizer_class(AdamW)([{"params": (p for p in [decayed])}], lr=0.01, weight_decay=0.5)
+    optimizer = optimizer_class(AdamW)(
+        [{"params": (p for p in [decayed])}], lr=0.01, weight_decay=0.5
+    )
     optimizer.add_param_group({"params": kept, "weight_decay": 0.0, "lr": 0.1})
     optimizer.add_param_group({"params": [late], "betas": (0.0, 0.999)})
     for g in gradients:
@@ -308,11 +329,16 @@ RULED = optimizer_class(AMSGrad)
 
 def loaded(optimizer: torch.optim.Optimizer, **state) -> None:
     groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": {0: {"step": torch.tensor(1.0), **state}}, "param_groups": groups})
+    optimizer.load_state_dict(
+        {"state": {0: {"step": torch.tensor(1.0), **state}}, "param_groups": groups}
+    )
 
 
 BAD = [
-    (lambda: host_optimizer(Adam(), some(), lr=-0.1), "Invalid learning rate: -0.1: expected [0, inf) (Adam"),
+    (
+        lambda: host_optimizer(Adam(), some(), lr=-0.1),
+        "Invalid learning rate: -0.1: expected [0, inf) (Adam",
+    ),
     (lambda: host_optimizer(Adam(), some(), lr=float("nan")), "Invalid learning rate: nan"),
     (lambda: host_optimizer(Adam(), some(), lr=float("inf")), "lr is out of range: got inf"),
     (lambda: RULED(some(), lr=float("inf")), "lr is out of range: got inf"),
@@ -325,16 +351,28 @@ BAD = [
         lambda: RULED(some(), betas=(0.9,)),
         "betas do not fit: got (0.9,); expected 2 numbers in [0, 1) (AMSGrad). Try: betas=(0.9, 0.999)",
     ),
-    (lambda: RULED(some(), beta=0.9), "There is no option beta: got 0.9; expected lr, betas, eps, weight_decay"),
-    (lambda: host_optimizer(Adam(), [{"params": some(), "lr": -1.0}]), "lr is out of range: got -1.0"),
-    (lambda: host_optimizer(Adam(), [{"params": some(), "eps": -1.0}]), "eps is out of range: got -1.0"),
+    (
+        lambda: RULED(some(), beta=0.9),
+        "There is no option beta: got 0.9; expected lr, betas, eps, weight_decay",
+    ),
+    (
+        lambda: host_optimizer(Adam(), [{"params": some(), "lr": -1.0}]),
+        "lr is out of range: got -1.0",
+    ),
+    (
+        lambda: host_optimizer(Adam(), [{"params": some(), "eps": -1.0}]),
+        "eps is out of range: got -1.0",
+    ),
     (
         lambda: host_optimizer(Adam(), []),
         "optimizer got an empty parameter list: expected at least 1 parameter (Adam",
     ),
     (lambda: RULED([]), "There are no parameters: expected at least 1 (params"),
     (lambda: RULED(nn.ReLU().parameters()), "There are no parameters"),
-    (lambda: RULED(torch.zeros(2)), "should be an iterable of Tensors or dicts: got 'Tensor'; expected parameters"),
+    (
+        lambda: RULED(torch.zeros(2)),
+        "should be an iterable of Tensors or dicts: got 'Tensor'; expected parameters",
+    ),
     (
         lambda: host_optimizer(Adam(), [torch.zeros(2, 3, dtype=torch.int64)]),
         "A parameter is not of floating point: got torch.int64",
@@ -370,7 +408,15 @@ def test_bad_input(call, text: str) -> None:
 
 
 def test_exported_names() -> None:
-    public = {n for n, v in vars(betaplane.optim).items() if not (n.startswith("_") or inspect.ismodule(v))}
-    assert set(betaplane.optim.__all__) == (public | {kind.__name__ for kind in ALL}) - {"ALL", "TWINS", "Any"}
+    public = {
+        n
+        for n, v in vars(betaplane.optim).items()
+        if not (n.startswith("_") or inspect.ismodule(v))
+    }
+    assert set(betaplane.optim.__all__) == (public | {kind.__name__ for kind in ALL}) - {
+        "ALL",
+        "TWINS",
+        "Any",
+    }
     for name in betaplane.optim.__all__:
         assert getattr(betaplane.optim, name)

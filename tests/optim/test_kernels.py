@@ -18,13 +18,33 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
         {"momentum": 0.9, "nesterov": True},
         {"weight_decay": 0.1, "maximize": True},
     ],
-    "Adagrad": [{}, {"lr_decay": 0.1, "initial_accumulator_value": 0.5, "weight_decay": 0.1}, {"maximize": True}],
-    "Adam": [{}, {"weight_decay": 0.1, "maximize": True}, {"betas": (0.4, 0.9)}, {"betas": (0.0, 0.0), "eps": 0.0}],
+    "Adagrad": [
+        {},
+        {"lr_decay": 0.1, "initial_accumulator_value": 0.5, "weight_decay": 0.1},
+        {"maximize": True},
+    ],
+    "Adam": [
+        {},
+        {"weight_decay": 0.1, "maximize": True},
+        {"betas": (0.4, 0.9)},
+        {"betas": (0.0, 0.0), "eps": 0.0},
+    ],
 }
 OPTIONS["AdamW"] = OPTIONS["Adam"]
-SPECIAL = {"ordinary": 1.0, "zero": 0.0, "huge": 1e20, "subnormal": 1e-40, "inf": float("inf"), "nan": float("nan")}
+SPECIAL = {
+    "ordinary": 1.0,
+    "zero": 0.0,
+    "huge": 1e20,
+    "subnormal": 1e-40,
+    "inf": float("inf"),
+    "nan": float("nan"),
+}
 SIZES = (1, 33, 257)
-ROWS = [(kind, device, dtype) for (kind, device), dtypes in CHECKED.items() for dtype in sorted(dtypes, key=str)]
+ROWS = [
+    (kind, device, dtype)
+    for (kind, device), dtypes in CHECKED.items()
+    for dtype in sorted(dtypes, key=str)
+]
 
 
 def gradient(n: int, special: float, step: int) -> Tensor:
@@ -36,7 +56,9 @@ def gradient(n: int, special: float, step: int) -> Tensor:
     return g
 
 
-def trained(kind: str, device: str, dtype: torch.dtype, n: int, special: float, options: dict) -> list[list[Tensor]]:
+def trained(
+    kind: str, device: str, dtype: torch.dtype, n: int, special: float, options: dict
+) -> list[list[Tensor]]:
     """Parameter and moments after each of four steps."""
     generator = torch.Generator().manual_seed(9)
     x = torch.randn(n, dtype=torch.float64, generator=generator)
@@ -46,19 +68,27 @@ def trained(kind: str, device: str, dtype: torch.dtype, n: int, special: float, 
     for step in range(4):
         p.grad = gradient(n, special, step).to(device, dtype)
         optimizer.step()
-        moments = [value for value in optimizer.state[p].values() if isinstance(value, Tensor) and value.dim()]
+        moments = [
+            value
+            for value in optimizer.state[p].values()
+            if isinstance(value, Tensor) and value.dim()
+        ]
         found.append([value.detach().double().cpu() for value in (p, *moments)])
     return found
 
 
 def disagreement(fused: list[list[Tensor]], loop: list[list[Tensor]], eps: float) -> str | None:
-    """Where two ways differ: other places of inf or nan, or by more than 8 roundings of the largest value so far."""
+    """Where two ways differ: other places of inf or nan, or by more than 8 roundings of the largest
+    value so far.
+    """
     largest = [torch.ones_like(value) for value in loop[0]]
     for step, (ours, theirs) in enumerate(zip(fused, loop, strict=True)):
         for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
             finite = b.isfinite()
             largest[i] = torch.maximum(largest[i], torch.where(finite, b.abs(), 0.0))
-            same = torch.where(finite, (a - b).abs() <= 8 * eps * largest[i], (a == b) | (a.isnan() & b.isnan()))
+            same = torch.where(
+                finite, (a - b).abs() <= 8 * eps * largest[i], (a == b) | (a.isnan() & b.isnan())
+            )
             if not same.all():
                 j = int((~same).nonzero()[0])
                 return f"step {step}, tensor {i}, element {j}: {a[j].item()} and {b[j].item()}"
@@ -66,7 +96,9 @@ def disagreement(fused: list[list[Tensor]], loop: list[list[Tensor]], eps: float
 
 
 @pytest.mark.parametrize(("kind", "device", "dtype"), ROWS, ids=str)
-def test_a_kernel_in_the_table_agrees_with_the_loop(kind: str, device: str, dtype: torch.dtype) -> None:
+def test_a_kernel_in_the_table_agrees_with_the_loop(
+    kind: str, device: str, dtype: torch.dtype
+) -> None:
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("no GPU")
     wrong = []
@@ -86,7 +118,10 @@ def test_sgd_moves_parameters_in_half_precision(dtype: torch.dtype, fused: bool 
     """Torch 2.13's fused kernel leaves them where they are."""
     assert dtype in WRONG["SGD", "cpu"]
     p, q = (nn.Parameter(torch.full((64,), 0.01, dtype=dtype)) for _ in range(2))
-    ours, loop = torch_classes.SGD([p], lr=0.1, fused=fused), torch.optim.SGD([q], lr=0.1, foreach=False, fused=False)
+    ours, loop = (
+        torch_classes.SGD([p], lr=0.1, fused=fused),
+        torch.optim.SGD([q], lr=0.1, foreach=False, fused=False),
+    )
     for _ in range(5):
         p.grad = q.grad = torch.ones(64, dtype=dtype)
         ours.step()
@@ -105,7 +140,9 @@ def test_amsgrad_keeps_nan_in_its_maximum(n: int) -> None:
 
 
 def test_a_negative_variance_is_torchs_at_every_size() -> None:
-    """The variance of a constant gradient falls below 0 by rounding: torch's centered RMSprop then gives nan."""
+    """The variance of a constant gradient falls below 0 by rounding: torch's centered RMSprop then
+    gives nan.
+    """
     for n in (64, 65_536):
         ends = []
         for kind in (torch_classes.RMSprop, torch.optim.RMSprop):
@@ -122,7 +159,9 @@ def test_a_negative_variance_is_torchs_at_every_size() -> None:
 @pytest.mark.parametrize("special", [1.0, 1e20, float("inf"), float("nan")])
 @pytest.mark.parametrize("path", ["eager", "compiled"])
 def test_max_norm_clips_what_torch_clips_to(special: float, path: str) -> None:
-    """One gradient that is not finite makes the norm so, and with it every gradient, as in clip_grad_norm_."""
+    """One gradient that is not finite makes the norm so, and with it every gradient, as in
+    clip_grad_norm_.
+    """
     params = [nn.Parameter(torch.ones(3)) for _ in range(4)]
     for i, p in enumerate(params):
         p.grad = torch.tensor([1.0, 2.0, special if i % 2 else 3.0])

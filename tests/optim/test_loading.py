@@ -1,4 +1,6 @@
-"""Loading a state dict: old and foreign layouts of it, damage, and that a failure leaves everything as it was."""
+"""Loading a state dict: old and foreign layouts of it, damage, and that a failure leaves everything
+as it was.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def test_saved_groups_name_the_rule_and_what_each_tensor_contains(name: str) -> 
     (group,) = state_dict_of(name)["param_groups"]
     held = trained(getattr(betaplane, name), ()).state.values()
     assert group[LABEL]["rule"] == name
-    tensors = {key for state in held for key, value in state.items() if key != "step" and value.dim()}
+    tensors = {
+        key for state in held for key, value in state.items() if key != "step" and value.dim()
+    }
     assert tensors <= set(group[LABEL]["state"])
     assert LABEL not in trained(getattr(betaplane, name), ()).param_groups[0]
 
@@ -82,14 +86,18 @@ def test_contents_name_every_field_of_the_state(rule: type[Rule]) -> None:
 
 @pytest.mark.parametrize("name", TORCH)
 def test_torchs_class_loads_our_state_dict_and_continues_exactly(name: str) -> None:
-    ours = copy.deepcopy(trained(getattr(betaplane, name), (("momentum", 0.9),) if name == "SGD" else ()))
+    ours = copy.deepcopy(
+        trained(getattr(betaplane, name), (("momentum", 0.9),) if name == "SGD" else ())
+    )
     theirs = made(getattr(torch.optim, name), {"momentum": 0.9} if name == "SGD" else {})
     theirs.load_state_dict(copy.deepcopy(ours.state_dict()))
     again = made(getattr(betaplane, name), {})
     again.load_state_dict(copy.deepcopy(theirs.state_dict()))
     with torch.no_grad():
         for optimizer in (theirs, again):
-            for p, q in zip(optimizer.param_groups[0]["params"], ours.param_groups[0]["params"], strict=True):
+            for p, q in zip(
+                optimizer.param_groups[0]["params"], ours.param_groups[0]["params"], strict=True
+            ):
                 p.copy_(q)
     for seed in (5, 6):
         moved = [step(optimizer, seed) for optimizer in (ours, theirs, again)]
@@ -98,7 +106,15 @@ def test_torchs_class_loads_our_state_dict_and_continues_exactly(name: str) -> N
             torch.testing.assert_close(c, a, rtol=1e-5, atol=1e-8)
 
 
-COUNTS = [4, 4.0, np.float64(4), np.int64(4), torch.tensor(4), torch.tensor([4.0]), torch.tensor([[4]])]
+COUNTS = [
+    4,
+    4.0,
+    np.float64(4),
+    np.int64(4),
+    torch.tensor(4),
+    torch.tensor([4.0]),
+    torch.tensor([[4]]),
+]
 
 
 @pytest.mark.parametrize("count", COUNTS, ids=repr)
@@ -111,15 +127,23 @@ def test_step_counts_of_any_kind_are_taken(name: str, count) -> None:
     optimizer = fresh(name)
     optimizer.load_state_dict(saved)
     for state in optimizer.state.values():
-        assert (state["step"].shape, state["step"].is_floating_point(), state["step"].item()) == ((), True, 4.0)
+        assert (state["step"].shape, state["step"].is_floating_point(), state["step"].item()) == (
+            (),
+            True,
+            4.0,
+        )
     with torch.no_grad():
-        for p, q in zip(optimizer.param_groups[0]["params"], right.param_groups[0]["params"], strict=True):
+        for p, q in zip(
+            optimizer.param_groups[0]["params"], right.param_groups[0]["params"], strict=True
+        ):
             p.copy_(q)
     assert all(torch.equal(a, b) for a, b in zip(step(optimizer, 5), step(right, 5), strict=True))
 
 
 @pytest.mark.parametrize(
-    "count", [-1, 2.5, math.nan, math.inf, "4", True, torch.ones(2), torch.tensor(True), [4]], ids=repr
+    "count",
+    [-1, 2.5, math.nan, math.inf, "4", True, torch.ones(2), torch.tensor(True), [4]],
+    ids=repr,
 )
 def test_what_is_no_count_of_steps_is_refused(count) -> None:
     saved, optimizer = state_dict_of("AdamW"), fresh("AdamW")
@@ -165,7 +189,9 @@ def test_sgd_takes_torchs_buffer_without_a_count_and_dampens_the_next_gradient()
 
 
 def test_adagrad_starts_a_parameter_without_state_as_its_constructor_does() -> None:
-    optimizer, other = (made(betaplane.Adagrad, {"initial_accumulator_value": 0.5}) for _ in range(2))
+    optimizer, other = (
+        made(betaplane.Adagrad, {"initial_accumulator_value": 0.5}) for _ in range(2)
+    )
     saved = optimizer.state_dict()
     optimizer.load_state_dict({**saved, "state": {}})
     assert all(torch.equal(a, b) for a, b in zip(step(optimizer, 5), step(other, 5), strict=True))
@@ -181,7 +207,9 @@ def test_torchs_amsgrad_switched_off_during_the_run_loads() -> None:
         assert optimizer.param_groups[0]["amsgrad"] is False
 
 
-@pytest.mark.parametrize("kind", [one for one in ALL if one.__name__ in ("RMSprop", "SGD", "Adagrad", "Adamax")])
+@pytest.mark.parametrize(
+    "kind", [one for one in ALL if one.__name__ in ("RMSprop", "SGD", "Adagrad", "Adamax")]
+)
 def test_the_same_tensors_load_under_other_keys(kind: type[Rule]) -> None:
     options = {"momentum": 0.9} if kind.__name__ == "SGD" else {}
     plain = made(optimizer_class(kind), options)
@@ -189,7 +217,9 @@ def test_the_same_tensors_load_under_other_keys(kind: type[Rule]) -> None:
     ours = made(getattr(betaplane, kind.__name__), options)
     ours.load_state_dict(copy.deepcopy(plain.state_dict()))
     with torch.no_grad():
-        for p, q in zip(ours.param_groups[0]["params"], plain.param_groups[0]["params"], strict=True):
+        for p, q in zip(
+            ours.param_groups[0]["params"], plain.param_groups[0]["params"], strict=True
+        ):
             p.copy_(q)
     for a, b in zip(step(ours, 5), step(plain, 5), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-8)
@@ -219,7 +249,10 @@ BELIEF = {"rule": "AdaBelief", "state": {"exp_avg": "EMA of g", "exp_avg_sq": "E
 DAMAGE = [
     (changed(exp_avg=None), "lacks exp_avg"),
     (changed(exp_avg_sq={}), "lacks exp_avg_sq"),
-    (changed(exp_avg_sq=-torch.ones(5)), "exp_avg_sq of parameter 1 of AdamW has negative elements: got 5"),
+    (
+        changed(exp_avg_sq=-torch.ones(5)),
+        "exp_avg_sq of parameter 1 of AdamW has negative elements: got 5",
+    ),
     (changed(exp_avg=torch.ones(4)), "another shape"),
     (changed(exp_avg=torch.tensor(1.0)), "another shape"),
     (changed(exp_avg=torch.ones(5, dtype=torch.int64)), "another dtype"),

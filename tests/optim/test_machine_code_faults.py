@@ -1,4 +1,6 @@
-"""Compiler, cache folder and loader that fail, for real: steps are eager with one warning, or code is built again."""
+"""Compiler, cache folder and loader that fail, for real: steps are eager with one warning, or code
+is built again.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ Mount = Callable[[str], Path]
 
 
 def three_steps() -> tuple[float, int, str]:
-    """Three compiled steps: the sum of the weights, the number of warnings, the path that was taken and why."""
+    """Three compiled steps: the sum of the weights, the number of warnings, the path that was taken
+    and why.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         p = torch.nn.Parameter(torch.linspace(-1, 1, 5000))
@@ -49,7 +53,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
 
     def taken(seconds: float = 60, **environment: str | None) -> tuple[float, int, str]:
         for name, value in environment.items():
-            monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+            monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(
+                name, value
+            )
         monkeypatch.setattr(build, "SECONDS", seconds)
         monkeypatch.setattr(build, "VERSION_SECONDS", seconds)
         monkeypatch.setattr(tempfile, "tempdir", None)
@@ -89,7 +95,11 @@ def script(folder: Path, text: str) -> str:
     return str(file)
 
 
-REAL = "gcc" if any((Path(place) / "gcc").exists() for place in os.environ["PATH"].split(":")) else "cc"
+REAL = (
+    "gcc"
+    if any((Path(place) / "gcc").exists() for place in os.environ["PATH"].split(":"))
+    else "cc"
+)
 COMPILERS = {
     "a text file": "not a program\n",
     "says yes and writes nothing": "#!/bin/sh\nexit 0\n",
@@ -104,7 +114,9 @@ COMPILERS = {
 
 
 @pytest.mark.parametrize("text", COMPILERS.values(), ids=COMPILERS)
-def test_a_compiler_that_fails_leaves_eager_steps(text: str, tmp_path: Path, right: float, steps: Steps) -> None:
+def test_a_compiler_that_fails_leaves_eager_steps(
+    text: str, tmp_path: Path, right: float, steps: Steps
+) -> None:
     cc, seconds = script(tmp_path, text), 0.5 if "sleep" in text else 20
     value, warned, how = steps(CC=cc, XDG_CACHE_HOME=str(tmp_path), seconds=seconds)
     assert value == pytest.approx(right, abs=1e-4)
@@ -145,7 +157,9 @@ def writable(file: Path) -> None:
 def without_the_function(file: Path) -> None:
     """Sealed, as one that this package wrote."""
     file.unlink()
-    subprocess.run([REAL, "-shared", "-fPIC", "-xc", "-", "-o", str(file)], input=b"int other;", check=True)
+    subprocess.run(
+        [REAL, "-shared", "-fPIC", "-xc", "-", "-o", str(file)], input=b"int other;", check=True
+    )
     build._seal(file)
 
 
@@ -235,7 +249,9 @@ def finished(*uid: str, **environment: str | None) -> Path:
     """The folder that a process of its own built a library in, as another user if there is one."""
     given = {**os.environ, "PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1", **environment}
     env = {name: value for name, value in given.items() if value is not None}
-    run = subprocess.run([sys.executable, "-c", EXIT, *uid], capture_output=True, text=True, env=env, timeout=100)
+    run = subprocess.run(
+        [sys.executable, "-c", EXIT, *uid], capture_output=True, text=True, env=env, timeout=100
+    )
     assert run.returncode == 0, run.stderr[-2000:]
     return Path(run.stdout.strip())
 
@@ -258,7 +274,9 @@ def test_a_planted_library_is_not_loaded(tmp_path: Path, right: float, steps: St
     assert {file: file.read_bytes() for file in libraries(tmp_path)} == before
 
 
-def test_new_folders_are_this_users_alone_whatever_the_umask(tmp_path: Path, right: float, steps: Steps) -> None:
+def test_new_folders_are_this_users_alone_whatever_the_umask(
+    tmp_path: Path, right: float, steps: Steps
+) -> None:
     before = os.umask(0)
     try:
         assert steps(XDG_CACHE_HOME=str(tmp_path / "a" / "b")) == (right, 0, "compiled")
@@ -281,7 +299,9 @@ def nameless() -> str:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_a_user_without_home_and_name_has_a_temporary_folder() -> None:
-    place = finished(nameless(), HOME=None, XDG_CACHE_HOME=None, USER=None, LOGNAME=None, TMPDIR="/tmp")
+    place = finished(
+        nameless(), HOME=None, XDG_CACHE_HOME=None, USER=None, LOGNAME=None, TMPDIR="/tmp"
+    )
     assert place.parent == Path("/tmp")
     assert not place.exists()
 
@@ -294,7 +314,9 @@ def mounted(tmp_path: Path) -> Iterator[Mount]:
     def mount(options: str) -> Path:
         place = tmp_path / "mounted"
         place.mkdir()
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True
+        )
         if done.returncode != 0:
             pytest.skip("tmpfs cannot be mounted here")
         places.append(place)
@@ -305,7 +327,9 @@ def mounted(tmp_path: Path) -> Iterator[Mount]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def test_a_file_system_without_execution_leaves_eager_steps(mounted: Mount, right: float, steps: Steps) -> None:
+def test_a_file_system_without_execution_leaves_eager_steps(
+    mounted: Mount, right: float, steps: Steps
+) -> None:
     home = mounted("noexec,mode=700")
     value, warned, how = steps(XDG_CACHE_HOME=str(home))
     assert (warned, how[:6]) == (1, "eager ")
@@ -321,5 +345,7 @@ def test_a_full_disk_leaves_eager_steps(mounted: Mount, right: float, steps: Ste
     assert not libraries(home)
 
 
-def test_a_file_system_that_is_read_only_has_a_temporary_folder(mounted: Mount, right: float, steps: Steps) -> None:
+def test_a_file_system_that_is_read_only_has_a_temporary_folder(
+    mounted: Mount, right: float, steps: Steps
+) -> None:
     assert steps(XDG_CACHE_HOME=str(mounted("ro,mode=700"))) == (right, 0, "compiled")

@@ -17,7 +17,8 @@ from betaplane.rules import ALL
 
 CLASSES = [getattr(betaplane.optim, rule.__name__) for rule in ALL]
 each = pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
-SHAPES = {"a.weight": (2, 3), "a.bias": (3,), "b.weight": (2, 3), "b.bias": (3,)}  # by place, no shape tells a from b
+# by place, no shape tells a from b
+SHAPES = {"a.weight": (2, 3), "a.bias": (3,), "b.weight": (2, 3), "b.bias": (3,)}
 ORDERS = {
     "same": [["a.weight", "a.bias", "b.weight", "b.bias"]],
     "reordered": [["b.weight", "b.bias", "a.weight", "a.bias"]],
@@ -31,11 +32,18 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
 
 def model(extra: Iterable[str] = ()) -> dict[str, nn.Parameter]:
     shapes = SHAPES | dict.fromkeys(extra, (2, 3))
-    return {name: nn.Parameter(numbers(*shape, seed=i)) for i, (name, shape) in enumerate(shapes.items())}
+    return {
+        name: nn.Parameter(numbers(*shape, seed=i))
+        for i, (name, shape) in enumerate(shapes.items())
+    }
 
 
 def made(kind, params: dict[str, nn.Parameter], order: list[list[str]], **options) -> Optimizer:
-    return kind([{"params": [(name, params[name]) for name in names]} for names in order], lr=0.01, **options)
+    return kind(
+        [{"params": [(name, params[name]) for name in names]} for names in order],
+        lr=0.01,
+        **options,
+    )
 
 
 def stepped(optimizer: Optimizer, params: dict[str, nn.Parameter], times: range) -> None:
@@ -65,7 +73,8 @@ def before(kind, order: str = "same", **options) -> tuple[Optimizer, dict[str, n
 
 @each
 @pytest.mark.parametrize(
-    ("first", "second"), [("same", "same"), ("same", "reordered"), ("reordered", "regrouped"), ("regrouped", "same")]
+    ("first", "second"),
+    [("same", "same"), ("same", "reordered"), ("reordered", "regrouped"), ("regrouped", "same")],
 )
 def test_names_find_their_state(kind, first: str, second: str) -> None:
     saved, params = before(kind, first)
@@ -86,7 +95,9 @@ def test_a_grown_model_goes_on(kind) -> None:
     del after["a.bias"]
     loaded = made(kind, after, [["c.weight", "b.weight", "a.weight", "b.bias"]])
     untouched = copy.deepcopy(loaded.state_dict())
-    with pytest.raises(BadInput, match=r"got \{'missing': \['c\.weight'\], 'unknown': \['a\.bias'\]\}"):
+    with pytest.raises(
+        BadInput, match=r"got \{'missing': \['c\.weight'\], 'unknown': \['a\.bias'\]\}"
+    ):
         loaded.load_state_dict(saved.state_dict())
     assert str(loaded.state_dict()) == str(untouched)
     loaded.load_state_dict(disk(saved.state_dict()), strict=False)
@@ -98,7 +109,9 @@ def test_a_grown_model_goes_on(kind) -> None:
     for optimizer in (saved, loaded, alone):
         optimizer.step()
     assert torch.equal(after["c.weight"], fresh["c.weight"])
-    assert all(torch.equal(after[name], params[name]) for name in ("a.weight", "b.weight", "b.bias"))
+    assert all(
+        torch.equal(after[name], params[name]) for name in ("a.weight", "b.weight", "b.bias")
+    )
 
 
 @each
@@ -109,10 +122,16 @@ def test_without_names_places_count(kind) -> None:
     swapped = {name: params[name] for name in ORDERS["reordered"][0]}
     crossed = kind(swapped.values(), lr=0.01)
     crossed.load_state_dict(unnamed.state_dict())
-    for one, two in ((params["a.weight"], params["b.weight"]), (params["b.bias"], params["a.bias"])):
+    for one, two in (
+        (params["a.weight"], params["b.weight"]),
+        (params["b.bias"], params["a.bias"]),
+    ):
         expected, found = saved.state[one], crossed.state[two]
         assert found.keys() == expected.keys()
-        assert all(torch.equal(torch.as_tensor(found[word]), torch.as_tensor(expected[word])) for word in found)
+        assert all(
+            torch.equal(torch.as_tensor(found[word]), torch.as_tensor(expected[word]))
+            for word in found
+        )
 
 
 @each
@@ -135,7 +154,9 @@ def test_what_groups_ask_for_follows_their_parameters() -> None:
     params = model()
     matrices, vectors = ["a.weight", "b.weight"], ["a.bias", "b.bias"]
     named = {True: [(n, params[n]) for n in matrices], False: [(n, params[n]) for n in vectors]}
-    one = betaplane.AdamW([{"params": named[True], "weight_decay": 0.1}, {"params": named[False], "lr": 0.5}], lr=0.2)
+    one = betaplane.AdamW(
+        [{"params": named[True], "weight_decay": 0.1}, {"params": named[False], "lr": 0.5}], lr=0.2
+    )
     two = betaplane.AdamW([{"params": named[False]}, {"params": named[True]}], eps=0.5)
     two.load_state_dict(one.state_dict())
     assert [(group["weight_decay"], group["lr"], group["eps"]) for group in two.param_groups] == [
@@ -145,7 +166,8 @@ def test_what_groups_ask_for_follows_their_parameters() -> None:
     mixed = made(betaplane.AdamW, params, ORDERS["same"], weight_decay=0.7, eps=0.5)
     mixed.load_state_dict(one.state_dict())
     (group,) = mixed.param_groups
-    assert (group["weight_decay"], group["lr"], group["eps"]) == (0.7, 0.01, 1e-8)  # only eps was agreed on
+    # only eps was agreed on
+    assert (group["weight_decay"], group["lr"], group["eps"]) == (0.7, 0.01, 1e-8)
 
 
 def test_options_that_a_state_dict_lacks_stay() -> None:
@@ -176,14 +198,17 @@ def test_a_users_hook_may_rename() -> None:
 
     def prefixed(optimizer: Optimizer, state_dict: dict) -> dict:
         groups = [
-            {**g, "param_names": [f"model.{name}" for name in g["param_names"]]} for g in state_dict["param_groups"]
+            {**g, "param_names": [f"model.{name}" for name in g["param_names"]]}
+            for g in state_dict["param_groups"]
         ]
         return {**state_dict, "param_groups": groups}
 
     loaded.register_load_state_dict_pre_hook(prefixed)
     loaded.load_state_dict(saved.state_dict())
     for name, p in params.items():
-        assert torch.equal(loaded.state[renamed[f"model.{name}"]]["exp_avg"], saved.state[p]["exp_avg"])
+        assert torch.equal(
+            loaded.state[renamed[f"model.{name}"]]["exp_avg"], saved.state[p]["exp_avg"]
+        )
     assert len(loaded._optimizer_load_state_dict_pre_hooks) == 1
 
 
@@ -202,17 +227,23 @@ def test_names_that_occur_twice_say_nothing() -> None:
 def other_shape() -> None:
     saved, params = before(betaplane.AdamW)
     after = moved(params) | {"a.bias": nn.Parameter(numbers(4))}
-    made(betaplane.AdamW, after, ORDERS["reordered"]).load_state_dict(saved.state_dict(), strict=False)
+    made(betaplane.AdamW, after, ORDERS["reordered"]).load_state_dict(
+        saved.state_dict(), strict=False
+    )
 
 
 def other_rule() -> None:
     saved, params = before(betaplane.LaProp)
-    made(betaplane.Lion, params, ORDERS["reordered"]).load_state_dict(saved.state_dict(), strict=False)
+    made(betaplane.Lion, params, ORDERS["reordered"]).load_state_dict(
+        saved.state_dict(), strict=False
+    )
 
 
 def other_names() -> None:
     saved, params = before(betaplane.Lion)
-    made(betaplane.Lion, params, [["a.weight", "b.weight", "b.bias"]]).load_state_dict(saved.state_dict())
+    made(betaplane.Lion, params, [["a.weight", "b.weight", "b.bias"]]).load_state_dict(
+        saved.state_dict()
+    )
 
 
 def other_number_without_names() -> None:
@@ -228,7 +259,10 @@ BAD = [
         "The state dict is for other parameters: got {'missing': [], 'unknown': ['a.bias']}; expected the same names, "
         "in Lion. Try: load_state_dict(state_dict, strict=False)",
     ),
-    (other_number_without_names, "The state dict is for other groups: got [4]; expected [1] parameters (Lion"),
+    (
+        other_number_without_names,
+        "The state dict is for other groups: got [4]; expected [1] parameters (Lion",
+    ),
 ]
 
 

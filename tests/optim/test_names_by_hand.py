@@ -12,7 +12,9 @@ from betaplane.optim.storage_formats import Format, noise
 
 
 def optimizer_of(*groups: list[str]) -> torch.optim.Optimizer:
-    named = [{"params": [(name, nn.Parameter(torch.zeros(2))) for name in names]} for names in groups]
+    named = [
+        {"params": [(name, nn.Parameter(torch.zeros(2))) for name in names]} for names in groups
+    ]
     return torch.optim.SGD(named, lr=0.1)
 
 
@@ -29,7 +31,9 @@ def saved(*groups: dict) -> dict:
 
 def test_states_follow_their_names_into_other_groups():
     optimizer = optimizer_of(["c", "a"], ["b"])
-    found = by_name(optimizer, saved({"param_names": ["a", "b"], "lr": 1.0}, {"param_names": ["c"], "lr": 1.0}))
+    found = by_name(
+        optimizer, saved({"param_names": ["a", "b"], "lr": 1.0}, {"param_names": ["c"], "lr": 1.0})
+    )
     assert [group["params"] for group in found["param_groups"]] == [[0, 1], [2]]
     assert [group["param_names"] for group in found["param_groups"]] == [["c", "a"], ["b"]]
     assert found["state"] == {0: {"of": "c"}, 1: {"of": "a"}, 2: {"of": "b"}}
@@ -68,7 +72,9 @@ def test_other_names_are_refused_unless_it_is_not_strict(mine, theirs):
 
 def test_the_plain_format_keeps_the_type():
     assert Format().encode(torch.zeros(2, dtype=torch.float64))[0].dtype == torch.float64
-    assert Format(torch.float32).encode(torch.zeros(2, dtype=torch.float64))[0].dtype == torch.float32
+    assert (
+        Format(torch.float32).encode(torch.zeros(2, dtype=torch.float64))[0].dtype == torch.float32
+    )
 
 
 def test_noise_begins_at_the_first_place_unless_said():

@@ -78,7 +78,9 @@ def test_a_home_that_cannot_be_written(cache: Path) -> None:
     assert build.folder() != cache
 
 
-def test_a_compiler_that_fails_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_compiler_that_fails_says_so(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     with pytest.raises(NoCompiler, match="error"):
         build.built("no C at all", "answer")
     slow = tmp_path / "slow"
@@ -139,7 +141,9 @@ for kind, storage, how in {cases}:
     optimizer.step()
     print((told("VmHWM") - now) / 16e6)
 """
-CASES = {  # kind, storage, how: how much more memory a step may take at its peak, in units of the largest parameter
+# kind, storage, how: how much more memory a step may take at its peak, in units of the largest
+# parameter
+CASES = {
     ("Lion", "parameter", "compiled"): 0.1,
     ("AdamW", "bfloat16", "compiled"): 0.1,
     ("AdamW", "8bit", "compiled"): 0.1,

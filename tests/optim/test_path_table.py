@@ -1,4 +1,6 @@
-"""Every rule x option x path x size x gradient: paths agree. `pytest -m slow -s tests/optim/test_path_table.py`."""
+"""Every rule x option x path x size x gradient: paths agree. `pytest -m slow -s
+tests/optim/test_path_table.py`.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,12 @@ def test_paths_agree_at_the_defaults(kind: type[Rule], totals: Counter) -> None:
     plain, *others = variants(kind)
     options = [one for one in others if one.options.keys() & {"clip", "cautious", "d"}][:1]
     check(
-        totals, [compared(plain, (255, 4096, 65_536)), stacked(plain), *(compared(one, (65_536,)) for one in options)]
+        totals,
+        [
+            compared(plain, (255, 4096, 65_536)),
+            stacked(plain),
+            *(compared(one, (65_536,)) for one in options),
+        ],
     )
 
 
@@ -51,4 +58,6 @@ def test_paths_agree_at_every_option(kind: type[Rule], totals: Counter) -> None:
 @pytest.mark.slow
 @every
 def test_stacked_replicas_agree_at_every_option(kind: type[Rule], totals: Counter) -> None:
-    check(totals, [stacked(one) for one in variants(kind) if not one.options.keys() & AROUND.keys()])
+    check(
+        totals, [stacked(one) for one in variants(kind) if not one.options.keys() & AROUND.keys()]
+    )

@@ -26,7 +26,11 @@ def stepped(optimizer: torch.optim.Optimizer, p: Tensor, *gradients: Tensor) -> 
 
 @each
 def test_a_late_gradient_gets_a_first_step(kind) -> None:
-    late, fresh, other = nn.Parameter(numbers(3)), nn.Parameter(numbers(3)), nn.Parameter(numbers(2))
+    late, fresh, other = (
+        nn.Parameter(numbers(3)),
+        nn.Parameter(numbers(3)),
+        nn.Parameter(numbers(2)),
+    )
     optimizer = kind([other, late])
     stepped(optimizer, other, *numbers(5, 2, seed=1))
     gradients = numbers(2, 3, seed=2)
@@ -111,8 +115,13 @@ def test_state_holds_tensors_and_numbers(kind) -> None:
     p = nn.Parameter(numbers(4, 3))
     optimizer = kind([p])
     stepped(optimizer, p, *numbers(2, 4, 3, seed=1))
-    assert all(value is None or isinstance(value, Tensor | float | int) for value in optimizer.state[p].values())
-    assert all(not isinstance(value, dict) for group in optimizer.param_groups for value in group.values())
+    assert all(
+        value is None or isinstance(value, Tensor | float | int)
+        for value in optimizer.state[p].values()
+    )
+    assert all(
+        not isinstance(value, dict) for group in optimizer.param_groups for value in group.values()
+    )
 
 
 @each

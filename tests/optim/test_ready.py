@@ -18,13 +18,24 @@ from betaplane.rules import ALL
 KINDS = [getattr(betaplane.optim, rule.__name__) for rule in ALL]
 each = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 some = pytest.mark.parametrize(
-    "kind", [betaplane.AdamW, betaplane.SGD, betaplane.RMSprop, betaplane.Lion, betaplane.AdaBelief, betaplane.AdamMini]
+    "kind",
+    [
+        betaplane.AdamW,
+        betaplane.SGD,
+        betaplane.RMSprop,
+        betaplane.Lion,
+        betaplane.AdaBelief,
+        betaplane.AdamMini,
+    ],
 )
 when = pytest.mark.parametrize("steps", [0, 2], ids=["first step", "third step"])
 
 
 def params() -> list[nn.Parameter]:
-    return [nn.Parameter(torch.randn(4, 3, generator=torch.Generator().manual_seed(i))) for i in range(3)]
+    return [
+        nn.Parameter(torch.randn(4, 3, generator=torch.Generator().manual_seed(i)))
+        for i in range(3)
+    ]
 
 
 def backward(given: list[nn.Parameter]) -> None:
@@ -47,7 +58,11 @@ def refused(optimizer: torch.optim.Optimizer, given: list[nn.Parameter], text: s
     for p, old in zip(given, states, strict=True):
         held = optimizer.state.get(p, {})
         assert held.keys() == old.keys()
-        assert all(torch.equal(held[word], value) for word, value in old.items() if isinstance(value, Tensor))
+        assert all(
+            torch.equal(held[word], value)
+            for word, value in old.items()
+            if isinstance(value, Tensor)
+        )
 
 
 def sparse(optimizer: torch.optim.Optimizer, given: list[nn.Parameter]) -> None:
@@ -104,7 +119,9 @@ def test_a_parameter_that_grew_is_refused_by_name_of_its_state(kind: Any, path: 
 
 
 @pytest.mark.parametrize(
-    "how", [{}, {"max_norm": 1.0}, {"storage": "8bit"}, {"clip": 1.0}, {"path": "compiled"}], ids=str
+    "how",
+    [{}, {"max_norm": 1.0}, {"storage": "8bit"}, {"clip": 1.0}, {"path": "compiled"}],
+    ids=str,
 )
 def test_a_sparse_gradient_in_one_group_of_dense_ones(how: dict[str, Any]) -> None:
     given = params()
@@ -116,7 +133,9 @@ def test_a_sparse_gradient_in_one_group_of_dense_ones(how: dict[str, Any]) -> No
 
 def test_rows_that_do_not_divide_stop_the_first_group_too() -> None:
     given = params()
-    optimizer = betaplane.AdamMini([{"params": given[:2]}, {"params": given[2:], "rows": 3}], lr=0.1)
+    optimizer = betaplane.AdamMini(
+        [{"params": given[:2]}, {"params": given[2:], "rows": 3}], lr=0.1
+    )
     backward(given)
     refused(optimizer, given, "The rows of a block do not divide those of the parameter: got 3")
 

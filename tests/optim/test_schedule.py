@@ -57,13 +57,17 @@ def by_hand(optimizer: torch.optim.Optimizer, p: Tensor, steps: range) -> None:
 
 
 def functions(optimizer: torch.optim.Optimizer) -> dict:
-    return {name: f for name, f in FUNCTIONS.items() if name != "eps" or "eps" in optimizer.defaults}
+    return {
+        name: f for name, f in FUNCTIONS.items() if name != "eps" or "eps" in optimizer.defaults
+    }
 
 
 # ---- the same as by hand
 
 
-@pytest.mark.parametrize("kind", [*WITH_BETAS, torch.optim.AdamW, torch.optim.RAdam], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [*WITH_BETAS, torch.optim.AdamW, torch.optim.RAdam], ids=lambda kind: kind.__name__
+)
 def test_as_by_hand_and_resumed_in_the_middle(kind) -> None:
     expected, p, later = (nn.Parameter(numbers(4)) for _ in range(3))
     by_hand(kind([expected], lr=0.1), expected, range(1, 8))
@@ -109,7 +113,9 @@ def test_beside_a_scheduler_of_lr() -> None:
     ours, theirs = betaplane.Lion([p], lr=0.1), betaplane.Lion([q], lr=0.1)
     schedule, rates = Schedule(ours, beta2=FUNCTIONS["beta2"]), StepLR(ours, step_size=2, gamma=0.5)
     for t in range(1, 7):
-        theirs.param_groups[0].update(lr=0.1 * 0.5 ** ((t - 1) // 2), betas=(0.9, FUNCTIONS["beta2"](t)))
+        theirs.param_groups[0].update(
+            lr=0.1 * 0.5 ** ((t - 1) // 2), betas=(0.9, FUNCTIONS["beta2"](t))
+        )
         stepped(theirs, q, t)
         stepped(ours, p, t)
         rates.step()
@@ -120,7 +126,9 @@ def test_beside_a_scheduler_of_lr() -> None:
 def test_groups_have_their_own() -> None:
     p, q, r = (nn.Parameter(numbers(2)) for _ in range(3))
     optimizer = betaplane.AdamW([{"params": [p], "weight_decay": 0.3}, {"params": [q]}])
-    schedule = Schedule(optimizer, weight_decay=[None, lambda t: 0.1 * t], beta1=lambda t: 0.9 - 0.1 * t)
+    schedule = Schedule(
+        optimizer, weight_decay=[None, lambda t: 0.1 * t], beta1=lambda t: 0.9 - 0.1 * t
+    )
     optimizer.add_param_group({"params": [r], "weight_decay": 0.7})
     schedule.step()
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.2, 0.7]
@@ -146,14 +154,18 @@ def test_numbers_of_any_kind_are_stored_as_floats() -> None:
         beta2=lambda t: math.e / 3 * torch.ones(1, dtype=torch.float64),
         eps=schedule_fns.linear(0, 1, 10),
     )
-    assert [type(v) for v in (*optimizer.param_groups[0]["betas"], optimizer.param_groups[0]["eps"])] == [float] * 3
+    assert [
+        type(v) for v in (*optimizer.param_groups[0]["betas"], optimizer.param_groups[0]["eps"])
+    ] == [float] * 3
     assert disk(optimizer.state_dict())["param_groups"][0]["betas"] == (0.9, math.e / 3)
 
 
 # ---- tensors
 
 
-@pytest.mark.parametrize("kind", [torch.optim.AdamW, betaplane.AdamW, betaplane.LaProp], ids=lambda k: k.__module__)
+@pytest.mark.parametrize(
+    "kind", [torch.optim.AdamW, betaplane.AdamW, betaplane.LaProp], ids=lambda k: k.__module__
+)
 def test_tensors_are_written_in_place(kind) -> None:
     def tensors() -> tuple[Tensor, Tensor]:
         return torch.tensor(0.9, dtype=torch.float64), torch.tensor(0.999, dtype=torch.float64)
@@ -225,7 +237,9 @@ def test_ramps_are_torchs(ramp, theirs) -> None:
 
 
 def test_the_power_is_adafactors() -> None:
-    for row in json.loads((GOLDEN / "bias_correction_as_schedule.json").read_text())["adafactor_beta2"]:
+    for row in json.loads((GOLDEN / "bias_correction_as_schedule.json").read_text())[
+        "adafactor_beta2"
+    ]:
         assert schedule_fns.power()(row["t"]) == pytest.approx(row["beta2_t"], rel=1e-12)
 
 
@@ -234,9 +248,13 @@ def test_ademamix_scheduled_from_outside_takes_the_golden_steps() -> None:
     h = golden["hyperparameters"]
     p = nn.Parameter(torch.tensor(golden["params0"], dtype=torch.float64))
     betas = (h["beta1"], h["beta2"], h["beta3"])
-    optimizer = betaplane.AdEMAMix([p], lr=h["lr"], betas=betas, eps=h["eps"], weight_decay=h["weight_decay"])
+    optimizer = betaplane.AdEMAMix(
+        [p], lr=h["lr"], betas=betas, eps=h["eps"], weight_decay=h["weight_decay"]
+    )
     beta3 = schedule_fns.ademamix_beta3(h["beta1"], h["beta3"], h["warmup"])
-    schedule = Schedule(optimizer, alpha=schedule_fns.ademamix_alpha(h["alpha"], h["warmup"]), beta3=beta3)
+    schedule = Schedule(
+        optimizer, alpha=schedule_fns.ademamix_alpha(h["alpha"], h["warmup"]), beta3=beta3
+    )
     for step in golden["steps"]:
         assert schedule.get_last_value("beta3") == [pytest.approx(step["beta3_t"], rel=1e-14)]
         assert schedule.get_last_value("alpha") == [step["alpha_t"]]
@@ -255,9 +273,13 @@ def test_per_batch_is_the_published_example() -> None:
 
 
 def update(debias: str, beta2, steps: int) -> list[float]:
-    """The size of every update, over lr, where the gradient is always 1: 1 where debiasing is right."""
+    """The size of every update, over lr, where the gradient is always 1: 1 where debiasing is
+    right.
+    """
     p = nn.Parameter(torch.zeros(1, dtype=torch.float64))
-    optimizer = betaplane.AdamW([p], lr=1.0, betas=(0.0, 0.5), eps=0.0, weight_decay=0.0, debias=debias)
+    optimizer = betaplane.AdamW(
+        [p], lr=1.0, betas=(0.0, 0.5), eps=0.0, weight_decay=0.0, debias=debias
+    )
     schedule, found = Schedule(optimizer, beta2=beta2), []
     for _ in range(steps):
         before = p.item()
@@ -270,8 +292,12 @@ def update(debias: str, beta2, steps: int) -> list[float]:
 
 def test_debiasing_under_a_schedule() -> None:
     """As the docstring has it."""
-    assert min(update("both", schedule_fns.horizon(0.95, 0.999, 1000), 1010)) == pytest.approx(0.795, abs=1e-3)
-    assert max(update("both", schedule_fns.horizon(0.999, 0.95, 1000), 400)) == pytest.approx(1.195, abs=1e-3)
+    assert min(update("both", schedule_fns.horizon(0.95, 0.999, 1000), 1010)) == pytest.approx(
+        0.795, abs=1e-3
+    )
+    assert max(update("both", schedule_fns.horizon(0.999, 0.95, 1000), 400)) == pytest.approx(
+        1.195, abs=1e-3
+    )
     for beta2 in (
         schedule_fns.horizon(0.95, 0.999, 100),
         schedule_fns.horizon(0.999, 0.95, 100),
@@ -301,24 +327,42 @@ BAD = [
         lambda: Schedule(adamw(), eps=[None, lambda t: -1.0]),
         "eps is out of range: got -1.0; expected [0, inf) (group 1",
     ),
-    (lambda: Schedule(adamw(), weight_decay=lambda t: math.nan), "weight_decay is out of range: got nan"),
-    (lambda: Schedule(adamw(), beta1=lambda t: None), "beta1 is not a number: got None; expected a number in [0, 1)"),
-    (lambda: Schedule(adamw(lr=torch.tensor(0.1)), lr=lambda t: 1e39), "lr is out of range: got inf"),
+    (
+        lambda: Schedule(adamw(), weight_decay=lambda t: math.nan),
+        "weight_decay is out of range: got nan",
+    ),
+    (
+        lambda: Schedule(adamw(), beta1=lambda t: None),
+        "beta1 is not a number: got None; expected a number in [0, 1)",
+    ),
+    (
+        lambda: Schedule(adamw(lr=torch.tensor(0.1)), lr=lambda t: 1e39),
+        "lr is out of range: got inf",
+    ),
     (
         lambda: Schedule(adamw(), beta3=lambda t: 0.9),
         "There is no such number in the group: got 'beta3'; expected lr, beta1",
     ),
-    (lambda: Schedule(adamw(), amsgrad=lambda t: 1), "There is no such number in the group: got 'amsgrad'"),
+    (
+        lambda: Schedule(adamw(), amsgrad=lambda t: 1),
+        "There is no such number in the group: got 'amsgrad'",
+    ),
     (
         lambda: Schedule(adamw(), beta2=0.95),
         "beta2 is not a function: got 0.95; expected a function of t, or one for each",
     ),
-    (lambda: Schedule(adamw(), beta2=[None]), "beta2 does not fit the groups: got 1; expected 2, one for each group"),
+    (
+        lambda: Schedule(adamw(), beta2=[None]),
+        "beta2 does not fit the groups: got 1; expected 2, one for each group",
+    ),
     (
         lambda: Schedule(adamw()),
         "There is nothing to schedule: in Schedule. Try: beta2=lambda t: 1 - t**-0.8",
     ),
-    (lambda: Schedule([nn.Parameter(torch.zeros(2))], eps=lambda t: 0.1), "This is no optimizer: got 'list'"),
+    (
+        lambda: Schedule([nn.Parameter(torch.zeros(2))], eps=lambda t: 0.1),
+        "This is no optimizer: got 'list'",
+    ),
     (
         lambda: Schedule(adamw(), eps=lambda t: 0.1).get_last_value("lr"),
         "This is not scheduled: got 'lr'; expected eps",
@@ -328,12 +372,23 @@ BAD = [
         "The state dict is not a Schedule's",
     ),
     (
-        lambda: Schedule(betaplane.SGD([nn.Parameter(torch.zeros(2))], momentum=0.9), momentum=lambda t: -0.1),
+        lambda: Schedule(
+            betaplane.SGD([nn.Parameter(torch.zeros(2))], momentum=0.9), momentum=lambda t: -0.1
+        ),
         "momentum is out of range: got -0.1; expected [0, ",
     ),
-    (lambda: schedule_fns.linear(0, 1, 0), "steps is out of range: got 0; expected (0, inf) (linear"),
-    (lambda: schedule_fns.horizon(0.9, 1.0, 5), "end is out of range: got 1.0; expected [0, 1) (horizon"),
-    (lambda: schedule_fns.power(-0.8), "exponent is out of range: got -0.8; expected (0, inf) (power"),
+    (
+        lambda: schedule_fns.linear(0, 1, 0),
+        "steps is out of range: got 0; expected (0, inf) (linear",
+    ),
+    (
+        lambda: schedule_fns.horizon(0.9, 1.0, 5),
+        "end is out of range: got 1.0; expected [0, 1) (horizon",
+    ),
+    (
+        lambda: schedule_fns.power(-0.8),
+        "exponent is out of range: got -0.8; expected (0, inf) (power",
+    ),
     (
         lambda: schedule_fns.ademamix_beta3(0.9, 1.0, 5),
         "beta3 is out of range: got 1.0; expected [0, 1) (ademamix_beta3",
@@ -354,7 +409,9 @@ def test_bad_input(call, text: str) -> None:
 
 def test_a_beta_that_rounds_to_one_is_refused() -> None:
     betas = torch.tensor(0.9), torch.tensor(0.999)
-    with pytest.raises(BadInput, match=r"beta2 is out of range: got 1\.0; expected \[0, 1\) \(group 0 at step 1"):
+    with pytest.raises(
+        BadInput, match=r"beta2 is out of range: got 1\.0; expected \[0, 1\) \(group 0 at step 1"
+    ):
         Schedule(adamw(betas=betas, foreach=False), beta2=lambda t: 1 - 1e-8)
 
 
@@ -376,10 +433,15 @@ def test_nothing_is_written_where_one_value_is_bad(kind) -> None:
 
 @pytest.mark.parametrize("path", ["eager", "compiled"])
 @pytest.mark.parametrize("kind", [betaplane.optim.RMSprop, betaplane.optim.SGD])
-def test_a_momentum_that_is_switched_on_and_off_has_its_buffer_while_it_is_on(kind: Any, path: str) -> None:
+def test_a_momentum_that_is_switched_on_and_off_has_its_buffer_while_it_is_on(
+    kind: Any, path: str
+) -> None:
     torch.manual_seed(0)
     ours, theirs = (nn.Parameter(torch.zeros(70, 3, dtype=torch.float64)) for _ in range(2))
-    a, b = kind([ours], lr=0.01, path=path, average=0.9), kind.torchs([theirs], lr=0.01, momentum=0.5)
+    a, b = (
+        kind([ours], lr=0.01, path=path, average=0.9),
+        kind.torchs([theirs], lr=0.01, momentum=0.5),
+    )
     for momentum in (0, 0, 0.9, 0.9, 0, 0.9):
         a.param_groups[0]["momentum"] = b.param_groups[0]["momentum"] = momentum
         ours.grad = torch.randn_like(ours)
@@ -394,7 +456,9 @@ def test_a_momentum_that_is_switched_on_and_off_has_its_buffer_while_it_is_on(ki
         assert a.state[ours]["momentum_buffer"].dim() == (2 if momentum else 0)
 
 
-@pytest.mark.parametrize("given", [None, [1], "t", {}, {"t": "3"}, {"t": 0}, {"t": True}, {"t": 3.0}])
+@pytest.mark.parametrize(
+    "given", [None, [1], "t", {}, {"t": "3"}, {"t": 0}, {"t": True}, {"t": 3.0}]
+)
 def test_what_is_no_state_dict_of_a_schedule_is_refused(given: Any) -> None:
     optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))])
     schedule = Schedule(optimizer, eps=lambda t: 1e-3 / t)

@@ -1,4 +1,6 @@
-"""Sharded training is unsharded training, whatever torch shards it with; two processes on one machine."""
+"""Sharded training is unsharded training, whatever torch shards it with; two processes on one
+machine.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ SCRIPT = Path(__file__).with_name("ranks.py")
 WORLD = 2
 CLOSE = 1e-10
 
-pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch knows no processes")
+pytestmark = pytest.mark.skipif(
+    not torch.distributed.is_available(), reason="this torch knows no processes"
+)
 
 
 def told(folder: Path, which: str, seconds: float) -> dict[str, Any]:
@@ -25,7 +29,11 @@ def told(folder: Path, which: str, seconds: float) -> dict[str, Any]:
     with ExitStack() as stack:
         logs = [stack.enter_context((folder / f"{rank}.out").open("w")) for rank in range(WORLD)]
         started = [
-            subprocess.Popen([sys.executable, SCRIPT, str(rank), str(WORLD), folder, which], stdout=log, stderr=log)
+            subprocess.Popen(
+                [sys.executable, SCRIPT, str(rank), str(WORLD), folder, which],
+                stdout=log,
+                stderr=log,
+            )
             for rank, log in enumerate(logs)
         ]
         end = time.monotonic() + seconds

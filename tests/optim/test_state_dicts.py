@@ -1,8 +1,9 @@
-"""Which state dicts load into which optimizer: of every ordered pair of rules and variants, by what they would build.
+"""Which state dicts load into which optimizer: of every ordered pair of rules and variants, by what
+they would build.
 
-A state means the same to two optimizers if both build it from the same gradients. The expected answer for a pair comes
-from training the loading optimizer, with the options it has after loading, on the gradients that the saved one saw.
-"""
+A state means the same to two optimizers if both build it from the same gradients. The expected
+answer for a pair comes from training the loading optimizer, with the options it has after loading,
+on the gradients that the saved one saw."""
 
 from __future__ import annotations
 
@@ -24,12 +25,15 @@ from betaplane.optim.state.labels import LABEL
 SHAPES = ((3, 4), (5,))
 BETAS = (0.9, 0.99, 0.999)
 NUMBERS = {"lr": 1e-2, "alpha": 0.99, "weight_decay": 0.0, "initial_accumulator": 0.0, "eps": 0.0}
-SWITCHES = {"Adam": ("amsgrad",), "AdamW": ("amsgrad",)}  # of torch's classes, beside the rules' choices
+# of torch's classes, beside the rules' choices
+SWITCHES = {"Adam": ("amsgrad",), "AdamW": ("amsgrad",)}
 MOMENTUM = ("SGD", "RMSprop")
 
 
 class Variant(NamedTuple):
-    """A class with options, and how its state dict is saved: with its label, without, or by torch's class."""
+    """A class with options, and how its state dict is saved: with its label, without, or by torch's
+    class.
+    """
 
     name: str
     options: tuple[tuple[str, Any], ...] = ()
@@ -51,7 +55,9 @@ def variants() -> list[Variant]:
         found.append(Variant(name))
         known = inspect.signature(getattr(betaplane, name)).parameters
         for option, choices in rule.choices.items():
-            changed = [choice for choice in choices if choice != getattr(usual, option) and option in known]
+            changed = [
+                choice for choice in choices if choice != getattr(usual, option) and option in known
+            ]
             found += [Variant(name, ((option, choice),)) for choice in changed]
         found += [Variant(name, ((switch, True),)) for switch in SWITCHES.get(name, ())]
         found += [Variant(name, (("momentum", 0.9),))] if name in MOMENTUM else []
@@ -71,7 +77,11 @@ def sources() -> list[Variant]:
     own = variants()
     plain = [Variant(v.name, v.options, "unlabeled") for v in own]
     theirs = [Variant(v.name, v.options, "torch") for v in own if hasattr(torch.optim, v.name)]
-    theirs = [v for v in theirs if {key for key, _ in v.options} <= set(inspect.signature(v.kind).parameters)]
+    theirs = [
+        v
+        for v in theirs
+        if {key for key, _ in v.options} <= set(inspect.signature(v.kind).parameters)
+    ]
     return own + plain + theirs
 
 
@@ -99,7 +109,9 @@ def step(optimizer: torch.optim.Optimizer, seed: int) -> list[torch.Tensor]:
 
 
 @cache
-def trained(kind: type[torch.optim.Optimizer], options: tuple[tuple[str, Any], ...]) -> torch.optim.Optimizer:
+def trained(
+    kind: type[torch.optim.Optimizer], options: tuple[tuple[str, Any], ...]
+) -> torch.optim.Optimizer:
     optimizer = made(kind, dict(options))
     for seed in range(4):
         step(optimizer, seed)
@@ -149,13 +161,18 @@ def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def frozen(optimizer: torch.optim.Optimizer) -> tuple:
     """All that a failed load must leave: the very objects, and what is in them to the last bit."""
-    states = [(id(p), {k: (id(v), v.clone()) for k, v in held.items()}) for p, held in optimizer.state.items()]
+    states = [
+        (id(p), {k: (id(v), v.clone()) for k, v in held.items()})
+        for p, held in optimizer.state.items()
+    ]
     groups = [(id(group), dict(group)) for group in optimizer.param_groups]
     return id(optimizer.state), states, groups, sorted(optimizer.__dict__), _hooks(optimizer)
 
 
 def _hooks(optimizer: torch.optim.Optimizer) -> dict[str, list]:
-    return {name: list(value) for name, value in optimizer.__dict__.items() if name.endswith("hooks")}
+    return {
+        name: list(value) for name, value in optimizer.__dict__.items() if name.endswith("hooks")
+    }
 
 
 def assert_untouched(optimizer: torch.optim.Optimizer, before: tuple) -> None:
@@ -167,15 +184,21 @@ def assert_untouched(optimizer: torch.optim.Optimizer, before: tuple) -> None:
         assert all(torch.equal(value, old[k][1]) for k, (_, value) in new.items())
 
 
-def check_pairs(pairs: Iterator[tuple[Variant, Variant]] | list[tuple[Variant, Variant]]) -> dict[str, int]:
-    """Load each source into each target; returns counts. What is loaded steps as the expected optimizer does."""
+def check_pairs(
+    pairs: Iterator[tuple[Variant, Variant]] | list[tuple[Variant, Variant]],
+) -> dict[str, int]:
+    """Load each source into each target; returns counts. What is loaded steps as the expected
+    optimizer does.
+    """
     counts, faults, targets = {"loaded": 0, "refused": 0}, [], {}
     for source, target in pairs:
         if target not in targets:
             targets[target] = made(target.kind, dict(target.options))
             step(targets[target], 9)
         optimizer, before = targets[target], frozen(targets[target])
-        if source.saved != "labeled" and not any(trained(source.kind, source.options).state.values()):
+        if source.saved != "labeled" and not any(
+            trained(source.kind, source.options).state.values()
+        ):
             continue  # nothing shows what it is, and there is nothing to misread
         try:
             right = trained(target.kind, options_after(source, target))
@@ -203,9 +226,14 @@ def check_pairs(pairs: Iterator[tuple[Variant, Variant]] | list[tuple[Variant, V
 def _steps_alike(loaded: torch.optim.Optimizer, right: torch.optim.Optimizer) -> bool:
     other = copy.deepcopy(right)
     with torch.no_grad():
-        for p, q in zip(loaded.param_groups[0]["params"], other.param_groups[0]["params"], strict=True):
+        for p, q in zip(
+            loaded.param_groups[0]["params"], other.param_groups[0]["params"], strict=True
+        ):
             p.copy_(q)
-    return all(torch.allclose(a, b, rtol=1e-4, atol=1e-9) for a, b in zip(step(loaded, 5), step(other, 5), strict=True))
+    return all(
+        torch.allclose(a, b, rtol=1e-4, atol=1e-9)
+        for a, b in zip(step(loaded, 5), step(other, 5), strict=True)
+    )
 
 
 def test_default_rules_load_exactly_where_their_states_mean_the_same() -> None:
@@ -224,4 +252,6 @@ def test_a_sample_of_variants_loads_exactly_where_states_mean_the_same() -> None
 @pytest.mark.slow
 def test_all_variants_load_exactly_where_states_mean_the_same() -> None:
     counts = check_pairs((one, two) for two in variants() for one in sources())
-    print(f"\nordered pairs of {len(sources())} saved and {len(variants())} loading variants: {counts}")
+    print(
+        f"\nordered pairs of {len(sources())} saved and {len(variants())} loading variants: {counts}"
+    )

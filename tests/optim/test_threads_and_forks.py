@@ -29,7 +29,9 @@ def stepped(name: str) -> torch.Tensor:
     return p.detach()
 
 
-def test_threads_that_step_for_the_first_time_at_once_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_that_step_for_the_first_time_at_once_agree(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for remembered in (trace._recorded, build.native):
         monkeypatch.setattr(remembered, "known", {})
     ends: list[tuple[str, torch.Tensor]] = []
@@ -108,5 +110,7 @@ builder.join()
 def test_forks_step_as_their_parent() -> None:
     environment = {**os.environ, "PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "2"}
     command = [sys.executable, "-W", "ignore", "-c", FORKS]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,6 @@
-"""Torch's classes and ours of the same name: the same numbers, on any layout, type and option torch's tests know."""
+"""Torch's classes and ours of the same name: the same numbers, on any layout, type and option
+torch's tests know.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ LAYOUTS = {
     "contiguous": lambda x: x.clone(),
     "channels_last": lambda x: x.to(memory_format=torch.channels_last),
     "transposed": lambda x: x.transpose(0, 3).contiguous().transpose(0, 3),
-    "strided": lambda x: torch.zeros(*x.shape[:-1], 2 * x.shape[-1], dtype=x.dtype)[..., ::2].copy_(x),
+    "strided": lambda x: torch.zeros(*x.shape[:-1], 2 * x.shape[-1], dtype=x.dtype)[..., ::2].copy_(
+        x
+    ),
 }
 SHAPE = (4, 3, 2, 5)
 
@@ -53,7 +57,9 @@ def options(kind: type[TorchCompatible]) -> list[dict[str, Any]]:
 @fused
 @pytest.mark.parametrize("of_g", LAYOUTS)
 @pytest.mark.parametrize("of_x", LAYOUTS)
-def test_every_layout_gives_the_same_numbers(kind: type[TorchCompatible], of_x: str, of_g: str) -> None:
+def test_every_layout_gives_the_same_numbers(
+    kind: type[TorchCompatible], of_x: str, of_g: str
+) -> None:
     x, gradients = numbers(*SHAPE), numbers(6, *SHAPE, seed=1)
     slow = nn.Parameter(x.clone())
     expected = stepped(kind.torchs([slow], lr=0.01, foreach=False), slow, gradients)
@@ -104,18 +110,25 @@ def test_a_model_that_becomes_channels_last(kind: type[TorchCompatible], how: st
 @each
 @pytest.mark.parametrize("path", ["default", "foreach", "for-loop", "fused"])
 def test_every_input_torch_tests_with(kind: type[TorchCompatible], path: str) -> None:
-    flags = {"default": {}, "foreach": {"foreach": True}, "for-loop": {"foreach": False}, "fused": {"fused": True}}[
-        path
-    ]
+    flags = {
+        "default": {},
+        "foreach": {"foreach": True},
+        "for-loop": {"foreach": False},
+        "fused": {"fused": True},
+    }[path]
     if path == "fused" and not kind.kernel:
         pytest.skip("torch has no fused kernel for it")
     for how in options(kind):
-        if path == "fused" and (isinstance(how.get("lr"), Tensor) or isinstance(how.get("betas", (0,))[0], Tensor)):
+        if path == "fused" and (
+            isinstance(how.get("lr"), Tensor) or isinstance(how.get("betas", (0,))[0], Tensor)
+        ):
             continue
         results = []
         for made in (kind, kind.torchs):
             p = nn.Parameter(numbers(3, 4))
-            optimizer = made([p], **copy.deepcopy(how), **(flags if made is kind else {"foreach": False}))
+            optimizer = made(
+                [p], **copy.deepcopy(how), **(flags if made is kind else {"foreach": False})
+            )
             results.append(stepped(optimizer, p, numbers(5, 3, 4, seed=1)))
         assert torch.allclose(*results, rtol=1e-12, atol=1e-12), how
 
@@ -125,7 +138,11 @@ def test_every_input_torch_refuses(kind: type[TorchCompatible]) -> None:
     for case in INFOS[kind.__name__].optim_error_inputs_func("cpu", torch.float32):
         given = case.optimizer_error_input
         params = given.params
-        made = kind if case.error_on == OptimizerErrorEnum.CONSTRUCTION_ERROR else lambda *a, **k: kind(*a, **k).step()
+        made = (
+            kind
+            if case.error_on == OptimizerErrorEnum.CONSTRUCTION_ERROR
+            else lambda *a, **k: kind(*a, **k).step()
+        )
         with pytest.raises(case.error_type, match=case.error_regex):
             made(params, **given.kwargs)
 
@@ -156,8 +173,12 @@ def test_compiled_dialects_are_not_forgotten() -> None:
 
 
 @fused
-@pytest.mark.parametrize("flags", [{"foreach": True}, {"foreach": False}, {"fused": False}], ids=str)
-def test_a_path_that_is_asked_for_is_taken(kind: type[TorchCompatible], flags: dict[str, bool]) -> None:
+@pytest.mark.parametrize(
+    "flags", [{"foreach": True}, {"foreach": False}, {"fused": False}], ids=str
+)
+def test_a_path_that_is_asked_for_is_taken(
+    kind: type[TorchCompatible], flags: dict[str, bool]
+) -> None:
     p = nn.Parameter(numbers(3, 4))
     optimizer = kind([p], **flags)
     p.grad = numbers(3, 4, seed=1)
@@ -177,19 +198,27 @@ def test_a_fused_step_that_is_asked_for_takes_a_tensor_as_lr(kind: type[TorchCom
     slow = nn.Parameter(numbers(3, 4))
     expected = stepped(kind.torchs([slow], lr=0.01, foreach=False), slow, numbers(2, 3, 4, seed=1))
     fresh = kind([p], lr=torch.tensor(0.01, dtype=torch.float64), fused=True)
-    assert torch.allclose(stepped(fresh, p, numbers(2, 3, 4, seed=1)), expected, rtol=1e-12, atol=1e-12)
+    assert torch.allclose(
+        stepped(fresh, p, numbers(2, 3, 4, seed=1)), expected, rtol=1e-12, atol=1e-12
+    )
 
 
 @fused
 @pytest.mark.parametrize("where", [{"device": "meta"}, {"dtype": torch.complex64}], ids=str)
-def test_a_fused_step_that_torch_has_not_is_refused(kind: type[TorchCompatible], where: dict[str, Any]) -> None:
+def test_a_fused_step_that_torch_has_not_is_refused(
+    kind: type[TorchCompatible], where: dict[str, Any]
+) -> None:
     p = nn.Parameter(torch.zeros(3, **where))
     p.grad = torch.zeros_like(p)
-    with pytest.raises(RuntimeError, match="`fused=True` requires all the params to be floating point Tensors"):
+    with pytest.raises(
+        RuntimeError, match="`fused=True` requires all the params to be floating point Tensors"
+    ):
         kind([p], fused=True).step()
 
 
-@pytest.mark.parametrize("kind", [torch_classes.SGD, torch_classes.Adagrad], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [torch_classes.SGD, torch_classes.Adagrad], ids=lambda kind: kind.__name__
+)
 @pytest.mark.parametrize("path", ["auto", "compiled"])
 def test_sparse_gradients_are_for_torchs_loops(kind: type[TorchCompatible], path: str) -> None:
     p, q = nn.Parameter(numbers(4)), nn.Parameter(numbers(4))
@@ -197,10 +226,18 @@ def test_sparse_gradients_are_for_torchs_loops(kind: type[TorchCompatible], path
     dense = torch.tensor([0.0, 2.0, 0.0, -1.0], dtype=torch.float64)
     given = [dense, dense.to_sparse(), dense.to_sparse(), dense]
     with torch.sparse.check_sparse_tensor_invariants():
-        assert torch.allclose(stepped(ours, p, given), stepped(theirs, q, given), rtol=1e-12, atol=1e-12)
+        assert torch.allclose(
+            stepped(ours, p, given), stepped(theirs, q, given), rtol=1e-12, atol=1e-12
+        )
 
 
-AMP = [{}, {"storage": "float32", "average": 0.5}, {"max_norm": 1e9}, {"nonfinite": "raise"}, {"path": "compiled"}]
+AMP = [
+    {},
+    {"storage": "float32", "average": 0.5},
+    {"max_norm": 1e9},
+    {"nonfinite": "raise"},
+    {"path": "compiled"},
+]
 
 
 @fused
@@ -211,7 +248,10 @@ def test_gradients_scaled_by_amp_are_unscaled_whoever_steps(
 ) -> None:
     def trained(kind: Any, x: Tensor, **options: Any) -> Tensor:
         p = x.requires_grad_()
-        optimizer, scaler = kind([p], lr=0.1, fused=True, **options), torch.amp.GradScaler("cpu", init_scale=1024.0)
+        optimizer, scaler = (
+            kind([p], lr=0.1, fused=True, **options),
+            torch.amp.GradScaler("cpu", init_scale=1024.0),
+        )
         for lost in (0.0, float("inf"), 0.0):
             optimizer.zero_grad()
             scaler.scale((p - 3 + lost).square().sum()).backward()
@@ -272,7 +312,9 @@ def reloaded(optimizer: TorchCompatible, params: list[nn.Parameter]) -> None:
 
 
 def other_options(optimizer: TorchCompatible, params: list[nn.Parameter]) -> None:
-    optimizer.param_groups[0].update(lr=0.3, betas=(0.5, 0.6), weight_decay=0.4, maximize=True, eps=0.1)
+    optimizer.param_groups[0].update(
+        lr=0.3, betas=(0.5, 0.6), weight_decay=0.4, maximize=True, eps=0.1
+    )
 
 
 def transposed_gradient(optimizer: TorchCompatible, params: list[nn.Parameter]) -> None:
@@ -287,8 +329,12 @@ CHANGES = [
 
 @pytest.mark.parametrize("amsgrad", [False, True])
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-@pytest.mark.parametrize("kind", [torch_classes.Adam, torch_classes.AdamW], ids=lambda kind: kind.__name__)
-def test_whatever_changes_between_steps_is_seen(kind: type[TorchCompatible], change, amsgrad: bool) -> None:
+@pytest.mark.parametrize(
+    "kind", [torch_classes.Adam, torch_classes.AdamW], ids=lambda kind: kind.__name__
+)
+def test_whatever_changes_between_steps_is_seen(
+    kind: type[TorchCompatible], change, amsgrad: bool
+) -> None:
     found = []
     for made in (kind, kind.torchs):
         params = [nn.Parameter(numbers(*SHAPE)), nn.Parameter(numbers(7, seed=1))]
@@ -336,8 +382,11 @@ def test_checkpoints_go_both_ways(kind: type[TorchCompatible]) -> None:
             two = second([p], **how)
             two.load_state_dict(torch.load(file, weights_only=True))
             stepped(two, p, numbers(7, 3, 4, seed=1)[4:])
-            # torch keeps NAdam's product of momenta in float32, and makes it float64 when it loads it
-            assert torch.allclose(p, q, rtol=1e-8 if kind is torch_classes.NAdam else 1e-12, atol=1e-12), how
+            # torch keeps NAdam's product of momenta in float32, and makes it float64 when it loads
+            # it
+            assert torch.allclose(
+                p, q, rtol=1e-8 if kind is torch_classes.NAdam else 1e-12, atol=1e-12
+            ), how
 
 
 @each
@@ -358,7 +407,9 @@ def test_no_state_where_torch_has_none() -> None:
 
 
 @each
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))], ids=["deepcopy", "pickle"])
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))], ids=["deepcopy", "pickle"]
+)
 def test_copies_keep_their_settings(kind: type[TorchCompatible], copied) -> None:
     p = nn.Parameter(numbers(3, 4))
     optimizer = kind([p], lr=0.07, nonfinite="skip")
@@ -418,11 +469,16 @@ def test_complex_numbers_are_pairs(kind: type[TorchCompatible]) -> None:
 def test_gradients_that_are_not_finite(kind: type[TorchCompatible]) -> None:
     def ready(nonfinite: str) -> tuple[TorchCompatible, Tensor, Tensor]:
         p, q = nn.Parameter(numbers(3)), nn.Parameter(numbers(3))
-        p.grad, q.grad = torch.tensor([1.0, float("nan"), 1.0], dtype=torch.float64), numbers(3, seed=1)
+        p.grad, q.grad = (
+            torch.tensor([1.0, float("nan"), 1.0], dtype=torch.float64),
+            numbers(3, seed=1),
+        )
         return kind([("bad", p), ("good", q)], lr=0.01, nonfinite=nonfinite), p, q
 
     optimizer, p, q = ready("raise")
-    with pytest.raises(BadInput, match=r"A gradient is not finite: got '1 of 3 numbers', .* in bad, shape \(3,\)"):
+    with pytest.raises(
+        BadInput, match=r"A gradient is not finite: got '1 of 3 numbers', .* in bad, shape \(3,\)"
+    ):
         optimizer.step()
     assert torch.equal(p, numbers(3))
     assert torch.equal(q, numbers(3))
@@ -436,7 +492,9 @@ def test_gradients_that_are_not_finite(kind: type[TorchCompatible]) -> None:
 def test_an_eps_that_is_zero_in_float16_is_refused() -> None:
     p = nn.Parameter(torch.zeros(3, dtype=torch.float16))
     p.grad = torch.zeros_like(p)
-    with pytest.raises(BadInput, match=r"eps is zero in the type of the optimizer's state: got 1e-08"):
+    with pytest.raises(
+        BadInput, match=r"eps is zero in the type of the optimizer's state: got 1e-08"
+    ):
         torch_classes.AdamW([p]).step()
     torch_classes.AdamW([p], eps=1e-6).step()
     assert torch.equal(p, torch.zeros_like(p))
@@ -445,7 +503,9 @@ def test_an_eps_that_is_zero_in_float16_is_refused() -> None:
 # ---- dialects
 
 
-@pytest.mark.parametrize("how", [{"eps_at": "hat"}, {"debias": "second"}, {"clip": 0.5}, {"cautious": "mean"}])
+@pytest.mark.parametrize(
+    "how", [{"eps_at": "hat"}, {"debias": "second"}, {"clip": 0.5}, {"cautious": "mean"}]
+)
 def test_a_dialect_is_stepped_by_the_rule_and_can_go_back(how: dict[str, Any]) -> None:
     x, gradients = numbers(4), numbers(5, 4, seed=1)
     p = nn.Parameter(x.clone())
@@ -463,9 +523,13 @@ def test_a_dialect_is_stepped_by_the_rule_and_can_go_back(how: dict[str, Any]) -
 
 
 def test_an_unknown_option_is_told() -> None:
-    with pytest.raises(BadInput, match=r"There is no option beta: got 0.9; expected lr, betas, eps, .* in AdamW"):
+    with pytest.raises(
+        BadInput, match=r"There is no option beta: got 0.9; expected lr, betas, eps, .* in AdamW"
+    ):
         torch_classes.AdamW([nn.Parameter(torch.zeros(1))], beta=0.9)
-    with pytest.raises(BadInput, match="eps_at is unknown: got 'inside'; expected 'after' or 'hat' or 'root'"):
+    with pytest.raises(
+        BadInput, match="eps_at is unknown: got 'inside'; expected 'after' or 'hat' or 'root'"
+    ):
         torch_classes.AdamW([nn.Parameter(torch.zeros(1))], eps_at="inside")
 
 
@@ -489,5 +553,8 @@ def test_a_live_optimizer_goes_on_as_ours(kind: type[TorchCompatible]) -> None:
 
 
 def test_only_torchs_own_can_be_converted() -> None:
-    with pytest.raises(BadInput, match=r"This optimizer has no twin here: got 'Rprop'; expected torch\.optim\.SGD, "):
+    with pytest.raises(
+        BadInput,
+        match=r"This optimizer has no twin here: got 'Rprop'; expected torch\.optim\.SGD, ",
+    ):
         from_torch(torch.optim.Rprop([nn.Parameter(torch.zeros(1))]))

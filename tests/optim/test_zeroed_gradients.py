@@ -1,4 +1,6 @@
-"""zero=True where gradients share memory, are expanded, or are skipped: each is read by all before it is zero."""
+"""zero=True where gradients share memory, are expanded, or are skipped: each is read by all before
+it is zero.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,12 @@ SHARED: dict[str, Shared] = {
 }
 
 
-def stepped(name: str, gradients: tuple[Tensor, Tensor], apart: bool, **options: Any) -> tuple[Tensor, Tensor]:
-    """Two parameters after two steps, each of whose gradients is written into the same tensors again."""
+def stepped(
+    name: str, gradients: tuple[Tensor, Tensor], apart: bool, **options: Any
+) -> tuple[Tensor, Tensor]:
+    """Two parameters after two steps, each of whose gradients is written into the same tensors
+    again.
+    """
     values = [g.clone() for g in gradients]
     params = [torch.nn.Parameter(torch.ones(value.shape)) for value in values]
     groups: Any = [{"params": params[:1]}, {"params": params[1:]}] if apart else params
@@ -40,7 +46,9 @@ def stepped(name: str, gradients: tuple[Tensor, Tensor], apart: bool, **options:
 
 
 @pytest.mark.parametrize("kind", SHARED)
-@pytest.mark.parametrize(("path", "apart"), [("eager", False), ("compiled", False), ("compiled", True)])
+@pytest.mark.parametrize(
+    ("path", "apart"), [("eager", False), ("compiled", False), ("compiled", True)]
+)
 @pytest.mark.parametrize("name", ["SGD", "AdamW", "AdaBelief"])
 def test_gradients_that_share_memory_are_read_before_they_are_zero(
     name: str, path: str, apart: bool, kind: str

@@ -15,7 +15,9 @@ SAME = {
     "steps": digits(steps=5),
     "lr": digits(lr=0.5),
     "note": BASE.with_(note="other words"),
-    "source": BASE.with_(module=lambda: nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))),
+    "source": BASE.with_(
+        module=lambda: nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    ),
 }
 OTHER = {
     "name": BASE.with_(name="other"),
@@ -31,7 +33,9 @@ OTHER = {
     "loss": BASE.with_(loss=lambda y, t: nn.functional.cross_entropy(y, t, label_smoothing=0.1)),
     "data": BASE.with_(inputs=BASE.inputs.flip(0)),
     "one value": BASE.with_(targets=torch.cat([BASE.targets[:-1], BASE.targets[-1:] + 1])),
-    "activation": BASE.with_(module=lambda: nn.Sequential(nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 10))),
+    "activation": BASE.with_(
+        module=lambda: nn.Sequential(nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 10))
+    ),
     "constrain": BASE.with_(constrain=torch.tanh),
     "gradient": BASE.with_(gradient=lambda parameters, x, y: ({}, x)),
 }

@@ -1,4 +1,6 @@
-"""Minibatches: every example once an epoch, the same whatever the block, the same for the same seed."""
+"""Minibatches: every example once an epoch, the same whatever the block, the same for the same
+seed.
+"""
 
 from itertools import islice
 
@@ -43,7 +45,9 @@ def test_shuffle_drops_the_incomplete_minibatch_without_repeats():
 
 
 def test_cyclic_goes_round():
-    assert first(2000, 7, 3, "cyclic", 0, block=64).flatten().tolist() == [i % 7 for i in range(6000)]
+    assert first(2000, 7, 3, "cyclic", 0, block=64).flatten().tolist() == [
+        i % 7 for i in range(6000)
+    ]
 
 
 def test_replacement_is_uniform():

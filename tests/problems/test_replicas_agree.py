@@ -61,7 +61,9 @@ def test_three_stacked_replicas_are_three_runs(problem):
 
     stacked = vmap(grad_and_value(loss), in_dims=(0, 0, None, None))
     batches = next(minibatches(problem.examples, problem.batch_size, problem.order, 0, 4))
-    scale = max(1.0, problem.inputs.abs().max().item()) if problem.inputs.is_floating_point() else 1.0
+    scale = (
+        max(1.0, problem.inputs.abs().max().item()) if problem.inputs.is_floating_point() else 1.0
+    )
     for batch in batches:
         x, y = problem.inputs[batch], problem.targets[batch]
         gradients, losses = stacked(parameters, buffers, x, y)
@@ -69,7 +71,9 @@ def test_three_stacked_replicas_are_three_runs(problem):
             module.zero_grad()
             alone = problem.loss(module(x), y)
             alone.backward()
-            assert losses[i].item() == pytest.approx(alone.detach().item(), rel=1e-5, abs=1e-5 * scale)
+            assert losses[i].item() == pytest.approx(
+                alone.detach().item(), rel=1e-5, abs=1e-5 * scale
+            )
             for name, p in module.named_parameters():
                 assert torch.allclose(gradients[name][i], p.grad, rtol=1e-5, atol=1e-5)
                 p.data -= 0.01 * p.grad

@@ -1,4 +1,6 @@
-"""A problem file that gives other numbers at every load is refused, whatever draws them and wherever they are used."""
+"""A problem file that gives other numbers at every load is refused, whatever draws them and
+wherever they are used.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,14 @@ HEAD = """
 
 UNSEEDED = {
     "data drawn by torch": ("problem = made(inputs=torch.randn(6, 2))", "inputs"),
-    "targets": ("problem = made(targets=torch.rand(6), loss=lambda o, t: o.mean() + t.mean())", "target"),
-    "data drawn by NumPy": ("problem = made(inputs=torch.from_numpy(np.random.randn(6, 2)).float())", "inputs"),
+    "targets": (
+        "problem = made(targets=torch.rand(6), loss=lambda o, t: o.mean() + t.mean())",
+        "target",
+    ),
+    "data drawn by NumPy": (
+        "problem = made(inputs=torch.from_numpy(np.random.randn(6, 2)).float())",
+        "inputs",
+    ),
     "a NumPy generator": (
         "problem = made(inputs=torch.tensor(np.random.default_rng().random((6, 2))).float())",
         "inputs",
@@ -53,7 +61,10 @@ UNSEEDED = {
         "from functools import partial\nproblem = made(loss=partial(cross_entropy, weight=torch.rand(3)))",
         "loss: weight",
     ),
-    "weights in an object": ("problem = made(loss=nn.CrossEntropyLoss(weight=torch.rand(3)))", "weight"),
+    "weights in an object": (
+        "problem = made(loss=nn.CrossEntropyLoss(weight=torch.rand(3)))",
+        "weight",
+    ),
     "a number in the loss": (
         "a = random.random()\nproblem = made(loss=lambda o, t: a * cross_entropy(o, t))",
         "loss: a",
@@ -127,7 +138,9 @@ def forgotten():
 
 @pytest.mark.parametrize(("code", "name"), UNSEEDED.values(), ids=UNSEEDED)
 def test_numbers_without_a_seed_are_refused_by_name(tmp_path: Path, code: str, name: str):
-    with pytest.raises(BadInput, match=r"^The data differ between two loads of the file \(.*Try: ") as refused:
+    with pytest.raises(
+        BadInput, match=r"^The data differ between two loads of the file \(.*Try: "
+    ) as refused:
         load(written(tmp_path, code))
     assert name in str(refused.value)
 
@@ -153,7 +166,9 @@ def test_numbers_that_every_load_repeats_are_accepted(tmp_path: Path, code: str)
 
 
 def test_a_file_that_can_be_run_only_once_is_accepted(tmp_path: Path):
-    code = "import builtins\nassert not hasattr(builtins, 'once')\nbuiltins.once = 1\nproblem = made()"
+    code = (
+        "import builtins\nassert not hasattr(builtins, 'once')\nbuiltins.once = 1\nproblem = made()"
+    )
     import builtins
 
     try:
@@ -163,7 +178,9 @@ def test_a_file_that_can_be_run_only_once_is_accepted(tmp_path: Path):
 
 
 def test_loading_leaves_generators_as_one_run_of_the_file_does(tmp_path: Path):
-    reference = written(tmp_path, "torch.manual_seed(3)\nnp.random.seed(3)\nrandom.seed(3)\nproblem = made()")
+    reference = written(
+        tmp_path, "torch.manual_seed(3)\nnp.random.seed(3)\nrandom.seed(3)\nproblem = made()"
+    )
     load(reference)
     drawn = torch.rand(1).item(), np.random.rand(), random.random()
     torch.manual_seed(3)
@@ -174,7 +191,8 @@ def test_loading_leaves_generators_as_one_run_of_the_file_does(tmp_path: Path):
 
 def test_a_file_is_printed_once_and_its_module_stays_the_first(tmp_path: Path, capsys):
     reference = written(
-        tmp_path, "print('hello')\nclass Net(nn.Linear): pass\nproblem = made(module=lambda: Net(2, 3))"
+        tmp_path,
+        "print('hello')\nclass Net(nn.Linear): pass\nproblem = made(module=lambda: Net(2, 3))",
     )
     found = load(reference)
     assert capsys.readouterr().out == "hello\n"
@@ -184,7 +202,15 @@ def test_a_file_is_printed_once_and_its_module_stays_the_first(tmp_path: Path, c
 
 def test_every_command_refuses_it(tmp_path: Path):
     reference = written(tmp_path, "problem = made(inputs=torch.randn(6, 2))")
-    command = [sys.executable, "-c", "from betaplane.cli.main import main; main()", "map", reference, "--workers", "0"]
+    command = [
+        sys.executable,
+        "-c",
+        "from betaplane.cli.main import main; main()",
+        "map",
+        reference,
+        "--workers",
+        "0",
+    ]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "torch.manual_seed(0)" in ran.stderr
@@ -211,16 +237,26 @@ def test_a_single_bit_of_the_data_is_seen():
 
 
 def test_other_draws_are_never_close():
-    draws = [leaf_of(torch.randn(n, generator=torch.Generator().manual_seed(n))) for n in (3, 300) for _ in "ab"]
+    draws = [
+        leaf_of(torch.randn(n, generator=torch.Generator().manual_seed(n)))
+        for n in (3, 300)
+        for _ in "ab"
+    ]
     assert close(draws[0], draws[1])
     for n in (1, 3, 300, 30_000):
-        one, other = (leaf_of(torch.randn(n, generator=torch.Generator().manual_seed(s))) for s in (1, 2))
+        one, other = (
+            leaf_of(torch.randn(n, generator=torch.Generator().manual_seed(s))) for s in (1, 2)
+        )
         assert not close(one, other)
-        assert close(one, leaf_of(torch.randn(n, generator=torch.Generator().manual_seed(1)) * (1 + 1e-6)))
+        assert close(
+            one, leaf_of(torch.randn(n, generator=torch.Generator().manual_seed(1)) * (1 + 1e-6))
+        )
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("kind", [torch.bfloat16, torch.complex64, torch.bool, torch.int8, torch.float64])
+@pytest.mark.parametrize(
+    "kind", [torch.bfloat16, torch.complex64, torch.bool, torch.int8, torch.float64]
+)
 def test_every_dtype_has_contents(kind: torch.dtype, seed: int):
     data = (torch.rand(50, generator=torch.Generator().manual_seed(seed)) * 2).round().to(kind)
     assert equal(leaf_of(data), leaf_of(data.clone()))
@@ -244,7 +280,9 @@ def test_buffers_are_part_of_the_fingerprint():
         module.register_buffer("scale", torch.tensor(value))
         return module
 
-    assert fingerprint(of(module=lambda: with_buffer(1.0))) != fingerprint(of(module=lambda: with_buffer(2.0)))
+    assert fingerprint(of(module=lambda: with_buffer(1.0))) != fingerprint(
+        of(module=lambda: with_buffer(2.0))
+    )
 
 
 def test_the_fingerprint_of_a_module_with_dropout_stays():
@@ -260,5 +298,7 @@ def test_a_trainer_that_is_an_object_is_looked_into():
         def train(self, settings: dict, seed: int) -> list[float]:
             return [1.0, float(self.data.sum())]
 
-    one, other = (contents(Trainer("t", Mine(torch.full((2,), value)).train)) for value in (1.0, 2.0))
+    one, other = (
+        contents(Trainer("t", Mine(torch.full((2,), value)).train)) for value in (1.0, 2.0)
+    )
     assert differing(one, other, equal) == ["train: self.data"]

@@ -34,7 +34,11 @@ class Holder:
         self.number, self.text, self.items, self.table = 1, "a", [1, [2]], {"k": {"deep": 1}}
         self.names, self.queue, self.bytes = {"x"}, collections.deque([1, 2]), bytearray(b"ab")
         self.array, self.values, self.tensor = array.array("i", [1, 2]), np.zeros(3), torch.zeros(2)
-        self.python, self.numpy, self.torch = random.Random(1), np.random.default_rng(1), torch.Generator()
+        self.python, self.numpy, self.torch = (
+            random.Random(1),
+            np.random.default_rng(1),
+            torch.Generator(),
+        )
         self.slots, self.pair = Slots(), ([1], 2)
         count = [0]
 
@@ -115,7 +119,11 @@ def test_all_three_generators_are_seeded_and_put_back():
         first = drawn()
         seed_generators(5)
         assert drawn() == first
-        for name, draw in {"random": random.random, "NumPy": np.random.random, "torch": lambda: torch.rand(1)}.items():
+        for name, draw in {
+            "random": random.random,
+            "NumPy": np.random.random,
+            "torch": lambda: torch.rand(1),
+        }.items():
             state = generators()
             draw()
             assert state.difference(generators()) == name
@@ -133,16 +141,31 @@ class Loss(nn.Module):
 
     def forward(self, output, target):
         self.calls += 1
-        return (output - target).square().mean() * self.scale.exp() + self.scale.square() + self.calls
+        return (
+            (output - target).square().mean() * self.scale.exp() + self.scale.square() + self.calls
+        )
 
 
 def test_a_loss_is_trained_with_the_module_and_is_for_every_run_as_it_was():
     torch.manual_seed(0)
     x, loss = torch.randn(8, 3), Loss()
-    problem = Problem("loss", lambda: nn.Linear(3, 1), loss, x, x[:, :1], batch_size=8, order="cyclic", steps=5, lr=0.1)
+    problem = Problem(
+        "loss",
+        lambda: nn.Linear(3, 1),
+        loss,
+        x,
+        x[:, :1],
+        batch_size=8,
+        order="cyclic",
+        steps=5,
+        lr=0.1,
+    )
     check(problem)
     fingerprint(problem)
-    outcomes = [train_plain(problem, Run(Adam(), 0.1, 8, 7), Options(points=5, early_stop=False)) for _ in range(2)]
+    outcomes = [
+        train_plain(problem, Run(Adam(), 0.1, 8, 7), Options(points=5, early_stop=False))
+        for _ in range(2)
+    ]
     assert (loss.calls, loss.scale.item(), loss.scale.grad) == (0, 2.0, None)
     torch.manual_seed(7)
     module, own = nn.Linear(3, 1), Loss()
@@ -158,10 +181,17 @@ def test_a_loss_is_trained_with_the_module_and_is_for_every_run_as_it_was():
 
 def test_a_factory_that_always_gives_one_module_gives_every_run_the_same_start():
     torch.manual_seed(0)
-    x, module = torch.randn(8, 3), nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    x, module = (
+        torch.randn(8, 3),
+        nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)),
+    )
     start = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    problem = Problem("one", lambda: module, nn.functional.mse_loss, x, x[:, :1], batch_size=8, steps=5, lr=0.1)
-    curves = [train_plain(problem, Run(Adam(), 0.1, 8, 7), Options(points=5)).curve for _ in range(2)]
+    problem = Problem(
+        "one", lambda: module, nn.functional.mse_loss, x, x[:, :1], batch_size=8, steps=5, lr=0.1
+    )
+    curves = [
+        train_plain(problem, Run(Adam(), 0.1, 8, 7), Options(points=5)).curve for _ in range(2)
+    ]
     assert np.array_equal(*curves)
     assert all(torch.equal(tensor, start[name]) for name, tensor in module.state_dict().items())
 
@@ -188,7 +218,16 @@ def test_the_counter_of_a_scripted_module_is_that_of_the_users_loop():
     torch.manual_seed(0)
     x = torch.randn(8, 3)
     make = lambda: torch.jit.script(Counted())  # noqa: E731
-    problem = Problem("scripted", make, nn.functional.mse_loss, x, x[:, :1], batch_size=8, order="cyclic", steps=10)
+    problem = Problem(
+        "scripted",
+        make,
+        nn.functional.mse_loss,
+        x,
+        x[:, :1],
+        batch_size=8,
+        order="cyclic",
+        steps=10,
+    )
     curve = train_plain(problem, Run(Adam(), 0.1, 8, 7), Options(points=10, early_stop=False)).curve
     torch.manual_seed(7)
     module = make()
@@ -217,6 +256,8 @@ def test_hooks_for_all_modules_do_not_reach_the_next_run():
     x = torch.randn(8, 3)
     problem = Problem("hooked", Doubled, nn.functional.mse_loss, x, x[:, :1], batch_size=8, steps=5)
     check(problem)
-    curves = [train_plain(problem, Run(Adam(), 0.1, 8, 7), Options(points=5)).curve for _ in range(2)]
+    curves = [
+        train_plain(problem, Run(Adam(), 0.1, 8, 7), Options(points=5)).curve for _ in range(2)
+    ]
     assert np.array_equal(*curves)
     assert len(GLOBAL_HOOKS["_global_forward_hooks"]) == before

@@ -1,4 +1,6 @@
-"""The built-in problems are what their equations say: values, gradients, minima, counts, and who diverges where."""
+"""The built-in problems are what their equations say: values, gradients, minima, counts, and who
+diverges where.
+"""
 
 import math
 from collections.abc import Callable
@@ -7,7 +9,17 @@ import pytest
 import torch
 from torch.func import functional_call, grad, grad_and_value, vmap
 
-from betaplane.problems import Problem, counterexample, digits, minibatches, quadratic, reddi, sparse, text, valley
+from betaplane.problems import (
+    Problem,
+    counterexample,
+    digits,
+    minibatches,
+    quadratic,
+    reddi,
+    sparse,
+    text,
+    valley,
+)
 
 F64 = torch.float64
 POINTS = (-7.0, -2.5, -2.0, -1.0001, -1.0, -0.5, 0.0, 3.0)
@@ -17,7 +29,9 @@ def loss_at(problem: Problem, x: list[float]) -> float:
     """The loss on all the data, with the parameter set to x."""
     module = problem.fresh(0)
     parameters = {"x": torch.tensor(x, dtype=next(module.parameters()).dtype)}
-    return problem.loss(functional_call(module, parameters, (problem.inputs,)), problem.targets).item()
+    return problem.loss(
+        functional_call(module, parameters, (problem.inputs,)), problem.targets
+    ).item()
 
 
 @pytest.mark.parametrize(("n", "a"), [(3, 1.0), (10, 1.0), (10, 0.25), (20, 1 / 361)])
@@ -45,7 +59,9 @@ def test_reddi_is_the_published_sequence():
     stochastic = reddi(C=101, period=100, scale=10, order="replacement")
     assert (stochastic.inputs == 1010).float().mean().item() == pytest.approx(0.01)
     assert stochastic.inputs.mean().item() == pytest.approx(0.2, rel=1e-5)
-    assert reddi(C=3, delta=0.02, order="replacement").inputs.mean().item() == pytest.approx(0.02, rel=1e-5)
+    assert reddi(C=3, delta=0.02, order="replacement").inputs.mean().item() == pytest.approx(
+        0.02, rel=1e-5
+    )
     for problem in (reddi(), reddi(C=2.5, period=3), figure1, stochastic):
         assert loss_at(problem, [-1.0]) == pytest.approx(problem.best, rel=1e-5)
     assert reddi().constrain(torch.tensor([-3.0, 0.5, 7.0])).tolist() == [-1.0, 0.5, 1.0]
@@ -88,13 +104,22 @@ def test_analytic_gradient_is_autograd(problem, batch):
         assert torch.allclose(analytic_value, value, rtol=1e-12, atol=1e-14)
 
 
-def adam(problem: Problem, beta1: float, beta2: float, slope: Callable[[int, float], float]) -> float:
-    """Where Adam in plain floats ends, for a loss whose i-th gradient at x is slope(i, x), in cyclic order."""
+def adam(
+    problem: Problem, beta1: float, beta2: float, slope: Callable[[int, float], float]
+) -> float:
+    """Where Adam in plain floats ends, for a loss whose i-th gradient at x is slope(i, x), in
+    cyclic order.
+    """
     x, m, v = problem.fresh(0).x.item(), 0.0, 0.0
     for t in range(1, problem.steps + 1):
         g = slope((t - 1) % problem.examples, x)
         m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
-        x -= problem.lr / math.sqrt(t) * (m / (1 - beta1**t)) / (math.sqrt(v / (1 - beta2**t)) + 1e-8)
+        x -= (
+            problem.lr
+            / math.sqrt(t)
+            * (m / (1 - beta1**t))
+            / (math.sqrt(v / (1 - beta2**t)) + 1e-8)
+        )
         x = x if problem.constrain is None else min(1.0, max(-1.0, x))
     return x
 
@@ -134,7 +159,18 @@ def test_digits_are_the_digits():
     problem = digits()
     assert problem.inputs.shape == (1797, 64)
     assert problem.targets.shape == (1797,)
-    assert torch.bincount(problem.targets).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert torch.bincount(problem.targets).tolist() == [
+        178,
+        182,
+        177,
+        183,
+        181,
+        182,
+        181,
+        179,
+        174,
+        180,
+    ]
     assert problem.inputs.min() == 0
     assert problem.inputs.max() == 1
     assert problem.inputs[0, :8].mul(16).tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
@@ -159,7 +195,9 @@ def test_text_looks_only_back():
     assert not torch.equal(before[:, 5], after[:, 5])
 
 
-def train(problem: Problem, optimizer: Callable[..., torch.optim.Optimizer], lr: float, steps: int) -> torch.nn.Module:
+def train(
+    problem: Problem, optimizer: Callable[..., torch.optim.Optimizer], lr: float, steps: int
+) -> torch.nn.Module:
     module = problem.fresh(0)
     rule = optimizer(module.parameters(), lr=lr)
     for batch in next(minibatches(problem.examples, problem.batch_size, problem.order, 0, steps)):
@@ -178,9 +216,13 @@ def sgd_grid(problem: Problem, lrs: list[float]) -> dict[str, torch.Tensor]:
         return problem.loss(functional_call(module, parameters, (x,)), y)
 
     gradient = vmap(grad(loss), in_dims=(0, None, None))
-    for batch in next(minibatches(problem.examples, problem.batch_size, problem.order, 0, problem.steps)):
+    for batch in next(
+        minibatches(problem.examples, problem.batch_size, problem.order, 0, problem.steps)
+    ):
         g = gradient(parameters, problem.inputs[batch], problem.targets[batch])
-        parameters = {name: p - torch.tensor(lrs)[:, None, None] * g[name] for name, p in parameters.items()}
+        parameters = {
+            name: p - torch.tensor(lrs)[:, None, None] * g[name] for name, p in parameters.items()
+        }
     return parameters
 
 
@@ -192,7 +234,9 @@ def test_one_sgd_learning_rate_cannot_train_frequent_and_rare_rows():
     lrs = [0.1, 0.3, 1.0, 3.0, 10.0]
     ends = sgd_grid(problem, lrs)
     losses = [
-        problem.loss(functional_call(problem.fresh(0), {name: p[i] for name, p in ends.items()}, (x,)), y).item()
+        problem.loss(
+            functional_call(problem.fresh(0), {name: p[i] for name, p in ends.items()}, (x,)), y
+        ).item()
         for i in range(len(lrs))
     ]
     assert losses.index(min(losses)) in (1, 2, 3)  # the best is inside the grid

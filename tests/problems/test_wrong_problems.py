@@ -28,7 +28,12 @@ ONES = torch.ones(8, 1)
 
 
 def line(**changes) -> Problem:
-    given = {"module": lambda: nn.Linear(1, 1), "loss": nn.functional.mse_loss, "inputs": ONES, "targets": ONES}
+    given = {
+        "module": lambda: nn.Linear(1, 1),
+        "loss": nn.functional.mse_loss,
+        "inputs": ONES,
+        "targets": ONES,
+    }
     return Problem("line", **{**given, "batch_size": 4, **changes})
 
 
@@ -36,34 +41,61 @@ FROZEN = nn.Linear(1, 1).requires_grad_(False)
 
 ROWS = {
     "empty data": (lambda: line(inputs=ONES[:0], targets=ONES[:0]), "data set is empty: got 0"),
-    "lengths differ": (lambda: line(targets=ONES[:5]), "differ in length: got 5; expected 8 targets"),
+    "lengths differ": (
+        lambda: line(targets=ONES[:5]),
+        "differ in length: got 5; expected 8 targets",
+    ),
     "NaN data": (
         lambda: line(inputs=ONES * torch.nan),
         r"inputs hold .* not finite: got 8.*shape \(8, 1\).*nan_to_num",
     ),
     "infinite targets": (lambda: line(targets=ONES / 0), "targets hold values that are not finite"),
-    "not a tensor": (lambda: line(inputs=[1.0] * 8), "inputs is not a tensor of examples: got 'list'"),
+    "not a tensor": (
+        lambda: line(inputs=[1.0] * 8),
+        "inputs is not a tensor of examples: got 'list'",
+    ),
     "0-d": (lambda: line(targets=torch.tensor(1.0)), "targets is not a tensor of examples"),
     "loss in words": (
         lambda: line(loss="mse"),
         "loss is not callable: got 'mse'; expected a function (problem 'line'",
     ),
     "module is None": (lambda: line(module=None), "module is not callable: got None"),
-    "module in words": (lambda: line(module="mlp"), "module is not callable: got 'mlp'.*Try: module=lambda"),
-    "constrain": (lambda: line(constrain=1.0), "constrain is not callable: got 1.0.*Try: constrain=None"),
+    "module in words": (
+        lambda: line(module="mlp"),
+        "module is not callable: got 'mlp'.*Try: module=lambda",
+    ),
+    "constrain": (
+        lambda: line(constrain=1.0),
+        "constrain is not callable: got 1.0.*Try: constrain=None",
+    ),
     "gradient": (lambda: line(gradient="exact"), "gradient is not callable"),
     "boundary": (lambda: line(boundary=0.9), "boundary is not callable"),
-    "trainer": (lambda: Trainer("mine", "train.py"), "train is not callable: got 'train.py'.*in trainer 'mine'"),
-    "batch too large": (lambda: line(batch_size=9), r"batch size does not fit the data: got 9; expected \[1, 8\]"),
-    "batch 0": (lambda: line(batch_size=0), r"got 0; expected \[1, 8\] \(problem 'line'\). Try: batch_size=8"),
+    "trainer": (
+        lambda: Trainer("mine", "train.py"),
+        "train is not callable: got 'train.py'.*in trainer 'mine'",
+    ),
+    "batch too large": (
+        lambda: line(batch_size=9),
+        r"batch size does not fit the data: got 9; expected \[1, 8\]",
+    ),
+    "batch 0": (
+        lambda: line(batch_size=0),
+        r"got 0; expected \[1, 8\] \(problem 'line'\). Try: batch_size=8",
+    ),
     "batch 2.5": (lambda: line(batch_size=2.5), "got 2.5"),
     "steps 0": (lambda: line(steps=0), "steps is out of range: got 0"),
     "lr negative": (lambda: line(lr=-1.0), r"lr is out of range: got -1.0; expected \(0, inf\)"),
     "lr NaN": (lambda: line(lr=float("nan")), "lr is out of range: got nan"),
     "lr text": (lambda: line(lr="1"), "lr is out of range: got '1'"),
     "warmup 1": (lambda: line(warmup=1), "warmup is out of range: got 1"),
-    "order": (lambda: line(order="random"), "no such order: got 'random'; expected shuffle, replacement, cyclic"),
-    "schedule": (lambda: line(schedule="cosine"), "no such schedule: got 'cosine'; expected constant"),
+    "order": (
+        lambda: line(order="random"),
+        "no such order: got 'random'; expected shuffle, replacement, cyclic",
+    ),
+    "schedule": (
+        lambda: line(schedule="cosine"),
+        "no such schedule: got 'cosine'; expected constant",
+    ),
     "record": (lambda: line(record="all"), "no such record: got 'all'; expected minibatch, full"),
     "with_": (lambda: line().with_(batch_size=80), "got 80"),
     "no module": (
@@ -71,29 +103,56 @@ ROWS = {
         "does not make a module: got 'int'; expected a torch.nn.Module",
     ),
     "no parameters": (lambda: check(line(module=nn.ReLU)), "no parameters to train: got 0"),
-    "frozen parameters": (lambda: check(line(module=lambda: FROZEN)), "no parameters to train: got 0"),
-    "module raises": (lambda: check(line(module=lambda: 1 / 0)), r"Making the module.*test_wrong.*line \d+: ZeroDiv"),
-    "shape": (lambda: check(line(module=lambda: nn.Linear(3, 1))), r"fails on input of shape \(4, 1\), torch.float32"),
+    "frozen parameters": (
+        lambda: check(line(module=lambda: FROZEN)),
+        "no parameters to train: got 0",
+    ),
+    "module raises": (
+        lambda: check(line(module=lambda: 1 / 0)),
+        r"Making the module.*test_wrong.*line \d+: ZeroDiv",
+    ),
+    "shape": (
+        lambda: check(line(module=lambda: nn.Linear(3, 1))),
+        r"fails on input of shape \(4, 1\), torch.float32",
+    ),
     "loss raises": (
         lambda: check(line(loss=lambda y, t: y @ t)),
         r"output of shape \(4, 1\).*target of shape \(4, 1\)",
     ),
-    "no scalar": (lambda: check(line(loss=lambda y, t: y - t)), r"not a scalar: got 'shape \(4, 1\).*\.mean\(\)"),
+    "no scalar": (
+        lambda: check(line(loss=lambda y, t: y - t)),
+        r"not a scalar: got 'shape \(4, 1\).*\.mean\(\)",
+    ),
     "loss a number": (lambda: check(line(loss=lambda y, t: 1.0)), "not a scalar: got 'float'"),
-    "loss detached": (lambda: check(line(loss=lambda y, t: t.mean())), "does not depend on the parameters"),
-    "loss infinite": (lambda: check(line(loss=lambda y, t: y.mean() / 0)), "not finite before training"),
+    "loss detached": (
+        lambda: check(line(loss=lambda y, t: t.mean())),
+        "does not depend on the parameters",
+    ),
+    "loss infinite": (
+        lambda: check(line(loss=lambda y, t: y.mean() / 0)),
+        "not finite before training",
+    ),
     "n": (lambda: counterexample(n=2), r"n is out of range: got 2; expected \[3, inf\)"),
     "a": (lambda: counterexample(a=0), r"a is out of range: got 0; expected \(0, inf\)"),
     "quadratic n": (lambda: quadratic(n=1), "n is out of range: got 1"),
-    "C": (lambda: reddi(C=2, period=3), r"C is out of range: got 2; expected \(2, inf\) at this period"),
+    "C": (
+        lambda: reddi(C=2, period=3),
+        r"C is out of range: got 2; expected \(2, inf\) at this period",
+    ),
     "C NaN": (lambda: reddi(C=float("nan")), "C is out of range: got nan"),
     "delta": (lambda: reddi(delta=0.1), 'delta is for independent draws.*order="replacement"'),
     "large delta": (lambda: reddi(delta=9, order="replacement"), "delta is out of range: got 9"),
     "x0": (lambda: reddi(x0=2), r"x0 is out of range: got 2; expected \[-1, 1\]"),
     "scale": (lambda: reddi(scale=0), "scale is out of range: got 0"),
     "condition": (lambda: valley(condition=0.5), "condition is out of range: got 0.5"),
-    "noiseless batch": (lambda: valley(batch_size=4), "without noise has one example.*batch_size=1"),
-    "heads": (lambda: text(width=30, heads=4), "width is not a multiple of heads: got 30; expected 4, 8"),
+    "noiseless batch": (
+        lambda: valley(batch_size=4),
+        "without noise has one example.*batch_size=1",
+    ),
+    "heads": (
+        lambda: text(width=30, heads=4),
+        "width is not a multiple of heads: got 30; expected 4, 8",
+    ),
 }
 
 
@@ -140,10 +199,15 @@ def idx(magic: int, *shape: int, data: bytes) -> bytes:
     return struct.pack(f">I{len(shape)}I", magic, *shape) + data
 
 
-IMAGES, LABELS = idx(0x803, 40, 2, 3, data=bytes(range(240))), idx(0x801, 40, data=bytes([7, 0, 1, 2] * 10))
+IMAGES, LABELS = (
+    idx(0x803, 40, 2, 3, data=bytes(range(240))),
+    idx(0x801, 40, data=bytes([7, 0, 1, 2] * 10)),
+)
 
 
-def folder(path, images=IMAGES, labels=LABELS, names=("train-images-idx3-ubyte", "train-labels-idx1-ubyte")):
+def folder(
+    path, images=IMAGES, labels=LABELS, names=("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+):
     for name, data in zip(names, (images, labels), strict=True):
         if data is not None:
             (path / name).write_bytes(data)
@@ -169,31 +233,55 @@ def test_mnist_reads_every_format_alike(tmp_path):
 
 FILES = {
     "empty folder": (lambda p: p, r"file is missing: got 'train-images-idx3-ubyte\[.gz\]'"),
-    "no labels": (lambda p: folder(p, labels=None), r"file is missing: got 'train-labels-idx1-ubyte\[.gz\]'"),
-    "magic": (lambda p: folder(p, images=LABELS), "not an IDX file of bytes: got '00 00 08 01'; expected 00 00 08 03"),
+    "no labels": (
+        lambda p: folder(p, labels=None),
+        r"file is missing: got 'train-labels-idx1-ubyte\[.gz\]'",
+    ),
+    "magic": (
+        lambda p: folder(p, images=LABELS),
+        "not an IDX file of bytes: got '00 00 08 01'; expected 00 00 08 03",
+    ),
     "empty file": (lambda p: folder(p, images=b""), "not an IDX file of bytes: got ''"),
     "no header": (lambda p: folder(p, images=IMAGES[:7]), "truncated"),
     "truncated": (
         lambda p: folder(p, images=IMAGES[:-1]),
         r"got '255 bytes'; expected 256 bytes for shape \(40, 2, 3\)",
     ),
-    "too long": (lambda p: folder(p, images=IMAGES + b"0"), "truncated or too long: got '257 bytes'"),
+    "too long": (
+        lambda p: folder(p, images=IMAGES + b"0"),
+        "truncated or too long: got '257 bytes'",
+    ),
     "bad gzip": (lambda p: folder(p, images=gzip.compress(IMAGES)[:40]), "cannot be read"),
-    "bad deflate": (lambda p: folder(p, images=gzip.compress(IMAGES)[:10] + bytes(40)), "cannot be read"),
-    "counts differ": (lambda p: folder(p, labels=idx(0x801, 1, data=b"7")), r"do not fit together: got \(\(40, 2, 3\)"),
+    "bad deflate": (
+        lambda p: folder(p, images=gzip.compress(IMAGES)[:10] + bytes(40)),
+        "cannot be read",
+    ),
+    "counts differ": (
+        lambda p: folder(p, labels=idx(0x801, 1, data=b"7")),
+        r"do not fit together: got \(\(40, 2, 3\)",
+    ),
     "no images": (
         lambda p: folder(p, images=idx(0x803, 0, 2, 3, data=b""), labels=idx(0x801, 0, data=b"")),
         "do not fit together",
     ),
-    "not a zip": (lambda p: (p / "a.npz", (p / "a.npz").write_bytes(b"hello"))[0], "npz file cannot be read"),
+    "not a zip": (
+        lambda p: (p / "a.npz", (p / "a.npz").write_bytes(b"hello"))[0],
+        "npz file cannot be read",
+    ),
     "no npz": (lambda p: p / "b.npz", "npz file cannot be read"),
     "no such array": (
         lambda p: (p / "c.npz", np.savez(p / "c.npz", x_train=[1]))[0],
         "npz file cannot be read.*y_train",
     ),
-    "other file": (lambda p: (p / "d.csv", (p / "d.csv").write_text("1,2"))[0], "in no known format"),
+    "other file": (
+        lambda p: (p / "d.csv", (p / "d.csv").write_text("1,2"))[0],
+        "in no known format",
+    ),
     "labels": (
-        lambda p: (p / "e.npz", np.savez(p / "e.npz", x_train=np.ones((9, 2, 2)), y_train=np.ones(9)))[0],
+        lambda p: (
+            p / "e.npz",
+            np.savez(p / "e.npz", x_train=np.ones((9, 2, 2)), y_train=np.ones(9)),
+        )[0],
         "Labels are not classes: got 'float64'",
     ),
 }
@@ -210,7 +298,8 @@ def test_bad_text_files(tmp_path):
     short.write_text("hello")
     latin.write_bytes(b"caf\xe9" * 500)
     with pytest.raises(
-        BadInput, match=re.escape("got '5 characters'; expected at least batch_size x context + 1 = 513")
+        BadInput,
+        match=re.escape("got '5 characters'; expected at least batch_size x context + 1 = 513"),
     ):
         text(short)
     with pytest.raises(BadInput, match=r"not UTF-8.*latin.txt, byte 3"):

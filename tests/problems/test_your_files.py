@@ -1,4 +1,6 @@
-"""Problems from the user's own file: what is accepted, what is told when it is not, and what is left behind."""
+"""Problems from the user's own file: what is accepted, what is told when it is not, and what is
+left behind.
+"""
 
 import pickle
 import sys

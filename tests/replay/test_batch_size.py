@@ -1,4 +1,6 @@
-"""Other batch sizes: larger ones are what would have been recorded, smaller ones have the right variance."""
+"""Other batch sizes: larger ones are what would have been recorded, smaller ones have the right
+variance.
+"""
 
 from __future__ import annotations
 

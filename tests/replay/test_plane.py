@@ -18,10 +18,14 @@ EPS = 0.3
 @pytest.mark.parametrize("frozen", [True, False])
 def test_a_plain_loop_says_the_same(frozen: bool):
     g = noisy(200, 3)
-    found = replay_gradients(stream(g, frozen=frozen), BETA1, BETA2, eps=EPS, dtype=torch.float64).whole
+    found = replay_gradients(
+        stream(g, frozen=frozen), BETA1, BETA2, eps=EPS, dtype=torch.float64
+    ).whole
     for i, beta1 in enumerate(BETA1):
         for j, beta2 in enumerate(BETA2):
-            u, root = updates(g, beta1, beta2, EPS, rounds=20 if frozen else 1, corrected=not frozen)
+            u, root = updates(
+                g, beta1, beta2, EPS, rounds=20 if frozen else 1, corrected=not frozen
+            )
             u, root, kept = (each if frozen else each[20:] for each in (u, root, g))
             mean, gbar = u.mean(0), kept.mean(0)
             cosine = mean @ gbar / np.linalg.norm(mean) / np.linalg.norm(gbar)
@@ -44,7 +48,9 @@ def test_the_cost_compares_with_a_constant_v():
             u, _ = updates(g, beta1, beta2, rounds=20)
             half, root = updates(g, beta1, 0.5, rounds=20)
             still = half * root / np.sqrt((g**2).mean(0))  # m over a v that stands still
-            here, limit = (each.mean(0) @ g.mean(0) / (each**2).mean(0).sum() for each in (u, still))
+            here, limit = (
+                each.mean(0) @ g.mean(0) / (each**2).mean(0).sum() for each in (u, still)
+            )
             want = limit / here if here > 0 else np.inf
             assert found.cost[i, j] == pytest.approx(want, rel=1e-4)
 
@@ -53,25 +59,36 @@ def test_the_cost_compares_with_a_constant_v():
 def test_float32_has_a_slow_twin(frozen: bool):
     g = stream(noisy(BLOCK + 100, CHUNK + 30) * np.geomspace(1e-9, 1e3, CHUNK + 30), frozen=frozen)
     beta1, beta2 = [0.0, 0.5, 0.9, 0.99], [0.5, 0.9, 0.999, 0.99999]
-    fast, slow = (replay_gradients(g, beta1, beta2, dtype=dtype).whole for dtype in (torch.float32, torch.float64))
+    fast, slow = (
+        replay_gradients(g, beta1, beta2, dtype=dtype).whole
+        for dtype in (torch.float32, torch.float64)
+    )
     np.testing.assert_allclose(fast.spread, slow.spread, rtol=2e-3, atol=1e-3)
     for name in ("cosine", "rms", "signal", "largest", "cost", "below"):
-        np.testing.assert_allclose(getattr(fast, name), getattr(slow, name), rtol=2e-3, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(
+            getattr(fast, name), getattr(slow, name), rtol=2e-3, atol=1e-5, err_msg=name
+        )
     np.testing.assert_allclose(fast.flipped, slow.flipped, atol=1e-6)
 
 
 def test_betas_near_one_and_tiny_gradients_stay_finite():
-    found = replay_gradients(stream(noisy(64, 4) * 1e-18), [0.0, 0.999999], [0.0, 0.999999999], eps=0.0).whole
+    found = replay_gradients(
+        stream(noisy(64, 4) * 1e-18), [0.0, 0.999999], [0.0, 0.999999999], eps=0.0
+    ).whole
     assert np.isfinite(found.rms).all()
     assert np.isfinite(found.cosine).all()
 
 
 def test_the_largest_update_is_below_its_bound_and_can_reach_it():
     beta1, beta2 = 0.9, 0.95
-    found = replay_gradients(stream(noisy(300, 40)), [beta1], [beta2, 0.999], eps=0.0, dtype=torch.float64).whole
+    found = replay_gradients(
+        stream(noisy(300, 40)), [beta1], [beta2, 0.999], eps=0.0, dtype=torch.float64
+    ).whole
     assert (found.largest < found.bound).all()
     worst = (beta1 / beta2) ** np.arange(299, -1, -1.0)[:, None]  # theory.extremal_gradients
-    reached = replay_gradients(stream(worst, frozen=False), [beta1], [beta2], eps=0.0, dtype=torch.float64).whole
+    reached = replay_gradients(
+        stream(worst, frozen=False), [beta1], [beta2], eps=0.0, dtype=torch.float64
+    ).whole
     assert reached.largest[0, 0] == pytest.approx(reached.bound[0, 0], rel=1e-3)
 
 
@@ -92,9 +109,13 @@ def test_a_layer_counts_by_its_size():
     np.testing.assert_allclose(both.layers["large"].cosine, alone.cosine, rtol=1e-6)
     np.testing.assert_allclose(both.layers["large"].rms, alone.rms, rtol=1e-6)
     small = replay_gradients(stream(g[:, 2:]), BETA1, BETA2).whole
-    np.testing.assert_allclose(both.whole.rms**2, (300 * alone.rms**2 + 2 * small.rms**2) / 302, rtol=1e-6)
+    np.testing.assert_allclose(
+        both.whole.rms**2, (300 * alone.rms**2 + 2 * small.rms**2) / 302, rtol=1e-6
+    )
     repeated = np.concatenate([np.tile(g[:, :2], 150), g[:, 2:]], axis=1)
-    np.testing.assert_allclose(both.whole.cost, replay_gradients(stream(repeated), BETA1, BETA2).whole.cost, rtol=1e-4)
+    np.testing.assert_allclose(
+        both.whole.cost, replay_gradients(stream(repeated), BETA1, BETA2).whole.cost, rtol=1e-4
+    )
 
 
 def test_coordinates_that_never_get_a_gradient_do_nothing():
@@ -109,6 +130,8 @@ def test_coordinates_that_never_get_a_gradient_do_nothing():
 
 def test_the_gradients_unit_does_not_matter_without_eps():
     g = noisy(100, 5)
-    one, other = (replay_gradients(stream(g * scale), BETA1, BETA2, eps=0.0).whole for scale in (1.0, 1e-12))
+    one, other = (
+        replay_gradients(stream(g * scale), BETA1, BETA2, eps=0.0).whole for scale in (1.0, 1e-12)
+    )
     np.testing.assert_allclose(one.cosine, other.cosine, rtol=1e-5)
     np.testing.assert_allclose(one.cost, other.cost, rtol=1e-4)

@@ -37,7 +37,9 @@ def flat(net: nn.Module) -> torch.Tensor:
     return torch.cat([p.grad.reshape(-1) for p in net.parameters()])
 
 
-@pytest.mark.parametrize("kind", [torch.optim.Adam, betaplane.AdamW, betaplane.Lion, torch.optim.SGD])
+@pytest.mark.parametrize(
+    "kind", [torch.optim.Adam, betaplane.AdamW, betaplane.Lion, torch.optim.SGD]
+)
 def test_rows_are_the_gradients_of_the_steps(kind):
     net, seen = model(), []
     optimizer = kind(net.parameters(), lr=0.01)
@@ -153,7 +155,10 @@ def test_a_whole_epoch_has_the_full_gradient_as_its_mean():
 
 
 def test_a_live_recording_trains_on():
-    live, frozen = (record_problem(betaplane.load("digits:hidden=4"), steps=56, live=live) for live in (True, False))
+    live, frozen = (
+        record_problem(betaplane.load("digits:hidden=4"), steps=56, live=live)
+        for live in (True, False)
+    )
     assert (live.frozen, frozen.frozen) == (False, True)
     torch.testing.assert_close(live.values[0], frozen.values[0])
     assert not torch.allclose(live.values[-1], frozen.values[-1])
@@ -191,7 +196,11 @@ def test_sharded_parameters_are_recorded_part_by_part(mesh):
     whole, parts = (record.stream() for record in records)
     torch.testing.assert_close(parts.values, whole.values)
     assert torch.equal(parts.index, whole.index)
-    assert (parts.frozen, parts.layers, parts.about) == (False, whole.layers, {"sharded": "the parts of process 0"})
+    assert (parts.frozen, parts.layers, parts.about) == (
+        False,
+        whole.layers,
+        {"sharded": "the parts of process 0"},
+    )
     with pytest.raises(betaplane.BadInput, match=r"are sharded: got '0\.weight'"):
         record_pass(sharded, lambda net, x: net(x).square().mean(), torch.randn(2, 8, 6))
 
@@ -214,7 +223,14 @@ def test_rows_hold_what_is_left_once_the_scale_is_divided_out(kind, fused: bool)
             optimizer.zero_grad()
             x = DATA[0] * (torch.inf if step == 1 else 1.0 + step)
             if step != 1:
-                seen.append(torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss(net, x), [*net.parameters()])]))
+                seen.append(
+                    torch.cat(
+                        [
+                            g.reshape(-1)
+                            for g in torch.autograd.grad(loss(net, x), [*net.parameters()])
+                        ]
+                    )
+                )
             scaler.scale(loss(net, x)).backward()
             scaler.step(optimizer)
             scaler.update()
@@ -234,7 +250,9 @@ def test_rows_are_clipped_where_the_step_clips():
 
 
 class Buffered(nn.Module):
-    """Buffers as they come: made in forward, expanded, assigned anew in another shape, changed in place."""
+    """Buffers as they come: made in forward, expanded, assigned anew in another shape, changed in
+    place.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -300,17 +318,24 @@ def test_recording_ends_where_a_parameter_changes_its_shape():
             net[2].weight.data, net[2].bias.data = torch.zeros(1, 40), torch.zeros(1)
         backward(net, step)
         if step == 2:
-            with pytest.warns(UserWarning, match=r"Recording ended after 2 rows: the shape of 2\.weight changed"):
+            with pytest.warns(
+                UserWarning, match=r"Recording ended after 2 rows: the shape of 2\.weight changed"
+            ):
                 optimizer.step()
         else:
             optimizer.step()
-    assert [(layer.name, layer.shape) for layer in record.stream().layers][2] == ("2.weight", (3, 40))
+    assert [(layer.name, layer.shape) for layer in record.stream().layers][2] == (
+        "2.weight",
+        (3, 40),
+    )
     assert record.stream().steps == 2
 
 
 def test_an_unused_parameter_is_not_failing():
     net = nn.ModuleDict({"used": nn.Linear(6, 2), "unused": nn.Linear(2, 2)})
-    replay = replay_gradients(record_pass(net, lambda net, x: loss(net["used"], x), DATA), [0.0, 0.9], [0.9, 0.999])
+    replay = replay_gradients(
+        record_pass(net, lambda net, x: loss(net["used"], x), DATA), [0.0, 0.9], [0.9, 0.999]
+    )
     assert predicted(replay, "unused.weight").tolist() == [[3, 3], [3, 3]]
     assert np.isnan(replay.layers["unused.weight"].cost).all()
     assert predicted(replay).max() < 3
@@ -323,7 +348,9 @@ def test_a_mean_gradient_of_zero_is_failing():
 
 
 def test_numbers_of_numpy(tmp_path):
-    stream = record_pass(model(), loss, DATA, batch_size=np.int64(8), steps=np.int64(3), step=np.int64(5))
+    stream = record_pass(
+        model(), loss, DATA, batch_size=np.int64(8), steps=np.int64(3), step=np.int64(5)
+    )
     smaller = with_batch_size(stream, np.int64(2))
     found = load(save(smaller, tmp_path / "grads.safetensors"))
     assert (found.batch_size, found.step, found.changed) == (2, 5, "extrapolated")
@@ -335,34 +362,81 @@ BAD = [
         "There are too few batches: got 1; expected at least 2 (record_pass",
     ),
     (lambda: record_pass(model(), loss, []), "There are too few batches: got 0"),
-    (lambda: record_pass(model(), lambda net, x: loss(net, x) * math.nan, DATA), "All 4 gradients are not finite"),
+    (
+        lambda: record_pass(model(), lambda net, x: loss(net, x) * math.nan, DATA),
+        "All 4 gradients are not finite",
+    ),
     (
         lambda: record_pass(model(), lambda net, x: net(x), DATA),
         "The loss is no scalar: got 'a tensor of shape (8, 3)'",
     ),
     (lambda: record_pass(model(), lambda net, x: 1.0, DATA), "The loss is no scalar: got 'float'"),
-    (lambda: record_pass(model(), lambda net, x: loss(net, x).detach(), DATA), "does not depend on the parameters"),
+    (
+        lambda: record_pass(model(), lambda net, x: loss(net, x).detach(), DATA),
+        "does not depend on the parameters",
+    ),
     (lambda: record_pass(model(), loss, DATA, step="x"), "step is out of range: got 'x'"),
-    (lambda: record_gradients(nn.LazyLinear(4)), "The model's parameters have no shape yet: got 'weight'"),
-    (lambda: record_gradients([*model().parameters()]), "This is no model: got 'list'; expected a torch.nn.Module"),
-    (lambda: record_gradients(nn.Linear(2, 2, dtype=torch.complex64)), "parameters are complex: got 'weight'"),
+    (
+        lambda: record_gradients(nn.LazyLinear(4)),
+        "The model's parameters have no shape yet: got 'weight'",
+    ),
+    (
+        lambda: record_gradients([*model().parameters()]),
+        "This is no model: got 'list'; expected a torch.nn.Module",
+    ),
+    (
+        lambda: record_gradients(nn.Linear(2, 2, dtype=torch.complex64)),
+        "parameters are complex: got 'weight'",
+    ),
     (lambda: record_gradients(model(), steps=10**12), "There is no memory for so many gradients"),
     (lambda: record_gradients(model(), steps=10**30), "There is no memory for so many gradients"),
     (
-        lambda: with_batch_size(record_pass(model(), loss, DATA.repeat(8, 1, 1), batch_size=8), 16.0),
+        lambda: with_batch_size(
+            record_pass(model(), loss, DATA.repeat(8, 1, 1), batch_size=8), 16.0
+        ),
         "cannot be had from",
     ),
-    (lambda: with_batch_size(record_pass(model(), loss, DATA, batch_size=8), math.nan), "got nan; expected 1 to 8"),
-    (lambda: with_batch_size(record_pass(model(), loss, DATA, batch_size=8), "16"), "got '16'; expected 1 to 8"),
-    (lambda: record_problem(betaplane.load("digits:hidden=4"), seed=2**64), "The seed is too large"),
-    (lambda: record_problem(betaplane.load("digits:hidden=4"), seed=[1]), "seed is out of range: got [1]"),
-    (lambda: record_problem(betaplane.load("digits:hidden=4"), after=-1), "after is out of range: got -1"),
-    (lambda: record_problem(betaplane.load("digits:hidden=4"), after=10**12), "after is out of range: got 10000000000"),
-    (lambda: record_pass(model(), "mse", DATA), "loss is not callable: got 'mse'; expected a function (record_pass"),
+    (
+        lambda: with_batch_size(record_pass(model(), loss, DATA, batch_size=8), math.nan),
+        "got nan; expected 1 to 8",
+    ),
+    (
+        lambda: with_batch_size(record_pass(model(), loss, DATA, batch_size=8), "16"),
+        "got '16'; expected 1 to 8",
+    ),
+    (
+        lambda: record_problem(betaplane.load("digits:hidden=4"), seed=2**64),
+        "The seed is too large",
+    ),
+    (
+        lambda: record_problem(betaplane.load("digits:hidden=4"), seed=[1]),
+        "seed is out of range: got [1]",
+    ),
+    (
+        lambda: record_problem(betaplane.load("digits:hidden=4"), after=-1),
+        "after is out of range: got -1",
+    ),
+    (
+        lambda: record_problem(betaplane.load("digits:hidden=4"), after=10**12),
+        "after is out of range: got 10000000000",
+    ),
+    (
+        lambda: record_pass(model(), "mse", DATA),
+        "loss is not callable: got 'mse'; expected a function (record_pass",
+    ),
     (lambda: record_pass(model(), None, DATA), "loss is not callable: got None"),
-    (lambda: record_pass(model(), lambda net: loss(net, DATA[0]), DATA), "allowed a function of 2 arguments"),
-    (lambda: replay_gradients(record_pass(model(), loss, DATA), [0.9], [0.99], watch="x"), "watch is not callable"),
-    (lambda: record_problem(betaplane.load("digits:hidden=4"), steps=4, watch=3), "watch is not callable: got 3"),
+    (
+        lambda: record_pass(model(), lambda net: loss(net, DATA[0]), DATA),
+        "allowed a function of 2 arguments",
+    ),
+    (
+        lambda: replay_gradients(record_pass(model(), loss, DATA), [0.9], [0.99], watch="x"),
+        "watch is not callable",
+    ),
+    (
+        lambda: record_problem(betaplane.load("digits:hidden=4"), steps=4, watch=3),
+        "watch is not callable: got 3",
+    ),
     (lambda: record_gradients(model(), seed=[1]), "seed is out of range: got [1]"),
 ]
 

@@ -58,7 +58,11 @@ def foreign(path: Path) -> dict[str, tuple[bytes, str]]:
     ones, other = {"gradients": torch.ones(3, 2)}, path / "other.safetensors"
     about = {"format": "betaplane gradients", "version": "1"}
     written = {}
-    for name, head in {"bare": None, "headless": about, "mangled": {**about, "stream": "[1]", "about": "{}"}}.items():
+    for name, head in {
+        "bare": None,
+        "headless": about,
+        "mangled": {**about, "stream": "[1]", "about": "{}"},
+    }.items():
         save_file(ones, other, head)
         written[name] = other.read_bytes()
     version = fine.replace(b'"version":"1"', b'"version":"9"')
@@ -83,7 +87,9 @@ def test_foreign_files(tmp_path: Path):
 
 
 def rewritten(path: Path, values: dict | None = None, **head: object) -> Path:
-    """The file as 0.1.0 wrote it, without a digest, with some tensors or fields of its head changed."""
+    """The file as 0.1.0 wrote it, without a digest, with some tensors or fields of its head
+    changed.
+    """
     with safe_open(path, framework="pt") as file:
         told, tensors = dict(file.metadata()), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     del told["digest"]
@@ -125,7 +131,9 @@ def test_heads_of_nonsense(stream, tmp_path: Path, field: str, value: object, to
     assert told in str(caught.value)
 
 
-@pytest.mark.parametrize(("place", "told"), [(-1, "places outside of their"), (10**6, "places outside of their")])
+@pytest.mark.parametrize(
+    ("place", "told"), [(-1, "places outside of their"), (10**6, "places outside of their")]
+)
 def test_an_index_outside_of_its_tensor(stream, tmp_path: Path, place: int, told: str):
     index = stream.index.clone()
     index[3] = place

@@ -1,4 +1,6 @@
-"""Small problems made of the layers people use, in float64 so that paths can be compared to rounding."""
+"""Small problems made of the layers people use, in float64 so that paths can be compared to
+rounding.
+"""
 
 import torch
 from torch import nn
@@ -47,7 +49,9 @@ def batchnorm():
 
 
 def convolution():
-    return nn.Sequential(nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3))
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)
+    )
 
 
 def normed():

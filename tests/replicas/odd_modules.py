@@ -1,4 +1,5 @@
-"""Small modules that do what PyTorch allows: what of it a stack carries, and why the others are trained plain.
+"""Small modules that do what PyTorch allows: what of it a stack carries, and why the others are
+trained plain.
 
 Each class is a case; `why` is what the reason has to say, "" for what must be stacked.
 """
@@ -130,7 +131,8 @@ class WeightNorm(Net):
         parametrizations.weight_norm(self.a)
 
 
-class SpectralNorm(Net):  # its buffers are written by an operation with out=, which vmap does not know
+# its buffers are written by an operation with out=, which vmap does not know
+class SpectralNorm(Net):
     why = "cannot batch"
 
     def build(self):
@@ -339,7 +341,9 @@ class BackwardHook(Net):
     why = r"module\.b has a backward hook"
 
     def build(self):
-        self.b.register_full_backward_hook(lambda module, gi, go: tuple(None if g is None else g / 2 for g in gi))
+        self.b.register_full_backward_hook(
+            lambda module, gi, go: tuple(None if g is None else g / 2 for g in gi)
+        )
 
 
 class ActivationHook(Net):

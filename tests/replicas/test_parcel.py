@@ -39,12 +39,16 @@ def reference(tmp_path: Path) -> str:
 
 
 def memory(problem: Problem, name: str) -> tuple[int, bool, str, list[float]]:
-    """In a worker: private memory in MB, whether the data lie in a mapped file, and the first of them."""
+    """In a worker: private memory in MB, whether the data lie in a mapped file, and the first of
+    them.
+    """
     data = getattr(problem, name)
     data[0] += 1  # a worker's own page, for nobody else
     maps = Path("/proc/self/maps").read_text()
     rollup = Path("/proc/self/smaps_rollup").read_text()
-    private = sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_Dirty"))
+    private = sum(
+        int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_Dirty")
+    )
     return private // 1024, "/data" in maps and "betaplane-" in maps, problem.name, data[0].tolist()
 
 
@@ -63,12 +67,16 @@ def test_the_data_are_one_mapped_file_that_workers_cannot_change(reference: str)
         assert folder.exists()
     assert not folder.exists()
     assert all(mapped and name == "renamed" for _, mapped, name, _ in seen)
-    assert {tuple(first) for *_, first in seen} <= {tuple((before[0] + k).tolist()) for k in (1, 2, 3, 4)}
+    assert {tuple(first) for *_, first in seen} <= {
+        tuple((before[0] + k).tolist()) for k in (1, 2, 3, 4)
+    }
     assert torch.equal(found.inputs, before)
     assert torch.equal(again.inputs, before)
 
 
-def test_a_worker_whose_functions_refer_to_other_numbers_is_refused(reference: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_worker_whose_functions_refer_to_other_numbers_is_refused(
+    reference: str, monkeypatch: pytest.MonkeyPatch
+):
     found = load(reference)
     monkeypatch.setenv("WEIGHT", "2.0")
     with (
@@ -78,7 +86,9 @@ def test_a_worker_whose_functions_refer_to_other_numbers_is_refused(reference: s
         pool.result(pool.call(changed))
 
 
-def test_a_rounding_of_constants_in_a_worker_is_accepted(reference: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_rounding_of_constants_in_a_worker_is_accepted(
+    reference: str, monkeypatch: pytest.MonkeyPatch
+):
     found = load(reference)
     monkeypatch.setenv("WEIGHT", "1.0000001")
     with Pool(found, workers=1) as pool:
@@ -86,7 +96,8 @@ def test_a_rounding_of_constants_in_a_worker_is_accepted(reference: str, monkeyp
 
 
 @pytest.mark.parametrize(
-    "form", ["part of a larger tensor", "expanded", "float64", "sparse", "whole numbers", "requires grad"]
+    "form",
+    ["part of a larger tensor", "expanded", "float64", "sparse", "whole numbers", "requires grad"],
 )
 def test_data_of_every_form_arrive(form: str):
     plain = problem(mlp)
@@ -104,7 +115,11 @@ def test_data_of_every_form_arrive(form: str):
     size = (parcel.folder / "data").stat().st_size
     parcel.remove()
     assert isinstance(found, Problem)
-    assert (found.inputs.dtype, found.inputs.layout, found.inputs.shape) == (x.dtype, x.layout, x.shape)
+    assert (found.inputs.dtype, found.inputs.layout, found.inputs.shape) == (
+        x.dtype,
+        x.layout,
+        x.shape,
+    )
     assert torch.equal(found.inputs.to_dense(), x.to_dense())
     assert torch.equal(found.targets, plain.targets)
     assert size < 4 * (plain.inputs.to_dense().nbytes + plain.targets.nbytes) + 20_000
@@ -117,7 +132,9 @@ def test_a_full_temporary_folder_is_a_sentence(monkeypatch: pytest.MonkeyPatch, 
 
     monkeypatch.setattr(torch, "save", full)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with pytest.raises(BadInput, match=r"cannot be written for the workers \(.*No space left.*TMPDIR=/elsewhere"):
+    with pytest.raises(
+        BadInput, match=r"cannot be written for the workers \(.*No space left.*TMPDIR=/elsewhere"
+    ):
         Parcel(problem(mlp))
     assert not list(tmp_path.iterdir())
 
@@ -139,7 +156,9 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="signals a process group")
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda by: by.name)
+@pytest.mark.parametrize(
+    "by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda by: by.name
+)
 def test_temporary_folders_are_removed_whatever_ends_it(tmp_path: Path, by: signal.Signals):
     script, place = tmp_path / "long.py", tmp_path / "place"
     script.write_text(LONG)

@@ -112,19 +112,44 @@ def test_a_callable_is_trained_as_it_is():
         told.append((settings, seed))
         return [2.0, 1.0, settings["beta2"]]
 
-    outcomes = train(Trainer("loop", loop), [Run(Adam(beta2=0.5), 0.1, 4, 3)], "callable", Options())
-    assert told == [({"beta1": 0.9, "beta2": 0.5, "eps": 1e-8, "weight_decay": 0.0, "lr": 0.1, "batch_size": 4}, 3)]
+    outcomes = train(
+        Trainer("loop", loop), [Run(Adam(beta2=0.5), 0.1, 4, 3)], "callable", Options()
+    )
+    assert told == [
+        (
+            {
+                "beta1": 0.9,
+                "beta2": 0.5,
+                "eps": 1e-8,
+                "weight_decay": 0.0,
+                "lr": 0.1,
+                "batch_size": 4,
+            },
+            3,
+        )
+    ]
     assert (outcomes[0].initial, outcomes[0].final, outcomes[0].whole) == (2.0, 0.5, True)
     with pytest.raises(BadInput, match="no sequence of losses"):
-        train(Trainer("none", lambda settings, seed: []), [Run(Adam(), 0.1, 4, 3)], "callable", Options())
+        train(
+            Trainer("none", lambda settings, seed: []),
+            [Run(Adam(), 0.1, 4, 3)],
+            "callable",
+            Options(),
+        )
 
 
 def test_what_is_written_for_the_compiler_keeps_the_digits():
     x = -torch.logspace(-7, 1.5, 400)
     exact = torch.expm1(x.double())
-    assert ((_expm1(x).double() - exact) / exact).abs().max() < 1e-6  # exp(x) - 1 is off by half of it at 1e-7
+    # exp(x) - 1 is off by half of it at 1e-7
+    assert ((_expm1(x).double() - exact) / exact).abs().max() < 1e-6
     wide = x.double()
     assert ((_expm1(wide) - torch.expm1(wide)) / torch.expm1(wide)).abs().max() < 1e-13
-    old, new, weight = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.3, 1e8, -0.5]), torch.tensor([1.0, 0.0, 1e-4])
-    assert torch.equal(_lerp(old, new, weight)[:2], torch.tensor([0.3, -2.0]))  # beta = 0 and beta = 1 are exact
+    old, new, weight = (
+        torch.tensor([1.0, -2.0, 0.5]),
+        torch.tensor([0.3, 1e8, -0.5]),
+        torch.tensor([1.0, 0.0, 1e-4]),
+    )
+    # beta = 0 and beta = 1 are exact
+    assert torch.equal(_lerp(old, new, weight)[:2], torch.tensor([0.3, -2.0]))
     torch.testing.assert_close(_lerp(old, new, weight), torch.lerp(old, new, weight))

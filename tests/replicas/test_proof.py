@@ -1,4 +1,6 @@
-"""Whatever a module does, it is trained as its own loop trains it: stacked if that is proved, else plain and said."""
+"""Whatever a module does, it is trained as its own loop trains it: stacked if that is proved, else
+plain and said.
+"""
 
 import random
 
@@ -70,7 +72,9 @@ def test_the_plain_engine_is_the_loop_that_a_user_writes(make):
     check(problem)
     fingerprint(problem)
     for _ in range(2):  # a second run begins as the first did
-        np.testing.assert_allclose(train_plain(problem, Run(Adam(), 0.02, 16, SEED), OPTIONS).curve, right, rtol=1e-6)
+        np.testing.assert_allclose(
+            train_plain(problem, Run(Adam(), 0.02, 16, SEED), OPTIONS).curve, right, rtol=1e-6
+        )
 
 
 @pytest.mark.parametrize("make", CARRIED, ids=lambda make: make.__name__)
@@ -78,7 +82,10 @@ def test_what_a_stack_carries_is_stacked_and_equals_plain(make):
     problem = problem_of(make, batch_size=8, order="shuffle")
     runs = [Run(AdamW(beta1, weight_decay=0.5), 0.02, 8, SEED) for beta1 in (0.0, 0.5, 0.9)]
     assert why_plain(problem, runs[0], OPTIONS) == ""
-    stacked, plain = train_stacked(problem, runs, OPTIONS), [train_plain(problem, run, OPTIONS) for run in runs]
+    stacked, plain = (
+        train_stacked(problem, runs, OPTIONS),
+        [train_plain(problem, run, OPTIONS) for run in runs],
+    )
     for ours, reference in zip(stacked, plain, strict=True):
         np.testing.assert_allclose(ours.curve, reference.curve, rtol=1e-6)
         assert ours.initial == pytest.approx(reference.initial, rel=1e-12)

@@ -1,9 +1,21 @@
-"""Stacked replicas against their slow twin, the plain loop; and against themselves in other company."""
+"""Stacked replicas against their slow twin, the plain loop; and against themselves in other
+company.
+"""
 
 import numpy as np
 import pytest
 import torch
-from modules import Attention, Branching, Scaled, batchnorm, convolution, dropout, mlp, normed, problem
+from modules import (
+    Attention,
+    Branching,
+    Scaled,
+    batchnorm,
+    convolution,
+    dropout,
+    mlp,
+    normed,
+    problem,
+)
 from torch import nn
 
 from betaplane.errors import BadInput
@@ -24,12 +36,15 @@ def curves(outcomes):
     return np.stack([outcome.curve for outcome in outcomes])
 
 
-@pytest.mark.parametrize("make", [mlp, batchnorm, convolution, normed, Attention, Scaled], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "make", [mlp, batchnorm, convolution, normed, Attention, Scaled], ids=lambda m: m.__name__
+)
 def test_stacked_equals_plain(make):
     here = problem(make)
     stacked = stacked_outcomes(here, runs(), WHOLE)
     plain = [train_plain(here, run, WHOLE) for run in runs()]
-    np.testing.assert_allclose(curves(stacked), curves(plain), rtol=1e-6)  # curves are kept in float32
+    # curves are kept in float32
+    np.testing.assert_allclose(curves(stacked), curves(plain), rtol=1e-6)
     for ours, theirs in zip(stacked, plain, strict=True):
         assert ours.initial == pytest.approx(theirs.initial, rel=1e-12)
 
@@ -39,18 +54,23 @@ def test_every_rule_stacks(rule):
     varied = {
         SGD: ("momentum", (0.0, 0.5, 0.9)),
         AMSGrad: ("beta2", (0.9, 0.99, 0.999)),
-        AdaBelief: ("beta2", (0.9, 0.99, 0.999)),  # at beta1 = 0 it divides by eps alone, and overflows
+        # at beta1 = 0 it divides by eps alone, and overflows
+        AdaBelief: ("beta2", (0.9, 0.99, 0.999)),
     }
     name, values = varied.get(rule, (rule.hyperparameters()[0], (0.0, 0.5, 0.9)))
     many = [Run(rule(**{name: value}), 0.01, 8, 0) for value in values]
     here = problem(mlp)
     plain = [train_plain(here, run, WHOLE) for run in many]
-    np.testing.assert_allclose(curves(stacked_outcomes(here, many, WHOLE)), curves(plain), rtol=1e-6)
+    np.testing.assert_allclose(
+        curves(stacked_outcomes(here, many, WHOLE)), curves(plain), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("schedule", ["constant", "inverse_sqrt", "warmup_cosine", "warmup_linear"])
 def test_schedules_are_those_of_the_plain_loop(schedule):
-    here = problem(mlp, schedule=schedule, warmup=0.0 if schedule in ("constant", "inverse_sqrt") else 0.2)
+    here = problem(
+        mlp, schedule=schedule, warmup=0.0 if schedule in ("constant", "inverse_sqrt") else 0.2
+    )
     np.testing.assert_allclose(
         curves(stacked_outcomes(here, runs(), WHOLE)),
         curves([train_plain(here, run, WHOLE) for run in runs()]),
@@ -63,7 +83,9 @@ def test_analytic_gradients_projection_and_full_losses(make):
     here = make().with_(steps=200)
     many = [Run(Adam(b1, b2), here.lr, 1, 0) for b1, b2 in BETAS]
     plain = [train_plain(here, run, WHOLE) for run in many]
-    np.testing.assert_allclose(curves(stacked_outcomes(here, many, WHOLE)), curves(plain), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        curves(stacked_outcomes(here, many, WHOLE)), curves(plain), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_a_run_does_not_depend_on_its_company():
@@ -86,9 +108,13 @@ def test_dropout_masks_depend_on_the_seed_alone():
 def test_company_that_diverges_is_dropped_and_changes_nothing():
     here = problem(mlp, steps=4000)
     calm = runs()
-    wild = [Run(SGD(), 1e30, 8, 0)] * 0 + [Run(Adam(0.9, 0.999), lr, 8, 0) for lr in (1e200, 1e250, 1e300)]
+    wild = [Run(SGD(), 1e30, 8, 0)] * 0 + [
+        Run(Adam(0.9, 0.999), lr, 8, 0) for lr in (1e200, 1e250, 1e300)
+    ]
     mixed = stacked_outcomes(here, [*wild, *calm], Options(points=20))
-    np.testing.assert_allclose(curves(mixed[3:]), curves(stacked_outcomes(here, calm, Options(points=20))), rtol=1e-6)
+    np.testing.assert_allclose(
+        curves(mixed[3:]), curves(stacked_outcomes(here, calm, Options(points=20))), rtol=1e-6
+    )
     for outcome in mixed[:3]:
         assert outcome.final == float("inf")
         assert not outcome.whole
@@ -129,7 +155,9 @@ def test_what_cannot_be_stacked_is_told_and_trains_plain():
         stacked_outcomes(here, runs(), WHOLE)
     with pytest.warns(UserWarning, match="one run at a time, because torch.func cannot batch it"):
         outcomes = train_stacked(here, runs()[:2], WHOLE)
-    np.testing.assert_array_equal(curves(outcomes), curves([train_plain(here, run, WHOLE) for run in runs()[:2]]))
+    np.testing.assert_array_equal(
+        curves(outcomes), curves([train_plain(here, run, WHOLE) for run in runs()[:2]])
+    )
 
 
 @pytest.mark.slow
@@ -137,7 +165,9 @@ def test_what_cannot_be_stacked_is_told_and_trains_plain():
 def test_compiled_equals_plain(make):
     here = problem(make)
     compiled = stacked_outcomes(here, runs(), Options(points=10, early_stop=False, compile=True))
-    np.testing.assert_allclose(curves(compiled), curves([train_plain(here, r, WHOLE) for r in runs()]), rtol=1e-6)
+    np.testing.assert_allclose(
+        curves(compiled), curves([train_plain(here, r, WHOLE) for r in runs()]), rtol=1e-6
+    )
 
 
 @pytest.mark.slow
@@ -145,10 +175,14 @@ def test_ten_compiled_steps_equal_ten_steps():
     here = counterexample().with_(steps=200)
     many = [Run(Adam(b1, b2), here.lr, 1, 0) for b1, b2 in BETAS]
     compiled = stacked_outcomes(here, many, Options(points=10, early_stop=False, compile=True))
-    np.testing.assert_allclose(curves(compiled), curves(stacked_outcomes(here, many, WHOLE)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        curves(compiled), curves(stacked_outcomes(here, many, WHOLE)), rtol=1e-4, atol=1e-5
+    )
 
 
-@pytest.mark.parametrize("rule", ["laprop:weight_decay=0.3", "adamc:weight_decay=0.3", "adamw:decay=independent"])
+@pytest.mark.parametrize(
+    "rule", ["laprop:weight_decay=0.3", "adamc:weight_decay=0.3", "adamw:decay=independent"]
+)
 def test_a_decay_relative_to_the_peak_of_lr_is_the_same_stacked(rule):
     x = torch.randn(64, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     problem = Problem(

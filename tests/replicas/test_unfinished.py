@@ -40,7 +40,9 @@ class Kept:
 
 def runs(rule: Rule) -> list[Run]:
     """The last one diverges and is dropped on the way."""
-    return [Run(type(rule)(0.9, b2), lr, 8, 3) for b2, lr in ((0.9, 0.01), (0.999, 0.01), (0.99, 1e30))]
+    return [
+        Run(type(rule)(0.9, b2), lr, 8, 3) for b2, lr in ((0.9, 0.01), (0.999, 0.01), (0.99, 1e30))
+    ]
 
 
 def normalized() -> nn.Module:
@@ -49,7 +51,9 @@ def normalized() -> nn.Module:
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @pytest.mark.parametrize("lives", [[1], [2, 1, 3]])
-def test_a_stack_continues_bit_for_bit(monkeypatch: pytest.MonkeyPatch, rule: Rule, lives: list[int]):
+def test_a_stack_continues_bit_for_bit(
+    monkeypatch: pytest.MonkeyPatch, rule: Rule, lives: list[int]
+):
     monkeypatch.setattr(unfinished, "PAUSE", 0.0)
     monkeypatch.setattr(unfinished, "SHARE", 1e9)
     given, options = problem(mlp).with_(steps=40), Options(points=POINTS)
@@ -71,9 +75,13 @@ def test_a_stack_continues_bit_for_bit(monkeypatch: pytest.MonkeyPatch, rule: Ru
 def test_every_part_of_the_state_comes_back():
     given: Problem = problem(mlp).with_(steps=40)
     training = Training(given, runs(Adam()), Options(points=POINTS))
-    for point, (length, batch) in zip(range(3), zip(training.lengths, training.blocks(), strict=False), strict=False):
+    for point, (length, batch) in zip(
+        range(3), zip(training.lengths, training.blocks(), strict=False), strict=False
+    ):
         loss = training.window(point, length, *batch)
-        training.curves[training.alive, point] = np.nan_to_num(loss, nan=1.0, posinf=1.0).clip(max=1e30)
+        training.curves[training.alive, point] = np.nan_to_num(loss, nan=1.0, posinf=1.0).clip(
+            max=1e30
+        )
     state, drawn = snapshot(training, 3), torch.rand(3)
     again = Training(given, runs(Adam()), Options(points=POINTS))
     assert restore(again, state) == 3

@@ -1,4 +1,6 @@
-"""The three nets every rule goes through; each returns what it caught, as sentences, so that nets can be tested too."""
+"""The three nets every rule goes through; each returns what it caught, as sentences, so that nets
+can be tested too.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ WORDS = {
     "s": "v",
     "lr_ema": "c",
 }  # the golden files' names for states, ours
-DIALECTS: dict[str, dict[str, Any]] = {  # what golden files say in other words than the rules' fields
+# what golden files say in other words than the rules' fields
+DIALECTS: dict[str, dict[str, Any]] = {
     "cautious_adamw": {"eps_at": "hat"},
     "adopt_unclipped": {"limit": "none", "clip": INF},
     "adopt_large_eps": {"limit": "t-1", "clip": INF},
@@ -49,7 +52,9 @@ def run(rule: Rule, x: Tensor, gradients: Tensor, lr: float) -> Tensor:
 
 
 def estimated(rule: Rule, s: State, g: Tensor | None) -> State:
-    """The state of a rule that takes estimates of the curvature (Sophia) after one from the gradient g."""
+    """The state of a rule that takes estimates of the curvature (Sophia) after one from the
+    gradient g.
+    """
     return s if g is None or not hasattr(rule, "curvature") else rule.curvature(s, g * g)  # type: ignore[attr-defined]
 
 
@@ -62,7 +67,9 @@ def sample(*shape: int, seed: int = 0) -> Tensor:
 
 def bare(rule: Rule) -> Rule:
     """The rule without eps and decay."""
-    return replace(rule, **{name: 0.0 for name in ("eps", "weight_decay") if name in rule.hyperparameters()})
+    return replace(
+        rule, **{name: 0.0 for name in ("eps", "weight_decay") if name in rule.hyperparameters()}
+    )
 
 
 def same(a: Tensor, b: Tensor, tolerance: float = 1e-9) -> bool:
@@ -78,7 +85,9 @@ def odd(rule: Rule, x: Tensor, gradients: Tensor) -> bool:
 
 def permutes(rule: Rule, x: Tensor, gradients: Tensor) -> bool:
     order = torch.arange(x.numel() - 1, -1, -1)
-    return same(run(rule, x[order], gradients[:, order], 0.01), run(rule, x, gradients, 0.01)[:, order])
+    return same(
+        run(rule, x[order], gradients[:, order], 0.01), run(rule, x, gradients, 0.01)[:, order]
+    )
 
 
 def rests(rule: Rule, x: Tensor, gradients: Tensor) -> bool:
@@ -88,18 +97,22 @@ def rests(rule: Rule, x: Tensor, gradients: Tensor) -> bool:
 
 def scale_free(rule: Rule, x: Tensor, gradients: Tensor) -> bool:
     return all(
-        same(run(bare(rule), x, c * gradients, 0.01), run(bare(rule), x, gradients, 0.01)) for c in (1e-4, 300.0)
+        same(run(bare(rule), x, c * gradients, 0.01), run(bare(rule), x, gradients, 0.01))
+        for c in (1e-4, 300.0)
     )
 
 
 def first_step(rule: Rule, x: Tensor, gradients: Tensor) -> float | None:
     starts = (x, 3 * x)
-    sizes = torch.stack([run(bare(rule), x, g[None], 1.0)[-1] - x for g in gradients for x in starts]).abs()
+    sizes = torch.stack(
+        [run(bare(rule), x, g[None], 1.0)[-1] - x for g in gradients for x in starts]
+    ).abs()
     return float(sizes.mean()) if same(sizes, sizes.mean().expand_as(sizes)) else None
 
 
 def bound(rule: Rule, steps: int = 4000) -> float:
-    """The largest |x' - x| / lr over histories with the worst ends there are for averages, and random ones.
+    """The largest |x' - x| / lr over histories with the worst ends there are for averages, and
+    random ones.
 
     Up to a step T in the middle or at the end: |g_t| = r^(T - t), and for rules that look ahead 0.1 0.9^(T - t) with
     g_T = 1.
@@ -110,7 +123,10 @@ def bound(rule: Rule, steps: int = 4000) -> float:
     leaps = torch.where(ages == 0, 1.0, 0.1 * 0.9 ** ages.double())
     gradients = torch.cat([*powers, leaps, sample(steps, 4)], dim=1) + 1e-140
     return float(
-        run(bare(rule), torch.zeros(gradients.shape[1], dtype=torch.float64), gradients, 1.0).diff(dim=0).abs().max()
+        run(bare(rule), torch.zeros(gradients.shape[1], dtype=torch.float64), gradients, 1.0)
+        .diff(dim=0)
+        .abs()
+        .max()
     )
 
 
@@ -124,7 +140,9 @@ def broken_laws(rule: Rule, x: Tensor | None = None, gradients: Tensor | None = 
         if law(rule, x, gradients) is not getattr(rule.laws, law.__name__)
     ]
     found, declared = first_step(rule, x, gradients), rule.laws.first_step
-    if (found is None) != (declared is None) or (found and declared and abs(found / declared - 1) > 1e-9):
+    if (found is None) != (declared is None) or (
+        found and declared and abs(found / declared - 1) > 1e-9
+    ):
         caught.append(f"first_step is declared {declared} but is {found}")
     return caught
 
@@ -181,7 +199,9 @@ def golden(name: str) -> dict[str, Any]:
 def built(kind: type[Rule], record: dict[str, Any]) -> Rule:
     """The rule with a golden record's hyperparameters, decay off unless the record has it."""
     names = {field.name for field in fields(kind)}
-    said = {"weight_decay": 0.0} | record["hyperparameters"] | DIALECTS.get(record.get("rule", ""), {})
+    said = (
+        {"weight_decay": 0.0} | record["hyperparameters"] | DIALECTS.get(record.get("rule", ""), {})
+    )
     return kind(**{k: v for k, v in said.items() if k in names})
 
 
@@ -195,8 +215,12 @@ def golden_misses(kind: type[Rule], name: str, tolerance: float = 1e-12) -> list
         lr = hyper.get("lr", kind.lr) * hyper.get("lr_mult", [1.0] * step["t"])[step["t"] - 1]
         x, s = rule.step(x, torch.tensor(step["grad"], dtype=torch.float64), s, lr)
         sampled = record.get("sampled_grad", {step["t"] - 1: None})[step["t"] - 1]
-        s = estimated(rule, s, None if sampled is None else torch.tensor(sampled, dtype=torch.float64))
-        pairs = {"x": (x, step["params"])} | {k: (getattr(s, WORDS.get(k, k)), v) for k, v in step["state"].items()}
+        s = estimated(
+            rule, s, None if sampled is None else torch.tensor(sampled, dtype=torch.float64)
+        )
+        pairs = {"x": (x, step["params"])} | {
+            k: (getattr(s, WORDS.get(k, k)), v) for k, v in step["state"].items()
+        }
         for word, (ours, theirs) in pairs.items():
             gap = float((ours - torch.tensor(theirs, dtype=torch.float64)).abs().max())
             if not gap <= tolerance:

@@ -22,7 +22,10 @@ def moves(rule: Rule, *gradients: float) -> list[float]:
 
 def test_cautious_mask_of_the_paper() -> None:
     """One element of three agrees: the paper takes 3 / (1 + 1) of AdamW's step, the code 3 / 1."""
-    x, g = torch.zeros(3, dtype=torch.float64), torch.tensor([[1.0, 1.0, 1.0], [1.0, -0.5, -0.5]]).double()
+    x, g = (
+        torch.zeros(3, dtype=torch.float64),
+        torch.tensor([[1.0, 1.0, 1.0], [1.0, -0.5, -0.5]]).double(),
+    )
     plain, code, paper = (
         nets.run(CautiousAdamW(weight_decay=0.0, cautious=way), x, g, 1.0).diff(dim=0)[1]
         for way in ("off", "mean", "paper")
@@ -54,7 +57,9 @@ def test_adamc_at_its_peak_is_adamw() -> None:
 
 
 def test_corrected_decay_holds_the_balance() -> None:
-    """Orthogonal updates of size lr: |u| / |x| settles where Defazio says, whatever the lr; AdamW's does not."""
+    """Orthogonal updates of size lr: |u| / |x| settles where Defazio says, whatever the lr; AdamW's
+    does not.
+    """
     for lr in (0.1, 0.02):
         rule, x = AdamC(weight_decay=0.1, peak_lr=0.1), 1.0
         shrink = rule.step(ONE, torch.zeros_like(ONE), rule.init(ONE), lr)[0].item()
@@ -64,7 +69,9 @@ def test_corrected_decay_holds_the_balance() -> None:
 
 
 def test_adopt_limits() -> None:
-    """v = 1 after the first gradient, so n is g: 0.1 of it, or of the limit, is the second move, by way of m."""
+    """v = 1 after the first gradient, so n is g: 0.1 of it, or of the limit, is the second move, by
+    way of m.
+    """
     rule = ADOPT(beta2=0.0)
     assert moves(rule, 1.0, 9.0) == pytest.approx([0.0, -0.1])
     assert moves(replace(rule, limit="t"), 1.0, 9.0) == pytest.approx([0.0, -0.1 * 2**0.25])
@@ -90,7 +97,9 @@ def test_yogi_starts() -> None:
 
 
 def test_yogi_walks_and_adam_leaps() -> None:
-    """From v = 4: g = 1 lowers it by (1 - beta2) g^2 = 0.5, g = 3 raises it by 4.5, and g = 0 leaves it."""
+    """From v = 4: g = 1 lowers it by (1 - beta2) g^2 = 0.5, g = 3 raises it by 4.5, and g = 0
+    leaves it.
+    """
     rule = Yogi(beta2=0.5, initial_accumulator=4.0)
     for g, v in ((1.0, 3.5), (3.0, 8.5), (0.0, 4.0), (2.0, 4.0)):
         assert rule.step(ONE, g * ONE, rule.init(ONE), 0.1)[1].v.item() == v
@@ -114,7 +123,9 @@ def test_adabelief_warms_up_as_radam() -> None:
 
 
 def test_rectification_keeps_its_digits() -> None:
-    """A count in 32 bits crosses rho = 5 at the same step as one in 64, though rho_5 = 4.99996 at beta2 = 0.99999."""
+    """A count in 32 bits crosses rho = 5 at the same step as one in 64, though rho_5 = 4.99996 at
+    beta2 = 0.99999.
+    """
     for beta2 in (0.9, 0.999, 0.99999):
         rho = [float(rectification(beta2, torch.tensor(float(t)))[0]) for t in range(1, 8)]
         assert [value >= 5 for value in rho] == [t >= 6 for t in range(1, 8)]
@@ -130,19 +141,25 @@ def test_adabelief_adds_eps_up() -> None:
 
 
 def test_adan_decays() -> None:
-    """At zero gradient x shrinks: 1 / (1 + 0.1), 1 - 0.1, and with L2 decay by a step of Adan's on g = x."""
+    """At zero gradient x shrinks: 1 / (1 + 0.1), 1 - 0.1, and with L2 decay by a step of Adan's on
+    g = x.
+    """
     rule, rest = Adan(weight_decay=1.0, eps=0.0), torch.full_like(ONE, 1e-300)
     shrunk = [
         replace(rule, **way).step(ONE, rest, rule.init(ONE), 0.1)[0].item()
         for way in ({"eps": 1e-8}, {"eps": 1e-8, "proximal": False}, {"decay": "l2"})
     ]
     assert shrunk == pytest.approx([1 / 1.1, 0.9, 0.9], abs=1e-12)
-    halved = replace(rule, eps=1e-8, decay="independent", peak_lr=0.2).step(ONE, rest, rule.init(ONE), 0.1)[0]
+    halved = replace(rule, eps=1e-8, decay="independent", peak_lr=0.2).step(
+        ONE, rest, rule.init(ONE), 0.1
+    )[0]
     assert halved.item() == pytest.approx(1 / 1.5, abs=1e-12)
 
 
 def test_adan_difference() -> None:
-    """Two steps at g = 1, 0: delta = -1, weighed by beta2 = 0.75 or by 0.25; all betas 0.75, so 1 - beta^2 = 7 / 16."""
+    """Two steps at g = 1, 0: delta = -1, weighed by beta2 = 0.75 or by 0.25; all betas 0.75, so 1 -
+    beta^2 = 7 / 16.
+    """
     rule = Adan(0.75, 0.75, 0.75, eps=0.0)
     for name, share in (("kept", 0.75), ("new", 0.25)):
         m_hat, d_hat = 0.1875 * 16 / 7, -0.25 * 16 / 7
@@ -152,11 +169,17 @@ def test_adan_difference() -> None:
 
 
 def test_adan_bound() -> None:
-    """The largest step over all histories: (m_hat + beta2 d_hat)^2 against n_hat, a quadratic form, solved."""
+    """The largest step over all histories: (m_hat + beta2 d_hat)^2 against n_hat, a quadratic form,
+    solved.
+    """
     steps, rule = 1200, replace(Adan(), eps=0.0)
     ages = torch.arange(steps - 1, -1, -1, dtype=torch.float64)
-    weights = [(1 - beta) * beta**ages / (1 - beta**steps) for beta in (rule.beta1, rule.beta2, rule.beta3)]
-    delta = torch.eye(steps, dtype=torch.float64) - torch.eye(steps, dtype=torch.float64).roll(-1, dims=1).tril(-1)
+    weights = [
+        (1 - beta) * beta**ages / (1 - beta**steps) for beta in (rule.beta1, rule.beta2, rule.beta3)
+    ]
+    delta = torch.eye(steps, dtype=torch.float64) - torch.eye(steps, dtype=torch.float64).roll(
+        -1, dims=1
+    ).tril(-1)
     delta[0] = 0
     ahead = torch.eye(steps, dtype=torch.float64) + rule.beta2 * delta
     reach = torch.linalg.solve(ahead.T, weights[0] + rule.beta2 * delta.T @ weights[1])

@@ -1,4 +1,6 @@
-"""A rule is a file and its name on the roll: all else follows, and nothing of it is missing for any rule."""
+"""A rule is a file and its name on the roll: all else follows, and nothing of it is missing for any
+rule.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,12 @@ def test_documented(kind: type[Rule]) -> None:
 
 @every
 def test_has_numbers_from_elsewhere(kind: type[Rule]) -> None:
-    """Golden numbers or torch's class; else two steps at least by pencil, and a test that ties it to such a rule."""
-    elsewhere = {rule for rule, _ in test_rules.GOLDEN} | {type(rule) for rule, *_ in test_rules.TORCH}
+    """Golden numbers or torch's class; else two steps at least by pencil, and a test that ties it
+    to such a rule.
+    """
+    elsewhere = {rule for rule, _ in test_rules.GOLDEN} | {
+        type(rule) for rule, *_ in test_rules.TORCH
+    }
     steps = inspect.getdoc(kind).count(".step(")  # type: ignore[union-attr]
     assert kind in elsewhere or (steps >= 2 and kind.__name__ in inspect.getsource(test_rules))
 
@@ -47,8 +53,14 @@ def test_has_numbers_from_elsewhere(kind: type[Rule]) -> None:
 @every
 def test_declares_laws_ranges_and_choices(kind: type[Rule]) -> None:
     source = ast.parse(Path(inspect.getfile(kind)).read_text())
-    (body,) = [node.body for node in source.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__]
-    written = {target.id for node in body if isinstance(node, ast.Assign) for target in node.targets}  # type: ignore[union-attr]
+    (body,) = [
+        node.body
+        for node in source.body
+        if isinstance(node, ast.ClassDef) and node.name == kind.__name__
+    ]
+    written = {
+        target.id for node in body if isinstance(node, ast.Assign) for target in node.targets
+    }  # type: ignore[union-attr]
     assert {"laws", "ranges", "source"} <= written
     numbers = set(kind.hyperparameters())
     assert numbers <= set(kind.ranges)

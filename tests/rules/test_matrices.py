@@ -1,4 +1,6 @@
-"""Rules whose state or step depends on the parameter's shape, and the pieces of them that vectors do not show."""
+"""Rules whose state or step depends on the parameter's shape, and the pieces of them that vectors
+do not show.
+"""
 
 from __future__ import annotations
 
@@ -37,16 +39,24 @@ def test_symmetries(rule: Rule, shape: tuple[int, ...]) -> None:
     assert nets.rests(rule, x, g)
     assert nets.scale_free(rule, x, g) or not rule.laws.scale_free
     if getattr(rule, "rows", 1) == 1:
-        assert nets.same(nets.run(rule, x.flip(0), g.flip(1), 0.01), nets.run(rule, x, g, 0.01).flip(1))
-    assert nets.same(nets.run(rule, x.flip(-1), g.flip(-1), 0.01), nets.run(rule, x, g, 0.01).flip(-1))
+        assert nets.same(
+            nets.run(rule, x.flip(0), g.flip(1), 0.01), nets.run(rule, x, g, 0.01).flip(1)
+        )
+    assert nets.same(
+        nets.run(rule, x.flip(-1), g.flip(-1), 0.01), nets.run(rule, x, g, 0.01).flip(-1)
+    )
 
 
 @each
 @shapes
 def test_stacked_and_traced(rule: Rule, shape: tuple[int, ...]) -> None:
-    """Runs that differ in their hyperparameters, stepped together, through a recording of the first step."""
+    """Runs that differ in their hyperparameters, stepped together, through a recording of the first
+    step.
+    """
     names = rule.hyperparameters()
-    hyper = {name: getattr(rule, name) * torch.tensor([0.9, 1.0], dtype=torch.float64) for name in names}
+    hyper = {
+        name: getattr(rule, name) * torch.tensor([0.9, 1.0], dtype=torch.float64) for name in names
+    }
     lr = torch.tensor([0.1, 0.01], dtype=torch.float64)
     x, gradients = nets.sample(2, *shape, seed=7).float(), nets.sample(5, 2, *shape, seed=8).float()
     alone = [replace(rule, **{k: float(v[i]) for k, v in hyper.items()}) for i in range(2)]
@@ -69,7 +79,9 @@ def test_a_zero_gradient_and_a_number_alone(rule: Rule) -> None:
     path = nets.run(replace(rule, weight_decay=0.0), x, torch.zeros(3, 4, 3), 0.01)
     assert torch.equal(path[-1], x)
     if getattr(rule, "rows", 1) == 1:
-        assert bool(torch.isfinite(nets.run(rule, torch.tensor(1.0), torch.tensor([0.5, -0.1]), 0.01)).all())
+        assert bool(
+            torch.isfinite(nets.run(rule, torch.tensor(1.0), torch.tensor([0.5, -0.1]), 0.01)).all()
+        )
 
 
 # ---- Adam-mini
@@ -85,13 +97,20 @@ def test_mini_heads_are_tensors() -> None:
     """A block of n rows steps as a tensor of those rows."""
     x, g = nets.sample(6, 4, seed=1), nets.sample(9, 6, 4, seed=2)
     whole = nets.run(AdamMini(rows=3), x, g, 0.01)
-    heads = [nets.run(AdamMini(blocks="tensor"), x[i : i + 3], g[:, i : i + 3], 0.01) for i in (0, 3)]
+    heads = [
+        nets.run(AdamMini(blocks="tensor"), x[i : i + 3], g[:, i : i + 3], 0.01) for i in (0, 3)
+    ]
     assert torch.allclose(whole, torch.cat(heads, dim=1), rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize(
     ("rule", "blocks"),
-    [(AdamMini(), 6), (AdamMini(rows=2), 3), (AdamMini(blocks="tensor"), 1), (AdamMini(blocks="element"), 24)],
+    [
+        (AdamMini(), 6),
+        (AdamMini(rows=2), 3),
+        (AdamMini(blocks="tensor"), 1),
+        (AdamMini(blocks="element"), 24),
+    ],
 )
 def test_mini_state(rule: AdamMini, blocks: int) -> None:
     assert rule.init(torch.zeros(6, 2, 2)).v.shape == (blocks,)
@@ -111,7 +130,13 @@ def test_mini_lone_gradient() -> None:
 def test_adafactor_state() -> None:
     shapes = lambda rule, x: [tuple(value.shape) for value in rule.init(x)]  # noqa: E731
     assert shapes(Adafactor(), torch.zeros(5, 3, 4)) == [(), (), (5, 3), (5, 4), ()]
-    assert shapes(Adafactor(min_dim=4, momentum=True), torch.zeros(3, 4)) == [(), (3, 4), (), (), (3, 4)]
+    assert shapes(Adafactor(min_dim=4, momentum=True), torch.zeros(3, 4)) == [
+        (),
+        (3, 4),
+        (),
+        (),
+        (3, 4),
+    ]
     assert shapes(Adafactor(), torch.zeros(7)) == [(), (), (), (), (7,)]
 
 
@@ -135,7 +160,9 @@ def test_adafactor_rates() -> None:
     assert steps(Adafactor(rate="warmup"), 0.01)[0] == pytest.approx(5e-6, abs=1e-15)
     assert steps(Adafactor(rate="scaled"), 2.0)[0] == pytest.approx(10.0, abs=1e-14)
     assert steps(Adafactor(rate="constant"), 0.03) == pytest.approx([0.03, 0.03], abs=1e-15)
-    assert steps(Adafactor(rate="constant", momentum=True), 0.03) == pytest.approx([0.003, 0.0057], abs=1e-15)
+    assert steps(Adafactor(rate="constant", momentum=True), 0.03) == pytest.approx(
+        [0.003, 0.0057], abs=1e-15
+    )
     assert steps(Adafactor(rate="constant", eps2=9.0), 0.03)[0] == pytest.approx(0.03, abs=1e-15)
     assert steps(Adafactor(eps2=9.0), 0.01)[0] == pytest.approx(0.09, abs=1e-15)
 
@@ -182,19 +209,25 @@ def test_stable_floor() -> None:
 def test_stable_without_limit_is_adamw() -> None:
     x, g = nets.sample(3, 4, seed=1), nets.sample(9, 3, 4, seed=2)
     ours = nets.run(StableAdamW(0.9, 0.95, 1e-8, 0.1, d=float("inf")), x, g, 0.01)
-    assert torch.allclose(ours, nets.run(AdamW(0.9, 0.95, 1e-8, 0.1), x, g, 0.01), rtol=0, atol=1e-12)
+    assert torch.allclose(
+        ours, nets.run(AdamW(0.9, 0.95, 1e-8, 0.1), x, g, 0.01), rtol=0, atol=1e-12
+    )
 
 
 # ---- Sophia
 
 
 def test_sophia_curvature() -> None:
-    """Beside a negative curvature the step is lr; unclipped, it is m over gamma h, with m debiased where asked."""
+    """Beside a negative curvature the step is lr; unclipped, it is m over gamma h, with m debiased
+    where asked.
+    """
     x, g = torch.zeros(3, dtype=torch.float64), torch.full((3,), 0.5, dtype=torch.float64)
     for floor in ("max", "sum"):
         for debias, m_hat in (("none", 0.02), ("first", 0.5)):
             rule = Sophia(gamma=0.5, weight_decay=0.0, floor=floor, debias=debias)
-            s = rule.curvature(rule.init(x), torch.tensor([-100.0, 200.0, 1e-3], dtype=torch.float64))
+            s = rule.curvature(
+                rule.init(x), torch.tensor([-100.0, 200.0, 1e-3], dtype=torch.float64)
+            )
             assert s.h.tolist() == pytest.approx([-1.0, 2.0, 1e-5], abs=1e-14)
             moved, s = rule.step(x, g, s, 0.1)
             assert moved.tolist() == pytest.approx([-0.1, -0.1 * m_hat, -0.1], abs=1e-11)
@@ -210,7 +243,9 @@ def test_sophia_keeps_its_curvature() -> None:
 
 
 def test_ademamix_half_life() -> None:
-    """Halfway through the warmup, the slow average's half-life is halfway between those of beta1 and beta3."""
+    """Halfway through the warmup, the slow average's half-life is halfway between those of beta1
+    and beta3.
+    """
     rule, x = AdEMAMix(warmup=2.0), torch.zeros(1, dtype=torch.float64)
     s = rule.step(x, torch.ones(1, dtype=torch.float64), rule.init(x), 0.1)[1]
     half = lambda beta: math.log(0.5) / math.log(beta)  # noqa: E731

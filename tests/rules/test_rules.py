@@ -1,4 +1,6 @@
-"""Every rule on the roll: its page, its laws, its purity, its numbers, and the three ways it is run."""
+"""Every rule on the roll: its page, its laws, its purity, its numbers, and the three ways it is
+run.
+"""
 
 from __future__ import annotations
 
@@ -179,7 +181,9 @@ def test_bound(kind: type[Rule]) -> None:
 
 
 gradients = st.lists(
-    st.lists(st.floats(-100, 100).filter(lambda g: abs(g) > 1e-3), min_size=3, max_size=3), min_size=2, max_size=5
+    st.lists(st.floats(-100, 100).filter(lambda g: abs(g) > 1e-3), min_size=3, max_size=3),
+    min_size=2,
+    max_size=5,
 )
 
 
@@ -187,7 +191,10 @@ gradients = st.lists(
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(gradients=gradients)
 def test_symmetries_at_any_gradient(kind: type[Rule], gradients: list[list[float]]) -> None:
-    x, g = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64), torch.tensor(gradients, dtype=torch.float64)
+    x, g = (
+        torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64),
+        torch.tensor(gradients, dtype=torch.float64),
+    )
     rule = kind()
     assert nets.odd(rule, x, g)
     assert nets.permutes(rule, x, g)
@@ -267,13 +274,17 @@ def test_golden_average() -> None:
     record = nets.golden("sgd_ema_momentum")
     x, m = torch.tensor(record["params0"], dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     for step in record["steps"]:
-        m = ema(m, torch.tensor(step["grad"], dtype=torch.float64), record["hyperparameters"]["beta1"])
+        m = ema(
+            m, torch.tensor(step["grad"], dtype=torch.float64), record["hyperparameters"]["beta1"]
+        )
         x = x - record["hyperparameters"]["lr"] * m
         assert nets.same(x, torch.tensor(step["params"], dtype=torch.float64), 1e-12)
 
 
 def test_every_golden_file_is_used() -> None:
-    assert {path.stem for path in nets.GOLDEN.glob("*.json")} >= {name for _, name in GOLDEN} | {"sgd_ema_momentum"}
+    assert {path.stem for path in nets.GOLDEN.glob("*.json")} >= {name for _, name in GOLDEN} | {
+        "sgd_ema_momentum"
+    }
 
 
 EPS64 = torch.finfo(torch.float64).eps
@@ -301,7 +312,11 @@ TORCH = [
         {"alpha": 0.9, "momentum": 0.9, "centered": True, "weight_decay": 0.1},
     ),
     (RMSprop(), torch.optim.RMSprop, {}),
-    (Adam(0.8, 0.95, weight_decay=0.1), torch.optim.Adam, {"betas": (0.8, 0.95), "weight_decay": 0.1}),
+    (
+        Adam(0.8, 0.95, weight_decay=0.1),
+        torch.optim.Adam,
+        {"betas": (0.8, 0.95), "weight_decay": 0.1},
+    ),
     (AdamW(), torch.optim.AdamW, {}),
     (AdamW(weight_decay=0.3), torch.optim.AdamW, {"weight_decay": 0.3}),
     (
@@ -311,11 +326,21 @@ TORCH = [
     ),
     (Adafactor(floor="root", eps1=EPS64), torch.optim.Adafactor, {}),
     (Adafactor(floor="root", eps1=EPS64), torch.optim.Adafactor, {"shape": (3, 4)}),
-    (Adafactor(floor="root", eps1=0.3), torch.optim.Adafactor, {"shape": (3, 4), "eps": (0.3, 1e-3)}),
+    (
+        Adafactor(floor="root", eps1=0.3),
+        torch.optim.Adafactor,
+        {"shape": (3, 4), "eps": (0.3, 1e-3)},
+    ),
     (
         Adafactor(power=0.6, eps1=EPS64, eps2=2.0, weight_decay=0.1, floor="root", clip=1.2),
         torch.optim.Adafactor,
-        {"shape": (2, 3, 4), "beta2_decay": -0.6, "eps": (None, 2.0), "weight_decay": 0.1, "d": 1.2},
+        {
+            "shape": (2, 3, 4),
+            "beta2_decay": -0.6,
+            "eps": (None, 2.0),
+            "weight_decay": 0.1,
+            "d": 1.2,
+        },
     ),
     (Adamax(), torch.optim.Adamax, {}),
     (
@@ -338,7 +363,9 @@ TORCH = [
 
 
 @pytest.mark.parametrize(
-    ("rule", "optimizer", "kwargs"), TORCH, ids=lambda value: str(value) if isinstance(value, Rule) else ""
+    ("rule", "optimizer", "kwargs"),
+    TORCH,
+    ids=lambda value: str(value) if isinstance(value, Rule) else "",
 )
 def test_torch(rule: Rule, optimizer: type[torch.optim.Optimizer], kwargs: dict) -> None:
     assert nets.torch_misses(rule, optimizer, **kwargs) == []
@@ -350,11 +377,16 @@ NADAM = [
         NAdam(0.8, 0.95, eps=0.1, weight_decay=0.1, momentum_decay=0.5),
         {"betas": (0.8, 0.95), "eps": 0.1, "weight_decay": 0.1, "momentum_decay": 0.5},
     ),
-    (NAdam(weight_decay=0.1, decay="decoupled"), {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+    (
+        NAdam(weight_decay=0.1, decay="decoupled"),
+        {"weight_decay": 0.1, "decoupled_weight_decay": True},
+    ),
 ]
 
 
-@pytest.mark.parametrize(("rule", "kwargs"), NADAM, ids=lambda value: str(value) if isinstance(value, Rule) else "")
+@pytest.mark.parametrize(
+    ("rule", "kwargs"), NADAM, ids=lambda value: str(value) if isinstance(value, Rule) else ""
+)
 def test_torch_nadam(rule: Rule, kwargs: dict) -> None:
     """Torch has the product of the momenta in its default dtype, whatever the parameter's."""
     torch.set_default_dtype(torch.float64)
@@ -365,11 +397,20 @@ def test_torch_nadam(rule: Rule, kwargs: dict) -> None:
 
 
 def test_amsgrad_dialects() -> None:
-    """Two steps on one number, worked out by hand: g = 1, then g = 0, at beta1 = 0.5 and beta2 = 0.5."""
+    """Two steps on one number, worked out by hand: g = 1, then g = 0, at beta1 = 0.5 and beta2 =
+    0.5.
+    """
     x, g = torch.zeros(1, dtype=torch.float64), torch.tensor([[1.0], [0.0]], dtype=torch.float64)
-    dialects = {"after": {"correction": "after"}, "before": {"correction": "before"}, "none": {"debias": "none"}}
+    dialects = {
+        "after": {"correction": "after"},
+        "before": {"correction": "before"},
+        "none": {"debias": "none"},
+    }
     steps = {
-        name: nets.run(AMSGrad(0.5, 0.5, eps=0.0, **dialect), x, g, 1.0).diff(dim=0).squeeze().tolist()
+        name: nets.run(AMSGrad(0.5, 0.5, eps=0.0, **dialect), x, g, 1.0)
+        .diff(dim=0)
+        .squeeze()
+        .tolist()
         for name, dialect in dialects.items()
     }
     # m = 1/2, 1/4; v_max = 1/2, 1/2 (before: 1, 1); 1 - beta^t = 1/2, 3/4
@@ -379,20 +420,25 @@ def test_amsgrad_dialects() -> None:
 
 
 def test_debiasing_is_a_schedule_of_beta() -> None:
-    """Adam(debias="schedule") has Adam's m_hat and v_hat as its averages: the golden betas, and Adam's own steps."""
+    """Adam(debias="schedule") has Adam's m_hat and v_hat as its averages: the golden betas, and
+    Adam's own steps.
+    """
     for row in nets.golden("bias_correction_as_schedule")["beta_hat"]:
         t, zero, one = torch.tensor(row["t"], dtype=torch.float64), torch.zeros(1), torch.ones(1)
         kept = Adam(debias="schedule").average(one.double(), zero.double(), row["beta"], t)
         assert kept.item() == pytest.approx(row["beta_hat"], abs=1e-12)
     x, gradients = nets.sample(5, seed=1), nets.sample(40, 5, seed=2)
-    ours, adams = (nets.run(Adam(debias=debias), x, gradients, 0.01) for debias in ("schedule", "both"))
+    ours, adams = (
+        nets.run(Adam(debias=debias), x, gradients, 0.01) for debias in ("schedule", "both")
+    )
     assert torch.allclose(ours, adams, rtol=0, atol=1e-13)
 
 
 def test_nadam_constant_momentum_is_the_limit_of_the_schedule() -> None:
     x, gradients = nets.sample(5, seed=1), nets.sample(40, 5, seed=2)
     late, constant = (
-        nets.run(rule, x, gradients, 0.01) for rule in (NAdam(momentum_decay=1e6), NAdam(momentum="constant"))
+        nets.run(rule, x, gradients, 0.01)
+        for rule in (NAdam(momentum_decay=1e6), NAdam(momentum="constant"))
     )
     assert torch.allclose(late, constant, rtol=0, atol=1e-13)
 
@@ -414,22 +460,35 @@ def test_radam_warmup(dtype: torch.dtype) -> None:
         assert rho.item() == pytest.approx(row["rho_t"], rel=1e-11)
         assert r.dtype == dtype
         if row["radam_r"] is not None:
-            assert r.item() == pytest.approx(row["radam_r"], rel=1e-11 if dtype == torch.float64 else 1e-6)
+            assert r.item() == pytest.approx(
+                row["radam_r"], rel=1e-11 if dtype == torch.float64 else 1e-6
+            )
 
 
 @pytest.mark.parametrize("beta2", [0.9, 0.999, 0.9999])
 @pytest.mark.parametrize(("threshold", "first"), [(">5", 6), (">=5", 6), (">4", 5)])
 def test_radam_thresholds(threshold: str, first: int, beta2: float) -> None:
-    """In 32 bits too: rho is then off by more than its distance from the threshold, if computed in them."""
-    rule = RAdam(beta2=beta2, threshold=threshold, before="nothing", decay="decoupled", weight_decay=0.1)  # type: ignore[arg-type]
+    """In 32 bits too: rho is then off by more than its distance from the threshold, if computed in
+    them.
+    """
+    rule = RAdam(
+        beta2=beta2, threshold=threshold, before="nothing", decay="decoupled", weight_decay=0.1
+    )  # type: ignore[arg-type]
     steps = nets.run(rule, torch.ones(3), torch.ones(8, 3), 0.01).diff(dim=0)
     assert [bool((step != 0).all()) for step in steps] == [t >= first for t in range(1, 9)]
-    assert nets.scale_free(replace(rule, weight_decay=0.0), nets.sample(5, seed=1), nets.sample(12, 5, seed=2))
+    assert nets.scale_free(
+        replace(rule, weight_decay=0.0), nets.sample(5, seed=1), nets.sample(12, 5, seed=2)
+    )
 
 
 def test_adamd_is_adam_with_a_warmup() -> None:
     x, gradients = nets.sample(5, seed=1), nets.sample(30, 5, seed=2)
-    adamd, adam, s, r = AdamD(beta1=0.8), Adam(beta1=0.8, eps_at="hat"), AdamD().init(x), Adam().init(x)
+    adamd, adam, s, r = (
+        AdamD(beta1=0.8),
+        Adam(beta1=0.8, eps_at="hat"),
+        AdamD().init(x),
+        Adam().init(x),
+    )
     y = x
     for t, g in enumerate(gradients, 1):
         x, s = adamd.step(x, g, s, 0.01)
@@ -442,7 +501,12 @@ def test_laprop_where_lr_is_averaged(debias: str) -> None:
     """A constant lr makes no difference; an lr of 0 takes no step, at first or later."""
     x, gradients = nets.sample(5, seed=1), nets.sample(30, 5, seed=2)
     step, average = LaProp(debias=debias), LaProp(debias=debias, lr_at="average")  # type: ignore[arg-type]
-    assert torch.allclose(nets.run(step, x, gradients, 0.01), nets.run(average, x, gradients, 0.01), rtol=0, atol=1e-13)
+    assert torch.allclose(
+        nets.run(step, x, gradients, 0.01),
+        nets.run(average, x, gradients, 0.01),
+        rtol=0,
+        atol=1e-13,
+    )
     x0, s = average.step(x, gradients[0], average.init(x), 0.0)
     assert torch.equal(x0, x)
     x1, s = average.step(x0, gradients[1], s, 0.1)
@@ -462,7 +526,9 @@ def test_atan2_corrections() -> None:
 
 def test_atan2_at_large_a_and_b_is_adam() -> None:
     x, gradients = nets.sample(5, seed=1), nets.sample(30, 5, seed=2)
-    wide, adam = (nets.run(rule, x, gradients, 0.01) for rule in (AdamAtan2(a=1e5, b=1e5), Adam(eps=0.0)))
+    wide, adam = (
+        nets.run(rule, x, gradients, 0.01) for rule in (AdamAtan2(a=1e5, b=1e5), Adam(eps=0.0))
+    )
     assert torch.allclose(wide, adam, rtol=0, atol=1e-9)
 
 
@@ -481,7 +547,9 @@ def test_vmap_over_runs_that_differ_in_their_hyperparameters(rule: Rule) -> None
     """One batched step is each run's own step; float32 stays float32 under float64 hyperparameters."""
     runs, names = 4, rule.hyperparameters()
     spread = torch.tensor([0.0, 0.5, 1.0, 0.9], dtype=torch.float64)
-    hyper = {name: getattr(rule, name) * (spread + 0.5 if name == "eps" else spread) for name in names}
+    hyper = {
+        name: getattr(rule, name) * (spread + 0.5 if name == "eps" else spread) for name in names
+    }
     lr = torch.tensor([0.1, 0.01, 0.0, 1.0], dtype=torch.float64)
     x, gradients = nets.sample(runs, 3, seed=7).float(), nets.sample(6, runs, 3, seed=8).float()
 
@@ -495,8 +563,14 @@ def test_vmap_over_runs_that_differ_in_their_hyperparameters(rule: Rule) -> None
         x, many = vmap(batched)(x, g, many, lr, hyper)
         ones = [alone[i].step(one, g[i], s, float(lr[i])) for i, (one, s) in enumerate(ones)]
         assert x.dtype == torch.float32
-        assert all(value.dtype == torch.float32 for name, value in zip(many._fields, many, strict=True) if name != "t")
-        assert torch.allclose(x, torch.stack([one for one, _ in ones]), rtol=2e-5, atol=1e-6, equal_nan=True)
+        assert all(
+            value.dtype == torch.float32
+            for name, value in zip(many._fields, many, strict=True)
+            if name != "t"
+        )
+        assert torch.allclose(
+            x, torch.stack([one for one, _ in ones]), rtol=2e-5, atol=1e-6, equal_nan=True
+        )
 
 
 @every
@@ -516,63 +590,147 @@ def test_trace_bakes_nothing_in(rule: Rule) -> None:
 # ---- bad input
 
 BAD = [
-    (lambda: Adam(beta2=1.5), "beta2 is out of range: got 1.5; expected [0, 1) (Adam). Try: beta2=0.999"),
-    (lambda: Adam(beta1=1.0), "beta1 is out of range: got 1.0; expected [0, 1) (Adam). Try: beta1=0.9"),
+    (
+        lambda: Adam(beta2=1.5),
+        "beta2 is out of range: got 1.5; expected [0, 1) (Adam). Try: beta2=0.999",
+    ),
+    (
+        lambda: Adam(beta1=1.0),
+        "beta1 is out of range: got 1.0; expected [0, 1) (Adam). Try: beta1=0.9",
+    ),
     (lambda: Adam(beta1=-0.1), "beta1 is out of range: got -0.1"),
-    (lambda: AdamW(eps=-1), "eps is out of range: got -1; expected [0, inf) (AdamW). Try: eps=1e-08"),
+    (
+        lambda: AdamW(eps=-1),
+        "eps is out of range: got -1; expected [0, inf) (AdamW). Try: eps=1e-08",
+    ),
     (lambda: AdamW(eps=float("nan")), "eps is out of range: got nan"),
     (lambda: AdamW(weight_decay=float("inf")), "weight_decay is out of range: got inf"),
     (lambda: SGD(momentum=-0.1), "momentum is out of range: got -0.1; expected [0, inf) (SGD"),
-    (lambda: SGD(dampening=float("nan")), "dampening is out of range: got nan; expected (-inf, inf) (SGD"),
-    (lambda: RMSprop(momentum=-0.1), "momentum is out of range: got -0.1; expected [0, inf) (RMSprop"),
-    (lambda: RMSprop(initial_accumulator=-1.0), "initial_accumulator is out of range: got -1.0; expected [0, inf)"),
-    (lambda: Adagrad(eps_inside="yes"), "eps_inside is unknown: got 'yes'; expected False or True (Adagrad"),  # type: ignore[arg-type]
-    (lambda: SGD(momentum=0.9, dampening=0.1, nesterov=True), "nesterov needs zero dampening: got 0.1; expected 0"),
+    (
+        lambda: SGD(dampening=float("nan")),
+        "dampening is out of range: got nan; expected (-inf, inf) (SGD",
+    ),
+    (
+        lambda: RMSprop(momentum=-0.1),
+        "momentum is out of range: got -0.1; expected [0, inf) (RMSprop",
+    ),
+    (
+        lambda: RMSprop(initial_accumulator=-1.0),
+        "initial_accumulator is out of range: got -1.0; expected [0, inf)",
+    ),
+    (
+        lambda: Adagrad(eps_inside="yes"),
+        "eps_inside is unknown: got 'yes'; expected False or True (Adagrad",
+    ),  # type: ignore[arg-type]
+    (
+        lambda: SGD(momentum=0.9, dampening=0.1, nesterov=True),
+        "nesterov needs zero dampening: got 0.1; expected 0",
+    ),
     (lambda: SGD(nesterov="yes"), "nesterov is unknown: got 'yes'; expected False or True (SGD"),  # type: ignore[arg-type]
     (lambda: Adagrad(initial_accumulator=-0.1), "initial_accumulator is out of range: got -0.1"),
-    (lambda: RMSprop(alpha="0.9"), "alpha is not a number: got '0.9'; expected a number in [0, inf) (RMSprop"),  # type: ignore[arg-type]
-    (lambda: AMSGrad(correction="optax"), "correction is unknown: got 'optax'; expected 'after' or 'before'"),  # type: ignore[arg-type]
+    (
+        lambda: RMSprop(alpha="0.9"),
+        "alpha is not a number: got '0.9'; expected a number in [0, inf) (RMSprop",
+    ),  # type: ignore[arg-type]
+    (
+        lambda: AMSGrad(correction="optax"),
+        "correction is unknown: got 'optax'; expected 'after' or 'before'",
+    ),  # type: ignore[arg-type]
     (
         lambda: by_name("adamww"),
         f"The rule is unknown: got 'adamww'; expected {', '.join(NAMES)} (rules). Try: by_name(\"adamw\")",
     ),
     (lambda: by_name("Lion"), 'Try: by_name("lion")'),
-    (lambda: AdamC(normalized="no"), "normalized is unknown: got 'no'; expected True or False (AdamC"),  # type: ignore[arg-type]
+    (
+        lambda: AdamC(normalized="no"),
+        "normalized is unknown: got 'no'; expected True or False (AdamC",
+    ),  # type: ignore[arg-type]
     (lambda: ADOPT(growth=-1.0), "growth is out of range: got -1.0; expected [0, inf) (ADOPT"),
-    (lambda: ADOPT(limit="t+1"), "limit is unknown: got 't+1'; expected 't-1' or 't' or 'none' (ADOPT"),  # type: ignore[arg-type]
+    (
+        lambda: ADOPT(limit="t+1"),
+        "limit is unknown: got 't+1'; expected 't-1' or 't' or 'none' (ADOPT",
+    ),  # type: ignore[arg-type]
     (lambda: Yogi(starts="m"), "starts is unknown: got 'm'; expected 'v' or 'both' (Yogi"),  # type: ignore[arg-type]
     (lambda: Yogi(initial_accumulator=-1e-6), "initial_accumulator is out of range: got -1e-06"),
     (lambda: AdaBelief(rectify="radam"), "rectify is unknown: got 'radam'; expected False or True"),  # type: ignore[arg-type]
-    (lambda: Adan(beta3=1.0), "beta3 is out of range: got 1.0; expected [0, 1) (Adan). Try: beta3=0.99"),
-    (lambda: Adan(difference="optax"), "difference is unknown: got 'optax'; expected 'kept' or 'new' (Adan"),  # type: ignore[arg-type]
-    (lambda: Lion(beta2=1.0), "beta2 is out of range: got 1.0; expected [0, 1) (Lion). Try: beta2=0.99"),
+    (
+        lambda: Adan(beta3=1.0),
+        "beta3 is out of range: got 1.0; expected [0, 1) (Adan). Try: beta3=0.99",
+    ),
+    (
+        lambda: Adan(difference="optax"),
+        "difference is unknown: got 'optax'; expected 'kept' or 'new' (Adan",
+    ),  # type: ignore[arg-type]
+    (
+        lambda: Lion(beta2=1.0),
+        "beta2 is out of range: got 1.0; expected [0, 1) (Lion). Try: beta2=0.99",
+    ),
     (lambda: Sophia(gamma=-0.1), "gamma is out of range: got -0.1; expected [0, inf) (Sophia"),
     (lambda: Sophia(floor="min"), "floor is unknown: got 'min'; expected 'max' or 'sum' (Sophia"),  # type: ignore[arg-type]
-    (lambda: AdamMini(blocks="heads"), "blocks is unknown: got 'heads'; expected 'rows' or 'tensor' or 'element'"),  # type: ignore[arg-type]
-    (lambda: AdamMini(rows=0), "rows is out of range: got 0; expected [1, inf) (AdamMini). Try: rows=1"),
+    (
+        lambda: AdamMini(blocks="heads"),
+        "blocks is unknown: got 'heads'; expected 'rows' or 'tensor' or 'element'",
+    ),  # type: ignore[arg-type]
+    (
+        lambda: AdamMini(rows=0),
+        "rows is out of range: got 0; expected [1, inf) (AdamMini). Try: rows=1",
+    ),
     (
         lambda: AdamMini(rows=4).init(torch.zeros(6, 3)),
         "The rows of a block do not divide those of the parameter: got 4; expected a divisor of 6 (AdamMini, a "
         "parameter of shape (6, 3). Try: rows=1",
     ),
-    (lambda: AdamMini(rows=1.5).init(torch.zeros(3)), "do not divide those of the parameter: got 1.5"),
+    (
+        lambda: AdamMini(rows=1.5).init(torch.zeros(3)),
+        "do not divide those of the parameter: got 1.5",
+    ),
     (lambda: AdEMAMix(alpha=-1.0), "alpha is out of range: got -1.0; expected [0, inf) (AdEMAMix"),
-    (lambda: AdEMAMix(warmup=-1.0), "warmup is out of range: got -1.0; expected [0, inf) (AdEMAMix"),
+    (
+        lambda: AdEMAMix(warmup=-1.0),
+        "warmup is out of range: got -1.0; expected [0, inf) (AdEMAMix",
+    ),
     (lambda: Adafactor(clip=0.0), "clip is out of range: got 0.0; expected (0, inf] (Adafactor"),
-    (lambda: Adafactor(rate="fixed"), "rate is unknown: got 'fixed'; expected 'relative' or 'warmup' or 'scaled'"),  # type: ignore[arg-type]
-    (lambda: StableAdamW(d=0.0), "d is out of range: got 0.0; expected (0, inf] (StableAdamW). Try: d=1.0"),
-    (lambda: Adamax(eps_at="hat"), "eps_at is unknown: got 'hat'; expected 'max' or 'after' (Adamax"),  # type: ignore[arg-type]
-    (lambda: NAdam(momentum_decay=-1.0), "momentum_decay is out of range: got -1.0; expected [0, inf) (NAdam"),
+    (
+        lambda: Adafactor(rate="fixed"),
+        "rate is unknown: got 'fixed'; expected 'relative' or 'warmup' or 'scaled'",
+    ),  # type: ignore[arg-type]
+    (
+        lambda: StableAdamW(d=0.0),
+        "d is out of range: got 0.0; expected (0, inf] (StableAdamW). Try: d=1.0",
+    ),
+    (
+        lambda: Adamax(eps_at="hat"),
+        "eps_at is unknown: got 'hat'; expected 'max' or 'after' (Adamax",
+    ),  # type: ignore[arg-type]
+    (
+        lambda: NAdam(momentum_decay=-1.0),
+        "momentum_decay is out of range: got -1.0; expected [0, inf) (NAdam",
+    ),
     (
         lambda: NAdam(momentum="optax"),
         "momentum is unknown: got 'optax'; expected 'scheduled' or 'constant' or 'single'",
     ),  # type: ignore[arg-type]
-    (lambda: RAdam(threshold=">6"), "threshold is unknown: got '>6'; expected '>5' or '>=5' or '>4' (RAdam"),  # type: ignore[arg-type]
-    (lambda: RAdam(before="sgd"), "before is unknown: got 'sgd'; expected 'momentum' or 'nothing' (RAdam"),  # type: ignore[arg-type]
-    (lambda: LaProp(lr_at="buffer"), "lr_at is unknown: got 'buffer'; expected 'step' or 'average' (LaProp"),  # type: ignore[arg-type]
+    (
+        lambda: RAdam(threshold=">6"),
+        "threshold is unknown: got '>6'; expected '>5' or '>=5' or '>4' (RAdam",
+    ),  # type: ignore[arg-type]
+    (
+        lambda: RAdam(before="sgd"),
+        "before is unknown: got 'sgd'; expected 'momentum' or 'nothing' (RAdam",
+    ),  # type: ignore[arg-type]
+    (
+        lambda: LaProp(lr_at="buffer"),
+        "lr_at is unknown: got 'buffer'; expected 'step' or 'average' (LaProp",
+    ),  # type: ignore[arg-type]
     (lambda: LaProp(peak_lr=0.0), "peak_lr is out of range: got 0.0; expected (0, inf) (LaProp"),
-    (lambda: AdamAtan2(b=-1.0), "b is out of range: got -1.0; expected [0, inf) (AdamAtan2). Try: b=1.0"),
-    (lambda: AdamAtan2(correction="none"), "correction is unknown: got 'none'; expected 'inside' or 'outside'"),  # type: ignore[arg-type]
+    (
+        lambda: AdamAtan2(b=-1.0),
+        "b is out of range: got -1.0; expected [0, inf) (AdamAtan2). Try: b=1.0",
+    ),
+    (
+        lambda: AdamAtan2(correction="none"),
+        "correction is unknown: got 'none'; expected 'inside' or 'outside'",
+    ),  # type: ignore[arg-type]
 ]
 
 

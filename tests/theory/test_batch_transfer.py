@@ -25,7 +25,9 @@ from betaplane.theory import (
 def test_printed_betas() -> None:
     assert same_half_life(0.95, 1 / 512) == pytest.approx(0.99989982, abs=5e-9)
     assert same_half_life(0.95, 1 / 16) == pytest.approx(0.996799, abs=5e-7)
-    assert square_root_scaling(1 / 512, 1e-3, 0.9, 0.95).beta2 == pytest.approx(0.99990234, abs=5e-9)
+    assert square_root_scaling(1 / 512, 1e-3, 0.9, 0.95).beta2 == pytest.approx(
+        0.99990234, abs=5e-9
+    )
     assert square_root_scaling(1 / 16, 1e-3, 0.9, 0.95).beta2 == pytest.approx(0.996875, abs=5e-7)
 
 
@@ -40,13 +42,19 @@ def test_the_rules_agree_to_first_order() -> None:
         assert abs(beta_rules_gap(1 - q, [0.001, 0.5, 2.0])).max() < 0.6 * q
     beta, factor = np.array([0.9, 0.95, 0.999])[:, None], np.array([0.01, 0.5, 1.0, 4.0])
     scaled = square_root_scaling(factor, 1e-3, beta, beta)
-    assert np.allclose((1 - scaled.beta2) / (1 - same_half_life(beta, factor)) - 1, beta_rules_gap(beta, factor))
+    assert np.allclose(
+        (1 - scaled.beta2) / (1 - same_half_life(beta, factor)) - 1, beta_rules_gap(beta, factor)
+    )
     assert np.array_equal(scaled.beta1, scaled.beta2)
     assert square_root_scaling(32, 1e-3, 0.9, 0.95).beta1 < 0
 
 
-def walk(lr: float, beta1: float, beta2: float, eps: float, noise: float, steps: int, lag: int) -> tuple[float, float]:
-    """The spread of Adam's iterates on x^2 / 2 with gradient noise, and their correlation after `lag` steps."""
+def walk(
+    lr: float, beta1: float, beta2: float, eps: float, noise: float, steps: int, lag: int
+) -> tuple[float, float]:
+    """The spread of Adam's iterates on x^2 / 2 with gradient noise, and their correlation after
+    `lag` steps.
+    """
     rng = np.random.default_rng(0)
     x, m, v, earlier = np.zeros(4000), np.zeros(4000), np.full(4000, noise**2), np.zeros(4000)
     for t in range(steps):
@@ -58,7 +66,9 @@ def walk(lr: float, beta1: float, beta2: float, eps: float, noise: float, steps:
 
 
 def test_square_root_rule_keeps_the_walk() -> None:
-    """Four times the batch: half the noise, a quarter of the steps, the same motion; without the rule, another."""
+    """Four times the batch: half the noise, a quarter of the steps, the same motion; without the
+    rule, another.
+    """
     old = {"lr": 0.02, "beta1": 0.9, "beta2": 0.99, "eps": 1.0}
     before = walk(**old, noise=1.0, steps=800, lag=80)
     after = walk(**square_root_scaling(4, **old)._asdict(), noise=0.5, steps=200, lag=20)

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from theory_nets import average, golden, refuses
 
-from betaplane.theory import adafactor_beta2, correction, debiased_beta, influence, steps_until_corrected
+from betaplane.theory import (
+    adafactor_beta2,
+    correction,
+    debiased_beta,
+    influence,
+    steps_until_corrected,
+)
 
 
 def test_golden_schedule() -> None:
@@ -31,7 +37,9 @@ def test_scheduled_average_is_the_corrected_one(beta: float) -> None:
         decay = debiased_beta(beta, t)
         m_hat = decay * m_hat + (1 - decay) * value
         path.append(m_hat)
-    assert np.allclose(path, average(g, beta) * correction(beta, np.arange(1, 301)), rtol=1e-10, atol=1e-13)
+    assert np.allclose(
+        path, average(g, beta) * correction(beta, np.arange(1, 301)), rtol=1e-10, atol=1e-13
+    )
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.3, 0.9, 0.99])
@@ -41,7 +49,9 @@ def test_influence_is_the_sum_of_a_gradients_weights(beta: float, i: int) -> Non
     g = np.zeros(steps)
     g[i - 1] = 1.0
     weights = average(g, beta)
-    assert influence(beta, i) == pytest.approx((weights * correction(beta, np.arange(1, steps + 1))).sum(), rel=1e-9)
+    assert influence(beta, i) == pytest.approx(
+        (weights * correction(beta, np.arange(1, steps + 1))).sum(), rel=1e-9
+    )
     assert weights.sum() == pytest.approx(1, rel=1e-9)
 
 

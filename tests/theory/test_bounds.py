@@ -1,4 +1,6 @@
-"""The bounds on one update against golden numbers, an eigenvalue problem, and histories fed through the recursions."""
+"""The bounds on one update against golden numbers, an eigenvalue problem, and histories fed through
+the recursions.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def correction(beta1: float, beta2: float, t: int) -> float:
 def test_golden_bounds() -> None:
     for row in golden("update_bounds", "finite_t"):
         beta1, beta2, t = row["beta1"], row["beta2"], row["t"]
-        assert update_bound(beta1, beta2, t, corrected=False) == pytest.approx(row["bound"], rel=1e-13)
+        assert update_bound(beta1, beta2, t, corrected=False) == pytest.approx(
+            row["bound"], rel=1e-13
+        )
         assert update_bound(beta1, beta2, t) == pytest.approx(row["bound_corrected"], rel=1e-13)
     for row in golden("update_bounds", "steady_state"):
         beta1, beta2 = row["beta1"], row["beta2"]
@@ -51,7 +55,9 @@ def test_golden_bounds() -> None:
 def test_extremal_gradients_attain_the_bound(beta1: float, beta2: float, t: int) -> None:
     g = extremal_gradients(beta1, beta2, t)
     assert g.max() == 1
-    assert ratio(g, beta1, beta2) == pytest.approx(update_bound(beta1, beta2, t, corrected=False), rel=1e-10)
+    assert ratio(g, beta1, beta2) == pytest.approx(
+        update_bound(beta1, beta2, t, corrected=False), rel=1e-10
+    )
     corrected = ratio(g, beta1, beta2) * correction(beta1, beta2, t)
     assert corrected == pytest.approx(update_bound(beta1, beta2, t), rel=1e-10)
 
@@ -59,7 +65,9 @@ def test_extremal_gradients_attain_the_bound(beta1: float, beta2: float, t: int)
 @pytest.mark.parametrize(("beta1", "beta2"), POSITIVE_BETA2)
 @pytest.mark.parametrize("t", [1, 5, 40])
 def test_bound_is_an_eigenvalue(beta1: float, beta2: float, t: int) -> None:
-    """The largest (w.g)^2 / (g.D g), w and D read off the recursions, is the top eigenvalue of D^-1/2 w w' D^-1/2."""
+    """The largest (w.g)^2 / (g.D g), w and D read off the recursions, is the top eigenvalue of
+    D^-1/2 w w' D^-1/2.
+    """
     w = average(np.eye(t), beta1)[-1]
     scale = 1 / np.sqrt(average(np.eye(t), beta2)[-1])
     top = np.linalg.eigvalsh(np.outer(w * scale, w * scale))[-1]
@@ -74,7 +82,9 @@ def test_no_history_exceeds_the_bound() -> None:
             * np.exp(rng.normal(0, 2, (60, 2000)))
             * rng.uniform(0.7, 1.5, 2000) ** np.arange(60)[:, None]
         )
-        assert (ratio(g, beta1, beta2) <= update_bound(beta1, beta2, 60, corrected=False) * (1 + 1e-12)).all()
+        assert (
+            ratio(g, beta1, beta2) <= update_bound(beta1, beta2, 60, corrected=False) * (1 + 1e-12)
+        ).all()
 
 
 def test_bound_tends_to_its_steady_state() -> None:
@@ -93,10 +103,16 @@ def test_bound_is_one_on_the_diagonal_only() -> None:
 
 
 def test_bound_without_limit() -> None:
-    """On beta1^2 = beta2 it grows like sqrt(t); beyond, by the blow-up rate a step; at beta2 = 0 at once."""
-    assert update_bound(0.5, 0.25, 400, corrected=False) == pytest.approx(0.5 / math.sqrt(0.75) * 20, rel=1e-12)
+    """On beta1^2 = beta2 it grows like sqrt(t); beyond, by the blow-up rate a step; at beta2 = 0 at
+    once.
+    """
+    assert update_bound(0.5, 0.25, 400, corrected=False) == pytest.approx(
+        0.5 / math.sqrt(0.75) * 20, rel=1e-12
+    )
     assert update_bound(0.5, 0.25) == update_bound(0.9, 0.5) == math.inf
-    grown = update_bound(0.9, 0.8, 2001, corrected=False) / update_bound(0.9, 0.8, 2000, corrected=False)
+    grown = update_bound(0.9, 0.8, 2001, corrected=False) / update_bound(
+        0.9, 0.8, 2000, corrected=False
+    )
     assert math.log(grown) == pytest.approx(blow_up_rate(0.9, 0.8), rel=1e-6)
     assert update_bound(0.9, 0.0, 2) == math.inf
     assert update_bound(0.9, 0.0, 1) == pytest.approx(1)
@@ -169,7 +185,10 @@ def test_no_history_exceeds_the_adamax_bound() -> None:
         u = np.zeros(2000)
         for size in np.abs(g):
             u = np.maximum(beta2 * u, size)
-        assert (np.abs(average(g, beta1)[-1]) / (1 - beta1**30) / u <= adamax_bound(beta1, beta2, 30) + 1e-12).all()
+        assert (
+            np.abs(average(g, beta1)[-1]) / (1 - beta1**30) / u
+            <= adamax_bound(beta1, beta2, 30) + 1e-12
+        ).all()
     assert adamax_bound(0.9, 0.9) == adamax_bound(0.9, 0.5) == math.inf
     assert adamax_bound(0.9, 0.999) == pytest.approx(1.00909, abs=1e-5)
 
@@ -198,10 +217,16 @@ def test_floats_give_floats_and_arrays_broadcast() -> None:
 
 
 BAD = [
-    (lambda: update_bound(1.0, 0.9), "beta1 is out of range: got 1.0; expected [0, 1) (update_bound"),
+    (
+        lambda: update_bound(1.0, 0.9),
+        "beta1 is out of range: got 1.0; expected [0, 1) (update_bound",
+    ),
     (lambda: update_bound(0.9, [0.9, math.nan]), "beta2 is out of range: got nan"),
     (lambda: update_bound(0.9, 0.99, 0), "t is out of range: got 0.0; expected [1, inf]"),
-    (lambda: update_bound([0.9, 0.8], [0.9, 0.8, 0.7]), "The shapes of beta1 (2,), beta2 (3,), t () do not broadcast"),
+    (
+        lambda: update_bound([0.9, 0.8], [0.9, 0.8, 0.7]),
+        "The shapes of beta1 (2,), beta2 (3,), t () do not broadcast",
+    ),
     (lambda: update_bound("much", 0.9), "beta1 is not a number: got 'much'"),
     (lambda: extremal_gradients(0.9, 0.0, 5), "beta2 is out of range: got 0.0; expected (0, 1)"),
     (lambda: extremal_gradients(0.9, 0.99, 2.5), "t is out of range: got 2.5; expected 1, 2, ..."),

@@ -1,4 +1,6 @@
-"""The central flow's closed forms against RMSProp and Adam themselves, full batch, at the edge of stability."""
+"""The central flow's closed forms against RMSProp and Adam themselves, full batch, at the edge of
+stability.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,20 @@ import numpy as np
 import pytest
 from theory_nets import refuses
 
-from betaplane.theory import flow_rate, resting_root_v, stability_threshold, steps_to_edge, swing, two_cycle
+from betaplane.theory import (
+    flow_rate,
+    resting_root_v,
+    stability_threshold,
+    steps_to_edge,
+    swing,
+    two_cycle,
+)
 
 
 def tail(h: float, pull: float, lr: float, beta2: float = 0.999, steps: int = 60_000) -> np.ndarray:
-    """RMSProp on h y^2 / 2 whose minimum recedes by `pull` a step: y, g and v of the last 20,000 steps, (3, steps)."""
+    """RMSProp on h y^2 / 2 whose minimum recedes by `pull` a step: y, g and v of the last 20,000
+    steps, (3, steps).
+    """
     y, v, path = 0.3 * lr, (0.7 * lr * h) ** 2, []
     for _ in range(steps):
         g = h * y
@@ -72,7 +83,9 @@ def test_when_a_converged_run_becomes_unstable(beta2: float) -> None:
 
 
 def test_the_flow_follows_as_the_average_does() -> None:
-    """The same decay in the long run as exp(-rate t) to first order in 1 - beta2, exact as an implicit step."""
+    """The same decay in the long run as exp(-rate t) to first order in 1 - beta2, exact as an
+    implicit step.
+    """
     beta2, v, g2 = 0.9, 3.0, 1.0
     after = beta2 * v + (1 - beta2) * g2
     assert after - v == pytest.approx(flow_rate(beta2) * (g2 - after), rel=1e-12)

@@ -1,4 +1,6 @@
-"""Eps against golden numbers and real arithmetic in each format; muP against networks of several widths."""
+"""Eps against golden numbers and real arithmetic in each format; muP against networks of several
+widths.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def test_golden_damping() -> None:
         eps = row["eps_over_sqrt_v"]
         assert damping(eps, 1.0) == pytest.approx(row["damping"], rel=1e-13)
         if eps > 0:
-            assert 1 - damping(eps, 1.0) == pytest.approx(row["sgd_equivalent_lr_per_lr"], rel=1e-10)
+            assert 1 - damping(eps, 1.0) == pytest.approx(
+                row["sgd_equivalent_lr_per_lr"], rel=1e-10
+            )
     assert damping([0.0, 1e-8], 0.0).tolist() == [1.0, 0.0]
 
 
@@ -97,13 +101,22 @@ def test_eps_that_is_zero() -> None:
 def test_golden_mup() -> None:
     for row in golden("statistics_and_memory", "mup"):
         found = mup_hidden(row["width"], row["base_width"], lr=1e-3, weight_decay=0.1)
-        expected = (row["hidden_lr"], row["hidden_wd_coupled"], row["eps_hidden"], row["hidden_init_std_mult"])
+        expected = (
+            row["hidden_lr"],
+            row["hidden_wd_coupled"],
+            row["eps_hidden"],
+            row["hidden_init_std_mult"],
+        )
         assert found == pytest.approx(expected, rel=1e-12)
-        assert eps_for_width(1e-8, row["width"], row["base_width"]) == pytest.approx(row["eps_hidden"])
+        assert eps_for_width(1e-8, row["width"], row["base_width"]) == pytest.approx(
+            row["eps_hidden"]
+        )
 
 
 def first_step(width: int, seed: int) -> tuple[float, float]:
-    """How far a step of Adam on the hidden matrix moves the hidden features, and the RMS of its gradient's entries."""
+    """How far a step of Adam on the hidden matrix moves the hidden features, and the RMS of its
+    gradient's entries.
+    """
     torch.manual_seed(seed)
     base = 64
     settings = mup_hidden(width, base, lr=1e-3)
@@ -124,7 +137,8 @@ def test_features_move_alike_at_every_width() -> None:
     runs = np.array([[first_step(width, seed) for seed in range(20)] for width in (64, 256, 1024)])
     moves, sizes = runs.mean(axis=1).T
     assert moves.max() / moves.min() < 1.15
-    assert sizes[0] / sizes[2] == pytest.approx(16, rel=0.15)  # gradients go as 1 / width, and eps with them
+    # gradients go as 1 / width, and eps with them
+    assert sizes[0] / sizes[2] == pytest.approx(16, rel=0.15)
 
 
 BAD = [
@@ -133,7 +147,10 @@ BAD = [
     (lambda: eps_after_correction(-1, 0.9, 1), "eps_hat is out of range: got -1.0"),
     (lambda: eps_after_correction(1, 1.0, 1), "beta2 is out of range: got 1.0"),
     (lambda: eps_after_correction(1, 0.9, 0), "t is out of range: got 0.0"),
-    (lambda: vanishing_gradient("fp8"), "The number format is unknown: got 'fp8'; expected float64, float32, bfloat16"),
+    (
+        lambda: vanishing_gradient("fp8"),
+        "The number format is unknown: got 'fp8'; expected float64, float32, bfloat16",
+    ),
     (lambda: vanishing_eps(1.0, "half"), "The number format is unknown: got 'half'"),
     (lambda: vanishing_eps(-1.0, "float32"), "root_v is out of range: got -1.0"),
     (lambda: mup_hidden(0, 256, 1e-3), "width is out of range: got 0.0"),

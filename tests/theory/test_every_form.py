@@ -1,4 +1,6 @@
-"""What every closed form must do: refuse what is no number, say who says so, and treat arrays as it treats floats."""
+"""What every closed form must do: refuse what is no number, say who says so, and treat arrays as it
+treats floats.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,11 @@ EVERY = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
 
 def usual(form) -> dict[str, float]:
     """Good arguments for the parameters that are numbers."""
-    return {name: USUAL[name] for name, p in inspect.signature(form).parameters.items() if p.annotation != "bool"}
+    return {
+        name: USUAL[name]
+        for name, p in inspect.signature(form).parameters.items()
+        if p.annotation != "bool"
+    }
 
 
 def values(found) -> list[np.ndarray]:
@@ -102,7 +108,10 @@ def values(found) -> list[np.ndarray]:
 def test_nan_is_refused_by_name(form) -> None:
     arguments = usual(form)
     for name in arguments:
-        refuses(lambda name=name: form(**{**arguments, name: math.nan}), f"{name} is out of range: got nan")
+        refuses(
+            lambda name=name: form(**{**arguments, name: math.nan}),
+            f"{name} is out of range: got nan",
+        )
 
 
 @EVERY

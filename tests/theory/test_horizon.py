@@ -1,4 +1,6 @@
-"""Horizons and half-lives against the weights of a running average, and the betas of a published sweep."""
+"""Horizons and half-lives against the weights of a running average, and the betas of a published
+sweep.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ BETAS = np.array([0.0, 0.5, 0.9, 0.999, 0.99999])
 def test_they_invert() -> None:
     assert np.allclose(beta_from_horizon(memory_horizon(BETAS)), BETAS, rtol=0, atol=1e-12)
     assert np.allclose(beta_from_half_life(half_life(BETAS)), BETAS, rtol=0, atol=1e-12)
-    assert np.allclose(beta_from_horizon(memory_horizon(BETAS, 4096), 4096), BETAS, rtol=0, atol=1e-12)
+    assert np.allclose(
+        beta_from_horizon(memory_horizon(BETAS, 4096), 4096), BETAS, rtol=0, atol=1e-12
+    )
     assert np.allclose(beta_from_half_life(half_life(BETAS, 4096), 4096), BETAS, rtol=0, atol=1e-12)
 
 
@@ -54,20 +58,31 @@ def test_units() -> None:
 
 
 def test_the_longest_memory_there_is_stays_below_1() -> None:
-    found = (beta_from_half_life(1e20), beta_from_horizon(1e17), same_half_life(0.9, 1e-20), adafactor_beta2(1e30))
+    found = (
+        beta_from_half_life(1e20),
+        beta_from_horizon(1e17),
+        same_half_life(0.9, 1e-20),
+        adafactor_beta2(1e30),
+    )
     assert all(0.999999 < beta < 1 for beta in found)
 
 
 FEWER = "horizon / per_step is out of range: got 0.1953125; expected [1, inf) (beta_from_horizon). Try: "
 BAD = [
-    (lambda: memory_horizon([0.9, 1.0]), "beta is out of range: got 1.0; expected [0, 1) (memory_horizon"),
+    (
+        lambda: memory_horizon([0.9, 1.0]),
+        "beta is out of range: got 1.0; expected [0, 1) (memory_horizon",
+    ),
     (lambda: memory_horizon(0.9, 0), "per_step is out of range: got 0.0; expected (0, inf)"),
     (lambda: half_life(-0.5), "beta is out of range: got -0.5"),
     (lambda: half_life(0.9, -1), "per_step is out of range: got -1.0"),
     (lambda: beta_from_horizon(100, per_step=512), f"{FEWER}horizon=5120"),
     (lambda: beta_from_horizon(math.nan), "horizon is out of range: got nan"),
     (lambda: beta_from_horizon(10, 0), "per_step is out of range: got 0.0"),
-    (lambda: beta_from_half_life(math.inf), "half_life is out of range: got inf; expected [0, inf)"),
+    (
+        lambda: beta_from_half_life(math.inf),
+        "half_life is out of range: got inf; expected [0, inf)",
+    ),
     (lambda: beta_from_half_life(1.0, math.inf), "per_step is out of range: got inf"),
 ]
 

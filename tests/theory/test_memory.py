@@ -1,4 +1,6 @@
-"""Bytes of states and of ZeRO's stages against the golden table, the paper's figure and DeepSpeed's page."""
+"""Bytes of states and of ZeRO's stages against the golden table, the paper's figure and DeepSpeed's
+page.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ import pytest
 from betaplane.errors import BadInput
 from betaplane.theory import deepspeed_bytes, number_bytes, state_bytes, zero_bytes
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden" / "statistics_and_memory.json").read_text())
+GOLDEN = json.loads(
+    (Path(__file__).parents[1] / "data" / "golden" / "statistics_and_memory.json").read_text()
+)
 
 STATES = {  # the golden table's word for it, and how it is said here
     "sgd": (0,),
@@ -40,7 +44,9 @@ def test_stages(row: dict) -> None:
     assert zero_bytes(1, row["nd"], 0) == row["ddp"]
     for stage in (1, 2, 3):
         assert zero_bytes(1, row["nd"], stage) == row[f"stage{stage}"]
-        assert zero_bytes(70e9, row["nd"], stage) / 1e9 == pytest.approx(row[f"gigabytes_70b_stage{stage}"], rel=1e-15)
+        assert zero_bytes(70e9, row["nd"], stage) / 1e9 == pytest.approx(
+            row[f"gigabytes_70b_stage{stage}"], rel=1e-15
+        )
 
 
 def test_on_one_device_stages_are_the_same() -> None:
@@ -49,7 +55,9 @@ def test_on_one_device_stages_are_the_same() -> None:
 
 
 def test_stages_add_up_over_devices() -> None:
-    """What all devices hold together is one whole model and, of each part that is not split, a copy a device."""
+    """What all devices hold together is one whole model and, of each part that is not split, a copy
+    a device.
+    """
     n, states = 8, 4.0
     whole = zero_bytes(1e9, 1, 0, states)
     for stage, copies in ((0, 2 + 2 + 4 + states), (1, 2 + 2), (2, 2), (3, 0)):
@@ -75,7 +83,9 @@ def test_deepspeed_counts_a_float32_gradient_more() -> None:
     assert (deepspeed_bytes(1, 1, 2), deepspeed_bytes(1, 1, 3)) == (20.0, 18.0)
     for n in (1, 8, 1024):
         assert deepspeed_bytes(1, n, 2) - zero_bytes(1, n, 2) == 4 / n
-        assert deepspeed_bytes(1, n, 3, largest=0.5) - zero_bytes(1, n, 3) == 4 / n - 2 / n + 4 * 0.5
+        assert (
+            deepspeed_bytes(1, n, 3, largest=0.5) - zero_bytes(1, n, 3) == 4 / n - 2 / n + 4 * 0.5
+        )
 
 
 def test_rows_and_columns_stay_in_float32() -> None:
@@ -89,7 +99,10 @@ BAD = [
         "The format is unknown: got 'int8'; expected float32, bfloat16, float16, 8bit, 4bit (number_bytes). "
         'Try: form="float32"',
     ),
-    (lambda: number_bytes("8bit", 0), "block is out of range: got 0.0; expected [1, inf) (number_bytes"),
+    (
+        lambda: number_bytes("8bit", 0),
+        "block is out of range: got 0.0; expected [1, inf) (number_bytes",
+    ),
     (lambda: state_bytes(-1), "tensors is out of range: got -1.0; expected [0, inf) (state_bytes"),
     (lambda: state_bytes(2, rest=math.nan), "rest is out of range: got nan"),
     (
@@ -107,10 +120,19 @@ BAD = [
     (lambda: number_bytes("8bit", block="x"), "block is not a number: got 'x'"),
     (lambda: number_bytes(["8bit"]), "The format is unknown: got ['8bit']"),
     (lambda: zero_bytes(1, 1, 4), "There is no such stage: got 4; expected 0, 1, 2, 3 (zero_bytes"),
-    (lambda: zero_bytes(1, 1, 1, states=-1.0), "states is out of range: got -1.0; expected [0, inf)"),
+    (
+        lambda: zero_bytes(1, 1, 1, states=-1.0),
+        "states is out of range: got -1.0; expected [0, inf)",
+    ),
     (lambda: zero_bytes(1, 1, 1, copy=-1.0), "copy is out of range: got -1.0"),
-    (lambda: deepspeed_bytes(1, 1, 1), "There is no such estimate: got 1; expected 2, 3 (deepspeed_bytes"),
-    (lambda: deepspeed_bytes(1, 1, 3, largest=-1.0), "largest is out of range: got -1.0; expected [0, inf)"),
+    (
+        lambda: deepspeed_bytes(1, 1, 1),
+        "There is no such estimate: got 1; expected 2, 3 (deepspeed_bytes",
+    ),
+    (
+        lambda: deepspeed_bytes(1, 1, 3, largest=-1.0),
+        "largest is out of range: got -1.0; expected [0, inf)",
+    ),
 ]
 
 

@@ -1,4 +1,6 @@
-"""Published thresholds beside the exact boundary; Reddi's construction, the growth condition, the lemma on v."""
+"""Published thresholds beside the exact boundary; Reddi's construction, the growth condition, the
+lemma on v.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def test_orders_in_n() -> None:
     for threshold, order in ((shi_threshold, 3.5), (lambda n: zhang_threshold(0.5, n), 5)):
         found = np.diff(np.log(1 - threshold(n))) / np.log(2)
         assert found == pytest.approx(-order, rel=1e-4)
-    assert 1 - zhang_threshold(0.9, 10, constant=7) == pytest.approx(7 * (1 - 0.9**10) / 1e5, rel=1e-9)
+    assert 1 - zhang_threshold(0.9, 10, constant=7) == pytest.approx(
+        7 * (1 - 0.9**10) / 1e5, rel=1e-9
+    )
 
 
 def test_kingma_ba_condition_admits_updates_that_blow_up() -> None:
@@ -75,7 +79,13 @@ def test_growth_constant_of_the_printed_instances() -> None:
 
 # ---- Reddi's construction
 
-PERIODS = [(0, 0.9, 204, 7), (0, 0.99, 3218, 21), (0.9, 0.95, 486, 17), (0.9, 0.99, 3218, 30), (0.9, 0.999, 42622, 74)]
+PERIODS = [
+    (0, 0.9, 204, 7),
+    (0, 0.99, 3218, 21),
+    (0.9, 0.95, 486, 17),
+    (0.9, 0.99, 3218, 30),
+    (0.9, 0.999, 42622, 74),
+]
 
 
 @pytest.mark.parametrize(("beta1", "beta2", "proved", "enough"), PERIODS)
@@ -97,7 +107,9 @@ def test_rmsprop_condition_as_others_quote_it() -> None:
 
 @pytest.mark.parametrize(("beta1", "beta2"), [(0.0, 0.9), (0.9, 0.95)])
 def test_failing_period_by_running_adam(beta1: float, beta2: float) -> None:
-    """At the smallest failing period Adam climbs the mean slope; one component fewer and it descends."""
+    """At the smallest failing period Adam climbs the mean slope; one component fewer and it
+    descends.
+    """
     n = failing_period(beta1, beta2)
     for period, sign in ((n, 1), (n - 1, -1)):
         g = np.tile([float(period)] + [-1.0] * (period - 1), 400)
@@ -132,7 +144,8 @@ def test_lemma_holds_for_one_draw() -> None:
     inside = np.sqrt(expected / v[1:])
     assert ((lower <= inside) & (inside <= upper)).mean() >= probability
     overall = np.sqrt((n * n + n - 1) / n / v[30_000:])
-    assert ((lower <= overall) & (overall <= upper)).mean() < probability  # the mean over the past too: another matter
+    # the mean over the past too: another matter
+    assert ((lower <= overall) & (overall <= upper)).mean() < probability
 
 
 def test_lemma_of_the_table_and_where_it_says_nothing() -> None:
@@ -172,10 +185,16 @@ BAD = [
     (lambda: reddi_beta2(2), "C is out of range: got 2.0; expected (2, inf)"),
     (lambda: concentration(1, 0.9), "n is out of range: got 1.0"),
     (lambda: concentration(10, math.nan), "beta2 is out of range: got nan"),
-    (lambda: concentration(10, 0.9, delta=0.1), "delta is too large: got 0.1; expected (0, 1 / (4 n)]"),
+    (
+        lambda: concentration(10, 0.9, delta=0.1),
+        "delta is too large: got 0.1; expected (0, 1 / (4 n)]",
+    ),
     (lambda: concentration(10, 0.9, delta=0.0), "delta is out of range: got 0.0"),
     (lambda: second_moment_spread(-1), "beta2 is out of range: got -1.0"),
-    (lambda: second_moment_spread(0.9, kurtosis=0.5), "kurtosis is out of range: got 0.5; expected [1, inf)"),
+    (
+        lambda: second_moment_spread(0.9, kurtosis=0.5),
+        "kurtosis is out of range: got 0.5; expected [1, inf)",
+    ),
 ]
 
 

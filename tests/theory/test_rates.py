@@ -1,4 +1,6 @@
-"""The best local rate against a search over lr and beta1, and against Adam's step run near a minimum."""
+"""The best local rate against a search over lr and beta1, and against Adam's step run near a
+minimum.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def test_no_settings_do_better(condition: float, momentum: bool) -> None:
     rate, beta1, lr = local_rate(condition, momentum)
     assert worst(np.array(lr), np.array(beta1), condition) == pytest.approx(rate, rel=1e-6)
     rates = worst(
-        lr * np.geomspace(0.2, 5, 301), np.linspace(0, 0.99, 199)[:, None] if momentum else np.zeros(1), condition
+        lr * np.geomspace(0.2, 5, 301),
+        np.linspace(0, 0.99, 199)[:, None] if momentum else np.zeros(1),
+        condition,
     )
     assert rates.min() >= rate - 1e-9
     assert rates.min() == pytest.approx(rate, abs=0.02)
@@ -49,5 +53,7 @@ def test_rate_of_a_run() -> None:
 
 def test_bad_input() -> None:
     refuses(lambda: local_rate(0.5), "condition is out of range: got 0.5; expected [1, inf)")
-    refuses(lambda: local_rate([2.0, math.nan], momentum=False), "condition is out of range: got nan")
+    refuses(
+        lambda: local_rate([2.0, math.nan], momentum=False), "condition is out of range: got nan"
+    )
     assert local_rate(1.0) == (0.0, 0.0, 1.0)

@@ -14,7 +14,9 @@ from betaplane.theory import amsgrad_regret, sign_update_norm, spectral_scale
 
 
 def regret(slopes: np.ndarray, lr: float, beta1: float, beta2: float, shrink: float) -> float:
-    """AMSGrad on losses s_t x over [-1, 1], as in its paper; the losses met less those of the best fixed x."""
+    """AMSGrad on losses s_t x over [-1, 1], as in its paper; the losses met less those of the best
+    fixed x.
+    """
     x, m, v, v_max, met = 0.0, 0.0, 0.0, 0.0, 0.0
     for t, s in enumerate(slopes, start=1):
         met += s * x
@@ -30,19 +32,38 @@ def regret(slopes: np.ndarray, lr: float, beta1: float, beta2: float, shrink: fl
 def test_it_holds_where_adam_fails(beta1: float, beta2: float, lr: float) -> None:
     rng = np.random.default_rng(0)
     for slopes in (np.tile([3.0, -1.0, -1.0], 700), np.where(rng.random(2000) < 0.02, 60.0, -1.0)):
-        assert 0 < regret(slopes, lr, beta1, beta2, 0.9) < amsgrad_regret(slopes, lr, 2.0, beta1, beta2, 0.9)
+        assert (
+            0
+            < regret(slopes, lr, beta1, beta2, 0.9)
+            < amsgrad_regret(slopes, lr, 2.0, beta1, beta2, 0.9)
+        )
 
 
 def test_the_sums_by_hand() -> None:
-    g, lr, D, beta1, beta2, shrink = np.array([[1.0, 0.0], [-3.0, 2.0], [0.5, 1.0]]), 0.2, 1.5, 0.5, 0.9, 0.4
+    g, lr, D, beta1, beta2, shrink = (
+        np.array([[1.0, 0.0], [-3.0, 2.0], [0.5, 1.0]]),
+        0.2,
+        1.5,
+        0.5,
+        0.9,
+        0.4,
+    )
     v_max = np.maximum.accumulate(average(g**2, beta2))
     first = D**2 * math.sqrt(3) / (lr * 0.5) * np.sqrt(v_max[-1]).sum()
     middle = sum(
-        D**2 / (2 * 0.5) * beta1 * shrink**k * math.sqrt(k + 1) / lr * np.sqrt(v_max[k]).sum() for k in range(3)
+        D**2 / (2 * 0.5) * beta1 * shrink**k * math.sqrt(k + 1) / lr * np.sqrt(v_max[k]).sum()
+        for k in range(3)
     )
     gamma = 0.5 / math.sqrt(0.9)
-    last = lr * math.sqrt(1 + math.log(3)) / (0.25 * (1 - gamma) * math.sqrt(0.1)) * np.linalg.norm(g, axis=0).sum()
-    assert amsgrad_regret(g, lr, D, beta1, beta2, shrink) == pytest.approx(first + middle + last, rel=1e-12)
+    last = (
+        lr
+        * math.sqrt(1 + math.log(3))
+        / (0.25 * (1 - gamma) * math.sqrt(0.1))
+        * np.linalg.norm(g, axis=0).sum()
+    )
+    assert amsgrad_regret(g, lr, D, beta1, beta2, shrink) == pytest.approx(
+        first + middle + last, rel=1e-12
+    )
 
 
 def test_it_grows_as_the_root_of_the_run() -> None:
@@ -79,7 +100,10 @@ BAD = [
     (lambda: amsgrad_regret([1.0], 1, 1, beta1=1.0), "beta1 is out of range: got 1.0"),
     (lambda: amsgrad_regret([1.0], 1, 1, beta2=1.0), "beta2 is out of range: got 1.0"),
     (lambda: amsgrad_regret([1.0], 1, 1, shrink=1.0), "shrink is out of range: got 1.0"),
-    (lambda: amsgrad_regret([1.0], 1, 1, beta1=0.95, beta2=0.9), "beta1 is not below sqrt(beta2): got 0.95, allowed"),
+    (
+        lambda: amsgrad_regret([1.0], 1, 1, beta1=0.95, beta2=0.9),
+        "beta1 is not below sqrt(beta2): got 0.95, allowed",
+    ),
     (lambda: amsgrad_regret(1.0, 1, 1), "These are no gradients: got ()"),
     (lambda: spectral_scale(0, 1), "fan_in is out of range: got 0.0"),
     (lambda: sign_update_norm(1, 1, -1), "fan_out is out of range: got -1.0"),

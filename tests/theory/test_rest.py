@@ -1,4 +1,6 @@
-"""Where Adam rests, what equal betas make of it, and what theorems promise, against sampling and running Adam."""
+"""Where Adam rests, what equal betas make of it, and what theorems promise, against sampling and
+running Adam.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,23 @@ import numpy as np
 import pytest
 from theory_nets import average, refuses
 
-from betaplane.theory import Constants, adagrad_bound, adam_bound, rest_shift, two_cycle, variance_about_momentum
+from betaplane.theory import (
+    Constants,
+    adagrad_bound,
+    adam_bound,
+    rest_shift,
+    two_cycle,
+    variance_about_momentum,
+)
 
 # ---- the zero of the mean update
 
 
 @pytest.mark.parametrize(("beta1", "beta2"), [(0.0, 0.99), (0.5, 0.99), (0.9, 0.99)])
 def test_mean_update_of_skewed_gradients_by_sampling(beta1: float, beta2: float) -> None:
-    """With E[g] = 0 the mean of m / sqrt(v) is minus the shift; m / sigma, whose mean is 0, is taken off the noise."""
+    """With E[g] = 0 the mean of m / sqrt(v) is minus the shift; m / sigma, whose mean is 0, is
+    taken off the noise.
+    """
     p = 0.1
     sigma, skewness = math.sqrt(p * (1 - p)), (1 - 2 * p) / math.sqrt(p * (1 - p))
     rng = np.random.default_rng(0)
@@ -28,7 +39,9 @@ def test_mean_update_of_skewed_gradients_by_sampling(beta1: float, beta2: float)
 
 
 def test_rest_of_a_quadratic_by_running_adam() -> None:
-    """f = E[(x - X)^2] / 2, X = 1 once in ten: RMSProp rests below the mean, by (1 - beta2) (1 - 2 p) / 2."""
+    """f = E[(x - X)^2] / 2, X = 1 once in ten: RMSProp rests below the mean, by (1 - beta2) (1 - 2
+    p) / 2.
+    """
     p, beta2 = 0.1, 0.95
     rng = np.random.default_rng(1)
     x, v, total = np.full(2000, p), np.full(2000, p * (1 - p)), 0.0
@@ -66,10 +79,14 @@ def orbit(lr: float, beta1: float, beta2: float, c: float, shift: float, steps: 
 @pytest.mark.parametrize("c", [0.01, 30.0])
 def test_the_cycle_is_one(beta1: float, beta2: float, c: float) -> None:
     A = two_cycle(0.1, beta1)
-    assert np.allclose(orbit(0.1, beta1, beta2, c, 0.0, 10), A * (-1.0) ** np.arange(1, 11), rtol=1e-9)
+    assert np.allclose(
+        orbit(0.1, beta1, beta2, c, 0.0, 10), A * (-1.0) ** np.arange(1, 11), rtol=1e-9
+    )
 
 
-@pytest.mark.parametrize(("beta1", "beta2", "attracts"), [(0.0, 0.9, True), (0.1, 0.99, True), (0.9, 0.999, False)])
+@pytest.mark.parametrize(
+    ("beta1", "beta2", "attracts"), [(0.0, 0.9, True), (0.1, 0.99, True), (0.9, 0.999, False)]
+)
 def test_the_cycle_attracts_or_repels(beta1: float, beta2: float, attracts: bool) -> None:
     away = np.abs(np.abs(orbit(0.1, beta1, beta2, 1.0, 1e-6, 200)) / two_cycle(0.1, beta1) - 1)
     assert (away[-20:].max() < 1e-6) == attracts
@@ -99,7 +116,9 @@ def test_bounds_of_the_table() -> None:
 
 
 def measured(steps: int, beta1: float, lr: float, beta2: float) -> float:
-    """The mean of |grad f|^2 on f = ln(e^x + e^-x), gradients off by +-0.9, from x = 5; averages that are sums."""
+    """The mean of |grad f|^2 on f = ln(e^x + e^-x), gradients off by +-0.9, from x = 5; averages
+    that are sums.
+    """
     rng = np.random.default_rng(0)
     x, m, v, total = np.full(200, 5.0), np.zeros(200), np.zeros(200), 0.0
     for t in range(1, steps + 1):
@@ -126,11 +145,15 @@ def test_guarantee_of_adagrad_holds_and_is_loose() -> None:
 
 
 def test_rates() -> None:
-    """With lr ~ 1 / sqrt(N), beta2 = 1 - 1 / N, the bound falls like ln(N) / sqrt(N), whatever beta1."""
+    """With lr ~ 1 / sqrt(N), beta2 = 1 - 1 / N, the bound falls like ln(N) / sqrt(N), whatever
+    beta1.
+    """
     problem = Constants(1.0, R=1.0, L=1.0, d=10)
     for beta1 in (0.0, 0.9):
         N = [10**6, 10**8]
-        bound = [adam_bound(problem, 1 / math.sqrt(n), 1 - 1 / n, n, beta1) * math.sqrt(n) for n in N]
+        bound = [
+            adam_bound(problem, 1 / math.sqrt(n), 1 - 1 / n, n, beta1) * math.sqrt(n) for n in N
+        ]
         assert bound[1] / bound[0] == pytest.approx(1.0, abs=0.35)
     assert adagrad_bound(problem, 1.0, 10**6) > 8 * adagrad_bound(problem, 1.0, 10**8)
 
@@ -154,7 +177,10 @@ BAD = [
     (lambda: adagrad_bound(OK, 0.1, 0), "steps is out of range: got 0.0"),
     (lambda: adam_bound(OK, 0.1, 1.0, 10), "beta2 is out of range: got 1.0; expected (0, 1)"),
     (lambda: adam_bound(OK, 0.1, 0.9, 10, beta1=0.95), "beta1 / beta2 is out of range: got 1.05"),
-    (lambda: adam_bound(OK, 0.1, 0.999, 5, beta1=0.9), "steps - beta1 / (1 - beta1) is out of range: got -4.0"),
+    (
+        lambda: adam_bound(OK, 0.1, 0.999, 5, beta1=0.9),
+        "steps - beta1 / (1 - beta1) is out of range: got -4.0",
+    ),
     (lambda: adam_bound(OK, -0.1, 0.999, 5), "lr is out of range: got -0.1"),
 ]
 

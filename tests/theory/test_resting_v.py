@@ -1,4 +1,6 @@
-"""v at rest under any Hessian: against the closed form, trying all values, an optimum's conditions, and RMSProp."""
+"""v at rest under any Hessian: against the closed form, trying all values, an optimum's conditions,
+and RMSProp.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def curved(d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def test_a_diagonal_hessian_has_the_closed_form() -> None:
     draw = np.random.default_rng(0)
     h, g = draw.uniform(0, 50, 6), draw.normal(size=6)
-    np.testing.assert_allclose(resting_root_v_of(g, np.diag(h), 0.05), resting_root_v(g, h, 0.05), rtol=1e-6)
+    np.testing.assert_allclose(
+        resting_root_v_of(g, np.diag(h), 0.05), resting_root_v(g, h, 0.05), rtol=1e-6
+    )
 
 
 def test_two_coordinates_by_trying_all() -> None:
@@ -30,12 +34,15 @@ def test_two_coordinates_by_trying_all() -> None:
     at = np.unravel_index(cost.argmin(), cost.shape)
     ours = resting_root_v_of(lr * slope, H, lr) / lr
     assert ours.sum() + (slope**2 / ours).sum() == pytest.approx(cost.min(), rel=1e-3)
-    np.testing.assert_allclose(ours, [p[at], q[at]], rtol=0.02)  # the bottom is flat along the constraint
+    # the bottom is flat along the constraint
+    np.testing.assert_allclose(ours, [p[at], q[at]], rtol=0.02)
 
 
 @pytest.mark.parametrize("d", [2, 5, 30])
 def test_the_conditions_of_an_optimum(d: int) -> None:
-    """1 - g^2 / (lr p)^2 = 2 diag S, S >= 0, S (2 P - H) = 0: what v has beyond g^2 comes from the unstable modes."""
+    """1 - g^2 / (lr p)^2 = 2 diag S, S >= 0, S (2 P - H) = 0: what v has beyond g^2 comes from the
+    unstable modes.
+    """
     (g, H), lr = curved(d, seed=d), 0.05
     p = resting_root_v_of(g, H, lr) / lr
     values, modes = np.linalg.eigh(2 * np.diag(p) - H)
@@ -56,7 +63,13 @@ def test_the_conditions_of_an_optimum(d: int) -> None:
 def test_rmsprop_itself() -> None:
     """Full batch on y' H y / 2, whose minimum recedes so that there is a mean gradient."""
     H, lr, beta2 = np.array([[3.0, 1.0], [1.0, 2.0]]), 0.01, 0.999
-    y, v, pull, sums, steps = np.array([0.004, -0.001]), np.full(2, 1e-4), 0.3 * lr * np.array([1.0, -0.2]), [], 60_000
+    y, v, pull, sums, steps = (
+        np.array([0.004, -0.001]),
+        np.full(2, 1e-4),
+        0.3 * lr * np.array([1.0, -0.2]),
+        [],
+        60_000,
+    )
     for step in range(steps):
         g = H @ y
         v = beta2 * v + (1 - beta2) * g * g

@@ -30,7 +30,9 @@ def test_golden_update_rms() -> None:
         assert update_rms(row["beta1"], row["snr"]) == pytest.approx(row["update_rms"], rel=1e-13)
         assert batch_multiplier(row["beta1"]) == pytest.approx(row["batch_multiplier"], rel=1e-13)
         if row["beta1"] > 0:
-            assert snr_from_update_rms(row["update_rms"], row["beta1"]) == pytest.approx(row["snr"], abs=1e-12)
+            assert snr_from_update_rms(row["update_rms"], row["beta1"]) == pytest.approx(
+                row["snr"], abs=1e-12
+            )
 
 
 def adam_on_noise(beta1: float, beta2: float, snr: float, steps: int, width: int) -> np.ndarray:
@@ -45,7 +47,12 @@ def adam_on_noise(beta1: float, beta2: float, snr: float, steps: int, width: int
 
 @pytest.mark.parametrize(
     ("beta1", "beta2", "snr", "within"),
-    [(0.9, 0.999, 0.0, 0.02), (0.9, 0.999, 1.0, 0.01), (0.9, 0.95, 0.0, 0.04), (0.8, 0.95, 0.1, 0.04)],
+    [
+        (0.9, 0.999, 0.0, 0.02),
+        (0.9, 0.999, 1.0, 0.01),
+        (0.9, 0.95, 0.0, 0.04),
+        (0.8, 0.95, 0.1, 0.04),
+    ],
 )
 def test_update_rms_by_simulation(beta1: float, beta2: float, snr: float, within: float) -> None:
     u = adam_on_noise(beta1, beta2, snr, steps=round(5 / (1 - beta2)) + 200, width=5000)
@@ -69,8 +76,11 @@ def test_golden_weight_rms() -> None:
         assert quick == pytest.approx(row["quick_estimate"], rel=1e-12)
     for row in golden("statistics_and_memory", "weight_rms_dynamics"):
         lr, wd, t, start = row["lr"], row["wd"], row["t"], row["w0_rms"]
-        assert weight_rms(lr, wd, t, start) == pytest.approx(row["closed"], rel=lr * wd)  # there e^(-lr wd t)
-        assert weight_rms_path(np.full(t, lr), wd, start)[-1] == pytest.approx(row["recursion"], rel=1e-11)
+        # there e^(-lr wd t)
+        assert weight_rms(lr, wd, t, start) == pytest.approx(row["closed"], rel=lr * wd)
+        assert weight_rms_path(np.full(t, lr), wd, start)[-1] == pytest.approx(
+            row["recursion"], rel=1e-11
+        )
         assert weight_rms(lr, wd, t, start) == pytest.approx(row["recursion"], rel=lr * wd)
 
 
@@ -81,10 +91,14 @@ def test_weight_rms_and_rotation_of_a_walk(beta1: float, snr: float) -> None:
     lr, wd, steps = 0.01, 0.1, 3000
     m, x, turned = np.zeros((40, 100)), np.zeros((40, 100)), 0.0
     for t in range(1, steps + 1):
-        m = beta1 * m + (1 - beta1) * (math.sqrt(snr) + rng.standard_normal(x.shape)) / math.sqrt(1 + snr)
+        m = beta1 * m + (1 - beta1) * (math.sqrt(snr) + rng.standard_normal(x.shape)) / math.sqrt(
+            1 + snr
+        )
         new = (1 - lr * wd) * x - lr * m
         if t == steps:
-            turned = np.arccos((new * x).sum(-1) / np.linalg.norm(new, axis=-1) / np.linalg.norm(x, axis=-1)).mean()
+            turned = np.arccos(
+                (new * x).sum(-1) / np.linalg.norm(new, axis=-1) / np.linalg.norm(x, axis=-1)
+            ).mean()
         x = new
     assert math.sqrt((x * x).mean()) == pytest.approx(weight_rms(lr, wd, steps, snr=snr), rel=0.04)
     if snr == 0:
@@ -131,14 +145,18 @@ def test_weight_rms_after_a_cosine(wd: float, too_large: float) -> None:
     lr = 1e-3 * multipliers("warmup_cosine", STEPS)
     first, second = cosine_means(1e-3)
     approximate = weight_rms_after(STEPS * first * wd, STEPS * second, start=0.02)
-    assert approximate / weight_rms_path(lr, wd, start=0.02)[-1] - 1 == pytest.approx(too_large, rel=0.03)
+    assert approximate / weight_rms_path(lr, wd, start=0.02)[-1] - 1 == pytest.approx(
+        too_large, rel=0.03
+    )
     flat = weight_rms_after(500 * 1e-3 * wd, 500 * 1e-6, 0.02)
     assert flat == pytest.approx(weight_rms(1e-3, wd, 500, 0.02), rel=1e-3)
 
 
 def test_weight_rms_of_small_decays() -> None:
     assert weight_rms(1e-9, 1e-8) == pytest.approx((0.1 / 2) ** 0.5, rel=1e-12)
-    assert weight_rms(1e-9, 1e-9, t=1000, snr=1.0) == pytest.approx(((1e-12 + 1e-15) / 2) ** 0.5, rel=1e-12)
+    assert weight_rms(1e-9, 1e-9, t=1000, snr=1.0) == pytest.approx(
+        ((1e-12 + 1e-15) / 2) ** 0.5, rel=1e-12
+    )
 
 
 MUCH = "lr * weight_decay is out of range: got 1.0; expected [0, 1) (weight_rms). Try: lr=1e-3, weight_decay"
@@ -159,9 +177,18 @@ BAD = [
     (lambda: weight_rms_path([1e-3, -1], 0.1), "lr is out of range: got -1.0"),
     (lambda: weight_rms_path([1e-3], -0.1), "weight_decay is out of range: got -0.1"),
     (lambda: weight_rms_path([1e-3], 0.1, start=math.nan), "start is out of range: got nan"),
-    (lambda: weight_rms_path([1e-3], [0.1] * 3), "weight_decay has the wrong shape: got (3,); expected () or (1,)"),
-    (lambda: weight_rms_path([1e-3] * 3, [[0.1] * 3] * 2), "weight_decay has the wrong shape: got (2, 3)"),
-    (lambda: weight_rms_path([1e-3], 0.1, start=[0.1, 0.2]), "start is not one number: got [0.1, 0.2]"),
+    (
+        lambda: weight_rms_path([1e-3], [0.1] * 3),
+        "weight_decay has the wrong shape: got (3,); expected () or (1,)",
+    ),
+    (
+        lambda: weight_rms_path([1e-3] * 3, [[0.1] * 3] * 2),
+        "weight_decay has the wrong shape: got (2, 3)",
+    ),
+    (
+        lambda: weight_rms_path([1e-3], 0.1, start=[0.1, 0.2]),
+        "start is not one number: got [0.1, 0.2]",
+    ),
     (lambda: weight_rms_after(0, 1), "decay is out of range: got 0.0"),
     (lambda: weight_rms_after(1, -1), "moved is out of range: got -1.0"),
     (lambda: weight_rms_after(1, 1, start=-1), "start is out of range: got -1.0"),

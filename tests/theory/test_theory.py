@@ -52,7 +52,16 @@ CRITICAL = [  # 1 - beta2* at a = 1, roots found with 40 digits
     (500, "1.6043e-5", "1.6107e-5", "1.6642e-5", "2.602e-5"),
 ]
 SHALLOW = [  # 1 - beta2* at a = 1 / (n - 1)^2
-    (0.0, (3, ".8125"), (5, ".6989"), (10, ".5336"), (20, ".3708"), (50, ".2040"), (100, ".1221"), (200, ".0704")),
+    (
+        0.0,
+        (3, ".8125"),
+        (5, ".6989"),
+        (10, ".5336"),
+        (20, ".3708"),
+        (50, ".2040"),
+        (100, ".1221"),
+        (200, ".0704"),
+    ),
     (0.0, (500, ".0328")),
     (0.9, (3, "-"), (10, "-"), (50, "-"), (100, ".1516"), (200, ".0753")),
 ]
@@ -71,7 +80,13 @@ def test_critical_beta2_with_shallow_components(beta1: float, row: list[tuple[in
 
 
 def test_drift_changes_sign_at_the_critical_beta2() -> None:
-    for n, beta1, a in [(3, 0.0, 1.0), (10, 0.9, 1.0), (20, 0.95, 2.0), (500, 0.99, 1.0), (500, 0.0, 1e-5)]:
+    for n, beta1, a in [
+        (3, 0.0, 1.0),
+        (10, 0.9, 1.0),
+        (20, 0.95, 2.0),
+        (500, 0.99, 1.0),
+        (500, 0.0, 1e-5),
+    ]:
         edge = critical_beta2(beta1, n, a)
         q = (1 - edge) * np.array([1 - 1e-6, 1 + 1e-6])
         assert diverges(beta1, 1 - q, n, a).tolist() == [False, True]
@@ -80,7 +95,9 @@ def test_drift_changes_sign_at_the_critical_beta2() -> None:
 
 
 def test_a_narrow_divergent_interval_is_found() -> None:
-    """Just before the divergent set at n = 10 vanishes it is narrower than the first grid's spacing."""
+    """Just before the divergent set at n = 10 vanishes it is narrower than the first grid's
+    spacing.
+    """
     beta2 = np.linspace(0.45, 0.55, 100_001)
     some, none = 0.94, 0.941
     while none - some > 1e-9:
@@ -88,7 +105,9 @@ def test_a_narrow_divergent_interval_is_found() -> None:
         some, none = (middle, none) if diverges(middle, beta2, 10).any() else (some, middle)
     coarse = 1 - np.geomspace(1e-3 / 110, 1.0, theory.boundary.GRID)
     assert not diverges(some, coarse, 10).any()
-    assert critical_beta2(some, 10) == pytest.approx(beta2[diverges(some, beta2, 10)].max(), abs=1e-4)
+    assert critical_beta2(some, 10) == pytest.approx(
+        beta2[diverges(some, beta2, 10)].max(), abs=1e-4
+    )
     assert math.isnan(critical_beta2(none + 1e-9, 10))
 
 
@@ -102,7 +121,9 @@ def test_a_narrow_divergent_interval_is_found() -> None:
         (100, 0.99, 0.001, 0.9975),
     ],
 )
-def test_divergent_set_has_a_lower_edge_at_large_beta1(n: int, beta1: float, low: float, high: float) -> None:
+def test_divergent_set_has_a_lower_edge_at_large_beta1(
+    n: int, beta1: float, low: float, high: float
+) -> None:
     beta2 = np.linspace(0.0, 0.9999, 100_000)
     bad = beta2[diverges(beta1, beta2, n)]
     assert bad.min() == pytest.approx(low, abs=2e-4)
@@ -115,7 +136,9 @@ def test_nothing_diverges_at_very_large_beta1(n: int, beta1: float) -> None:
     assert not diverges(beta1, np.linspace(0.0, 0.9999, 20_001), n).any()
 
 
-@pytest.mark.parametrize(("n", "share"), [(5, 0.528), (10, 0.861), (20, 0.965), (50, 0.9964), (100, 0.9995)])
+@pytest.mark.parametrize(
+    ("n", "share"), [(5, 0.528), (10, 0.861), (20, 0.965), (50, 0.9964), (100, 0.9995)]
+)
 def test_share_of_the_plane_that_diverges(n: int, share: float) -> None:
     beta = np.linspace(0.0, 0.995, 200)
     bad = diverges(beta[:, None], beta, n)
@@ -124,7 +147,9 @@ def test_share_of_the_plane_that_diverges(n: int, share: float) -> None:
 
 
 def simulated(beta1: float, beta2: float, n: int, a: float) -> tuple[np.ndarray, np.ndarray]:
-    """m and v over one cycle, after as many cycles as it takes the two averages to forget their start."""
+    """m and v over one cycle, after as many cycles as it takes the two averages to forget their
+    start.
+    """
     slopes = np.full(n, -a)
     slopes[0] = 1 + (n - 1) * a
     cycles = math.ceil(40 / ((1 - max(beta1, beta2)) * n)) + 1
@@ -144,14 +169,22 @@ def test_drift_against_simulated_averages(beta1: float, beta2: float, n: int, a:
     weight1, weight2 = (theory.boundary._weights(np.asarray(beta), n) for beta in (beta1, beta2))
     assert np.allclose(m, -a + (G + a) * weight1, rtol=1e-9, atol=1e-12)
     assert np.allclose(v, a**2 + (G**2 - a**2) * weight2, rtol=1e-9)
-    assert float(drift(beta1, beta2, n, a)) == pytest.approx((m / np.sqrt(v)).sum(), rel=1e-8, abs=1e-8)
+    assert float(drift(beta1, beta2, n, a)) == pytest.approx(
+        (m / np.sqrt(v)).sum(), rel=1e-8, abs=1e-8
+    )
 
 
 def test_drift_at_the_corners() -> None:
-    """At beta1 = beta2 = 0 every step is a sign: one up, n - 1 down; near beta2 = 1 it is 1 / sqrt(mean g^2)."""
+    """At beta1 = beta2 = 0 every step is a sign: one up, n - 1 down; near beta2 = 1 it is 1 /
+    sqrt(mean g^2).
+    """
     assert float(drift(0.0, 0.0, 500)) == pytest.approx(1 - 499)
-    assert float(drift(0.9, 1 - 1e-13, 500)) == pytest.approx(1 / math.sqrt((500**2 + 499) / 500), rel=1e-6)
-    assert np.isfinite(drift(np.array([0.0, 1e-300, 1 - 1e-15])[:, None], [0.0, 1e-300, 1 - 1e-15], 500)).all()
+    assert float(drift(0.9, 1 - 1e-13, 500)) == pytest.approx(
+        1 / math.sqrt((500**2 + 499) / 500), rel=1e-6
+    )
+    assert np.isfinite(
+        drift(np.array([0.0, 1e-300, 1 - 1e-15])[:, None], [0.0, 1e-300, 1 - 1e-15], 500)
+    ).all()
 
 
 @pytest.mark.parametrize(("n", "within"), [(20, 0.01), (100, 0.005), (500, 0.001)])
@@ -162,7 +195,13 @@ def test_first_order_in_cyclic_order(n: int, within: float) -> None:
 
 @pytest.mark.parametrize(
     ("n", "beta1", "printed"),
-    [(10, 0.9, ".0278"), (20, 0.9, ".00553"), (50, 0.0, ".000816"), (50, 0.9, ".00082"), (100, 0.0, "2.02e-4")],
+    [
+        (10, 0.9, ".0278"),
+        (20, 0.9, ".00553"),
+        (50, 0.0, ".000816"),
+        (50, 0.9, ".00082"),
+        (100, 0.0, "2.02e-4"),
+    ],
 )
 def test_first_order_with_replacement(n: int, beta1: float, printed: str) -> None:
     assert agrees(critical_with_replacement(beta1, n), printed)
@@ -172,13 +211,17 @@ def test_first_order_with_replacement_where_it_has_no_solution() -> None:
     assert math.isnan(critical_with_replacement(0.999, 5))
     assert math.isnan(critical_first_order(3, a=0.01))
     for n in (3, 4, 5, 10, 20, 100):
-        found = np.array([critical_with_replacement(beta1, n) for beta1 in np.linspace(0.0, 0.9999, 2001)])
+        found = np.array(
+            [critical_with_replacement(beta1, n) for beta1 in np.linspace(0.0, 0.9999, 2001)]
+        )
         assert np.nanmax(found, initial=0.0) < 1
         assert np.isnan(found).any()
 
 
 def test_first_order_with_replacement_against_sampling() -> None:
-    """At n = 20 sampled drift is negative well below the critical beta2, positive well above, at both beta1."""
+    """At n = 20 sampled drift is negative well below the critical beta2, positive well above, at
+    both beta1.
+    """
     rng = np.random.default_rng(0)
     g = np.where(rng.integers(0, 20, size=(20_000, 100)) == 0, 20.0, -1.0)
     for beta1 in (0.0, 0.9):
@@ -243,14 +286,26 @@ BAD = [
     (lambda: critical_beta2(1.0, 10), "beta1 is out of range: got 1.0"),
     (lambda: critical_first_order(2), "n is out of range: got 2; expected 3, 4, ..."),
     (lambda: drift("x", 0.9, 10), "beta1 is not a number: got 'x' (drift"),
-    (lambda: drift([0.1, 0.2, 0.3], [0.9, 0.8], 10), "The shapes of beta1 (3,), beta2 (2,) do not broadcast"),
+    (
+        lambda: drift([0.1, 0.2, 0.3], [0.9, 0.8], 10),
+        "The shapes of beta1 (3,), beta2 (2,) do not broadcast",
+    ),
     (lambda: critical_beta2("x", 10), "beta1 is not a number: got 'x'"),
-    (lambda: critical_beta2([0.5, 0.9], 10), "beta1 is not one number: got [0.5, 0.9]; expected a number in [0, 1)"),
+    (
+        lambda: critical_beta2([0.5, 0.9], 10),
+        "beta1 is not one number: got [0.5, 0.9]; expected a number in [0, 1)",
+    ),
     (lambda: critical_beta2(0.9, 10.5), "n is out of range: got 10.5; expected 2, 3, ..."),
     (lambda: critical_beta2(0.9, math.nan), "n is out of range: got nan"),
     (lambda: influence([0.9, 0.5], 1), "beta is not one number: got [0.9, 0.5]"),
-    (lambda: variance_about_momentum([1.0, 2.0], [0.5, 0.9]), "beta is not one number: got [0.5, 0.9]"),
-    (lambda: concentration([10, 20], 0.99, delta=[0.001] * 3), "The shapes of n (2,), beta2 (), delta (3,) do not"),
+    (
+        lambda: variance_about_momentum([1.0, 2.0], [0.5, 0.9]),
+        "beta is not one number: got [0.5, 0.9]",
+    ),
+    (
+        lambda: concentration([10, 20], 0.99, delta=[0.001] * 3),
+        "The shapes of n (2,), beta2 (), delta (3,) do not",
+    ),
     (lambda: multipliers("constant", "10"), "steps is out of range: got '10'"),
     (lambda: multipliers("constant", math.nan), "steps is out of range: got nan"),
     (lambda: multipliers("constant", 10.5), "steps is out of range: got 10.5"),
@@ -261,14 +316,23 @@ BAD = [
         "beta is out of range: got 1.0; expected [0, 1) (memory_horizon). Try: beta=0.9",
     ),
     (lambda: half_life(-0.5), "beta is out of range: got -0.5; expected [0, 1) (half_life"),
-    (lambda: beta_from_horizon(0.5), "horizon / per_step is out of range: got 0.5; expected [1, inf)"),
-    (lambda: beta_from_half_life(math.inf), "half_life is out of range: got inf; expected [0, inf)"),
+    (
+        lambda: beta_from_horizon(0.5),
+        "horizon / per_step is out of range: got 0.5; expected [1, inf)",
+    ),
+    (
+        lambda: beta_from_half_life(math.inf),
+        "half_life is out of range: got inf; expected [0, inf)",
+    ),
     (
         lambda: multipliers("cosine", 10),
         "The schedule is unknown: got 'cosine'; expected constant, inverse_sqrt, warmup_cosine, warmup_linear",
     ),
     (lambda: multipliers("constant", 0), "steps is out of range: got 0; expected 1, 2, ..."),
-    (lambda: multipliers("warmup_linear", 10, 1.0), "warmup is out of range: got 1.0; expected [0, 1)"),
+    (
+        lambda: multipliers("warmup_linear", 10, 1.0),
+        "warmup is out of range: got 1.0; expected [0, 1)",
+    ),
 ]
 
 
@@ -280,5 +344,9 @@ def test_bad_input(call, text: str) -> None:
 
 
 def test_exported_names() -> None:
-    public = {name for name, value in vars(theory).items() if not (name.startswith("_") or inspect.ismodule(value))}
+    public = {
+        name
+        for name, value in vars(theory).items()
+        if not (name.startswith("_") or inspect.ismodule(value))
+    }
     assert set(theory.__all__) == public

@@ -14,7 +14,9 @@ FACTORS = [1e4, 10.0, 1.0, 0.1, 1e-3, -0.5, -1.0, -30.0]
 
 
 def simulated(beta1: float, beta2: float, factor: float, steps: int) -> np.ndarray:
-    """The update after 1, 2, ... steps of gradient `factor`, both averages settled at gradient 1 before."""
+    """The update after 1, 2, ... steps of gradient `factor`, both averages settled at gradient 1
+    before.
+    """
     g = np.full(steps, factor)
     return average(g, beta1, 1.0) / np.sqrt(average(g * g, beta2, 1.0))
 
@@ -23,11 +25,15 @@ def simulated(beta1: float, beta2: float, factor: float, steps: int) -> np.ndarr
 @pytest.mark.parametrize("factor", FACTORS)
 def test_jump_against_the_recursions(beta1: float, beta2: float, factor: float) -> None:
     expected = simulated(beta1, beta2, factor, 200)
-    assert np.allclose(jump(np.arange(1, 201), beta1, beta2, factor), expected, rtol=1e-9, atol=1e-12)
+    assert np.allclose(
+        jump(np.arange(1, 201), beta1, beta2, factor), expected, rtol=1e-9, atol=1e-12
+    )
     assert jump(0, beta1, beta2, factor) == 1
 
 
-@pytest.mark.parametrize(("beta1", "beta2"), [(beta1, beta2) for beta1, beta2 in PLANE if beta2 > 0])
+@pytest.mark.parametrize(
+    ("beta1", "beta2"), [(beta1, beta2) for beta1, beta2 in PLANE if beta2 > 0]
+)
 @pytest.mark.parametrize("factor", FACTORS)
 def test_peak_against_the_recursions(beta1: float, beta2: float, factor: float) -> None:
     u = np.abs(simulated(beta1, beta2, factor, 60_000 if beta2 > 0.99 else 6_000))
@@ -73,7 +79,14 @@ def test_vanishing_gradients() -> None:
 
 
 def test_no_jump_exceeds_the_bound() -> None:
-    for beta1, beta2 in [(0.0, 0.9), (0.5, 0.9), (0.9, 0.95), (0.9, 0.999), (0.99, 0.999), (0.95, 0.91)]:
+    for beta1, beta2 in [
+        (0.0, 0.9),
+        (0.5, 0.9),
+        (0.9, 0.95),
+        (0.9, 0.999),
+        (0.99, 0.999),
+        (0.95, 0.91),
+    ]:
         for factor in [*FACTORS, math.inf]:
             assert jump_peak(beta1, beta2, factor).u <= update_bound(beta1, beta2) + 1e-12
     assert jump_peak(0.9, 0.999).u > 0.9 * update_bound(0.9, 0.999)

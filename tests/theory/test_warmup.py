@@ -1,4 +1,6 @@
-"""Warmups against golden numbers, sums over their steps, and the variance RAdam's rectification is made to keep."""
+"""Warmups against golden numbers, sums over their steps, and the variance RAdam's rectification is
+made to keep.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def test_golden_warmups() -> None:
     for row in golden("warmup", "radam_thresholds"):
         assert radam_start(row["beta2"], above=4) == row["first_t_rho_gt_4"]
         assert radam_start(row["beta2"]) == row["first_t_rho_gt_5"]
-        assert linear_warmup_steps(row["beta2"]) == pytest.approx(row["linear_warmup_steps"], rel=1e-12)
+        assert linear_warmup_steps(row["beta2"]) == pytest.approx(
+            row["linear_warmup_steps"], rel=1e-12
+        )
 
 
 @pytest.mark.parametrize("beta2", [0.95, 0.99, 0.999])

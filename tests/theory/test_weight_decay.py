@@ -28,11 +28,15 @@ def test_golden_decay() -> None:
         found = normalized_decay(row["lambda_norm"], row["b"], row["B"], row["T"])
         assert found == pytest.approx(row["wd"], rel=1e-12)
     for row in golden("statistics_and_memory", "weight_rms"):
-        assert decay_horizon(row["lr"], row["wd"]) == pytest.approx(row["timescale_steps"], rel=1e-12)
+        assert decay_horizon(row["lr"], row["wd"]) == pytest.approx(
+            row["timescale_steps"], rel=1e-12
+        )
 
 
 def settled(lr: np.ndarray, wd: np.ndarray) -> np.ndarray:
-    """|g| / |x| along SGD whose gradients are random, of norm 1 / |x| and orthogonal to x, as under normalization."""
+    """|g| / |x| along SGD whose gradients are random, of norm 1 / |x| and orthogonal to x, as under
+    normalization.
+    """
     rng = np.random.default_rng(0)
     x, ratios = rng.standard_normal(50), []
     for step, decay in zip(lr, wd, strict=True):
@@ -82,7 +86,9 @@ def test_horizon_is_that_of_an_average() -> None:
 
 
 def test_independent_decay_in_torch() -> None:
-    """One step of torch's AdamW on a zero gradient takes off the share the paper's Algorithm 2 names."""
+    """One step of torch's AdamW on a zero gradient takes off the share the paper's Algorithm 2
+    names.
+    """
     x = torch.nn.Parameter(torch.tensor([3.0], dtype=torch.float64))
     optimizer = torch.optim.AdamW([x], lr=2e-3, weight_decay=coupled_decay(1e-2, 2e-3))
     x.grad = torch.zeros_like(x)

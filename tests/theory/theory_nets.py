@@ -30,7 +30,9 @@ PLANE = [
 def golden(name: str, table: str) -> list[dict]:
     """The rows of a golden table, "inf" read as a number."""
     rows = json.loads((GOLDEN / f"{name}.json").read_text())[table]
-    return [{key: math.inf if value == "inf" else value for key, value in row.items()} for row in rows]
+    return [
+        {key: math.inf if value == "inf" else value for key, value in row.items()} for row in rows
+    ]
 
 
 def average(gradients: np.ndarray, beta: float, start: float = 0.0) -> np.ndarray:
@@ -43,7 +45,9 @@ def average(gradients: np.ndarray, beta: float, start: float = 0.0) -> np.ndarra
 
 
 def refuses(call: Callable[[], object], text: str) -> None:
-    """The call must end in a BadInput that says `text`, names the place and a line to write instead."""
+    """The call must end in a BadInput that says `text`, names the place and a line to write
+    instead.
+    """
     with pytest.raises(BadInput) as told:
         call()
     assert text in str(told.value)

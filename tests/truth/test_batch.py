@@ -1,4 +1,6 @@
-"""On the digits at beta1 = 0.9, the smaller the batch, the larger the smallest good beta2 (Zhang et al. 2022)."""
+"""On the digits at beta1 = 0.9, the smaller the batch, the larger the smallest good beta2 (Zhang et
+al. 2022).
+"""
 
 import math
 
@@ -17,7 +19,9 @@ def test_a_batch_of_4_needs_a_larger_beta2_than_one_of_256():
 def test_the_smallest_good_beta2_never_falls_as_the_batch_shrinks(limit):
     """At a fixed learning rate and equal steps; also with the best of three learning rates a cell."""
     found = sweep(lambda _: (0.0025, 0.005, 0.01))
-    protocols = {lr: found.losses[:, i] for i, lr in enumerate((0.0025, 0.005, 0.01))} | {"best": found.losses.min(1)}
+    protocols = {lr: found.losses[:, i] for i, lr in enumerate((0.0025, 0.005, 0.01))} | {
+        "best": found.losses.min(1)
+    }
     for name, losses in protocols.items():
         smallest = found.smallest_good(losses, limit)
         assert falls(smallest), (name, smallest)

@@ -1,4 +1,6 @@
-"""Where training leaves for infinity is where the closed form says (Zhang et al. 2022, arXiv:2208.09632)."""
+"""Where training leaves for infinity is where the closed form says (Zhang et al. 2022,
+arXiv:2208.09632).
+"""
 
 import math
 
@@ -19,7 +21,9 @@ FACTORS = (0.25, 0.5, 0.8, 0.95, 0.99, 1.01, 1.05, 1.25, 2.0)
 
 @pytest.mark.parametrize("n", [10, 20])
 def test_adam_turns_within_a_percent_of_the_critical_beta2(n):
-    pairs = [(beta1, factor * (1 - critical_beta2(beta1, n))) for beta1 in BETA1S for factor in FACTORS]
+    pairs = [
+        (beta1, factor * (1 - critical_beta2(beta1, n))) for beta1 in BETA1S for factor in FACTORS
+    ]
     found = speed(far(n, steps=8000), pairs)[:, 0]
     assert [v > 0 for v in found] == [factor > 1 for _ in BETA1S for factor in FACTORS]
     exact = [-float(drift(beta1, 1 - q, n)) / n for beta1, q in pairs]
@@ -31,7 +35,8 @@ def test_adam_turns_within_a_percent_of_the_critical_beta2(n):
 def test_the_edge_that_training_finds_is_the_critical_beta2(n):
     found = edges(lambda pairs: speed(far(n), pairs)[:, 0], BETA1S)
     exact = [1 - critical_beta2(beta1, n) for beta1 in BETA1S]
-    np.testing.assert_allclose(found, exact, rtol=0.002)  # nan where nothing diverges: n = 5, beta1 = 0.9
+    # nan where nothing diverges: n = 5, beta1 = 0.9
+    np.testing.assert_allclose(found, exact, rtol=0.002)
 
 
 @pytest.mark.slow
@@ -44,13 +49,20 @@ def test_verdicts_of_the_default_problem_turn_near_it(n):
 
 @pytest.mark.parametrize("x0", [1.0, -5.0])
 def test_both_divergences(x0):
-    """From the right the gradient stays 1/n while x grows; from the left x falls and the gradient explodes."""
+    """From the right the gradient stays 1/n while x grows; from the left x falls and the gradient
+    explodes.
+    """
     n, beta1, q = 10, 0.5, 0.5
     problem = counterexample(n, x0=x0, steps=5000)
     (found,) = train_stacked(problem, [adam(problem, beta1, q)], Options(early_stop=False))
     loss = found.curve.astype(float)
     times = np.arange(50, 5001, 50)
-    way = -float(drift(beta1, 1 - q, n)) / n * problem.lr * np.cumsum(1 / np.sqrt(np.arange(1, 5001)))[times - 1]
+    way = (
+        -float(drift(beta1, 1 - q, n))
+        / n
+        * problem.lr
+        * np.cumsum(1 / np.sqrt(np.arange(1, 5001)))[times - 1]
+    )
     if x0 > -2:
         x = n * loss
         gradient = np.minimum(x + 2, 1) / n
@@ -66,7 +78,9 @@ def test_both_divergences(x0):
 
 
 def test_order_matters():
-    """Of cyclic, reshuffled and independent losses the first bear the smallest beta2 and the last the largest."""
+    """Of cyclic, reshuffled and independent losses the first bear the smallest beta2 and the last
+    the largest.
+    """
     seeds: dict[Order, int] = {"cyclic": 1, "shuffle": 20, "replacement": 400}
     for beta1, q, leaves in [(0.0, 0.036, (False, False, True)), (0.9, 0.17, (False, True, True))]:
         for (order, many), left in zip(seeds.items(), leaves, strict=True):
@@ -89,7 +103,9 @@ def far_from_the_boundary(diverges: np.ndarray) -> np.ndarray:
     return np.all(shifted, axis=0) | ~np.any(shifted, axis=0)
 
 
-@pytest.mark.parametrize("how", [{"dense": True}, pytest.param({"dense": False}, marks=pytest.mark.slow)], ids=str)
+@pytest.mark.parametrize(
+    "how", [{"dense": True}, pytest.param({"dense": False}, marks=pytest.mark.slow)], ids=str
+)
 @pytest.mark.parametrize("n", [10, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_map_of_it_agrees_with_the_closed_form(n, how):
     """Except within a cell of the boundary; convergence is claimed where beta1 < sqrt(beta2)."""

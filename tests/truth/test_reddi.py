@@ -1,4 +1,6 @@
-"""Adam ends at the worst point, AMSGrad and Adam with a large beta2 do not (Reddi et al. 2018, arXiv:1904.09237)."""
+"""Adam ends at the worst point, AMSGrad and Adam with a large beta2 do not (Reddi et al. 2018,
+arXiv:1904.09237).
+"""
 
 import pytest
 from benchmarks.truth import TABLE_C, by_hand, ends, figure1, paper, regrets, theorem1
@@ -6,7 +8,9 @@ from benchmarks.truth import TABLE_C, by_hand, ends, figure1, paper, regrets, th
 from betaplane.rules import Adam, AMSGrad
 
 
-@pytest.mark.parametrize("C", [3, 100, *(pytest.param(C, marks=pytest.mark.slow) for C in (2.5, 5, 10, 15))])
+@pytest.mark.parametrize(
+    "C", [3, 100, *(pytest.param(C, marks=pytest.mark.slow) for C in (2.5, 5, 10, 15))]
+)
 def test_theorem_1(C):
     problem, beta2 = theorem1(C, steps=3999)
     stuck, large = paper(Adam, problem, 0.0, beta2), paper(Adam, problem, 0.9, 0.999)
@@ -24,7 +28,9 @@ def test_figure_1():
     stuck, free = ends(problem, runs)
     (kept,) = ends(problem, [paper(AMSGrad, problem, 0.9, 0.99)])
     assert stuck > 0.99
-    assert regrets(problem, runs[:1]) == pytest.approx([by_hand(problem, Adam, 0.9, 0.99)[1]], rel=1e-3)
+    assert regrets(problem, runs[:1]) == pytest.approx(
+        [by_hand(problem, Adam, 0.9, 0.99)[1]], rel=1e-3
+    )
     assert free < -0.7  # slower: it starts from averages of 10,000 steps
     assert kept < -0.8
     assert stuck == pytest.approx(by_hand(problem, Adam, 0.9, 0.99)[0], abs=1e-3)
@@ -46,4 +52,5 @@ def test_figure_1_at_a_million_steps(rule, x, regret):
 def test_the_correction_of_bias_makes_no_difference_to_adam_here():
     problem = figure1(steps=100_000)
     corrected, plain = (by_hand(problem, Adam, 0.9, 0.99, how) for how in (True, False))
-    assert corrected == pytest.approx(plain, rel=0.01)  # x_T, and the regret, which remembers the first steps
+    # x_T, and the regret, which remembers the first steps
+    assert corrected == pytest.approx(plain, rel=0.01)

@@ -1,4 +1,6 @@
-"""`python -m tools.mutants`: draw mutants by a seed, run the tests that execute them, print the score."""
+"""`python -m tools.mutants`: draw mutants by a seed, run the tests that execute them, print the
+score.
+"""
 
 from __future__ import annotations
 
@@ -41,16 +43,24 @@ def main() -> None:
 def _arguments() -> Any:
     parser = argparse.ArgumentParser(prog="python -m tools.mutants", description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="which sample [default: 0]")
-    parser.add_argument("--count", type=int, default=200, help="mutants in the sample [default: 200]")
+    parser.add_argument(
+        "--count", type=int, default=200, help="mutants in the sample [default: 200]"
+    )
     parser.add_argument("--only", default="", help="only files whose path contains this")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="children at a time [default: cores]")
-    parser.add_argument("--stale", action="store_true", help="keep the record of executions if only sources changed")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="children at a time [default: cores]"
+    )
+    parser.add_argument(
+        "--stale", action="store_true", help="keep the record of executions if only sources changed"
+    )
     parser.add_argument("--list", action="store_true", help="print the sample and run nothing")
     return parser.parse_args()
 
 
 def drawn(seed: int, count: int, only: str) -> list[Mutant]:
-    """The mutants with the smallest hashes of seed and key: edits elsewhere leave the rest of a sample as it is."""
+    """The mutants with the smallest hashes of seed and key: edits elsewhere leave the rest of a
+    sample as it is.
+    """
     pool = [mutant for file in sources(only) for mutant in mutants(file, _source(file))]
     pool.sort(key=lambda mutant: hashlib.sha256(f"{seed}|{mutant.key}".encode()).hexdigest())
     sample = []
@@ -110,9 +120,13 @@ def _print_one(outcome: str, mutant: Mutant, why: str) -> None:
 
 
 def _print_score(how: Any, outcomes: dict[str, list[Mutant]]) -> None:
-    killed, survived, equivalent = (len(outcomes[name]) for name in ("killed", "survived", "equivalent"))
+    killed, survived, equivalent = (
+        len(outcomes[name]) for name in ("killed", "survived", "equivalent")
+    )
     print(f"\nseed {how.seed}: {killed} killed, {survived} survived, {equivalent} equivalent")
-    print(f"score: {killed / max(1, killed + survived):.1%} of {killed + survived} mutants are killed")
+    print(
+        f"score: {killed / max(1, killed + survived):.1%} of {killed + survived} mutants are killed"
+    )
 
 
 if __name__ == "__main__":

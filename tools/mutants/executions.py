@@ -21,7 +21,9 @@ KEPT = ROOT / ".mutants"
 
 
 class Recorder:
-    """A pytest plugin that notes, for each test that passes, its CPU time and the functions it enters."""
+    """A pytest plugin that notes, for each test that passes, its CPU time and the functions it
+    enters.
+    """
 
     def __init__(self) -> None:
         self.tests: dict[str, dict[str, Any]] = {}
@@ -48,7 +50,10 @@ class Recorder:
             cpu, wall = time.process_time() - before[0], time.perf_counter() - before[1]
             entered = self.entered.union(*(self.shared.get(name, ()) for name in item.fixturenames))  # type: ignore
             functions = sorted({name for code in entered if (name := _function(code))})
-            self.tests[item.nodeid] = {"seconds": round(max(cpu, wall / 4), 3), "functions": functions}
+            self.tests[item.nodeid] = {
+                "seconds": round(max(cpu, wall / 4), 3),
+                "functions": functions,
+            }
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> Any:
@@ -77,7 +82,8 @@ def _function(code: CodeType) -> str:
 
 
 def executions(files: list[str], *, stale: bool = False) -> dict[str, dict[str, Any]]:
-    """Every passing test of some files: {nodeid: {"seconds": CPU, "functions": ["maps/verdicts.py:recommend", ...]}}.
+    """Every passing test of some files: {nodeid: {"seconds": CPU, "functions":
+    ["maps/verdicts.py:recommend", ...]}}.
 
     A file's record is kept under .mutants/ and made again if any source file or the test's folder changes; with
     `stale`, only if the test's folder changes.
@@ -108,7 +114,11 @@ def _digest(file: str, stale: bool) -> str:
     if not file.startswith("src/"):
         paths += [
             ROOT / file,
-            *(path for path in sorted((ROOT / file).parent.glob("*.py")) if path.name[:5] != "test_"),
+            *(
+                path
+                for path in sorted((ROOT / file).parent.glob("*.py"))
+                if path.name[:5] != "test_"
+            ),
         ]
     elif stale:
         paths.append(ROOT / file)
@@ -121,5 +131,12 @@ def _recorded(file: str) -> dict[str, dict[str, Any]]:
     return {name: test for name, test in recorder.tests.items() if name not in recorder.failed}
 
 
-QUICK = ["no:cacheprovider", "no:unraisableexception", "no:threadexception"]  # the latter collect garbage for long
-OPTIONS = ["-q", "--assert=plain", "--no-header", "--tb=no", *(word for name in QUICK for word in ("-p", name))]
+# the latter collect garbage for long
+QUICK = ["no:cacheprovider", "no:unraisableexception", "no:threadexception"]
+OPTIONS = [
+    "-q",
+    "--assert=plain",
+    "--no-header",
+    "--tb=no",
+    *(word for name in QUICK for word in ("-p", name)),
+]

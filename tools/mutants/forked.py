@@ -41,7 +41,9 @@ def import_heavy() -> None:
 
 
 def start(work: Callable[[], Any], limit: float) -> Child:
-    """Fork; the child writes what `work` returns and has `limit` seconds of CPU, and ten times as long in all."""
+    """Fork; the child writes what `work` returns and has `limit` seconds of CPU, and ten times as
+    long in all.
+    """
     folder = tempfile.mkdtemp(prefix="mutant-")
     sys.stdout.flush()
     pid = os.fork()

@@ -1,8 +1,7 @@
 """Enumerate the mutants of a source file: one changed expression or statement each.
 
-Messages decide nothing: f-strings, what is raised, docstrings, annotations and decorators are not mutated. Nor is the
-`strict` of zip, which guards lengths that are equal.
-"""
+Messages decide nothing: f-strings, what is raised, docstrings, annotations and decorators are not
+mutated. Nor is the `strict` of zip, which guards lengths that are equal."""
 
 from __future__ import annotations
 
@@ -72,7 +71,9 @@ class Mutant(NamedTuple):
     def diff(self, source: str) -> str:
         """The change as a unified diff without context."""
         mutated = self.applied(source) or source
-        lines = difflib.unified_diff(source.splitlines(), mutated.splitlines(), self.file, self.file, "", "", 0)
+        lines = difflib.unified_diff(
+            source.splitlines(), mutated.splitlines(), self.file, self.file, "", "", 0
+        )
         return "\n".join(line.rstrip() for line in lines)
 
 
@@ -99,7 +100,9 @@ def _starts(source: str) -> list[int]:
 
 
 def _span(starts: list[int], node: Any) -> tuple[int, int]:
-    return starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
+    return starts[node.lineno - 1] + node.col_offset, starts[
+        node.end_lineno - 1
+    ] + node.end_col_offset
 
 
 Where = tuple[str, tuple[str, ...]]  # function; names assigned at module level
@@ -131,13 +134,23 @@ def _children(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 
 def _silent(name: str, child: ast.AST) -> bool:
     """Whether a part of the tree decides nothing."""
-    if name in ("annotation", "returns", "decorator_list", "bases") or isinstance(child, ast.JoinedStr | ast.Raise):
+    if name in ("annotation", "returns", "decorator_list", "bases") or isinstance(
+        child, ast.JoinedStr | ast.Raise
+    ):
         return True
-    if isinstance(child, ast.keyword) and child.arg == "strict" and isinstance(child.value, ast.Constant):
+    if (
+        isinstance(child, ast.keyword)
+        and child.arg == "strict"
+        and isinstance(child.value, ast.Constant)
+    ):
         return True
     if isinstance(child, ast.Call) and _called(child) in SILENT_CALLS:
         return True
-    return isinstance(child, ast.FunctionDef) and child.name in ("__repr__", "__str__", "_repr_html_")
+    return isinstance(child, ast.FunctionDef) and child.name in (
+        "__repr__",
+        "__str__",
+        "_repr_html_",
+    )
 
 
 def _assigned(statement: ast.AST) -> Iterator[str]:
@@ -157,7 +170,14 @@ def _mutations(node: ast.AST) -> Iterator[str]:
         ast.fix_missing_locations(new)
         text = ast.unparse(new)
         simple = isinstance(
-            new, ast.Name | ast.Call | ast.Constant | ast.Subscript | ast.Attribute | ast.stmt | ast.Slice
+            new,
+            ast.Name
+            | ast.Call
+            | ast.Constant
+            | ast.Subscript
+            | ast.Attribute
+            | ast.stmt
+            | ast.Slice,
         )
         yield text if simple else f"({text})"
 
@@ -178,13 +198,20 @@ def _compares(node: ast.Compare) -> Iterator[ast.AST]:
 def _arithmetic(node: ast.BinOp) -> Iterator[ast.AST]:
     sides = node.left, node.right
     textual = any(
-        isinstance(s, ast.JoinedStr) or (isinstance(s, ast.Constant) and isinstance(s.value, str)) for s in sides
+        isinstance(s, ast.JoinedStr) or (isinstance(s, ast.Constant) and isinstance(s.value, str))
+        for s in sides
     )
-    types = isinstance(node.op, ast.BitOr) and any(isinstance(s, ast.Constant | ast.Name) for s in sides)
+    types = isinstance(node.op, ast.BitOr) and any(
+        isinstance(s, ast.Constant | ast.Name) for s in sides
+    )
     if textual or types or type(node.op) not in ARITHMETIC:
         return
     yield _with(node, op=ARITHMETIC[type(node.op)]())
-    if isinstance(node.op, ast.FloorDiv) and _is_length(node.left) and isinstance(node.right, ast.Constant):
+    if (
+        isinstance(node.op, ast.FloorDiv)
+        and _is_length(node.left)
+        and isinstance(node.right, ast.Constant)
+    ):
         yield _with(node, left=ast.BinOp(node.left, ast.Sub(), ast.Constant(1)))  # the lower median
 
 
@@ -218,7 +245,15 @@ def _calls(node: ast.Call) -> Iterator[ast.AST]:
         yield _with(node, func=func)
     if name == "sorted":
         yield ast.Subscript(node, ast.Slice(step=ast.UnaryOp(ast.USub(), ast.Constant(1))))
-    if len(node.args) > 1 and name not in ("isinstance", "min", "max", "hypot", "minimum", "maximum", "cast"):
+    if len(node.args) > 1 and name not in (
+        "isinstance",
+        "min",
+        "max",
+        "hypot",
+        "minimum",
+        "maximum",
+        "cast",
+    ):
         yield _with(node, args=[node.args[1], node.args[0], *node.args[2:]])
 
 

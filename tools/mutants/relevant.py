@@ -13,7 +13,9 @@ from tools.mutants.mutations import Mutant
 SECONDS = 8.0  # of recorded CPU time at most; a mutant that survives them counts as survived
 
 
-def relevant(mutant: Mutant, tests: dict[str, dict[str, Any]], killer: str = "") -> tuple[list[str], float]:
+def relevant(
+    mutant: Mutant, tests: dict[str, dict[str, Any]], killer: str = ""
+) -> tuple[list[str], float]:
     """Tests in the order to run them, and their recorded seconds.
 
     Tests of the mutant's own package come first, then those that enter the fewest functions. The test that killed the
@@ -21,8 +23,19 @@ def relevant(mutant: Mutant, tests: dict[str, dict[str, Any]], killer: str = "")
     """
     functions = _functions(mutant)
     package = mutant.file.split("/")[2]
-    hit = [n for n, test in tests.items() if not functions.isdisjoint(test["functions"]) or _reads(n, mutant.names)]
-    hit.sort(key=lambda n: (n != killer, f"/{package}/" not in n, tests[n]["seconds"] > 1, len(tests[n]["functions"])))
+    hit = [
+        n
+        for n, test in tests.items()
+        if not functions.isdisjoint(test["functions"]) or _reads(n, mutant.names)
+    ]
+    hit.sort(
+        key=lambda n: (
+            n != killer,
+            f"/{package}/" not in n,
+            tests[n]["seconds"] > 1,
+            len(tests[n]["functions"]),
+        )
+    )
     chosen, seconds = [], 0.0
     for name in hit:
         if seconds + tests[name]["seconds"] <= SECONDS:
@@ -99,13 +112,20 @@ def _mentions(file: str) -> list[tuple[str, str, set[str]]]:
             found.append(("function", node.name, _named(node)))
         elif isinstance(node, ast.ClassDef):
             methods = [part for part in node.body if isinstance(part, ast.FunctionDef)]
-            found += [("function", f"{node.name}.{method.name}", _named(method)) for method in methods]
+            found += [
+                ("function", f"{node.name}.{method.name}", _named(method)) for method in methods
+            ]
             rest = set().union(*(_named(part) for part in node.body if part not in methods))
             found += [("function", f"{node.name}.{method.name}", {node.name}) for method in methods]
             found.append(("name", node.name, rest))
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names = [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
+            names = [
+                part.id
+                for target in targets
+                for part in ast.walk(target)
+                if isinstance(part, ast.Name)
+            ]
             found += [("name", name, _named(node)) for name in names]
     return found
 

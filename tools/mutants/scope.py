@@ -12,7 +12,8 @@ DECIDES = {  # files that decide something, by package
     "optim": "state/* storage_formats",
 }
 DECIDE_NOTHING = ("__init__.py", "advice/render.py")  # show.py sets columns
-NOTICE = {  # their tests, by folder; those that start other processes or compilers execute no mutant
+# their tests, by folder; those that start other processes or compilers execute no mutant
+NOTICE = {
     "maps": "arguments axes choose damaged_store judge predict store surface* tune",
     "advice": "*",
     "monitor": "detector* quantities counterfactual readings",
@@ -32,11 +33,17 @@ def sources(only: str = "") -> list[str]:
 
 
 def noticing(only: str = "") -> list[str]:
-    """Test files, and sources with doctests, of the packages that `sources(only)` names, relative to the root."""
+    """Test files, and sources with doctests, of the packages that `sources(only)` names, relative
+    to the root.
+    """
     files = sources(only)
     found = [file for file in files if ">>>" in (ROOT / file).read_text()]
     for package in sorted({file.split("/")[2] for file in files}):
         folder = ROOT / "tests" / package
-        tests = {path for pattern in NOTICE[package].split() for path in folder.glob(f"test_{pattern}.py")}
+        tests = {
+            path
+            for pattern in NOTICE[package].split()
+            for path in folder.glob(f"test_{pattern}.py")
+        }
         found += sorted(str(path.relative_to(ROOT)) for path in tests)
     return found

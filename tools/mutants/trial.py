@@ -1,4 +1,6 @@
-"""Run the tests that execute a mutant, in a child that imports the mutated source in place of the file."""
+"""Run the tests that execute a mutant, in a child that imports the mutated source in place of the
+file.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class MutantFinder:
         """The spec of the mutated module; None for all others."""
         if name != self.module:
             return None
-        return importlib.util.spec_from_file_location(name, self.path, loader=_Loader(name, self.path, self.source))
+        return importlib.util.spec_from_file_location(
+            name, self.path, loader=_Loader(name, self.path, self.source)
+        )
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
@@ -49,7 +53,9 @@ class Chosen:
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Keep what was chosen; a doctest may appear twice."""
-        items[:] = sorted((i for i in items if i.nodeid in self.order), key=lambda item: self.order[item.nodeid])
+        items[:] = sorted(
+            (i for i in items if i.nodeid in self.order), key=lambda item: self.order[item.nodeid]
+        )
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note a failure."""
@@ -64,7 +70,12 @@ class Chosen:
 
 def trial(mutant: Mutant, source: str, tests: Sequence[str]) -> str:
     """The first test that fails with the mutated source; "" if all pass."""
-    name = mutant.file.removeprefix("src/").removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+    name = (
+        mutant.file.removeprefix("src/")
+        .removesuffix(".py")
+        .replace("/", ".")
+        .removesuffix(".__init__")
+    )
     sys.meta_path.insert(0, MutantFinder(name, str(ROOT / mutant.file), source))  # type: ignore[arg-type]
     os.environ["HYPOTHESIS_DATABASE"] = "off"
     chosen = Chosen(tests)

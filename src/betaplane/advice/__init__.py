@@ -1,4 +1,6 @@
-"""Settings with reasons: closed forms, published sweeps and your own measurements, in a stated order of trust."""
+"""Settings with reasons: closed forms, published sweeps and your own measurements, in a stated
+order of trust.
+"""
 
 from betaplane.advice.advice import Advice
 from betaplane.advice.advise import advise

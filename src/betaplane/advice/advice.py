@@ -1,4 +1,6 @@
-"""The advice itself: its rows, what every source would set, warnings, and lines of PyTorch to paste."""
+"""The advice itself: its rows, what every source would set, warnings, and lines of PyTorch to
+paste.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ class Advice:
 
     about: str  # the run, in words
     rows: tuple[Recommendation, ...]
-    candidates: Mapping[str, tuple[Candidate, ...]]  # what every source would set, by the row's name
+    # what every source would set, by the row's name
+    candidates: Mapping[str, tuple[Candidate, ...]]
     warnings: tuple[str, ...]
     sources: Mapping[str, Source]  # those the rows name
 
@@ -28,7 +31,8 @@ class Advice:
     def settings(self) -> dict[str, Any]:
         """lr, betas, eps and weight_decay as AdamW takes them, rounded as they are printed."""
         lr, beta1, beta2, eps, decay = (
-            rounded(name, float(self[name].value)) for name in ("lr", "beta1", "beta2", "eps", "weight_decay")
+            rounded(name, float(self[name].value))
+            for name in ("lr", "beta1", "beta2", "eps", "weight_decay")
         )
         return {"lr": lr, "betas": (beta1, beta2), "eps": eps, "weight_decay": decay}
 
@@ -48,7 +52,11 @@ class Advice:
         return {
             "about": self.about,
             "rows": [{**asdict(row), "text": row.text} for row in self.rows],
-            "candidates": {name: [asdict(one) for one in held] for name, held in self.candidates.items() if held},
+            "candidates": {
+                name: [asdict(one) for one in held]
+                for name, held in self.candidates.items()
+                if held
+            },
             "warnings": list(self.warnings),
             "settings": {**self.settings, "betas": list(self.settings["betas"])},
             "lines": list(self.lines),

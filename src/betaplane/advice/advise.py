@@ -85,10 +85,14 @@ def advise(
         >>> advise(32, dataset_size=60_000, epochs=10).settings["betas"]
         (0.9, 0.9985)
     """
-    inside(batch_size=batch_size, batch_tokens=batch_tokens, dataset_size=dataset_size, tokens=tokens)
+    inside(
+        batch_size=batch_size, batch_tokens=batch_tokens, dataset_size=dataset_size, tokens=tokens
+    )
     inside(epochs=epochs, params=params, memory=memory)
     found = read_checkpoint(checkpoint) if checkpoint is not None else None
-    worked, batch, unit = _batch(batch_size, batch_tokens, before, after, found.settings if found else None)
+    worked, batch, unit = _batch(
+        batch_size, batch_tokens, before, after, found.settings if found else None
+    )
     _in_samples(map or replay, unit)
     _only(unit, dataset_size=dataset_size, epochs=epochs, tokens=tokens)
     case = RunSpec(
@@ -130,7 +134,9 @@ def _ruled(case: RunSpec) -> Advice:
     b1 = float(first.row.value)
     second = beta2(case, b1)
     b2 = float(second.row.value)
-    first = replace(first, row=replace(first.row, high=max(b1, min(first.row.high or b1, math.sqrt(b2)))))
+    first = replace(
+        first, row=replace(first.row, high=max(b1, min(first.row.high or b1, math.sqrt(b2))))
+    )
     rate = lr(case)
     form = states(case, b2)
     rulings = (
@@ -144,14 +150,27 @@ def _told(case: RunSpec, rulings: tuple[Decision, ...]) -> Advice:
     rows = tuple(ruling.row for ruling in rulings)
     candidates = {ruling.row.name: ruling.candidates for ruling in rulings}
     apart = [disagreement(name, held) for name, held in candidates.items()]
-    warnings = (*(note for ruling in rulings for note in ruling.warnings), *(note for note in apart if note))
+    warnings = (
+        *(note for ruling in rulings for note in ruling.warnings),
+        *(note for note in apart if note),
+    )
     named = {name for row in rows for name in row.sources}
     named |= {name for held in candidates.values() for one in held for name in one.sources}
-    return Advice(str(case), rows, candidates, warnings, {name: case.evidence.sources[name] for name in sorted(named)})
+    return Advice(
+        str(case),
+        rows,
+        candidates,
+        warnings,
+        {name: case.evidence.sources[name] for name in sorted(named)},
+    )
 
 
 def _batch(
-    samples: float | None, tokens: float | None, before: Said | None, after: Said | None, kept: Settings | None
+    samples: float | None,
+    tokens: float | None,
+    before: Said | None,
+    after: Said | None,
+    kept: Settings | None,
 ) -> tuple[Settings | None, float, str]:
     """The setting that worked, the batch it is wanted for, and its unit."""
     worked = settings(before, "--from") if before is not None else None
@@ -168,12 +187,20 @@ def _batch(
         )
     if after is not None and worked is None:
         raise BadInput(
-            "There is nothing to carry over", allowed="--to with --from", where="--to", instead=f'--from "{EXAMPLE}"'
+            "There is nothing to carry over",
+            allowed="--to with --from",
+            where="--to",
+            instead=f'--from "{EXAMPLE}"',
         )
     if worked is None and kept is not None:
         worked = replace(kept, batch=batch)
     elif worked is not None and worked.batch is None:
-        raise BadInput("The settings do not say their batch size", allowed="batch=...", where="--from", instead=EXAMPLE)
+        raise BadInput(
+            "The settings do not say their batch size",
+            allowed="batch=...",
+            where="--from",
+            instead=EXAMPLE,
+        )
     return worked, batch, "samples" if tokens is None else "tokens"
 
 
@@ -199,7 +226,10 @@ def _only(unit: str, **given: float | None) -> None:
             other = "--batch-tokens" if unit == "samples" else "--batch-size"
             option = f"--{name.replace('_', '-')}"
             raise BadInput(
-                f"{option} goes with {other}", value=given[name], where="advise", instead=f"{other} 32 {option} ..."
+                f"{option} goes with {other}",
+                value=given[name],
+                where="advise",
+                instead=f"{other} 32 {option} ...",
             )
     if given["epochs"] is not None and given["dataset_size"] is None:
         raise BadInput(

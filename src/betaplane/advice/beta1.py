@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from betaplane.advice.recommendation import HEURISTIC, PUBLISHED, Candidate, Decision, Recommendation
+from betaplane.advice.recommendation import (
+    HEURISTIC,
+    PUBLISHED,
+    Candidate,
+    Decision,
+    Recommendation,
+)
 from betaplane.advice.run_spec import RunSpec
 from betaplane.theory import square_root_scaling
 
@@ -15,10 +21,14 @@ def beta1(case: RunSpec) -> Decision:
     before = case.carried.beta1
     if before is None:
         return Decision(_usual(case))
-    reason = "It stays as it was: small batches do not need longer momentum, and 11,521 runs kept it."
+    reason = (
+        "It stays as it was: small batches do not need longer momentum, and 11,521 runs kept it."
+    )
     low, high = min(LOW, before), max(HIGH, before)
     confidence = PUBLISHED if before == USUAL else HEURISTIC
-    row = Recommendation("beta1", before, low, high, reason, "beta1 stays", ("marek2025",), confidence)
+    row = Recommendation(
+        "beta1", before, low, high, reason, "beta1 stays", ("marek2025",), confidence
+    )
     return Decision(row, _candidates(case, before))
 
 
@@ -27,9 +37,13 @@ def _usual(case: RunSpec) -> Recommendation:
         reason = "0.9 to 0.95 was best or next to it in these sweeps of language models; 0.98 was a cliff."
         sources = "wen2025", "orvieto2025"
     else:
-        reason = "Winners of random searches had 0.46 to 0.97: little depends on it below sqrt(beta2)."
+        reason = (
+            "Winners of random searches had 0.46 to 0.97: little depends on it below sqrt(beta2)."
+        )
         sources = ("dahl2023", "zhang2022")
-    return Recommendation("beta1", USUAL, LOW, HIGH, reason, "beta1 < sqrt(beta2)", sources, PUBLISHED)
+    return Recommendation(
+        "beta1", USUAL, LOW, HIGH, reason, "beta1 < sqrt(beta2)", sources, PUBLISHED
+    )
 
 
 def _candidates(case: RunSpec, before: float) -> tuple[Candidate, ...]:

@@ -15,7 +15,13 @@ def clipping(case: RunSpec, beta1: float, beta2: float) -> Decision:
     bound = float(update_bound(beta1, beta2))
     if bound < BOUND:
         reason = f"No gradient can make one update larger than {bound:.3g} lr at these betas."
-        return Decision(Recommendation("update clipping", "none", None, None, reason, FORMULA, ("betaplane",), THEOREM))
+        return Decision(
+            Recommendation(
+                "update clipping", "none", None, None, reason, FORMULA, ("betaplane",), THEOREM
+            )
+        )
     reason = f"A jump of the gradient can make one update {bound:.3g} lr large; clipping its RMS at 1 stops that."
     sources = "betaplane", "shazeer2018", "wortsman2023"
-    return Decision(Recommendation("update clipping", 1.0, 1.0, bound, reason, FORMULA, sources, PUBLISHED))
+    return Decision(
+        Recommendation("update clipping", 1.0, 1.0, bound, reason, FORMULA, sources, PUBLISHED)
+    )

@@ -1,8 +1,16 @@
-"""Advice on weight decay: its horizon 1 / (lr weight_decay), carried over, by power law, or by the normalized unit."""
+"""Advice on weight decay: its horizon 1 / (lr weight_decay), carried over, by power law, or by the
+normalized unit.
+"""
 
 from __future__ import annotations
 
-from betaplane.advice.recommendation import HEURISTIC, PUBLISHED, Candidate, Decision, Recommendation
+from betaplane.advice.recommendation import (
+    HEURISTIC,
+    PUBLISHED,
+    Candidate,
+    Decision,
+    Recommendation,
+)
 from betaplane.advice.run_spec import RunSpec
 from betaplane.theory import coupled_decay, decay_horizon, normalized_decay
 
@@ -21,7 +29,11 @@ def decay(case: RunSpec, lr: float) -> Decision:
     value = USUAL[case.unit]
     reason = "Habit: with the length of the run it can be told better."
     source = "torch" if case.unit == "samples" else "brown2020"
-    return Decision(Recommendation("weight_decay", value, 0.0, 10 * value, reason, "habit", (source,), HEURISTIC))
+    return Decision(
+        Recommendation(
+            "weight_decay", value, 0.0, 10 * value, reason, "habit", (source,), HEURISTIC
+        )
+    )
 
 
 def _carried(case: RunSpec, value: float) -> Decision:
@@ -32,7 +44,9 @@ def _carried(case: RunSpec, value: float) -> Decision:
     )  # fmt: skip
     before = value / case.factor**0.5
     kept = Candidate("same (torch's habit)", before, ("torch",))
-    return Decision(row, (Candidate("same horizon (Wang & Aitchison)", value, ("wang2024",), chosen=True), kept))
+    return Decision(
+        row, (Candidate("same horizon (Wang & Aitchison)", value, ("wang2024",), chosen=True), kept)
+    )
 
 
 def _reason(case: RunSpec, value: float) -> str:
@@ -46,13 +60,18 @@ def _reason(case: RunSpec, value: float) -> str:
 
 def _power_law(case: RunSpec, lr: float) -> Decision:
     law = case.evidence.laws["decay_power_lines"]
-    share = law["factor"] * ((case.total or 1) / (case.params or 1)) ** law["a"]  # of the run, that weights remember
+    # of the run, that weights remember
+    share = law["factor"] * ((case.total or 1) / (case.params or 1)) ** law["a"]
     value = float(decay_horizon(lr, share * (case.steps or 1)))
     reason = f"The weights should remember {share:.2g} of this run: that share falls with tokens a parameter."
     formula = "1 / (lr steps 1.084 (tokens / params)^-0.527)"
     sources = "bergsma2025", "wang2024"
-    row = Recommendation("weight_decay", value, value / AROUND, value * AROUND, reason, formula, sources, PUBLISHED)
-    return Decision(row, (_taken("Power Lines (Bergsma et al.)", value, "bergsma2025"), _habit(case)))
+    row = Recommendation(
+        "weight_decay", value, value / AROUND, value * AROUND, reason, formula, sources, PUBLISHED
+    )
+    return Decision(
+        row, (_taken("Power Lines (Bergsma et al.)", value, "bergsma2025"), _habit(case))
+    )
 
 
 def _normalized(case: RunSpec, lr: float) -> Decision:
@@ -66,8 +85,12 @@ def _normalized(case: RunSpec, lr: float) -> Decision:
     reason = f"Decay in a unit that carries over between lengths of runs; the range is a memory of {_epochs(epochs)}"
     reason += f"{widened}."
     ends = min(low, value), max(high, value)
-    row = Recommendation("weight_decay", value, *ends, reason, formula, ("loshchilov2019", "wang2024"), PUBLISHED)
-    return Decision(row, (_taken("normalized (Loshchilov & Hutter)", value, "loshchilov2019"), _habit(case)))
+    row = Recommendation(
+        "weight_decay", value, *ends, reason, formula, ("loshchilov2019", "wang2024"), PUBLISHED
+    )
+    return Decision(
+        row, (_taken("normalized (Loshchilov & Hutter)", value, "loshchilov2019"), _habit(case))
+    )
 
 
 def _epochs(count: float) -> str:
@@ -79,4 +102,6 @@ def _taken(label: str, value: float, source: str) -> Candidate:
 
 
 def _habit(case: RunSpec) -> Candidate:
-    return Candidate("habit", USUAL[case.unit], ("torch",) if case.unit == "samples" else ("brown2020",))
+    return Candidate(
+        "habit", USUAL[case.unit], ("torch",) if case.unit == "samples" else ("brown2020",)
+    )

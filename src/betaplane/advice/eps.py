@@ -24,10 +24,21 @@ def eps(case: RunSpec) -> Decision:
     if (case.params or 0) >= LARGE:
         reason = "Gradients of an entry shrink as models grow, towards eps; at 4.8B parameters 1e-15 helped."
         return Decision(
-            Recommendation("eps", LARGE_MODEL, LOW, USUAL, reason, "eps << sqrt(v)", ("wortsman2023b",), PUBLISHED)
+            Recommendation(
+                "eps",
+                LARGE_MODEL,
+                LOW,
+                USUAL,
+                reason,
+                "eps << sqrt(v)",
+                ("wortsman2023b",),
+                PUBLISHED,
+            )
         )
     reason = "From 1e-20 to 1e-6 losses hardly differ while it stays well below sqrt(v)."
-    row = Recommendation("eps", USUAL, LOW, HIGH, reason, "eps << sqrt(v)", ("orvieto2025", "wen2025"), PUBLISHED)
+    row = Recommendation(
+        "eps", USUAL, LOW, HIGH, reason, "eps << sqrt(v)", ("orvieto2025", "wen2025"), PUBLISHED
+    )
     return Decision(row, (), _too_small(case, USUAL))
 
 
@@ -37,22 +48,46 @@ def _measured(case: RunSpec) -> Decision:
     damped = found.damped if found else 0.0
     if math.isnan(damped):
         reason = "Your checkpoint lacks the step or betas, so the size of sqrt(v_hat) is unknown; eps stays as it is."
-        row = Recommendation("eps", now, LOW, max(now, HIGH), reason, "unknown", ("your_checkpoint",), HEURISTIC)
+        row = Recommendation(
+            "eps", now, LOW, max(now, HIGH), reason, "unknown", ("your_checkpoint",), HEURISTIC
+        )
         return Decision(row, (), _too_small(case, now))
     value = now if damped < DAMPED else min(now, USUAL) * LOWERED
-    share = f"{damped:.2%} of {found.numbers if found else 0:,} numbers have sqrt(v) < eps = {now:g}"
-    lowered = f"; lowered to {LOWERED:g} of {'it' if now <= USUAL else f'the usual {USUAL:g}'}" if value < now else ""
+    share = (
+        f"{damped:.2%} of {found.numbers if found else 0:,} numbers have sqrt(v) < eps = {now:g}"
+    )
+    lowered = (
+        f"; lowered to {LOWERED:g} of {'it' if now <= USUAL else f'the usual {USUAL:g}'}"
+        if value < now
+        else ""
+    )
     reason = f"In your checkpoint {share}{lowered}."
     row = Recommendation(
-        "eps", value, LOW, max(now, value), reason, "share with sqrt(v_hat) < eps", ("your_checkpoint",), MEASURED
+        "eps",
+        value,
+        LOW,
+        max(now, value),
+        reason,
+        "share with sqrt(v_hat) < eps",
+        ("your_checkpoint",),
+        MEASURED,
     )
     return Decision(row, (), _too_small(case, value))
 
 
 def _carried(case: RunSpec, value: float) -> Decision:
-    reason = "Noise, and with it sqrt(v), goes as 1 / sqrt(batch)." if value else "It was 0 and stays 0."
+    reason = (
+        "Noise, and with it sqrt(v), goes as 1 / sqrt(batch)." if value else "It was 0 and stays 0."
+    )
     row = Recommendation(
-        "eps", value, min(LOW, value), max(HIGH, value), reason, "eps / sqrt(k)", ("malladi2022",), HEURISTIC
+        "eps",
+        value,
+        min(LOW, value),
+        max(HIGH, value),
+        reason,
+        "eps / sqrt(k)",
+        ("malladi2022",),
+        HEURISTIC,
     )
     return Decision(row, (), _too_small(case, value))
 

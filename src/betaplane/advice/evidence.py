@@ -1,4 +1,6 @@
-"""The published numbers that advice rests on: who found them, in what setting, how far that was checked."""
+"""The published numbers that advice rests on: who found them, in what setting, how far that was
+checked.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Spread:
-    """Half-lives that were best, in units: their geometric mean and what lies within APART deviations of it."""
+    """Half-lives that were best, in units: their geometric mean and what lies within APART
+    deviations of it.
+    """
 
     middle: float
     low: float
@@ -77,7 +81,8 @@ class Evidence:
         return Evidence(self.sources, kept, self.laws)
 
     def half_lives(self, unit: str) -> Spread | None:
-        """The half-lives of v that were best in experiments of a unit; every source weighs the same.
+        """The half-lives of v that were best in experiments of a unit; every source weighs the
+        same.
 
         Args:
             unit: "tokens" or "samples".
@@ -122,7 +127,9 @@ def evidence(path: Path = FILE) -> Evidence:
     held = _read(path)
     try:
         sources = {name: Source(**entry) for name, entry in held["sources"].items()}
-        found = tuple(Experiment(**{**entry, "best": tuple(entry["best"])}) for entry in held["experiments"])
+        found = tuple(
+            Experiment(**{**entry, "best": tuple(entry["best"])}) for entry in held["experiments"]
+        )
         told = Evidence(sources, found, held["laws"])
     except (KeyError, TypeError, AttributeError) as error:
         raise _refusal(path, f"An entry has the wrong fields ({error})") from error
@@ -152,7 +159,9 @@ def _check(told: Evidence, path: Path) -> None:
         _one_of(one.source, told.sources, path, "experiment: source")
         _one_of(one.unit, UNITS, path, f"experiment of {one.source}: unit")
         if not (one.batch > 0 and one.best and all(0 < beta2 < 1 for beta2 in one.best)):
-            raise _refusal(path, f"An experiment of {one.source} needs batch > 0 and every best in (0, 1)")
+            raise _refusal(
+                path, f"An experiment of {one.source} needs batch > 0 and every best in (0, 1)"
+            )
     for name, law in told.laws.items():
         _one_of(law.get("source"), told.sources, path, f"law {name}: source")
 
@@ -160,11 +169,18 @@ def _check(told: Evidence, path: Path) -> None:
 def _one_of(value: Any, allowed: Collection[str], path: Path, what: str) -> None:
     if value not in allowed:
         raise BadInput(
-            f"{what} is unknown", value=value, allowed=", ".join(allowed), where=str(path), instead=f'"{min(allowed)}"'
+            f"{what} is unknown",
+            value=value,
+            allowed=", ".join(allowed),
+            where=str(path),
+            instead=f'"{min(allowed)}"',
         )
 
 
 def _refusal(path: Path, what: str) -> BadInput:
     return BadInput(
-        what, value=str(path), allowed="a file in the form of betaplane/advice/evidence.toml", where="evidence"
+        what,
+        value=str(path),
+        allowed="a file in the form of betaplane/advice/evidence.toml",
+        where="evidence",
     )

@@ -1,4 +1,6 @@
-"""What was measured on your own problem: beta2's window on a map, its threshold in a replay, a checkpoint's state."""
+"""What was measured on your own problem: beta2's window on a map, its threshold in a replay, a
+checkpoint's state.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ class Window:
     batch: float | None  # samples a step; None where a Trainer keeps its own
     low: float  # smallest good beta2 of the run of good ones around the best
     high: float  # largest one
-    best: float  # the one of lowest loss among those a decade of memory horizon inside, or as far inside as there is
+    # the one of lowest loss among those a decade of memory horizon inside, or as far inside as
+    # there is
+    best: float
     trainings: int  # that it rests on
     open_low: bool  # no trained beta2 below is worse: the window may reach further down
     open_high: bool
@@ -34,7 +38,9 @@ class Window:
 
 @dataclass(frozen=True)
 class Threshold:
-    """The beta2 from which on recorded gradients, replayed, give a good mean update; nan where none does."""
+    """The beta2 from which on recorded gradients, replayed, give a good mean update; nan where none
+    does.
+    """
 
     beta2: float  # 0 where every one does
     beta1: float
@@ -77,7 +83,10 @@ def window(path: str | Path, batch: float, beta1: float = 0.9, good: float = 0.0
     from betaplane.maps.store.store import Store
 
     with Store.reopen(path) as store:
-        problem, records = store.problem, [one for one in store.all() if one.settings.get("rule") in RULES]
+        problem, records = (
+            store.problem,
+            [one for one in store.all() if one.settings.get("rule") in RULES],
+        )
     rows = _nearest(_nearest(_of_one_plan(records), "batch_size", batch), "beta1", beta1)
     losses: dict[float, list[float]] = {}
     for one in rows:
@@ -90,7 +99,10 @@ def window(path: str | Path, batch: float, beta1: float = 0.9, good: float = 0.0
             where=str(path),
             instead="betaplane map digits",
         )
-    initial, finals = median(one.initial for one in rows), {b: median(losses[b]) for b in sorted(losses)}
+    initial, finals = (
+        median(one.initial for one in rows),
+        {b: median(losses[b]) for b in sorted(losses)},
+    )
     at = _place(rows[0])
     if not min(finals.values()) < initial:
         lr = rows[0].settings["lr"]
@@ -131,7 +143,8 @@ def threshold(path: str | Path, batch: float, beta1: float = 0.9) -> Threshold:
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """What the optimizer's state in a file or folder says of its settings and of eps.
 
-    Everything `betaplane inspect` reads is understood, betaplane's 8-bit states too; nothing in the file is run.
+    Everything `betaplane inspect` reads is understood, betaplane's 8-bit states too; nothing in the
+    file is run.
 
     Args:
         path: what `torch.save(optimizer.state_dict(), path)` wrote, or another checkpoint with Adam's moments.
@@ -165,10 +178,17 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         told = {"value": error.value, "allowed": error.allowed, "instead": error.instead}
         raise BadInput(error.what, **told, where="--checkpoint") from error
     if not layers:
-        raise BadInput("The file holds no second moments that can be read", value=str(path), where="--checkpoint")
+        raise BadInput(
+            "The file holds no second moments that can be read",
+            value=str(path),
+            where="--checkpoint",
+        )
     measured = [health(layer) for layer in layers]
     numbers = sum(one.numbers for one in measured)
-    damped, zero = (sum(getattr(one, name) * one.numbers for one in measured) / numbers for name in ("damped", "zero"))
+    damped, zero = (
+        sum(getattr(one, name) * one.numbers for one in measured) / numbers
+        for name in ("damped", "zero")
+    )
     t = max((one.t for one in measured if math.isfinite(one.t)), default=math.nan)
     return Checkpoint(_settings(layers[0].settings), numbers, t, damped, zero)
 
@@ -200,7 +220,12 @@ def _nearest(records: list, name: str, value: float) -> list:
 
 
 def _window(
-    problem: str, at: tuple[float, float | None], finals: dict[float, float], initial: float, good: float, of: int
+    problem: str,
+    at: tuple[float, float | None],
+    finals: dict[float, float],
+    initial: float,
+    good: float,
+    of: int,
 ) -> Window:
     betas, best = list(finals), min(finals.values())
     fine = [final - best < good * (initial - best) for final in finals.values()]
@@ -209,15 +234,27 @@ def _window(
         low -= 1
     while high + 1 < len(betas) and fine[high + 1]:
         high += 1
-    within, beyond = betas[low : high + 1], [*betas[max(low - 1, 0) : low], *betas[high + 1 : high + 2]]
+    within, beyond = (
+        betas[low : high + 1],
+        [*betas[max(low - 1, 0) : low], *betas[high + 1 : high + 2]],
+    )
     chosen = _robust(within, beyond, finals)
     return Window(
-        problem, *at, betas[low], betas[high], chosen, of, open_low=low == 0, open_high=high + 1 == len(betas)
+        problem,
+        *at,
+        betas[low],
+        betas[high],
+        chosen,
+        of,
+        open_low=low == 0,
+        open_high=high + 1 == len(betas),
     )
 
 
 def _robust(within: list[float], beyond: list[float], finals: dict[float, float]) -> float:
-    """The good beta2 farthest in log horizon from those that are not, up to ENOUGH; then the one of lowest loss."""
+    """The good beta2 farthest in log horizon from those that are not, up to ENOUGH; then the one of
+    lowest loss.
+    """
 
     def room(beta2: float) -> float:
         away = [abs(math.log10((1 - beta2) / (1 - bad))) for bad in beyond]
@@ -229,4 +266,6 @@ def _robust(within: list[float], beyond: list[float], finals: dict[float, float]
 def _settings(said: Any) -> Settings:
     """A checkpoint's settings; an lr of 0, at the end of its schedule, says nothing."""
     lr = said.lr or None
-    return Settings(lr=lr, beta1=said.beta1, beta2=said.beta2, eps=said.eps, weight_decay=said.weight_decay)
+    return Settings(
+        lr=lr, beta1=said.beta1, beta2=said.beta2, eps=said.eps, weight_decay=said.weight_decay
+    )

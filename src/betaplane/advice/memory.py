@@ -18,19 +18,31 @@ def accumulation(case: RunSpec) -> Decision:
     reason = "Accumulating is a larger batch at the price of steps; small batches with a larger beta2 did as well."
     critical = critical_batch(case)
     high = 1.0 if critical is None else max(1.0, critical / case.batch)
-    formula = "1 micro-batch a step" if critical is None else f"critical batch {critical:.2g} tokens / batch"
+    formula = (
+        "1 micro-batch a step"
+        if critical is None
+        else f"critical batch {critical:.2g} tokens / batch"
+    )
     row = Recommendation(
-        "gradient accumulation", 1.0, 1.0, high, reason, formula, ("marek2025", "zhang2024"), PUBLISHED
+        "gradient accumulation",
+        1.0,
+        1.0,
+        high,
+        reason,
+        formula,
+        ("marek2025", "zhang2024"),
+        PUBLISHED,
     )
     over = critical is not None and case.batch > critical
-    note = (
-        f"The batch is {case.batch / (critical or 1):.2g} times the critical one: larger batches save few steps here."
-    )
+    times = f"{case.batch / (critical or 1):.2g} times"
+    note = f"The batch is {times} the critical one: larger batches save few steps here."
     return Decision(row, (), (note,) if over else ())
 
 
 def critical_batch(case: RunSpec) -> float | None:
-    """The largest batch, in tokens, that saves steps in proportion to within 20 %; of a Chinchilla-optimal run."""
+    """The largest batch, in tokens, that saves steps in proportion to within 20 %; of a
+    Chinchilla-optimal run.
+    """
     if case.unit != "tokens" or not case.params:
         return None
     law = case.evidence.laws["critical_batch"]
@@ -48,7 +60,9 @@ def states(case: RunSpec, beta2: float) -> Decision:
         if stuck
         else f"{why}; bfloat16 needs rounding at random."
     )
-    formula = f"1 - beta2 {'<' if stuck else '>='} 2^-8; {state_bytes(2, value):.3g} bytes a parameter"
+    formula = (
+        f"1 - beta2 {'<' if stuck else '>='} 2^-8; {state_bytes(2, value):.3g} bytes a parameter"
+    )
     return Decision(
         Recommendation(
             "state format",
@@ -70,17 +84,30 @@ def zero(case: RunSpec, form: str) -> Decision:
     sources = ("rajbhandari2020",)
     if case.params is None:
         reason = "Tell --params, --ranks and --memory to have it computed; one device has nothing to split."
-        return Decision(Recommendation("ZeRO stage", 0.0, 0.0, 3.0, reason, formula, sources, HEURISTIC))
+        return Decision(
+            Recommendation("ZeRO stage", 0.0, 0.0, 3.0, reason, formula, sources, HEURISTIC)
+        )
     stage = _stage(case, per_state)
     need = _gigabytes(case, 3 if stage is None else stage, per_state)
     where = f"on each of {case.ranks} devices" if case.ranks > 1 else "on the device"
     limit = "" if case.memory is None else f", of {case.memory:g} GB"
     reason = f"It takes {need:.3g} GB {where}{limit}, activations apart; higher stages talk more."
     row = Recommendation(
-        "ZeRO stage", float(3 if stage is None else stage), 0.0, 3.0, reason, formula, sources, THEOREM
+        "ZeRO stage",
+        float(3 if stage is None else stage),
+        0.0,
+        3.0,
+        reason,
+        formula,
+        sources,
+        THEOREM,
     )
     return Decision(
-        row, (), (f"Even stage 3 takes {need:.3g} GB a device, of {case.memory:g}.",) if stage is None else ()
+        row,
+        (),
+        (f"Even stage 3 takes {need:.3g} GB a device, of {case.memory:g}.",)
+        if stage is None
+        else (),
     )
 
 
@@ -88,7 +115,14 @@ def _stage(case: RunSpec, per_state: float) -> int | None:
     """The lowest stage that fits; 0 where nothing says that it would not, None where none does."""
     if case.params is None or case.memory is None:
         return 0
-    return next((stage for stage in STAGES if _gigabytes(case, stage, per_state) <= (case.memory or math.inf)), None)
+    return next(
+        (
+            stage
+            for stage in STAGES
+            if _gigabytes(case, stage, per_state) <= (case.memory or math.inf)
+        ),
+        None,
+    )
 
 
 def _gigabytes(case: RunSpec, stage: int, per_state: float) -> float:

@@ -11,9 +11,13 @@ INSIDE = 1 - 1e-6  # of the horizon of sqrt(beta2): the largest horizon of beta1
 
 
 def optuna_betas(
-    trial: Any, beta1: tuple[float, float] = (0.0, 0.99), beta2: tuple[float, float] = (0.9, 0.9999), prefix: str = ""
+    trial: Any,
+    beta1: tuple[float, float] = (0.0, 0.99),
+    beta2: tuple[float, float] = (0.9, 0.9999),
+    prefix: str = "",
 ) -> tuple[float, float]:
-    r"""Suggest (beta1, beta2) to an Optuna trial, in memory horizons on a log scale, all of them below sqrt(beta2).
+    r"""Suggest (beta1, beta2) to an Optuna trial, in memory horizons on a log scale, all of them
+    below sqrt(beta2).
 
     ```
     1 / (1 - beta2) = horizon2                          log-uniform between the ends of beta2
@@ -35,7 +39,8 @@ def optuna_betas(
     Raises:
         BadInput: a range is not one, or beta1's smallest does not lie below the square root of beta2's smallest.
 
-    Source: horizons as on betaplane's maps; beta1 < sqrt(beta2): Y. Zhang et al., 2022, arXiv:2208.09632.
+    Source: horizons as on betaplane's maps; beta1 < sqrt(beta2): Y. Zhang et al., 2022,
+        arXiv:2208.09632.
 
     Example:
         >>> class Middle:
@@ -45,9 +50,16 @@ def optuna_betas(
         [0.9, 0.99]
     """
     if not hasattr(trial, "suggest_float"):
-        raise BadInput("trial is no Optuna trial", value=trial, allowed="an optuna.trial.Trial", where="optuna_betas")
+        raise BadInput(
+            "trial is no Optuna trial",
+            value=trial,
+            allowed="an optuna.trial.Trial",
+            where="optuna_betas",
+        )
     _check(beta1, beta2)
-    horizon2 = trial.suggest_float(f"{prefix}horizon2", 1 / (1 - beta2[0]), 1 / (1 - beta2[1]), log=True)
+    horizon2 = trial.suggest_float(
+        f"{prefix}horizon2", 1 / (1 - beta2[0]), 1 / (1 - beta2[1]), log=True
+    )
     share1 = trial.suggest_float(f"{prefix}share1", 0.0, 1.0)
     second = 1 - 1 / horizon2
     low = 1 / (1 - beta1[0])

@@ -12,7 +12,8 @@ PUBLISHED = "published experiment"
 HEURISTIC = "heuristic"
 CONFIDENCE = (MEASURED, THEOREM, PUBLISHED, HEURISTIC)
 SMALLEST = 9e-6  # 1 - beta below which a beta is written as 1 - ...
-APART = 2.0  # candidates that differ by more are told as a disagreement; betas by their memory horizons
+# candidates that differ by more are told as a disagreement; betas by their memory horizons
+APART = 2.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ class Decision:
 
 
 def marked(found: Sequence[Candidate], value: float) -> tuple[Candidate, ...]:
-    """The candidates, the one that was taken marked; one more in front where none was taken as it is."""
+    """The candidates, the one that was taken marked; one more in front where none was taken as it
+    is.
+    """
     at = next((i for i, one in enumerate(found) if one.value == value), None)
     if at is None:
         return (Candidate("advised", value, (), chosen=True), *found)
@@ -116,5 +119,8 @@ def disagreement(name: str, candidates: Sequence[Candidate]) -> str:
     sizes = [1 / (1 - one.value) if name.startswith("beta") else one.value for one in candidates]
     if len(sizes) < 2 or max(sizes) <= APART * min(sizes):
         return ""
-    told = [f"{one.label} {number(name, one.value)}{' (taken)' if one.chosen else ''}" for one in candidates]
+    told = [
+        f"{one.label} {number(name, one.value)}{' (taken)' if one.chosen else ''}"
+        for one in candidates
+    ]
     return f"Sources disagree on {name}: {', '.join(told)}."

@@ -29,7 +29,10 @@ def text(advice: Advice, width: int = WIDTH) -> str:
     blocks = [_wrapped(f"Advice for a {advice.about}", width)]
     blocks += [_row(advice, row, width) for row in advice.rows]
     if advice.warnings:
-        blocks.append("Worth knowing\n" + "\n".join(_wrapped(note, width, "  ! ", INDENT) for note in advice.warnings))
+        blocks.append(
+            "Worth knowing\n"
+            + "\n".join(_wrapped(note, width, "  ! ", INDENT) for note in advice.warnings)
+        )
     blocks.append("To paste\n" + "\n".join(_call(line) for line in advice.lines))
     return "\n\n".join(blocks)
 
@@ -65,9 +68,19 @@ def _call(line: str) -> str:
 
 
 def _cells(advice: Advice, row: Recommendation) -> Sequence[str]:
-    words = row.name, row.text, row.range, row.reason, row.formula, _sources(advice, row), row.confidence
+    words = (
+        row.name,
+        row.text,
+        row.range,
+        row.reason,
+        row.formula,
+        _sources(advice, row),
+        row.confidence,
+    )
     return [f'<td style="{CELL}">{escape(word)}</td>' for word in words]
 
 
 def _wrapped(line: str, width: int, first: str = "", rest: str = "") -> str:
-    return textwrap.fill(line, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
+    return textwrap.fill(
+        line, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+    )

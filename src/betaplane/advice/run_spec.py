@@ -1,4 +1,6 @@
-"""The run that advice is asked for: its batch, its length, its model, what it was set to before, what was measured."""
+"""The run that advice is asked for: its batch, its length, its model, what it was set to before,
+what was measured.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,13 @@ from betaplane.advice.measurements import Checkpoint, Threshold, Window
 from betaplane.advice.settings import Settings, carried
 from betaplane.errors import BadInput
 
-DTYPES = {"float32": "float32", "fp32": "float32", "bfloat16": "bfloat16", "bf16": "bfloat16", "float16": "float16"}
+DTYPES = {
+    "float32": "float32",
+    "fp32": "float32",
+    "bfloat16": "bfloat16",
+    "bf16": "bfloat16",
+    "float16": "float16",
+}
 DTYPES["fp16"] = "float16"
 
 
@@ -43,7 +51,9 @@ class RunSpec:
 
     @property
     def minibatches(self) -> float | None:
-        """Minibatches in one pass over the data, the n of the theorems; where no sample is seen twice, in the run."""
+        """Minibatches in one pass over the data, the n of the theorems; where no sample is seen
+        twice, in the run.
+        """
         seen = self.epoch or (self.total if self.unit == "tokens" else None)
         return None if seen is None else seen / self.batch
 
@@ -55,7 +65,11 @@ class RunSpec:
     @property
     def factor(self) -> float:
         """The batch size over the one before."""
-        return 1.0 if self.before is None or self.before.batch is None else self.batch / self.before.batch
+        return (
+            1.0
+            if self.before is None or self.before.batch is None
+            else self.batch / self.before.batch
+        )
 
     def __str__(self) -> str:
         said = [f"batch of {self.batch:,.6g} {self.unit}"]
@@ -82,8 +96,12 @@ def inside(**given: float | None) -> None:
     """Raise BadInput for the first argument of `advise` that is no number or out of its range."""
     for name, value in given.items():
         least, usual = LIMITS[name]
-        if value is not None and not (isinstance(value, Real) and least <= value <= LARGEST and value > 0):
-            raise _out_of_range(name, value, f"{'(' if least == 0 else '['}{least:g}, 1e18]", f"{usual:g}")
+        if value is not None and not (
+            isinstance(value, Real) and least <= value <= LARGEST and value > 0
+        ):
+            raise _out_of_range(
+                name, value, f"{'(' if least == 0 else '['}{least:g}, 1e18]", f"{usual:g}"
+            )
 
 
 def _check(case: RunSpec) -> None:
@@ -91,7 +109,9 @@ def _check(case: RunSpec) -> None:
         value = getattr(case, name)
         if value is not None and not case.batch <= value:
             raise BadInput(
-                "The run is shorter than one batch" if name == "total" else "The batch is larger than the data",
+                "The run is shorter than one batch"
+                if name == "total"
+                else "The batch is larger than the data",
                 value=value,
                 allowed=f"[{case.batch:g}, inf) {case.unit}",
                 where="--tokens" if case.unit == "tokens" else "--dataset-size, --epochs",
@@ -112,5 +132,10 @@ def _check(case: RunSpec) -> None:
 
 
 def _out_of_range(name: str, value: object, allowed: str, usual: str) -> BadInput:
-    option, what = f"--{name.replace('_', '-')}", "out of range" if isinstance(value, Real) else "not a number"
-    return BadInput(f"{name} is {what}", value=value, allowed=allowed, where=option, instead=f"{option} {usual}")
+    option, what = (
+        f"--{name.replace('_', '-')}",
+        "out of range" if isinstance(value, Real) else "not a number",
+    )
+    return BadInput(
+        f"{name} is {what}", value=value, allowed=allowed, where=option, instead=f"{option} {usual}"
+    )

@@ -1,4 +1,6 @@
-"""Hyperparameters as people write them, "batch=512,lr=3e-4,betas=0.9,0.95", and carried over to another batch size."""
+"""Hyperparameters as people write them, "batch=512,lr=3e-4,betas=0.9,0.95", and carried over to
+another batch size.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,11 @@ class Settings:
             if value is not None and not (low <= value < high if closed else low < value < high):
                 allowed = f"{'[' if closed else '('}{low:g}, {high:g})"
                 raise BadInput(
-                    f"{name} is out of range", value=value, allowed=allowed, where="settings", instead=USUAL[name]
+                    f"{name} is out of range",
+                    value=value,
+                    allowed=allowed,
+                    where="settings",
+                    instead=USUAL[name],
                 )
 
 
@@ -81,7 +87,11 @@ def settings(said: str | Mapping[str, float] | Settings, where: str = "before") 
         return said
     if not isinstance(said, str | Mapping):
         raise _unread(said, where)
-    pairs = _pairs(said, where) if isinstance(said, str) else {name: (value,) for name, value in said.items()}
+    pairs = (
+        _pairs(said, where)
+        if isinstance(said, str)
+        else {name: (value,) for name, value in said.items()}
+    )
     found: dict[str, float] = {}
     for name, values in pairs.items():
         found |= _named(name, values, where)
@@ -122,13 +132,23 @@ def carried(before: Settings, batch: float) -> Settings:
         (0.9936, 0.000106, 0.0354, 16000.0)
     """
     if before.batch is None:
-        raise BadInput("The settings do not say their batch size", allowed=EXAMPLE, where="before", instead=EXAMPLE)
+        raise BadInput(
+            "The settings do not say their batch size",
+            allowed=EXAMPLE,
+            where="before",
+            instead=EXAMPLE,
+        )
     k = Settings(batch=batch).batch / before.batch  # pyright: ignore[reportOptionalOperand]
     root = math.sqrt(k)
     factors = {"lr": root, "eps": 1 / root, "weight_decay": root, "warmup": 1 / k}
-    new = {name: value * by for name, by in factors.items() if (value := getattr(before, name)) is not None}
+    new = {
+        name: value * by
+        for name, by in factors.items()
+        if (value := getattr(before, name)) is not None
+    }
     if before.beta2 is not None:
-        new["beta2"] = min(same_half_life(before.beta2, k), math.nextafter(1, 0))  # a tiny k rounds it to 1
+        # a tiny k rounds it to 1
+        new["beta2"] = min(same_half_life(before.beta2, k), math.nextafter(1, 0))
     return replace(before, batch=batch, **new)
 
 
@@ -147,7 +167,8 @@ def _pairs(said: str, where: str) -> dict[str, tuple[str, ...]]:
 
 def _named(name: str, values: tuple[Any, ...], where: str) -> dict[str, float]:
     names = ("beta1", "beta2") if name == "betas" else (SHORT.get(name, name),)
-    if name == "betas" and isinstance(values[0], Iterable) and not isinstance(values[0], str):  # from a mapping
+    # from a mapping
+    if name == "betas" and isinstance(values[0], Iterable) and not isinstance(values[0], str):
         values = tuple(values[0])
     if names[0] not in NAMES:
         known = [*NAMES, "betas", *SHORT]
@@ -167,10 +188,16 @@ def _number(value: str | float, name: str, where: str) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise BadInput(f"{name} is not a number", value=value, where=where, instead=EXAMPLE) from None
+        raise BadInput(
+            f"{name} is not a number", value=value, where=where, instead=EXAMPLE
+        ) from None
 
 
 def _unread(said: object, where: str) -> BadInput:
     return BadInput(
-        "These are no settings", value=said, allowed="name=value,name=value,...", where=where, instead=EXAMPLE
+        "These are no settings",
+        value=said,
+        allowed="name=value,name=value,...",
+        where=where,
+        instead=EXAMPLE,
     )

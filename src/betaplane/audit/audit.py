@@ -1,4 +1,6 @@
-"""Which published rule an optimizer class computes, in which dialect, and what else it does, measured from outside."""
+"""Which published rule an optimizer class computes, in which dialect, and what else it does,
+measured from outside.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,9 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, int | float | str | None) else repr(value)
 
 
-def audit(cls: type[Optimizer], progress: Callable[[int, int], None] | None = None, /, **options: Any) -> Audit:
+def audit(
+    cls: type[Optimizer], progress: Callable[[int, int], None] | None = None, /, **options: Any
+) -> Audit:
     """Measure what an optimizer class computes, on small float64 tensors and from outside.
 
     Its paths are compared with those of every rule of `betaplane.rules.ALL` in every dialect, under betas, eps, decay
@@ -144,17 +148,23 @@ def _audit(subject: BlackBox, progress: Callable[[int, int], None]) -> Audit:
     nearest, fits = best.kind.__name__, best.error <= SINGLE and not best.unlike
     rule = nearest if fits else None
     rows = [_explained(row, rule) for row in rows]
-    return Audit(name, subject.options, rule, nearest, best.spelt(), best.unlike, best.error, tuple(rows))
+    return Audit(
+        name, subject.options, rule, nearest, best.spelt(), best.unlike, best.error, tuple(rows)
+    )
 
 
 def _explained(row: AuditRow, rule: str | None) -> AuditRow:
-    """The row, without trouble if the rule that is matched at several values of an option does not use it either."""
+    """The row, without trouble if the rule that is matched at several values of an option does not
+    use it either.
+    """
     if row.what != "options" or rule is None or not row.trouble:
         return row
     return replace(row, finding=f"{row.finding}; so it is in {rule}", trouble=False)
 
 
-def _matched(subject: BlackBox, progress: Callable[[int], None]) -> tuple[Candidate | None, AuditRow]:
+def _matched(
+    subject: BlackBox, progress: Callable[[int], None]
+) -> tuple[Candidate | None, AuditRow]:
     """The nearest candidate, if one is near under any setting, and what is said of it."""
     found: list[Candidate] = []
     try:
@@ -164,7 +174,9 @@ def _matched(subject: BlackBox, progress: Callable[[int], None]) -> tuple[Candid
     except Refused as error:
         return None, AuditRow("rule", str(error), trouble=True)
     if not found or min(found[0].errors.values()) > HOPELESS:
-        return None, AuditRow("rule", f"none of the {len(ALL)} published ones, nor near any", trouble=True)
+        return None, AuditRow(
+            "rule", f"none of the {len(ALL)} published ones, nor near any", trouble=True
+        )
     return found[0], _verdict(found[0])
 
 
@@ -184,13 +196,20 @@ def _verdict(best: Candidate) -> AuditRow:
     if best.error <= SAME:
         return AuditRow("rule", f"{said}; off by", best.error, bool(best.unlike))
     if best.error <= SINGLE:
-        return AuditRow("rule", f"{said}, to the digits of float32; off by", best.error, bool(best.unlike))
+        return AuditRow(
+            "rule", f"{said}, to the digits of float32; off by", best.error, bool(best.unlike)
+        )
     off = [name for name, error in best.errors.items() if error > SINGLE]
     where = f", the same in all but: {', '.join(off)}" if len(off) < len(best.errors) else ""
-    return AuditRow("rule", f"no published rule; nearest is {said}{where}; off by", best.error, True)
+    return AuditRow(
+        "rule", f"no published rule; nearest is {said}{where}; off by", best.error, True
+    )
 
 
 def _call(best: Candidate) -> str:
     pairs = best.spelt().items()
-    choices = [f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value!r}" for name, value in pairs]
+    choices = [
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value!r}"
+        for name, value in pairs
+    ]
     return best.kind.__name__ + (f"({', '.join(choices)})" if choices else "")

@@ -1,4 +1,6 @@
-"""An optimizer's class as a black box: make it, step it, read its options; nothing here looks inside."""
+"""An optimizer's class as a black box: make it, step it, read its options; nothing here looks
+inside.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,20 @@ from torch.optim.optimizer import Optimizer
 from betaplane.errors import BadInput
 
 BETAS = ("beta1", "beta2", "beta3")
-SHAPE = (18, 20)  # a matrix: some rules take nothing else; its sides lie between 16 and 128, where libraries factor
+# a matrix: some rules take nothing else; its sides lie between 16 and 128, where libraries factor
+SHAPE = (18, 20)
 WHOLE = torch.ones(SHAPE, dtype=torch.float64)
-OTHER = torch.ones((24, 19), dtype=torch.float64)  # with neither the sides nor the number of elements of the first
-TRIED = {"lr": 0.05, "eps": 0.05, "weight_decay": 0.25, "beta1": 0.8, "beta2": 0.95, "beta3": 0.97, "maximize": True}
+# with neither the sides nor the number of elements of the first
+OTHER = torch.ones((24, 19), dtype=torch.float64)
+TRIED = {
+    "lr": 0.05,
+    "eps": 0.05,
+    "weight_decay": 0.25,
+    "beta1": 0.8,
+    "beta2": 0.95,
+    "beta3": 0.97,
+    "maximize": True,
+}
 
 
 class Unmeasured(Exception):
@@ -47,21 +59,27 @@ class BlackBox:
         self.name = getattr(cls, "__name__", type(cls).__name__)
         if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
             allowed = "a subclass of torch.optim.Optimizer"
-            raise BadInput("This is no optimizer's class", value=self.name, allowed=allowed, where="audit")
+            raise BadInput(
+                "This is no optimizer's class", value=self.name, allowed=allowed, where="audit"
+            )
         self._check()
         self.names = self._names()
         self.settable = {word for word in TRIED if self._takes(word)}
         self.manner, self.broken = self._manner()
 
     def _check(self) -> None:
-        """Raise BadInput unless the options fit the constructor; a learning rate that it asks for is given."""
+        """Raise BadInput unless the options fit the constructor; a learning rate that it asks for
+        is given.
+        """
         known = list(inspect.signature(self.cls).parameters.values())[1:]
         if "lr" in [p.name for p in known if p.default is p.empty]:
             self.base = {"lr": 1e-3}
         unknown = [name for name in self.options if name not in [p.name for p in known]]
         if unknown and not any(p.kind is p.VAR_KEYWORD for p in known):
             allowed, value = ", ".join(p.name for p in known), self.options[unknown[0]]
-            raise BadInput(f"There is no option {unknown[0]}", value=value, allowed=allowed, where=self.name)
+            raise BadInput(
+                f"There is no option {unknown[0]}", value=value, allowed=allowed, where=self.name
+            )
         starred = ("VAR_POSITIONAL", "VAR_KEYWORD")
         needed = [p.name for p in known if p.default is p.empty and p.kind.name not in starred]
         missing = [name for name in needed if name not in self._given()]
@@ -75,13 +93,17 @@ class BlackBox:
             optimizer = self.cls([fresh(WHOLE)], **self._given())
         except Exception as error:
             instead = "--set name=value, for an option that it needs"
-            raise BadInput(f"{self.name} cannot be made", where=told(error), instead=instead) from error
+            raise BadInput(
+                f"{self.name} cannot be made", where=told(error), instead=instead
+            ) from error
         known = list(inspect.signature(self.cls).parameters.values())[1:]
         more = optimizer.defaults if any(p.kind is p.VAR_KEYWORD for p in known) else {}
         return {**more, **{p.name: p.default for p in known}}
 
     def _takes(self, word: str) -> bool:
-        """Whether there is an option of that meaning, and it takes the value that tells dialects apart."""
+        """Whether there is an option of that meaning, and it takes the value that tells dialects
+        apart.
+        """
         try:
             self.make([fresh(WHOLE)], **{word: TRIED[word]})
         except Exception:
@@ -104,7 +126,9 @@ class BlackBox:
         return {**self.base, **self.options}
 
     def words(self, want: Mapping[str, Any]) -> dict[str, Any]:
-        """Wishes by the rules' names as the class's own options; what it has not, or the user set, is left out."""
+        """Wishes by the rules' names as the class's own options; what it has not, or the user set,
+        is left out.
+        """
         found = {name: value for name, value in want.items() if self._fits(name, value)}
         betas = self.names.get("betas")
         known = dict(zip(BETAS, betas, strict=False)) if isinstance(betas, tuple | list) else {}
@@ -113,19 +137,28 @@ class BlackBox:
         return {name: value for name, value in found.items() if name not in self.options}
 
     def _fits(self, name: str, value: object) -> bool:
-        return name in self.names and (name == "lr" or isinstance(value, bool) or number(self.names[name]) is not None)
+        return name in self.names and (
+            name == "lr" or isinstance(value, bool) or number(self.names[name]) is not None
+        )
 
     def make(self, params: Iterable[Any], **want: Any) -> Optimizer:
         """A fresh optimizer with the options wanted, as far as the class has them."""
         optimizer = self.cls(params, **{**self._given(), **self.words(want)})
-        if callable(switch := getattr(optimizer, "train", None)):  # schedule-free ones refuse to step before
+        # schedule-free ones refuse to step before
+        if callable(switch := getattr(optimizer, "train", None)):
             switch()
         return optimizer
 
     def step(self, optimizer: Optimizer, pairs: Sequence[tuple[Tensor, Tensor | None]]) -> None:
         """One step with these gradients; the optimizer gets copies."""
         for p, g in pairs:
-            p.grad = None if g is None else g.clone().to_sparse(1) if self.manner == "sparse" else g.clone()
+            p.grad = (
+                None
+                if g is None
+                else g.clone().to_sparse(1)
+                if self.manner == "sparse"
+                else g.clone()
+            )
         if self.manner != "closure":
             optimizer.step()
             return
@@ -142,14 +175,20 @@ class BlackBox:
         said = {**self.names, **self._given(), **self.words(want)}
         group = {**said, **optimizer.defaults, **optimizer.param_groups[0]}
         betas = group.get("betas")
-        named: dict[str, Any] = dict(zip(BETAS, betas, strict=False)) if isinstance(betas, tuple | list) else {}
+        named: dict[str, Any] = (
+            dict(zip(BETAS, betas, strict=False)) if isinstance(betas, tuple | list) else {}
+        )
         if isinstance(group.get("eps"), tuple | list):
             named |= dict(zip(("eps1", "eps2"), group["eps"], strict=False))
         found = {name: number(value) for name, value in {**group, **named}.items()}
         return {name: value for name, value in found.items() if value is not None}
 
     def path(
-        self, x: Tensor, gradients: Iterable[Tensor], want: Mapping[str, Any] = {}, factors: Sequence[float] = ()
+        self,
+        x: Tensor,
+        gradients: Iterable[Tensor],
+        want: Mapping[str, Any] = {},
+        factors: Sequence[float] = (),
     ) -> Path:
         """The path of one parameter.
 
@@ -172,12 +211,18 @@ class BlackBox:
             points.append(p.detach().clone())
         return Path(torch.stack(points), numbers, rates)
 
-    def moves(self, gradients: Sequence[float], want: Mapping[str, Any] = {}, start: float = 0.0) -> list[float]:
-        """By how much a number falls at each step, over lr: all of the parameter's numbers are `start`, and so on."""
+    def moves(
+        self, gradients: Sequence[float], want: Mapping[str, Any] = {}, start: float = 0.0
+    ) -> list[float]:
+        """By how much a number falls at each step, over lr: all of the parameter's numbers are
+        `start`, and so on.
+        """
         path = self.path(start * WHOLE, (g * WHOLE for g in gradients), want)
         finite(path.points)
         fallen = -path.points[:, 0, 0].diff()
-        return [float(fall) / (rate or 1.0) + 0.0 for fall, rate in zip(fallen, path.rates, strict=True)]
+        return [
+            float(fall) / (rate or 1.0) + 0.0 for fall, rate in zip(fallen, path.rates, strict=True)
+        ]
 
 
 def finite(points: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""Whether an optimizer does what torch.optim promises of groups, schedules, closures and parameters side by side."""
+"""Whether an optimizer does what torch.optim promises of groups, schedules, closures and parameters
+side by side.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,14 @@ OTHER_SHAPE = tuple(OTHER.shape)
 OPTIONS = ("lr", "weight_decay", "beta1", "beta2", "eps")
 COUPLED = "unknown: parameters influence each other"
 
-Group = tuple[Tensor, Tensor, dict[str, Any]]  # x, gradients (steps, *x.shape), options of the group
+# x, gradients (steps, *x.shape), options of the group
+Group = tuple[Tensor, Tensor, dict[str, Any]]
 
 
 def neighbors(subject: BlackBox) -> Finding:
-    """Whether a parameter steps as it does alone when another one is beside it: of another shape, size, or the same."""
+    """Whether a parameter steps as it does alone when another one is beside it: of another shape,
+    size, or the same.
+    """
     if not repeatable(subject):
         return Finding("unknown: two runs of the same steps differ")
     if not _separate(subject, OTHER_SHAPE):
@@ -34,7 +39,9 @@ def neighbors(subject: BlackBox) -> Finding:
 
 
 def groups(subject: BlackBox) -> Finding:
-    """Whether a group's own options are used for it, or those of the first group or of the constructor."""
+    """Whether a group's own options are used for it, or those of the first group or of the
+    constructor.
+    """
     names = _own_options(subject)
     if not names:
         return Finding("there are no options of groups")
@@ -46,7 +53,9 @@ def groups(subject: BlackBox) -> Finding:
     for name in names:
         found.setdefault(_used(subject, name), []).append(name)
     wrong = [f"{text}: {', '.join(which)}" for text, which in found.items() if text]
-    return Finding("; ".join(wrong) or f"each group uses its own {', '.join(names)}", trouble=bool(wrong))
+    return Finding(
+        "; ".join(wrong) or f"each group uses its own {', '.join(names)}", trouble=bool(wrong)
+    )
 
 
 def _used(subject: BlackBox, name: str) -> str:
@@ -60,13 +69,17 @@ def _used(subject: BlackBox, name: str) -> str:
     if not _near(second, first):
         return "a group's own option acts otherwise than the constructor's"
     leads = _together(subject, [(x, g, own), (y, h, other)], other)[1]
-    return "every group uses the first group's" if _near(leads, right) else "groups have no effect on"
+    return (
+        "every group uses the first group's" if _near(leads, right) else "groups have no effect on"
+    )
 
 
 def _has_effect(subject: BlackBox, name: str) -> bool:
     """Whether a parameter alone ends elsewhere under another value of the option."""
     x, g = _draw(SHAPE, 0)
-    return not _near(*(_alone(subject, x, g, {name: value}) for value in (TRIED[name], usual(name))))
+    return not _near(
+        *(_alone(subject, x, g, {name: value}) for value in (TRIED[name], usual(name)))
+    )
 
 
 def schedules(subject: BlackBox) -> Finding:
@@ -81,13 +94,16 @@ def schedules(subject: BlackBox) -> Finding:
     ignored = [name for name in names if _ignores_change(subject, name)]
     if ignored:
         return Finding(
-            f"schedulers have no effect: changed in the groups, ignored are {', '.join(ignored)}", trouble=True
+            f"schedulers have no effect: changed in the groups, ignored are {', '.join(ignored)}",
+            trouble=True,
         )
     return Finding(f"schedulers are followed: {', '.join(names)}")
 
 
 def _ignores_change(subject: BlackBox, name: str) -> bool:
-    """Whether the steps stay the same when the groups' option changes, although the constructor's changes them."""
+    """Whether the steps stay the same when the groups' option changes, although the constructor's
+    changes them.
+    """
     x, g = _draw(SHAPE, 0)
     before = {name: usual(name)}
     same = _alone(subject, x, g, before)
@@ -102,18 +118,24 @@ def _ignores_change(subject: BlackBox, name: str) -> bool:
 
 
 def closures(subject: BlackBox) -> Finding:
-    """Whether step(closure) calls it once, with gradients enabled, takes its gradients, and returns its loss."""
+    """Whether step(closure) calls it once, with gradients enabled, takes its gradients, and returns
+    its loss.
+    """
     p, calls, returned = fresh(torch.ones(SHAPE, dtype=torch.float64)), list[bool](), None
     optimizer = subject.make([p])
 
     def closure() -> Tensor:
         calls.append(torch.is_grad_enabled())
-        p.grad = (p.detach() * 0 + 1).to_sparse(1) if subject.manner == "sparse" else p.detach() * 0 + 1
+        p.grad = (
+            (p.detach() * 0 + 1).to_sparse(1) if subject.manner == "sparse" else p.detach() * 0 + 1
+        )
         return torch.tensor(3.5, dtype=torch.float64)
 
     for _ in range(STEPS):  # some move nothing at first
         returned = optimizer.step(closure)  # pyright: ignore
-    idle = bool((p.detach() == 1).all()) and bool((_alone(subject, WHOLE, torch.stack([WHOLE] * STEPS)) != 1).any())
+    idle = bool((p.detach() == 1).all()) and bool(
+        (_alone(subject, WHOLE, torch.stack([WHOLE] * STEPS)) != 1).any()
+    )
     wrong = list(_closure_faults(subject, calls, returned, idle))
     if wrong:
         return Finding("; ".join(wrong), trouble=True)
@@ -121,7 +143,9 @@ def closures(subject: BlackBox) -> Finding:
     return Finding(f"called {times}, with gradients enabled; its loss is returned")
 
 
-def _closure_faults(subject: BlackBox, calls: Sequence[bool], returned: Any, idle: bool) -> Iterator[str]:
+def _closure_faults(
+    subject: BlackBox, calls: Sequence[bool], returned: Any, idle: bool
+) -> Iterator[str]:
     if not calls:
         yield "never called"
     if len(calls) > STEPS and subject.manner != "closure":
@@ -138,12 +162,18 @@ def _own_options(subject: BlackBox) -> list[str]:
     """The options that a class keeps in its groups, and that can be set."""
     optimizer = subject.make([fresh(torch.ones(SHAPE, dtype=torch.float64))])
     keys = set(optimizer.param_groups[0])
-    return [name for name in OPTIONS if name in subject.settable and set(subject.words({name: TRIED[name]})) <= keys]
+    return [
+        name
+        for name in OPTIONS
+        if name in subject.settable and set(subject.words({name: TRIED[name]})) <= keys
+    ]
 
 
 def usual(name: str) -> float:
     """A value of an option that is not the one that is tried."""
-    return {"lr": 0.02, "weight_decay": 0.0, "beta1": 0.5, "beta2": 0.9, "beta3": 0.8, "eps": 1e-3}[name]
+    return {"lr": 0.02, "weight_decay": 0.0, "beta1": 0.5, "beta2": 0.9, "beta3": 0.8, "eps": 1e-3}[
+        name
+    ]
 
 
 def repeatable(subject: BlackBox) -> bool:
@@ -170,10 +200,15 @@ def _alone(subject: BlackBox, x: Tensor, g: Tensor, want: Mapping[str, Any] = {}
     return subject.path(x, g, want).points[-1]
 
 
-def _together(subject: BlackBox, each: Sequence[Group], want: Mapping[str, Any] = {}) -> list[Tensor]:
+def _together(
+    subject: BlackBox, each: Sequence[Group], want: Mapping[str, Any] = {}
+) -> list[Tensor]:
     """Where parameters end that step side by side, each in a group of its own if it has options."""
     params = [fresh(x) for x, _, _ in each]
-    own = [{"params": [p], **subject.words(options)} for p, (_, _, options) in zip(params, each, strict=True)]
+    own = [
+        {"params": [p], **subject.words(options)}
+        for p, (_, _, options) in zip(params, each, strict=True)
+    ]
     optimizer = subject.make(own if any(options for _, _, options in each) else params, **want)
     for step in range(STEPS):
         subject.step(optimizer, [(p, g[step]) for p, (_, g, _) in zip(params, each, strict=True)])

@@ -31,7 +31,8 @@ KINDS = (
     Kind("ignores lr and its schedule", 1.0, 1.0, 0, trouble=True),
     Kind("times the lr it was constructed with; ignores its schedule", 0.5, 1.0, 1),
 )
-TIMES = {"": 1.0, "with the wrong sign": -1.0, "doubled": 2.0, "halved": 0.5}  # of what is added to the gradient
+# of what is added to the gradient
+TIMES = {"": 1.0, "with the wrong sign": -1.0, "doubled": 2.0, "halved": 0.5}
 
 
 def decay(subject: BlackBox) -> Finding:
@@ -49,17 +50,24 @@ def decay(subject: BlackBox) -> Finding:
         return Finding(f"l2 or decoupled, which are the same here; {said}", one)
     if coupled is not None:
         text = f"l2, {coupled}" if coupled else "l2"
-        return Finding(f"{text}: it is added to the gradient, and normalized away with it", trouble=bool(coupled))
+        return Finding(
+            f"{text}: it is added to the gradient, and normalized away with it",
+            trouble=bool(coupled),
+        )
     if one < 0:
         return Finding(f"with the wrong sign: it makes weights grow; {said}", one, True)
     return _decoupled(subject, one, lr, said)
 
 
 def _decoupled(subject: BlackBox, one: float, lr: float, said: str) -> Finding:
-    """The kind of a decay that is no part of the gradient: what it depends on, and whether its amount is that."""
+    """The kind of a decay that is no part of the gradient: what it depends on, and whether its
+    amount is that.
+    """
     two = shrinking(subject, {"lr": LR, "weight_decay": 2 * SHARE})
     if not near(two / one, 2.0, CLOSE_SHARE):
-        return Finding("of its own kind: at twice the weight_decay a step takes, times as much", two / one)
+        return Finding(
+            "of its own kind: at twice the weight_decay a step takes, times as much", two / one
+        )
     settable = "lr" in subject.settable
     rate = shrinking(subject, {"lr": LR / 2, "weight_decay": SHARE}) / one if settable else None
     schedule = shrinking(subject, {"lr": LR, "weight_decay": SHARE}, halved=True) / one
@@ -73,30 +81,45 @@ def _decoupled(subject: BlackBox, one: float, lr: float, said: str) -> Finding:
         return Finding(f"{right[0].text}; {said}", one, right[0].trouble)
     if len(kinds) > 1:
         return Finding(f"unknown: {' or '.join(kind.text for kind in right or kinds)}; {said}", one)
-    return Finding(f"{kinds[0].text}, {one / (lr ** kinds[0].power * SHARE):.3g} times that; {said}", one, True)
+    return Finding(
+        f"{kinds[0].text}, {one / (lr ** kinds[0].power * SHARE):.3g} times that; {said}", one, True
+    )
 
 
 def _none_at_rest(subject: BlackBox) -> Finding:
-    """What is said of a weight decay that takes nothing at zero gradient: some rules take no step there."""
+    """What is said of a weight decay that takes nothing at zero gradient: some rules take no step
+    there.
+    """
     gradients = torch.randn(10, *WHOLE.shape, dtype=WHOLE.dtype)
-    with_, without = (subject.path(WHOLE, gradients, {"weight_decay": share}).points[-1] for share in (0.25, 0.0))
+    with_, without = (
+        subject.path(WHOLE, gradients, {"weight_decay": share}).points[-1] for share in (0.25, 0.0)
+    )
     if torch.equal(with_, without):
         return Finding("the option has no effect", 0.0, True)
     return Finding("unknown: it takes nothing at zero gradient, and something at others")
 
 
 def _is_l2(subject: BlackBox, times: float) -> bool:
-    """Whether decay does what the same optimizer without it does of gradients with times * weight_decay * x added."""
+    """Whether decay does what the same optimizer without it does of gradients with times *
+    weight_decay * x added.
+    """
     share, p, q = 0.25, fresh(WHOLE), fresh(WHOLE)
-    with_, without = subject.make([p], lr=LR, weight_decay=share), subject.make([q], **{"lr": LR, **NO_DECAY})
-    for g in torch.randn(10, *WHOLE.shape, dtype=WHOLE.dtype, generator=torch.Generator().manual_seed(0)):
+    with_, without = (
+        subject.make([p], lr=LR, weight_decay=share),
+        subject.make([q], **{"lr": LR, **NO_DECAY}),
+    )
+    for g in torch.randn(
+        10, *WHOLE.shape, dtype=WHOLE.dtype, generator=torch.Generator().manual_seed(0)
+    ):
         subject.step(with_, [(p, g)])
         subject.step(without, [(q, g + times * share * q.detach())])
     return bool(((p - q).abs() <= CLOSE * (p - WHOLE).abs().max()).all())
 
 
 def shrinking(subject: BlackBox, want: dict[str, float], halved: bool = False) -> float:
-    """The share of a weight of 1 that step 10 takes at zero gradient, beyond what it takes without decay."""
+    """The share of a weight of 1 that step 10 takes at zero gradient, beyond what it takes without
+    decay.
+    """
     factors = [0.5 if halved else 1.0] * 10
     with_, without = (
         finite(subject.path(WHOLE, [0 * WHOLE] * 10, {**want, **more}, factors).points)[:, 0, 0]
@@ -110,7 +133,9 @@ def decay_order(subject: BlackBox) -> Finding:
     """Whether decay comes before the step or after it, from a first move off zero."""
     if "weight_decay" not in subject.settable:
         return Finding("there is none")
-    one, two = (shrinking(subject, {"lr": LR, "weight_decay": share}) for share in (SHARE, 2 * SHARE))
+    one, two = (
+        shrinking(subject, {"lr": LR, "weight_decay": share}) for share in (SHARE, 2 * SHARE)
+    )
     if not near(two, 2 * one, 0.02):
         return Finding("as part of the gradient")
     moved = [_first_move(subject, {"lr": LR, "weight_decay": share}) for share in (0.0, 0.25)]

@@ -12,15 +12,20 @@ from betaplane.audit.probes import NO_DECAY, Finding, near
 STEPS = 40
 TINY = 1e-5  # times ordinary gradients, where some floors begin to act
 LR = 1e-3
-MISFIT = 0.02  # of a path: what two of one form may differ by, since weights are not the same in both
+# of a path: what two of one form may differ by, since weights are not the same in both
+MISFIT = 0.02
 OWN_PROBES = ("maximize",)
 FOLLOWS: dict[tuple[float | None, float], tuple[str, bool]] = {
-    # what half the lr leaves of a path, as constructed (None: it cannot be set) and as scheduled; whether it is trouble
+    # what half the lr leaves of a path, as constructed (None: it cannot be set) and as scheduled;
+    # whether it is trouble
     (0.5, 0.5): ("steps are proportional to it, as constructed and as scheduled", False),
     (None, 0.5): ("steps are proportional to it, as scheduled", False),
     (1.0, 1.0): ("lr is ignored: steps are as large at half of it", True),
     (None, 1.0): ("lr is ignored when a scheduler changes it", True),
-    (0.5, 1.0): ("steps follow the lr of the constructor; lr is ignored when a scheduler changes it", True),
+    (0.5, 1.0): (
+        "steps follow the lr of the constructor; lr is ignored when a scheduler changes it",
+        True,
+    ),
     (1.0, 0.5): ("steps follow the schedule of lr and not its value", True),
     (0.25, 0.25): ("steps go as the square of lr", True),
     (None, 0.25): ("steps go as the square of lr, as scheduled", True),
@@ -42,12 +47,17 @@ def options(subject: BlackBox) -> Finding:
 
 
 def _has_no_effect(subject: BlackBox, name: str) -> bool:
-    """Whether paths are bitwise the same for two values of an option, of ordinary gradients and of tiny ones."""
+    """Whether paths are bitwise the same for two values of an option, of ordinary gradients and of
+    tiny ones.
+    """
     generator = torch.Generator().manual_seed(2)
     x, *g = torch.randn(STEPS + 1, *SHAPE, dtype=torch.float64, generator=generator)
     for scale in (1.0, TINY):
         gradients = [scale * each for each in g]
-        one, two = (finite(subject.path(x, gradients, {name: value}).points) for value in (usual(name), TRIED[name]))
+        one, two = (
+            finite(subject.path(x, gradients, {name: value}).points)
+            for value in (usual(name), TRIED[name])
+        )
         if not torch.equal(one, two):
             return False
     return True

@@ -30,12 +30,18 @@ OTHERS: dict[type[Rule], dict[str, str]] = {  # other words for a rule's numbers
     Adagrad: {"initial_accumulator": "initial_accumulator initial_accumulator_value"},
     RMSprop: {"alpha": "alpha rho beta2"},
 }  # fmt: skip
-NUMBERS: dict[type[Rule], tuple[dict[str, float], ...]] = {  # shipped where a class has no such option
+# shipped where a class has no such option
+NUMBERS: dict[type[Rule], tuple[dict[str, float], ...]] = {
     ADOPT: ({}, {"growth": 0.333}),
     AdEMAMix: ({}, {"alpha": 2.0}),
     AdamAtan2: ({}, {"a": 1.0}, {"a": 16.0, "b": 16.0}),
     RMSprop: ({}, {"initial_accumulator": 1.0}),
-    Adafactor: ({}, {"min_dim": 16.0}, {"min_dim": 128.0}, {"eps1": torch.finfo(torch.float64).eps}),
+    Adafactor: (
+        {},
+        {"min_dim": 16.0},
+        {"min_dim": 128.0},
+        {"eps1": torch.finfo(torch.float64).eps},
+    ),
 }
 EPS_WORDS = ("eps_at", "eps_inside")
 LATER = (*EPS_WORDS, "decay", "cautious", "clip")  # choices that are tried after the others
@@ -62,10 +68,13 @@ class Candidate:
     """A rule, its dialect, and the ways to be unlike every published one that are looked for."""
 
     kind: type[Rule]
-    dialect: dict[str, Any] = field(default_factory=dict)  # the fields that are set, in words and numbers
+    # the fields that are set, in words and numbers
+    dialect: dict[str, Any] = field(default_factory=dict)
     betas: str = "as said"  # or "swapped", "complements" (1 - beta)
-    decay: str = ""  # "", or of the decay taken around the rule's own step: before or after, and its rate
-    errors: dict[str, float] = field(default_factory=dict)  # by setting: largest difference, of the way gone
+    # "", or of the decay taken around the rule's own step: before or after, and its rate
+    decay: str = ""
+    # by setting: largest difference, of the way gone
+    errors: dict[str, float] = field(default_factory=dict)
 
     @property
     def error(self) -> float:
@@ -77,7 +86,9 @@ class Candidate:
         """How much has to be said beyond the rule's name."""
         usual = {f.name: f.default for f in fields(self.kind)}
         said = sum(value != usual[name] for name, value in self.dialect.items())
-        parted = usual.get("decay") == "l2" and bool(self.decay or self.dialect.get("decay", "l2") != "l2")
+        parted = usual.get("decay") == "l2" and bool(
+            self.decay or self.dialect.get("decay", "l2") != "l2"
+        )
         return said + parted + 2 * bool(self.decay) + 3 * (self.betas != "as said")
 
     @property
@@ -114,7 +125,8 @@ def _betas(numbers: Mapping[str, float], reading: str) -> dict[str, float]:
 
 
 def match(subject: BlackBox) -> Iterator[list[Candidate]]:
-    """The candidates left after each of at most STAGES stages, best first; the first of the last list is the answer.
+    """The candidates left after each of at most STAGES stages, best first; the first of the last
+    list is the answer.
 
     Args:
         subject: the class.
@@ -122,7 +134,9 @@ def match(subject: BlackBox) -> Iterator[list[Candidate]]:
     trials = [Trial.of(subject, PLAIN)]
     found: list[Candidate] = []
     for more in (
-        (_moments(), _bounded(), _read()) if {"beta1", "beta2"} <= subject.settable else (_moments(), _bounded())
+        (_moments(), _bounded(), _read())
+        if {"beta1", "beta2"} <= subject.settable
+        else (_moments(), _bounded())
     ):
         if not found or found[0].error > SINGLE:
             found = narrowed([*found, *more], trials, HOPELESS)
@@ -141,8 +155,12 @@ def match(subject: BlackBox) -> Iterator[list[Candidate]]:
     yield ranked(found)
 
 
-def narrowed(candidates: Iterable[Candidate], trials: list[Trial], worst: float = float("inf")) -> list[Candidate]:
-    """Those that agree with the trials, and the KEPT nearest ones no farther off than `worst`, best first."""
+def narrowed(
+    candidates: Iterable[Candidate], trials: list[Trial], worst: float = float("inf")
+) -> list[Candidate]:
+    """Those that agree with the trials, and the KEPT nearest ones no farther off than `worst`, best
+    first.
+    """
     kept: list[Candidate] = []
     for candidate in candidates:
         limit = _limit(kept, worst)
@@ -169,7 +187,9 @@ def ranked(candidates: list[Candidate]) -> list[Candidate]:
     """Best first; of those that rounding cannot tell apart, the one that takes the fewest words."""
     best = min(one.error for one in candidates)
     same = max(100 * best, 1e-12) if best < SINGLE else best
-    return sorted(candidates, key=lambda one: (one.error > same, one.cost if one.error <= same else one.error))
+    return sorted(
+        candidates, key=lambda one: (one.error > same, one.cost if one.error <= same else one.error)
+    )
 
 
 def _moments() -> list[Candidate]:
@@ -185,13 +205,19 @@ def _moments() -> list[Candidate]:
 def _bounded() -> list[Candidate]:
     """The same with masks and clipping."""
     able = [one for one in _moments() if "cautious" in one.kind.choices]
-    ways = [{"cautious": mask, "clip": clip} for mask in ("off", "mean", "paper") for clip in (float("inf"), 1.0)]
+    ways = [
+        {"cautious": mask, "clip": clip}
+        for mask in ("off", "mean", "paper")
+        for clip in (float("inf"), 1.0)
+    ]
     return [replace(one, dialect={**one.dialect, **way}) for way in ways for one in able]
 
 
 def _read() -> list[Candidate]:
     """The same with betas that mean something else."""
-    return [replace(one, betas=reading) for reading in ("swapped", "complements") for one in _moments()]
+    return [
+        replace(one, betas=reading) for reading in ("swapped", "complements") for one in _moments()
+    ]
 
 
 def _each(candidates: list[Candidate], forms: Any) -> Iterator[Candidate]:
@@ -216,5 +242,11 @@ def _decays(candidate: Candidate) -> Iterator[Candidate]:
     for how in candidate.kind.choices.get("decay", ()):
         yield replace(candidate, dialect={**candidate.dialect, "decay": how})
     if "weight_decay" in candidate.kind.ranges:
-        for around in ("after decoupled", "after independent", "before fixed", "after fixed", *WRONG_DECAYS):
+        for around in (
+            "after decoupled",
+            "after independent",
+            "before fixed",
+            "after fixed",
+            *WRONG_DECAYS,
+        ):
             yield replace(candidate, decay=around)

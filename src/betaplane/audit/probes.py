@@ -29,11 +29,15 @@ def first_step(subject: BlackBox) -> Finding:
         return Finding("of lr: the first step moves nothing", 0.0)
     if near(large, small, 0.01):
         return Finding("of lr, whatever the size of the gradient", small)
-    return Finding("of lr at a gradient of 1; larger gradients take " + ratio(large / small, 1000.0), small)
+    return Finding(
+        "of lr at a gradient of 1; larger gradients take " + ratio(large / small, 1000.0), small
+    )
 
 
 def largest_step(subject: BlackBox) -> Finding:
-    """The largest step over lr in three histories that are hard on Adam: a spike, growing, shrinking gradients."""
+    """The largest step over lr in three histories that are hard on Adam: a spike, growing,
+    shrinking gradients.
+    """
     rest = [1e-3] * 300
     grown = 1.11  # a step: beta2 / beta1 of the usual betas, the worst there is for Adam
     histories = {
@@ -41,7 +45,9 @@ def largest_step(subject: BlackBox) -> Finding:
         "a gradient 1e6 times those before": [*rest, 1e3, *rest[:30]],
         "shrinking gradients": [1e3 * 0.9**t for t in range(100)],
     }
-    found = {name: max(map(abs, subject.moves(history, NO_DECAY))) for name, history in histories.items()}
+    found = {
+        name: max(map(abs, subject.moves(history, NO_DECAY))) for name, history in histories.items()
+    }
     name = max(found, key=lambda one: found[one])
     if not scales(subject):
         return Finding(f"of lr, under {name}: no bound, steps grow with the gradient", found[name])
@@ -49,7 +55,9 @@ def largest_step(subject: BlackBox) -> Finding:
 
 
 def debiasing(subject: BlackBox) -> Finding:
-    """Which averages are corrected for their start, from the sizes of the first steps at a constant gradient."""
+    """Which averages are corrected for their start, from the sizes of the first steps at a constant
+    gradient.
+    """
     moves = subject.moves([1.0] * STEPS, {**NO_DECAY, **SHORT, "eps": 1e-30})
     numbers = subject.path(WHOLE, (), SHORT).numbers
     if not {"beta1", "beta2"} <= numbers.keys() or not scales(subject) or not moves[0]:
@@ -62,24 +70,34 @@ def debiasing(subject: BlackBox) -> Finding:
         "of neither moment": [a / b**0.5 for a, b in zip(*seen, strict=True)],
     }
     for text, curve in curves.items():
-        if all(near(move, moves[0] * c / curve[0], CLOSE) for move, c in zip(moves, curve, strict=True)):
+        if all(
+            near(move, moves[0] * c / curve[0], CLOSE) for move, c in zip(moves, curve, strict=True)
+        ):
             return Finding(f"{text}: {_start(moves)}")
     return Finding("not Adam's: " + _start(moves))
 
 
 def late_gradient(subject: BlackBox) -> Finding:
-    """The first step of a parameter whose first gradient comes when others have been stepped ten times."""
+    """The first step of a parameter whose first gradient comes when others have been stepped ten
+    times.
+    """
     rested, fallen = _fallen(subject, delay=10)
     _, beside = _fallen(subject, delay=0)
     alone = subject.path(0 * WHOLE, (WHOLE,) * 10, NO_DECAY).points[1:, 0, 0].tolist()
     if rested.any():
-        return Finding("a parameter moves before its first gradient", float(rested.abs().max()), True)
+        return Finding(
+            "a parameter moves before its first gradient", float(rested.abs().max()), True
+        )
     if _alike(fallen, alone):
         return Finding("each parameter counts its own steps", 1.0)
     if not _alike(beside, alone) or not _alike(fallen, _fallen(subject, delay=10, size=0.0)[1]):
         return Finding("unknown: parameters influence each other")
     off = next((a / b for a, b in zip(fallen, alone, strict=True) if b), None)
-    return Finding("steps are counted for all together: a late parameter's first step over a right one", off, True)
+    return Finding(
+        "steps are counted for all together: a late parameter's first step over a right one",
+        off,
+        True,
+    )
 
 
 def _alike(one: list[float], other: list[float]) -> bool:
@@ -87,7 +105,8 @@ def _alike(one: list[float], other: list[float]) -> bool:
 
 
 def _fallen(subject: BlackBox, delay: int, size: float = 1.0) -> tuple[Tensor, list[float]]:
-    """Where a parameter is before its first gradient, so many steps after another's, and after each of ten from it on.
+    """Where a parameter is before its first gradient, so many steps after another's, and after each
+    of ten from it on.
 
     The other one has another shape, for some optimizers share their state among parameters of one shape. Its gradients
     have this size: a count of steps does not depend on it.
@@ -118,9 +137,13 @@ def eps_place(subject: BlackBox) -> Finding:
     if near(large / small, 10.0, 0.05):
         return Finding("inside the root: acts as sqrt(eps); eps=0.01 as", late or large)
     if not near(large / small, 100.0, 0.05):
-        return Finding("neither beside the root nor inside: 100 times eps acts so many times", large / small)
+        return Finding(
+            "neither beside the root nor inside: 100 times eps acts so many times", large / small
+        )
     if late is None or near(large, late, 0.01):
-        return Finding("beside the root, after any correction: the same at every step", large / (late or large))
+        return Finding(
+            "beside the root, after any correction: the same at every step", large / (late or large)
+        )
     beta2 = subject.path(WHOLE, (), SHORT).numbers.get("beta2", 0.0)
     before = near(large / late, ((1 - beta2**LATE) / (1 - beta2**t)) ** 0.5, 0.01)
     text = "beside the root, before the correction (eps-hat)" if before else "beside the root"
@@ -153,14 +176,18 @@ def eps_floor(subject: BlackBox) -> Finding:
 
 
 def eps_seen(subject: BlackBox, want: dict[str, float]) -> tuple[int, float | None]:
-    """The first step at which eps can be told, and what it acts as there; some rules begin with others."""
+    """The first step at which eps can be told, and what it acts as there; some rules begin with
+    others.
+    """
     steps = (1, 2, 8)
     found = {t: eps_at(subject, want, t) for t in steps}
     return next(((t, eps) for t, eps in found.items() if eps is not None), (1, None))
 
 
 def eps_at(subject: BlackBox, want: dict[str, float], t: int) -> float | None:
-    """What eps acts as, from how much smaller step t is at tiny gradients; None where sizes matter without it."""
+    """What eps acts as, from how much smaller step t is at tiny gradients; None where sizes matter
+    without it.
+    """
     want = {**NO_DECAY, **want}
     tiny = 1e-6 * min(subject.path(WHOLE, (), want).numbers.get("eps", 1e-8) or 1e-8, 1.0)
     low, high, higher = (subject.moves([g] * t, want)[-1] for g in (tiny, 1e3, 1e6))
@@ -170,7 +197,9 @@ def eps_at(subject: BlackBox, want: dict[str, float], t: int) -> float | None:
 
 
 def rests(subject: BlackBox) -> Finding:
-    """Whether a step at zero gradient and lr = 0 changes weights, as when distributed state dicts are made."""
+    """Whether a step at zero gradient and lr = 0 changes weights, as when distributed state dicts
+    are made.
+    """
     if "lr" not in subject.settable:
         return Finding("lr is no option")
     points = finite(subject.path(WHOLE, [0 * WHOLE], factors=[0.0]).points)
@@ -186,7 +215,11 @@ def upwards(subject: BlackBox) -> Finding:
     up = subject.path(WHOLE, gradients, {"maximize": True}).points
     down = subject.path(WHOLE, -gradients).points
     off = float((up - down).abs().max())
-    return Finding("as minimizing the opposite" if off < 1e-12 else "not as minimizing the opposite", off, off >= 1e-12)
+    return Finding(
+        "as minimizing the opposite" if off < 1e-12 else "not as minimizing the opposite",
+        off,
+        off >= 1e-12,
+    )
 
 
 NO_DECAY = {"weight_decay": 0.0}
@@ -201,7 +234,9 @@ def near(a: float, b: float, within: float) -> bool:
 def ratio(found: float, whole: float) -> str:
     """How a step answers a gradient `whole` times as large."""
     return (
-        "proportionally larger steps" if near(found, whole, 0.01) else f"{found:.3g} times the step at {whole:g} times"
+        "proportionally larger steps"
+        if near(found, whole, 0.01)
+        else f"{found:.3g} times the step at {whole:g} times"
     )
 
 
@@ -217,6 +252,5 @@ def scaled(subject: BlackBox) -> list[bool]:
 
 
 def _start(moves: list[float]) -> str:
-    return (
-        f"at a constant gradient step 1 is {moves[0]:.4g} lr, step 2 {moves[1]:.4g}, step {len(moves)} {moves[-1]:.4g}"
-    )
+    first = f"step 1 is {moves[0]:.4g} lr, step 2 {moves[1]:.4g}"
+    return f"at a constant gradient {first}, step {len(moves)} {moves[-1]:.4g}"

@@ -20,14 +20,20 @@ ROUNDING = 1e-9
 def gradients_kept(subject: BlackBox) -> Finding:
     """Whether step() writes into the gradient it was given."""
     changed = {}
-    for name, want in {"": {}, "with weight_decay": {"weight_decay": 0.1}, "with maximize": {"maximize": True}}.items():
+    for name, want in {
+        "": {},
+        "with weight_decay": {"weight_decay": 0.1},
+        "with maximize": {"maximize": True},
+    }.items():
         if not want or set(want) <= subject.settable:
             changed[name] = _overwritten(subject, want)
     worst = max(changed.values())
     if not worst:
         return Finding("left alone", 0.0)
     where = " and ".join(name or "always" for name, off in changed.items() if off)
-    return Finding(f"overwritten by step(), {where.split(' and ')[0] if changed[''] else where}", worst, True)
+    return Finding(
+        f"overwritten by step(), {where.split(' and ')[0] if changed[''] else where}", worst, True
+    )
 
 
 def _overwritten(subject: BlackBox, want: dict[str, Any]) -> float:
@@ -65,7 +71,11 @@ def _refused(subject: BlackBox, want: dict[str, float]) -> Finding:
         return Finding(f"refused: {told(error)}")
     bad = int((~torch.isfinite(points[-1])).sum())
     if bad:
-        return Finding("accepted in silence; share of weights that are nan after 5 steps", bad / WHOLE.numel(), True)
+        return Finding(
+            "accepted in silence; share of weights that are nan after 5 steps",
+            bad / WHOLE.numel(),
+            True,
+        )
     return Finding("accepted in silence", trouble=True)
 
 
@@ -84,16 +94,23 @@ def _state(subject: BlackBox, dtype: torch.dtype) -> Finding:
     optimizer = subject.make([p])
     subject.step(optimizer, [(p, WHOLE.to(dtype))])
     subject.step(optimizer, [(p, WHOLE.to(dtype))])
-    tensors = [value for value in optimizer.state[p].values() if isinstance(value, Tensor) and value.dim()]
+    tensors = [
+        value for value in optimizer.state[p].values() if isinstance(value, Tensor) and value.dim()
+    ]
     size = sum(value.numel() * value.element_size() for value in tensors) / p.numel()
     types = " and ".join(sorted({str(value.dtype).removeprefix("torch.") for value in tensors}))
     return Finding(f"{types}; bytes a number" if types else "none; bytes a number", size)
 
 
 def half_moves(subject: BlackBox) -> Finding:
-    """How far a bfloat16 weight of 1 goes in 100 steps of 1e-4 downhill; 0.01 is right for steps of lr."""
+    """How far a bfloat16 weight of 1 goes in 100 steps of 1e-4 downhill; 0.01 is right for steps of
+    lr.
+    """
     want = {"lr": 1e-4, "weight_decay": 0.0}
-    half, wide = (subject.path(WHOLE.to(dtype), [WHOLE] * 100, want) for dtype in (torch.bfloat16, torch.float64))
+    half, wide = (
+        subject.path(WHOLE.to(dtype), [WHOLE] * 100, want)
+        for dtype in (torch.bfloat16, torch.float64)
+    )
     gone, right = (1 - float(path.points[-1, 0, 0]) for path in (half, wide))
     if gone == 0 and right > 0:
         return Finding(f"stand still, where float64 goes {right:.3g}", 0.0, True)
@@ -116,7 +133,9 @@ def complex_numbers(subject: BlackBox) -> Finding:
 
 
 def layouts(subject: BlackBox) -> Finding:
-    """Whether parameters that are not contiguous step like others, and what lies between their numbers stays."""
+    """Whether parameters that are not contiguous step like others, and what lies between their
+    numbers stays.
+    """
     x, gradients = noise(1)[0], noise(5, seed=1)
     right = subject.path(x, gradients).points[-1]
     off = {}
@@ -149,12 +168,19 @@ def _gaps(x: Tensor, whole: Tensor | None = None) -> tuple[Tensor, Tensor]:
     return whole, whole[:, ::2]
 
 
-LAYOUTS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"transposed": _transposed, "gappy": _gaps}
+LAYOUTS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
+    "transposed": _transposed,
+    "gappy": _gaps,
+}
 
 
 def copies(subject: BlackBox) -> Finding:
     """Whether a copied, pickled or reloaded optimizer goes on as the original does."""
-    ways = {"deepcopy": copy.deepcopy, "pickle": lambda pair: pickle.loads(pickle.dumps(pair)), "state_dict": None}
+    ways = {
+        "deepcopy": copy.deepcopy,
+        "pickle": lambda pair: pickle.loads(pickle.dumps(pair)),
+        "state_dict": None,
+    }
     said: dict[str, list[str]] = {}
     for name, way in ways.items():
         try:
@@ -177,7 +203,9 @@ def _other(subject: BlackBox, way: Callable[[Any], Any] | None) -> str:
     q, other = way((p, optimizer)) if way else _loaded(subject, p, optimizer)
     if not isinstance(other, Optimizer) or q is p:
         return "no copy"
-    if lost := [word for word in _plain(optimizer) if _plain(other).get(word) != _plain(optimizer)[word]]:
+    if lost := [
+        word for word in _plain(optimizer) if _plain(other).get(word) != _plain(optimizer)[word]
+    ]:
         return f"lost are {', '.join(lost)}"
     for g in gradients[3:]:
         subject.step(optimizer, [(p, g)])
@@ -186,7 +214,9 @@ def _other(subject: BlackBox, way: Callable[[Any], Any] | None) -> str:
     return f"go on otherwise, off by {off:.2g}" if off > ROUNDING else ""
 
 
-def _loaded(subject: BlackBox, p: nn.Parameter, optimizer: Optimizer) -> tuple[nn.Parameter, Optimizer]:
+def _loaded(
+    subject: BlackBox, p: nn.Parameter, optimizer: Optimizer
+) -> tuple[nn.Parameter, Optimizer]:
     q = fresh(p)
     other = subject.make([q])
     other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
@@ -195,7 +225,9 @@ def _loaded(subject: BlackBox, p: nn.Parameter, optimizer: Optimizer) -> tuple[n
 
 def _plain(optimizer: Optimizer) -> dict[str, Any]:
     group = optimizer.param_groups[0]
-    return {word: value for word, value in group.items() if isinstance(value, int | float | str | tuple)}
+    return {
+        word: value for word, value in group.items() if isinstance(value, int | float | str | tuple)
+    }
 
 
 def noise(steps: int, seed: int = 0) -> Tensor:

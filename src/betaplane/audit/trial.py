@@ -1,4 +1,6 @@
-"""Paths of an optimizer class under settings that tell dialects apart, and how far a candidate is from them."""
+"""Paths of an optimizer class under settings that tell dialects apart, and how far a candidate is
+from them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from betaplane.rules import Rule
 if TYPE_CHECKING:
     from betaplane.audit.identify import Candidate
 
-FACTORS = (1.0, 0.9, 0.6, 0.6, 0.5, 0.5, 0.3, 0.25, 0.2, 0.1, 0.1, 0.05)  # of lr; enough steps for RAdam to begin
+# of lr; enough steps for RAdam to begin
+FACTORS = (1.0, 0.9, 0.6, 0.6, 0.5, 0.5, 0.3, 0.25, 0.2, 0.1, 0.1, 0.05)
 
 
 class Setting(NamedTuple):
@@ -23,7 +26,8 @@ class Setting(NamedTuple):
     name: str
     want: dict[str, float]
     scale: float = 1.0  # of the gradients
-    starts: float = 0.0  # scale of x before the first step; small ones leave most digits to the steps
+    # scale of x before the first step; small ones leave most digits to the steps
+    starts: float = 0.0
     falls: bool = True  # whether lr does
 
 
@@ -62,7 +66,9 @@ class Trial(NamedTuple):
         return cls(setting, gradients, path, float((path.points - path.points[0]).abs().max()))
 
     def error(self, candidate: Candidate, limit: float) -> float:
-        """The largest difference from the candidate's path, of the way gone; broken off above the limit."""
+        """The largest difference from the candidate's path, of the way gone; broken off above the
+        limit.
+        """
         rule = candidate.rule(self.path.numbers, self.path.rates[0])
         if rule is None:
             return float("inf")
@@ -79,7 +85,8 @@ class Trial(NamedTuple):
 
 
 def sample(steps: int = len(FACTORS), seed: int = 0) -> Tensor:
-    """Gradients none of which is near zero: a fifth come and go, the others keep their sign and grow.
+    """Gradients none of which is near zero: a fifth come and go, the others keep their sign and
+    grow.
 
     Those that come and go tell averages apart; those that grow make updates larger than 1, so that clipping shows.
     """
@@ -88,7 +95,9 @@ def sample(steps: int = len(FACTORS), seed: int = 0) -> Tensor:
     sizes = torch.exp(torch.randn(steps, 1, 1, dtype=torch.float64, generator=generator))
     g = normal.sign() * (0.1 + normal.abs()) * sizes
     grown = 1.2 ** torch.arange(steps, dtype=torch.float64)
-    g[:, :, 4:] = normal[0, :, 4:].sign() * (1 + 0.3 * normal[:, :, 4:].abs()) * grown[:, None, None]
+    g[:, :, 4:] = (
+        normal[0, :, 4:].sign() * (1 + 0.3 * normal[:, :, 4:].abs()) * grown[:, None, None]
+    )
     return g
 
 

@@ -1,4 +1,6 @@
-"""Whether a zip archive is whole and laid out as torch writes it: every record's checksum, head and padding."""
+"""Whether a zip archive is whole and laid out as torch writes it: every record's checksum, head and
+padding.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,14 @@ def checked_records(source: Any, size: int) -> tuple[dict[str, tuple[int, int]],
             _check_sizes(records, size)
             summed = any(one.CRC for one in records)
             bad = archive.testzip() if summed else None
-            bad = bad or next((one.filename for one in records if not _padded(archive, one)), None) or _odd(archive)
-            places = {_inside(one.filename): (_start(archive, one), one.file_size) for one in records}
+            bad = (
+                bad
+                or next((one.filename for one in records if not _padded(archive, one)), None)
+                or _odd(archive)
+            )
+            places = {
+                _inside(one.filename): (_start(archive, one), one.file_size) for one in records
+            }
     except Damaged:
         raise
     except Exception as error:  # zipfile raises a dozen types on what is no archive
@@ -72,7 +80,9 @@ def _start(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> int:
 
 
 def _odd(archive: zipfile.ZipFile) -> str | None:
-    """A record unlike the others in fields that torch leaves at 0, where most have them so: some program changed it."""
+    """A record unlike the others in fields that torch leaves at 0, where most have them so: some
+    program changed it.
+    """
     records = archive.infolist()
     fields = [
         (one.create_version, one.create_system, one.internal_attr, one.external_attr, one.volume, one.reserved,
@@ -80,7 +90,9 @@ def _odd(archive: zipfile.ZipFile) -> str | None:
         for one in records
     ]  # fmt: skip
     usual = max(set(fields), key=fields.count, default=())
-    odd = next((one.filename for one, held in zip(records, fields, strict=True) if held != usual), None)
+    odd = next(
+        (one.filename for one, held in zip(records, fields, strict=True) if held != usual), None
+    )
     ours = usual and 2 * fields.count(usual) > len(fields) and usual[:4] == (0, 0, 0, 0)
     return (odd or (None if _ends(archive) else "the end")) if ours else None
 
@@ -105,7 +117,9 @@ def _padded(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> bool:
     """Whether a record's own head says what the list of records says, and is padded as torch pads."""
     file: Any = archive.fp
     file.seek(record.header_offset)
-    mark, version, flags, method, clock, day, crc, size, whole, named, extended = struct.unpack(HEAD, file.read(30))
+    mark, version, flags, method, clock, day, crc, size, whole, named, extended = struct.unpack(
+        HEAD, file.read(30)
+    )
     year, month, date, hour, minute, second = record.date_time
     written = (hour << 11 | minute << 5 | second // 2, (year - 1980) << 9 | month << 5 | date)
     name, extra = file.read(named), file.read(extended)
@@ -114,13 +128,21 @@ def _padded(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> bool:
     tail = file.read(24) if after and flags & 8 else b""
     sizes = (record.file_size, record.file_size)
     mark_and_sum = struct.pack("<4sI", b"PK\x07\x08", record.CRC)
-    ends = [mark_and_sum + struct.pack(form, *sizes) for form in ("<2I", "<2Q") if max(sizes) < 2**32 or form == "<2Q"]
+    ends = [
+        mark_and_sum + struct.pack(form, *sizes)
+        for form in ("<2I", "<2Q")
+        if max(sizes) < 2**32 or form == "<2Q"
+    ]
     return (
-        (mark, version, flags, method) == (b"PK\x03\x04", record.extract_version, record.flag_bits, 0)
+        (mark, version, flags, method)
+        == (b"PK\x03\x04", record.extract_version, record.flag_bits, 0)
         and (clock, day) == written
         and name == record.orig_filename.encode()
         and (extra[:2] == PADDED or record.create_version != 0)
-        and (extra[:2] != PADDED or extra[2:] == struct.pack("<H", extended - 4) + b"Z" * (extended - 4))
+        and (
+            extra[:2] != PADDED
+            or extra[2:] == struct.pack("<H", extended - 4) + b"Z" * (extended - 4)
+        )
         and (after or (crc, size) == (record.CRC, record.file_size) or size == 0xFFFFFFFF)
         and (not tail or tail.startswith(tuple(ends)))
     )

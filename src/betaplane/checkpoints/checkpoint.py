@@ -1,4 +1,6 @@
-"""The optimizer state in a checkpoint on disk, whoever wrote it: found by its structure, not by its name."""
+"""The optimizer state in a checkpoint on disk, whoever wrote it: found by its structure, not by its
+name.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Checkpoint:
     notes: tuple[str, ...] = ()  # sentences on what the file leaves unknown
 
 
-def read_checkpoint(path: str | Path, betas: tuple[float, float] | None = None, eps: float | None = None) -> Checkpoint:
+def read_checkpoint(
+    path: str | Path, betas: tuple[float, float] | None = None, eps: float | None = None
+) -> Checkpoint:
     """Read the optimizer state in a file or folder; nothing in it is run.
 
     Understood are torch's state dicts, alone or anywhere in a dict (Hugging Face's optimizer.pt, Lightning's .ckpt),
@@ -69,13 +73,20 @@ def read_checkpoint(path: str | Path, betas: tuple[float, float] | None = None, 
         layers = [checked(layer) for layer in found if layer.dtype]
     except Exception as error:  # a file can hold anything under the names we look for
         told = str(error) if isinstance(error, ValueError) else type(error).__name__
-        raise damaged(path, f"The state in this file is not laid out as an optimizer's ({told})") from None
+        raise damaged(
+            path, f"The state in this file is not laid out as an optimizer's ({told})"
+        ) from None
     if not layers:
         raise damaged(path, "The file holds no state of an Adam-type optimizer")
     if sum(layer.bytes for layer in layers) > 2 * _size(path) + SHARED:
-        raise damaged(path, "The tensors in this file share their memory, and together are many times as large")
+        raise damaged(
+            path,
+            "The tensors in this file share their memory, and together are many times as large",
+        )
     notes += unknown + ([UNCOUNTED] if any(layer.t is None for layer in layers) else [])
-    return Checkpoint(str(path), kind, tuple(_with(layer, betas, eps) for layer in layers), tuple(notes))
+    return Checkpoint(
+        str(path), kind, tuple(_with(layer, betas, eps) for layer in layers), tuple(notes)
+    )
 
 
 def _size(path: Path) -> int:
@@ -104,7 +115,10 @@ def _opened(path: Path, notes: list[str]) -> tuple[str, Any]:
     held = read(path, notes)
     kinds = {"optimizer_states": "Lightning", "base_optimizer_state": "DeepSpeed ZeRO"}
     inner = held.get("optimizer_state_dict", held) if isinstance(held, Mapping) else {}
-    keys = {*(held if isinstance(held, Mapping) else ()), *(inner if isinstance(inner, Mapping) else ())}
+    keys = {
+        *(held if isinstance(held, Mapping) else ()),
+        *(inner if isinstance(inner, Mapping) else ()),
+    }
     return next((kind for key, kind in kinds.items() if key in keys), "torch"), held
 
 

@@ -1,4 +1,6 @@
-"""A folder of torch.distributed.checkpoint, in one process; its index, a pickle, is read by an inert reader."""
+"""A folder of torch.distributed.checkpoint, in one process; its index, a pickle, is read by an
+inert reader.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,19 @@ from betaplane.checkpoints.torch_file import damaged, read_bytes, refused
 from betaplane.errors import BadInput
 
 INDEX = ".metadata"
-MOMENTS = ("step", "exp_avg", "exp_avg_sq", "exp_avg_scale", "exp_avg_sq_scale", "max_exp_avg_sq", "m", "v")
-UNSUMMED = "The index of this folder has no checksum, so damage to the names in it cannot be noticed."
+MOMENTS = (
+    "step",
+    "exp_avg",
+    "exp_avg_sq",
+    "exp_avg_scale",
+    "exp_avg_sq_scale",
+    "max_exp_avg_sq",
+    "m",
+    "v",
+)
+UNSUMMED = (
+    "The index of this folder has no checksum, so damage to the names in it cannot be noticed."
+)
 LONGEST_PLACE = 32  # keys from the top of the state dict to a tensor
 
 
@@ -81,7 +94,11 @@ class _Folder:
             raise ValueError("its files are compressed")
         if not file.is_file():
             raise FileNotFoundError(info.relative_path)
-        if not (type(info.offset) is type(info.length) is int and info.offset >= 0 and 0 < info.length <= self.left):
+        if not (
+            type(info.offset) is type(info.length) is int
+            and info.offset >= 0
+            and 0 < info.length <= self.left
+        ):
             raise ValueError("its index asks for more than its files hold")
         self.left -= info.length
         with file.open("rb") as opened:
@@ -93,7 +110,8 @@ def _is_state(place: tuple[Any, ...]) -> bool:
     """Whether a place in the state dict is the optimizer's."""
     if len(place) > LONGEST_PLACE or not all(isinstance(part, str | int) for part in place):
         raise ValueError("its index has keys that are no names")
-    words = ".".join(map(str, place)).split(".")  # a flattened state dict has several of them in one part
+    # a flattened state dict has several of them in one part
+    words = ".".join(map(str, place)).split(".")
     return "param_groups" in words or words[-1] in MOMENTS
 
 
@@ -109,11 +127,17 @@ def _whole(size: tuple[int, ...], parts: Iterable[tuple[Any, Tensor]]) -> Tensor
     chunks = [(tuple(where.offset or (0,) * len(size)), chunk) for where, chunk in parts]
     if sum(chunk.numel() for _, chunk in chunks) != math.prod(size):
         raise ValueError("chunks of a tensor are missing")
-    if any(chunk.untyped_storage().nbytes() < chunk.numel() * chunk.element_size() for _, chunk in chunks):
+    if any(
+        chunk.untyped_storage().nbytes() < chunk.numel() * chunk.element_size()
+        for _, chunk in chunks
+    ):
         raise ValueError("chunks of a tensor hold less than they say")
     if len(chunks) == 1:
         return chunks[0][1].reshape(size)
-    whole, covered = torch.empty(size, dtype=chunks[0][1].dtype), torch.zeros(size, dtype=torch.bool)
+    whole, covered = (
+        torch.empty(size, dtype=chunks[0][1].dtype),
+        torch.zeros(size, dtype=torch.bool),
+    )
     for offset, chunk in chunks:
         place = tuple(slice(o, o + n) for o, n in zip(offset, chunk.shape, strict=True))
         whole[place], covered[place] = chunk, True

@@ -8,9 +8,11 @@ from typing import NamedTuple
 from betaplane.checkpoints.health import Health
 from betaplane.checkpoints.layer import Layer
 
-# How far over the exact bound rounding can carry |m| / sqrt(v); 8-bit codes say nothing of a maximum.
+# How far over the exact bound rounding can carry |m| / sqrt(v); 8-bit codes say nothing of a
+# maximum.
 ROUNDING = {"float64": 1.0001, "float32": 1.01, "bfloat16": 1.1, "float16": 1.1}
-STEPS = {"bfloat16": 2.0**-9, "float16": 2.0**-12}  # half a step of the format, relative: less is rounded away
+# half a step of the format, relative: less is rounded away
+STEPS = {"bfloat16": 2.0**-9, "float16": 2.0**-12}
 EPS_SHARE = 0.1  # of coordinates with sqrt(v_hat) < eps, above which eps decides the layer
 ZERO_SHARE = 0.01  # of coordinates with v = 0 worth a note
 
@@ -33,7 +35,8 @@ def suspicions(layer: Layer, found: Health, latest: float) -> list[Suspicion]:
     Returns:
         Severe ones first; empty for a healthy layer.
 
-    Source: the recursions of m and v, which a state either obeys or not; thresholds are this file's constants.
+    Source: the recursions of m and v, which a state either obeys or not; thresholds are this file's
+        constants.
 
     Example:
         >>> import torch
@@ -65,13 +68,18 @@ def _broken(f: Health):
 def _count(layer: Layer, f: Health, latest: float):
     if f.t == 0 and (f.m_rms > 0 or f.root_v > 0):
         yield Suspicion(
-            True, "its step is 0 and its moments are not: steps were reset, and bias correction starts anew"
+            True,
+            "its step is 0 and its moments are not: steps were reset, and bias correction starts anew",
         )
     elif math.isfinite(f.uneven) and f.uneven > 0.1 and f.dtype != "8bit":
-        yield Suspicion(True, f"its step is 1, where |m_hat| = sqrt(v_hat), and they are up to {f.uneven:.2g} apart")
+        yield Suspicion(
+            True,
+            f"its step is 1, where |m_hat| = sqrt(v_hat), and they are up to {f.uneven:.2g} apart",
+        )
     elif f.t < latest:
         yield Suspicion(
-            False, f"it has taken {f.t:g} steps, others {latest:g}: added late, reset, or without gradients"
+            False,
+            f"it has taken {f.t:g} steps, others {latest:g}: added late, reset, or without gradients",
         )
     if f.t < 0 or math.isinf(f.t) or (layer.t is not None and math.isnan(f.t)):
         yield Suspicion(True, f"its step is {f.t:g}")
@@ -90,19 +98,32 @@ def _precision(layer: Layer, f: Health):
     beta2, eps = layer.settings.beta2, layer.settings.eps
     if f.lost > 0 and f.dtype != "8bit":
         yield Suspicion(
-            True, f"v = 0 while m is not in {f.lost:.2%} of it: g^2 underflows {f.dtype}, and eps is all there is"
+            True,
+            f"v = 0 while m is not in {f.lost:.2%} of it: g^2 underflows {f.dtype}, and eps is all there is",
         )
-    stuck = layer.settings.storage == "parameter" and beta2 is not None and 1 - beta2 < STEPS.get(f.dtype, 0.0)
+    stuck = (
+        layer.settings.storage == "parameter"
+        and beta2 is not None
+        and 1 - beta2 < STEPS.get(f.dtype, 0.0)
+    )
     if stuck:
-        yield Suspicion(True, f"v cannot fall in {f.dtype}: 1 - beta2 = {1 - beta2:.1g} is below half a step of it")  # type: ignore[operator]
+        yield Suspicion(
+            True,
+            f"v cannot fall in {f.dtype}: 1 - beta2 = {1 - beta2:.1g} is below half a step of it",
+        )  # type: ignore[operator]
     if f.damped - f.zero > EPS_SHARE:
-        yield Suspicion(True, f"sqrt(v_hat) < eps = {eps:g} in {f.damped:.0%} of it: there Adam is SGD with lr / eps")
+        yield Suspicion(
+            True,
+            f"sqrt(v_hat) < eps = {eps:g} in {f.damped:.0%} of it: there Adam is SGD with lr / eps",
+        )
 
 
 def _still(f: Health):
     if f.zero == 1:
         yield Suspicion(False, "v = 0 throughout: no gradient ever reached it")
     elif f.dead_rows > 0:
-        yield Suspicion(False, f"v = 0 throughout {f.dead_rows:.1%} of its rows, which no gradient ever reached")
+        yield Suspicion(
+            False, f"v = 0 throughout {f.dead_rows:.1%} of its rows, which no gradient ever reached"
+        )
     elif f.zero >= ZERO_SHARE and not f.lost:
         yield Suspicion(False, f"v = 0 in {f.zero:.1%} of it, which no gradient ever reached")

@@ -1,4 +1,6 @@
-"""The health of one tensor's moments, as numbers: sizes, spread, the exact bound on the update, what eps swallows."""
+"""The health of one tensor's moments, as numbers: sizes, spread, the exact bound on the update,
+what eps swallows.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ class Health:
     t: float  # steps
     m_rms: float  # gradient units, without correction
     root_v: float  # root of the mean of v_hat, gradient units
-    ratio: float  # max |m_hat| / sqrt(v_hat) over coordinates with v > 0, eps left out; nan where the rule is not Adam
+    # max |m_hat| / sqrt(v_hat) over coordinates with v > 0, eps left out; nan where the rule is not
+    # Adam
+    ratio: float
     bound: float  # its exact supremum at this step; nan where the rule is not Adam
     damped: float  # share with sqrt(v_hat) < eps
     zero: float  # share with v = 0
@@ -33,7 +37,8 @@ class Health:
     spread: float  # standard deviation of sqrt(v) over its mean
     update: float  # RMS of m_hat / (sqrt(v_hat) + eps), units of lr; nan where the rule is not Adam
     spoiled: int  # moments that are nan or infinite, and negative v
-    uneven: float  # where t = 1: largest distance of |m_hat| / sqrt(v_hat) from 1, which it is exactly
+    # where t = 1: largest distance of |m_hat| / sqrt(v_hat) from 1, which it is exactly
+    uneven: float
     dtype: str
     bytes: int
     shares: tuple[float, ...]  # of sqrt(v_hat) > 0 in cells of log10, see DECADES
@@ -78,7 +83,8 @@ def _moments(layer: Layer, m: Tensor | None, v: Tensor | None) -> dict:
     first, second = known or (1.0, 1.0)
     eps = layer.settings.eps
     found: dict = dict.fromkeys(
-        ("m_rms", "root_v", "ratio", "damped", "zero", "lost", "spread", "update", "uneven"), math.nan
+        ("m_rms", "root_v", "ratio", "damped", "zero", "lost", "spread", "update", "uneven"),
+        math.nan,
     )
     found |= {"spoiled": _spoiled(m, v), "shares": ()}
     if m is not None and m.numel():
@@ -87,7 +93,9 @@ def _moments(layer: Layer, m: Tensor | None, v: Tensor | None) -> dict:
         return found
     root = _root(v, second)
     top = layer.largest_v
-    largest = root if top is None or top.numel() != v.numel() else _root(top.detach().flatten(), second)
+    largest = (
+        root if top is None or top.numel() != v.numel() else _root(top.detach().flatten(), second)
+    )
     alive = largest[largest > 0]
     found |= {"zero": _share(v == 0), "spread": _spread(root / math.sqrt(second))}
     if m is not None and m.shape == v.shape:
@@ -101,7 +109,11 @@ def _moments(layer: Layer, m: Tensor | None, v: Tensor | None) -> dict:
     }
     if m is not None and m.shape == v.shape and layer.adam:
         found |= _ratios(m.float() * first, root, v.float() * second > EXACT, layer.t)
-        found["update"] = math.nan if eps is None else _rms(torch.where(m == 0, 0, m.float() * first / (largest + eps)))
+        found["update"] = (
+            math.nan
+            if eps is None
+            else _rms(torch.where(m == 0, 0, m.float() * first / (largest + eps)))
+        )
     return found
 
 
@@ -120,7 +132,8 @@ def _ratios(m: Tensor, root: Tensor, exact: Tensor, t: float | None) -> dict:
 
 
 def corrections(layer: Layer) -> tuple[float, float] | None:
-    """What m and v are multiplied by at this step: 1 / (1 - beta^t); 1 before the first step and if not corrected.
+    """What m and v are multiplied by at this step: 1 / (1 - beta^t); 1 before the first step and if
+    not corrected.
 
     Returns:
         None if that is unknown: no step or betas are in the file, or the step is no number of steps.

@@ -1,4 +1,6 @@
-"""Read a pickle without importing, calling or hashing anything that it could misuse, in time and memory of its size."""
+"""Read a pickle without importing, calling or hashing anything that it could misuse, in time and
+memory of its size.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from typing import Any
 import torch
 
 FEWEST_OPERATIONS = 500_000  # allowed in any file: a third of a second, and at most about 60 MB
-BYTES_PER_OPERATION = 8  # of the file, beyond that: torch writes one operation per 10 bytes at the very least
+# of the file, beyond that: torch writes one operation per 10 bytes at the very least
+BYTES_PER_OPERATION = 8
 KEY_ATOMS = 100  # of a key: nested tuples that share their parts would be hashed for ever
 LARGEST_KEY = 2**63  # of whole numbers
 HARMLESS = (
@@ -38,7 +41,9 @@ class Inert:
         self.args = args
 
     def take(self, state: Any) -> None:
-        """Keep the fields of a pickled state: a dict of them, or a pair of dicts as classes with slots give."""
+        """Keep the fields of a pickled state: a dict of them, or a pair of dicts as classes with
+        slots give.
+        """
         for each in state if isinstance(state, tuple) and len(state) == 2 else (state,):
             if isinstance(each, dict):
                 self.__dict__.update({name: x for name, x in each.items() if isinstance(name, str)})
@@ -81,14 +86,20 @@ class Unpickler(pickle._Unpickler):  # type: ignore[name-defined]  # the one in 
     pop_mark: Callable[[], list[Any]]
 
     def __init__(
-        self, file: Any, size: int, table: Mapping[str, Any], storage: Callable[[Any], Any] | None = None
+        self,
+        file: Any,
+        size: int,
+        table: Mapping[str, Any],
+        storage: Callable[[Any], Any] | None = None,
     ) -> None:
         super().__init__(file, encoding="utf-8", errors="surrogateescape")
         self.left = max(FEWEST_OPERATIONS, size // BYTES_PER_OPERATION)
         self.table, self.storage = table, storage
 
     def load(self) -> Any:
-        """The object. Garbage is not collected meanwhile: to look through many new objects again and again is slow."""
+        """The object. Garbage is not collected meanwhile: to look through many new objects again
+        and again is slow.
+        """
         collected = gc.isenabled()
         gc.disable()
         try:
@@ -150,7 +161,10 @@ class Unpickler(pickle._Unpickler):  # type: ignore[name-defined]  # the one in 
     def _set(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if isinstance(target, dict):
-            target.update((checked_key(key), value) for key, value in zip(items[::2], items[1::2], strict=True))
+            target.update(
+                (checked_key(key), value)
+                for key, value in zip(items[::2], items[1::2], strict=True)
+            )
         elif not isinstance(target, Inert):
             raise ValueError("it sets items of what is no dict")
 

@@ -1,4 +1,6 @@
-"""The health of an optimizer checkpoint: its layers with reasons, horizons, eps, memory, what new betas would do."""
+"""The health of an optimizer checkpoint: its layers with reasons, horizons, eps, memory, what new
+betas would do.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,17 @@ from betaplane.checkpoints.health import DECADES, Health, health
 from betaplane.checkpoints.layer import Layer
 from betaplane.checkpoints.new_betas import Planned, planned
 from betaplane.errors import BadInput
-from betaplane.theory import half_life, memory_horizon, snr_from_update_rms, state_bytes, update_bound
+from betaplane.theory import (
+    half_life,
+    memory_horizon,
+    snr_from_update_rms,
+    state_bytes,
+    update_bound,
+)
 
 SETTLED = 3  # memory horizons of m after which the size of updates tells of the gradients
-KEPT = 0.99  # share of coordinates that an advised eps leaves alone, and of its update that each keeps
+# share of coordinates that an advised eps leaves alone, and of its update that each keeps
+KEPT = 0.99
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,8 @@ class Horizons:
     memory: tuple[float, float]  # 1 / (1 - beta) of m and of v
     half_life: tuple[float, float]
     correction: float  # what sqrt(v) is divided by at this step
-    snr: float  # signal-to-noise ratio of the gradients that the size of updates shows; nan in early steps
+    # signal-to-noise ratio of the gradients that the size of updates shows; nan in early steps
+    snr: float
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,8 @@ class Inspection:
     horizons: tuple[Horizons, ...]
     eps: float | None  # of the first layer that has one
     damped: float  # share of all coordinates with sqrt(v_hat) < eps
-    eps_advised: float  # the largest power of ten with which 99 % of those with v > 0 keep 99 % of their update
+    # the largest power of ten with which 99 % of those with v > 0 keep 99 % of their update
+    eps_advised: float
     bytes: int
     numbers: int
     formats: dict[str, int]  # bytes by format
@@ -71,7 +82,9 @@ class Inspection:
         """All of it, for JSON: numbers that are not finite are None."""
         told = asdict(self)
         told["suspicious"] = [row.health.name for row in self.suspicious]
-        told["bytes_as"] = {name: bytes_as(self.numbers, name) for name in ("float32", "bfloat16", "8bit")}
+        told["bytes_as"] = {
+            name: bytes_as(self.numbers, name) for name in ("float32", "bfloat16", "8bit")
+        }
         return _finite(told)
 
 
@@ -120,15 +133,28 @@ def inspect(
     return _together(found, measured, rows, betas)
 
 
-def _check(betas: tuple[float, float] | None, trained: tuple[float, float] | None, eps: float | None) -> None:
+def _check(
+    betas: tuple[float, float] | None, trained: tuple[float, float] | None, eps: float | None
+) -> None:
     for pair in (betas, trained):
         if pair is not None:
             update_bound(*pair)
     if eps is not None and not 0 <= eps < math.inf:
-        raise BadInput("eps is out of range", value=eps, allowed="[0, inf)", where="inspect", instead="eps=1e-8")
+        raise BadInput(
+            "eps is out of range",
+            value=eps,
+            allowed="[0, inf)",
+            where="inspect",
+            instead="eps=1e-8",
+        )
 
 
-def _together(found: Checkpoint, measured: list[Health], rows: list[LayerRow], betas: tuple[float, float] | None):
+def _together(
+    found: Checkpoint,
+    measured: list[Health],
+    rows: list[LayerRow],
+    betas: tuple[float, float] | None,
+):
     known = [one for one in measured if math.isfinite(one.damped)]
     count = sum(one.numbers for one in known)
     settings = _settings(found.layers, measured)
@@ -140,7 +166,9 @@ def _together(found: Checkpoint, measured: list[Health], rows: list[LayerRow], b
         kind=found.kind,
         rows=tuple(rows),
         horizons=tuple(_horizons(pair, t, share) for (pair, t), share in settings.items()),
-        eps=next((layer.settings.eps for layer in found.layers if layer.settings.eps is not None), None),
+        eps=next(
+            (layer.settings.eps for layer in found.layers if layer.settings.eps is not None), None
+        ),
         damped=sum(one.damped * one.numbers for one in known) / count if count else math.nan,
         eps_advised=_eps(measured),
         bytes=sum(one.bytes for one in measured),
@@ -160,14 +188,21 @@ def _settings(
         s = layer.settings
         if s.beta1 is not None and s.beta2 is not None:
             found.setdefault((s.beta1, s.beta2), []).append(one)
-    latest = {pair: max((one.t for one in of if math.isfinite(one.t)), default=math.nan) for pair, of in found.items()}
+    latest = {
+        pair: max((one.t for one in of if math.isfinite(one.t)), default=math.nan)
+        for pair, of in found.items()
+    }
     return {(pair, latest[pair]): of for pair, of in found.items()}
 
 
 def _horizons(betas: tuple[float, float], t: float, of: list[Health]) -> Horizons:
     sized = [one for one in of if math.isfinite(one.update)]
     numbers = sum(one.numbers for one in sized)
-    rms = math.sqrt(sum(one.update**2 * one.numbers for one in sized) / numbers) if numbers else math.nan
+    rms = (
+        math.sqrt(sum(one.update**2 * one.numbers for one in sized) / numbers)
+        if numbers
+        else math.nan
+    )
     return Horizons(
         betas, t, (memory_horizon(betas[0]), memory_horizon(betas[1])), (half_life(betas[0]), half_life(betas[1])),
         math.sqrt(1 - betas[1] ** t) if t >= 1 else math.nan,

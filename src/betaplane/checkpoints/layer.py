@@ -14,7 +14,8 @@ from betaplane.checkpoints.stored import InertTensor, Unreadable
 from betaplane.monitor.capture.quantized import Quantized
 from betaplane.optim.storage_formats import BLOCK, SCALE, Companded, Dynamic, row
 
-FIRST, SECOND = ("exp_avg", "m", "state1"), ("exp_avg_sq", "v", "state2")  # what the moments are called
+# what the moments are called
+FIRST, SECOND = ("exp_avg", "m", "state1"), ("exp_avg_sq", "v", "state2")
 ADAM = {"step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "mu_product", "compensation", "average"}
 ADAMS = {
     "eps_at": "after",
@@ -24,7 +25,9 @@ ADAMS = {
     "eps_root": 0.0,
     "caution": False,
 }
-OTHERS = {  # options of rules that keep moments of Adam's names and step otherwise: NAdam, LAMB, Prodigy and so on
+# options of rules that keep moments of Adam's names and step otherwise: NAdam, LAMB, Prodigy and so
+# on
+OTHERS = {
     "momentum_decay", "max_coeff", "use_nvlamb", "grad_averaging", "always_adapt", "trust_clip", "rectify", "d_coef",
     "d0", "weight_lr_power", "r", "weight_decouple", "degenerated_to_sgd", "hessian_power", "adanorm", "rho", "alpha",
 }  # fmt: skip
@@ -83,14 +86,25 @@ class Layer:
     @property
     def bytes(self) -> int:
         """Of all tensors kept."""
-        parts = [y for x in self.held.values() for y in (vars(x).values() if isinstance(x, InertTensor) else [x])]
+        parts = [
+            y
+            for x in self.held.values()
+            for y in (vars(x).values() if isinstance(x, InertTensor) else [x])
+        ]
         return sum(x.numel() * x.element_size() for x in parts if isinstance(x, Tensor))
 
     @property
     def adam(self) -> bool:
         """Whether the state is Adam's and no relative's, which may mean something else by m."""
-        words = {word.removesuffix(SCALE) for word, x in self.held.items() if isinstance(x, Tensor | InertTensor)}
-        known = {"exp_avg", "exp_avg_sq"} <= words <= ADAM or {"state1", "state2"} <= words <= {"step", *CODED}
+        words = {
+            word.removesuffix(SCALE)
+            for word, x in self.held.items()
+            if isinstance(x, Tensor | InertTensor)
+        }
+        known = {"exp_avg", "exp_avg_sq"} <= words <= ADAM or {"state1", "state2"} <= words <= {
+            "step",
+            *CODED,
+        }
         return known and not self.settings.relative
 
     @property
@@ -108,7 +122,9 @@ class Layer:
         return None
 
     def _moment(self, words: Sequence[str]) -> Tensor | None:
-        word = next((word for word in words if isinstance(self.held.get(word), Tensor | InertTensor)), None)
+        word = next(
+            (word for word in words if isinstance(self.held.get(word), Tensor | InertTensor)), None
+        )
         if word is None:
             return None
         kept, scale, coded = self.held[word], self.held.get(word + SCALE), self.coded(word)
@@ -131,8 +147,13 @@ def settings(group: Mapping[str, Any]) -> GroupSettings:
     betas = group.get("betas") or (group.get("beta1"), group.get("beta2"))
     if not isinstance(betas, list | tuple):
         raise ValueError(f"betas is {short(betas)}, allowed two numbers")
-    beta1, beta2 = betas if len(betas) == 2 else (None, None)  # of three, each rule means something else
-    told = {"beta1": beta1, "beta2": beta2, **{name: group.get(name) for name in ("lr", "eps", "weight_decay")}}
+    # of three, each rule means something else
+    beta1, beta2 = betas if len(betas) == 2 else (None, None)
+    told = {
+        "beta1": beta1,
+        "beta2": beta2,
+        **{name: group.get(name) for name in ("lr", "eps", "weight_decay")},
+    }
     if isinstance(told["eps"], list | tuple):  # of two, Adafactor means something else
         del told["eps"]
     numbers = {name: _number(x, name) for name, x in told.items() if x is not None}
@@ -152,9 +173,13 @@ def settings(group: Mapping[str, Any]) -> GroupSettings:
 
 
 def _is_relative(group: Mapping[str, Any]) -> bool:
-    """Whether a group is that of a rule, or a variant, that divides otherwise than Adam by m and v of the same name."""
+    """Whether a group is that of a rule, or a variant, that divides otherwise than Adam by m and v
+    of the same name.
+    """
     ours = "eps_at" in group and "amsgrad" not in group  # torch does not have these
-    torchs = "amsgrad" not in group and not group.keys().isdisjoint(("foreach", "capturable", "differentiable"))
+    torchs = "amsgrad" not in group and not group.keys().isdisjoint(
+        ("foreach", "capturable", "differentiable")
+    )
     variant = any(group.get(name, usual) != usual for name, usual in ADAMS.items())
     return ours or torchs or variant or not group.keys().isdisjoint(OTHERS)
 
@@ -170,7 +195,9 @@ def checked(layer: Layer) -> Layer:
         if isinstance(x, Tensor):
             _dense(x, f"{short(word)} of {layer.name!r}")
     for word in (*FIRST, *SECOND):
-        if layer.held.get(word) is not None and (len(word) > 1 or isinstance(layer.held[word], Tensor)):
+        if layer.held.get(word) is not None and (
+            len(word) > 1 or isinstance(layer.held[word], Tensor)
+        ):
             _check_moment(layer, word)
     return layer
 
@@ -180,14 +207,24 @@ def _check_moment(layer: Layer, word: str) -> None:
     if coded := layer.coded(word):
         parts = zip(("codes", "map", "scales"), coded, strict=False)
         codes, table, scale = (_dense(x, f"{part} of {name}") for part, x in parts)
-        blocks, told = -(-codes.numel() // coded.block), f"{codes.dtype} codes, {scale.numel()} scales"
+        blocks, told = (
+            -(-codes.numel() // coded.block),
+            f"{codes.dtype} codes, {scale.numel()} scales",
+        )
         if codes.dtype != torch.uint8 or table.numel() < 256 or scale.numel() < blocks:
-            raise ValueError(f"{name} has {told}, a map of {table.numel()}, allowed torch.uint8, {blocks}, 256")
+            raise ValueError(
+                f"{name} has {told}, a map of {table.numel()}, allowed torch.uint8, {blocks}, 256"
+            )
     elif _dense(kept, name).dtype == torch.uint8 and scale is not None:
         length = row(kept.shape)
         shape = (kept.numel() // length, -(-length // BLOCK))
-        if tuple(_dense(scale, f"scales of {name}").shape) != shape or not scale.is_floating_point():
-            raise ValueError(f"the scales of {name} are {tuple(scale.shape)} {scale.dtype}, allowed {shape} floats")
+        if (
+            tuple(_dense(scale, f"scales of {name}").shape) != shape
+            or not scale.is_floating_point()
+        ):
+            raise ValueError(
+                f"the scales of {name} are {tuple(scale.shape)} {scale.dtype}, allowed {shape} floats"
+            )
 
 
 def _dense(x: Any, name: str) -> Tensor:
@@ -212,5 +249,7 @@ def short(x: Any) -> str:
     """A value in a sentence: one line, and not the whole of what is large or nested."""
     try:
         return " ".join(reprlib.repr(x).split())
-    except Exception:  # the digits of a number with thousands of them, or whatever torch cannot print
+    except (
+        Exception
+    ):  # the digits of a number with thousands of them, or whatever torch cannot print
         return f"a {type(x).__name__}"

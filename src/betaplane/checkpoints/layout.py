@@ -20,7 +20,9 @@ NESTED = "__bnb_optimizer_quant_state__"  # where bitsandbytes puts the moments
 
 @dataclass
 class Contents:
-    """What a file holds: the layers of each optimizer by its place, and the models, names with tensors."""
+    """What a file holds: the layers of each optimizer by its place, and the models, names with
+    tensors.
+    """
 
     optimizers: list[tuple[str, list[Layer]]] = field(default_factory=list)
     models: list[Mapping[str, Tensor]] = field(default_factory=list)
@@ -54,7 +56,9 @@ def _children(held: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ..
 
 
 def _is_model(held: Mapping[Any, Any]) -> bool:
-    return bool(held) and all(isinstance(x, Tensor) and isinstance(name, str) for name, x in held.items())
+    return bool(held) and all(
+        isinstance(x, Tensor) and isinstance(name, str) for name, x in held.items()
+    )
 
 
 def _text(key: Any) -> str:
@@ -89,15 +93,21 @@ def _of_state_dict(held: Mapping[str, Any]) -> Iterator[Layer]:
         names = _names(group, ids)
         told, shared = settings(group), _count_of(group)
         for i, name in zip(ids, names or ids, strict=True):
-            owner[_text(i)] = Layer(_text(name), shared, told, numbered=not names and _text(i).isdecimal())
+            owner[_text(i)] = Layer(
+                _text(name), shared, told, numbered=not names and _text(i).isdecimal()
+            )
     for i, state in held["state"].items():
         if isinstance(state, Mapping):
-            layer = owner.get(_text(i)) or Layer(_text(i), {}, GroupSettings(), numbered=_text(i).isdecimal())
+            layer = owner.get(_text(i)) or Layer(
+                _text(i), {}, GroupSettings(), numbered=_text(i).isdecimal()
+            )
             yield replace(layer, held={**layer.held, **state, **state.get(NESTED, {})})
 
 
 def _names(group: Mapping[str, Any], ids: Any) -> list[str] | None:
-    """The names of a group's parameters, if it has one for each; a name that stands twice names nothing."""
+    """The names of a group's parameters, if it has one for each; a name that stands twice names
+    nothing.
+    """
     names = group.get("param_names")
     if not isinstance(names, list | tuple) or len(names) != len(ids):
         return None
@@ -106,19 +116,26 @@ def _names(group: Mapping[str, Any], ids: Any) -> list[str] | None:
 
 
 def _count_of(group: Mapping[str, Any]) -> dict[str, Any]:
-    """The count of steps that apex, Megatron and Transformer Engine keep in the group; None there is no count."""
+    """The count of steps that apex, Megatron and Transformer Engine keep in the group; None there
+    is no count.
+    """
     return {} if group.get("step") is None else {"step": group["step"]}
 
 
 def _nested(held: Mapping[Any, Any]) -> dict[str, Any]:
-    """A flattened state dict as torch nests it: of "state.0.weight.exp_avg" the parameter is "0.weight"."""
+    """A flattened state dict as torch nests it: of "state.0.weight.exp_avg" the parameter is
+    "0.weight".
+    """
     tops: dict[str, dict[str, dict[str, Any]]] = {"state": {}, "param_groups": {}}
     for key, value in held.items():
         top, _, place = key.partition(".") if isinstance(key, str) else ("", "", "")
         name, _, word = place.rpartition(".")
         if top in tops and name:
             tops[top].setdefault(name, {})[word] = value
-    groups = [{**group, "params": [name], "param_names": [name]} for name, group in tops["param_groups"].items()]
+    groups = [
+        {**group, "params": [name], "param_names": [name]}
+        for name, group in tops["param_groups"].items()
+    ]
     return {"state": tops["state"], "param_groups": groups}
 
 
@@ -141,9 +158,17 @@ def _of_zero(held: Mapping[str, Any]) -> Iterator[Layer]:
 def _cut(layer: Layer, cuts: Mapping[str, Any], pad: int) -> Iterator[Layer]:
     flat = {word: x for word, x in layer.held.items() if isinstance(x, Tensor) and x.dim()}
     length = max((x.numel() for x in flat.values()), default=0) - pad
-    places = {_text(name): (at.start, at.start + at.numel) for name, at in cuts.items() if hasattr(at, "numel")}
+    places = {
+        _text(name): (at.start, at.start + at.numel)
+        for name, at in cuts.items()
+        if hasattr(at, "numel")
+    }
     for name, (start, end) in (places or {layer.name: (0, length)}).items():
-        yield replace(layer, name=name, held={**layer.held, **{word: x[start:end] for word, x in flat.items()}})
+        yield replace(
+            layer,
+            name=name,
+            held={**layer.held, **{word: x[start:end] for word, x in flat.items()}},
+        )
 
 
 def _of_flat(tensors: Mapping[str, Tensor], group: Mapping[str, Any]) -> Iterator[Layer]:
@@ -151,7 +176,10 @@ def _of_flat(tensors: Mapping[str, Tensor], group: Mapping[str, Any]) -> Iterato
     states: dict[str, dict[str, Any]] = {}
     for name, x in tensors.items():
         parts = name.split(".")
-        word = next((p for p in (parts[-1], parts[0]) if p.removesuffix(SCALE) in {*ADAM, *FIRST, *SECOND}), None)
+        word = next(
+            (p for p in (parts[-1], parts[0]) if p.removesuffix(SCALE) in {*ADAM, *FIRST, *SECOND}),
+            None,
+        )
         if word:
             parts.remove(word)
             states.setdefault(".".join(parts) or "x", {})[word] = x
@@ -159,4 +187,9 @@ def _of_flat(tensors: Mapping[str, Tensor], group: Mapping[str, Any]) -> Iterato
     for name, state in states.items():
         if not set(state) <= {"step"}:
             name = name.removeprefix("state.")
-            yield Layer(name, {**_count_of(group), **shared, **state}, settings(group), numbered=name.isdecimal())
+            yield Layer(
+                name,
+                {**_count_of(group), **shared, **state},
+                settings(group),
+                numbered=name.isdecimal(),
+            )

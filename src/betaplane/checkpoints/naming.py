@@ -13,7 +13,8 @@ from betaplane.checkpoints.layout import Contents
 from betaplane.checkpoints.stored import InertTensor
 
 Shape = tuple[int, ...]
-BUFFERS = ("running_mean", "running_var", "num_batches_tracked")  # of normalization: no optimizer has them
+# of normalization: no optimizer has them
+BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 SAVE_NAMES = "Save an optimizer of model.named_parameters() to have names."
 UNNAMED = f"The file has no names of parameters: layers are numbered in the optimizer's order. {SAVE_NAMES}"
 AMBIGUOUS = (
@@ -45,7 +46,9 @@ def _notes(layers: list[Layer], has_model: bool) -> list[str]:
 
 def _named(layers: list[Layer], models: Sequence[dict[str, Shape]]) -> list[Layer]:
     """The layers of one optimizer: numbers become the names that are proved, or "parameter 3"."""
-    shapes = Counter(shape for layer in layers if layer.numbered and (shape := _shape(layer)) is not None)
+    shapes = Counter(
+        shape for layer in layers if layer.numbered and (shape := _shape(layer)) is not None
+    )
     fitting = [model for model in models if not shapes - Counter(model.values())]
     return [_with_name(layer, shapes, fitting) if layer.numbered else layer for layer in layers]
 
@@ -55,7 +58,9 @@ def _with_name(layer: Layer, shapes: Counter[Shape], models: Sequence[dict[str, 
     return replace(layer, name=name or f"parameter {layer.name}", numbered=name is None)
 
 
-def _proved(shape: Shape | None, shapes: Counter[Shape], models: Sequence[dict[str, Shape]]) -> str | None:
+def _proved(
+    shape: Shape | None, shapes: Counter[Shape], models: Sequence[dict[str, Shape]]
+) -> str | None:
     """The one name of a shape, if every model that the optimizer can belong to has the same one."""
     if shape is None or shapes[shape] > 1 or not models:
         return None
@@ -77,14 +82,20 @@ def _shapes(model: Mapping[str, Tensor]) -> dict[str, Shape]:
     found, seen = {}, set()
     for name, x in model.items():
         memory = (x.untyped_storage().data_ptr(), x.storage_offset(), tuple(x.shape))
-        if x.is_floating_point() and not name.endswith(BUFFERS) and not (x.numel() and memory in seen):
+        if (
+            x.is_floating_point()
+            and not name.endswith(BUFFERS)
+            and not (x.numel() and memory in seen)
+        ):
             found[name] = tuple(x.shape)
         seen.add(memory)
     return found
 
 
 def _apart(optimizers: Sequence[tuple[str, list[Layer]]]) -> list[Layer]:
-    """The layers of all optimizers; the place of the optimizer is put before names that several of them have."""
+    """The layers of all optimizers; the place of the optimizer is put before names that several of
+    them have.
+    """
     count = Counter(layer.name for _, layers in optimizers for layer in layers)
     return [
         replace(layer, name=f"{place}: {layer.name}") if count[layer.name] > 1 and place else layer

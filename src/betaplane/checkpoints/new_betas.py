@@ -1,4 +1,6 @@
-"""New betas for moments gathered under old ones: what bias correction does to the next updates, and for how long."""
+"""New betas for moments gathered under old ones: what bias correction does to the next updates, and
+for how long.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,11 @@ class Planned:
 
     betas: tuple[float, float]
     t: float
-    m_at_once: float  # m_hat at the next step over what it would be were it corrected for its own weights
+    # m_hat at the next step over what it would be were it corrected for its own weights
+    m_at_once: float
     v_at_once: float  # the same of v_hat
-    update_at_once: float  # what updates are multiplied by at the next step: the first over the root of the second
+    # what updates are multiplied by at the next step: the first over the root of the second
+    update_at_once: float
     update_most: float  # the factor farthest from 1 in the steps after it
     steps: int  # until updates are within 1 % of what they should be; 0 where they are at once
     forget_m: float  # steps until 1 % of the old first moment is left
@@ -34,7 +38,8 @@ class Planned:
 def planned(old: tuple[float, float], new: tuple[float, float], t: float) -> Planned:
     r"""What happens to Adam's updates if betas change at step t and the state is kept.
 
-    A moment gathered over t steps carries weights that sum to 1 - beta^t; k steps later, under beta', to
+    A moment gathered over t steps carries weights that sum to 1 - beta^t; k steps later, under
+    beta', to
 
     ```
     W(k) = beta'^k (1 - beta^t) + (1 - beta'^k)        and it is divided by  1 - beta'^(t + k)
@@ -100,7 +105,9 @@ def _update(old: tuple[float, float], new: tuple[float, float], t: float, k: int
 
 
 def _farthest(old: tuple[float, float], new: tuple[float, float], t: float) -> tuple[float, int]:
-    """The update's factor farthest from 1, and the last step at which it is off; looked at in ever longer strides."""
+    """The update's factor farthest from 1, and the last step at which it is off; looked at in ever
+    longer strides.
+    """
     most, last, k = 1.0, 0, 1
     end = min(LONGEST, 2 + 3 * max(forgotten(new[0]), forgotten(new[1])))
     while k <= end:

@@ -1,4 +1,6 @@
-"""Tensors over the bytes of a file, rebuilt from what its pickle says of them if that fits the bytes."""
+"""Tensors over the bytes of a file, rebuilt from what its pickle says of them if that fits the
+bytes.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,20 @@ from betaplane.checkpoints.inert_pickle import Inert, checked_key
 
 MOST_DIMENSIONS = 32
 NUMBERS = {"f8": "d", "f4": "f", "i8": "q", "i4": "i", "u8": "Q", "u4": "I"}  # of numpy's scalars
-VALUES = ("set", "slice", "range", "complex", "bytearray", "dict", "list", "tuple", "int", "float", "str", "bool")
+VALUES = (
+    "set",
+    "slice",
+    "range",
+    "complex",
+    "bytearray",
+    "dict",
+    "list",
+    "tuple",
+    "int",
+    "float",
+    "str",
+    "bool",
+)
 STORAGES = {
     "Float": torch.float32, "Double": torch.float64, "Half": torch.float16, "BFloat16": torch.bfloat16,
     "Byte": torch.uint8, "Char": torch.int8, "Short": torch.int16, "Int": torch.int32, "Long": torch.int64,
@@ -66,7 +81,9 @@ class Storages:
         self.made: dict[tuple[str, torch.dtype], Storage] = {}
 
     def __call__(self, pid: Any) -> Storage:
-        """The storage of a persistent id: ("storage", dtype, key, location, elements), and perhaps a view of it."""
+        """The storage of a persistent id: ("storage", dtype, key, location, elements), and perhaps
+        a view of it.
+        """
         mark, dtype, key, _, count, *view = pid
         if (
             mark != "storage"
@@ -86,7 +103,9 @@ class Storages:
         found = self.spans.get(key)
         if found is None or found.length != length:
             held = 0 if found is None else found.length
-            raise ValueError(f"storage {key!r} has {held:,} bytes, and by its description {length:,}")
+            raise ValueError(
+                f"storage {key!r} has {held:,} bytes, and by its description {length:,}"
+            )
         return found
 
 
@@ -111,7 +130,9 @@ class Lengths(Storages):
         return Span(self.buffer, 0, length)
 
     def places(self, keys: Any, at: int) -> dict[str, Span]:
-        """The bytes of each storage: one after the other from `at` on, each after the number of its elements."""
+        """The bytes of each storage: one after the other from `at` on, each after the number of its
+        elements.
+        """
         spans = {}
         for key in keys:
             length, item = self.found[key]
@@ -134,16 +155,26 @@ class InertTensor(Inert):
     """What stands for a tensor of another program's class: its fields, and no operations."""
 
 
-def tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any, dtype: torch.dtype | None = None) -> Tensor:
+def tensor(
+    storage: Any, offset: Any, size: Any, stride: Any, *_: Any, dtype: torch.dtype | None = None
+) -> Tensor:
     """A view of the storage, if it lies within it.
 
     Raises:
         ValueError: a size, stride or offset is no whole number >= 0, or reaches beyond the storage.
     """
-    if not isinstance(storage, Storage) or not isinstance(size, tuple) or not isinstance(stride, tuple):
+    if (
+        not isinstance(storage, Storage)
+        or not isinstance(size, tuple)
+        or not isinstance(stride, tuple)
+    ):
         raise ValueError("a tensor is not described as torch does")
     sides = (offset, *size, *stride)
-    if any(type(n) is not int or n < 0 for n in sides) or len(size) != len(stride) or len(size) > MOST_DIMENSIONS:
+    if (
+        any(type(n) is not int or n < 0 for n in sides)
+        or len(size) != len(stride)
+        or len(size) > MOST_DIMENSIONS
+    ):
         raise ValueError(f"a tensor has offset, sizes and strides {_short(sides)}")
     flat = storage.elements(dtype or storage.dtype)
     last = offset + sum((n - 1) * by for n, by in zip(size, stride, strict=True))
@@ -155,10 +186,16 @@ def tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any, dtype: to
 
 
 def _short(numbers: tuple[Any, ...]) -> str:
-    return "(" + ", ".join(str(n)[:20] if type(n) is int and abs(n) < 2**64 else "?" for n in numbers[:6]) + ")"
+    return (
+        "("
+        + ", ".join(str(n)[:20] if type(n) is int and abs(n) < 2**64 else "?" for n in numbers[:6])
+        + ")"
+    )
 
 
-def _tensor_v3(storage: Any, offset: Any, size: Any, stride: Any, _: Any, __: Any, dtype: Any, *___: Any) -> Tensor:
+def _tensor_v3(
+    storage: Any, offset: Any, size: Any, stride: Any, _: Any, __: Any, dtype: Any, *___: Any
+) -> Tensor:
     """A tensor of a dtype that has no class of storage."""
     if not isinstance(dtype, torch.dtype):
         raise ValueError("a tensor has no dtype")

@@ -1,4 +1,6 @@
-"""A torch file, read without running what is in it: checked for damage, foreign objects replaced by inert stand-ins."""
+"""A torch file, read without running what is in it: checked for damage, foreign objects replaced by
+inert stand-ins.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,13 @@ UNSUMMED = "This file has no checksums, so damage to its numbers cannot be notic
 
 def damaged(path: str | Path, what: str) -> BadInput:
     """The error for a file that cannot be read."""
-    return BadInput(what, value=str(path), allowed="an optimizer's state on disk", where="inspect", instead=SAVED)
+    return BadInput(
+        what,
+        value=str(path),
+        allowed="an optimizer's state on disk",
+        where="inspect",
+        instead=SAVED,
+    )
 
 
 def refused(path: str | Path, name: str) -> BadInput:
@@ -67,15 +75,21 @@ def _sentences(path: Path) -> Iterator[None]:
     except Refused as error:
         raise refused(path, error.name) from None
     except OSError as error:
-        raise damaged(path, f"The file cannot be read ({error.strerror or type(error).__name__})") from None
+        raise damaged(
+            path, f"The file cannot be read ({error.strerror or type(error).__name__})"
+        ) from None
     except ValueError as error:
         raise damaged(path, f"The file is damaged, or no torch checkpoint ({error})") from None
     except Exception as error:  # a damaged pickle can make Python's reader raise anything
-        raise damaged(path, f"The file is damaged, or no torch checkpoint ({type(error).__name__})") from None
+        raise damaged(
+            path, f"The file is damaged, or no torch checkpoint ({type(error).__name__})"
+        ) from None
 
 
 def _loaded(buffer: Any, file: Any, notes: list[str] | None) -> Any:
-    """The object in an archive, or in the format before it; `file` reads the same bytes as `buffer`."""
+    """The object in an archive, or in the format before it; `file` reads the same bytes as
+    `buffer`.
+    """
     archived = buffer[:4] == b"PK\x03\x04"
     found, summed = _archived(buffer, file) if archived else (_old(buffer, file), False)
     if not summed and notes is not None:
@@ -101,7 +115,8 @@ def _bytes(buffer: Any, place: tuple[int, int]) -> bytes:
 
 
 def _old(buffer: Any, file: Any) -> Any:
-    """The object in the format before torch 1.6: five pickles, then the storages in the order of the last one.
+    """The object in the format before torch 1.6: five pickles, then the storages in the order of
+    the last one.
 
     The places of the storages are known only after the object was read, so it is read twice.
     """
@@ -110,7 +125,11 @@ def _old(buffer: Any, file: Any) -> Any:
     def unpickled(storages: Storages | None = None) -> Any:
         return Unpickler(file, len(buffer), TABLE, storages).load()
 
-    if unpickled() != MAGIC or unpickled() != PROTOCOL or unpickled().get("little_endian") is not True:
+    if (
+        unpickled() != MAGIC
+        or unpickled() != PROTOCOL
+        or unpickled().get("little_endian") is not True
+    ):
         raise ValueError("it does not begin as torch's files do")
     start = file.tell()
     unpickled(lengths)

@@ -15,20 +15,32 @@ def advise_command(
     batch_size: Annotated[Optional[float], Opt(help="Samples a step.")] = None,
     dataset_size: Annotated[Optional[float], Opt(help="Samples in an epoch.")] = None,
     epochs: Annotated[Optional[float], Opt(help="Passes over the data.")] = None,
-    batch_tokens: Annotated[Optional[float], Opt(help="Tokens a step, for language models.")] = None,
+    batch_tokens: Annotated[
+        Optional[float], Opt(help="Tokens a step, for language models.")
+    ] = None,
     tokens: Annotated[Optional[float], Opt(help="Tokens in the whole run: 10e9.")] = None,
     params: Annotated[Optional[float], Opt(help="Parameters of the model: 124e6.")] = None,
     dtype: Annotated[str, Opt(help="float32, bf16 or fp16, of the forward pass.")] = "float32",
     ranks: Annotated[int, Opt(help="Devices the batch is split over.")] = 1,
-    memory: Annotated[Optional[float], Opt(help="GB of a device for weights, gradients and states.")] = None,
+    memory: Annotated[
+        Optional[float], Opt(help="GB of a device for weights, gradients and states.")
+    ] = None,
     before: Annotated[
         Optional[str], Opt("--from", help="Settings that work: batch=512,lr=3e-4,betas=0.9,0.95.")
     ] = None,
-    after: Annotated[Optional[str], Opt("--to", help="The batch size they are wanted for: batch=64.")] = None,
-    map_: Annotated[Optional[Path], Opt("--map", help="The store of a map of your problem.")] = None,
+    after: Annotated[
+        Optional[str], Opt("--to", help="The batch size they are wanted for: batch=64.")
+    ] = None,
+    map_: Annotated[
+        Optional[Path], Opt("--map", help="The store of a map of your problem.")
+    ] = None,
     replay: Annotated[Optional[Path], Opt(help="Gradients that `betaplane record` wrote.")] = None,
-    checkpoint: Annotated[Optional[Path], Opt(help="A file with an optimizer's state dict; runs no code.")] = None,
-    evidence: Annotated[Optional[Path], Opt(help="Published numbers, in the form of the package's own.")] = None,
+    checkpoint: Annotated[
+        Optional[Path], Opt(help="A file with an optimizer's state dict; runs no code.")
+    ] = None,
+    evidence: Annotated[
+        Optional[Path], Opt(help="Published numbers, in the form of the package's own.")
+    ] = None,
     as_json: Annotated[bool, Opt("--json", help="Print JSON for a script.")] = False,
 ) -> None:
     """Tell what to set, why, by which formula, who says so, and how sure that is.

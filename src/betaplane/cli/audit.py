@@ -25,11 +25,13 @@ USUAL = "betaplane audit torch.optim:AdamW"
 def audit_command(
     optimizer: Annotated[str, typer.Argument(help="module:Class or path/to/file.py:Class.")],
     settings: Annotated[
-        Optional[list[str]], typer.Option("--set", help="A constructor option, name=value; may be repeated.")
+        Optional[list[str]],
+        typer.Option("--set", help="A constructor option, name=value; may be repeated."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
 ) -> None:
-    """Measure which published rule an optimizer class implements, in which dialect, and what else it does.
+    """Measure which published rule an optimizer class implements, in which dialect, and what else
+    it does.
 
     Its steps on small tensors are compared with those of every rule of `betaplane rules`. A line with ! is worth
     knowing before training with it.
@@ -40,7 +42,8 @@ def audit_command(
       betaplane audit my_optimizer.py:MyAdam --set betas="(0.9, 0.95)"
     """
     result, options = sys.stdout, dict(map(_setting, settings or []))
-    with redirect_stdout(sys.stderr), ExitStack() as shown:  # what a class prints is no part of the result
+    # what a class prints is no part of the result
+    with redirect_stdout(sys.stderr), ExitStack() as shown:
         cls = _loaded(optimizer)
         from betaplane.audit import audit
 
@@ -60,7 +63,13 @@ def _setting(text: str) -> tuple[str, Any]:
     """
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not name.isidentifier():
-        raise BadInput("This is no option", value=text, allowed="name=value", where="--set", instead="--set lr=0.001")
+        raise BadInput(
+            "This is no option",
+            value=text,
+            allowed="name=value",
+            where="--set",
+            instead="--set lr=0.001",
+        )
     try:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -75,7 +84,11 @@ def _loaded(reference: str) -> Any:
     found = getattr(module, name, None)
     if found is None:
         classes = {n: value for n, value in vars(module).items() if isinstance(value, type)}
-        known = [n for n, value in classes.items() if hasattr(value, "add_param_group") and n != "Optimizer"]
+        known = [
+            n
+            for n, value in classes.items()
+            if hasattr(value, "add_param_group") and n != "Optimizer"
+        ]
         raise BadInput(
             f"The module has no {name!r}" if name else "The name of the class is missing",
             allowed=", ".join(known) or "the name of an optimizer class",
@@ -90,7 +103,9 @@ def _module(name: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise BadInput("There is no such module", value=name, where="audit", instead=USUAL) from None
+            raise BadInput(
+                "There is no such module", value=name, where="audit", instead=USUAL
+            ) from None
         raise _unread(name, error) from error
     except (Exception, SystemExit) as error:
         raise _unread(name, error) from error
@@ -100,7 +115,12 @@ def _file(path: Path) -> Any:
     from betaplane.problems.module import executed, importable
 
     if not path.is_file():
-        raise BadInput("There is no such file", value=str(path), allowed="a Python file that exists", where="audit")
+        raise BadInput(
+            "There is no such file",
+            value=str(path),
+            allowed="a Python file that exists",
+            where="audit",
+        )
     with importable(path.resolve().parent):
         return executed(path.resolve())
 
@@ -108,7 +128,9 @@ def _file(path: Path) -> Any:
 def _unread(place: str, error: BaseException) -> BadInput:
     from betaplane.problems.check import told
 
-    return BadInput("The module raises an error when it is imported", value=place, where=told(error))
+    return BadInput(
+        "The module raises an error when it is imported", value=place, where=told(error)
+    )
 
 
 def _bar(shown: ExitStack) -> Any:
@@ -140,5 +162,7 @@ def _show(found: Audit) -> None:
         number = "" if row.number is None else f"{row.number:.4g}"
         table.add_row("!" if row.trouble else "", row.what, Text(row.finding), number)
     console = Console(highlight=False)
-    console.print(Text(found.name + "".join(f" {name}={value!r}" for name, value in found.options.items())))
+    console.print(
+        Text(found.name + "".join(f" {name}={value!r}" for name, value in found.options.items()))
+    )
     console.print(table)

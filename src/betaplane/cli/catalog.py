@@ -32,9 +32,15 @@ def problems_command(as_json: Json = False) -> None:
 
 
 def rules_command(
-    rule: Annotated[Optional[str], typer.Option(help="Only this rule; with --params, adamw unless you say.")] = None,
-    params: Annotated[Optional[float], typer.Option(help="Parameters of a model, as 70e9: tell its memory.")] = None,
-    ranks: Annotated[Optional[float], typer.Option(help="Devices its batch is split over; 1 unless you say.")] = None,
+    rule: Annotated[
+        Optional[str], typer.Option(help="Only this rule; with --params, adamw unless you say.")
+    ] = None,
+    params: Annotated[
+        Optional[float], typer.Option(help="Parameters of a model, as 70e9: tell its memory.")
+    ] = None,
+    ranks: Annotated[
+        Optional[float], typer.Option(help="Devices its batch is split over; 1 unless you say.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List the update rules: hyperparameters, source, and bytes of optimizer state a parameter.
@@ -48,7 +54,8 @@ def rules_command(
       stage 2   2 P + (6 + s) P / N     16-bit gradients too
       stage 3   (8 + s) P / N           16-bit weights too
 
-    Rajbhandari et al. 2020, arXiv:1910.02054, section 5. DeepSpeed's own estimate counts a float32 gradient too:
+    Rajbhandari et al. 2020, arXiv:1910.02054, section 5. DeepSpeed's own estimate counts a float32
+    gradient too:
 
     \b
       stage 2   2 P + (10 + s) P / N
@@ -69,14 +76,20 @@ def rules_command(
 
     if ranks is not None and params is None:
         raise BadInput(
-            "--ranks needs --params", value=ranks, where="--ranks", instead=f"--params 70e9 --ranks {ranks:g}"
+            "--ranks needs --params",
+            value=ranks,
+            where="--ranks",
+            instead=f"--params 70e9 --ranks {ranks:g}",
         )
     if params is None:
         kinds = [type(rule_of(rule))] if rule else ALL
         memory_tables.show_rules([memory_tables.row(kind) for kind in kinds], as_json)
     else:
         memory_tables.show_stages(
-            memory_tables.stages(type(rule_of(rule or "adamw")), params, 1 if ranks is None else ranks), as_json
+            memory_tables.stages(
+                type(rule_of(rule or "adamw")), params, 1 if ranks is None else ranks
+            ),
+            as_json,
         )
 
 

@@ -54,12 +54,21 @@ def check_file(path: Path, instead: str) -> None:
         BadInput: it is a folder, or its folder cannot be written.
     """
     if path.is_dir():
-        raise BadInput("This is a folder", value=str(path), allowed="a file", where=instead.split()[0], instead=instead)
+        raise BadInput(
+            "This is a folder",
+            value=str(path),
+            allowed="a file",
+            where=instead.split()[0],
+            instead=instead,
+        )
     make_folder(path.parent, instead)
 
 
-def write_each(contents: Mapping[Path, bytes], instead: str = "--out FOLDER") -> tuple[list[Path], BadInput | None]:
-    """Write several files, so that a file that cannot be written does not keep a command from printing its answer.
+def write_each(
+    contents: Mapping[Path, bytes], instead: str = "--out FOLDER"
+) -> tuple[list[Path], BadInput | None]:
+    """Write several files, so that a file that cannot be written does not keep a command from
+    printing its answer.
 
     Args:
         contents: path -> all of its content; folders that do not exist are made.

@@ -26,19 +26,28 @@ COLUMNS = (
 
 
 def inspect_command(
-    file: Annotated[Path, typer.Argument(help="A state dict, .ckpt, safetensors, or a folder of shards.")],
-    betas_: Annotated[Optional[str], Opt("--betas", help="The betas it is to go on with: 0.9,0.95.")] = None,
+    file: Annotated[
+        Path, typer.Argument(help="A state dict, .ckpt, safetensors, or a folder of shards.")
+    ],
+    betas_: Annotated[
+        Optional[str], Opt("--betas", help="The betas it is to go on with: 0.9,0.95.")
+    ] = None,
     trained: Annotated[
-        Optional[str], Opt("--trained-with", help="The betas it was trained with, where the file does not say.")
+        Optional[str],
+        Opt("--trained-with", help="The betas it was trained with, where the file does not say."),
     ] = None,
     eps: Annotated[Optional[float], Opt(help="Its eps, where the file does not say.")] = None,
     top: Annotated[int, Opt(min=1, help="Layers to list, suspicious ones first.")] = 10,
     png: Annotated[
-        Optional[Path], Opt(help="Draw sqrt(v_hat) of every layer listed against eps into this file.")
+        Optional[Path],
+        Opt(help="Draw sqrt(v_hat) of every layer listed against eps into this file."),
     ] = None,
-    as_json: Annotated[bool, Opt("--json", help="Print every layer as JSON, nothing else.")] = False,
+    as_json: Annotated[
+        bool, Opt("--json", help="Print every layer as JSON, nothing else.")
+    ] = False,
 ) -> None:
-    """Tell what an optimizer's state on disk says of the run, suspicious layers first; nothing in the file is run.
+    """Tell what an optimizer's state on disk says of the run, suspicious layers first; nothing in
+    the file is run.
 
     It reads torch.optim's state dicts, alone or in a larger checkpoint (Hugging Face, Lightning), folders of
     torch.distributed.checkpoint, DeepSpeed's ZeRO shards and safetensors. A line with ! is a layer whose numbers no
@@ -79,9 +88,11 @@ def _draw(found: Inspection, path: Path, top: int) -> None:
     from betaplane.cli.files import make_folder, write_whole
     from betaplane.figures.moments import moments_png
 
-    rows = [(printable(row.health.name), row.severe, row.health.shares) for row in found.rows if row.health.shares][
-        :top
-    ]
+    rows = [
+        (printable(row.health.name), row.severe, row.health.shares)
+        for row in found.rows
+        if row.health.shares
+    ][:top]
     if not rows:
         raise BadInput(
             "No v is above 0, or its correction is unknown, so there is nothing to draw",
@@ -95,7 +106,10 @@ def _draw(found: Inspection, path: Path, top: int) -> None:
 
 def _show(found: Inspection, top: int) -> None:
     head = f"{found.path}: {found.kind}, {_count(len(found.rows), 'layer')}, {found.numbers:,} parameters"
-    rows = [["!" if row.severe else "", _short(row.health.name), *_cells(row.health)] for row in found.rows[:top]]
+    rows = [
+        ["!" if row.severe else "", _short(row.health.name), *_cells(row.health)]
+        for row in found.rows[:top]
+    ]
     lines = [head, *_aligned([["", *COLUMNS], *rows])]
     if len(found.rows) > top:
         lines.append(f"and {_count(len(found.rows) - top, 'more layer')}: --top {len(found.rows)}")
@@ -118,13 +132,23 @@ def _aligned(rows: list[list[str]]) -> list[str]:
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     sides = ["<", "<", *[">"] * (len(widths) - 2)]
-    texts = [[f"{x:{side}{w}}" for x, side, w in zip(row, sides, widths, strict=True)] for row in rows]
+    texts = [
+        [f"{x:{side}{w}}" for x, side, w in zip(row, sides, widths, strict=True)] for row in rows
+    ]
     return [f"{text[0]:1} " + "  ".join(text[1:]).rstrip() for text in texts]
 
 
 def _cells(h) -> list[str]:
     sizes = [_number(x) for x in (h.t, h.m_rms, h.root_v, h.ratio, h.bound)]
-    return [*sizes, _percent(h.damped), _percent(h.zero), _number(h.spread), _number(h.update), h.dtype, f"{h.bytes:,}"]
+    return [
+        *sizes,
+        _percent(h.damped),
+        _percent(h.zero),
+        _number(h.spread),
+        _number(h.update),
+        h.dtype,
+        f"{h.bytes:,}",
+    ]
 
 
 def _number(x: float) -> str:
@@ -142,7 +166,11 @@ def _count(n: int, what: str) -> str:
 def _reasons(found: Inspection, top: int) -> list[str]:
     """The reasons of the layers listed."""
     rows = [row for row in found.rows[:top] if row.reasons]
-    return [f"{'!' if one.severe else ' '} {row.health.name}: {one.what}" for row in rows for one in row.reasons]
+    return [
+        f"{'!' if one.severe else ' '} {row.health.name}: {one.what}"
+        for row in rows
+        for one in row.reasons
+    ]
 
 
 def _summary(found: Inspection) -> list[str]:
@@ -170,7 +198,9 @@ def _summary(found: Inspection) -> list[str]:
         )
     kept = ", ".join(f"{form} {bytes:,}" for form, bytes in found.formats.items() if form)
     each = found.bytes / found.numbers if found.numbers else math.nan
-    lines.append(f"memory: {found.bytes:,} bytes ({kept}), {_number(each)} a parameter; float32 takes 8, 8bit 2.03")
+    lines.append(
+        f"memory: {found.bytes:,} bytes ({kept}), {_number(each)} a parameter; float32 takes 8, 8bit 2.03"
+    )
     return lines
 
 
@@ -183,9 +213,13 @@ def _plan(p: Planned) -> list[str]:
         f"after {p.forget_v:.0f}, m after {p.forget_m:.0f}",
     ]
     if abs(p.update_most - 1) > 0.01:
-        lines.append(f"  right at once: multiply exp_avg by {p.scale_m:.4g} and exp_avg_sq by {p.scale_v:.4g}")
+        lines.append(
+            f"  right at once: multiply exp_avg by {p.scale_m:.4g} and exp_avg_sq by {p.scale_v:.4g}"
+        )
     if math.isinf(p.bound):
-        lines.append(f"  beta1 >= sqrt(beta2): an update has no bound, and can grow by a factor {p.growth:.3g} a step")
+        lines.append(
+            f"  beta1 >= sqrt(beta2): an update has no bound, and can grow by a factor {p.growth:.3g} a step"
+        )
     else:
         lines.append(f"  the largest update there can be is then {p.bound:.3g} lr")
     return lines

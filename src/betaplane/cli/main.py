@@ -8,7 +8,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Annotated
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # the cores are the workers'; more threads would be in their way
+# the cores are the workers'; more threads would be in their way
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 os.environ.setdefault("TYPER_USE_RICH", "0")  # plain help text, at half the start-up time
@@ -49,7 +50,10 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     pass  # the options print and exit by themselves
@@ -59,7 +63,9 @@ STORED = " What was finished is in the store; the same command goes on from ther
 
 
 class Stopped(Exception):
-    """Ctrl-C, under a name that typer does not catch: it would end without a word. Says what was kept."""
+    """Ctrl-C, under a name that typer does not catch: it would end without a word. Says what was
+    kept.
+    """
 
 
 def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
@@ -68,7 +74,9 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*arguments, **options)
         except KeyboardInterrupt:
-            raise Stopped(STORED if command is map_command or options.get("store") else "") from None
+            raise Stopped(
+                STORED if command is map_command or options.get("store") else ""
+            ) from None
 
     return run
 

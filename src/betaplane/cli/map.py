@@ -23,7 +23,10 @@ Points = Annotated[str, Opt("--points", help="Cells along each axis: 24, or 32x4
 
 def map_command(
     problem: Annotated[
-        str, typer.Argument(help="A built-in problem (see `betaplane problems`) or path/to/file.py:name.")
+        str,
+        typer.Argument(
+            help="A built-in problem (see `betaplane problems`) or path/to/file.py:name."
+        ),
     ] = "digits",
     x: X = "beta1",
     y: Y = "beta2",
@@ -33,7 +36,9 @@ def map_command(
     steps: Annotated[Optional[int], Opt(help="Optimizer steps of a training.")] = None,
     lr: Annotated[Optional[float], Opt(help="Peak learning rate.")] = None,
     batch_size: Annotated[Optional[int], Opt(help="Examples a step.")] = None,
-    schedule: Annotated[Optional[str], Opt(help="constant, inverse_sqrt, warmup_cosine or warmup_linear.")] = None,
+    schedule: Annotated[
+        Optional[str], Opt(help="constant, inverse_sqrt, warmup_cosine or warmup_linear.")
+    ] = None,
     warmup: Annotated[Optional[float], Opt(help="Share of the steps spent on warmup.")] = None,
     order: Annotated[Optional[str], Opt(help="shuffle, replacement or cyclic.")] = None,
     rule: Annotated[str, Opt(help="Update rule (see `betaplane rules`).")] = "adam",
@@ -41,27 +46,41 @@ def map_command(
     beta2: Annotated[Optional[float], Opt(help="beta2, where it is no axis.")] = None,
     eps: Annotated[Optional[float], Opt(help="eps, where it is no axis.")] = None,
     weight_decay: Annotated[Optional[float], Opt(help="Weight decay, where it is no axis.")] = None,
-    betas_: Annotated[Optional[str], Opt("--betas", help="Your own setting, to mark on the map: 0.9,0.98.")] = None,
-    strict: Annotated[bool, Opt(help="Treat beta1 >= sqrt(beta2) as an error, not a warning.")] = False,
+    betas_: Annotated[
+        Optional[str], Opt("--betas", help="Your own setting, to mark on the map: 0.9,0.98.")
+    ] = None,
+    strict: Annotated[
+        bool, Opt(help="Treat beta1 >= sqrt(beta2) as an error, not a warning.")
+    ] = False,
     dense: Annotated[bool, Opt(help="Train every cell; the default goes coarse to fine.")] = False,
     trainings: Annotated[Optional[int], Opt(help="Stop after so many trainings.")] = None,
-    budget_: Annotated[Optional[str], Opt("--budget", help="Stop after so long: 90s, 20m, 2h.")] = None,
+    budget_: Annotated[
+        Optional[str], Opt("--budget", help="Stop after so long: 90s, 20m, 2h.")
+    ] = None,
     early_stop: Annotated[bool, Opt(help="Cut trainings whose verdict is certain.")] = True,
     independent: Annotated[
         bool, Opt(help="Give each training an initialisation and minibatch order of its own.")
     ] = False,
     good: Annotated[float, Opt(help="A cell is good below this score.")] = 0.05,
     failing: Annotated[float, Opt(help="A cell fails above this score.")] = 0.5,
-    engine: Annotated[str, Opt(help="auto, stacked (replicas side by side) or plain (one after another).")] = "auto",
-    compile: Annotated[bool, Opt("--compile", help="Compile the stacked step; pays on long maps.")] = False,
+    engine: Annotated[
+        str, Opt(help="auto, stacked (replicas side by side) or plain (one after another).")
+    ] = "auto",
+    compile: Annotated[
+        bool, Opt("--compile", help="Compile the stacked step; pays on long maps.")
+    ] = False,
     device: Annotated[str, Opt(help="cpu, or cuda where there is one.")] = "cpu",
-    workers: Annotated[Optional[int], Opt(help="Worker processes; one a core unless you say.")] = None,
+    workers: Annotated[
+        Optional[int], Opt(help="Worker processes; one a core unless you say.")
+    ] = None,
     data: Annotated[
         Optional[Path], Opt(help="Folder with your data, for problems that read one (mnist, text).")
     ] = None,
     out: Annotated[Path, Opt(help="Folder for the picture, the page and the store.")] = Path("out"),
     store: Annotated[Optional[Path], Opt(help="File that keeps every finished training.")] = None,
-    merge: Annotated[Optional[list[Path]], Opt(help="First copy the finished trainings of another store.")] = None,
+    merge: Annotated[
+        Optional[list[Path]], Opt(help="First copy the finished trainings of another store.")
+    ] = None,
     status: Annotated[bool, Opt("--status", help="Only tell what the store holds.")] = False,
     as_json: Annotated[bool, Opt("--json", help="Print the result as JSON, nothing else.")] = False,
 ) -> None:
@@ -89,7 +108,12 @@ def map_command(
         "seeds": seeds, "boundary_seeds": boundary_seeds, "dense": dense, "trainings": trainings,
         "seconds": budget(budget_), "engine": engine,
     }  # fmt: skip
-    options = {"early_stop": early_stop, "independent": independent, "compile": compile, "device": device}
+    options = {
+        "early_stop": early_stop,
+        "independent": independent,
+        "compile": compile,
+        "device": device,
+    }
     nx, ny = whole(points)
     result = sys.stdout
     with redirect_stdout(sys.stderr):  # what a problem file prints is no part of the result

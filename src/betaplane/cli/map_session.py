@@ -43,7 +43,9 @@ class Session:
         self.problem = load(self.reference)
         self.given, self.out, self.as_json, self.result = given, out, as_json, result
         self.rule = self._rule(rule)
-        own = {name: value for name, value in given.items() if name in ("schedule", "warmup", "order")}
+        own = {
+            name: value for name, value in given.items() if name in ("schedule", "warmup", "order")
+        }
         self.changes = own if isinstance(self.problem, Problem) else {}
         if isinstance(self.problem, Problem):
             self.problem = self.problem.with_(**self.changes)
@@ -54,7 +56,9 @@ class Session:
         rule = rule_of(name)
         kind = type(rule)
         own = {f.name: self.given[f.name] for f in fields(kind) if f.name in self.given}
-        foreign = [n for n in ("beta1", "beta2", "eps", "weight_decay") if n in self.given and n not in own]
+        foreign = [
+            n for n in ("beta1", "beta2", "eps", "weight_decay") if n in self.given and n not in own
+        ]
         if foreign:
             raise BadInput(
                 f"{kind.__name__} has no {foreign[0]}",
@@ -66,7 +70,12 @@ class Session:
         return replace(rule, **own)
 
     def plan(
-        self, x: tuple, y: tuple, how: dict[str, Any], options: dict[str, Any], limits: tuple[float, float]
+        self,
+        x: tuple,
+        y: tuple,
+        how: dict[str, Any],
+        options: dict[str, Any],
+        limits: tuple[float, float],
     ) -> Plan:
         """The plan the words amount to."""
         if how["engine"] not in ("auto", *ENGINES[:2]):
@@ -123,9 +132,13 @@ class Session:
         """Copy the finished trainings of other stores into this one."""
         for other in others:
             with store_of(self.problem, self.store) as store:
-                self.console.print(f"merged {store.merge(other)} trainings from {other} into {self.store}")
+                self.console.print(
+                    f"merged {store.merge(other)} trainings from {other} into {self.store}"
+                )
                 if store.damaged:
-                    self.console.print(f"Warning: {store.damaged} damaged trainings were skipped.", style="yellow")
+                    self.console.print(
+                        f"Warning: {store.damaged} damaged trainings were skipped.", style="yellow"
+                    )
 
     def status(self) -> None:
         """Tell what the store holds."""
@@ -196,9 +209,14 @@ class Session:
         contents = {picture: figures.png(phase_map), page: figures.html(phase_map).encode()}
         written, failed = write_each(contents)
         files = {"picture": picture, "page": page, "store": self.store}
-        files = {what: str(path) for what, path in files.items() if path in written or path == self.store}
+        files = {
+            what: str(path) for what, path in files.items() if path in written or path == self.store
+        }
         if self.as_json:
-            print(json.dumps({**to_json(phase_map), "files": [*files.values()]}, indent=2), file=self.result)
+            print(
+                json.dumps({**to_json(phase_map), "files": [*files.values()]}, indent=2),
+                file=self.result,
+            )
         else:
             console = Console(file=self.result, highlight=False, markup=False)
             console.print(figures.terminal(phase_map))

@@ -50,7 +50,12 @@ def row(kind: type[Rule]) -> dict[str, Any]:
     made = kind()
     numbers = ", ".join(f"{name}={getattr(made, name):g}" for name in kind.hyperparameters())
     name = kind.__name__.lower()
-    return {"name": name, "hyperparameters": numbers, "source": kind.source, "state_bytes": bytes_of(kind)}
+    return {
+        "name": name,
+        "hyperparameters": numbers,
+        "source": kind.source,
+        "state_bytes": bytes_of(kind),
+    }
 
 
 def show_rules(rows: list[dict[str, Any]], as_json: bool) -> None:
@@ -63,7 +68,11 @@ def show_rules(rows: list[dict[str, Any]], as_json: bool) -> None:
         table.add_column(form, justify="right")
     for each in rows:
         name = Group(Text(each["name"], "bold"), Padding(Text(each["source"], "dim"), (0, 0, 0, 2)))
-        table.add_row(name, each["hyperparameters"], *(f"{value:.2f}" for value in each["state_bytes"].values()))
+        table.add_row(
+            name,
+            each["hyperparameters"],
+            *(f"{value:.2f}" for value in each["state_bytes"].values()),
+        )
     console = Console(highlight=False)
     console.print(table)
     console.print(f"\n{TOLD}", soft_wrap=True)
@@ -76,17 +85,26 @@ def stages(kind: type[Rule], params: float, ranks: float) -> dict[str, Any]:
         paper = {i: _gb(zero_bytes, params, ranks, i, states) for i in (0, 1, 2, 3)}
         deepspeed = {i: _gb(deepspeed_bytes, params, ranks, i, states) for i in (2, 3)}
         rows.append({"states": form, "state_bytes": states, "paper": paper, "deepspeed": deepspeed})
-    about = {"rule": kind.__name__.lower(), "params": params, "ranks": int(ranks), "unit": "1e9 bytes a device"}
+    about = {
+        "rule": kind.__name__.lower(),
+        "params": params,
+        "ranks": int(ranks),
+        "unit": "1e9 bytes a device",
+    }
     return {**about, "rows": rows}
 
 
-def _gb(count: Callable[..., float], params: float, ranks: float, stage: int, states: float) -> float:
+def _gb(
+    count: Callable[..., float], params: float, ranks: float, stage: int, states: float
+) -> float:
     try:
         return count(params, ranks, stage, states) / 1e9
     except BadInput as error:  # which speaks of arguments, where people typed options
         option = f"--{error.what.split()[0]}"
         instead = {"--params": "--params 70e9", "--ranks": "--ranks 64"}.get(option, "")
-        raise BadInput(error.what, value=error.value, allowed=error.allowed, where=option, instead=instead) from None
+        raise BadInput(
+            error.what, value=error.value, allowed=error.allowed, where=option, instead=instead
+        ) from None
 
 
 def show_stages(told: dict[str, Any], as_json: bool) -> None:
@@ -96,7 +114,9 @@ def show_stages(told: dict[str, Any], as_json: bool) -> None:
         return
     devices = f"{told['ranks']:,} device{'s' if told['ranks'] > 1 else ''}"
     console = Console(highlight=False)
-    console.print(f"{told['rule']}, {_many(told['params'])} parameters on {devices}: GB on each (1 GB = 1e9 bytes)\n")
+    console.print(
+        f"{told['rule']}, {_many(told['params'])} parameters on {devices}: GB on each (1 GB = 1e9 bytes)\n"
+    )
     console.print(_stage_table(told["rows"]))
     console.print(f"\n{FORMULAS}", soft_wrap=True)
 
@@ -122,9 +142,13 @@ def _table(*words: str) -> Table:
 
 
 def _aligned(numbers: list[float]) -> list[str]:
-    """Numbers with equally many decimals: three figures of the smallest, at most five, none from 1,000 on."""
+    """Numbers with equally many decimals: three figures of the smallest, at most five, none from
+    1,000 on.
+    """
     smallest = min(numbers)
-    digits = 0 if smallest >= 1000 else next(n for n in range(1, 6) if smallest * 10**n >= 100 or n == 5)
+    digits = (
+        0 if smallest >= 1000 else next(n for n in range(1, 6) if smallest * 10**n >= 100 or n == 5)
+    )
     return [f"{number:,.{digits}f}" for number in numbers]
 
 

@@ -62,7 +62,11 @@ def span(text: str, points: int) -> tuple[str, float | None, float | None, int]:
         low, high = (float(end) for end in ends.split(":"))
     except ValueError:
         raise BadInput(
-            "This is no range", value=text, allowed="name=low:high", where="--x/--y", instead="--x beta1=0:0.99"
+            "This is no range",
+            value=text,
+            allowed="name=low:high",
+            where="--x/--y",
+            instead="--x beta1=0:0.99",
         ) from None
     return name, low, high, points
 
@@ -106,5 +110,9 @@ def rule(text: str) -> Rule:
         if error.where != "rule":
             raise
         raise BadInput(
-            error.what, value=error.value, allowed=error.allowed, where="--rule", instead=f"--rule {error.instead}"
+            error.what,
+            value=error.value,
+            allowed=error.allowed,
+            where="--rule",
+            instead=f"--rule {error.instead}",
         ) from None

@@ -16,13 +16,24 @@ Opt = typer.Option
 
 def record_command(
     problem: Annotated[
-        str, typer.Argument(help="A built-in problem (see `betaplane problems`) or path/to/file.py:name.")
+        str,
+        typer.Argument(
+            help="A built-in problem (see `betaplane problems`) or path/to/file.py:name."
+        ),
     ] = "digits",
-    steps: Annotated[int, Opt(help="Gradients to record; whole epochs of them where one fits.")] = 512,
-    coordinates: Annotated[int, Opt(help="Coordinates to record, drawn from every tensor.")] = 20_000,
+    steps: Annotated[
+        int, Opt(help="Gradients to record; whole epochs of them where one fits.")
+    ] = 512,
+    coordinates: Annotated[
+        int, Opt(help="Coordinates to record, drawn from every tensor.")
+    ] = 20_000,
     after: Annotated[int, Opt(help="Steps to train with Adam's defaults before.")] = 100,
-    live: Annotated[bool, Opt("--live", help="Go on training while recording; else the weights stand still.")] = False,
-    batch_size: Annotated[Optional[int], Opt(help="Examples of a recorded gradient; the problem's own.")] = None,
+    live: Annotated[
+        bool, Opt("--live", help="Go on training while recording; else the weights stand still.")
+    ] = False,
+    batch_size: Annotated[
+        Optional[int], Opt(help="Examples of a recorded gradient; the problem's own.")
+    ] = None,
     seed: Annotated[int, Opt(help="Of initialisation, minibatches and coordinates.")] = 0,
     out: Annotated[Path, Opt(help="The file to write.")] = Path("grads.safetensors"),
 ) -> None:
@@ -50,10 +61,18 @@ def record_command(
     from betaplane.replay import record_problem, save
 
     if after < 0:
-        raise BadInput("after is out of range", value=after, allowed="[0, inf)", where="--after", instead="--after 100")
+        raise BadInput(
+            "after is out of range",
+            value=after,
+            allowed="[0, inf)",
+            where="--after",
+            instead="--after 100",
+        )
     if not out.parent.is_dir():  # told before anything is trained
         where, instead = "--out", "--out grads.safetensors"
-        raise BadInput("There is no such folder", value=str(out.parent), where=where, instead=instead)
+        raise BadInput(
+            "There is no such folder", value=str(out.parent), where=where, instead=instead
+        )
     check_file(out, "--out grads.safetensors")
     with redirect_stdout(sys.stderr):  # what a problem file prints is no part of the result
         found = load(problem)
@@ -67,7 +86,14 @@ def record_command(
             )
         with DelayedProgress("recording") as watch:
             stream = record_problem(
-                found, coordinates, steps, after=after, live=live, batch_size=batch_size, seed=seed, watch=watch
+                found,
+                coordinates,
+                steps,
+                after=after,
+                live=live,
+                batch_size=batch_size,
+                seed=seed,
+                watch=watch,
             )
         path = save(stream, out)
     weights = "moving" if live else "frozen"

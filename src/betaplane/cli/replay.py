@@ -13,15 +13,22 @@ Opt = typer.Option
 
 
 def replay_command(
-    file: Annotated[Path, typer.Argument(help="Gradients that `betaplane record` or record_gradients wrote.")],
+    file: Annotated[
+        Path, typer.Argument(help="Gradients that `betaplane record` or record_gradients wrote.")
+    ],
     batch_size: Annotated[
-        Optional[list[int]], Opt(help="Predict for this batch size; more than once for more of them.")
+        Optional[list[int]],
+        Opt(help="Predict for this batch size; more than once for more of them."),
     ] = None,
     points: Annotated[str, Opt("--points", help="Cells along each axis: 64, or 32x48.")] = "64",
     eps: Annotated[float, Opt(help="eps of Adam.")] = 1e-8,
-    betas_: Annotated[Optional[str], Opt("--betas", help="Your own setting, to mark on the map: 0.9,0.98.")] = None,
+    betas_: Annotated[
+        Optional[str], Opt("--betas", help="Your own setting, to mark on the map: 0.9,0.98.")
+    ] = None,
     out: Annotated[Path, Opt(help="Folder for the picture and the page.")] = Path("out"),
-    as_json: Annotated[bool, Opt("--json", help="Print every quantity of every cell as JSON, nothing else.")] = False,
+    as_json: Annotated[
+        bool, Opt("--json", help="Print every quantity of every cell as JSON, nothing else.")
+    ] = False,
 ) -> None:
     """Predict where Adam converges from recorded gradients: no training, a map in seconds.
 

@@ -55,15 +55,22 @@ class Replaying:
 
     def _replay(self, size: int | None) -> Replay:
         with DelayedProgress("replaying") as watch:
-            return replay_gradients(self.stream, *self.axes, eps=self.eps, batch_size=size, watch=watch)
+            return replay_gradients(
+                self.stream, *self.axes, eps=self.eps, batch_size=size, watch=watch
+            )
 
     def _show(self, replay: Replay) -> dict[str, Any] | None:
         """Write the picture and the page; print the map, or return it for JSON."""
-        phase_map = predict_map(replay, replay.stream.about.get("problem", self.path.stem), self.mine)
+        phase_map = predict_map(
+            replay, replay.stream.about.get("problem", self.path.stem), self.mine
+        )
         size = f"-batch{replay.stream.batch_size}" if replay.stream.changed else ""
         stem = file_name(f"{self.path.stem}{size}-predicted")
         files = {"picture": self.out / f"{stem}.png", "page": self.out / f"{stem}.html"}
-        contents = {files["picture"]: figures.png(phase_map), files["page"]: figures.html(phase_map).encode()}
+        contents = {
+            files["picture"]: figures.png(phase_map),
+            files["page"]: figures.html(phase_map).encode(),
+        }
         written, failed = write_each(contents)
         self.failed = self.failed or failed
         if self.as_json:
@@ -73,7 +80,9 @@ class Replaying:
         self.console.print(_layers(replay))
         for what in ("batch", "warning"):
             if what in phase_map.facts:
-                self.console.print(f"{what:>8}  {phase_map.facts[what]}", soft_wrap=True, markup=False)
+                self.console.print(
+                    f"{what:>8}  {phase_map.facts[what]}", soft_wrap=True, markup=False
+                )
         for what, path in ((what, path) for what, path in files.items() if path in written):
             self.console.print(f"{what:>8}  {path}", soft_wrap=True)
         return None
@@ -81,12 +90,26 @@ class Replaying:
 
 def _layers(replay: Replay) -> Table:
     """The layers with the highest cost at Adam's defaults, and what holds there."""
-    i, j = (int(np.argmin(np.abs(axis - at))) for axis, at in zip((replay.beta1, replay.beta2), AT, strict=True))
+    i, j = (
+        int(np.argmin(np.abs(axis - at)))
+        for axis, at in zip((replay.beta1, replay.beta2), AT, strict=True)
+    )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     at = f"({beta(replay.beta1[i])}, {beta(replay.beta2[j])})"
-    for head in (f"layer, at {at}", "verdict", "cost", "cosine", "update RMS", "largest", "noise", "v < eps^2"):
+    for head in (
+        f"layer, at {at}",
+        "verdict",
+        "cost",
+        "cosine",
+        "update RMS",
+        "largest",
+        "noise",
+        "v < eps^2",
+    ):
         table.add_column(head, justify="left" if head.startswith(("layer", "verdict")) else "right")
-    order = sorted(replay.layers, key=lambda name: -np.nan_to_num(replay.layers[name].cost[i, j], nan=-1.0))
+    order = sorted(
+        replay.layers, key=lambda name: -np.nan_to_num(replay.layers[name].cost[i, j], nan=-1.0)
+    )
     for name in order[:MOST]:
         q = replay.layers[name]
         numbers = (q.cost[i, j], q.cosine[i, j], q.rms[i, j], q.largest[i, j], q.noise)

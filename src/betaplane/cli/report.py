@@ -18,18 +18,29 @@ PAGE, PNG = "--out page.html", "--png picture.png"
 
 
 def report_command(
-    file: Annotated[Path, typer.Argument(help='What betaplane.watch(optimizer, path="run.jsonl") wrote.')],
-    out: Annotated[Optional[Path], Opt(help="The page; run.html beside run.jsonl where left out.")] = None,
-    png: Annotated[Optional[Path], Opt(help="Draw the loss and one quantity of every layer into this file.")] = None,
+    file: Annotated[
+        Path, typer.Argument(help='What betaplane.watch(optimizer, path="run.jsonl") wrote.')
+    ],
+    out: Annotated[
+        Optional[Path], Opt(help="The page; run.html beside run.jsonl where left out.")
+    ] = None,
+    png: Annotated[
+        Optional[Path], Opt(help="Draw the loss and one quantity of every layer into this file.")
+    ] = None,
     quantity: Annotated[
-        Optional[str], Opt(help="What is shown of the layers: update_rms, lag, ratio, below_eps, snr, ...")
+        Optional[str],
+        Opt(help="What is shown of the layers: update_rms, lag, ratio, below_eps, snr, ..."),
     ] = None,
     run: Annotated[
-        Optional[int], Opt("--run", help="Which run, from 1, where the file holds several: the last.")
+        Optional[int],
+        Opt("--run", help="Which run, from 1, where the file holds several: the last."),
     ] = None,
-    as_json: Annotated[bool, Opt("--json", help="Print run, alarms and layers as JSON, nothing else.")] = False,
+    as_json: Annotated[
+        bool, Opt("--json", help="Print run, alarms and layers as JSON, nothing else.")
+    ] = False,
 ) -> None:
-    """Show a watched run: the loss with its alarms, every layer over time, what each alarm rests on.
+    """Show a watched run: the loss with its alarms, every layer over time, what each alarm rests
+    on.
 
     It prints the alarms, the likeliest cause first, and writes a page that needs no network: the loss with the alarms
     marked, a map of every tensor over the steps for any quantity that was read, and for each alarm the evidence, what
@@ -60,7 +71,9 @@ def report_command(
 
 
 def _check(file: Path, page: Path | None, png: Path | None, named: Path | None) -> None:
-    """Refuse to write over any file of the record, and refuse files named by options that cannot be written."""
+    """Refuse to write over any file of the record, and refuse files named by options that cannot be
+    written.
+    """
     from betaplane.cli.files import check_apart, check_file
     from betaplane.monitor.sinks.rotation import parts
 

@@ -17,19 +17,26 @@ Opt = typer.Option
 
 
 def tune_command(
-    problem: Annotated[str, typer.Argument(help="A built-in problem or path/to/file.py:name.")] = "digits",
+    problem: Annotated[
+        str, typer.Argument(help="A built-in problem or path/to/file.py:name.")
+    ] = "digits",
     seeds: Annotated[int, Opt(help="Trainings of every setting.")] = 2,
     steps: Annotated[Optional[int], Opt(help="Optimizer steps of a training.")] = None,
     lr: Annotated[Optional[float], Opt(help="Peak learning rate.")] = None,
     batch_size: Annotated[Optional[int], Opt(help="Examples a step.")] = None,
     rule: Annotated[str, Opt(help="Update rule with two betas (see `betaplane rules`).")] = "adam",
-    workers: Annotated[Optional[int], Opt(help="Worker processes; one a core unless you say.")] = None,
-    store: Annotated[Optional[Path], Opt(help="File that keeps every finished training, as a map's.")] = None,
+    workers: Annotated[
+        Optional[int], Opt(help="Worker processes; one a core unless you say.")
+    ] = None,
+    store: Annotated[
+        Optional[Path], Opt(help="File that keeps every finished training, as a map's.")
+    ] = None,
     as_json: Annotated[bool, Opt("--json", help="Print the result as JSON, nothing else.")] = False,
 ) -> None:
     """Find betas in a few trainings.
 
-    Halves 1 - beta2 until the loss falls no further, then tries beta1 below sqrt(beta2), and both again while it helps.
+    Halves 1 - beta2 until the loss falls no further, then tries beta1 below sqrt(beta2), and both
+    again while it helps.
 
     Examples:
       betaplane tune digits
@@ -52,7 +59,12 @@ def tune_command(
 
 def _told(progress: Progress) -> None:
     if sys.stderr.isatty():
-        print(f"\r{progress.done} trainings, {progress.seconds:.0f} s", end="", file=sys.stderr, flush=True)
+        print(
+            f"\r{progress.done} trainings, {progress.seconds:.0f} s",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _show(found: Tuned) -> None:

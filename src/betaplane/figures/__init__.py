@@ -1,4 +1,6 @@
-"""Pictures of stored results and watched runs: PNG, pages, terminal, notebook. Nothing here trains or opens a file."""
+"""Pictures of stored results and watched runs: PNG, pages, terminal, notebook. Nothing here trains
+or opens a file.
+"""
 
 from betaplane.figures.html import html
 from betaplane.figures.moments import moments_png

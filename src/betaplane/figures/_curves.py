@@ -10,18 +10,23 @@ import numpy as np
 
 from betaplane.maps.phase_map import PhaseMap
 
-LEVELS = 254  # of a finite loss, between the lowest and the highest of its curve; code 0 is a loss that is not finite
+# of a finite loss, between the lowest and the highest of its curve; code 0 is a loss that is not
+# finite
+LEVELS = 254
 
 
 def encode(phase_map: PhaseMap, curves: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Curves as codes: code 1 + LEVELS * (u - low) / (high - low), where u is the loss on the map's scale.
+    """Curves as codes: code 1 + LEVELS * (u - low) / (high - low), where u is the loss on the map's
+    scale.
 
     The scale is log10(loss) where every loss is positive, else asinh((loss - best) / unit).
 
     Returns:
         What page.js needs to decode: scale, unit, best; of each curve its length, low and high; all codes in base64.
     """
-    finite = [curve[np.isfinite(curve)] for curve in (np.asarray(each, dtype=float) for each in curves)]
+    finite = [
+        curve[np.isfinite(curve)] for curve in (np.asarray(each, dtype=float) for each in curves)
+    ]
     log = all((curve > 0).all() for curve in finite)
     best = float(phase_map.best) if np.isfinite(phase_map.best) else 0.0
     drop = abs(float(phase_map.initial) - best)
@@ -49,11 +54,14 @@ def _ends(scaled: np.ndarray) -> tuple[float, float]:
 
 def _codes(scaled: np.ndarray, low: float, high: float) -> np.ndarray:
     share = (scaled - low) / ((high - low) or 1.0)
-    return np.where(np.isfinite(scaled), 1 + np.rint(LEVELS * np.nan_to_num(share)), 0).astype(np.uint8)
+    return np.where(np.isfinite(scaled), 1 + np.rint(LEVELS * np.nan_to_num(share)), 0).astype(
+        np.uint8
+    )
 
 
 def axis(phase_map: PhaseMap, curves: Sequence[np.ndarray]) -> dict[str, Any]:
-    """One loss axis for all curves, so that they compare: whether it is logarithmic, its ends, the verdicts' levels.
+    """One loss axis for all curves, so that they compare: whether it is logarithmic, its ends, the
+    verdicts' levels.
 
     It ends a little above the initial loss; what diverges leaves through the top. Where the batch size varies there
     are no levels: each batch size is measured by its own best loss.
@@ -65,9 +73,21 @@ def axis(phase_map: PhaseMap, curves: Sequence[np.ndarray]) -> dict[str, Any]:
         return {"log": False, "ends": None, "levels": []}
     drop = initial - best
     shares = (phase_map.thresholds.good, phase_map.thresholds.failing)
-    levels = [] if "batch_size" in (phase_map.x.name, phase_map.y.name) else [best + share * drop for share in shares]
+    levels = (
+        []
+        if "batch_size" in (phase_map.x.name, phase_map.y.name)
+        else [best + share * drop for share in shares]
+    )
     low = min(float(finite.min()), best if best > 0 else initial)
     if low <= 0 or initial / low < 8:
-        return {"log": False, "ends": [min(best, low) - 0.06 * drop, initial + 0.5 * drop], "levels": levels}
+        return {
+            "log": False,
+            "ends": [min(best, low) - 0.06 * drop, initial + 0.5 * drop],
+            "levels": levels,
+        }
     reach = np.log10(initial / low)
-    return {"log": True, "ends": [np.log10(low) - 0.05 * reach, np.log10(initial) + 0.25 * reach], "levels": levels}
+    return {
+        "log": True,
+        "ends": [np.log10(low) - 0.05 * reach, np.log10(initial) + 0.25 * reach],
+        "levels": levels,
+    }

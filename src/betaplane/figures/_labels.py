@@ -22,7 +22,8 @@ class Box:
     right: float
     top: float
     weight: float = 1.0  # how bad it is to write over it
-    side: int = 0  # of a label: on which side of its point it stands, 1 right, -1 left, 0 above or below
+    # of a label: on which side of its point it stands, 1 right, -1 left, 0 above or below
+    side: int = 0
 
     @property
     def middle(self) -> tuple[float, float]:
@@ -46,15 +47,23 @@ def around(x: float, y: float, radius: float, weight: float = 1.0) -> Box:
 
 
 def beside(
-    anchor: tuple[float, float], size: tuple[float, float], frame: Box, taken: Sequence[Box], radius: float = 0.0
+    anchor: tuple[float, float],
+    size: tuple[float, float],
+    frame: Box,
+    taken: Sequence[Box],
+    radius: float = 0.0,
 ) -> Box:
-    """The best place for a label of this size near its anchor: on one of eight sides at one of three distances."""
+    """The best place for a label of this size near its anchor: on one of eight sides at one of
+    three distances.
+    """
     boxes = [_at(anchor, size, side, gap + radius) for gap in GAPS for side in SIDES]
     costs = _costs(boxes, frame, taken) + 5.0 * np.arange(len(boxes))
     return boxes[int(np.argmin(costs))]
 
 
-def _at(anchor: tuple[float, float], size: tuple[float, float], side: tuple[int, int], gap: float) -> Box:
+def _at(
+    anchor: tuple[float, float], size: tuple[float, float], side: tuple[int, int], gap: float
+) -> Box:
     reach = gap if 0 in side else gap * 0.7
     left = anchor[0] + side[0] * (reach + size[0] / 2) - size[0] / 2
     bottom = anchor[1] + side[1] * (reach + size[1] / 2) - size[1] / 2
@@ -71,7 +80,9 @@ def _costs(boxes: Sequence[Box], frame: Box, taken: Sequence[Box]) -> np.ndarray
 
 
 def _array(boxes: Sequence[Box]) -> np.ndarray:
-    return np.array([(box.left, box.bottom, box.right, box.top, box.weight) for box in boxes]).reshape(-1, 5)
+    return np.array(
+        [(box.left, box.bottom, box.right, box.top, box.weight) for box in boxes]
+    ).reshape(-1, 5)
 
 
 def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -81,13 +92,21 @@ def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.clip(high - low, 0.0, None).prod(-1)
 
 
-def along(points: np.ndarray, size: tuple[float, float], frame: Box, taken: Sequence[Box]) -> Along | None:
-    """The best place for a label along a line of points (k, 2); None where the line is hardly in the frame."""
+def along(
+    points: np.ndarray, size: tuple[float, float], frame: Box, taken: Sequence[Box]
+) -> Along | None:
+    """The best place for a label along a line of points (k, 2); None where the line is hardly in
+    the frame.
+    """
     dense = _dense(points)
     low, high = (frame.left, frame.bottom), (frame.right, frame.top)
     if ((dense >= low) & (dense <= high)).all(axis=1).sum() * EVERY < 0.6 * size[0]:
         return None
-    tries = [_along(dense, index, size, side) for index in range(1, len(dense) - 1, 3) for side in (1, -1)]
+    tries = [
+        _along(dense, index, size, side)
+        for index in range(1, len(dense) - 1, 3)
+        for side in (1, -1)
+    ]
     bends = np.array([_bend(dense, each, size) for each in tries])
     costs = _costs([each.box for each in tries], frame, taken) + 0.1 * size[0] * bends
     return tries[int(np.argmin(costs))] if tries else None

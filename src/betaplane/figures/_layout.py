@@ -59,7 +59,10 @@ class _Layout:
         self._take(spots, lines)
         found = _scene.recommended(self.phase_map)
         placed = [self._beside(found[:2], "recommended", True, STAR)] if found else []
-        placed += [self._beside(spot, _text.bare(mark), False) for mark, spot in zip(marks, spots, strict=True)]
+        placed += [
+            self._beside(spot, _text.bare(mark), False)
+            for mark, spot in zip(marks, spots, strict=True)
+        ]
         texts = [_text.pretty(curve.label) for curve in self.phase_map.curves]
         following = [self._along(line, text) for line, text in zip(lines, texts, strict=True)]
         return placed + [label for label in following if label is not None]
@@ -71,8 +74,14 @@ class _Layout:
         self.taken += [around(*self._pixel(spot), 6, weight=6) for spot in spots]
         found = _scene.recommended(self.phase_map)
         if found is not None:
-            (x, low), (_, high) = self._pixel((found[0], found[2])), self._pixel((found[0], found[3]))
-            self.taken += [Box(x - 5, low, x + 5, high, weight=3), around(*self._pixel(found[:2]), 9, weight=6)]
+            (x, low), (_, high) = (
+                self._pixel((found[0], found[2])),
+                self._pixel((found[0], found[3])),
+            )
+            self.taken += [
+                Box(x - 5, low, x + 5, high, weight=3),
+                around(*self._pixel(found[:2]), 9, weight=6),
+            ]
 
     def _pixels(self, points: np.ndarray) -> np.ndarray:
         return (points - self.corner) * self.scale
@@ -81,7 +90,9 @@ class _Layout:
         x, y = self._pixels(np.array(spot))
         return float(x), float(y)
 
-    def _beside(self, spot: tuple[float, float], text: str, bold: bool, radius: float = 0.0) -> Label:
+    def _beside(
+        self, spot: tuple[float, float], text: str, bold: bool, radius: float = 0.0
+    ) -> Label:
         box = beside(self._pixel(spot), self.measure(text, bold), self.frame, self.taken, radius)
         return self._label(text, box, 0.0, bold)
 

@@ -37,12 +37,15 @@ def plain(data: Any) -> Any:
         return [plain(value) for value in data]
     if isinstance(data, (float, np.floating)):
         number = float(data)
-        return None if math.isnan(number) else "inf" if math.isinf(number) else float(f"{number:.6g}")
+        return (
+            None if math.isnan(number) else "inf" if math.isinf(number) else float(f"{number:.6g}")
+        )
     return int(data) if isinstance(data, np.integer) else data
 
 
 def pairs(found: Iterable[tuple[str, str]]) -> str:
     """Rows of a description list."""
     return "".join(
-        f"<div><dt>{escape(printable(name))}</dt><dd>{escape(printable(text))}</dd></div>" for name, text in found
+        f"<div><dt>{escape(printable(name))}</dt><dd>{escape(printable(text))}</dd></div>"
+        for name, text in found
     )

@@ -38,8 +38,12 @@ class Panel:
         if self.height + self.y > ROOM:
             self._losses(phase_map)
 
-    def _write(self, text: str, size: float = 9, colour: str = palette.INK, x: float = 0, **style: Any) -> None:
-        self.axes.text(x, self.y, text, fontsize=size, color=colour, va="top", parse_math=False, **style)
+    def _write(
+        self, text: str, size: float = 9, colour: str = palette.INK, x: float = 0, **style: Any
+    ) -> None:
+        self.axes.text(
+            x, self.y, text, fontsize=size, color=colour, va="top", parse_math=False, **style
+        )
 
     def _head(self, text: str) -> None:
         self._write(text, 8.5, palette.MUTED)
@@ -69,7 +73,9 @@ class Panel:
         self._head(_text.score(phase_map))
         for verdict, rule in enumerate(_text.verdict_rules(phase_map)):
             ramp = palette.paint(np.full((1, 64), verdict), np.linspace(0, 1, 64)[None])
-            self.axes.imshow(ramp, extent=(0, 44, self.y - 10, self.y), aspect="auto", interpolation="bilinear")
+            self.axes.imshow(
+                ramp, extent=(0, 44, self.y - 10, self.y), aspect="auto", interpolation="bilinear"
+            )
             self._write(VERDICTS[verdict], 9, x=52, fontweight="bold")
             self._write(rule, 9, palette.MUTED, x=108)
             self.y -= 15.5
@@ -112,10 +118,14 @@ def _named_cells(phase_map: PhaseMap) -> list[tuple[str, Cell]]:
     for mark in _scene.marks_inside(phase_map)[:4]:
         spot = _ticks.nearest(phase_map.x, mark.x), _ticks.nearest(phase_map.y, mark.y)
         spots.setdefault(spot, _text.bare(mark))
-    return [(name, phase_map.cells[spot]) for spot, name in spots.items() if spot in phase_map.cells]
+    return [
+        (name, phase_map.cells[spot]) for spot, name in spots.items() if spot in phase_map.cells
+    ]
 
 
-def _draw_losses(axes: Axes, shown: list[tuple[str, Cell]], axis: dict[str, Any], phase_map: PhaseMap) -> None:
+def _draw_losses(
+    axes: Axes, shown: list[tuple[str, Cell]], axis: dict[str, Any], phase_map: PhaseMap
+) -> None:
     low, high = axis["ends"]
     points = max(len(cell.curve) for cell in phase_map.cells.values())
     steps = phase_map.steps or points - 1
@@ -125,7 +135,13 @@ def _draw_losses(axes: Axes, shown: list[tuple[str, Cell]], axis: dict[str, Any]
         loss = np.log10(loss) if axis["log"] else loss
         at = np.arange(len(loss)) / max(points - 1, 1) * steps
         bold = name == "recommended"
-        axes.plot(at, loss, color=palette.SOLID[cell.verdict], lw=1.9 if bold else 1.2, zorder=3 if bold else 2)
+        axes.plot(
+            at,
+            loss,
+            color=palette.SOLID[cell.verdict],
+            lw=1.9 if bold else 1.2,
+            zorder=3 if bold else 2,
+        )
         stays = len(loss) and np.isfinite(loss[-1]) and loss[-1] <= high
         ends.append((float(loss[-1]), name, bold) if stays else (high, f"↑ {name}", bold))
     axes.set(xlim=(0, steps), ylim=(low, high))
@@ -145,8 +161,15 @@ def _loss_ticks(axes: Axes, axis: dict[str, Any], phase_map: PhaseMap) -> None:
     axes.get_xticklabels()[1].set_horizontalalignment("right")
     axes.tick_params(length=2.5, labelsize=7, color=palette.MUTED, labelcolor=palette.MUTED, pad=2)
     good, failing = (palette.SOLID[0], palette.SOLID[2])
-    for level, colour in zip(axis["levels"], (good, failing), strict=False):  # none where the batch size varies
-        axes.axhline(np.log10(level) if axis["log"] else level, color=colour, lw=0.7, ls=(0, (3, 3)), alpha=0.7)
+    # none where the batch size varies
+    for level, colour in zip(axis["levels"], (good, failing), strict=False):
+        axes.axhline(
+            np.log10(level) if axis["log"] else level,
+            color=colour,
+            lw=0.7,
+            ls=(0, (3, 3)),
+            alpha=0.7,
+        )
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -160,7 +183,15 @@ def _name_ends(axes: Axes, ends: list[tuple[float, str, bool]]) -> None:
     heights = _apart([loss for loss, _, _ in ends], 0.1 * (high - low), high)
     for height, (_, name, bold) in zip(heights, ends, strict=True):
         spot, weight = (axes.get_xlim()[1], height), "bold" if bold else "normal"
-        axes.annotate(name, spot, (4, 0), textcoords="offset points", fontsize=7.5, va="center", fontweight=weight)
+        axes.annotate(
+            name,
+            spot,
+            (4, 0),
+            textcoords="offset points",
+            fontsize=7.5,
+            va="center",
+            fontweight=weight,
+        )
 
 
 def _apart(heights: list[float], gap: float, most: float) -> list[float]:

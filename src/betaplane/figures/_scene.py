@@ -5,10 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from betaplane.figures._ticks import edges, inside, place
-from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD, Cell, Curve, Mark, PhaseMap, Thresholds
+from betaplane.maps.phase_map import (
+    DEGRADED,
+    FAILING,
+    GOOD,
+    Cell,
+    Curve,
+    Mark,
+    PhaseMap,
+    Thresholds,
+)
 
 SHIFTS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))  # a cell and its neighbours
-DECADES_BAD = 2.0  # a failing score this many decades above its threshold is as dark as a diverged one
+# a failing score this many decades above its threshold is as dark as a diverged one
+DECADES_BAD = 2.0
 
 
 def shades(phase_map: PhaseMap) -> np.ndarray:
@@ -28,8 +38,12 @@ def shades(phase_map: PhaseMap) -> np.ndarray:
     return _smooth(result, trained, phase_map.verdicts)
 
 
-def _smooth(values: np.ndarray, fixed: np.ndarray, verdicts: np.ndarray, rounds: int = 20) -> np.ndarray:
-    """Values that are not fixed become the means of their neighbours of the same verdict, a few times."""
+def _smooth(
+    values: np.ndarray, fixed: np.ndarray, verdicts: np.ndarray, rounds: int = 20
+) -> np.ndarray:
+    """Values that are not fixed become the means of their neighbours of the same verdict, a few
+    times.
+    """
     width, height = values.shape
     kinds = np.pad(verdicts.astype(int), 1, constant_values=-1)
     shifts = [(slice(1 + a, 1 + a + width), slice(1 + b, 1 + b + height)) for a, b in SHIFTS]
@@ -41,7 +55,9 @@ def _smooth(values: np.ndarray, fixed: np.ndarray, verdicts: np.ndarray, rounds:
 
 
 def _best_score(phase_map: PhaseMap) -> float:
-    """The score where good is lightest: the lowest there is, but not below a ten-thousandth of the threshold."""
+    """The score where good is lightest: the lowest there is, but not below a ten-thousandth of the
+    threshold.
+    """
     good = phase_map.thresholds.good
     scores = [cell.score for cell in phase_map.cells.values() if 0 < cell.score < good]
     return float(np.clip(min(scores, default=good / 10), good * 1e-4, good / 10))
@@ -65,7 +81,8 @@ def _spread(known: np.ndarray, values: np.ndarray, unknown: np.ndarray) -> np.nd
 
 
 def nearest_trained(phase_map: PhaseMap) -> np.ndarray:
-    """The trained cell nearest to each cell, shape (len(x), len(y), 2): indices; -1 where nothing was trained.
+    """The trained cell nearest to each cell, shape (len(x), len(y), 2): indices; -1 where nothing
+    was trained.
 
     One of the same verdict where there is any.
     """
@@ -95,13 +112,20 @@ def dots(phase_map: PhaseMap) -> np.ndarray:
 def line(phase_map: PhaseMap, curve: Curve) -> np.ndarray:
     """A curve in positions, shape (k, 2); nan where it has none."""
     return np.array(
-        [[place(phase_map.x, float(x)), place(phase_map.y, float(y))] for x, y in zip(curve.x, curve.y, strict=True)]
+        [
+            [place(phase_map.x, float(x)), place(phase_map.y, float(y))]
+            for x, y in zip(curve.x, curve.y, strict=True)
+        ]
     ).reshape(-1, 2)
 
 
 def marks_inside(phase_map: PhaseMap) -> list[Mark]:
     """The marks that lie on the map."""
-    return [mark for mark in phase_map.marks if inside(phase_map.x, mark.x) and inside(phase_map.y, mark.y)]
+    return [
+        mark
+        for mark in phase_map.marks
+        if inside(phase_map.x, mark.x) and inside(phase_map.y, mark.y)
+    ]
 
 
 def point(phase_map: PhaseMap, x: float, y: float) -> tuple[float, float]:
@@ -147,7 +171,10 @@ def _denser(phase_map: PhaseMap, points: np.ndarray, a_cell: int = 10) -> np.nda
     cell = np.array([np.ptp(edges(axis)) / len(axis) for axis in (phase_map.x, phase_map.y)])
     lengths = np.nan_to_num(np.hypot(*(np.diff(points, axis=0) / cell).T))
     numbers = np.clip(np.ceil(a_cell * lengths), 1, 500).astype(int)
-    parts = [np.linspace(a, b, n, endpoint=False) for a, b, n in zip(points[:-1], points[1:], numbers, strict=True)]
+    parts = [
+        np.linspace(a, b, n, endpoint=False)
+        for a, b, n in zip(points[:-1], points[1:], numbers, strict=True)
+    ]
     return np.concatenate([*parts, points[-1:]])
 
 

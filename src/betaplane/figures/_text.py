@@ -94,7 +94,9 @@ def count(value: int, one: str, many: str = "") -> str:
 
 def settings(values: Mapping[str, float], *names: str) -> str:
     """Settings in one line: "β₁ 0.9, β₂ 0.999"; only `names`, where given."""
-    return ", ".join(f"{symbol(name)} {number(name, values[name])}" for name in names or values if name in values)
+    return ", ".join(
+        f"{symbol(name)} {number(name, values[name])}" for name in names or values if name in values
+    )
 
 
 def distance(decades: float) -> str:
@@ -134,12 +136,18 @@ def seeds(phase_map: PhaseMap) -> str:
 
 
 def caption(phase_map: PhaseMap, dots: str = "") -> str:
-    """What the map rests on, in one line; `dots` says how a figure marks trained cells where not all are."""
+    """What the map rests on, in one line; `dots` says how a figure marks trained cells where not
+    all are.
+    """
     if phase_map.predicted is not None:
         return phase_map.predicted.rests_on
     cells, trained = phase_map.verdicts.size, len(phase_map.cells)
     every = trained >= cells
-    share = f"all {cells} cells trained" if every else f"{trained} of {cells} cells trained{dots}, the others inferred"
+    share = (
+        f"all {cells} cells trained"
+        if every
+        else f"{trained} of {cells} cells trained{dots}, the others inferred"
+    )
     parts = [share, count(phase_map.trainings, "training")]
     parts += [f"up to {count(phase_map.steps, 'step')} each"] if phase_map.steps else []
     return " · ".join([*parts, seeds(phase_map)])
@@ -187,7 +195,8 @@ def standing(mark: Mark, verdicts: tuple[str, ...]) -> str:
 
 
 def bare(mark: Mark) -> str:
-    """A mark's label where there is little room: its "(0.9, 0.999)", or all of it where it has none.
+    """A mark's label where there is little room: its "(0.9, 0.999)", or all of it where it has
+    none.
 
     Example:
         >>> bare(Mark("(0.9, 0.999) torch's default", 0.9, 0.999, 0, 1.0))

@@ -24,7 +24,8 @@ class Tick:
 
 
 def edges(axis: Axis) -> np.ndarray:
-    """The borders of an axis's cells in positions, shape (len(axis) + 1,): halfway between the values.
+    """The borders of an axis's cells in positions, shape (len(axis) + 1,): halfway between the
+    values.
 
     Example:
         >>> edges(Axis("lr", (0.01, 0.1))).tolist()
@@ -39,7 +40,11 @@ def edges(axis: Axis) -> np.ndarray:
 
 def label(axis: Axis) -> str:
     """What is written along an axis."""
-    return f"memory horizon 1/(1 {MINUS} {symbol(axis.name)}), steps" if axis.name in BETAS else symbol(axis.name)
+    return (
+        f"memory horizon 1/(1 {MINUS} {symbol(axis.name)}), steps"
+        if axis.name in BETAS
+        else symbol(axis.name)
+    )
 
 
 def ticks(axis: Axis) -> list[Tick]:
@@ -58,12 +63,17 @@ def ticks(axis: Axis) -> list[Tick]:
 
 
 def _round_spots(name: str, low: float, high: float) -> list[list[float]]:
-    """Sets of round positions, the preferred first: decades before halves of them; batch sizes in powers of two."""
+    """Sets of round positions, the preferred first: decades before halves of them; batch sizes in
+    powers of two.
+    """
     if name == "batch_size":
         sets = [[math.log10(2.0) * power for power in range(0, 41, every)] for every in (1, 2, 4)]
     else:
         decades = range(math.floor(low) - 1, math.ceil(high) + 2)
-        sets = [[ten + math.log10(factor) for ten in decades for factor in factors] for factors in FACTORS]
+        sets = [
+            [ten + math.log10(factor) for ten in decades for factor in factors]
+            for factors in FACTORS
+        ]
     return [[spot for spot in spots if low - 1e-9 <= spot <= high + 1e-9] for spots in sets]
 
 
@@ -71,7 +81,11 @@ def _tick(name: str, spot: float) -> Tick:
     value = 10.0**spot
     if name not in BETAS:
         return Tick(spot, number(name, value), "")
-    return Tick(spot, f"{value:,.3g}" if value < 1000 else f"{value:,.0f}".replace(",", " "), _short_beta(value))
+    return Tick(
+        spot,
+        f"{value:,.3g}" if value < 1000 else f"{value:,.0f}".replace(",", " "),
+        _short_beta(value),
+    )
 
 
 def _short_beta(horizon: float) -> str:

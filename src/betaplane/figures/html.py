@@ -1,4 +1,6 @@
-"""The map as one page: plotly.js, the data and every loss curve are inside, nothing comes from the network."""
+"""The map as one page: plotly.js, the data and every loss curve are inside, nothing comes from the
+network.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ DASHES = ("solid", "8px,4px", "2px,4px", "10px,4px,2px,4px")  # by _scene.dash
 
 
 def html(phase_map: PhaseMap) -> str:
-    """Write a map as a self-contained page: hover a cell to see its settings, its verdict and its loss curve.
+    """Write a map as a self-contained page: hover a cell to see its settings, its verdict and its
+    loss curve.
 
     Args:
         phase_map: the map.
@@ -41,7 +44,10 @@ def html(phase_map: PhaseMap) -> str:
         legend=_legend(phase_map),
         recommendation=_recommendation(phase_map),
         marks=_marks(phase_map),
-        fixed=pairs((_text.symbol(name), _text.number(name, value)) for name, value in phase_map.fixed.items()),
+        fixed=pairs(
+            (_text.symbol(name), _text.number(name, value))
+            for name, value in phase_map.fixed.items()
+        ),
         facts=pairs(_facts(phase_map)),
         css=part("page.css"),
         plotly=get_plotlyjs(),
@@ -68,14 +74,22 @@ def _data(phase_map: PhaseMap) -> dict[str, Any]:
         "lossAxis": _curves.axis(phase_map, curves),
         "initial": float(phase_map.initial),
         "steps": phase_map.steps,
-        "colours": {"ramps": palette.RAMPS, "solid": palette.SOLID, "ink": palette.INK, "muted": palette.MUTED},
+        "colours": {
+            "ramps": palette.RAMPS,
+            "solid": palette.SOLID,
+            "ink": palette.INK,
+            "muted": palette.MUTED,
+        },
         **_overlay(phase_map),
     }
 
 
 def _axis(axis: Axis) -> dict[str, Any]:
     horizons = [_horizon(value) if axis.name in BETAS else "" for value in axis.values]
-    values = [f"{value:.8g}" if axis.name in BETAS else _text.number(axis.name, value) for value in axis.values]
+    values = [
+        f"{value:.8g}" if axis.name in BETAS else _text.number(axis.name, value)
+        for value in axis.values
+    ]
     return {
         "symbol": _text.symbol(axis.name),
         "label": _ticks.label(axis),
@@ -125,17 +139,23 @@ def _overlay(phase_map: PhaseMap) -> dict[str, Any]:
     """What is drawn over the cells, in positions."""
     lines = [_scene.split(phase_map, _scene.line(phase_map, curve)) for curve in phase_map.curves]
     marks = [_scene.point(phase_map, mark.x, mark.y) for mark in _scene.marks_inside(phase_map)]
-    found, spot = _scene.recommended(phase_map), phase_map.recommendation and phase_map.recommendation.spot
+    found, spot = (
+        _scene.recommended(phase_map),
+        phase_map.recommendation and phase_map.recommendation.spot,
+    )
     placed = labels(phase_map, NOMINAL, _measure)
     return {
         "lines": [[part.tolist() for part in parts] for parts in lines],
-        "dashes": [DASHES[_scene.dash(curve, index)] for index, curve in enumerate(phase_map.curves)],
+        "dashes": [
+            DASHES[_scene.dash(curve, index)] for index, curve in enumerate(phase_map.curves)
+        ],
         "dots": _scene.dots(phase_map).tolist() if _scene.untrained(phase_map) else [],
         "marks": marks,
         "star": found,
         "first": list(spot) if spot else [len(phase_map.x) // 2, len(phase_map.y) // 2],
         "labels": [
-            [each.x, each.y, escape(each.text), each.align, each.angle, each.bold, each.dark] for each in placed
+            [each.x, each.y, escape(each.text), each.align, each.angle, each.bold, each.dark]
+            for each in placed
         ],
     }
 
@@ -148,7 +168,9 @@ def _measure(text: str, bold: bool) -> tuple[float, float]:
 def _legend(phase_map: PhaseMap) -> str:
     items = [
         f'<li><i style="background:linear-gradient(90deg,{start},{end})"></i><b>{name}</b> {escape(rule)}</li>'
-        for name, (start, end), rule in zip(VERDICTS, palette.RAMPS, _text.verdict_rules(phase_map), strict=True)
+        for name, (start, end), rule in zip(
+            VERDICTS, palette.RAMPS, _text.verdict_rules(phase_map), strict=True
+        )
     ]
     return "".join(items)
 
@@ -180,7 +202,11 @@ def _marks(phase_map: PhaseMap) -> str:
 
 def _facts(phase_map: PhaseMap) -> list[tuple[str, str]]:
     if phase_map.predicted is not None:
-        return [("rests on", _text.caption(phase_map)), ("score", _text.score(phase_map)), *phase_map.facts.items()]
+        return [
+            ("rests on", _text.caption(phase_map)),
+            ("score", _text.score(phase_map)),
+            *phase_map.facts.items(),
+        ]
     measured = [
         ("rests on", _text.caption(phase_map)),
         ("initial loss", _text.loss(phase_map.initial)),

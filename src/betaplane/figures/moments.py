@@ -41,22 +41,38 @@ def moments_png(
     shares = np.array([row[2] for row in rows], dtype=float)
     edges = np.linspace(*span, shares.shape[1] + 1)
     shades = shares / np.maximum(shares.max(axis=1, keepdims=True), 1e-300)
-    colours = LinearSegmentedColormap.from_list("", [palette.PAPER, palette.RAMPS[0][1], palette.INK])
+    colours = LinearSegmentedColormap.from_list(
+        "", [palette.PAPER, palette.RAMPS[0][1], palette.INK]
+    )
     with matplotlib.style.context(["default", {"font.size": 8, "font.family": "DejaVu Sans"}]):
-        figure = Figure(figsize=(WIDTH, 1.3 + ROW * len(rows)), dpi=dpi, facecolor=palette.PAPER, layout="constrained")
+        figure = Figure(
+            figsize=(WIDTH, 1.3 + ROW * len(rows)),
+            dpi=dpi,
+            facecolor=palette.PAPER,
+            layout="constrained",
+        )
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         axes.pcolormesh(edges, np.arange(len(rows) + 1), shades, cmap=colours, vmin=0, vmax=1)
         axes.set_yticks(
-            np.arange(len(rows)) + 0.5, [_label(name, severe) for name, severe, _ in rows], parse_math=False
+            np.arange(len(rows)) + 0.5,
+            [_label(name, severe) for name, severe, _ in rows],
+            parse_math=False,
         )
         axes.set_ylim(len(rows), 0)
         axes.set_xlim(*_window(edges, shares, eps))
-        axes.set_xlabel("log10 sqrt(v_hat), of coordinates with v > 0; darkest where a layer has most of them")
+        axes.set_xlabel(
+            "log10 sqrt(v_hat), of coordinates with v > 0; darkest where a layer has most of them"
+        )
         axes.set_title(title, loc="left", fontweight="bold", parse_math=False)
         if eps:
             axes.axvline(math.log10(eps), color=palette.SOLID[2], lw=1.6)
-            axes.annotate(f" eps = {eps:g}", (math.log10(eps), len(rows) - 0.15), color=palette.SOLID[2], va="bottom")
+            axes.annotate(
+                f" eps = {eps:g}",
+                (math.log10(eps), len(rows) - 0.15),
+                color=palette.SOLID[2],
+                va="bottom",
+            )
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()

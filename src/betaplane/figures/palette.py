@@ -1,8 +1,9 @@
 """The colours of the three verdicts, shared by all figures.
 
-Good is light, degraded is in the middle, failing is dark, so the order survives a grey printer; teal, orange and
-plum differ in the blue-yellow direction too, so it survives red-green blindness (tests/figures/test_palette.py
-measures both). Within a verdict a cell darkens towards the next one, so that one sees where the slope is.
+Good is light, degraded is in the middle, failing is dark, so the order survives a grey printer;
+teal, orange and plum differ in the blue-yellow direction too, so it survives red-green blindness
+(tests/figures/test_palette.py measures both). Within a verdict a cell darkens towards the next one,
+so that one sees where the slope is.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ RAMPS = (  # of each verdict: the colour of its best score and of its worst
     ("#e79b38", "#ca6623"),
     ("#83264c", "#2f0e2c"),
 )
-SOLID = ("#4aa79d", "#df8530", "#6b1c40")  # of each verdict: for text marks, chips and swatches on paper
+# of each verdict: for text marks, chips and swatches on paper
+SOLID = ("#4aa79d", "#df8530", "#6b1c40")
 
 
 def rgb(colour: str) -> np.ndarray:

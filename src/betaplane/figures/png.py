@@ -58,7 +58,9 @@ def _draw_cells(axes: Axes, phase_map: PhaseMap) -> None:
     if _scene.untrained(phase_map):
         spots = _scene.dots(phase_map)
         cell = 72 * WIDTH * MAP[2] / max(len(phase_map.x), len(phase_map.y))  # points
-        axes.scatter(*spots.T, s=min(0.17 * cell + 0.5, 2.4) ** 2, color=palette.INK, alpha=0.4, linewidths=0)
+        axes.scatter(
+            *spots.T, s=min(0.17 * cell + 0.5, 2.4) ** 2, color=palette.INK, alpha=0.4, linewidths=0
+        )
 
 
 def _draw_ticks(axes: Axes, phase_map: PhaseMap) -> None:
@@ -80,7 +82,13 @@ def _draw_ticks(axes: Axes, phase_map: PhaseMap) -> None:
         )
     for tick in y:
         axes.annotate(
-            tick.below, (0, tick.position), (-7, -6), xycoords=axes.get_yaxis_transform(), ha="right", va="top", **small
+            tick.below,
+            (0, tick.position),
+            (-7, -6),
+            xycoords=axes.get_yaxis_transform(),
+            ha="right",
+            va="top",
+            **small,
         )
     axes.set_xlabel(_axis_label(phase_map.x), labelpad=15, color=palette.INK, fontsize=9.5)
     axes.yaxis.set_label_coords(-0.115, 0.5)
@@ -104,12 +112,19 @@ def _draw_over(axes: Axes, phase_map: PhaseMap) -> None:
     """Curves, window, star and marks first; then their labels, where there is room."""
     for index, curve in enumerate(phase_map.curves):
         points = _scene.line(phase_map, curve)
-        for part, colour in zip(_scene.split(phase_map, points), (palette.INK, palette.PAPER), strict=True):
+        for part, colour in zip(
+            _scene.split(phase_map, points), (palette.INK, palette.PAPER), strict=True
+        ):
             axes.plot(*part.T, color=colour, lw=1.3, ls=DASHES[_scene.dash(curve, index)])
     found = _scene.recommended(phase_map)
     if found is not None:
         x, y, low, high = found
-        style: dict[str, Any] = {"color": palette.INK, "lw": 1.6, "path_effects": _halo(3.6), "zorder": 4}
+        style: dict[str, Any] = {
+            "color": palette.INK,
+            "lw": 1.6,
+            "path_effects": _halo(3.6),
+            "zorder": 4,
+        }
         axes.plot([x, x], [low, high], marker="_", ms=9, mew=1.6, **style)
         axes.plot(x, y, "*", ms=19, mfc=palette.PAPER, mec=palette.INK, mew=1.4, zorder=6)
     for mark in _scene.marks_inside(phase_map):
@@ -131,12 +146,19 @@ def _draw_labels(axes: Axes, phase_map: PhaseMap) -> None:
 
     for each in labels(phase_map, (72 * WIDTH * MAP[2], 72 * HEIGHT * MAP[3]), measure):
         drawn = axes.text(each.x, each.y, each.text, rotation=each.angle, ha=each.align, **style)
-        drawn.set(color=palette.PAPER if each.dark else palette.INK, fontweight="bold" if each.bold else "normal")
+        drawn.set(
+            color=palette.PAPER if each.dark else palette.INK,
+            fontweight="bold" if each.bold else "normal",
+        )
         drawn.set_path_effects(_halo(2.4, palette.RAMPS[2][1], 0.6) if each.dark else _halo(2.4))
 
 
 def _draw_frame(figure: Figure, phase_map: PhaseMap) -> None:
     left: dict[str, Any] = {"x": MAP[0], "ha": "left", "va": "baseline", "parse_math": False}
-    figure.text(y=0.962, s=_text.title(phase_map), fontsize=14, fontweight="bold", color=palette.INK, **left)
+    figure.text(
+        y=0.962, s=_text.title(phase_map), fontsize=14, fontweight="bold", color=palette.INK, **left
+    )
     figure.text(y=0.932, s=_text.held(phase_map), fontsize=9.5, color=palette.MUTED, **left)
-    figure.text(y=0.022, s=_text.caption(phase_map, " (dots)"), fontsize=8, color=palette.MUTED, **left)
+    figure.text(
+        y=0.022, s=_text.caption(phase_map, " (dots)"), fontsize=8, color=palette.MUTED, **left
+    )

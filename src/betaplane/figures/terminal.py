@@ -1,4 +1,6 @@
-"""The map in the terminal: in colour where there is colour, in glyphs that say the same where there is none."""
+"""The map in the terminal: in colour where there is colour, in glyphs that say the same where there
+is none.
+"""
 
 from __future__ import annotations
 
@@ -79,14 +81,20 @@ class _Summary:
         from rich.text import Text
 
         heads = ("", "setting", "verdict", "distance to the boundary")
-        table = Table(*heads, box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="dim")
+        table = Table(
+            *heads, box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="dim"
+        )
         letters = _letters(self.phase_map)
         for mark in self.phase_map.marks:
             away = "-" if mark.verdict is None else _text.distance(mark.distance)
-            standing = Text(_text.standing(mark, VERDICTS), "dim" if mark.verdict is None else "bold")
+            standing = Text(
+                _text.standing(mark, VERDICTS), "dim" if mark.verdict is None else "bold"
+            )
             if mark.verdict is not None:
                 glyphs = ASCII_GLYPHS if ascii_only else GLYPHS
-                standing = Text.assemble((glyphs[mark.verdict] * 2, _style(mark.verdict, 0.4)), " ", standing)
+                standing = Text.assemble(
+                    (glyphs[mark.verdict] * 2, _style(mark.verdict, 0.4)), " ", standing
+                )
             table.add_row(letters.get(mark.label, ""), Text(say(mark.label)), standing, Text(away))
         return table
 
@@ -100,7 +108,9 @@ def _symbols(phase_map: PhaseMap, star: str) -> dict[Spot, str]:
     letters = _letters(phase_map)
     inside = [mark for mark in _scene.marks_inside(phase_map) if mark.label in letters]
     symbols = {
-        (_ticks.nearest(phase_map.x, mark.x), _ticks.nearest(phase_map.y, mark.y)): letters[mark.label]
+        (_ticks.nearest(phase_map.x, mark.x), _ticks.nearest(phase_map.y, mark.y)): letters[
+            mark.label
+        ]
         for mark in reversed(inside)
     }
     if phase_map.recommendation is not None:
@@ -139,10 +149,13 @@ class _Sheet:
         self.merge_x = -(-columns // room)
         wanted = round(2 * rows / self.merge_y / columns)
         self.cell = int(np.clip(wanted, 1, max(1, min(6, room * self.merge_x // columns))))
-        self.symbols = {self._block(spot): text for spot, text in _symbols(phase_map, STARS[ascii_only]).items()}
+        self.symbols = {
+            self._block(spot): text for spot, text in _symbols(phase_map, STARS[ascii_only]).items()
+        }
         self.verdicts, shades = self._merged()
         self.styles = [
-            [_style(*place) for place in zip(*pair, strict=True)] for pair in zip(self.verdicts, shades, strict=True)
+            [_style(*place) for place in zip(*pair, strict=True)]
+            for pair in zip(self.verdicts, shades, strict=True)
         ]
 
     def _block(self, spot: Spot) -> Spot:
@@ -171,7 +184,9 @@ class _Sheet:
         yield from self._notes()
 
     def _ticks(self, side: str) -> dict[int, tuple[str, str]]:
-        axis, by = (self.phase_map.x, self.merge_x) if side == "x" else (self.phase_map.y, self.merge_y)
+        axis, by = (
+            (self.phase_map.x, self.merge_x) if side == "x" else (self.phase_map.y, self.merge_y)
+        )
         return {
             int(np.argmin(np.abs(axis.positions - tick.position))) // by: (tick.text, tick.below)
             for tick in reversed(_ticks.ticks(axis))
@@ -181,7 +196,9 @@ class _Sheet:
         from rich.style import Style
         from rich.text import Text
 
-        line = Text(f"{text:>{MARGIN - 8 if below else MARGIN - 1}} ").append(f"{below:>6} " if below else "", "dim")
+        line = Text(f"{text:>{MARGIN - 8 if below else MARGIN - 1}} ").append(
+            f"{below:>6} " if below else "", "dim"
+        )
         for column, verdict in enumerate(self.verdicts[:, row]):
             style = self.styles[column][row]
             symbol = self.symbols.get((column, row))
@@ -189,7 +206,10 @@ class _Sheet:
                 line.append(self.glyphs[verdict] * self.cell, style)
             else:
                 ink = palette.PAPER if verdict == FAILING else palette.INK
-                line.append(symbol.center(self.cell, self.glyphs[verdict]), style + Style(color=ink, bold=True))
+                line.append(
+                    symbol.center(self.cell, self.glyphs[verdict]),
+                    style + Style(color=ink, bold=True),
+                )
         return line
 
     def _below(self) -> Iterator[Text]:
@@ -235,7 +255,10 @@ class _Sheet:
         for note in notes:
             yield Text(margin + note)
         if max(self.merge_x, self.merge_y) > 1:
-            yield Text(f"{margin}each place shows the worst of {self.merge_x} x {self.merge_y} cells", "dim")
+            yield Text(
+                f"{margin}each place shows the worst of {self.merge_x} x {self.merge_y} cells",
+                "dim",
+            )
 
 
 def _style(verdict: int, shade: float) -> Style:
@@ -243,7 +266,9 @@ def _style(verdict: int, shade: float) -> Style:
     from rich.style import Style
 
     behind = palette.paint(np.array(verdict), np.array(shade))
-    return Style(color=palette.hexadecimal(behind * DARKER[verdict]), bgcolor=palette.hexadecimal(behind))
+    return Style(
+        color=palette.hexadecimal(behind * DARKER[verdict]), bgcolor=palette.hexadecimal(behind)
+    )
 
 
 def _axis_words(name: str, where: str) -> str:

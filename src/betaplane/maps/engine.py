@@ -23,12 +23,19 @@ class Choice:
 
     @property
     def why_plain(self) -> str:
-        """Why the problem cannot be stacked, as what comes after "because"; "" if it can or that is not known."""
+        """Why the problem cannot be stacked, as what comes after "because"; "" if it can or that is
+        not known.
+        """
         return self.speeds.note if self.speeds else ""
 
 
 def choose_engine(
-    problem: Problem | Trainer, plan: Plan, pool: Pool, run: Run, runs: int, known: MutableMapping[str, Any]
+    problem: Problem | Trainer,
+    plan: Plan,
+    pool: Pool,
+    run: Run,
+    runs: int,
+    known: MutableMapping[str, Any],
 ) -> Choice:
     """The engine that trains a problem's runs.
 
@@ -67,4 +74,6 @@ def choose_engine(
             where="--engine",
             instead="--engine auto",
         )
-    return choice if plan.engine == "stacked" else Choice(Speeds(**known[about]).engine, choice.speeds)
+    return (
+        choice if plan.engine == "stacked" else Choice(Speeds(**known[about]).engine, choice.speeds)
+    )

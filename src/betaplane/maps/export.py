@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def rows(phase_map: PhaseMap) -> Iterator[dict[str, Any]]:
-    """One row for every cell of the grid, x by x: axes, verdict, P(fail), and what its trainings showed.
+    """One row for every cell of the grid, x by x: axes, verdict, P(fail), and what its trainings
+    showed.
 
     `trained` is False where the verdict was inferred from cells around it; score, final and the interval are then
     None, and `p_fail` comes from the probability surface.
@@ -32,7 +33,9 @@ def rows(phase_map: PhaseMap) -> Iterator[dict[str, Any]]:
                 "p_fail": float(phase_map.p_fail[i, j]),
                 "trained": cell is not None and phase_map.predicted is None,
                 "score": cell.score if cell else None,
-                "final": sorted(cell.finals)[len(cell.finals) // 2] if cell and cell.finals else None,
+                "final": sorted(cell.finals)[len(cell.finals) // 2]
+                if cell and cell.finals
+                else None,
                 "seeds": len(cell.finals) if cell else 0,
                 "p_fail_low": cell.p_low if cell else None,
                 "p_fail_high": cell.p_high if cell else None,
@@ -100,7 +103,9 @@ def to_frame(phase_map: PhaseMap) -> pandas.DataFrame:
     try:
         import pandas
     except ImportError:
-        raise BadInput("pandas is not installed", where="to_frame", instead='pip install "betaplane[frame]"') from None
+        raise BadInput(
+            "pandas is not installed", where="to_frame", instead='pip install "betaplane[frame]"'
+        ) from None
     return pandas.DataFrame(rows(phase_map))
 
 

@@ -15,9 +15,11 @@ BETAS = ("beta1", "beta2")
 
 
 def position(name: str, value: float) -> float:
-    """Where a value lies on its axis: log10 of the memory horizon 1 / (1 - beta) for betas, else log10.
+    """Where a value lies on its axis: log10 of the memory horizon 1 / (1 - beta) for betas, else
+    log10.
 
-    Equal distances are equal factors of the horizon (or of the value): beta = 0 is at 0, 0.9 at 1, 0.999 at 3.
+    Equal distances are equal factors of the horizon (or of the value): beta = 0 is at 0, 0.9 at 1,
+    0.999 at 3.
 
     Example:
         >>> position("beta2", 0.99), position("lr", 0.001)
@@ -43,14 +45,19 @@ class Axis:
     @property
     def label(self) -> str:
         """What is written along the axis."""
-        return f"{self.name}, by memory horizon 1/(1-{self.name}) in steps" if self.name in BETAS else self.name
+        return (
+            f"{self.name}, by memory horizon 1/(1-{self.name}) in steps"
+            if self.name in BETAS
+            else self.name
+        )
 
     def __len__(self) -> int:
         return len(self.values)
 
 
 def axis(name: str, low: float, high: float, points: int) -> Axis:
-    """An axis of `points` values from low to high, evenly spaced in `position`, rounded to 4 digits.
+    """An axis of `points` values from low to high, evenly spaced in `position`, rounded to 4
+    digits.
 
     For betas it is 1 - beta that is rounded; batch sizes are whole numbers. Values that are rounded to the same one
     are one point.
@@ -95,11 +102,17 @@ def _rounded(value: float) -> float:
 def _check(name: str, low: float, high: float, points: int) -> None:
     if name not in NAMES:
         allowed, instead = ", ".join(NAMES), _option(nearest(name, NAMES, "beta1"))
-        raise BadInput("There is no such axis", value=name, allowed=allowed, where="--x/--y", instead=instead)
+        raise BadInput(
+            "There is no such axis", value=name, allowed=allowed, where="--x/--y", instead=instead
+        )
     for what, value in {"low": low, "high": high, "points": points}.items():
         if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
             raise BadInput(
-                f"{what} is not a number", value=value, allowed="a number", where=f"axis {name}", instead=_pasted(name)
+                f"{what} is not a number",
+                value=value,
+                allowed="a number",
+                where=f"axis {name}",
+                instead=_pasted(name),
             )
     floor, ceiling, text = (0.0, 1.0, "[0, 1)") if name in BETAS else (0.0, math.inf, "(0, inf)")
     floor, text = (1.0, "[1, inf)") if name == "batch_size" else (floor, text)
@@ -114,7 +127,11 @@ def _check(name: str, low: float, high: float, points: int) -> None:
         )
     if points < 2:
         raise BadInput(
-            "An axis needs at least 2 points", value=points, allowed="[2, inf)", where=f"axis {name}", instead="24"
+            "An axis needs at least 2 points",
+            value=points,
+            allowed="[2, inf)",
+            where=f"axis {name}",
+            instead="24",
         )
 
 

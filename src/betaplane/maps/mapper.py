@@ -19,7 +19,14 @@ from betaplane.maps.engine import choose_engine
 from betaplane.maps.phase_map import Cell, PhaseMap, Spot
 from betaplane.maps.plan import Along, Plan, plan_for, usual_settings
 from betaplane.maps.progress import shown_progress
-from betaplane.maps.sampling.ask_tell import Chooser, Dense, Refine, beside_change, fill, fill_by_surface
+from betaplane.maps.sampling.ask_tell import (
+    Chooser,
+    Dense,
+    Refine,
+    beside_change,
+    fill,
+    fill_by_surface,
+)
 from betaplane.maps.scheduler import OutOfTime, Progress, RunScheduler, Task
 from betaplane.maps.store.run_record import Record
 from betaplane.maps.store.store import Store
@@ -56,18 +63,22 @@ def map_phases(
     progress: bool | None = None,
     **how: Any,
 ) -> PhaseMap:
-    """Train a problem over the plane of two hyperparameters and return the map of where training converges.
+    """Train a problem over the plane of two hyperparameters and return the map of where training
+    converges.
 
     Args:
         source: a Problem, a Trainer, a function train(settings, seed) -> losses, or a reference `load` takes ("digits",
             "file.py:name").
-        x: what varies along: a name (beta1, beta2, lr, eps, batch_size, weight_decay), (name, low, high), or an Axis.
+        x: what varies along: a name (beta1, beta2, lr, eps, batch_size, weight_decay), (name, low,
+            high), or an Axis.
         y: what varies upwards, likewise.
         points: cells along each axis that is not an Axis.
-        store: file that keeps every finished training; the same call continues from it. None: a temporary one.
+        store: file that keeps every finished training; the same call continues from it. None: a
+            temporary one.
         workers: worker processes; None is one a core, 0 trains in this process.
         settings: a setting of your own to mark on the map, by hyperparameter name.
-        progress: whether to show how far it is; by default in terminals and notebooks, after two seconds.
+        progress: whether to show how far it is; by default in terminals and notebooks, after two
+            seconds.
         how: what `plan_for` takes: rule ("adamw"), lr, batch_size, steps, seeds, boundary_seeds, dense, trainings,
             budget ("20m"), beta1, beta2, ...
 
@@ -119,7 +130,10 @@ def follow(
         check(problem)
     with ExitStack() as held:
         if temporary := store is None:
-            store = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="betaplane-"))) / "map.sqlite"
+            store = (
+                Path(held.enter_context(tempfile.TemporaryDirectory(prefix="betaplane-")))
+                / "map.sqlite"
+            )
         pool = Pool(problem, workers=workers, leftovers=[Path(store).parent] if temporary else [])
         kept = held.enter_context(store_of(problem, store))
         held.enter_context(pool)  # ends before the store gives up its claims
@@ -130,12 +144,19 @@ def follow(
 
 def store_of(problem: Problem | Trainer, path: str | Path) -> Store:
     """The store of a problem, opened or created."""
-    identity = tried(f"Telling {problem.name!r} from other problems failed", lambda: fingerprint(problem))
-    return Store.open(path, identity, problem.name, former=lambda: fingerprint(problem, former=True))
+    identity = tried(
+        f"Telling {problem.name!r} from other problems failed", lambda: fingerprint(problem)
+    )
+    return Store.open(
+        path, identity, problem.name, former=lambda: fingerprint(problem, former=True)
+    )
 
 
-def telling(votes: Mapping[Spot, list[int]], verdicts: np.ndarray, most: int = 400) -> dict[Spot, list[int]]:
-    """The spots a surface needs: those near a change of verdict and an even selection of the others.
+def telling(
+    votes: Mapping[Spot, list[int]], verdicts: np.ndarray, most: int = 400
+) -> dict[Spot, list[int]]:
+    """The spots a surface needs: those near a change of verdict and an even selection of the
+    others.
 
     Fitting costs the cube of their number, and deep inside a region one spot says what its neighbours say.
     """
@@ -149,15 +170,25 @@ def telling(votes: Mapping[Spot, list[int]], verdicts: np.ndarray, most: int = 4
 class Mapper:
     """One map under way."""
 
-    def __init__(self, problem: Problem | Trainer, plan: Plan, pool: Pool, store: Store, began: float) -> None:
-        self.problem, self.plan, self.pool, self.store, self.began = problem, plan, pool, store, began
+    def __init__(
+        self, problem: Problem | Trainer, plan: Plan, pool: Pool, store: Store, began: float
+    ) -> None:
+        self.problem, self.plan, self.pool, self.store, self.began = (
+            problem,
+            plan,
+            pool,
+            store,
+            began,
+        )
         middle, cells = (plan.shape[0] // 2, plan.shape[1] - 1), plan.shape[0] * plan.shape[1]
         self.choice = choose_engine(problem, plan, pool, plan.run(middle, 0), cells, store.meta)
         self.engine, self.speeds = self.choice.engine, self.choice.speeds
         self.records: dict[Spot, list[Record]] = {}
 
     def _chunk(self) -> int:
-        """Runs trained together: fewer where the time allowed is short, since a chunk that is begun is finished."""
+        """Runs trained together: fewer where the time allowed is short, since a chunk that is begun
+        is finished.
+        """
         most = chunk_size(self.problem, self.engine, self.plan.options.compile)
         if self.plan.seconds is None or self.speeds is None:
             return most
@@ -165,7 +196,8 @@ class Mapper:
         return max(1, min(most, int(rate * self.plan.seconds / (4 * self.plan.steps))))
 
     def estimate(self) -> Estimate:
-        """What is to come: a dense map trains every cell, a refined one a third or so, in some rounds.
+        """What is to come: a dense map trains every cell, a refined one a third or so, in some
+        rounds.
 
         A stack takes as long as one run at least, and no stack has runs of two seeds or batch sizes.
         """
@@ -178,19 +210,29 @@ class Mapper:
             seconds = trainings * plan.steps / max(self.speeds.stacked, self.speeds.plain)
             if self.engine == "stacked" and self.speeds.plain:
                 sizes = [len(ax) for ax in (plan.x, plan.y) if ax.name == "batch_size"]
-                stacks = (plan.seeds if plan.dense else ROUNDS * plan.boundary_seeds) * math.prod(sizes)
+                stacks = (plan.seeds if plan.dense else ROUNDS * plan.boundary_seeds) * math.prod(
+                    sizes
+                )
                 seconds += stacks * plan.steps / self.speeds.plain
             seconds /= max(1, self.pool.workers)
         return Estimate(self.engine, self.speeds, trainings, seconds, len(self.store))
 
-    def run(self, watch: Callable[[Progress], None], settings: Mapping[str, float] | None) -> PhaseMap:
+    def run(
+        self, watch: Callable[[Progress], None], settings: Mapping[str, float] | None
+    ) -> PhaseMap:
         """Train until the chooser asks for nothing more, or the time is spent."""
-        crew = RunScheduler(self.plan, self.pool, self.store, self.engine, self._chunk(), watch, self.began)
+        crew = RunScheduler(
+            self.plan, self.pool, self.store, self.engine, self._chunk(), watch, self.began
+        )
         chooser, plan = self._chooser(), self.plan
         ended = "every cell judged"
         try:
             while asked := chooser.ask():
-                tasks = [Task(self.plan.key(spot, s), spot, s) for spot, seeds in asked for s in range(seeds)]
+                tasks = [
+                    Task(self.plan.key(spot, s), spot, s)
+                    for spot, seeds in asked
+                    for s in range(seeds)
+                ]
                 found = crew.finished(tasks)
                 for spot, seeds in asked:
                     self.records[spot] = [found[self.plan.key(spot, s)] for s in range(seeds)]
@@ -223,15 +265,23 @@ class Mapper:
         A small batch's noise keeps every setting from the loss a large one reaches in as many steps; held against
         that, no beta2 would be good. So each batch size is measured by the best that was reached with it.
         """
-        every = [(self._batch(spot), record) for spot, records in self.records.items() for record in records]
+        every = [
+            (self._batch(spot), record)
+            for spot, records in self.records.items()
+            for record in records
+        ]
         if not every:
-            raise BadInput("No training was finished", value=0, allowed="at least 1", instead="--budget 20m")
+            raise BadInput(
+                "No training was finished", value=0, allowed="at least 1", instead="--budget 20m"
+            )
         initial = float(np.median([record.initial for _, record in every]))
         known = self.problem.best
         best = {batch: initial if known is None else known for batch, _ in every}
         if known is None:
             for batch, record in every:
-                best[batch] = min(best[batch], record.final if np.isfinite(record.final) else initial)
+                best[batch] = min(
+                    best[batch], record.final if np.isfinite(record.final) else initial
+                )
         return initial, best
 
     def _batch(self, spot: Spot) -> float:
@@ -241,7 +291,10 @@ class Mapper:
         initial, best = self._scale()
         limits = self.plan.thresholds
         return {
-            spot: [verdict(score(record.final, initial, best[self._batch(spot)]), limits) for record in records]
+            spot: [
+                verdict(score(record.final, initial, best[self._batch(spot)]), limits)
+                for record in records
+            ]
             for spot, records in self.records.items()
         }
 
@@ -260,8 +313,15 @@ class Mapper:
             for spot, records in sorted(self.records.items())
         }
         verdicts, p_fails = self._judged(cells)
-        marks = [mark(label, at, plan.x, plan.y, verdicts) for label, at in usual_settings(plan.fixed).items()]
-        marks += [mark("yours", {**plan.fixed, **settings}, plan.x, plan.y, verdicts)] if settings else []
+        marks = [
+            mark(label, at, plan.x, plan.y, verdicts)
+            for label, at in usual_settings(plan.fixed).items()
+        ]
+        marks += (
+            [mark("yours", {**plan.fixed, **settings}, plan.x, plan.y, verdicts)]
+            if settings
+            else []
+        )
         return PhaseMap(
             problem=self.problem.name, rule=type(plan.rule).__name__, x=plan.x, y=plan.y, fixed=plan.fixed,
             cells=cells, verdicts=verdicts, p_fail=p_fails, initial=initial, best=min(best.values()),
@@ -288,13 +348,27 @@ class Mapper:
         sizes = "batch_size" in (self.plan.x.name, self.plan.y.name) and self.problem.best is None
         return {
             "ended": ended,
-            **({"best loss, each batch size": "the lowest reached with it scores 0"} if sizes else {}),
+            **(
+                {"best loss, each batch size": "the lowest reached with it scores 0"}
+                if sizes
+                else {}
+            ),
             "engine": self.engine,
-            **({"why plain": f"not stacked, because {self.choice.why_plain}"} if self.choice.why_plain else {}),
+            **(
+                {"why plain": f"not stacked, because {self.choice.why_plain}"}
+                if self.choice.why_plain
+                else {}
+            ),
             "device": self.plan.options.device,
             "seeds": f"{self.plan.seeds}, {self.plan.boundary_seeds} beside a change of verdict",
-            "minibatches": "each run its own" if self.plan.options.independent else "the same for all runs of a seed",
+            "minibatches": "each run its own"
+            if self.plan.options.independent
+            else "the same for all runs of a seed",
             "subnormal numbers": "flushed to zero",
-            **({"damaged runs": f"{self.store.damaged} in the store, trained again"} if self.store.damaged else {}),
+            **(
+                {"damaged runs": f"{self.store.damaged} in the store, trained again"}
+                if self.store.damaged
+                else {}
+            ),
             "torch": torch.__version__,
         }

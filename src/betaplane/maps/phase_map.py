@@ -39,7 +39,8 @@ class Cell:
     p_fail: float  # share of seeds that fail, between the ends of its interval
     p_low: float  # lower end of the 95 % Wilson interval
     p_high: float  # upper end
-    curve: np.ndarray = field(repr=False)  # (points,), loss over training of the median seed; short where it diverged
+    # (points,), loss over training of the median seed; short where it diverged
+    curve: np.ndarray = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ class Mark:
     x: float
     y: float
     verdict: int | None  # of the nearest cell; None where it lies outside
-    distance: float  # to the nearest cell of another verdict, in decades of the axes' positions; inf if there is none
+    # to the nearest cell of another verdict, in decades of the axes' positions; inf if there is
+    # none
+    distance: float
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,13 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a map rests on that was predicted and not trained; its scores are costs (`replay.quantities.cost`)."""
+    """What a map rests on that was predicted and not trained; its scores are costs
+    (`replay.quantities.cost`).
+    """
 
     rests_on: str  # one line
-    notes: tuple[str, ...] = field(default=(), repr=False)  # one line a cell, laid out as `verdicts`
+    # one line a cell, laid out as `verdicts`
+    notes: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,19 +108,23 @@ class PhaseMap:
     verdicts: np.ndarray  # int8, (len(x), len(y)); every cell of the grid
     p_fail: np.ndarray  # float, (len(x), len(y)); every cell of the grid
     initial: float  # loss before training
-    best: float  # the loss that scores 0; where the batch size varies, the lowest of those of each size
+    # the loss that scores 0; where the batch size varies, the lowest of those of each size
+    best: float
     thresholds: Thresholds = Thresholds()
     steps: int = 0
     trainings: int = 0  # how many trainings it rests on
     marks: tuple[Mark, ...] = ()
     curves: tuple[Curve, ...] = ()
     recommendation: Recommendation | None = None
-    facts: Mapping[str, str] = field(default_factory=dict)  # how it was made: engine, versions, seeds
+    # how it was made: engine, versions, seeds
+    facts: Mapping[str, str] = field(default_factory=dict)
     predicted: Prediction | None = None  # None where cells were trained
 
     def __repr__(self) -> str:
         nx, ny = self.verdicts.shape
-        counts = ", ".join(f"{int((self.verdicts == v).sum())} {word}" for v, word in enumerate(VERDICTS))
+        counts = ", ".join(
+            f"{int((self.verdicts == v).sum())} {word}" for v, word in enumerate(VERDICTS)
+        )
         return f"PhaseMap({self.problem!r}, {self.rule}, {self.x.name} x {self.y.name}, {nx} x {ny} cells: {counts})"
 
     def spot(self, **settings: float) -> Spot:
@@ -124,7 +134,9 @@ class PhaseMap:
             BadInput: other names are given, or a value is no number.
         """
         names = (self.x.name, self.y.name)
-        if {*settings} != {*names} or not all(isinstance(value, (int, float)) for value in settings.values()):
+        if {*settings} != {*names} or not all(
+            isinstance(value, (int, float)) for value in settings.values()
+        ):
             example = ", ".join(f"{axis.name}={axis.values[-1]:g}" for axis in (self.x, self.y))
             raise BadInput(
                 "A setting of this map has two values",

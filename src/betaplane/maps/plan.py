@@ -51,7 +51,9 @@ class Plan:
     def run(self, spot: Spot, seed: int) -> Run:
         """The training of a spot with a seed."""
         values = self.at(spot)
-        ours = {name: value for name, value in values.items() if name in self.rule.hyperparameters()}
+        ours = {
+            name: value for name, value in values.items() if name in self.rule.hyperparameters()
+        }
         batch = int(values.get("batch_size", self.batch_size))
         return Run(replace(self.rule, **ours), values.get("lr", self.lr), batch, seed)
 
@@ -62,15 +64,21 @@ class Plan:
         return {**numbers, "lr": run.lr, "batch_size": run.batch_size}
 
     def key(self, spot: Spot, seed: int) -> str:
-        """What the training is called in the store: equal for equal trainings, whatever the map around them."""
-        how = {name: getattr(self.options, name) for name in ("points", "early_stop", "independent")}
+        """What the training is called in the store: equal for equal trainings, whatever the map
+        around them.
+        """
+        how = {
+            name: getattr(self.options, name) for name in ("points", "early_stop", "independent")
+        }
         return run_key(run_settings(self.run(spot, seed)), seed, self.steps, **how)
 
     @property
     def fixed(self) -> dict[str, float]:
         """The hyperparameters no axis varies."""
         every = self.settings((0, 0))
-        return {name: value for name, value in every.items() if name not in (self.x.name, self.y.name)}
+        return {
+            name: value for name, value in every.items() if name not in (self.x.name, self.y.name)
+        }
 
 
 MOST_SEEDS = 1000  # of a cell; its interval of P(fail) is then 6 % wide
@@ -88,9 +96,14 @@ RANGES = {
 
 
 def plan_for(
-    problem: Problem | Trainer, x: Along = "beta1", y: Along = "beta2", points: int | tuple[int, int] = 24, **how: Any
+    problem: Problem | Trainer,
+    x: Along = "beta1",
+    y: Along = "beta2",
+    points: int | tuple[int, int] = 24,
+    **how: Any,
 ) -> Plan:
-    """A plan for a problem: axes from what people say of them, the rest from the problem where it is left out.
+    """A plan for a problem: axes from what people say of them, the rest from the problem where it
+    is left out.
 
     Args:
         problem: gives the learning rate, batch size and number of steps that `how` leaves out.
@@ -98,7 +111,8 @@ def plan_for(
         y: likewise.
         points: cells along each axis that is not an Axis, or (along x, along y).
         how: fields of `Plan`; `budget`, as "20m", in place of `seconds`; hyperparameters of the rule (beta1=0.8). A
-            rule is whatever `betaplane.optim.as_rule` takes: "adamw", "adam:debias=none", betaplane.AdamW, ...
+            rule is whatever `betaplane.optim.as_rule` takes: "adamw", "adam:debias=none",
+            betaplane.AdamW, ...
 
     Raises:
         BadInput: a name is unknown, or a value is of the wrong kind or out of range.
@@ -127,12 +141,22 @@ def _axis(along: Along, points: int, which: str) -> Axis:
 
 def run_settings(run: Run) -> dict[str, Any]:
     """A run's rule and what it says of itself as plain values, for the store."""
-    return {"rule": type(run.rule).__name__, **run.rule.said(), "lr": run.lr, "batch_size": run.batch_size}
+    return {
+        "rule": type(run.rule).__name__,
+        **run.rule.said(),
+        "lr": run.lr,
+        "batch_size": run.batch_size,
+    }
 
 
 def usual_settings(fixed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The settings marked on every map: torch's defaults, and the betas of most language-model recipes."""
-    pairs = {"(0.9, 0.999) torch's default": (0.9, 0.999), "(0.9, 0.95) language models": (0.9, 0.95)}
+    """The settings marked on every map: torch's defaults, and the betas of most language-model
+    recipes.
+    """
+    pairs = {
+        "(0.9, 0.999) torch's default": (0.9, 0.999),
+        "(0.9, 0.95) language models": (0.9, 0.95),
+    }
     return {label: {**fixed, "beta1": b1, "beta2": b2} for label, (b1, b2) in pairs.items()}
 
 
@@ -148,12 +172,25 @@ def _check(plan: Plan) -> None:
                 instead="--rule adam" if ax.name in BETAS else "--x lr",
             )
     if plan.x.name == plan.y.name:
-        raise BadInput("Both axes are the same", value=plan.x.name, where="the axes", instead="--x beta1 --y beta2")
-    for name, usual in {"seeds": 2, "boundary_seeds": 4, "steps": 1000, "batch_size": 32, "trainings": 400}.items():
+        raise BadInput(
+            "Both axes are the same",
+            value=plan.x.name,
+            where="the axes",
+            instead="--x beta1 --y beta2",
+        )
+    for name, usual in {
+        "seeds": 2,
+        "boundary_seeds": 4,
+        "steps": 1000,
+        "batch_size": 32,
+        "trainings": 400,
+    }.items():
         value = getattr(plan, name)
         most = MOST_SEEDS if name in ("seeds", "boundary_seeds") else math.inf
         if value is not None and not 1 <= value <= most:
-            raise _out_of_range(name, value, f"[1, {most}]" if most < math.inf else "[1, inf)", usual)
+            raise _out_of_range(
+                name, value, f"[1, {most}]" if most < math.inf else "[1, inf)", usual
+            )
     if not 0 < plan.lr < math.inf:
         raise _out_of_range("lr", plan.lr, "(0, inf)", 0.001)
     whole = plan.shape[0] * plan.shape[1] * plan.seeds
@@ -185,4 +222,10 @@ def _check(plan: Plan) -> None:
 
 def _out_of_range(name: str, value: float, allowed: str, usual: float) -> BadInput:
     option = f"--{name.replace('_', '-')}"
-    return BadInput(f"{name} is out of range", value=value, allowed=allowed, where=option, instead=f"{option} {usual}")
+    return BadInput(
+        f"{name} is out of range",
+        value=value,
+        allowed=allowed,
+        where=option,
+        instead=f"{option} {usual}",
+    )

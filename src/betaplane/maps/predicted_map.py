@@ -10,16 +10,28 @@ import numpy as np
 
 from betaplane.errors import expect
 from betaplane.maps.grid import Axis, position
-from betaplane.maps.phase_map import Cell, Curve, Mark, PhaseMap, Prediction, Recommendation, Spot, Thresholds
+from betaplane.maps.phase_map import (
+    Cell,
+    Curve,
+    Mark,
+    PhaseMap,
+    Prediction,
+    Recommendation,
+    Spot,
+    Thresholds,
+)
 from betaplane.maps.plan import usual_settings
 from betaplane.maps.verdicts import known_curves, mark, recommend
 from betaplane.replay import Gradients, Quantities, Replay, predicted, thresholds
 from betaplane.replay.predict import FAILING_ABOVE, GOOD_BELOW
 
-USUAL = 0.9  # the beta1 whose beta2 is recommended: a replay compares beta2s at one beta1, and not beta1s
+# the beta1 whose beta2 is recommended: a replay compares beta2s at one beta1, and not beta1s
+USUAL = 0.9
 
 
-def predict_map(replay: Replay, name: str = "", settings: Mapping[str, float] | None = None) -> PhaseMap:
+def predict_map(
+    replay: Replay, name: str = "", settings: Mapping[str, float] | None = None
+) -> PhaseMap:
     """The map a replay predicts.
 
     Args:
@@ -58,7 +70,11 @@ def _cell(replay: Replay, spot: Spot, verdict: int) -> Cell:
 
 
 def _marks(
-    fixed: Mapping[str, float], settings: Mapping[str, float] | None, x: Axis, y: Axis, verdicts: np.ndarray
+    fixed: Mapping[str, float],
+    settings: Mapping[str, float] | None,
+    x: Axis,
+    y: Axis,
+    verdicts: np.ndarray,
 ) -> tuple[Mark, ...]:
     every = {**usual_settings(fixed), **({"yours": settings} if settings else {})}
     found = [mark(label, at, x, y, verdicts) for label, at in every.items()]
@@ -66,22 +82,35 @@ def _marks(
 
 
 def _curve(replay: Replay) -> Curve:
-    return Curve("predicted beta2*", replay.beta1, np.where((t := thresholds(replay)) > 0, t, np.nan))
+    return Curve(
+        "predicted beta2*", replay.beta1, np.where((t := thresholds(replay)) > 0, t, np.nan)
+    )
 
 
-def _recommended(x: Axis, y: Axis, cells: Mapping[Spot, Cell], verdicts: np.ndarray) -> Recommendation | None:
+def _recommended(
+    x: Axis, y: Axis, cells: Mapping[Spot, Cell], verdicts: np.ndarray
+) -> Recommendation | None:
     column = int(np.argmin(np.abs(x.positions - position(x.name, USUAL))))
-    found = recommend(x, y, {spot: cell for spot, cell in cells.items() if spot[0] == column}, verdicts)
+    found = recommend(
+        x, y, {spot: cell for spot, cell in cells.items() if spot[0] == column}, verdicts
+    )
     if found is None:
         return None
     reason = found.reason.replace("training is good", "training is predicted to be good")
-    return replace(found, reason=f"Of the beta2 at the usual beta1, {reason[0].lower()}{reason[1:]}")
+    return replace(
+        found, reason=f"Of the beta2 at the usual beta1, {reason[0].lower()}{reason[1:]}"
+    )
 
 
 def _rests_on(stream: Gradients) -> str:
     size = f"of batch {stream.batch_size} " if stream.batch_size else ""
-    how = {"averaged": "averaged from smaller batches", "extrapolated": "EXTRAPOLATED from larger batches"}
-    parts = [f"predicted from {stream.steps} gradients {size}at {stream.coordinates} coordinates, nothing trained"]
+    how = {
+        "averaged": "averaged from smaller batches",
+        "extrapolated": "EXTRAPOLATED from larger batches",
+    }
+    parts = [
+        f"predicted from {stream.steps} gradients {size}at {stream.coordinates} coordinates, nothing trained"
+    ]
     parts += [how[stream.changed]] if stream.changed else []
     return " · ".join([*parts, "weights frozen" if stream.frozen else "weights moving"])
 
@@ -91,7 +120,9 @@ def _notes(whole: Quantities) -> tuple[str, ...]:
     columns = (whole.cost, whole.cosine, whole.flipped, whole.rms, whole.largest)
     return tuple(
         f"cost {_short(cost)}, cosine {cosine:.3f}, flipped {flipped:.1%}, update RMS {rms:.3g}, largest {largest:.3g}"
-        for cost, cosine, flipped, rms, largest in zip(*(each.ravel() for each in columns), strict=True)
+        for cost, cosine, flipped, rms, largest in zip(
+            *(each.ravel() for each in columns), strict=True
+        )
     )
 
 
@@ -113,5 +144,7 @@ def _facts(replay: Replay) -> dict[str, str]:
         **stream.about,
     }
     if not replay.resolved:
-        told["warning"] = "the mean gradient is no larger than its own sampling error: record more steps"
+        told["warning"] = (
+            "the mean gradient is no larger than its own sampling error: record more steps"
+        )
     return told

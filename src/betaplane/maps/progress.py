@@ -1,4 +1,6 @@
-"""A progress display for calls from Python: a bar in terminals, one line that is rewritten in notebooks."""
+"""A progress display for calls from Python: a bar in terminals, one line that is rewritten in
+notebooks.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,24 @@ class _TerminalBar:
 
     def __init__(self, what: str) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )
 
         console = Console(stderr=True)
-        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-        self.bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=console.is_terminal)
+        columns = (
+            TextColumn(what),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+        )
+        self.bar = Progress(
+            *columns, TimeElapsedColumn(), console=console, transient=console.is_terminal
+        )
         self.task = self.bar.add_task(what, rate="")
         self.bar.start()
 

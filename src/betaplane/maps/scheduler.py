@@ -1,4 +1,6 @@
-"""Get trainings done: from the store where they are finished, from workers where not, whoever else is at it."""
+"""Get trainings done: from the store where they are finished, from workers where not, whoever else
+is at it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from betaplane.replicas import Outcome, Pool
 POLL = 0.2  # seconds between two looks at what other processes have finished
 SHIFT = 1.0  # seconds of work claimed at once, where a chunk is less
 BEAT = 20.0  # seconds between two signs of life
-LATENESS = 1.05  # of the plan's time, after which runs under way are given up; the state of stacks is saved meanwhile
+# of the plan's time, after which runs under way are given up; the state of stacks is saved
+# meanwhile
+LATENESS = 1.05
 
 
 class Task(NamedTuple):
@@ -60,9 +64,17 @@ class RunScheduler:
         engine: str,
         chunk: int,
         watch: Callable[[Progress], None],
-        began: float | None = None,  # time.monotonic() at which the plan's seconds begin; now if left out
+        # time.monotonic() at which the plan's seconds begin; now if left out
+        began: float | None = None,
     ) -> None:
-        self.plan, self.pool, self.store, self.engine, self.chunk, self.watch = plan, pool, store, engine, chunk, watch
+        self.plan, self.pool, self.store, self.engine, self.chunk, self.watch = (
+            plan,
+            pool,
+            store,
+            engine,
+            chunk,
+            watch,
+        )
         self.me = Owner.here()
         self.beaten = time.monotonic()
         self.began = self.beaten if began is None else began
@@ -80,7 +92,10 @@ class RunScheduler:
         chunks = self._chunks(tasks)
         while missing := self._missing(tasks):
             for chunk, outcomes in self._trained(chunks):
-                records = [self._record(task, outcome) for task, outcome in zip(chunk, outcomes, strict=True)]
+                records = [
+                    self._record(task, outcome)
+                    for task, outcome in zip(chunk, outcomes, strict=True)
+                ]
                 self.store.finish(records, chunk=_chunk(chunk))
                 self._learn({record.key: record for record in records}, computed=len(records))
             self._learn(self.store.load(self._missing(tasks)))  # what other processes have finished
@@ -99,7 +114,9 @@ class RunScheduler:
         self.known |= records
         if records or wanted:
             p, seconds = self.progress, time.monotonic() - self.began
-            self.progress = Progress(len(self.known), p.wanted + wanted, p.computed + computed, seconds)
+            self.progress = Progress(
+                len(self.known), p.wanted + wanted, p.computed + computed, seconds
+            )
             self.watch(self.progress)
 
     def _chunks(self, tasks: Sequence[Task]) -> list[list[Task]]:
@@ -110,9 +127,15 @@ class RunScheduler:
         groups: dict[tuple[int, int], list[Task]] = {}
         for task in sorted(tasks, key=lambda t: (t.seed, t.spot)):
             groups.setdefault((self.plan.run(task.spot, 0).batch_size, task.seed), []).append(task)
-        return [group[i : i + self.chunk] for group in groups.values() for i in range(0, len(group), self.chunk)]
+        return [
+            group[i : i + self.chunk]
+            for group in groups.values()
+            for i in range(0, len(group), self.chunk)
+        ]
 
-    def _trained(self, chunks: Sequence[Sequence[Task]]) -> Iterator[tuple[list[Task], list[Outcome]]]:
+    def _trained(
+        self, chunks: Sequence[Sequence[Task]]
+    ) -> Iterator[tuple[list[Task], list[Outcome]]]:
         """Claim and train what is neither finished nor somebody else's; yields chunks as they end."""
         under_way: dict[Future, list[Task]] = {}
         for mine in self._claimed(chunks):
@@ -142,7 +165,9 @@ class RunScheduler:
                     return
                 yield [task for task in chunk if task.key in granted]
 
-    def _ended(self, under_way: dict[Future, list[Task]]) -> Iterator[tuple[list[Task], list[Outcome]]]:
+    def _ended(
+        self, under_way: dict[Future, list[Task]]
+    ) -> Iterator[tuple[list[Task], list[Outcome]]]:
         if self._late():
             for waiting in [future for future in under_way if future.cancel()]:
                 del under_way[waiting]
@@ -150,7 +175,8 @@ class RunScheduler:
         if not ended and self._patience() <= 0:
             raise OutOfTime
         self._sign_of_life()
-        for future in sorted(ended, key=lambda f: f.exception() is not None):  # keep what is done before any failure
+        # keep what is done before any failure
+        for future in sorted(ended, key=lambda f: f.exception() is not None):
             yield under_way.pop(future), self.pool.result(future)
 
     def _record(self, task: Task, outcome: Outcome) -> Record:
@@ -161,12 +187,16 @@ class RunScheduler:
         )  # fmt: skip
 
     def _late(self) -> bool:
-        """Whether the plan's time is spent; never before the first run is finished, without which there is no map."""
+        """Whether the plan's time is spent; never before the first run is finished, without which
+        there is no map.
+        """
         spent = time.monotonic() - self.began
         return self.plan.seconds is not None and bool(self.known) and spent > self.plan.seconds
 
     def _patience(self) -> float:
-        """Seconds to wait for a run: what is left of the plan's time and some more; the first is always waited for."""
+        """Seconds to wait for a run: what is left of the plan's time and some more; the first is
+        always waited for.
+        """
         if self.plan.seconds is None or not self.known:
             return BEAT
         return max(0.0, min(BEAT, self.began + LATENESS * self.plan.seconds - time.monotonic()))

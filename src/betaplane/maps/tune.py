@@ -1,4 +1,6 @@
-"""The recipe of Zhang et al. as an algorithm: raise beta2 past its threshold, then try beta1 below sqrt(beta2)."""
+"""The recipe of Zhang et al. as an algorithm: raise beta2 past its threshold, then try beta1 below
+sqrt(beta2).
+"""
 
 from __future__ import annotations
 
@@ -50,13 +52,15 @@ class Tuned:
     beta1: float
     beta2: float
     loss: float
-    threshold: tuple[float, float] | None  # the last beta2 that was not good and the first that was, at beta1 = 0.9
+    # the last beta2 that was not good and the first that was, at beta1 = 0.9
+    threshold: tuple[float, float] | None
     trials: tuple[Trial, ...] = field(repr=False)  # in the order they were tried
     trainings: int
     grid: int  # trainings of a dense map of 24 x 24 settings with two seeds
     initial: float  # loss before training
     fixed: Mapping[str, float] = field(default_factory=dict)  # lr, batch_size, eps, ...
-    why_plain: str = ""  # why the problem cannot be stacked, as what comes after "because"; "" if it can
+    # why the problem cannot be stacked, as what comes after "because"; "" if it can
+    why_plain: str = ""
 
     @property
     def reason(self) -> str:
@@ -91,7 +95,8 @@ def tune(
     progress: bool | None = None,
     **how: Any,
 ) -> Tuned:
-    r"""Find betas in a few trainings: halve 1 - beta2 until the loss falls no further, then try beta1 < sqrt(beta2).
+    r"""Find betas in a few trainings: halve 1 - beta2 until the loss falls no further, then try
+    beta1 < sqrt(beta2).
 
     It begins at (0.9, 0.9) and walks in factors of 2 of the memory horizon: up in beta2, then down and up in beta1,
     then over beta2 and beta1 again while that helps, three times at most. A walk ends after two steps that do not lower
@@ -130,18 +135,25 @@ def tune(
     with ExitStack() as held:
         bar = held.enter_context(shown_progress("trainings", progress))
         if temporary := store is None:
-            store = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="betaplane-"))) / "tune.sqlite"
+            store = (
+                Path(held.enter_context(tempfile.TemporaryDirectory(prefix="betaplane-")))
+                / "tune.sqlite"
+            )
         expect(changes, (Mapping, type(None)), "changes", 'changes={"schedule": "constant"}')
         changes = dict(changes or {}) if isinstance(problem, Problem) else {}
         if isinstance(problem, Problem):
-            problem = problem.with_(**changes, **({"steps": how["steps"]} if how.get("steps") else {}))
+            problem = problem.with_(
+                **changes, **({"steps": how["steps"]} if how.get("steps") else {})
+            )
             check(problem)
         plan = plan_for(problem, *_axes(problem), **how)
         pool = Pool(problem, workers=workers, leftovers=[Path(store).parent] if temporary else [])
         kept = held.enter_context(store_of(problem, store))
         held.enter_context(pool)
         choice = choose_engine(problem, plan, pool, plan.run((0, 0), 0), plan.seeds, kept.meta)
-        found = Tuner(problem, plan, RunScheduler(plan, pool, kept, choice.engine, 1, watch or bar.watch)).run()
+        found = Tuner(
+            problem, plan, RunScheduler(plan, pool, kept, choice.engine, 1, watch or bar.watch)
+        ).run()
         return replace(found, why_plain=choice.why_plain)
 
 
@@ -228,7 +240,12 @@ class Tuner:
         best = min(spots, key=self._loss)
         at = self.plan.at(best)
         trials = tuple(
-            Trial(self.plan.x.values[i], self.plan.y.values[j], self._loss((i, j)), tuple(r.final for r in records))
+            Trial(
+                self.plan.x.values[i],
+                self.plan.y.values[j],
+                self._loss((i, j)),
+                tuple(r.final for r in records),
+            )
             for (i, j), records in self.records.items()
         )
         return Tuned(
@@ -238,9 +255,13 @@ class Tuner:
 
 
 def _axes(problem: Problem | Trainer) -> tuple[Axis, Axis]:
-    """Horizons in factors of 2 around START; v's up to the number of steps, or START in a shorter run."""
+    """Horizons in factors of 2 around START; v's up to the number of steps, or START in a shorter
+    run.
+    """
     longest = min(LONGEST, problem.steps) if isinstance(problem, Problem) else LONGEST
-    return explicit("beta1", [0.0, *_betas(LONGEST / START)]), explicit("beta2", [0.0, *_betas(max(longest, START))])
+    return explicit("beta1", [0.0, *_betas(LONGEST / START)]), explicit(
+        "beta2", [0.0, *_betas(max(longest, START))]
+    )
 
 
 def _betas(longest: float) -> list[float]:

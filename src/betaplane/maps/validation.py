@@ -1,4 +1,6 @@
-"""Checks of the arguments of `map_phases`, `tune` and `plan_for`: names, numbers, axes, lengths of time."""
+"""Checks of the arguments of `map_phases`, `tune` and `plan_for`: names, numbers, axes, lengths of
+time.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,16 @@ from betaplane.optim.as_rule import as_rule
 from betaplane.replicas import Options
 from betaplane.rules import Rule
 
-WHOLE = {"seeds": 2, "boundary_seeds": 4, "steps": 1000, "batch_size": 32, "trainings": 400}  # with usual values
+# with usual values
+WHOLE = {"seeds": 2, "boundary_seeds": 4, "steps": 1000, "batch_size": 32, "trainings": 400}
 NUMBERS = {"lr": 0.001}
 KINDS: dict[str, tuple[type, str]] = {
     "thresholds": (Thresholds, "Thresholds(good=0.05, failing=0.5)"),
     "options": (Options, "Options(points=100)"),
     "dense": (bool, "True"),
 }
-CALL = ("x", "y", "points", "store", "workers", "settings", "progress")  # arguments of `map_phases` beside the plan's
+# arguments of `map_phases` beside the plan's
+CALL = ("x", "y", "points", "store", "workers", "settings", "progress")
 ENGINES = ("auto", "stacked", "plain")
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
@@ -41,7 +45,9 @@ def checked(how: Mapping[str, Any], plan_fields: Iterable[str]) -> dict[str, Any
     given = {name: value for name, value in how.items() if value is not None}
     rule = as_rule(given.pop("rule", "adam"))
     own = {name: given.pop(name) for name in rule.hyperparameters() if name in given}
-    given["rule"] = replace(rule, **{name: _number(name, value, getattr(rule, name)) for name, value in own.items()})
+    given["rule"] = replace(
+        rule, **{name: _number(name, value, getattr(rule, name)) for name, value in own.items()}
+    )
     _check_names(given, [*plan_fields, "budget"], rule)
     if "budget" in given:
         given["seconds"] = seconds_in(given.pop("budget"), "budget", 'budget="20m"')
@@ -53,7 +59,10 @@ def checked(how: Mapping[str, Any], plan_fields: Iterable[str]) -> dict[str, Any
 def _check_names(given: Mapping[str, Any], plan_fields: Sequence[str], rule: Rule) -> None:
     for name, value in given.items():
         if name not in plan_fields:
-            allowed = [*plan_fields, *(each for each in rule.hyperparameters() if each not in plan_fields)]
+            allowed = [
+                *plan_fields,
+                *(each for each in rule.hyperparameters() if each not in plan_fields),
+            ]
             raise BadInput(
                 f"There is no argument {name}",
                 value=value,
@@ -72,12 +81,20 @@ def _check_kind(name: str, value: Any) -> None:
         _number(name, value, NUMBERS[name])
     elif name == "engine" and value not in ENGINES:
         raise BadInput(
-            "There is no such engine", value=value, allowed=", ".join(ENGINES), where="engine", instead='engine="auto"'
+            "There is no such engine",
+            value=value,
+            allowed=", ".join(ENGINES),
+            where="engine",
+            instead='engine="auto"',
         )
     elif name in KINDS and not isinstance(value, KINDS[name][0]):
         kind, usual = KINDS[name]
         raise BadInput(
-            f"{name} is of the wrong type", value=value, allowed=kind.__name__, where=name, instead=f"{name}={usual}"
+            f"{name} is of the wrong type",
+            value=value,
+            allowed=kind.__name__,
+            where=name,
+            instead=f"{name}={usual}",
         )
 
 
@@ -89,7 +106,11 @@ def whole(name: str, value: Any, usual: int) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise BadInput(
-            f"{name} is not a whole number", value=value, allowed="1, 2, 3, ...", where=name, instead=f"{name}={usual}"
+            f"{name} is not a whole number",
+            value=value,
+            allowed="1, 2, 3, ...",
+            where=name,
+            instead=f"{name}={usual}",
         )
     return value
 
@@ -97,7 +118,11 @@ def whole(name: str, value: Any, usual: int) -> int:
 def _number(name: str, value: Any, usual: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise BadInput(
-            f"{name} is not a number", value=value, allowed="a number", where=name, instead=f"{name}={usual:g}"
+            f"{name} is not a number",
+            value=value,
+            allowed="a number",
+            where=name,
+            instead=f"{name}={usual:g}",
         )
     return value
 
@@ -128,11 +153,21 @@ def seconds_in(value: Any, where: str, instead: str) -> float:
         >>> seconds_in("20m", "budget", ""), seconds_in("1.5h", "budget", ""), seconds_in(90, "budget", "")
         (1200.0, 5400.0, 90.0)
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value.strip()) if isinstance(value, str) else None
+    found = (
+        re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value.strip()) if isinstance(value, str) else None
+    )
     length = float(found[1]) * UNITS[found[2]] if found else value
-    if isinstance(length, bool) or not isinstance(length, (int, float)) or not 0 < length < math.inf:
+    if (
+        isinstance(length, bool)
+        or not isinstance(length, (int, float))
+        or not 0 < length < math.inf
+    ):
         raise BadInput(
-            "This is no length of time", value=value, allowed="a number with s, m or h", where=where, instead=instead
+            "This is no length of time",
+            value=value,
+            allowed="a number with s, m or h",
+            where=where,
+            instead=instead,
         )
     return float(length)
 
@@ -166,8 +201,18 @@ def axis_range(along: Any, which: str) -> tuple[str, float | None, float | None]
     Raises:
         BadInput: it is anything else, or there is no such hyperparameter.
     """
-    name, *ends = (along,) if isinstance(along, str) else along if isinstance(along, (tuple, list)) else (None,)
-    fits = isinstance(name, str) and len(ends) in (0, 2) and all(end is None or _is_number(end) for end in ends)
+    name, *ends = (
+        (along,)
+        if isinstance(along, str)
+        else along
+        if isinstance(along, (tuple, list))
+        else (None,)
+    )
+    fits = (
+        isinstance(name, str)
+        and len(ends) in (0, 2)
+        and all(end is None or _is_number(end) for end in ends)
+    )
     if not fits:
         raise BadInput(
             f"{which} is no axis",

@@ -22,11 +22,14 @@ from betaplane.maps.phase_map import (
 )
 from betaplane.maps.sampling.gaussian_process import wilson
 
-ENOUGH = 1.0  # decades: ten times in memory horizon off any trouble is safe; beyond that, a lower loss is worth more
+# decades: ten times in memory horizon off any trouble is safe; beyond that, a lower loss is worth
+# more
+ENOUGH = 1.0
 
 
 def score(final: float, initial: float, best: float) -> float:
-    """(final - best) / (initial - best): 0 is as good as it gets, 1 is where training began, inf is divergence.
+    """(final - best) / (initial - best): 0 is as good as it gets, 1 is where training began, inf is
+    divergence.
 
     Example:
         >>> score(0.2, initial=2.2, best=0.2), score(float("inf"), initial=2.2, best=0.2)
@@ -58,7 +61,9 @@ def judge(
     middle = _median(scores)
     fails = sum(verdict(s, thresholds) == FAILING for s in scores)
     low, high = wilson(fails, len(scores))
-    nearest = min(range(len(scores)), key=lambda i: abs(scores[i] - middle) if scores[i] != middle else 0.0)
+    nearest = min(
+        range(len(scores)), key=lambda i: abs(scores[i] - middle) if scores[i] != middle else 0.0
+    )
     return Cell(
         settings=dict(settings),
         finals=tuple(finals),
@@ -72,12 +77,17 @@ def judge(
 
 
 def _median(scores: Sequence[float]) -> float:
-    """The median; of an even number, the upper of the middle two, so that one divergence in two is not hidden."""
+    """The median; of an even number, the upper of the middle two, so that one divergence in two is
+    not hidden.
+    """
     return sorted(scores)[len(scores) // 2]
 
 
-def recommend(x: Axis, y: Axis, cells: Mapping[Spot, Cell], verdicts: np.ndarray) -> Recommendation | None:
-    """The most robust good cell: farthest from any cell that is not good, up to `ENOUGH`; then the lowest score.
+def recommend(
+    x: Axis, y: Axis, cells: Mapping[Spot, Cell], verdicts: np.ndarray
+) -> Recommendation | None:
+    """The most robust good cell: farthest from any cell that is not good, up to `ENOUGH`; then the
+    lowest score.
 
     Cells beyond the map's edge are unknown, so the edge counts as not good, one cell out, except where a value has
     nothing beyond it (beta = 0). None where no trained cell is good.
@@ -101,13 +111,19 @@ def recommend(x: Axis, y: Axis, cells: Mapping[Spot, Cell], verdicts: np.ndarray
     low, high = _window(verdicts[spot[0]] == GOOD, spot[1])
     window = (y.values[low], y.values[high])
     distance = clearance(spot)
-    return Recommendation(cells[spot].settings, spot, distance, window, _reason(y, distance, window, low, high))
+    return Recommendation(
+        cells[spot].settings, spot, distance, window, _reason(y, distance, window, low, high)
+    )
 
 
 def _to_edge(axis: Axis, positions: np.ndarray, index: int) -> float:
     """Distance to the nearest value beyond the axis that nobody looked at, in decades."""
     spacing = float(np.diff(positions).mean())
-    below = math.inf if axis.name in BETAS and axis.values[0] == 0 else positions[index] - positions[0] + spacing
+    below = (
+        math.inf
+        if axis.name in BETAS and axis.values[0] == 0
+        else positions[index] - positions[0] + spacing
+    )
     return float(min(below, positions[-1] - positions[index] + spacing))
 
 
@@ -132,7 +148,9 @@ def _reason(y: Axis, distance: float, window: tuple[float, float], low: int, hig
     )
 
 
-def mark(label: str, settings: Mapping[str, Any], x: Axis, y: Axis, verdicts: np.ndarray) -> Mark | None:
+def mark(
+    label: str, settings: Mapping[str, Any], x: Axis, y: Axis, verdicts: np.ndarray
+) -> Mark | None:
     """A setting as a mark on the map; None where it does not say what the axes ask."""
     if x.name not in settings or y.name not in settings:
         return None
@@ -149,7 +167,9 @@ def mark(label: str, settings: Mapping[str, Any], x: Axis, y: Axis, verdicts: np
 
 
 def known_curves(x: Axis, y: Axis, boundary: Any | None) -> tuple[Curve, ...]:
-    """beta1 = sqrt(beta2), beta1 = beta2, and the exact boundary where it is known, on a (beta1, beta2) map."""
+    """beta1 = sqrt(beta2), beta1 = beta2, and the exact boundary where it is known, on a (beta1,
+    beta2) map.
+    """
     if (x.name, y.name) != ("beta1", "beta2"):
         return ()
     beta1 = 1 - 10.0 ** -np.linspace(0, position("beta1", x.values[-1]), 200)

@@ -5,7 +5,16 @@ from typing import Any
 from betaplane.monitor.alert import Alert
 from betaplane.monitor.counterfactual import Replayed, replay
 from betaplane.monitor.detectors import ALL, Detector
-from betaplane.monitor.sinks import Console, JsonLines, MLflow, Sink, TensorBoard, Trackio, Wandb, read_lines
+from betaplane.monitor.sinks import (
+    Console,
+    JsonLines,
+    MLflow,
+    Sink,
+    TensorBoard,
+    Trackio,
+    Wandb,
+    read_lines,
+)
 from betaplane.monitor.watch import watch
 from betaplane.monitor.watcher import Watcher
 

@@ -1,4 +1,6 @@
-"""What a watched run says: step, layer, cause, evidence, what to change, and whether that would have averted it."""
+"""What a watched run says: step, layer, cause, evidence, what to change, and whether that would
+have averted it.
+"""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ class Clock:
 
 
 class Steps(Clock):
-    """The time that steps take: of a pause, an evaluation or another run in between, two usual steps count.
+    """The time that steps take: of a pause, an evaluation or another run in between, two usual
+    steps count.
 
     Example:
         >>> steps = Steps()
@@ -72,7 +73,8 @@ class Budget:
 
     def __init__(self, share: float, clock: Clock | None = None) -> None:
         self.share, self.clock = share, clock or Clock()
-        self.spent = self.room = self.at = 0.0  # seconds: spent; that may be spent, and are not yet; when that was so
+        # seconds: spent; that may be spent, and are not yet; when that was so
+        self.spent = self.room = self.at = 0.0
         self.cost: float | None = None  # seconds that the next job will take
 
     @property
@@ -95,7 +97,9 @@ class Budget:
 
     @contextmanager
     def spending(self) -> Iterator[None]:
-        """Count the time that a job takes; the first one warms up, and a quarter of it is taken for its cost."""
+        """Count the time that a job takes; the first one warms up, and a quarter of it is taken for
+        its cost.
+        """
         begin = perf_counter()
         yield
         self.took(perf_counter() - begin)
@@ -106,7 +110,8 @@ class Budget:
         seconds += charged
         if self.cost is None:
             self.cost = seconds / 4
-            self.room += seconds - self.cost  # what is paid once need not be earned back before the next
+            # what is paid once need not be earned back before the next
+            self.room += seconds - self.cost
         else:
             self.cost += SMOOTH * (seconds - self.cost)
 

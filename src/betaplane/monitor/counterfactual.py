@@ -15,7 +15,8 @@ from betaplane.monitor.recorders.ring_buffer import RecordedSteps
 
 LEAST = 8  # steps in a replay: half of them to say what is normal, half for the spike
 CALM = 3.0  # standard deviations of the calm half's log sizes that the normal band reaches up to
-WIDTH = 0.1  # the least such deviation: over few steps of a smooth run the measured one is too small to judge by
+# the least such deviation: over few steps of a smooth run the measured one is too small to judge by
+WIDTH = 0.1
 
 
 class Outcome(NamedTuple):
@@ -23,7 +24,9 @@ class Outcome(NamedTuple):
 
     name: str  # what is changed, as it would be written
     change: dict[str, Any]  # the same as data, as `Alert.remedy`
-    peak: float  # the largest RMS of lr times update in the later half, over the top of the normal band; see `replay`
+    # the largest RMS of lr times update in the later half, over the top of the normal band; see
+    # `replay`
+    peak: float
     averts: bool  # whether that is at most 1
 
 
@@ -37,7 +40,9 @@ class Replayed(NamedTuple):
 
     @property
     def best(self) -> Outcome | None:
-        """The alternative that would have kept the update smallest, if it would have kept it in its band."""
+        """The alternative that would have kept the update smallest, if it would have kept it in its
+        band.
+        """
         first = self.outcomes[0]
         return first if self.actual > 1 and first.averts else None
 
@@ -48,7 +53,9 @@ class Replayed(NamedTuple):
         return f"update {self.actual:.2f} x its normal band; within it: {told or 'no alternative'}"
 
     def row(self, layer: str, last: int) -> dict[str, Any]:
-        """The replay as plain words and numbers, with the tensor that was replayed and its last step."""
+        """The replay as plain words and numbers, with the tensor that was replayed and its last
+        step.
+        """
         outcomes = [each._asdict() for each in self.outcomes]
         for each in outcomes:
             if "skip" in each["change"]:
@@ -99,8 +106,11 @@ def _band(usual: Tensor) -> float:
     return math.exp(float(logs.mean()) + CALM * max(float(logs.std()), WIDTH))
 
 
-def alternatives(past: RecordedSteps, remedy: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """What is tried: half and a tenth of v's memory, clipped updates, other eps, half lr, the worst step skipped.
+def alternatives(
+    past: RecordedSteps, remedy: Mapping[str, Any]
+) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """What is tried: half and a tenth of v's memory, clipped updates, other eps, half lr, the worst
+    step skipped.
 
     And what the remedy says of lr, betas and eps, all at once.
 
@@ -113,30 +123,50 @@ def alternatives(past: RecordedSteps, remedy: Mapping[str, Any]) -> list[tuple[s
     half, tenth = (round(max(0.0, 1 - times * (1 - now.beta2)), 12) for times in (2, 10))
     large, small = float(f"{max(float(root.median()), 10 * now.eps):.2g}"), now.eps / 100
     worst = int(past.g.square().mean(1).argmax())
-    settings = [{"beta2": half}, {"beta2": tenth}, {"eps": large}, {"eps": small}, {"lr": now.lr / 2}]
+    settings = [
+        {"beta2": half},
+        {"beta2": tenth},
+        {"eps": large},
+        {"eps": small},
+        {"lr": now.lr / 2},
+    ]
     told = {name: value for name, value in remedy.items() if name in now._fields}
     if told and told not in settings:
         settings.append(told)
     return [
-        *((_written(change, told), change, {"numbers": now._replace(**change)}) for change in settings),
+        *(
+            (_written(change, told), change, {"numbers": now._replace(**change)})
+            for change in settings
+        ),
         ("update clipping at 1", {"clip": 1.0}, {"numbers": now, "clip": 1.0}),
-        ("the largest gradient skipped", {"skip": worst - len(past.g)}, {"numbers": now, "skip": worst}),
+        (
+            "the largest gradient skipped",
+            {"skip": worst - len(past.g)},
+            {"numbers": now, "skip": worst},
+        ),
     ]
 
 
 def _written(change: dict[str, float], told: dict[str, float]) -> str:
-    return ", ".join(f"{name}={value:.6g}" for name, value in change.items()) + " (the remedy)" * (change == told)
+    return ", ".join(f"{name}={value:.6g}" for name, value in change.items()) + " (the remedy)" * (
+        change == told
+    )
 
 
-def sizes(past: RecordedSteps, numbers: StepValues, clip: float = math.inf, skip: int = -1) -> Tensor:
-    """The RMS of lr times Adam's update at every kept step, (K,), weight units; as `sizes_and_directions`."""
+def sizes(
+    past: RecordedSteps, numbers: StepValues, clip: float = math.inf, skip: int = -1
+) -> Tensor:
+    """The RMS of lr times Adam's update at every kept step, (K,), weight units; as
+    `sizes_and_directions`.
+    """
     return sizes_and_directions(past, numbers, clip, skip)[0]
 
 
 def sizes_and_directions(
     past: RecordedSteps, numbers: StepValues, clip: float = math.inf, skip: int = -1
 ) -> tuple[Tensor, Tensor]:
-    """The RMS of lr times Adam's update at every kept step, (K,), weight units; and the updates, (K, n), units of lr.
+    """The RMS of lr times Adam's update at every kept step, (K,), weight units; and the updates,
+    (K, n), units of lr.
 
     Args:
         past: the kept steps.

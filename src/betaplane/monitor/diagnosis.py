@@ -49,7 +49,9 @@ class Diagnosis:
                 self.tell(self.alerts[-1])
 
     def _explained(self, detector: Detector) -> bool:
-        """Whether what the detector would find follows from a fault of the state that was told a few steps before."""
+        """Whether what the detector would find follows from a fault of the state that was told a
+        few steps before.
+        """
         faults = [self.told[cause] for cause in FAULTS if cause in self.told]
         return detector in FOLLOWS and any(self.history.step - step < EXPLAINED for step in faults)
 
@@ -79,7 +81,9 @@ class Diagnosis:
         )
 
     def _replayed(self, layer: str, remedy: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """What a replay of a tensor's kept steps says, in words and as data; nothing where none are kept."""
+        """What a replay of a tensor's kept steps says, in words and as data; nothing where none are
+        kept.
+        """
         ring, read = self.history.rings.get(layer), self.history.readings.get(layer)
         if read and not 1 / ADAMS < read[-1].adams < ADAMS:
             return "", {}  # no replay by Adam's formula tells of another

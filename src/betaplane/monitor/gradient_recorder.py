@@ -1,4 +1,6 @@
-"""Keeps the last steps' gradients of a few coordinates of every tensor, and how they turn from step to step."""
+"""Keeps the last steps' gradients of a few coordinates of every tensor, and how they turn from step
+to step.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +41,18 @@ class GradientRecorder:
 
     def keep(self, watched: list[Watched]) -> None:
         """Put a step's gradients into the rings, and correlate them with the last step's."""
-        history, parts = self.history, self._joined(watched, [self._parts(*each) for each in watched])
+        history, parts = (
+            self.history,
+            self._joined(watched, [self._parts(*each) for each in watched]),
+        )
         for (name, _, group), (g, *start) in zip(watched, parts, strict=True):
             ring = history.rings.setdefault(name, RingBuffer(STEPS))
-            ring.keep(history.step, g, _start(g, start) if start else (ring.m, ring.v, ring.t), numbers(group))
+            ring.keep(
+                history.step,
+                g,
+                _start(g, start) if start else (ring.m, ring.v, ring.t),
+                numbers(group),
+            )
         self.now = [g for g, *_ in parts]
         flat = torch.cat(self.now) if self.now else torch.zeros(0)
         if self.last_step == history.step - 1 and self.last.shape == flat.shape:

@@ -46,7 +46,8 @@ class Rows:
 
 
 class TypicalRange:
-    """What losses usually are, asked at every step: running means of them and of how far they are from it.
+    """What losses usually are, asked at every step: running means of them and of how far they are
+    from it.
 
     Example:
         >>> usual = TypicalRange()
@@ -99,8 +100,11 @@ class History:
     """All that is known of a run."""
 
     step: int = 0  # steps watched
-    readings: dict[str, Readings] = field(default_factory=lambda: defaultdict(lambda: Readings(KEPT)))
-    peaks: dict[str, Reading] = field(default_factory=dict)  # that of the largest weights at the largest lr
+    readings: dict[str, Readings] = field(
+        default_factory=lambda: defaultdict(lambda: Readings(KEPT))
+    )
+    # that of the largest weights at the largest lr
+    peaks: dict[str, Reading] = field(default_factory=dict)
     calmest: dict[str, float] = field(default_factory=dict)  # the least gradient over weights
     rows: dict[str, Rows] = field(default_factory=dict)
     zero: set[str] = field(default_factory=set)  # tensors that were 0 before the first step
@@ -113,11 +117,14 @@ class History:
     lights: deque[StepStats] = field(default_factory=lambda: deque(maxlen=KEPT))
     usual: TypicalRange = field(default_factory=TypicalRange)
     startled: bool = False  # by the last loss
-    chosen: deque[int] = field(default_factory=lambda: deque(maxlen=KEPT))  # steps read for that alone, no fair sample
+    # steps read for that alone, no fair sample
+    chosen: deque[int] = field(default_factory=lambda: deque(maxlen=KEPT))
     read: int = 0  # steps that were read
 
     def take(self, reading: Reading) -> None:
-        """Take a reading; keep that of the largest weights at the largest lr, and the least gradient over weights."""
+        """Take a reading; keep that of the largest weights at the largest lr, and the least
+        gradient over weights.
+        """
         layer = reading.layer
         self.readings[layer].append(reading)
         peak = self.peaks.get(layer)
@@ -131,9 +138,13 @@ class History:
             self.calmest[layer] = min(self.calmest.get(layer, math.inf), self.relative(layer))
 
     def raised(self, last: int) -> bool:
-        """Whether lr was raised to more than twice between any of the last readings on schedule, of any tensor."""
+        """Whether lr was raised to more than twice between any of the last readings on schedule, of
+        any tensor.
+        """
         return any(
-            new > 2 * old for kept in self.readings.values() for old, new in pairwise(self._lately(kept, last).tolist())
+            new > 2 * old
+            for kept in self.readings.values()
+            for old, new in pairwise(self._lately(kept, last).tolist())
         )
 
     def _lately(self, kept: Readings, last: int) -> np.ndarray:
@@ -142,8 +153,12 @@ class History:
         return kept.column("lr")[due[-last - 1] if len(due) > last else 0 :]
 
     def relative(self, layer: str) -> float:
-        """A tensor's gradient over its weights, both RMS, the median of the last 8 readings; never 0."""
-        sizes, weights = (self.readings[layer].column(name)[-SMOOTH:] for name in ("g_rms", "weight_rms"))
+        """A tensor's gradient over its weights, both RMS, the median of the last 8 readings; never
+        0.
+        """
+        sizes, weights = (
+            self.readings[layer].column(name)[-SMOOTH:] for name in ("g_rms", "weight_rms")
+        )
         return max(median((sizes / np.maximum(weights, TINY)).tolist()), TINY)
 
     def shine(self, found: list[StepStats]) -> None:
@@ -155,7 +170,8 @@ class History:
         """Take the loss of a step; of the one to come, where none is named."""
         step = self.step + 1 if step is None else step
         self.losses.append((step, loss))
-        self.startled = self.usual.outlies(loss) and step >= self.step  # a loss that comes late names no step to read
+        # a loss that comes late names no step to read
+        self.startled = self.usual.outlies(loss) and step >= self.step
         if math.isnan(self.first_loss):
             self.first_loss = loss
         last = [old for _, old in [*self.losses][-FEW:]]
@@ -163,7 +179,9 @@ class History:
             self.least = min(self.least, median(last))
 
     def risen(self, times: float) -> bool:
-        """Whether the loss of late, its median or mean, is `times` the first, or as far above a negative one."""
+        """Whether the loss of late, its median or mean, is `times` the first, or as far above a
+        negative one.
+        """
         last = [loss for _, loss in self.losses][-LATE:]
         late = max(self.recent, _mean(last)) if len(last) == LATE else self.recent
         return late > self.start + (times - 1) * abs(self.start)
@@ -185,25 +203,36 @@ class History:
 
     @property
     def scatter(self) -> float:
-        """The standard deviation of the kept losses' logarithms from one step to the next, without outliers."""
+        """The standard deviation of the kept losses' logarithms from one step to the next, without
+        outliers.
+        """
         logs = [math.log(loss) for _, loss in self.losses if 0 < loss < math.inf]
         return median(abs(b - a) for a, b in pairwise(logs)) / NORMAL if len(logs) > 1 else math.inf
 
     @property
     def climbed(self) -> float:
-        """The largest mean of five kept losses over the first, less what 2.5 deviations of their scatter explain."""
+        """The largest mean of five kept losses over the first, less what 2.5 deviations of their
+        scatter explain.
+        """
         last = [loss for _, loss in self.losses]
         top = max((_mean(last[i : i + FEW]) for i in range(len(last) - FEW + 1)), default=math.nan)
-        return top / (self.start * math.exp(2.5 * min(self.scatter, 10.0))) if self.start > 0 else math.nan
+        return (
+            top / (self.start * math.exp(2.5 * min(self.scatter, 10.0)))
+            if self.start > 0
+            else math.nan
+        )
 
     @property
     def recent(self) -> float:
-        """The largest median of five losses among the last 16, nan where none were given; inf if they are not finite.
+        """The largest median of five losses among the last 16, nan where none were given; inf if
+        they are not finite.
 
         Not the last five: a run that broke between two readings may look calm again at the second.
         """
         last = [loss if math.isfinite(loss) else math.inf for _, loss in self.losses][-LATE:]
-        return max((median(last[i : i + FEW]) for i in range(len(last) - FEW + 1)), default=math.nan)
+        return max(
+            (median(last[i : i + FEW]) for i in range(len(last) - FEW + 1)), default=math.nan
+        )
 
     @property
     def before(self) -> float:
@@ -213,7 +242,9 @@ class History:
 
     @property
     def falling(self) -> bool:
-        """Whether the last 16 losses are below the first 16 that are kept by more than noise makes medians differ."""
+        """Whether the last 16 losses are below the first 16 that are kept by more than noise makes
+        medians differ.
+        """
         first = median([loss for _, loss in [*self.losses][:LATE]]) if self.losses else math.nan
         return self.late < first * math.exp(-min(self.scatter, 1.0) / 2)
 
@@ -225,7 +256,9 @@ class History:
     def loudest(self) -> str:
         """The tensor whose gradients grew most over the kept steps, "" where none are kept."""
         grown = {}
-        for layer, past in ((layer, ring.past()) for layer, ring in self.rings.items() if ring.last == self.step):
+        for layer, past in (
+            (layer, ring.past()) for layer, ring in self.rings.items() if ring.last == self.step
+        ):
             if past is not None and len(past.g) > 1:
                 sizes = past.g.square().mean(1).nan_to_num()
                 half = len(sizes) // 2
@@ -242,7 +275,8 @@ class History:
 
 
 def jump(series: Iterable[tuple[int, float]], step: int, least: int = LEAST) -> Jump:
-    """How far a step's value is above those before it; (0, 0) where it is not the last, or too few came before.
+    """How far a step's value is above those before it; (0, 0) where it is not the last, or too few
+    came before.
 
     Values that are not finite, or not above 0, are left out.
 
@@ -255,11 +289,14 @@ def jump(series: Iterable[tuple[int, float]], step: int, least: int = LEAST) -> 
     past = [value for _, value in old if 0 < value < math.inf]
     if last[0] != step or len(past) < least or not 0 < last[1] < math.inf:
         return Jump(0.0, 0.0)
-    return Jump(last[1] / max(past), deviations(last[1], past, TINY if len(past) >= LEAST else SCATTER))
+    return Jump(
+        last[1] / max(past), deviations(last[1], past, TINY if len(past) >= LEAST else SCATTER)
+    )
 
 
 def deviations(value: float, others: Sequence[float], floor: float = TINY) -> float:
-    """By how many standard deviations of others' logarithms a value's is above their mean; all above 0, two at least.
+    """By how many standard deviations of others' logarithms a value's is above their mean; all
+    above 0, two at least.
 
     Of less than `floor` a standard deviation counts as that.
 
@@ -274,7 +311,8 @@ def deviations(value: float, others: Sequence[float], floor: float = TINY) -> fl
 
 
 def unsteadiness(past: RecordedSteps) -> float:
-    """The coefficient of variation of sqrt(v) over the kept steps of one tensor, the less of two halves.
+    """The coefficient of variation of sqrt(v) over the kept steps of one tensor, the less of two
+    halves.
 
     One batch unlike all others shows in one of them only.
     """
@@ -282,6 +320,8 @@ def unsteadiness(past: RecordedSteps) -> float:
 
 
 def descent(past: RecordedSteps) -> float:
-    """The cosine of the mean update and the mean gradient over the kept steps; below 0 the run goes uphill."""
+    """The cosine of the mean update and the mean gradient over the kept steps; below 0 the run goes
+    uphill.
+    """
     _, updates = sizes_and_directions(past, past.numbers)
     return cosine(updates.mean(0), past.g.mean(0))

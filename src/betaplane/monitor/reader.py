@@ -1,4 +1,6 @@
-"""Reads every tensor around a step: samples before it, samples after it, and all quantities into the history."""
+"""Reads every tensor around a step: samples before it, samples after it, and all quantities into
+the history.
+"""
 
 from __future__ import annotations
 
@@ -41,14 +43,22 @@ class Reader:
         history: History,
         told: Callable[[list[dict[str, Any]]], None],
     ) -> None:
-        self.optimizer, self.names, self.ranks, self.history, self.told = optimizer, names, ranks, history, told
+        self.optimizer, self.names, self.ranks, self.history, self.told = (
+            optimizer,
+            names,
+            ranks,
+            history,
+            told,
+        )
         tensors = sum(len(group["params"]) for group in optimizer.param_groups)
         self.coordinates = min(COORDINATES, max(FEWEST, TOGETHER // max(1, tensors)))
         self._kept: dict[str, PreStepSample] = {}
         self._warned = False
 
     def watched(self) -> Iterator[Watched]:
-        """The parameters that have a gradient; of one that is held in parts, another process may have it."""
+        """The parameters that have a gradient; of one that is held in parts, another process may
+        have it.
+        """
         for name, p, group in named(self.optimizer, self.names):
             elsewhere = self.ranks.together and sharded(p)
             if p.grad is not None and p.grad.is_sparse:
@@ -59,7 +69,8 @@ class Reader:
     def keep(self) -> None:
         """Before the step: samples of what it overwrites."""
         self._kept = {
-            name: kept(self.optimizer, p, group, self.coordinates, self.ranks) for name, p, group in self.watched()
+            name: kept(self.optimizer, p, group, self.coordinates, self.ranks)
+            for name, p, group in self.watched()
         }
 
     def read(self, by: float) -> None:
@@ -81,7 +92,9 @@ class Reader:
             self.told([each._asdict() for each in now])
             history.norms.append((history.step, math.sqrt(squares)))
 
-    def _taken(self, name: str, p: Tensor, group: Mapping[str, Any], by: float) -> TensorSample | None:
+    def _taken(
+        self, name: str, p: Tensor, group: Mapping[str, Any], by: float
+    ) -> TensorSample | None:
         """A tensor's samples; None where it was not stepped, or its moments cannot be read."""
         old = self._kept.get(name)
         if old is None:

@@ -25,7 +25,8 @@ def watch(
     to: To = (),
     model: torch.nn.Module | None = None,
 ) -> Watcher:
-    """Watch a torch optimizer that keeps Adam's moments: each alarm names step, layer, cause, evidence and remedy.
+    """Watch a torch optimizer that keeps Adam's moments: each alarm names step, layer, cause,
+    evidence and remedy.
 
     Nothing that is trained is changed. Large tensors are read at up to 4,096 evenly spaced coordinates. Where several
     processes train one model, call it in each of them: they read at the same steps, figures are those of the whole
@@ -39,7 +40,8 @@ def watch(
             out where they do not fit, as most do of steps of a millisecond. inf for every one.
         console: whether alarms are written to standard error.
         to: "tensorboard", "wandb", "trackio", "mlflow", a Sink, or several of them.
-        model: whose names the parameters are told by; the optimizer's own where None, or a parameter's place.
+        model: whose names the parameters are told by; the optimizer's own where None, or a
+            parameter's place.
 
     Returns:
         A Watcher: `loss(value)` before each step, `alerts`, `report()`, `close()`.
@@ -63,9 +65,21 @@ def watch(
     optimizer = unwrapped(optimizer)
     check(optimizer)
     if not isinstance(every, int) or isinstance(every, bool) or every < 1:
-        raise BadInput("every is out of range", value=every, allowed="1, 2, 3, ...", where="watch", instead="every=10")
+        raise BadInput(
+            "every is out of range",
+            value=every,
+            allowed="1, 2, 3, ...",
+            where="watch",
+            instead="every=10",
+        )
     if not (isinstance(budget, (int, float)) and budget > 0):
-        raise BadInput("budget is out of range", value=budget, allowed="(0, inf]", where="watch", instead="budget=0.02")
+        raise BadInput(
+            "budget is out of range",
+            value=budget,
+            allowed="(0, inf]",
+            where="watch",
+            instead="budget=0.02",
+        )
     _check_kinds(path, to, model)
 
     def sinks() -> list[Sink]:
@@ -73,7 +87,9 @@ def watch(
         files = [JsonLines(path)] if path is not None else []
         return [*shown, *files, *others]
 
-    names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()} if model is not None else {}
+    names: dict[Tensor, str] = (
+        {p: name for name, p in model.named_parameters()} if model is not None else {}
+    )
     return Watcher(optimizer, every, budget, sinks, names)
 
 
@@ -84,4 +100,10 @@ def _check_kinds(path: object, to: object, model: object) -> None:
         ("to", to, (str, Sink, Iterable), "names and sinks", 'to="tensorboard"'),
     ):
         if value is not None and not isinstance(value, kinds):
-            raise BadInput(f"{name} is of a wrong kind", value=value, allowed=allowed, where="watch", instead=instead)
+            raise BadInput(
+                f"{name} is of a wrong kind",
+                value=value,
+                allowed=allowed,
+                where="watch",
+                instead=instead,
+            )

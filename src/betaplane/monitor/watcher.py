@@ -28,7 +28,8 @@ from betaplane.monitor.reader import Reader
 from betaplane.monitor.recorders.moment_recorder import MomentRecorder
 from betaplane.monitor.sinks import Sink, Sinks, start_facts
 
-SHARES = (0.25, 0.05, 0.1)  # of the budget, for readings, looks and the record; the rest for what is not seen from here
+# of the budget, for readings, looks and the record; the rest for what is not seen from here
+SHARES = (0.25, 0.05, 0.1)
 PAUSE = 16  # steps until it is asked again whether there is time to record
 LENT = 4  # readings on credit, of steps whose loss is far above those before
 LOOK = 16  # steps of the tape that are looked at together
@@ -58,13 +59,20 @@ class Watcher:
         self.sinks = Sinks(sinks() if self.ranks.first else [])
         self._sinks = sinks
         self.clock = Steps()
-        self.readings, self.looks, self.rings = (Budget(share * budget, self.clock) for share in SHARES)
+        self.readings, self.looks, self.rings = (
+            Budget(share * budget, self.clock) for share in SHARES
+        )
         self.history, self.tape = History(), MomentRecorder(optimizer, self.names)
-        self.reader = Reader(optimizer, self.names, self.ranks, self.history, lambda rows: self.sinks.readings(rows))
+        self.reader = Reader(
+            optimizer, self.names, self.ranks, self.history, lambda rows: self.sinks.readings(rows)
+        )
         self.judge = Diagnosis(self.history, lambda alert: self.sinks.alert(alert))
         self._tapes, self._reads, self._busy, self._burst = True, False, False, 0
         self._kept = 0.0  # seconds that keeping samples took
-        self.keeper, self.losses = GradientRecorder(optimizer, self.ranks, self.history), Losses(self.ranks, self._lose)
+        self.keeper, self.losses = (
+            GradientRecorder(optimizer, self.ranks, self.history),
+            Losses(self.ranks, self._lose),
+        )
         self.hooks = Hooks(optimizer, self._safe(self._pre), self._safe(self._post))
         self._facts = start_facts(optimizer, every, budget, self.names)
         self.sinks.start(self._facts)
@@ -103,10 +111,13 @@ class Watcher:
             decays[i] = float(group.get("weight_decay", 0.0))
             places |= dict.fromkeys(group["params"], i)
         groups = {name: places[p] for name, p, _ in named(self.optimizer, self.names)}
-        return totals([reading for reading in self.history.last() if reading.layer in groups], groups, decays)
+        return totals(
+            [reading for reading in self.history.last() if reading.layer in groups], groups, decays
+        )
 
     def sharpness(self, loss: Callable[[], Tensor], rounds: int = 20) -> Sharpness:
-        """Return the preconditioned curvature over its limit; see `betaplane.monitor.quantities.sharpness`.
+        """Return the preconditioned curvature over its limit; see
+        `betaplane.monitor.quantities.sharpness`.
 
         Args:
             loss: computes the loss, (), with its graph; called once.
@@ -127,7 +138,9 @@ class Watcher:
         self.close()
 
     def _safe(self, call: Callable[..., None]) -> Callable[..., None]:
-        """A call that never ends the run it watches: where it fails, watching stops, and a warning says why."""
+        """A call that never ends the run it watches: where it fails, watching stops, and a warning
+        says why.
+        """
 
         def safe(*args: Any) -> None:
             try:
@@ -137,8 +150,13 @@ class Watcher:
                     raise  # the other processes would wait for this one for ever
                 self.hooks.close()
                 at = traceback.extract_tb(error.__traceback__)[-1]
-                told = f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})"
-                warn(f"watching stopped at step {self.history.step}, training goes on. {told}", stacklevel=2)
+                told = (
+                    f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})"
+                )
+                warn(
+                    f"watching stopped at step {self.history.step}, training goes on. {told}",
+                    stacklevel=2,
+                )
 
         return safe
 
@@ -185,7 +203,9 @@ class Watcher:
             self.rings.charge(perf_counter() - begin - (self._spent - spent))
 
     def _record(self) -> None:
-        """Put the moments on the tape; where some of them do not lie open, gradients are kept from now on instead."""
+        """Put the moments on the tape; where some of them do not lie open, gradients are kept from
+        now on instead.
+        """
         self._burst -= 1
         if self._burst == 0 and self.rings.allows(STEPS):
             self._burst = STEPS
@@ -209,7 +229,9 @@ class Watcher:
             self.readings.took(perf_counter() - begin, self._kept)
 
     def _looks(self) -> bool:
-        """Whether to look at the tape: before each reading, and every few steps where that is cheap."""
+        """Whether to look at the tape: before each reading, and every few steps where that is
+        cheap.
+        """
         often = self.history.step % LOOK == 0 and self.tape.here and self.looks.allows()
         return self._tapes and (self._reads or often)
 
@@ -218,7 +240,9 @@ class Watcher:
         return self.readings.spent + self.looks.spent + self.rings.spent
 
     def _settle(self) -> None:
-        """Go with the other processes if all of them watch; else tell by oneself, for the first may not be there."""
+        """Go with the other processes if all of them watch; else tell by oneself, for the first may
+        not be there.
+        """
         together = self.ranks.settle()
         self._tapes = not (together and any(sharded(p) for _, p, _ in named(self.optimizer)))
         if not together and not self.ranks.first:
@@ -226,7 +250,9 @@ class Watcher:
             self.sinks.start(self._facts)
 
     def _agree(self) -> tuple[bool, bool]:
-        """Whether to read, and to begin to keep gradients: as this process can, or all that go together."""
+        """Whether to read, and to begin to keep gradients: as this process can, or all that go
+        together.
+        """
         step, every = self.history.step, self.every
         due = step == 1 or step % every == 0
         startled = self.history.startled

@@ -1,4 +1,6 @@
-"""Rules as torch.optim.Optimizer: on torch's own kernels where they compute the same, else the rule itself."""
+"""Rules as torch.optim.Optimizer: on torch's own kernels where they compute the same, else the rule
+itself.
+"""
 
 from typing import Any
 
@@ -7,7 +9,18 @@ from betaplane.optim.from_rule import host_optimizer
 from betaplane.optim.from_torch import from_torch
 from betaplane.optim.rule_optimizer import RuleOptimizer, optimizer_class
 from betaplane.optim.scheduler import Schedule
-from betaplane.optim.torch_classes import SGD, TWINS, Adafactor, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
+from betaplane.optim.torch_classes import (
+    SGD,
+    TWINS,
+    Adafactor,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    NAdam,
+    RAdam,
+    RMSprop,
+)
 from betaplane.rules import ALL
 
 _RULED = {rule.__name__: rule for rule in ALL if rule not in TWINS}

@@ -13,7 +13,8 @@ from betaplane.errors import BadKey, BadType
 
 
 def check_types(kind: type, params: Any, args: Sequence[Any], options: Mapping[str, Any]) -> None:
-    """Raise BadType for parameters that are none, and for an option of another type than its default's.
+    """Raise BadType for parameters that are none, and for an option of another type than its
+    default's.
 
     Args:
         kind: the optimizer's class.
@@ -62,7 +63,8 @@ def check_given(kind: type, params: Any) -> None:
 
 
 def check_group(kind: type, group: Any) -> None:
-    """Raise BadType or BadKey, as torch's classes raise TypeError and KeyError, for what is no param group.
+    """Raise BadType or BadKey, as torch's classes raise TypeError and KeyError, for what is no
+    param group.
 
     Its parameters become a list, as in torch.
 
@@ -77,10 +79,18 @@ def check_group(kind: type, group: Any) -> None:
         raise BadType(what, value=got, allowed=allowed, where=where, instead=instead)
     if "params" not in group:
         keys, instead = list(group), '{"params": model.parameters(), ...}'
-        raise BadKey("The param group has no params", value=keys, allowed="params", where=where, instead=instead)
+        raise BadKey(
+            "The param group has no params",
+            value=keys,
+            allowed="params",
+            where=where,
+            instead=instead,
+        )
     if isinstance(group["params"], set):
         what, got = "optimizer parameters need to be organized in ordered collections", "set"
-        raise BadType(what, value=got, allowed="a list", where=where, instead='{"params": [parameter]}')
+        raise BadType(
+            what, value=got, allowed="a list", where=where, instead='{"params": [parameter]}'
+        )
     if not isinstance(group["params"], Tensor):
         check_given(kind, group["params"])
         group["params"] = list(group["params"])
@@ -126,7 +136,13 @@ def _check_type(name: str, value: Any, usual: Any, where: str) -> None:
     allowed = _missed(name, value, usual)
     if allowed:
         instead = f"{name}={usual!r}"
-        raise BadType(f"{name} is of the wrong type", value=value, allowed=allowed, where=where, instead=instead)
+        raise BadType(
+            f"{name} is of the wrong type",
+            value=value,
+            allowed=allowed,
+            where=where,
+            instead=instead,
+        )
 
 
 def _missed(name: str, value: Any, usual: Any) -> str:
@@ -134,7 +150,8 @@ def _missed(name: str, value: Any, usual: Any) -> str:
     if isinstance(usual, tuple):
         kinds = (Real, Tensor, type(None)) if None in usual else (Real, Tensor)
         items = value if isinstance(value, (tuple, list)) else ()
-        whole = len(items) == len(usual) or (name == "betas" and items)  # a rule says itself how many it has
+        # a rule says itself how many it has
+        whole = len(items) == len(usual) or (name == "betas" and items)
         fits = whole and all(isinstance(item, kinds) for item in items)
         return "" if fits else f"{len(usual)} numbers"
     if isinstance(usual, bool):  # a text is true whatever it says

@@ -95,7 +95,8 @@ def _of_class(kind: type) -> Rule:
             return _of_class(ours)
     if not issubclass(kind, Optimizer) or not isinstance(getattr(kind, "rule", None), type):
         raise _unknown(kind)
-    probe = cast(Any, kind)([torch.nn.Parameter(torch.zeros(1))])  # its own defaults decide the variant
+    # its own defaults decide the variant
+    probe = cast(Any, kind)([torch.nn.Parameter(torch.zeros(1))])
     return _of_optimizer(probe)
 
 
@@ -122,7 +123,9 @@ def _of_groups(optimizer: Any, groups: list[dict[str, Any]]) -> Rule:
 
 
 def _as_made(group: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a group; a peak_lr that only is the group's own lr is left to whoever uses the rule."""
+    """The options of a group; a peak_lr that only is the group's own lr is left to whoever uses the
+    rule.
+    """
     options = {**group, "params": list(group["params"])}
     if options.get("peak_lr") == options.get("initial_lr", options["lr"]):
         options["peak_lr"] = None
@@ -133,4 +136,10 @@ def _unknown(given: object) -> BadInput:
     what = given.__qualname__ if isinstance(given, type) else given
     what = type(given).__name__ if isinstance(given, Optimizer) else what
     close = nearest(str(getattr(given, "__name__", given)), NAMES, "adam")
-    return BadInput("This is no update rule", value=what, allowed=ALLOWED, where="rule", instead=f'rule="{close}"')
+    return BadInput(
+        "This is no update rule",
+        value=what,
+        allowed=ALLOWED,
+        where="rule",
+        instead=f'rule="{close}"',
+    )

@@ -1,4 +1,6 @@
-"""What an optimizer does around its rule: formats of state and weights, clipping by norm, an average, zeroing."""
+"""What an optimizer does around its rule: formats of state and weights, clipping by norm, an
+average, zeroing.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +114,9 @@ class BaseOptimizer:
 
     def __repr__(self) -> str:
         paths = list(dict.fromkeys(map(self._path_of, self.param_groups)))
-        own = [f"{name}: {getattr(self, name)}" for name in ("max_norm", "zero") if getattr(self, name)]
+        own = [
+            f"{name}: {getattr(self, name)}" for name in ("max_norm", "zero") if getattr(self, name)
+        ]
         return "\n".join([super().__repr__()[:-1], *own, f"path: {', '.join(paths)}", ")"])
 
     def form_of(self, group: Mapping[str, Any]) -> StepSpec:
@@ -130,7 +134,8 @@ class BaseOptimizer:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The state as torch has it, plain tensors and numbers; see torch.optim.Optimizer.state_dict.
+        """The state as torch has it, plain tensors and numbers; see
+        torch.optim.Optimizer.state_dict.
 
         Returns:
             {"state": by parameter, "param_groups": options}. Of a state in 8 bits, codes and scales; but float32 where
@@ -146,7 +151,10 @@ class BaseOptimizer:
     def contents_of(self, group: Mapping[str, Any]) -> dict[str, str]:
         """What each tensor of the state contains, by state key, under a group's options."""
         words = getattr(self, "words", STATE)
-        return {words.get(name, name): text for name, text in contents_under(self._kind(group), group).items()}
+        return {
+            words.get(name, name): text
+            for name, text in contents_under(self._kind(group), group).items()
+        }
 
     def _kind(self, group: Mapping[str, Any]) -> type[Rule]:
         """The rule's class."""
@@ -154,18 +162,25 @@ class BaseOptimizer:
 
     @contextmanager
     def _measured(self) -> Iterator[None]:
-        """Around a step: the length of the gradients before it, what they are scaled by, the length of its update."""
+        """Around a step: the length of the gradients before it, what they are scaled by, the length
+        of its update.
+        """
         self._scale, self._squared = 1.0, 0.0
         if self.max_norm is None:
             yield
             return
-        length = norm([p.grad for group in self.param_groups for p in group["params"] if p.grad is not None])
+        length = norm(
+            [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        )
         scale = self.max_norm / (length + 1e-6)
-        self._scale = 1.0 if scale > 1 else scale  # as torch's clip_grad_norm_: nan stays nan, which min() would lose
+        # as torch's clip_grad_norm_: nan stays nan, which min() would lose
+        self._scale = 1.0 if scale > 1 else scale
         yield
         self.norms = Norms(length, self._squared**0.5)
 
-    def coded(self, p: Tensor, group: Mapping[str, Any], word: str) -> tuple[Tensor, Tensor, int] | None:
+    def coded(
+        self, p: Tensor, group: Mapping[str, Any], word: str
+    ) -> tuple[Tensor, Tensor, int] | None:
         """How a tensor of p's state is kept in 8 bits; None where it is not.
 
         Args:
@@ -188,7 +203,10 @@ class BaseOptimizer:
             >>> round((table[code] * scale[0, 0]).item(), 6), length
             (0.001, 64)
         """
-        held, names = self.state.get(p, {}), {word: name for name, word in getattr(self, "words", STATE).items()}
+        held, names = (
+            self.state.get(p, {}),
+            {word: name for name, word in getattr(self, "words", STATE).items()},
+        )
         scale = held.get(word + SCALE)
         if scale is None:
             return None
@@ -210,11 +228,15 @@ class BaseOptimizer:
             return
         known = self.__dict__.setdefault("_swept", {})
         form, path = self.form_of(group), chosen(self.path, params)
-        moved, known[i] = step_each(form, params, states, self._numbers(group), path=path, words=words)
+        moved, known[i] = step_each(
+            form, params, states, self._numbers(group), path=path, words=words
+        )
         self._squared += moved
 
     def _again(self, i: int, group: Mapping[str, Any]) -> bool:
-        """Step group i by machine code as at the step before, if all is as it was; whether it was done."""
+        """Step group i by machine code as at the step before, if all is as it was; whether it was
+        done.
+        """
         lists = self.__dict__.get("_swept", {}).get(i)
         if lists is None or self.path == "eager":
             return False
@@ -248,7 +270,11 @@ class BaseOptimizer:
         """
         pairs = [(p, held[AVERAGE]) for p, held in self.state.items() if AVERAGE in held]
         if not pairs:
-            raise BadInput("No average of the weights is kept", where=type(self).__name__, instead="average=0.999")
+            raise BadInput(
+                "No average of the weights is kept",
+                where=type(self).__name__,
+                instead="average=0.999",
+            )
         weights = [p.detach().clone() for p, _ in pairs]
         for p, average in pairs:
             p.copy_(average)
@@ -267,7 +293,10 @@ def check_around(group: Mapping[str, Any]) -> None:
     storage = group.get("storage", "parameter")
     for p in group["params"] if storage != "parameter" else ():
         if p.is_complex():
-            where, instead = f"a {p.dtype} parameter of shape {tuple(p.shape)}", 'storage="parameter"'
+            where, instead = (
+                f"a {p.dtype} parameter of shape {tuple(p.shape)}",
+                'storage="parameter"',
+            )
             text = "The state of complex parameters is kept in their own dtype only"
             raise BadInput(text, value=storage, allowed="'parameter'", where=where, instead=instead)
 
@@ -275,9 +304,20 @@ def check_around(group: Mapping[str, Any]) -> None:
 def _checked(name: str, value: float | None, low: float, high: float) -> float | None:
     given = None if isinstance(value, Tensor) and value.numel() != 1 else value
     if value is not None and not isinstance(given, Real | Tensor):
-        raise BadType(f"{name} is not a number", value=value, allowed="a number or None", where="the optimizer")
+        raise BadType(
+            f"{name} is not a number",
+            value=value,
+            allowed="a number or None",
+            where="the optimizer",
+        )
     if value is not None and not (low < value < high or (value == low == 0 and high == 1)):
         text = f"({low}, {high})" if high != 1 else "[0, 1)"
         instead = "average=0.999" if name == "average" else "max_norm=1.0"
-        raise BadInput(f"{name} is out of range", value=value, allowed=text, where="the optimizer", instead=instead)
+        raise BadInput(
+            f"{name} is out of range",
+            value=value,
+            allowed=text,
+            where="the optimizer",
+            instead=instead,
+        )
     return value

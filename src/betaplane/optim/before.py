@@ -9,7 +9,8 @@ from torch.utils.hooks import RemovableHandle
 
 
 def before_steps(act: Callable[[Optimizer], None]) -> RemovableHandle:
-    """Call `act(optimizer)` before each step of every optimizer in the process, until the handle is removed.
+    """Call `act(optimizer)` before each step of every optimizer in the process, until the handle is
+    removed.
 
     Args:
         act: is given the optimizer about to step; gradients are as the step will see them, clipped and unscaled.

@@ -11,8 +11,11 @@ from torch import Tensor
 from betaplane.errors import BadType
 
 
-def hutchinson(loss: Tensor, params: Sequence[Tensor], generator: torch.Generator | None = None) -> list[Tensor]:
-    """One sample u * (Hessian u), with u of independent normal numbers: on average the Hessian's diagonal.
+def hutchinson(
+    loss: Tensor, params: Sequence[Tensor], generator: torch.Generator | None = None
+) -> list[Tensor]:
+    """One sample u * (Hessian u), with u of independent normal numbers: on average the Hessian's
+    diagonal.
 
     Args:
         loss: (), with its graph: not yet gone backward through.
@@ -35,10 +38,16 @@ def hutchinson(loss: Tensor, params: Sequence[Tensor], generator: torch.Generato
     params = _listed(params, "hutchinson")
     if not isinstance(loss, Tensor) or loss.dim() or not loss.requires_grad:
         got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
-        raise BadType("loss is no scalar with a graph", value=got, allowed="a tensor of shape ()", where="hutchinson")
+        raise BadType(
+            "loss is no scalar with a graph",
+            value=got,
+            allowed="a tensor of shape ()",
+            where="hutchinson",
+        )
     gradients = torch.autograd.grad(loss, params, create_graph=True)
     u = [torch.randn(p.shape, dtype=p.dtype, device=p.device, generator=generator) for p in params]
-    curved = [i for i, g in enumerate(gradients) if g.requires_grad]  # the loss is linear in the others
+    # the loss is linear in the others
+    curved = [i for i, g in enumerate(gradients) if g.requires_grad]
     if not curved:
         return [torch.zeros_like(p) for p in params]
     outputs, weights = [gradients[i] for i in curved], [u[i] for i in curved]
@@ -46,10 +55,14 @@ def hutchinson(loss: Tensor, params: Sequence[Tensor], generator: torch.Generato
     return [one * product for one, product in zip(u, products, strict=True)]
 
 
-def sampled_labels(logits: Tensor, params: Sequence[Tensor], generator: torch.Generator | None = None) -> list[Tensor]:
-    """B g_hat^2, with g_hat the gradient of the mean loss on labels drawn from the model's own predictions.
+def sampled_labels(
+    logits: Tensor, params: Sequence[Tensor], generator: torch.Generator | None = None
+) -> list[Tensor]:
+    """B g_hat^2, with g_hat the gradient of the mean loss on labels drawn from the model's own
+    predictions.
 
-    On average it is the diagonal of the Gauss-Newton matrix of the mean cross-entropy, and never negative.
+    On average it is the diagonal of the Gauss-Newton matrix of the mean cross-entropy, and never
+    negative.
 
     Args:
         logits: (B, ..., classes), with their graph.
@@ -71,7 +84,9 @@ def sampled_labels(logits: Tensor, params: Sequence[Tensor], generator: torch.Ge
     params = _listed(params, "sampled_labels")
     if not isinstance(logits, Tensor) or logits.dim() < 2:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise BadType("logits have no classes", value=got, allowed="(B, ..., classes)", where="sampled_labels")
+        raise BadType(
+            "logits have no classes", value=got, allowed="(B, ..., classes)", where="sampled_labels"
+        )
     flat = logits.reshape(-1, logits.shape[-1])
     labels = torch.multinomial(flat.detach().softmax(dim=-1), 1, generator=generator)[:, 0]
     gradients = torch.autograd.grad(torch.nn.functional.cross_entropy(flat, labels), params)
@@ -83,5 +98,11 @@ def _listed(params: Any, where: str) -> list[Tensor]:
     found = [] if isinstance(params, Tensor) or not isinstance(params, Iterable) else list(params)
     if not found or not all(isinstance(p, Tensor) for p in found):
         got, instead = type(params).__name__, "list(model.parameters())"
-        raise BadType("params are no tensors", value=got, allowed="at least 1 tensor", where=where, instead=instead)
+        raise BadType(
+            "params are no tensors",
+            value=got,
+            allowed="at least 1 tensor",
+            where=where,
+            instead=instead,
+        )
     return found

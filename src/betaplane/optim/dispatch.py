@@ -1,4 +1,6 @@
-"""Who steps parameters by their rule: machine code in one pass over memory, or the rule's operations one by one."""
+"""Who steps parameters by their rule: machine code in one pass over memory, or the rule's
+operations one by one.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,13 @@ def check_path(value: str) -> str:
     """`value`, if it is one of PATHS."""
     if value not in PATHS:
         allowed = " or ".join(map(repr, PATHS))
-        raise BadInput("path is unknown", value=value, allowed=allowed, where="the optimizer", instead='path="auto"')
+        raise BadInput(
+            "path is unknown",
+            value=value,
+            allowed=allowed,
+            where="the optimizer",
+            instead='path="auto"',
+        )
     return value
 
 
@@ -43,7 +51,10 @@ def chosen(path: str, params: list[Tensor]) -> str:
 
 def sweeps(rule: Rule) -> bool:
     """Whether a rule can be compiled: its step does not depend on the parameter's shape."""
-    return not any(isinstance(value, Tensor) for value in vars(rule).values()) and reach(rule) != "shape"
+    return (
+        not any(isinstance(value, Tensor) for value in vars(rule).values())
+        and reach(rule) != "shape"
+    )
 
 
 def step_each(
@@ -78,7 +89,12 @@ def step_each(
             broken(str(error))
         else:
             moved += lists.step(form.rule, numbers)
-            left = [*lists.left, *_on_device(form, [p for p in left if p.device.type != "cpu"], states, numbers, words)]
+            left = [
+                *lists.left,
+                *_on_device(
+                    form, [p for p in left if p.device.type != "cpu"], states, numbers, words
+                ),
+            ]
     moved += sum(update(form, p, p.grad, states[p], numbers, words=words) for p in left)  # type: ignore[arg-type]
     return moved, lists
 
@@ -93,16 +109,26 @@ class CompiledGroup(NamedTuple):
 
     @classmethod
     def of(
-        cls, form: StepSpec, params: list[Tensor], states: Mapping[Tensor, Any], words: Mapping[str, str]
+        cls,
+        form: StepSpec,
+        params: list[Tensor],
+        states: Mapping[Tensor, Any],
+        words: Mapping[str, str],
     ) -> CompiledGroup:
         """Looked up anew."""
         return cls(kind(form), params, *swept(form, params, states, words))
 
     def fits(self, form: StepSpec, params: list[Tensor], states: Mapping[Tensor, Any]) -> bool:
-        """Whether they are all there is to do for this form and these parameters, and nothing was exchanged."""
+        """Whether they are all there is to do for this form and these parameters, and nothing was
+        exchanged.
+        """
         given = [p for p in params if p.grad is not None]
-        whole = not self.left and len(given) == len(self.params) and all(map(is_, given, self.params))
-        return whole and kind(form) == self.kind and all(sweep.fits(states) for sweep in self.sweeps)
+        whole = (
+            not self.left and len(given) == len(self.params) and all(map(is_, given, self.params))
+        )
+        return (
+            whole and kind(form) == self.kind and all(sweep.fits(states) for sweep in self.sweeps)
+        )
 
     def step(self, rule: Rule, numbers: StepValues) -> float:
         """One step; the squared length of the update, where that is measured."""
@@ -110,7 +136,11 @@ class CompiledGroup(NamedTuple):
 
 
 def _on_device(
-    form: StepSpec, params: list[Tensor], states: Mapping[Tensor, Any], numbers: StepValues, words: Mapping[str, str]
+    form: StepSpec,
+    params: list[Tensor],
+    states: Mapping[Tensor, Any],
+    numbers: StepValues,
+    words: Mapping[str, str],
 ) -> list[Tensor]:
     """Step parameters that are not on the CPU by torch.compile's code; those left that have none."""
     try:
@@ -127,4 +157,6 @@ def broken(why: str) -> None:
     if BROKEN:
         return
     BROKEN.append(why)
-    warnings.warn(f"This machine cannot compile ({why}): steps are eager, and slower.", stacklevel=6)
+    warnings.warn(
+        f"This machine cannot compile ({why}): steps are eager, and slower.", stacklevel=6
+    )

@@ -15,7 +15,8 @@ from betaplane.rules import SGD, AMSGrad, Rule
 
 
 def host_optimizer(rule: Rule | str | type, params: ParamsT, lr: float | None = None) -> Optimizer:
-    """The rule as an optimizer: on torch's fused kernel where torch has one for it, else step by step.
+    """The rule as an optimizer: on torch's fused kernel where torch has one for it, else step by
+    step.
 
     Args:
         rule: the update rule, or what `as_rule` takes for one ("adamw", `betaplane.rules.AdamW`).
@@ -49,10 +50,14 @@ def host_optimizer(rule: Rule | str | type, params: ParamsT, lr: float | None = 
         return torch_classes.Adam(params, lr=lr, amsgrad=True, **told)
     twin = TWINS.get(type(rule))
     if (
-        twin is None or not twin.kernel or (isinstance(rule, SGD) and rule.nesterov and rule.momentum == 0)
+        twin is None
+        or not twin.kernel
+        or (isinstance(rule, SGD) and rule.nesterov and rule.momentum == 0)
     ):  # which torch refuses
         return optimizer_class(type(rule))(params, lr=lr, **options(rule))
-    return twin(params, lr=lr, **{twin.hyper.get(name, name): value for name, value in told.items()})
+    return twin(
+        params, lr=lr, **{twin.hyper.get(name, name): value for name, value in told.items()}
+    )
 
 
 def options(rule: Rule) -> dict[str, Any]:

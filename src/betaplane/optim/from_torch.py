@@ -12,7 +12,8 @@ from betaplane.optim.torch_compatible import TorchCompatible
 
 
 def from_torch(optimizer: Optimizer, **options: Any) -> TorchCompatible:
-    """Ours in place of a torch optimizer under way: the same parameters, groups, state and step counts.
+    """Ours in place of a torch optimizer under way: the same parameters, groups, state and step
+    counts.
 
     The state is shared, not copied: go on with one of the two. A learning-rate scheduler that holds the old one keeps
     working, since the groups are the old one's too.
@@ -46,6 +47,8 @@ def from_torch(optimizer: Optimizer, **options: Any) -> TorchCompatible:
     fresh = [{**group, "params": list(group["params"])} for group in optimizer.param_groups]
     ours = found[0](fresh, **options)
     for group, made in zip(optimizer.param_groups, ours.param_groups, strict=True):
-        group.update({name: made[name] for name in ours.dialects if name in made and name not in group})
+        group.update(
+            {name: made[name] for name in ours.dialects if name in made and name not in group}
+        )
     ours.param_groups, ours.state = optimizer.param_groups, optimizer.state
     return ours

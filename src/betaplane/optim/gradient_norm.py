@@ -12,7 +12,8 @@ from betaplane.optim.codegen.c_source import WORD
 from betaplane.optim.dispatch import BROKEN, broken
 from betaplane.tensors.dtensor import total
 
-POWER = 600  # squares of float64 numbers neither overflow nor vanish once these are scaled by 2^-600 or 2^600
+# squares of float64 numbers neither overflow nor vanish once these are scaled by 2^-600 or 2^600
+POWER = 600
 
 
 def norm(gradients: list[Tensor]) -> float:
@@ -56,7 +57,8 @@ def _squares(gradients: list[Tensor]) -> float:
 
 def _squares64(gradients: list[Tensor], scale: float = 1.0) -> float:
     """The sum of the squares of all elements times scale, in float64."""
-    host = [g.cpu() if g.device.type == "mps" else g for g in _real(gradients)]  # which has no float64
+    # which has no float64
+    host = [g.cpu() if g.device.type == "mps" else g for g in _real(gradients)]
     return sum(float((g.double() * scale).square().sum()) for g in host)
 
 
@@ -66,4 +68,9 @@ def _real(gradients: list[Tensor]) -> list[Tensor]:
 
 def _is_plain(g: Tensor) -> bool:
     """Whether machine code can read g."""
-    return type(g) is Tensor and g.device.type == "cpu" and g.layout is torch.strided and g.dtype in WORD
+    return (
+        type(g) is Tensor
+        and g.device.type == "cpu"
+        and g.layout is torch.strided
+        and g.dtype in WORD
+    )

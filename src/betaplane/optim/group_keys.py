@@ -1,4 +1,6 @@
-"""Keys of param groups: a user's own pass, as in torch; misspelled options and those of the whole optimizer do not."""
+"""Keys of param groups: a user's own pass, as in torch; misspelled options and those of the whole
+optimizer do not.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from betaplane.optim.dispatch import PATHS
 from betaplane.optim.rule_from_group import BETAS
 from betaplane.optim.validation import NONFINITE
 
-WHOLE: dict[str, Callable[[Any], bool]] = {  # options that no group has, and which values are meant as one
+# options that no group has, and which values are meant as one
+WHOLE: dict[str, Callable[[Any], bool]] = {
     "max_norm": lambda value: isinstance(value, Real),
     "zero": lambda value: isinstance(value, bool),
     "nonfinite": lambda value: value in NONFINITE,
@@ -21,9 +24,11 @@ WHOLE: dict[str, Callable[[Any], bool]] = {  # options that no group has, and wh
 
 
 def check_keys(group: Mapping[str, Any], kind: type) -> None:
-    """Raise BadInput for a key of a group that is almost an option's name, or an option of the whole optimizer.
+    """Raise BadInput for a key of a group that is almost an option's name, or an option of the
+    whole optimizer.
 
-    Torch ignores every key that it does not know, and users keep their own in groups ("lr_scale", "name", "rho").
+    Torch ignores every key that it does not know, and users keep their own in groups ("lr_scale",
+    "name", "rho").
 
     Args:
         group: a param group.
@@ -32,8 +37,17 @@ def check_keys(group: Mapping[str, Any], kind: type) -> None:
     known, where = list(inspect.signature(kind).parameters), f"a group of {kind.__name__}"
     for name, value in group.items():
         if name in WHOLE and WHOLE[name](value):
-            text, instead = f"{name} is for all groups together", f"{kind.__name__}(..., {name}={value!r})"
-            raise BadInput(text, value=value, allowed="an argument of the optimizer", where=where, instead=instead)
+            text, instead = (
+                f"{name} is for all groups together",
+                f"{kind.__name__}(..., {name}={value!r})",
+            )
+            raise BadInput(
+                text,
+                value=value,
+                allowed="an argument of the optimizer",
+                where=where,
+                instead=instead,
+            )
         meant = misspelled(str(name), known)
         if meant:
             raise BadInput(
@@ -57,12 +71,17 @@ def unknown_option(name: str, value: Any, kind: type) -> BadInput:
     near = misspelled(name, known) or nearest(name, known, "")
     instead = f"{near}=..." if near else ""
     return BadInput(
-        f"There is no option {name}", value=value, allowed=", ".join(known), where=kind.__name__, instead=instead
+        f"There is no option {name}",
+        value=value,
+        allowed=", ".join(known),
+        where=kind.__name__,
+        instead=instead,
     )
 
 
 def misspelled(name: str, known: Iterable[str]) -> str | None:
-    """The option that a name is a slip of the pen away from; None for one that is known, or like none.
+    """The option that a name is a slip of the pen away from; None for one that is known, or like
+    none.
 
     A slip is another case or hyphen, a letter too many, too few or swapped with its neighbor, and in a name of six
     letters or more another letter; in one of ten or more, two of these.
@@ -80,7 +99,11 @@ def misspelled(name: str, known: Iterable[str]) -> str | None:
     if name in BETAS and "betas" in known:
         return "betas"
     found = [(slips(_plain(name), _plain(option)), option) for option in known]
-    close = [(count, option) for count, option in found if count <= _allowed(_plain(name), _plain(option))]
+    close = [
+        (count, option)
+        for count, option in found
+        if count <= _allowed(_plain(name), _plain(option))
+    ]
     return min(close)[1] if close else None
 
 
@@ -98,7 +121,8 @@ def _allowed(name: str, option: str) -> int:
 
 
 def slips(a: str, b: str) -> int:
-    """The optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbors.
+    """The optimal string alignment distance: insertions, deletions, substitutions and swaps of
+    neighbors.
 
     Example:
         >>> slips("weigth", "weight"), slips("beta", "betas"), slips("rho", "lr")

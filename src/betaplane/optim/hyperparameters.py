@@ -1,4 +1,6 @@
-"""The numbers in a param group by name, those in its tuples too: read, checked, and written where they are."""
+"""The numbers in a param group by name, those in its tuples too: read, checked, and written where
+they are.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from torch import Tensor
 from betaplane.errors import BadInput
 from betaplane.rules._rule import INF, UNIT, Range, at_least_zero
 
-TUPLES = {"betas": "beta", "eps": "eps"}  # options that may be tuples -> what the numbers in them are called, from 1 on
+# options that may be tuples -> what the numbers in them are called, from 1 on
+TUPLES = {"betas": "beta", "eps": "eps"}
 LEAST_ZERO = ("lr", "weight_decay", "eps", "eps1", "eps2")
 
 
@@ -36,7 +39,9 @@ def numbers(group: Mapping[str, Any]) -> dict[str, Any]:
         {'lr': 0.1, 'beta1': 0.9, 'beta2': 0.999}
     """
     pairs = [(names(key, value), value) for key, value in group.items()]
-    return {name: n for found, value in pairs for name, n in zip(found, several(value), strict=False)}
+    return {
+        name: n for found, value in pairs for name, n in zip(found, several(value), strict=False)
+    }
 
 
 def options(group: Mapping[str, Any], values: Mapping[str, float]) -> dict[str, Any]:
@@ -50,7 +55,9 @@ def options(group: Mapping[str, Any], values: Mapping[str, float]) -> dict[str, 
     for key, value in group.items():
         called = names(key, value)
         if not values.keys().isdisjoint(called):
-            new = tuple(values.get(name, old) for name, old in zip(called, several(value), strict=True))
+            new = tuple(
+                values.get(name, old) for name, old in zip(called, several(value), strict=True)
+            )
             found[key] = new if isinstance(value, tuple | list) else new[0]
     return found
 
@@ -61,7 +68,9 @@ def several(value: Any) -> tuple[Any, ...]:
 
 
 def written(old: Any, new: Any, *, own: bool) -> Any:
-    """The new value in the place of the old one: a number as it is, a tensor filled, or a tensor of its own."""
+    """The new value in the place of the old one: a number as it is, a tensor filled, or a tensor of
+    its own.
+    """
     if isinstance(old, tuple | list):
         return tuple(written(o, n, own=own) for o, n in zip(old, new, strict=True))
     return (old.clone() if own else old).fill_(new) if isinstance(old, Tensor) else new
@@ -83,10 +92,22 @@ def checked(name: str, value: Any, old: Any, where: str) -> float:
     instead = f"{name}=lambda t: {allowed.usual}"
     if not isinstance(value, Real | Tensor) or (isinstance(value, Tensor) and value.numel() != 1):
         text = f"a number in {allowed.text}"
-        raise BadInput(f"{name} is not a number", value=value, allowed=text, where=where, instead=instead)
-    number = torch.tensor(float(value), dtype=old.dtype).item() if isinstance(old, Tensor) else float(value)
+        raise BadInput(
+            f"{name} is not a number", value=value, allowed=text, where=where, instead=instead
+        )
+    number = (
+        torch.tensor(float(value), dtype=old.dtype).item()
+        if isinstance(old, Tensor)
+        else float(value)
+    )
     if not allowed.holds(number):
-        raise BadInput(f"{name} is out of range", value=number, allowed=allowed.text, where=where, instead=instead)
+        raise BadInput(
+            f"{name} is out of range",
+            value=number,
+            allowed=allowed.text,
+            where=where,
+            instead=instead,
+        )
     return number
 
 

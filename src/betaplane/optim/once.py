@@ -1,4 +1,6 @@
-"""A cache of what is traced and compiled: each thing is made once, by one thread at a time, also across forks."""
+"""A cache of what is traced and compiled: each thing is made once, by one thread at a time, also
+across forks.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,15 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-MAKING = threading.RLock()  # torch.fx patches torch.nn.Module while it traces, and fails if two threads do
+# torch.fx patches torch.nn.Module while it traces, and fails if two threads do
+MAKING = threading.RLock()
 MISSING = object()
 
-if hasattr(os, "register_at_fork"):  # a fork waits until nothing is half made, and the child has a free lock
-    os.register_at_fork(before=MAKING.acquire, after_in_parent=MAKING.release, after_in_child=MAKING.release)
+# a fork waits until nothing is half made, and the child has a free lock
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=MAKING.acquire, after_in_parent=MAKING.release, after_in_child=MAKING.release
+    )
 
 
 class once(Generic[T]):

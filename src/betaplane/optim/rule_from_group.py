@@ -38,7 +38,11 @@ def build(kind: type[Rule], group: Mapping[str, Any], hyper: Mapping[str, str] =
             usual = tuple(f.default for f in fields(kind) if f.name in betas)
             allowed, where = f"{len(betas)} numbers in [0, 1)", kind.__name__
             raise BadInput(
-                "betas do not fit", value=group["betas"], allowed=allowed, where=where, instead=f"betas={usual}"
+                "betas do not fit",
+                value=group["betas"],
+                allowed=allowed,
+                where=where,
+                instead=f"betas={usual}",
             )
         given |= dict(zip(betas, group["betas"], strict=True))
     rule = kind(**given)
@@ -48,7 +52,8 @@ def build(kind: type[Rule], group: Mapping[str, Any], hyper: Mapping[str, str] =
 
 
 def set_peak(group: dict[str, Any]) -> None:
-    """Set a peak_lr that is None to the lr that the group is made with, or to its lr before an earlier schedule.
+    """Set a peak_lr that is None to the lr that the group is made with, or to its lr before an
+    earlier schedule.
 
     Example:
         >>> group = {"lr": 0.1, "peak_lr": None}
@@ -62,7 +67,8 @@ def set_peak(group: dict[str, Any]) -> None:
 
 
 def check_decay(rule: Any, lr: float) -> None:
-    """Raise BadInput if decay is relative to the peak of lr, and that is unknown or x would change its sign or grow.
+    """Raise BadInput if decay is relative to the peak of lr, and that is unknown or x would change
+    its sign or grow.
 
     Decay that is lr times weight_decay is taken as it is, as in torch.
     """

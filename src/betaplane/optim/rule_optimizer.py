@@ -117,7 +117,8 @@ class RuleOptimizer(BaseOptimizer, Optimizer):
 
     @torch.no_grad()
     def curvature(self, estimates: Sequence[Tensor]) -> None:
-        """Take an estimate of the Hessian's diagonal into the state; for rules that keep one (Sophia), every few steps.
+        """Take an estimate of the Hessian's diagonal into the state; for rules that keep one
+        (Sophia), every few steps.
 
         Args:
             estimates: one a parameter, like it, in the order of the groups, as of `hutchinson` or `sampled_labels`.
@@ -127,15 +128,26 @@ class RuleOptimizer(BaseOptimizer, Optimizer):
         """
         name = type(self).__name__
         if not hasattr(self.rule, "curvature"):
-            raise BadInput("This rule keeps no curvature", value=name, allowed="Sophia", where="curvature")
-        estimates = [] if isinstance(estimates, Tensor) or not isinstance(estimates, Iterable) else list(estimates)
+            raise BadInput(
+                "This rule keeps no curvature", value=name, allowed="Sophia", where="curvature"
+            )
+        estimates = (
+            []
+            if isinstance(estimates, Tensor) or not isinstance(estimates, Iterable)
+            else list(estimates)
+        )
         if not all(isinstance(h, Tensor) for h in estimates):
             got, allowed = [type(h).__name__ for h in estimates], "tensors"
             raise BadType("The estimates are not tensors", value=got, allowed=allowed, where=name)
         pairs = [(group, p) for group in self.param_groups for p in group["params"]]
         shapes, wanted = [tuple(h.shape) for h in estimates], [tuple(p.shape) for _, p in pairs]
         if shapes != wanted:
-            raise BadInput("The estimates do not fit the parameters", value=shapes, allowed=str(wanted), where=name)
+            raise BadInput(
+                "The estimates do not fit the parameters",
+                value=shapes,
+                allowed=str(wanted),
+                where=name,
+            )
         for (group, p), h in zip(pairs, estimates, strict=True):
             (estimate_part if on_mesh(p) else estimate)(self.rule_of(group), p, h, self.state[p])
 
@@ -165,7 +177,9 @@ class RuleOptimizer(BaseOptimizer, Optimizer):
 
 
 def _blank(rule: type[Rule]) -> RuleOptimizer:
-    """An optimizer of a rule before its state is filled in: its class has no place that pickle could look it up at."""
+    """An optimizer of a rule before its state is filled in: its class has no place that pickle
+    could look it up at.
+    """
     return object.__new__(optimizer_class(rule))
 
 
@@ -189,17 +203,31 @@ def optimizer_class(rule: type[Rule]) -> type[RuleOptimizer]:
         tensor([ 0.9000, -1.9000])
     """
     if not isinstance(rule, type) or not issubclass(rule, Rule):
-        raise BadType("This is no class of rules", value=rule, allowed="a subclass of Rule", where="optimizer_class")
+        raise BadType(
+            "This is no class of rules",
+            value=rule,
+            allowed="a subclass of Rule",
+            where="optimizer_class",
+        )
     return type(rule.__name__, (RuleOptimizer,), {"rule": rule, "__module__": __name__})
 
 
 def _signature(rule: type[Rule]) -> inspect.Signature:
-    """(params, lr, betas, the rule's own numbers and choices; by keyword the shared options and ours)."""
+    """(params, lr, betas, the rule's own numbers and choices; by keyword the shared options and
+    ours).
+    """
     default = {f.name: None if f.default is MISSING else f.default for f in fields(rule)}
     betas = tuple(default[name] for name in BETAS if name in default)
     own = {f.name: f.default for f in fields(rule) if not f.kw_only and f.name not in BETAS}
-    usual = {"params": inspect.Parameter.empty, "lr": rule.lr, **({"betas": betas} if betas else {}), **own}
-    more = {f.name: f.default for f in fields(rule) if f.kw_only} | {"maximize": False} | GROUP | OWN
+    usual = {
+        "params": inspect.Parameter.empty,
+        "lr": rule.lr,
+        **({"betas": betas} if betas else {}),
+        **own,
+    }
+    more = (
+        {f.name: f.default for f in fields(rule) if f.kw_only} | {"maximize": False} | GROUP | OWN
+    )
     return inspect.Signature(
         [inspect.Parameter(name, USUAL, default=value) for name, value in usual.items()]
         + [inspect.Parameter(name, KEYWORD, default=value) for name, value in more.items()]

@@ -36,7 +36,8 @@ def linear(start: float, end: float, steps: float) -> Value:
 
 
 def cosine(start: float, end: float, steps: float) -> Value:
-    """Half a cosine from start to end: end + (start - end) (1 + cos(pi s)) / 2, s = min((t - 1) / steps, 1).
+    """Half a cosine from start to end: end + (start - end) (1 + cos(pi s)) / 2, s = min((t - 1) /
+    steps, 1).
 
     Args:
         start: value of the first step.
@@ -114,7 +115,11 @@ def power(exponent: float = 0.8) -> Value:
     """
     if not 0 < exponent < math.inf:
         raise BadInput(
-            "exponent is out of range", value=exponent, allowed="(0, inf)", where="power", instead="exponent=0.8"
+            "exponent is out of range",
+            value=exponent,
+            allowed="(0, inf)",
+            where="power",
+            instead="exponent=0.8",
         )
     return lambda t: float(adafactor_beta2(t, exponent))
 
@@ -143,7 +148,8 @@ def ademamix_alpha(alpha: float, steps: float) -> Value:
 
 
 def ademamix_beta3(beta1: float, beta3: float, steps: float) -> Value:
-    """AdEMAMix's beta3: its half-life goes straight from beta1's, at t = 0, to that of beta3, at t = steps.
+    """AdEMAMix's beta3: its half-life goes straight from beta1's, at t = 0, to that of beta3, at t
+    = steps.
 
     ```
     beta = exp(ln(beta1) ln(beta3) / ((1 - s) ln(beta3) + s ln(beta1)))        s = min(t / steps, 1)
@@ -173,7 +179,8 @@ def ademamix_beta3(beta1: float, beta3: float, steps: float) -> Value:
 
 
 def per_batch(beta: float, batch: Value, base: float) -> Value:
-    """A beta that remembers the same number of samples whatever the batch size: beta^(batch / base).
+    """A beta that remembers the same number of samples whatever the batch size: beta^(batch /
+    base).
 
     Args:
         beta: what is right at batch size `base`, in [0, 1).
@@ -197,7 +204,13 @@ def per_batch(beta: float, batch: Value, base: float) -> Value:
     """
     _checked("beta", beta, "per_batch")
     if not 0 < base < math.inf:
-        raise BadInput("base is out of range", value=base, allowed="(0, inf)", where="per_batch", instead="base=512")
+        raise BadInput(
+            "base is out of range",
+            value=base,
+            allowed="(0, inf)",
+            where="per_batch",
+            instead="base=512",
+        )
     return lambda t: beta ** (batch(t) / base)
 
 
@@ -207,10 +220,22 @@ def _between(start: float, end: float, s: float) -> float:
 
 def _check_steps(steps: float, where: str) -> None:
     if not 0 < steps < math.inf:
-        raise BadInput("steps is out of range", value=steps, allowed="(0, inf)", where=where, instead="steps=1000")
+        raise BadInput(
+            "steps is out of range",
+            value=steps,
+            allowed="(0, inf)",
+            where=where,
+            instead="steps=1000",
+        )
 
 
 def _checked(name: str, beta: float, where: str) -> float:
     if not 0 <= beta < 1:
-        raise BadInput(f"{name} is out of range", value=beta, allowed="[0, 1)", where=where, instead=f"{name}=0.9")
+        raise BadInput(
+            f"{name} is out of range",
+            value=beta,
+            allowed="[0, 1)",
+            where=where,
+            instead=f"{name}=0.9",
+        )
     return beta

@@ -13,7 +13,8 @@ from betaplane.optim.schedule_functions import Value
 
 
 class Schedule:
-    """Sets numbers of param groups before every step, as torch.optim.lr_scheduler sets lr, and beside it.
+    """Sets numbers of param groups before every step, as torch.optim.lr_scheduler sets lr, and
+    beside it.
 
     The values of step t = 1 are set at once; `step()`, called after the optimizer's, sets those of the next. They hang
     on t alone, so t is all that is saved, and a run that is resumed goes on exactly. Functions ready to use are in
@@ -37,7 +38,8 @@ class Schedule:
         BadInput: for a name that a group does not have, or a value out of range: names the step and the group, before
             anything is written.
 
-    Source: torch.optim.lr_scheduler.LambdaLR, whose functions multiply; these give the value itself.
+    Source: torch.optim.lr_scheduler.LambdaLR, whose functions multiply; these give the value
+        itself.
 
     Example:
         >>> import torch
@@ -58,11 +60,23 @@ class Schedule:
     def __init__(self, optimizer: Optimizer, **values: Value | Sequence[Value | None]) -> None:
         if not isinstance(optimizer, Optimizer):
             allowed = "a torch.optim.Optimizer"
-            raise BadInput("This is no optimizer", value=type(optimizer).__name__, allowed=allowed, where="Schedule")
+            raise BadInput(
+                "This is no optimizer",
+                value=type(optimizer).__name__,
+                allowed=allowed,
+                where="Schedule",
+            )
         if not values:
-            raise BadInput("There is nothing to schedule", where="Schedule", instead="beta2=lambda t: 1 - t**-0.8")
+            raise BadInput(
+                "There is nothing to schedule",
+                where="Schedule",
+                instead="beta2=lambda t: 1 - t**-0.8",
+            )
         self.optimizer = optimizer
-        self.functions = {name: _functions(name, value, len(optimizer.param_groups)) for name, value in values.items()}
+        self.functions = {
+            name: _functions(name, value, len(optimizer.param_groups))
+            for name, value in values.items()
+        }
         self._set(1, own=True)
 
     def step(self) -> None:
@@ -84,15 +98,20 @@ class Schedule:
         """
         if not isinstance(name, str) or name not in self.functions:
             allowed = ", ".join(self.functions)
-            raise BadInput("This is not scheduled", value=name, allowed=allowed, where="get_last_value")
+            raise BadInput(
+                "This is not scheduled", value=name, allowed=allowed, where="get_last_value"
+            )
         return [found.get(name) for found in self._last]
 
     def state_dict(self) -> dict[str, int]:
-        """What is to be saved: the step. The functions are not; make the Schedule with the same ones, and load."""
+        """What is to be saved: the step. The functions are not; make the Schedule with the same
+        ones, and load.
+        """
         return {"t": self.t}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on where `state_dict()` was taken, and set that step's values; before or after the optimizer has loaded.
+        """Go on where `state_dict()` was taken, and set that step's values; before or after the
+        optimizer has loaded.
 
         Args:
             state_dict: what `state_dict()` gave.
@@ -102,7 +121,9 @@ class Schedule:
         """
         t = state_dict.get("t") if isinstance(state_dict, Mapping) else None
         if not isinstance(t, int) or isinstance(t, bool) or t < 1:
-            raise BadInput("The state dict is not a Schedule's", value=state_dict, allowed="{'t': 1 or more}")
+            raise BadInput(
+                "The state dict is not a Schedule's", value=state_dict, allowed="{'t': 1 or more}"
+            )
         self._set(t)
 
     def _set(self, t: int, own: bool = False) -> None:
@@ -124,7 +145,12 @@ class Schedule:
             if function is not None:
                 if name not in known:
                     allowed = ", ".join(known)
-                    raise BadInput("There is no such number in the group", value=name, allowed=allowed, where=where)
+                    raise BadInput(
+                        "There is no such number in the group",
+                        value=name,
+                        allowed=allowed,
+                        where=where,
+                    )
                 found[name] = checked(name, function(t), known[name], where)
         return found
 
@@ -136,7 +162,9 @@ class Schedule:
                 rule_of(group)
         except BadInput as told:
             what, value, allowed, instead = told.what, told.value, told.allowed, told.instead
-            raise BadInput(what, value=value, allowed=allowed, where=where, instead=instead) from None
+            raise BadInput(
+                what, value=value, allowed=allowed, where=where, instead=instead
+            ) from None
 
 
 def _functions(name: str, value: Any, groups: int) -> Any:
@@ -146,10 +174,18 @@ def _functions(name: str, value: Any, groups: int) -> Any:
     several = list(value) if isinstance(value, list | tuple) else None
     if several is None or not all(callable(one) or one is None for one in several):
         allowed, instead = "a function of t, or one for each group", f"{name}=lambda t: ..."
-        raise BadInput(f"{name} is not a function", value=value, allowed=allowed, where="Schedule", instead=instead)
+        raise BadInput(
+            f"{name} is not a function",
+            value=value,
+            allowed=allowed,
+            where="Schedule",
+            instead=instead,
+        )
     if len(several) != groups:
         allowed = f"{groups}, one for each group"
-        raise BadInput(f"{name} does not fit the groups", value=len(several), allowed=allowed, where="Schedule")
+        raise BadInput(
+            f"{name} does not fit the groups", value=len(several), allowed=allowed, where="Schedule"
+        )
     return several
 
 

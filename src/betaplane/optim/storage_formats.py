@@ -1,4 +1,6 @@
-"""How a state's tensors are kept: as they are, in bfloat16 rounded at random, or in 8 bits by blocks of 256."""
+"""How a state's tensors are kept: as they are, in bfloat16 rounded at random, or in 8 bits by
+blocks of 256.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,13 @@ SCALE = "_scale"  # what a state's scales are called, after its own name
 TINY = 2.0**-110  # a block whose largest number is below it is zero
 
 
-LATTICE = 0x9E349E37  # of 2^32 as of 2^16 the golden ratio: both ends of i LATTICE are spread evenly over the i
+# of 2^32 as of 2^16 the golden ratio: both ends of i LATTICE are spread evenly over the i
+LATTICE = 0x9E349E37
 
 
 def noise(shape: torch.Size, seed: int, stream: int = 0, start: int = 0, bits: int = 16) -> Tensor:
-    """Random bits for each number of a tensor, from its place, seed and stream alone: the same on every path.
+    """Random bits for each number of a tensor, from its place, seed and stream alone: the same on
+    every path.
 
     Each block of 256 has a random start, hashed; from there on they go round by the golden ratio. So every place's bits
     are uniform and those of other blocks and steps independent, and neighbours round to different sides.
@@ -56,7 +60,9 @@ def _low(h: Any) -> Any:
 
 
 def stream_of(place: int) -> int:
-    """The stream that rounds x (place 0) or the tensor of the state at place - 1: moments come in pairs."""
+    """The stream that rounds x (place 0) or the tensor of the state at place - 1: moments come in
+    pairs.
+    """
     return place - 1 if place else 15
 
 
@@ -74,7 +80,8 @@ def round_randomly(x: Tensor, r: Tensor) -> Tensor:
     """
     bits = (x.contiguous().view(torch.int32) + r) & -65536
     rounded = bits.view(torch.float32).to(torch.bfloat16)
-    return rounded.masked_fill_(x.isnan(), torch.nan)  # whose bits may be all ones, to which nothing can be added
+    # whose bits may be all ones, to which nothing can be added
+    return rounded.masked_fill_(x.isnan(), torch.nan)
 
 
 Kept = tuple[Tensor, Tensor | None]  # numbers like the tensor, and scales
@@ -88,7 +95,9 @@ class Format:
     scaled = False  # whether there are scales beside the numbers
 
     def encode(self, value: Tensor, stream: int = 0, seed: int = 0, start: int = 0) -> Kept:
-        """What is kept of a tensor: numbers like it, and scales; `start` is its place, if it is a part of one."""
+        """What is kept of a tensor: numbers like it, and scales; `start` is its place, if it is a
+        part of one.
+        """
         return value.to(self.dtype or value.dtype), None
 
     def decode(self, kept: Tensor, scale: Tensor | None) -> Tensor:
@@ -98,7 +107,9 @@ class Format:
 
 @dataclass(frozen=True)
 class Rounded(Format):
-    """bfloat16, rounded at random: a running average moves on the mean, where rounding to nearest would hold it."""
+    """bfloat16, rounded at random: a running average moves on the mean, where rounding to nearest
+    would hold it.
+    """
 
     dtype: torch.dtype | None = field(default=torch.bfloat16, init=False)
 
@@ -109,7 +120,8 @@ class Rounded(Format):
 
 @dataclass(frozen=True)
 class Companded(Format):
-    """8 bits: a number over its block's largest is kept as the exponent and the first digits of 1 + a multiple of it.
+    """8 bits: a number over its block's largest is kept as the exponent and the first digits of 1 +
+    a multiple of it.
 
     ```
     unsigned: c in 0 .. 255,     value = (2^(c div 16) (1 + (c mod 16) / 16) - 1) / 63487
@@ -147,8 +159,14 @@ class Companded(Format):
         """Codes like value, and a scale per block."""
         rows, scale = _blocks(value.float())
         w = rows.abs() * (self.top * _inverse(scale))[..., None] + 1
-        code = (w.view(torch.int32) + self._dither(value, stream, seed, start) - (127 << 23)) >> self.cut
-        code = torch.where(rows < 0, -code, code) & 255 if self.signed else torch.maximum(code, (rows > 0).int())
+        code = (
+            w.view(torch.int32) + self._dither(value, stream, seed, start) - (127 << 23)
+        ) >> self.cut
+        code = (
+            torch.where(rows < 0, -code, code) & 255
+            if self.signed
+            else torch.maximum(code, (rows > 0).int())
+        )
         return _joined(code.to(torch.uint8), value.shape), scale
 
     def _dither(self, value: Tensor, stream: int, seed: int, start: int) -> Tensor | int:
@@ -168,7 +186,8 @@ class Companded(Format):
 
 @dataclass(frozen=True)
 class Dynamic(Format):
-    """8 bits: the nearest of 256 numbers, whose steps shrink by decades (Dettmers et al. 2022, arXiv:2110.02861).
+    """8 bits: the nearest of 256 numbers, whose steps shrink by decades (Dettmers et al. 2022,
+    arXiv:2110.02861).
 
     The map of bitsandbytes, for states that are to be like its; looked up, so slower than the companded code.
     """
@@ -188,7 +207,9 @@ class Dynamic(Format):
     def decode(self, kept: Tensor, scale: Tensor | None) -> Tensor:
         """The numbers in the scale's type."""
         rows, _ = _split(kept)
-        return _joined(dynamic_map(self.signed).to(scale)[rows.int()] * scale[..., None], kept.shape)  # type: ignore[arg-type,index]
+        return _joined(
+            dynamic_map(self.signed).to(scale)[rows.int()] * scale[..., None], kept.shape
+        )  # type: ignore[arg-type,index]
 
 
 @cache
@@ -267,7 +288,11 @@ def check_storage(value: str) -> str:
     if value not in STORAGES:
         allowed = " or ".join(map(repr, STORAGES))
         raise BadInput(
-            "storage is unknown", value=value, allowed=allowed, where="the optimizer", instead='storage="8bit"'
+            "storage is unknown",
+            value=value,
+            allowed=allowed,
+            where="the optimizer",
+            instead='storage="8bit"',
         )
     return value
 

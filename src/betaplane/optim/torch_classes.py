@@ -26,7 +26,9 @@ class SGD(TorchCompatible, torch.optim.SGD):
 
     @torch.no_grad()
     def _by_rule(self, i: int, group: dict[str, Any]) -> None:
-        """Step by the rule: a buffer that torch left, which counts no steps, is not the first gradient's."""
+        """Step by the rule: a buffer that torch left, which counts no steps, is not the first
+        gradient's.
+        """
         for p in group["params"]:
             held = self.state.get(p, {})
             if isinstance(held.get("momentum_buffer"), Tensor) and "step" not in held:
@@ -42,7 +44,9 @@ class Adagrad(TorchCompatible, torch.optim.Adagrad):
     words = STATE | TORCH[rules.Adagrad]
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> None:
-        """Load a state as the others do; a parameter without one has the sum that torch's constructor makes."""
+        """Load a state as the others do; a parameter without one has the sum that torch's
+        constructor makes.
+        """
         super().load_state_dict(state_dict, strict)
         for group in self.param_groups:
             for p in group["params"]:
@@ -59,7 +63,8 @@ class RMSprop(TorchCompatible, torch.optim.RMSprop):
     words = STATE | TORCH[rules.RMSprop]
 
     def _exact(self, group: Mapping[str, Any]) -> bool:
-        return not group["centered"]  # torch takes the root of a variance that rounding may have made negative
+        # torch takes the root of a variance that rounding may have made negative
+        return not group["centered"]
 
 
 class Adam(TorchCompatible, torch.optim.Adam):
@@ -73,17 +78,24 @@ class Adam(TorchCompatible, torch.optim.Adam):
 
     @torch.no_grad()
     def _quickly(self, i: int, group: dict[str, Any]) -> bool:
-        """Step a group by torch's kernel with the lists of the step before, if they fit still or can be made anew."""
+        """Step a group by torch's kernel with the lists of the step before, if they fit still or
+        can be made anew.
+        """
         if super()._quickly(i, group):
             return True
         found = [p for p in group["params"] if p.grad is not None]
-        scaled = getattr(self, "found_inf", None) is not None  # by torch.amp, which only torch's own step heeds
+        # by torch.amp, which only torch's own step heeds
+        scaled = getattr(self, "found_inf", None) is not None
         quick = may_fuse(group) and plain(group) and not scaled
         if not found or not quick or self._dialect(group) or self._slow(group):
             return False
         known = self.__dict__.setdefault("_lists", {})
         lists, gradients = known.get(i), [p.grad for p in found]
-        if lists is None or lists.amsgrad != group["amsgrad"] or not lists.fits(found, gradients, self.state):
+        if (
+            lists is None
+            or lists.amsgrad != group["amsgrad"]
+            or not lists.fits(found, gradients, self.state)
+        ):
             lists = known[i] = self._listed(group, found)
         if lists is None:
             return False
@@ -143,23 +155,33 @@ class Adafactor(TorchCompatible, torch.optim.Adafactor):
     usual = {"floor": "root"}
 
     def rule_of(self, group: Mapping[str, Any]) -> Rule:
-        """The rule that a group's options ask for; where eps1 is left out, the precision of the parameters' type."""
+        """The rule that a group's options ask for; where eps1 is left out, the precision of the
+        parameters' type.
+        """
         eps1, eps2 = group["eps"]
         if eps1 is None:
             dtype = group["params"][0].dtype if group["params"] else torch.float32
             eps1 = torch.finfo(dtype).eps if group.get("floor", "root") == "root" else 1e-30
-        own = {name: value for name, value in group.items() if name not in ("eps", "beta2_decay", "d")}
+        own = {
+            name: value for name, value in group.items() if name not in ("eps", "beta2_decay", "d")
+        }
         said = {"eps1": eps1, "eps2": eps2, "power": -group["beta2_decay"], "clip": group["d"]}
         return build(self.rule, {**self.usual, **own, **said})
 
     def _rules_state(self, held: dict[str, Any]) -> dict[str, Any]:
         flat = {"row_var": -1, "col_var": -2}
-        return {word: value.squeeze(flat[word]) if word in flat else value for word, value in held.items()}
+        return {
+            word: value.squeeze(flat[word]) if word in flat else value
+            for word, value in held.items()
+        }
 
     def _torchs_state(self, held: dict[str, Any]) -> dict[str, Any]:
         flat = {"row_var": -1, "col_var": -2}
         used = {word: value for word, value in held.items() if word == "step" or value.dim()}
-        return {word: value.unsqueeze(flat[word]) if word in flat else value for word, value in used.items()}
+        return {
+            word: value.unsqueeze(flat[word]) if word in flat else value
+            for word, value in used.items()
+        }
 
 
 ROLL = (SGD, Adagrad, RMSprop, Adam, AdamW, Adamax, NAdam, RAdam, Adafactor)

@@ -32,7 +32,8 @@ PLAIN = (Tensor, torch.nn.Parameter)  # the types torch's fused kernels take
 
 
 class TorchCompatible(BaseOptimizer, Optimizer):
-    """What ours adds to torch's class of the same name, whose arguments, state and numbers it keeps.
+    """What ours adds to torch's class of the same name, whose arguments, state and numbers it
+    keeps.
 
     - The fused kernel is the default for dtypes on which it was checked against the loop (optim/kernels.py), on
       parameters it is safe for: torch 2.13's fused CPU kernels walk raw memory, and where strides differ between
@@ -51,7 +52,8 @@ class TorchCompatible(BaseOptimizer, Optimizer):
 
     rule: ClassVar[type[Rule]]  # the equations
     torchs: ClassVar[type[Optimizer]]  # torch's class
-    hyper: ClassVar[Mapping[str, str]] = {}  # the rule's field -> torch's option, where they differ; betas are known
+    # the rule's field -> torch's option, where they differ; betas are known
+    hyper: ClassVar[Mapping[str, str]] = {}
     words: ClassVar[Mapping[str, str]] = STATE  # the same of the state
     usual: ClassVar[Mapping[str, Any]] = {}  # torch's dialect, where it is not the rule's default
     kernel: ClassVar[bool] = False  # torch has a fused kernel
@@ -59,7 +61,8 @@ class TorchCompatible(BaseOptimizer, Optimizer):
     empty: ClassVar[bool] = True  # and parameters without elements
     spare: ClassVar[tuple[str, ...]] = ()  # state keys of a variant that a group can switch off
     counts: ClassVar[bool] = True  # torch's state has a count of steps
-    dialects: ClassVar[dict[str, Any]]  # the rule's options that torch does not have, as torch has them
+    # the rule's options that torch does not have, as torch has them
+    dialects: ClassVar[dict[str, Any]]
 
     def __init_subclass__(cls) -> None:
         """Tell the arguments that pass through, and the rule's equations."""
@@ -67,10 +70,15 @@ class TorchCompatible(BaseOptimizer, Optimizer):
         cls.__doc__ = f"{cls.__doc__}\n\n{inspect.getdoc(TorchCompatible)}\n\n{inspect.getdoc(BaseOptimizer)}\n\n{told}"
         theirs = inspect.signature(cls.torchs).parameters
         same = {*cls.hyper, *theirs, *(BETAS if "betas" in theirs else ())}
-        cls.dialects = {f.name: f.default for f in fields(cls.rule) if f.name not in same} | dict(cls.usual)
+        cls.dialects = {f.name: f.default for f in fields(cls.rule) if f.name not in same} | dict(
+            cls.usual
+        )
         cls.dialects |= GROUP
         own = cls.dialects | OWN
-        more = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in own.items()]
+        more = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
+            for name, value in own.items()
+        ]
         cls.__signature__ = inspect.Signature([*theirs.values(), *more])  # pyright: ignore
 
     def __init__(self, params: Any, *args: Any, **options: Any) -> None:
@@ -122,9 +130,12 @@ class TorchCompatible(BaseOptimizer, Optimizer):
 
         Raises:
             BadInput: for options out of range, a state that does not fit, or a sparse gradient that torch refuses;
-                for a gradient that is not finite, where `nonfinite` is "raise". Nothing is written then.
+                for a gradient that is not finite, where `nonfinite` is "raise". Nothing is written
+                then.
         """
-        if torch.compiler.is_compiling() and not any(self._dialect(group) for group in self.param_groups):
+        if torch.compiler.is_compiling() and not any(
+            self._dialect(group) for group in self.param_groups
+        ):
             return unhooked(self.torchs)(self, closure)
         loss = loss_of(closure)
         check_ready(self)
@@ -160,7 +171,9 @@ class TorchCompatible(BaseOptimizer, Optimizer):
 
     @contextmanager
     def _planned(self) -> Iterator[list[tuple[int, dict[str, Any]]]]:
-        """While torch steps: its groups split by path, gradients laid out as parameters; yields the rule's groups."""
+        """While torch steps: its groups split by path, gradients laid out as parameters; yields the
+        rule's groups.
+        """
         groups, replaced, by_rule = self.param_groups, [], []
         self.param_groups = []
         try:
@@ -174,7 +187,9 @@ class TorchCompatible(BaseOptimizer, Optimizer):
                         continue
                     if path == "fused":
                         part["fused"] = True
-                        replaced += [(p, g) for p in found if (g := p.grad) is not None and not alike(g, p)]
+                        replaced += [
+                            (p, g) for p in found if (g := p.grad) is not None and not alike(g, p)
+                        ]
                         self._align(found)
                     elif group.get("fused"):
                         part["fused"] = False
@@ -191,13 +206,16 @@ class TorchCompatible(BaseOptimizer, Optimizer):
         return (self._dialect(group) or self._takes_over(group)) and self._again(i, group)
 
     def _split(self, group: dict[str, Any]) -> dict[str, list[Tensor]]:
-        """The parameters of a group that have a gradient, by who steps them: "fused", "torch" or "rule"."""
+        """The parameters of a group that have a gradient, by who steps them: "fused", "torch" or
+        "rule".
+        """
         found: dict[str, list[Tensor]] = {}
         dialect = self._dialect(group) or self._slow(group)
         kernel = self.kernel and may_fuse(group)
         for p in group["params"]:
             if p.grad is not None and (p.numel() or self.empty):
-                rule = dialect or self._mixed(p) or moves(group, p)  # torch's Adafactor cannot step a DTensor
+                # torch's Adafactor cannot step a DTensor
+                rule = dialect or self._mixed(p) or moves(group, p)
                 fused = kernel and (self._fuses(group, p) or refused(group, p))
                 path = "rule" if rule else "fused" if fused else "torch"
                 found.setdefault(path, []).append(p)
@@ -207,7 +225,9 @@ class TorchCompatible(BaseOptimizer, Optimizer):
         return found
 
     def _late(self, group: dict[str, Any], fused: list[Tensor]) -> list[Tensor]:
-        """The parameters without a momentum buffer beside others with one, which torch's fused kernel cannot take."""
+        """The parameters without a momentum buffer beside others with one, which torch's fused
+        kernel cannot take.
+        """
         if not group.get("momentum"):
             return []
         late = [p for p in fused if self.state.get(p, {}).get("momentum_buffer") is None]
@@ -215,7 +235,9 @@ class TorchCompatible(BaseOptimizer, Optimizer):
 
     def _takes_sparse(self, group: dict[str, Any]) -> bool:
         """Whether a group's gradients may be sparse: torch steps it, and adds no decay to them."""
-        return self.sparse and not (self._dialect(group) or group.get("fused") or group["weight_decay"])
+        return self.sparse and not (
+            self._dialect(group) or group.get("fused") or group["weight_decay"]
+        )
 
     def _path_of(self, group: dict[str, Any]) -> str:
         if self._dialect(group) or self._slow(group, given=False):
@@ -233,7 +255,10 @@ class TorchCompatible(BaseOptimizer, Optimizer):
     @property
     def _step_supports_amp_scaling(self) -> bool:
         """Whether torch.amp may leave gradients scaled: only torch's fused kernels take them so."""
-        fused = (group.get("fused") and set(self._split(group)) <= {"fused"} for group in self.param_groups)
+        fused = (
+            group.get("fused") and set(self._split(group)) <= {"fused"}
+            for group in self.param_groups
+        )
         return self.nonfinite == "pass" and all(fused)
 
     @_step_supports_amp_scaling.setter
@@ -241,7 +266,9 @@ class TorchCompatible(BaseOptimizer, Optimizer):
         """Torch's classes set it where `fused` is asked for, which is not enough."""
 
     def _slow(self, group: dict[str, Any], given: bool = True) -> bool:
-        """Whether the rule is to take one compiled pass: that is asked for, or torch has only loops and nobody did."""
+        """Whether the rule is to take one compiled pass: that is asked for, or torch has only loops
+        and nobody did.
+        """
         if not self._takes_over(group):
             return False
         found = [p for p in group["params"] if p.grad is not None or not given]
@@ -250,7 +277,9 @@ class TorchCompatible(BaseOptimizer, Optimizer):
         return chosen(self.path, found) == "compiled" and sweeps(self.rule_of(group))
 
     def _takes_over(self, group: dict[str, Any]) -> bool:
-        """Whether the rule may step what torch could: nobody asked for torch's ways, and it is quicker or asked for."""
+        """Whether the rule may step what torch could: nobody asked for torch's ways, and it is
+        quicker or asked for.
+        """
         asked = any(group.get(flag) is not None for flag in ("fused", "foreach"))
         if asked or not may_fuse(group):
             return False
@@ -258,7 +287,9 @@ class TorchCompatible(BaseOptimizer, Optimizer):
 
     def _has_kernel(self, group: Mapping[str, Any]) -> bool:
         """Whether torch has a fused kernel for some parameter of a group."""
-        return self.kernel and any(takes_kernel(self.torchs.__name__, group, p) for p in group["params"])
+        return self.kernel and any(
+            takes_kernel(self.torchs.__name__, group, p) for p in group["params"]
+        )
 
     def _fuses(self, group: Mapping[str, Any], p: Tensor) -> bool:
         """Whether torch's fused kernel may step p as it is laid out now."""
@@ -269,10 +300,14 @@ class TorchCompatible(BaseOptimizer, Optimizer):
         return True
 
     def _mixed(self, p: Tensor) -> bool:
-        """Whether p's state or gradient is of another dtype than p, as after `model.bfloat16()` between steps."""
+        """Whether p's state or gradient is of another dtype than p, as after `model.bfloat16()`
+        between steps.
+        """
         held = self.state.get(p, {})
         kinds = [p.dtype if p.grad is None else p.grad.dtype]
-        kinds += [value.dtype for value in held.values() if isinstance(value, Tensor) and value.dim() > 0]
+        kinds += [
+            value.dtype for value in held.values() if isinstance(value, Tensor) and value.dim() > 0
+        ]
         return any(kind != p.dtype for kind in kinds)
 
     def _align(self, found: list[Tensor]) -> None:
@@ -283,7 +318,8 @@ class TorchCompatible(BaseOptimizer, Optimizer):
             align(self.state.get(p, {}), p)
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> None:
-        """Load a state, torch's or ours; types are kept, where torch would cast them to the parameter's.
+        """Load a state, torch's or ours; types are kept, where torch would cast them to the
+        parameter's.
 
         Args:
             state_dict: what `state_dict()` gave. Where both it and the optimizer have the names of the parameters,
@@ -298,13 +334,17 @@ class TorchCompatible(BaseOptimizer, Optimizer):
 
 
 def unhooked(torchs: type[Optimizer]) -> Callable[..., Any]:
-    """Torch's step without the hooks it wraps around the steps of a class in use; ours has them already."""
+    """Torch's step without the hooks it wraps around the steps of a class in use; ours has them
+    already.
+    """
     step = torchs.step
     return step.__wrapped__ if getattr(step, "hooked", False) else step  # pyright: ignore
 
 
 def may_fuse(group: Mapping[str, Any]) -> bool:
-    """Whether torch's fused kernel is asked for, or computes what the group asks for and nothing else was asked for."""
+    """Whether torch's fused kernel is asked for, or computes what the group asks for and nothing
+    else was asked for.
+    """
     if group.get("differentiable"):
         return False
     free = group.get("fused") is None and group.get("foreach") is None
@@ -312,7 +352,9 @@ def may_fuse(group: Mapping[str, Any]) -> bool:
 
 
 def plain(group: Mapping[str, Any]) -> bool:
-    """Whether learning rate and betas are numbers; tensors may be changed, or differentiated, while they are used."""
+    """Whether learning rate and betas are numbers; tensors may be changed, or differentiated, while
+    they are used.
+    """
     return not any(isinstance(value, Tensor) for value in (group["lr"], *group.get("betas", ())))
 
 

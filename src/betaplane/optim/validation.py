@@ -15,7 +15,14 @@ from torch.optim.optimizer import Optimizer
 from betaplane.errors import BadInput, expect_function
 from betaplane.tensors.dtensor import agreed, local
 
-FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.complex64, torch.complex128)
+FLOATING = (
+    torch.float64,
+    torch.float32,
+    torch.bfloat16,
+    torch.float16,
+    torch.complex64,
+    torch.complex128,
+)
 NONFINITE = ("pass", "raise", "skip")
 
 
@@ -23,7 +30,13 @@ def check_nonfinite(value: str) -> str:
     """`value`, if it is one of NONFINITE."""
     if value not in NONFINITE:
         allowed, where = " or ".join(map(repr, NONFINITE)), "the optimizer"
-        raise BadInput("nonfinite is unknown", value=value, allowed=allowed, where=where, instead='nonfinite="skip"')
+        raise BadInput(
+            "nonfinite is unknown",
+            value=value,
+            allowed=allowed,
+            where=where,
+            instead='nonfinite="skip"',
+        )
     return value
 
 
@@ -39,18 +52,25 @@ def loss_of(closure: Callable[[], Any] | None) -> Any:
 def named(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
     """Every parameter with its name, or its place where it has none."""
     for i, group in enumerate(optimizer.param_groups):
-        names = group.get("param_names") or [f"parameter {j} of group {i}" for j in range(len(group["params"]))]
+        names = group.get("param_names") or [
+            f"parameter {j} of group {i}" for j in range(len(group["params"]))
+        ]
         yield from zip(names, group["params"], strict=True)
 
 
 @contextmanager
 def finite(optimizer: Optimizer, nonfinite: str) -> Iterator[None]:
-    """For one step, what `nonfinite` asks for: gradients with inf or nan raise an error, or are left out.
+    """For one step, what `nonfinite` asks for: gradients with inf or nan raise an error, or are
+    left out.
 
     Raises:
         BadInput: where it is "raise" and a gradient is not finite; names the parameter.
     """
-    held = [] if nonfinite == "pass" else [(name, p, p.grad) for name, p in named(optimizer) if p.grad is not None]
+    held = (
+        []
+        if nonfinite == "pass"
+        else [(name, p, p.grad) for name, p in named(optimizer) if p.grad is not None]
+    )
     counts = agreed([g for *_, g in held], [_nonfinite(g) for *_, g in held])
     bad = [(name, p, count) for (name, p, _), count in zip(held, counts, strict=True) if count]
     if bad and nonfinite == "raise":
@@ -59,7 +79,8 @@ def finite(optimizer: Optimizer, nonfinite: str) -> Iterator[None]:
             "A gradient is not finite",
             value=f"{count} of {p.numel()} numbers",
             allowed="finite numbers",
-            where=f"{name}, shape {tuple(p.shape)}" + (f", and {len(bad) - 1} more" if len(bad) > 1 else ""),
+            where=f"{name}, shape {tuple(p.shape)}"
+            + (f", and {len(bad) - 1} more" if len(bad) > 1 else ""),
             instead='nonfinite="skip"',
         )
     gradients = [(p, p.grad) for _, p, _ in bad]
@@ -73,15 +94,24 @@ def finite(optimizer: Optimizer, nonfinite: str) -> Iterator[None]:
 
 
 def _nonfinite(g: Tensor) -> int:
-    """How many of a gradient's numbers are not finite; of those this process holds, if it is spread over many."""
+    """How many of a gradient's numbers are not finite; of those this process holds, if it is spread
+    over many.
+    """
     finite = torch.isfinite(local(g._values() if g.is_sparse else g))
     return 0 if bool(finite.all()) else int((~finite).sum())
 
 
 def check_eps(options: Mapping[str, Any], p: Tensor) -> None:
-    """Raise BadInput if eps is 0 in the dtype of the state: 1e-8 in float16 divides 0 by 0 at a zero gradient."""
+    """Raise BadInput if eps is 0 in the dtype of the state: 1e-8 in float16 divides 0 by 0 at a
+    zero gradient.
+    """
     eps = options.get("eps") if options.get("storage", "parameter") == "parameter" else None
-    if isinstance(eps, float) and eps > 0 and p.dtype == torch.float16 and not torch.tensor(eps, dtype=p.dtype):
+    if (
+        isinstance(eps, float)
+        and eps > 0
+        and p.dtype == torch.float16
+        and not torch.tensor(eps, dtype=p.dtype)
+    ):
         raise BadInput(
             "eps is zero in the type of the optimizer's state",
             value=eps,
@@ -95,7 +125,10 @@ def check_some(groups: list[Any]) -> None:
     """Raise BadInput if there are no parameters, or only groups without any."""
     if not any(not isinstance(entry, dict) or _may_have_params(entry) for entry in groups):
         raise BadInput(
-            "There are no parameters", allowed="at least 1", where="params", instead="params=model.parameters()"
+            "There are no parameters",
+            allowed="at least 1",
+            where="params",
+            instead="params=model.parameters()",
         )
 
 
@@ -121,7 +154,13 @@ def check_lr(lr: float | Tensor) -> None:
     """Raise BadInput unless lr is one number in [0, inf)."""
     one = lr.numel() == 1 if isinstance(lr, Tensor) else True
     if not one or not 0 <= float(lr.detach() if isinstance(lr, Tensor) else lr) < float("inf"):
-        raise BadInput("lr is out of range", value=lr, allowed="[0, inf)", where="the optimizer", instead="lr=0.001")
+        raise BadInput(
+            "lr is out of range",
+            value=lr,
+            allowed="[0, inf)",
+            where="the optimizer",
+            instead="lr=0.001",
+        )
 
 
 def warn_of_losses(optimizer: Any) -> None:
@@ -164,7 +203,10 @@ KNOWN = {  # how torch's sentences begin: what is allowed, what to write instead
     "can't optimize a non-leaf": ("leaf tensors", "parameter.detach().requires_grad_()"),
     "some parameters appear in more": ("each parameter in one group", ""),
     "all optimizer params should be": ("a name for each or for none", "model.named_parameters()"),
-    "all optimizer param groups should": ("names in each group or in none", '{"params": model.named_parameters()}'),
+    "all optimizer param groups should": (
+        "names in each group or in none",
+        '{"params": model.named_parameters()}',
+    ),
 }
 
 

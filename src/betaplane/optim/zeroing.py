@@ -23,7 +23,9 @@ def zeroed(optimizer: Any) -> Iterator[None]:
     Args:
         optimizer: one of this package's.
     """
-    params = [p for group in optimizer.param_groups for p in group["params"]] if optimizer.zero else []
+    params = (
+        [p for group in optimizer.param_groups for p in group["params"]] if optimizer.zero else []
+    )
     with torch.no_grad():
         gradients = [local(p.grad) for p in params if p.grad is not None]
     in_passes = optimizer.zero and optimizer.nonfinite != "skip" and not overlap(gradients)
@@ -42,8 +44,12 @@ def overlap(tensors: Sequence[Tensor]) -> bool:
         >>> overlap([x[:2], x[2:]]), overlap([x[:3], x[2:]]), overlap([x[:1].expand(4, 6)])
         (False, True, True)
     """
-    spans = sorted((x.data_ptr(), x.data_ptr() + _extent(x) * x.element_size()) for x in tensors if x.numel())
-    return any(a[1] > b[0] for a, b in pairwise(spans)) or any(distinct(x) is not x for x in tensors)
+    spans = sorted(
+        (x.data_ptr(), x.data_ptr() + _extent(x) * x.element_size()) for x in tensors if x.numel()
+    )
+    return any(a[1] > b[0] for a, b in pairwise(spans)) or any(
+        distinct(x) is not x for x in tensors
+    )
 
 
 def _extent(x: Tensor) -> int:

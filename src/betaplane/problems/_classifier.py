@@ -13,13 +13,26 @@ MODELS = ("mlp", "logistic")
 
 
 def classifier(
-    name: str, inputs: Tensor, targets: Tensor, *, model: str, hidden: int, classes: int = 10, **options
+    name: str,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    model: str,
+    hidden: int,
+    classes: int = 10,
+    **options,
 ) -> Problem:
-    """A problem of telling classes apart from vectors of pixels; the loss is the mean cross-entropy in nats."""
+    """A problem of telling classes apart from vectors of pixels; the loss is the mean cross-entropy
+    in nats.
+    """
     one_of(MODELS, name, model=model)
     at_least(1, name, hidden=hidden)
     features = inputs.shape[1]
-    module = partial(mlp, features, hidden, classes) if model == "mlp" else partial(nn.Linear, features, classes)
+    module = (
+        partial(mlp, features, hidden, classes)
+        if model == "mlp"
+        else partial(nn.Linear, features, classes)
+    )
     return Problem(name, module, nn.functional.cross_entropy, inputs, targets, **options)
 
 

@@ -14,7 +14,9 @@ from betaplane.problems.check import told
 from betaplane.problems.module import executed, importable
 from betaplane.problems.problem import Problem, Trainer
 
-KINDS = "a Problem, a Trainer, a function without arguments that returns one, or train(settings, seed)"
+KINDS = (
+    "a Problem, a Trainer, a function without arguments that returns one, or train(settings, seed)"
+)
 
 
 def from_file(reference: str) -> Problem | Trainer:
@@ -24,7 +26,9 @@ def from_file(reference: str) -> Problem | Trainer:
         file, name = reference, ""
     path = Path(file).expanduser()
     if not path.is_file():
-        raise BadInput("There is no such problem file", value=file, allowed="a Python file that exists")
+        raise BadInput(
+            "There is no such problem file", value=file, allowed="a Python file that exists"
+        )
     with importable(path.resolve().parent):
         module = executed(path.resolve())
         found = _named(module, name, path)
@@ -33,12 +37,16 @@ def from_file(reference: str) -> Problem | Trainer:
     if isinstance(found, Trainer):
         return replace(found, train=_Train(f"{path.resolve()}:{name}", found.train))
     if not isinstance(found, Problem):
-        raise BadInput(f"{name} is not a problem", value=type(found).__name__, allowed=KINDS, where=str(path))
+        raise BadInput(
+            f"{name} is not a problem", value=type(found).__name__, allowed=KINDS, where=str(path)
+        )
     return found
 
 
 class _Train:
-    """A user's train function; pickled as its reference, so that a worker process loads the file for itself."""
+    """A user's train function; pickled as its reference, so that a worker process loads the file
+    for itself.
+    """
 
     def __init__(self, reference: str, train: Any) -> None:
         self.reference = reference
@@ -77,7 +85,9 @@ def _from_function(function: Any, name: str, path: Path) -> Any:
     """What a function without arguments returns; train(settings, seed) becomes a Trainer."""
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     needed = [
-        p for p in inspect.signature(function).parameters.values() if p.default is p.empty and p.kind in positional
+        p
+        for p in inspect.signature(function).parameters.values()
+        if p.default is p.empty and p.kind in positional
     ]
     if len(needed) == 2:
         return Trainer(name, function)

@@ -27,7 +27,9 @@ def mean_output(output: Tensor, target: Tensor) -> Tensor:
     return output.mean()
 
 
-def line_gradient(parameters: Mapping[str, Tensor], s: Tensor, target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+def line_gradient(
+    parameters: Mapping[str, Tensor], s: Tensor, target: Tensor
+) -> tuple[dict[str, Tensor], Tensor]:
     """Gradient and loss of the mean of s x."""
     del target
     x, slope = parameters["x"], s.mean()
@@ -35,5 +37,7 @@ def line_gradient(parameters: Mapping[str, Tensor], s: Tensor, target: Tensor) -
 
 
 def cyclic_boundary(beta1: float, *, n: int, a: float) -> float:
-    """The critical beta2 of one slope 1 + (n-1) a and n - 1 slopes -a in cyclic order; nan where nothing diverges."""
+    """The critical beta2 of one slope 1 + (n-1) a and n - 1 slopes -a in cyclic order; nan where
+    nothing diverges.
+    """
     return critical_beta2(beta1, n, a)

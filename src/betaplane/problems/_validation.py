@@ -12,7 +12,11 @@ def at_least(low: float, where: str, **options: float) -> None:
     for name, value in options.items():
         if not low <= value < float("inf"):
             raise BadInput(
-                f"{name} is out of range", value=value, allowed=f"[{low}, inf)", where=where, instead=f"{name}={low}"
+                f"{name} is out of range",
+                value=value,
+                allowed=f"[{low}, inf)",
+                where=where,
+                instead=f"{name}={low}",
             )
 
 

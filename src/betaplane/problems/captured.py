@@ -1,4 +1,6 @@
-"""Every number, tensor and generator that a user's function refers to: closures, defaults, globals, attributes."""
+"""Every number, tensor and generator that a user's function refers to: closures, defaults, globals,
+attributes.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,11 @@ from torch import Tensor, nn
 
 MOST = 100_000  # values looked at: more than any file writes down
 STATES = random.Random, np.random.Generator, np.random.RandomState, torch.Generator
-GLOBAL = getattr(random, "_inst", None), getattr(np.random.mtrand, "_rand", None), torch.default_generator
+GLOBAL = (
+    getattr(random, "_inst", None),
+    getattr(np.random.mtrand, "_rand", None),
+    torch.default_generator,
+)
 LEAVES = Tensor, np.ndarray, np.generic, int, float, complex, *STATES
 LIBRARIES = (  # what files that are not the user's begin with
     *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")),
@@ -53,7 +59,8 @@ def captured(name: str, value: object, skip: tuple = ()) -> Iterator[Named]:
             yield name, value
         else:
             waiting += [
-                (f"{name}: {label}" if ":" not in name else f"{name}.{label}", one) for label, one in _in(value)
+                (f"{name}: {label}" if ":" not in name else f"{name}.{label}", one)
+                for label, one in _in(value)
             ]
 
 
@@ -65,7 +72,11 @@ def users(file: str | None) -> bool:
 def _in(value: Any) -> list[Named]:
     """What a value that is no leaf holds."""
     if isinstance(value, FunctionType):
-        return [*_cells(value), *_defaults(value), *(_globals(value) if users(value.__code__.co_filename) else ())]
+        return [
+            *_cells(value),
+            *_defaults(value),
+            *(_globals(value) if users(value.__code__.co_filename) else ()),
+        ]
     if isinstance(value, MethodType):
         return [("self", value.__self__), (value.__name__, value.__func__)]
     if isinstance(value, partial):
@@ -86,7 +97,9 @@ def _in(value: Any) -> list[Named]:
 
 
 def _attributes(value: Any) -> list[Named]:
-    """An object's attributes; of a library's class only tensors and objects, since counters and times may differ."""
+    """An object's attributes; of a library's class only tensors and objects, since counters and
+    times may differ.
+    """
     try:
         held = dict(vars(value))
     except Exception:  # no attributes, or a class of its own ideas
@@ -120,7 +133,10 @@ def _globals(function: FunctionType) -> Iterator[Named]:
         if not isinstance(value, ModuleType):
             yield name, value
         elif users(getattr(value, "__file__", None)):
-            yield from ((f"{name}.{inner}", vars(value)[inner]) for inner in sorted(names & vars(value).keys()))
+            yield from (
+                (f"{name}.{inner}", vars(value)[inner])
+                for inner in sorted(names & vars(value).keys())
+            )
 
 
 def _names(code: CodeType) -> Iterator[str]:
@@ -132,7 +148,9 @@ def _names(code: CodeType) -> Iterator[str]:
 
 
 def _file(kind: type) -> str | None:
-    return getattr(sys.modules.get(kind.__module__), "__file__", None) or _BUILT_IN.get(kind.__module__)
+    return getattr(sys.modules.get(kind.__module__), "__file__", None) or _BUILT_IN.get(
+        kind.__module__
+    )
 
 
 _BUILT_IN = dict.fromkeys(sys.builtin_module_names, "<frozen")

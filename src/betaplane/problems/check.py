@@ -16,11 +16,13 @@ from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.problems.snapshot import put_back
 
-LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<frozen")  # torch, and us
+# torch, and us
+LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<frozen")
 
 
 def check(problem: Problem) -> None:
-    """Build the module at seed 0, run the first minibatch through it, and raise BadInput unless a scalar comes out.
+    """Build the module at seed 0, run the first minibatch through it, and raise BadInput unless a
+    scalar comes out.
 
     Example:
         >>> from torch import nn
@@ -38,10 +40,17 @@ def _check(problem: Problem, where: str) -> None:
     module = tried(f"Making the module of {where} failed", problem.make)
     trained = [p for p in module.parameters() if p.requires_grad]
     if not sum(p.numel() for p in trained):
-        raise BadInput("The module has no parameters to train", value=0, allowed="at least 1", where=where)
-    batch = next(minibatches(problem.examples, problem.batch_size, problem.order, seed=0, block=1))[0]
+        raise BadInput(
+            "The module has no parameters to train", value=0, allowed="at least 1", where=where
+        )
+    batch = next(minibatches(problem.examples, problem.batch_size, problem.order, seed=0, block=1))[
+        0
+    ]
     x, y = problem.inputs[batch], problem.targets[batch]
-    output = tried(f"The module of {where} fails on input of shape {tuple(x.shape)}, {x.dtype}", lambda: module(x))
+    output = tried(
+        f"The module of {where} fails on input of shape {tuple(x.shape)}, {x.dtype}",
+        lambda: module(x),
+    )
     shapes = f"output of {_shape(output)} and target of {_shape(y)}"
     loss = tried(f"The loss of {where} fails on {shapes}", lambda: problem.loss(output, y))
     _check_loss(loss, f"{where}, with {shapes}")
@@ -57,15 +66,26 @@ def _check_loss(loss: object, where: str) -> None:
             instead="loss(output, target).mean()",
         )
     if not loss.requires_grad:
-        raise BadInput("The loss does not depend on the parameters", allowed="a loss with a gradient", where=where)
+        raise BadInput(
+            "The loss does not depend on the parameters",
+            allowed="a loss with a gradient",
+            where=where,
+        )
     if not bool(torch.isfinite(loss)):
         raise BadInput(
-            "The loss is not finite before training", value=loss.detach().item(), allowed="a finite number", where=where
+            "The loss is not finite before training",
+            value=loss.detach().item(),
+            allowed="a finite number",
+            where=where,
         )
 
 
 def _shape(value: object) -> str:
-    return f"shape {tuple(value.shape)}, {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+    return (
+        f"shape {tuple(value.shape)}, {value.dtype}"
+        if isinstance(value, Tensor)
+        else type(value).__name__
+    )
 
 
 def tried(what: str, act: Callable[[], Any]) -> Any:
@@ -86,4 +106,8 @@ def told(error: BaseException) -> str:
         frames = traceback.extract_tb(error.__traceback__)
         theirs = [frame for frame in frames if not frame.filename.startswith(LIBRARIES)]
         file, line = (theirs or frames)[-1].filename, (theirs or frames)[-1].lineno
-    return f"{file}, line {line}: {type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    return (
+        f"{file}, line {line}: {type(error).__name__}: {' '.join(str(error).split())}".removesuffix(
+            ": "
+        )
+    )

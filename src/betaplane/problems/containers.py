@@ -22,7 +22,8 @@ PLAIN = (
     int, float, complex, str, bytes, type(None), type(...), range, np.generic, torch.dtype, torch.device,
     torch.memory_format, types.BuiltinFunctionType, types.CodeType,
 )  # fmt: skip
-MOST_ELEMENTS = 2**24  # of larger tensors that are no parameters the version is kept, not the values
+# of larger tensors that are no parameters the version is kept, not the values
+MOST_ELEMENTS = 2**24
 
 
 class Names(NamedTuple):
@@ -42,7 +43,11 @@ class Holder(NamedTuple):
 
 def same(one: Content, other: Content) -> bool:
     """Whether two readings agree: the same objects, or equal plain values."""
-    return one.keys() == other.keys() and all(map(_alike, one.values(), other.values())) and [*one] == [*other]
+    return (
+        one.keys() == other.keys()
+        and all(map(_alike, one.values(), other.values()))
+        and [*one] == [*other]
+    )
 
 
 def _alike(a: Any, b: Any) -> bool:
@@ -61,7 +66,13 @@ class _Values:
     """The elements of a tensor; of a large one that no optimizer trains only the version."""
 
     def __init__(self, tensor: Tensor) -> None:
-        self.flags = (tuple(tensor.shape), tensor.dtype, tensor.device, tensor.requires_grad, tensor._version)
+        self.flags = (
+            tuple(tensor.shape),
+            tensor.dtype,
+            tensor.device,
+            tensor.requires_grad,
+            tensor._version,
+        )
         kept = isinstance(tensor, nn.Parameter) or tensor.numel() <= MOST_ELEMENTS
         self.kept = tensor.detach().clone() if kept and tensor.layout is torch.strided else None
 
@@ -71,7 +82,9 @@ class _Values:
             return False
         if self.kept is None or other.kept is None:
             return self.flags == other.flags
-        return torch.equal(self.kept, other.kept) or torch.allclose(self.kept, other.kept, 0.0, 0.0, equal_nan=True)
+        return torch.equal(self.kept, other.kept) or torch.allclose(
+            self.kept, other.kept, 0.0, 0.0, equal_nan=True
+        )
 
 
 def _write_tensor(tensor: Tensor, content: Content) -> None:
@@ -79,7 +92,11 @@ def _write_tensor(tensor: Tensor, content: Content) -> None:
     if values.kept is None:
         return
     with torch.no_grad():
-        if (tensor.shape, tensor.dtype, tensor.device) == (values.kept.shape, values.kept.dtype, values.kept.device):
+        if (tensor.shape, tensor.dtype, tensor.device) == (
+            values.kept.shape,
+            values.kept.dtype,
+            values.kept.device,
+        ):
             tensor.detach().copy_(values.kept)
         else:
             tensor.data = values.kept
@@ -119,7 +136,9 @@ def _write_cell(cell: types.CellType, content: Content) -> None:
 
 def _read_names(found: Names) -> Content:
     if isinstance(found.owner, type):
-        return {name: value for name, value in vars(found.owner).items() if not name.startswith("__")}
+        return {
+            name: value for name, value in vars(found.owner).items() if not name.startswith("__")
+        }
     return {name: found.owner[name] for name in sorted(found.names or ()) if name in found.owner}
 
 
@@ -157,15 +176,27 @@ HOLDERS: tuple[tuple[Any, Holder], ...] = (  # the first that fits
     (Names, Holder(_read_names, _write_names)),
     (Tensor, Holder(lambda found: {"": _Values(found)}, _write_tensor, values=True)),
     ((dict, type(os.environ)), Holder(dict, _write_dict)),
-    ((list, collections.deque, array.array), Holder(lambda found: dict(enumerate(found)), _write_list)),
+    (
+        (list, collections.deque, array.array),
+        Holder(lambda found: dict(enumerate(found)), _write_list),
+    ),
     (set, Holder(lambda found: {"": frozenset(found)}, _write_set)),
     (bytearray, Holder(lambda found: dict(enumerate(found)), _write_list)),
     (types.CellType, Holder(_read_cell, _write_cell)),
     (np.ndarray, _state(lambda found: found, _write_array)),
-    (random.Random, _state(lambda found: found.getstate(), lambda found, state: found.setstate(state))),
+    (
+        random.Random,
+        _state(lambda found: found.getstate(), lambda found, state: found.setstate(state)),
+    ),
     (np.random.BitGenerator, _state(lambda found: found.state, _write_bits)),
-    (np.random.Generator, Holder(lambda found: {"": found.bit_generator}, lambda found, content: None)),
-    (np.random.RandomState, _state(lambda found: found.get_state(), lambda found, state: found.set_state(state))),
+    (
+        np.random.Generator,
+        Holder(lambda found: {"": found.bit_generator}, lambda found, content: None),
+    ),
+    (
+        np.random.RandomState,
+        _state(lambda found: found.get_state(), lambda found, state: found.set_state(state)),
+    ),
     (
         torch.Generator,
         _state(

@@ -32,7 +32,8 @@ Contents = Mapping[str, Leaf]
 
 
 def contents(problem: Problem | Trainer, *, data: bool = True) -> Contents:
-    """Data, parameters and buffers at seed 0, and all numbers that the problem's functions refer to, by name.
+    """Data, parameters and buffers at seed 0, and all numbers that the problem's functions refer
+    to, by name.
 
     Args:
         problem: the problem.
@@ -71,7 +72,9 @@ def close(one: Leaf, other: Leaf) -> bool:
     if one.kind != other.kind or not one.summary:
         return one == other
     scale = CLOSE * max(map(abs, one.summary + other.summary))
-    return one == other or all(abs(a - b) <= scale for a, b in zip(one.summary, other.summary, strict=True))
+    return one == other or all(
+        abs(a - b) <= scale for a, b in zip(one.summary, other.summary, strict=True)
+    )
 
 
 def leaf_of(value: Any) -> Leaf:
@@ -90,7 +93,9 @@ def _state(value: Any) -> bytes:
     if isinstance(value, torch.Generator):
         return value.get_state().numpy().tobytes()
     if isinstance(value, (random.Random, np.random.RandomState)):
-        return repr(value.getstate() if isinstance(value, random.Random) else value.get_state()).encode()
+        return repr(
+            value.getstate() if isinstance(value, random.Random) else value.get_state()
+        ).encode()
     if isinstance(value, np.random.Generator):
         return repr(value.bit_generator.state).encode()
     return value.tobytes() if isinstance(value, (np.ndarray, np.generic)) else repr(value).encode()
@@ -104,15 +109,25 @@ def _of_tensor(value: Tensor) -> Leaf:
     if value.device.type == "meta" or value.is_quantized:
         return Leaf(kind, "", ())
     value = value.resolve_conj().resolve_neg()
-    return Leaf(kind, hashed(value), _summary(value) if value.is_floating_point() or value.is_complex() else ())
+    return Leaf(
+        kind,
+        hashed(value),
+        _summary(value) if value.is_floating_point() or value.is_complex() else (),
+    )
 
 
 def hashed(data: Tensor) -> str:
-    """sha256 of a tensor; of a very large one that of evenly spaced rows, and the sum of all its bytes."""
+    """sha256 of a tensor; of a very large one that of evenly spaced rows, and the sum of all its
+    bytes.
+    """
     stride = -(-data.nbytes // LARGEST) or 1
     sample = data[::stride] if stride > 1 and data.dim() else data
     digest = hashlib.sha256(_bytes(sample).numpy().data).hexdigest()
-    return digest if stride == 1 else f"{digest} {sum(int(_bytes(part).sum()) for part in data.split(2**16))}"
+    return (
+        digest
+        if stride == 1
+        else f"{digest} {sum(int(_bytes(part).sum()) for part in data.split(2**16))}"
+    )
 
 
 def _bytes(data: Tensor) -> Tensor:
@@ -125,11 +140,17 @@ def _summary(value: Tensor) -> tuple[float, ...]:
     flat = flat.reshape(-1)[: 2**20].cpu().double().nan_to_num(0.0, 1.0, -1.0)
     n = max(len(flat), 1)
     wave = torch.cos(torch.arange(len(flat), dtype=torch.float64) ** 2)
-    return float(flat.norm()) / math.sqrt(n), float(flat.sum()) / math.sqrt(n), float(flat @ wave) / math.sqrt(n)
+    return (
+        float(flat.norm()) / math.sqrt(n),
+        float(flat.sum()) / math.sqrt(n),
+        float(flat @ wave) / math.sqrt(n),
+    )
 
 
 def _fresh(problem: Problem) -> dict[str, Tensor]:
-    """Parameters and buffers at seed 0; none where the module cannot be made, which `check` reports."""
+    """Parameters and buffers at seed 0; none where the module cannot be made, which `check`
+    reports.
+    """
     module = nn.Module()
     with suppress(Exception), seeded():
         module = problem.fresh(seed=0)
@@ -139,7 +160,9 @@ def _fresh(problem: Problem) -> dict[str, Tensor]:
 
 @contextmanager
 def seeded() -> Iterator[None]:
-    """Draws of `random` and NumPy that start from 0 inside the block and continue after it as before it."""
+    """Draws of `random` and NumPy that start from 0 inside the block and continue after it as
+    before it.
+    """
     before = random.getstate(), np.random.get_state()
     random.seed(0)
     np.random.seed(0)

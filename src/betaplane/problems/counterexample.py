@@ -24,7 +24,8 @@ def counterexample(
     schedule: str = "inverse_sqrt",
     dtype: torch.dtype = torch.float32,
 ) -> Problem:
-    r"""One steep loss and n - 1 shallow ones of the opposite sign, whose sum is convex with its minimum at x = -2.
+    r"""One steep loss and n - 1 shallow ones of the opposite sign, whose sum is convex with its
+    minimum at x = -2.
 
     ```
     f_i(x) = s_i phi(x),   s_0 = G = 1 + (n-1) a,   s_i = -a  (i = 1..n-1)
@@ -47,7 +48,8 @@ def counterexample(
         x0: where every run starts; 1 and -5 show the two kinds of divergence.
         steps: steps a run takes.
         lr: learning rate of the first step. Too small, and nothing arrives within the steps; from 1 on, the first
-            cycle can drop a run that should diverge next to the minimum, where the boundary does not decide.
+            cycle can drop a run that should diverge next to the minimum, where the boundary does
+            not decide.
         schedule: name of the learning-rate schedule.
         dtype: dtype of slopes and parameter.
 
@@ -61,7 +63,9 @@ def counterexample(
     """
     at_least(3, "counterexample", n=n)
     if not 0 < a < float("inf"):
-        raise BadInput("a is out of range", value=a, allowed="(0, inf)", where="counterexample", instead="a=1")
+        raise BadInput(
+            "a is out of range", value=a, allowed="(0, inf)", where="counterexample", instead="a=1"
+        )
     slopes = torch.full((n,), -a, dtype=dtype)
     slopes[0] = 1 + (n - 1) * a
     return Problem(
@@ -92,11 +96,14 @@ class _Bend(Point):
 
 def phi(x: Tensor) -> Tensor:
     """Return x where x >= -1, else ((x+2)^2 - 3) / 2."""
-    below = x.clamp(max=-1)  # the square of a runaway x must not overflow in the branch that is not taken
+    # the square of a runaway x must not overflow in the branch that is not taken
+    below = x.clamp(max=-1)
     return torch.where(x >= -1, x, ((below + 2) ** 2 - 3) / 2)
 
 
-def bend_gradient(parameters: Mapping[str, Tensor], s: Tensor, target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+def bend_gradient(
+    parameters: Mapping[str, Tensor], s: Tensor, target: Tensor
+) -> tuple[dict[str, Tensor], Tensor]:
     """Gradient and loss of the mean of s phi(x): phi'(x) = min(x + 2, 1)."""
     del target
     x, slope = parameters["x"], s.mean()

@@ -23,9 +23,11 @@ def digits(
     schedule: str = "constant",
     warmup: float = 0.0,
 ) -> Problem:
-    """Which of ten digits is on an image of 64 pixels in [0, 1]; the loss is the mean cross-entropy in nats.
+    """Which of ten digits is on an image of 64 pixels in [0, 1]; the loss is the mean cross-entropy
+    in nats.
 
-    "mlp" is Linear(64, hidden), ReLU, Linear(hidden, 10); "logistic" is Linear(64, 10), which makes it convex.
+    "mlp" is Linear(64, hidden), ReLU, Linear(hidden, 10); "logistic" is Linear(64, 10), which makes
+    it convex.
 
     Source: E. Alpaydin, C. Kaynak, 1998, Optical Recognition of Handwritten Digits, UCI Machine Learning
     Repository, https://archive.ics.uci.edu/dataset/80 (CC BY 4.0): the test split, as scikit-learn distributes it.
@@ -66,5 +68,7 @@ def digits(
 def _images() -> tuple[Tensor, Tensor]:
     """Pixels in [0, 1], float32 (1797, 64), and digits, int64 (1797,)."""
     packed = files("betaplane.problems").joinpath("data/digits.csv.gz").read_bytes()
-    table = np.loadtxt(gzip.decompress(packed).decode().splitlines(), delimiter=",", dtype=np.float32)
+    table = np.loadtxt(
+        gzip.decompress(packed).decode().splitlines(), delimiter=",", dtype=np.float32
+    )
     return torch.from_numpy(table[:, :64] / 16), torch.from_numpy(table[:, 64].astype(np.int64))

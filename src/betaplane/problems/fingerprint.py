@@ -38,7 +38,9 @@ def fingerprint(problem: Problem | Trainer, *, former: bool = False) -> str:
     """
     with torch.random.fork_rng(devices=[]), seeded():  # of dropout and its kind
         torch.manual_seed(0)
-        facts = _of_trainer(problem) if isinstance(problem, Trainer) else _of_problem(problem, former)
+        facts = (
+            _of_trainer(problem) if isinstance(problem, Trainer) else _of_problem(problem, former)
+        )
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
@@ -47,7 +49,11 @@ def _of_trainer(trainer: Trainer) -> tuple:
         source = inspect.getsource(trainer.train)
     except (OSError, TypeError):
         source = ""
-    return trainer.name, sorted(trainer.defaults.items()), hashlib.sha256(source.encode()).hexdigest()
+    return (
+        trainer.name,
+        sorted(trainer.defaults.items()),
+        hashlib.sha256(source.encode()).hexdigest(),
+    )
 
 
 def _of_problem(problem: Problem, former: bool) -> tuple:
@@ -81,12 +87,18 @@ def _details(problem: Problem, module: nn.Module) -> tuple:
     """What betaplane 0.1 did not look at."""
     held = [*module.named_parameters(), *module.named_buffers()]
     norms = [(name, str(t.dtype), f"{_norm(t):.3e}") for name, t in held]
-    constants = sorted((name, leaf_of(value).digest) for name, value in captured("loss", problem.loss))
+    constants = sorted(
+        (name, leaf_of(value).digest) for name, value in captured("loss", problem.loss)
+    )
     return norms, constants, hashed(problem.inputs), hashed(problem.targets)
 
 
 def _norm(t: Tensor) -> float:
-    return float(torch.linalg.vector_norm(t.detach().to(torch.complex128 if t.is_complex() else torch.float64)))
+    return float(
+        torch.linalg.vector_norm(
+            t.detach().to(torch.complex128 if t.is_complex() else torch.float64)
+        )
+    )
 
 
 def _hashed(data: Tensor) -> tuple[tuple[int, ...], str, str]:

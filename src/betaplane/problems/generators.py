@@ -21,7 +21,9 @@ class Generators(NamedTuple):
     cuda: tuple[Tensor, ...] = ()  # one per device, if CUDA is in use
 
     def difference(self, other: Generators) -> str:
-        """The generator that differs between two states: "random", "NumPy", "torch", or "" for none."""
+        """The generator that differs between two states: "random", "NumPy", "torch", or "" for
+        none.
+        """
         if self.python != other.python:
             return "random"
         if any(not np.array_equal(a, b) for a, b in zip(self.numpy, other.numpy, strict=True)):
@@ -33,7 +35,9 @@ class Generators(NamedTuple):
 def generators() -> Generators:
     """The states now."""
     cuda = tuple(torch.cuda.get_rng_state_all()) if torch.cuda.is_initialized() else ()
-    return Generators(random.getstate(), np.random.get_state(legacy=True), torch.get_rng_state(), cuda)  # pyright: ignore
+    return Generators(
+        random.getstate(), np.random.get_state(legacy=True), torch.get_rng_state(), cuda
+    )  # pyright: ignore
 
 
 def set_generators(states: Generators) -> None:
@@ -46,7 +50,9 @@ def set_generators(states: Generators) -> None:
 
 
 def seed_generators(seed: int) -> None:
-    """Seed all three; as `random.seed`, `numpy.random.seed` and `torch.manual_seed` do, in a tenth of the time."""
+    """Seed all three; as `random.seed`, `numpy.random.seed` and `torch.manual_seed` do, in a tenth
+    of the time.
+    """
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.default_generator.manual_seed(seed)

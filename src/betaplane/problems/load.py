@@ -1,4 +1,6 @@
-"""From the words of a command line to a problem: a built-in by name, or one from the user's own file."""
+"""From the words of a command line to a problem: a built-in by name, or one from the user's own
+file.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,9 @@ def found_by(reference: str) -> Problem | Trainer:
 def _built(name: str, options: dict[str, Any]) -> Problem:
     """A built-in problem; the options it was asked for become part of its name, paths apart."""
     problem = tried(f"Building {name} failed", lambda: BUILT_IN[name](**options))
-    told = ",".join(f"{key}={value}" for key, value in options.items() if key not in ("data", "path"))
+    told = ",".join(
+        f"{key}={value}" for key, value in options.items() if key not in ("data", "path")
+    )
     return problem.with_(name=f"{problem.name}:{told}") if told else problem
 
 
@@ -104,23 +108,33 @@ def _options(name: str, text: str) -> dict[str, Any]:
                 instead=f"{name}:{_usual(defaults, nearest(key, defaults, ''))}",
             )
         given[key] = _read(value, key, defaults[key], name)
-    missing = [key for key, default in defaults.items() if default is inspect.Parameter.empty and key not in given]
+    missing = [
+        key
+        for key, default in defaults.items()
+        if default is inspect.Parameter.empty and key not in given
+    ]
     if missing:
         raise BadInput(
-            f"{name} needs {missing[0]}", where=f"problem {name!r}", instead=f"{name}:{missing[0]}=path/to/{name}"
+            f"{name} needs {missing[0]}",
+            where=f"problem {name!r}",
+            instead=f"{name}:{missing[0]}=path/to/{name}",
         )
     return given
 
 
 def _usual(defaults: dict[str, Any], close: str) -> str:
-    """An option that can be pasted: the close one if it has such a default, else the first that has."""
+    """An option that can be pasted: the close one if it has such a default, else the first that
+    has.
+    """
     usual = {key: value for key, value in defaults.items() if isinstance(value, (int, float, str))}
     key = close if close in usual else next(iter(usual))
     return f"{key}={usual[key]}"
 
 
 def _read(text: str, key: str, default: Any, name: str) -> Any:
-    """A value as the type of the option's default; where that is None, a number if it looks like one."""
+    """A value as the type of the option's default; where that is None, a number if it looks like
+    one.
+    """
     kind = None if default is None else type(default)
     read, allowed = READERS.get(kind, (str, "text"))
     try:
@@ -155,6 +169,9 @@ READERS: dict[type | None, tuple[Callable[[str], Any], str]] = {
     bool: (lambda text: {"true": True, "false": False}[text.lower()], "true or false"),
     int: (_whole, "a whole number"),
     float: (float, "a number"),
-    torch.dtype: (lambda text: {"float32": torch.float32, "float64": torch.float64}[text], "float32 or float64"),
+    torch.dtype: (
+        lambda text: {"float32": torch.float32, "float64": torch.float64}[text],
+        "float32 or float64",
+    ),
     None: (_guessed, "a number or text"),
 }

@@ -30,12 +30,14 @@ def mnist(
     schedule: str = "constant",
     warmup: float = 0.0,
 ) -> Problem:
-    """Which class an image shows; the loss is the mean cross-entropy in nats. Nothing is downloaded.
+    """Which class an image shows; the loss is the mean cross-entropy in nats. Nothing is
+    downloaded.
 
     The files are MNIST's own (IDX, gzipped or not: also Fashion-MNIST, KMNIST, EMNIST) or the .npz file that Keras
     distributes. Pixels are scaled to [0, 1]; there are as many classes as the largest label says, at least 10.
 
-    Source: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, 1998, Proc. IEEE 86(11); the IDX format is described with it.
+    Source: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, 1998, Proc. IEEE 86(11); the IDX format is
+        described with it.
 
     Args:
         data: the folder with the IDX files, or the .npz file.
@@ -89,7 +91,9 @@ def _file(folder: Path, names: tuple[str, ...]) -> Path:
 
 
 def _idx(file: Path, dimensions: int) -> np.ndarray:
-    """An IDX file of bytes: two zeros, 8 (unsigned byte), number of dimensions, each as 4 bytes, then the data."""
+    """An IDX file of bytes: two zeros, 8 (unsigned byte), number of dimensions, each as 4 bytes,
+    then the data.
+    """
     raw = _bytes(file)
     if raw[:4] != bytes((0, 0, 8, dimensions)):
         raise BadInput(
@@ -115,7 +119,9 @@ def _bytes(file: Path) -> bytes:
         raw = file.read_bytes()
         return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
     except (OSError, EOFError, zlib.error) as error:
-        raise BadInput("The file cannot be read", value=str(file), allowed=FILES, where=str(error)) from None
+        raise BadInput(
+            "The file cannot be read", value=str(file), allowed=FILES, where=str(error)
+        ) from None
 
 
 def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -123,7 +129,9 @@ def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
         with np.load(path, allow_pickle=False) as arrays:
             return arrays["x_train"], arrays["y_train"]
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BadInput("The .npz file cannot be read", value=str(path), allowed=FILES, where=str(error)) from None
+        raise BadInput(
+            "The .npz file cannot be read", value=str(path), allowed=FILES, where=str(error)
+        ) from None
 
 
 def _check(images: np.ndarray, labels: np.ndarray, path: Path) -> None:
@@ -135,4 +143,9 @@ def _check(images: np.ndarray, labels: np.ndarray, path: Path) -> None:
             where=str(path),
         )
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-        raise BadInput("Labels are not classes", value=str(labels.dtype), allowed="integers >= 0", where=str(path))
+        raise BadInput(
+            "Labels are not classes",
+            value=str(labels.dtype),
+            allowed="integers >= 0",
+            where=str(path),
+        )

@@ -27,7 +27,8 @@ def importable(folder: Path) -> Iterator[None]:
 
 
 def executed(path: Path) -> ModuleType:
-    """The file, run as a module under a name of its own, by which pickle finds it and no other module is replaced.
+    """The file, run as a module under a name of its own, by which pickle finds it and no other
+    module is replaced.
 
     Args:
         path: absolute, of a file that exists.
@@ -51,8 +52,14 @@ def executed(path: Path) -> ModuleType:
 
 @contextmanager
 def imported_again(folder: Path) -> Iterator[None]:
-    """Inside the block the user's files in this folder are imported as if for the first time, without a word."""
-    names = [name for name, module in sys.modules.items() if _within(folder, getattr(module, "__file__", None))]
+    """Inside the block the user's files in this folder are imported as if for the first time,
+    without a word.
+    """
+    names = [
+        name
+        for name, module in sys.modules.items()
+        if _within(folder, getattr(module, "__file__", None))
+    ]
     before = {name: sys.modules.pop(name) for name in names}
     known = set(sys.modules)
     try:

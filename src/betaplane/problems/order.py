@@ -11,7 +11,8 @@ from betaplane.problems.problem import Order
 
 
 def minibatches(n: int, batch_size: int, order: Order, seed: int, block: int) -> Iterator[Tensor]:
-    """Yield, for ever, the examples of the next `block` minibatches: int64, shape (block, batch_size), in [0, n).
+    """Yield, for ever, the examples of the next `block` minibatches: int64, shape (block,
+    batch_size), in [0, n).
 
     "shuffle" takes every example once an epoch in a new order and drops the last incomplete minibatch;
     "replacement" draws each example independently; "cyclic" runs 0, 1, 2, ... round and round. The sequence of
@@ -21,7 +22,9 @@ def minibatches(n: int, batch_size: int, order: Order, seed: int, block: int) ->
         >>> next(minibatches(5, 2, "cyclic", seed=0, block=3)).tolist()
         [[0, 1], [2, 3], [4, 0]]
     """
-    draws = {"shuffle": _shuffled, "replacement": _replaced, "cyclic": _cycled}[order](n, batch_size, seed)
+    draws = {"shuffle": _shuffled, "replacement": _replaced, "cyclic": _cycled}[order](
+        n, batch_size, seed
+    )
     held = torch.empty(0, batch_size, dtype=torch.int64)
     while True:
         pieces = [held]

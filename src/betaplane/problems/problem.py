@@ -19,8 +19,12 @@ from betaplane.theory.schedules import NAMES
 Order = Literal["shuffle", "replacement", "cyclic"]
 ORDERS: tuple[Order, ...] = ("shuffle", "replacement", "cyclic")
 Loss = Callable[[Tensor, Tensor], Tensor]
-FUNCTIONS = ("module", "loss", "constrain", "gradient", "boundary")  # fields that are the user's code
-EXAMPLES = {"module": "module=lambda: torch.nn.Linear(2, 1)", "loss": "loss=torch.nn.functional.mse_loss"}
+# fields that are the user's code
+FUNCTIONS = ("module", "loss", "constrain", "gradient", "boundary")
+EXAMPLES = {
+    "module": "module=lambda: torch.nn.Linear(2, 1)",
+    "loss": "loss=torch.nn.functional.mse_loss",
+}
 Gradient = Callable[[Mapping[str, Tensor], Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
 
 
@@ -29,7 +33,8 @@ class Origin:
     """Where a problem was loaded from, so that another process can load its functions."""
 
     reference: str  # as given to `betaplane.load`
-    contents: Mapping[str, Any] = field(repr=False)  # `contents.contents` of the problem at that time
+    # `contents.contents` of the problem at that time
+    contents: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -57,7 +62,8 @@ class Problem:
         name: what it is called on maps and in the store.
         module: a function that makes a fresh module; called with all generators seeded, so that the initialisation is
             a function of the run's seed.
-        loss: loss(output, target) -> scalar, the mean over the minibatch. An nn.Module with parameters is trained too.
+        loss: loss(output, target) -> scalar, the mean over the minibatch. An nn.Module with
+            parameters is trained too.
         inputs: tensor (N, ...), the examples given to the module.
         targets: tensor (N, ...), given to the loss.
         batch_size: examples a step, in [1, N].
@@ -66,14 +72,18 @@ class Problem:
         steps: steps a run takes, >= 1.
         lr: the peak learning rate, > 0.
         schedule: name of the learning-rate schedule (`betaplane.theory.schedules.NAMES`).
-        warmup: share of the steps spent on linear warmup, in [0, 1); for the schedules that have one.
-        best: the smallest loss there is, where it is known; else the best a map finds stands in for it.
+        warmup: share of the steps spent on linear warmup, in [0, 1); for the schedules that have
+            one.
+        best: the smallest loss there is, where it is known; else the best a map finds stands in for
+            it.
         record: what a loss curve holds: "minibatch" (mean training loss over a window of steps) or "full" (the
             loss on all the data at the end of each window; for problems whose data are a handful of numbers).
-        constrain: applied, after each step, to every parameter that received a gradient (a projection), or None.
+        constrain: applied, after each step, to every parameter that received a gradient (a
+            projection), or None.
         gradient: gradient(parameters, input, target) -> (gradients, loss), the analytic one where it is known;
             else autograd.
-        boundary: boundary(beta1) -> the exact critical beta2 or nan, where it is known, to be drawn on maps.
+        boundary: boundary(beta1) -> the exact critical beta2 or nan, where it is known, to be drawn
+            on maps.
         note: one sentence on what it is, for `betaplane problems`.
 
     Example:
@@ -132,7 +142,9 @@ class Problem:
             return self.make()
 
     def make(self) -> nn.Module:
-        """A module, drawn from the global generators as they are, with the shapes of lazy parameters known."""
+        """A module, drawn from the global generators as they are, with the shapes of lazy
+        parameters known.
+        """
         module = self.module()
         if not isinstance(module, nn.Module):
             raise BadInput(
@@ -147,7 +159,9 @@ class Problem:
         return module
 
     def _give_shapes(self, module: nn.Module) -> None:
-        """Run the first examples through a module with lazy parts, in evaluation mode, without a gradient."""
+        """Run the first examples through a module with lazy parts, in evaluation mode, without a
+        gradient.
+        """
         modes = [(part, part.training) for part in module.modules()]
         module.eval()
         with torch.no_grad():
@@ -177,7 +191,8 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Trainer:
-    """Training that cannot be vectorised (its own loop, a subprocess, several devices), as a callable.
+    """Training that cannot be vectorised (its own loop, a subprocess, several devices), as a
+    callable.
 
     Args:
         name: what it is called on maps and in the store.
@@ -223,7 +238,13 @@ def _check(problem: Problem) -> None:
     for name, holds, allowed, instead in ranges:
         if not holds:
             value = getattr(problem, name)
-            raise BadInput(f"{name} is out of range", value=value, allowed=allowed, where=where, instead=instead)
+            raise BadInput(
+                f"{name} is out of range",
+                value=value,
+                allowed=allowed,
+                where=where,
+                instead=instead,
+            )
     one_of(ORDERS, where, order=problem.order)
     one_of(NAMES, where, schedule=problem.schedule)
     one_of(("minibatch", "full"), where, record=problem.record)

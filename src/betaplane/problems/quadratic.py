@@ -1,4 +1,6 @@
-"""A convex quadratic as a sum of one steep bowl and shallow domes (Shi et al. 2021, Zhang et al. 2026)."""
+"""A convex quadratic as a sum of one steep bowl and shallow domes (Shi et al. 2021, Zhang et al.
+2026).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ def quadratic(
     schedule: str = "inverse_sqrt",
     dtype: torch.dtype = torch.float32,
 ) -> Problem:
-    r"""One bowl and n - 1 domes whose sum has its minimum at x = 0; at A = 0 all gradients vanish there together.
+    r"""One bowl and n - 1 domes whose sum has its minimum at x = 0; at A = 0 all gradients vanish
+    there together.
 
     ```
     f_0(x) = (x - A)^2,   f_i(x) = -c (x - 10A/9)^2  (i = 1..n-1),   (n-1) c = 0.9
@@ -83,7 +86,9 @@ class _Bowl(Point):
         return s[:, 0] * (self.x - s[:, 1]) ** 2
 
 
-def bowl_gradient(parameters: Mapping[str, Tensor], s: Tensor, target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+def bowl_gradient(
+    parameters: Mapping[str, Tensor], s: Tensor, target: Tensor
+) -> tuple[dict[str, Tensor], Tensor]:
     """Gradient and loss of the mean of curvature (x - centre)^2."""
     del target
     curvature, gap = s[:, 0], parameters["x"] - s[:, 1]

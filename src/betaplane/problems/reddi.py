@@ -26,7 +26,8 @@ def reddi(
     schedule: str = "inverse_sqrt",
     dtype: torch.dtype = torch.float32,
 ) -> Problem:
-    r"""A steep loss once a period and shallow losses of the opposite sign, on [-1, 1]; the best point is x = -1.
+    r"""A steep loss once a period and shallow losses of the opposite sign, on [-1, 1]; the best
+    point is x = -1.
 
     ```
     f_t(x) = scale C x   if t mod period = 0,   -scale x   otherwise;   x = min(1, max(-1, x)) after each step
@@ -63,9 +64,17 @@ def reddi(
     """
     steep, total = _counts(C, period, delta, order)
     if not (-1 <= x0 <= 1):
-        raise BadInput("x0 is out of range", value=x0, allowed="[-1, 1]", where="reddi", instead="x0=0")
+        raise BadInput(
+            "x0 is out of range", value=x0, allowed="[-1, 1]", where="reddi", instead="x0=0"
+        )
     if not 0 < scale < float("inf"):
-        raise BadInput("scale is out of range", value=scale, allowed="(0, inf)", where="reddi", instead="scale=1")
+        raise BadInput(
+            "scale is out of range",
+            value=scale,
+            allowed="(0, inf)",
+            where="reddi",
+            instead="scale=1",
+        )
     slopes = torch.full((total,), -scale, dtype=dtype)
     slopes[:steep] = scale * C
     return Problem(
@@ -83,7 +92,9 @@ def reddi(
         record="full",
         constrain=clamped,
         gradient=line_gradient,
-        boundary=partial(cyclic_boundary, n=total, a=1 / (C - total + 1)) if order == "cyclic" else None,
+        boundary=partial(cyclic_boundary, n=total, a=1 / (C - total + 1))
+        if order == "cyclic"
+        else None,
         note="linear losses on [-1, 1] that lead Adam to the worst point",
     )
 
@@ -96,18 +107,33 @@ def clamped(x: Tensor) -> Tensor:
 def _counts(C: float, period: int | None, delta: float | None, order: Order) -> tuple[int, int]:
     """How many of how many losses are steep."""
     if not 1 < C < float("inf"):
-        raise BadInput("C is out of range", value=C, allowed="(1, inf)", where="reddi", instead="C=3")
+        raise BadInput(
+            "C is out of range", value=C, allowed="(1, inf)", where="reddi", instead="C=3"
+        )
     if delta is None:
         period = round(C) if period is None else period
         at_least(2, "reddi", period=period)
         if period >= C + 1:
             allowed = f"({period - 1}, inf) at this period"
-            raise BadInput("C is out of range", value=C, allowed=allowed, where="reddi", instead=f"C={period}")
+            raise BadInput(
+                "C is out of range", value=C, allowed=allowed, where="reddi", instead=f"C={period}"
+            )
         return 1, period
     if order != "replacement" or period is not None:
         what = "delta is for independent draws, in place of a period"
-        raise BadInput(what, value=delta, where="reddi", instead=f'reddi(C={C}, delta={delta}, order="replacement")')
+        raise BadInput(
+            what,
+            value=delta,
+            where="reddi",
+            instead=f'reddi(C={C}, delta={delta}, order="replacement")',
+        )
     if not 0 < delta < C:
-        raise BadInput("delta is out of range", value=delta, allowed=f"(0, {C})", where="reddi", instead="delta=0.02")
+        raise BadInput(
+            "delta is out of range",
+            value=delta,
+            allowed=f"(0, {C})",
+            where="reddi",
+            instead="delta=0.02",
+        )
     share = Fraction((1 + delta) / (C + 1)).limit_denominator(1000)
     return share.numerator, share.denominator

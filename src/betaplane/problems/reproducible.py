@@ -1,7 +1,7 @@
 """Refuse a problem file that does not give the same numbers at every load.
 
-Worker processes load the file again, and so does the command that resumes a map: with random numbers that were drawn
-without a seed, each of them would train another problem.
+Worker processes load the file again, and so does the command that resumes a map: with random
+numbers that were drawn without a seed, each of them would train another problem.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from betaplane.problems.contents import Contents, close, contents, differing, eq
 from betaplane.problems.module import imported_again
 from betaplane.problems.problem import Problem, Trainer
 
-SEEDS = ("torch.manual_seed(0)", "numpy.random.seed(0)", "random.seed(0)")  # one for each of `_states`
+# one for each of `_states`
+SEEDS = ("torch.manual_seed(0)", "numpy.random.seed(0)", "random.seed(0)")
 SHOWN = 3  # names in the sentence
 
 
 def reproducible(reference: str) -> tuple[Problem | Trainer, Contents]:
-    """The problem in the user's file and its contents, which a second load of the file has confirmed.
+    """The problem in the user's file and its contents, which a second load of the file has
+    confirmed.
 
     Raises:
         BadInput: the second load gives other numbers.
@@ -38,13 +40,17 @@ def reproducible(reference: str) -> tuple[Problem | Trainer, Contents]:
     again = _loaded_again(reference)
     if again is not None and (names := differing(made_of, again, equal)):
         raise _refusal(
-            names, reference, next((s for s, b, a in zip(SEEDS, before, after, strict=True) if b != a), SEEDS[0])
+            names,
+            reference,
+            next((s for s, b, a in zip(SEEDS, before, after, strict=True) if b != a), SEEDS[0]),
         )
     return found, made_of
 
 
 def check_same(expected: Contents, found: Problem | Trainer, where: str) -> None:
-    """Refuse a problem whose functions refer to other numbers than expected, rounding aside; data are not compared."""
+    """Refuse a problem whose functions refer to other numbers than expected, rounding aside; data
+    are not compared.
+    """
     expected = {name: leaf for name, leaf in expected.items() if name not in ("inputs", "targets")}
     if names := differing(expected, contents(found, data=False), close):
         raise _refusal(names, where, SEEDS[0])
@@ -61,7 +67,9 @@ def _refusal(names: list[str], where: str, seed: str) -> BadInput:
 
 
 def _loaded_again(reference: str) -> Contents | None:
-    """The contents at a second load, which starts from other random states; None if the file loads only once."""
+    """The contents at a second load, which starts from other random states; None if the file loads
+    only once.
+    """
     folder = Path(reference.rpartition(":")[0]).expanduser().resolve().parent
     with _other_states(), imported_again(folder):
         try:

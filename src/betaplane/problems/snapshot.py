@@ -1,8 +1,9 @@
 """Everything that a problem's code can change: visit it, compare it, put it back.
 
-A forward pass may change more than parameters and buffers: attributes, lists they hold, objects and variables that
-functions see through closures and globals, class attributes, generators of its own. `Snapshot` visits all of it from
-the objects it is given, and keeps the content of every container. Code of installed libraries is not visited.
+A forward pass may change more than parameters and buffers: attributes, lists they hold, objects and
+variables that functions see through closures and globals, class attributes, generators of its own.
+`Snapshot` visits all of it from the objects it is given, and keeps the content of every container.
+Code of installed libraries is not visited.
 """
 
 from __future__ import annotations
@@ -29,13 +30,36 @@ LIBRARIES = (
     str(Path(__file__).parents[1]),
     "<frozen",
 )
-CLOCKS = {"time", "datetime", "secrets", "uuid", "os", "socket", "threading", "subprocess", "select"}
-CLOSED = {"logging", "threading", "_thread", "multiprocessing", "asyncio", "concurrent", "weakref", "_weakref", "io"}
+CLOCKS = {
+    "time",
+    "datetime",
+    "secrets",
+    "uuid",
+    "os",
+    "socket",
+    "threading",
+    "subprocess",
+    "select",
+}
+CLOSED = {
+    "logging",
+    "threading",
+    "_thread",
+    "multiprocessing",
+    "asyncio",
+    "concurrent",
+    "weakref",
+    "_weakref",
+    "io",
+}
 MOST = 200_000  # objects visited
 
-SCRIPTED = (torch.jit.ScriptModule, torch.jit.ScriptFunction, torch.ScriptObject)  # their attributes are not Python's
+# their attributes are not Python's
+SCRIPTED = (torch.jit.ScriptModule, torch.jit.ScriptFunction, torch.ScriptObject)
 GLOBAL_HOOKS = {  # by name, those that torch calls for every module
-    name: hooks for name, hooks in vars(global_hooks).items() if name.startswith("_global_") and name.endswith("_hooks")
+    name: hooks
+    for name, hooks in vars(global_hooks).items()
+    if name.startswith("_global_") and name.endswith("_hooks")
 }
 
 Named = tuple[str, Any]  # a path and the object there
@@ -84,15 +108,22 @@ class Snapshot:
 
     def _visit(self, path: str, found: Any) -> Iterator[Named]:
         if isinstance(found, SCRIPTED):
-            self.unseen = self.unseen or f"{path} is scripted, and its attributes cannot all be read"
+            self.unseen = (
+                self.unseen or f"{path} is scripted, and its attributes cannot all be read"
+            )
         kind = holder(type(found))
         if kind is None:
             yield from self._through(path, found)
         else:
             content = kind.read(found)
             self._saved.append((path, found, kind, content))
-            yield from [] if kind.values else ((_under(path, key), one) for key, one in content.items())
-        if not isinstance(found, types.ModuleType) and type(found).__module__.split(".")[0] not in CLOSED:
+            yield from (
+                [] if kind.values else ((_under(path, key), one) for key, one in content.items())
+            )
+        if (
+            not isinstance(found, types.ModuleType)
+            and type(found).__module__.split(".")[0] not in CLOSED
+        ):
             own = getattr(found, "__dict__", None)
             yield from [(path, own)] if type(own) is dict else []
             yield path, type(found)
@@ -108,7 +139,11 @@ class Snapshot:
         elif isinstance(found, Iterator) and not isinstance(found, nn.Module):
             self.unseen = self.unseen or f"{path} is an iterator ({type(found).__name__})"
         else:
-            yield from ((_under(path, name), getattr(found, name)) for name in _parts(found) if hasattr(found, name))
+            yield from (
+                (_under(path, name), getattr(found, name))
+                for name in _parts(found)
+                if hasattr(found, name)
+            )
 
     def _function(self, path: str, function: types.FunctionType) -> Iterator[Named]:
         """Closure and defaults, and the globals that the function's code names."""
@@ -134,7 +169,11 @@ class Snapshot:
         for path, found, kind, content in self._saved:
             now = kind.read(found)
             if not same(now, content):
-                keys = [key for key in {**content, **now} if not same(_only(now, key), _only(content, key))]
+                keys = [
+                    key
+                    for key in {**content, **now}
+                    if not same(_only(now, key), _only(content, key))
+                ]
                 return _under(path, keys[0]) if keys else path
         return ""
 
@@ -179,12 +218,19 @@ PARTS = {
 
 
 def _parts(found: Any) -> list[str]:
-    """Names of the attributes that lead on from an object without a `__dict__`: those of its kind, and its slots."""
+    """Names of the attributes that lead on from an object without a `__dict__`: those of its kind,
+    and its slots.
+    """
     for kind, names in PARTS.items():
         if isinstance(found, kind):
             return [*names]
     slots = (getattr(cls, "__slots__", ()) for cls in type(found).__mro__ if not _of_builtins(cls))
-    return [name for own in slots for name in ((own,) if isinstance(own, str) else own) if not name.startswith("__")]
+    return [
+        name
+        for own in slots
+        for name in ((own,) if isinstance(own, str) else own)
+        if not name.startswith("__")
+    ]
 
 
 def _of_builtins(cls: type) -> bool:
@@ -197,13 +243,19 @@ def _of_library(file: str) -> bool:
 
 def _top(found: Any) -> str:
     """The library that an object belongs to."""
-    name = found.__name__ if isinstance(found, types.ModuleType) else getattr(found, "__module__", None)
+    name = (
+        found.__name__
+        if isinstance(found, types.ModuleType)
+        else getattr(found, "__module__", None)
+    )
     return name.split(".")[0] if isinstance(name, str) else ""
 
 
 def _names(code: types.CodeType) -> frozenset[str]:
     """The names that a function's code uses, in the functions inside it too."""
-    inner = (_names(constant) for constant in code.co_consts if isinstance(constant, types.CodeType))
+    inner = (
+        _names(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)
+    )
     return frozenset(code.co_names).union(*inner)
 
 

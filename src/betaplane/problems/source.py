@@ -37,7 +37,9 @@ def as_problem(source: object) -> Problem | Trainer:
         return source
     if isinstance(source, str):
         return load(source)
-    if isinstance(source, nn.Module) or (isinstance(source, type) and issubclass(source, nn.Module)):
+    if isinstance(source, nn.Module) or (
+        isinstance(source, type) and issubclass(source, nn.Module)
+    ):
         name = source.__name__ if isinstance(source, type) else type(source).__name__
         raise BadInput(
             "A module alone is no problem",
@@ -49,4 +51,6 @@ def as_problem(source: object) -> Problem | Trainer:
     if inspect.isroutine(source) and len(inspect.signature(source).parameters) == 2:
         return Trainer(source.__name__, source)
     what = getattr(source, "__name__", source)
-    raise BadInput("This is no problem", value=what, allowed=ALLOWED, where="source", instead='"digits"')
+    raise BadInput(
+        "This is no problem", value=what, allowed=ALLOWED, where="source", instead='"digits"'
+    )

@@ -1,4 +1,6 @@
-"""Bags of words with Zipf's frequencies: rows of the embedding see gradients at very different rates."""
+"""Bags of words with Zipf's frequencies: rows of the embedding see gradients at very different
+rates.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ def sparse(
     lr: float = 0.1,
     schedule: str = "constant",
 ) -> Problem:
-    r"""Logistic regression on bags of words, a few of which are in every text and most of which are rare.
+    r"""Logistic regression on bags of words, a few of which are in every text and most of which are
+    rare.
 
     ```
     P(word k) ~ k^-exponent, k = 1..words;   a text is `length` independent words
@@ -54,7 +57,9 @@ def sparse(
     at_least(0, "sparse", exponent=exponent)
     generator = torch.Generator().manual_seed(0)
     frequency = torch.arange(1, words + 1, dtype=torch.float64) ** -exponent
-    texts = torch.multinomial(frequency.expand(documents, -1), length, replacement=True, generator=generator)
+    texts = torch.multinomial(
+        frequency.expand(documents, -1), length, replacement=True, generator=generator
+    )
     truth = torch.randn(words, generator=generator, dtype=torch.float64)
     truth -= (frequency @ truth) / frequency.sum()  # about as many positive texts as negative ones
     return Problem(
@@ -72,7 +77,9 @@ def sparse(
 
 
 class _Bag(nn.Module):
-    """One weight a word, 0 at first; forward of texts (B, length) is the sum of their words' weights, (B,)."""
+    """One weight a word, 0 at first; forward of texts (B, length) is the sum of their words'
+    weights, (B,).
+    """
 
     def __init__(self, words: int) -> None:
         super().__init__()

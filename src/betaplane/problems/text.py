@@ -25,7 +25,8 @@ def text(
     schedule: str = "constant",
     warmup: float = 0.0,
 ) -> Problem:
-    """The next character after each of `context` characters; the loss is the mean cross-entropy in nats a character.
+    """The next character after each of `context` characters; the loss is the mean cross-entropy in
+    nats a character.
 
     A pre-norm transformer with learnt positions, causal attention and no dropout, on consecutive windows of the
     file; its vocabulary is the characters that occur. Without a file the text is the English of Python's own
@@ -55,7 +56,10 @@ def text(
     at_least(1, "text", width=width, layers=layers, heads=heads, context=context)
     if width % heads:
         raise BadInput(
-            "width is not a multiple of heads", value=width, allowed=f"{heads}, {2 * heads}, ...", where="text"
+            "width is not a multiple of heads",
+            value=width,
+            allowed=f"{heads}, {2 * heads}, ...",
+            where="text",
         )
     source = "Python's language reference" if path is None else str(path)
     characters = _default() if path is None else _read(Path(str(path)).expanduser())
@@ -88,7 +92,9 @@ def next_character(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _windows(characters: str, context: int) -> tuple[Tensor, Tensor, int]:
-    """Consecutive windows of numbers, int64 (N, context), the same one character on, and how many characters differ."""
+    """Consecutive windows of numbers, int64 (N, context), the same one character on, and how many
+    characters differ.
+    """
     alphabet = {character: number for number, character in enumerate(sorted(set(characters)))}
     ids = torch.tensor([alphabet[character] for character in characters])
     whole = (len(ids) - 1) // context * context
@@ -109,7 +115,9 @@ def _read(path: Path) -> str:
         raise BadInput(what, value=str(path), allowed="a text file") from None
     except UnicodeDecodeError as error:
         where = f"{path}, byte {error.start}"
-        raise BadInput("The text file is not UTF-8", value=error.object[error.start], where=where) from None
+        raise BadInput(
+            "The text file is not UTF-8", value=error.object[error.start], where=where
+        ) from None
 
 
 class _Transformer(nn.Module):
@@ -129,12 +137,16 @@ class _Transformer(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention and a two-layer network, each added to what it reads: (B, T, width) to the same shape."""
+    """Attention and a two-layer network, each added to what it reads: (B, T, width) to the same
+    shape.
+    """
 
     def __init__(self, width: int, heads: int, context: int) -> None:
         super().__init__()
         self.attention = _Attention(width, heads, context)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -143,7 +155,9 @@ class _Block(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Each position looks back; plain matrix products, which torch.func.vmap batches over runs without a warning."""
+    """Each position looks back; plain matrix products, which torch.func.vmap batches over runs
+    without a warning.
+    """
 
     future: Tensor  # (T, T), bool, true where a position would look ahead
 
@@ -155,6 +169,9 @@ class _Attention(nn.Module):
         self.register_buffer("future", torch.ones(context, context, dtype=torch.bool).triu(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(-3, -2) for part in self.qkv(x).chunk(3, -1))
+        q, k, v = (
+            part.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+            for part in self.qkv(x).chunk(3, -1)
+        )
         scores = (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).masked_fill(self.future, -torch.inf)
         return self.out((scores.softmax(-1) @ v).transpose(-3, -2).flatten(-2))

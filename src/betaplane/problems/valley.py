@@ -1,4 +1,6 @@
-"""A long narrow quadratic valley: the plainest problem on which one learning rate does not fit all directions."""
+"""A long narrow quadratic valley: the plainest problem on which one learning rate does not fit all
+directions.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ def valley(
     schedule: str = "constant",
     dtype: torch.dtype = torch.float32,
 ) -> Problem:
-    r"""A quadratic whose curvatures run from 1 down to 1 / condition, started as far out in every direction.
+    r"""A quadratic whose curvatures run from 1 down to 1 / condition, started as far out in every
+    direction.
 
     ```
     f(x)   = 1/2 sum_k h_k (q_k . x)^2,   h_k = condition^(-k / (d-1)), k = 0..d-1
@@ -81,7 +84,9 @@ def valley(
 
 
 class _Valley(nn.Module):
-    """Parameter x of shape (d,), curvature matrix H; forward(z) = 1/2 x.H x + z.x, for z of shape (B, d)."""
+    """Parameter x of shape (d,), curvature matrix H; forward(z) = 1/2 x.H x + z.x, for z of shape
+    (B, d).
+    """
 
     H: Tensor
 
@@ -90,7 +95,9 @@ class _Valley(nn.Module):
         h = condition ** (-torch.arange(d, dtype=torch.float64) / (d - 1))
         q = torch.eye(d, dtype=torch.float64)
         if rotated:
-            q = torch.linalg.qr(torch.randn(d, d, generator=torch.Generator().manual_seed(1), dtype=torch.float64))[0]
+            q = torch.linalg.qr(
+                torch.randn(d, d, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+            )[0]
         self.register_buffer("H", (q * h @ q.T).to(dtype))
         self.x = nn.Parameter(q.sum(1).to(dtype))
 

@@ -1,4 +1,6 @@
-"""Gradient streams: recorded, stored, replayed through Adam's moments over the (beta1, beta2) plane."""
+"""Gradient streams: recorded, stored, replayed through Adam's moments over the (beta1, beta2)
+plane.
+"""
 
 from betaplane.replay.batch import with_batch_size
 from betaplane.replay.gradients import Gradients, Layer

@@ -31,7 +31,8 @@ def with_batch_size(stream: Gradients, batch_size: int) -> Gradients:
     Raises:
         BadInput: B is not known, the wanted size is no whole number, or too few rows would be left.
 
-    Source: the mean of means over equal parts; the variance of a minibatch's gradient falls as 1 / B.
+    Source: the mean of means over equal parts; the variance of a minibatch's gradient falls as 1 /
+        B.
 
     Example:
         >>> import torch
@@ -65,8 +66,15 @@ def _known(stream: Gradients, batch_size: int) -> int:
             where="batch_size",
             instead="record_gradients(model, batch_size=32)",
         )
-    whole, most = isinstance(batch_size, Integral), max(stream.steps // FEWEST, 1) * stream.batch_size
-    if not whole or not 1 <= batch_size <= most or (batch_size > stream.batch_size and batch_size % stream.batch_size):
+    whole, most = (
+        isinstance(batch_size, Integral),
+        max(stream.steps // FEWEST, 1) * stream.batch_size,
+    )
+    if (
+        not whole
+        or not 1 <= batch_size <= most
+        or (batch_size > stream.batch_size and batch_size % stream.batch_size)
+    ):
         b = stream.batch_size
         raise BadInput(
             "This batch size cannot be had from the recording",

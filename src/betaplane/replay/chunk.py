@@ -1,4 +1,6 @@
-"""A few coordinates over all recorded steps: their mean update in every cell, its mean square, and what sqrt(v) did."""
+"""A few coordinates over all recorded steps: their mean update in every cell, its mean square, and
+what sqrt(v) did.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,12 @@ class Piece:
     """
 
     def __init__(
-        self, x: Tensor, moments: tuple[Averages, Averages], eps: Tensor, loud: Sequence[int], skip: int
+        self,
+        x: Tensor,
+        moments: tuple[Averages, Averages],
+        eps: Tensor,
+        loud: Sequence[int],
+        skip: int,
     ) -> None:
         self.eps, self.loud = eps[:, None, None], loud
         c, n1, n2 = len(x), moments[0].n, moments[1].n
@@ -42,7 +49,9 @@ class Piece:
 
     @property
     def spread(self) -> Tensor:
-        """Standard deviation over mean, of sqrt(v) over steps, (c, n2); 0 where there is no gradient."""
+        """Standard deviation over mean, of sqrt(v) over steps, (c, n2); 0 where there is no
+        gradient.
+        """
         variance = (self.second - self.first.square()).clamp_(min=0)
         return (variance.sqrt_() / self.first).nan_to_num_()
 
@@ -54,7 +63,9 @@ class Piece:
         if bool(root.amin() < self.eps.amax()):
             self.below += (root < self.eps).to(root.dtype).sum(dim=1)
         for place, i in enumerate(self.loud):
-            self._keep_largest(self.largest[place], m[i].abs(), inverse(root[i].clone(), torch.zeros(())))
+            self._keep_largest(
+                self.largest[place], m[i].abs(), inverse(root[i].clone(), torch.zeros(()))
+            )
         over = inverse(root, self.eps)
         self.mean.baddbmm_(m.transpose(1, 2), over)
         self.power.baddbmm_(m.square_().transpose(1, 2), over.square_())
@@ -72,6 +83,8 @@ def inverse(root: Tensor, eps: Tensor) -> Tensor:
         tensor([0.5000, 0.0000])
     """
     low = TINY**0.5
-    blank = (root < low) & (eps == 0) if not bool((eps > 0).all()) and bool(root.amin() < low) else None
+    blank = (
+        (root < low) & (eps == 0) if not bool((eps > 0).all()) and bool(root.amin() < low) else None
+    )
     found = root.add_(eps).clamp_(min=low).reciprocal_()
     return found if blank is None else found.masked_fill_(blank, 0.0)

@@ -15,7 +15,8 @@ WORDS = ("good", "degraded", "failing", "no gradient")
 
 
 def to_json(replay: Replay) -> dict[str, Any]:
-    """Axes, predicted verdicts and thresholds, every quantity of the model, and of each layer; rows are beta1.
+    """Axes, predicted verdicts and thresholds, every quantity of the model, and of each layer; rows
+    are beta1.
 
     Example:
         >>> from betaplane.problems import counterexample

@@ -1,4 +1,6 @@
-"""A recorded stream of gradients: one row a step, one column a sampled coordinate, and where they come from."""
+"""A recorded stream of gradients: one row a step, one column a sampled coordinate, and where they
+come from.
+"""
 
 from __future__ import annotations
 
@@ -83,8 +85,12 @@ class Gradients:
 
     @property
     def weights(self) -> Tensor:
-        """How many coordinates of its tensor each recorded one stands for, by layer, (layers,), float64."""
-        return torch.tensor([layer.size / max(layer.sampled, 1) for layer in self.layers], dtype=torch.float64)
+        """How many coordinates of its tensor each recorded one stands for, by layer, (layers,),
+        float64.
+        """
+        return torch.tensor(
+            [layer.size / max(layer.sampled, 1) for layer in self.layers], dtype=torch.float64
+        )
 
     def with_(self, **changes: Any) -> Gradients:
         """The same stream with some fields changed, checked again."""
@@ -95,9 +101,19 @@ def _check(values: Tensor, layers: tuple[Layer, ...], index: Tensor) -> None:
     shape, columns = tuple(values.shape), sum(layer.sampled for layer in layers)
     if len(shape) != 2 or shape[0] < 2 or shape[1] < 1 or shape[1] != columns:
         allowed = f"(T, {columns}) with T >= 2"
-        raise BadInput("The gradients are no stream of the layers", value=shape, allowed=allowed, where="Gradients")
+        raise BadInput(
+            "The gradients are no stream of the layers",
+            value=shape,
+            allowed=allowed,
+            where="Gradients",
+        )
     if len(index) not in (0, columns):
-        raise BadInput("The index is not one of the columns", value=len(index), allowed=str(columns), where="Gradients")
+        raise BadInput(
+            "The index is not one of the columns",
+            value=len(index),
+            allowed=str(columns),
+            where="Gradients",
+        )
     wrong = int((~torch.isfinite(values)).sum())
     if wrong:
         raise BadInput(

@@ -16,7 +16,9 @@ from betaplane.text import printable
 LARGEST = 2**53  # elements of a tensor, steps, examples
 
 
-def checked_head(head: Mapping[str, Any], about: Mapping[str, Any], index: Tensor) -> dict[str, Any]:
+def checked_head(
+    head: Mapping[str, Any], about: Mapping[str, Any], index: Tensor
+) -> dict[str, Any]:
     """The fields of a `Gradients` that its head gives.
 
     Args:
@@ -33,7 +35,9 @@ def checked_head(head: Mapping[str, Any], about: Mapping[str, Any], index: Tenso
     _check_index(index, layers)
     return {
         "layers": layers,
-        "batch_size": None if head["batch_size"] is None else _number(head["batch_size"], "batch_size", 1),
+        "batch_size": None
+        if head["batch_size"] is None
+        else _number(head["batch_size"], "batch_size", 1),
         "frozen": _of_type(head["frozen"], "frozen", bool),
         "step": _whole(head["step"], "step"),
         "changed": printable(_of_type(head.get("changed", ""), "changed", str)),
@@ -42,7 +46,9 @@ def checked_head(head: Mapping[str, Any], about: Mapping[str, Any], index: Tenso
 
 
 def digest(told: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the metadata, but for the digest in it, and of the tensors with their dtypes and shapes."""
+    """SHA-256 of the metadata, but for the digest in it, and of the tensors with their dtypes and
+    shapes.
+    """
     found = hashlib.sha256()
     for name in sorted(set(told) - {"digest"}):
         found.update(repr((name, told[name])).encode())
@@ -57,9 +63,13 @@ def _layer(name: Any, shape: Any, sampled: Any) -> Layer:
     shape = tuple(_whole(n, "a side of a shape") for n in shape)
     if math.prod(shape) > LARGEST:
         raise ValueError(f"a tensor has more than {LARGEST:,} elements")
-    layer = Layer(printable(_of_type(name, "the name of a layer", str)), shape, _whole(sampled, "sampled"))
+    layer = Layer(
+        printable(_of_type(name, "the name of a layer", str)), shape, _whole(sampled, "sampled")
+    )
     if layer.sampled > layer.size:
-        raise ValueError(f"of {layer.name!r} {layer.sampled:,} elements are sampled, and it has {layer.size:,}")
+        raise ValueError(
+            f"of {layer.name!r} {layer.sampled:,} elements are sampled, and it has {layer.size:,}"
+        )
     return layer
 
 

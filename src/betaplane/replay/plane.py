@@ -1,7 +1,9 @@
-"""What recorded gradients do to Adam's update over the whole (beta1, beta2) plane: both moments once, then combined.
+"""What recorded gradients do to Adam's update over the whole (beta1, beta2) plane: both moments
+once, then combined.
 
-The moments separate: m depends on beta1 only, v on beta2 only. For each coordinate the mean update of all cells is one
-product of two matrices, (beta1, steps) times (steps, beta2), and so is its mean square.
+The moments separate: m depends on beta1 only, v on beta2 only. For each coordinate the mean update
+of all cells is one product of two matrices, (beta1, steps) times (steps, beta2), and so is its mean
+square.
 """
 
 from __future__ import annotations
@@ -28,13 +30,17 @@ Watch = Callable[[int, int], None]  # coordinates done, of how many
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """Sums over the recorded coordinates of each layer, float64; u is the update m / (sqrt(v) + eps), lr left out."""
+    """Sums over the recorded coordinates of each layer, float64; u is the update m / (sqrt(v) +
+    eps), lr left out.
+    """
 
     dot: Tensor  # (layers, n1, n2), mean of u times mean gradient, gradient units
     square: Tensor  # (layers, n1, n2), square of the mean of u
     power: Tensor  # (layers, n1, n2), mean of the square of u
-    flipped: Tensor  # (layers, n1, n2), squared mean gradient where it and the mean of u differ in sign
-    largest: Tensor  # (layers, n1, n2), largest |m| / sqrt(v), among `loud` coordinates; nan where a layer has none
+    # (layers, n1, n2), squared mean gradient where it and the mean of u differ in sign
+    flipped: Tensor
+    # (layers, n1, n2), largest |m| / sqrt(v), among `loud` coordinates; nan where a layer has none
+    largest: Tensor
     energy: Tensor  # (layers,), squared mean gradient
     noise: Tensor  # (layers,), variance of the gradient over steps
     spread: Tensor  # (layers, n2), standard deviation over mean, of sqrt(v) over steps
@@ -75,7 +81,8 @@ def sums(
     workers = max(1, min(WORKERS, (os.cpu_count() or 1) // torch.get_num_threads()))
     starts, at_once = range(0, d, CHUNK), 2 * workers
     with ThreadPoolExecutor(workers) as pool:
-        for k in range(0, len(starts), at_once):  # a few at a time, in order: bounded memory, the same sums each time
+        # a few at a time, in order: bounded memory, the same sums each time
+        for k in range(0, len(starts), at_once):
             for made in pool.map(plan.chunk, starts[k : k + at_once]):
                 totals.add(*made)
             watch(min((k + at_once) * CHUNK, d), d)
@@ -85,9 +92,12 @@ def sums(
 class _Plan:
     """What all chunks share."""
 
-    def __init__(self, stream: Gradients, beta1: Tensor, beta2: Tensor, eps: float, dtype: torch.dtype) -> None:
+    def __init__(
+        self, stream: Gradients, beta1: Tensor, beta2: Tensor, eps: float, dtype: torch.dtype
+    ) -> None:
         self.stream, self.dtype, self.eps = stream, dtype, eps
-        self.skip = 0 if stream.frozen else stream.steps // 10  # a live stream's moments are still filling
+        # a live stream's moments are still filling
+        self.skip = 0 if stream.frozen else stream.steps // 10
         m, v = (Averages(beta, stream.steps, stream.frozen, dtype) for beta in (beta1, beta2))
         self.moments = m, v
         self.owner, self.scale = stream.owner, _scale(stream)
@@ -96,13 +106,19 @@ class _Plan:
     def nothing(self, layers: int) -> Sums:
         """The sums of no coordinates."""
         n1, n2 = (each.n for each in self.moments)
-        dot, square, power, flipped, largest = torch.zeros(5, layers, n1, n2, dtype=torch.float64).unbind()
+        dot, square, power, flipped, largest = torch.zeros(
+            5, layers, n1, n2, dtype=torch.float64
+        ).unbind()
         energy, noise = torch.zeros(2, layers, dtype=torch.float64).unbind()
         spread, below = torch.zeros(2, layers, n2, dtype=torch.float64).unbind()
-        return Sums(dot, square, power, flipped, largest.fill_(-torch.inf), energy, noise, spread, below)
+        return Sums(
+            dot, square, power, flipped, largest.fill_(-torch.inf), energy, noise, spread, below
+        )
 
     def chunk(self, first: int) -> tuple[int, Sums]:
-        """The number of the first layer that has a part in a chunk of coordinates, and the sums of those that have."""
+        """The number of the first layer that has a part in a chunk of coordinates, and the sums of
+        those that have.
+        """
         last = min(first + CHUNK, self.stream.coordinates)
         lowest, highest = int(self.owner[first]), int(self.owner[last - 1])
         found = self.nothing(highest - lowest + 1)
@@ -119,11 +135,15 @@ class _Plan:
         g = self.stream.values[:, here].T.double() / scale
         loud = [i for i in range(len(g)) if (here.start + i) % self.every == 0]
         eps = g.new_full((len(g),), self.eps / scale).to(self.dtype)
-        return _sums(Piece(g.to(self.dtype), self.moments, eps, loud, self.skip), g[:, self.skip :], scale)
+        return _sums(
+            Piece(g.to(self.dtype), self.moments, eps, loud, self.skip), g[:, self.skip :], scale
+        )
 
 
 def _sums(piece: Piece, g: Tensor, scale: float) -> Sums:
-    """The sums of a piece over its coordinates, as of one layer; g (c, counted steps) in units of `scale`."""
+    """The sums of a piece over its coordinates, as of one layer; g (c, counted steps) in units of
+    `scale`.
+    """
     mean, u = g.mean(dim=1), piece.mean.double().flatten(1)
     dot, energy = u * mean[:, None], mean.square()
     nowhere = torch.full((1, *piece.mean.shape[1:]), -torch.inf, dtype=torch.float64)
@@ -145,7 +165,9 @@ def _sums(piece: Piece, g: Tensor, scale: float) -> Sums:
 
 
 def _scale(stream: Gradients) -> Tensor:
-    """The root mean square gradient of each coordinate's layer, (d,): in its units float32 has room for every cell."""
+    """The root mean square gradient of each coordinate's layer, (d,): in its units float32 has room
+    for every cell.
+    """
     square = stream.values.double().square().mean(dim=0)
     layers = [len(stream.layers)]
     total = torch.zeros(layers, dtype=torch.float64).index_add_(0, stream.owner, square)

@@ -1,4 +1,6 @@
-"""Verdicts before any training: what the replayed update says of every cell, and the smallest beta2 that will do."""
+"""Verdicts before any training: what the replayed update says of every cell, and the smallest beta2
+that will do.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from betaplane.replay.quantities import Replay
 from betaplane.replay.replay import replay_gradients
 
 NO_GRADIENT = 3  # in place of a verdict
-GOOD_BELOW, FAILING_ABOVE = 2.0, 20.0  # of the cost; one pair for all problems, judged in benchmarks/replay.py
+# of the cost; one pair for all problems, judged in benchmarks/replay.py
+GOOD_BELOW, FAILING_ABOVE = 2.0, 20.0
 
 
 def predicted(replay: Replay, layer: str | None = None) -> np.ndarray:
@@ -71,7 +74,8 @@ def _crossing(cost: np.ndarray, q: np.ndarray, most: float) -> float:
 
 
 def turning_point(stream: Gradients, beta1: float, eps: float = 0.0, points: int = 33) -> float:
-    """The largest beta2 at which the mean update turns from downhill to uphill as beta2 falls; nan if it never does.
+    """The largest beta2 at which the mean update turns from downhill to uphill as beta2 falls; nan
+    if it never does.
 
     On the cyclic counterexample it is the exact boundary, `theory.critical_beta2`.
 
@@ -96,7 +100,9 @@ def turning_point(stream: Gradients, beta1: float, eps: float = 0.0, points: int
     low, high = 0.0, 1 - 1e-6
     for _ in range(3):
         beta2 = np.unique(1 - np.geomspace(1 - low, 1 - high, points))
-        cosine = replay_gradients(stream, [beta1], beta2, eps=eps, dtype=torch.float64).whole.cosine[0]
+        cosine = replay_gradients(
+            stream, [beta1], beta2, eps=eps, dtype=torch.float64
+        ).whole.cosine[0]
         uphill = np.flatnonzero(cosine <= 0)
         if not len(uphill) or uphill[-1] + 1 == len(beta2):
             return math.nan

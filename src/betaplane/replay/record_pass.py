@@ -30,7 +30,8 @@ def record_pass(
 ) -> Gradients:
     """Record gradients at a checkpoint: a pass over minibatches in which nothing is trained.
 
-    Weights, `.grad`, buffers (running means) and torch's generators are left as they were, interrupted or not.
+    Weights, `.grad`, buffers (running means) and torch's generators are left as they were,
+    interrupted or not.
 
     Args:
         model: at the weights in question.
@@ -59,7 +60,9 @@ def record_pass(
     _whole(record.named)
     with torch.random.fork_rng(), torch.enable_grad(), _buffers_aside(model):
         for batch in batches:
-            found = torch.autograd.grad(_scalar(loss(model, batch)), [*record.named.values()], allow_unused=True)
+            found = torch.autograd.grad(
+                _scalar(loss(model, batch)), [*record.named.values()], allow_unused=True
+            )
             record.take(dict(zip(record.named, found, strict=True)))
             if record.full:
                 break
@@ -96,7 +99,11 @@ def _scalar(loss: Any) -> Tensor:
     """A loss that can be differentiated."""
     if isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad:
         return loss
-    shape = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+    shape = (
+        f"a tensor of shape {tuple(loss.shape)}"
+        if isinstance(loss, Tensor)
+        else type(loss).__name__
+    )
     constant = isinstance(loss, Tensor) and loss.numel() == 1
     raise BadInput(
         "The loss does not depend on the parameters" if constant else "The loss is no scalar",

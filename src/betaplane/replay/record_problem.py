@@ -1,4 +1,6 @@
-"""Record the gradients of a problem: train it for a while, then pass over its data; or record while it trains."""
+"""Record the gradients of a problem: train it for a while, then pass over its data; or record while
+it trains.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ def record_problem(
     seed: int = 0,
     watch: Watch = lambda done, of: None,
 ) -> Gradients:
-    """Train a problem with Adam's defaults, then record its gradients, with the weights frozen or moving on.
+    """Train a problem with Adam's defaults, then record its gradients, with the weights frozen or
+    moving on.
 
     Args:
         problem: what is trained.
@@ -61,10 +64,22 @@ def record_problem(
     whole("record_problem", after=(after, 0), seed=(seed, -(2**63)))
     if seed >= 2**63:
         where = "record_problem"
-        raise BadInput("The seed is too large", value=seed, allowed="[-2**63, 2**63)", where=where, instead="seed=0")
+        raise BadInput(
+            "The seed is too large",
+            value=seed,
+            allowed="[-2**63, 2**63)",
+            where=where,
+            instead="seed=0",
+        )
     if after > MOST:
         where, instead = "record_problem", "after=1000"
-        raise BadInput("after is out of range", value=after, allowed=f"0 to {MOST:,}", where=where, instead=instead)
+        raise BadInput(
+            "after is out of range",
+            value=after,
+            allowed=f"0 to {MOST:,}",
+            where=where,
+            instead=instead,
+        )
     recorded = problem if batch_size is None else problem.with_(batch_size=batch_size)
     steps = _whole_epochs(recorded, steps)
     module, rows = problem.fresh(seed), (steps if live else 0)
@@ -82,18 +97,30 @@ def record_problem(
             _step(problem, module, optimizer, found, problem.lr * float(mult[done]))
         watch(done + 1, total)
     stream = record.stream()
-    return stream.with_(frozen=not live, about={**stream.about, "problem": problem.name, "order": problem.order})
+    return stream.with_(
+        frozen=not live, about={**stream.about, "problem": problem.name, "order": problem.order}
+    )
 
 
 def _whole_epochs(problem: Problem, steps: int) -> int:
-    """Steps rounded down to whole epochs; unchanged where examples are drawn independently or none fits."""
+    """Steps rounded down to whole epochs; unchanged where examples are drawn independently or none
+    fits.
+    """
     n, b = problem.examples, problem.batch_size
     period = n // math.gcd(n, b) if problem.order == "cyclic" else n // b
-    return steps // period * period if 2 <= period <= steps and problem.order != "replacement" else steps
+    return (
+        steps // period * period
+        if 2 <= period <= steps and problem.order != "replacement"
+        else steps
+    )
 
 
-def _batches(problem: Problem, recorded: Problem, after: int, total: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Minibatches to train on, then those to record; the recorded stream begins with an epoch of its own."""
+def _batches(
+    problem: Problem, recorded: Problem, after: int, total: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Minibatches to train on, then those to record; the recorded stream begins with an epoch of
+    its own.
+    """
     for which, count, own in ((problem, after, seed), (recorded, total - after, seed + 1)):
         draws = minibatches(which.examples, which.batch_size, which.order, own, block=1)
         for _ in range(count):
@@ -101,7 +128,9 @@ def _batches(problem: Problem, recorded: Problem, after: int, total: int, seed: 
             yield which.inputs[index], which.targets[index]
 
 
-def _gradients(problem: Problem, module: nn.Module, x: Tensor, y: Tensor, seed: int) -> dict[str, Tensor | None]:
+def _gradients(
+    problem: Problem, module: nn.Module, x: Tensor, y: Tensor, seed: int
+) -> dict[str, Tensor | None]:
     named = {name: p for name, p in module.named_parameters() if p.requires_grad}
     if problem.gradient is not None:
         with torch.no_grad():
@@ -110,11 +139,17 @@ def _gradients(problem: Problem, module: nn.Module, x: Tensor, y: Tensor, seed: 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # of dropout
         loss = problem.loss(module(x), y)
-    return dict(zip(named, torch.autograd.grad(loss, [*named.values()], allow_unused=True), strict=True))
+    return dict(
+        zip(named, torch.autograd.grad(loss, [*named.values()], allow_unused=True), strict=True)
+    )
 
 
 def _step(
-    problem: Problem, module: nn.Module, optimizer: torch.optim.Optimizer, found: dict[str, Tensor | None], lr: float
+    problem: Problem,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    found: dict[str, Tensor | None],
+    lr: float,
 ) -> None:
     for name, p in module.named_parameters():
         p.grad = found.get(name)

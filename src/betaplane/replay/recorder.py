@@ -1,4 +1,6 @@
-"""Record the gradients of a model as it trains: sampled coordinates, one row before each optimizer step."""
+"""Record the gradients of a model as it trains: sampled coordinates, one row before each optimizer
+step.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,18 @@ class Recorder(AbstractContextManager["Recorder"]):
     """Gradients on their way into a stream; see `record_gradients`."""
 
     def __init__(
-        self, model: nn.Module, coordinates: int, steps: int, batch_size: int | None, step: int, seed: int
+        self,
+        model: nn.Module,
+        coordinates: int,
+        steps: int,
+        batch_size: int | None,
+        step: int,
+        seed: int,
     ) -> None:
         check_model(model)
-        self.named = {name: p for name, p in model.named_parameters() if p.requires_grad and local(p).numel()}
+        self.named = {
+            name: p for name, p in model.named_parameters() if p.requires_grad and local(p).numel()
+        }
         check_numbers(self.named, coordinates, steps, batch_size, step, seed)
         self.batch_size, self.step = None if batch_size is None else int(batch_size), int(step)
         held = [local(p) for p in self.named.values()]
@@ -36,12 +46,14 @@ class Recorder(AbstractContextManager["Recorder"]):
         where = drawn([p.numel() for p in held], coordinates, seed)
         self.index = torch.cat(where)
         self.places = [i.to(p.device) for i, p in zip(where, held, strict=True)]
-        self.rows = room(steps, len(self.index), held[0].device)  # no waiting for the device at each step
+        # no waiting for the device at each step
+        self.rows = room(steps, len(self.index), held[0].device)
         self.taken, self.most = 0, len(self.rows)
         self.start: Tensor | None = None  # the weights at the first row
         self.frozen, self.begun = True, False
         self.own = {id(p) for p in self.named.values()}
-        self.stepping: int | None = None  # the optimizer whose steps count, where several share the model
+        # the optimizer whose steps count, where several share the model
+        self.stepping: int | None = None
         self.handles = [before_steps(self._before), register_optimizer_step_post_hook(self._after)]
 
     @property
@@ -50,7 +62,9 @@ class Recorder(AbstractContextManager["Recorder"]):
         return self.taken == self.most
 
     def take(self, gradients: Mapping[str, Tensor | None] | None = None) -> None:
-        """Take one row: the gradients the parameters hold now, or those given by name; nothing once it is full."""
+        """Take one row: the gradients the parameters hold now, or those given by name; nothing once
+        it is full.
+        """
         if self.full or not self._fits():
             return
         self._look()
@@ -67,7 +81,8 @@ class Recorder(AbstractContextManager["Recorder"]):
         self.close()
 
     def stream(self) -> Gradients:
-        """What was recorded; rows that are not finite (a step the loss scale overflowed at) are left out.
+        """What was recorded; rows that are not finite (a step the loss scale overflowed at) are
+        left out.
 
         Raises:
             BadInput: fewer than two rows were taken, or are finite.
@@ -78,12 +93,15 @@ class Recorder(AbstractContextManager["Recorder"]):
         finite = torch.isfinite(rows).all(dim=1)
         check_rows(self.taken, int(finite.sum()))
         layers = tuple(
-            Layer(name, shape, len(i)) for name, shape, i in zip(self.named, self.shapes, self.places, strict=True)
+            Layer(name, shape, len(i))
+            for name, shape, i in zip(self.named, self.shapes, self.places, strict=True)
         )
         about = {"rows left out": str(int((~finite).sum()))} if not finite.all() else {}
         if any(on_mesh(p) for p in self.named.values()):
             about["sharded"] = f"the parts of process {torch.distributed.get_rank()}"
-        return Gradients(rows[finite], layers, self.index, self.batch_size, self.frozen, self.step, about=about)
+        return Gradients(
+            rows[finite], layers, self.index, self.batch_size, self.frozen, self.step, about=about
+        )
 
     def save(self, path: str | Path) -> Path:
         """Write what was recorded to a safetensors file; returns its path."""
@@ -91,7 +109,8 @@ class Recorder(AbstractContextManager["Recorder"]):
 
     def _before(self, optimizer: Any) -> None:
         """A step is about to be taken: ours, if the optimizer has one of our parameters."""
-        if self.full:  # removed later: torch does not bear that among other hooks, while it calls them
+        # removed later: torch does not bear that among other hooks, while it calls them
+        if self.full:
             return
         if self.stepping is None and any(
             id(p) in self.own for group in optimizer.param_groups for p in group["params"]
@@ -112,14 +131,23 @@ class Recorder(AbstractContextManager["Recorder"]):
     def _fits(self) -> bool:
         """Whether the parameters have the shapes they began with; recording ends where they do not."""
         shapes = [tuple(local(p).shape) for p in self.named.values()]
-        changed = [name for name, now, was in zip(self.named, shapes, self.shapes, strict=True) if now != was]
+        changed = [
+            name
+            for name, now, was in zip(self.named, shapes, self.shapes, strict=True)
+            if now != was
+        ]
         if changed:
             self.most = self.taken
-            warnings.warn(f"Recording ended after {self.taken} rows: the shape of {changed[0]} changed.", stacklevel=3)
+            warnings.warn(
+                f"Recording ended after {self.taken} rows: the shape of {changed[0]} changed.",
+                stacklevel=3,
+            )
         return not changed
 
     def _look(self) -> None:
-        """Whether the weights still are those of the first row; not asked any more once they are not."""
+        """Whether the weights still are those of the first row; not asked any more once they are
+        not.
+        """
         if self.frozen:
             now = self._sampled({name: p.detach() for name, p in self.named.items()})
             self.start = now if self.start is None else self.start
@@ -144,13 +172,15 @@ def record_gradients(
     step: int = 0,
     seed: int = 0,
 ) -> Recorder:
-    """Record the gradients of a training loop as it runs: one row before each optimizer step, of sampled coordinates.
+    """Record the gradients of a training loop as it runs: one row before each optimizer step, of
+    sampled coordinates.
 
     Rows hold what the optimizer sees: accumulated, unscaled, clipped. Any torch optimizer will do; where there is none,
     `record.take()` after each backward takes a row. If no weight has changed between the first row and the last, the
     stream is frozen, else live. It stops by itself when it has its rows.
 
-    Of sharded parameters (FSDP2) each process records its own parts: save one process's, or each to a file of its own.
+    Of sharded parameters (FSDP2) each process records its own parts: save one process's, or each to
+    a file of its own.
 
     Args:
         model: whose parameters are trained.

@@ -23,7 +23,8 @@ Watch = Callable[[int, int], None]  # coordinates done, of how many
 
 
 def horizons(longest: float, points: int = POINTS) -> np.ndarray:
-    """Betas from 0 on, evenly spaced in the logarithm of the memory horizon 1 / (1 - beta), to 4 digits of 1 - beta.
+    """Betas from 0 on, evenly spaced in the logarithm of the memory horizon 1 / (1 - beta), to 4
+    digits of 1 - beta.
 
     The ones nearest to 0.9, 0.99, ... are exactly that, since people ask for them.
 
@@ -47,7 +48,8 @@ def replay_gradients(
     dtype: torch.dtype = torch.float32,
     watch: Watch = lambda done, of: None,
 ) -> Replay:
-    r"""Compute what Adam's update would be, over the whole (beta1, beta2) plane, from recorded gradients alone.
+    r"""Compute what Adam's update would be, over the whole (beta1, beta2) plane, from recorded
+    gradients alone.
 
     ```
     m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2,   u = m / (sqrt(v) + eps)
@@ -104,7 +106,9 @@ def replay_gradients(
 
 
 def _ascending(name: str, beta: ArrayLike | None, longest: float) -> np.ndarray:
-    (found,) = asked("replay_gradients", **{name: (horizons(longest) if beta is None else beta, BETA)})
+    (found,) = asked(
+        "replay_gradients", **{name: (horizons(longest) if beta is None else beta, BETA)}
+    )
     if found.ndim != 1 or not len(found) or not (np.diff(found) > 0).all():
         raise BadInput(
             f"{name} is no ascending row of betas",

@@ -1,4 +1,6 @@
-"""Which coordinates of a model are recorded: drawn at random, tensor by tensor, every tensor represented."""
+"""Which coordinates of a model are recorded: drawn at random, tensor by tensor, every tensor
+represented.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ LEAST = 16  # coordinates of a tensor, where it has so many and there is room
 
 
 def shares(sizes: Sequence[int], coordinates: int) -> list[int]:
-    """How many coordinates of each tensor are recorded: in proportion to its size, but not below a few of each.
+    """How many coordinates of each tensor are recorded: in proportion to its size, but not below a
+    few of each.
 
     Args:
         sizes: coordinates of each tensor, >= 1.

@@ -1,4 +1,6 @@
-"""Recorded gradients on disk: a safetensors file that is written whole or not at all, and runs no code when read."""
+"""Recorded gradients on disk: a safetensors file that is written whole or not at all, and runs no
+code when read.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,10 @@ def save(stream: Gradients, path: str | Path) -> Path:
     """
     path = Path(path)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    tensors = {"gradients": stream.values.detach().float().contiguous().cpu(), "index": stream.index.cpu()}
+    tensors = {
+        "gradients": stream.values.detach().float().contiguous().cpu(),
+        "index": stream.index.cpu(),
+    }
     try:
         with part.open("wb") as file:
             file.write(packed(tensors, _with_digest(_metadata(stream), tensors)))
@@ -95,7 +100,9 @@ def load(path: str | Path) -> Gradients:
     if told.get("format") != FORMAT:
         raise _foreign(path, "This safetensors file holds no recorded gradients")
     if told.get("version") != str(VERSION):
-        raise _foreign(path, f"This file is of version {told.get('version')} of the format, and not {VERSION}")
+        raise _foreign(
+            path, f"This file is of version {told.get('version')} of the format, and not {VERSION}"
+        )
     if set(told) - {"digest"} != KEYS or {name: x.dtype for name, x in tensors.items()} != TENSORS:
         raise _foreign(path, "The head of this file cannot be read")
     if told.get("digest", digest(told, tensors)) != digest(told, tensors):
@@ -118,11 +125,26 @@ def _opened(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
 def _stream(path: Path, told: dict[str, str], tensors: dict[str, torch.Tensor]) -> Gradients:
     try:
         head, about = json.loads(told["stream"]), json.loads(told["about"])
-        return Gradients(tensors["gradients"], index=tensors["index"], **checked_head(head, about, tensors["index"]))
+        return Gradients(
+            tensors["gradients"],
+            index=tensors["index"],
+            **checked_head(head, about, tensors["index"]),
+        )
     except BadInput:
         raise
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        why = f" ({error})" if type(error) is ValueError and not isinstance(error, json.JSONDecodeError) else ""
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+    ) as error:
+        why = (
+            f" ({error})"
+            if type(error) is ValueError and not isinstance(error, json.JSONDecodeError)
+            else ""
+        )
         raise _foreign(path, f"The head of this file cannot be read{why}") from None
 
 
@@ -133,7 +155,12 @@ def _metadata(stream: Gradients) -> dict[str, str]:
         "changed": stream.changed,
     }  # fmt: skip
     about = {**_here(), **stream.about}
-    return {"format": FORMAT, "version": str(VERSION), "stream": json.dumps(head), "about": json.dumps(about)}
+    return {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "stream": json.dumps(head),
+        "about": json.dumps(about),
+    }
 
 
 def _with_digest(told: dict[str, str], tensors: dict[str, torch.Tensor]) -> dict[str, str]:

@@ -43,7 +43,12 @@ def check_model(model: Any) -> None:
 
 
 def check_numbers(
-    named: Mapping[str, nn.Parameter], coordinates: int, steps: int, batch_size: int | None, step: int, seed: int
+    named: Mapping[str, nn.Parameter],
+    coordinates: int,
+    steps: int,
+    batch_size: int | None,
+    step: int,
+    seed: int,
 ) -> None:
     """Refuse a recording of nothing, and numbers out of range."""
     if not named:
@@ -54,7 +59,13 @@ def check_numbers(
             where="record_gradients",
             instead="model.requires_grad_(True)",
         )
-    whole("record_gradients", steps=(steps, 2), coordinates=(coordinates, 1), step=(step, 0), seed=(seed, -(2**63)))
+    whole(
+        "record_gradients",
+        steps=(steps, 2),
+        coordinates=(coordinates, 1),
+        step=(step, 0),
+        seed=(seed, -(2**63)),
+    )
     if batch_size is not None:
         whole("record_gradients", batch_size=(batch_size, 1))
 
@@ -63,7 +74,11 @@ def room(steps: int, columns: int, device: torch.device) -> Tensor:
     """Rows for the gradients, where there is memory for them."""
     try:
         return torch.zeros(steps, columns, device=device)
-    except (RuntimeError, TypeError, OverflowError):  # torch's words for too many, depending on how many
+    except (
+        RuntimeError,
+        TypeError,
+        OverflowError,
+    ):  # torch's words for too many, depending on how many
         raise BadInput(
             "There is no memory for so many gradients",
             value=f"{steps} of {columns} coordinates",

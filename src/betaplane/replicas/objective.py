@@ -59,22 +59,34 @@ def started(problem: Problem, run: Run, independent: bool, device: str) -> Objec
 
 @contextmanager
 def on_its_own(problem: Problem) -> Iterator[None]:
-    """Train inside: the generators, and all that the problem's code changes outside of its modules, are put back."""
+    """Train inside: the generators, and all that the problem's code changes outside of its modules,
+    are put back.
+    """
     with generators_kept(), put_back(**problem.functions):
         yield
 
 
-def given_gradient(problem: Problem, params: Mapping[str, Tensor], x: Tensor, y: Tensor) -> tuple[dict, Tensor]:
+def given_gradient(
+    problem: Problem, params: Mapping[str, Tensor], x: Tensor, y: Tensor
+) -> tuple[dict, Tensor]:
     """The problem's own gradient and loss, by the names that the objective's parameters have."""
     assert problem.gradient is not None
-    grads, loss = problem.gradient({name.removeprefix(MODULE): p for name, p in params.items()}, x, y)
+    grads, loss = problem.gradient(
+        {name.removeprefix(MODULE): p for name, p in params.items()}, x, y
+    )
     return {MODULE + name: gradient for name, gradient in grads.items()}, loss
 
 
 def trained_names(problem: Problem, objective: Objective, x: Tensor, y: Tensor) -> set[str]:
-    """The parameters that receive a gradient from a minibatch; leaves the objective and the generators as they were."""
+    """The parameters that receive a gradient from a minibatch; leaves the objective and the
+    generators as they were.
+    """
     if problem.gradient is not None:
-        return {name for name, p in objective.named_parameters() if p.requires_grad and name.startswith(MODULE)}
+        return {
+            name
+            for name, p in objective.named_parameters()
+            if p.requires_grad and name.startswith(MODULE)
+        }
     with put_back(objective=objective), generators_kept():
         objective(x.clone(), y.clone()).backward()
         names = {name for name, p in objective.named_parameters() if p.grad is not None}
@@ -98,7 +110,9 @@ def full_loss(objective: Objective, x: Tensor, y: Tensor) -> float:
 
 
 def initial_loss(objective: Objective, x: Tensor, y: Tensor) -> float | None:
-    """The loss of the first examples in evaluation mode; None if the module cannot be evaluated on them."""
+    """The loss of the first examples in evaluation mode; None if the module cannot be evaluated on
+    them.
+    """
     try:
         return full_loss(objective, x[:EVALUATED], y[:EVALUATED])
     except Exception:  # such as a fixed batch size; the first minibatch's loss is taken instead

@@ -1,4 +1,6 @@
-"""One problem on its way to worker processes: its data in a file that all of them map, its functions beside it."""
+"""One problem on its way to worker processes: its data in a file that all of them map, its
+functions beside it.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,8 @@ class Parcel:
         if isinstance(problem, Problem):
             bare = _without(problem, DATA + (FUNCTIONS if problem.origin else ()))
         try:
-            self._pickled = cloudpickle.dumps(bare)  # opened late: that may run the user's file, which may print
+            # opened late: that may run the user's file, which may print
+            self._pickled = cloudpickle.dumps(bare)
             if isinstance(problem, Problem):
                 self._write(problem)
         except BaseException:
@@ -59,8 +62,14 @@ class Parcel:
         problem: Problem | Trainer = cloudpickle.loads(self._pickled)
         if isinstance(problem, Problem):
             inputs, targets = torch.load(self.folder / "data", mmap=True, weights_only=False)
-            problem = _filled(problem, inputs=inputs, targets=targets, **self._functions(inputs, targets))
-        check_same(self.contents, problem, self.origin.reference if self.origin else f"problem {problem.name!r}")
+            problem = _filled(
+                problem, inputs=inputs, targets=targets, **self._functions(inputs, targets)
+            )
+        check_same(
+            self.contents,
+            problem,
+            self.origin.reference if self.origin else f"problem {problem.name!r}",
+        )
         return problem
 
     def remove(self) -> None:
@@ -83,14 +92,17 @@ class Parcel:
             return {}
         found: Any = found_by(self.origin.reference)
         for own, shared in ((found.inputs, inputs), (found.targets, targets)):
-            with suppress(Exception):  # give back the worker's own copy, which the file's names still refer to
+            # give back the worker's own copy, which the file's names still refer to
+            with suppress(Exception):
                 own.data = shared
         return {name: getattr(found, name) for name in FUNCTIONS}
 
 
 def _alone(data: Tensor) -> Tensor:
     """The tensor, without the rest of a larger one that it is a part of."""
-    large = data.layout == torch.strided and data.untyped_storage().nbytes() > 2 * max(data.nbytes, 1)
+    large = data.layout == torch.strided and data.untyped_storage().nbytes() > 2 * max(
+        data.nbytes, 1
+    )
     return data.clone() if large else data
 
 
@@ -99,7 +111,9 @@ def _without(problem: Problem, names: tuple[str, ...]) -> Problem:
 
 
 def _filled(problem: Problem, **fields: Any) -> Problem:
-    """A copy with some fields set as they are: a problem without its data would fail its own checks."""
+    """A copy with some fields set as they are: a problem without its data would fail its own
+    checks.
+    """
     new = copy.copy(problem)
     for name, value in fields.items():
         object.__setattr__(new, name, value)

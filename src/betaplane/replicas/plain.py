@@ -44,11 +44,16 @@ def plain_rate(problem: Problem, run: Run, options: Options) -> float:
 
 
 class PlainTraining:
-    """A run under way; uses the global generators as its own, so it is made and trained inside `on_its_own`."""
+    """A run under way; uses the global generators as its own, so it is made and trained inside
+    `on_its_own`.
+    """
 
     def __init__(self, problem: Problem, run: Run, options: Options) -> None:
         self.problem, self.run, self.options = problem, run, options
-        self.inputs, self.targets = problem.inputs.to(options.device), problem.targets.to(options.device)
+        self.inputs, self.targets = (
+            problem.inputs.to(options.device),
+            problem.targets.to(options.device),
+        )
         self.lengths = windows(problem.steps, options.points)
         self.mult = multipliers(problem.schedule, problem.steps, problem.warmup)
         self.start = time.perf_counter()
@@ -67,14 +72,22 @@ class PlainTraining:
             curve.append(self._point(total, len(x)))
             if self._over(curve):
                 break
-        self.optimizer.zero_grad()  # parameters that belong to the user's loss or factory keep no gradient
+        # parameters that belong to the user's loss or factory keep no gradient
+        self.optimizer.zero_grad()
         whole = len(curve) == len(self.lengths)
-        return Outcome(self._initial(), np.array(curve, dtype=np.float32), whole, time.perf_counter() - self.start)
+        return Outcome(
+            self._initial(),
+            np.array(curve, dtype=np.float32),
+            whole,
+            time.perf_counter() - self.start,
+        )
 
     def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The minibatches of each window, (length, batch, ...)."""
         problem, seed = self.problem, run_seed(self.run, self.options.independent)
-        stream = minibatches(problem.examples, self.run.batch_size, problem.order, seed, self.lengths[0])
+        stream = minibatches(
+            problem.examples, self.run.batch_size, problem.order, seed, self.lengths[0]
+        )
         for length in self.lengths:
             index = next(stream)[:length].to(self.inputs.device)
             yield self.inputs[index], self.targets[index]
@@ -122,9 +135,13 @@ class PlainTraining:
     def _over(self, curve: list[float]) -> bool:
         if not self.options.early_stop:
             return not np.isfinite(curve[-1])
-        return bool(certainly_failing(np.array([curve]), np.array([self._initial()]), len(self.lengths))[0])
+        return bool(
+            certainly_failing(np.array([curve]), np.array([self._initial()]), len(self.lengths))[0]
+        )
 
 
 def _given(objective: Objective) -> list[nn.Parameter]:
-    """The parameters that the optimizer is given: all, as a frozen one may be thawed, but those of whole numbers."""
+    """The parameters that the optimizer is given: all, as a frozen one may be thawed, but those of
+    whole numbers.
+    """
     return [p for p in objective.parameters() if p.requires_grad or p.is_floating_point()]

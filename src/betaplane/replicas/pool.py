@@ -1,10 +1,11 @@
 """Long-lived one-thread worker processes that train runs of one problem; one worker a core.
 
-Two threads on busy cores were seen to be many times slower than one, so a worker has one thread, and cores are used
-by having several workers. Subnormal numbers are flushed to zero, since they slow arithmetic down many times.
+Two threads on busy cores were seen to be many times slower than one, so a worker has one thread,
+and cores are used by having several workers. Subnormal numbers are flushed to zero, since they slow
+arithmetic down many times.
 
-A worker never outlives this process, does not hear Ctrl-C (this process does, and ends it), and what the user's code
-prints in it goes to stderr.
+A worker never outlives this process, does not hear Ctrl-C (this process does, and ends it), and
+what the user's code prints in it goes to stderr.
 """
 
 from __future__ import annotations
@@ -42,12 +43,13 @@ PULSE = 0.5  # seconds between two looks at whether the process that started a w
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
-    # glibc gives freed memory back to the kernel at once; a training step asks for the same pages again, and page
-    # faults then cost as much as the arithmetic. Keep what was freed.
+    # glibc gives freed memory back to the kernel at once; a training step asks for the same pages
+    # again, and page faults then cost as much as the arithmetic. Keep what was freed.
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
     "MALLOC_TRIM_THRESHOLD_": str(2**32),
     "MALLOC_TOP_PAD_": str(2**26),
-    "LOKY_MAX_MEMORY_LEAK_SIZE": "1e18",  # loky takes kept memory for a leak, and would replace the worker
+    # loky takes kept memory for a leak, and would replace the worker
+    "LOKY_MAX_MEMORY_LEAK_SIZE": "1e18",
 }
 
 
@@ -56,7 +58,8 @@ class Pool:
 
     Args:
         source: the problem, or the reference to load it by. Workers load the functions of a problem that has a
-            reference by themselves; others are sent by value. The data of all of them are this process's, in one file.
+            reference by themselves; others are sent by value. The data of all of them are this
+            process's, in one file.
         changes: fields of the problem to replace after loading (`Problem.with_`).
         workers: how many processes; 0 trains in this one, when `submit` is called.
         leftovers: folders to remove if this process is killed.
@@ -82,9 +85,14 @@ class Pool:
         self._problem, self._leftovers = _resolve(source, changes or {}), leftovers
 
     def submit(
-        self, runs: Sequence[Run], engine: str, options: Options, keeper: UnfinishedRuns | None = None
+        self,
+        runs: Sequence[Run],
+        engine: str,
+        options: Options,
+        keeper: UnfinishedRuns | None = None,
     ) -> Future[list[Outcome]]:
-        """Train the runs with an engine ("stacked", "plain" or "callable"); the outcomes come in the same order.
+        """Train the runs with an engine ("stacked", "plain" or "callable"); the outcomes come in
+        the same order.
 
         A stack that is not finished is saved with the keeper from time to time, and continued from there.
         """
@@ -106,7 +114,11 @@ class Pool:
         try:
             with _ctrl_c_held_back():
                 return self._started.submit(_in_worker, function, arguments)
-        except (TypeError, AttributeError, PicklingError) as error:  # a worker was started and the problem pickled
+        except (
+            TypeError,
+            AttributeError,
+            PicklingError,
+        ) as error:  # a worker was started and the problem pickled
             raise BadInput(
                 f"The problem cannot be sent to a worker process ({error})",
                 allowed="a problem that pickles, or one that workers can load by themselves",
@@ -119,7 +131,9 @@ class Pool:
         """The workers, from the first call on, and what was packed for them."""
         self._parcel = Parcel(self._problem)
         begin = (os.getpid(), self._parcel, [self._parcel.folder, *self._leftovers])
-        return loky.ProcessPoolExecutor(self.workers, initializer=_begin, initargs=begin, env=WORKER_ENVIRONMENT)
+        return loky.ProcessPoolExecutor(
+            self.workers, initializer=_begin, initargs=begin, env=WORKER_ENVIRONMENT
+        )
 
     def result(self, future: Future) -> Any:
         """What a call returned.
@@ -170,7 +184,8 @@ def _resolve(source: Source, changes: dict[str, Any]) -> Problem | Trainer:
     return problem.with_(**changes) if isinstance(problem, Problem) and changes else problem
 
 
-_held: dict[str, Any] = {}  # of a worker process: its one problem, once it is opened, and the parcel it comes in
+# of a worker process: its one problem, once it is opened, and the parcel it comes in
+_held: dict[str, Any] = {}
 
 
 def _begin(parent: int, parcel: Parcel, folders: list[Path]) -> None:
@@ -182,7 +197,9 @@ def _begin(parent: int, parcel: Parcel, folders: list[Path]) -> None:
 
 
 def _leave_with(parent: int, folders: list[Path]) -> NoReturn:
-    """End this process soon after its parent has ended, even if that was killed; remove what it could not remove."""
+    """End this process soon after its parent has ended, even if that was killed; remove what it
+    could not remove.
+    """
     while os.getppid() == parent:
         time.sleep(PULSE)
     for folder in folders:
@@ -197,13 +214,17 @@ def _in_worker(function: Callable, arguments: tuple) -> Any:
 
 
 def _done(function: Callable, problem: Problem | Trainer, arguments: tuple) -> Any:
-    """The function's result; what the user's code raises in it, perhaps nothing that pickles, becomes a BadInput."""
+    """The function's result; what the user's code raises in it, perhaps nothing that pickles,
+    becomes a BadInput.
+    """
     return tried(f"Training {problem.name!r} failed", lambda: function(problem, *arguments))
 
 
 @contextmanager
 def _ctrl_c_held_back() -> Iterator[None]:
-    """Block SIGINT in this thread for a moment: processes started meanwhile never hear it, others hear it after."""
+    """Block SIGINT in this thread for a moment: processes started meanwhile never hear it, others
+    hear it after.
+    """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

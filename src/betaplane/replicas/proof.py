@@ -1,9 +1,9 @@
 """Prove that a stack trains a problem as the plain engine does, before it is used.
 
-A recorded step repeats tensor operations, not Python. So the plain engine trains a few short runs, step by step, while
-everything that a stack does not carry is watched: Python state, random numbers from Python and NumPy, writes, hooks.
-If nothing of that moves in a step, no later step can differ in it. Then a stack trains the same runs, and everything
-that is carried is compared.
+A recorded step repeats tensor operations, not Python. So the plain engine trains a few short runs,
+step by step, while everything that a stack does not carry is watched: Python state, random numbers
+from Python and NumPy, writes, hooks. If nothing of that moves in a step, no later step can differ
+in it. Then a stack trains the same runs, and everything that is carried is compared.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class Trained:
 
 
 def why_plain(problem: Problem, run: Run, options: Options) -> str:
-    """Why a problem cannot be stacked, as what comes after "because"; "" if it is proved that it can.
+    """Why a problem cannot be stacked, as what comes after "because"; "" if it is proved that it
+    can.
 
     Args:
         problem: what is to be trained.
@@ -87,7 +88,9 @@ def prove(problem: Problem, run: Run, options: Options, replicas: int = 2) -> fl
 
 
 def _calm(run: Run, lr_factor: float) -> Run:
-    """The run at the rule's default hyperparameters: at others, as beta2 = 0, rounding errors may grow step by step."""
+    """The run at the rule's default hyperparameters: at others, as beta2 = 0, rounding errors may
+    grow step by step.
+    """
     usual = type(run.rule)()
     numbers = {name: getattr(usual, name) for name in run.rule.hyperparameters()}
     return replace(run, rule=replace(run.rule, **numbers), lr=lr_factor * run.lr)
@@ -106,14 +109,18 @@ def _prove(problem: Problem, run: Run, options: Options, replicas: int) -> float
 
 
 def _two(run: Run) -> list[Run]:
-    """The run, and one of other settings: its first hyperparameter and learning rate are half as large."""
+    """The run, and one of other settings: its first hyperparameter and learning rate are half as
+    large.
+    """
     name = next(iter(run.rule.hyperparameters()), None)
     rule = replace(run.rule, **{name: getattr(run.rule, name) / 2}) if name else run.rule
     return [run, replace(run, rule=rule, lr=run.lr / 2)]
 
 
 def _watched(problem: Problem, run: Run, options: Options) -> int:
-    """Look for what torch.func would lose without an error; returns the steps for which there is time."""
+    """Look for what torch.func would lose without an error; returns the steps for which there is
+    time.
+    """
     with on_its_own(problem):
         training = PlainTraining(problem, run, options)
         _refuse(structure(training.objective))
@@ -142,9 +149,14 @@ def _plain(problem: Problem, run: Run, options: Options) -> Trained:
         before, watcher = generators(), _Watcher(training)
         outcome, after = training.outcome(watcher.look), generators()
     if (drawn := after.difference(before)) in ("random", "NumPy"):
-        raise NotProved(f"it draws from {'Python' if drawn == 'random' else drawn}'s random numbers")
+        raise NotProved(
+            f"it draws from {'Python' if drawn == 'random' else drawn}'s random numbers"
+        )
     objective = training.objective
-    tensors = {name: t.detach().clone() for name, t in (*objective.named_parameters(), *objective.named_buffers())}
+    tensors = {
+        name: t.detach().clone()
+        for name, t in (*objective.named_parameters(), *objective.named_buffers())
+    }
     losses = torch.tensor(outcome.initial), torch.from_numpy(outcome.curve)
     return Trained(dict(zip(LOSSES, losses, strict=True)) | tensors, after, draws=bool(drawn))
 
@@ -154,7 +166,11 @@ class _Watcher:
 
     def __init__(self, training: PlainTraining) -> None:
         self.objective = objective = training.objective
-        carried = (*objective.parameters(), *objective.buffers(), *(part._buffers for part in objective.modules()))
+        carried = (
+            *objective.parameters(),
+            *objective.buffers(),
+            *(part._buffers for part in objective.modules()),
+        )
         roots = {**training.problem.functions, "loss": objective.loss, "module": objective.module}
         self.snapshot, self.frame = Snapshot(roots, carried), frame(objective)
         self.moved: frozenset[str] | None = None  # the parameters that receive a gradient
@@ -162,32 +178,48 @@ class _Watcher:
 
     def look(self) -> None:
         """Raise NotProved if there is one."""
-        moved = frozenset(name for name, p in self.objective.named_parameters() if p.grad is not None)
+        moved = frozenset(
+            name for name, p in self.objective.named_parameters() if p.grad is not None
+        )
         if moved != (self.moved or moved):
             raise NotProved("the parameters that receive a gradient are not the same in all steps")
         self.moved = moved
         if path := self.snapshot.changed():
             raise NotProved(f"{path} changes in training, and is neither a parameter nor a buffer")
         now = frame(self.objective)
-        if changed := [name for name in {**now, **self.frame} if now.get(name) != self.frame.get(name)]:
+        if changed := [
+            name for name in {**now, **self.frame} if now.get(name) != self.frame.get(name)
+        ]:
             raise NotProved(f"{changed[0]} is made, replaced, frozen or thawed in training")
 
 
-def _stacked(problem: Problem, runs: Sequence[Run], options: Options) -> tuple[list[Trained], float]:
-    """Train the same as a stack: what its first two runs end with, and run-steps per second, of the second half."""
+def _stacked(
+    problem: Problem, runs: Sequence[Run], options: Options
+) -> tuple[list[Trained], float]:
+    """Train the same as a stack: what its first two runs end with, and run-steps per second, of the
+    second half.
+    """
     try:
         with on_its_own(problem):
             training, losses = Training(problem, runs, options), []
-            for point, (length, batch) in enumerate(zip(training.lengths, training.blocks(), strict=False)):
+            for point, (length, batch) in enumerate(
+                zip(training.lengths, training.blocks(), strict=False)
+            ):
                 start = time.perf_counter()
                 losses.append(torch.from_numpy(training.window(point, length, *batch)).float())
             rate = len(runs) * length / (time.perf_counter() - start)
             after = generators()
     except Exception as error:  # whatever torch.func raises
         raise NotProved(_sentence(error)) from error
-    tensors = {**training.stack.params, **training.stack.buffers, "the losses": torch.stack(losses, dim=1)}
+    tensors = {
+        **training.stack.params,
+        **training.stack.buffers,
+        "the losses": torch.stack(losses, dim=1),
+    }
     tensors["the initial loss"] = torch.from_numpy(training.initial)
-    return [Trained({name: each[i] for name, each in tensors.items()}, after) for i in range(2)], rate
+    return [
+        Trained({name: each[i] for name, each in tensors.items()}, after) for i in range(2)
+    ], rate
 
 
 def _sentence(error: Exception) -> str:
@@ -197,10 +229,19 @@ def _sentence(error: Exception) -> str:
 
 
 def _compare(
-    problem: Problem, runs: Sequence[Run], options: Options, plain: Sequence[Trained], stacked: Sequence[Trained]
+    problem: Problem,
+    runs: Sequence[Run],
+    options: Options,
+    plain: Sequence[Trained],
+    stacked: Sequence[Trained],
 ) -> None:
-    """Refuse any difference beyond rounding; what rounding does is measured in float64 if that decides."""
-    if any(one.generators.difference(other.generators) for one, other in zip(plain, stacked, strict=True)):
+    """Refuse any difference beyond rounding; what rounding does is measured in float64 if that
+    decides.
+    """
+    if any(
+        one.generators.difference(other.generators)
+        for one, other in zip(plain, stacked, strict=True)
+    ):
         raise NotProved("a stack draws other random numbers")
     wrong = _differing(plain, stacked, torch.float32)
     if not wrong:
@@ -216,26 +257,37 @@ def _compare(
         again, _ = _stacked(exact, runs, options)
     except Exception as error:
         raise Differs(reason) from error
-    if _differing(reference, again, torch.float64) or not _rounding(plain, stacked, reference, 10 * FACTOR):
+    if _differing(reference, again, torch.float64) or not _rounding(
+        plain, stacked, reference, 10 * FACTOR
+    ):
         raise Differs(reason)
 
 
 def _differing(ours: Sequence[Trained], theirs: Sequence[Trained], dtype: torch.dtype) -> list[str]:
     """The names of values that differ beyond rounding, the losses first."""
-    return [name for one, other in zip(ours, theirs, strict=True) for name in _differs(one, other, NEAR[dtype])]
+    return [
+        name
+        for one, other in zip(ours, theirs, strict=True)
+        for name in _differs(one, other, NEAR[dtype])
+    ]
 
 
 def _differs(one: Trained, other: Trained, tolerance: float) -> list[str]:
     """The names of values that differ beyond a tolerance."""
-    pairs = [(name, a, other.values[name]) for name, a in one.values.items() if name in other.values]
+    pairs = [
+        (name, a, other.values[name]) for name, a in one.values.items() if name in other.values
+    ]
     return [
         name
         for name, a, b in pairs
-        if a.shape != b.shape or not torch.allclose(a.double(), b.double(), tolerance, tolerance, equal_nan=True)
+        if a.shape != b.shape
+        or not torch.allclose(a.double(), b.double(), tolerance, tolerance, equal_nan=True)
     ]
 
 
-def _rounding(plain: Sequence[Trained], stacked: Sequence[Trained], exact: Sequence[Trained], factor: float) -> bool:
+def _rounding(
+    plain: Sequence[Trained], stacked: Sequence[Trained], exact: Sequence[Trained], factor: float
+) -> bool:
     """Whether a stack is as near to float64's values as the plain engine is, up to a factor."""
     return all(
         _distance(s.values[name], e.values[name])
@@ -254,7 +306,11 @@ def _distance(a: Tensor, b: Tensor) -> float:
 
 def doubled(problem: Problem) -> Problem:
     """The same problem in float64."""
-    loss = copy.deepcopy(problem.loss).double() if isinstance(problem.loss, nn.Module) else problem.loss
+    loss = (
+        copy.deepcopy(problem.loss).double()
+        if isinstance(problem.loss, nn.Module)
+        else problem.loss
+    )
     wide = {name: _double(getattr(problem, name)) for name in ("inputs", "targets")}
     return problem.with_(module=lambda: problem.module().double(), loss=loss, **wide)
 

@@ -20,7 +20,9 @@ class Run:
     seed: int  # fixes initialisation, minibatch order and dropout
 
     def __post_init__(self) -> None:
-        """Take a rule by name, too, and let a decay that is relative to the peak of lr know that peak."""
+        """Take a rule by name, too, and let a decay that is relative to the peak of lr know that
+        peak.
+        """
         rule = as_rule(self.rule)
         if getattr(rule, "reads_peak", False) and getattr(rule, "peak_lr", 0.0) is None:
             rule = replace(rule, peak_lr=self.lr)  # pyright: ignore[reportCallIssue]  # a field of these rules
@@ -43,7 +45,8 @@ class Outcome:
     """What one training showed."""
 
     initial: float  # loss at the initialisation
-    curve: np.ndarray = field(repr=False)  # float32 (points,), loss after each window of steps; ends early when cut
+    # float32 (points,), loss after each window of steps; ends early when cut
+    curve: np.ndarray = field(repr=False)
     whole: bool  # the curve has all its points
     seconds: float  # share of the machine's time it took
 
@@ -54,7 +57,8 @@ class Outcome:
 
 
 def windows(steps: int, points: int) -> list[int]:
-    """The number of steps behind each point of the curve: equal windows, the last one perhaps shorter.
+    """The number of steps behind each point of the curve: equal windows, the last one perhaps
+    shorter.
 
     There are `points` of them, or fewer where the steps do not divide well.
 
@@ -68,7 +72,8 @@ def windows(steps: int, points: int) -> list[int]:
 
 
 def final_loss(curve: np.ndarray) -> float:
-    """The median of the curve's last tenth; inf where a value in it is not finite or there is no curve.
+    """The median of the curve's last tenth; inf where a value in it is not finite or there is no
+    curve.
 
     Example:
         >>> final_loss(np.array([4.0, 3.0, 2.0])), final_loss(np.array([1.0, np.nan]))

@@ -1,7 +1,8 @@
 """Make a shared minibatch pay: the first layer of all replicas as one matrix product.
 
-vmap turns x @ W_r, with one x for all replicas r, into R small products of the same x. Side by side the W_r are one
-wide matrix, and one product of x with it runs several times faster than R small ones.
+vmap turns x @ W_r, with one x for all replicas r, into R small products of the same x. Side by side
+the W_r are one wide matrix, and one product of x with it runs several times faster than R small
+ones.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ aten = torch.ops.aten
 
 
 def share_inputs(graph: fx.GraphModule) -> int:
-    """Rewrite, in place, every batched product one side of which is the same for all replicas; returns how many."""
+    """Rewrite, in place, every batched product one side of which is the same for all replicas;
+    returns how many.
+    """
     rewritten = 0
     for node in list(graph.graph.nodes):
         if node.op == "call_function" and node.target is aten.bmm.default:
@@ -36,7 +39,9 @@ def share_inputs(graph: fx.GraphModule) -> int:
 
 
 def _views_become_reshapes(g: fx.Graph) -> None:
-    """The new products have other strides, which a view may not fit; a view that is written to stays one."""
+    """The new products have other strides, which a view may not fit; a view that is written to
+    stays one.
+    """
     for node in g.nodes:
         if node.target is aten.view.default and not _written(node):
             node.target = aten.reshape.default

@@ -16,7 +16,14 @@ from betaplane.problems.generators import generators_kept
 from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.problems.snapshot import put_back
-from betaplane.replicas.objective import EVALUATED, Objective, on_its_own, run_seed, started, trained_names
+from betaplane.replicas.objective import (
+    EVALUATED,
+    Objective,
+    on_its_own,
+    run_seed,
+    started,
+    trained_names,
+)
 from betaplane.replicas.run import Options, Outcome, Run, certainly_failing, windows
 from betaplane.replicas.trace import Stack, Step, stack, stackable
 from betaplane.replicas.unfinished import Progress, UnfinishedRuns
@@ -28,7 +35,8 @@ RECORDING = 10_000  # run-steps that one more recording of the step is worth
 def stacked_outcomes(
     problem: Problem, runs: Sequence[Run], options: Options, keeper: UnfinishedRuns | None = None
 ) -> list[Outcome]:
-    """Train all runs at once and return their outcomes in the same order; for problems of which that is proved.
+    """Train all runs at once and return their outcomes in the same order; for problems of which
+    that is proved.
 
     The runs share a rule, a batch size and a seed. A run's outcome does not depend on which others are in the stack,
     to rounding.
@@ -47,7 +55,9 @@ def stacked_outcomes(
 
 
 def check_alike(runs: Sequence[Run], independent: bool) -> None:
-    """Refuse runs that cannot be one stack: of several batch sizes, or of several seeds unless they are independent."""
+    """Refuse runs that cannot be one stack: of several batch sizes, or of several seeds unless they
+    are independent.
+    """
     for name in ("batch_size",) if independent else ("batch_size", "seed"):
         values = sorted({getattr(run, name) for run in runs})
         if len(values) != 1:
@@ -61,7 +71,8 @@ def check_alike(runs: Sequence[Run], independent: bool) -> None:
 
 
 class Training:
-    """The loop: windows of steps, a point of every curve after each, diverged replicas dropped as they diverge.
+    """The loop: windows of steps, a point of every curve after each, diverged replicas dropped as
+    they diverge.
 
     Uses the global generators as its own, so it is made and trained inside `on_its_own`.
     """
@@ -74,7 +85,10 @@ class Training:
         self.lengths = windows(problem.steps, options.points)
         self.curves = np.full((len(runs), len(self.lengths)), np.nan, dtype=np.float32)
         self.ended = np.full(len(runs), len(self.lengths))  # points each curve has
-        self.inputs, self.targets = problem.inputs.to(options.device), problem.targets.to(options.device)
+        self.inputs, self.targets = (
+            problem.inputs.to(options.device),
+            problem.targets.to(options.device),
+        )
         self.seeds = [run_seed(run, options.independent) for run in runs]
         self.objective, self.stack = self._started()
         self.initial = self._evaluate(self.inputs[:EVALUATED], self.targets[:EVALUATED])
@@ -83,7 +97,9 @@ class Training:
         self.recorded = 0  # steps the recording takes at once
 
     def outcomes(self, keeper: UnfinishedRuns | None = None) -> list[Outcome]:
-        """Train to the end, and return what each run showed; the state is saved with the keeper from time to time."""
+        """Train to the end, and return what each run showed; the state is saved with the keeper
+        from time to time.
+        """
         start = time.perf_counter()
         progress = Progress(self, keeper)
         known = progress.resume()
@@ -109,17 +125,23 @@ class Training:
         ]
 
     def _started(self) -> tuple[Objective, Stack]:
-        """One of the objectives, and the stack of all; leaves the generators as the first step finds them."""
+        """One of the objectives, and the stack of all; leaves the generators as the first step
+        finds them.
+        """
         options, runs = self.options, self.runs if self.options.independent else self.runs[:1]
         with stackable():
-            objectives = [started(self.problem, run, options.independent, options.device) for run in runs]
+            objectives = [
+                started(self.problem, run, options.independent, options.device) for run in runs
+            ]
             x, y = (data[: self.runs[0].batch_size] for data in (self.inputs, self.targets))
             trained = trained_names(self.problem, objectives[0], x, y)
             rules, lrs = [run.rule for run in self.runs], [run.lr for run in self.runs]
             return objectives[0], stack(objectives, trained, rules, lrs, options.device)
 
     def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The minibatches of each window: inputs (length, batch, ...), or (length, R, batch, ...) if independent."""
+        """The minibatches of each window: inputs (length, batch, ...), or (length, R, batch, ...)
+        if independent.
+        """
         order, n, size = self.problem.order, self.problem.examples, self.runs[0].batch_size
         seeds = self.seeds if self.options.independent else self.seeds[:1]
         streams = [minibatches(n, size, order, seed, self.lengths[0]) for seed in seeds]
@@ -152,7 +174,9 @@ class Training:
         return (total / length).cpu().numpy()
 
     def _together(self, length: int) -> int:
-        """How many steps are compiled as one: more than one where calling costs more than computing."""
+        """How many steps are compiled as one: more than one where calling costs more than
+        computing.
+        """
         tiny = sum(p[0].numel() for p in self.stack.params.values()) <= 16
         most = 20 if self.options.compile and tiny else 1
         return max(k for k in range(1, most + 1) if length % k == 0)
@@ -172,7 +196,9 @@ class Training:
             return replicas(*carried).double().expand(len(self.stack)).cpu().numpy()
 
     def _drop(self, point: int) -> None:
-        """Take out the runs that need not go on, once a quarter of the stack is such and a new recording pays."""
+        """Take out the runs that need not go on, once a quarter of the stack is such and a new
+        recording pays.
+        """
         seen = self.curves[self.alive, : point + 1]
         lost = ~np.isfinite(seen[:, -1])
         if self.options.early_stop:

@@ -1,7 +1,8 @@
 """One training step of R stacked replicas as a flat graph of tensor operations.
 
-`torch.func` writes the step (vmap of grad of the module's loss, then the rule), but costs milliseconds of Python a
-step. So it is asked once: the operations it performs on R stacked replicas are recorded, and the recording is run.
+`torch.func` writes the step (vmap of grad of the module's loss, then the rule), but costs
+milliseconds of Python a step. So it is asked once: the operations it performs on R stacked replicas
+are recorded, and the recording is run.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ Leaves = list[Tensor]
 
 @dataclass
 class Stack:
-    """What R replicas carry from step to step: every tensor has R as its first dimension, but those shared by all."""
+    """What R replicas carry from step to step: every tensor has R as its first dimension, but those
+    shared by all.
+    """
 
     params: dict[str, Tensor]  # the trained ones
     buffers: dict[str, Tensor]
@@ -59,7 +62,11 @@ class Stack:
 
 
 def stack(
-    objectives: Sequence[Objective], trained: Collection[str], rules: Sequence[Rule], lrs: Sequence[float], device: str
+    objectives: Sequence[Objective],
+    trained: Collection[str],
+    rules: Sequence[Rule],
+    lrs: Sequence[float],
+    device: str,
 ) -> Stack:
     """Stack fresh objectives, one per run or one for all, with the rules' first states.
 
@@ -73,14 +80,18 @@ def stack(
     shared, runs = len(objectives) == 1, len(rules)
     every = dict(objectives[0].named_parameters())
     params = {name: _stacked(objectives, name, device, runs) for name in every if name in trained}
-    buffers = {name: _stacked(objectives, name, device, runs) for name, _ in objectives[0].named_buffers()}
+    buffers = {
+        name: _stacked(objectives, name, device, runs) for name, _ in objectives[0].named_buffers()
+    }
     constants = {
         name: p.detach().to(device) if shared else _stacked(objectives, name, device, runs)
         for name, p in every.items()
         if name not in trained
     }
     hyper = {
-        name: torch.tensor([getattr(rule, name) for rule in rules], dtype=torch.float64, device=device)
+        name: torch.tensor(
+            [getattr(rule, name) for rule in rules], dtype=torch.float64, device=device
+        )
         for name in varying(rules)
     }
     init = lambda p, hyper: replace(rules[0], **hyper).init(p)  # noqa: E731
@@ -110,16 +121,28 @@ def _at_least_1d(p: Tensor) -> Tensor:
 def one_step(problem: Problem, objective: Objective, rule: Rule) -> Callable:
     """The step of a single replica, in the plain words of torch.func; vmap makes it a step of many."""
 
-    def loss(params: dict, buffers: dict, constants: dict, x: Tensor, y: Tensor) -> tuple[Tensor, dict]:
+    def loss(
+        params: dict, buffers: dict, constants: dict, x: Tensor, y: Tensor
+    ) -> tuple[Tensor, dict]:
         tensors = {**params, **constants, **{name: b.clone() for name, b in buffers.items()}}
-        value = functional_call(objective, tensors, (x, y), strict=True)  # writes reassigned buffers into `tensors`
+        # writes reassigned buffers into `tensors`
+        value = functional_call(objective, tensors, (x, y), strict=True)
         return value, {name: tensors[name] for name in buffers}
 
     def step(
-        params: dict, buffers: dict, state: dict, hyper: dict, lr: Tensor, x: Tensor, y: Tensor, constants: dict
+        params: dict,
+        buffers: dict,
+        state: dict,
+        hyper: dict,
+        lr: Tensor,
+        x: Tensor,
+        y: Tensor,
+        constants: dict,
     ) -> tuple:
         if problem.gradient is None:
-            grads, (value, buffers) = grad_and_value(loss, has_aux=True)(params, buffers, constants, x, y)
+            grads, (value, buffers) = grad_and_value(loss, has_aux=True)(
+                params, buffers, constants, x, y
+            )
         else:
             grads, value = given_gradient(problem, {**params, **constants}, x, y)
         if problem.record == "full":
@@ -128,7 +151,9 @@ def one_step(problem: Problem, objective: Objective, rule: Rule) -> Callable:
         new_params, new_state = {}, {}
         for name, p in params.items():
             wide = p if p.dim() else p[None]
-            moved, new_state[name] = mine.step(wide, grads[name].reshape(wide.shape), state[name], lr)
+            moved, new_state[name] = mine.step(
+                wide, grads[name].reshape(wide.shape), state[name], lr
+            )
             moved = moved.reshape(p.shape)
             new_params[name] = moved if problem.constrain is None else problem.constrain(moved)
         return new_params, buffers, new_state, value
@@ -172,7 +197,9 @@ class Step:
             params, buffers, state, hyper, lr, x, y, constants = pytree.tree_unflatten(leaves, spec)
             losses = []
             for k in range(len(lr)):
-                params, buffers, state, loss = stepped(params, buffers, state, hyper, lr[k], x[k], y[k], constants)
+                params, buffers, state, loss = stepped(
+                    params, buffers, state, hyper, lr[k], x[k], y[k], constants
+                )
                 losses.append(loss)
             return pytree.tree_leaves((params, buffers, state, sum(losses[1:], losses[0]).double()))
 
@@ -195,13 +222,17 @@ class Step:
         self._call = compiled_in_place(graph, first, inputs) if compiled else graph.forward
 
     def __call__(self, stack: Stack, lr: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Take the K steps, in place of the stack's tensors; returns the sum of the K losses, float64 (R,)."""
+        """Take the K steps, in place of the stack's tensors; returns the sum of the K losses,
+        float64 (R,).
+        """
         leaves = pytree.tree_leaves((stack.params, stack.buffers, stack.state, stack.hyper))
         inputs = [*leaves, lr, x, y, *stack.constants.values(), *self._held]
         *carried, loss = self._call(*inputs, *self._once_a_step(*inputs))
         if not carried:  # a compiled step writes into the stack's own tensors
             return loss
-        stack.params, stack.buffers, stack.state = pytree.tree_unflatten(carried, self._carried_spec)
+        stack.params, stack.buffers, stack.state = pytree.tree_unflatten(
+            carried, self._carried_spec
+        )
         return loss
 
 
@@ -238,13 +269,16 @@ def _record(function: Callable, inputs: Leaves, instead: dict) -> fx.GraphModule
 
 
 def _lerp(old: Tensor, new: Tensor, weight: Tensor) -> Tensor:
-    """torch.lerp's formula, so that inf and nan are at its places; the choices between weights are hoisted."""
+    """torch.lerp's formula, so that inf and nan are at its places; the choices between weights are
+    hoisted.
+    """
     near = weight.abs() < 0.5
     return torch.where(near, old, new) + torch.where(near, weight, weight - 1) * (new - old)
 
 
 def _expm1(x: Tensor) -> Tensor:
-    """exp(x) - 1, which is what the compiler writes for it; near 0 it would lose digits, and a series does not.
+    """exp(x) - 1, which is what the compiler writes for it; near 0 it would lose digits, and a
+    series does not.
 
     The series is cut after x^6 / 6!: where it is taken, what is left out is below the rounding of the type.
     """
@@ -252,7 +286,8 @@ def _expm1(x: Tensor) -> Tensor:
     return torch.where(x.abs() < (0.01 if x.dtype == torch.float64 else 0.1), near, x.exp() - 1)
 
 
-CHEAPER = {torch.ops.aten.lerp.Tensor: _lerp, torch.ops.aten.expm1.default: _expm1}  # where the step is compiled
+# where the step is compiled
+CHEAPER = {torch.ops.aten.lerp.Tensor: _lerp, torch.ops.aten.expm1.default: _expm1}
 
 
 @contextmanager

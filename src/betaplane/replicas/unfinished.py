@@ -1,4 +1,6 @@
-"""The state of a stack that is not trained to its end, so that a process that was killed costs seconds at most."""
+"""The state of a stack that is not trained to its end, so that a process that was killed costs
+seconds at most.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ class Progress:
 
 def snapshot(training: Training, points: int) -> bytes:
     """All that the rest of a training depends on, after so many points of its curves."""
-    carried = pytree.tree_leaves((training.stack.params, training.stack.buffers, training.stack.state))
+    carried = pytree.tree_leaves(
+        (training.stack.params, training.stack.buffers, training.stack.state)
+    )
     arrays = training.alive, training.ended, training.curves, training.initial
     saved = {
         "points": points,
@@ -71,7 +75,9 @@ def snapshot(training: Training, points: int) -> bytes:
 
 
 def restore(training: Training, state: bytes) -> int:
-    """Continue a training that was just made from such a state; returns the number of points its curves have."""
+    """Continue a training that was just made from such a state; returns the number of points its
+    curves have.
+    """
     saved = torch.load(io.BytesIO(state), weights_only=True)
     alive, ended, curves, initial = saved["arrays"]
     stack = training.stack.select(alive)

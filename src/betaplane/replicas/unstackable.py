@@ -1,4 +1,6 @@
-"""What torch.func would lose without an error: hooks, writes into tensors that are not carried, special modules."""
+"""What torch.func would lose without an error: hooks, writes into tensors that are not carried,
+special modules.
+"""
 
 from __future__ import annotations
 
@@ -45,15 +47,21 @@ def _of_parts(objective: Objective) -> Iterator[str]:
 
 
 def frame(objective: Objective) -> dict[str, tuple]:
-    """What has to stay as it is while a stack is trained: the shapes of all tensors, which are trained, where."""
+    """What has to stay as it is while a stack is trained: the shapes of all tensors, which are
+    trained, where.
+    """
     params = {
         name: (id(p), p.data_ptr(), p.requires_grad, p.shape, p.dtype)
         for name, p in objective.named_parameters(remove_duplicate=False)
     }
-    return params | {name: (b.shape, b.dtype) for name, b in objective.named_buffers(remove_duplicate=False)}
+    return params | {
+        name: (b.shape, b.dtype) for name, b in objective.named_buffers(remove_duplicate=False)
+    }
 
 
-def observed(objective: Objective, gradients: Callable[[Tensor, Tensor], Any], x: Tensor, y: Tensor) -> str:
+def observed(
+    objective: Objective, gradients: Callable[[Tensor, Tensor], Any], x: Tensor, y: Tensor
+) -> str:
     """Compute gradients while every operation is observed; returns what a stack would lose, or "".
 
     Args:
@@ -83,7 +91,9 @@ class _Calls(TorchFunctionMode):
         super().__init__()
         self.lost = ""
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         name = getattr(func, "__name__", "")
         if name == "__get__":
             name = getattr(getattr(func, "__self__", None), "__name__", "")
@@ -101,13 +111,19 @@ class _Writes(TorchDispatchMode):
         self.made: set[int] = set()
         self.outside: set[int] = set()
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         kwargs = kwargs or {}
         written = {_place(tensor) for tensor in _written(func, args, kwargs)}
-        before = {_place(tensor) for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)}
+        before = {
+            _place(tensor) for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)
+        }
         out = func(*args, **kwargs)
         self.outside |= written - self.made - {0}
-        self.made |= {_place(tensor) for tensor in tree_leaves(out) if isinstance(tensor, Tensor)} - before
+        self.made |= {
+            _place(tensor) for tensor in tree_leaves(out) if isinstance(tensor, Tensor)
+        } - before
         return out
 
 

@@ -25,9 +25,15 @@ ENGINES = ("stacked", "plain", "callable")
 
 
 def train(
-    problem: Problem | Trainer, runs: Sequence[Run], engine: str, options: Options, keeper: UnfinishedRuns | None = None
+    problem: Problem | Trainer,
+    runs: Sequence[Run],
+    engine: str,
+    options: Options,
+    keeper: UnfinishedRuns | None = None,
 ) -> list[Outcome]:
-    """Train the runs with an engine; "stacked" is for problems of which `probe` has proved that they can be."""
+    """Train the runs with an engine; "stacked" is for problems of which `probe` has proved that
+    they can be.
+    """
     if isinstance(problem, Trainer):
         return [train_callable(problem, run) for run in runs]
     if engine == "stacked":
@@ -35,7 +41,9 @@ def train(
     return [train_plain(problem, run, options) for run in runs]
 
 
-def train_stacked(problem: Problem, runs: Sequence[Run], options: Options = Options()) -> list[Outcome]:
+def train_stacked(
+    problem: Problem, runs: Sequence[Run], options: Options = Options()
+) -> list[Outcome]:
     """Train all runs at once and return their outcomes in the same order.
 
     The runs share a rule, a batch size and a seed. A run's outcome does not depend on which others are in the stack, to
@@ -52,7 +60,11 @@ def train_stacked(problem: Problem, runs: Sequence[Run], options: Options = Opti
     """
     check_alike(runs, options.independent)
     if reason := why_plain(problem, runs[0], options):
-        warnings.warn(f"{problem.name} is trained one run at a time, because {reason}.", UserWarning, stacklevel=2)
+        warnings.warn(
+            f"{problem.name} is trained one run at a time, because {reason}.",
+            UserWarning,
+            stacklevel=2,
+        )
         return [train_plain(problem, run, options) for run in runs]
     return stacked_outcomes(problem, runs, options)
 
@@ -63,7 +75,9 @@ def train_callable(trainer: Trainer, run: Run) -> Outcome:
     settings = {name: getattr(run.rule, name) for name in run.rule.hyperparameters()}
     settings |= {"lr": run.lr, "batch_size": run.batch_size}
     at = ", ".join(f"{name}={value:g}" for name, value in settings.items())
-    losses = tried(f"{trainer.name}({at}; seed {run.seed}) failed", lambda: trainer.train(settings, run.seed))
+    losses = tried(
+        f"{trainer.name}({at}; seed {run.seed}) failed", lambda: trainer.train(settings, run.seed)
+    )
     curve = _curve(losses, trainer.name)
     return Outcome(float(curve[0]), curve, True, time.perf_counter() - start)
 
@@ -112,10 +126,14 @@ class Speeds:
 
 
 def probe(problem: Problem, run: Run, runs: int, options: Options, steps: int = 20) -> Speeds:
-    """Prove that a stack trains the problem, and measure both engines on copies of one run, as many as one task has."""
+    """Prove that a stack trains the problem, and measure both engines on copies of one run, as many
+    as one task has.
+    """
     quick = replace(options, points=2, early_stop=False, compile=False)
     plain = plain_rate(problem.with_(steps=2 * steps), run, quick)
     try:
-        return Speeds(prove(problem, run, options, min(runs, chunk_size(problem, "stacked"))), plain, "")
+        return Speeds(
+            prove(problem, run, options, min(runs, chunk_size(problem, "stacked"))), plain, ""
+        )
     except NotProved as reason:
         return Speeds(0.0, plain, str(reason))

@@ -1,4 +1,6 @@
-"""Update rules: one a file, each a frozen record of hyperparameters with two pure functions, init and step."""
+"""Update rules: one a file, each a frozen record of hyperparameters with two pure functions, init
+and step.
+"""
 
 from betaplane.errors import BadInput, nearest
 from betaplane.rules._held import StateSize, held
@@ -108,5 +110,7 @@ def by_name(name: str) -> type[Rule]:
     """
     if name not in NAMES:
         allowed, instead = ", ".join(NAMES), f'by_name("{nearest(name, NAMES, "adamw")}")'
-        raise BadInput("The rule is unknown", value=name, allowed=allowed, where="rules", instead=instead)
+        raise BadInput(
+            "The rule is unknown", value=name, allowed=allowed, where="rules", instead=instead
+        )
     return ALL[NAMES.index(name)]

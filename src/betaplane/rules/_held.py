@@ -32,11 +32,12 @@ def held(rule: Rule, rows: int = 1024, columns: int = 1024) -> StateSize:
     Example:
         >>> from betaplane.rules import SGD, Adafactor, AdamMini
         >>> held(AdamMini(), 100, 50)  # a mean of squares a row
-        Held(tensors=1, rest=0.02)
+        StateSize(tensors=1, rest=0.02)
         >>> held(Adafactor(momentum=True)).tensors, held(SGD()).tensors, held(SGD(momentum=0.9)).tensors
         (1, 0, 1)
     """
-    x = torch.empty(rows, columns)  # torch's meta device would save memory, and takes a second to load
+    # torch's meta device would save memory, and takes a second to load
+    x = torch.empty(rows, columns)
     fresh = rule.init(x)
     like = [value for value in fresh if value.shape == x.shape]
     rest = sum(value.numel() for value in fresh if value.dim() and value.shape != x.shape)

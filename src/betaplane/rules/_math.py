@@ -11,13 +11,17 @@ Number = float | Tensor  # a hyperparameter: a float, or a 0-d tensor under vmap
 
 
 def ema(old: Tensor, new: Tensor, beta: Number) -> Tensor:
-    """The exponential moving average beta old + (1 - beta) new, as one operation old + (1 - beta) (new - old)."""
+    """The exponential moving average beta old + (1 - beta) new, as one operation old + (1 - beta)
+    (new - old).
+    """
     return toward(old, new, 1 - beta)
 
 
 def toward(old: Tensor, new: Tensor, weight: Number) -> Tensor:
     """A share of the way from old to new: old + weight (new - old), in the precision of old."""
-    return torch.lerp(old, new.to(old.dtype), weight.to(old.dtype) if isinstance(weight, Tensor) else weight)
+    return torch.lerp(
+        old, new.to(old.dtype), weight.to(old.dtype) if isinstance(weight, Tensor) else weight
+    )
 
 
 def ema_of_square(old: Tensor, a: Tensor, beta: Number) -> Tensor:
@@ -26,7 +30,8 @@ def ema_of_square(old: Tensor, a: Tensor, beta: Number) -> Tensor:
 
 
 def squared(old: Tensor, a: Tensor, keep: Number, weight: Number) -> Tensor:
-    """A weighted sum of old and a^2, as keep old + ((weight a) a): it may be finite although a^2 is not.
+    """A weighted sum of old and a^2, as keep old + ((weight a) a): it may be finite although a^2 is
+    not.
 
     It is not written as `toward`, which leaves inf - inf = nan for ever after one overflow of a^2.
     """
@@ -40,12 +45,16 @@ def l2(g: Tensor, x: Tensor, weight_decay: Number) -> Tensor:
 
 
 def zero(number: Number) -> bool:
-    """Whether a hyperparameter is the number 0; a tensor may become another, and stand for many runs."""
+    """Whether a hyperparameter is the number 0; a tensor may become another, and stand for many
+    runs.
+    """
     return isinstance(number, float | int) and number == 0
 
 
 def infinite(number: Number) -> bool:
-    """Whether a hyperparameter is the number inf; comparing a tensor would need its value while a step is recorded."""
+    """Whether a hyperparameter is the number inf; comparing a tensor would need its value while a
+    step is recorded.
+    """
     return isinstance(number, float) and number == math.inf
 
 
@@ -79,7 +88,8 @@ def debias(average: Tensor, beta: Number, t: Tensor) -> Tensor:
 
 
 def rectification(beta2: Number, t: Tensor) -> tuple[Tensor, Tensor]:
-    """RAdam's rho_t and r_t (Liu et al. 2020, arXiv:1908.03265, Algorithm 2); r_t has a meaning where rho_t > 4.
+    """RAdam's rho_t and r_t (Liu et al. 2020, arXiv:1908.03265, Algorithm 2); r_t has a meaning
+    where rho_t > 4.
 
     In 64 bits: rho_t is about t at first, the difference of two numbers near 2 / (1 - beta2), and is compared with 5.
     """
@@ -92,7 +102,9 @@ def rectification(beta2: Number, t: Tensor) -> tuple[Tensor, Tensor]:
 
 def first(x: Tensor) -> Tensor:
     """The step count before the first step, in the precision of x; exact up to 2^24 steps."""
-    return torch.zeros((), dtype=torch.float64 if x.dtype == torch.float64 else torch.float32, device=x.device)
+    return torch.zeros(
+        (), dtype=torch.float64 if x.dtype == torch.float64 else torch.float32, device=x.device
+    )
 
 
 def at_least(a: Tensor, low: Number) -> Tensor:

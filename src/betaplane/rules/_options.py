@@ -1,4 +1,6 @@
-"""Options the Adam-type rules share: how decay enters, bounds on the update, where eps sits, what is debiased."""
+"""Options the Adam-type rules share: how decay enters, bounds on the update, where eps sits, what
+is debiased.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from betaplane.rules._rule import INF, Range, Rule, at_least_zero
 
 @dataclass(frozen=True, kw_only=True)
 class StepOptions(Rule):
-    """How decay enters and what bounds the update; keyword-only, the same for every rule that has them.
+    """How decay enters and what bounds the update; keyword-only, the same for every rule that has
+    them.
 
     ```
     decay="l2":           g = g + weight_decay x                     (Adam)
@@ -36,7 +39,10 @@ class StepOptions(Rule):
     clip: float = INF  # > 0, largest RMS of an update, over lr; inf for none
     cautious: Literal["off", "mean", "paper"] = "off"
 
-    ranges = {"peak_lr": Range(0.0, INF, "(0, inf)", 1e-3), "clip": Range(0.0, INF, "(0, inf]", 1.0)}
+    ranges = {
+        "peak_lr": Range(0.0, INF, "(0, inf)", 1e-3),
+        "clip": Range(0.0, INF, "(0, inf]", 1.0),
+    }
     choices = {"decay": ("l2", "decoupled", "independent"), "cautious": ("off", "mean", "paper")}
 
     weight_decay = 0.0  # a field of every rule
@@ -46,7 +52,9 @@ class StepOptions(Rule):
         """Whether the step depends on peak_lr."""
         return self.decay == "independent" and not zero(self.weight_decay)
 
-    def decayed(self, x: Tensor, g: Tensor, lr: Number, rate: Number | None = None) -> tuple[Tensor, Tensor]:
+    def decayed(
+        self, x: Tensor, g: Tensor, lr: Number, rate: Number | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The parameter x and the gradient g after weight decay, which follows `rate`, or else lr."""
         if zero(self.weight_decay):
             return x, g
@@ -83,19 +91,25 @@ class StepOptions(Rule):
             return u
         agree = (u * g > 0).to(u.dtype)
         share = agree.mean()
-        return u * agree / (share.clamp(min=1e-3) if self.cautious == "mean" else share + 1 / u.numel())
+        return (
+            u
+            * agree
+            / (share.clamp(min=1e-3) if self.cautious == "mean" else share + 1 / u.numel())
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class MomentOptions(StepOptions):
-    """Where eps sits and which average is debiased; keyword-only, the same for every rule with Adam's two moments.
+    """Where eps sits and which average is debiased; keyword-only, the same for every rule with
+    Adam's two moments.
 
     ```
     debias="both":      m_hat = m / (1 - beta1^t),  v_hat = v / (1 - beta2^t)
     debias="second":    m_hat = m,                  v_hat = v / (1 - beta2^t)
     debias="none":      m_hat = m,                  v_hat = v
     debias="schedule":  as "none", but m and v are averaged with beta (1 - beta^(t-1)) / (1 - beta^t) in place of beta:
-                        they are then what "both" has as m_hat and v_hat (Shazeer & Stern 2018, section 7.1)
+                        they are then what "both" has as m_hat and v_hat (Shazeer & Stern 2018,
+                        section 7.1)
 
     eps_at="after":     root = sqrt(v_hat + eps_root) + eps                        (torch, optax)
     eps_at="hat":       root = (sqrt(v + eps_root) + eps) / sqrt(1 - beta2^t)      (Keras, torch's RAdam)
@@ -113,7 +127,9 @@ class MomentOptions(StepOptions):
     eps, beta1, beta2 = 0.0, 0.0, 0.0  # fields of every rule
 
     def contents(self) -> dict[str, str]:
-        """What each field of the state contains; under debias="schedule" the averages are debiased already."""
+        """What each field of the state contains; under debias="schedule" the averages are debiased
+        already.
+        """
         return {name: self._averaged(text) for name, text in super().contents().items()}
 
     def _averaged(self, text: str) -> str:
@@ -150,7 +166,9 @@ class MomentOptions(StepOptions):
         return (v_hat + self.eps_root).sqrt() + self.eps
 
     def corrected_root(self, v: Tensor, t: Tensor) -> Tensor:
-        """sqrt(v_hat). Dividing after the root, as torch's Adam does, does not overflow where v is large."""
+        """sqrt(v_hat). Dividing after the root, as torch's Adam does, does not overflow where v is
+        large.
+        """
         return v.sqrt() / seen(self.beta2, t).sqrt()
 
 

@@ -1,4 +1,6 @@
-"""What every update rule is: a frozen record of hyperparameters with two pure functions, init and step."""
+"""What every update rule is: a frozen record of hyperparameters with two pure functions, init and
+step.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,12 @@ class Laws(NamedTuple):
     odd: bool = True  # step(-x, -g) from the mirrored state gives -x'
     permutes: bool = True  # reordering coordinates reorders the update
     rests: bool = True  # zero gradient, fresh state, no decay: x does not move
-    scale_free: bool = False  # at eps = 0 the update does not change when all gradients are scaled alike
-    first_step: float | None = None  # |x' - x| / lr of the first step at eps = 0, no decay, where it is one number
-    bound: float | None = None  # supremum of |x' - x| / lr over all gradient histories, at eps = 0, no decay
+    # at eps = 0 the update does not change when all gradients are scaled alike
+    scale_free: bool = False
+    # |x' - x| / lr of the first step at eps = 0, no decay, where it is one number
+    first_step: float | None = None
+    # supremum of |x' - x| / lr over all gradient histories, at eps = 0, no decay
+    bound: float | None = None
 
 
 class Range(NamedTuple):
@@ -63,9 +68,12 @@ class Rule:
     laws: ClassVar[Laws] = Laws()
     ranges: ClassVar[dict[str, Range]] = {}  # one for every hyperparameter
     choices: ClassVar[dict[str, tuple[object, ...]]] = {}  # the values of every other field
-    holds: ClassVar[dict[str, str]] = {}  # what each field of the state contains; equal texts mean the same
-    optional: ClassVar[tuple[str, ...]] = ()  # fields that are () if options or shapes leave them unused
-    nonnegative: ClassVar[tuple[str, ...]] = ("v", "v_max")  # fields of the state without negative numbers
+    # what each field of the state contains; equal texts mean the same
+    holds: ClassVar[dict[str, str]] = {}
+    # fields that are () if options or shapes leave them unused
+    optional: ClassVar[tuple[str, ...]] = ()
+    # fields of the state without negative numbers
+    nonnegative: ClassVar[tuple[str, ...]] = ("v", "v_max")
     lr: ClassVar[float] = 1e-3  # the learning rate its authors suggest
     source: ClassVar[str] = ""  # authors, year, arXiv id
 
@@ -83,16 +91,28 @@ class Rule:
                 continue
             if not isinstance(value, (Real, Tensor)):
                 text = f"a number in {allowed.text}"
-                raise BadInput(f"{name} is not a number", value=value, allowed=text, where=where, instead=instead)
+                raise BadInput(
+                    f"{name} is not a number",
+                    value=value,
+                    allowed=text,
+                    where=where,
+                    instead=instead,
+                )
             if isinstance(value, Real) and not allowed.holds(float(value)):
                 raise BadInput(
-                    f"{name} is out of range", value=value, allowed=allowed.text, where=where, instead=instead
+                    f"{name} is out of range",
+                    value=value,
+                    allowed=allowed.text,
+                    where=where,
+                    instead=instead,
                 )
         for name, known in self.choices.items():
             value = getattr(self, name)
             if value not in known:
                 text, instead = " or ".join(map(repr, known)), f"{name}={known[0]!r}"
-                raise BadInput(f"{name} is unknown", value=value, allowed=text, where=where, instead=instead)
+                raise BadInput(
+                    f"{name} is unknown", value=value, allowed=text, where=where, instead=instead
+                )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.said().items())})"
@@ -131,5 +151,7 @@ class Rule:
 
     @classmethod
     def hyperparameters(cls) -> tuple[str, ...]:
-        """The names of the rule's own fields that are numbers, in reading order; shared options are left out."""
+        """The names of the rule's own fields that are numbers, in reading order; shared options are
+        left out.
+        """
         return tuple(f.name for f in fields(cls) if f.type in ("float", float) and not f.kw_only)

@@ -1,4 +1,6 @@
-"""AdaBelief (Zhuang et al. 2020, arXiv:2010.07468, Algorithm 2); rectified as in RAdam where asked for."""
+"""AdaBelief (Zhuang et al. 2020, arXiv:2010.07468, Algorithm 2); rectified as in RAdam where asked
+for.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ class AdaBeliefState(NamedTuple):
 
 @dataclass(frozen=True)
 class AdaBelief(MomentOptions):
-    r"""AdaBelief: Adam whose v is the mean square of g - m, a surprise, and not of g; decoupled weight decay.
+    r"""AdaBelief: Adam whose v is the mean square of g - m, a surprise, and not of g; decoupled
+    weight decay.
 
     ```
     x     = x (1 - lr weight_decay)
@@ -82,7 +85,9 @@ class AdaBelief(MomentOptions):
         """The state before the first step."""
         return AdaBeliefState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
-    def step(self, x: Tensor, g: Tensor, s: AdaBeliefState, lr: float | Tensor) -> tuple[Tensor, AdaBeliefState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: AdaBeliefState, lr: float | Tensor
+    ) -> tuple[Tensor, AdaBeliefState]:
         """One update, as in the equations above."""
         t = s.t + 1
         x, g = self.decayed(x, g, lr)

@@ -18,14 +18,18 @@ class AdafactorState(NamedTuple):
 
     t: Tensor  # (), steps taken
     m: Tensor  # like x, units of x: the averaged update; () unless momentum
-    r: Tensor  # x without its last dimension, gradient units squared: means of rows; () unless factored
-    c: Tensor  # x without its last dimension but one, gradient units squared: means of columns; () unless factored
+    # x without its last dimension, gradient units squared: means of rows; () unless factored
+    r: Tensor
+    # x without its last dimension but one, gradient units squared: means of columns; () unless
+    # factored
+    c: Tensor
     v: Tensor  # like x, gradient units squared; () if factored
 
 
 @dataclass(frozen=True)
 class Adafactor(StepOptions):
-    r"""Adafactor: the second moment of a matrix as a column times a row, steps relative to x, updates clipped.
+    r"""Adafactor: the second moment of a matrix as a column times a row, steps relative to x,
+    updates clipped.
 
     ```
     beta2 = 1 - t^-power
@@ -83,7 +87,8 @@ class Adafactor(StepOptions):
     decay_rate: Literal["lr", "alpha"] = "lr"
     floor: Literal["square", "root"] = "square"
     clip: float = field(default=1.0, kw_only=True)
-    min_dim: float = field(default=0, kw_only=True)  # >= 0, the least side of a matrix that is factored
+    # >= 0, the least side of a matrix that is factored
+    min_dim: float = field(default=0, kw_only=True)
 
     holds = {
         "m": "EMA of updates",
@@ -113,7 +118,9 @@ class Adafactor(StepOptions):
 
     def contents(self) -> dict[str, str]:
         """What each field of the state contains; the sizes of averaged updates depend on the rate."""
-        return super().contents() | ({"m": f"EMA of updates, rate {self.rate}"} if self.momentum else {})
+        return super().contents() | (
+            {"m": f"EMA of updates, rate {self.rate}"} if self.momentum else {}
+        )
 
     def init(self, x: Tensor) -> AdafactorState:
         """The state before the first step."""
@@ -126,7 +133,9 @@ class Adafactor(StepOptions):
             v=none if factored else torch.zeros_like(x),
         )
 
-    def step(self, x: Tensor, g: Tensor, s: AdafactorState, lr: float | Tensor) -> tuple[Tensor, AdafactorState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: AdafactorState, lr: float | Tensor
+    ) -> tuple[Tensor, AdafactorState]:
         """One update, as in the equations above."""
         t = s.t + 1
         alpha = self._alpha(x, t, lr)
@@ -142,7 +151,9 @@ class Adafactor(StepOptions):
         if self.rate == "constant":
             return lr
         slow = lr * t / 10_000 if self.rate == "warmup" else lr
-        return at_least(rms(x), self.eps2) * (lr if self.rate == "scaled" else at_most(t.rsqrt(), slow))
+        return at_least(rms(x), self.eps2) * (
+            lr if self.rate == "scaled" else at_most(t.rsqrt(), slow)
+        )
 
     def _second(self, g: Tensor, s: AdafactorState, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The factors r and c, or v, after this gradient."""
@@ -153,13 +164,16 @@ class Adafactor(StepOptions):
         return toward(s.r, q.mean(dim=-1), weight), toward(s.c, q.mean(dim=-2), weight), s.v
 
     def _product(self, r: Tensor, c: Tensor) -> Tensor:
-        """1 / sqrt(v) from its factors; r is divided first, for the product of two small ones would be zero.
+        """1 / sqrt(v) from its factors; r is divided first, for the product of two small ones would
+        be zero.
 
         With floor="root" the product comes first, as in torch: eps1 covers products that are zero.
         """
         mean = r.mean(dim=-1, keepdim=True)
         if self.floor == "root":
-            return self._inverse(r[..., :, None] * c[..., None, :] / at_least(mean, self.eps1)[..., None])
+            return self._inverse(
+                r[..., :, None] * c[..., None, :] / at_least(mean, self.eps1)[..., None]
+            )
         return self._inverse((r / mean)[..., :, None] * c[..., None, :])
 
     def _inverse(self, v: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ class AdagradState(NamedTuple):
 
 @dataclass(frozen=True)
 class Adagrad(Rule):
-    r"""Adagrad, with a learning rate that may decay and L2 weight decay; eps outside the root (torch) or inside it.
+    r"""Adagrad, with a learning rate that may decay and L2 weight decay; eps outside the root
+    (torch) or inside it.
 
     ```
     g    = g + weight_decay x
@@ -73,7 +74,9 @@ class Adagrad(Rule):
         """The state before the first step."""
         return AdagradState(t=first(x), v=torch.zeros_like(x) + self.initial_accumulator)
 
-    def step(self, x: Tensor, g: Tensor, s: AdagradState, lr: float | Tensor) -> tuple[Tensor, AdagradState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: AdagradState, lr: float | Tensor
+    ) -> tuple[Tensor, AdagradState]:
         """One update, as in the equations above."""
         g = l2(g, x, self.weight_decay)
         v = s.v + g * g

@@ -23,7 +23,8 @@ class AdamState(NamedTuple):
 
 @dataclass(frozen=True)
 class Adam(MomentOptions):
-    r"""Adam, with eps after both corrections and weight decay as an L2 term in the gradient (as torch has it).
+    r"""Adam, with eps after both corrections and weight decay as an L2 term in the gradient (as
+    torch has it).
 
     ```
     g     = g + weight_decay x
@@ -34,7 +35,8 @@ class Adam(MomentOptions):
     x     = x - lr m_hat / (sqrt(v_hat) + eps)
     ```
 
-    Source: D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 1. `beta1 >= sqrt(beta2)` is allowed here; the ratio
+    Source: D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 1. `beta1 >= sqrt(beta2)` is allowed
+        here; the ratio
     |m| / sqrt(v) is then unbounded (Reddi et al. 2018, arXiv:1904.09237). Below, |x' - x| <= lr B with the supremum
     B = (1 - beta1) / sqrt((1 - beta2) (1 - beta1^2 / beta2)), reached as g grows like (beta2 / beta1)^t; the paper's
     section 2.1 gives 3.16 for the default betas, which one spike among zeros reaches and other gradients exceed.
@@ -74,7 +76,9 @@ class Adam(MomentOptions):
         """The state before the first step."""
         return AdamState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
-    def step(self, x: Tensor, g: Tensor, s: AdamState, lr: float | Tensor) -> tuple[Tensor, AdamState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: AdamState, lr: float | Tensor
+    ) -> tuple[Tensor, AdamState]:
         """One update, as in the equations above."""
         t = s.t + 1
         x, g = self.decayed(x, g, lr)

@@ -41,7 +41,8 @@ class AdamAtan2(StepOptions):
     HeavyBall has a = b = 16, nearly Adam's quotient. At the first step of a = b = 1, the correction inside gives
     pi / 4 = 0.785 and the one outside 10 atan(0.1) = 0.997.
 
-    Source: K. Everett et al., 2024, arXiv:2407.05872. Below, |x' - x| <= lr a atan(B / b), B = 7.27 being Adam's.
+    Source: K. Everett et al., 2024, arXiv:2407.05872. Below, |x' - x| <= lr a atan(B / b), B = 7.27
+        being Adam's.
 
     Example:
         Two steps on one number. g = 0.1: atan2(0.1, 0.1) = pi / 4, so x falls by 0.9974557 lr. Then g = -0.2:
@@ -81,7 +82,9 @@ class AdamAtan2(StepOptions):
         """The state before the first step."""
         return AdamAtan2State(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
-    def step(self, x: Tensor, g: Tensor, s: AdamAtan2State, lr: float | Tensor) -> tuple[Tensor, AdamAtan2State]:
+    def step(
+        self, x: Tensor, g: Tensor, s: AdamAtan2State, lr: float | Tensor
+    ) -> tuple[Tensor, AdamAtan2State]:
         """One update, as in the equations above."""
         t = s.t + 1
         x, g = self.decayed(x, g, lr)

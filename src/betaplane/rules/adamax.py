@@ -23,7 +23,8 @@ class AdamaxState(NamedTuple):
 
 @dataclass(frozen=True)
 class Adamax(StepOptions):
-    r"""AdaMax: Adam with the root of v replaced by a fading maximum of |g|, and L2 weight decay (as torch has it).
+    r"""AdaMax: Adam with the root of v replaced by a fading maximum of |g|, and L2 weight decay (as
+    torch has it).
 
     ```
     g = g + weight_decay x
@@ -34,7 +35,8 @@ class Adamax(StepOptions):
     x = x - lr / (1 - beta1^t) m / u        x = x - lr / (1 - beta1^t) m / (u + eps)
     ```
 
-    The paper has no eps: that is eps = 0, with 0 / 0 where all gradients so far are zero. u needs no correction.
+    The paper has no eps: that is eps = 0, with 0 / 0 where all gradients so far are zero. u needs
+    no correction.
 
     Source: D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 2. Below, |x' - x| <= lr B with the supremum
     B = (1 - beta1) / (1 - beta1 / beta2), approached where |g| falls like beta2^t, so that u is always the latest |g|.
@@ -78,7 +80,9 @@ class Adamax(StepOptions):
         """The state before the first step."""
         return AdamaxState(t=first(x), m=torch.zeros_like(x), u=torch.zeros_like(x))
 
-    def step(self, x: Tensor, g: Tensor, s: AdamaxState, lr: float | Tensor) -> tuple[Tensor, AdamaxState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: AdamaxState, lr: float | Tensor
+    ) -> tuple[Tensor, AdamaxState]:
         """One update, as in the equations above."""
         t = s.t + 1
         x, g = self.decayed(x, g, lr)

@@ -1,4 +1,6 @@
-"""AdamC (Defazio 2025, arXiv:2506.02285): AdamW with a decay that follows the schedule twice under a normalization."""
+"""AdamC (Defazio 2025, arXiv:2506.02285): AdamW with a decay that follows the schedule twice under
+a normalization.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ class AdamCState(NamedTuple):
 
 @dataclass(frozen=True)
 class AdamC(MomentOptions):
-    r"""AdamW with its decay times lr / peak_lr for layers under a normalization, AdamW itself for the others.
+    r"""AdamW with its decay times lr / peak_lr for layers under a normalization, AdamW itself for
+    the others.
 
     ```
     x     = x (1 - lr^2 / peak_lr weight_decay)          (normalized=False: 1 - lr weight_decay)
@@ -77,7 +80,9 @@ class AdamC(MomentOptions):
         """The state before the first step."""
         return AdamCState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
-    def step(self, x: Tensor, g: Tensor, s: AdamCState, lr: float | Tensor) -> tuple[Tensor, AdamCState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: AdamCState, lr: float | Tensor
+    ) -> tuple[Tensor, AdamCState]:
         """One update, as in the equations above."""
         t = s.t + 1
         x, g = self.decayed(x, g, lr)

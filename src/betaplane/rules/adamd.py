@@ -36,7 +36,8 @@ class AdamD(MomentOptions):
     It is Adam with lr (1 - beta1^t) in place of lr: a warmup of some 1 / (1 - beta1) steps, after which every gradient
     has had the same weight in the sum of all steps. `eps_at="after"` has eps where torch's Adam has it.
 
-    Source: J. St John, 2021, arXiv:2110.10828. The supremum of |x' - x| / lr is Adam's: it is reached late.
+    Source: J. St John, 2021, arXiv:2110.10828. The supremum of |x' - x| / lr is Adam's: it is
+        reached late.
 
     Example:
         Two steps on one number. g = 0.1: m = 0.01, root = 0.1, so x falls by a tenth of lr = 0.001. Then g = -0.2:
@@ -74,7 +75,9 @@ class AdamD(MomentOptions):
         """The state before the first step."""
         return AdamDState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
-    def step(self, x: Tensor, g: Tensor, s: AdamDState, lr: float | Tensor) -> tuple[Tensor, AdamDState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: AdamDState, lr: float | Tensor
+    ) -> tuple[Tensor, AdamDState]:
         """One update, as in the equations above."""
         t = s.t + 1
         x, g = self.decayed(x, g, lr)

@@ -67,7 +67,8 @@ class AdamMini(MomentOptions):
     eps: float = 1e-8  # gradient units, >= 0
     weight_decay: float = 0.0  # per unit of lr, >= 0
     blocks: Literal["rows", "tensor", "element"] = "rows"
-    rows: float = field(default=1, kw_only=True)  # of a block, a whole number >= 1; read where blocks="rows"
+    # of a block, a whole number >= 1; read where blocks="rows"
+    rows: float = field(default=1, kw_only=True)
 
     holds = {"m": "EMA of g", "v": "EMA of the mean g^2 of a block"}
     laws = Laws(scale_free=True, first_step=1.0, bound=7.2703)
@@ -85,13 +86,16 @@ class AdamMini(MomentOptions):
         """The state before the first step."""
         return AdamMiniState(t=first(x), m=torch.zeros_like(x), v=x.new_zeros(self._count(x)))
 
-    def step(self, x: Tensor, g: Tensor, s: AdamMiniState, lr: float | Tensor) -> tuple[Tensor, AdamMiniState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: AdamMiniState, lr: float | Tensor
+    ) -> tuple[Tensor, AdamMiniState]:
         """One update, as in the equations above."""
         t = s.t + 1
         x, g = self.decayed(x, g, lr)
         m = self.average(s.m, g, self.beta1, t)
         share = self.share(self.beta2, t)
-        keep = self.beta2 if self.debias != "schedule" else 1 - share  # not as a lerp: inf must stay inf
+        # not as a lerp: inf must stay inf
+        keep = self.beta2 if self.debias != "schedule" else 1 - share
         v = keep * s.v + share * (g * g).reshape(len(s.v), -1).mean(dim=1)
         u = self.first(m, t).reshape(len(v), -1) / self.root(v, t)[:, None]
         x = x - lr * self.bounded(u.reshape(x.shape), g)

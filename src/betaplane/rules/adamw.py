@@ -37,7 +37,8 @@ class AdamW(MomentOptions):
     The paper multiplies its decay by the schedule alone and not by the peak learning rate: weight_decay here is the
     paper's divided by the peak lr.
 
-    Source: I. Loshchilov, F. Hutter, 2019, arXiv:1711.05101, Algorithm 2; the form is that of torch.optim.AdamW.
+    Source: I. Loshchilov, F. Hutter, 2019, arXiv:1711.05101, Algorithm 2; the form is that of
+        torch.optim.AdamW.
 
     Example:
         Two steps on one number. x shrinks by 1e-5, then falls by lr = 0.001. Then g = -0.2: x shrinks by 0.999e-5,
@@ -73,7 +74,9 @@ class AdamW(MomentOptions):
         """The state before the first step."""
         return AdamWState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
-    def step(self, x: Tensor, g: Tensor, s: AdamWState, lr: float | Tensor) -> tuple[Tensor, AdamWState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: AdamWState, lr: float | Tensor
+    ) -> tuple[Tensor, AdamWState]:
         """One update, as in the equations above."""
         t = s.t + 1
         x, g = self.decayed(x, g, lr)

@@ -1,4 +1,6 @@
-"""Adan (Xie et al. 2022, arXiv:2208.06677, Algorithm 1), with betas that say what is kept, as its authors' code."""
+"""Adan (Xie et al. 2022, arXiv:2208.06677, Algorithm 1), with betas that say what is kept, as its
+authors' code.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ class AdanState(NamedTuple):
 
 @dataclass(frozen=True)
 class Adan(MomentOptions):
-    r"""Adan: Adam on the gradient expected one step ahead, g plus a share of its last change; proximal weight decay.
+    r"""Adan: Adam on the gradient expected one step ahead, g plus a share of its last change;
+    proximal weight decay.
 
     ```
     delta = g - g_prev                                    (0 at t = 1)
@@ -39,14 +42,16 @@ class Adan(MomentOptions):
     x     = x / (1 + lr weight_decay)                     (proximal=False: x (1 - lr weight_decay) before the step)
     ```
 
-    The paper's betas say what is new: 0.02, 0.08 and 0.01 there are 0.98, 0.92 and 0.99 here, and d is called v.
+    The paper's betas say what is new: 0.02, 0.08 and 0.01 there are 0.98, 0.92 and 0.99 here, and d
+    is called v.
     Dialects: optax has 1 - beta2 in place of beta2 before both delta and d_hat (difference="new"), the paper's letter
     with the other convention's number. `proximal` has no meaning for decay="l2".
 
     At eps = 0 the largest |x' - x| / lr over all histories is 1.2054 at the default betas. Geometric histories, the
     worst there are for Adam, reach 1.160: the worst one here adds up several powers.
 
-    Source: X. Xie, P. Zhou, H. Li, Z. Lin, S. Yan, 2022, arXiv:2208.06677, Algorithm 1, and the authors' code.
+    Source: X. Xie, P. Zhou, H. Li, Z. Lin, S. Yan, 2022, arXiv:2208.06677, Algorithm 1, and the
+        authors' code.
 
     Example:
         Two steps on one number. g = 0.1: x falls by lr. Then g = -0.2: delta = -0.3; m = 0.98 * 0.002 - 0.004,
@@ -72,7 +77,12 @@ class Adan(MomentOptions):
     difference: Literal["kept", "new"] = "kept"  # its weight: beta2, or 1 - beta2
 
     nonnegative = ("n",)
-    holds = {"m": "EMA of g", "d": "EMA of the change of g", "n": "EMA of (g + its change)^2", "g_prev": "last g"}
+    holds = {
+        "m": "EMA of g",
+        "d": "EMA of the change of g",
+        "n": "EMA of (g + its change)^2",
+        "g_prev": "last g",
+    }
     laws = Laws(scale_free=True, first_step=1.0)
     ranges = {
         "beta1": UNIT[0.9],
@@ -89,7 +99,9 @@ class Adan(MomentOptions):
         zero = [torch.zeros_like(x) for _ in range(4)]
         return AdanState(first(x), *zero)
 
-    def step(self, x: Tensor, g: Tensor, s: AdanState, lr: float | Tensor) -> tuple[Tensor, AdanState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: AdanState, lr: float | Tensor
+    ) -> tuple[Tensor, AdanState]:
         """One update, as in the equations above."""
         t, share = s.t + 1, self.beta2 if self.difference == "kept" else 1 - self.beta2
         x, g = (x, g) if self.after else self.decayed(x, g, lr)
@@ -109,6 +121,8 @@ class Adan(MomentOptions):
         return self.proximal and self.decay != "l2"
 
     def remainder(self, lr: Number, rate: Number | None = None) -> Number:
-        """The share of x that decay leaves; proximal: x' is the minimizer of |x' - x|^2 + lr weight_decay |x'|^2."""
+        """The share of x that decay leaves; proximal: x' is the minimizer of |x' - x|^2 + lr
+        weight_decay |x'|^2.
+        """
         shrinkage = self.shrinkage(lr, rate)
         return 1 / (1 + shrinkage) if self.after else 1 - shrinkage

@@ -87,9 +87,13 @@ class AdEMAMix(MomentOptions):
 
     def init(self, x: Tensor) -> AdEMAMixState:
         """The state before the first step."""
-        return AdEMAMixState(t=first(x), m1=torch.zeros_like(x), m2=torch.zeros_like(x), v=torch.zeros_like(x))
+        return AdEMAMixState(
+            t=first(x), m1=torch.zeros_like(x), m2=torch.zeros_like(x), v=torch.zeros_like(x)
+        )
 
-    def step(self, x: Tensor, g: Tensor, s: AdEMAMixState, lr: float | Tensor) -> tuple[Tensor, AdEMAMixState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: AdEMAMixState, lr: float | Tensor
+    ) -> tuple[Tensor, AdEMAMixState]:
         """One update, as in the equations above."""
         t = s.t + 1
         tau = (t / self.warmup).clamp(max=1).to(t.dtype)

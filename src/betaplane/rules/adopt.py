@@ -23,7 +23,8 @@ class ADOPTState(NamedTuple):
 
 @dataclass(frozen=True)
 class ADOPT(StepOptions):
-    r"""ADOPT: g is divided by the root of the v before it, clipped, and only then averaged; L2 weight decay.
+    r"""ADOPT: g is divided by the root of the v before it, clipped, and only then averaged; L2
+    weight decay.
 
     ```
     g = g + weight_decay x
@@ -67,7 +68,8 @@ class ADOPT(StepOptions):
     eps: float = 1e-6  # gradient units, >= 0
     weight_decay: float = 0.0  # gradient units per unit of x, >= 0
     growth: float = 0.25  # exponent of the limit, >= 0
-    limit: Literal["t-1", "t", "none"] = "t-1"  # what is raised to it: authors; pytorch-optimizer; no limit
+    # what is raised to it: authors; pytorch-optimizer; no limit
+    limit: Literal["t-1", "t", "none"] = "t-1"
     decay: Literal["l2", "decoupled", "independent"] = field(default="l2", kw_only=True)
 
     holds = {"m": "EMA of g / root of the v before", "v": "EMA of g^2 from the first g^2 on"}
@@ -86,7 +88,9 @@ class ADOPT(StepOptions):
         """The state before the first step."""
         return ADOPTState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
-    def step(self, x: Tensor, g: Tensor, s: ADOPTState, lr: float | Tensor) -> tuple[Tensor, ADOPTState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: ADOPTState, lr: float | Tensor
+    ) -> tuple[Tensor, ADOPTState]:
         """One update, as in the equations above."""
         t = s.t + 1
         decayed, g = self.decayed(x, g, lr)

@@ -85,9 +85,13 @@ class AMSGrad(MomentOptions):
 
     def init(self, x: Tensor) -> AMSGradState:
         """The state before the first step."""
-        return AMSGradState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x), v_max=torch.zeros_like(x))
+        return AMSGradState(
+            t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x), v_max=torch.zeros_like(x)
+        )
 
-    def step(self, x: Tensor, g: Tensor, s: AMSGradState, lr: float | Tensor) -> tuple[Tensor, AMSGradState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: AMSGradState, lr: float | Tensor
+    ) -> tuple[Tensor, AMSGradState]:
         """One update, as in the equations above."""
         t = s.t + 1
         x, g = self.decayed(x, g, lr)

@@ -1,4 +1,6 @@
-"""Cautious AdamW (Liang et al. 2024, arXiv:2411.16085, Algorithm 1): AdamW that skips where it disagrees with g."""
+"""Cautious AdamW (Liang et al. 2024, arXiv:2411.16085, Algorithm 1): AdamW that skips where it
+disagrees with g.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ class CautiousAdamWState(NamedTuple):
 
 @dataclass(frozen=True)
 class CautiousAdamW(MomentOptions):
-    r"""AdamW whose update is dropped where its sign is not that of g, and enlarged elsewhere to make up for it.
+    r"""AdamW whose update is dropped where its sign is not that of g, and enlarged elsewhere to
+    make up for it.
 
     ```
     x     = x (1 - lr weight_decay)

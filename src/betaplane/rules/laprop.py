@@ -43,7 +43,8 @@ class LaProp(MomentOptions):
     their larger weight. The authors' code takes the decay after the step, by x = x (1 - weight_decay), and leaves it to
     the user to lower weight_decay with lr: `decay="independent"` does that, peak_lr being the constant part of lr.
 
-    Source: L. Ziyin, Z. T. Wang, M. Ueda, 2020, arXiv:2002.04839, Algorithm 1. beta1 and beta2 do not limit each other:
+    Source: L. Ziyin, Z. T. Wang, M. Ueda, 2020, arXiv:2002.04839, Algorithm 1. beta1 and beta2 do
+        not limit each other:
     |n| < 1 / sqrt(1 - beta2) at any beta1. That supremum, approached by ever faster growing gradients, is larger than
     Adam's at the default betas: 31.6 and 7.27.
 
@@ -85,13 +86,18 @@ class LaProp(MomentOptions):
         """What each field of the state contains; m and c depend on where lr enters."""
         if self.lr_at == "step":
             return super().contents()
-        return super().contents() | {"m": self._averaged("EMA of lr g / root of v"), "c": self._averaged("EMA of lr")}
+        return super().contents() | {
+            "m": self._averaged("EMA of lr g / root of v"),
+            "c": self._averaged("EMA of lr"),
+        }
 
     def init(self, x: Tensor) -> LaPropState:
         """The state before the first step."""
         return LaPropState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x), c=first(x))
 
-    def step(self, x: Tensor, g: Tensor, s: LaPropState, lr: float | Tensor) -> tuple[Tensor, LaPropState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: LaPropState, lr: float | Tensor
+    ) -> tuple[Tensor, LaPropState]:
         """One update, as in the equations above."""
         t = s.t + 1
         x, g = self.decayed(x, g, lr)

@@ -21,7 +21,8 @@ class LionState(NamedTuple):
 
 @dataclass(frozen=True)
 class Lion(StepOptions):
-    r"""Lion: the sign of a mixture of gradient and momentum; the momentum it keeps is averaged over longer.
+    r"""Lion: the sign of a mixture of gradient and momentum; the momentum it keeps is averaged over
+    longer.
 
     ```
     x = x (1 - lr weight_decay)
@@ -64,7 +65,9 @@ class Lion(StepOptions):
         """The state before the first step."""
         return LionState(m=torch.zeros_like(x))
 
-    def step(self, x: Tensor, g: Tensor, s: LionState, lr: float | Tensor) -> tuple[Tensor, LionState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: LionState, lr: float | Tensor
+    ) -> tuple[Tensor, LionState]:
         """One update, as in the equations above."""
         x, g = self.decayed(x, g, lr)
         u = ema(s.m, g, self.beta1).sign()

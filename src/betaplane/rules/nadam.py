@@ -24,7 +24,8 @@ class NAdamState(NamedTuple):
 
 @dataclass(frozen=True)
 class NAdam(MomentOptions):
-    r"""NAdam: Adam that looks one step ahead along its momentum, as Nesterov's, and L2 weight decay (as torch has it).
+    r"""NAdam: Adam that looks one step ahead along its momentum, as Nesterov's, and L2 weight decay
+    (as torch has it).
 
     ```
     g     = g + weight_decay x
@@ -96,7 +97,9 @@ class NAdam(MomentOptions):
         """The state before the first step."""
         return NAdamState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x), c=first(x))
 
-    def step(self, x: Tensor, g: Tensor, s: NAdamState, lr: float | Tensor) -> tuple[Tensor, NAdamState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: NAdamState, lr: float | Tensor
+    ) -> tuple[Tensor, NAdamState]:
         """One update, as in the equations above."""
         t = s.t + 1
         x, g = self.decayed(x, g, lr)
@@ -108,7 +111,9 @@ class NAdam(MomentOptions):
         return x, NAdamState(t, m, v, c)
 
     def corrected_root(self, v: Tensor, t: Tensor) -> Tensor:
-        """sqrt(v_hat), divided before the root as torch's NAdam does: it overflows at its largest gradients."""
+        """sqrt(v_hat), divided before the root as torch's NAdam does: it overflows at its largest
+        gradients.
+        """
         return (v / seen(self.beta2, t)).sqrt()
 
     def mu(self, t: Tensor) -> Number:

@@ -23,7 +23,8 @@ class RAdamState(NamedTuple):
 
 @dataclass(frozen=True)
 class RAdam(MomentOptions):
-    r"""RAdam: momentum alone while v has seen too little, then Adam with a warmup that follows from beta2.
+    r"""RAdam: momentum alone while v has seen too little, then Adam with a warmup that follows from
+    beta2.
 
     ```
     g       = g + weight_decay x
@@ -39,7 +40,8 @@ class RAdam(MomentOptions):
           before="nothing":    x = x
     ```
 
-    rho is a little less than t at first, so that every threshold falls between two of the first steps:
+    rho is a little less than t at first, so that every threshold falls between two of the first
+    steps:
 
     ```
     threshold=">5"     torch, before="momentum":     Adam from the sixth step on
@@ -51,7 +53,8 @@ class RAdam(MomentOptions):
     the rule is not scale-free. With before="nothing" it is, and the decoupled decay rests with it. beta2 <= 0.6 has
     rho_inf <= 4 and never comes to Adam.
 
-    Source: L. Liu et al., 2020, arXiv:1908.03265, Algorithm 2; the form is that of torch.optim.RAdam.
+    Source: L. Liu et al., 2020, arXiv:1908.03265, Algorithm 2; the form is that of
+        torch.optim.RAdam.
 
     Example:
         Two steps on one number. g = 0.1: m_hat = g, and x falls by lr g = 0.0001. Then g = -0.2: m_hat = -0.011 / 0.19,
@@ -92,7 +95,9 @@ class RAdam(MomentOptions):
         """The state before the first step."""
         return RAdamState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
-    def step(self, x: Tensor, g: Tensor, s: RAdamState, lr: float | Tensor) -> tuple[Tensor, RAdamState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: RAdamState, lr: float | Tensor
+    ) -> tuple[Tensor, RAdamState]:
         """One update, as in the equations above."""
         t = s.t + 1
         still = x

@@ -1,4 +1,6 @@
-"""RMSprop (Tieleman & Hinton 2012, Coursera lecture 6e); centred as in Graves 2013, arXiv:1308.0850."""
+"""RMSprop (Tieleman & Hinton 2012, Coursera lecture 6e); centred as in Graves 2013,
+arXiv:1308.0850.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,14 @@ class RMSpropState(NamedTuple):
 
     v: Tensor  # like x, gradient units squared
     g_bar: Tensor  # like x, gradient units; () and unused unless centered
-    b: Tensor  # like x, no unit: the momentum buffer, a sum and not an average; () and unused at momentum 0
+    # like x, no unit: the momentum buffer, a sum and not an average; () and unused at momentum 0
+    b: Tensor
 
 
 @dataclass(frozen=True)
 class RMSprop(Rule):
-    r"""RMSprop with torch's options (momentum, centering, L2 weight decay) and those of TensorFlow and optax.
+    r"""RMSprop with torch's options (momentum, centering, L2 weight decay) and those of TensorFlow
+    and optax.
 
     ```
     g     = g + weight_decay x
@@ -85,7 +89,9 @@ class RMSprop(Rule):
         b = x.new_zeros(()) if zero(self.momentum) else torch.zeros_like(x)
         return RMSpropState(v=torch.zeros_like(x) + self.initial_accumulator, g_bar=g_bar, b=b)
 
-    def step(self, x: Tensor, g: Tensor, s: RMSpropState, lr: float | Tensor) -> tuple[Tensor, RMSpropState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: RMSpropState, lr: float | Tensor
+    ) -> tuple[Tensor, RMSpropState]:
         """One update, as in the equations above."""
         g = l2(g, x, self.weight_decay)
         v = ema_of_square(s.v, g, self.alpha)

@@ -17,12 +17,15 @@ class SGDState(NamedTuple):
     """A step count and the momentum buffer."""
 
     t: Tensor  # (), steps taken
-    b: Tensor  # like x, gradient units: the momentum buffer, a sum and not an average; () and unused at momentum 0
+    # like x, gradient units: the momentum buffer, a sum and not an average; () and unused at
+    # momentum 0
+    b: Tensor
 
 
 @dataclass(frozen=True)
 class SGD(Rule):
-    r"""SGD with momentum as torch has it: the buffer is a sum, and the first gradient enters it undamped.
+    r"""SGD with momentum as torch has it: the buffer is a sum, and the first gradient enters it
+    undamped.
 
     ```
     g = g + weight_decay x
@@ -81,9 +84,13 @@ class SGD(Rule):
 
     def init(self, x: Tensor) -> SGDState:
         """The state before the first step."""
-        return SGDState(t=first(x), b=x.new_zeros(()) if zero(self.momentum) else torch.zeros_like(x))
+        return SGDState(
+            t=first(x), b=x.new_zeros(()) if zero(self.momentum) else torch.zeros_like(x)
+        )
 
-    def step(self, x: Tensor, g: Tensor, s: SGDState, lr: float | Tensor) -> tuple[Tensor, SGDState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: SGDState, lr: float | Tensor
+    ) -> tuple[Tensor, SGDState]:
         """One update, as in the equations above."""
         g = l2(g, x, self.weight_decay)
         if zero(self.momentum):

@@ -95,7 +95,9 @@ class Sophia(StepOptions):
         """The state before the first step."""
         return SophiaState(t=first(x), m=torch.zeros_like(x), h=torch.zeros_like(x))
 
-    def step(self, x: Tensor, g: Tensor, s: SophiaState, lr: float | Tensor) -> tuple[Tensor, SophiaState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: SophiaState, lr: float | Tensor
+    ) -> tuple[Tensor, SophiaState]:
         """One update, as in the equations above."""
         t = s.t + 1
         x, g = self.decayed(x, g, lr)
@@ -106,7 +108,8 @@ class Sophia(StepOptions):
         return x, SophiaState(t, m, s.h)
 
     def curvature(self, s: SophiaState, h: Tensor) -> SophiaState:
-        """The state with one more estimate of the Hessian's diagonal in its average; changes nothing in place.
+        """The state with one more estimate of the Hessian's diagonal in its average; changes
+        nothing in place.
 
         Args:
             s: the state after a step.
@@ -115,4 +118,8 @@ class Sophia(StepOptions):
         return s._replace(h=self.beta2 * s.h + (1 - self.beta2) * h.to(s.h.dtype))
 
     def _root(self, h: Tensor) -> Tensor:
-        return at_least(self.gamma * h, self.eps) if self.floor == "max" else self.gamma * h.clamp(min=0) + self.eps
+        return (
+            at_least(self.gamma * h, self.eps)
+            if self.floor == "max"
+            else self.gamma * h.clamp(min=0) + self.eps
+        )

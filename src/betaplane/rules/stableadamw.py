@@ -23,7 +23,8 @@ class StableAdamWState(NamedTuple):
 
 @dataclass(frozen=True)
 class StableAdamW(MomentOptions):
-    r"""StableAdamW: AdamW that slows down, tensor by tensor, where v has not kept up with the gradient.
+    r"""StableAdamW: AdamW that slows down, tensor by tensor, where v has not kept up with the
+    gradient.
 
     ```
     b1, b2  = beta1, beta2 debiased:  beta (1 - beta^(t-1)) / (1 - beta^t)
@@ -66,7 +67,8 @@ class StableAdamW(MomentOptions):
     eps: float = 1e-6  # gradient units, >= 0
     weight_decay: float = 0.01  # per unit of lr, >= 0
     limits: Literal["rate", "update"] = "rate"
-    d: float = field(default=1.0, kw_only=True)  # > 0, the largest RMS_t that is let pass; inf for AdamW
+    # > 0, the largest RMS_t that is let pass; inf for AdamW
+    d: float = field(default=1.0, kw_only=True)
     debias: Literal["both", "second", "none", "schedule"] = field(default="schedule", kw_only=True)
 
     holds = {"m": "EMA of g", "v": "EMA of g^2"}
@@ -85,14 +87,20 @@ class StableAdamW(MomentOptions):
         """The state before the first step."""
         return StableAdamWState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
-    def step(self, x: Tensor, g: Tensor, s: StableAdamWState, lr: float | Tensor) -> tuple[Tensor, StableAdamWState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: StableAdamWState, lr: float | Tensor
+    ) -> tuple[Tensor, StableAdamWState]:
         """One update, as in the equations above."""
         t = s.t + 1
         _, g = self.decayed(x, g, lr)  # only an L2 term, which the averages are to see
         m = self.average(s.m, g, self.beta1, t)
         v = self.squares(s.v, g, self.beta2, t)
         root = self.root(v, t)
-        below = root if self.limits == "update" else at_least(replace(self, eps=0.0).root(v, t), self.eps)
+        below = (
+            root
+            if self.limits == "update"
+            else at_least(replace(self, eps=0.0).root(v, t), self.eps)
+        )
         lr_t = lr / (rms(g / below) / self.d).clamp(min=1)
         x, _ = self.decayed(x, g, lr, lr_t if self.limits == "rate" else None)
         x = x - lr_t * self.bounded(self.first(m, t) / root, g)

@@ -1,4 +1,6 @@
-"""Yogi (Zaheer, Reddi, Sachan, Kale & Kumar 2018, NeurIPS, Algorithm 2), with Adam's bias corrections as shipped."""
+"""Yogi (Zaheer, Reddi, Sachan, Kale & Kumar 2018, NeurIPS, Algorithm 2), with Adam's bias
+corrections as shipped.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ class Yogi(MomentOptions):
     x     = x - lr m_hat / (sqrt(v_hat) + eps)
     ```
 
-    A small gradient hardly lowers v, and zero gradients leave it: the effective lr cannot jump up as Adam's does.
+    A small gradient hardly lowers v, and zero gradients leave it: the effective lr cannot jump up
+    as Adam's does.
     Dialects: the paper has no corrections (debias="none"); TensorFlow Addons has what stands here with eps_at="hat",
     and the tanh as a choice; optax and pytorch-optimizer start m at initial_accumulator, too: x then moves at zero
     gradient, and -x is not treated as x is. v is corrected as if it had started at zero: at t = 1, v_hat is
@@ -89,9 +92,13 @@ class Yogi(MomentOptions):
     def init(self, x: Tensor) -> YogiState:
         """The state before the first step."""
         v = torch.zeros_like(x) + self.initial_accumulator
-        return YogiState(t=first(x), m=v.clone() if self.starts == "both" else torch.zeros_like(x), v=v)
+        return YogiState(
+            t=first(x), m=v.clone() if self.starts == "both" else torch.zeros_like(x), v=v
+        )
 
-    def step(self, x: Tensor, g: Tensor, s: YogiState, lr: float | Tensor) -> tuple[Tensor, YogiState]:
+    def step(
+        self, x: Tensor, g: Tensor, s: YogiState, lr: float | Tensor
+    ) -> tuple[Tensor, YogiState]:
         """One update, as in the equations above."""
         t = s.t + 1
         x, g = self.decayed(x, g, lr)

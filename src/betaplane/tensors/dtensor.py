@@ -1,4 +1,6 @@
-"""Tensors spread over a mesh of processes (torch's DTensor): which are, how to spread one, how to agree."""
+"""Tensors spread over a mesh of processes (torch's DTensor): which are, how to spread one, how to
+agree.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ def on_mesh(value: Any) -> bool:
     """Whether value is a tensor of which each process holds a part, or a copy."""
     if type(value) in PLAIN:
         return False
-    module = sys.modules.get("torch.distributed.tensor")  # not imported here: torch can be built without it
+    # not imported here: torch can be built without it
+    module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(value, module.DTensor)
 
 
@@ -45,7 +48,8 @@ def local(value: Tensor) -> Tensor:
     Under `torch.no_grad` it is the same tensor at every call.
     """
     part: Any = value.to_local() if on_mesh(value) else value  # type: ignore[attr-defined]
-    return part if type(part) is Tensor or not hasattr(part, "wait") else part.wait()  # for what is under way
+    # for what is under way
+    return part if type(part) is Tensor or not hasattr(part, "wait") else part.wait()
 
 
 def full(value: Tensor) -> Tensor:
@@ -64,15 +68,20 @@ def summed(value: Tensor, p: Any) -> Tensor:
 
 
 def kinds(tensors: Sequence[Any]) -> dict[Any, list[int]]:
-    """The places of tensors that are spread alike, over the same mesh; under None, of those on no mesh."""
+    """The places of tensors that are spread alike, over the same mesh; under None, of those on no
+    mesh.
+    """
     found: dict[Any, list[int]] = {}
     for i, value in enumerate(tensors):
-        found.setdefault((value.device_mesh, value.placements) if on_mesh(value) else None, []).append(i)
+        found.setdefault(
+            (value.device_mesh, value.placements) if on_mesh(value) else None, []
+        ).append(i)
     return found
 
 
 def agreed(tensors: Sequence[Any], counts: Sequence[int]) -> list[int]:
-    """What each process counted in its parts of tensors, added up, so that all processes go on alike.
+    """What each process counted in its parts of tensors, added up, so that all processes go on
+    alike.
 
     Args:
         tensors: the same on every process, in the same order.
@@ -95,7 +104,8 @@ def total(tensors: Sequence[Any], measure: Callable[[list[Tensor]], float]) -> f
         measure: the sum over the numbers of plain tensors.
     """
     return sum(
-        added(measure([local(tensors[i]) for i in places]), tensors[places[0]]) for places in kinds(tensors).values()
+        added(measure([local(tensors[i]) for i in places]), tensors[places[0]])
+        for places in kinds(tensors).values()
     )
 
 
@@ -103,4 +113,6 @@ def added(value: float, p: Any) -> float:
     """What each process says of its own part of p, added up; of a plain tensor, what this one says."""
     if not on_mesh(p):
         return value
-    return float(summed(torch.tensor(value, dtype=torch.float64, device=p.device_mesh.device_type), p))
+    return float(
+        summed(torch.tensor(value, dtype=torch.float64, device=p.device_mesh.device_type), p)
+    )

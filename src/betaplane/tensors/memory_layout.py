@@ -1,4 +1,6 @@
-"""Where a tensor's numbers lie: which layouts torch's fused kernels may walk, and how to make one like another."""
+"""Where a tensor's numbers lie: which layouts torch's fused kernels may walk, and how to make one
+like another.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Closed forms with their sources: boundary, bounds, memory, stability, warmup, sizes, what to change with scale."""
+"""Closed forms with their sources: boundary, bounds, memory, stability, warmup, sizes, what to
+change with scale.
+"""
 
 from betaplane.theory.adam_field import rest_shift, two_cycle
 from betaplane.theory.batch import Scaled, beta_rules_gap, same_half_life, square_root_scaling
@@ -21,12 +23,27 @@ from betaplane.theory.bounds import blow_up_rate, extremal_gradients, kingma_ba_
 from betaplane.theory.bounds_relatives import adamax_bound, atan2_bound, laprop_bound
 from betaplane.theory.central_flow import flow_rate, resting_root_v, steps_to_edge, swing
 from betaplane.theory.concentration import Concentration, concentration, second_moment_spread
-from betaplane.theory.epsilon import damping, eps_after_correction, vanishing_eps, vanishing_gradient
+from betaplane.theory.epsilon import (
+    damping,
+    eps_after_correction,
+    vanishing_eps,
+    vanishing_gradient,
+)
 from betaplane.theory.equal_betas import variance_about_momentum
 from betaplane.theory.guarantees import Constants, adagrad_bound, adam_bound
-from betaplane.theory.horizon import beta_from_half_life, beta_from_horizon, half_life, memory_horizon
+from betaplane.theory.horizon import (
+    beta_from_half_life,
+    beta_from_horizon,
+    half_life,
+    memory_horizon,
+)
 from betaplane.theory.memory import deepspeed_bytes, number_bytes, state_bytes, zero_bytes
-from betaplane.theory.published import growth_constant, kingma_ba_condition, shi_threshold, zhang_threshold
+from betaplane.theory.published import (
+    growth_constant,
+    kingma_ba_condition,
+    shi_threshold,
+    zhang_threshold,
+)
 from betaplane.theory.rates import Local, local_rate
 from betaplane.theory.reddi import failing_period, reddi_beta2, reddi_holds, reddi_period
 from betaplane.theory.regret import amsgrad_regret
@@ -34,7 +51,12 @@ from betaplane.theory.resting_v import resting_root_v_of
 from betaplane.theory.schedule_means import Means, cosine_means, linear_means, stable_means
 from betaplane.theory.schedules import multipliers
 from betaplane.theory.spectral import sign_update_norm, spectral_scale
-from betaplane.theory.stability import Curvature, preconditioned_curvature, rms_ratio, stability_threshold
+from betaplane.theory.stability import (
+    Curvature,
+    preconditioned_curvature,
+    rms_ratio,
+    stability_threshold,
+)
 from betaplane.theory.transient import Peak, jump, jump_peak
 from betaplane.theory.update_rms import batch_multiplier, snr_from_update_rms, update_rms
 from betaplane.theory.warmup import (
@@ -46,7 +68,13 @@ from betaplane.theory.warmup import (
     radam_start,
     radam_warmup,
 )
-from betaplane.theory.weight_decay import corrected_decay, coupled_decay, decay_horizon, normalized_decay, steady_ratio
+from betaplane.theory.weight_decay import (
+    corrected_decay,
+    coupled_decay,
+    decay_horizon,
+    normalized_decay,
+    steady_ratio,
+)
 from betaplane.theory.weight_rms import rotation, weight_rms, weight_rms_after, weight_rms_path
 from betaplane.theory.width import Hidden, eps_for_width, mup_hidden, mup_output
 

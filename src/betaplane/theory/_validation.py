@@ -1,4 +1,6 @@
-"""What a closed form asks of its arguments, and how it answers: arrays inside, floats back for floats."""
+"""What a closed form asks of its arguments, and how it answers: arrays inside, floats back for
+floats.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
 
-# A float where every argument was one, else float64 in the broadcast shape; numpy's own functions say Any as well.
+# A float where every argument was one, else float64 in the broadcast shape; numpy's own functions
+# say Any as well.
 Numbers = Any
 
 
@@ -36,7 +39,8 @@ NOT_NEGATIVE = ArgumentRange("[0, inf)", 0.0)
 
 
 def asked(where: str, **given: tuple[ArrayLike, ArgumentRange]) -> list[np.ndarray]:
-    """The arguments as float64 arrays, in order, if each lies in its range and their shapes broadcast.
+    """The arguments as float64 arrays, in order, if each lies in its range and their shapes
+    broadcast.
 
     Args:
         where: the function that asks.
@@ -70,12 +74,18 @@ def one(where: str, **given: tuple[ArrayLike, ArgumentRange]) -> list[float]:
 
 
 def whole(where: str, **given: tuple[object, int]) -> None:
-    """Raise BadInput for the first argument, name=(value, least), that is no whole number or less than `least`."""
+    """Raise BadInput for the first argument, name=(value, least), that is no whole number or less
+    than `least`.
+    """
     for name, (value, least) in given.items():
         if not (isinstance(value, int | np.integer) and value >= least):
             allowed = f"{least}, {least + 1}, ..."
             raise BadInput(
-                f"{name} is out of range", value=value, allowed=allowed, where=where, instead=f"{name}={least}"
+                f"{name} is out of range",
+                value=value,
+                allowed=allowed,
+                where=where,
+                instead=f"{name}={least}",
             )
 
 
@@ -97,9 +107,17 @@ def _inside(where: str, name: str, value: ArrayLike, range: ArgumentRange) -> np
         if np.asarray(value).dtype.kind in "SU":
             raise TypeError("text")
     except (TypeError, ValueError) as error:
-        raise BadInput(f"{name} is not a number", value=value, where=where, instead=instead) from error
+        raise BadInput(
+            f"{name} is not a number", value=value, where=where, instead=instead
+        ) from error
     outside = x[~range.holds(x)]
     if outside.size:
         wrong = float(outside.flat[0])
-        raise BadInput(f"{name} is out of range", value=wrong, allowed=range.allowed, where=where, instead=instead)
+        raise BadInput(
+            f"{name} is out of range",
+            value=wrong,
+            allowed=range.allowed,
+            where=where,
+            instead=instead,
+        )
     return x

@@ -1,4 +1,6 @@
-"""Where Adam comes to rest instead of at the minimum: the zero of its mean update, and the two-cycle on a parabola."""
+"""Where Adam comes to rest instead of at the minimum: the zero of its mean update, and the
+two-cycle on a parabola.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from betaplane.theory._validation import BETA, POSITIVE, ArgumentRange, Numbers,
 
 
 def rest_shift(beta1: ArrayLike, beta2: ArrayLike, skewness: ArrayLike) -> Numbers:
-    r"""How far from the zero of the mean gradient Adam's mean update is zero, to first order in 1 - beta2.
+    r"""How far from the zero of the mean gradient Adam's mean update is zero, to first order in 1 -
+    beta2.
 
     At small steps Adam rests where E[m / sqrt(v)] = 0, not where E[g] = 0. The gradient that makes v large is divided
     by it, so rare large gradients count too little. For gradients g with standard deviation sigma, drawn
@@ -44,7 +47,10 @@ def rest_shift(beta1: ArrayLike, beta2: ArrayLike, skewness: ArrayLike) -> Numbe
         [0.096, 0.0996]
     """
     beta1, beta2, skewness = asked(
-        "rest_shift", beta1=(beta1, BETA), beta2=(beta2, BETA), skewness=(skewness, ArgumentRange("(-inf, inf)", 0.0))
+        "rest_shift",
+        beta1=(beta1, BETA),
+        beta2=(beta2, BETA),
+        skewness=(skewness, ArgumentRange("(-inf, inf)", 0.0)),
     )
     return plain((1 - beta2) / 2 * (1 - beta1) / (1 - beta1 * beta2) * skewness)
 

@@ -7,7 +7,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA, BETA_NOT_ZERO, NOT_NEGATIVE, POSITIVE, Numbers, asked, below_one, plain
+from betaplane.theory._validation import (
+    BETA,
+    BETA_NOT_ZERO,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Numbers,
+    asked,
+    below_one,
+    plain,
+)
 
 
 class Scaled(NamedTuple):
@@ -48,7 +57,8 @@ def same_half_life(beta: ArrayLike, factor: ArrayLike) -> Numbers:
 def square_root_scaling(
     factor: ArrayLike, lr: ArrayLike, beta1: ArrayLike, beta2: ArrayLike, eps: ArrayLike = 1e-8
 ) -> Scaled:
-    r"""Adam at a batch `factor` times as large, by the square-root rule for the noise-dominated regime.
+    r"""Adam at a batch `factor` times as large, by the square-root rule for the noise-dominated
+    regime.
 
     With k = factor:
 
@@ -87,11 +97,14 @@ def square_root_scaling(
         eps=(eps, NOT_NEGATIVE),
     )
     root = np.sqrt(k)
-    return Scaled(plain(lr * root), plain(1 - k * (1 - beta1)), plain(1 - k * (1 - beta2)), plain(eps / root))
+    return Scaled(
+        plain(lr * root), plain(1 - k * (1 - beta1)), plain(1 - k * (1 - beta2)), plain(eps / root)
+    )
 
 
 def beta_rules_gap(beta: ArrayLike, factor: ArrayLike) -> Numbers:
-    r"""How far apart the two rules for beta are: the quotient of what they give for 1 - beta, minus 1.
+    r"""How far apart the two rules for beta are: the quotient of what they give for 1 - beta, minus
+    1.
 
     ```
     k (1 - beta) / (1 - beta^k) - 1        k -> 0: (1 - beta) / -ln(beta) - 1, about -(1 - beta) / 2

@@ -1,4 +1,6 @@
-"""How the best learning rate changes with the batch size: rising to the noise scale, and for Adam falling beyond."""
+"""How the best learning rate changes with the batch size: rising to the noise scale, and for Adam
+falling beyond.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from betaplane.theory._validation import BETA, POSITIVE, Numbers, asked, plain
 
 
 def sgd_lr(batch: ArrayLike, noise_scale: ArrayLike, beta1: ArrayLike = 0.0) -> Numbers:
-    r"""The best lr of SGD with momentum at a batch size, as a share of what an infinite batch allows.
+    r"""The best lr of SGD with momentum at a batch size, as a share of what an infinite batch
+    allows.
 
     ```
     1 / (1 + (1 - beta1) / (1 + beta1) noise_scale / batch)
@@ -28,7 +31,8 @@ def sgd_lr(batch: ArrayLike, noise_scale: ArrayLike, beta1: ArrayLike = 0.0) -> 
     Raises:
         BadInput: if an argument is out of its range.
 
-    Source: S. McCandlish et al., 2018, arXiv:1812.06162 (beta1 = 0); J. Su, 2025, kexue.fm/archives/11301.
+    Source: S. McCandlish et al., 2018, arXiv:1812.06162 (beta1 = 0); J. Su, 2025,
+        kexue.fm/archives/11301.
 
     Example:
         >>> sgd_lr([1, 100, 10_000], noise_scale=100).round(4)
@@ -41,7 +45,8 @@ def sgd_lr(batch: ArrayLike, noise_scale: ArrayLike, beta1: ArrayLike = 0.0) -> 
 
 
 def adam_lr(batch: ArrayLike, noise_scale: ArrayLike, beta1: ArrayLike = 0.0) -> Numbers:
-    r"""The best lr of Adam at a batch size, for a diagonal Hessian, as a share of its largest value over batches.
+    r"""The best lr of Adam at a batch size, for a diagonal Hessian, as a share of its largest value
+    over batches.
 
     With b = 1 / sqrt(1 + noise_scale / batch), in (0, 1):
 
@@ -81,7 +86,8 @@ def adam_lr(batch: ArrayLike, noise_scale: ArrayLike, beta1: ArrayLike = 0.0) ->
 
 
 def surge_batch(beta1: ArrayLike) -> Numbers:
-    r"""The batch size, over the noise scale, beyond which Adam's best lr falls: (1 - beta1) / (3 beta1 - 1).
+    r"""The batch size, over the noise scale, beyond which Adam's best lr falls: (1 - beta1) / (3
+    beta1 - 1).
 
     Args:
         beta1: decay of m, in [0, 1); any shape.
@@ -105,9 +111,11 @@ def surge_batch(beta1: ArrayLike) -> Numbers:
 
 
 def sign_lr(batch: ArrayLike, noise_scale: ArrayLike) -> Numbers:
-    r"""The best lr of sign-like updates without momentum: 2 / (sqrt(noise_scale / batch) + sqrt(batch / noise_scale)).
+    r"""The best lr of sign-like updates without momentum: 2 / (sqrt(noise_scale / batch) +
+    sqrt(batch / noise_scale)).
 
-    It is the surge as first published: largest, 1, at the noise scale, like sqrt(batch) far below it.
+    It is the surge as first published: largest, 1, at the noise scale, like sqrt(batch) far below
+    it.
 
     Args:
         batch: samples a step, > 0; any shape.
@@ -125,5 +133,7 @@ def sign_lr(batch: ArrayLike, noise_scale: ArrayLike) -> Numbers:
         >>> sign_lr([1, 100, 10_000], noise_scale=100).round(4)
         array([0.198, 1.   , 0.198])
     """
-    batch, noise_scale = asked("sign_lr", batch=(batch, POSITIVE), noise_scale=(noise_scale, POSITIVE))
+    batch, noise_scale = asked(
+        "sign_lr", batch=(batch, POSITIVE), noise_scale=(noise_scale, POSITIVE)
+    )
     return plain(2 / (np.sqrt(noise_scale / batch) + np.sqrt(batch / noise_scale)))

@@ -1,4 +1,6 @@
-"""Bias correction as a schedule of beta: what dividing by 1 - beta^t does, step by step and gradient by gradient."""
+"""Bias correction as a schedule of beta: what dividing by 1 - beta^t does, step by step and
+gradient by gradient.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,17 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA, POSITIVE, STEP, ArgumentRange, Numbers, asked, below_one, one, plain
+from betaplane.theory._validation import (
+    BETA,
+    POSITIVE,
+    STEP,
+    ArgumentRange,
+    Numbers,
+    asked,
+    below_one,
+    one,
+    plain,
+)
 
 
 def correction(beta: ArrayLike, t: ArrayLike) -> Numbers:
@@ -87,7 +99,8 @@ def adafactor_beta2(t: ArrayLike, power: ArrayLike = 0.8) -> Numbers:
 
 
 def influence(beta: float, i: int) -> float:
-    r"""How much gradient i counts in a corrected average over the whole run; without correction every one counts 1.
+    r"""How much gradient i counts in a corrected average over the whole run; without correction
+    every one counts 1.
 
     The weight of g_i in m_hat_t, summed over all t >= i:
 
@@ -145,7 +158,9 @@ def steps_until_corrected(beta: ArrayLike, within: ArrayLike = 0.01, root: bool 
         >>> round(steps_until_corrected(0.999)), round(steps_until_corrected(0.999, root=True))
         (4613, 3925)
     """
-    beta, within = asked("steps_until_corrected", beta=(beta, BETA), within=(within, ArgumentRange("(0, inf)", 0.01)))
+    beta, within = asked(
+        "steps_until_corrected", beta=(beta, BETA), within=(within, ArgumentRange("(0, inf)", 0.01))
+    )
     w = within * (2 + within) if root else within
     with np.errstate(divide="ignore"):
         return plain(np.log(w / (1 + w)) / np.log(beta))

@@ -1,8 +1,9 @@
-r"""Where Adam diverges on the counterexample of Zhang et al. 2022 (arXiv:2208.09632), in closed form.
+r"""Where Adam diverges on the counterexample of Zhang et al. 2022 (arXiv:2208.09632), in closed
+form.
 
-The problem is a sum of n components with constant slopes where it matters: G = 1 + (n - 1) a once, -a the other n - 1
-times. Far from the minimiser only the sign of the stationary drift, the mean of m / sqrt(v), decides: negative runs
-away, positive comes home.
+The problem is a sum of n components with constant slopes where it matters: G = 1 + (n - 1) a once,
+-a the other n - 1 times. Far from the minimiser only the sign of the stationary drift, the mean of
+m / sqrt(v), decides: negative runs away, positive comes home.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ GRID = 1000  # points a pass of the search for the divergent interval
 
 
 def drift(beta1: ArrayLike, beta2: ArrayLike, n: int, a: float = 1.0) -> np.ndarray:
-    r"""The stationary drift S of Adam over one cycle of the counterexample; Adam diverges where S < 0.
+    r"""The stationary drift S of Adam over one cycle of the counterexample; Adam diverges where S <
+    0.
 
-    Components come in cyclic order, the steep one first. At position j = 0 .. n - 1, with eps = 0 and t -> inf:
+    Components come in cyclic order, the steep one first. At position j = 0 .. n - 1, with eps = 0
+    and t -> inf:
 
     ```
     G   = 1 + (n - 1) a
@@ -86,7 +89,8 @@ def diverges(beta1: ArrayLike, beta2: ArrayLike, n: int, a: float = 1.0) -> np.n
 
 
 def critical_beta2(beta1: float, n: int, a: float = 1.0) -> float:
-    """The critical beta2 of the cyclic counterexample: above it Adam converges, just below it Adam diverges.
+    """The critical beta2 of the cyclic counterexample: above it Adam converges, just below it Adam
+    diverges.
 
     It is the largest root of `drift` in beta2. The divergent set below it need not reach down to beta2 = 0: where
     beta1 is large for this n it has a lower edge too.
@@ -102,7 +106,8 @@ def critical_beta2(beta1: float, n: int, a: float = 1.0) -> float:
     Raises:
         BadInput: if an argument is out of its range.
 
-    Source: root of `drift`, bracketed on a logarithmic grid of 1 - beta2 and bisected; checked numerically.
+    Source: root of `drift`, bracketed on a logarithmic grid of 1 - beta2 and bisected; checked
+        numerically.
 
     Example:
         >>> round(critical_beta2(0.9, n=10), 4), critical_beta2(0.95, n=10)
@@ -123,7 +128,8 @@ def critical_beta2(beta1: float, n: int, a: float = 1.0) -> float:
 
 
 def critical_first_order(n: int, a: float = 1.0) -> float:
-    """The critical 1 - beta2 of the cyclic counterexample at beta1 = 0, to first order in 1 - beta2.
+    """The critical 1 - beta2 of the cyclic counterexample at beta1 = 0, to first order in 1 -
+    beta2.
 
     ```
     rho = (G^2 - a^2) / (G^2 + (n - 1) a^2)
@@ -155,7 +161,8 @@ def critical_first_order(n: int, a: float = 1.0) -> float:
 
 
 def critical_with_replacement(beta1: float, n: int, a: float = 1.0) -> float:
-    """The critical 1 - beta2 where components are drawn with replacement, to first order in 1 - beta2.
+    """The critical 1 - beta2 where components are drawn with replacement, to first order in 1 -
+    beta2.
 
     ```
     q0 = 2 E[g^2] E[g] / (E[g^3] - E[g^2] E[g])     (a = 1, large n: 2 / n^2)
@@ -189,7 +196,9 @@ def critical_with_replacement(beta1: float, n: int, a: float = 1.0) -> float:
 
 
 def _weights(beta: np.ndarray, n: int) -> np.ndarray:
-    """(1 - beta) beta^j / (1 - beta^n), shape (..., n); as a quotient of sums, without cancellation at beta near 1."""
+    """(1 - beta) beta^j / (1 - beta^n), shape (..., n); as a quotient of sums, without cancellation
+    at beta near 1.
+    """
     powers = beta[..., None] ** np.arange(n)
     return powers / powers.sum(axis=-1, keepdims=True)
 

@@ -1,4 +1,6 @@
-"""How large one Adam update can be: the exact supremum of |m| / sqrt(v), and the gradients that attain it."""
+"""How large one Adam update can be: the exact supremum of |m| / sqrt(v), and the gradients that
+attain it.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,25 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA, STEP_OR_EVER, ArgumentRange, Numbers, asked, plain, whole
+from betaplane.theory._validation import (
+    BETA,
+    STEP_OR_EVER,
+    ArgumentRange,
+    Numbers,
+    asked,
+    plain,
+    whole,
+)
 
 
-def update_bound(beta1: ArrayLike, beta2: ArrayLike, t: ArrayLike = math.inf, corrected: bool = True) -> Numbers:
-    r"""The exact supremum of |m_t| / sqrt(v_t) over all gradients g_1 .. g_t; times lr it bounds a step of Adam.
+def update_bound(
+    beta1: ArrayLike, beta2: ArrayLike, t: ArrayLike = math.inf, corrected: bool = True
+) -> Numbers:
+    r"""The exact supremum of |m_t| / sqrt(v_t) over all gradients g_1 .. g_t; times lr it bounds a
+    step of Adam.
 
-    With r = beta1^2 / beta2 (Cauchy-Schwarz between the two averages; `extremal_gradients` attains it):
+    With r = beta1^2 / beta2 (Cauchy-Schwarz between the two averages; `extremal_gradients` attains
+    it):
 
     ```
     |m_t| / sqrt(v_t)          <=  (1 - beta1) / sqrt(1 - beta2)  sqrt((1 - r^t) / (1 - r))        (r = 1: sqrt(t))
@@ -45,13 +59,16 @@ def update_bound(beta1: ArrayLike, beta2: ArrayLike, t: ArrayLike = math.inf, co
         >>> update_bound(0.9, [0.9, 0.99, 0.999], t=10).round(4)
         array([1.    , 1.0359, 1.0431])
     """
-    beta1, beta2, t = asked("update_bound", beta1=(beta1, BETA), beta2=(beta2, BETA), t=(t, STEP_OR_EVER))
+    beta1, beta2, t = asked(
+        "update_bound", beta1=(beta1, BETA), beta2=(beta2, BETA), t=(t, STEP_OR_EVER)
+    )
     bound = (1 - beta1) / np.sqrt(1 - beta2) * np.sqrt(power_sum(_ratio(beta1, beta2), t))
     return plain(bound * np.sqrt(1 - beta2**t) / (1 - beta1**t) if corrected else bound)
 
 
 def extremal_gradients(beta1: float, beta2: float, t: int) -> np.ndarray:
-    r"""The gradients g_1 .. g_t that attain `update_bound` at step t: g_i proportional to (beta1 / beta2)^(t - i).
+    r"""The gradients g_1 .. g_t that attain `update_bound` at step t: g_i proportional to (beta1 /
+    beta2)^(t - i).
 
     They grow geometrically where beta1 < beta2 and shrink where beta1 > beta2; where beta1 = beta2 they are constant.
     The same history is extremal with and without bias correction.
@@ -142,7 +159,9 @@ def kingma_ba_claim(beta1: ArrayLike, beta2: ArrayLike) -> Numbers:
 
 
 def power_sum(r: ArrayLike, t: ArrayLike) -> np.ndarray:
-    """The sum 1 + r + ... + r^(t - 1) for r in [0, inf], t in [1, inf], without cancellation near r = 1."""
+    """The sum 1 + r + ... + r^(t - 1) for r in [0, inf], t in [1, inf], without cancellation near r
+    = 1.
+    """
     r, t = np.broadcast_arrays(np.asarray(r, dtype=float), np.asarray(t, dtype=float))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         total = np.expm1(t * np.log(r)) / np.expm1(np.log(r))

@@ -7,12 +7,22 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA, POSITIVE, STEP_OR_EVER, ArgumentRange, Numbers, asked, plain, whole
+from betaplane.theory._validation import (
+    BETA,
+    POSITIVE,
+    STEP_OR_EVER,
+    ArgumentRange,
+    Numbers,
+    asked,
+    plain,
+    whole,
+)
 from betaplane.theory.bounds import power_sum
 
 
 def laprop_bound(beta1: ArrayLike, beta2: ArrayLike, t: float = math.inf) -> Numbers:
-    r"""The exact supremum of LaProp's update at step t, in units of lr; 1 / sqrt(1 - beta2) in the long run.
+    r"""The exact supremum of LaProp's update at step t, in units of lr; 1 / sqrt(1 - beta2) in the
+    long run.
 
     LaProp averages n_i = g_i / sqrt(v_hat_i), and each |n_i| can come as near as one likes to
     sqrt((1 - beta2^i) / (1 - beta2)), all at once, where every gradient dwarfs those before it:
@@ -81,7 +91,9 @@ def adamax_bound(beta1: ArrayLike, beta2: ArrayLike, t: ArrayLike = math.inf) ->
         >>> round(adamax_bound(0.9, 0.999), 5), round(adamax_bound(0.9, 0.95), 5)
         (1.00909, 1.9)
     """
-    beta1, beta2, t = asked("adamax_bound", beta1=(beta1, BETA), beta2=(beta2, BETA), t=(t, STEP_OR_EVER))
+    beta1, beta2, t = asked(
+        "adamax_bound", beta1=(beta1, BETA), beta2=(beta2, BETA), t=(t, STEP_OR_EVER)
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(beta1 == 0, 0.0, beta1 / beta2)
     return plain((1 - beta1) / (1 - beta1**t) * power_sum(ratio, t))
@@ -109,6 +121,9 @@ def atan2_bound(update: ArrayLike, a: float = 1.27, b: float = 1.0) -> Numbers:
         [0.9975, 1.8213, 1.9949]
     """
     update, a_, b_ = asked(
-        "atan2_bound", update=(update, ArgumentRange("[0, inf]", 1.0)), a=(a, POSITIVE), b=(b, POSITIVE)
+        "atan2_bound",
+        update=(update, ArgumentRange("[0, inf]", 1.0)),
+        a=(a, POSITIVE),
+        b=(b, POSITIVE),
     )
     return plain(a_ * np.arctan(update / b_))

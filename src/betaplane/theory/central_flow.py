@@ -1,18 +1,29 @@
-"""Where RMSProp at the edge of stability goes on average: what v settles at, how far weights swing, how soon."""
+"""Where RMSProp at the edge of stability goes on average: what v settles at, how far weights swing,
+how soon.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA_NOT_ZERO, NOT_NEGATIVE, POSITIVE, ArgumentRange, Numbers, asked, plain
+from betaplane.theory._validation import (
+    BETA_NOT_ZERO,
+    NOT_NEGATIVE,
+    POSITIVE,
+    ArgumentRange,
+    Numbers,
+    asked,
+    plain,
+)
 
 ANY = ArgumentRange("(-inf, inf)", 1.0)
 AT_LEAST_ONE = ArgumentRange("[1, inf)", 10.0)
 
 
 def resting_root_v(gradient: ArrayLike, curvature: ArrayLike, lr: ArrayLike) -> Numbers:
-    r"""What sqrt(v) of full-batch RMSProp settles at along a coordinate that is an axis of the Hessian.
+    r"""What sqrt(v) of full-batch RMSProp settles at along a coordinate that is an axis of the
+    Hessian.
 
     ```
     sqrt(v) = max(|g|, lr h / 2)           P = sqrt(v) / lr: the smallest preconditioner with h <= 2 P
@@ -32,24 +43,32 @@ def resting_root_v(gradient: ArrayLike, curvature: ArrayLike, lr: ArrayLike) -> 
     Raises:
         BadInput: if an argument is out of its range.
 
-    Source: J. Cohen et al., 2025, arXiv:2410.24206, the stationary preconditioner; here for a diagonal Hessian.
+    Source: J. Cohen et al., 2025, arXiv:2410.24206, the stationary preconditioner; here for a
+        diagonal Hessian.
 
     Example:
         >>> resting_root_v(0.1, [1.0, 50.0], lr=0.01)
         array([0.1 , 0.25])
     """
-    g, h, lr = asked("resting_root_v", gradient=(gradient, ANY), curvature=(curvature, NOT_NEGATIVE), lr=(lr, POSITIVE))
+    g, h, lr = asked(
+        "resting_root_v",
+        gradient=(gradient, ANY),
+        curvature=(curvature, NOT_NEGATIVE),
+        lr=(lr, POSITIVE),
+    )
     return plain(np.maximum(np.abs(g), lr * h / 2))
 
 
 def swing(gradient: ArrayLike, root_v: ArrayLike, lr: ArrayLike) -> Numbers:
-    r"""How far weights swing about their path at RMSProp's edge of stability: lr / 2 sqrt(1 - g^2 / v).
+    r"""How far weights swing about their path at RMSProp's edge of stability: lr / 2 sqrt(1 - g^2 /
+    v).
 
     ```
     v = g^2 + 4 v / lr^2 sigma^2           E[g^2] over the swings, sigma^2 their variance; 0 where g^2 >= v
     ```
 
-    With no mean gradient it is lr / 2, `two_cycle` at beta1 = 0: only a smaller lr makes it smaller.
+    With no mean gradient it is lr / 2, `two_cycle` at beta1 = 0: only a smaller lr makes it
+    smaller.
 
     Args:
         gradient: g, averaged over the swings, gradient units; any shape.
@@ -62,18 +81,22 @@ def swing(gradient: ArrayLike, root_v: ArrayLike, lr: ArrayLike) -> Numbers:
     Raises:
         BadInput: if an argument is out of its range.
 
-    Source: J. Cohen et al., 2025, arXiv:2410.24206, E[g^2] of the central flow at rest, solved for sigma.
+    Source: J. Cohen et al., 2025, arXiv:2410.24206, E[g^2] of the central flow at rest, solved for
+        sigma.
 
     Example:
         >>> swing([0.0, 0.6, 2.0], 1.0, lr=0.01)
         array([0.005, 0.004, 0.   ])
     """
-    g, root_v, lr = asked("swing", gradient=(gradient, ANY), root_v=(root_v, POSITIVE), lr=(lr, POSITIVE))
+    g, root_v, lr = asked(
+        "swing", gradient=(gradient, ANY), root_v=(root_v, POSITIVE), lr=(lr, POSITIVE)
+    )
     return plain(lr / 2 * np.sqrt(np.maximum(1 - (g / root_v) ** 2, 0)))
 
 
 def steps_to_edge(room: ArrayLike, beta2: ArrayLike) -> Numbers:
-    r"""How many steps after gradients have vanished v has decayed so far that Adam loses its stability.
+    r"""How many steps after gradients have vanished v has decayed so far that Adam loses its
+    stability.
 
     ```
     v_t = beta2^t v_0   =>   the curvature in Adam's metric grows as beta2^(-t/2):    t = 2 ln(room) / -ln(beta2)
@@ -92,7 +115,8 @@ def steps_to_edge(room: ArrayLike, beta2: ArrayLike) -> Numbers:
     Raises:
         BadInput: if an argument is out of its range.
 
-    Source: Y. Bai et al., 2025, arXiv:2506.04805 (v decouples from g^2 and decays by itself); eps = 0.
+    Source: Y. Bai et al., 2025, arXiv:2506.04805 (v decouples from g^2 and decays by itself); eps =
+        0.
 
     Example:
         >>> steps_to_edge(100.0, [0.9, 0.99, 0.999]).round()
@@ -103,7 +127,8 @@ def steps_to_edge(room: ArrayLike, beta2: ArrayLike) -> Numbers:
 
 
 def flow_rate(beta2: ArrayLike) -> Numbers:
-    r"""How fast v follows E[g^2] in the central flow: dv/dt = (1 - beta2) / beta2 (E[g^2] - v), t in steps.
+    r"""How fast v follows E[g^2] in the central flow: dv/dt = (1 - beta2) / beta2 (E[g^2] - v), t
+    in steps.
 
     ```
     one step of Adam:   v_t - v_(t-1) = (1 - beta2) (g^2 - v_(t-1)) = (1 - beta2) / beta2 (g^2 - v_t)

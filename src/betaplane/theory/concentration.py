@@ -1,4 +1,6 @@
-"""How close v stays to its mean: one draw from the next (the lemma behind Adam's convergence), and in the long run."""
+"""How close v stays to its mean: one draw from the next (the lemma behind Adam's convergence), and
+in the long run.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,11 @@ class Concentration(NamedTuple):
 
 
 def concentration(n: ArrayLike, beta2: ArrayLike, delta: ArrayLike | None = None) -> Concentration:
-    r"""The lemma's bounds on sqrt(E_k[v_k] / v_k) for any n components drawn with replacement, k large.
+    r"""The lemma's bounds on sqrt(E_k[v_k] / v_k) for any n components drawn with replacement, k
+    large.
 
-    E_k is the mean over the draw at step k with the past given, E_k[v_k] = beta2 v_{k-1} + (1 - beta2) mean g_i^2:
+    E_k is the mean over the draw at step k with the past given, E_k[v_k] = beta2 v_{k-1} + (1 -
+    beta2) mean g_i^2:
 
     ```
     lower       = 1 - 4 n (1 - beta2) / ((1 - 2 n delta) beta2^n)
@@ -56,18 +60,27 @@ def concentration(n: ArrayLike, beta2: ArrayLike, delta: ArrayLike | None = None
     n, beta2 = asked("concentration", n=(n, n_range), beta2=(beta2, BETA))
     slack = 1 / (4 * n) if delta is None else delta
     *_, delta = asked(
-        "concentration", n=(n, n_range), beta2=(beta2, BETA), delta=(slack, ArgumentRange("(0, inf)", 0.01))
+        "concentration",
+        n=(n, n_range),
+        beta2=(beta2, BETA),
+        delta=(slack, ArgumentRange("(0, inf)", 0.01)),
     )
     if (delta > 1 / (4 * n) * (1 + 1e-12)).any():
         wrong = float(np.max(delta))
         raise BadInput(
-            "delta is too large", value=wrong, allowed="(0, 1 / (4 n)]", where="concentration", instead="delta=None"
+            "delta is too large",
+            value=wrong,
+            allowed="(0, 1 / (4 n)]",
+            where="concentration",
+            instead="delta=None",
         )
     with np.errstate(divide="ignore"):
         share = n * (1 - beta2) / ((1 - 2 * n * delta) * beta2**n)
         upper = np.maximum(1 - 8 * share, 0) ** -0.5
     missed = n * np.exp(-np.square(delta) / ((1 - beta2) * (28 / (3 * n) + 8 * delta / 3)))
-    return Concentration(plain(np.maximum(1 - 4 * share, 0)), plain(upper), plain(np.maximum(1 - missed, 0)))
+    return Concentration(
+        plain(np.maximum(1 - 4 * share, 0)), plain(upper), plain(np.maximum(1 - missed, 0))
+    )
 
 
 def second_moment_spread(beta2: ArrayLike, kurtosis: ArrayLike = 3.0) -> Numbers:
@@ -97,6 +110,8 @@ def second_moment_spread(beta2: ArrayLike, kurtosis: ArrayLike = 3.0) -> Numbers
         array([0.324, 0.1  , 0.032])
     """
     beta2, kurtosis = asked(
-        "second_moment_spread", beta2=(beta2, BETA), kurtosis=(kurtosis, ArgumentRange("[1, inf)", 3.0))
+        "second_moment_spread",
+        beta2=(beta2, BETA),
+        kurtosis=(kurtosis, ArgumentRange("[1, inf)", 3.0)),
     )
     return plain(np.sqrt((1 - beta2) / (1 + beta2) * (kurtosis - 1)))

@@ -1,4 +1,6 @@
-"""What eps does: how much it damps, what it is worth in another place, and where numbers are too small for it."""
+"""What eps does: how much it damps, what it is worth in another place, and where numbers are too
+small for it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._validation import BETA, NOT_NEGATIVE, STEP_OR_EVER, ArgumentRange, Numbers, asked, plain
+from betaplane.theory._validation import (
+    BETA,
+    NOT_NEGATIVE,
+    STEP_OR_EVER,
+    ArgumentRange,
+    Numbers,
+    asked,
+    plain,
+)
 
 FORMATS = {  # significant bits, exponents of the smallest normal and the smallest subnormal number
     "float64": (53, -1022, -1074),
@@ -73,7 +83,10 @@ def eps_after_correction(eps_hat: ArrayLike, beta2: ArrayLike, t: ArrayLike) -> 
         '3.16e-07'
     """
     eps_hat, beta2, t = asked(
-        "eps_after_correction", eps_hat=(eps_hat, NOT_NEGATIVE), beta2=(beta2, BETA), t=(t, STEP_OR_EVER)
+        "eps_after_correction",
+        eps_hat=(eps_hat, NOT_NEGATIVE),
+        beta2=(beta2, BETA),
+        t=(t, STEP_OR_EVER),
     )
     return plain(eps_hat / np.sqrt(1 - beta2**t))
 
@@ -126,7 +139,8 @@ def vanishing_eps(root_v: ArrayLike, dtype: str) -> Numbers:
     """
     bits, _, subnormal = _format(dtype, "vanishing_eps")
     (root_v,) = asked("vanishing_eps", root_v=(root_v, ArgumentRange("[0, inf)", 1e-3)))
-    spacing = np.exp2(np.maximum(np.frexp(root_v)[1] - bits, subnormal))  # of numbers next to root_v
+    # of numbers next to root_v
+    spacing = np.exp2(np.maximum(np.frexp(root_v)[1] - bits, subnormal))
     return plain(np.where(root_v == 0, math.ldexp(1, subnormal - 1), spacing / 2))
 
 

@@ -1,4 +1,6 @@
-"""What equal betas make of Adam: v - m^2 is a running variance, and the step a sign times a signal-to-noise ratio."""
+"""What equal betas make of Adam: v - m^2 is a running variance, and the step a sign times a
+signal-to-noise ratio.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ def variance_about_momentum(g: ArrayLike, beta: float) -> np.ndarray:
     m / sqrt(v) = sign(m) / sqrt(1 + sigma^2 / m^2)
     ```
 
-    So with equal betas Adam's step is a sign times a function of the signal-to-noise ratio, and never above 1.
+    So with equal betas Adam's step is a sign times a function of the signal-to-noise ratio, and
+    never above 1.
 
     Args:
         g: gradients in order along axis 0, (steps, ...).
@@ -38,7 +41,12 @@ def variance_about_momentum(g: ArrayLike, beta: float) -> np.ndarray:
     (g,) = asked("variance_about_momentum", g=(g, ArgumentRange("(-inf, inf)", 1.0)))
     (beta,) = one("variance_about_momentum", beta=(beta, BETA))
     if g.ndim == 0:
-        raise BadInput("g has no steps", value=float(g), where="variance_about_momentum", instead="g=[1.0, -1.0]")
+        raise BadInput(
+            "g has no steps",
+            value=float(g),
+            where="variance_about_momentum",
+            instead="g=[1.0, -1.0]",
+        )
     m, average, path = np.zeros(g.shape[1:]), np.zeros(g.shape[1:]), []
     for value in g:
         average = beta * average + (1 - beta) * np.square(m - value)

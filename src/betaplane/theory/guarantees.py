@@ -9,7 +9,9 @@ from betaplane.theory._validation import BETA, BETA_NOT_ZERO, NOT_NEGATIVE, POSI
 
 
 class Constants(NamedTuple):
-    """The constants of a problem: f with gradients in [-(R - sqrt(eps)), R - sqrt(eps)], smooth, bounded below."""
+    """The constants of a problem: f with gradients in [-(R - sqrt(eps)), R - sqrt(eps)], smooth,
+    bounded below.
+    """
 
     gap: float  # f(x_0) - inf f, >= 0
     R: float  # bound on every |g_i| + sqrt(eps), gradient units, > 0
@@ -36,7 +38,8 @@ def adagrad_bound(problem: Constants, lr: float, steps: int) -> float:
     Raises:
         BadInput: if an argument is out of its range.
 
-    Source: A. Defossez, L. Bottou, F. Bach, N. Usunier, 2022, arXiv:2003.02395, Theorem 1; as others restate it.
+    Source: A. Defossez, L. Bottou, F. Bach, N. Usunier, 2022, arXiv:2003.02395, Theorem 1; as
+        others restate it.
 
     Example:
         >>> round(adagrad_bound(Constants(gap=4.3, R=2, L=1), lr=0.5, steps=10_000), 2)
@@ -48,8 +51,11 @@ def adagrad_bound(problem: Constants, lr: float, steps: int) -> float:
     return (2 * R * gap / lr + (4 * d * R**2 + lr * d * R * L) * growth) / math.sqrt(steps)
 
 
-def adam_bound(problem: Constants, lr: float, beta2: float, steps: int, beta1: float = 0.0) -> float:
-    r"""The bound on E|grad f|^2 at a random step of Adam with averages that are sums, eps inside the root.
+def adam_bound(
+    problem: Constants, lr: float, beta2: float, steps: int, beta1: float = 0.0
+) -> float:
+    r"""The bound on E|grad f|^2 at a random step of Adam with averages that are sums, eps inside
+    the root.
 
     ```
     N~    = steps - beta1 / (1 - beta1)
@@ -76,14 +82,21 @@ def adam_bound(problem: Constants, lr: float, beta2: float, steps: int, beta1: f
     Raises:
         BadInput: if an argument is out of its range.
 
-    Source: A. Defossez, L. Bottou, F. Bach, N. Usunier, 2022, arXiv:2003.02395, Theorems 2 and 4; as others restate it.
+    Source: A. Defossez, L. Bottou, F. Bach, N. Usunier, 2022, arXiv:2003.02395, Theorems 2 and 4;
+        as others restate it.
 
     Example:
         >>> round(adam_bound(Constants(gap=4.3, R=2, L=1), lr=0.005, beta2=0.9999, steps=10_000), 2)
         5.45
     """
     gap, R, L, d, eps = _checked("adam_bound", problem)
-    asked("adam_bound", lr=(lr, POSITIVE), beta2=(beta2, BETA_NOT_ZERO), steps=(steps, STEP), beta1=(beta1, BETA))
+    asked(
+        "adam_bound",
+        lr=(lr, POSITIVE),
+        beta2=(beta2, BETA_NOT_ZERO),
+        steps=(steps, STEP),
+        beta1=(beta1, BETA),
+    )
     asked("adam_bound", **{"beta1 / beta2": (beta1 / beta2, BETA)})
     counted = steps - beta1 / (1 - beta1)
     asked("adam_bound", **{"steps - beta1 / (1 - beta1)": (counted, POSITIVE)})
@@ -93,10 +106,20 @@ def adam_bound(problem: Constants, lr: float, beta2: float, steps: int, beta1: f
         + (12 if beta1 > 0 else 4) * d * R**2 * math.sqrt(1 - beta1) / (apart**1.5 * math.sqrt(q))
         + 2 * lr**2 * d * L**2 * beta1 / (apart * q**1.5)
     )
-    return 2 * R * gap / (lr * counted) + E * (math.log1p(R**2 / (q * eps)) - steps * math.log(beta2)) / counted
+    return (
+        2 * R * gap / (lr * counted)
+        + E * (math.log1p(R**2 / (q * eps)) - steps * math.log(beta2)) / counted
+    )
 
 
 def _checked(where: str, problem: Constants) -> Constants:
     gap, R, L, d, eps = problem
-    asked(where, gap=(gap, NOT_NEGATIVE), R=(R, POSITIVE), L=(L, NOT_NEGATIVE), d=(d, STEP), eps=(eps, POSITIVE))
+    asked(
+        where,
+        gap=(gap, NOT_NEGATIVE),
+        R=(R, POSITIVE),
+        L=(L, NOT_NEGATIVE),
+        d=(d, STEP),
+        eps=(eps, POSITIVE),
+    )
     return problem

@@ -1,15 +1,27 @@
-"""How far back an exponential moving average looks: memory horizon and half-life, in steps, samples or tokens."""
+"""How far back an exponential moving average looks: memory horizon and half-life, in steps, samples
+or tokens.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA, NOT_NEGATIVE, POSITIVE, ArgumentRange, Numbers, asked, below_one, plain
+from betaplane.theory._validation import (
+    BETA,
+    NOT_NEGATIVE,
+    POSITIVE,
+    ArgumentRange,
+    Numbers,
+    asked,
+    below_one,
+    plain,
+)
 
 
 def memory_horizon(beta: ArrayLike, per_step: ArrayLike = 1.0) -> Numbers:
-    """The memory horizon 1 / (1 - beta): the total weight of past steps, in units of the newest one's.
+    """The memory horizon 1 / (1 - beta): the total weight of past steps, in units of the newest
+    one's.
 
     Args:
         beta: decay of the average, in [0, 1); any shape.
@@ -46,7 +58,8 @@ def half_life(beta: ArrayLike, per_step: ArrayLike = 1.0) -> Numbers:
     Raises:
         BadInput: if an argument is out of its range.
 
-    Source: definition; M. Marek et al., 2025, arXiv:2507.07101, count it in tokens and keep that fixed.
+    Source: definition; M. Marek et al., 2025, arXiv:2507.07101, count it in tokens and keep that
+        fixed.
 
     Example:
         >>> round(half_life(0.95), 4)
@@ -78,10 +91,14 @@ def beta_from_horizon(horizon: ArrayLike, per_step: ArrayLike = 1.0) -> Numbers:
         >>> beta_from_horizon(20), beta_from_horizon(1_000_000, per_step=2_000)
         (0.95, 0.998)
     """
-    horizon, per_step = asked("beta_from_horizon", horizon=(horizon, POSITIVE), per_step=(per_step, POSITIVE))
+    horizon, per_step = asked(
+        "beta_from_horizon", horizon=(horizon, POSITIVE), per_step=(per_step, POSITIVE)
+    )
     line = f"horizon={10 * float(per_step.max()):g}"
     steps = horizon / per_step
-    asked("beta_from_horizon", **{"horizon / per_step": (steps, ArgumentRange("[1, inf)", 10, line))})
+    asked(
+        "beta_from_horizon", **{"horizon / per_step": (steps, ArgumentRange("[1, inf)", 10, line))}
+    )
     return below_one(1 - 1 / steps)
 
 

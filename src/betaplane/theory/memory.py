@@ -1,4 +1,6 @@
-"""Bytes it takes to train: weights, gradients and optimizer states, whole or split over devices (ZeRO)."""
+"""Bytes it takes to train: weights, gradients and optimizer states, whole or split over devices
+(ZeRO).
+"""
 
 from __future__ import annotations
 
@@ -36,15 +38,22 @@ def number_bytes(form: str, block: int | None = None) -> float:
     """
     if form not in tuple(BITS):
         raise BadInput(
-            "The format is unknown", value=form, allowed=", ".join(BITS), where="number_bytes", instead='form="float32"'
+            "The format is unknown",
+            value=form,
+            allowed=", ".join(BITS),
+            where="number_bytes",
+            instead='form="float32"',
         )
     (length,) = one(
-        "number_bytes", block=(BLOCKS.get(form, 1) if block is None else block, ArgumentRange("[1, inf)", 256))
+        "number_bytes",
+        block=(BLOCKS.get(form, 1) if block is None else block, ArgumentRange("[1, inf)", 256)),
     )
     return BITS[form] / 8 + (4 / length if form in BLOCKS else 0.0)
 
 
-def state_bytes(tensors: float, form: str = "float32", rest: float = 0.0, block: int | None = None) -> float:
+def state_bytes(
+    tensors: float, form: str = "float32", rest: float = 0.0, block: int | None = None
+) -> float:
     """Bytes of optimizer state a parameter.
 
     ```
@@ -69,7 +78,9 @@ def state_bytes(tensors: float, form: str = "float32", rest: float = 0.0, block:
         >>> state_bytes(2), state_bytes(2, "bfloat16"), state_bytes(2, "8bit"), state_bytes(2, "4bit")
         (8.0, 4.0, 2.03125, 1.0625)
     """
-    tensors, rest = one("state_bytes", tensors=(tensors, ArgumentRange("[0, inf)", 2)), rest=(rest, NOT_NEGATIVE))
+    tensors, rest = one(
+        "state_bytes", tensors=(tensors, ArgumentRange("[0, inf)", 2)), rest=(rest, NOT_NEGATIVE)
+    )
     return tensors * number_bytes(form, block) + 4 * rest
 
 
@@ -112,7 +123,8 @@ def zero_bytes(
     Raises:
         BadInput: if an argument is out of its range.
 
-    Source: S. Rajbhandari, J. Rasley, O. Ruwase, Y. He, 2020, arXiv:1910.02054, section 5 and Figure 1.
+    Source: S. Rajbhandari, J. Rasley, O. Ruwase, Y. He, 2020, arXiv:1910.02054, section 5 and
+        Figure 1.
 
     Example:
         The paper's figure: 7.5 billion parameters on 64 devices, in GB.
@@ -120,16 +132,28 @@ def zero_bytes(
         >>> [round(zero_bytes(7.5e9, 64, stage) / 1e9, 1) for stage in (0, 1, 2, 3)]
         [120.0, 31.4, 16.6, 1.9]
     """
-    _check("zero_bytes", params, ranks, states=states, weights=weights, gradients=gradients, copy=copy)
+    _check(
+        "zero_bytes", params, ranks, states=states, weights=weights, gradients=gradients, copy=copy
+    )
     if stage not in (0, 1, 2, 3):
-        raise BadInput("There is no such stage", value=stage, allowed="0, 1, 2, 3", where="zero_bytes", instead="3")
-    parts = weights, gradients, copy + states  # in the order in which the stages, from the last, split them
+        raise BadInput(
+            "There is no such stage",
+            value=stage,
+            allowed="0, 1, 2, 3",
+            where="zero_bytes",
+            instead="3",
+        )
+    # in the order in which the stages, from the last, split them
+    parts = weights, gradients, copy + states
     whole, split = sum(parts[: 3 - int(stage)]), sum(parts[3 - int(stage) :])
     return params * (whole + split / ranks)
 
 
-def deepspeed_bytes(params: float, ranks: float, stage: int, states: float = 8.0, largest: float = 0.0) -> float:
-    """Bytes on each device as DeepSpeed's estimators count them: with a float32 copy of the gradients.
+def deepspeed_bytes(
+    params: float, ranks: float, stage: int, states: float = 8.0, largest: float = 0.0
+) -> float:
+    """Bytes on each device as DeepSpeed's estimators count them: with a float32 copy of the
+    gradients.
 
     ```
     stage 2    2 params + (10 + states) params / ranks     split: gradients in 16 and in 32 bit, float32 weights, states
@@ -165,14 +189,29 @@ def deepspeed_bytes(params: float, ranks: float, stage: int, states: float = 8.0
     """
     _check("deepspeed_bytes", params, ranks, states=states, largest=largest)
     if stage not in (2, 3):
-        raise BadInput("There is no such estimate", value=stage, allowed="2, 3", where="deepspeed_bytes", instead="3")
+        raise BadInput(
+            "There is no such estimate",
+            value=stage,
+            allowed="2, 3",
+            where="deepspeed_bytes",
+            instead="3",
+        )
     split = (10 + states) * params / ranks
     return 2 * params + split if stage == 2 else split + 4 * largest
 
 
 def _check(where: str, params: float, ranks: float, **others: float) -> None:
-    numbers = {"params": (params, ArgumentRange("[1, 1e18]", 7e10)), "ranks": (ranks, ArgumentRange("(-inf, inf)", 64))}
+    numbers = {
+        "params": (params, ArgumentRange("[1, 1e18]", 7e10)),
+        "ranks": (ranks, ArgumentRange("(-inf, inf)", 64)),
+    }
     one(where, **numbers, **{name: (value, NOT_NEGATIVE) for name, value in others.items()})
     if ranks < 1 or ranks % 1:
         allowed = "a whole number in [1, inf)"
-        raise BadInput("ranks is out of range", value=float(ranks), allowed=allowed, where=where, instead="ranks=64")
+        raise BadInput(
+            "ranks is out of range",
+            value=float(ranks),
+            allowed=allowed,
+            where=where,
+            instead="ranks=64",
+        )

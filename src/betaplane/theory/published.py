@@ -1,4 +1,6 @@
-"""Thresholds on the betas that theorems give, for comparison with the exact boundary of the counterexample."""
+"""Thresholds on the betas that theorems give, for comparison with the exact boundary of the
+counterexample.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ COMPONENTS = ArgumentRange("[2, inf)", 10)
 
 
 def zhang_threshold(beta1: ArrayLike, n: ArrayLike, constant: ArrayLike = 1.0) -> Numbers:
-    r"""The beta2 above which Adam converges by Zhang et al. 2026, as far as it is published: an order in n.
+    r"""The beta2 above which Adam converges by Zhang et al. 2026, as far as it is published: an
+    order in n.
 
     ```
     beta1 < sqrt(beta2),   beta2 >= 1 - constant (1 - beta1^n) / n^5
@@ -40,14 +43,18 @@ def zhang_threshold(beta1: ArrayLike, n: ArrayLike, constant: ArrayLike = 1.0) -
         >>> f"{1 - zhang_threshold(0.9, 20):.1e} where {1 - critical_beta2(0.9, 20):.1e} is enough"
         '2.7e-07 where 3.0e-02 is enough'
     """
-    beta1, n, constant = asked("zhang_threshold", beta1=(beta1, BETA), n=(n, COMPONENTS), constant=(constant, POSITIVE))
+    beta1, n, constant = asked(
+        "zhang_threshold", beta1=(beta1, BETA), n=(n, COMPONENTS), constant=(constant, POSITIVE)
+    )
     return plain(1 - constant * (1 - beta1**n) / n**5)
 
 
 def shi_threshold(n: ArrayLike, constant: ArrayLike = 1.0) -> Numbers:
-    r"""The beta2 above which RMSProp converges by Shi et al. 2021, an order in n: 1 - constant / n^3.5.
+    r"""The beta2 above which RMSProp converges by Shi et al. 2021, an order in n: 1 - constant /
+    n^3.5.
 
-    For Adam their theorem needs beta1 = O(n^-2.5) besides, about 1e-7 at the 391 minibatches of CIFAR-10.
+    For Adam their theorem needs beta1 = O(n^-2.5) besides, about 1e-7 at the 391 minibatches of
+    CIFAR-10.
 
     Args:
         n: number of minibatches, >= 2; any shape.
@@ -59,7 +66,8 @@ def shi_threshold(n: ArrayLike, constant: ArrayLike = 1.0) -> Numbers:
     Raises:
         BadInput: if an argument is out of its range.
 
-    Source: N. Shi, D. Li, M. Hong, R. Sun, 2021, RMSprop converges with proper hyper-parameter, ICLR.
+    Source: N. Shi, D. Li, M. Hong, R. Sun, 2021, RMSprop converges with proper hyper-parameter,
+        ICLR.
 
     Example:
         >>> from betaplane.theory import critical_beta2
@@ -92,7 +100,9 @@ def kingma_ba_condition(beta1: ArrayLike, beta2: ArrayLike) -> Numbers:
         >>> round(kingma_ba_condition(0.9, 0.8), 3)
         0.906
     """
-    beta1, beta2 = asked("kingma_ba_condition", beta1=(beta1, BETA), beta2=(beta2, ArgumentRange("(0, 1)", 0.999)))
+    beta1, beta2 = asked(
+        "kingma_ba_condition", beta1=(beta1, BETA), beta2=(beta2, ArgumentRange("(0, 1)", 0.999))
+    )
     return plain(np.square(beta1) / np.sqrt(beta2))
 
 

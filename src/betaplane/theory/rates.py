@@ -1,4 +1,6 @@
-"""How fast Adam and RMSProp can approach a minimum: the local rate at the best learning rate and beta1."""
+"""How fast Adam and RMSProp can approach a minimum: the local rate at the best learning rate and
+beta1.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ class Local(NamedTuple):
 
 
 def local_rate(condition: ArrayLike, momentum: bool = True) -> Local:
-    r"""The best rate near a minimum whose preconditioned curvatures lie between L / condition and L.
+    r"""The best rate near a minimum whose preconditioned curvatures lie between L / condition and
+    L.
 
     ```
     Adam      rate = (sqrt(k) - 1) / (sqrt(k) + 1)    beta1 = rate^2    lr = 4 / ((1 + 1 / sqrt(k))^2 (1 - beta1) L)

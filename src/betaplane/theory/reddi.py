@@ -1,4 +1,6 @@
-"""How long a period makes Adam fail on Reddi's problem: what the proof asks for, and what is enough."""
+"""How long a period makes Adam fail on Reddi's problem: what the proof asks for, and what is
+enough.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,11 @@ BETA2 = ArgumentRange("(0, 1)", 0.999)
 
 
 def reddi_holds(C: ArrayLike, beta1: ArrayLike, beta2: ArrayLike) -> np.ndarray:
-    r"""Whether the period C meets the three inequalities under which Adam provably goes to the worst point.
+    r"""Whether the period C meets the three inequalities under which Adam provably goes to the
+    worst point.
 
-    The problem is f_t = C x once in C steps, -x otherwise, on [-1, 1]; with gamma = beta1 / sqrt(beta2):
+    The problem is f_t = C x once in C steps, -x otherwise, on [-1, 1]; with gamma = beta1 /
+    sqrt(beta2):
 
     ```
     (1 - beta1) beta1^(C - 1) C  <=  1 - beta1^(C - 1)
@@ -55,9 +59,11 @@ def reddi_holds(C: ArrayLike, beta1: ArrayLike, beta2: ArrayLike) -> np.ndarray:
 
 
 def reddi_period(beta1: float, beta2: float) -> float:
-    r"""The smallest even period that `reddi_holds` accepts: enough for failure, and far more than is needed.
+    r"""The smallest even period that `reddi_holds` accepts: enough for failure, and far more than
+    is needed.
 
-    At the pairs (0, 0.9), (0, 0.99), (0.9, 0.95), (0.9, 0.99), (0.9, 0.999) it is 29 to 576 times `failing_period`.
+    At the pairs (0, 0.9), (0, 0.99), (0.9, 0.95), (0.9, 0.99), (0.9, 0.999) it is 29 to 576 times
+    `failing_period`.
 
     Args:
         beta1: decay of m, in [0, 1).
@@ -88,7 +94,8 @@ def reddi_period(beta1: float, beta2: float) -> float:
 
 
 def failing_period(beta1: float, beta2: float) -> int:
-    r"""The smallest period at which Adam really moves to the worst point: the first n where `drift` is negative.
+    r"""The smallest period at which Adam really moves to the worst point: the first n where `drift`
+    is negative.
 
     Args:
         beta1: decay of m, in [0, 1).

@@ -14,9 +14,15 @@ ANY = ArgumentRange("(-inf, inf)", 1.0)
 
 
 def amsgrad_regret(
-    g: ArrayLike, lr: float, diameter: float, beta1: float = 0.9, beta2: float = 0.999, shrink: float = 0.9
+    g: ArrayLike,
+    lr: float,
+    diameter: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    shrink: float = 0.9,
 ) -> float:
-    r"""The bound on AMSGrad's regret over T convex losses, with steps lr / sqrt(t) and beta1_t = beta1 shrink^(t-1).
+    r"""The bound on AMSGrad's regret over T convex losses, with steps lr / sqrt(t) and beta1_t =
+    beta1 shrink^(t-1).
 
     ```
     v_max_t = max(v_max_(t-1), v_t),   gamma = beta1 / sqrt(beta2) < 1,   D = diameter,   sums over coordinates
@@ -51,7 +57,13 @@ def amsgrad_regret(
         1369
     """
     where = "amsgrad_regret"
-    asked(where, lr=(lr, POSITIVE), diameter=(diameter, POSITIVE), beta1=(beta1, BETA), beta2=(beta2, BETA_NOT_ZERO))
+    asked(
+        where,
+        lr=(lr, POSITIVE),
+        diameter=(diameter, POSITIVE),
+        beta1=(beta1, BETA),
+        beta2=(beta2, BETA_NOT_ZERO),
+    )
     asked(where, shrink=(shrink, BETA))
     (g,) = asked(where, g=(g, ANY))
     if not beta1 < math.sqrt(beta2):
@@ -64,11 +76,17 @@ def amsgrad_regret(
         )
     if g.ndim not in (1, 2) or not len(g):
         raise BadInput(
-            "These are no gradients", value=g.shape, allowed="(T,) or (T, d)", where=where, instead="g[None]"
+            "These are no gradients",
+            value=g.shape,
+            allowed="(T,) or (T, d)",
+            where=where,
+            instead="g[None]",
         )
     g = g.reshape(len(g), -1)
     t, roots = np.arange(1, len(g) + 1), np.sqrt(_largest(g, beta2)).sum(axis=1)
-    start = math.sqrt(len(g)) / lr * roots[-1] + (beta1 * shrink ** (t - 1.0) * np.sqrt(t) * roots).sum() / (2 * lr)
+    start = math.sqrt(len(g)) / lr * roots[-1] + (
+        beta1 * shrink ** (t - 1.0) * np.sqrt(t) * roots
+    ).sum() / (2 * lr)
     path = lr * math.sqrt(1 + math.log(len(g))) * np.sqrt((g**2).sum(axis=0)).sum()
     tail = (1 - beta1) ** 2 * (1 - beta1 / math.sqrt(beta2)) * math.sqrt(1 - beta2)
     return float(diameter**2 / (1 - beta1) * start + path / tail)

@@ -1,4 +1,6 @@
-"""What v of RMSProp settles at under any Hessian: the smallest diagonal preconditioner that the curvature allows."""
+"""What v of RMSProp settles at under any Hessian: the smallest diagonal preconditioner that the
+curvature allows.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ def resting_root_v_of(gradient: ArrayLike, hessian: ArrayLike, lr: float) -> np.
     sqrt(v) = lr p,    p = argmin  sum p_i + sum g_i^2 / (lr^2 p_i)    with    H <= 2 diag(p)
     ```
 
-    A convex problem, solved by Newton's method with logarithmic barriers. Where no curvature binds, sqrt(v) is |g|.
+    A convex problem, solved by Newton's method with logarithmic barriers. Where no curvature binds,
+    sqrt(v) is |g|.
 
     Args:
         gradient: g, averaged over the swings, (d,), gradient units.
@@ -48,7 +51,11 @@ def resting_root_v_of(gradient: ArrayLike, hessian: ArrayLike, lr: float) -> np.
     (rate,) = asked(where, lr=(lr, POSITIVE))
     if not (g.ndim == 1 and len(g) and H.shape == 2 * g.shape and rate.ndim == 0):
         shapes = f"hessian {H.shape}, gradient {g.shape} and lr {rate.shape}"
-        raise BadInput(f"{shapes} do not fit", where=where, instead="hessian (d, d), gradient (d,), lr a number")
+        raise BadInput(
+            f"{shapes} do not fit",
+            where=where,
+            instead="hessian (d, d), gradient (d,), lr a number",
+        )
     if not np.allclose(H, H.T):
         raise BadInput("hessian is not symmetric", where=where, instead="hessian=(H + H.T) / 2")
     slope = abs(g) / float(rate)
@@ -62,7 +69,9 @@ def resting_root_v_of(gradient: ArrayLike, hessian: ArrayLike, lr: float) -> np.
 
 
 def _smallest(p: np.ndarray, slope2: np.ndarray, H: np.ndarray, barrier: float) -> np.ndarray:
-    """Where sum p + slope2 / p - barrier (log det(2 diag p - H) + sum log p) is least: damped Newton steps from p."""
+    """Where sum p + slope2 / p - barrier (log det(2 diag p - H) + sum log p) is least: damped
+    Newton steps from p.
+    """
     value = _cost(p, slope2, H, barrier)
     for _ in range(STEPS):
         inverse = np.linalg.inv(2 * np.diag(p) - H)
@@ -70,7 +79,9 @@ def _smallest(p: np.ndarray, slope2: np.ndarray, H: np.ndarray, barrier: float) 
         curvature = 4 * barrier * inverse**2 + np.diag(2 * slope2 / p**3 + barrier / p**2)
         step = np.linalg.solve(curvature, -gradient)
         fall, by = -float(gradient @ step), 1.0
-        while (new := _cost(p + by * step, slope2, H, barrier)) > value - STEEP * by * fall and by > 1e-12:
+        while (
+            new := _cost(p + by * step, slope2, H, barrier)
+        ) > value - STEEP * by * fall and by > 1e-12:
             by /= 2
         if not new < value:
             break
@@ -88,4 +99,6 @@ def _cost(p: np.ndarray, slope2: np.ndarray, H: np.ndarray, barrier: float) -> f
         factor = np.diag(np.linalg.cholesky(2 * np.diag(p) - H))
     except np.linalg.LinAlgError:
         return np.inf
-    return float(p.sum() + (slope2 / p).sum() - barrier * (2 * np.log(factor).sum() + np.log(p).sum()))
+    return float(
+        p.sum() + (slope2 / p).sum() - barrier * (2 * np.log(factor).sum() + np.log(p).sum())
+    )

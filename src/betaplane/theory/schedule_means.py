@@ -1,4 +1,6 @@
-"""The mean and mean square of a learning rate over a schedule: what its decay and its random walk see of it."""
+"""The mean and mean square of a learning rate over a schedule: what its decay and its random walk
+see of it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ class Means(NamedTuple):
 
 
 def linear_means(start: ArrayLike, end: ArrayLike = 0.0) -> Means:
-    r"""Of a straight line from start to end: (start + end) / 2 and (start^2 + start end + end^2) / 3.
+    r"""Of a straight line from start to end: (start + end) / 2 and (start^2 + start end + end^2) /
+    3.
 
     Args:
         start: learning rate at the start, >= 0; any shape.
@@ -41,7 +44,8 @@ def linear_means(start: ArrayLike, end: ArrayLike = 0.0) -> Means:
 
 
 def cosine_means(start: ArrayLike, end: ArrayLike = 0.0) -> Means:
-    r"""Of half a cosine from start to end: (start + end) / 2 and (3 start^2 + 2 start end + 3 end^2) / 8.
+    r"""Of half a cosine from start to end: (start + end) / 2 and (3 start^2 + 2 start end + 3
+    end^2) / 8.
 
     Args:
         start: learning rate at the start, >= 0; any shape.
@@ -89,7 +93,10 @@ def stable_means(peak: ArrayLike, warm: ArrayLike, decay_from: ArrayLike) -> Mea
     """
     share = ArgumentRange("[0, 1]", 0.1)
     peak, warm, decay_from = asked(
-        "stable_means", peak=(peak, NOT_NEGATIVE), warm=(warm, share), decay_from=(decay_from, share)
+        "stable_means",
+        peak=(peak, NOT_NEGATIVE),
+        warm=(warm, share),
+        decay_from=(decay_from, share),
     )
     between = ArgumentRange("[0, 1]", 0.1, "warm=0.1, decay_from=0.8")
     (flat,) = asked("stable_means", **{"decay_from - warm": (decay_from - warm, between)})

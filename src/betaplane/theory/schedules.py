@@ -1,4 +1,6 @@
-"""Learning-rate schedules as pure functions: what the peak learning rate is multiplied by at each step."""
+"""Learning-rate schedules as pure functions: what the peak learning rate is multiplied by at each
+step.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""How large a weight matrix and its update should be as a linear map: the spectral condition behind muP."""
+"""How large a weight matrix and its update should be as a linear map: the spectral condition behind
+muP.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from betaplane.theory._validation import POSITIVE, Numbers, asked, plain
 
 
 def spectral_scale(fan_in: ArrayLike, fan_out: ArrayLike) -> Numbers:
-    r"""The spectral norm that a matrix and its updates keep at every width: of the order sqrt(fan_out / fan_in).
+    r"""The spectral norm that a matrix and its updates keep at every width: of the order
+    sqrt(fan_out / fan_in).
 
     Features of order 1 an entry, |x| ~ sqrt(fan_in), then stay of order 1: |W x| ~ sqrt(fan_out).
 
@@ -29,12 +32,15 @@ def spectral_scale(fan_in: ArrayLike, fan_out: ArrayLike) -> Numbers:
         >>> spectral_scale(256, 1024)
         2.0
     """
-    fan_in, fan_out = asked("spectral_scale", fan_in=(fan_in, POSITIVE), fan_out=(fan_out, POSITIVE))
+    fan_in, fan_out = asked(
+        "spectral_scale", fan_in=(fan_in, POSITIVE), fan_out=(fan_out, POSITIVE)
+    )
     return plain(np.sqrt(fan_out / fan_in))
 
 
 def sign_update_norm(lr: ArrayLike, fan_in: ArrayLike, fan_out: ArrayLike) -> Numbers:
-    r"""The largest spectral norm of an update of size lr an entry, as Adam's and Lion's: lr sqrt(fan_in fan_out).
+    r"""The largest spectral norm of an update of size lr an entry, as Adam's and Lion's: lr
+    sqrt(fan_in fan_out).
 
     It is reached where signs are an outer product, as those of a gradient of rank 1 are. For `spectral_scale` lr then
     goes as 1 / fan_in: muP's rule for hidden matrices.
@@ -50,13 +56,17 @@ def sign_update_norm(lr: ArrayLike, fan_in: ArrayLike, fan_out: ArrayLike) -> Nu
     Raises:
         BadInput: if an argument is out of its range.
 
-    Source: the Frobenius norm, which rank 1 attains; G. Yang, J. Simon, J. Bernstein, 2023, arXiv:2310.17813.
+    Source: the Frobenius norm, which rank 1 attains; G. Yang, J. Simon, J. Bernstein, 2023,
+        arXiv:2310.17813.
 
     Example:
         >>> sign_update_norm(1e-3, 256, 1024)
         0.512
     """
     lr, fan_in, fan_out = asked(
-        "sign_update_norm", lr=(lr, POSITIVE), fan_in=(fan_in, POSITIVE), fan_out=(fan_out, POSITIVE)
+        "sign_update_norm",
+        lr=(lr, POSITIVE),
+        fan_in=(fan_in, POSITIVE),
+        fan_out=(fan_out, POSITIVE),
     )
     return plain(lr * np.sqrt(fan_in * fan_out))

@@ -58,7 +58,9 @@ def stability_threshold(
         >>> round(stability_threshold(0.9, nesterov=True), 2)
         13.57
     """
-    beta1, lr, t = asked("stability_threshold", beta1=(beta1, BETA), lr=(lr, POSITIVE), t=(t, STEP_OR_EVER))
+    beta1, lr, t = asked(
+        "stability_threshold", beta1=(beta1, BETA), lr=(lr, POSITIVE), t=(t, STEP_OR_EVER)
+    )
     threshold = (1 - beta1**t) * 2 * (1 + beta1) / ((1 - beta1) * lr)
     return plain(threshold / (1 + 2 * beta1) if nesterov else threshold)
 
@@ -71,7 +73,12 @@ class Curvature(NamedTuple):
 
 
 def preconditioned_curvature(
-    H: ArrayLike, g: ArrayLike, v_hat: ArrayLike, beta1: float = 0.9, t: float = math.inf, eps: float = 1e-8
+    H: ArrayLike,
+    g: ArrayLike,
+    v_hat: ArrayLike,
+    beta1: float = 0.9,
+    t: float = math.inf,
+    eps: float = 1e-8,
 ) -> Curvature:
     r"""The curvature of the loss in Adam's own metric, to be compared with 2 / lr.
 
@@ -114,14 +121,17 @@ def preconditioned_curvature(
         raise BadInput("H is not symmetric", where=where, instead="H=(H + H.T) / 2")
     P = np.sqrt(v_hat) + eps
     if not (P > 0).all() or not g.any():
-        raise BadInput("sqrt(v_hat) + eps or the whole gradient is 0", where=where, instead="eps=1e-8")
+        raise BadInput(
+            "sqrt(v_hat) + eps or the whole gradient is 0", where=where, instead="eps=1e-8"
+        )
     scale = (1 - beta1) / ((1 + beta1) * (1 - beta1**t))
     top = np.linalg.eigvalsh(H / np.sqrt(np.outer(P, P)))[-1]  # similar to P^-1 H, and symmetric
     return Curvature(float(scale * top), float(scale * (g / P) @ H @ g / (g @ g)))
 
 
 def rms_ratio(g: ArrayLike, v: ArrayLike, eps: float = 1e-8) -> float:
-    r"""How far the second moment lags behind: sqrt(mean(g^2 / max(v, eps^2))) over a tensor; about 1 if it does not.
+    r"""How far the second moment lags behind: sqrt(mean(g^2 / max(v, eps^2))) over a tensor; about
+    1 if it does not.
 
     Args:
         g: gradients of one tensor, any shape.
@@ -134,7 +144,8 @@ def rms_ratio(g: ArrayLike, v: ArrayLike, eps: float = 1e-8) -> float:
     Raises:
         BadInput: if an argument is out of its range or the shapes do not fit.
 
-    Source: M. Wortsman et al., 2023, arXiv:2304.13013 (StableAdamW divides the learning rate by it).
+    Source: M. Wortsman et al., 2023, arXiv:2304.13013 (StableAdamW divides the learning rate by
+        it).
 
     Example:
         >>> rms_ratio([3.0, 1.0], [1.0, 1.0]), rms_ratio([1.0, 1.0], [1.0, 1.0])
@@ -143,5 +154,9 @@ def rms_ratio(g: ArrayLike, v: ArrayLike, eps: float = 1e-8) -> float:
     finite = ArgumentRange("(-inf, inf)", 1.0)
     g, v, floor = asked("rms_ratio", g=(g, finite), v=(v, NOT_NEGATIVE), eps=(eps, POSITIVE))
     if g.shape != v.shape or not g.size:
-        raise BadInput(f"g {g.shape} and v {v.shape} do not fit", where="rms_ratio", instead="g and v of one shape")
+        raise BadInput(
+            f"g {g.shape} and v {v.shape} do not fit",
+            where="rms_ratio",
+            instead="g and v of one shape",
+        )
     return float(np.sqrt(np.mean(np.square(g / np.maximum(np.sqrt(v), floor)))))

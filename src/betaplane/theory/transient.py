@@ -22,7 +22,8 @@ class Peak(NamedTuple):
 
 
 def jump(k: ArrayLike, beta1: ArrayLike, beta2: ArrayLike, factor: ArrayLike = math.inf) -> Numbers:
-    r"""The update k steps after a constant gradient has jumped by a factor, in steady state, eps = 0.
+    r"""The update k steps after a constant gradient has jumped by a factor, in steady state, eps =
+    0.
 
     ```
     u(k) = (beta1^k + (1 - beta1^k) c) / sqrt(beta2^k + (1 - beta2^k) c^2)        c = factor
@@ -54,10 +55,17 @@ def jump(k: ArrayLike, beta1: ArrayLike, beta2: ArrayLike, factor: ArrayLike = m
         (-0.043, 1.064)
     """
     k, beta1, beta2, c = asked(
-        "jump", k=(k, NOT_NEGATIVE), beta1=(beta1, BETA), beta2=(beta2, BETA), factor=(factor, FACTOR)
+        "jump",
+        k=(k, NOT_NEGATIVE),
+        beta1=(beta1, BETA),
+        beta2=(beta2, BETA),
+        factor=(factor, FACTOR),
     )
     scale = np.where(np.abs(c) > 1, np.abs(c), 1.0)  # c^2 may not overflow, and c may be infinite
-    before, after = 1 / scale, np.where(np.isinf(c), np.sign(c), c / np.where(np.isinf(scale), 1.0, scale))
+    before, after = (
+        1 / scale,
+        np.where(np.isinf(c), np.sign(c), c / np.where(np.isinf(scale), 1.0, scale)),
+    )
     old1, old2 = beta1**k, beta2**k
     with np.errstate(divide="ignore", invalid="ignore"):
         u = (old1 * before + (1 - old1) * after) / np.sqrt(old2 * before**2 + (1 - old2) * after**2)
@@ -89,7 +97,12 @@ def jump_peak(beta1: float, beta2: float, factor: float = math.inf) -> Peak:
         >>> peak.k, round(peak.u, 3), jump_peak(0.9, 0.9)
         (12.0, 6.569, Peak(k=inf, u=1.0))
     """
-    asked("jump_peak", beta1=(beta1, BETA), beta2=(beta2, ArgumentRange("(0, 1)", 0.999)), factor=(factor, FACTOR))
+    asked(
+        "jump_peak",
+        beta1=(beta1, BETA),
+        beta2=(beta2, ArgumentRange("(0, 1)", 0.999)),
+        factor=(factor, FACTOR),
+    )
     if factor == 0 and beta1**2 > beta2:
         return Peak(math.inf, math.inf)
     low, high = 1.0, 1 + math.ceil(60 / (1 - max(beta1, beta2)))  # by then beta^k is below 1e-26

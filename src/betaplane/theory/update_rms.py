@@ -9,7 +9,8 @@ from betaplane.theory._validation import BETA, NOT_NEGATIVE, ArgumentRange, Numb
 
 
 def update_rms(beta1: ArrayLike, snr: ArrayLike = 0.0) -> Numbers:
-    r"""The RMS of Adam's update in units of lr, for independent gradients with mean mu and deviation sigma.
+    r"""The RMS of Adam's update in units of lr, for independent gradients with mean mu and
+    deviation sigma.
 
     With s = |mu|^2 / |sigma|^2 and a = (1 - beta1) / (1 + beta1):
 
@@ -30,7 +31,8 @@ def update_rms(beta1: ArrayLike, snr: ArrayLike = 0.0) -> Numbers:
     Raises:
         BadInput: if an argument is out of its range.
 
-    Source: J. Su, 2025, kexue.fm/archives/11267; A. Kosson et al., 2023, arXiv:2305.17212, have the case s = 0.
+    Source: J. Su, 2025, kexue.fm/archives/11267; A. Kosson et al., 2023, arXiv:2305.17212, have the
+        case s = 0.
 
     Example:
         >>> update_rms(0.9, [0, 0.01, 0.1, 1]).round(4)
@@ -41,7 +43,8 @@ def update_rms(beta1: ArrayLike, snr: ArrayLike = 0.0) -> Numbers:
 
 
 def snr_from_update_rms(rms: ArrayLike, beta1: ArrayLike) -> Numbers:
-    r"""The signal-to-noise ratio of the gradients from the RMS of the update: (RMS^2 - a) / (1 - RMS^2).
+    r"""The signal-to-noise ratio of the gradients from the RMS of the update: (RMS^2 - a) / (1 -
+    RMS^2).
 
     a = (1 - beta1) / (1 + beta1). For an optimizer with momentum but no v, put |m|^2 / |g|^2 for RMS^2. The error of a
     few percent in `update_rms` is an absolute error of about 2 a times as much here: a ratio below 0.01 is noise.
@@ -62,13 +65,16 @@ def snr_from_update_rms(rms: ArrayLike, beta1: ArrayLike) -> Numbers:
         >>> round(snr_from_update_rms(0.3725, beta1=0.9), 3), snr_from_update_rms(0.2, beta1=0.9)
         (0.1, 0.0)
     """
-    rms, beta1 = asked("snr_from_update_rms", rms=(rms, ArgumentRange("[0, 1)", 0.3)), beta1=(beta1, BETA))
+    rms, beta1 = asked(
+        "snr_from_update_rms", rms=(rms, ArgumentRange("[0, 1)", 0.3)), beta1=(beta1, BETA)
+    )
     noise = (1 - beta1) / (1 + beta1)
     return plain(np.maximum(np.square(rms) - noise, 0) / (1 - np.square(rms)))
 
 
 def batch_multiplier(beta1: ArrayLike) -> Numbers:
-    r"""How many times larger a batch momentum stands for, as far as noise goes: (1 + beta1) / (1 - beta1).
+    r"""How many times larger a batch momentum stands for, as far as noise goes: (1 + beta1) / (1 -
+    beta1).
 
     Args:
         beta1: decay of m, in [0, 1); any shape.

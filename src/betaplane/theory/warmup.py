@@ -1,4 +1,6 @@
-"""Warmups that follow from the betas: untuned linear and exponential, RAdam's, and the one inside AdamD."""
+"""Warmups that follow from the betas: untuned linear and exponential, RAdam's, and the one inside
+AdamD.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,16 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA, STEP, STEP_OR_EVER, ArgumentRange, Numbers, asked, one, plain
+from betaplane.theory._validation import (
+    BETA,
+    STEP,
+    STEP_OR_EVER,
+    ArgumentRange,
+    Numbers,
+    asked,
+    one,
+    plain,
+)
 
 EARLY = 0.1  # of t (1 - beta2): before it, the two large terms of rho_t would cancel
 RECTIFIED = 4.0  # Var[1 / sqrt(v)] is finite for rho > 4 only
@@ -108,7 +119,8 @@ def adamd_warmup(t: ArrayLike, beta1: ArrayLike) -> Numbers:
 
 
 def radam_length(t: ArrayLike, beta2: ArrayLike) -> Numbers:
-    r"""RAdam's rho_t: the length of the plain average whose samples are on average as old as v_hat's.
+    r"""RAdam's rho_t: the length of the plain average whose samples are on average as old as
+    v_hat's.
 
     ```
     rho_t   = rho_inf - 2 t beta2^t / (1 - beta2^t)
@@ -141,7 +153,8 @@ def radam_length(t: ArrayLike, beta2: ArrayLike) -> Numbers:
 
 
 def radam_warmup(t: ArrayLike, beta2: ArrayLike) -> Numbers:
-    r"""RAdam's r_t: what the adaptive step is multiplied by to keep the variance of 1 / sqrt(v) that it ends with.
+    r"""RAdam's r_t: what the adaptive step is multiplied by to keep the variance of 1 / sqrt(v)
+    that it ends with.
 
     ```
     r_t^2 = (rho_t - 4) (rho_t - 2) rho_inf / ((rho_inf - 4) (rho_inf - 2) rho_t)

@@ -5,14 +5,24 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import NOT_NEGATIVE, POSITIVE, ArgumentRange, Numbers, asked, plain
+from betaplane.theory._validation import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    ArgumentRange,
+    Numbers,
+    asked,
+    plain,
+)
 
 
 def decay_horizon(lr: ArrayLike, weight_decay: ArrayLike, per_step: ArrayLike = 1.0) -> Numbers:
-    r"""How far back the weights remember updates: 1 / (lr weight_decay), the horizon of a running average they are.
+    r"""How far back the weights remember updates: 1 / (lr weight_decay), the horizon of a running
+    average they are.
 
-    To carry weight decay over to another batch size, learning rate or length of run, keep this horizon in samples or
-    tokens: weight_decay = per_step / (lr horizon), the same function with the horizon in weight_decay's place.
+    To carry weight decay over to another batch size, learning rate or length of run, keep this
+    horizon in samples or
+    tokens: weight_decay = per_step / (lr horizon), the same function with the horizon in
+        weight_decay's place.
 
     Args:
         lr: learning rate, > 0; any shape.
@@ -35,15 +45,20 @@ def decay_horizon(lr: ArrayLike, weight_decay: ArrayLike, per_step: ArrayLike = 
         0.025
     """
     lr, weight_decay, per_step = asked(
-        "decay_horizon", lr=(lr, POSITIVE), weight_decay=(weight_decay, POSITIVE), per_step=(per_step, POSITIVE)
+        "decay_horizon",
+        lr=(lr, POSITIVE),
+        weight_decay=(weight_decay, POSITIVE),
+        per_step=(per_step, POSITIVE),
     )
     return plain(per_step / (lr * weight_decay))
 
 
 def coupled_decay(weight_decay: ArrayLike, lr: ArrayLike) -> Numbers:
-    r"""The weight decay for torch's AdamW, weight_decay / lr, that decays as the AdamW paper's independent one.
+    r"""The weight decay for torch's AdamW, weight_decay / lr, that decays as the AdamW paper's
+    independent one.
 
-    The paper subtracts s_t weight_decay x, s_t being the schedule's multiplier; torch subtracts s_t lr weight_decay x.
+    The paper subtracts s_t weight_decay x, s_t being the schedule's multiplier; torch subtracts s_t
+    lr weight_decay x.
 
     Args:
         weight_decay: independent, the share taken off a step, >= 0; any shape.
@@ -61,11 +76,15 @@ def coupled_decay(weight_decay: ArrayLike, lr: ArrayLike) -> Numbers:
         >>> round(coupled_decay(1e-4, lr=1e-3), 6)
         0.1
     """
-    weight_decay, lr = asked("coupled_decay", weight_decay=(weight_decay, NOT_NEGATIVE), lr=(lr, POSITIVE))
+    weight_decay, lr = asked(
+        "coupled_decay", weight_decay=(weight_decay, NOT_NEGATIVE), lr=(lr, POSITIVE)
+    )
     return plain(weight_decay / lr)
 
 
-def normalized_decay(normalized: ArrayLike, batch: ArrayLike, samples: ArrayLike, epochs: ArrayLike) -> Numbers:
+def normalized_decay(
+    normalized: ArrayLike, batch: ArrayLike, samples: ArrayLike, epochs: ArrayLike
+) -> Numbers:
     r"""Independent weight decay from the normalized one: normalized sqrt(batch / (samples epochs)).
 
     Args:
@@ -97,7 +116,8 @@ def normalized_decay(normalized: ArrayLike, batch: ArrayLike, samples: ArrayLike
 
 
 def steady_ratio(lr: ArrayLike, weight_decay: ArrayLike) -> Numbers:
-    r"""The ratio of gradient to weight norm that a layer under normalization settles at: sqrt(2 weight_decay / lr).
+    r"""The ratio of gradient to weight norm that a layer under normalization settles at: sqrt(2
+    weight_decay / lr).
 
     There the gradient is orthogonal to the weights, |x|^2 <- (1 - lr weight_decay)^2 |x|^2 + lr^2 |g|^2, and the two
     terms balance; for AdamW read the norm of the update in place of |g|. As lr -> 0 with weight_decay fixed the ratio
@@ -120,7 +140,9 @@ def steady_ratio(lr: ArrayLike, weight_decay: ArrayLike) -> Numbers:
         >>> round(steady_ratio(0.1, 1e-4), 4), round(steady_ratio(0.001, 1e-4), 4)
         (0.0447, 0.4472)
     """
-    lr, weight_decay = asked("steady_ratio", lr=(lr, POSITIVE), weight_decay=(weight_decay, NOT_NEGATIVE))
+    lr, weight_decay = asked(
+        "steady_ratio", lr=(lr, POSITIVE), weight_decay=(weight_decay, NOT_NEGATIVE)
+    )
     return plain(np.sqrt(2 * weight_decay / lr))
 
 

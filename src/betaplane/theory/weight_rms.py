@@ -1,4 +1,6 @@
-"""The size weights have under AdamW, and the angle they turn a step: a balance of random steps and decay."""
+"""The size weights have under AdamW, and the angle they turn a step: a balance of random steps and
+decay.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,20 @@ from betaplane.theory._validation import (
 
 
 def weight_rms(
-    lr: ArrayLike, weight_decay: ArrayLike, t: ArrayLike = math.inf, start: ArrayLike = 0.0, snr: ArrayLike = 0.0
+    lr: ArrayLike,
+    weight_decay: ArrayLike,
+    t: ArrayLike = math.inf,
+    start: ArrayLike = 0.0,
+    snr: ArrayLike = 0.0,
 ) -> Numbers:
-    r"""The RMS of weights trained by AdamW for t steps at constant lr; sqrt(lr / (2 weight_decay)) in the long run.
+    r"""The RMS of weights trained by AdamW for t steps at constant lr; sqrt(lr / (2 weight_decay))
+    in the long run.
 
     With kept = (1 - lr weight_decay)^t and s the signal-to-noise ratio of the gradients:
 
     ```
-    RMS^2 = kept^2 start^2 + ((1 - kept)^2 s / weight_decay^2 + (1 - kept^2) lr / (2 weight_decay)) / (s + 1)
+    RMS^2 = kept^2 start^2 + ((1 - kept)^2 s / weight_decay^2 + (1 - kept^2) lr / (2 weight_decay))
+    / (s + 1)
     ```
 
     beta1 has no part in it: a larger beta1 makes each update smaller and successive ones more alike. An estimate that
@@ -48,7 +56,8 @@ def weight_rms(
     Raises:
         BadInput: if an argument is out of its range.
 
-    Source: J. Su, 2025, kexue.fm/archives/11307; A. Kosson et al., 2023, arXiv:2305.17212, have the long run at s = 0.
+    Source: J. Su, 2025, kexue.fm/archives/11307; A. Kosson et al., 2023, arXiv:2305.17212, have the
+        long run at s = 0.
 
     Example:
         >>> round(weight_rms(1e-3, 0.1), 4), round(weight_rms(1e-3, 0.1, t=1000, start=0.02), 4)
@@ -75,7 +84,8 @@ def weight_rms_path(lr: ArrayLike, weight_decay: ArrayLike, start: float = 0.0) 
     RMS_t^2 = (1 - lr_t wd_t)^2 RMS_{t-1}^2 + lr_t^2        wd_t = weight_decay at step t
     ```
 
-    It follows sqrt(lr_t / (2 wd_t)) as fast as lr_t wd_t allows: with lr -> 0 at fixed decay it stops where it is.
+    It follows sqrt(lr_t / (2 wd_t)) as fast as lr_t wd_t allows: with lr -> 0 at fixed decay it
+    stops where it is.
 
     Args:
         lr: learning rate of each step, (steps,), >= 0.
@@ -95,10 +105,18 @@ def weight_rms_path(lr: ArrayLike, weight_decay: ArrayLike, start: float = 0.0) 
         array([0.02002, 0.02005, 0.02005])
     """
     where = "weight_rms_path"
-    lr, weight_decay = asked(where, lr=(lr, NOT_NEGATIVE), weight_decay=(weight_decay, NOT_NEGATIVE))
+    lr, weight_decay = asked(
+        where, lr=(lr, NOT_NEGATIVE), weight_decay=(weight_decay, NOT_NEGATIVE)
+    )
     (start,) = one(where, start=(start, NOT_NEGATIVE))
     if lr.ndim != 1:
-        raise BadInput("lr has the wrong shape", value=lr.shape, allowed="(steps,)", where=where, instead="lr=[1e-3]")
+        raise BadInput(
+            "lr has the wrong shape",
+            value=lr.shape,
+            allowed="(steps,)",
+            where=where,
+            instead="lr=[1e-3]",
+        )
     if weight_decay.shape not in ((), lr.shape):
         told = {"value": weight_decay.shape, "allowed": f"() or {lr.shape}", "where": where}
         raise BadInput("weight_decay has the wrong shape", **told, instead="weight_decay=0.1")
@@ -138,9 +156,14 @@ def weight_rms_after(decay: ArrayLike, moved: ArrayLike, start: ArrayLike = 0.0)
         0.0351
     """
     decay, moved, start = asked(
-        "weight_rms_after", decay=(decay, POSITIVE), moved=(moved, NOT_NEGATIVE), start=(start, NOT_NEGATIVE)
+        "weight_rms_after",
+        decay=(decay, POSITIVE),
+        moved=(moved, NOT_NEGATIVE),
+        start=(start, NOT_NEGATIVE),
     )
-    return plain(np.sqrt(np.exp(-2 * decay) * np.square(start) - np.expm1(-2 * decay) * moved / (2 * decay)))
+    return plain(
+        np.sqrt(np.exp(-2 * decay) * np.square(start) - np.expm1(-2 * decay) * moved / (2 * decay))
+    )
 
 
 def rotation(lr: ArrayLike, weight_decay: ArrayLike, beta1: ArrayLike) -> Numbers:
@@ -163,7 +186,8 @@ def rotation(lr: ArrayLike, weight_decay: ArrayLike, beta1: ArrayLike) -> Number
     Raises:
         BadInput: if an argument is out of its range.
 
-    Source: the quotient of the two; A. Kosson et al., 2023, arXiv:2305.17212; checked by a random walk.
+    Source: the quotient of the two; A. Kosson et al., 2023, arXiv:2305.17212; checked by a random
+        walk.
 
     Example:
         >>> round(rotation(0.01, 0.1, 0.9), 5)

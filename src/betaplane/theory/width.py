@@ -7,7 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import NOT_NEGATIVE, POSITIVE, ArgumentRange, Numbers, asked, plain
+from betaplane.theory._validation import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    ArgumentRange,
+    Numbers,
+    asked,
+    plain,
+)
 
 
 class Hidden(NamedTuple):
@@ -20,9 +27,14 @@ class Hidden(NamedTuple):
 
 
 def mup_hidden(
-    width: ArrayLike, base_width: ArrayLike, lr: ArrayLike, weight_decay: ArrayLike = 0.0, eps: ArrayLike = 1e-8
+    width: ArrayLike,
+    base_width: ArrayLike,
+    lr: ArrayLike,
+    weight_decay: ArrayLike = 0.0,
+    eps: ArrayLike = 1e-8,
 ) -> Hidden:
-    r"""The settings that keep training alike as a hidden matrix grows from base_width to width, under muP.
+    r"""The settings that keep training alike as a hidden matrix grows from base_width to width,
+    under muP.
 
     With w = width / base_width:
 
@@ -86,12 +98,17 @@ def mup_output(width: ArrayLike, base_width: ArrayLike) -> Numbers:
         >>> mup_output(1024, 256)
         0.25
     """
-    width, base_width = asked("mup_output", width=(width, POSITIVE), base_width=(base_width, POSITIVE))
+    width, base_width = asked(
+        "mup_output", width=(width, POSITIVE), base_width=(base_width, POSITIVE)
+    )
     return plain(base_width / width)
 
 
-def eps_for_width(eps: ArrayLike, width: ArrayLike, base_width: ArrayLike, exponent: ArrayLike = 1.0) -> Numbers:
-    r"""The eps that stays as small beside the gradients when the width grows: eps (width / base_width)^(-exponent).
+def eps_for_width(
+    eps: ArrayLike, width: ArrayLike, base_width: ArrayLike, exponent: ArrayLike = 1.0
+) -> Numbers:
+    r"""The eps that stays as small beside the gradients when the width grows: eps (width /
+    base_width)^(-exponent).
 
     Args:
         eps: eps at the base width, >= 0, gradient units; any shape.

@@ -1,4 +1,6 @@
-"""Pictures of a watched run: the loss with its alarms, every layer over time, what each alarm rests on."""
+"""Pictures of a watched run: the loss with its alarms, every layer over time, what each alarm rests
+on.
+"""
 
 from betaplane.figures.report._text import as_json, as_text
 from betaplane.figures.report.page import report_html

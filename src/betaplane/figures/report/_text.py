@@ -1,4 +1,6 @@
-"""What a report says in words: the run, its first cause, its alarms; for the page, the picture and the terminal."""
+"""What a report says in words: the run, its first cause, its alarms; for the page, the picture and
+the terminal.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def held(run: WatchedRun) -> str:
     more = [f"{len(groups)} groups"] if len(groups) > 1 else []
     sizes = [f"{run.last:,} steps", f"{len(run.layers) - (run.layers[:1] == [WHOLE]):,} tensors"]
     which = [f"run {run.number} of {run.of} in the file"] if run.of > 1 else []
-    return BETWEEN.join([run.start.get("optimizer", "optimizer unknown"), *told, *more, *sizes, *which])
+    return BETWEEN.join(
+        [run.start.get("optimizer", "optimizer unknown"), *told, *more, *sizes, *which]
+    )
 
 
 def losses(run: WatchedRun) -> str:
@@ -55,7 +59,9 @@ def facts(run: WatchedRun) -> list[tuple[str, str]]:
         ("loss", losses(run)),
         (
             "readings",
-            f"{len(run.at):,}, one every {start['every']} steps or fewer" if "every" in start else f"{len(run.at):,}",
+            f"{len(run.at):,}, one every {start['every']} steps or fewer"
+            if "every" in start
+            else f"{len(run.at):,}",
         ),
         ("versions", versions),
     ]
@@ -66,7 +72,8 @@ def groups(run: WatchedRun) -> list[tuple[str, str]]:
     """The numbers of each parameter group, as they were at the start."""
     listed = run.start.get("groups", [])
     rows = [
-        ", ".join(f"{name} {_number(value)}" for name, value in group.items() if value is not False) for group in listed
+        ", ".join(f"{name} {_number(value)}" for name, value in group.items() if value is not False)
+        for group in listed
     ]
     return [(f"group {i}" if len(rows) > 1 else "group", row) for i, row in enumerate(rows)]
 
@@ -74,7 +81,9 @@ def groups(run: WatchedRun) -> list[tuple[str, str]]:
 def sentence(alert: Mapping[str, Any]) -> str:
     """An alarm as the console told it."""
     names = Alert.__dataclass_fields__
-    return str(Alert(**{"averted": "", **{name: value for name, value in alert.items() if name in names}}))
+    return str(
+        Alert(**{"averted": "", **{name: value for name, value in alert.items() if name in names}})
+    )
 
 
 def as_text(run: WatchedRun, title: str) -> str:
@@ -85,11 +94,19 @@ def as_text(run: WatchedRun, title: str) -> str:
         title: what it is called, such as its file.
     """
     alarms = [f"{i}. {sentence(alert)}" for i, alert in enumerate(run.alerts, start=1)]
-    return "\n".join([f"{title}: {held(run).replace(BETWEEN, ', ')}", f"loss {losses(run)}", headline(run), *alarms])
+    return "\n".join(
+        [
+            f"{title}: {held(run).replace(BETWEEN, ', ')}",
+            f"loss {losses(run)}",
+            headline(run),
+            *alarms,
+        ]
+    )
 
 
 def as_json(run: WatchedRun) -> dict[str, Any]:
-    """A report as plain words and numbers: what was trained, the alarms, and of each layer the last and worst readings.
+    """A report as plain words and numbers: what was trained, the alarms, and of each layer the last
+    and worst readings.
 
     Args:
         run: the run.
@@ -100,7 +117,11 @@ def as_json(run: WatchedRun) -> dict[str, Any]:
     return {
         "run": run.start,
         "steps": run.last,
-        "loss": {"first": _end(run.losses, 0), "best": _least(run.losses), "last": _end(run.losses, -1)},
+        "loss": {
+            "first": _end(run.losses, 0),
+            "best": _least(run.losses),
+            "last": _end(run.losses, -1),
+        },
         "alarms": run.alerts,
         "whole": whole,
         "layers": [{"layer": layer, **found} for layer, found in layers.items()],
@@ -109,7 +130,11 @@ def as_json(run: WatchedRun) -> dict[str, Any]:
 
 def _layer(run: WatchedRun, names: Sequence[str], i: int) -> dict[str, Any]:
     rows = {name: run.values[name][i][np.isfinite(run.values[name][i])] for name in names}
-    return {name: {"last": float(row[-1]), "largest": float(row.max())} for name, row in rows.items() if len(row)}
+    return {
+        name: {"last": float(row[-1]), "largest": float(row.max())}
+        for name, row in rows.items()
+        if len(row)
+    }
 
 
 def _end(values: np.ndarray, i: int) -> float | None:

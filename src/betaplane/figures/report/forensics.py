@@ -41,7 +41,9 @@ def replayed(found: Row) -> str:
     if not _above(found["actual"]):
         told = "no update left its normal band, so other settings are not compared."
         return f"<p class='why'>{whose}: {told}</p>{drawing(sizes, found['band'], found['last'])}"
-    rows = "".join(_outcome(each["name"], each["peak"], each["averts"]) for each in found["outcomes"])
+    rows = "".join(
+        _outcome(each["name"], each["peak"], each["averts"]) for each in found["outcomes"]
+    )
     head = "<tr><th>Replayed with</th><th>largest update, in bands</th><th></th></tr>"
     as_it_was = _outcome("as it was", found["actual"], False)
     return (
@@ -51,7 +53,8 @@ def replayed(found: Row) -> str:
 
 
 def drawing(sizes: Sequence[float], band: float | None, last: int) -> str:
-    """Bars of update sizes on a logarithmic scale; those of the later half that are above the band are marked.
+    """Bars of update sizes on a logarithmic scale; those of the later half that are above the band
+    are marked.
 
     The earlier half is what the band was made of.
     """

@@ -16,7 +16,8 @@ from betaplane.figures.report.forensics import card
 from betaplane.figures.report.run import WatchedRun
 from betaplane.figures.report.shown import Quantity, columns, edges, offered, squeezed
 
-COLUMNS = 240  # of the heat map; where there are more readings, a column shows the largest of several
+# of the heat map; where there are more readings, a column shows the largest of several
+COLUMNS = 240
 POINTS = 4000  # of the loss; where there are more, each is the least and the largest of several
 
 
@@ -66,7 +67,10 @@ def _data(run: WatchedRun, first: Quantity | None) -> dict[str, Any]:
         "edges": edges(run, starts).tolist() if len(starts) else [],
         "quantities": [_quantity(run, each, starts) for each in offered(run)],
         "first": first.name if first else "",
-        "alarms": [{"step": alert["step"], "layer": alert["layer"], "cause": alert["cause"]} for alert in run.alerts],
+        "alarms": [
+            {"step": alert["step"], "layer": alert["layer"], "cause": alert["cause"]}
+            for alert in run.alerts
+        ],
         "colours": {"ramps": palette.RAMPS, "solid": palette.SOLID},
     }
 

@@ -1,4 +1,6 @@
-"""A watched run as arrays: losses over steps, one matrix of layers and steps for every quantity, alarms in order."""
+"""A watched run as arrays: losses over steps, one matrix of layers and steps for every quantity,
+alarms in order.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,21 @@ from betaplane.monitor.quantities.aggregates import TOGETHER, together
 from betaplane.text import printable
 
 Row = Mapping[str, Any]
-SPARSEST, FEWEST = 50, 1_000_000  # cells of a matrix of layers and steps that stand for a reading; in any record
+# cells of a matrix of layers and steps that stand for a reading; in any record
+SPARSEST, FEWEST = 50, 1_000_000
 WHERE = "report"
 HAS = {  # what the lines of each kind must say
     "reading": {"layer": str, "step": int},
     "losses": {"steps": [int], "values": list},
-    "alert": {"step": int, "layer": str, "cause": str, "evidence": str, "why": str, "change": str, "source": str},
+    "alert": {
+        "step": int,
+        "layer": str,
+        "cause": str,
+        "evidence": str,
+        "why": str,
+        "change": str,
+        "source": str,
+    },
 }
 REPLAYED = {
     "layer": str,
@@ -70,7 +81,9 @@ class WatchedRun:
     @property
     def last(self) -> int:
         """The last step that anything is known of."""
-        return int(max([0, *self.steps[-1:], *self.at[-1:], *(alert["step"] for alert in self.alerts)]))
+        return int(
+            max([0, *self.steps[-1:], *self.at[-1:], *(alert["step"] for alert in self.alerts)])
+        )
 
 
 def watched_run(rows: Sequence[Row], number: int | None = None) -> WatchedRun:
@@ -95,7 +108,11 @@ def watched_run(rows: Sequence[Row], number: int | None = None) -> WatchedRun:
     if number is not None and not 1 <= number <= len(runs):
         allowed = f"1 to {len(runs)}"
         raise BadInput(
-            "There is no such run in the record", value=number, allowed=allowed, where=WHERE, instead="--run 1"
+            "There is no such run in the record",
+            value=number,
+            allowed=allowed,
+            where=WHERE,
+            instead="--run 1",
         )
     found = runs[(number or len(runs)) - 1] if runs else []
     _check(found)
@@ -103,12 +120,18 @@ def watched_run(rows: Sequence[Row], number: int | None = None) -> WatchedRun:
     steps, losses = _losses(kinds["losses"])
     at, layers, values = _matrices(kinds["reading"])
     start = next((row for row in found if row["kind"] == "start"), {})
-    alerts = sorted(kinds["alert"], key=lambda row: (row["step"], _ORDER.get(row["cause"], len(ALL))))
-    return WatchedRun(start, steps, losses, layers, at, values, alerts, number or len(runs), len(runs))
+    alerts = sorted(
+        kinds["alert"], key=lambda row: (row["step"], _ORDER.get(row["cause"], len(ALL)))
+    )
+    return WatchedRun(
+        start, steps, losses, layers, at, values, alerts, number or len(runs), len(runs)
+    )
 
 
 def _clean(value: Any, deep: int = 6) -> Any:
-    """The value with the control characters of its texts escaped: names and messages are shown as a record has them."""
+    """The value with the control characters of its texts escaped: names and messages are shown as a
+    record has them.
+    """
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict) and deep:
@@ -133,22 +156,33 @@ def _runs(rows: Sequence[Row]) -> list[list[Row]]:
 def _check(rows: Sequence[Row]) -> None:
     for row in rows:
         kind = row["kind"]
-        may = {name: form for name, form in MAY.get(kind, {}).items() if name in row and (name, row[name]) != NONE}
+        may = {
+            name: form
+            for name, form in MAY.get(kind, {}).items()
+            if name in row and (name, row[name]) != NONE
+        }
         for name, value in _misfits(row, {**HAS.get(kind, {}), **may}):
             raise _unusable(f"A line of kind {kind}", name, value)
     if not any(row["kind"] in HAS for row in rows):
         instead = 'betaplane.watch(optimizer, path="run.jsonl")'
         raise BadInput(
-            "Nothing was read in this run", allowed="a record of a watched run", where=WHERE, instead=instead
+            "Nothing was read in this run",
+            allowed="a record of a watched run",
+            where=WHERE,
+            instead=instead,
         )
 
 
 def _unusable(line: str, name: str, value: Any) -> BadInput:
-    return BadInput(f"{line} has no usable {name}", value=value, allowed="lines that watch wrote", where=WHERE)
+    return BadInput(
+        f"{line} has no usable {name}", value=value, allowed="lines that watch wrote", where=WHERE
+    )
 
 
 def _misfits(value: Any, form: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """What is not of its form, by name: a type, [the form of every item], or {a name: the form of what it names}."""
+    """What is not of its form, by name: a type, [the form of every item], or {a name: the form of
+    what it names}.
+    """
     if isinstance(form, dict) and isinstance(value, Mapping):
         for key, inner in form.items():
             yield from _misfits(value.get(key), inner, f"{name}.{key}".removeprefix("."))
@@ -164,25 +198,43 @@ def _huge(value: Any) -> bool:
 
 
 def _losses(rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
-    found = {step: value for row in rows for step, value in zip(row["steps"], row["values"], strict=False)}
+    found = {
+        step: value
+        for row in rows
+        for step, value in zip(row["steps"], row["values"], strict=False)
+    }
     steps = sorted(found)
-    return np.array(steps, dtype=int), np.array([_number(found[step]) for step in steps], dtype=float)
+    return np.array(steps, dtype=int), np.array(
+        [_number(found[step]) for step in steps], dtype=float
+    )
 
 
 def _matrices(rows: Sequence[Row]) -> tuple[np.ndarray, list[str], dict[str, np.ndarray]]:
     """Readings side by side: every number and truth that a row has is a quantity."""
     at = sorted({row["step"] for row in rows})
     layers = [*dict.fromkeys(row["layer"] for row in rows)]
-    names = {name for row in rows for name, value in row.items() if isinstance(value, (int, float))} - {"step"}
+    names = {
+        name for row in rows for name, value in row.items() if isinstance(value, (int, float))
+    } - {"step"}
     if len(at) * len(layers) > SPARSEST * len(rows) + FEWEST:
         size = f"{len(rows):,} readings of {len(layers):,} layers at {len(at):,} steps"
-        raise BadInput("Hardly two readings are of one step", value=size, allowed="lines that watch wrote", where=WHERE)
-    column, line = {step: i for i, step in enumerate(at)}, {layer: i for i, layer in enumerate(layers)}
+        raise BadInput(
+            "Hardly two readings are of one step",
+            value=size,
+            allowed="lines that watch wrote",
+            where=WHERE,
+        )
+    column, line = (
+        {step: i for i, step in enumerate(at)},
+        {layer: i for i, layer in enumerate(layers)},
+    )
     values = {name: np.full((len(layers), len(at)), np.nan) for name in names}
     for row in rows:
         for name in names:
             values[name][line[row["layer"]], column[row["step"]]] = _number(row.get(name))
-    sizes = {row["layer"]: math.prod(row["shape"]) for row in rows if isinstance(row.get("shape"), list)}
+    sizes = {
+        row["layer"]: math.prod(row["shape"]) for row in rows if isinstance(row.get("shape"), list)
+    }
     if len(layers) > 1 and len(sizes) == len(layers) and WHOLE not in layers:
         values = _with_whole(values, np.array([sizes[layer] for layer in layers], dtype=float))
         layers = [WHOLE, *layers]
@@ -190,7 +242,9 @@ def _matrices(rows: Sequence[Row]) -> tuple[np.ndarray, list[str], dict[str, np.
 
 
 def _with_whole(values: dict[str, np.ndarray], sizes: np.ndarray) -> dict[str, np.ndarray]:
-    """The matrices with a line for all tensors as one before the others; nan where that has no meaning."""
+    """The matrices with a line for all tensors as one before the others; nan where that has no
+    meaning.
+    """
     needs = {"ratio": ("weight_rms",), "snr": ("update_rms", "beta1")}
     found = {}
     for name, each in values.items():
@@ -201,4 +255,8 @@ def _with_whole(values: dict[str, np.ndarray], sizes: np.ndarray) -> dict[str, n
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) and abs(value) <= sys.float_info.max else np.nan
+    return (
+        float(value)
+        if isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
+        else np.nan
+    )

@@ -1,4 +1,6 @@
-"""The quantities that a report can show over layers and steps: their names, units, and where trouble begins."""
+"""The quantities that a report can show over layers and steps: their names, units, and where
+trouble begins.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,11 @@ def quantity(run: WatchedRun, name: str | None = None) -> Quantity | None:
         near = nearest(name, known, next(iter(known), "update_rms"))
         where, instead = "--quantity", f"--quantity {near}"
         raise BadInput(
-            "The run has no such quantity", value=name, allowed=", ".join(known), where=where, instead=instead
+            "The run has no such quantity",
+            value=name,
+            allowed=", ".join(known),
+            where=where,
+            instead=instead,
         )
     return known[name]
 
@@ -76,7 +82,9 @@ def _usual(run: WatchedRun) -> str:
 
 
 def columns(run: WatchedRun, most: int) -> np.ndarray:
-    """Where readings are put together so that there are at most so many columns: the first of each, (C,)."""
+    """Where readings are put together so that there are at most so many columns: the first of each,
+    (C,).
+    """
     count = len(run.at)
     return np.unique(np.linspace(0, count, min(most, count) + 1).astype(int)[:-1])
 

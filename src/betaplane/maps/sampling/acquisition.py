@@ -1,13 +1,13 @@
 """Where the next trainings of a limited number are worth most.
 
-A training is worth the probability that its spot is now judged wrongly, times the share of the doubt about the latent
-function there that it would remove:
+A training is worth the probability that its spot is now judged wrongly, times the share of the
+doubt about the latent function there that it would remove:
 
     worth = P(sign f is wrong) s^2 / (s^2 + noise),   noise = 1 / (p (1 - p)) per training,
 
-s the standard deviation of f. Where f is unknown, a new spot is worth most; where it is known to be near 0, so that
-P(fail) is near one half, another seed is. What a training would do to s everywhere does not depend on its outcome, so a
-batch is put together one training at a time.
+s the standard deviation of f. Where f is unknown, a new spot is worth most; where it is known to be
+near 0, so that P(fail) is near one half, another seed is. What a training would do to s everywhere
+does not depend on its outcome, so a batch is put together one training at a time.
 """
 
 from __future__ import annotations
@@ -20,18 +20,23 @@ from betaplane.maps.phase_map import DEGRADED, FAILING, Spot
 from betaplane.maps.sampling.gaussian_process import Kernel, Surface, fit, sigmoid
 
 REGROWTH = 1.25  # the kernel is chosen anew when there are so many times more trainings
-NOISE = 50.0  # of one training, in log-odds squared, at most: where p is near 0 or 1, a Gaussian is no guide
+# of one training, in log-odds squared, at most: where p is near 0 or 1, a Gaussian is no guide
+NOISE = 50.0
 LEAST = 1e-3  # worth below which no training is asked for
 
 
 class Surfaces:
-    """The surfaces through all that is known: P(not good), P(failing). Remembers their kernels from call to call."""
+    """The surfaces through all that is known: P(not good), P(failing). Remembers their kernels from
+    call to call.
+    """
 
     def __init__(self) -> None:
         self._kernels: dict[int, tuple[int, Kernel]] = {}
 
     def fit(self, votes: Mapping[Spot, Sequence[int]]) -> list[Surface]:
-        """One surface for each kind of change among the verdicts; none where there is one verdict only."""
+        """One surface for each kind of change among the verdicts; none where there is one verdict
+        only.
+        """
         spots = np.array(sorted(votes))
         trials = np.array([len(votes[x, y]) for x, y in spots])
         surfaces, before = [], trials
@@ -52,13 +57,16 @@ class Surfaces:
 
 
 class Doubt:
-    """What is not known about f at the candidates (m, 2), as trainings are added, one batch of at most `room`."""
+    """What is not known about f at the candidates (m, 2), as trainings are added, one batch of at
+    most `room`.
+    """
 
     def __init__(self, surface: Surface, candidates: np.ndarray, room: int) -> None:
         self._kernel, self._candidates = surface.kernel, candidates
         cross = surface.kernel(candidates, surface.points)
         self._used = len(surface.points)
-        self._factors = np.zeros((len(candidates), self._used + room))  # posterior covariance: K - factors factors^T
+        # posterior covariance: K - factors factors^T
+        self._factors = np.zeros((len(candidates), self._used + room))
         self._factors[:, : self._used] = surface.whiten(cross)
         self._mean = cross @ surface.slope
         self._variance = np.maximum(surface.kernel.variance - (self._factors**2).sum(axis=1), 1e-9)
@@ -67,7 +75,8 @@ class Doubt:
 
     def worth(self, trainings: np.ndarray) -> np.ndarray:
         """The worth of so many trainings (m,) at each candidate, per training, (m,)."""
-        wrong = sigmoid(-1.702 * np.abs(self._mean) / np.sqrt(self._variance))  # the normal tail, within 0.01
+        # the normal tail, within 0.01
+        wrong = sigmoid(-1.702 * np.abs(self._mean) / np.sqrt(self._variance))
         return wrong * self._variance / (self._variance + self._noise / trainings) / trainings
 
     def add(self, index: int, trainings: int) -> None:
@@ -111,7 +120,9 @@ class BudgetPlan:
         self._doubts = [Doubt(surface, candidates, room) for surface in surfaces]
 
     def take(self, room: int, *, among: Iterable[Spot] | None = None, least: float = 0.0) -> None:
-        """Choose up to `room` more trainings, of the spots `among`, while they are worth `least` or more."""
+        """Choose up to `room` more trainings, of the spots `among`, while they are worth `least` or
+        more.
+        """
         room, some = min(room, self.room), None if among is None else set(among)
         open_ = np.array([some is None or spot in some for spot in self._spots], bool)
         while room > 0 and len(self._spots):

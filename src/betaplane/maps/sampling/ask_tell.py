@@ -1,8 +1,9 @@
 """Which cells of a map to train next: ask for a batch, train it, tell the verdicts, ask again.
 
-A chooser holds no results but those it was told, decides only when all it asked for has been told, and looks at no more
-seeds than it asked for. So the same trainings lead to the same choices in any process and any order, and a map that was
-killed is resumed by asking and telling again from the store.
+A chooser holds no results but those it was told, decides only when all it asked for has been told,
+and looks at no more seeds than it asked for. So the same trainings lead to the same choices in any
+process and any order, and a map that was killed is resumed by asking and telling again from the
+store.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class Chooser(Protocol):
     """What `Dense` and `Refine` have in common."""
 
     def ask(self) -> list[Request]:
-        """What to train next, sorted by spot, all of it trainable side by side; [] when the map is finished."""
+        """What to train next, sorted by spot, all of it trainable side by side; [] when the map is
+        finished.
+        """
         ...
 
     def tell(self, verdicts: Mapping[Spot, Sequence[int]]) -> None:
@@ -59,14 +62,20 @@ class _Told:
     def __init__(self, shape: tuple[int, int]) -> None:
         if min(shape) < 1:
             raise BadInput(
-                "A grid needs at least one cell", value=shape, allowed="(>= 1, >= 1)", where="shape", instead="(24, 24)"
+                "A grid needs at least one cell",
+                value=shape,
+                allowed="(>= 1, >= 1)",
+                where="shape",
+                instead="(24, 24)",
             )
         self.shape = (int(shape[0]), int(shape[1]))
         self.asked: dict[Spot, int] = {}
         self.votes: dict[Spot, list[int]] = {}
 
     def ask(self) -> list[Request]:
-        """What to train next, sorted by spot, all of it trainable side by side; [] when the map is finished."""
+        """What to train next, sorted by spot, all of it trainable side by side; [] when the map is
+        finished.
+        """
         if not self._waiting():
             for request in self._choose():
                 self.asked[request.spot] = request.seeds
@@ -83,7 +92,11 @@ class _Told:
                 self.votes[spot] = [int(vote) for vote in votes[: self.asked[spot]]]
 
     def _waiting(self) -> list[Request]:
-        return [Request(s, self.asked[s]) for s in sorted(self.asked) if len(self.votes.get(s, ())) < self.asked[s]]
+        return [
+            Request(s, self.asked[s])
+            for s in sorted(self.asked)
+            if len(self.votes.get(s, ())) < self.asked[s]
+        ]
 
     def _choose(self) -> list[Request]:
         raise NotImplementedError
@@ -110,11 +123,16 @@ class Dense(_Told):
         self.seeds = _at_least(1, seeds, "seeds")
 
     def _choose(self) -> list[Request]:
-        return [Request((x, y), self.seeds) for x, y in np.ndindex(self.shape) if (x, y) not in self.asked]
+        return [
+            Request((x, y), self.seeds)
+            for x, y in np.ndindex(self.shape)
+            if (x, y) not in self.asked
+        ]
 
 
 class Refine(_Told):
-    """Asks coarse to fine, along the changes of verdict, and repeats the trainings that stand next to one.
+    """Asks coarse to fine, along the changes of verdict, and repeats the trainings that stand next
+    to one.
 
     A start grid first; then every box of the quadtree whose trained spots differ in verdict is split, down to the
     single cell, and with `guard` the boxes around it too, so that a tongue that leaves a box is followed. Then the
@@ -133,7 +151,8 @@ class Refine(_Told):
         seeds: trainings a spot, >= 1; with a budget, of one, more spots are seen.
         boundary_seeds: trainings of a spot next to a change of verdict, and of any spot at most; no repeats where it is
             not above `seeds`.
-        start: points a side of the start grid, >= 2; fewer on short axes, where they would be closer than 3 cells.
+        start: points a side of the start grid, >= 2; fewer on short axes, where they would be
+            closer than 3 cells.
         guard: whether the neighbours of split boxes are split too.
         budget: trainings in all, >= 1; None for as many as it takes.
         batch: trainings a batch under a budget, >= 1; by default a twentieth of the budget, or 8.
@@ -170,19 +189,27 @@ class Refine(_Told):
         self.budget = None if budget is None else _at_least(1, budget, "budget")
         self.batch = _at_least(1, max(8, (budget or 0) // 20) if batch is None else batch, "batch")
         self._surfaces = Surfaces()
-        while budget and self.start > 2 and 2 * self.seeds * start_cells(self.shape, self.start) > budget:
+        while (
+            budget
+            and self.start > 2
+            and 2 * self.seeds * start_cells(self.shape, self.start) > budget
+        ):
             self.start -= 1
 
     def _choose(self) -> list[Request]:
         seen = _seen(self.shape, self.votes)
-        missing = [[_spot(spot) for spot in spots] for spots, _ in levels(seen, self.start, self.guard)]
+        missing = [
+            [_spot(spot) for spot in spots] for spots, _ in levels(seen, self.start, self.guard)
+        ]
         if self.budget is not None:
             return self._affordable(missing, self.budget - sum(self.asked.values()))
         fresh = [Request(spot, self.seeds) for spots in missing for spot in spots]
         return fresh or [Request(spot, self.boundary_seeds) for spot in self._doubtful(seen)]
 
     def _doubtful(self, seen: np.ndarray) -> list[Spot]:
-        """Spots with fewer than `boundary_seeds` seeds that lie beside another verdict or whose seeds disagree."""
+        """Spots with fewer than `boundary_seeds` seeds that lie beside another verdict or whose
+        seeds disagree.
+        """
         beside = beside_change(seen)
         return [
             spot
@@ -191,14 +218,18 @@ class Refine(_Told):
         ]
 
     def _affordable(self, missing: list[list[Spot]], left: int) -> list[Request]:
-        """The next batch, when `left` trainings may still be asked for and the tree misses these spots, by level."""
+        """The next batch, when `left` trainings may still be asked for and the tree misses these
+        spots, by level.
+        """
         if not self.asked:
             return _first(missing[0], self.seeds, left)
         room = min(left, self.batch)
         surfaces = self._surfaces.fit(self.votes) if room > 0 else []
         if not surfaces:
             return []
-        fresh = (lattice(self.shape) | {spot for spots in missing for spot in spots}) - set(self.asked)
+        fresh = (lattice(self.shape) | {spot for spots in missing for spot in spots}) - set(
+            self.asked
+        )
         cap = max(self.seeds, self.boundary_seeds)
         plan = BudgetPlan(surfaces, self.asked, fresh, seeds=self.seeds, cap=cap, room=room)
         for spots in missing:
@@ -208,26 +239,32 @@ class Refine(_Told):
 
 
 def lattice(shape: tuple[int, int]) -> set[Spot]:
-    """The cells a budget may be spent on besides those of the quadtree: all, or evenly at most 64 a side.
+    """The cells a budget may be spent on besides those of the quadtree: all, or evenly at most 64 a
+    side.
 
     Example:
         >>> sorted(lattice((2, 2))), len(lattice((64, 256)))
         ([(0, 0), (0, 1), (1, 0), (1, 1)], 4096)
     """
     steps = [-(-points // 64) for points in shape]
-    xs, ys = (range((step - 1) // 2, points, step) for step, points in zip(steps, shape, strict=True))
+    xs, ys = (
+        range((step - 1) // 2, points, step) for step, points in zip(steps, shape, strict=True)
+    )
     return {(x, y) for x in xs for y in ys}
 
 
 def _first(spots: Sequence[Spot], seeds: int, budget: int) -> list[Request]:
-    """The start grid, as far as the budget goes: only one of a handful of trainings does not reach its end."""
+    """The start grid, as far as the budget goes: only one of a handful of trainings does not reach
+    its end.
+    """
     whole, rest = divmod(budget, seeds)
     requests = [Request(spot, seeds) for spot in spots[:whole]]
     return requests + [Request(spot, rest) for spot in spots[whole : whole + 1] if rest]
 
 
 def beside_change(seen: np.ndarray) -> np.ndarray:
-    """Which known cells have a known neighbour (of four) with another verdict; bool, like `seen` (nx, ny).
+    """Which known cells have a known neighbour (of four) with another verdict; bool, like `seen`
+    (nx, ny).
 
     Example:
         >>> beside_change(np.array([[0, 0, 2, -1, 0]])).tolist()
@@ -255,6 +292,10 @@ def _spot(spot: np.ndarray) -> Spot:
 def _at_least(low: int, value: int, name: str) -> int:
     if value < low:
         raise BadInput(
-            f"{name} is too small", value=value, allowed=f"[{low}, inf)", where=name, instead=f"{name}={low}"
+            f"{name} is too small",
+            value=value,
+            allowed=f"[{low}, inf)",
+            where=name,
+            instead=f"{name}={low}",
         )
     return value

@@ -1,14 +1,15 @@
 """P(fail) over the whole grid from few, noisy trainings: a Gaussian-process classifier.
 
-The model (Rasmussen & Williams 2006, chapter 3): a smooth latent function f over the plane, and each training at x
-fails with probability sigma(f(x)) = 1 / (1 + exp(-f(x))). Near f = 0 the same setting fails with one seed and not with
-the next: that is the label noise, and how steeply f leaves 0 says how wide the noisy strip is.
+The model (Rasmussen & Williams 2006, chapter 3): a smooth latent function f over the plane, and
+each training at x fails with probability sigma(f(x)) = 1 / (1 + exp(-f(x))). Near f = 0 the same
+setting fails with one seed and not with the next: that is the label noise, and how steeply f leaves
+0 says how wide the noisy strip is.
 
     f ~ GP(0, k),   k(x, x') = amplitude^2 (1 + c + c^2 / 3) exp(-c) + BIAS^2,   c = sqrt(5) |(x - x') / length|
 
-(Matern 5/2 plus a constant). The posterior of f is approximated by the Gaussian at its mode (Laplace; algorithms 3.1
-and 3.2 there). `length`, one for each axis, and `amplitude` are those of a small grid under which the labels are
-likeliest.
+(Matern 5/2 plus a constant). The posterior of f is approximated by the Gaussian at its mode
+(Laplace; algorithms 3.1 and 3.2 there). `length`, one for each axis, and `amplitude` are those of a
+small grid under which the labels are likeliest.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from betaplane.errors import BadInput
 
 __all__ = ["Kernel", "Surface", "fit", "p_fail", "wilson"]
 
-LENGTHS = (0.06, 0.09, 0.14, 0.2, 0.3, 0.45, 0.7, 1.0)  # of the kernel, as shares of the extent of the points
+# of the kernel, as shares of the extent of the points
+LENGTHS = (0.06, 0.09, 0.14, 0.2, 0.3, 0.45, 0.7, 1.0)
 AMPLITUDES = (1.0, 2.0, 4.0, 8.0, 16.0)  # of the latent function, in log-odds
-ASPECTS = (0.5, 0.7, 1.0, 1.4, 2.0)  # factor on the length along x; the length along y is divided by it
+# factor on the length along x; the length along y is divided by it
+ASPECTS = (0.5, 0.7, 1.0, 1.4, 2.0)
 BIAS = 2.0  # standard deviation of the constant part of the latent function, in log-odds
 SUBSET = 200  # at most so many points choose length and amplitude: the time goes with the cube
 MOST = 1200  # at most so many points are fitted; beyond that, neighbours are merged
@@ -36,7 +39,8 @@ Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
 def wilson(fails: int, trials: int) -> tuple[float, float]:
-    """The 95 % interval of P(fail) after so many failures in so many trainings (Wilson 1927, the score interval).
+    """The 95 % interval of P(fail) after so many failures in so many trainings (Wilson 1927, the
+    score interval).
 
         centre = (p + z^2 / 2n) / (1 + z^2 / n),   half = z sqrt(p (1 - p) / n + z^2 / 4n^2) / (1 + z^2 / n)
 
@@ -49,7 +53,11 @@ def wilson(fails: int, trials: int) -> tuple[float, float]:
         ([0.15, 0.85], [0.0, 0.4899], (0.0, 1.0))
     """
     if not 0 <= fails <= trials:
-        raise BadInput("There are more failures than trainings", value=(fails, trials), allowed="0 <= fails <= trials")
+        raise BadInput(
+            "There are more failures than trainings",
+            value=(fails, trials),
+            allowed="0 <= fails <= trials",
+        )
     if trials == 0:
         return 0.0, 1.0
     p, z2 = fails / trials, Z95**2 / trials
@@ -57,7 +65,9 @@ def wilson(fails: int, trials: int) -> tuple[float, float]:
     return max(0.0, (centre - half) / (1 + z2)), min(1.0, (centre + half) / (1 + z2))
 
 
-def p_fail(points: np.ndarray, fails: np.ndarray, trials: np.ndarray, where: np.ndarray) -> np.ndarray:
+def p_fail(
+    points: np.ndarray, fails: np.ndarray, trials: np.ndarray, where: np.ndarray
+) -> np.ndarray:
     """P(fail) at `where`, from how many trainings failed at `points`.
 
     Args:
@@ -120,20 +130,28 @@ class Surface:
         return np.linalg.inv(self.factor)
 
     def whiten(self, cross: np.ndarray) -> np.ndarray:
-        """V (m, n) from covariances (m, n) with the points; the posterior covariance is k(where, where) - V V^T."""
+        """V (m, n) from covariances (m, n) with the points; the posterior covariance is k(where,
+        where) - V V^T.
+        """
         return (cross * self.root) @ self._whitener.T
 
     def p_fail(self, where: np.ndarray) -> np.ndarray:
-        """Probability that a training at `where` (m, 2) fails, (m,): its posterior median, sigma(mean of f).
+        """Probability that a training at `where` (m, 2) fails, (m,): its posterior median,
+        sigma(mean of f).
 
         The posterior mean would average over sd, which Laplace's Gaussian has too wide where all labels agree: on maps
         of 400 to 900 points the median is nearer to the true P(fail), on average by a quarter to two thirds.
         """
-        parts = [self.kernel(where[low : low + CHUNK], self.points) for low in range(0, len(where), CHUNK)]
+        parts = [
+            self.kernel(where[low : low + CHUNK], self.points)
+            for low in range(0, len(where), CHUNK)
+        ]
         return np.concatenate([sigmoid(cross @ self.slope) for cross in parts])
 
 
-def fit(points: np.ndarray, fails: np.ndarray, trials: np.ndarray, kernel: Kernel | None = None) -> Surface:
+def fit(
+    points: np.ndarray, fails: np.ndarray, trials: np.ndarray, kernel: Kernel | None = None
+) -> Surface:
     """The classifier for so many failures of so many trainings; arguments as in `p_fail`.
 
     Without a `kernel`, the likeliest length is taken first, at an amplitude of 4; then the likeliest amplitude; then
@@ -160,10 +178,14 @@ def _likeliest(points: np.ndarray, fails: np.ndarray, trials: np.ndarray) -> Ker
     x, y = (float(width) or 1.0 for width in extent)
     f = np.zeros(len(points))
 
-    def best(lengths: Iterable[float], amplitudes: Iterable[float], aspects: Iterable[float]) -> tuple:
+    def best(
+        lengths: Iterable[float], amplitudes: Iterable[float], aspects: Iterable[float]
+    ) -> tuple:
         nonlocal f
         found = []
-        for choice in ((length, a, aspect) for length in lengths for a in amplitudes for aspect in aspects):
+        for choice in (
+            (length, a, aspect) for length in lengths for a in amplitudes for aspect in aspects
+        ):
             kernel = Kernel((x * choice[0] * choice[2], y * choice[0] / choice[2]), choice[1])
             surface = _laplace(kernel, points, fails, trials, f)
             f = kernel(points, points) @ surface.slope  # the mode; the next one is near
@@ -177,7 +199,11 @@ def _likeliest(points: np.ndarray, fails: np.ndarray, trials: np.ndarray) -> Ker
 
 
 def _laplace(
-    kernel: Kernel, points: np.ndarray, fails: np.ndarray, trials: np.ndarray, start: np.ndarray | None = None
+    kernel: Kernel,
+    points: np.ndarray,
+    fails: np.ndarray,
+    trials: np.ndarray,
+    start: np.ndarray | None = None,
 ) -> Surface:
     """The Gaussian at the mode of f's posterior, searched from f = `start` (n,)."""
     covariance = kernel(points, points)
@@ -192,7 +218,9 @@ def _laplace(
 def _mode(
     covariance: np.ndarray, fails: np.ndarray, trials: np.ndarray, start: np.ndarray | None
 ) -> tuple[np.ndarray, float]:
-    """K^-1 f at the mode, (n,), and the log posterior there: Newton's method, its steps halved where they overshoot."""
+    """K^-1 f at the mode, (n,), and the log posterior there: Newton's method, its steps halved
+    where they overshoot.
+    """
     weights = np.zeros(len(covariance))
     height = _height(covariance, weights, fails, trials)
     if start is not None:
@@ -201,7 +229,9 @@ def _mode(
             weights, height = from_start, there
     for _ in range(NEWTON):
         target, share = _newton(covariance, covariance @ weights, fails, trials), 1.0
-        while (there := _height(covariance, weights + share * (target - weights), fails, trials)) < height:
+        while (
+            there := _height(covariance, weights + share * (target - weights), fails, trials)
+        ) < height:
             share /= 2
             if share < 1e-3:
                 return weights, height
@@ -211,7 +241,9 @@ def _mode(
     return weights, height
 
 
-def _newton(covariance: np.ndarray, f: np.ndarray, fails: np.ndarray, trials: np.ndarray) -> np.ndarray:
+def _newton(
+    covariance: np.ndarray, f: np.ndarray, fails: np.ndarray, trials: np.ndarray
+) -> np.ndarray:
     """K^-1 f after one full Newton step from f (n,)."""
     p = sigmoid(f)
     w = trials * p * (1 - p)
@@ -226,14 +258,20 @@ def _bent(root: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     return bent
 
 
-def _height(covariance: np.ndarray, weights: np.ndarray, fails: np.ndarray, trials: np.ndarray) -> float:
+def _height(
+    covariance: np.ndarray, weights: np.ndarray, fails: np.ndarray, trials: np.ndarray
+) -> float:
     """Up to a constant, the log posterior of f = K weights: log p(labels | f) - f^T K^-1 f / 2."""
     f = covariance @ weights
     return float((fails * f - trials * np.logaddexp(0, f)).sum() - weights @ f / 2)
 
 
-def _thinned(points: np.ndarray, fails: np.ndarray, trials: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """At most MOST points: blocks of neighbours become one, first those whose trainings all went the same way."""
+def _thinned(
+    points: np.ndarray, fails: np.ndarray, trials: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """At most MOST points: blocks of neighbours become one, first those whose trainings all went
+    the same way.
+    """
     side, sparing = 2, True
     corner, extent = points.min(axis=0), np.maximum(np.ptp(points, axis=0), 1e-300)
     fine = np.ceil(np.sqrt(len(points)))
@@ -241,7 +279,11 @@ def _thinned(points: np.ndarray, fails: np.ndarray, trials: np.ndarray) -> tuple
         block = np.minimum((points - corner) / extent * fine // side, fine // side)
         _, label = np.unique(block, axis=0, return_inverse=True)
         failed, tried = (np.bincount(label.ravel(), count) for count in (fails, trials))
-        alike = ((failed == 0) | (failed == tried))[label.ravel()] if sparing else np.ones(len(points), bool)
+        alike = (
+            ((failed == 0) | (failed == tried))[label.ravel()]
+            if sparing
+            else np.ones(len(points), bool)
+        )
         points, fails, trials = _merged(points, fails, trials, np.where(alike, label.ravel(), -1))
         side, sparing = (side * 2, sparing) if side < 8 or not sparing else (2, False)
     return points, fails, trials
@@ -258,12 +300,16 @@ def _merged(
     return np.stack(means, axis=1), np.bincount(label, fails), tried
 
 
-def _sorted(points: np.ndarray, fails: np.ndarray, trials: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _sorted(
+    points: np.ndarray, fails: np.ndarray, trials: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     order = np.lexsort((trials, fails, points[:, 1], points[:, 0]))
     return points[order], fails[order], trials[order]
 
 
-def _checked(points: np.ndarray, fails: np.ndarray, trials: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _checked(
+    points: np.ndarray, fails: np.ndarray, trials: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     points, fails, trials = (np.asarray(array, float) for array in (points, fails, trials))
     if points.ndim != 2 or points.shape[1] != 2 or not len(points) == len(fails) == len(trials) > 0:
         raise BadInput(

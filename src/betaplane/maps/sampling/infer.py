@@ -1,4 +1,6 @@
-"""Judge every cell from the trained ones: `fill` takes each verdict at its word, `fill_by_surface` weighs them."""
+"""Judge every cell from the trained ones: `fill` takes each verdict at its word, `fill_by_surface`
+weighs them.
+"""
 
 from __future__ import annotations
 
@@ -40,13 +42,18 @@ def fill(shape: tuple[int, int], verdicts: Mapping[Spot, int], *, start: int = 9
     for _, leaves in levels(seen, start, guard=False):
         for x0, x1, y0, y1 in leaves:
             filled[x0 : x1 + 1, y0 : y1 + 1] = np.where(
-                seen[x0 : x1 + 1, y0 : y1 + 1] == UNKNOWN, seen[x0, y0], filled[x0 : x1 + 1, y0 : y1 + 1]
+                seen[x0 : x1 + 1, y0 : y1 + 1] == UNKNOWN,
+                seen[x0, y0],
+                filled[x0 : x1 + 1, y0 : y1 + 1],
             )
     return filled
 
 
-def fill_by_surface(shape: tuple[int, int], votes: Mapping[Spot, Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """The likelier verdict and P(fail) of every cell of the grid, from the verdicts of all seeds at the trained ones.
+def fill_by_surface(
+    shape: tuple[int, int], votes: Mapping[Spot, Sequence[int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The likelier verdict and P(fail) of every cell of the grid, from the verdicts of all seeds at
+    the trained ones.
 
     Two surfaces (`gaussian_process`) are put through the votes: P(degraded or failing) and P(failing). A cell is
     failing where the second is above one half, else degraded where the first is, else good. So a single vote among
@@ -83,7 +90,8 @@ def fill_by_surface(shape: tuple[int, int], votes: Mapping[Spot, Sequence[int]])
 
 
 def nearest(seen: np.ndarray) -> np.ndarray:
-    """Each cell's verdict or, where it is UNKNOWN, that of the nearest known cell; like `seen`, (nx, ny).
+    """Each cell's verdict or, where it is UNKNOWN, that of the nearest known cell; like `seen`,
+    (nx, ny).
 
     Example:
         >>> nearest(np.array([[0, -1, -1, 2]])).tolist()
@@ -100,9 +108,17 @@ def nearest(seen: np.ndarray) -> np.ndarray:
 
 def _check(shape: tuple[int, int], trained: Mapping[Spot, object]) -> None:
     if not trained:
-        raise BadInput("No cell was trained, so none can be judged", value=0, allowed="[1, inf) spots", where="fill")
+        raise BadInput(
+            "No cell was trained, so none can be judged",
+            value=0,
+            allowed="[1, inf) spots",
+            where="fill",
+        )
     for x, y in trained:
         if not (0 <= x < shape[0] and 0 <= y < shape[1]):
             raise BadInput(
-                "A trained spot lies outside the grid", value=(x, y), allowed=f"(0, 0) to below {shape}", where="fill"
+                "A trained spot lies outside the grid",
+                value=(x, y),
+                allowed=f"(0, 0) to below {shape}",
+                where="fill",
             )

@@ -1,7 +1,7 @@
 """A quadtree over an integer grid: which spots it still misses, which of its boxes are settled.
 
-Nothing here remembers anything: the tree is walked anew from what is known, so it cannot depend on the order in which
-verdicts came in.
+Nothing here remembers anything: the tree is walked anew from what is known, so it cannot depend on
+the order in which verdicts came in.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import numpy as np
 
 UNKNOWN = -1  # in `seen`: not trained yet
 
-# Boxes are int arrays (k, 4), a row x0, x1, y0, y1: the closed rectangle of grid spots x0..x1 by y0..y1.
-# `seen` is an int array (nx, ny) of verdicts, UNKNOWN where nothing was trained.
+# Boxes are int arrays (k, 4), a row x0, x1, y0, y1: the closed rectangle of grid spots x0..x1 by
+# y0..y1. `seen` is an int array (nx, ny) of verdicts, UNKNOWN where nothing was trained.
 
 
 def start_lines(points: int, start: int) -> np.ndarray:
-    """The indices, of 0..points-1, that the coarse start grid takes: at most `start`, about 3 apart or more.
+    """The indices, of 0..points-1, that the coarse start grid takes: at most `start`, about 3 apart
+    or more.
 
     Example:
         >>> start_lines(64, 9).tolist(), start_lines(7, 9).tolist(), start_lines(1, 9).tolist()
@@ -35,7 +36,12 @@ def start_cells(shape: tuple[int, int], start: int) -> int:
 def roots(shape: tuple[int, int], start: int) -> np.ndarray:
     """The boxes of the start grid, (k, 4)."""
     (x0, x1), (y0, y1) = (_gaps(start_lines(points, start)) for points in shape)
-    rows = [np.repeat(x0, len(y0)), np.repeat(x1, len(y0)), np.tile(y0, len(x0)), np.tile(y1, len(x0))]
+    rows = [
+        np.repeat(x0, len(y0)),
+        np.repeat(x1, len(y0)),
+        np.tile(y0, len(x0)),
+        np.tile(y1, len(x0)),
+    ]
     return np.stack(rows, axis=1)
 
 
@@ -79,20 +85,26 @@ def levels(seen: np.ndarray, start: int, guard: bool) -> Iterator[tuple[np.ndarr
         unknown = seen[x, y] == UNKNOWN
         missing = np.unique(np.stack([x[unknown], y[unknown]], axis=1), axis=0)
         ready = boxes[~unknown.any(axis=1)]
-        parted = mixed(ready, sums, guard) & ((ready[:, 1] - ready[:, 0] > 1) | (ready[:, 3] - ready[:, 2] > 1))
+        parted = mixed(ready, sums, guard) & (
+            (ready[:, 1] - ready[:, 0] > 1) | (ready[:, 3] - ready[:, 2] > 1)
+        )
         yield missing, ready[~parted]
         boxes = split(ready[parted])
 
 
 def _sums(seen: np.ndarray) -> np.ndarray:
-    """How often each verdict occurs in 0..x-1 by 0..y-1, (verdicts, nx + 1, ny + 1): any box's counts in 4 look-ups."""
+    """How often each verdict occurs in 0..x-1 by 0..y-1, (verdicts, nx + 1, ny + 1): any box's
+    counts in 4 look-ups.
+    """
     kinds = np.unique(seen[seen != UNKNOWN])
     counts = (seen[None] == kinds[:, None, None]).cumsum(axis=1).cumsum(axis=2)
     return np.pad(counts, ((0, 0), (1, 0), (1, 0)))
 
 
 def mixed(boxes: np.ndarray, sums: np.ndarray, guard: bool) -> np.ndarray:
-    """Whether the verdicts known in each box (and, with `guard`, in the ring around it) differ, (k,) of bool."""
+    """Whether the verdicts known in each box (and, with `guard`, in the ring around it) differ,
+    (k,) of bool.
+    """
     nx, ny = sums.shape[1] - 1, sums.shape[2] - 1
     x0, x1, y0, y1 = boxes.T
     dx, dy = (x1 - x0, y1 - y0) if guard else (0, 0)

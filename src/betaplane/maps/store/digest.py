@@ -6,7 +6,8 @@ import hashlib
 
 
 def with_digest(values: tuple) -> tuple:
-    """Values of a row followed by their digest: 32 hex digits that depend on every value and its type.
+    """Values of a row followed by their digest: 32 hex digits that depend on every value and its
+    type.
 
     SQLite returns nan as None, and 0.0 for -0.0: they have one digest.
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 LEASE = 120.0  # seconds without a beat after which an owner that cannot be looked up is dead
 
-GONE: set[str] = set()  # owners of this process that could not give back what they held: the disk was full
+# owners of this process that could not give back what they held: the disk was full
+GONE: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Owner:
 
     token: str  # a uuid
     host: str  # the machine's name
-    realm: str  # its boot and process-number space, where known: pids mean the same within one realm only
+    # its boot and process-number space, where known: pids mean the same within one realm only
+    realm: str
     pid: int
     started: int | None  # clock ticks from boot to the start of the process; None where unknown
 
@@ -58,7 +60,9 @@ class Owner:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/pid/stat after the name, which may hold blanks and brackets; None where unreadable."""
+    """The fields of /proc/pid/stat after the name, which may hold blanks and brackets; None where
+    unreadable.
+    """
     try:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 class Meta(MutableMapping[str, Any]):
-    """Small JSON values in a store, as a dict; every change is durable at once. A damaged value is missing.
+    """Small JSON values in a store, as a dict; every change is durable at once. A damaged value is
+    missing.
 
     Example:
         >>> import tempfile

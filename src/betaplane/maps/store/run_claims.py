@@ -72,7 +72,10 @@ class Claims:
         """Those of `keys` that another living owner is training now: wait for them, or do others."""
         wanted = set(keys)
         alive = {one.token for one, lives in self._known_owners() if lives and one != owner}
-        held = self.rows("SELECT key, owner FROM claims WHERE key IN (SELECT value FROM json_each(?))", listed(wanted))
+        held = self.rows(
+            "SELECT key, owner FROM claims WHERE key IN (SELECT value FROM json_each(?))",
+            listed(wanted),
+        )
         return {key for key, token in held if token in alive}
 
     def release(self, owner: Owner) -> None:
@@ -83,7 +86,9 @@ class Claims:
         self._owners.discard(owner)
 
     def beat(self, owner: Owner) -> None:
-        """Say that `owner` is alive; needed every `LEASE` seconds only where others cannot look it up."""
+        """Say that `owner` is alive; needed every `LEASE` seconds only where others cannot look it
+        up.
+        """
         with self.writing() as db:
             _beat(db, owner)
 
@@ -109,4 +114,8 @@ def _owners(db: sqlite3.Connection) -> list[tuple[Owner, bool]]:
 
 def _sound(row: tuple) -> bool:
     _, _, _, pid, started, beat = row
-    return isinstance(pid, int) and isinstance(beat, float) and (started is None or isinstance(started, int))
+    return (
+        isinstance(pid, int)
+        and isinstance(beat, float)
+        and (started is None or isinstance(started, int))
+    )

@@ -1,4 +1,6 @@
-"""What the file of a store looks like: its tables, how it is made, and what is refused as no store of this problem."""
+"""What the file of a store looks like: its tables, how it is made, and what is refused as no store
+of this problem.
+"""
 
 from __future__ import annotations
 
@@ -70,9 +72,12 @@ def check_file(path: Path) -> None:
             (application,) = db.execute("PRAGMA application_id").fetchone()
         except sqlite3.DatabaseError as error:
             if code(error) == sqlite3.SQLITE_NOTADB:
-                raise _refusal(path, "The file is not a store", "an SQLite file made by betaplane") from None
+                raise _refusal(
+                    path, "The file is not a store", "an SQLite file made by betaplane"
+                ) from None
             if code(error) == sqlite3.SQLITE_CORRUPT:
-                return  # as far as can be seen without its WAL: a checkpoint is under way, or was cut short
+                # as far as can be seen without its WAL: a checkpoint is under way, or was cut short
+                return
             raise
         finally:
             db.close()
@@ -81,16 +86,24 @@ def check_file(path: Path) -> None:
 
 def _check_application(path: Path, application: int) -> None:
     if application != APPLICATION_ID:
-        raise _refusal(path, "The file is another program's SQLite database", "an SQLite file made by betaplane")
+        raise _refusal(
+            path,
+            "The file is another program's SQLite database",
+            "an SQLite file made by betaplane",
+        )
 
 
 def says(db: sqlite3.Connection) -> bool:
     """Whether the store says what it holds."""
-    return bool(patiently(lambda: db.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone()))
+    return bool(
+        patiently(lambda: db.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone())
+    )
 
 
 def version_of(db: sqlite3.Connection, path: Path) -> int:
-    """The store's version, 1 or 2; refuse a newer one, and a file whose tables are not of the version it states."""
+    """The store's version, 1 or 2; refuse a newer one, and a file whose tables are not of the
+    version it states.
+    """
     _check_application(path, *patiently(lambda: db.execute("PRAGMA application_id").fetchone()))
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > SCHEMA:
@@ -108,7 +121,9 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
 
 def _parts(db: sqlite3.Connection) -> set[tuple]:
     """Kind and name of everything in the file, and the columns of its tables."""
-    parts = db.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").fetchall()
+    parts = db.execute(
+        "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
+    ).fetchall()
     columns = "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'"
     return {*parts, *db.execute(columns).fetchall()}
 
@@ -123,7 +138,9 @@ def _expected(version: int) -> set[tuple]:
     return parts
 
 
-def check_contents(db: sqlite3.Connection, path: Path, identity: Identity, *, salvage: bool = False) -> int:
+def check_contents(
+    db: sqlite3.Connection, path: Path, identity: Identity, *, salvage: bool = False
+) -> int:
     """Refuse a damaged store and one of another problem; returns its version.
 
     With `salvage` what the store says of itself may be damaged, except the problem's fingerprint.
@@ -145,7 +162,9 @@ def check_contents(db: sqlite3.Connection, path: Path, identity: Identity, *, sa
 
 
 def _refusal(path: Path, what: str, allowed: str) -> BadInput:
-    return BadInput(what, value=str(path), allowed=allowed, where="--store", instead="--store other.sqlite")
+    return BadInput(
+        what, value=str(path), allowed=allowed, where="--store", instead="--store other.sqlite"
+    )
 
 
 def make_folder(path: Path) -> None:
@@ -166,7 +185,8 @@ def create_where_empty(db: sqlite3.Connection, identity: Identity) -> None:
     """Write the tables, all or none, unless another process just did."""
     if not _empty(db):
         return
-    # In rollback mode, before WAL: so the application id is in the file itself, where `check_file` looks.
+    # In rollback mode, before WAL: so the application id is in the file itself, where `check_file`
+    # looks.
     with undone_where_it_fails(db):
         db.execute("BEGIN EXCLUSIVE")
         if not _empty(db):
@@ -184,7 +204,10 @@ def _empty(db: sqlite3.Connection) -> bool:
 
 
 def _versions() -> dict[str, str]:
-    versions = {"python": ".".join(map(str, sys.version_info[:3])), "sqlite": sqlite3.sqlite_version}
+    versions = {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "sqlite": sqlite3.sqlite_version,
+    }
     for package in ("betaplane", "torch", "numpy"):
         with suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)

@@ -1,4 +1,6 @@
-"""An SQLite file that several processes use: waiting for locks, whole transactions, errors as sentences."""
+"""An SQLite file that several processes use: waiting for locks, whole transactions, errors as
+sentences.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +28,26 @@ WRITABLE, ELSEWHERE, OTHER = (
 MERGED = "--store other.sqlite --merge {path}  # copies the trainings that are whole"
 DAMAGED = "The store is damaged", "a whole store", MERGED
 SENTENCES = {
-    sqlite3.SQLITE_FULL: ("The disk is full; all runs finished before are kept", "a disk with free space", ELSEWHERE),
-    sqlite3.SQLITE_IOERR: ("The disk failed or is full; all runs finished before are kept", "a sound disk", ELSEWHERE),
+    sqlite3.SQLITE_FULL: (
+        "The disk is full; all runs finished before are kept",
+        "a disk with free space",
+        ELSEWHERE,
+    ),
+    sqlite3.SQLITE_IOERR: (
+        "The disk failed or is full; all runs finished before are kept",
+        "a sound disk",
+        ELSEWHERE,
+    ),
     sqlite3.SQLITE_READONLY: ("The store cannot be written", WRITABLE, ELSEWHERE),
     sqlite3.SQLITE_CANTOPEN: ("The store cannot be opened", WRITABLE, ELSEWHERE),
     sqlite3.SQLITE_PERM: ("The store cannot be opened", WRITABLE, ELSEWHERE),
     sqlite3.SQLITE_CORRUPT: DAMAGED,
     sqlite3.SQLITE_NOTADB: ("The store is damaged", "a whole store", OTHER),
-    sqlite3.SQLITE_BUSY: ("Another process kept the store locked for a minute", "a lock of milliseconds", OTHER),
+    sqlite3.SQLITE_BUSY: (
+        "Another process kept the store locked for a minute",
+        "a lock of milliseconds",
+        OTHER,
+    ),
 }
 
 T = TypeVar("T")
@@ -44,7 +58,9 @@ def connected(path: Path, frozen: bool = False) -> Iterator[sqlite3.Connection]:
     """A connection that stays open only where the block ends well."""
     address = path.absolute().as_uri() + ("?mode=ro&immutable=1" if frozen else "?mode=rwc")
     # Transactions are begun by hand; the store's own lock keeps threads apart.
-    db = sqlite3.connect(address, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(
+        address, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False
+    )
     try:
         db.execute("PRAGMA synchronous = FULL")
         db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
@@ -61,7 +77,9 @@ def _text(raw: bytes) -> str:
 
 
 def frozen(path: Path) -> bool:
-    """Whether a finished store lies where nothing can be written, so that it can be read only as it is."""
+    """Whether a finished store lies where nothing can be written, so that it can be read only as it
+    is.
+    """
     wal = path.with_name(path.name + "-wal")
     return not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)) and not wal.exists()
 
@@ -85,7 +103,9 @@ def code(error: BaseException | None) -> int:
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors about the disk and the file into sentences; errors of our own calls stay as they are."""
+    """Turn SQLite's errors about the disk and the file into sentences; errors of our own calls stay
+    as they are.
+    """
     try:
         yield
     except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
@@ -93,16 +113,23 @@ def told(path: Path) -> Iterator[None]:
     except (sqlite3.Error, OverflowError) as error:
         what, allowed, instead = SENTENCES.get(code(error), DAMAGED)
         instead = instead.format(path=path)
-        raise BadInput(what, value=str(error), allowed=allowed, where=str(path), instead=instead) from error
+        raise BadInput(
+            what, value=str(error), allowed=allowed, where=str(path), instead=instead
+        ) from error
 
 
 def patiently(act: Callable[[], T]) -> T:
-    """Do it again while another process holds the lock: some of SQLite's busy answers come without any waiting."""
+    """Do it again while another process holds the lock: some of SQLite's busy answers come without
+    any waiting.
+    """
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
             return act()
         except sqlite3.OperationalError as error:
-            if code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or time.monotonic() > deadline:
+            if (
+                code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+                or time.monotonic() > deadline
+            ):
                 raise
         time.sleep(random.uniform(0.001, 0.02))

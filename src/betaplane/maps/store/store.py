@@ -1,9 +1,11 @@
-"""Results of trainings on disk: an SQLite file that survives kills and full disks and is shared by processes.
+"""Results of trainings on disk: an SQLite file that survives kills and full disks and is shared by
+processes.
 
-WAL with synchronous=FULL: what `Store.finish` was given is on the disk when it returns. Readers and one writer at a
-time, from any number of processes of one machine (WAL needs shared memory: on several machines let each write its
-own store, then `Store.merge`). After a kill or on a full disk the newest runs lie in the `-wal` file beside the store:
-move the two together. Opening and closing the store folds it in again.
+WAL with synchronous=FULL: what `Store.finish` was given is on the disk when it returns. Readers and
+one writer at a time, from any number of processes of one machine (WAL needs shared memory: on
+several machines let each write its own store, then `Store.merge`). After a kill or on a full disk
+the newest runs lie in the `-wal` file beside the store: move the two together. Opening and closing
+the store folds it in again.
 """
 
 from __future__ import annotations
@@ -81,14 +83,22 @@ class Store(Claims):
         >>> folder.cleanup()
     """
 
-    def __init__(self, db: sqlite3.Connection, path: Path, identity: Identity, version: int = SCHEMA) -> None:
+    def __init__(
+        self, db: sqlite3.Connection, path: Path, identity: Identity, version: int = SCHEMA
+    ) -> None:
         """Take over a connection that `open` has checked."""
         super().__init__(db, path)
         self.identity, self._version = identity, version
         self.damaged = 0  # runs that were found to be damaged and are trained again
 
     @classmethod
-    def open(cls, path: str | Path, fingerprint: str, problem: str, former: Callable[[], str] | None = None) -> Self:
+    def open(
+        cls,
+        path: str | Path,
+        fingerprint: str,
+        problem: str,
+        former: Callable[[], str] | None = None,
+    ) -> Self:
         """Open the store at `path`, or create it and its folders.
 
         Args:
@@ -135,7 +145,12 @@ class Store(Claims):
         """
         path = Path(path)
         if not path.exists() or path.stat().st_size == 0:
-            raise BadInput("There is no such store", value=str(path), where="--map", instead="betaplane map digits")
+            raise BadInput(
+                "There is no such store",
+                value=str(path),
+                where="--map",
+                instead="betaplane map digits",
+            )
         check_file(path)
         with told(path), connected(path, frozen=frozen(path)) as db:
             about = "SELECT fingerprint, problem FROM about" if says(db) else "SELECT '', ''"
@@ -174,7 +189,9 @@ class Store(Claims):
     def all(self) -> Iterator[Record]:
         """Every finished run, in the order they were finished; runs finished meanwhile come too."""
         last = 0
-        while page := self.rows(f"SELECT id FROM runs WHERE id > ? ORDER BY id LIMIT {PAGE}", (last,)):
+        while page := self.rows(
+            f"SELECT id FROM runs WHERE id > ? ORDER BY id LIMIT {PAGE}", (last,)
+        ):
             last = page[-1][0]
             records, broken = self._read("id", [number for (number,) in page])
             self.damaged += len(broken)
@@ -193,7 +210,8 @@ class Store(Claims):
         with self.writing() as db:
             before = db.total_changes
             db.executemany(
-                f"INSERT INTO runs ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT (key) DO NOTHING", rows
+                f"INSERT INTO runs ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT (key) DO NOTHING",
+                rows,
             )
             new = db.total_changes - before
             db.executemany("DELETE FROM claims WHERE key = ?", [row[:1] for row in rows])
@@ -210,13 +228,20 @@ class Store(Claims):
         """
         other = Path(other)
         if not other.exists() or other.stat().st_size == 0:
-            raise BadInput("There is no store to merge", value=str(other), where="merge", instead=f"ls {other.parent}")
+            raise BadInput(
+                "There is no store to merge",
+                value=str(other),
+                where="merge",
+                instead=f"ls {other.parent}",
+            )
         check_file(other)
         with told(other), connected(other, frozen=frozen(other)) as db:
             version = check_contents(db, other, self.identity, salvage=True)
             source = type(self)(db, other, self.identity, version)
         with source:
-            new = sum(self.finish(source._readable(some)) for some in _portions(every_id(source._db)))
+            new = sum(
+                self.finish(source._readable(some)) for some in _portions(every_id(source._db))
+            )
         self.damaged += source.damaged
         return new
 
@@ -250,19 +275,29 @@ class Store(Claims):
     # Inside
 
     def _read(self, column: str, values: list) -> tuple[list[Record], list]:
-        """The records whose `column` is one of `values`, and those of the values whose row is damaged."""
-        question = f"SELECT {column}, {COLUMNS if self._version > 1 else VALUES} FROM runs WHERE {column} "
+        """The records whose `column` is one of `values`, and those of the values whose row is
+        damaged.
+        """
+        question = (
+            f"SELECT {column}, {COLUMNS if self._version > 1 else VALUES} FROM runs WHERE {column} "
+        )
         try:
-            rows = self.rows(f"{question} IN (SELECT value FROM json_each(?)) ORDER BY id", listed(values))
+            rows = self.rows(
+                f"{question} IN (SELECT value FROM json_each(?)) ORDER BY id", listed(values)
+            )
         except BadInput as error:
             if len(values) == 1 and code(error.__cause__) == sqlite3.SQLITE_TOOBIG:
                 return [], values
             if code(error.__cause__) != sqlite3.SQLITE_TOOBIG:
                 raise
             each = [self._read(column, [value]) for value in values]
-            return [r for records, _ in each for r in records], [v for _, broken in each for v in broken]
+            return [r for records, _ in each for r in records], [
+                v for _, broken in each for v in broken
+            ]
         found = [(row[0], self._record(row[1:])) for row in rows]
-        return [record for _, record in found if record], [value for value, record in found if not record]
+        return [record for _, record in found if record], [
+            value for value, record in found if not record
+        ]
 
     def _record(self, row: tuple) -> Record | None:
         if self._version == 1 and readable(row):  # betaplane 0.1 wrote no digests
@@ -270,7 +305,9 @@ class Store(Claims):
         return record_of(row)
 
     def _set_aside(self, keys: list[str]) -> dict[str, Record]:
-        """Delete damaged rows; returns the records that were whole after all, behind a damaged index."""
+        """Delete damaged rows; returns the records that were whole after all, behind a damaged
+        index.
+        """
         if not keys:
             return {}
         if self._version > 1 and not frozen(self.path):
@@ -296,7 +333,9 @@ class Store(Claims):
 
 
 def _versions(text: str) -> dict[str, str]:
-    """What created the store, read from a row that `open` found whole; of a store of betaplane 0.1, as far as it is."""
+    """What created the store, read from a row that `open` found whole; of a store of betaplane 0.1,
+    as far as it is.
+    """
     try:
         versions = json.loads(text)
     except ValueError:

@@ -14,13 +14,16 @@ from betaplane.maps.store.sqlite import connected, patiently, told
 
 
 def chunk_key(keys: Iterable[str]) -> str:
-    """A name for a chunk of runs: 32 hex digits that depend on the keys of its runs and their order."""
+    """A name for a chunk of runs: 32 hex digits that depend on the keys of its runs and their
+    order.
+    """
     return hashlib.blake2b(" ".join(keys).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)
 class Shelf:
-    """The place of one chunk's state; used by the worker that trains the chunk, over a connection of its own.
+    """The place of one chunk's state; used by the worker that trains the chunk, over a connection
+    of its own.
 
     A state only saves time: if the store cannot be read or written, the chunk is trained from its start.
     """

@@ -13,7 +13,9 @@ ABOUT = "fingerprint, problem, created, versions"
 
 
 def upgrade(db: sqlite3.Connection, identity: Identity) -> int:
-    """Add digests in one transaction; returns the number of rows that were dropped because they cannot be read."""
+    """Add digests in one transaction; returns the number of rows that were dropped because they
+    cannot be read.
+    """
     with undone_where_it_fails(db):
         patiently(lambda: db.execute("BEGIN IMMEDIATE"))
         if db.execute("PRAGMA user_version").fetchone() != (1,):  # another process was faster

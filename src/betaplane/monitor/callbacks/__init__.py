@@ -1,7 +1,9 @@
-"""Callbacks that watch what Hugging Face's Trainer and Lightning train; their packages are loaded with the first use.
+"""Callbacks that watch what Hugging Face's Trainer and Lightning train; their packages are loaded
+with the first use.
 
-`HuggingFaceWatch` is `huggingface.Events` as a `transformers.TrainerCallback`, and `LightningWatch` is
-`lightning.Events` as a `lightning.pytorch.Callback` (or `pytorch_lightning.Callback`, where only that is installed).
+`HuggingFaceWatch` is `huggingface.Events` as a `transformers.TrainerCallback`, and `LightningWatch`
+is `lightning.Events` as a `lightning.pytorch.Callback` (or `pytorch_lightning.Callback`, where only
+that is installed).
 """
 
 from __future__ import annotations
@@ -15,7 +17,12 @@ from betaplane.monitor.callbacks import huggingface, lightning
 
 KNOWN = {  # the events, where their base may be found, its name, what to install
     "HuggingFaceWatch": (huggingface.Events, ("transformers",), "TrainerCallback", "hf"),
-    "LightningWatch": (lightning.Events, ("lightning.pytorch", "pytorch_lightning"), "Callback", "lightning"),
+    "LightningWatch": (
+        lightning.Events,
+        ("lightning.pytorch", "pytorch_lightning"),
+        "Callback",
+        "lightning",
+    ),
 }
 
 
@@ -34,5 +41,8 @@ def _first(homes: tuple[str, ...], extra: str) -> Any:
     for home in homes:
         if find_spec(home.partition(".")[0]) is not None:
             return import_module(home)
-    told, install = f"{homes[0].partition('.')[0]} is not installed", f"pip install 'betaplane[{extra}]'"
+    told, install = (
+        f"{homes[0].partition('.')[0]} is not installed",
+        f"pip install 'betaplane[{extra}]'",
+    )
     raise BadInput(told, where="betaplane.monitor", instead=install)

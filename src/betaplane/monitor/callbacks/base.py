@@ -1,4 +1,6 @@
-"""What the callbacks have in common: one watcher for each optimizer, and the losses of the batches of a step."""
+"""What the callbacks have in common: one watcher for each optimizer, and the losses of the batches
+of a step.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Client:
     def begin(self, optimizers: Iterable[Any], model: nn.Module) -> None:
         """Watch these, and nothing of before."""
         self.end()
-        self.watchers = [watch(each, model=model, **self._options(i)) for i, each in enumerate(optimizers)]
+        self.watchers = [
+            watch(each, model=model, **self._options(i)) for i, each in enumerate(optimizers)
+        ]
 
     def end(self) -> None:
         """Stop watching."""

@@ -27,7 +27,8 @@ class Events(Client):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.batches: list[tuple[Tensor, bool]] = []  # losses, and whether each is a part of the step's
+        # losses, and whether each is a part of the step's
+        self.batches: list[tuple[Tensor, bool]] = []
         self.optimizer: Any = None
         self.hook: Any = None
 
@@ -48,7 +49,12 @@ class Events(Client):
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Take the logged loss where the model has returned none."""
         loss = (kwargs.get("logs") or {}).get("loss", math.nan)
-        if self.watchers and not self.watcher.losses.last and isinstance(loss, float) and not math.isnan(loss):
+        if (
+            self.watchers
+            and not self.watcher.losses.last
+            and isinstance(loss, float)
+            and not math.isnan(loss)
+        ):
             self.watcher.history.lose(loss, self.watcher.history.step)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -10,7 +10,8 @@ from betaplane.monitor.callbacks.base import Client
 
 
 class Events(Client):
-    """A callback of Lightning: `Trainer(callbacks=[LightningWatch()])`, for automatic and manual optimization.
+    """A callback of Lightning: `Trainer(callbacks=[LightningWatch()])`, for automatic and manual
+    optimization.
 
     The loss of a step is the sum of what went backward since the last one, which Lightning has divided by the number of
     batches that it accumulates.

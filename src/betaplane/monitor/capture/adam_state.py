@@ -17,7 +17,14 @@ from betaplane.theory import radam_warmup
 
 M, V = "exp_avg", "exp_avg_sq"
 WORDS = {M: "state1", V: "state2"}  # bitsandbytes' words
-FORMATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.complex64, torch.complex128)
+FORMATS = (
+    torch.float64,
+    torch.float32,
+    torch.bfloat16,
+    torch.float16,
+    torch.complex64,
+    torch.complex128,
+)
 
 
 class StepValues(NamedTuple):
@@ -40,7 +47,10 @@ class MomentState(NamedTuple):
     @property
     def readable(self) -> bool:
         """Whether the moments are there, in numbers or in codes of a known kind."""
-        return all(isinstance(x, Quantized) or (x is not None and x.dtype in FORMATS) for x in (self.m, self.v))
+        return all(
+            isinstance(x, Quantized) or (x is not None and x.dtype in FORMATS)
+            for x in (self.m, self.v)
+        )
 
     @property
     def kind(self) -> str:
@@ -72,7 +82,8 @@ def named(
 
 
 class Names(dict[Tensor, str]):
-    """A name for every parameter that an optimizer has or comes to have: no two alike, and none ever another's.
+    """A name for every parameter that an optimizer has or comes to have: no two alike, and none
+    ever another's.
 
     Args:
         optimizer: whose parameters.
@@ -112,11 +123,14 @@ def numbers(group: Mapping[str, Any]) -> StepValues:
     """A group's learning rate, betas and eps; Adam's defaults for what it lacks."""
     beta1, beta2 = (float(beta) for beta in tuple(group.get("betas", (0.9, 0.999)))[:2])
     eps = group.get("eps", 1e-8)
-    return StepValues(float(group["lr"]), beta1, beta2, float(eps[0] if isinstance(eps, tuple) else eps))
+    return StepValues(
+        float(group["lr"]), beta1, beta2, float(eps[0] if isinstance(eps, tuple) else eps)
+    )
 
 
 def warmed(now: StepValues, optimizer: Optimizer, t: float) -> StepValues:
-    """The same with the learning rate of step t: RAdam multiplies it by a warmup of its own, and is told by its name.
+    """The same with the learning rate of step t: RAdam multiplies it by a warmup of its own, and is
+    told by its name.
 
     Example:
         >>> optimizer = torch.optim.RAdam([torch.nn.Parameter(torch.ones(2))], lr=0.1)
@@ -135,7 +149,8 @@ def _rectification(t: float, beta2: float) -> float:
 
 
 def shrink(optimizer: Optimizer, group: Mapping[str, Any]) -> float:
-    """The share of themselves that weight decay takes from weights in a step; 0 where it is a part of the update.
+    """The share of themselves that weight decay takes from weights in a step; 0 where it is a part
+    of the update.
 
     Example:
         >>> optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))], lr=0.1, weight_decay=0.2)
@@ -174,7 +189,8 @@ def local(x: Any) -> Any:
 
 
 def unwrapped(optimizer: Any) -> Any:
-    """The optimizer that takes the steps, inside what Accelerate, Lightning and others wrap around it.
+    """The optimizer that takes the steps, inside what Accelerate, Lightning and others wrap around
+    it.
 
     Example:
         >>> class Wrapper:
@@ -193,7 +209,9 @@ def check(optimizer: Any) -> None:
     where = "watch"
     if not isinstance(optimizer, Optimizer):
         allowed = "a torch.optim.Optimizer"
-        raise BadInput("This is no optimizer", value=type(optimizer).__name__, allowed=allowed, where=where)
+        raise BadInput(
+            "This is no optimizer", value=type(optimizer).__name__, allowed=allowed, where=where
+        )
     known = any("betas" in group for group in optimizer.param_groups)
     states = [state for state in optimizer.state.values() if state]
     if not known or (states and not any(V in state or WORDS[V] in state for state in states)):

@@ -1,4 +1,6 @@
-"""Processes that train one model together: they read at the same steps, the same figures, and the first one tells."""
+"""Processes that train one model together: they read at the same steps, the same figures, and the
+first one tells.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from torch import Tensor
 
 from betaplane.monitor.capture.sampling import RowRange
 
-_WATCHED: Counter[str] = Counter()  # how often this process has begun to watch parameters of these names and shapes
+# how often this process has begun to watch parameters of these names and shapes
+_WATCHED: Counter[str] = Counter()
 
 
 class RankGroup:
@@ -67,7 +70,8 @@ class RankGroup:
         return total.tolist()
 
     def joined(self, samples: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> list[Tensor]:
-        """One-dimensional samples of this process's parts, put together with the others', in the order of processes.
+        """One-dimensional samples of this process's parts, put together with the others', in the
+        order of processes.
 
         Args:
             samples: as many on every process, of any length; on one device.
@@ -81,7 +85,10 @@ class RankGroup:
         padded = flat.new_zeros(max(totals))
         padded[: len(flat)] = flat
         found = self._gathered(padded)
-        parts = [each[:total].split(split.tolist()) for each, total, split in zip(found, totals, lengths, strict=True)]
+        parts = [
+            each[:total].split(split.tolist())
+            for each, total, split in zip(found, totals, lengths, strict=True)
+        ]
         return [torch.cat(same) for same in zip(*parts, strict=True)]
 
     def _gathered(self, mine: Tensor) -> list[Tensor]:
@@ -106,23 +113,35 @@ def on_mesh(p: Any) -> bool:
 
 
 def speaks(p: Any) -> bool:
-    """Whether this process is the one to speak for its part of a tensor, of which others may hold copies."""
+    """Whether this process is the one to speak for its part of a tensor, of which others may hold
+    copies.
+    """
     if not sharded(p):
         return True
     place = p.device_mesh.get_coordinate() or [0] * p.device_mesh.ndim
-    return all(at == 0 for at, placement in zip(place, p.placements, strict=True) if placement.is_replicate())
+    return all(
+        at == 0
+        for at, placement in zip(place, p.placements, strict=True)
+        if placement.is_replicate()
+    )
 
 
 def placed(value: Any, p: Any) -> Any:
-    """A tensor that is spread as p is, whose gradient may be spread otherwise, or not yet be added up."""
+    """A tensor that is spread as p is, whose gradient may be spread otherwise, or not yet be added
+    up.
+    """
     if on_mesh(p) and on_mesh(value) and value.placements != p.placements:
         return value.redistribute(placements=p.placements)
     return value
 
 
 def part(p: Any) -> RowRange | None:
-    """Which rows of a tensor this process holds; None for a whole one, and for one that is not cut along its rows."""
-    if not sharded(p) or [each for each in p.placements if not (each.is_replicate() or each.is_shard(0))]:
+    """Which rows of a tensor this process holds; None for a whole one, and for one that is not cut
+    along its rows.
+    """
+    if not sharded(p) or [
+        each for each in p.placements if not (each.is_replicate() or each.is_shard(0))
+    ]:
         return None
     from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 

@@ -1,4 +1,6 @@
-"""Calls around an optimizer's steps, whoever takes them: a loop, a closure, torch.amp, a compiled step."""
+"""Calls around an optimizer's steps, whoever takes them: a loop, a closure, torch.amp, a compiled
+step.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from torch.optim.optimizer import Optimizer
 Closure = Callable[[], Any]
 Args = tuple[Any, ...]
 
-uncompiled: Any = torch.compiler.disable  # a compiled step breaks there, where tracing would take in all of watching
+# a compiled step breaks there, where tracing would take in all of watching
+uncompiled: Any = torch.compiler.disable
 
 
 class Hooks:
@@ -37,7 +40,9 @@ class Hooks:
         taken
     """
 
-    def __init__(self, optimizer: Optimizer, before: Callable[[Any], None], after: Callable[[], None]) -> None:
+    def __init__(
+        self, optimizer: Optimizer, before: Callable[[Any], None], after: Callable[[], None]
+    ) -> None:
         self.optimizer, self.before, self.after, self.begun = optimizer, before, after, False
         self.cuda = torch.cuda.is_available()
 
@@ -55,7 +60,10 @@ class Hooks:
             slow_post() if torch.compiler.is_compiling() else self._post()
 
         slow_pre, slow_post = uncompiled(self._pre), uncompiled(self._post)
-        self.handles = [optimizer.register_step_pre_hook(pre), optimizer.register_step_post_hook(post)]
+        self.handles = [
+            optimizer.register_step_pre_hook(pre),
+            optimizer.register_step_post_hook(post),
+        ]
 
     def close(self) -> None:
         """Call no more."""
@@ -97,18 +105,25 @@ class Hooks:
 
 
 def left_out(optimizer: Optimizer) -> bool:
-    """Whether torch.amp found gradients that are not finite, and leaves it to the optimizer to take no step."""
+    """Whether torch.amp found gradients that are not finite, and leaves it to the optimizer to take
+    no step.
+    """
     found = getattr(optimizer, "found_inf", None)
-    return found is not None and bool(found)  # waits for the device, as torch.amp does where a step is not fused
+    # waits for the device, as torch.amp does where a step is not fused
+    return found is not None and bool(found)
 
 
 def scale(optimizer: Optimizer) -> float:
-    """What gradients are still multiplied by where torch.amp leaves it to the optimizer's step to divide them."""
+    """What gradients are still multiplied by where torch.amp leaves it to the optimizer's step to
+    divide them.
+    """
     found = getattr(optimizer, "grad_scale", None)
     return 1.0 if found is None else float(found)
 
 
 def clipped(optimizer: Optimizer) -> float:
-    """What the last step multiplied gradients by without writing them, in (0, 1]: ours do, where `max_norm` is set."""
+    """What the last step multiplied gradients by without writing them, in (0, 1]: ours do, where
+    `max_norm` is set.
+    """
     norms, most = getattr(optimizer, "norms", None), getattr(optimizer, "max_norm", None)
     return 1.0 if norms is None or most is None else min(1.0, most / (norms.gradient + 1e-6))

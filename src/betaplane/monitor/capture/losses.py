@@ -1,4 +1,6 @@
-"""Losses on their way into the history: at once, or from time to time where that would wait for others."""
+"""Losses on their way into the history: at once, or from time to time where that would wait for
+others.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ Loss = float | Tensor
 
 
 class Losses:
-    """Takes the loss of each step, and hands it on: from a device, and from several processes, at readings only.
+    """Takes the loss of each step, and hands it on: from a device, and from several processes, at
+    readings only.
 
     Args:
         ranks: the processes; where they go together, what is handed on is their mean.
@@ -35,7 +38,8 @@ class Losses:
     def __init__(self, ranks: RankGroup, give: Callable[[int, float], None]) -> None:
         self.ranks, self.give, self.last = ranks, give, 0
         self.waiting: dict[int, Loss] = {}
-        self._exit = atexit.register(partial(_call, WeakMethod(self.end)))  # a run may end without a word
+        # a run may end without a word
+        self._exit = atexit.register(partial(_call, WeakMethod(self.end)))
 
     def take(self, step: int, loss: Loss) -> None:
         """Take a step's loss, a number or a tensor of one.
@@ -46,7 +50,13 @@ class Losses:
         if not is_loss(loss):
             got = f"a tensor {tuple(loss.shape)}" if isinstance(loss, Tensor) else loss
             allowed = "a number, or a tensor of one"
-            raise BadInput("A loss is no number", value=got, allowed=allowed, where="loss", instead="loss.mean()")
+            raise BadInput(
+                "A loss is no number",
+                value=got,
+                allowed=allowed,
+                where="loss",
+                instead="loss.mean()",
+            )
         if isinstance(loss, Tensor):
             loss = loss.detach().clone() if loss.device.type != "cpu" else loss.item()
         self.waiting[step], self.last = loss, step
@@ -75,9 +85,13 @@ class Losses:
         """
         mine = [float(self.waiting.get(step, math.nan)) for step in steps]
         has = [float(step in self.waiting) for step in steps]
-        told = self.ranks.sums([*votes, *has, *(each if n else 0.0 for each, n in zip(mine, has, strict=True))], device)
+        told = self.ranks.sums(
+            [*votes, *has, *(each if n else 0.0 for each, n in zip(mine, has, strict=True))], device
+        )
         counts, sums = told[len(votes) : -len(steps)], told[-len(steps) :]
-        self.waiting = {step: each / n for step, each, n in zip(steps, sums, counts, strict=True) if n}
+        self.waiting = {
+            step: each / n for step, each, n in zip(steps, sums, counts, strict=True) if n
+        }
         self.hand_on()
         return [against == 0 for against in told[: len(votes)]]
 

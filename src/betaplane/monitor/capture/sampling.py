@@ -20,7 +20,8 @@ class RowRange(NamedTuple):
 def strided(x: Tensor, n: int, part: RowRange | None = None) -> Tensor:
     """At most n of a tensor's numbers, evenly spaced, as a view where its memory is contiguous.
 
-    The spacing shares no factor with the length of a row, so that the sample goes through all columns.
+    The spacing shares no factor with the length of a row, so that the sample goes through all
+    columns.
 
     Args:
         x: any shape; complex numbers as pairs.
@@ -38,8 +39,12 @@ def strided(x: Tensor, n: int, part: RowRange | None = None) -> Tensor:
     return flat[first::step] if step > 1 else flat
 
 
-def places(shape: Sequence[int], n: int, part: RowRange | None = None, pair: int = 1) -> tuple[int, int]:
-    """The first place that `strided` takes of a tensor, and how far apart they lie; `pair` is 2 for complex numbers."""
+def places(
+    shape: Sequence[int], n: int, part: RowRange | None = None, pair: int = 1
+) -> tuple[int, int]:
+    """The first place that `strided` takes of a tensor, and how far apart they lie; `pair` is 2 for
+    complex numbers.
+    """
     whole, row = part or (shape, 0)
     step = spacing(whole, n, pair)
     return -row * math.prod(whole[1:]) * pair % max(step, 1), max(step, 1)
@@ -55,7 +60,8 @@ def spacing(shape: Sequence[int], n: int, pair: int = 1) -> int:
 
 
 def touched_rows(g: Tensor, n: int = 256, part: RowRange | None = None) -> Tensor | None:
-    """Of at most n evenly spaced rows of a matrix, whether the gradient is not 0 there; None for what has no rows.
+    """Of at most n evenly spaced rows of a matrix, whether the gradient is not 0 there; None for
+    what has no rows.
 
     Args:
         g: gradient, any shape.

@@ -25,7 +25,9 @@ class PreStepSample(NamedTuple):
 
 
 class StepSample(NamedTuple):
-    """A tensor's samples around a step; `m` and `v` are empty where the optimizer keeps none that can be read."""
+    """A tensor's samples around a step; `m` and `v` are empty where the optimizer keeps none that
+    can be read.
+    """
 
     before: Before
     x: Tensor  # weights, (n,)
@@ -35,13 +37,18 @@ class StepSample(NamedTuple):
 
     @property
     def stepped(self) -> bool:
-        """Whether there are moments, and the step moved them: an optimizer may leave out gradients with inf or nan."""
+        """Whether there are moments, and the step moved them: an optimizer may leave out gradients
+        with inf or nan.
+        """
         old = self.before.v
-        return bool(len(self.v)) and (old is None or self.t != self.before.t or not torch.equal(old, self.v))
+        return bool(len(self.v)) and (
+            old is None or self.t != self.before.t or not torch.equal(old, self.v)
+        )
 
 
 def sample(value: Any, p: Tensor, n: int, ranks: RankGroup) -> Tensor:
-    """A sample of this process's part of a tensor that is like p; empty where there is none, or others speak for it.
+    """A sample of this process's part of a tensor that is like p; empty where there is none, or
+    others speak for it.
 
     Args:
         value: like p, or in codes; None where there is none.
@@ -60,7 +67,9 @@ def sample(value: Any, p: Tensor, n: int, ranks: RankGroup) -> Tensor:
     return strided(local(value), n, rows)
 
 
-def gradient(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any], n: int, ranks: RankGroup) -> Tensor:
+def gradient(
+    optimizer: Optimizer, p: Tensor, group: Mapping[str, Any], n: int, ranks: RankGroup
+) -> Tensor:
     """A copy of a sample of a gradient, in the size and with the sign that the step takes it in."""
     g = sample(p.grad, p, n, ranks).clone()
     by = (-1 if group.get("maximize") else 1) / scale(optimizer)
@@ -75,7 +84,9 @@ def rows_of(p: Tensor, ranks: RankGroup) -> Tensor | None:
     return touched_rows(local(g), part=part(p))
 
 
-def kept(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any], n: int, ranks: RankGroup) -> PreStepSample:
+def kept(
+    optimizer: Optimizer, p: Tensor, group: Mapping[str, Any], n: int, ranks: RankGroup
+) -> PreStepSample:
     """Copies of samples from before a step.
 
     Args:
@@ -89,13 +100,21 @@ def kept(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any], n: int, rank
     v = sample(has.v, p, n, ranks).clone() if has.readable else None
     m = sample(has.m, p, n, ranks) if isinstance(has.m, Quantized) else None
     x = sample(p, p, n, ranks).clone()
-    return PreStepSample(Before(g, v, has.t, rows_of(p, ranks), has.rounds_at_random, x, shrink(optimizer, group)), m)
+    return PreStepSample(
+        Before(g, v, has.t, rows_of(p, ranks), has.rounds_at_random, x, shrink(optimizer, group)), m
+    )
 
 
 def looked(
-    p: Tensor, old: PreStepSample, has: MomentState, beta: tuple[float, float], n: int, ranks: RankGroup
+    p: Tensor,
+    old: PreStepSample,
+    has: MomentState,
+    beta: tuple[float, float],
+    n: int,
+    ranks: RankGroup,
 ) -> StepSample:
-    """The samples after a step beside those before it; of moments in codes, what they were before they were rounded.
+    """The samples after a step beside those before it; of moments in codes, what they were before
+    they were rounded.
 
     Args:
         p: the parameter, after the step.
@@ -119,7 +138,9 @@ def _averaged(old: Tensor | None, new: Tensor, beta: float) -> Tensor:
 
 
 def _together(mine: StepSample, p: Tensor, ranks: RankGroup) -> StepSample:
-    """The samples of all parts, on every process; counts and types are those of a process that has any."""
+    """The samples of all parts, on every process; counts and types are those of a process that has
+    any.
+    """
     g, old, t, rows, at_random, *_ = mine.before
     kind = FORMATS.index(mine.v.dtype) if len(mine.v) else -1
     told = torch.tensor([t, mine.t, float(kind), float(at_random)], device=p.device)
@@ -133,12 +154,22 @@ def _together(mine: StepSample, p: Tensor, ranks: RankGroup) -> StepSample:
     if len(v):
         v, old = v.to(FORMATS[int(kind)]), old.to(FORMATS[int(kind)])
     same = was.to(p.dtype) if len(was) == len(x) else None
-    before = Before(g, old if len(old) else None, t, _rows(touched, p), bool(at_random), same, mine.before.shrink)
+    before = Before(
+        g,
+        old if len(old) else None,
+        t,
+        _rows(touched, p),
+        bool(at_random),
+        same,
+        mine.before.shrink,
+    )
     return StepSample(before, x, m, v, after)
 
 
 def _rows(touched: Tensor, p: Tensor) -> Tensor | None:
-    """The rows that parts touch: one after the other, or, where each holds a part of every row, any of them."""
+    """The rows that parts touch: one after the other, or, where each holds a part of every row, any
+    of them.
+    """
     if not len(touched):
         return None
     if part(p) is not None:

@@ -1,7 +1,8 @@
 """The detectors, in order of trust: where two fire at one step, the one above is the cause.
 
-Their false alarms on runs that no threshold was chosen on: none in 65 healthy ones of 12 kinds, so below 4.6 % of runs
-each and together at 95 % confidence; of 65 failing ones 63 are named first (`python -m benchmarks.zoo kin`).
+Their false alarms on runs that no threshold was chosen on: none in 65 healthy ones of 12 kinds, so
+below 4.6 % of runs each and together at 95 % confidence; of 65 failing ones 63 are named first
+(`python -m benchmarks.zoo kin`).
 """
 
 from betaplane.monitor.detectors._detector import Detector, Finding

@@ -1,4 +1,6 @@
-"""Causes in weight decay: at the end of a schedule it outruns the learning rate, and weights shrink."""
+"""Causes in weight decay: at the end of a schedule it outruns the learning rate, and weights
+shrink.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from betaplane.monitor.quantities.reading import Reading
 
 LATE_PART = 0.5  # of the peak learning rate: from there on the schedule is coming down
 EXPLAINED = 0.5  # of the logarithm by which weights shrank: by decay alone
-CORRECTED = 1.1  # times the decay of AdamC, up to which it falls with lr as its remedy would have it
+# times the decay of AdamC, up to which it falls with lr as its remedy would have it
+CORRECTED = 1.1
 SHRUNK = 0.8  # of the weights at the peak
 
 
@@ -24,7 +27,9 @@ def _drifting(history: History, threshold: float) -> Finding | None:
     told = f"weights at {now.weight_rms / peak.weight_rms:.2f} of their size at the peak lr {peak.lr:.3g}"
     change = f"weight decay times lr / {peak.lr:.3g}, the peak, as AdamC does"
     remedy = {"decay": "corrected", "peak_lr": peak.lr}
-    return Finding(layer, f"{told}, gradients over weights {found[layer]:.1f} x their least", change, remedy)
+    return Finding(
+        layer, f"{told}, gradients over weights {found[layer]:.1f} x their least", change, remedy
+    )
 
 
 def _growth(history: History, now: Reading) -> float:
@@ -38,7 +43,11 @@ def _growth(history: History, now: Reading) -> float:
         return 0.0
     if now.shrink * peak.lr**2 < CORRECTED * peak.shrink * now.lr**2:
         return 0.0
-    if now.layer not in history.calmest or now.lr > LATE_PART * peak.lr or now.weight_rms > SHRUNK * peak.weight_rms:
+    if (
+        now.layer not in history.calmest
+        or now.lr > LATE_PART * peak.lr
+        or now.weight_rms > SHRUNK * peak.weight_rms
+    ):
         return 0.0
     return history.relative(now.layer) / history.calmest[now.layer]
 

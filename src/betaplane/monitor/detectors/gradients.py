@@ -11,8 +11,10 @@ from betaplane.monitor.history import History, jump
 from betaplane.monitor.quantities.reading import Reading
 
 FEWEST = 3  # readings before, whose norms say what is usual
-EACH, BOTH = 3.0, 9.0  # deviations of the logarithms of gradient norm and loss: of each at least, and of both
-ALONE = 2.0  # times the largest of late, of each: where only gradients grow, the batch may be as all others
+# deviations of the logarithms of gradient norm and loss: of each at least, and of both
+EACH, BOTH = 3.0, 9.0
+# times the largest of late, of each: where only gradients grow, the batch may be as all others
+ALONE = 2.0
 OVER = 1.05  # RMS of an update that steady gradients do not pass, and room for rounding
 
 
@@ -28,7 +30,12 @@ def _non_finite(history: History, threshold: float) -> Finding | None:
 def _changed(history: History, threshold: float) -> Finding | None:
     norm, loss = jump(history.norms, history.step, FEWEST), jump(history.losses, history.step)
     apart, times = [norm.deviations, loss.deviations], [norm.times, loss.times]
-    if math.sqrt(math.prod(times)) <= threshold or min(times) < ALONE or min(apart) < EACH or sum(apart) < BOTH:
+    if (
+        math.sqrt(math.prod(times)) <= threshold
+        or min(times) < ALONE
+        or min(apart) < EACH
+        or sum(apart) < BOTH
+    ):
         return None
     if not _calm(history):
         return None
@@ -49,8 +56,12 @@ def _calm(history: History) -> bool:
 
 
 def _usual_size(kept: list[Reading]) -> bool:
-    """Whether the last update was no larger than steady gradients make it, or than it is often; beta1 = 0 gives 1."""
-    return kept[-1].update_rms <= OVER * max(1.0, 1.5 * median(reading.update_rms for reading in kept))
+    """Whether the last update was no larger than steady gradients make it, or than it is often;
+    beta1 = 0 gives 1.
+    """
+    return kept[-1].update_rms <= OVER * max(
+        1.0, 1.5 * median(reading.update_rms for reading in kept)
+    )
 
 
 def _usual(series: object) -> float:

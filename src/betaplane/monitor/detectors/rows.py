@@ -27,7 +27,9 @@ def _dead(history: History, threshold: float) -> Finding | None:
             told = f"{int(silent.sum())} of {len(silent)} rows had no gradient for {LOOKS} readings or more"
             lr, height = history.readings[layer][-1].lr, history.readings[layer][-1].shape[0]
             change = f"initialise these rows anew, and go on with lr={lr / 3:.2g}, a third of it"
-            return Finding(layer, told, change, {"reinitialise": _numbers(silent, height), "lr": lr / 3})
+            return Finding(
+                layer, told, change, {"reinitialise": _numbers(silent, height), "lr": lr / 3}
+            )
     return None
 
 

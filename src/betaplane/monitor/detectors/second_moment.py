@@ -1,4 +1,6 @@
-"""Causes in the second moment: stale, too noisy, forgotten before the first moment, lost in its type, below eps."""
+"""Causes in the second moment: stale, too noisy, forgotten before the first moment, lost in its
+type, below eps.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ ONCE, TWICE = 0.4, 0.5  # of the threshold, at one reading or at two, where most
 OTHER = 6.0  # deviations of the loss's logarithm, from where on a batch is unlike all before it
 BEYOND = 3.0  # deviations of the lag's logarithm: of batches of 4 few have so many
 ENOUGH = 32  # readings that say what is usual: at the start gradients may grow
-LARGEST = 0.8  # RMS of an update in units of lr: of gradients of one size only steady ones have more
+# RMS of an update in units of lr: of gradients of one size only steady ones have more
+LARGEST = 0.8
 ROUNDING = 1e-4  # of the largest gradient RMS: what float32 leaves of a vector's gradient that is 0
 FEW = 0.2  # of the threshold, of v that are 0 where the gradient is not
 HALF = 0.6  # from where on no warmup is
@@ -31,7 +34,8 @@ class _Kept(NamedTuple):
 
     now: Reading
     lags: list[float]
-    fair: list[float]  # of them those that were not chosen for a large loss, whose gradients often are large too
+    # of them those that were not chosen for a large loss, whose gradients often are large too
+    fair: list[float]
     updates: list[float]
 
     @property
@@ -46,7 +50,9 @@ class _Kept(NamedTuple):
 
     @property
     def size(self) -> float:
-        """The RMS of the latest updates; of a few coordinates over more of them, for one alone may swing."""
+        """The RMS of the latest updates; of a few coordinates over more of them, for one alone may
+        swing.
+        """
         last = self.updates[-LAST:] if math.prod(self.now.shape) < MANY else self.updates[-LATEST:]
         return math.sqrt(sum(size * size for size in last) / len(last))
 
@@ -56,7 +62,9 @@ def _stale(history: History, threshold: float) -> Finding | None:
         return None
     kept = {now.layer: _kept(history, now) for now in history.now() if _small(now)}
     kept = {layer: each for layer, each in kept.items() if len(each.lags) >= LATEST}
-    lasting = [layer for layer, each in kept.items() if each.size > LARGEST and each.lag > threshold]
+    lasting = [
+        layer for layer, each in kept.items() if each.size > LARGEST and each.lag > threshold
+    ]
     larger = [layer for layer, each in kept.items() if each.now.update_rms > 2 * each.usual]
     other = bool(larger) and jump(history.losses, history.step).deviations > OTHER
     grown = [layer for layer in larger if _lagged(kept[layer].fair, threshold, alone=not other)]
@@ -75,28 +83,39 @@ def _stale(history: History, threshold: float) -> Finding | None:
 
 
 def _kept(history: History, now: Reading) -> _Kept:
-    lags, updates, steps = (history.readings[now.layer].column(name).tolist() for name in ("lag", "update_rms", "step"))
+    lags, updates, steps = (
+        history.readings[now.layer].column(name).tolist() for name in ("lag", "update_rms", "step")
+    )
     fair = [lag for lag, step in zip(lags, steps, strict=True) if step not in history.chosen]
     return _Kept(now, lags, fair, updates)
 
 
 def _small(now: Reading) -> bool:
-    """Whether an update of RMS 1 would be small beside the weights: else the learning rate is to blame."""
+    """Whether an update of RMS 1 would be small beside the weights: else the learning rate is to
+    blame.
+    """
     return now.ratio < LARGE * max(1.0, now.update_rms)
 
 
 def _lagged(lags: list[float], threshold: float, alone: bool) -> bool:
-    """Whether v lagged at the last two readings, or at the last alone as never of late and beyond their scatter."""
+    """Whether v lagged at the last two readings, or at the last alone as never of late and beyond
+    their scatter.
+    """
     if len(lags) < LATEST:
         return False
     *old, now = lags
     if alone and len(old) >= ENOUGH and now > max(ONCE * threshold, *old):
-        return deviations(now, [max(lag, TINY) for lag in old]) > BEYOND or min(now, old[-1]) > TWICE * threshold
+        return (
+            deviations(now, [max(lag, TINY) for lag in old]) > BEYOND
+            or min(now, old[-1]) > TWICE * threshold
+        )
     return min(now, old[-1]) > TWICE * threshold
 
 
 def _shorter(beta1: float, beta2: float) -> float:
-    """Twice the memory of m, and no less than 10 steps: at (0.9, 0.95) no history makes an update above 1.17 lr."""
+    """Twice the memory of m, and no less than 10 steps: at (0.9, 0.95) no history makes an update
+    above 1.17 lr.
+    """
     return min(beta2, 1 - 1 / max(10.0, 2 * float(memory_horizon(beta1))))
 
 
@@ -107,7 +126,9 @@ def _noisy(history: History, threshold: float) -> Finding | None:
         spread = unsteadiness(past) if 2 / (1 - past.numbers.beta2) <= len(past.g) else 0.0
         if spread > threshold and (cosine := descent(past)) < 0:
             longer = round(max(1 - (1 - past.numbers.beta2) / 10, 1 - 1 / len(past.g)), 6)
-            evidence = f"sqrt(v) varies by {spread:.2f} of itself; cosine of mean update and mean gradient"
+            evidence = (
+                f"sqrt(v) varies by {spread:.2f} of itself; cosine of mean update and mean gradient"
+            )
             change = f"beta2={longer:.6g}: ten times the memory, and {len(past.g)} steps at least; or a larger batch"
             return Finding(layer, f"{evidence} {cosine:.2f}", change, {"beta2": longer})
     return None
@@ -115,7 +136,8 @@ def _noisy(history: History, threshold: float) -> Finding | None:
 
 def _coupled(history: History, threshold: float) -> Finding | None:
     for reading in history.now():
-        if reading.beta1 > 0 and reading.beta1**2 - reading.beta2 >= threshold - 1e-9:  # a bound, and rounding
+        # a bound, and rounding
+        if reading.beta1 > 0 and reading.beta1**2 - reading.beta2 >= threshold - 1e-9:
             evidence = f"beta1^2 = {reading.beta1**2:.4g} >= beta2 = {reading.beta2:.4g}"
             beta2 = max(0.95, reading.beta1)
             change = f"beta2={beta2:.4g}, or beta1 < {reading.beta2**0.5:.4g}"
@@ -128,9 +150,8 @@ def _underflow(history: History, threshold: float) -> Finding | None:
         wide = reading.dtype in ("float32", "float64") or math.prod(reading.shape) < MANY
         still = 0.0 if wide else reading.still
         if reading.lost > FEW * threshold or still > threshold:
-            told = (
-                f"{reading.lost:.0%} of v are 0 where the gradient is not, {still:.0%} stand still in {reading.dtype}"
-            )
+            zeros = f"{reading.lost:.0%} of v are 0 where the gradient is not"
+            told = f"{zeros}, {still:.0%} stand still in {reading.dtype}"
             change = 'the state in float32 (storage="float32"), or rounded at random'
             return Finding(reading.layer, told, change, {"storage": "float32"})
     return None

@@ -1,4 +1,6 @@
-"""Causes in the optimizer's state: moments that were changed between two steps, or do not belong together."""
+"""Causes in the optimizer's state: moments that were changed between two steps, or do not belong
+together.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,18 @@ from betaplane.theory import update_bound
 FEWEST = 3  # readings before, that say whether updates keep Adam's bound
 PAST = 1.05  # times Adam's bound: beyond rounding
 WIDE = ("float32", "float64")  # types whose rounding explains nothing here
-CHANGE = "load moments and count of one and the same step, or begin with none: optimizer.state.clear()"
+CHANGE = (
+    "load moments and count of one and the same step, or begin with none: optimizer.state.clear()"
+)
 
 
 def _changed(history: History, threshold: float) -> Finding | None:
     now = [reading for reading in history.now() if reading.g_rms > 0]
-    pairs = [(history.readings[each.layer][-2], each) for each in now if len(history.readings[each.layer]) > 1]
+    pairs = [
+        (history.readings[each.layer][-2], each)
+        for each in now
+        if len(history.readings[each.layer]) > 1
+    ]
     for old, each in pairs:
         left = v_left(old, each)
         if left < threshold or left > 1 / threshold:
@@ -35,11 +43,17 @@ def _changed(history: History, threshold: float) -> Finding | None:
 
 
 def v_left(old: Reading, now: Reading) -> float:
-    """What there was of v before a step, over the least that beta2 leaves of it since an older reading; 1 if it fits.
+    """What there was of v before a step, over the least that beta2 leaves of it since an older
+    reading; 1 if it fits.
 
     More than the least is only wrong if no step was taken in between.
     """
-    if now.t - old.t != now.step - old.step or old.t < 1 or now.dtype not in WIDE or math.isnan(now.kept_rms):
+    if (
+        now.t - old.t != now.step - old.step
+        or old.t < 1
+        or now.dtype not in WIDE
+        or math.isnan(now.kept_rms)
+    ):
         return 1.0
     since = now.step - 1 - old.step
     least = min(old.beta2, now.beta2) ** since * old.root_rms**2 * (1 - old.beta2**old.t)
@@ -50,13 +64,21 @@ def v_left(old: Reading, now: Reading) -> float:
 
 
 def _beyond(history: History, now: Reading) -> float:
-    """The largest update over Adam's bound; 0 if it never was under it, or betas change, so that it is not Adam's."""
+    """The largest update over Adam's bound; 0 if it never was under it, or betas change, so that it
+    is not Adam's.
+    """
     kept = history.readings[now.layer]
     past = kept.column("reach")[:-1].tolist()
-    steady = len(past) >= FEWEST and max(past) <= 1 and (kept[-2].beta1, kept[-2].beta2) == (now.beta1, now.beta2)
+    steady = (
+        len(past) >= FEWEST
+        and max(past) <= 1
+        and (kept[-2].beta1, kept[-2].beta2) == (now.beta1, now.beta2)
+    )
     if not steady or now.dtype not in WIDE:
         return 0.0
-    return min(now.reach, now.update_max / float(update_bound(now.beta1, now.beta2, max(now.t, 1.0))))
+    return min(
+        now.reach, now.update_max / float(update_bound(now.beta1, now.beta2, max(now.t, 1.0)))
+    )
 
 
 CHANGED_STATE = Detector(

@@ -1,4 +1,6 @@
-"""Causes in the count of steps: counted wrongly after a resume; at full speed before v has its memory."""
+"""Causes in the count of steps: counted wrongly after a resume; at full speed before v has its
+memory.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,12 @@ def _miscounted(history: History, threshold: float) -> Finding | None:
     if reset:
         told = f"the count was {reset[0].before:.0f} while v was not 0: v_hat is too large by 1 / (1 - beta2)"
         count = _count(history, reset[0])
-        return Finding(reset[0].layer, told, f"state['step'] = {count} before this step, or as saved", {"step": count})
+        return Finding(
+            reset[0].layer,
+            told,
+            f"state['step'] = {count} before this step, or as saved",
+            {"step": count},
+        )
     if lost and len(lost) == len(now):
         told = f"the count was {lost[0].before:.0f} while every v was 0: nothing corrects them"
         return Finding("", told, LOAD, {"step": 0})
@@ -41,7 +48,11 @@ def _miscounted(history: History, threshold: float) -> Finding | None:
 
 def _since(history: History, now: list[Reading]) -> Finding | None:
     """What befell moments and counts between two readings."""
-    pairs = [(history.readings[each.layer][-2], each) for each in now if len(history.readings[each.layer]) > 1]
+    pairs = [
+        (history.readings[each.layer][-2], each)
+        for each in now
+        if len(history.readings[each.layer]) > 1
+    ]
     emptied = [each for old, each in pairs if _emptied(old, each)]
     if emptied and len(emptied) == len(now):
         told = f"v fell faster than beta2 lets it while the count went on to {emptied[0].t:.0f}: nothing corrects it"
@@ -49,11 +60,15 @@ def _since(history: History, now: list[Reading]) -> Finding | None:
     restarted = [(old, each) for old, each in pairs if _restarted(old, each)]
     if restarted:
         old, each = restarted[0]
-        told = (
-            f"the count fell from {old.t:.0f} to {each.t:.0f} while v was kept: v_hat is too large by 1 / (1 - beta2)"
-        )
+        fell = f"the count fell from {old.t:.0f} to {each.t:.0f} while v was kept"
+            told = f"{fell}: v_hat is too large by 1 / (1 - beta2)"
         count = _count(history, each)
-        return Finding(each.layer, told, f"state['step'] = {count} before this step, or as saved", {"step": count})
+        return Finding(
+            each.layer,
+            told,
+            f"state['step'] = {count} before this step, or as saved",
+            {"step": count},
+        )
     jumped = [(old, each) for old, each in pairs if _off(old, each) and _kept_with(old, each)]
     if jumped and median(_misfit(old, each) for old, each in jumped) > MISFIT:
         old, each = jumped[0]
@@ -64,7 +79,9 @@ def _since(history: History, now: list[Reading]) -> Finding | None:
             f"and v was kept: v_hat is too {'small' if by < 1 else 'large'} by a factor {max(by, 1 / by):.3g}"
         )
         layer = "" if len(jumped) == len(now) else each.layer
-        return Finding(layer, told, f"state['step'] = {count} before this step, or as saved", {"step": count})
+        return Finding(
+            layer, told, f"state['step'] = {count} before this step, or as saved", {"step": count}
+        )
     return None
 
 
@@ -74,19 +91,27 @@ def _weight(beta2: float, t: float) -> float:
 
 
 def _off(old: Reading, now: Reading) -> float:
-    """The factor, in logarithms, by which a count that left the steps taken puts v_hat off; 0 if it hardly matters.
+    """The factor, in logarithms, by which a count that left the steps taken puts v_hat off; 0 if it
+    hardly matters.
 
     A count that stands still has not left them: a parameter without a gradient takes no step.
     """
     count = old.t + now.step - 1 - old.step
-    if not (now.before > count or now.before < old.t) or old.t < 1 or now.before < 1 or old.beta2 != now.beta2:
+    if (
+        not (now.before > count or now.before < old.t)
+        or old.t < 1
+        or now.before < 1
+        or old.beta2 != now.beta2
+    ):
         return 0.0
     off = math.log(_weight(now.beta2, now.before) / _weight(now.beta2, count))
     return off if abs(off) > math.log(WRONG) else 0.0
 
 
 def _kept_with(old: Reading, now: Reading) -> bool:
-    """Whether v is the one before, with the gradients since then, and not one that was loaded with its count."""
+    """Whether v is the one before, with the gradients since then, and not one that was loaded with
+    its count.
+    """
     exact = not math.isnan(now.kept_rms)
     left = now.beta2 ** (now.step - old.step - exact)
     kept = left * old.root_rms**2 * _weight(old.beta2, old.t) + (1 - left) * now.g_rms**2
@@ -96,12 +121,16 @@ def _kept_with(old: Reading, now: Reading) -> bool:
 
 
 def _misfit(old: Reading, now: Reading) -> float:
-    """How gradients left v_hat, over the factor by which the count puts it off: 1/2 if that is all, 0 if they fit."""
+    """How gradients left v_hat, over the factor by which the count puts it off: 1/2 if that is all,
+    0 if they fit.
+    """
     return math.log(now.lag / old.lag) / _off(old, now) if min(old.lag, now.lag) > 0 else 0.0
 
 
 def _emptied(old: Reading, now: Reading) -> bool:
-    """Whether v is less than half of what beta2 leaves of it, with every step since the last reading counted."""
+    """Whether v is less than half of what beta2 leaves of it, with every step since the last
+    reading counted.
+    """
     counted = old.t > 0 and now.t - old.t == now.step - old.step
     wide = now.dtype in ("float32", "float64")
     return counted and wide and min(_kept(old, now), v_left(old, now)) < 0.5
@@ -110,13 +139,25 @@ def _emptied(old: Reading, now: Reading) -> bool:
 def _restarted(old: Reading, now: Reading) -> bool:
     """Whether the count began again although v did not, in steps too few to gather it anew."""
     steps = now.step - old.step
-    return 0 < now.t <= steps and now.t < old.t and 1 - now.beta2**steps < AGAIN and 0.98 <= _kept(old, now) < math.inf
+    return (
+        0 < now.t <= steps
+        and now.t < old.t
+        and 1 - now.beta2**steps < AGAIN
+        and 0.98 <= _kept(old, now) < math.inf
+    )
 
 
 def _kept(old: Reading, now: Reading) -> float:
-    """What there is of v over what beta2 must have left of it since an older reading; 1 or more where it is Adam's."""
+    """What there is of v over what beta2 must have left of it since an older reading; 1 or more
+    where it is Adam's.
+    """
     before, after = 1 - old.beta2**old.t, 1 - now.beta2**now.t
-    left = min(old.beta2, now.beta2) ** (now.step - old.step) * old.root_rms**2 * before * min(1.0, before / after)
+    left = (
+        min(old.beta2, now.beta2) ** (now.step - old.step)
+        * old.root_rms**2
+        * before
+        * min(1.0, before / after)
+    )
     return now.root_rms**2 * after / left if left > 0 else math.inf
 
 
@@ -130,21 +171,27 @@ def _rushed(history: History, threshold: float) -> Finding | None:
         return None
     length = float(linear_warmup_steps(first.beta2))
     lr = max(reading.lr for reading in now)
-    early = all(reading.lr >= 0.99 * lr for reading in history.readings[first.layer]) and first.t < length
-    seen = [reading for kept in history.readings.values() for reading in kept if len(reading.shape) > 1]
+    early = (
+        all(reading.lr >= 0.99 * lr for reading in history.readings[first.layer])
+        and first.t < length
+    )
+    seen = [
+        reading for kept in history.readings.values() for reading in kept if len(reading.shape) > 1
+    ]
     steep = max((reading.ratio for reading in seen), default=0.0)
     fallen = history.least < FALLEN * history.start
     if not early or fallen or not TENTH < steep < HALF:
         return None
-    told = (
-        f"loss {history.recent:.3g}, {history.recent / history.start:.1f} x its start, at full lr from the first step"
-    )
+    growth = f"{history.recent / history.start:.1f} x its start"
+    told = f"loss {history.recent:.3g}, {growth}, at full lr from the first step"
     change = f"warm lr up linearly over {length:.0f} steps, 2 / (1 - beta2)"
     return Finding("", told, change, {"warmup": round(length)})
 
 
 def _count(history: History, now: Reading) -> int:
-    """What the optimizer should have counted: on from what was read before, else what makes the correction small."""
+    """What the optimizer should have counted: on from what was read before, else what makes the
+    correction small.
+    """
     old = [reading for reading in history.readings[now.layer] if reading.step < now.step]
     return round(old[-1].t + now.step - 1 - old[-1].step if old else 1 / (1 - now.beta2))
 

@@ -11,7 +11,8 @@ import numpy as np
 from betaplane.monitor.quantities.formulas import TINY, balance, signal_to_noise
 from betaplane.monitor.quantities.reading import Reading
 
-SQUARES = ("g_rms", "m_rms", "root_rms", "update_rms", "weight_rms", "lag")  # the root of their mean square
+# the root of their mean square
+SQUARES = ("g_rms", "m_rms", "root_rms", "update_rms", "weight_rms", "lag")
 LARGEST = ("g_max", "update_max", "weight_max", "reach")
 SHARES = ("below_eps", "lost", "still", "agreement", "beta1")  # their mean
 SINGLE = ("ratio", "snr")  # from others of these
@@ -44,10 +45,13 @@ class Total(NamedTuple):
     snr: float
     agreement: float
     gradient_ratio: float  # |g| / |x|, gradient over weight units
-    balance: float  # update over weights, over the ratio that weight decay settles at; nan without decay
+    # update over weights, over the ratio that weight decay settles at; nan without decay
+    balance: float
 
 
-def totals(readings: Sequence[Reading], groups: Mapping[str, int], decays: Mapping[int, float]) -> list[Total]:
+def totals(
+    readings: Sequence[Reading], groups: Mapping[str, int], decays: Mapping[int, float]
+) -> list[Total]:
     """The total of each parameter group, and of all parameters at the end.
 
     Args:
@@ -71,12 +75,19 @@ def totals(readings: Sequence[Reading], groups: Mapping[str, int], decays: Mappi
     if not readings:
         return []
     places = sorted({groups[reading.layer] for reading in readings})
-    each = [total([r for r in readings if groups[r.layer] == place], place, decays[place]) for place in places]
-    mean = np.average([decays[groups[r.layer]] for r in readings], weights=[_size(r) for r in readings])
+    each = [
+        total([r for r in readings if groups[r.layer] == place], place, decays[place])
+        for place in places
+    ]
+    mean = np.average(
+        [decays[groups[r.layer]] for r in readings], weights=[_size(r) for r in readings]
+    )
     return [*each, total(readings, None, float(mean))]
 
 
-def total(readings: Sequence[Reading], group: int | None = None, weight_decay: float = 0.0) -> Total:
+def total(
+    readings: Sequence[Reading], group: int | None = None, weight_decay: float = 0.0
+) -> Total:
     """Several tensors as one: squares and shares weigh by size, the largest is the largest.
 
     Args:
@@ -85,11 +96,18 @@ def total(readings: Sequence[Reading], group: int | None = None, weight_decay: f
         weight_decay: as in torch's AdamW.
     """
     sizes = np.array([_size(reading) for reading in readings])
-    needed = {name: np.array([[getattr(reading, name)] for reading in readings]) for name in TOGETHER}
+    needed = {
+        name: np.array([[getattr(reading, name)] for reading in readings]) for name in TOGETHER
+    }
     found = {name: float(together(name, needed, sizes)[0]) for name in TOGETHER}
-    g, weight, update, beta1 = (found[name] for name in ("g_rms", "weight_rms", "update_rms", "beta1"))
+    g, weight, update, beta1 = (
+        found[name] for name in ("g_rms", "weight_rms", "update_rms", "beta1")
+    )
     lr = found["ratio"] * max(weight, TINY) / update if update else readings[0].lr
-    root, fields = math.sqrt(sizes.sum()), {name: value for name, value in found.items() if name in Total._fields}
+    root, fields = (
+        math.sqrt(sizes.sum()),
+        {name: value for name, value in found.items() if name in Total._fields},
+    )
     return Total(
         group=group,
         step=readings[0].step,
@@ -118,7 +136,12 @@ def together(name: str, values: Mapping[str, np.ndarray], sizes: np.ndarray) -> 
     """
     if name == "snr":
         update, beta1 = (together(each, values, sizes) for each in ("update_rms", "beta1"))
-        return np.array([signal_to_noise(u, b) if u < math.inf else u for u, b in zip(update, beta1, strict=True)])
+        return np.array(
+            [
+                signal_to_noise(u, b) if u < math.inf else u
+                for u, b in zip(update, beta1, strict=True)
+            ]
+        )
     if name == "ratio":
         moved = values["ratio"] * np.maximum(values["weight_rms"], TINY)
         weight = together("weight_rms", values, sizes)

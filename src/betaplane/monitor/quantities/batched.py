@@ -33,7 +33,8 @@ class TensorSample(NamedTuple):
 
 
 def sweep(step: int, tensors: Sequence[TensorSample]) -> list[Reading]:
-    """Every quantity of every tensor, as `betaplane.monitor.quantities.reading.read` defines them one by one.
+    """Every quantity of every tensor, as `betaplane.monitor.quantities.reading.read` defines them
+    one by one.
 
     Args:
         step: steps watched.
@@ -57,7 +58,8 @@ def sweep(step: int, tensors: Sequence[TensorSample]) -> list[Reading]:
         columns = _columns(Flat.of(tensors))
     rows = zip(*(each.tolist() for each in columns.values()), strict=True)
     return [
-        _reading(step, taken, dict(zip(columns, row, strict=True))) for taken, row in zip(tensors, rows, strict=True)
+        _reading(step, taken, dict(zip(columns, row, strict=True)))
+        for taken, row in zip(tensors, rows, strict=True)
     ]
 
 
@@ -88,20 +90,47 @@ class Flat(NamedTuple):
         n = np.array([len(each.m) for each in tensors])
         old = [each.v if each.before.v is None else each.before.v for each in tensors]
         was = [each.x if each.before.x is None else each.before.x for each in tensors]
-        columns = ([each.x for each in tensors], [each.before.g for each in tensors], [each.m for each in tensors])
-        samples = [_flat(each, dtype) for each in (*columns, [each.v for each in tensors], old, was)]
+        columns = (
+            [each.x for each in tensors],
+            [each.before.g for each in tensors],
+            [each.m for each in tensors],
+        )
+        samples = [
+            _flat(each, dtype) for each in (*columns, [each.v for each in tensors], old, was)
+        ]
         shrink = np.array([each.before.shrink for each in tensors])
         coarse = np.array([max(coarseness(each.dtype), float(np.finfo(dtype).eps)) for each in was])
         numbers = np.array([each.numbers for each in tensors], dtype=np.float64).T
         t = np.array([max(each.t, 1.0) for each in tensors])
-        follows = np.array([each.before.v is not None and not each.before.at_random for each in tensors])
+        follows = np.array(
+            [each.before.v is not None and not each.before.at_random for each in tensors]
+        )
         x, g, m, v, old, was = samples
         lr, beta1, beta2, eps = numbers
-        return cls(x, g, m, v, old, was, shrink, coarse, follows, lr, beta1, beta2, eps, t, n, n.cumsum() - n)
+        return cls(
+            x,
+            g,
+            m,
+            v,
+            old,
+            was,
+            shrink,
+            coarse,
+            follows,
+            lr,
+            beta1,
+            beta2,
+            eps,
+            t,
+            n,
+            n.cumsum() - n,
+        )
 
     def spread(self, each: np.ndarray) -> Any:
         """One number a tensor as one a coordinate; as a number where all are the same."""
-        return each[0].item() if (each == each[0]).all() else each.repeat(self.n).astype(self.m.dtype)
+        return (
+            each[0].item() if (each == each[0]).all() else each.repeat(self.n).astype(self.m.dtype)
+        )
 
     def sums(self, each: np.ndarray) -> np.ndarray:
         """Sums over each tensor, (T,)."""
@@ -198,7 +227,10 @@ def _still(s: Flat) -> np.ndarray:
 
 def _medians(root: np.ndarray, s: Flat) -> np.ndarray:
     """The median of what is not 0, of evenly spaced coordinates, (T,)."""
-    parts = (root[at : at + n : -(-n // MIDDLE)] for at, n in zip(s.starts.tolist(), s.n.tolist(), strict=True))
+    parts = (
+        root[at : at + n : -(-n // MIDDLE)]
+        for at, n in zip(s.starts.tolist(), s.n.tolist(), strict=True)
+    )
     return np.array([_median(part[part > 0]) for part in parts])
 
 
@@ -208,7 +240,12 @@ def _median(x: np.ndarray) -> float:
 
 
 def _bounds(s: Flat) -> np.ndarray:
-    return np.array([_bound(*each) for each in zip(s.beta1.tolist(), s.beta2.tolist(), s.t.tolist(), strict=True)])
+    return np.array(
+        [
+            _bound(*each)
+            for each in zip(s.beta1.tolist(), s.beta2.tolist(), s.t.tolist(), strict=True)
+        ]
+    )
 
 
 @lru_cache(maxsize=256)

@@ -28,7 +28,8 @@ def largest(x: Tensor) -> float:
 
 
 def debiased(m: Tensor, v: Tensor, t: float, beta1: float, beta2: float) -> tuple[Tensor, Tensor]:
-    """The moments as Adam uses them: m_hat = m / (1 - beta1^t) and sqrt(v_hat) = sqrt(v / (1 - beta2^t)).
+    """The moments as Adam uses them: m_hat = m / (1 - beta1^t) and sqrt(v_hat) = sqrt(v / (1 -
+    beta2^t)).
 
     Args:
         m: first moment, any shape, gradient units.
@@ -66,7 +67,8 @@ def update(m_hat: Tensor, root: Tensor, eps: float) -> Tensor:
 
 
 def rms_ratio(g: Tensor, root: Tensor, eps: float) -> float:
-    """How far v lags behind: RMS_t = sqrt(mean(g^2 / max(v, eps^2))), about 1 in a steady state; no unit.
+    """How far v lags behind: RMS_t = sqrt(mean(g^2 / max(v, eps^2))), about 1 in a steady state; no
+    unit.
 
     Args:
         g: gradient, any shape.
@@ -83,7 +85,8 @@ def rms_ratio(g: Tensor, root: Tensor, eps: float) -> float:
 
 
 def largest_ratio(m_hat: Tensor, root: Tensor) -> float:
-    """The largest |m_hat| / sqrt(v_hat) of a tensor, no unit; `betaplane.theory.update_bound` is what it cannot pass.
+    """The largest |m_hat| / sqrt(v_hat) of a tensor, no unit; `betaplane.theory.update_bound` is
+    what it cannot pass.
 
     Coordinates with v = 0 are left out: there only eps bounds the update.
 
@@ -95,7 +98,8 @@ def largest_ratio(m_hat: Tensor, root: Tensor) -> float:
 
 
 def below_eps(root: Tensor, g: Tensor, eps: float) -> float:
-    """The share of coordinates with 0 < sqrt(v) < eps, among those with v > 0 and a gradient; in [0, 1].
+    """The share of coordinates with 0 < sqrt(v) < eps, among those with v > 0 and a gradient; in
+    [0, 1].
 
     There eps rules. Where the gradient is 0, v only fades, and there is no update to scale.
 
@@ -108,7 +112,8 @@ def below_eps(root: Tensor, g: Tensor, eps: float) -> float:
 
 
 def lost(g: Tensor, v: Tensor) -> float:
-    """The share of coordinates whose v is 0 after a step although g was not: g^2 underflowed; in [0, 1].
+    """The share of coordinates whose v is 0 after a step although g was not: g^2 underflowed; in
+    [0, 1].
 
     Example:
         >>> lost(torch.tensor([1e-30, 1.0, 0.0, 2.0]), torch.tensor([0.0, 1.0, 0.0, 4.0]))
@@ -118,7 +123,8 @@ def lost(g: Tensor, v: Tensor) -> float:
 
 
 def agreement(m: Tensor, g: Tensor) -> float:
-    """The share of coordinates where m and g have one sign, among those where neither is 0; in [0, 1].
+    """The share of coordinates where m and g have one sign, among those where neither is 0; in [0,
+    1].
 
     Half of them is what independent signs give.
 
@@ -134,7 +140,8 @@ def agreement(m: Tensor, g: Tensor) -> float:
 def cosine(a: Tensor, b: Tensor) -> float:
     """The cosine of the angle between two tensors, in [-1, 1]; 0 where one of them is 0.
 
-    Of consecutive gradients it is their lag-1 correlation: near 0 in noise, near -1 where the weights swing to and fro.
+    Of consecutive gradients it is their lag-1 correlation: near 0 in noise, near -1 where the
+    weights swing to and fro.
 
     Example:
         >>> round(cosine(torch.tensor([1.0, 0.0]), torch.tensor([-1.0, 1.0])), 4)
@@ -144,18 +151,24 @@ def cosine(a: Tensor, b: Tensor) -> float:
 
 
 def angle(x: Tensor, step: Tensor) -> float:
-    """By how much a step turns the weights: the angle between x and x + step, in radians, in [0, pi].
+    """By how much a step turns the weights: the angle between x and x + step, in radians, in [0,
+    pi].
 
     Example:
         >>> round(angle(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])), 4)
         0.7854
     """
-    xx, xs, ss = (float((a.double() * b.double()).sum()) for a, b in ((x, x), (x, step), (step, step)))
+    xx, xs, ss = (
+        float((a.double() * b.double()).sum()) for a, b in ((x, x), (x, step), (step, step))
+    )
     return math.atan2(math.sqrt(max(0.0, xx * ss - xs * xs)), xx + xs) if xx else 0.0
 
 
-def balance(update_rms: float, weight_rms: float, lr: float, weight_decay: float, beta1: float) -> float:
-    r"""The ratio of update to weight norm over the one that AdamW settles at; 1 in equilibrium, nan without decay.
+def balance(
+    update_rms: float, weight_rms: float, lr: float, weight_decay: float, beta1: float
+) -> float:
+    r"""The ratio of update to weight norm over the one that AdamW settles at; 1 in equilibrium, nan
+    without decay.
 
     ```
     |u| / |x| sqrt((1 + beta1) / (1 - beta1)) / sqrt(2 weight_decay / lr)
@@ -201,7 +214,8 @@ def spread(roots: Tensor, beta2: float) -> float:
         The median over coordinates that are not 0; 0 where there is none. Normal gradients have 0.76 at beta2 = 0 and
         0.02 at 0.999.
 
-    Source: v is a first-order autoregression with coefficient beta2; derived, checked by simulation.
+    Source: v is a first-order autoregression with coefficient beta2; derived, checked by
+        simulation.
 
     Example:
         >>> roots = torch.randn(20_000, 5, generator=torch.Generator().manual_seed(0)).abs()
@@ -215,7 +229,8 @@ def spread(roots: Tensor, beta2: float) -> float:
 
 
 def signal_to_noise(update_rms: float, beta1: float) -> float:
-    """The gradients' signal-to-noise ratio, of powers, from the RMS of the update in units of lr; inf from 1 on.
+    """The gradients' signal-to-noise ratio, of powers, from the RMS of the update in units of lr;
+    inf from 1 on.
 
     Source: J. Su, 2025, kexue.fm/archives/11267, as `betaplane.theory.snr_from_update_rms`.
 

@@ -13,10 +13,14 @@ from betaplane.monitor.capture.sampling import strided
 
 
 class Noise(NamedTuple):
-    """Estimates without bias of what gradients are made of; of one batch they scatter, so average each over steps."""
+    """Estimates without bias of what gradients are made of; of one batch they scatter, so average
+    each over steps.
+    """
 
-    signal: float  # |G|^2, the true gradient's square, gradient units squared; an estimate may be negative
-    noise: float  # tr(Sigma), the variance of one sample's gradient summed over coordinates, the same unit
+    # |G|^2, the true gradient's square, gradient units squared; an estimate may be negative
+    signal: float
+    # tr(Sigma), the variance of one sample's gradient summed over coordinates, the same unit
+    noise: float
 
     @property
     def scale(self) -> float:
@@ -41,7 +45,8 @@ def noise_of_parts(gradients: Tensor, batch: int) -> Noise:
     Raises:
         BadInput: fewer than two parts, or a batch below 1.
 
-    Source: S. McCandlish et al., 2018, arXiv:1812.06162, appendix A.1, with B_small = batch and B_big = K batch.
+    Source: S. McCandlish et al., 2018, arXiv:1812.06162, appendix A.1, with B_small = batch and
+        B_big = K batch.
 
     Example:
         >>> g = torch.tensor([[3.0, 1.0], [5.0, -1.0]])
@@ -52,7 +57,13 @@ def noise_of_parts(gradients: Tensor, batch: int) -> Noise:
     if gradients.dim() != 2 or len(gradients) < 2:
         allowed, line = "(K, n) with K >= 2", "gradients=torch.stack([g1, g2])"
         where = "noise_of_parts"
-        raise BadInput("Too few gradients", value=tuple(gradients.shape), allowed=allowed, where=where, instead=line)
+        raise BadInput(
+            "Too few gradients",
+            value=tuple(gradients.shape),
+            allowed=allowed,
+            where=where,
+            instead=line,
+        )
     g = gradients.detach().double()
     small, large = float(g.square().sum(1).mean()), float(g.mean(0).square().sum())
     return noise_of_norms(small, large, batch, len(g) * batch)
@@ -93,7 +104,8 @@ def noise_of_norms(small: float, large: float, small_batch: int, large_batch: in
 
 
 class Parts:
-    """Gathers the gradients of a step's microbatches while `backward` adds them up, of some coordinates of each tensor.
+    """Gathers the gradients of a step's microbatches while `backward` adds them up, of some
+    coordinates of each tensor.
 
     Args:
         params: whose gradients.
@@ -116,7 +128,9 @@ class Parts:
 
     def take(self) -> None:
         """Call after the `backward` of each microbatch, whose loss is divided by their number."""
-        parts = [strided(p.grad, self.n) if p.grad is not None else p.new_zeros(0) for p in self.params]
+        parts = [
+            strided(p.grad, self.n) if p.grad is not None else p.new_zeros(0) for p in self.params
+        ]
         self.sums.append(torch.cat([part.double() for part in parts]))
 
     def noise(self) -> Noise:

@@ -17,7 +17,9 @@ SEEN = 20.0  # roundings of the weights that a movement must have, to be told fr
 
 
 class Reading(NamedTuple):
-    """The quantities of one tensor after one step; of a large tensor, over evenly spaced coordinates."""
+    """The quantities of one tensor after one step; of a large tensor, over evenly spaced
+    coordinates.
+    """
 
     layer: str
     step: int  # steps that were watched, 1 for the first
@@ -49,7 +51,9 @@ class Reading(NamedTuple):
     warm: bool  # v was not 0 before the step
     snr: float  # signal to noise of the gradients, from the update's RMS
     agreement: float  # share of coordinates where m and g have one sign
-    adams: float  # the update's RMS over that of m_hat / (sqrt(v_hat) + eps): 1 for Adam, less where it was clipped
+    # the update's RMS over that of m_hat / (sqrt(v_hat) + eps): 1 for Adam, less where it was
+    # clipped
+    adams: float
     shrink: float  # the share of the weights that decoupled decay takes in the step
     kept_rms: float = math.nan  # of sqrt(v) before the step, not debiased; 0 where there was none
 
@@ -65,7 +69,8 @@ def read(
     v: Tensor,
     t: float,
 ) -> Reading:
-    """Every quantity of one tensor, in float64: the plain twin of `betaplane.monitor.quantities.batched.sweep`.
+    """Every quantity of one tensor, in float64: the plain twin of
+    `betaplane.monitor.quantities.batched.sweep`.
 
     Args:
         layer: its name.
@@ -123,7 +128,8 @@ def read(
 
 
 def moved(before: Before, x: Tensor, lr: float, form: Tensor) -> Tensor:
-    """The update in units of lr: from the weights before and after, else, where these round too much, Adam's formula.
+    """The update in units of lr: from the weights before and after, else, where these round too
+    much, Adam's formula.
 
     Args:
         before: what was kept from before the step.
@@ -135,11 +141,15 @@ def moved(before: Before, x: Tensor, lr: float, form: Tensor) -> Tensor:
         return form
     old = before.x.double()
     way = old - x - before.shrink * old
-    return way / lr if math.inf > q.rms(way) > SEEN * coarseness(before.x.dtype) * q.rms(old) else form
+    return (
+        way / lr if math.inf > q.rms(way) > SEEN * coarseness(before.x.dtype) * q.rms(old) else form
+    )
 
 
 def coarseness(dtype: torch.dtype) -> float:
-    """How far apart numbers of a type are, relative to themselves; inf where it is too coarse to tell an update by."""
+    """How far apart numbers of a type are, relative to themselves; inf where it is too coarse to
+    tell an update by.
+    """
     return torch.finfo(dtype).eps if dtype in (torch.float32, torch.float64) else math.inf
 
 
@@ -162,7 +172,9 @@ class Before(NamedTuple):
 
 
 def _still(before: Before, v: Tensor) -> float:
-    """The share of coordinates whose v stands still although its target g^2 is a tenth away from it, or more."""
+    """The share of coordinates whose v stands still although its target g^2 is a tenth away from
+    it, or more.
+    """
     g, old = before.g.double(), before.v
     if old is None or before.at_random or not g.numel():
         return 0.0

@@ -38,7 +38,9 @@ class Readings(Sequence[Reading]):
     def append(self, reading: Reading) -> None:
         """Take one; the oldest goes where there is no room."""
         with np.errstate(over="ignore"):  # what float32 does not hold is infinite
-            self.rows[self.taken % len(self.rows)] = tuple(getattr(reading, name) for name in FIELDS)
+            self.rows[self.taken % len(self.rows)] = tuple(
+                getattr(reading, name) for name in FIELDS
+            )
         self.taken, self.newest = self.taken + 1, reading
 
     def __len__(self) -> int:
@@ -59,7 +61,11 @@ class Readings(Sequence[Reading]):
     def column(self, name: str) -> np.ndarray:
         """One figure of every reading, oldest first, (len,)."""
         rows, first = self.rows[name], self.taken % len(self.rows)
-        return rows[: self.taken] if self.taken <= len(rows) else np.concatenate([rows[first:], rows[:first]])
+        return (
+            rows[: self.taken]
+            if self.taken <= len(rows)
+            else np.concatenate([rows[first:], rows[:first]])
+        )
 
     def __iter__(self) -> Iterator[Reading]:
         return self._those(range(len(self)))
@@ -72,4 +78,8 @@ class Readings(Sequence[Reading]):
         rows = self.rows[[(first + place) % len(self.rows) for place in places]]
         for place, row in zip(places, rows.tolist(), strict=True):
             last = place == len(self) - 1
-            yield newest if last else Reading._make((newest.layer, *row[:3], newest.shape, newest.dtype, *row[3:]))
+            yield (
+                newest
+                if last
+                else Reading._make((newest.layer, *row[:3], newest.shape, newest.dtype, *row[3:]))
+            )

@@ -19,7 +19,9 @@ EXAMPLE = "lambda: criterion(model(x), y)"
 
 
 class Sharpness(NamedTuple):
-    """Curvatures over Adam's own threshold, (2 + 2 beta1) / ((1 - beta1) lr): above 1 Adam does not stand them."""
+    """Curvatures over Adam's own threshold, (2 + 2 beta1) / ((1 - beta1) lr): above 1 Adam does not
+    stand them.
+    """
 
     top: float  # of the steepest direction; an oscillation can start there
     along_gradient: float  # of the gradient's direction; the loss itself rises there
@@ -27,9 +29,13 @@ class Sharpness(NamedTuple):
 
 
 def sharpness(
-    optimizer: Optimizer, loss: Callable[[], Tensor], rounds: int = ROUNDS, generator: torch.Generator | None = None
+    optimizer: Optimizer,
+    loss: Callable[[], Tensor],
+    rounds: int = ROUNDS,
+    generator: torch.Generator | None = None,
 ) -> Sharpness:
-    r"""The top eigenvalue of the Hessian in Adam's metric and the curvature along the gradient, over Adam's threshold.
+    r"""The top eigenvalue of the Hessian in Adam's metric and the curvature along the gradient,
+    over Adam's threshold.
 
     ```
     P = (1 - beta1^t) (sqrt(v_hat) + eps),    D = lr (1 - beta1) / (2 + 2 beta1) / P        of each coordinate
@@ -73,27 +79,36 @@ def sharpness(
         value = loss()
         if not isinstance(value, Tensor) or not value.requires_grad or value.numel() != 1:
             allowed = "a tensor of one number with its graph"
-            raise BadInput("The loss has no graph", allowed=allowed, where="sharpness", instead=EXAMPLE)
+            raise BadInput(
+                "The loss has no graph", allowed=allowed, where="sharpness", instead=EXAMPLE
+            )
         gradients = torch.autograd.grad(value, params, create_graph=True, materialize_grads=True)
         scale = _flat([d for _, d in known]).sqrt()
 
         def product(u: Tensor) -> Tensor:
             """D^(1/2) H D^(1/2) u."""
             given = _shaped(scale * u, params)
-            found = torch.autograd.grad(gradients, params, given, retain_graph=True, materialize_grads=True)
+            found = torch.autograd.grad(
+                gradients, params, given, retain_graph=True, materialize_grads=True
+            )
             return scale * _flat(found)
 
         g = _flat(gradients)
         drawn = generator or torch.Generator().manual_seed(0)
-        top = top_eigenvalue(product, torch.randn(g.shape, dtype=g.dtype, generator=drawn).to(g.device), rounds)
+        top = top_eigenvalue(
+            product, torch.randn(g.shape, dtype=g.dtype, generator=drawn).to(g.device), rounds
+        )
         seen = g * scale != 0
         u = torch.where(seen, g / scale, 0.0)
         along = float((scale * g) @ product(u) / (g @ g)) if bool(seen.any()) else 0.0
     return Sharpness(top, along, float(value.detach()))
 
 
-def top_eigenvalue(product: Callable[[Tensor], Tensor], start: Tensor, rounds: int = ROUNDS) -> float:
-    r"""The largest eigenvalue of a symmetric matrix of which only products with vectors are known; a lower bound.
+def top_eigenvalue(
+    product: Callable[[Tensor], Tensor], start: Tensor, rounds: int = ROUNDS
+) -> float:
+    r"""The largest eigenvalue of a symmetric matrix of which only products with vectors are known;
+    a lower bound.
 
     Lanczos's three terms: of each round two vectors are kept. Rounding makes copies of eigenvalues, which do not move
     the largest.
@@ -133,18 +148,33 @@ def _known(optimizer: Optimizer) -> list[tuple[Tensor, Tensor]]:
     found = []
     for _, p, group in named(optimizer):
         has = held(optimizer, p, group)
-        if p.requires_grad and has.readable and isinstance(has.v, Tensor) and has.v.shape == p.shape:
+        if (
+            p.requires_grad
+            and has.readable
+            and isinstance(has.v, Tensor)
+            and has.v.shape == p.shape
+        ):
             found.append((p, _metric(has.v.to(p.dtype), max(has.t, 1.0), numbers(group))))
     if not found:
         told = "take a step first"
-        raise BadInput(f"There are no moments that can be read ({told})", where="sharpness", instead="optimizer.step()")
+        raise BadInput(
+            f"There are no moments that can be read ({told})",
+            where="sharpness",
+            instead="optimizer.step()",
+        )
     return found
 
 
 def _metric(v: Tensor, t: float, now: StepValues) -> Tensor:
-    """What a curvature is multiplied by to be in units of Adam's threshold, like v; 0 where v is and eps too."""
+    """What a curvature is multiplied by to be in units of Adam's threshold, like v; 0 where v is
+    and eps too.
+    """
     root = (v / (1 - now.beta2**t)).sqrt() + now.eps
-    threshold = (1 - now.beta1**t) * (2 + 2 * now.beta1) / ((1 - now.beta1) * now.lr) if now.lr else math.inf
+    threshold = (
+        (1 - now.beta1**t) * (2 + 2 * now.beta1) / ((1 - now.beta1) * now.lr)
+        if now.lr
+        else math.inf
+    )
     return torch.where(root > 0, 1 / (threshold * root), 0.0)
 
 

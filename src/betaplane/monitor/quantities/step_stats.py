@@ -1,4 +1,6 @@
-"""What every step tells cheaply: sizes of gradients and updates, lag, turns; of a few coordinates of every tensor."""
+"""What every step tells cheaply: sizes of gradients and updates, lag, turns; of a few coordinates
+of every tensor.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ import numpy as np
 
 from betaplane.monitor.capture.adam_state import StepValues
 
-EXACT = 0.01  # how far v may be from beta2 v + (1 - beta2) g^2, of itself: float32 rounds by far less
+# how far v may be from beta2 v + (1 - beta2) g^2, of itself: float32 rounds by far less
+EXACT = 0.01
 COARSE = 0.2  # where the moments have 16 bits
 
 
@@ -19,7 +22,8 @@ class StepStats(NamedTuple):
 
     step: int
     norm: float  # of the gradients, gradient units; nan where they are not known of all tensors
-    correlation: float  # of the gradients with the last step's, in [-1, 1]; 0 where these are not known
+    # of the gradients with the last step's, in [-1, 1]; 0 where these are not known
+    correlation: float
     update: float  # the largest RMS of a tensor's update, units of lr
     layer: str  # where
     lag: float  # the largest RMS_t of a tensor
@@ -48,7 +52,12 @@ class Settings:
 
     @classmethod
     def of(
-        cls, names: Sequence[str], n: Sequence[int], numbers: Sequence[StepValues], coarse: Sequence[bool], dtype: type
+        cls,
+        names: Sequence[str],
+        n: Sequence[int],
+        numbers: Sequence[StepValues],
+        coarse: Sequence[bool],
+        dtype: type,
     ) -> Settings:
         """The settings of tensors.
 
@@ -62,12 +71,17 @@ class Settings:
         sizes, (_, beta1, beta2, eps) = np.array(n), np.array(numbers, dtype=np.float64).T
         floor = np.maximum(eps, np.sqrt(np.finfo(dtype).tiny))
         spread = [beta1, 1 / (1 - beta1), beta2, 1 - beta2, floor, np.where(coarse, COARSE, EXACT)]
-        wide = [each[0].item() if np.ptp(each) == 0 else each.repeat(sizes).astype(dtype) for each in spread]
+        wide = [
+            each[0].item() if np.ptp(each) == 0 else each.repeat(sizes).astype(dtype)
+            for each in spread
+        ]
         alike = slice(1) if np.ptp(beta1) == np.ptp(beta2) == 0 else slice(None)
         return cls(list(names), sizes, sizes.cumsum() - sizes, beta1[alike], beta2[alike], *wide)
 
 
-def lights(rows: np.ndarray, first: int, t: np.ndarray, s: Settings) -> tuple[list[StepStats], np.ndarray]:
+def lights(
+    rows: np.ndarray, first: int, t: np.ndarray, s: Settings
+) -> tuple[list[StepStats], np.ndarray]:
     """The light quantities of consecutive steps, in one pass over all tensors.
 
     ```
@@ -111,7 +125,9 @@ def lights(rows: np.ndarray, first: int, t: np.ndarray, s: Settings) -> tuple[li
         norms = np.sqrt(lag.sum(1))
         lag /= np.maximum(v_hat, s.floor * s.floor)
         sizes, lags = (np.sqrt(np.add.reduceat(each, s.starts, axis=1) / s.n) for each in (u, lag))
-        dots = np.einsum("kn,kn->k", g[1:], g[:-1]) / np.maximum(norms[1:] * norms[:-1], np.finfo(g.dtype).tiny)
+        dots = np.einsum("kn,kn->k", g[1:], g[:-1]) / np.maximum(
+            norms[1:] * norms[:-1], np.finfo(g.dtype).tiny
+        )
         told = _told(first, s.names, norms, dots, sizes, lags, np.sqrt(u.max(1)))
     if wrong is None:
         return told, np.full(len(s.n), -1)
@@ -120,7 +136,9 @@ def lights(rows: np.ndarray, first: int, t: np.ndarray, s: Settings) -> tuple[li
 
 
 def _gradients(m: np.ndarray, v: np.ndarray, s: Settings) -> tuple[np.ndarray, np.ndarray | None]:
-    """The gradients that moved m, (K, N), 0 for tensors whose v they do not explain; and for which, (K, T) or None."""
+    """The gradients that moved m, (K, N), 0 for tensors whose v they do not explain; and for which,
+    (K, T) or None.
+    """
     g = m[1:] - s.keep * m[:-1]
     g *= s.grow
     off = g * g
@@ -135,18 +153,26 @@ def _gradients(m: np.ndarray, v: np.ndarray, s: Settings) -> tuple[np.ndarray, n
 
 
 def _corrections(k: int, t: np.ndarray, s: Settings, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Adam's bias corrections 1 / (1 - beta^t) of k steps, the last of which is t; (K, 1), or (K, N)."""
+    """Adam's bias corrections 1 / (1 - beta^t) of k steps, the last of which is t; (K, 1), or (K,
+    N).
+    """
     if len(s.beta1) == 1 and (t == t[0]).all():
         counted = [max(float(t[0]) - ago, 1.0) for ago in range(k - 1, -1, -1)]
-        both = ([[1 / (1 - float(beta[0]) ** each)] for each in counted] for beta in (s.beta1, s.beta2))
+        both = (
+            [[1 / (1 - float(beta[0]) ** each)] for each in counted] for beta in (s.beta1, s.beta2)
+        )
         c1, c2 = (np.array(each, dtype=dtype) for each in both)
         return c1, c2
     counted = np.maximum(t - np.arange(k)[::-1, None], 1.0)
-    c1, c2 = ((1 / (1 - beta**counted)).astype(dtype).repeat(s.n, axis=1) for beta in (s.beta1, s.beta2))
+    c1, c2 = (
+        (1 / (1 - beta**counted)).astype(dtype).repeat(s.n, axis=1) for beta in (s.beta1, s.beta2)
+    )
     return c1, c2
 
 
-def _told(first: int, names: list[str], norms: Any, dots: Any, sizes: Any, lags: Any, top: Any) -> list[StepStats]:
+def _told(
+    first: int, names: list[str], norms: Any, dots: Any, sizes: Any, lags: Any, top: Any
+) -> list[StepStats]:
     at = sizes.argmax(1).tolist()
     finite = np.isfinite(norms + top).tolist()
     most, worst = sizes.max(1).tolist(), lags.max(1).tolist()

@@ -1,4 +1,6 @@
-"""The moments of a few coordinates of every tensor after each of the last steps, from which their gradients follow."""
+"""The moments of a few coordinates of every tensor after each of the last steps, from which their
+gradients follow.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ PLAIN = (torch.float32, torch.float64, torch.float16)  # what numpy knows
 
 
 class MomentRecorder:
-    """Copies a few coordinates of both moments after each step: gradients need not be touched, for m tells them.
+    """Copies a few coordinates of both moments after each step: gradients need not be touched, for
+    m tells them.
 
     ```
     g_t = (m_t - beta1 m_{t-1}) / (1 - beta1)        as Adam took it: clipped, unscaled, with its sign
@@ -49,7 +52,9 @@ class MomentRecorder:
         [0.0, 1.0]
     """
 
-    def __init__(self, optimizer: Optimizer, names: Mapping[Tensor, str] | None = None, length: int = STEPS) -> None:
+    def __init__(
+        self, optimizer: Optimizer, names: Mapping[Tensor, str] | None = None, length: int = STEPS
+    ) -> None:
         self.optimizer, self.names, self.length = optimizer, names, length
         self.slots: list[RecordedCoordinates] = []
         self.tracks: dict[str, Track] = {}
@@ -59,9 +64,13 @@ class MomentRecorder:
         self.last = self.began = self.seen = -1
 
     def keep(self, step: int) -> bool:
-        """Take the moments after a step; False where there is a tensor whose moments do not lie open."""
+        """Take the moments after a step; False where there is a tensor whose moments do not lie
+        open.
+        """
         begins = step != self.last + 1 or self.last < 0
-        if (begins or self.moves or step % AGAIN == 0 or step < self.laid + AGAIN) and not self._same():
+        if (
+            begins or self.moves or step % AGAIN == 0 or step < self.laid + AGAIN
+        ) and not self._same():
             self._lay()
             self.laid, begins = step, True
         if not self.slots:
@@ -94,7 +103,9 @@ class MomentRecorder:
         kept = min(self.kept(i), int(count))
         if kept < 1:
             return None
-        m, v = torch.from_numpy(self._between(self.last - kept)[..., start : start + slot.n].copy()).unbind(1)
+        m, v = torch.from_numpy(
+            self._between(self.last - kept)[..., start : start + slot.n].copy()
+        ).unbind(1)
         now = numbers(slot.group)
         g = (m[1:] - now.beta1 * m[:-1]) / (1 - now.beta1)
         return RecordedSteps(g, m[0], v[0], count - kept, now)
@@ -128,7 +139,11 @@ class MomentRecorder:
     def _moved(self, i: int, m: Any, v: Any) -> bool:
         """Follow moments that were put elsewhere, as rules do that write nothing in place."""
         old = self.slots[i]
-        alike = is_open(m, v) and (m.shape, m.dtype, m.device) == (old.m.shape, old.m.dtype, old.m.device)
+        alike = is_open(m, v) and (m.shape, m.dtype, m.device) == (
+            old.m.shape,
+            old.m.dtype,
+            old.m.device,
+        )
         if not alike:
             return False
         self.slots[i], self.moves = old._replace(m=m, v=v), True
@@ -142,7 +157,10 @@ class MomentRecorder:
         self.tracks = {slot.name: Track(self, i) for i, slot in enumerate(self.slots)}
         if not self.slots:
             return
-        n, held = [slot.n for slot in self.slots], [local(each) for slot in self.slots for each in (slot.m, slot.v)]
+        n, held = (
+            [slot.n for slot in self.slots],
+            [local(each) for slot in self.slots for each in (slot.m, slot.v)],
+        )
         wide = torch.float64 if any(each.dtype == torch.float64 for each in held) else torch.float32
         self.rows = torch.zeros(self.length + 2, 2 * sum(n), dtype=wide, device=held[0].device)
         plain = held[0].device.type == "cpu" and all(each.dtype in PLAIN for each in held)
@@ -150,14 +168,19 @@ class MomentRecorder:
         m, v = zip(*(slot.views() for slot in self.slots), strict=True)
         self.views = [self._shown(view) for view in (*m, *v)]
         coarse = [slot.v.element_size() < 4 or slot.m.element_size() < 4 for slot in self.slots]
-        known, dtype = [numbers(slot.group) for slot in self.slots], np.float64 if wide == torch.float64 else np.float32
+        known, dtype = (
+            [numbers(slot.group) for slot in self.slots],
+            np.float64 if wide == torch.float64 else np.float32,
+        )
         self.settings = Settings.of([slot.name for slot in self.slots], n, known, coarse, dtype)
 
     def _shown(self, view: Tensor) -> Any:
         return view if self.array is None else view.numpy()
 
     def _begin(self, step: int) -> None:
-        """Start a record: where this is the optimizer's first step, before it, when both moments were 0."""
+        """Start a record: where this is the optimizer's first step, before it, when both moments
+        were 0.
+        """
         fresh = all(self._count(slot) == 1 for slot in self.slots)
         self.began = self.seen = step - 1 if fresh else step
         self.rows[self.began % len(self.rows)] = 0
@@ -173,11 +196,17 @@ class MomentRecorder:
     def _between(self, first: int) -> np.ndarray:
         """The moments after step `first` and after each later one, (K + 1, 2, N)."""
         at = np.arange(first, self.last + 1) % len(self.rows)
-        rows = self.array[at] if self.array is not None else self.rows[torch.from_numpy(at)].cpu().numpy()
+        rows = (
+            self.array[at]
+            if self.array is not None
+            else self.rows[torch.from_numpy(at)].cpu().numpy()
+        )
         return rows.reshape(len(at), 2, -1)
 
     def _counts(self) -> np.ndarray:
-        """The steps counted for each tensor, (T,); asked for now and then, for each answer is a tensor to read."""
+        """The steps counted for each tensor, (T,); asked for now and then, for each answer is a
+        tensor to read.
+        """
         if self.last >= self.asked + AGAIN:
             self.t, self.asked = np.array([self._count(slot) for slot in self.slots]), self.last
         return self.t + (self.last - self.asked)

@@ -1,4 +1,6 @@
-"""Which coordinates of which tensors are recorded: those whose moments lie open in the optimizer's state."""
+"""Which coordinates of which tensors are recorded: those whose moments lie open in the optimizer's
+state.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class RecordedCoordinates(NamedTuple):
         return m, v
 
 
-def slots(optimizer: Optimizer, names: Mapping[Tensor, str] | None, rows: int) -> list[RecordedCoordinates]:
+def slots(
+    optimizer: Optimizer, names: Mapping[Tensor, str] | None, rows: int
+) -> list[RecordedCoordinates]:
     """The tensors of a record, all on the device of the first.
 
     Args:
@@ -53,8 +57,14 @@ def slots(optimizer: Optimizer, names: Mapping[Tensor, str] | None, rows: int) -
         >>> [(slot.name, slot.spacing, slot.n) for slot in slots(optimizer, None, 64)]
         [('w', 33, 61)]
     """
-    found = [(name, p, group, optimizer.state.get(p) or {}) for name, p, group in named(optimizer, names)]
-    open_ = [(name, p, group, held[M], held[V]) for name, p, group, held in found if is_open(held.get(M), held.get(V))]
+    found = [
+        (name, p, group, optimizer.state.get(p) or {}) for name, p, group in named(optimizer, names)
+    ]
+    open_ = [
+        (name, p, group, held[M], held[V])
+        for name, p, group, held in found
+        if is_open(held.get(M), held.get(V))
+    ]
     here = [each for each in open_ if each[3].device == open_[0][3].device]
     n = _coordinates([local(each[3]) for each in here], rows)
     return [_slot(*each, n) for each in here]
@@ -67,12 +77,19 @@ def is_open(m: Any, v: Any) -> bool:
     m, v = local(m), local(v)
     if type(m) is not Tensor or type(v) is not Tensor:  # in codes, as torchao's
         return False
-    plain = m.dtype in FORMATS and v.dtype in FORMATS and not m.is_complex() and m.layout == torch.strided
+    plain = (
+        m.dtype in FORMATS
+        and v.dtype in FORMATS
+        and not m.is_complex()
+        and m.layout == torch.strided
+    )
     return plain and m.numel() > 0 and m.shape == v.shape and m.stride() == v.stride() and _dense(m)
 
 
 def _dense(x: Tensor) -> bool:
-    return x.is_contiguous() or x.numel() == 1 + sum((n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True))
+    return x.is_contiguous() or x.numel() == 1 + sum(
+        (n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True)
+    )
 
 
 def _flat(x: Tensor) -> Tensor:
@@ -87,6 +104,8 @@ def _coordinates(moments: list[Tensor], rows: int) -> int:
     return min(MOST, max(LEAST, int(room)))
 
 
-def _slot(name: str, p: Tensor, group: Mapping[str, Any], m: Any, v: Any, n: int) -> RecordedCoordinates:
+def _slot(
+    name: str, p: Tensor, group: Mapping[str, Any], m: Any, v: Any, n: int
+) -> RecordedCoordinates:
     step = spacing(local(m).shape, n)
     return RecordedCoordinates(name, p, group, m, v, step, len(range(0, local(m).numel(), step)))

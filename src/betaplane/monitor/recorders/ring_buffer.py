@@ -22,7 +22,8 @@ class RecordedSteps(NamedTuple):
 
 
 class RingBuffer:
-    """Keeps the gradients of the last `length` consecutive steps of a sample; a missed step starts it anew.
+    """Keeps the gradients of the last `length` consecutive steps of a sample; a missed step starts
+    it anew.
 
     Args:
         length: steps kept, >= 2.
@@ -41,8 +42,12 @@ class RingBuffer:
         self.gradients: deque[Tensor] = deque()
         self.length, self.last = length, 0
 
-    def keep(self, step: int, g: Tensor, start: tuple[Tensor, Tensor, float], numbers: StepValues) -> None:
-        """Add a step's gradients; `start` is (m, v, t) before it, and is only used where the ring starts anew."""
+    def keep(
+        self, step: int, g: Tensor, start: tuple[Tensor, Tensor, float], numbers: StepValues
+    ) -> None:
+        """Add a step's gradients; `start` is (m, v, t) before it, and is only used where the ring
+        starts anew.
+        """
         if not self.goes_on(step, numbers):
             self.gradients.clear()
             self.m, self.v, self.t = start
@@ -64,7 +69,9 @@ class RingBuffer:
         """What is kept; None before the first step."""
         if not self.gradients:
             return None
-        return RecordedSteps(torch.stack(tuple(self.gradients)), self.m, self.v, self.t, self.numbers)
+        return RecordedSteps(
+            torch.stack(tuple(self.gradients)), self.m, self.v, self.t, self.numbers
+        )
 
     def _forget(self) -> None:
         """Let the oldest gradients go into the moments."""

@@ -1,4 +1,6 @@
-"""Where alarms and readings go: the console, a file that survives a kill, and trackers of experiments."""
+"""Where alarms and readings go: the console, a file that survives a kill, and trackers of
+experiments.
+"""
 
 from betaplane.monitor.sinks.console import Console
 from betaplane.monitor.sinks.json_lines import JsonLines

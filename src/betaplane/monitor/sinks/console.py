@@ -16,7 +16,8 @@ class Console(Sink):
     """
 
     def __init__(self, file: IO[str] | None = None) -> None:
-        from rich.console import Console as Rich  # here, so that nobody waits for it who does not watch
+        # here, so that nobody waits for it who does not watch
+        from rich.console import Console as Rich
 
         self.rich = Rich(file=file, stderr=file is None, highlight=False)
 

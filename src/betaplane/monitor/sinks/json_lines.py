@@ -18,7 +18,8 @@ from betaplane.monitor.alert import Alert
 from betaplane.monitor.sinks.rotation import mend, parts, roll, thin
 from betaplane.monitor.sinks.sink import Sink
 
-LIMIT = 8 * 2**20  # bytes of a file: two of them become one in a fraction of a second, for which training waits
+# bytes of a file: two of them become one in a fraction of a second, for which training waits
+LIMIT = 8 * 2**20
 FILES = 16
 HELD = 64  # losses in memory at most
 APART = 0.1  # seconds for which losses are held: of slower steps each is written as it comes
@@ -57,13 +58,17 @@ class JsonLines(Sink):
         ['losses', 'reading']
     """
 
-    def __init__(self, path: str | os.PathLike[str], limit: int = LIMIT, files: int = FILES) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], limit: int = LIMIT, files: int = FILES
+    ) -> None:
         _check(limit, files)
         try:
             self.record = _Record(Path(path), limit, files)
         except OSError as error:
             told = f"The file cannot be written ({error.strerror})"
-            raise BadInput(told, value=str(path), where="watch", instead='path="run.jsonl"') from error
+            raise BadInput(
+                told, value=str(path), where="watch", instead='path="run.jsonl"'
+            ) from error
         self._end = finalize(self, _leave, self.record)
 
     def start(self, facts: dict[str, Any]) -> None:
@@ -90,7 +95,9 @@ class JsonLines(Sink):
 
 
 class _Record:
-    """The files of a record as one that lines are added to; apart from its sink, which it outlives at an exit."""
+    """The files of a record as one that lines are added to; apart from its sink, which it outlives
+    at an exit.
+    """
 
     def __init__(self, path: Path, limit: int, files: int) -> None:
         self.path, self.limit, self.files = path, limit, files
@@ -102,7 +109,9 @@ class _Record:
         _WRITTEN.add(self.name)
 
     def hold(self, step: int, loss: float) -> None:
-        """Take a loss for the next line, which is written at once where the last one is some time ago."""
+        """Take a loss for the next line, which is written at once where the last one is some time
+        ago.
+        """
         self.held[step] = loss
         if len(self.held) > HELD or perf_counter() > self.due:
             self.write(())
@@ -127,7 +136,11 @@ class _Record:
     def _losses(self) -> list[str]:
         """The losses that were held, as at most one line."""
         held, self.held = self.held, {}
-        return [_line({"kind": "losses", "steps": [*held], "values": [*held.values()]})] if held else []
+        return (
+            [_line({"kind": "losses", "steps": [*held], "values": [*held.values()]})]
+            if held
+            else []
+        )
 
     def _roll(self) -> None:
         self.file.close()
@@ -151,9 +164,13 @@ def _free(path: Path) -> Path:
     """The file's one name, of which no watcher of this process may write."""
     name = path.resolve()
     if name in _WRITTEN:
-        gc.collect()  # an optimizer and its watcher hold each other, after a run that did not close too
+        # an optimizer and its watcher hold each other, after a run that did not close too
+        gc.collect()
     if name in _WRITTEN:
-        told, allowed = "Another watcher of this process writes the file", "a file each, or this one once it is closed"
+        told, allowed = (
+            "Another watcher of this process writes the file",
+            "a file each, or this one once it is closed",
+        )
         instead = f'path="{path.with_name(f"{path.stem}-1{path.suffix}")}"'
         raise BadInput(told, value=str(path), allowed=allowed, where="watch", instead=instead)
     return name
@@ -163,7 +180,9 @@ def _check(limit: int, files: int) -> None:
     for name, value, least, usual in (("limit", limit, 4096, LIMIT), ("files", files, 3, FILES)):
         if not value >= least:
             told, allowed = f"{name} is out of range", f"[{least}, inf)"
-            raise BadInput(told, value=value, allowed=allowed, where="JsonLines", instead=f"{name}={usual}")
+            raise BadInput(
+                told, value=value, allowed=allowed, where="JsonLines", instead=f"{name}={usual}"
+            )
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -171,7 +190,9 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _reading(row: dict[str, Any]) -> str:
-    """The line of a reading, numbers to as many digits as are read; there are thousands, so it is put together here."""
+    """The line of a reading, numbers to as many digits as are read; there are thousands, so it is
+    put together here.
+    """
     told = "".join(f', "{name}": {_number(value)}' for name, value in row.items())
     return f'{{"kind": "reading"{told}}}\n'
 

@@ -41,5 +41,7 @@ def chosen(to: To) -> list[Sink]:
 def _named(word: str) -> Sink:
     if not isinstance(word, str) or word not in KNOWN:
         allowed, near = f"{', '.join(KNOWN)}, or a Sink", nearest(str(word), KNOWN, "tensorboard")
-        raise BadInput("There is no such sink", value=word, allowed=allowed, where="to", instead=f'to="{near}"')
+        raise BadInput(
+            "There is no such sink", value=word, allowed=allowed, where="to", instead=f'to="{near}"'
+        )
     return KNOWN[word]()

@@ -1,4 +1,6 @@
-"""The files that one record of a run is spread over: their names, their order, and how the oldest are thinned."""
+"""The files that one record of a run is spread over: their names, their order, and how the oldest
+are thinned.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,17 @@ from betaplane.errors import BadInput
 
 Row = dict[str, Any]
 THINNED = ("reading", "losses")  # kinds of rows
-HEADS = [b'{"kind": "%s"' % kind for kind in (b"start", b"reading", b"losses", b"alert", b"thinned")]  # of lines
+# of lines
+HEADS = [
+    b'{"kind": "%s"' % kind for kind in (b"start", b"reading", b"losses", b"alert", b"thinned")
+]
 HALF = ".half"  # behind the name of a file that is not finished
 READING = re.compile(rb'\{"kind": "reading", "layer": "(?:[^"\\]|\\.)*", "step": (\d+)[,}]')
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[Row]:
-    """All lines of a record in order, whatever number of files it is in; one that is half written is left out.
+    """All lines of a record in order, whatever number of files it is in; one that is half written
+    is left out.
 
     Args:
         path: as given to `watch` or `JsonLines`.
@@ -30,16 +36,27 @@ def read_lines(path: str | os.PathLike[str]) -> list[Row]:
     """
     try:
         full, last = parts(Path(path)), Path(path)
-        return [row for part in full for row in _rows(part)] + ([*_rows(last)] if last.exists() or not full else [])
+        return [row for part in full for row in _rows(part)] + (
+            [*_rows(last)] if last.exists() or not full else []
+        )
     except OSError as error:
         told = f"The record cannot be read ({error.strerror})"
-        allowed, instead = "a file that watch wrote", 'betaplane.watch(optimizer, "run.jsonl")  # while it trains'
-        raise BadInput(told, value=str(path), allowed=allowed, where="a record", instead=instead) from error
+        allowed, instead = (
+            "a file that watch wrote",
+            'betaplane.watch(optimizer, "run.jsonl")  # while it trains',
+        )
+        raise BadInput(
+            told, value=str(path), allowed=allowed, where="a record", instead=instead
+        ) from error
 
 
 def parts(path: Path) -> list[Path]:
-    """The full files that belong to a record, the oldest first, without those that a later one has in it."""
-    found = sorted((number, each) for each in path.parent.glob("*") if (number := _number(path, each)))
+    """The full files that belong to a record, the oldest first, without those that a later one has
+    in it.
+    """
+    found = sorted(
+        (number, each) for each in path.parent.glob("*") if (number := _number(path, each))
+    )
     taken = {old for number, each in found for old in range(_since(each, number), number)}
     return [each for number, each in found if number not in taken]
 
@@ -51,7 +68,8 @@ def roll(path: Path) -> None:
 
 
 def thin(path: Path, old: Path, new: Path, limit: int) -> None:
-    """Make two files one, no larger than `limit` but for what is never left out; a kill at any time loses nothing.
+    """Make two files one, no larger than `limit` but for what is never left out; a kill at any time
+    loses nothing.
 
     Args:
         path: of the record.
@@ -60,9 +78,17 @@ def thin(path: Path, old: Path, new: Path, limit: int) -> None:
         limit: bytes.
     """
     first = {"kind": "thinned", "since": _since(old, _number(path, old))}
-    texts = [text for each in (old, new) for text in _texts(each) if not text.startswith(b'{"kind": "thinned"')]
+    texts = [
+        text
+        for each in (old, new)
+        for text in _texts(each)
+        if not text.startswith(b'{"kind": "thinned"')
+    ]
     rows = [_glance(text) for text in texts]
-    left = (texts[i] if row is rows[i] else _text(row) for i, row in thinned(rows, _share(rows, texts, limit)))
+    left = (
+        texts[i] if row is rows[i] else _text(row)
+        for i, row in thinned(rows, _share(rows, texts, limit))
+    )
     half = new.with_name(new.name + HALF)
     half.write_bytes(b"".join([_text(first), *left]))
     os.replace(half, new)
@@ -70,7 +96,8 @@ def thin(path: Path, old: Path, new: Path, limit: int) -> None:
 
 
 def thinned(rows: Sequence[Row], share: float) -> Iterator[tuple[int, Row]]:
-    """Rows without some steps of readings and losses, so that those left are evenly spaced; all other rows.
+    """Rows without some steps of readings and losses, so that those left are evenly spaced; all
+    other rows.
 
     Args:
         rows: in order, one run after the other.
@@ -86,20 +113,33 @@ def thinned(rows: Sequence[Row], share: float) -> Iterator[tuple[int, Row]]:
     """
     placed = [*zip(rows, _starts(rows), strict=True)]
     kept = {
-        kind: _evenly({start + step for row, start in placed if row.get("kind") == kind for step in _steps(row)}, share)
+        kind: _evenly(
+            {
+                start + step
+                for row, start in placed
+                if row.get("kind") == kind
+                for step in _steps(row)
+            },
+            share,
+        )
         for kind in THINNED
     }
     for i, (row, start) in enumerate(placed):
         here = kept.get(row.get("kind", ""))
         left = [here is None or start + step in here for step in _steps(row)]
         if not all(left) and row.get("kind") == "losses":
-            row = {**row, "steps": [*compress(row["steps"], left)], "values": [*compress(row["values"], left)]}
+            row = {
+                **row,
+                "steps": [*compress(row["steps"], left)],
+                "values": [*compress(row["values"], left)],
+            }
         if any(left):
             yield i, row
 
 
 def mend(path: Path) -> None:
-    """Repair what a kill left: half a line, a file that was not finished, one that is a part of a later one.
+    """Repair what a kill left: half a line, a file that was not finished, one that is a part of a
+    later one.
 
     Args:
         path: of the record.
@@ -107,7 +147,11 @@ def mend(path: Path) -> None:
     Raises:
         BadInput: a file of such a name is none of a record; then nothing is changed.
     """
-    numbered = [each for each in path.parent.glob("*") if _number(path, each.with_name(each.name.removesuffix(HALF)))]
+    numbered = [
+        each
+        for each in path.parent.glob("*")
+        if _number(path, each.with_name(each.name.removesuffix(HALF)))
+    ]
     for each in [*numbered, *([path] if path.exists() else [])]:
         _check(each)
     live = parts(path)
@@ -126,7 +170,10 @@ def _check(path: Path) -> None:
     with path.open("rb") as file:
         begin = file.read(max(map(len, HEADS)))
     if not any(begin.startswith(head) or head.startswith(begin) for head in HEADS):
-        told, allowed = "The file holds something else than a run's record", "a new file, or one that watch wrote"
+        told, allowed = (
+            "The file holds something else than a run's record",
+            "a new file, or one that watch wrote",
+        )
         instead = f'path="{path.with_name(f"{path.stem}-record.jsonl")}"'
         raise BadInput(told, value=str(path), allowed=allowed, where="watch", instead=instead)
 
@@ -139,7 +186,10 @@ def _rows(path: Path) -> Iterator[Row]:
             row = None
         if not isinstance(row, dict):
             told = f"Line {i} is none of a run's record"
-            allowed, instead = "a JSON object, as watch writes them", f"tail {path}  # to see what it holds"
+            allowed, instead = (
+                "a JSON object, as watch writes them",
+                f"tail {path}  # to see what it holds",
+            )
             raise BadInput(told, value=text[:40], allowed=allowed, where=str(path), instead=instead)
         yield row
 
@@ -150,7 +200,9 @@ def _texts(path: Path) -> list[bytes]:
 
 
 def _glance(text: bytes) -> Row:
-    """What thinning asks of a line; of readings, which are many, without parsing it: training waits."""
+    """What thinning asks of a line; of readings, which are many, without parsing it: training
+    waits.
+    """
     found = READING.match(text)
     return {"kind": "reading", "step": int(found[1])} if found else json.loads(text)
 
@@ -173,7 +225,11 @@ def _since(path: Path, number: int) -> int:
     """The number of the oldest file that is in this one."""
     with path.open("rb") as file:
         line = file.readline(200)
-    return json.loads(line)["since"] if line.startswith(b'{"kind": "thinned"') and line.endswith(b"\n") else number
+    return (
+        json.loads(line)["since"]
+        if line.startswith(b'{"kind": "thinned"') and line.endswith(b"\n")
+        else number
+    )
 
 
 def _starts(rows: Iterable[Row]) -> Iterator[int]:
@@ -187,9 +243,13 @@ def _starts(rows: Iterable[Row]) -> Iterator[int]:
 
 
 def _share(rows: Sequence[Row], texts: Sequence[bytes], limit: int) -> float:
-    """The share of readings and losses that fits beside the rest; a quarter of the file is theirs in any case."""
+    """The share of readings and losses that fits beside the rest; a quarter of the file is theirs
+    in any case.
+    """
     sizes = [(row.get("kind") in THINNED, len(text)) for row, text in zip(rows, texts, strict=True)]
-    large, rest = (sum(size for is_thinned, size in sizes if is_thinned is which) for which in (True, False))
+    large, rest = (
+        sum(size for is_thinned, size in sizes if is_thinned is which) for which in (True, False)
+    )
     return min(1.0, max(limit - rest, limit / 4) / max(large, 1))
 
 

@@ -1,4 +1,6 @@
-"""What a reader of a record needs to know of a run: the optimizer, its numbers, its tensors, versions, the time."""
+"""What a reader of a record needs to know of a run: the optimizer, its numbers, its tensors,
+versions, the time.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def start_facts(
         "optimizer": type(optimizer).__qualname__,
         "module": type(optimizer).__module__,
         "groups": [_numbers(group) for group in optimizer.param_groups],
-        "layers": [_layer(name, p, groups[id(group)]) for name, p, group in named(optimizer, names)],
+        "layers": [
+            _layer(name, p, groups[id(group)]) for name, p, group in named(optimizer, names)
+        ],
         "every": every,
         "budget": budget,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -51,12 +55,21 @@ def start_facts(
 
 
 def _layer(name: str, p: Tensor, group: int) -> dict[str, Any]:
-    return {"name": name, "shape": list(p.shape), "dtype": str(p.dtype).removeprefix("torch."), "group": group}
+    return {
+        "name": name,
+        "shape": list(p.shape),
+        "dtype": str(p.dtype).removeprefix("torch."),
+        "group": group,
+    }
 
 
 def _numbers(group: Mapping[str, Any]) -> dict[str, Any]:
     """What a group says in numbers and words; a tensor of one number as that number."""
-    plain = {name: _plain(value) for name, value in group.items() if name not in ("params", "param_names")}
+    plain = {
+        name: _plain(value)
+        for name, value in group.items()
+        if name not in ("params", "param_names")
+    }
     return {name: value for name, value in plain.items() if value is not None}
 
 

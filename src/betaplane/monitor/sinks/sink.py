@@ -80,4 +80,7 @@ class Sinks(Sink):
             except Exception as error:  # a full disk or a lost network is no reason to lose a run
                 self.sinks.remove(sink)
                 name = type(sink).__name__
-                warn(f"{name} failed and gets nothing more ({type(error).__name__}: {error})", stacklevel=4)
+                warn(
+                    f"{name} failed and gets nothing more ({type(error).__name__}: {error})",
+                    stacklevel=4,
+                )

@@ -32,7 +32,11 @@ class TensorBoard(Tracker):
     def __init__(self, to: str | os.PathLike[str] | Any = "runs") -> None:
         super().__init__()
         self.ours = isinstance(to, (str, os.PathLike))
-        self.writer: Any = to if not self.ours else needed("torch.utils.tensorboard", "tensorboard").SummaryWriter(to)
+        self.writer: Any = (
+            to
+            if not self.ours
+            else needed("torch.utils.tensorboard", "tensorboard").SummaryWriter(to)
+        )
 
     def close(self) -> None:
         """Close the file, or write out what was given to a writer of the caller's."""

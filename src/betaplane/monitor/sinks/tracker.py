@@ -1,4 +1,6 @@
-"""What the trackers of experiments share: which readings they get, under which names, and how rarely."""
+"""What the trackers of experiments share: which readings they get, under which names, and how
+rarely.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,15 @@ from betaplane.monitor.alert import Alert
 from betaplane.monitor.quantities.aggregates import together
 from betaplane.monitor.sinks.sink import Sink
 
-QUANTITIES = ("update_rms", "ratio", "lag", "below_eps")  # of a tensor; a file of JSON lines has them all
-APART = 0.01  # a point comes when the step has grown by this share: all of the first 100, about 230 a decade
+# of a tensor; a file of JSON lines has them all
+QUANTITIES = ("update_rms", "ratio", "lag", "below_eps")
+# a point comes when the step has grown by this share: all of the first 100, about 230 a decade
+APART = 0.01
 
 
 class Tracker(Sink):
-    """Thin readings as scalars `betaplane.lag` of the whole model and `betaplane.lag/LAYER`, alarms as text.
+    """Thin readings as scalars `betaplane.lag` of the whole model and `betaplane.lag/LAYER`, alarms
+    as text.
 
     A tracker says how either is written.
     """
@@ -32,8 +37,14 @@ class Tracker(Sink):
         step = rows[0]["step"]
         if self._due("readings", step):
             found = {f"betaplane.{name}": value for name, value in _whole(rows).items()}
-            found |= {f"betaplane.{name}/{row['layer']}": row.get(name) for row in rows for name in QUANTITIES}
-            self._write({name: x for name, x in found.items() if x is not None and math.isfinite(x)}, step)
+            found |= {
+                f"betaplane.{name}/{row['layer']}": row.get(name)
+                for row in rows
+                for name in QUANTITIES
+            }
+            self._write(
+                {name: x for name, x in found.items() if x is not None and math.isfinite(x)}, step
+            )
 
     def loss(self, step: int, loss: float) -> None:
         """Write a loss, unless the last one is too close."""
@@ -64,7 +75,10 @@ def _whole(rows: list[dict[str, Any]]) -> dict[str, float]:
     if not all(name in row for row in rows for name in (*QUANTITIES, "shape", "weight_rms")):
         return {}
     sizes = np.array([math.prod(row["shape"]) for row in rows])
-    values = {name: np.array([[row[name]] for row in rows], dtype=float) for name in (*QUANTITIES, "weight_rms")}
+    values = {
+        name: np.array([[row[name]] for row in rows], dtype=float)
+        for name in (*QUANTITIES, "weight_rms")
+    }
     return {name: float(together(name, values, sizes)[0]) for name in QUANTITIES}
 
 
@@ -86,4 +100,6 @@ def needed(package: str, extra: str) -> Any:
         return import_module(package)
     except ImportError as error:
         told = f"The package for this tracker cannot be imported ({error})"
-        raise BadInput(told, value=extra, where="to", instead=f"pip install betaplane[{extra}]") from error
+        raise BadInput(
+            told, value=extra, where="to", instead=f"pip install betaplane[{extra}]"
+        ) from error

@@ -15,7 +15,8 @@ COLUMNS = ("step", "layer", "cause", "evidence", "change", "averted")
 class Wandb(Tracker):
     """Scalars over the step `betaplane.step`, alarms as a table.
 
-    In a run of the caller's, the values go with what the caller logs next, so that its steps stay as they are.
+    In a run of the caller's, the values go with what the caller logs next, so that its steps stay
+    as they are.
 
     Args:
         run: a run of wandb; None for the one that is open, or a new one of project "betaplane".

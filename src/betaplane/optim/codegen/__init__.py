@@ -1,1 +1,3 @@
-"""Passes as machine code: a rule's own operations recorded, written as C, built, and called on lists of tensors."""
+"""Passes as machine code: a rule's own operations recorded, written as C, built, and called on
+lists of tensors.
+"""

@@ -1,4 +1,6 @@
-"""C source into machine code: built once, kept on disk, loaded by later processes; and how it is called on tensors."""
+"""C source into machine code: built once, kept on disk, loaded by later processes; and how it is
+called on tensors.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,8 @@ class Native:
         Args:
             columns: the x, the g, what is kept of each of the recording's tensors, and the scales; all of one parameter
                 dense and laid out alike.
-            places: of each parameter the count of numbers, and how many lie between two places where blocks start anew.
+            places: of each parameter the count of numbers, and how many lie between two places
+                where blocks start anew.
             sets: of each which set of scalars is its own, and its seed for random rounding.
             scalars: sets of the recording's scalars, one after the other.
 
@@ -74,8 +77,12 @@ class Native:
         """
         count = len(columns[0])
         red = array("d", bytes(8 * count * (1 + self.sums)))
-        pointers = array("q", chain.from_iterable(map(Tensor.data_ptr, column) for column in columns))
-        *given, result = (ctypes.c_void_p(a.buffer_info()[0]) for a in (*places, *sets, pointers, scalars, red))
+        pointers = array(
+            "q", chain.from_iterable(map(Tensor.data_ptr, column) for column in columns)
+        )
+        *given, result = (
+            ctypes.c_void_p(a.buffer_info()[0]) for a in (*places, *sets, pointers, scalars, red)
+        )
         length = len(scalars) // (1 + max(sets[0]))
         whole = ctypes.c_int64
         self._call(whole(count), *given, whole(length), result, whole(threads()))
@@ -99,7 +106,8 @@ def native(recording: Recording, formats: tuple[Format, ...], g: torch.dtype, ze
 
 
 def threads() -> int:
-    """How many threads a pass may take: torch's number, but one in a fork of a process that had loaded machine code.
+    """How many threads a pass may take: torch's number, but one in a fork of a process that had
+    loaded machine code.
 
     The threads of OpenMP are not there in a fork, which would wait for them forever.
     """
@@ -141,12 +149,18 @@ def _squares(word: str, tensors: list[Tensor]) -> float:
 def compiler() -> str | None:
     """The C compiler: what CC says, or cc, gcc or clang."""
     return next(
-        (found for word in (os.environ.get("CC"), "cc", "gcc", "clang") if word and (found := shutil.which(word))), None
+        (
+            found
+            for word in (os.environ.get("CC"), "cc", "gcc", "clang")
+            if word and (found := shutil.which(word))
+        ),
+        None,
     )
 
 
 def built(source: str, symbol: str) -> ctypes.CDLL:
-    """The library of a source, from disk if it was built before; each source is tried once per process.
+    """The library of a source, from disk if it was built before; each source is tried once per
+    process.
 
     It is written under another name and renamed when it is complete, and carries a digest of itself: a process that is
     killed half way, or writes at the same time, leaves nothing that is waited for or loaded.
@@ -166,12 +180,17 @@ def built(source: str, symbol: str) -> ctypes.CDLL:
 
 @once
 def tried(source: str, symbol: str) -> ctypes.CDLL | NoCompiler:
-    """The library of a source, or why there is none; remembered, for a step is not to wait for a compiler again."""
+    """The library of a source, or why there is none; remembered, for a step is not to wait for a
+    compiler again.
+    """
     try:
         return _found_or_made(source, symbol)
     except NoCompiler as error:
         return error
-    except (OSError, subprocess.SubprocessError) as error:  # a full disk, a program that is none, no folder at all
+    except (
+        OSError,
+        subprocess.SubprocessError,
+    ) as error:  # a full disk, a program that is none, no folder at all
         return NoCompiler(str(error))
 
 
@@ -179,7 +198,9 @@ def _found_or_made(source: str, symbol: str) -> ctypes.CDLL:
     cc = compiler()
     if cc is None:
         raise NoCompiler("there is no C compiler on the path")
-    key = hashlib.sha256("\n".join((source, cc, version(cc), *FLAGS, str(MACHINE), machine())).encode()).hexdigest()
+    key = hashlib.sha256(
+        "\n".join((source, cc, version(cc), *FLAGS, str(MACHINE), machine())).encode()
+    ).hexdigest()
     path = folder() / f"{key[:32]}.so"
     if complete(path):
         try:
@@ -216,7 +237,12 @@ def run(command: list[str], seconds: float) -> tuple[int, str, str]:
     """
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, errors="replace", start_new_session=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        errors="replace",
+        start_new_session=True,
     ) as process:
         try:
             out, err = process.communicate(timeout=seconds)
@@ -239,13 +265,19 @@ def machine() -> str:
     """The processor, for code is made for it alone: homes are shared among machines."""
     try:
         told = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
-        return "\n".join(line for line in told if line.startswith(("model name", "flags", "Features", "CPU part")))
+        return "\n".join(
+            line
+            for line in told
+            if line.startswith(("model name", "flags", "Features", "CPU part"))
+        )
     except OSError:
         return platform.processor() + platform.machine()
 
 
 def complete(path: Path) -> bool:
-    """Whether a library of this user is there, as it was written: its last bytes are the digest of the others."""
+    """Whether a library of this user is there, as it was written: its last bytes are the digest of
+    the others.
+    """
     try:
         content = read_own(path)
     except OSError:
@@ -254,7 +286,8 @@ def complete(path: Path) -> bool:
 
 
 def make(cc: str, source: str, symbol: str, path: Path) -> ctypes.CDLL:
-    """Compile a source into a library at path, with the first set of flags whose library can be loaded.
+    """Compile a source into a library at path, with the first set of flags whose library can be
+    loaded.
 
     Raises:
         NoCompiler: there is none.
@@ -270,7 +303,8 @@ def make(cc: str, source: str, symbol: str, path: Path) -> ctypes.CDLL:
                 continue
             try:
                 _seal(library)
-                found = loaded(library, symbol)  # before it has its name: what cannot be loaded is not kept
+                # before it has its name: what cannot be loaded is not kept
+                found = loaded(library, symbol)
             except (OSError, AttributeError) as error:
                 why = str(error)
                 continue

@@ -21,7 +21,9 @@ def single(node: Any) -> bool:
 
 
 def name(value: Any) -> str:
-    """A value in an expression: a number, or a node, narrowed to the type of the pass where it is a scalar."""
+    """A value in an expression: a number, or a node, narrowed to the type of the pass where it is a
+    scalar.
+    """
     if isinstance(value, fx.Node):
         return f"((real){value.name})" if single(value) else value.name
     if value in (float("inf"), -float("inf")):
@@ -36,7 +38,11 @@ def _joined(sign: str) -> Say:
     def say(node: fx.Node) -> str:
         a, b = node.args[:2]
         alpha = node.kwargs.get("alpha", 1)
-        return f"{name(a)} {sign} {name(b)}" if alpha == 1 else f"FMA({sign}{name(alpha)}, {name(b)}, {name(a)})"
+        return (
+            f"{name(a)} {sign} {name(b)}"
+            if alpha == 1
+            else f"FMA({sign}{name(alpha)}, {name(b)}, {name(a)})"
+        )
 
     return say
 
@@ -66,7 +72,11 @@ def _power(node: fx.Node) -> str:
 
 
 def _cast(node: fx.Node) -> str:
-    return f"bf16({name(node.args[0])})" if node.kwargs.get("dtype") == torch.bfloat16 else name(node.args[0])
+    return (
+        f"bf16({name(node.args[0])})"
+        if node.kwargs.get("dtype") == torch.bfloat16
+        else name(node.args[0])
+    )
 
 
 EXPRESSIONS: dict[Any, Say] = {
@@ -95,11 +105,20 @@ EXPRESSIONS: dict[Any, Say] = {
     aten.pow.Tensor_Scalar: _power,
     aten._to_copy.default: _cast,
 }
-for _word, _sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="), ("eq", "=="), ("ne", "!=")):
+for _word, _sign in (
+    ("gt", ">"),
+    ("ge", ">="),
+    ("lt", "<"),
+    ("le", "<="),
+    ("eq", "=="),
+    ("ne", "!="),
+):
     for _kind in ("Scalar", "Tensor"):
         EXPRESSIONS[getattr(getattr(aten, _word), _kind)] = _form(f"(real)({{0}} {_sign} {{1}})")
 
 
 def spoken(node: fx.Node) -> bool:
-    """Whether there are words for an operation; a rule with any other is stepped operation by operation."""
+    """Whether there are words for an operation; a rule with any other is stepped operation by
+    operation.
+    """
     return node.op != "call_function" or node.target in EXPRESSIONS or node.target in REDUCTIONS

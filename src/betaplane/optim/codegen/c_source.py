@@ -1,4 +1,6 @@
-"""A recorded pass as a function in C: one loop over memory, and one before it for each mean over the whole tensor."""
+"""A recorded pass as a function in C: one loop over memory, and one before it for each mean over
+the whole tensor.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,19 @@ def c_file(word: str) -> str:
 
 OTHERS = "const double *s, const double *red, double *acc"
 
-WORD = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "uint16_t", torch.uint8: "uint8_t"}
+WORD = {
+    torch.float32: "float",
+    torch.float64: "double",
+    torch.bfloat16: "uint16_t",
+    torch.uint8: "uint8_t",
+}
 """The types a pass can load and store, by their names in C."""
 
 
 def _arctan(dtype: torch.dtype) -> str:
-    """arctan(z) / z for |z| <= tan(pi / 8) as a polynomial in w = z^2, lowest error at Chebyshev's nodes."""
+    """arctan(z) / z for |z| <= tan(pi / 8) as a polynomial in w = z^2, lowest error at Chebyshev's
+    nodes.
+    """
     degree = 7 if dtype == torch.float32 else 17
     reach = 0.1715728752538099  # tan(pi / 8)^2
     k = torch.arange(degree + 1, dtype=torch.float64)
@@ -37,7 +46,9 @@ def _arctan(dtype: torch.dtype) -> str:
     scaled = torch.stack([(w / reach) ** int(i) for i in k], dim=1)
     found = torch.linalg.solve(scaled, z.atan() / z) / reach**k
     text = f"real a = (real){found[-1].item()!r};"
-    return text + "".join(f" a = a * w + (real){value!r};" for value in reversed(found[:-1].tolist()))
+    return text + "".join(
+        f" a = a * w + (real){value!r};" for value in reversed(found[:-1].tolist())
+    )
 
 
 class CText(NamedTuple):
@@ -51,7 +62,9 @@ class CText(NamedTuple):
 
 
 def _lattice() -> str:
-    """How random bits go on within a block, by the golden ratio: looked up, for the product costs more."""
+    """How random bits go on within a block, by the golden ratio: looked up, for the product costs
+    more.
+    """
     steps = ",".join(f"{i * LATTICE & 0xFFFFFFFF}u" for i in range(BLOCK))
     return f"static const unsigned lattice[{BLOCK}] = {{{steps}}};"
 
@@ -82,7 +95,9 @@ class _Text:
         self.inputs = places[: 2 + count]  # x, g, tensors
         self.scalars = {node: i for i, node in enumerate(places[2 + count :])}
         self.outs = nodes[-1].args[0][: 1 + count]
-        self.measured = list(nodes[-1].args[0][1 + count : len(nodes[-1].args[0]) - len(recording.numbers)])
+        self.measured = list(
+            nodes[-1].args[0][1 + count : len(nodes[-1].args[0]) - len(recording.numbers)]
+        )
         self.calls = [node for node in nodes if node.op == "call_function"]
         self.level = self._levels(places)
         self.last = max(self.level[node] for node in self.outs)
@@ -99,17 +114,24 @@ class _Text:
 
     def source(self) -> str:
         real = WORD[self.dtype]
-        head = f"typedef {real} real;" + _lattice() + c_file("head").replace("ARCTAN", _arctan(self.dtype))
+        head = (
+            f"typedef {real} real;"
+            + _lattice()
+            + c_file("head").replace("ARCTAN", _arctan(self.dtype))
+        )
         suffix = "f" if self.dtype == torch.float32 else ""
         named = {"ROOT": "sqrt", "ABS": "fabs", "SIGNED": "copysign", "FUSED": "fma"}
         head = filled(head, **{word: function + suffix for word, function in named.items()})
         passes = [self._pass(k) for k in range(self.last + 1)]
         return head + "\n".join(passes) + self._driver()
 
-    # What a pass computes ------------------------------------------------------------------------------------------
+    # What a pass computes
+    # ------------------------------------------------------------------------------------------
 
     def reductions(self, k: int) -> list[fx.Node]:
-        """The sums that pass k takes: those later passes need, and in the last one those that are measured."""
+        """The sums that pass k takes: those later passes need, and in the last one those that are
+        measured.
+        """
         found = [node for node in self.calls if node.target in REDUCTIONS]
         return [node for node in found if min(self.level[node] - 1, self.last) == k]
 
@@ -118,7 +140,9 @@ class _Text:
         return [node for k in range(self.last + 1) for node in self.reductions(k)]
 
     def _needed(self, roots: list[fx.Node]) -> set[fx.Node]:
-        """Everything the roots are computed from in this pass; sums are known from the passes before."""
+        """Everything the roots are computed from in this pass; sums are known from the passes
+        before.
+        """
         found: set[fx.Node] = set()
         stack = list(roots)
         while stack:
@@ -134,15 +158,22 @@ class _Text:
         needed = self._needed(roots)  # type: ignore[arg-type]
         lines = [self._scalar(node) for node in self.scalars if node in needed]
         once = [node for node in self.calls if node in needed and single(node)]
-        lines += [self._sum(node) if node.target in REDUCTIONS else self._line(node, "double") for node in once]
+        lines += [
+            self._sum(node) if node.target in REDUCTIONS else self._line(node, "double")
+            for node in once
+        ]
         lines += [f"real acc{i} = 0;" for i in range(len(sums))]
         loads, stores, ends = self._memory(needed, final)
-        body = loads + [self._line(node, "real") for node in self.calls if node in needed and not single(node)]
+        body = loads + [
+            self._line(node, "real") for node in self.calls if node in needed and not single(node)
+        ]
         body += [f"acc{i} += {name(node.args[0])};" for i, node in enumerate(sums)]
         clauses = "".join(f" reduction(+:acc{i})" for i in range(len(sums)))
         if final:
             lines += [line for kept in self._kept() for line in kept[1]]
-            clauses += "".join(f" reduction(max:top{i})" for i, kept in enumerate(self.formats) if kept.scaled)
+            clauses += "".join(
+                f" reduction(max:top{i})" for i, kept in enumerate(self.formats) if kept.scaled
+            )
             body += stores
         after = [f"acc[{i}] += acc{i};" for i in range(len(sums))] + (ends if final else [])
         return "\n".join(
@@ -171,7 +202,9 @@ class _Text:
                 if self.blocks and i < 2:
                     lines.append(f"ahead(p{i}, n * sizeof(*p{i}));")
                 if kept.scaled:
-                    lines.append(f"float *restrict scale{i} = (float *)p[{next_scale} * count] + block;")
+                    lines.append(
+                        f"float *restrict scale{i} = (float *)p[{next_scale} * count] + block;"
+                    )
                     lines.append(f"const float unit{i} = *scale{i} * {1 / kept.top!r}f;")
             next_scale += kept.scaled
         return lines
@@ -190,7 +223,11 @@ class _Text:
 
     def _memory(self, needed: set[fx.Node], final: bool) -> tuple[list[str], list[str], list[str]]:
         """Lines that load, that store, and that come after the loop."""
-        loads = [f"const real {node.name} = {self._load(i)};" for i, node in enumerate(self.inputs) if node in needed]
+        loads = [
+            f"const real {node.name} = {self._load(i)};"
+            for i, node in enumerate(self.inputs)
+            if node in needed
+        ]
         stores, ends, codes = [], [], []
         for lines, _, after in self._kept():
             stores += lines
@@ -216,7 +253,9 @@ class _Text:
         return f"(real)p{i}[i]"
 
     def _kept(self) -> list[tuple[list[str], list[str], list[str]]]:
-        """For x and each tensor: the lines that keep its new value; those before the loop, and those after."""
+        """For x and each tensor: the lines that keep its new value; those before the loop, and
+        those after.
+        """
         found = []
         for i, (kept, out) in enumerate(zip(self.formats, self.outs, strict=True)):
             place, value, stream = i + (i > 0), name(out), stream_of(i)
@@ -233,7 +272,9 @@ class _Text:
     def _companded(
         self, i: int, place: int, value: str, kept: Companded, stream: int
     ) -> tuple[list[str], list[str], list[str]]:
-        """The largest number is found in the loop, which keeps the numbers; a loop after it writes their codes."""
+        """The largest number is found in the loop, which keeps the numbers; a loop after it writes
+        their codes.
+        """
         shift = kept.cut
         bits = f"b_of({value})" + " & 0x7fffffffu" * kept.signed
         store = [f"new{i}[i] = {value};", f"u32 size{i} = {bits};"]
@@ -250,7 +291,8 @@ class _Text:
         code = f"p{place}[i] = {code};"
         return store, before, [f"{unit} *scale{place} = most{i};", code]
 
-    # Lines ---------------------------------------------------------------------------------------------------------
+    # Lines ----------------------------------------------------------------------------------------
+    # -----------------
 
     def _scalar(self, node: fx.Node) -> str:
         return f"const double {node.name} = s[{self.scalars[node]}];"

@@ -16,7 +16,8 @@ OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 @once
 def folder() -> Path:
-    """Where compiled code is kept: $XDG_CACHE_HOME/betaplane, ~/.cache/betaplane, or a temporary folder.
+    """Where compiled code is kept: $XDG_CACHE_HOME/betaplane, ~/.cache/betaplane, or a temporary
+    folder.
 
     What lies there is loaded as code. So the folder must belong to this user, and neither it nor a folder above it may
     be writable by anyone else but root (as ssh requires for keys); a folder with the sticky bit, as /tmp, may be above
@@ -48,7 +49,9 @@ def _wanted() -> Path | None:
 
 
 def _made(place: Path) -> Path:
-    """The folder without links in its path, made with its parents if they are missing, for this user alone."""
+    """The folder without links in its path, made with its parents if they are missing, for this
+    user alone.
+    """
     for part in (*reversed(place.parents), place):
         if not part.exists():
             part.mkdir(mode=0o700, exist_ok=True)
@@ -60,7 +63,11 @@ def _is_private(place: Path) -> bool:
     if not hasattr(os, "getuid"):
         return True
     found = place.lstat()
-    own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & OTHERS_WRITE
+    own = (
+        stat.S_ISDIR(found.st_mode)
+        and found.st_uid == os.getuid()
+        and not found.st_mode & OTHERS_WRITE
+    )
     return own and all(_cannot_be_exchanged(parent.lstat()) for parent in place.parents)
 
 
@@ -92,7 +99,9 @@ def read_own(path: Path) -> bytes:
     fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     with open(fd, "rb") as file:
         found = os.fstat(fd)
-        own = not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & OTHERS_WRITE)
+        own = not hasattr(os, "getuid") or (
+            found.st_uid == os.getuid() and not found.st_mode & OTHERS_WRITE
+        )
         if not stat.S_ISREG(found.st_mode) or not own:
             raise PermissionError(f"{path} is not a private file of this user")
         return file.read()

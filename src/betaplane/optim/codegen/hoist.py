@@ -1,4 +1,6 @@
-"""Compute once what does not change from step to step: everything that follows from the hyperparameters alone."""
+"""Compute once what does not change from step to step: everything that follows from the
+hyperparameters alone.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,11 @@ def hoist(graph: fx.GraphModule, constant: set[int]) -> fx.GraphModule:
                 fixed.add(node)
             else:  # computed already, for another parameter or an earlier step
                 node.replace_all_uses_with(same)
-    used = [node for node in fixed if node not in inputs and any(user not in fixed for user in node.users)]
+    used = [
+        node
+        for node in fixed
+        if node not in inputs and any(user not in fixed for user in node.users)
+    ]
     used.sort(key=list(graph.graph.nodes).index)
     once = _only(graph, used)
     with graph.graph.inserting_after(inputs[-1]):
@@ -60,7 +66,9 @@ def is_random(node: fx.Node) -> bool:
 
 
 def _touched(g: fx.Graph) -> set[fx.Node]:
-    """The operations that write into tensors, what they write into, and all that may share its memory."""
+    """The operations that write into tensors, what they write into, and all that may share its
+    memory.
+    """
     touched = {n for node in g.nodes if _mutates(node) for n in (node, *node.all_input_nodes)}
     for node in reversed(g.nodes):  # from a view to what it is a view of
         if node in touched and _views(node):

@@ -21,7 +21,8 @@ PLAIN = (Tensor, torch.nn.Parameter)
 def step_compiled(
     form: StepSpec, p: Tensor, held: dict[str, Any], numbers: StepValues, words: Mapping[str, str]
 ) -> bool:
-    """Step p, if there is code for it: its rule does not look at shapes, and no format needs more than a cast.
+    """Step p, if there is code for it: its rule does not look at shapes, and no format needs more
+    than a cast.
 
     Args:
         form: what is done.
@@ -30,7 +31,9 @@ def step_compiled(
         numbers: learning rate and what else the form takes.
         words: torch's names for the fields of the rule's state, where they differ.
     """
-    usual = type(p) in PLAIN and p.is_floating_point() and p.numel() > 0 and p.dim() > 0 and dense(p)
+    usual = (
+        type(p) in PLAIN and p.is_floating_point() and p.numel() > 0 and p.dim() > 0 and dense(p)
+    )
     if not usual or form.norms or p.grad is None or p.grad.layout is not torch.strided:
         return False
     fill(form, p, held, words)

@@ -1,4 +1,6 @@
-"""Machine code over a whole list of parameters in one call: what was looked up once is only checked again."""
+"""Machine code over a whole list of parameters in one call: what was looked up once is only checked
+again.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,25 @@ class MultiTensorStep:
     The numbers of their states (steps) are places in one tensor each, so that all are counted at once.
     """
 
-    def __init__(self, code: Native, params: list[Tensor], states: Mapping[Tensor, Any], words: Mapping[str, str]):
+    def __init__(
+        self,
+        code: Native,
+        params: list[Tensor],
+        states: Mapping[Tensor, Any],
+        words: Mapping[str, str],
+    ):
         self.code, self.params, self.held = code, params, [states[p] for p in params]
         own = [words.get(name, name) for name in code.recording.tensors]
-        scales = [word + SCALE for word, kept in zip(own, code.formats[1:], strict=True) if kept.scaled]
+        scales = [
+            word + SCALE for word, kept in zip(own, code.formats[1:], strict=True) if kept.scaled
+        ]
         self.numbers = [words.get(name, name) for name in code.recording.numbers]
-        self.counts = {word: self._gathered(word) for word in dict.fromkeys([*self.numbers, "step"])}
-        self.kept = {word: [held[word] for held in self.held] for word in (*own, *scales, *self.counts)}
+        self.counts = {
+            word: self._gathered(word) for word in dict.fromkeys([*self.numbers, "step"])
+        }
+        self.kept = {
+            word: [held[word] for held in self.held] for word in (*own, *scales, *self.counts)
+        }
         self.tensors = [self.kept[word] for word in (*own, *scales)]
         self.layout = _layout(params)
         self.plain = all(map(Tensor.is_contiguous, params))
@@ -51,10 +65,16 @@ class MultiTensorStep:
         return together
 
     def fits(self, states: Mapping[Tensor, dict[str, Any]]) -> bool:
-        """Whether neither parameters, gradients nor states were exchanged for others, or laid out anew."""
-        same = all(map(is_, map(states.get, self.params), self.held)) and _layout(self.params) == self.layout
+        """Whether neither parameters, gradients nor states were exchanged for others, or laid out
+        anew.
+        """
+        same = (
+            all(map(is_, map(states.get, self.params), self.held))
+            and _layout(self.params) == self.layout
+        )
         return same and all(
-            all(map(is_, [held.get(word) for held in self.held], known)) for word, known in self.kept.items()
+            all(map(is_, [held.get(word) for held in self.held], known))
+            for word, known in self.kept.items()
         )
 
     def step(self, rule: Rule, numbers: StepValues) -> float:
@@ -62,24 +82,38 @@ class MultiTensorStep:
         given: list[Any] = [p.grad for p in self.params]
         gradients = given
         if not (self.plain and all(map(Tensor.is_contiguous, given))):
-            gradients = [g if g.stride() == p.stride() else like(g, p) for p, g in zip(self.params, given, strict=True)]
+            gradients = [
+                g if g.stride() == p.stride() else like(g, p)
+                for p, g in zip(self.params, given, strict=True)
+            ]
         scalars, sets = self._scalars(rule, numbers)
-        moved = sum(self.code.step([self.params, gradients, *self.tensors], self.places, sets, scalars))
-        for g, used in zip(given, gradients, strict=True) if self.code.zero and gradients is not given else ():
+        moved = sum(
+            self.code.step([self.params, gradients, *self.tensors], self.places, sets, scalars)
+        )
+        for g, used in (
+            zip(given, gradients, strict=True) if self.code.zero and gradients is not given else ()
+        ):
             if used is not g:
                 g.zero_()
         return moved
 
     def _scalars(self, rule: Rule, numbers: StepValues) -> tuple[array, tuple[array, array]]:
-        """A set for each state of the numbers there is; each parameter's set and seed. The numbers go on by a step."""
+        """A set for each state of the numbers there is; each parameter's set and seed. The numbers
+        go on by a step.
+        """
         steps, recording = self.counts["step"], self.code.recording
         seeds = array("q", steps.long().tolist())
         columns = [self.counts[word] for word in self.numbers]
-        rows = list(zip(*(column.tolist() for column in columns), strict=True)) or [()] * len(self.params)
+        rows = list(zip(*(column.tolist() for column in columns), strict=True)) or [()] * len(
+            self.params
+        )
         sets = {one: i for i, one in enumerate(dict.fromkeys(rows))}
         found = []
         for one in sets:
-            held = [torch.tensor(value, dtype=column.dtype) for value, column in zip(one, columns, strict=True)]
+            held = [
+                torch.tensor(value, dtype=column.dtype)
+                for value, column in zip(one, columns, strict=True)
+            ]
             found.append([float(value) for value in recording.scalars(rule, held, numbers)])
         places = array("q", map(sets.__getitem__, rows))
         for column, new in zip(columns, recording.news, strict=True):
@@ -100,7 +134,10 @@ def _layout(params: list[Tensor]) -> list[Any]:
 
 
 def swept(
-    form: StepSpec, params: Sequence[Tensor], states: Mapping[Tensor, dict[str, Any]], words: Mapping[str, str] = STATE
+    form: StepSpec,
+    params: Sequence[Tensor],
+    states: Mapping[Tensor, dict[str, Any]],
+    words: Mapping[str, str] = STATE,
 ) -> tuple[list[MultiTensorStep], list[Tensor]]:
     """Parameters by kind, each kind with its machine code; and those for which there is none.
 
@@ -121,17 +158,29 @@ def swept(
             left.append(p)
         else:
             single = (words.get(name, name) for name in code.recording.numbers)
-            kinds.setdefault((code, *(torch.as_tensor(states[p][word]).dtype for word in single)), []).append(p)
-    return [MultiTensorStep(code, found, states, words) for (code, *_), found in kinds.items()], left
+            kinds.setdefault(
+                (code, *(torch.as_tensor(states[p][word]).dtype for word in single)), []
+            ).append(p)
+    return [
+        MultiTensorStep(code, found, states, words) for (code, *_), found in kinds.items()
+    ], left
 
 
 def _usual(p: Tensor) -> bool:
     """Whether p is plain memory, all of it its own, and its gradient too."""
     plain = type(p) in PLAIN and p.device.type == "cpu" and p.dtype in WORD and p.numel() > 0
-    return plain and p.grad is not None and p.grad.layout is torch.strided and p.grad.dtype in WORD and dense(p)
+    return (
+        plain
+        and p.grad is not None
+        and p.grad.layout is torch.strided
+        and p.grad.dtype in WORD
+        and dense(p)
+    )
 
 
-def _code(form: StepSpec, p: Tensor, held: dict[str, Any], words: Mapping[str, str]) -> Native | None:
+def _code(
+    form: StepSpec, p: Tensor, held: dict[str, Any], words: Mapping[str, str]
+) -> Native | None:
     """The machine code for p; its state is filled in, and laid out as p."""
     fill(form, p, held, words)
     align(held, p)

@@ -34,19 +34,25 @@ class Recording:
     numbers: tuple[str, ...]  # fields of the rule's state that are single numbers
     constants: tuple[str, ...]  # the rule's hyperparameters that are inputs
     once: Callable[..., Any]  # of the graph's own inputs, what else is the same for every element
-    news: tuple[int, ...]  # of each of `numbers`, where among the scalars its value after the step is
+    # of each of `numbers`, where among the scalars its value after the step is
+    news: tuple[int, ...]
 
     def scalars(self, rule: Rule, held: list[Tensor], numbers: StepValues) -> list[Tensor]:
-        """All that is the same for every element, in the graph's order: float64, and the rule's numbers in `dtype`."""
+        """All that is the same for every element, in the graph's order: float64, and the rule's
+        numbers in `dtype`.
+        """
         wide = [torch.as_tensor(value, dtype=torch.float64) for value in numbers]
-        wide += [torch.as_tensor(getattr(rule, name), dtype=torch.float64) for name in self.constants]
+        wide += [
+            torch.as_tensor(getattr(rule, name), dtype=torch.float64) for name in self.constants
+        ]
         given = [*(value.to(self.dtype, copy=True) for value in held), *wide]
         blank = [torch.empty(0)] * (2 + len(self.tensors))
         return [*given, *self.once(*blank, *given)]
 
 
 def record(form: StepSpec, dtype: torch.dtype, extras: tuple[str, ...]) -> Recording | None:
-    """The recording of a form for one type, or None where the rule's step depends on the parameter's shape.
+    """The recording of a form for one type, or None where the rule's step depends on the
+    parameter's shape.
 
     Forms that differ only in the values of the rule's hyperparameters share it: those are inputs, save 0 and inf, for
     which rules leave out operations.
@@ -105,7 +111,9 @@ def _recorded(
         rule = replace(form.rule, **{name: named[name] for name in constants})
         s = type(fresh)(**{name: named[name] for name in fresh._fields})
         given = StepValues(*(named[name] for name in StepValues._fields))
-        done = replace(form, rule=rule).whole(x, g, s, {name: named[name] for name in extras}, given)
+        done = replace(form, rule=rule).whole(
+            x, g, s, {name: named[name] for name in extras}, given
+        )
         moved = [] if done.moved is None else [done.moved]
         new = [getattr(done.s, name) for name in own] + [done.extra[name] for name in extras]
         return [done.x, *new, *moved, *(getattr(done.s, name) for name in numbers)]
@@ -113,7 +121,8 @@ def _recorded(
     inputs = [x, g, *like_x, *single, *wide]
     graph = make_fx(step, tracing_mode="fake")(*inputs)
     larger = [torch.cat([value, value]) if value.dim() else value for value in inputs]
-    same = graph.code == make_fx(step, tracing_mode="fake")(*larger).code  # no size has become a number in it
+    # no size has become a number in it
+    same = graph.code == make_fx(step, tracing_mode="fake")(*larger).code
     once = hoist(graph, set(range(2 + len(like_x), len(inputs))))
     if not (same and all(map(_any_size, graph.graph.nodes))):
         return None

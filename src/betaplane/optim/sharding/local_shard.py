@@ -15,7 +15,8 @@ from betaplane.tensors.dtensor import local, on_mesh, placed, summed
 
 
 class LocalShard:
-    """What this process holds of a sharded parameter: x, a plain tensor in the same memory, and its state.
+    """What this process holds of a sharded parameter: x, a plain tensor in the same memory, and its
+    state.
 
     Its methods are for use under `torch.no_grad`.
 
@@ -34,7 +35,11 @@ class LocalShard:
     def fits(self) -> bool:
         """Whether the parameter lies where it lay."""
         home = local(self.p)
-        same = home.shape == self.home.shape and home.stride() == self.home.stride() and home.dtype == self.home.dtype
+        same = (
+            home.shape == self.home.shape
+            and home.stride() == self.home.stride()
+            and home.dtype == self.home.dtype
+        )
         return same and home.data_ptr() == self.home.data_ptr()
 
     def take(self, held: Mapping[str, Any]) -> None:
@@ -46,11 +51,15 @@ class LocalShard:
             known = self.held.get(word)
             same = on_mesh(value) and known is not None and (self.empty or local(value) is known)
             if not same:
-                spread = on_mesh(value) or (isinstance(value, Tensor) and value.shape == self.p.shape and value.dim())
+                spread = on_mesh(value) or (
+                    isinstance(value, Tensor) and value.shape == self.p.shape and value.dim()
+                )
                 self.held[word] = self.part(value) if spread else value
 
     def part(self, value: Tensor) -> Tensor:
-        """This process's part of a tensor like the parameter, or of one with something for each of its rows."""
+        """This process's part of a tensor like the parameter, or of one with something for each of
+        its rows.
+        """
         found = local(placed(value, self.p, rows=True))
         return found.new_zeros([size or 1 for size in found.shape]) if self.empty else found
 
@@ -61,7 +70,11 @@ class LocalShard:
         for word, value in self.held.items():
             old: Any = held.get(word)
             if not on_mesh(old) or not (self.empty or local(old) is value):
-                spread = isinstance(value, Tensor) and value.dim() and (self.by_rows or not word.endswith(SCALE))
+                spread = (
+                    isinstance(value, Tensor)
+                    and value.dim()
+                    and (self.by_rows or not word.endswith(SCALE))
+                )
                 held[word] = self.whole(value) if spread else value
         self.x.grad = None
 
@@ -73,8 +86,14 @@ class LocalShard:
         rows = value.shape[0] if all(one.is_replicate() for one in p.placements) else p.shape[0]
         shape = p.shape if like else torch.Size([rows, *value.shape[1:]])
         stride = p.stride() if like else torch.empty(shape, device="meta").stride()
-        value = value.new_empty(self.home.shape if like else (0, *value.shape[1:])) if self.empty else value
-        return DTensor.from_local(value, p.device_mesh, p.placements, run_check=False, shape=shape, stride=stride)
+        value = (
+            value.new_empty(self.home.shape if like else (0, *value.shape[1:]))
+            if self.empty
+            else value
+        )
+        return DTensor.from_local(
+            value, p.device_mesh, p.placements, run_check=False, shape=shape, stride=stride
+        )
 
 
 def by_rows(p: Any) -> bool:
@@ -85,7 +104,9 @@ def by_rows(p: Any) -> bool:
 
 
 class Means(TorchFunctionMode):
-    """While it is on, the mean over a part is the mean over the whole tensor; all processes have to be at it."""
+    """While it is on, the mean over a part is the mean over the whole tensor; all processes have to
+    be at it.
+    """
 
     def __init__(self, part: LocalShard) -> None:
         super().__init__()

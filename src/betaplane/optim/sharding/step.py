@@ -1,4 +1,6 @@
-"""A step of sharded parameters: of the part that a process holds, wherever the rule does not look further than that."""
+"""A step of sharded parameters: of the part that a process holds, wherever the rule does not look
+further than that.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ def step_all(optimizer: Any, once: Once) -> None:
 
     - By numbers: the parts that this process holds are stepped in place of the parameters, on whatever path plain
       tensors take.
-    - With means over the tensor: the same, operation by operation, and a mean is a sum over all processes.
+    - With means over the tensor: the same, operation by operation, and a mean is a sum over all
+      processes.
     - By the tensor's shape: as torch's DTensor computes it, or where that lacks an operation, every process steps the
       whole tensor, brought together for it.
 
@@ -43,16 +46,26 @@ def step_all(optimizer: Any, once: Once) -> None:
         for p in far if way != "number" else ():
             if p.grad is not None and p.numel() > 0:
                 (_with_means if way == "mean" else _by_shape)(optimizer, group, p, once)
-        rest.append({**group, "params": [p for p in group["params"] if way == "number" or not moves(group, p)]})
+        rest.append(
+            {
+                **group,
+                "params": [p for p in group["params"] if way == "number" or not moves(group, p)],
+            }
+        )
     for groups in _measurable(rest) if optimizer.max_norm is not None else [rest]:
         _by_parts(optimizer, groups, once)
 
 
 def _measurable(groups: list[Group]) -> list[list[Group]]:
-    """The same, parted so that the lengths of updates can be added up: on a mesh in one way, or on none."""
+    """The same, parted so that the lengths of updates can be added up: on a mesh in one way, or on
+    none.
+    """
     params = [p for group in groups for p in group["params"]]
     found = [{params[i] for i in places} for places in kinds(params).values()]
-    return [[{**group, "params": [p for p in group["params"] if p in some]} for group in groups] for some in found]
+    return [
+        [{**group, "params": [p for p in group["params"] if p in some]} for group in groups]
+        for some in found
+    ]
 
 
 def moves(group: Mapping[str, Any], p: Tensor) -> bool:
@@ -61,7 +74,9 @@ def moves(group: Mapping[str, Any], p: Tensor) -> bool:
 
 
 @contextmanager
-def _instead(optimizer: Any, groups: list[Group], states: Mapping[Tensor, Any]) -> Iterator[dict[Tensor, Any]]:
+def _instead(
+    optimizer: Any, groups: list[Group], states: Mapping[Tensor, Any]
+) -> Iterator[dict[Tensor, Any]]:
     """Other parameters and states in an optimizer for a while; yields its states."""
     kept = optimizer.param_groups, optimizer.state
     optimizer.param_groups, optimizer.state = groups, defaultdict(dict, states)
@@ -73,7 +88,9 @@ def _instead(optimizer: Any, groups: list[Group], states: Mapping[Tensor, Any]) 
 
 @contextmanager
 def _eagerly(optimizer: Any) -> Iterator[None]:
-    """Operation by operation, since machine code would take the means of the part; what it keeps is kept from this."""
+    """Operation by operation, since machine code would take the means of the part; what it keeps is
+    kept from this.
+    """
     path, lists = optimizer.path, optimizer.__dict__.pop("_swept", {})
     optimizer.path = "eager"
     try:
@@ -89,8 +106,13 @@ def _by_parts(optimizer: Any, groups: list[Group], once: Once) -> None:
         for p in (p for group in groups for p in group["params"] if moves(group, p)):
             parts[p] = _part(optimizer, p)
             parts[p].take(states.get(p, {}))
-    own = [{**group, "params": [parts[p].x if p in parts else p for p in group["params"]]} for group in groups]
-    kept = {p: states[p] for group in groups for p in group["params"] if p in states and p not in parts}
+    own = [
+        {**group, "params": [parts[p].x if p in parts else p for p in group["params"]]}
+        for group in groups
+    ]
+    kept = {
+        p: states[p] for group in groups for p in group["params"] if p in states and p not in parts
+    }
     before = optimizer._squared
     with _instead(optimizer, own, kept | {part.x: part.held for part in parts.values()}) as stepped:
         once()
@@ -124,13 +146,17 @@ def _with_means(optimizer: Any, group: Group, p: Any, once: Once) -> None:
 
 @torch.no_grad()
 def _by_shape(optimizer: Any, group: Group, p: Any, once: Once) -> None:
-    """By torch's DTensor, or on the whole tensor; on copies, since DTensor may lack an operation halfway."""
+    """By torch's DTensor, or on the whole tensor; on copies, since DTensor may lack an operation
+    halfway.
+    """
     key = (kind_of(optimizer.rule_of(group)), p.shape, p.placements)
     state, g = _settled(optimizer, optimizer.state[p], p), placed(p.grad, p)
     done = None
     if key not in GATHERED:
         try:
-            done = _stepped(optimizer, group, p.detach().clone(), g, _each(torch.clone, state), once)
+            done = _stepped(
+                optimizer, group, p.detach().clone(), g, _each(torch.clone, state), once
+            )
         except (NotImplementedError, RuntimeError):
             GATHERED.add(key)
     if done is None:
@@ -153,7 +179,9 @@ def _stepped(
 
 
 def _settled(optimizer: Any, held: dict[str, Any], p: Any) -> dict[str, Any]:
-    """A state as it is kept: what is like p is placed as p, other tensors are on p's mesh, numbers are plain."""
+    """A state as it is kept: what is like p is placed as p, other tensors are on p's mesh, numbers
+    are plain.
+    """
     theirs, torchs = (getattr(optimizer, word, dict) for word in ("_rules_state", "_torchs_state"))
     return torchs(_each(lambda value: _at_home(value, p), theirs(held))) if held else {}
 
@@ -167,11 +195,18 @@ def _at_home(value: Tensor, p: Any) -> Tensor:
 
 def _each(function: Callable[[Tensor], Tensor], held: Mapping[str, Any]) -> dict[str, Any]:
     """A state with its tensors replaced."""
-    return {word: function(value) if isinstance(value, Tensor) else value for word, value in held.items()}
+    return {
+        word: function(value) if isinstance(value, Tensor) else value
+        for word, value in held.items()
+    }
 
 
-def estimate_part(rule: Any, p: Any, h: Tensor, held: dict[str, Any], words: Mapping[str, str] = STATE) -> None:
-    """Take an estimate of the curvature of a parameter on a mesh into its state, in each process's own part."""
+def estimate_part(
+    rule: Any, p: Any, h: Tensor, held: dict[str, Any], words: Mapping[str, str] = STATE
+) -> None:
+    """Take an estimate of the curvature of a parameter on a mesh into its state, in each process's
+    own part.
+    """
     part = LocalShard(p)
     part.take(held)
     estimate(rule, part.x, part.part(h), part.held, words)

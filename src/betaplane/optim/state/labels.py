@@ -1,4 +1,6 @@
-"""What each tensor of an optimizer's state contains: written into state dicts, and compared when one is loaded."""
+"""What each tensor of an optimizer's state contains: written into state dicts, and compared when
+one is loaded.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from betaplane.errors import BadInput
 from betaplane.optim.step.reference import STATE
 from betaplane.rules import Rule
 
-LABEL = "betaplane"  # the key in a saved group; torch's load_state_dict carries it along and reads nothing in it
+# the key in a saved group; torch's load_state_dict carries it along and reads nothing in it
+LABEL = "betaplane"
 Contents = dict[str, str]  # state key -> what the tensor contains
 
 TORCH = {  # the state keys of torch's classes by rule; the rest are those in STATE
@@ -52,17 +55,22 @@ BY_OPTION = {  # an option of a group that shows whose exp_avg and exp_avg_sq th
 
 
 def contents_under(kind: type[Rule], group: Mapping[str, Any]) -> Contents:
-    """What each field of a rule's state contains under the choices in a group; numbers there change nothing.
+    """What each field of a rule's state contains under the choices in a group; numbers there change
+    nothing.
 
     Example:
         >>> contents_under(rules.StableAdamW, {"debias": "none", "lr": 0.1})
         {'m': 'EMA of g', 'v': 'EMA of g^2'}
     """
-    choices = {name: group[name] for name, known in kind.choices.items() if group.get(name, ()) in known}
+    choices = {
+        name: group[name] for name, known in kind.choices.items() if group.get(name, ()) in known
+    }
     return kind(**choices).contents()
 
 
-def saved_contents(group: Mapping[str, Any], keys: Collection[str], where: str) -> tuple[str, Contents]:
+def saved_contents(
+    group: Mapping[str, Any], keys: Collection[str], where: str
+) -> tuple[str, Contents]:
     """The rule that saved a group's state, and what the state contains.
 
     Args:
@@ -80,13 +88,17 @@ def saved_contents(group: Mapping[str, Any], keys: Collection[str], where: str) 
         return _judged(group, keys)
     given = group[LABEL]
     texts = given.get("state") if isinstance(given, Mapping) else None
-    if not isinstance(texts, Mapping) or not all(isinstance(text, str) for pair in texts.items() for text in pair):
+    if not isinstance(texts, Mapping) or not all(
+        isinstance(text, str) for pair in texts.items() for text in pair
+    ):
         raise BadInput(f"{LABEL} in the state dict is damaged", value=given, where=where)
     return str(given.get("rule", "")), dict(texts)
 
 
 def _judged(group: Mapping[str, Any], keys: Collection[str]) -> tuple[str, Contents]:
-    """The same of a state dict without label, from torch, from version 0.1.0 or made by hand: by its keys."""
+    """The same of a state dict without label, from torch, from version 0.1.0 or made by hand: by
+    its keys.
+    """
     kind = _kind(group, keys)
     if kind is None:
         return "", {}
@@ -99,7 +111,8 @@ def _judged(group: Mapping[str, Any], keys: Collection[str]) -> tuple[str, Conte
 
 
 def _kind(group: Mapping[str, Any], keys: Collection[str]) -> type[Rule] | None:
-    if not group.get("amsgrad", True):  # switched off during the run: torch keeps the maximum and reads it no more
+    # switched off during the run: torch keeps the maximum and reads it no more
+    if not group.get("amsgrad", True):
         keys = set(keys) - {"max_exp_avg_sq"}
     found = next((kind for key, kind in BY_STATE_KEY.items() if key in keys), None)
     if found is not None or "exp_avg" not in keys:
@@ -125,7 +138,10 @@ def matched_keys(saved: tuple[str, Contents], wanted: Contents, where: str) -> d
         return {}
     if sorted(contents.values()) != sorted(wanted.values()):
         raise BadInput(
-            "The state dict is another rule's", value=f"{rule}: {_told(contents)}", allowed=_told(wanted), where=where
+            "The state dict is another rule's",
+            value=f"{rule}: {_told(contents)}",
+            allowed=_told(wanted),
+            where=where,
         )
     keys = {text: key for key, text in wanted.items()}
     return {key: keys[text] for key, text in contents.items()}

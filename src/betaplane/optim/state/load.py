@@ -74,7 +74,8 @@ def load(
 
     check_layout(state_dict, type(optimizer).__name__)
     with _all_or_nothing(optimizer):
-        with optimizer.register_load_state_dict_pre_hook(fit):  # the last: users' own hooks may rename and reshape
+        # the last: users' own hooks may rename and reshape
+        with optimizer.register_load_state_dict_pre_hook(fit):
             load_by_place(state_dict)
         keep_types(optimizer, found)
         closed(optimizer, words, saved)
@@ -82,7 +83,9 @@ def load(
 
 @contextmanager
 def _all_or_nothing(optimizer: Optimizer) -> Iterator[None]:
-    """Give an optimizer back its groups and state on an error; torch makes new ones and writes into none."""
+    """Give an optimizer back its groups and state on an error; torch makes new ones and writes into
+    none.
+    """
     before = dict(optimizer.__dict__)
     try:
         yield
@@ -96,11 +99,21 @@ def check_layout(state_dict: Any, where: str) -> None:
     """Raise BadInput if a state dict is not what torch's optimizers save."""
     parts = state_dict if isinstance(state_dict, Mapping) else {}
     groups = parts.get("param_groups")
-    fits = isinstance(parts.get("state"), Mapping) and isinstance(groups, list | tuple) and all(map(_is_group, groups))
+    fits = (
+        isinstance(parts.get("state"), Mapping)
+        and isinstance(groups, list | tuple)
+        and all(map(_is_group, groups))
+    )
     if not fits:
-        got = sorted(map(str, state_dict)) if isinstance(state_dict, Mapping) else type(state_dict).__name__
+        got = (
+            sorted(map(str, state_dict))
+            if isinstance(state_dict, Mapping)
+            else type(state_dict).__name__
+        )
         allowed = "what optimizer.state_dict() gives: a dict of state and param_groups"
-        raise BadInput("This is no state dict of an optimizer", value=got, allowed=allowed, where=where)
+        raise BadInput(
+            "This is no state dict of an optimizer", value=got, allowed=allowed, where=where
+        )
 
 
 def _is_group(group: Any) -> bool:
@@ -113,7 +126,9 @@ def check_sizes(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None:
     sizes = [[len(group["params"]) for group in side] for side in (saved, groups)]
     if sizes[0] != sizes[1]:
         where, allowed = type(optimizer).__name__, f"{sizes[1]} parameters"
-        raise BadInput("The state dict is for other groups", value=sizes[0], allowed=allowed, where=where)
+        raise BadInput(
+            "The state dict is for other groups", value=sizes[0], allowed=allowed, where=where
+        )
 
 
 def checked(
@@ -131,19 +146,31 @@ def checked(
         merged = {**group, **_options(optimizer, old)}
         rule = _rule_of(optimizer, {**merged, "params": group["params"]})
         keys = _matched(optimizer, merged, old, states)
-        counted = any("step" not in states[i] for i in old["params"] if isinstance(states.get(i), Mapping))
-        for p, i, where in zip(group["params"], old["params"], _places(optimizer, old), strict=True):
+        counted = any(
+            "step" not in states[i] for i in old["params"] if isinstance(states.get(i), Mapping)
+        )
+        for p, i, where in zip(
+            group["params"], old["params"], _places(optimizer, old), strict=True
+        ):
             if i in states:
                 expected = expected_state(optimizer, rule, p, words)
                 states[i] = checked_state(_renamed(states[i], keys, old), expected, p, where)
-                coded = {key for key in expected.nonnegative if isinstance(states[i].get(key), Tensor)}
+                coded = {
+                    key for key in expected.nonnegative if isinstance(states[i].get(key), Tensor)
+                }
                 signed += [(f"{key} of {where}", states[i][key]) for key in sorted(coded)]
                 if not states[i]:
                     del states[i]
         if "step" in old and counted and any("step" in states.get(i, ()) for i in old["params"]):
             merged.pop("step")  # it is in the states now, and would stand still here
         groups.append(merged)
-    check_signs([(what, value) for what, value in signed if value.dtype.is_floating_point or value.is_complex()])
+    check_signs(
+        [
+            (what, value)
+            for what, value in signed
+            if value.dtype.is_floating_point or value.is_complex()
+        ]
+    )
     return states, groups
 
 
@@ -152,7 +179,10 @@ def _options(optimizer: Any, old: Mapping[str, Any]) -> dict[str, Any]:
 
     Not how the state was kept, which is for the process that resumes to say.
     """
-    own = set(inspect.signature(type(optimizer)).parameters).union(*optimizer.param_groups) - {"storage", LABEL}
+    own = set(inspect.signature(type(optimizer)).parameters).union(*optimizer.param_groups) - {
+        "storage",
+        LABEL,
+    }
     return {name: value for name, value in old.items() if name in own or name not in CHOICES}
 
 
@@ -161,17 +191,23 @@ def _rule_of(optimizer: Any, group: Mapping[str, Any]) -> Rule:
     where = type(optimizer).__name__
     lr = group.get("lr")
     if not isinstance(lr, Real | Tensor):
-        raise BadInput("lr in the state dict is not a number", value=lr, allowed="[0, inf)", where=where)
+        raise BadInput(
+            "lr in the state dict is not a number", value=lr, allowed="[0, inf)", where=where
+        )
     try:
         return optimizer.rule_of(group)
     except (TypeError, KeyError, AttributeError, IndexError) as error:
-        told = {name: value for name, value in group.items() if name not in ("params", "param_names")}
+        told = {
+            name: value for name, value in group.items() if name not in ("params", "param_names")
+        }
         raise BadInput(
             "The options of the state dict are not those of this optimizer", value=told, where=where
         ) from error
 
 
-def _matched(optimizer: Any, merged: Mapping[str, Any], old: Mapping[str, Any], states: Mapping[Any, Any]) -> Any:
+def _matched(
+    optimizer: Any, merged: Mapping[str, Any], old: Mapping[str, Any], states: Mapping[Any, Any]
+) -> Any:
     """The optimizer's key for each saved key that is another."""
     held = [states[i] for i in old["params"] if isinstance(states.get(i), Mapping)]
     saved = saved_contents(old, {key for state in held for key in state}, type(optimizer).__name__)
@@ -185,7 +221,9 @@ def _places(optimizer: Any, old: Mapping[str, Any]) -> list[str]:
 
 
 def _renamed(held: Any, keys: Mapping[str, str], old: Mapping[str, Any]) -> Any:
-    """A parameter's state under the optimizer's keys, its step taken from the group if it is there alone."""
+    """A parameter's state under the optimizer's keys, its step taken from the group if it is there
+    alone.
+    """
     if not isinstance(held, Mapping) or not held:
         return held
     names = {**keys} | {key + SCALE: new + SCALE for key, new in keys.items()}
@@ -206,5 +244,10 @@ def keep_types(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None:
         held = optimizer.state.get(p, {})
         for word, value in state_dict["state"].get(i, {}).items():
             cast = held.get(word)
-            if word != "step" and isinstance(cast, Tensor) and isinstance(value, Tensor) and cast.dtype != value.dtype:
+            if (
+                word != "step"
+                and isinstance(cast, Tensor)
+                and isinstance(value, Tensor)
+                and cast.dtype != value.dtype
+            ):
                 held[word] = value.detach().clone().to(p.device)

@@ -1,4 +1,6 @@
-"""A state dict in an optimizer's own order: torch matches parameters by their places, here names do."""
+"""A state dict in an optimizer's own order: torch matches parameters by their places, here names
+do.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,11 @@ from torch.optim.optimizer import Optimizer
 from betaplane.errors import BadInput
 
 
-def by_name(optimizer: Optimizer, state_dict: Mapping[str, Any], *, strict: bool = True) -> Mapping[str, Any]:
-    """The state dict with every parameter where the optimizer has that name; as it is where either side has no names.
+def by_name(
+    optimizer: Optimizer, state_dict: Mapping[str, Any], *, strict: bool = True
+) -> Mapping[str, Any]:
+    """The state dict with every parameter where the optimizer has that name; as it is where either
+    side has no names.
 
     A group gets the options of the saved group that its parameters were in; where they were in several, those that
     these agree on.
@@ -34,13 +39,23 @@ def by_name(optimizer: Optimizer, state_dict: Mapping[str, Any], *, strict: bool
     if strict:
         _check_same(names, saved, type(optimizer).__name__)
     ids = {name: i for i, name in enumerate(names)}
-    state = {ids[name]: _held(optimizer, state_dict, p, saved.get(name)) for name, (p, _) in names.items()}
+    state = {
+        ids[name]: _held(optimizer, state_dict, p, saved.get(name))
+        for name, (p, _) in names.items()
+    }
     groups = [
         _agreed(saved[name][1] for name in group["param_names"] if name in saved)
-        | {"params": [ids[name] for name in group["param_names"]], "param_names": list(group["param_names"])}
+        | {
+            "params": [ids[name] for name in group["param_names"]],
+            "param_names": list(group["param_names"]),
+        }
         for group in optimizer.param_groups
     ]
-    return {**state_dict, "state": {i: held for i, held in state.items() if held}, "param_groups": groups}
+    return {
+        **state_dict,
+        "state": {i: held for i, held in state.items() if held},
+        "param_groups": groups,
+    }
 
 
 def _places(groups: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Any, Mapping[str, Any]]] | None:
@@ -48,7 +63,11 @@ def _places(groups: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Any, Mapping
     found = {}
     for group in groups:
         names = group.get("param_names") or ()
-        if len(names) != len(group["params"]) or len(set(names)) != len(names) or not found.keys().isdisjoint(names):
+        if (
+            len(names) != len(group["params"])
+            or len(set(names)) != len(names)
+            or not found.keys().isdisjoint(names)
+        ):
             return None
         found |= {name: (p, group) for name, p in zip(names, group["params"], strict=True)}
     return found
@@ -67,12 +86,20 @@ def _check_same(names: Mapping[str, Any], saved: Mapping[str, Any], where: str) 
         )
 
 
-def _held(optimizer: Optimizer, state_dict: Mapping[str, Any], p: Any, place: tuple[Any, Any] | None) -> Any:
-    """A parameter's state: what was saved, or without a place in the state dict what the optimizer has."""
+def _held(
+    optimizer: Optimizer, state_dict: Mapping[str, Any], p: Any, place: tuple[Any, Any] | None
+) -> Any:
+    """A parameter's state: what was saved, or without a place in the state dict what the optimizer
+    has.
+    """
     return optimizer.state.get(p) if place is None else state_dict["state"].get(place[0])
 
 
 def _agreed(groups: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The options that all groups have with one value."""
     first, *others = {id(group): group for group in groups}.values() or [{}]
-    return {key: value for key, value in first.items() if all(key in o and o[key] == value for o in others)}
+    return {
+        key: value
+        for key, value in first.items()
+        if all(key in o and o[key] == value for o in others)
+    }

@@ -14,7 +14,9 @@ from betaplane.optim.storage_formats import SCALE, Format
 from betaplane.tensors.dtensor import on_mesh
 
 
-def opened(optimizer: Any, state_dict: Mapping[str, Any], words: Mapping[str, str]) -> dict[Any, dict[str, Any]]:
+def opened(
+    optimizer: Any, state_dict: Mapping[str, Any], words: Mapping[str, str]
+) -> dict[Any, dict[str, Any]]:
     """The states of a state dict, decoded where the optimizer keeps them in another format.
 
     Args:
@@ -32,7 +34,9 @@ def opened(optimizer: Any, state_dict: Mapping[str, Any], words: Mapping[str, st
     return states
 
 
-def _decoded(form: StepSpec, p: Tensor, held: Mapping[str, Any], words: Mapping[str, str]) -> dict[str, Any]:
+def _decoded(
+    form: StepSpec, p: Tensor, held: Mapping[str, Any], words: Mapping[str, str]
+) -> dict[str, Any]:
     names = {word: name for name, word in words.items()}
     found = {word: value for word, value in held.items() if not word.endswith(SCALE)}
     for word, value in found.items():
@@ -52,8 +56,11 @@ def _wide(p: Tensor, value: Tensor, scale: Tensor, kept: Format) -> Tensor:
 
 
 @torch.no_grad()
-def portable(optimizer: Any, state_dict: dict[str, Any], words: Mapping[str, str]) -> dict[str, Any]:
-    """A state dict that can be sharded anew: in float32 where the blocks of 8 bits are not those of whole rows.
+def portable(
+    optimizer: Any, state_dict: dict[str, Any], words: Mapping[str, str]
+) -> dict[str, Any]:
+    """A state dict that can be sharded anew: in float32 where the blocks of 8 bits are not those of
+    whole rows.
 
     Args:
         optimizer: with `form_of(group)`.
@@ -63,7 +70,11 @@ def portable(optimizer: Any, state_dict: dict[str, Any], words: Mapping[str, str
     states = dict(state_dict["state"])
     for group, told in zip(optimizer.param_groups, state_dict["param_groups"], strict=True):
         for p, i in zip(group["params"], told["params"], strict=True):
-            if on_mesh(p) and any(word.endswith(SCALE) for word in states.get(i, {})) and not by_rows(p):
+            if (
+                on_mesh(p)
+                and any(word.endswith(SCALE) for word in states.get(i, {}))
+                and not by_rows(p)
+            ):
                 states[i] = _decoded(optimizer.form_of(group), p, states[i], words)
     return {**state_dict, "state": states}
 
@@ -85,7 +96,9 @@ def closed(optimizer: Any, words: Mapping[str, str], saved: list[str]) -> None:
 
 def _encode(form: StepSpec, p: Tensor, held: dict[str, Any], words: Mapping[str, str]) -> None:
     like_p = [
-        word for word, value in held.items() if isinstance(value, Tensor) and value.dim() and value.shape == p.shape
+        word
+        for word, value in held.items()
+        if isinstance(value, Tensor) and value.dim() and value.shape == p.shape
     ]
     names = {word: name for name, word in words.items()}
     for word in like_p:

@@ -66,26 +66,38 @@ def checked_state(held: Any, expected: Expected, p: Tensor, where: str) -> dict[
         BadInput: a needed tensor is missing, or one is unknown or of another shape or dtype.
     """
     if not isinstance(held, Mapping):
-        raise BadInput("The state of a parameter is not a dict", value=type(held).__name__, where=where)
+        raise BadInput(
+            "The state of a parameter is not a dict", value=type(held).__name__, where=where
+        )
     found = {key: value for key, value in held.items() if not _empty(value)}
     if not found:
         return {}
     result = {key: _checked(key, value, found, expected, p, where) for key, value in found.items()}
     missing = sorted(expected.needed - set(found))
     if missing:
-        raise BadInput(f"The state lacks {', '.join(missing)}", value=", ".join(map(str, found)), where=where)
+        raise BadInput(
+            f"The state lacks {', '.join(missing)}", value=", ".join(map(str, found)), where=where
+        )
     return result
 
 
 def _empty(value: Any) -> bool:
-    """Whether a value stands for none: torch 1's SGD saves None, torch's flattened state dicts read back {}."""
+    """Whether a value stands for none: torch 1's SGD saves None, torch's flattened state dicts read
+    back {}.
+    """
     return value is None or (isinstance(value, Mapping) and not value)
 
 
-def _checked(key: Any, value: Any, held: Mapping[str, Any], expected: Expected, p: Tensor, where: str) -> Any:
+def _checked(
+    key: Any, value: Any, held: Mapping[str, Any], expected: Expected, p: Tensor, where: str
+) -> Any:
     if key == "step":
         return step_count(value, where)
-    if isinstance(key, str) and key.endswith(SCALE) and key.removesuffix(SCALE) in {*expected.tensors, *expected.spare}:
+    if (
+        isinstance(key, str)
+        and key.endswith(SCALE)
+        and key.removesuffix(SCALE) in {*expected.tensors, *expected.spare}
+    ):
         return _checked_scale(key, value, held, where)
     if key not in expected.tensors and key not in expected.spare and key not in BESIDE:
         allowed = ", ".join(expected.tensors)
@@ -100,13 +112,21 @@ def _checked(key: Any, value: Any, held: Mapping[str, Any], expected: Expected, 
 def _check_dtype(key: str, value: Any, coded: bool, p: Tensor, where: str) -> None:
     if not isinstance(value, Tensor):
         raise BadInput(f"The state {key} is not a tensor", value=type(value).__name__, where=where)
-    fits = value.dtype == torch.uint8 if coded else value.is_floating_point() or (value.is_complex() and p.is_complex())
+    fits = (
+        value.dtype == torch.uint8
+        if coded
+        else value.is_floating_point() or (value.is_complex() and p.is_complex())
+    )
     if not fits:
         allowed = "torch.uint8" if coded else "floating point"
-        raise BadInput(f"The state {key} has another dtype", value=value.dtype, allowed=allowed, where=where)
+        raise BadInput(
+            f"The state {key} has another dtype", value=value.dtype, allowed=allowed, where=where
+        )
 
 
-def _check_shape(key: str, value: Tensor, fresh: Tensor | None, spare: bool, p: Tensor, where: str) -> None:
+def _check_shape(
+    key: str, value: Tensor, fresh: Tensor | None, spare: bool, p: Tensor, where: str
+) -> None:
     real = torch.view_as_real(value) if value.is_complex() else value
     if spare and not real.dim():
         return  # a placeholder: the option that uses it was off
@@ -114,26 +134,45 @@ def _check_shape(key: str, value: Tensor, fresh: Tensor | None, spare: bool, p: 
     shape = own.shape if fresh is None or (spare and not fresh.dim()) else fresh.shape
     if real.shape != shape:
         got, allowed = tuple(value.shape), str(tuple(shape))
-        raise BadInput(f"The state {key} has another shape", value=got, allowed=allowed, where=where)
+        raise BadInput(
+            f"The state {key} has another shape", value=got, allowed=allowed, where=where
+        )
 
 
 def _checked_scale(key: str, value: Any, held: Mapping[str, Any], where: str) -> Any:
     codes = held.get(key.removesuffix(SCALE))
-    if not isinstance(value, Tensor) or not value.is_floating_point() or not isinstance(codes, Tensor):
-        raise BadInput(f"The state {key} does not fit its codes", value=type(value).__name__, where=where)
+    if (
+        not isinstance(value, Tensor)
+        or not value.is_floating_point()
+        or not isinstance(codes, Tensor)
+    ):
+        raise BadInput(
+            f"The state {key} does not fit its codes", value=type(value).__name__, where=where
+        )
     if not on_mesh(value) and not on_mesh(codes) and value.shape != scale_shape(codes.shape):
         got, allowed = tuple(value.shape), str(tuple(scale_shape(codes.shape)))
-        raise BadInput(f"The state {key} has another shape", value=got, allowed=allowed, where=where)
+        raise BadInput(
+            f"The state {key} has another shape", value=got, allowed=allowed, where=where
+        )
     return value
 
 
 def _single(key: str, value: Any, where: str) -> Tensor:
-    """One number of a state, as a 0-dimensional tensor; torch 1 saved them as numbers or in shape (1,)."""
+    """One number of a state, as a 0-dimensional tensor; torch 1 saved them as numbers or in shape
+    (1,).
+    """
     number = isinstance(value, Real) and not isinstance(value, bool)
-    one = isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex() and value.dtype != torch.bool
+    one = (
+        isinstance(value, Tensor)
+        and value.numel() == 1
+        and not value.is_complex()
+        and value.dtype != torch.bool
+    )
     if not number and not one:
         got = f"shape {tuple(value.shape)}, {value.dtype}" if isinstance(value, Tensor) else value
-        raise BadInput(f"The state {key} is not one number", value=got, allowed="a number", where=where)
+        raise BadInput(
+            f"The state {key} is not one number", value=got, allowed="a number", where=where
+        )
     if isinstance(value, Tensor):
         return value.reshape(()) if value.is_floating_point() else value.reshape(()).to(_dtype())
     return torch.tensor(float(value), dtype=_dtype())
@@ -160,18 +199,23 @@ def step_count(value: Any, where: str) -> Tensor:
     one = _single("step", value, where)
     count = 0.0 if one.is_meta else float(full(one))
     if not (math.isfinite(count) and count >= 0 and count == int(count)):
-        raise BadInput("The state's step is no count", value=count, allowed="a whole number >= 0", where=where)
+        raise BadInput(
+            "The state's step is no count", value=count, allowed="a whole number >= 0", where=where
+        )
     return one.clone()  # states may share the tensor of a group, and each counts for itself
 
 
 def check_signs(values: list[tuple[str, Tensor]]) -> None:
-    """Raise BadInput if a second moment has negative elements; sharded ones are checked by all ranks together.
+    """Raise BadInput if a second moment has negative elements; sharded ones are checked by all
+    ranks together.
 
     Args:
         values: what each is, and the tensor, in the same order on every rank.
     """
     tensors = [value for _, value in values]
-    for (what, _), count in zip(values, agreed(tensors, [_negatives(value) for value in tensors]), strict=True):
+    for (what, _), count in zip(
+        values, agreed(tensors, [_negatives(value) for value in tensors]), strict=True
+    ):
         if count:
             raise BadInput(f"The state {what} has negative elements", value=count, allowed="0")
 

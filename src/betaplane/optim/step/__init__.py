@@ -1,1 +1,3 @@
-"""One step of one parameter: the options around a rule, its reference implementation, and torch's fused kernels."""
+"""One step of one parameter: the options around a rule, its reference implementation, and torch's
+fused kernels.
+"""

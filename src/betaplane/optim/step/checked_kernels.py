@@ -26,7 +26,8 @@ in no row: torch's kernel loses nan in the maximum of the last elements of a ten
 """
 
 WRONG: Mapping[tuple[str, str], frozenset[torch.dtype]] = {
-    ("SGD", "cpu"): frozenset({torch.bfloat16, torch.float16}),  # torch 2.13: parameters do not move
+    # torch 2.13: parameters do not move
+    ("SGD", "cpu"): frozenset({torch.bfloat16, torch.float16}),
 }
 """The rows whose results are wrong: never taken, even if `fused` is True."""
 

@@ -1,4 +1,6 @@
-"""How far a rule looks: at each number by itself, at means over the whole tensor, or at the tensor's shape."""
+"""How far a rule looks: at each number by itself, at means over the whole tensor, or at the
+tensor's shape.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,20 @@ from betaplane.rules import Rule
 Reach = Literal["number", "mean", "shape"]
 
 aten = torch.ops.aten
-CREATES = {aten._to_copy, aten.clone, aten.scalar_tensor, aten.zeros_like, aten.ones_like, aten.full_like}
+CREATES = {
+    aten._to_copy,
+    aten.clone,
+    aten.scalar_tensor,
+    aten.zeros_like,
+    aten.ones_like,
+    aten.full_like,
+}
 KNOWN: dict[tuple, Reach] = {}
 
 
 def reach(rule: Rule) -> Reach:
-    """What of a parameter the step of one of its numbers depends on, told from the operations the rule calls.
+    """What of a parameter the step of one of its numbers depends on, told from the operations the
+    rule calls.
 
     Returns:
         "number": on that number alone; "mean": on means over all numbers, too; "shape": on rows, columns, their count.
@@ -37,10 +47,16 @@ def reach(rule: Rule) -> Reach:
 
 
 def kind_of(rule: Rule) -> tuple:
-    """What of a rule decides which operations it is made of: of its numbers, only which are 0 or infinite."""
+    """What of a rule decides which operations it is made of: of its numbers, only which are 0 or
+    infinite.
+    """
     values = [getattr(rule, field.name) for field in fields(rule)]
-    counts = [isinstance(value, Tensor | float) and value not in (0, float("inf")) for value in values]
-    return type(rule), *(None if count else value for value, count in zip(values, counts, strict=True))
+    counts = [
+        isinstance(value, Tensor | float) and value not in (0, float("inf")) for value in values
+    ]
+    return type(rule), *(
+        None if count else value for value, count in zip(values, counts, strict=True)
+    )
 
 
 def _reach(rule: Rule) -> Reach:
@@ -62,7 +78,9 @@ def _pointwise(function: Any) -> bool:
 
 
 def _calls(rule: Rule, rows: int) -> tuple[list[tuple], int]:
-    """Torch's functions that a step of a matrix comes down to, and how many means it asks for in Python."""
+    """Torch's functions that a step of a matrix comes down to, and how many means it asks for in
+    Python.
+    """
     x = torch.zeros(rows, 4)
     s, lr = rule.init(x), torch.tensor(0.1)
     with _Functions() as noted, _Means() as means:

@@ -1,4 +1,6 @@
-"""Torch's fused Adam over the same parameters step after step: what was looked up once is only checked again."""
+"""Torch's fused Adam over the same parameters step after step: what was looked up once is only
+checked again.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ class FusedAdam:
     parameter's steps; here the counts are places in one tensor, which counts them all at once.
     """
 
-    def __init__(self, params: list[Tensor], states: Mapping[Tensor, dict[str, Any]], amsgrad: bool) -> None:
+    def __init__(
+        self, params: list[Tensor], states: Mapping[Tensor, dict[str, Any]], amsgrad: bool
+    ) -> None:
         self.params, self.amsgrad, self.dtype = params, amsgrad, params[0].dtype
         self.held = [states[p] for p in params]
         self.moments = [[held[word] for held in self.held] for word in WORDS[: 2 + amsgrad]]
@@ -31,25 +35,48 @@ class FusedAdam:
         self.strides = [None if p.is_contiguous() else p.stride() for p in params]
 
     @classmethod
-    def of(cls, params: list[Tensor], states: Mapping[Tensor, dict[str, Any]], amsgrad: bool) -> FusedAdam | None:
-        """For parameters with gradients; None unless all are of one kind, at work, and laid out alike."""
+    def of(
+        cls, params: list[Tensor], states: Mapping[Tensor, dict[str, Any]], amsgrad: bool
+    ) -> FusedAdam | None:
+        """For parameters with gradients; None unless all are of one kind, at work, and laid out
+        alike.
+        """
         words = {"step", *WORDS[: 2 + amsgrad]}
         first = params[0]
         for p in params:
             held, g = states.get(p), p.grad
-            if not held or set(held) != words or g is None or p.device.type != "cpu" or p.dtype != first.dtype:
+            if (
+                not held
+                or set(held) != words
+                or g is None
+                or p.device.type != "cpu"
+                or p.dtype != first.dtype
+            ):
                 return None
-            if not dense(p) or not alike(g, p) or not all(alike(held[word], p) for word in words - {"step"}):
+            if (
+                not dense(p)
+                or not alike(g, p)
+                or not all(alike(held[word], p) for word in words - {"step"})
+            ):
                 return None
         return cls(params, states, amsgrad)
 
-    def fits(self, params: list[Tensor], gradients: list[Tensor], states: Mapping[Tensor, dict[str, Any]]) -> bool:
-        """Whether nothing has changed: the same parameters, layouts, gradients like them, and states."""
+    def fits(
+        self, params: list[Tensor], gradients: list[Tensor], states: Mapping[Tensor, dict[str, Any]]
+    ) -> bool:
+        """Whether nothing has changed: the same parameters, layouts, gradients like them, and
+        states.
+        """
         if len(params) != len(self.params):
             return False
         dtype, strided = self.dtype, torch.strided
         for p, known, g, strides in zip(params, self.params, gradients, self.strides, strict=True):
-            if p is not known or p.dtype is not dtype or g.dtype is not dtype or g.layout is not strided:
+            if (
+                p is not known
+                or p.dtype is not dtype
+                or g.dtype is not dtype
+                or g.layout is not strided
+            ):
                 return False
             if strides is None:
                 if not (p.is_contiguous() and g.is_contiguous()):

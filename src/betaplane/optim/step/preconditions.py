@@ -22,8 +22,10 @@ class Checked:
     """What was checked before earlier steps, and is checked again only once it changes."""
 
     def __init__(self) -> None:
-        self.options: dict[int, list[Any]] = {}  # of each group, the values that its rule was made of
-        self.kinds: dict[int, tuple] = {}  # of each group, what of its rule decides the shapes of states
+        # of each group, the values that its rule was made of
+        self.options: dict[int, list[Any]] = {}
+        # of each group, what of its rule decides the shapes of states
+        self.kinds: dict[int, tuple] = {}
         self.sizes: dict[Tensor, torch.Size] = {}  # of each parameter whose state was looked at
 
 
@@ -41,7 +43,9 @@ def check_ready(optimizer: Any) -> None:
             _check_options(optimizer, checked, i, group)
         if list(map(Tensor.size, gradients)) != sizes:
             _raise_shape(found)
-        if any(g.layout is not torch.strided for g in gradients) and not optimizer._takes_sparse(group):
+        if any(g.layout is not torch.strided for g in gradients) and not optimizer._takes_sparse(
+            group
+        ):
             _raise_sparse(found)
         if list(map(checked.sizes.get, found)) != sizes:
             for p in found:
@@ -60,7 +64,12 @@ def _check_options(optimizer: Any, checked: Checked, i: int, group: Group) -> No
     """Raise BadInput if an option is out of range."""
     checked.options.pop(i, None)
     if not isinstance(group["lr"], Real | Tensor):
-        raise BadType("lr is not a number", value=group["lr"], allowed="a number", where=type(optimizer).__name__)
+        raise BadType(
+            "lr is not a number",
+            value=group["lr"],
+            allowed="a number",
+            where=type(optimizer).__name__,
+        )
     optimizer._check_options(group)
     kind = kind_of(optimizer.rule_of(group))
     if checked.kinds.get(i) != kind:  # states of other shapes
@@ -72,7 +81,8 @@ def _check_options(optimizer: Any, checked: Checked, i: int, group: Group) -> No
 def _check_state(optimizer: Any, group: Group, p: Tensor) -> None:
     """Raise BadInput if p's state has other shapes than the rule makes for p, or cannot be made."""
     held = optimizer.state.get(p)
-    if not held or (p.dtype == torch.float16 and float(held.get("step", 1)) == 0):  # Adagrad's state is made early
+    # Adagrad's state is made early
+    if not held or (p.dtype == torch.float16 and float(held.get("step", 1)) == 0):
         check_eps(group, p)
     x = torch.view_as_real(p) if p.is_complex() else p
     fresh = optimizer.rule_of(group).init(torch.empty(x.shape, dtype=x.dtype, device="meta"))
@@ -85,14 +95,19 @@ def _check_state(optimizer: Any, group: Group, p: Tensor) -> None:
             if value.dim() and old.shape != value.shape:
                 what = f"The state {words.get(name, name)} has another shape than its parameter"
                 where = f"{type(optimizer).__name__}, a parameter of shape {tuple(p.shape)}"
-                raise BadInput(what, value=tuple(old.shape), allowed=str(tuple(value.shape)), where=where)
+                raise BadInput(
+                    what, value=tuple(old.shape), allowed=str(tuple(value.shape)), where=where
+                )
 
 
 def _raise_shape(params: list[Tensor]) -> None:
     p = next(p for p in params if p.grad is not None and p.grad.shape != p.shape)
     got, where = tuple(p.grad.shape), "a gradient"  # type: ignore[union-attr]
     raise BadInput(
-        "The gradient has another shape than its parameter", value=got, allowed=str(tuple(p.shape)), where=where
+        "The gradient has another shape than its parameter",
+        value=got,
+        allowed=str(tuple(p.shape)),
+        where=where,
     )
 
 

@@ -62,11 +62,18 @@ def update(
 def _cuts(form: StepSpec, p: Tensor, g: Tensor, held: Mapping[str, Any]) -> bool:
     """Whether a step can be taken piece by piece, so that no temporary is large."""
     like_p = [value for value in held.values() if value.shape == p.shape]
-    return not p.is_complex() and reach(form.rule) == "number" and all(x.is_contiguous() for x in (p, g, *like_p))
+    return (
+        not p.is_complex()
+        and reach(form.rule) == "number"
+        and all(x.is_contiguous() for x in (p, g, *like_p))
+    )
 
 
-def pieces(p: Tensor, g: Tensor, held: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Tensor, dict[str, Tensor], int]]:
-    """A parameter, its gradient and state in pieces of about PIECE numbers, and the place each begins at.
+def pieces(
+    p: Tensor, g: Tensor, held: Mapping[str, Tensor]
+) -> Iterator[tuple[Tensor, Tensor, dict[str, Tensor], int]]:
+    """A parameter, its gradient and state in pieces of about PIECE numbers, and the place each
+    begins at.
 
     They are whole rows, or of one long row whole blocks. Single numbers are copies.
     """
@@ -75,7 +82,10 @@ def pieces(p: Tensor, g: Tensor, held: Mapping[str, Tensor]) -> Iterator[tuple[T
     size = PIECE // BLOCK * BLOCK if long else max(1, PIECE // length)
     scale_size = size // BLOCK if long else size
     views = [x.view(-1, length) for x in (p.detach(), g)]
-    kept = {word: value.view(-1, length) if value.shape == p.shape else value for word, value in held.items()}
+    kept = {
+        word: value.view(-1, length) if value.shape == p.shape else value
+        for word, value in held.items()
+    }
     for i in range(-(-views[0].shape[long] // size)):
         own = {
             word: value.clone() if value.dim() == 0
@@ -119,7 +129,12 @@ def _step(
 
 
 def _keep(
-    form: StepSpec, p: Tensor, done: Any, held: dict[str, Any], chance: tuple[int, int], words: Mapping[str, str]
+    form: StepSpec,
+    p: Tensor,
+    done: Any,
+    held: dict[str, Any],
+    chance: tuple[int, int],
+    words: Mapping[str, str],
 ) -> None:
     """Write what a pass left into p and its state, in the form's formats."""
     x = _real(p)
@@ -139,7 +154,9 @@ def count(held: dict[str, Any]) -> None:
     held["step"] = torch.as_tensor(held.get("step", 0.0)) + 1
 
 
-def estimate(rule: Rule, p: Tensor, h: Tensor, held: dict[str, Any], words: Mapping[str, str] = STATE) -> None:
+def estimate(
+    rule: Rule, p: Tensor, h: Tensor, held: dict[str, Any], words: Mapping[str, str] = STATE
+) -> None:
     """Take an estimate of the curvature into the state in `held`, by the rule's own `curvature`.
 
     Args:
@@ -158,10 +175,15 @@ def estimate(rule: Rule, p: Tensor, h: Tensor, held: dict[str, Any], words: Mapp
 
 
 def fill(form: StepSpec, p: Tensor, held: dict[str, Any], words: Mapping[str, str] = STATE) -> None:
-    """Make what is missing of p's state, as it is before the first step, and keep all of it as the form asks."""
+    """Make what is missing of p's state, as it is before the first step, and keep all of it as the
+    form asks.
+    """
     x = _real(p)
     fields = fields_of(form.rule) | dict.fromkeys(form.extras(x), True)
-    if all(_is_kept(form, x, name, like_x, held.get(words.get(name, name))) for name, like_x in fields.items()):
+    if all(
+        _is_kept(form, x, name, like_x, held.get(words.get(name, name)))
+        for name, like_x in fields.items()
+    ):
         return  # a fresh state to compare with would be written to memory
     fresh = form.rule.init(x)._asdict()
     fresh |= {"t": fresh["t"].to(COUNT)} if "t" in fresh else {}
@@ -169,7 +191,8 @@ def fill(form: StepSpec, p: Tensor, held: dict[str, Any], words: Mapping[str, st
     for name, value in fresh.items():
         word, asked = words.get(name, name), form.kept(x, name, value)
         old = held.get(word)
-        if old is not None and _is_number(old) == _is_number(value):  # else a hyperparameter was, or has become, 0
+        # else a hyperparameter was, or has become, 0
+        if old is not None and _is_number(old) == _is_number(value):
             if not asked.dtype or asked.dtype == old.dtype:
                 continue
             value = old
@@ -201,12 +224,19 @@ def _loaded(
 ) -> tuple[Any, dict[str, Tensor]]:
     """The rule's state and the form's extras, from what is held."""
     fresh = form.rule.init(x)
-    s = type(fresh)(*(_one(form, x, name, held, words, value) for name, value in fresh._asdict().items()))
+    s = type(fresh)(
+        *(_one(form, x, name, held, words, value) for name, value in fresh._asdict().items())
+    )
     return s, {name: _one(form, x, name, held, words) for name in form.extras(x)}
 
 
 def _one(
-    form: StepSpec, x: Tensor, name: str, held: Mapping[str, Any], words: Mapping[str, str], fresh: Tensor | None = None
+    form: StepSpec,
+    x: Tensor,
+    name: str,
+    held: Mapping[str, Any],
+    words: Mapping[str, str],
+    fresh: Tensor | None = None,
 ) -> Tensor:
     """A field of the state, decoded; a number in the type of a fresh one."""
     word = words.get(name, name)
@@ -218,7 +248,9 @@ def _one(
 
 
 def _store(held: dict[str, Any], word: str, value: Tensor, p: Tensor) -> None:
-    """Write a state in place, so that its layout and whoever else holds it stay; at the first step, a copy."""
+    """Write a state in place, so that its layout and whoever else holds it stay; at the first step,
+    a copy.
+    """
     old = held.get(word)
     if isinstance(old, Tensor) and _real(old).shape == value.shape:
         _real(old).copy_(value)

@@ -1,4 +1,6 @@
-"""All that one pass over a parameter does: the gradient scaled, the rule, the rounding of weights, their average."""
+"""All that one pass over a parameter does: the gradient scaled, the rule, the rounding of weights,
+their average.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ def check_rounding(value: str) -> str:
     if value not in ROUNDINGS:
         allowed = " or ".join(map(repr, ROUNDINGS))
         raise BadInput(
-            "rounding is unknown", value=value, allowed=allowed, where="the optimizer", instead='rounding="kahan"'
+            "rounding is unknown",
+            value=value,
+            allowed=allowed,
+            where="the optimizer",
+            instead='rounding="kahan"',
         )
     return value
 
@@ -72,14 +78,18 @@ class StepSpec:
             return Format(torch.bfloat16)
         if name == AVERAGE or value.dim() == 0 or value.shape != p.shape:
             return Format()
-        return format_of(self.storage, getattr(p, "whole_numel", p.numel()), name in self.rule.nonnegative)
+        return format_of(
+            self.storage, getattr(p, "whole_numel", p.numel()), name in self.rule.nonnegative
+        )
 
     def extras(self, p: Tensor) -> tuple[str, ...]:
         """The state that is kept beside the rule's, all like p."""
         compensated = p.dtype == torch.bfloat16 and self.rounding == "kahan"
         return (LOST,) * compensated + (AVERAGE,) * self.average
 
-    def whole(self, x: Tensor, g: Tensor, s: Any, extra: dict[str, Tensor], numbers: StepValues) -> StepResult:
+    def whole(
+        self, x: Tensor, g: Tensor, s: Any, extra: dict[str, Tensor], numbers: StepValues
+    ) -> StepResult:
         """One pass, out of place, in the type of x.
 
         Args:
@@ -148,5 +158,9 @@ def fields_of(rule: Rule) -> dict[str, bool]:
 
 
 def widest(*tensors: Tensor) -> torch.dtype:
-    """The type to compute in: one that holds all of them, where any is below 32 bits and one is not."""
-    return reduce(torch.promote_types, [value.dtype for value in tensors if value.is_floating_point()])
+    """The type to compute in: one that holds all of them, where any is below 32 bits and one is
+    not.
+    """
+    return reduce(
+        torch.promote_types, [value.dtype for value in tensors if value.is_floating_point()]
+    )
