@@ -61,7 +61,7 @@ def _since(history: History, now: list[Reading]) -> Finding | None:
     if restarted:
         old, each = restarted[0]
         fell = f"the count fell from {old.t:.0f} to {each.t:.0f} while v was kept"
-            told = f"{fell}: v_hat is too large by 1 / (1 - beta2)"
+        told = f"{fell}: v_hat is too large by 1 / (1 - beta2)"
         count = _count(history, each)
         return Finding(
             each.layer,
