@@ -1,11 +1,12 @@
 """Run the code blocks of a page in order, and compare or rewrite the outputs that the page shows.
 
-A fenced block of `python` or `bash` is run; all Python blocks of a page share their names. A block that starts with a
-comment such as `# my_problem.py` becomes that file. A `text` block right after a code block is what it prints; with a
-title it is an example that may differ. Between `<!-- output -->` and `<!-- end of output -->` is output that is Markdown.
-`<!-- slow: reason -->` before a block runs it in the slow tests only.
+A fenced block of `python` or `bash` is run; all Python blocks of a page share their names. A block
+that starts with a comment such as `# my_problem.py` becomes that file. A `text` block right after a
+code block is what it prints; with a title it is an example that may differ. Output that is Markdown
+is between `<!-- output -->` and `<!-- end of output -->`. `<!-- slow: reason -->` before a block
+runs it in the slow tests only.
 
-    python -m tools.site.blocks docs/guides/resume.md ...    rewrites the outputs of these pages, or of all
+    python -m tools.site.blocks docs/guides/resume.md ...    rewrites the outputs of pages, or of all
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import re
 from betaplane.rules import ALL, Rule, held
 from betaplane.theory import state_bytes
 from tools.site import rule_picture
-from tools.site.fields import fields_of
+from tools.site.fields import Field, fields_of
 from tools.site.markdown import example, prose, sections, table
 
 FORMATS = ("float32", "bfloat16", "8bit")
@@ -86,11 +86,15 @@ def _inherited(kind: type[Rule]) -> list[type[Rule]]:
 
 
 def _settings(kind: type[Rule], owner: type) -> str:
-    rows = [
-        (f"`{field.name}`", f"`{getattr(kind, field.name)!r}`", _allowed(kind, field.name), prose(_meaning(field.comment)))
-        for field in fields_of(owner)
-    ]
-    return table(("setting", "default", "allowed", "meaning"), rows) if rows else "This rule has no settings of its own."
+    rows = [_setting(kind, field) for field in fields_of(owner)]
+    if not rows:
+        return "This rule has no settings of its own."
+    return table(("setting", "default", "allowed", "meaning"), rows)
+
+
+def _setting(kind: type[Rule], field: Field) -> list[str]:
+    name, default = field.name, getattr(kind, field.name)
+    return [f"`{name}`", f"`{default!r}`", _allowed(kind, name), prose(_meaning(field.comment))]
 
 
 def _meaning(comment: str) -> str:

@@ -116,8 +116,6 @@ FIXED: dict[str, Any] = {
 }
 
 
-
-
 class Plot(NamedTuple):
     """What a plot shows: one curve per value of `curve`, along the values of `x`."""
 
