@@ -3,7 +3,14 @@
 import sys
 from pathlib import Path
 
-from tools.site import adam_pictures, detector_page, file_pages, reference_pages, rule_pages, theory_pages
+from tools.site import (
+    adam_pictures,
+    detector_page,
+    file_pages,
+    reference_pages,
+    rule_pages,
+    theory_pages,
+)
 
 FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else "out/site")
 for part in (rule_pages, theory_pages, detector_page, file_pages, reference_pages, adam_pictures):

@@ -83,7 +83,13 @@ def _run_python(code: str, names: dict[str, Any]) -> str:
 def _run_bash(code: str) -> str:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     modules = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": modules, "COLUMNS": "80", "PYTHONWARNINGS": "error"}
+    environment = {
+        **os.environ,
+        "PATH": path,
+        "PYTHONPATH": modules,
+        "COLUMNS": "80",
+        "PYTHONWARNINGS": "error",
+    }
     ran = subprocess.run(["bash", "-euc", code], env=environment, capture_output=True, text=True, timeout=600)
     if ran.returncode:
         raise RuntimeError(f"{code}\n{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}")

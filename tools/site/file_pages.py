@@ -42,7 +42,10 @@ def layers() -> str:
     rows = next(contract["layers"] for contract in settings["contracts"] if contract["type"] == "layers")
     numbered = zip(reversed(range(len(rows))), rows, strict=True)
     lines = [(layer, name) for layer, names in numbered for name in names.split(" | ")]
-    return table(("layer", "package", "contents"), [(layer, f"`{name}`", _about(name)) for layer, name in lines])
+    return table(
+        ("layer", "package", "contents"),
+        [(layer, f"`{name}`", _about(name)) for layer, name in lines],
+    )
 
 
 def _about(name: str) -> str:

@@ -10,7 +10,14 @@ from mkdocs.structure.files import File, Files
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tools.site import adam_pictures, detector_page, file_pages, reference_pages, rule_pages, theory_pages
+from tools.site import (
+    adam_pictures,
+    detector_page,
+    file_pages,
+    reference_pages,
+    rule_pages,
+    theory_pages,
+)
 
 GENERATORS = (rule_pages, theory_pages, detector_page, file_pages, reference_pages, adam_pictures)
 

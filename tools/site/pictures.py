@@ -13,7 +13,11 @@ import matplotlib.pyplot as plt
 
 COLORS = ("#1b7f79", "#d3691f", "#6b1c40", "#4a5fb0")
 MUTED = "#68707b"
-STYLES = ({"lw": 4, "alpha": 0.45}, {"lw": 1.8, "ls": "--"}, {"lw": 1.8, "ls": ":"})  # lines that coincide all show
+STYLES = (
+    {"lw": 4, "alpha": 0.45},
+    {"lw": 1.8, "ls": "--"},
+    {"lw": 1.8, "ls": ":"},
+)  # lines that coincide all show
 matplotlib.rcParams.update(
     {
         "axes.edgecolor": MUTED,
@@ -38,7 +42,11 @@ def panels(count: int = 1, width: float = 7.0, height: float = 2.7, bottom: floa
     """
     rows = -(-count // 2)
     figure, axes = plt.subplots(rows, min(count, 2), figsize=(width, rows * height), squeeze=False, **options)
-    edges = {"left": 0.6 / width, "right": 1 - 0.15 / width, "hspace": (bottom + 0.35) / (height - bottom - 0.35)}
+    edges = {
+        "left": 0.6 / width,
+        "right": 1 - 0.15 / width,
+        "hspace": (bottom + 0.35) / (height - bottom - 0.35),
+    }
     figure.subplots_adjust(bottom=bottom / (rows * height), top=1 - 0.35 / (rows * height), **edges)
     for unused in axes.flat[count:]:
         unused.axis("off")

@@ -23,7 +23,10 @@ def generate() -> dict[str, str]:
     for name in sorted(betaplane.__all__):
         value = getattr(betaplane, name)
         groups.setdefault(value.__module__.split(".")[1], []).append(value)
-    names = table(("package", "names"), [(f"[{key}]({key}.md)", _links(key, groups[key])) for key in sorted(groups)])
+    names = table(
+        ("package", "names"),
+        [(f"[{key}]({key}.md)", _links(key, groups[key])) for key in sorted(groups)],
+    )
     pages = {f"reference/{key}.md": _page(key, groups[key]) for key in sorted(groups)}
     return {"reference/index.md": HEAD.format(names=names), **pages}
 

@@ -125,4 +125,8 @@ _HEAD = ("rule", "state, bytes per parameter: float32", "bfloat16", "8bit", "sou
 
 
 def _row(kind: type[Rule]) -> list[str]:
-    return [f"[{kind.__name__}]({_key(kind)}.md)", *(f"{value:.2f}" for value in _bytes(kind)), kind.source]
+    return [
+        f"[{kind.__name__}]({_key(kind)}.md)",
+        *(f"{value:.2f}" for value in _bytes(kind)),
+        kind.source,
+    ]

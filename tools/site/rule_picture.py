@@ -9,7 +9,13 @@ from betaplane.rules import Rule
 from tools.site.pictures import MUTED, STYLES, panels, svg
 
 SCALES = (1.0, 0.1, 0.01)  # of the gradients of the three rows
-PHASES = ((1.0, 40), (10.0, 1), (1.0, 39), (-1.0, 40), (0.0, 40))  # a gradient, and for how many steps
+PHASES = (
+    (1.0, 40),
+    (10.0, 1),
+    (1.0, 39),
+    (-1.0, 40),
+    (0.0, 40),
+)  # a gradient, and for how many steps
 
 
 def gradients() -> np.ndarray:

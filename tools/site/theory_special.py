@@ -37,14 +37,26 @@ def _resting(coupling: float, which: int) -> float:
 
 SPECIAL: dict[str, Plot] = {
     "adagrad_bound": Plot(
-        "steps", STEPS, "lr", (0.1, 0.5, 1.0), lambda steps, lr: theory.adagrad_bound(PROBLEM, lr, int(steps))
+        "steps",
+        STEPS,
+        "lr",
+        (0.1, 0.5, 1.0),
+        lambda steps, lr: theory.adagrad_bound(PROBLEM, lr, int(steps)),
     ),
     "adam_bound": Plot(
-        "steps", STEPS, "beta2", BETA2S, lambda steps, beta2: theory.adam_bound(PROBLEM, 0.01, beta2, int(steps))
+        "steps",
+        STEPS,
+        "beta2",
+        BETA2S,
+        lambda steps, beta2: theory.adam_bound(PROBLEM, 0.01, beta2, int(steps)),
     ),
     "amsgrad_regret": Plot("steps", STEPS[::4], "beta1", (0.0, 0.5, 0.9), _regret),
     "concentration": Plot(
-        "beta2", 1 - 1 / np.geomspace(1e3, 1e7, 60), "n", (10, 20, 50), lambda beta2, n: theory.concentration(n, beta2)
+        "beta2",
+        1 - 1 / np.geomspace(1e3, 1e7, 60),
+        "n",
+        (10, 20, 50),
+        lambda beta2, n: theory.concentration(n, beta2),
     ),
     "deepspeed_bytes": Plot(
         "ranks",
@@ -62,10 +74,18 @@ SPECIAL: dict[str, Plot] = {
     ),
     "laprop_bound": Plot("beta2", BETAS, "beta1", (0.0, 0.9), lambda beta2, beta1: theory.laprop_bound(beta1, beta2)),
     "multipliers": Plot(
-        "step", RUN, "name", NAMES, lambda step, name: theory.multipliers(name, 200, 0.1)[int(step) - 1]
+        "step",
+        RUN,
+        "name",
+        NAMES,
+        lambda step, name: theory.multipliers(name, 200, 0.1)[int(step) - 1],
     ),
     "number_bytes": Plot(
-        "block", 2.0 ** np.arange(5, 13), "form", ("8bit", "4bit"), lambda block, form: theory.number_bytes(form, block)
+        "block",
+        2.0 ** np.arange(5, 13),
+        "form",
+        ("8bit", "4bit"),
+        lambda block, form: theory.number_bytes(form, block),
     ),
     "preconditioned_curvature": Plot("curvature", np.geomspace(1, 100, 60), "beta1", (0.0, 0.9), _curvature),
     "resting_root_v_of": Plot("off-diagonal element", np.linspace(0, 20, 30), "coordinate", (0, 1), _resting),
