@@ -90,7 +90,9 @@ def _run_bash(code: str) -> str:
         "COLUMNS": "80",
         "PYTHONWARNINGS": "error",
     }
-    ran = subprocess.run(["bash", "-euc", code], env=environment, capture_output=True, text=True, timeout=600)
+    ran = subprocess.run(
+        ["bash", "-euc", code], env=environment, capture_output=True, text=True, timeout=600
+    )
     if ran.returncode:
         raise RuntimeError(f"{code}\n{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}")
     return _clean(ran.stdout)

@@ -25,7 +25,9 @@ def generate() -> dict[str, str]:
 
 def contributing() -> str:
     """CONTRIBUTING.md; inside of a numbered list Python-Markdown requires four blanks, and GitHub three."""
-    return re.sub("^   ", "    ", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return re.sub(
+        "^   ", "    ", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
 
 
 def files() -> str:
@@ -33,13 +35,19 @@ def files() -> str:
     folders: dict[Path, list[Path]] = {}
     for path in sorted(SOURCE.rglob("*.py")):
         folders.setdefault(path.parent, []).append(path)
-    return "\n\n".join([HEAD, *(_section(folder, paths) for folder, paths in sorted(folders.items()))])
+    return "\n\n".join(
+        [HEAD, *(_section(folder, paths) for folder, paths in sorted(folders.items()))]
+    )
 
 
 def layers() -> str:
     """The table of layers, from the contract that import-linter checks; the highest layer is first."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
-    rows = next(contract["layers"] for contract in settings["contracts"] if contract["type"] == "layers")
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "importlinter"
+    ]
+    rows = next(
+        contract["layers"] for contract in settings["contracts"] if contract["type"] == "layers"
+    )
     numbered = zip(reversed(range(len(rows))), rows, strict=True)
     lines = [(layer, name) for layer, names in numbered for name in names.split(" | ")]
     return table(
@@ -50,16 +58,22 @@ def layers() -> str:
 
 def _about(name: str) -> str:
     folder = SOURCE / name
-    return prose(_first_line(folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")))
+    return prose(
+        _first_line(folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py"))
+    )
 
 
 def _section(folder: Path, paths: list[Path]) -> str:
     title = folder.relative_to(SOURCE.parent).as_posix()
-    rows = [(f"`{path.name}`", prose(_first_line(path))) for path in paths if path.name != "__init__.py"]
+    rows = [
+        (f"`{path.name}`", prose(_first_line(path))) for path in paths if path.name != "__init__.py"
+    ]
     about = prose(_first_line(folder / "__init__.py"))
     return f"## {title}\n\n{about}\n\n{table(('file', 'contents'), rows) if rows else ''}"
 
 
 def _first_line(path: Path) -> str:
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) if path.exists() else None
+    docstring = (
+        ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) if path.exists() else None
+    )
     return (docstring or "").split("\n")[0]

@@ -24,8 +24,12 @@ GENERATORS = (rule_pages, theory_pages, detector_page, file_pages, reference_pag
 
 def on_config(config: Any) -> Any:
     """Generate everything once, and replace each `folder/*` of the navigation by the generated pages there."""
-    config["generated"] = {path: content for part in GENERATORS for path, content in part.generate().items()}
-    config["nav"] = _expanded(config["nav"], [path for path in config["generated"] if path.endswith(".md")])
+    config["generated"] = {
+        path: content for part in GENERATORS for path, content in part.generate().items()
+    }
+    config["nav"] = _expanded(
+        config["nav"], [path for path in config["generated"] if path.endswith(".md")]
+    )
     return config
 
 

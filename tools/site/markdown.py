@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-SECTION = re.compile(r"^(Args|Returns|Raises|Source|Example|Examples|Yields|Attributes):(.*)$", re.MULTILINE)
+SECTION = re.compile(
+    r"^(Args|Returns|Raises|Source|Example|Examples|Yields|Attributes):(.*)$", re.MULTILINE
+)
 FENCE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
 
 
@@ -36,7 +38,9 @@ def example(text: str) -> str:
     """The text and the doctest of an Example section."""
     lines, blocks = text.split("\n"), []
     for line in lines:
-        is_code = bool(line.startswith((">>>", "..."))) or bool(blocks and blocks[-1][0] and line.strip())
+        is_code = bool(line.startswith((">>>", "..."))) or bool(
+            blocks and blocks[-1][0] and line.strip()
+        )
         if not blocks or blocks[-1][0] != is_code:
             blocks.append((is_code, []))
         blocks[-1][1].append(line)

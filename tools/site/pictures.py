@@ -35,13 +35,17 @@ matplotlib.rcParams.update(
 )
 
 
-def panels(count: int = 1, width: float = 7.0, height: float = 2.7, bottom: float = 0.55, **options: Any) -> Any:
+def panels(
+    count: int = 1, width: float = 7.0, height: float = 2.7, bottom: float = 0.55, **options: Any
+) -> Any:
     """A figure with `count` panels, at most two in a row, and its panels.
 
     The figure is `width` inches wide. Each row is `height` high; `bottom` of it is below the panels.
     """
     rows = -(-count // 2)
-    figure, axes = plt.subplots(rows, min(count, 2), figsize=(width, rows * height), squeeze=False, **options)
+    figure, axes = plt.subplots(
+        rows, min(count, 2), figsize=(width, rows * height), squeeze=False, **options
+    )
     edges = {
         "left": 0.6 / width,
         "right": 1 - 0.15 / width,

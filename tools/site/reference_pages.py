@@ -41,4 +41,6 @@ def _path(value: type) -> str:
 
 def _page(package: str, values: list[type]) -> str:
     about = (sys.modules[f"betaplane.{package}"].__doc__ or "").split("\n")[0]
-    return "\n\n".join([f"# betaplane.{package}", prose(about), *(f"::: {_path(value)}" for value in values)])
+    return "\n\n".join(
+        [f"# betaplane.{package}", prose(about), *(f"::: {_path(value)}" for value in values)]
+    )

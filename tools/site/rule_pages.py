@@ -39,11 +39,15 @@ and states. The formulas are on the page of [memory](../theory/memory.md).
 
 def generate() -> dict[str, str]:
     """The pages and the pictures, by their path in docs/."""
-    files = {"optimizers/index.md": OVERVIEW.format(rules=table(_HEAD, [_row(kind) for kind in ALL]))}
+    files = {
+        "optimizers/index.md": OVERVIEW.format(rules=table(_HEAD, [_row(kind) for kind in ALL]))
+    }
     for kind in ALL:
         files[f"optimizers/{_key(kind)}.md"] = page(kind)
         files[f"pictures/rule-{_key(kind)}.svg"] = rule_picture.draw(kind)
-    for options in sorted({options for kind in ALL for options in _inherited(kind)}, key=lambda kind: kind.__name__):
+    for options in sorted(
+        {options for kind in ALL for options in _inherited(kind)}, key=lambda kind: kind.__name__
+    ):
         files[f"optimizers/{_key(options)}.md"] = options_page(options)
     return files
 
@@ -111,8 +115,13 @@ def _allowed(kind: type[Rule], name: str) -> str:
 def _state(kind: type[Rule]) -> str:
     state_class = inspect.signature(kind.init, eval_str=True).return_annotation
     contents = kind().contents()
-    rows = [(f"`{each.name}`", contents.get(each.name, ""), prose(each.comment)) for each in fields_of(state_class)]
-    size = ", ".join(f"{value:.2f} in {form}" for form, value in zip(FORMATS, _bytes(kind), strict=True))
+    rows = [
+        (f"`{each.name}`", contents.get(each.name, ""), prose(each.comment))
+        for each in fields_of(state_class)
+    ]
+    size = ", ".join(
+        f"{value:.2f} in {form}" for form, value in zip(FORMATS, _bytes(kind), strict=True)
+    )
     return f"{table(('tensor', 'contents', 'shape and unit'), rows)}\n\nBytes of state per parameter: {size}."
 
 

@@ -128,7 +128,11 @@ class Plot(NamedTuple):
 
 def closed_forms() -> list[Callable[..., Any]]:
     """The functions of `betaplane.theory`, in the order of `theory.__all__`; the classes there are their results."""
-    return [getattr(theory, name) for name in theory.__all__ if inspect.isfunction(getattr(theory, name))]
+    return [
+        getattr(theory, name)
+        for name in theory.__all__
+        if inspect.isfunction(getattr(theory, name))
+    ]
 
 
 def plot_of(function: Callable[..., Any]) -> Plot:
@@ -136,9 +140,15 @@ def plot_of(function: Callable[..., Any]) -> Plot:
     names = list(inspect.signature(function).parameters)
     x = next((name for name in names if name in SWEPT), None)
     if x is None:
-        raise ValueError(f"{function.__name__} has no plot: add one of its arguments, {names}, to SWEPT in {__file__}")
+        raise ValueError(
+            f"{function.__name__} has no plot: add one of its arguments, {names}, to SWEPT in {__file__}"
+        )
     curve = next((name for name in names if name in SERIES and name != x), None)
-    fixed = {name: FIXED[name] for name in names if name not in (x, curve) and _is_required(function, name)}
+    fixed = {
+        name: FIXED[name]
+        for name in names
+        if name not in (x, curve) and _is_required(function, name)
+    }
 
     def call(value: Any, other: Any) -> Any:
         return function(**{x: value}, **({curve: other} if curve else {}), **fixed)
@@ -150,7 +160,9 @@ def draw(function: Callable[..., Any], plot: Plot) -> str:
     """The plot of a closed form, as SVG; a formula with several results has a panel for each."""
     results = [[_result(plot, value, other) for value in plot.values] for other in plot.curves]
     fields = _fields(results)
-    title = f"1 / (1 - {function.__name__})" if function.__name__ in RETURN_BETAS else function.__name__
+    title = (
+        f"1 / (1 - {function.__name__})" if function.__name__ in RETURN_BETAS else function.__name__
+    )
     figure, axes = panels(len(fields), width=7.0 if len(fields) > 1 else 5.4)
     for i, panel in enumerate(axes):
         for other, row in zip(plot.curves, results, strict=True):
@@ -176,13 +188,17 @@ def _result(plot: Plot, value: Any, other: Any) -> Any:
 
 
 def _fields(results: list[list[Any]]) -> tuple[str, ...]:
-    names = next((result._fields for row in results for result in row if hasattr(result, "_fields")), None)
+    names = next(
+        (result._fields for row in results for result in row if hasattr(result, "_fields")), None
+    )
     return tuple(f".{name}" for name in names) if names else ("",)
 
 
 def _heights(function: Callable[..., Any], row: list[Any], i: int) -> np.ndarray:
     """Part `i` of each result on a curve; a beta as its horizon."""
-    heights = np.array([float(result[i] if isinstance(result, tuple) else result) for result in row])
+    heights = np.array(
+        [float(result[i] if isinstance(result, tuple) else result) for result in row]
+    )
     return 1 / (1 - heights) if function.__name__ in RETURN_BETAS else heights
 
 
@@ -192,7 +208,13 @@ def _axis(plot: Plot) -> np.ndarray:
 
 def _label(plot: Plot, other: Any) -> str | None:
     is_number = isinstance(other, (int, float)) and not isinstance(other, bool)
-    return f"{plot.curve} = {other:,g}" if is_number else f"{plot.curve}: {other}" if plot.curve else None
+    return (
+        f"{plot.curve} = {other:,g}"
+        if is_number
+        else f"{plot.curve}: {other}"
+        if plot.curve
+        else None
+    )
 
 
 def _set_scales(panel: Any) -> None:

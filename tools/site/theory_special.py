@@ -26,7 +26,9 @@ def _momentum_variance(step: float, beta: float) -> float:
 
 def _curvature(ratio: float, beta1: float) -> object:
     """Of two coordinates with curvatures 1 and `ratio`, both with v_hat = 1."""
-    return theory.preconditioned_curvature(np.diag([1.0, ratio]), g=[1.0, 1.0], v_hat=[1.0, 1.0], beta1=beta1)
+    return theory.preconditioned_curvature(
+        np.diag([1.0, ratio]), g=[1.0, 1.0], v_hat=[1.0, 1.0], beta1=beta1
+    )
 
 
 def _resting(coupling: float, which: int) -> float:
@@ -72,7 +74,9 @@ SPECIAL: dict[str, Plot] = {
         BETA2S,
         lambda i, beta2: theory.extremal_gradients(0.9, beta2, 100)[int(i) - 1],
     ),
-    "laprop_bound": Plot("beta2", BETAS, "beta1", (0.0, 0.9), lambda beta2, beta1: theory.laprop_bound(beta1, beta2)),
+    "laprop_bound": Plot(
+        "beta2", BETAS, "beta1", (0.0, 0.9), lambda beta2, beta1: theory.laprop_bound(beta1, beta2)
+    ),
     "multipliers": Plot(
         "step",
         RUN,
@@ -87,8 +91,12 @@ SPECIAL: dict[str, Plot] = {
         ("8bit", "4bit"),
         lambda block, form: theory.number_bytes(form, block),
     ),
-    "preconditioned_curvature": Plot("curvature", np.geomspace(1, 100, 60), "beta1", (0.0, 0.9), _curvature),
-    "resting_root_v_of": Plot("off-diagonal element", np.linspace(0, 20, 30), "coordinate", (0, 1), _resting),
+    "preconditioned_curvature": Plot(
+        "curvature", np.geomspace(1, 100, 60), "beta1", (0.0, 0.9), _curvature
+    ),
+    "resting_root_v_of": Plot(
+        "off-diagonal element", np.linspace(0, 20, 30), "coordinate", (0, 1), _resting
+    ),
     "rms_ratio": Plot(
         "g / sqrt(v)",
         np.geomspace(0.01, 100, 60),

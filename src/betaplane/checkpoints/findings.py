@@ -107,10 +107,8 @@ def _precision(layer: Layer, f: Health):
         and 1 - beta2 < STEPS.get(f.dtype, 0.0)
     )
     if stuck:
-        yield Suspicion(
-            True,
-            f"v cannot fall in {f.dtype}: 1 - beta2 = {1 - beta2:.1g} is below half a step of it",
-        )  # type: ignore[operator]
+        rest = f"1 - beta2 = {1 - beta2:.1g}"  # type: ignore[operator]
+        yield Suspicion(True, f"v cannot fall in {f.dtype}: {rest} is below half a step of it")
     if f.damped - f.zero > EPS_SHARE:
         yield Suspicion(
             True,

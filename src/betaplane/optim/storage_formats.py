@@ -207,9 +207,8 @@ class Dynamic(Format):
     def decode(self, kept: Tensor, scale: Tensor | None) -> Tensor:
         """The numbers in the scale's type."""
         rows, _ = _split(kept)
-        return _joined(
-            dynamic_map(self.signed).to(scale)[rows.int()] * scale[..., None], kept.shape
-        )  # type: ignore[arg-type,index]
+        table = dynamic_map(self.signed).to(scale)  # type: ignore[arg-type]
+        return _joined(table[rows.int()] * scale[..., None], kept.shape)  # type: ignore[index]
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,9 +35,8 @@ class Generators(NamedTuple):
 def generators() -> Generators:
     """The states now."""
     cuda = tuple(torch.cuda.get_rng_state_all()) if torch.cuda.is_initialized() else ()
-    return Generators(
-        random.getstate(), np.random.get_state(legacy=True), torch.get_rng_state(), cuda
-    )  # pyright: ignore
+    numpy: Any = np.random.get_state(legacy=True)
+    return Generators(random.getstate(), numpy, torch.get_rng_state(), cuda)
 
 
 def set_generators(states: Generators) -> None:
