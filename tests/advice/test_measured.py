@@ -234,7 +234,7 @@ def test_files_that_hold_nothing_of_use(tmp_path):
     torch.save({"param_groups": [{"lr": 1.0}], "state": {}}, tmp_path / "sgd.pt")
     with pytest.raises(BadInput, match="holds no state of an Adam-type optimizer"):
         read_checkpoint(tmp_path / "sgd.pt")
-    with pytest.raises(BadInput, match="The store holds no map over beta2: got 1, allowed"):
+    with pytest.raises(BadInput, match="The store holds no map over beta2: got 1; expected"):
         window(stored(tmp_path / "one.sqlite", {0.9: 0.1}), batch=32)
     (tmp_path / "text.sqlite").write_text("no store")
     with pytest.raises(BadInput, match="The file is not a store"):

@@ -376,7 +376,7 @@ ROWS = {
         "This is no optimizer's class: got 'Linear'; expected a subclass of torch",
     ),
     "an object": (3, {}, "This is no optimizer's class: got 'int'"),
-    "needs": (Needy, {}, "The constructor needs gamma: in Needy. Try: --set gamma=VALUE"),
+    "needs": (Needy, {}, "The constructor needs gamma (Needy). Try: --set gamma=VALUE"),
     "unknown": (
         Plain,
         {"beta": 1},
@@ -385,9 +385,9 @@ ROWS = {
     "refused": (
         torch.optim.Adam,
         {"lr": -1},
-        "Adam cannot be made: in ValueError: Invalid learning rate: -1.",
+        "Adam cannot be made (ValueError: Invalid learning rate: -1).",
     ),
-    "raises": (Choosy, {}, "Choosy cannot be made: in AssertionError: not on a Sunday."),
+    "raises": (Choosy, {}, "Choosy cannot be made (AssertionError: not on a Sunday)."),
 }
 
 

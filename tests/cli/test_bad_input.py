@@ -47,20 +47,20 @@ ROWS = {
     f"{FINE} --dense --trainings 5": "A dense map trains every cell with every seed: got 5; expected [18, inf)",
     f"{FINE} --good 0.7": "The thresholds are not in order: got (0.7, 0.5); expected 0 < good <= failing",
     f"{FINE} --good nan": "The thresholds are not in order: got (nan, 0.5)",
-    f"{FINE} --batch-size 9": "The batch size does not fit the data: got 9; expected [1, 8] (problem 'line'. "
+    f"{FINE} --batch-size 9": "The batch size does not fit the data: got 9; expected [1, 8] (problem 'line'). "
     "Try: batch_size=8",
     "map mine.py:train --workers 0 --batch-size 0": "batch_size is out of range: got 0",
     "map mine.py:fine --workers -1": "There is no such number of workers: got -1; expected [0, ",
     "map mine.py:fine --workers 1000": "There is no such number of workers: got 1000; expected [0, ",
     f"{FINE} --seeds 10000000": "seeds is out of range: got 10000000; expected [1, 1000] (--seeds). Try: ",
     f"{FINE} --boundary-seeds 10000000": "boundary_seeds is out of range: got 10000000; expected [1, 1000]",
-    f"{FINE.replace('3', '1000')} --seeds 50 --dense": "A dense map trains every cell with every seed: got 50000000, ",
+    f"{FINE.replace('3', '1000')} --seeds 50 --dense": "A dense map trains every cell with every seed: got 50000000; ",
     # words
     f"{FINE} --rule adamm": f"There is no such rule: got 'adamm'; expected {', '.join(NAMES)}, "
     "--rule). Try: --rule adam",
     f"{FINE} --rule lionn": "--rule). Try: --rule lion",
     f"{FINE} --rule adam:debias=nein": "debias is unknown: got 'nein'; expected 'both' or 'second'",
-    f"{FINE} --rule adam:debia=none": "Adam has no such option: got 'debia=none', allowed",
+    f"{FINE} --rule adam:debia=none": "Adam has no such option: got 'debia=none'; expected",
     f"{FINE} --rule adam:debias": "--rule). Try: --rule adam:debias=both",
     f"{FINE} --rule xyz": "--rule). Try: --rule adam",
     f"{FINE} --rule sgd": "SGD has no beta1 to put on an axis: got 'beta1'; expected lr, batch_size, weight_decay",
@@ -80,7 +80,7 @@ ROWS = {
     "map mine.py:fine --points 3x": "This is no number of cells: got '3x'",
     "map mine.py:fine --points 100000": "This is no number of cells: got '100000'",
     f"{FINE} --x speed": "There is no such axis: got 'speed'; expected beta1, beta2, lr, eps, batch_size, "
-    "weight_decay, "
+    "weight_decay "
     "--x/--y). Try: --x beta1",
     f"{FINE} --y betta2=0:0.9": "There is no such axis: got 'betta2'; expected beta1, beta2, lr, eps, batch_size, "
     "weight_decay (--x/--y). Try: --y beta2",
@@ -97,21 +97,21 @@ ROWS = {
     f"{FINE} --y beta2=0.9:0.9000001": "The range of the beta2 axis is too narrow",
     # problems
     "map digit": "There is no such problem: got 'digit'; expected digits, mnist, ",
-    "map mnist": "mnist needs data: in problem 'mnist'. Try: mnist:data=path/to/mnist",
+    "map mnist": "mnist needs data (problem 'mnist'). Try: mnist:data=path/to/mnist",
     "map digits:hiden=3": "digits has no such option: got 'hiden'",
     "map mine.py:fine --data .": "A problem of your own reads its data by itself: got '.'",
     "map gone.py:fine": "There is no such problem file: got 'gone.py'; expected a Python file that exists",
     "map mine.py": "The name of the problem is missing: expected line, ",
     "map mine.py:fin": "The file has no 'fin': expected line, ",
     "map mine.py:number": "number is not a problem: got 'int'; expected a Problem, a Trainer, a function ",
-    "map broken.py:fine": "The file raises an error when it is imported: in ",
-    "map mine.py:raises": "mine.py, line 45: ZeroDivisionError: division by zero.",
+    "map broken.py:fine": "The file raises an error when it is imported (",
+    "map mine.py:raises": "mine.py, line 45: ZeroDivisionError: division by zero).",
     "map mine.py:nan": "inputs hold values that are not finite: got 8; expected 0 NaN or infinite entries (problem "
-    "'line', inputs of shape (8, 1). Try: inputs=torch.nan_to_num(inputs)",
+    "'line', inputs of shape (8, 1)). Try: inputs=torch.nan_to_num(inputs)",
     "map mine.py:empty": "The data set is empty: got 0; expected at least 1 example (problem 'line').",
     "map mine.py:batch": "The batch size does not fit the data: got 9; expected [1, 8] (problem 'line'",
     "map mine.py:bare": "The module has no parameters to train: got 0; expected at least 1 (problem 'line').",
-    "map mine.py:stuck --workers 0": "mine.py, line 20: RuntimeError: no way back.",
+    "map mine.py:stuck --workers 0": "mine.py, line 20: RuntimeError: no way back).",
     # files
     f"{FINE} --store words.sqlite": "The file is not a store: got 'words.sqlite'; expected an SQLite file made by "
     "betaplane (--store). Try: --store other.sqlite",

@@ -82,7 +82,7 @@ def test_a_layer_without_gradients_says_so(capsys):
 FINE = "replay grads.safetensors --points 8"
 ROWS = {
     "replay gone.safetensors": "There is no such file: got 'gone.safetensors'; expected a file of recorded gradients, "
-    "in replay. Try: betaplane record digits --out grads.safetensors",
+    "(replay). Try: betaplane record digits --out grads.safetensors",
     "replay text.safetensors": "This is no whole safetensors file (",
     f"{FINE} --points 1": "This is no number of cells: got '1'",
     f"{FINE} --eps -1": "eps is out of range: got -1.0; expected [0, inf)",
@@ -91,8 +91,8 @@ ROWS = {
     f"{FINE} --batch-size 0": "This batch size cannot be had from the recording: got 0; expected 1 to 1, and multiples "
     "of 1 up to 10, which leave 16 rows (batch_size). Try: --batch-size 4",
     f"{FINE} --batch-size 11": "This batch size cannot be had from the recording: got 11",
-    "replay unsaid.safetensors --batch-size 2": "The recording does not say its batch size: in batch_size. Write "
-    "instead: record_gradients(model, batch_size=32)",
+    "replay unsaid.safetensors --batch-size 2": "The recording does not say its batch size (batch_size). "
+    "Try: record_gradients(model, batch_size=32)",
     f"{FINE} --out text.safetensors": "The results cannot be written (File exists): got 'text.safetensors'",
     "record digitz": "There is no such problem: got 'digitz'",
     "record mine.py:trainer": "A Trainer's gradients cannot be seen from outside: got 'mine.py:trainer'",

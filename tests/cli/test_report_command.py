@@ -89,7 +89,7 @@ ROWS = {
     "other file (--out). Try: --out page.html",
     "report run.jsonl --png folder/../run.jsonl": "--png). Try: --png picture.png",
     "report record.html": "This file is read, and writing would replace it: got 'record.html'",
-    "report nested.jsonl": "A line of kind reading has no usable shape: got None; expected lines that watch wrote, in",
+    "report nested.jsonl": "A line of kind reading has no usable shape: got None; expected lines that watch wrote (",
 }
 
 

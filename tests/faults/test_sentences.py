@@ -94,13 +94,13 @@ def ended(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int
 
 
 ROWS = {
-    "trainers.py:raises": r"raises\(beta1=0, beta2=0.9\d*, .*; seed 0\) failed: in .*line 13: KeyError: 'no such",
-    "trainers.py:raises_odd": r"raises_odd\(.*\) failed: in .*trainers.py, line 17: Odd: what ever\.",
-    "trainers.py:memory": r"memory\(.*\) failed: in .*trainers.py, line 20: MemoryError\.",
-    "trainers.py:leaves": r"leaves\(.*\) failed: in .*trainers.py, line 23: SystemExit: enough\.",
+    "trainers.py:raises": r"raises\(beta1=0, beta2=0.9\d*, .*; seed 0\) failed \(.*line 13: KeyError: 'no such",
+    "trainers.py:raises_odd": r"raises_odd\(.*\) failed \(.*trainers.py, line 17: Odd: what ever",
+    "trainers.py:memory": r"memory\(.*\) failed \(.*trainers.py, line 20: MemoryError",
+    "trainers.py:leaves": r"leaves\(.*\) failed \(.*trainers.py, line 23: SystemExit: enough",
     "trainers.py:forgets": r"returned no sequence of losses: got 'None'; expected a sequence .* instead: return losses",
     "trainers.py:words": r"returned no sequence of losses: got .*'one', 'two'",
-    "module.py:problem": r"Training 'tired' failed: in .*module.py, line 14: RuntimeError: too tired\.",
+    "module.py:problem": r"Training 'tired' failed \(.*module.py, line 14: RuntimeError: too tired",
 }
 
 

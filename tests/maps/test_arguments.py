@@ -63,7 +63,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "None": (lambda: betaplane.tune(None), "This is no problem: got None"),
     "lr as text": (
         lambda: mapped(lr="1e-3"),
-        "lr is not a number: got '1e-3'; expected a number (lr. Write",
+        "lr is not a number: got '1e-3'; expected a number (lr). Try",
     ),
     "steps as a float": (lambda: mapped(steps=10.5), "steps is not a whole number: got 10.5"),
     "a misspelt argument": (lambda: mapped(seed=3), "There is no argument seed: got 3"),

@@ -223,7 +223,7 @@ BAD = [
     (lambda: Refine((0, 5)), "at least one cell: got (0, 5)"),
     (lambda: Refine((5, 5), seeds=0), "seeds is too small: got 0"),
     (lambda: Refine((5, 5), boundary_seeds=-1), "boundary_seeds is too small"),
-    (lambda: Refine((5, 5), start=1), "allowed [2, inf)"),
+    (lambda: Refine((5, 5), start=1), "expected [2, inf)"),
     (lambda: Refine((5, 5), budget=0), "budget=1"),
     (lambda: Refine((5, 5), budget=9, batch=-1), "batch is too small"),
     (lambda: Dense((5, 5), seeds=-3), "got -3"),

@@ -39,7 +39,7 @@ def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadInput) as caught:
         _ = betaplane.monitor.HuggingFaceWatch
     told = (
-        "no_such_package is not installed: in betaplane.monitor. Try: pip install 'betaplane[hf]'"
+        "no_such_package is not installed (betaplane.monitor). Try: pip install 'betaplane[hf]'"
     )
     assert str(caught.value) == told
 

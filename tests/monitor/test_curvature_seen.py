@@ -200,7 +200,7 @@ def test_no_readings_no_totals():
 WRONG = {
     "no step yet": (
         lambda: sharpness(torch.optim.Adam([nn.Parameter(torch.ones(1))]), lambda: torch.ones(())),
-        "There are no moments that can be read (take a step first): in sharpness. Try: optimizer.step()",
+        "There are no moments that can be read (take a step first) (sharpness). Try: optimizer.step()",
     ),
     "no graph": (
         lambda: sharpness(Small().optimizer, lambda: torch.ones(())),

@@ -466,14 +466,14 @@ def broken(folder: Path, text: bytes) -> Path:
 WRONG = {
     "word": (
         lambda folder: watch(adamw(), to="tensorbord"),
-        "There is no such sink: got 'tensorbord'; expected tensorboard, wandb, trackio, mlflow, or a Sink (to. Write "
-        'instead: to="tensorboard"',
+        "There is no such sink: got 'tensorbord'; expected tensorboard, wandb, trackio, mlflow, or a Sink (to). "
+        'Try: to="tensorboard"',
     ),
     "number": (lambda folder: watch(adamw(), to=[3]), "There is no such sink: got 3"),
     "package": (
         lambda folder: watch(adamw(), to="wandb"),
-        "The package for this tracker cannot be imported (import of wandb halted; None in sys.modules): got 'wandb', "
-        "in to. Try: pip install betaplane[wandb]",
+        "The package for this tracker cannot be imported (import of wandb halted; None in sys.modules): got 'wandb' "
+        "(to). Try: pip install betaplane[wandb]",
     ),
     "limit": (lambda folder: JsonLines(folder / "a", limit=10), "limit is out of range: got 10; expected [4096, inf)"),
     "files": (lambda folder: JsonLines(folder / "a", files=2), "files is out of range: got 2; expected [3, inf)"),

@@ -97,7 +97,7 @@ def test_a_wrong_type_gets_a_sentence(kind: type, mistake: str) -> None:
         call(kind)
     assert isinstance(raised.value, BadInput)
     assert sentence in str(raised.value)
-    assert f"in {kind.__name__}. Try: " in str(raised.value)
+    assert f"({kind.__name__}). Try: " in str(raised.value)
 
 
 @pytest.mark.parametrize("kind", [betaplane.AdamW, betaplane.Lion, betaplane.Adan])

@@ -59,7 +59,7 @@ def test_a_complex_gradient_counts_in_the_norm_of_all() -> None:
 @pytest.mark.parametrize("storage", ["float32", "bfloat16", "8bit", "dynamic 8bit"])
 def test_another_storage_for_complex_parameters_is_refused(kind: Any, storage: str) -> None:
     real, p = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3, dtype=torch.complex64))
-    text = f"in their own dtype only: got '{storage}'; expected 'parameter' (a torch.complex64 parameter of shape"
+    text = f"in their own dtype only: got '{storage}'; expected 'parameter' \\(a torch.complex64 parameter of shape"
     with pytest.raises(BadInput, match=text):
         kind([real, p], storage=storage)
     optimizer = kind([real], storage=storage)

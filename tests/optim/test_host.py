@@ -379,7 +379,7 @@ BAD = [
     ),
     (
         lambda: RULED([torch.zeros(2, 3, dtype=torch.int64)]),
-        "allowed float64, float32, bfloat16, float16 or complex, in a parameter of shape (2, 3)",
+        "expected float64, float32, bfloat16, float16 or complex (a parameter of shape (2, 3)",
     ),
     (
         sparse_step,

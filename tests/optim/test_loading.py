@@ -278,7 +278,7 @@ DAMAGE = [
     (label(BELIEF), "another rule's"),
     (group(lr=None), "lr in the state dict"),
     (group(lr="0.1"), "lr in the state dict"),
-    (group(betas=0.9), "options of the state dict"),
+    (group(betas=0.9), "betas do not fit"),
     (group(betas=("a", "b")), "not a number"),
     (group(eps=None), "not a number"),
     (group(debias="schedule"), "another rule's"),

@@ -256,8 +256,8 @@ BAD = [
     (other_rule, "The state dict is another rule's: got 'LaProp: exp_avg = EMA of g / root of v"),
     (
         other_names,
-        "The state dict is for other parameters: got {'missing': [], 'unknown': ['a.bias']}; expected the same names, "
-        "in Lion. Try: load_state_dict(state_dict, strict=False)",
+        "The state dict is for other parameters: got {'missing': [], 'unknown': ['a.bias']}; expected the same names "
+        "(Lion). Try: load_state_dict(state_dict, strict=False)",
     ),
     (
         other_number_without_names,

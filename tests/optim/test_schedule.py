@@ -357,7 +357,7 @@ BAD = [
     ),
     (
         lambda: Schedule(adamw()),
-        "There is nothing to schedule: in Schedule. Try: beta2=lambda t: 1 - t**-0.8",
+        "There is nothing to schedule (Schedule). Try: beta2=lambda t: 1 - t**-0.8",
     ),
     (
         lambda: Schedule([nn.Parameter(torch.zeros(2))], eps=lambda t: 0.1),
@@ -420,12 +420,12 @@ def test_nothing_is_written_where_one_value_is_bad(kind) -> None:
     p, q = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
     optimizer = kind([{"params": [p]}, {"params": [q]}])
     before = copy.deepcopy(optimizer.state_dict())
-    with pytest.raises(BadInput, match="in group 1 at step 1"):
+    with pytest.raises(BadInput, match="group 1 at step 1"):
         Schedule(optimizer, eps=lambda t: 0.5, beta2=[lambda t: 0.5, lambda t: 1.5])
     assert optimizer.state_dict() == before
     schedule = Schedule(optimizer, eps=lambda t: 0.5, beta2=[lambda t: 0.5, lambda t: 0.5 * t])
     before = copy.deepcopy(optimizer.state_dict())
-    with pytest.raises(BadInput, match="in group 1 at step 2"):
+    with pytest.raises(BadInput, match="group 1 at step 2"):
         schedule.step()
     assert optimizer.state_dict() == before
     assert (schedule.t, schedule.get_last_value("beta2")) == (1, [0.5, 0.5])

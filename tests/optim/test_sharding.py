@@ -96,7 +96,7 @@ def test_all_processes_skip_and_refuse_alike(found: dict[str, Any]) -> None:
     for moved, error in found["bad_gradients"].values():
         assert moved == [True, True, False, True, True, True]
         assert "A gradient is not finite: got '1 of 8320 numbers'" in error
-        assert "in 2.weight, shape (65, 128)" in error
+        assert "(2.weight, shape (65, 128))" in error
 
 
 def test_curvature_is_taken_in(found: dict[str, Any]) -> None:

@@ -477,7 +477,7 @@ def test_gradients_that_are_not_finite(kind: type[TorchCompatible]) -> None:
 
     optimizer, p, q = ready("raise")
     with pytest.raises(
-        BadInput, match=r"A gradient is not finite: got '1 of 3 numbers', .* in bad, shape \(3,\)"
+        BadInput, match=r"A gradient is not finite: got '1 of 3 numbers'; .* \(bad, shape \(3,\)"
     ):
         optimizer.step()
     assert torch.equal(p, numbers(3))
@@ -524,7 +524,7 @@ def test_a_dialect_is_stepped_by_the_rule_and_can_go_back(how: dict[str, Any]) -
 
 def test_an_unknown_option_is_told() -> None:
     with pytest.raises(
-        BadInput, match=r"There is no option beta: got 0.9; expected lr, betas, eps, .* in AdamW"
+        BadInput, match=r"There is no option beta: got 0.9; expected lr, betas, eps, .* \(AdamW"
     ):
         torch_classes.AdamW([nn.Parameter(torch.zeros(1))], beta=0.9)
     with pytest.raises(

@@ -72,7 +72,7 @@ ROWS = {
     "boundary": (lambda: line(boundary=0.9), "boundary is not callable"),
     "trainer": (
         lambda: Trainer("mine", "train.py"),
-        "train is not callable: got 'train.py'.*in trainer 'mine'",
+        r"train is not callable: got 'train.py'.*\(trainer 'mine'",
     ),
     "batch too large": (
         lambda: line(batch_size=9),

@@ -84,7 +84,7 @@ ROWS = {
     "absent": "has no 'absent': expected problem, wide, train, trainer, nothing, .*mine.py:problem",
     "number": "number is not a problem: got 'int'; expected a Problem, a Trainer",
     "nothing": "nothing is not a problem: got 'NoneType'",
-    "fails": r"fails\(\) raises an error: in .*mine.py, line \d+: KeyError: 'weights'",
+    "fails": r"fails\(\) raises an error \(.*mine.py, line \d+: KeyError: 'weights'",
     "three": r"three takes 3 arguments: got 'a, b, c'; expected none .* or two \(settings, seed\)",
     "shapes": r"module of problem 'mine' fails on input of shape \(4, 3\).*RuntimeError: mat1 and mat2",
 }

@@ -427,7 +427,7 @@ BAD = [
     (lambda: record_pass(model(), None, DATA), "loss is not callable: got None"),
     (
         lambda: record_pass(model(), lambda net: loss(net, DATA[0]), DATA),
-        "allowed a function of 2 arguments",
+        "expected a function of 2 arguments",
     ),
     (
         lambda: replay_gradients(record_pass(model(), loss, DATA), [0.9], [0.99], watch="x"),

@@ -678,7 +678,7 @@ BAD = [
     (
         lambda: AdamMini(rows=4).init(torch.zeros(6, 3)),
         "The rows of a block do not divide those of the parameter: got 4; expected a divisor of 6 (AdamMini, a "
-        "parameter of shape (6, 3). Try: rows=1",
+        "parameter of shape (6, 3)). Try: rows=1",
     ),
     (
         lambda: AdamMini(rows=1.5).init(torch.zeros(3)),
