@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tools.site import rule_pages
 from tools.site.blocks import PAGES, blocks, run_blocks
+from tools.site.theory_plots import closed_forms, plot_of, result_at
+from tools.site.theory_special import SPECIAL
 
 from betaplane.rules import ALL
 from betaplane.rules.sgd import SGD
@@ -49,7 +52,7 @@ def test_slow_page_prints_what_it_shows(page: Path, tmp_path: Path) -> None:
 
 def test_page_that_shows_another_output_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("```python\nprint(1)\n```\n\n```text\n2\n```\n")
+    page.write_text("```python\nprint(1)\n```\n\n```output\n2\n```\n")
     with pytest.raises(AssertionError, match="read the change"):
         check_page(page, tmp_path, slow=False)
 
@@ -80,3 +83,10 @@ def test_every_rule_page_has_equations_state_and_source() -> None:
         assert "```\n" in page.split("## Update")[0], kind
         assert all(f"`{name}`" in page for name in kind().contents()), kind
         assert len(page.split("## Source")[1].split("## Worked example")[0]) > 20, kind
+
+
+def test_every_formula_has_a_plot_with_values() -> None:
+    for function in closed_forms():
+        plot = SPECIAL.get(function.__name__) or plot_of(function)
+        results = [result_at(plot, x, curve) for x in plot.values[::20] for curve in plot.curves]
+        assert np.mean([np.isfinite(np.ravel(result)).all() for result in results]) > 0.4, function

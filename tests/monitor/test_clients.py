@@ -38,9 +38,7 @@ def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(vars(callbacks), "HuggingFaceWatch", raising=False)
     with pytest.raises(BadInput) as caught:
         _ = betaplane.monitor.HuggingFaceWatch
-    told = (
-        "no_such_package is not installed (betaplane.monitor). Try: pip install 'betaplane[hf]'"
-    )
+    told = "no_such_package is not installed (betaplane.monitor). Try: pip install 'betaplane[hf]'"
     assert str(caught.value) == told
 
 

@@ -9,12 +9,13 @@ import torch
 
 from betaplane import theory
 from betaplane.rules import ALL, Adam, Rule, held
-from tools.site.pictures import COLORS, MUTED, STYLES, panels, svg
+from tools.site.pictures import COLORS, MUTED, STYLED, STYLES, panels, svg
 
 STEPS = 200
 UNCORRECTED = Adam(debias="none")
 
 
+@STYLED
 def generate() -> dict[str, str]:
     """The pictures, by their path in docs/."""
     draws = (five_steps, per_parameter, bias_correction, what_breaks, memory)

@@ -1,7 +1,7 @@
 """Run the code blocks of a page in order, and compare or rewrite the outputs that the page shows.
 
 A fenced block of `python` or `bash` is run; all Python blocks of a page share their names. A block
-that starts with a comment such as `# my_problem.py` becomes that file. A `text` block right after a
+that starts with a comment such as `# my_problem.py` becomes that file. A block of `output` right after a
 code block is what it prints; with a title it is an example that may differ. Output that is Markdown
 is between `<!-- output -->` and `<!-- end of output -->`. `<!-- slow: reason -->` before a block
 runs it in the slow tests only.
@@ -28,7 +28,7 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 BLOCK = re.compile(
     r"(?:<!-- (?P<mark>slow|not run): (?P<reason>[^\n]+) -->\n)?"
     r"```(?P<language>python|bash)\n(?P<code>.*?)```\n"
-    r"(?:\n```text(?P<title> title=[^\n]+)?\n(?P<output>.*?)```\n"
+    r"(?:\n```output(?P<title> title=[^\n]+)?\n(?P<output>.*?)```\n"
     r"|\n<!-- output -->\n\n(?P<rendered>.*?)\n<!-- end of output -->\n)?",
     re.DOTALL,
 )

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from betaplane.rules import Rule
-from tools.site.pictures import MUTED, STYLES, panels, svg
+from tools.site.pictures import MUTED, STYLED, STYLES, panels, svg
 
 SCALES = (1.0, 0.1, 0.01)  # of the gradients of the three rows
 PHASES = (
@@ -38,6 +38,7 @@ def updates(rule: Rule) -> np.ndarray:
     return np.array(rows)
 
 
+@STYLED
 def draw(kind: type[Rule]) -> str:
     """The update at the rule's default settings, next to the gradients that cause it, as SVG."""
     figure, (above, below) = panels(2, height=3.0, bottom=0.85)

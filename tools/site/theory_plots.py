@@ -16,7 +16,7 @@ import numpy as np
 
 from betaplane import theory
 from betaplane.errors import BadInput
-from tools.site.pictures import panels, svg
+from tools.site.pictures import STYLED, panels, svg
 
 HORIZONS = np.geomspace(1, 1e4, 80)
 BETAS = 1 - 1 / HORIZONS
@@ -156,9 +156,10 @@ def plot_of(function: Callable[..., Any]) -> Plot:
     return Plot(x, SWEPT[x], curve, SERIES[curve] if curve else (None,), call)
 
 
+@STYLED
 def draw(function: Callable[..., Any], plot: Plot) -> str:
     """The plot of a closed form, as SVG; a formula with several results has a panel for each."""
-    results = [[_result(plot, value, other) for value in plot.values] for other in plot.curves]
+    results = [[result_at(plot, value, other) for value in plot.values] for other in plot.curves]
     fields = _fields(results)
     title = (
         f"1 / (1 - {function.__name__})" if function.__name__ in RETURN_BETAS else function.__name__
@@ -179,7 +180,7 @@ def _is_required(function: Callable[..., Any], name: str) -> bool:
     return inspect.signature(function).parameters[name].default is inspect.Parameter.empty
 
 
-def _result(plot: Plot, value: Any, other: Any) -> Any:
+def result_at(plot: Plot, value: Any, other: Any) -> Any:
     """The formula at one point, or NaN if its arguments are out of range there."""
     try:
         return plot.call(value, other)

@@ -38,6 +38,13 @@ def _resting(coupling: float, which: int) -> float:
 
 
 SPECIAL: dict[str, Plot] = {
+    "adam_lr": Plot(
+        "batch / noise scale",
+        np.geomspace(1e-3, 1e3, 80),
+        "beta1",
+        (0.0, 0.5, 0.9),
+        lambda batch, beta1: theory.adam_lr(batch, 1.0, beta1),
+    ),
     "adagrad_bound": Plot(
         "steps",
         STEPS,
