@@ -10,7 +10,11 @@ from matplotlib.figure import Figure
 
 COLORS = ("#1b7f79", "#d3691f", "#6b1c40", "#4a5fb0")
 MUTED = "#68707b"
-STYLES = ({"lw": 4, "alpha": 0.45}, {"lw": 1.8, "ls": "--"}, {"lw": 1.8, "ls": ":"})  # lines that coincide all show
+STYLES = (
+    {"lw": 4, "alpha": 0.45},
+    {"lw": 1.8, "ls": "--"},
+    {"lw": 1.8, "ls": ":"},
+)  # lines that coincide all show
 STYLED = matplotlib.rc_context(  # a decorator: the function draws in this style, and leaves matplotlib's as it was
     {
         "axes.edgecolor": MUTED,
@@ -36,14 +40,8 @@ def panels(
     The figure is `width` inches wide. Each row is `height` high; `bottom` of it is below the panels.
     """
     rows = -(-count // 2)
-<<<<<<< HEAD
-    figure, axes = plt.subplots(
-        rows, min(count, 2), figsize=(width, rows * height), squeeze=False, **options
-    )
-=======
     figure = Figure(figsize=(width, rows * height))
     axes = figure.subplots(rows, min(count, 2), squeeze=False, **options)
->>>>>>> main
     edges = {
         "left": 0.6 / width,
         "right": 1 - 0.15 / width,
