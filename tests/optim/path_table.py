@@ -22,7 +22,7 @@ from betaplane.optim.step.dependence import reach
 from betaplane.optim.step.step_spec import ROUNDINGS
 from betaplane.optim.storage_formats import STORAGES
 from betaplane.optim.validation import NONFINITE
-from betaplane.rules import Rule
+from betaplane.rules import AdaBelief, Rule
 from betaplane.rules._rule import INF, Range
 
 SMALL, LARGE = (1, 255, 4095, 4096), (65_535, 65_536, 1_000_003)
@@ -97,6 +97,7 @@ def variants(kind: type[Rule]) -> list[Variant]:
     own += [
         (name, value) for name, known in AROUND.items() for value in known if value != around[name]
     ]
+    own = [(name, value) for name, value in own if name != "rows"]  # odd sizes have no such blocks
     found = [Variant(kind, {})]
     for name, value in own:
         with contextlib.suppress(BadInput):  # options that need another one
@@ -207,9 +208,10 @@ def _snapshot(optimizer: Any, p: Tensor) -> dict[str, Tensor]:
 def disagreement(variant: Variant, ours: End, reference: End) -> str | None:
     """Where two ends differ, if they do by more than the stated rounding.
 
-    inf and nan are at the same places. Finite values differ by at most 32 roundings of the largest value that the
-    element has had; by 1e-5 of it in rules with means over the tensor, whose sums are taken in another order. In states
-    that are rounded to 16 or 8 bits, one element in 1,000 may be rounded to the other side.
+    inf and nan are at the same places. Finite values differ by at most 32 roundings of the largest
+    value that the element has had (of m^2, too, for AdaBelief's v, which averages (g - m)^2), and
+    by 1e-5 of it in rules with means over the tensor, whose sums are taken in another order. In
+    states that are rounded to 16 or 8 bits, one element in 1,000 may be rounded to the other side.
     """
     if ours.error != reference.error:
         return f"{ours.error} and {reference.error}"
@@ -221,6 +223,9 @@ def disagreement(variant: Variant, ours: End, reference: End) -> str | None:
             a, name = mine[word], KIN.get(word.split()[0], word.split()[0])
             finite = b.isfinite() & a.isfinite()
             size = torch.where(finite, b.abs(), 0.0)
+            if variant.kind is AdaBelief and name == "exp_avg_sq":
+                square = theirs[word.replace("_sq", "")].square()  # v averages (g - m)^2
+                size = torch.maximum(size, torch.where(square.isfinite(), square, 0.0))
             largest[name] = torch.maximum(largest.get(name, size), size)
             near = (a - b).abs() <= tolerance * largest[name] + 1e-44
             special = (a.isnan() == b.isnan()) & ((a == b) | a.isnan())

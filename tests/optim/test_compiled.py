@@ -17,7 +17,7 @@ from betaplane.optim import dispatch, optimizer_class, torch_classes
 from betaplane.optim.codegen import build, inductor, multi_tensor
 from betaplane.optim.step.reference import STATE, update
 from betaplane.optim.step.step_spec import StepSpec, StepValues
-from betaplane.rules import ALL, SGD, AdaBelief, Adam, Adan, Lion, Rule, StableAdamW
+from betaplane.rules import ALL, SGD, AdaBelief, Adam, AdamMini, Adan, Lion, Rule, StableAdamW
 
 SHAPELESS = [kind for kind in ALL if kind.__name__ not in ("AdamMini", "Adafactor")]
 every = pytest.mark.parametrize("kind", SHAPELESS, ids=lambda kind: kind.__name__)
@@ -96,6 +96,21 @@ def test_wide_states_of_narrow_parameters() -> None:
             optimizer.step()
         assert optimizer.state[x]["exp_avg"].dtype == torch.float32
     assert torch.equal(p, q)
+
+
+@pytest.mark.parametrize("path", ["auto", "eager", "compiled"])
+def test_rows_per_block_work_on_every_path(path: str) -> None:
+    """The rule accepts only shapes that its blocks divide, and the probe of its operations has others."""
+    p, q = nn.Parameter(numbers(512, 256)), nn.Parameter(numbers(512, 256))
+    optimizers = [
+        optimizer_class(AdamMini)([x], rows=2, lr=0.01, path=how)
+        for x, how in ((p, path), (q, "eager"))
+    ]
+    for x, optimizer in zip((p, q), optimizers, strict=True):
+        x.grad = numbers(512, 256)
+        optimizer.step()
+    assert not torch.equal(p, numbers(512, 256))
+    assert torch.allclose(p, q)
 
 
 def test_auto_compiles_what_is_large(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from betaplane.errors import BadInput
 from betaplane.rules import Rule
 
 Reach = Literal["number", "mean", "shape"]
@@ -61,7 +62,10 @@ def kind_of(rule: Rule) -> tuple:
 
 def _reach(rule: Rule) -> Reach:
     plain = {name: float(value) for name, value in vars(rule).items() if isinstance(value, Tensor)}
-    (short, means), (long, _) = (_calls(replace(rule, **plain), rows) for rows in (3, 6))
+    try:
+        (short, means), (long, _) = (_calls(replace(rule, **plain), rows) for rows in (3, 6))
+    except BadInput:  # the rule refuses parameters of these shapes, as AdamMini(rows=2) does
+        return "shape"
     others = [function for function, *_ in short if not _pointwise(function)]
     if short != long or others != [aten.mean.default] * means:
         return "shape"
