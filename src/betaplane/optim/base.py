@@ -25,7 +25,7 @@ from betaplane.optim.step.step_spec import AVERAGE, StepSpec, StepValues, check_
 from betaplane.optim.storage_formats import BLOCK, SCALE, check_storage, row
 from betaplane.optim.validation import check_floating, check_lr, check_nonfinite, explained
 from betaplane.rules import Rule
-from betaplane.tensors.dtensor import local
+from betaplane.tensors.dtensor import local_tensor
 
 GROUP = {"storage": "parameter", "rounding": "nearest", "average": None}
 OWN = {"max_norm": None, "zero": False, "nonfinite": "pass", "path": "auto"}
@@ -210,7 +210,7 @@ class BaseOptimizer:
         scale = held.get(word + SCALE)
         if scale is None:
             return None
-        kept = local(held[word])
+        kept = local_tensor(held[word])
         asked = self.form_of(group).kept(p, names.get(word, word), held[word])
         table = asked.decode(torch.arange(BLOCK, dtype=torch.uint8), torch.ones(1, 1))
         return table.to(kept.device), scale, row(kept.shape)

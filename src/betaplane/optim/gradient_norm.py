@@ -10,7 +10,7 @@ from torch import Tensor
 from betaplane.optim.codegen.build import NoCompiler, squares
 from betaplane.optim.codegen.c_source import WORD
 from betaplane.optim.dispatch import BROKEN, broken
-from betaplane.tensors.dtensor import total
+from betaplane.tensors.dtensor import sum_elements
 
 # squares of float64 numbers neither overflow nor vanish once these are scaled by 2^-600 or 2^600
 POWER = 600
@@ -30,12 +30,12 @@ def norm(gradients: list[Tensor]) -> float:
         >>> round(norm([large]) / 1e30, 6), round(norm([small]) / 1e-30, 6)
         (5.0, 5.0)
     """
-    squared, scale = total(gradients, _squares), 1.0
+    squared, scale = sum_elements(gradients, _squares), 1.0
     if not _holds(squared, 1e-20):
-        squared = total(gradients, _squares64)
+        squared = sum_elements(gradients, _squares64)
     if not _holds(squared, 1e-280):
         scale = 2.0 ** (-POWER if squared > 1 else POWER)
-        squared = total(gradients, partial(_squares64, scale=scale))
+        squared = sum_elements(gradients, partial(_squares64, scale=scale))
     return squared**0.5 / scale
 
 

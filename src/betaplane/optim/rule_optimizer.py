@@ -25,7 +25,7 @@ from betaplane.optim.step.reference import STATE, estimate
 from betaplane.optim.validation import check_some, finite, loss_of, warn_of_losses
 from betaplane.optim.zeroing import zeroed
 from betaplane.rules import Rule
-from betaplane.tensors.dtensor import on_mesh
+from betaplane.tensors.dtensor import is_dtensor
 
 KEYWORD, USUAL = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
 
@@ -149,7 +149,7 @@ class RuleOptimizer(BaseOptimizer, Optimizer):
                 where=name,
             )
         for (group, p), h in zip(pairs, estimates, strict=True):
-            (estimate_part if on_mesh(p) else estimate)(self.rule_of(group), p, h, self.state[p])
+            (estimate_part if is_dtensor(p) else estimate)(self.rule_of(group), p, h, self.state[p])
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> None:
         """Load a state; types are kept, where torch would cast them to the parameter's.

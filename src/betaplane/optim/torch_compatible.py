@@ -26,7 +26,7 @@ from betaplane.optim.step.reference import STATE
 from betaplane.optim.validation import explained, finite, loss_of, warn_of_losses
 from betaplane.optim.zeroing import zeroed
 from betaplane.rules import Rule
-from betaplane.tensors.memory_layout import align, alike, dense, like
+from betaplane.tensors.memory_layout import align_state, copy_in_layout, is_dense, same_layout
 
 PLAIN = (Tensor, torch.nn.Parameter)  # the types torch's fused kernels take
 
@@ -188,7 +188,9 @@ class TorchCompatible(BaseOptimizer, Optimizer):
                     if path == "fused":
                         part["fused"] = True
                         replaced += [
-                            (p, g) for p in found if (g := p.grad) is not None and not alike(g, p)
+                            (p, g)
+                            for p in found
+                            if (g := p.grad) is not None and not same_layout(g, p)
                         ]
                         self._align(found)
                     elif group.get("fused"):
@@ -313,9 +315,9 @@ class TorchCompatible(BaseOptimizer, Optimizer):
     def _align(self, found: list[Tensor]) -> None:
         """Lay gradients and states out as their parameters."""
         for p in found:
-            if p.grad is not None and not alike(p.grad, p):
-                p.grad = like(p.grad, p)
-            align(self.state.get(p, {}), p)
+            if p.grad is not None and not same_layout(p.grad, p):
+                p.grad = copy_in_layout(p.grad, p)
+            align_state(self.state.get(p, {}), p)
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> None:
         """Load a state, torch's or ours; types are kept, where torch would cast them to the
@@ -366,4 +368,4 @@ def refused(group: Mapping[str, Any], p: Tensor) -> bool:
 def safe(p: Tensor) -> bool:
     """Whether the fused kernel may walk p."""
     usual = type(p) in PLAIN and p.device.type in ("cpu", "cuda") and p.is_floating_point()
-    return usual and p.grad is not None and p.grad.layout is torch.strided and dense(p)
+    return usual and p.grad is not None and p.grad.layout is torch.strided and is_dense(p)

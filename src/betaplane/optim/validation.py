@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput, expect_function
-from betaplane.tensors.dtensor import agreed, local
+from betaplane.tensors.dtensor import local_tensor, sum_counts
 
 FLOATING = (
     torch.float64,
@@ -71,7 +71,7 @@ def finite(optimizer: Optimizer, nonfinite: str) -> Iterator[None]:
         if nonfinite == "pass"
         else [(name, p, p.grad) for name, p in named(optimizer) if p.grad is not None]
     )
-    counts = agreed([g for *_, g in held], [_nonfinite(g) for *_, g in held])
+    counts = sum_counts([g for *_, g in held], [_nonfinite(g) for *_, g in held])
     bad = [(name, p, count) for (name, p, _), count in zip(held, counts, strict=True) if count]
     if bad and nonfinite == "raise":
         name, p, count = bad[0]
@@ -97,7 +97,7 @@ def _nonfinite(g: Tensor) -> int:
     """How many of a gradient's numbers are not finite; of those this process holds, if it is spread
     over many.
     """
-    finite = torch.isfinite(local(g._values() if g.is_sparse else g))
+    finite = torch.isfinite(local_tensor(g._values() if g.is_sparse else g))
     return 0 if bool(finite.all()) else int((~finite).sum())
 
 
@@ -176,7 +176,10 @@ def warn_of_losses(optimizer: Any) -> None:
             continue
         for p in group["params"]:
             if p.dtype == torch.bfloat16 and p.numel():
-                rms = float(local(p).detach().norm(dtype=torch.float64)) / local(p).numel() ** 0.5
+                rms = (
+                    float(local_tensor(p).detach().norm(dtype=torch.float64))
+                    / local_tensor(p).numel() ** 0.5
+                )
                 half = 2.0 ** (math.frexp(rms)[1] - 9) if rms else 0.0
                 if float(group["lr"]) < half:
                     lost.append(p)

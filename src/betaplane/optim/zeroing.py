@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from betaplane.tensors.dtensor import local
+from betaplane.tensors.dtensor import local_tensor
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def zeroed(optimizer: Any) -> Iterator[None]:
         [p for group in optimizer.param_groups for p in group["params"]] if optimizer.zero else []
     )
     with torch.no_grad():
-        gradients = [local(p.grad) for p in params if p.grad is not None]
+        gradients = [local_tensor(p.grad) for p in params if p.grad is not None]
     in_passes = optimizer.zero and optimizer.nonfinite != "skip" and not overlap(gradients)
     optimizer._zeroes = in_passes
     yield

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from betaplane.errors import BadInput, expect, expect_function
 from betaplane.replay.gradients import Gradients
 from betaplane.replay.recorder import Recorder
-from betaplane.tensors.dtensor import on_mesh
+from betaplane.tensors.dtensor import is_dtensor
 
 EXAMPLE = "loss=lambda model, batch: torch.nn.functional.mse_loss(model(batch[0]), batch[1])"
 
@@ -116,7 +116,7 @@ def _scalar(loss: Any) -> Tensor:
 
 def _whole(named: Mapping[str, nn.Parameter]) -> None:
     """Refuse sharded parameters, whose gradients only `backward` brings together."""
-    sharded = next((name for name, p in named.items() if on_mesh(p)), None)
+    sharded = next((name for name, p in named.items() if is_dtensor(p)), None)
     if sharded is not None:
         raise BadInput(
             "The model's parameters are sharded",

@@ -20,7 +20,7 @@ from betaplane.replay.gradients import Gradients, Layer
 from betaplane.replay.sample import drawn
 from betaplane.replay.store import save
 from betaplane.replay.validation import check_model, check_numbers, check_rows, room
-from betaplane.tensors.dtensor import local, on_mesh
+from betaplane.tensors.dtensor import is_dtensor, local_tensor
 
 
 class Recorder(AbstractContextManager["Recorder"]):
@@ -37,11 +37,13 @@ class Recorder(AbstractContextManager["Recorder"]):
     ) -> None:
         check_model(model)
         self.named = {
-            name: p for name, p in model.named_parameters() if p.requires_grad and local(p).numel()
+            name: p
+            for name, p in model.named_parameters()
+            if p.requires_grad and local_tensor(p).numel()
         }
         check_numbers(self.named, coordinates, steps, batch_size, step, seed)
         self.batch_size, self.step = None if batch_size is None else int(batch_size), int(step)
-        held = [local(p) for p in self.named.values()]
+        held = [local_tensor(p) for p in self.named.values()]
         self.shapes = [tuple(p.shape) for p in held]
         where = drawn([p.numel() for p in held], coordinates, seed)
         self.index = torch.cat(where)
@@ -97,7 +99,7 @@ class Recorder(AbstractContextManager["Recorder"]):
             for name, shape, i in zip(self.named, self.shapes, self.places, strict=True)
         )
         about = {"rows left out": str(int((~finite).sum()))} if not finite.all() else {}
-        if any(on_mesh(p) for p in self.named.values()):
+        if any(is_dtensor(p) for p in self.named.values()):
             about["sharded"] = f"the parts of process {torch.distributed.get_rank()}"
         return Gradients(
             rows[finite], layers, self.index, self.batch_size, self.frozen, self.step, about=about
@@ -130,7 +132,7 @@ class Recorder(AbstractContextManager["Recorder"]):
 
     def _fits(self) -> bool:
         """Whether the parameters have the shapes they began with; recording ends where they do not."""
-        shapes = [tuple(local(p).shape) for p in self.named.values()]
+        shapes = [tuple(local_tensor(p).shape) for p in self.named.values()]
         changed = [
             name
             for name, now, was in zip(self.named, shapes, self.shapes, strict=True)
@@ -215,5 +217,5 @@ def _picked(tensor: Tensor | None, place: Tensor) -> Tensor:
     """The sampled coordinates of a tensor; 0 where there is no gradient."""
     if tensor is None:
         return torch.zeros(len(place), device=place.device)
-    held = local(tensor)
+    held = local_tensor(tensor)
     return (held.to_dense() if held.is_sparse else held).reshape(-1)[place]

@@ -1,1 +1,1 @@
-"""What several packages need to know about tensors: sharding, memory layout and parameter names."""
+"""Tensor helpers that several packages share: DTensors and memory layout."""

@@ -25,7 +25,7 @@ from betaplane.optim.codegen.cache_folder import folder, read_own
 from betaplane.optim.codegen.trace import Recording
 from betaplane.optim.once import once
 from betaplane.optim.storage_formats import Format
-from betaplane.tensors.memory_layout import dense
+from betaplane.tensors.memory_layout import is_dense
 
 SECONDS = 60  # that a compiler may take
 VERSION_SECONDS = 20  # that it may take to say which it is
@@ -131,7 +131,7 @@ def squares(tensors: Sequence[Tensor]) -> float:
     """
     kinds: dict[torch.dtype, list[Tensor]] = {}
     for value in tensors:
-        kinds.setdefault(value.dtype, []).append(value if dense(value) else value.contiguous())
+        kinds.setdefault(value.dtype, []).append(value if is_dense(value) else value.contiguous())
     return sum(_squares(WORD[dtype], found) for dtype, found in kinds.items())
 
 

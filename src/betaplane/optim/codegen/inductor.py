@@ -13,7 +13,7 @@ from betaplane.optim.once import MAKING, once
 from betaplane.optim.step.reference import count, fill
 from betaplane.optim.step.step_spec import StepSpec, StepValues, fields_of, widest
 from betaplane.optim.storage_formats import Rounded
-from betaplane.tensors.memory_layout import align, dense, like
+from betaplane.tensors.memory_layout import align_state, copy_in_layout, is_dense
 
 PLAIN = (Tensor, torch.nn.Parameter)
 
@@ -32,12 +32,12 @@ def step_compiled(
         words: torch's names for the fields of the rule's state, where they differ.
     """
     usual = (
-        type(p) in PLAIN and p.is_floating_point() and p.numel() > 0 and p.dim() > 0 and dense(p)
+        type(p) in PLAIN and p.is_floating_point() and p.numel() > 0 and p.dim() > 0 and is_dense(p)
     )
     if not usual or form.norms or p.grad is None or p.grad.layout is not torch.strided:
         return False
     fill(form, p, held, words)
-    align(held, p)
+    align_state(held, p)
     extras = form.extras(p)
     fields = (*(name for name, like_x in fields_of(form.rule).items() if like_x), *extras)
     tensors = [held[words.get(name, name)] for name in fields]
@@ -49,7 +49,7 @@ def step_compiled(
         return False
     single = [held[words.get(name, name)] for name in recording.numbers]
     scalars = recording.scalars(form.rule, [value.cpu() for value in single], numbers)
-    g = p.grad if p.grad.stride() == p.stride() else like(p.grad, p)
+    g = p.grad if p.grad.stride() == p.stride() else copy_in_layout(p.grad, p)
     with MAKING:  # torch.compile's code refuses to run while another thread traces
         written(recording)([flat(p), flat(g), *map(flat, tensors)], scalars)
     for value, place in zip(single, recording.news, strict=True):

@@ -21,7 +21,7 @@ from betaplane.optim.step.reference import STATE, fill
 from betaplane.optim.step.step_spec import StepSpec, StepValues, fields_of, widest
 from betaplane.optim.storage_formats import SCALE, Dynamic, Format, row
 from betaplane.rules import Rule
-from betaplane.tensors.memory_layout import align, dense, like
+from betaplane.tensors.memory_layout import align_state, copy_in_layout, is_dense
 
 PLAIN = (Tensor, torch.nn.Parameter)  # whose memory is their own
 
@@ -83,7 +83,7 @@ class MultiTensorStep:
         gradients = given
         if not (self.plain and all(map(Tensor.is_contiguous, given))):
             gradients = [
-                g if g.stride() == p.stride() else like(g, p)
+                g if g.stride() == p.stride() else copy_in_layout(g, p)
                 for p, g in zip(self.params, given, strict=True)
             ]
         scalars, sets = self._scalars(rule, numbers)
@@ -174,7 +174,7 @@ def _usual(p: Tensor) -> bool:
         and p.grad is not None
         and p.grad.layout is torch.strided
         and p.grad.dtype in WORD
-        and dense(p)
+        and is_dense(p)
     )
 
 
@@ -183,7 +183,7 @@ def _code(
 ) -> Native | None:
     """The machine code for p; its state is filled in, and laid out as p."""
     fill(form, p, held, words)
-    align(held, p)
+    align_state(held, p)
     extras = form.extras(p)
     fields = (*(name for name, like_x in fields_of(form.rule).items() if like_x), *extras)
     kept = [held[words.get(name, name)] for name in fields]

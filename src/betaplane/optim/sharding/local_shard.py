@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from betaplane.optim.step.dependence import is_mean
 from betaplane.optim.storage_formats import SCALE, row
-from betaplane.tensors.dtensor import local, on_mesh, placed, summed
+from betaplane.tensors.dtensor import is_dtensor, local_tensor, redistribute_like, sum_over_ranks
 
 
 class LocalShard:
@@ -25,7 +25,7 @@ class LocalShard:
     """
 
     def __init__(self, p: Any) -> None:
-        self.p, self.home, self.held = p, local(p), {}
+        self.p, self.home, self.held = p, local_tensor(p), {}
         self.empty = self.home.numel() == 0
         shape = [size or 1 for size in self.home.shape]
         self.x = self.home.new_zeros(shape) if self.empty else self.home.detach()
@@ -34,7 +34,7 @@ class LocalShard:
 
     def fits(self) -> bool:
         """Whether the parameter lies where it lay."""
-        home = local(self.p)
+        home = local_tensor(self.p)
         same = (
             home.shape == self.home.shape
             and home.stride() == self.home.stride()
@@ -49,9 +49,13 @@ class LocalShard:
             del self.held[word]
         for word, value in held.items():
             known = self.held.get(word)
-            same = on_mesh(value) and known is not None and (self.empty or local(value) is known)
+            same = (
+                is_dtensor(value)
+                and known is not None
+                and (self.empty or local_tensor(value) is known)
+            )
             if not same:
-                spread = on_mesh(value) or (
+                spread = is_dtensor(value) or (
                     isinstance(value, Tensor) and value.shape == self.p.shape and value.dim()
                 )
                 self.held[word] = self.part(value) if spread else value
@@ -60,7 +64,7 @@ class LocalShard:
         """This process's part of a tensor like the parameter, or of one with something for each of
         its rows.
         """
-        found = local(placed(value, self.p, rows=True))
+        found = local_tensor(redistribute_like(value, self.p, rows=True))
         return found.new_zeros([size or 1 for size in found.shape]) if self.empty else found
 
     def give(self, held: dict[str, Any]) -> None:
@@ -69,7 +73,7 @@ class LocalShard:
             del held[word]
         for word, value in self.held.items():
             old: Any = held.get(word)
-            if not on_mesh(old) or not (self.empty or local(old) is value):
+            if not is_dtensor(old) or not (self.empty or local_tensor(old) is value):
                 spread = (
                     isinstance(value, Tensor)
                     and value.dim()
@@ -120,4 +124,4 @@ class Means(TorchFunctionMode):
         (x,) = args
         wide = torch.promote_types(x.dtype, torch.float32)
         total = x.new_zeros((), dtype=wide) if self.part.empty else x.sum(dtype=wide)
-        return (summed(total, self.part.p) / self.count).to(x.dtype)
+        return (sum_over_ranks(total, self.part.p) / self.count).to(x.dtype)

@@ -15,7 +15,13 @@ from torch import Tensor
 from betaplane.optim.sharding.local_shard import LocalShard, Means
 from betaplane.optim.step.dependence import kind_of, reach
 from betaplane.optim.step.reference import STATE, estimate
-from betaplane.tensors.dtensor import added, full, kinds, on_mesh, placed
+from betaplane.tensors.dtensor import (
+    full_tensor,
+    group_by_placement,
+    is_dtensor,
+    redistribute_like,
+    sum_scalar,
+)
 
 Group = dict[str, Any]
 Once = Callable[[], None]
@@ -36,7 +42,7 @@ def step_all(optimizer: Any, once: Once) -> None:
         optimizer: one of this package's.
         once: steps what the optimizer's `param_groups` hold at that time, with the states in its `state`.
     """
-    if not any(on_mesh(p) for group in optimizer.param_groups for p in group["params"]):
+    if not any(is_dtensor(p) for group in optimizer.param_groups for p in group["params"]):
         once()
         return
     rest = []
@@ -61,7 +67,7 @@ def _measurable(groups: list[Group]) -> list[list[Group]]:
     none.
     """
     params = [p for group in groups for p in group["params"]]
-    found = [{params[i] for i in places} for places in kinds(params).values()]
+    found = [{params[i] for i in places} for places in group_by_placement(params).values()]
     return [
         [{**group, "params": [p for p in group["params"] if p in some]} for group in groups]
         for some in found
@@ -70,7 +76,7 @@ def _measurable(groups: list[Group]) -> list[list[Group]]:
 
 def moves(group: Mapping[str, Any], p: Tensor) -> bool:
     """Whether p is on a mesh and its step can be taken elsewhere: no gradient is to go through it."""
-    return on_mesh(p) and not group.get("differentiable")
+    return is_dtensor(p) and not group.get("differentiable")
 
 
 @contextmanager
@@ -117,7 +123,7 @@ def _by_parts(optimizer: Any, groups: list[Group], once: Once) -> None:
     with _instead(optimizer, own, kept | {part.x: part.held for part in parts.values()}) as stepped:
         once()
     if optimizer.max_norm is not None and parts:
-        optimizer._squared = before + added(optimizer._squared - before, next(iter(parts)))
+        optimizer._squared = before + sum_scalar(optimizer._squared - before, next(iter(parts)))
     with torch.no_grad():
         for p, part in parts.items():
             part.held = stepped.pop(part.x)
@@ -150,7 +156,7 @@ def _by_shape(optimizer: Any, group: Group, p: Any, once: Once) -> None:
     halfway.
     """
     key = (kind_of(optimizer.rule_of(group)), p.shape, p.placements)
-    state, g = _settled(optimizer, optimizer.state[p], p), placed(p.grad, p)
+    state, g = _settled(optimizer, optimizer.state[p], p), redistribute_like(p.grad, p)
     done = None
     if key not in GATHERED:
         try:
@@ -160,9 +166,16 @@ def _by_shape(optimizer: Any, group: Group, p: Any, once: Once) -> None:
         except (NotImplementedError, RuntimeError):
             GATHERED.add(key)
     if done is None:
-        done = _stepped(optimizer, group, full(p).clone(), full(g), _each(full, state), once)
+        done = _stepped(
+            optimizer,
+            group,
+            full_tensor(p).clone(),
+            full_tensor(g),
+            _each(full_tensor, state),
+            once,
+        )
     x, new = done
-    p.copy_(placed(x, p))
+    p.copy_(redistribute_like(x, p))
     if optimizer._zeroes:
         p.grad.zero_()
     optimizer.state[p] = _settled(optimizer, new, p)
@@ -188,9 +201,9 @@ def _settled(optimizer: Any, held: dict[str, Any], p: Any) -> dict[str, Any]:
 
 def _at_home(value: Tensor, p: Any) -> Tensor:
     if value.dim() == 0:
-        return full(value)
-    kept = on_mesh(value) and not any(one.is_partial() for one in value.placements)  # type: ignore[attr-defined]
-    return value if kept else placed(value, p)
+        return full_tensor(value)
+    kept = is_dtensor(value) and not any(one.is_partial() for one in value.placements)  # type: ignore[attr-defined]
+    return value if kept else redistribute_like(value, p)
 
 
 def _each(function: Callable[[Tensor], Tensor], held: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from betaplane.optim.sharding.local_shard import LocalShard, by_rows
 from betaplane.optim.step.step_spec import StepSpec
 from betaplane.optim.storage_formats import SCALE, Format
-from betaplane.tensors.dtensor import on_mesh
+from betaplane.tensors.dtensor import is_dtensor
 
 
 def opened(
@@ -29,7 +29,7 @@ def opened(
         theirs = StepSpec(optimizer.rule_of(group), storage=old.get("storage", "parameter"))
         other = theirs.storage != group.get("storage", "parameter")
         for p, i in zip(group["params"], old["params"], strict=True):
-            if i in states and (other or (on_mesh(p) and not by_rows(p))):
+            if i in states and (other or (is_dtensor(p) and not by_rows(p))):
                 states[i] = _decoded(theirs, p, states[i], words)
     return states
 
@@ -48,10 +48,10 @@ def _decoded(
 
 def _wide(p: Tensor, value: Tensor, scale: Tensor, kept: Format) -> Tensor:
     """A tensor decoded; on a mesh, each process its part."""
-    if not on_mesh(value):
+    if not is_dtensor(value):
         return kept.decode(value, scale)
     part = LocalShard(p)
-    found = kept.decode(part.part(value), part.part(scale) if on_mesh(scale) else scale)
+    found = kept.decode(part.part(value), part.part(scale) if is_dtensor(scale) else scale)
     return part.whole(found)
 
 
@@ -71,7 +71,7 @@ def portable(
     for group, told in zip(optimizer.param_groups, state_dict["param_groups"], strict=True):
         for p, i in zip(group["params"], told["params"], strict=True):
             if (
-                on_mesh(p)
+                is_dtensor(p)
                 and any(word.endswith(SCALE) for word in states.get(i, {}))
                 and not by_rows(p)
             ):
@@ -107,7 +107,7 @@ def _encode(form: StepSpec, p: Tensor, held: dict[str, Any], words: Mapping[str,
             continue
         kept = form.kept(p, name, value)
         kept = Format(p.dtype) if kept == Format() else kept
-        part = LocalShard(p) if on_mesh(p) else None
+        part = LocalShard(p) if is_dtensor(p) else None
         codes, scale = kept.encode(part.part(value) if part else value, 0, 0)
         held[word] = part.whole(codes) if part else codes
         if scale is not None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from betaplane.errors import BadInput
 from betaplane.optim.step.step_spec import AVERAGE, LOST
 from betaplane.optim.storage_formats import SCALE, scale_shape
-from betaplane.tensors.dtensor import agreed, full, local, on_mesh
+from betaplane.tensors.dtensor import full_tensor, is_dtensor, local_tensor, sum_counts
 
 BESIDE = (LOST, AVERAGE)  # state keys that any rule may have
 
@@ -149,7 +149,7 @@ def _checked_scale(key: str, value: Any, held: Mapping[str, Any], where: str) ->
         raise BadInput(
             f"The state {key} does not fit its codes", value=type(value).__name__, where=where
         )
-    if not on_mesh(value) and not on_mesh(codes) and value.shape != scale_shape(codes.shape):
+    if not is_dtensor(value) and not is_dtensor(codes) and value.shape != scale_shape(codes.shape):
         got, allowed = tuple(value.shape), str(tuple(scale_shape(codes.shape)))
         raise BadInput(
             f"The state {key} has another shape", value=got, allowed=allowed, where=where
@@ -197,7 +197,7 @@ def step_count(value: Any, where: str) -> Tensor:
         (tensor(7.), tensor(7.))
     """
     one = _single("step", value, where)
-    count = 0.0 if one.is_meta else float(full(one))
+    count = 0.0 if one.is_meta else float(full_tensor(one))
     if not (math.isfinite(count) and count >= 0 and count == int(count)):
         raise BadInput(
             "The state's step is no count", value=count, allowed="a whole number >= 0", where=where
@@ -214,13 +214,13 @@ def check_signs(values: list[tuple[str, Tensor]]) -> None:
     """
     tensors = [value for _, value in values]
     for (what, _), count in zip(
-        values, agreed(tensors, [_negatives(value) for value in tensors]), strict=True
+        values, sum_counts(tensors, [_negatives(value) for value in tensors]), strict=True
     ):
         if count:
             raise BadInput(f"The state {what} has negative elements", value=count, allowed="0")
 
 
 def _negatives(value: Tensor) -> int:
-    own = local(value)
+    own = local_tensor(value)
     real = torch.view_as_real(own) if own.is_complex() else own
     return 0 if real.is_meta or not bool((real < 0).any()) else int((real < 0).sum())

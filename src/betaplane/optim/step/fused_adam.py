@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from betaplane.tensors.memory_layout import alike, dense
+from betaplane.tensors.memory_layout import is_dense, same_layout
 
 WORDS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 
@@ -54,9 +54,9 @@ class FusedAdam:
             ):
                 return None
             if (
-                not dense(p)
-                or not alike(g, p)
-                or not all(alike(held[word], p) for word in words - {"step"})
+                not is_dense(p)
+                or not same_layout(g, p)
+                or not all(same_layout(held[word], p) for word in words - {"step"})
             ):
                 return None
         return cls(params, states, amsgrad)

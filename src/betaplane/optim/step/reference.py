@@ -12,7 +12,7 @@ from betaplane.optim.step.dependence import reach
 from betaplane.optim.step.step_spec import LOST, StepSpec, StepValues, fields_of, widest
 from betaplane.optim.storage_formats import BLOCK, SCALE, row, stream_of
 from betaplane.rules import Rule
-from betaplane.tensors.dtensor import full
+from betaplane.tensors.dtensor import full_tensor
 
 STATE = {"t": "step", "m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}  # torch's names
 
@@ -125,7 +125,7 @@ def _step(
         g.zero_()
     if "t" not in s._fields:
         count(held)
-    return 0.0 if done.moved is None else float(full(done.moved))
+    return 0.0 if done.moved is None else float(full_tensor(done.moved))
 
 
 def _keep(
