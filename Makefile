@@ -15,6 +15,7 @@ check: .venv/ready-test
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.words
 	$(MAKE) docs
 
 # the documentation site, in site/; a dead link or a page without content is an error
