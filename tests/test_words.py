@@ -5,7 +5,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-
 from tools import words
 
 ROOT = Path(__file__).parents[1]
