@@ -5,23 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-SECTION = re.compile(
-    r"^(Args|Returns|Raises|Source|Example|Examples|Yields|Attributes):(.*)$", re.MULTILINE
-)
 FENCE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
-
-
-def sections(docstring: str) -> dict[str, str]:
-    """The parts of a docstring in Google's style: "" for the text before the first section, then by title."""
-    pieces = SECTION.split(docstring)
-    parts = {"": pieces[0].strip()}
-    for title, first, rest in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
-        parts[title] = f"{first.strip()}\n{_dedented(rest.strip(chr(10)))}".strip()
-    return parts
-
-
-def _dedented(text: str) -> str:
-    return re.sub(r"^    ", "", text, flags=re.MULTILINE)
 
 
 def prose(text: str) -> str:

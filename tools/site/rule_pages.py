@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import re
+from collections.abc import Mapping
 
+from betaplane.docstrings import arguments, sections
 from betaplane.rules import ALL, Rule, held
 from betaplane.theory import state_bytes
 from tools.site import rule_picture
-from tools.site.fields import Field, fields_of
-from tools.site.markdown import example, prose, sections, table
+from tools.site.fields import fields_of
+from tools.site.markdown import example, prose, table
 
 FORMATS = ("float32", "bfloat16", "8bit")
-INTERVAL = r"(in [\[(][^\])]*[\])]|>=? 0\b)"
-RANGE = re.compile(rf", {INTERVAL}|{INTERVAL}(, |: |; )?")
 PICTURE = """\
 ![The update of {name} for gradients of three sizes](../pictures/rule-{key}.svg)
 
@@ -90,20 +89,16 @@ def _inherited(kind: type[Rule]) -> list[type[Rule]]:
 
 
 def _settings(kind: type[Rule], owner: type) -> str:
-    rows = [_setting(kind, field) for field in fields_of(owner)]
+    meanings = arguments(inspect.getdoc(owner) or "")
+    rows = [_setting(kind, field.name, meanings) for field in fields_of(owner)]
     if not rows:
         return "This rule has no settings of its own."
     return table(("setting", "default", "allowed", "meaning"), rows)
 
 
-def _setting(kind: type[Rule], field: Field) -> list[str]:
-    name, default = field.name, getattr(kind, field.name)
-    return [f"`{name}`", f"`{default!r}`", _allowed(kind, name), prose(_meaning(field.comment))]
-
-
-def _meaning(comment: str) -> str:
-    """The comment without the range, which has a column of its own."""
-    return RANGE.sub("", comment).strip(" ,;")
+def _setting(kind: type[Rule], name: str, meanings: Mapping[str, str]) -> list[str]:
+    default, meaning = getattr(kind, name), meanings.get(name, "")
+    return [f"`{name}`", f"`{default!r}`", _allowed(kind, name), prose(meaning.removesuffix("."))]
 
 
 def _allowed(kind: type[Rule], name: str) -> str:

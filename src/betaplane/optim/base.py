@@ -42,16 +42,23 @@ class BaseOptimizer:
     """Options that every optimizer here has, beside its rule's.
 
     Args:
-        storage: how the state is kept: "parameter", in the parameter's type, as torch does; "float32"; "bfloat16",
-            rounded at random; "8bit", in blocks of 256 with a scale each, 2.03 bytes a parameter for Adam's two
-            moments; "dynamic 8bit", the same with bitsandbytes' map. 8 bits start at 4,096 numbers.
-        rounding: how weights in bfloat16 take an update smaller than their steps: "nearest" loses it; "stochastic"
-            rounds at random, with the right mean; "kahan" keeps what was lost in two more bytes a parameter.
-        average: the decay of a running average of the weights, in [0, 1), as 0.999; kept in the state as "average",
-            see `averaged`. None for no average.
-        max_norm: the largest length of all gradients together, > 0; longer ones are scaled, without being written.
-            `norms` has the lengths then.
-        zero: whether the step leaves gradients at zero, those that it skips too.
+        storage: format of the state: "parameter", the parameter's dtype, as in torch; "float32";
+            "bfloat16", with stochastic rounding; "8bit", in blocks of 256 with a scale each,
+            2.03 bytes per parameter for Adam's two moments; "dynamic 8bit", the same with
+            bitsandbytes' map. Tensors of fewer than 4,096 elements are not stored in 8 bits.
+        rounding: how bfloat16 weights take updates smaller than their spacing: "nearest" loses
+            them; "stochastic" rounds stochastically, right on average; "kahan" stores the
+            rounding error, in two more bytes per parameter.
+        average: decay rate of a moving average of the weights, in [0, 1), such as 0.999, stored in
+            the state as "average"; see `averaged`. None for no average.
+        max_norm: largest norm of all gradients together, > 0; larger gradients are scaled down for
+            the step, and .grad is not changed. `norms` then has the norms. None for no limit.
+        zero: whether the step sets gradients to zero, those that it skips too.
+        nonfinite: what happens to a gradient that is not finite: "pass" uses it, "raise" raises an
+            error that names the parameter, "skip" skips that parameter in this step.
+        path: how the rule's operations run: "eager", one after the other; "compiled", as one pass
+            over memory, after half a second of compiling at the first step; "auto" compiles from
+            65,536 elements on.
     """
 
     param_groups: list[dict[str, Any]]

@@ -14,6 +14,7 @@ from torch.optim.optimizer import Optimizer, ParamsT
 from betaplane.errors import BadInput, BadType
 from betaplane.optim.argument_types import check_types
 from betaplane.optim.base import GROUP, OWN, BaseOptimizer
+from betaplane.optim.class_docs import class_docstring
 from betaplane.optim.dispatch import chosen
 from betaplane.optim.group_keys import unknown_option
 from betaplane.optim.once import once
@@ -42,11 +43,6 @@ class RuleOptimizer(BaseOptimizer, Optimizer):
         params: parameters, (name, parameter) pairs or groups.
         lr: learning rate, >= 0.
         betas: the rule's averaging factors, each in [0, 1), where it has them.
-        maximize: step up the gradient instead of down.
-        nonfinite: what happens to a gradient that is not finite: "pass" it on, "raise" an error that names the
-            parameter, "skip" that parameter in this step.
-        path: "eager" runs the rule's operations one after the other; "compiled" makes them one pass over memory, after
-            half a second of compiling at the first step; "auto" compiles from 65,536 numbers on.
         others: the rule's own.
 
     Raises:
@@ -57,11 +53,10 @@ class RuleOptimizer(BaseOptimizer, Optimizer):
     rule: ClassVar[type[Rule]]
 
     def __init_subclass__(cls) -> None:
-        """Tell the arguments, and the rule's equations."""
+        """Set the signature and the docstring from the rule."""
         super().__init_subclass__()
         cls.__signature__ = _signature(cls.rule)  # pyright: ignore[reportAttributeAccessIssue]
-        told = (inspect.getdoc(cls.rule) or "").split("\nExample:")[0]
-        cls.__doc__ = f"{told}\n{inspect.getdoc(RuleOptimizer)}\n\n{inspect.getdoc(BaseOptimizer)}"
+        cls.__doc__ = class_docstring(cls, RuleOptimizer, BaseOptimizer)
 
     def __init__(self, params: ParamsT, *args: Any, **options: Any) -> None:
         check_types(type(self), params, args, options)

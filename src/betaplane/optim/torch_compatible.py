@@ -15,6 +15,7 @@ from torch.optim.optimizer import Optimizer
 from betaplane.errors import BadInput
 from betaplane.optim.argument_types import check_given, check_options
 from betaplane.optim.base import GROUP, OWN, BaseOptimizer
+from betaplane.optim.class_docs import class_docstring
 from betaplane.optim.dispatch import chosen, sweeps
 from betaplane.optim.group_keys import unknown_option
 from betaplane.optim.rule_from_group import BETAS, build, set_peak
@@ -43,11 +44,6 @@ class TorchCompatible(BaseOptimizer, Optimizer):
       `load_state_dict`, and the step is computed in it.
     - The rule's own options (where eps sits, debiasing, decay, clipping, masking) are keyword arguments and group
       options; a group that sets one is stepped by the rule.
-    - `nonfinite` says what happens to a gradient that is not finite: "pass" it on, "raise" an error that names the
-      parameter, "skip" that parameter in this step.
-    - `path` says how the rule steps what torch does not: "eager", "compiled", or "auto", which compiles where 65,536
-      numbers or more are to be stepped, and takes such rules over from torch's loops; "compiled" takes over from its
-      fused kernel, too, which is quicker where there are many small parameters.
     """
 
     rule: ClassVar[type[Rule]]  # the equations
@@ -65,9 +61,7 @@ class TorchCompatible(BaseOptimizer, Optimizer):
     dialects: ClassVar[dict[str, Any]]
 
     def __init_subclass__(cls) -> None:
-        """Tell the arguments that pass through, and the rule's equations."""
-        told = (inspect.getdoc(cls.rule) or "").split("\nExample:")[0]
-        cls.__doc__ = f"{cls.__doc__}\n\n{inspect.getdoc(TorchCompatible)}\n\n{inspect.getdoc(BaseOptimizer)}\n\n{told}"
+        """Set the signature from torch's and the rule's arguments, and the docstring."""
         theirs = inspect.signature(cls.torchs).parameters
         same = {*cls.hyper, *theirs, *(BETAS if "betas" in theirs else ())}
         cls.dialects = {f.name: f.default for f in fields(cls.rule) if f.name not in same} | dict(
@@ -80,6 +74,7 @@ class TorchCompatible(BaseOptimizer, Optimizer):
             for name, value in own.items()
         ]
         cls.__signature__ = inspect.Signature([*theirs.values(), *more])  # pyright: ignore
+        cls.__doc__ = class_docstring(cls, TorchCompatible, BaseOptimizer)
 
     def __init__(self, params: Any, *args: Any, **options: Any) -> None:
         check_options(type(self), args, options)

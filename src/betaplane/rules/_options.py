@@ -32,6 +32,16 @@ class StepOptions(Rule):
 
     RMS, mean and sum are over the whole tensor, n its number of elements. peak_lr is what lr is before its schedule:
     None for lr itself, which is then constant. Optimizers set it to the lr that a group is made with.
+
+    Args:
+        decay: how weight decay enters: "l2" adds weight_decay x to the gradient, "decoupled"
+            shrinks x by lr weight_decay, "independent" by (lr / peak_lr) weight_decay.
+        peak_lr: learning rate before its schedule, read if decay="independent"; None for lr itself,
+            and optimizers set it to the lr that a group is created with.
+        clip: largest RMS of an update before it is multiplied by lr; larger updates are scaled
+            down, and inf is no limit.
+        cautious: which elements move: "mean" and "paper" skip those whose update and gradient have
+            opposite signs, and differ in how the rest is rescaled; "off" moves all.
     """
 
     decay: Literal["l2", "decoupled", "independent"] = "decoupled"
@@ -115,6 +125,13 @@ class MomentOptions(StepOptions):
     eps_at="hat":       root = (sqrt(v + eps_root) + eps) / sqrt(1 - beta2^t)      (Keras, torch's RAdam)
     eps_at="root":      root = sqrt(v_hat + eps_root + eps)
     ```
+
+    Args:
+        eps_at: where eps is added to the denominator: "after" the root of v_hat, as in torch;
+            "hat", to the root of v before debiasing, as in Keras; inside the "root".
+        eps_root: added to v_hat (or v) inside the root, in squared gradient units.
+        debias: which moments are debiased: "both"; only the "second"; "none"; or "schedule", which
+            averages with betas that need no correction.
     """
 
     eps_at: Literal["after", "hat", "root"] = "after"

@@ -47,6 +47,15 @@ class AdaBelief(MomentOptions):
     Dialects: the authors' package has rectify=True since its version 0.1.0, with eps_at="hat" in effect; the paper and
     optax do not rectify.
 
+    Args:
+        beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
+            beta1) steps.
+        beta2: decay rate of v, the moving average of (g - m)^2, over 1 / (1 - beta2) steps.
+        eps: added to the root of v_hat (gradient units) and to v at every step (squared gradient
+            units).
+        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        rectify: whether RAdam's rectification scales the step while v has few terms.
+
     Source: J. Zhuang et al., 2020, arXiv:2010.07468, Algorithm 2.
 
     Example:

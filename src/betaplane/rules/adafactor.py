@@ -59,6 +59,24 @@ class Adafactor(StepOptions):
     On a vector the first step is RMS(x) rho for every number, so first_step has no one value. The RMS of a step is at
     most alpha clip, and one of n numbers moves by sqrt(n) times that at most.
 
+    Args:
+        beta1: decay rate of the moving average of updates; read if momentum=True.
+        power: exponent in beta2 = 1 - t^-power; larger remembers longer.
+        eps1: added to squared gradients (floor="square", squared gradient units), or least value of
+            the denominator (floor="root", gradient units).
+        eps2: least RMS(x) that a relative step assumes, in units of x, so that zero parameters
+            move.
+        weight_decay: coefficient of weight decay; `decay` and `decay_rate` say how it enters the
+            step.
+        momentum: whether updates are averaged, which costs one more tensor of state.
+        rate: step size: "relative" to RMS(x) with lr as the cap, "warmup" the same with a linear
+            warmup, "scaled" lr RMS(x), or "constant" lr.
+        decay_rate: whether decay is proportional to "lr" or to "alpha", the size of the step.
+        floor: where eps1 enters: "square" adds it to g^2, as in the paper; "root" bounds the
+            denominator, as in torch.
+        clip: largest RMS of an update, divided by the step size; inf for no limit.
+        min_dim: smallest side of a matrix that is factored; smaller matrices keep a whole v.
+
     Source: N. Shazeer, M. Stern, 2018, arXiv:1804.04235, Algorithms 4 and 5; momentum and the order of the steps as in
     the authors' tensor2tensor; floor="root" is torch.optim.Adafactor.
 

@@ -34,6 +34,15 @@ class Adagrad(Rule):
     optax and Keras put eps inside the root and start v at 0.1:
     `Adagrad(eps_inside=True, eps=1e-7, initial_accumulator=0.1)`.
 
+    Args:
+        lr_decay: decay of the learning rate per step: lr / (1 + (t - 1) lr_decay).
+        initial_accumulator: value of v before the first step, in squared gradient units; larger
+            makes the first steps smaller.
+        eps: added to the root of v, in gradient units; with eps_inside=True to v, in squared
+            gradient units.
+        weight_decay: coefficient of the L2 penalty, added to the gradient as weight_decay x.
+        eps_inside: whether eps is inside the root (optax, Keras) or outside (torch).
+
     Source: J. Duchi, E. Hazan, Y. Singer, 2011, JMLR 12:2121-2159, Figure 1 (diagonal); the form is that of
     torch.optim.Adagrad; eps_inside=True: optax.adagrad (scale_by_rss) and keras.optimizers.Adagrad.
 

@@ -35,6 +35,16 @@ class Adam(MomentOptions):
     x     = x - lr m_hat / (sqrt(v_hat) + eps)
     ```
 
+    Args:
+        beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
+            beta1) steps.
+        beta2: decay rate of v, the moving average of squared gradients, over 1 / (1 - beta2) steps.
+        eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
+            tiny gradients.
+        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        decay: how weight decay enters: "l2" adds it to the gradient, "decoupled" shrinks x by lr
+            weight_decay, "independent" by (lr / peak_lr) weight_decay.
+
     Source: D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 1. `beta1 >= sqrt(beta2)` is allowed
         here; the ratio
     |m| / sqrt(v) is then unbounded (Reddi et al. 2018, arXiv:1904.09237). Below, |x' - x| <= lr B with the supremum

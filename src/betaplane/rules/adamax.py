@@ -38,6 +38,16 @@ class Adamax(StepOptions):
     The paper has no eps: that is eps = 0, with 0 / 0 where all gradients so far are zero. u needs
     no correction.
 
+    Args:
+        beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
+            beta1) steps.
+        beta2: decay rate of u, the fading maximum of |g|.
+        eps: added to |g| inside of the maximum, or to the denominator; in gradient units.
+        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        decay: how weight decay enters: "l2" adds it to the gradient, "decoupled" shrinks x by lr
+            weight_decay, "independent" by (lr / peak_lr) weight_decay.
+        eps_at: where eps is added: inside of the "max", as in torch, or "after" it, as in Keras.
+
     Source: D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 2. Below, |x' - x| <= lr B with the supremum
     B = (1 - beta1) / (1 - beta1 / beta2), approached where |g| falls like beta2^t, so that u is always the latest |g|.
 

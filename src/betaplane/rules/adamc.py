@@ -42,6 +42,16 @@ class AdamC(MomentOptions):
     the end of training; here it stays sqrt(2 weight_decay / peak_lr). peak_lr is to be the largest lr of the schedule:
     at a constant lr = peak_lr AdamC is AdamW. With decay="independent" the factor is 1 - (lr / peak_lr)^2 weight_decay.
 
+    Args:
+        beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
+            beta1) steps.
+        beta2: decay rate of v, the moving average of squared gradients, over 1 / (1 - beta2) steps.
+        eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
+            tiny gradients.
+        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        normalized: whether a normalization follows the layer: decay is then multiplied by lr /
+            peak_lr.
+
     Source: A. Defazio, 2025, arXiv:2506.02285, the corrected decay in the form for AdamW.
 
     Example:

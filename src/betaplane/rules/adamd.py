@@ -36,6 +36,18 @@ class AdamD(MomentOptions):
     It is Adam with lr (1 - beta1^t) in place of lr: a warmup of some 1 / (1 - beta1) steps, after which every gradient
     has had the same weight in the sum of all steps. `eps_at="after"` has eps where torch's Adam has it.
 
+    Args:
+        beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
+            beta1) steps.
+        beta2: decay rate of v, the moving average of squared gradients, over 1 / (1 - beta2) steps.
+        eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
+            tiny gradients.
+        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        eps_at: where eps is added to the denominator: "hat" before debiasing, "after" debiasing, or
+            inside the "root".
+        debias: which moments are debiased: "second" is AdamD; "both", "none" or "schedule" give
+            variants of Adam.
+
     Source: J. St John, 2021, arXiv:2110.10828. The supremum of |x' - x| / lr is Adam's: it is
         reached late.
 

@@ -44,6 +44,17 @@ class AdamMini(MomentOptions):
     bound of AdamW, and one element's sqrt(n) times that: it is sqrt(n) lr at a first step with one gradient that
     is not zero.
 
+    Args:
+        beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
+            beta1) steps.
+        beta2: decay rate of v, the moving average of the mean squared gradient of each block.
+        eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
+            tiny gradients.
+        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        blocks: elements that share one second moment: the "rows" of a matrix, the whole "tensor",
+            or none ("element", which is AdamW).
+        rows: number of neighboring rows per block, a whole number; read if blocks="rows".
+
     Source: Y. Zhang et al., 2024, arXiv:2406.16793, Algorithm 1.
 
     Example:

@@ -37,6 +37,14 @@ class AdamW(MomentOptions):
     The paper multiplies its decay by the schedule alone and not by the peak learning rate: weight_decay here is the
     paper's divided by the peak lr.
 
+    Args:
+        beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
+            beta1) steps.
+        beta2: decay rate of v, the moving average of squared gradients, over 1 / (1 - beta2) steps.
+        eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
+            tiny gradients.
+        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+
     Source: I. Loshchilov, F. Hutter, 2019, arXiv:1711.05101, Algorithm 2; the form is that of
         torch.optim.AdamW.
 

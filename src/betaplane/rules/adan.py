@@ -50,6 +50,17 @@ class Adan(MomentOptions):
     At eps = 0 the largest |x' - x| / lr over all histories is 1.2054 at the default betas. Geometric histories, the
     worst there are for Adam, reach 1.160: the worst one here adds up several powers.
 
+    Args:
+        beta1: decay rate of m, the moving average of gradients.
+        beta2: decay rate of d, the moving average of gradient differences.
+        beta3: decay rate of n, the moving average of the squared look-ahead gradient.
+        eps: added to the root of n_hat, in gradient units.
+        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        proximal: whether decay divides x by 1 + lr weight_decay after the step, or shrinks x before
+            it.
+        difference: weight of the gradient difference: "kept" is beta2, as in the paper; "new" is 1
+            - beta2, as in optax.
+
     Source: X. Xie, P. Zhou, H. Li, Z. Lin, S. Yan, 2022, arXiv:2208.06677, Algorithm 1, and the
         authors' code.
 

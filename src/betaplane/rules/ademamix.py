@@ -47,6 +47,17 @@ class AdEMAMix(MomentOptions):
     The first step at the default is 1 + alpha (1 - beta3) = 1.0005 lr. There is no bound: beta3^2 > beta2, so |m2| /
     sqrt(v) grows without limit as gradients fall exponentially, as in Adam with beta1 > sqrt(beta2).
 
+    Args:
+        beta1: decay rate of m1, the fast moving average of gradients.
+        beta2: decay rate of v, the moving average of squared gradients, over 1 / (1 - beta2) steps.
+        beta3: decay rate of m2, the slow moving average of gradients, after warmup.
+        alpha: weight of the slow average in the update; 4 to 10 in the paper.
+        eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
+            tiny gradients.
+        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        warmup: number of steps T until alpha and beta3 have their full values; the paper takes the
+            length of the run, 0 skips the warmup.
+
     Source: M. Pagliardini, P. Ablin, D. Grangier, 2024, arXiv:2409.03137, Algorithm 1.
 
     Example:

@@ -42,6 +42,18 @@ class ADOPT(StepOptions):
     first version), growth=0.333 (timm), limit="t": c = t^growth (pytorch-optimizer, where decay also acts at t = 1). No
     step bound holds for ever, as the limit grows: |x' - x| <= lr (t - 1)^growth.
 
+    Args:
+        beta1: decay rate of m, the moving average of normalized gradients.
+        beta2: decay rate of v, the moving average of squared gradients, over 1 / (1 - beta2) steps.
+        eps: least value of the denominator, in gradient units.
+        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        growth: exponent of the limit of normalized gradients, (t - 1)^growth; larger lets larger
+            gradients pass.
+        limit: what is raised to the power `growth`: "t-1" (the authors' code), "t"
+            (pytorch-optimizer), or "none" for no limit.
+        decay: how weight decay enters: "l2" adds it to the gradient, "decoupled" shrinks x by lr
+            weight_decay, "independent" by (lr / peak_lr) weight_decay.
+
     Source: S. Taniguchi et al., 2024, arXiv:2411.02853, the algorithm ADOPT with c_t = t^(1/4), where t counts from the
     second gradient on; first step and decay as in the authors' code.
 

@@ -43,6 +43,18 @@ class AMSGrad(MomentOptions):
     which is what AMSGrad was made to prevent. In the paper's, which has no eps either, the first step is
     (1 - beta1) / sqrt(1 - beta2) times lr: 3.16 lr at the default.
 
+    Args:
+        beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
+            beta1) steps.
+        beta2: decay rate of v, the moving average of squared gradients, over 1 / (1 - beta2) steps.
+        eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
+            tiny gradients.
+        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        decay: how weight decay enters: "l2" adds it to the gradient, "decoupled" shrinks x by lr
+            weight_decay, "independent" by (lr / peak_lr) weight_decay.
+        correction: whether v is debiased "after" the maximum is taken, as in torch, or "before", as
+            in optax.
+
     Source: S. Reddi, S. Kale, S. Kumar, 2018, arXiv:1904.09237, Algorithm 2.
 
     Example:

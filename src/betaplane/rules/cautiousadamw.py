@@ -44,6 +44,16 @@ class CautiousAdamW(MomentOptions):
     eps=1e-6, timm what stands here. AdamW's step bound is lost: the one element in a thousand that agrees is taken a
     thousand times as far. In the paper's form the first step of n elements is n / (n + 1) times lr, half of it for one.
 
+    Args:
+        beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
+            beta1) steps.
+        beta2: decay rate of v, the moving average of squared gradients, over 1 / (1 - beta2) steps.
+        eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
+            tiny gradients.
+        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        cautious: which elements move: "mean" and "paper" skip those whose update and gradient have
+            opposite signs, and differ in how the rest is rescaled; "off" moves all.
+
     Source: K. Liang, L. Chen, B. Liu, Q. Liu, 2024, arXiv:2411.16085, Algorithm 1; the lower limit on the mean is
     their code's (the algorithm adds a small number instead).
 

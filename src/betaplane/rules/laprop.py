@@ -43,6 +43,17 @@ class LaProp(MomentOptions):
     their larger weight. The authors' code takes the decay after the step, by x = x (1 - weight_decay), and leaves it to
     the user to lower weight_decay with lr: `decay="independent"` does that, peak_lr being the constant part of lr.
 
+    Args:
+        beta1: decay rate of m, the moving average of normalized gradients.
+        beta2: decay rate of v, the moving average of squared gradients, over 1 / (1 - beta2) steps.
+        eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
+            tiny gradients.
+        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        decay: how weight decay enters: "l2" adds it to the gradient, "decoupled" shrinks x by lr
+            weight_decay, "independent" by (lr / peak_lr) weight_decay.
+        lr_at: whether lr multiplies the "step", as in the paper, or enters the "average", as in the
+            authors' code; they differ while lr changes.
+
     Source: L. Ziyin, Z. T. Wang, M. Ueda, 2020, arXiv:2002.04839, Algorithm 1. beta1 and beta2 do
         not limit each other:
     |n| < 1 / sqrt(1 - beta2) at any beta1. That supremum, approached by ever faster growing gradients, is larger than

@@ -34,6 +34,11 @@ class Lion(StepOptions):
     Every coordinate moves by lr, whatever the gradient: lr is to be 3 to 10 times smaller than Adam's, and weight_decay
     as many times larger.
 
+    Args:
+        beta1: weight of m, against the new gradient, in the direction whose sign is the update.
+        beta2: decay rate of m, the moving average of gradients, over 1 / (1 - beta2) steps.
+        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+
     Source: X. Chen et al., 2023, arXiv:2302.06675, Algorithm 2.
 
     Example:

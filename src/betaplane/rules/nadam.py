@@ -46,6 +46,20 @@ class NAdam(MomentOptions):
     mu_t, and v_hat is not multiplied by beta2. Keras has momentum_decay = 1. `debias="second"` and `"none"` have
     c = c' = 1.
 
+    Args:
+        beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
+            beta1) steps.
+        beta2: decay rate of v, the moving average of squared gradients, over 1 / (1 - beta2) steps.
+        eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
+            tiny gradients.
+        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        momentum_decay: how fast the schedule of mu_t rises to beta1, per step; read if
+            momentum="scheduled".
+        decay: how weight decay enters: "l2" adds it to the gradient, "decoupled" shrinks x by lr
+            weight_decay, "independent" by (lr / peak_lr) weight_decay.
+        momentum: the look-ahead weights mu_t: "scheduled", as in torch; "constant" beta1, as in
+            optax; "single", with one correction for both terms, as in timm.
+
     Source: T. Dozat, 2016, Incorporating Nesterov momentum into Adam, ICLR workshop, Algorithm 2. While mu_t is still
     small, g itself has a weight of about 1 - mu_t in m_hat, and v is slow to see it. Hence |x' - x| <= 14.6 lr below,
     reached at t = 1890 by a gradient that grows some tenfold a step; with constant momentum it is 8.42 lr, in Adam 7.27

@@ -53,6 +53,20 @@ class RAdam(MomentOptions):
     the rule is not scale-free. With before="nothing" it is, and the decoupled decay rests with it. beta2 <= 0.6 has
     rho_inf <= 4 and never comes to Adam.
 
+    Args:
+        beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
+            beta1) steps.
+        beta2: decay rate of v, the moving average of squared gradients, over 1 / (1 - beta2) steps.
+        eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
+            tiny gradients.
+        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        decay: how weight decay enters: "l2" adds it to the gradient, "decoupled" shrinks x by lr
+            weight_decay, "independent" by (lr / peak_lr) weight_decay.
+        eps_at: where eps is added to the denominator: "hat" before debiasing, as in torch's RAdam;
+            "after" debiasing; inside the "root".
+        threshold: value of rho beyond which the rectified step replaces momentum alone.
+        before: the step while rho is below the threshold: "momentum", lr m_hat, or "nothing".
+
     Source: L. Liu et al., 2020, arXiv:1908.03265, Algorithm 2; the form is that of
         torch.optim.RAdam.
 

@@ -42,6 +42,20 @@ class RMSprop(Rule):
     RMSProp, which trained Inception and EfficientNet, starts v at 1 instead, so that the first steps are small:
     `RMSprop(initial_accumulator=1.0, eps_inside=True)`. Its momentum sums lr u, which differs only while lr changes.
 
+    Args:
+        alpha: decay rate of v, the moving average of squared gradients; v is an average if alpha is
+            below 1.
+        eps: added to the root of the variance, in gradient units; with eps_inside=True to the
+            variance, in squared gradient units.
+        momentum: decay rate of the buffer b of updates; 0 keeps no buffer, and below 1 the buffer
+            stays bounded.
+        weight_decay: coefficient of the L2 penalty, added to the gradient as weight_decay x.
+        centered: whether the mean gradient is subtracted, so that the variance and not the second
+            moment is under the root.
+        eps_inside: whether eps is inside the root (TensorFlow) or outside (torch).
+        initial_accumulator: value of v before the first step, in squared gradient units; 1 in
+            TensorFlow.
+
     Source: T. Tieleman, G. Hinton, 2012, Coursera, Neural Networks for Machine Learning, lecture 6e; centring: A.
     Graves, 2013, arXiv:1308.0850, equations 38-41; the form is that of torch.optim.RMSprop; initial_accumulator=1.0:
     tf.compat.v1.train.RMSPropOptimizer, whose slot "rms" is made of ones, and timm's RMSpropTF.

@@ -37,6 +37,14 @@ class SGD(Rule):
     For a constant gradient b tends to g / (1 - momentum): in the averaged form b = momentum b + (1 - momentum) g, the
     same speed needs an lr larger by 1 / (1 - momentum).
 
+    Args:
+        momentum: decay rate of the buffer b; 0 keeps no buffer, and below 1 the buffer stays
+            bounded.
+        dampening: share of each gradient after the first that does not enter the buffer; any
+            number, as in torch, and usually in [0, 1].
+        weight_decay: coefficient of the L2 penalty, added to the gradient as weight_decay x.
+        nesterov: whether the step looks ahead along the buffer: g + momentum b in place of b.
+
     Source: B. Polyak, 1964, USSR Comput. Math. Math. Phys. 4(5); I. Sutskever, J. Martens, G. Dahl, G. Hinton, 2013,
     ICML; the form is that of torch.optim.SGD.
 

@@ -51,6 +51,17 @@ class Sophia(StepOptions):
 
     Not scale-free: where a coordinate is not clipped, m and h scale differently with the gradient.
 
+    Args:
+        beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
+            beta1) steps.
+        beta2: decay rate of h, the moving average of curvature estimates, per estimate.
+        gamma: scale of the curvature in the denominator, in units of x; larger clips fewer
+            elements, and 0 gives signed momentum.
+        eps: least value of the denominator, in gradient units.
+        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        floor: whether the denominator is "max": max(gamma h, eps), or "sum": gamma max(h, 0) + eps.
+        debias: whether m is debiased: "none", as in the paper, or "first", as in optax.
+
     Source: H. Liu, Z. Li, D. Hall, P. Liang, T. Ma, 2024, arXiv:2305.14342, Algorithms 1 to 3.
 
     Example:

@@ -44,6 +44,19 @@ class StableAdamW(MomentOptions):
     No bound is declared, for it depends on the tensor's size: numbers whose gradients are quiet weaken the limit, and
     in a large tensor AdamW's own bound is what remains, 2.3452 lr at the default betas.
 
+    Args:
+        beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
+            beta1) steps.
+        beta2: decay rate of v, the moving average of squared gradients, over 1 / (1 - beta2) steps.
+        eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
+            tiny gradients.
+        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        limits: what RMS_t limits: "rate" scales the learning rate, decay included, as in the paper;
+            "update" scales the update, as in timm.
+        d: largest RMS_t that does not slow the step; inf gives AdamW.
+        debias: which moments are debiased: "schedule" (debiased betas, as in the paper), "both",
+            "second", "none".
+
     Source: M. Wortsman et al., 2023, arXiv:2304.13013, Algorithm 2.
 
     Example:

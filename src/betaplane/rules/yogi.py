@@ -49,6 +49,22 @@ class Yogi(MomentOptions):
     B = (1 - beta1) / sqrt((1 - beta2) (1 - beta1^2)), reached as g grows like beta1^-t. Steps with g^2 < v do not lead
     beyond it: they add at most (1 - beta1) sqrt(v) to m.
 
+    Args:
+        beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
+            beta1) steps.
+        beta2: 1 - beta2 is the share of g^2 by which v moves towards g^2 per step.
+        eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
+            tiny gradients.
+        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        initial_accumulator: value of v before the first step, in squared gradient units; larger
+            makes the first steps smaller.
+        starts: which moments start at initial_accumulator: "v", as in TensorFlow, or "both", as in
+            optax.
+        activation: how v moves towards g^2: by the "sign" of their difference, or by a "tanh" of
+            it.
+        decay: how weight decay enters: "l2" adds it to the gradient, "decoupled" shrinks x by lr
+            weight_decay, "independent" by (lr / peak_lr) weight_decay.
+
     Source: M. Zaheer, S. Reddi, D. Sachan, S. Kale, S. Kumar, 2018, Adaptive Methods for Nonconvex Optimization,
     NeurIPS, Algorithm 2.
 
