@@ -31,7 +31,7 @@ ROWS = {
     "[0, 1) (axis beta2). Try: --y beta2=0:0.9999",
     f"{FINE} --strict --betas 0.99,0.5": "beta1 >= sqrt(beta2): |m| / sqrt(v) has no bound and can grow by a factor "
     "1.4 a step: got (0.99, 0.5); expected beta1 < sqrt(beta2) (--betas). Try: --betas 0.99,0.999",
-    f"{FINE} --strict --x lr --y eps --beta1 0.9999 --beta2 0": "can grow by a factor inf a step: got (0.9999, 0.0), "
+    f"{FINE} --strict --x lr --y eps --beta1 0.9999 --beta2 0": "can grow by a factor inf a step: got (0.9999, 0.0); "
     "expected beta1 < sqrt(beta2) (--beta1, --beta2). Try: --beta1 0.9999 --beta2 0.9999",
     # other numbers
     f"{FINE} --lr -1": "lr is out of range: got -1.0; expected (0, inf) (--lr). Try: --lr 0.001",
@@ -56,8 +56,8 @@ ROWS = {
     f"{FINE} --boundary-seeds 10000000": "boundary_seeds is out of range: got 10000000; expected [1, 1000]",
     f"{FINE.replace('3', '1000')} --seeds 50 --dense": "A dense map trains every cell with every seed: got 50000000; ",
     # words
-    f"{FINE} --rule adamm": f"There is no such rule: got 'adamm'; expected {', '.join(NAMES)}, "
-    "--rule). Try: --rule adam",
+    f"{FINE} --rule adamm": f"There is no such rule: got 'adamm'; expected {', '.join(NAMES)} "
+    "(--rule). Try: --rule adam",
     f"{FINE} --rule lionn": "--rule). Try: --rule lion",
     f"{FINE} --rule adam:debias=nein": "debias is unknown: got 'nein'; expected 'both' or 'second'",
     f"{FINE} --rule adam:debia=none": "Adam has no such option: got 'debia=none'; expected",
@@ -75,13 +75,13 @@ ROWS = {
     f"{FINE} --budget 0s": "This is no length of time: got '0s'",
     f"{FINE} --budget=-3m": "This is no length of time: got '-3m'",
     # axes
-    "map mine.py:fine --points 1": "This is no number of cells: got '1'; expected N or NxM, each in [2, 1000], "
-    "--points). Try: --points 24",
+    "map mine.py:fine --points 1": "This is no number of cells: got '1'; expected N or NxM, each in [2, 1000] "
+    "(--points). Try: --points 24",
     "map mine.py:fine --points 3x": "This is no number of cells: got '3x'",
     "map mine.py:fine --points 100000": "This is no number of cells: got '100000'",
     f"{FINE} --x speed": "There is no such axis: got 'speed'; expected beta1, beta2, lr, eps, batch_size, "
     "weight_decay "
-    "--x/--y). Try: --x beta1",
+    "(--x/--y). Try: --x beta1",
     f"{FINE} --y betta2=0:0.9": "There is no such axis: got 'betta2'; expected beta1, beta2, lr, eps, batch_size, "
     "weight_decay (--x/--y). Try: --y beta2",
     f"{FINE} --x batchsize": "--x/--y). Try: --x batch_size",

@@ -135,8 +135,8 @@ def test_a_picture(capsys):
 ROWS = {
     "inspect text.pt": "The file is damaged, or no torch checkpoint (",
     "inspect gone.pt": "There is no such checkpoint: got 'gone.pt'; expected an optimizer's state on disk (inspect).",
-    "inspect well.pt --betas 0.9": "These are no betas: got '0.9'; expected two numbers in [0, 1) (--betas. Write "
-    "instead: --betas 0.9,0.999",
+    "inspect well.pt --betas 0.9": "These are no betas: got '0.9'; expected two numbers in [0, 1) (--betas). Try: "
+    "--betas 0.9,0.999",
     "inspect well.pt --trained-with 1,2": "--trained-with). Try: --trained-with 0.9,0.999",
     "inspect well.pt --eps=-1": "eps is out of range: got -1.0; expected [0, inf) (inspect",
     "inspect well.pt --png text.pt/x.png": "The results cannot be written (",

@@ -81,7 +81,7 @@ def test_a_layer_without_gradients_says_so(capsys):
 
 FINE = "replay grads.safetensors --points 8"
 ROWS = {
-    "replay gone.safetensors": "There is no such file: got 'gone.safetensors'; expected a file of recorded gradients, "
+    "replay gone.safetensors": "There is no such file: got 'gone.safetensors'; expected a file of recorded gradients "
     "(replay). Try: betaplane record digits --out grads.safetensors",
     "replay text.safetensors": "This is no whole safetensors file (",
     f"{FINE} --points 1": "This is no number of cells: got '1'",
