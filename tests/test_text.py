@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import pytest
 
 from betaplane.errors import BadInput
-from betaplane.text import printable
+from betaplane.text import format_beta, json_safe, printable
 
 CONTROLS = [
     "\x1b[2J",
@@ -40,3 +41,31 @@ def test_an_error_is_one_printable_line(text: str):
     error = BadInput(f"No {text}", value=text, allowed=text, where=text, instead=text)
     assert str(error).isprintable()
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.parametrize(
+    ("beta", "text"),
+    [
+        (0.0, "0"),
+        (0.5, "0.5"),
+        (0.3333333, "0.333"),
+        (0.9995, "0.9995"),
+        (1.0, "1"),
+        (-0.1, "-0.1"),
+    ],
+)
+def test_a_beta_is_written_with_two_digits_of_its_distance_to_1(beta: float, text: str):
+    assert format_beta(beta) == text
+
+
+def test_numbers_that_json_cannot_represent_become_none():
+    nan, inf = float("nan"), float("inf")
+    data = {"a": [nan, (inf, -inf)], "b": {"c": 1.5, "d": True, "e": None, "f": "x"}}
+    safe = {"a": [None, [None, None]], "b": {"c": 1.5, "d": True, "e": None, "f": "x"}}
+    assert json_safe(data) == safe
+    assert json.loads(json.dumps(json_safe(data), allow_nan=False)) == safe
+
+
+def test_digits_and_other_types_are_converted_if_asked_for():
+    assert json_safe([0.123456789, 3], digits=3) == [0.123, 3]
+    assert json_safe([1, None, "x", 1j], default=repr) == [1, None, "x", "1j"]

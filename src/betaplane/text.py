@@ -6,6 +6,7 @@ All text and JSON that the package prints uses these functions.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["format_beta", "format_number", "json_safe", "plural", "printable"]
@@ -86,12 +87,15 @@ def plural(count: int, noun: str, nouns: str = "") -> str:
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
 
 
-def json_safe(data: Any, digits: int | None = None) -> Any:
+def json_safe(
+    data: Any, digits: int | None = None, default: Callable[[Any], Any] | None = None
+) -> Any:
     """Plain data in which each float that JSON cannot represent (NaN, infinity) is None.
 
     Args:
         data: dictionaries, lists, tuples and scalars, nested; tuples become lists.
         digits: significant digits to which floats are rounded; not rounded if None.
+        default: applied to scalars that JSON does not know; they are returned as they are if None.
 
     Example:
         >>> json_safe({"loss": float("nan"), "betas": (0.9, 0.999)})
@@ -100,11 +104,12 @@ def json_safe(data: Any, digits: int | None = None) -> Any:
         [0.333333, None]
     """
     if isinstance(data, dict):
-        return {name: json_safe(value, digits) for name, value in data.items()}
+        return {name: json_safe(value, digits, default) for name, value in data.items()}
     if isinstance(data, list | tuple):
-        return [json_safe(value, digits) for value in data]
+        return [json_safe(value, digits, default) for value in data]
     if not isinstance(data, float):
-        return data
+        known = default is None or isinstance(data, int | str | None)
+        return data if known else default(data)
     if not math.isfinite(data):
         return None
     return data if digits is None else float(f"{data:.{digits}g}")

@@ -11,7 +11,8 @@ import pytest
 
 from betaplane.advice import advise, carried, optuna_betas, settings
 from betaplane.advice.evidence import evidence
-from betaplane.advice.recommendation import Candidate, disagreement, marked, number, rounded
+from betaplane.advice.recommendation import Candidate, disagreement, marked, rounded
+from betaplane.text import format_beta, format_number
 
 LM = {"batch_tokens": 524_288, "tokens": 10e9, "params": 124e6, "dtype": "bf16"}
 STEPS = 10e9 / 524_288
@@ -312,11 +313,15 @@ def test_optuna_draws_between_the_ends_that_are_given():
 
 
 def test_numbers_are_written_with_the_digits_that_matter():
-    assert [number("beta1", b) for b in (0.0, 0.5, 0.123456, 0.9, 0.95, 0.9856, 0.99984)] == [
+    assert [format_beta(b) for b in (0.0, 0.5, 0.123456, 0.9, 0.95, 0.9856, 0.99984)] == [
         "0", "0.5", "0.123", "0.9", "0.95", "0.986", "0.99984",
     ]  # fmt: skip
-    assert [number("beta2", 1 - away) for away in (9.1e-6, 8.9e-6)] == ["0.9999909", "1 - 8.9e-06"]
-    assert [number("lr", 0.00123456), number("warmup", 123456.7), rounded("eps", 1.2345e-8)] == [
+    assert [format_beta(1 - away) for away in (9.1e-6, 8.9e-6)] == ["0.9999909", "1 - 8.9e-06"]
+    assert [
+        format_number("lr", 0.00123456, 3),
+        format_number("warmup", 123456.7),
+        rounded("eps", 1.2345e-8),
+    ] == [
         "0.00123",
         "123457",
         1.23e-8,

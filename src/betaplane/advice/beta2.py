@@ -22,9 +22,9 @@ from betaplane.advice.recommendation import (
     Decision,
     Recommendation,
     marked,
-    number,
 )
 from betaplane.advice.run_spec import RunSpec
+from betaplane.text import format_beta
 from betaplane.theory import (
     beta_from_half_life,
     critical_first_order,
@@ -69,7 +69,7 @@ def _measured(case: RunSpec) -> Recommendation | None:
         return None
     k = 1.0 if found.batch is None else case.batch / found.batch
     low, best, high = (float(same_half_life(one, k)) for one in (found.low, found.best, found.high))
-    ends = f"{number('beta2', found.low)} to {number('beta2', found.high)}"
+    ends = f"{format_beta(found.low)} to {format_beta(found.high)}"
     open_ends = [
         name for name, is_open in (("lower", found.open_low), ("upper", found.open_high)) if is_open
     ]
@@ -91,7 +91,7 @@ def _raised(case: RunSpec, row: Recommendation) -> Recommendation:
     if found is None or not found.beta2 > float(row.low or 0):
         return row
     changed = f", batches {found.changed}" if found.changed else ""
-    reason = f"Below {number('beta2', found.beta2)} the mean update of your recorded gradients loses its direction."
+    reason = f"Below {format_beta(found.beta2)} the mean update of your recorded gradients loses its direction."
     replayed = f"threshold of {found.rows} minibatches replayed at beta1 = {found.beta1:.4g}"
     formula = f"{replayed}{changed}; then {row.formula}"
     if float(row.value) > found.beta2:
@@ -150,7 +150,7 @@ def _at_the_end(wanted: float, held: float) -> str:
     not true of it.
     """
     end = "smallest" if held > wanted else "largest"
-    return f"It is the {end} that is advised here; what its formula asks for, {number('beta2', wanted)}, is beyond."
+    return f"It is the {end} that is advised here; what its formula asks for, {format_beta(wanted)}, is beyond."
 
 
 def _stays(case: RunSpec, value: float) -> bool:
@@ -185,7 +185,7 @@ def _notes(case: RunSpec, wanted: float, held: float, beta1: float) -> tuple[str
 
 def _moved(case: RunSpec, wanted: float, held: float, beta1: float) -> list[str]:
     """Why beta2 is not what its source asks for, or that it stays in a run that is short for it."""
-    text, least, settling = number("beta2", wanted), number("beta1", beta1), _settling(case)
+    text, least, settling = format_beta(wanted), format_beta(beta1), _settling(case)
     if held > wanted:
         return [
             f"beta2 = {text} would lie below beta1 = {least}; raised to it: no update then exceeds lr."
@@ -217,7 +217,7 @@ def _replayed(found: Threshold) -> str:
         )
     if found.beta2 == 0:
         return f"Your recorded gradients, replayed, are good at every beta2 {where}."
-    return f"Your recorded gradients, replayed, are good from beta2 = {number('beta2', found.beta2)} on {where}."
+    return f"Your recorded gradients, replayed, are good from beta2 = {format_beta(found.beta2)} on {where}."
 
 
 def _candidates(case: RunSpec) -> list[Candidate]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+from betaplane.text import format_number
 
 MEASURED = "measured here"
 THEOREM = "theorem"
 PUBLISHED = "published experiment"
 HEURISTIC = "heuristic"
 CONFIDENCE = (MEASURED, THEOREM, PUBLISHED, HEURISTIC)
-SMALLEST = 9e-6  # 1 - beta below which a beta is written as 1 - ...
+DIGITS = 3  # significant digits of recommended values that are not betas
 # candidates that differ by more are told as a disagreement; betas by their memory horizons
 APART = 2.0
 
@@ -32,14 +33,14 @@ class Recommendation:
     @property
     def text(self) -> str:
         """The value as it is written."""
-        return self.value if isinstance(self.value, str) else number(self.name, self.value)
+        return self.value if isinstance(self.value, str) else _format(self.name, self.value)
 
     @property
     def range(self) -> str:
         """The range as it is written."""
         if self.low is None or self.high is None:
             return ""
-        return f"[{number(self.name, self.low)}, {number(self.name, self.high)}]"
+        return f"[{_format(self.name, self.low)}, {_format(self.name, self.high)}]"
 
 
 @dataclass(frozen=True)
@@ -72,28 +73,6 @@ def marked(found: Sequence[Candidate], value: float) -> tuple[Candidate, ...]:
     return tuple(replace(one, chosen=i == at) for i, one in enumerate(found))
 
 
-def number(name: str, value: float) -> str:
-    """A number with the digits that matter: three figures; for betas two of 1 - beta.
-
-    Example:
-        >>> number("beta2", 0.99990002), number("beta2", 1 - 1.1e-6), number("lr", 1.0607e-4), number("warmup", 16000.0)
-        ('0.9999', '1 - 1.1e-06', '0.000106', '16000')
-    """
-    if name.startswith("beta"):
-        return _beta(value)
-    if name == "warmup":
-        return f"{value:.0f}"
-    return f"{value:.3g}"
-
-
-def _beta(value: float) -> str:
-    away = 1 - value
-    if away < SMALLEST:
-        return f"1 - {away:.1e}"
-    digits = 3 if away > 0.1 else 1 - math.floor(math.log10(away))
-    return f"{value:.{digits}f}".rstrip("0").rstrip(".")
-
-
 def rounded(name: str, value: float) -> float:
     """The value as it is written, as a number.
 
@@ -101,7 +80,7 @@ def rounded(name: str, value: float) -> float:
         >>> rounded("lr", 1.0607e-4), rounded("beta2", 1 - 1.1e-6)
         (0.000106, 0.9999989)
     """
-    whole, _, away = number(name, value).partition(" - ")
+    whole, _, away = _format(name, value).partition(" - ")
     return float(whole) - float(away or 0)
 
 
@@ -120,7 +99,11 @@ def disagreement(name: str, candidates: Sequence[Candidate]) -> str:
     if len(sizes) < 2 or max(sizes) <= APART * min(sizes):
         return ""
     told = [
-        f"{one.label} {number(name, one.value)}{' (taken)' if one.chosen else ''}"
+        f"{one.label} {_format(name, one.value)}{' (taken)' if one.chosen else ''}"
         for one in candidates
     ]
     return f"Sources disagree on {name}: {', '.join(told)}."
+
+
+def _format(name: str, value: float) -> str:
+    return format_number(name, value, DIGITS)

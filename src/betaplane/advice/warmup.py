@@ -13,9 +13,9 @@ from betaplane.advice.recommendation import (
     Decision,
     Recommendation,
     marked,
-    number,
 )
 from betaplane.advice.run_spec import RunSpec
+from betaplane.text import format_number
 from betaplane.theory import linear_warmup_steps
 
 SHORTEST, LONGEST = 0.01, 0.1  # of the run
@@ -63,7 +63,7 @@ def _steps(value: float) -> str:
     """A number of steps as it is written, and what it was before if rounding changes it by more
     than a twentieth.
     """
-    text = number("warmup", value)
+    text = format_number("warmup", value)
     if abs(float(text) - value) <= ROUNDED * value:
         return f"{float(text):,.0f} steps"
     return f"{value:.2g} steps, rounded to {text}"

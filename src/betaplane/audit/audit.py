@@ -4,7 +4,6 @@ measured from outside.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -19,6 +18,7 @@ from betaplane.audit.probes import Finding
 from betaplane.audit.trial import Refused
 from betaplane.errors import expect_function
 from betaplane.rules import ALL
+from betaplane.text import json_safe
 
 PROBES: dict[str, Callable[[BlackBox], Finding]] = {
     "options": effects.options,
@@ -80,17 +80,7 @@ class Audit:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: numbers are finite or None, other values are told as text."""
-        return _plain(asdict(self))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(name): _plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, int | float | str | None) else repr(value)
+        return json_safe(asdict(self), default=repr)
 
 
 def audit(

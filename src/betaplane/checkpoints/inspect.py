@@ -16,6 +16,7 @@ from betaplane.checkpoints.health import DECADES, Health, health
 from betaplane.checkpoints.layer import Layer
 from betaplane.checkpoints.new_betas import Planned, planned
 from betaplane.errors import BadInput
+from betaplane.text import json_safe
 from betaplane.theory import (
     half_life,
     memory_horizon,
@@ -85,7 +86,7 @@ class Inspection:
         told["bytes_as"] = {
             name: bytes_as(self.numbers, name) for name in ("float32", "bfloat16", "8bit")
         }
-        return _finite(told)
+        return json_safe(told)
 
 
 def inspect(
@@ -226,11 +227,3 @@ def _eps(measured: list[Health]) -> float:
 def bytes_as(numbers: int, form: str) -> float:
     """Bytes of Adam's two moments of so many numbers in a format."""
     return numbers * state_bytes(2, form)
-
-
-def _finite(told: Any) -> Any:
-    if isinstance(told, dict):
-        return {name: _finite(value) for name, value in told.items()}
-    if isinstance(told, list | tuple):
-        return [_finite(value) for value in told]
-    return None if isinstance(told, float) and not math.isfinite(told) else told

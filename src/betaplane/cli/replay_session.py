@@ -16,10 +16,10 @@ from betaplane import figures
 from betaplane.cli.files import file_name, make_folder, write_each
 from betaplane.cli.progress import DelayedProgress
 from betaplane.errors import BadInput
-from betaplane.figures._text import beta
 from betaplane.maps import predict_map
 from betaplane.replay import Replay, horizons, load, predicted, replay_gradients
 from betaplane.replay.export import WORDS, to_json
+from betaplane.text import format_beta
 
 MOST = 12  # layers in the table
 AT = (0.9, 0.999)  # the betas the table speaks of
@@ -95,7 +95,7 @@ def _layers(replay: Replay) -> Table:
         for axis, at in zip((replay.beta1, replay.beta2), AT, strict=True)
     )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    at = f"({beta(replay.beta1[i])}, {beta(replay.beta2[j])})"
+    at = f"({format_beta(replay.beta1[i])}, {format_beta(replay.beta2[j])})"
     for head in (
         f"layer, at {at}",
         "verdict",

@@ -9,6 +9,7 @@ import numpy as np
 
 from betaplane.figures import _curves, _scene, _text, _ticks, palette
 from betaplane.maps.phase_map import VERDICTS, Cell, Mark, PhaseMap
+from betaplane.text import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -157,7 +158,7 @@ def _loss_ticks(axes: Axes, axis: dict[str, Any], phase_map: PhaseMap) -> None:
     else:
         axes.locator_params(axis="y", nbins=4)
     steps = axes.get_xlim()[1]
-    axes.set_xticks([0, steps], ["0", _text.count(int(steps), "step")])
+    axes.set_xticks([0, steps], ["0", plural(int(steps), "step")])
     axes.get_xticklabels()[1].set_horizontalalignment("right")
     axes.tick_params(length=2.5, labelsize=7, color=palette.MUTED, labelcolor=palette.MUTED, pad=2)
     good, failing = (palette.SOLID[0], palette.SOLID[2])

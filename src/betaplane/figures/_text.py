@@ -6,9 +6,8 @@ import math
 import re
 from collections.abc import Mapping
 
-from betaplane.maps.grid import BETAS
 from betaplane.maps.phase_map import Mark, PhaseMap
-from betaplane.text import printable
+from betaplane.text import format_number, plural, printable
 
 SYMBOLS = {
     "beta1": "β₁",
@@ -50,31 +49,6 @@ def pretty(text: str) -> str:
     return text.replace("beta1", "β₁").replace("beta2", "β₂")
 
 
-def beta(value: float) -> str:
-    """A beta, to two digits of 1 - beta.
-
-    Example:
-        >>> beta(0.9), beta(0.99876543), beta(0.0)
-        ('0.9', '0.9988', '0')
-    """
-    if not 0.0 <= value < 1.0:
-        return f"{value:.4g}"
-    digits = 1 + max(0, math.ceil(-math.log10(1.0 - value) - 1e-9))
-    return f"{value:.{digits}f}".rstrip("0").rstrip(".")
-
-
-def number(name: str, value: float) -> str:
-    """A hyperparameter's value, short.
-
-    Example:
-        >>> number("lr", 0.001), number("batch_size", 32.0), number("beta2", 0.999)
-        ('0.001', '32', '0.999')
-    """
-    if name in BETAS:
-        return beta(value)
-    return f"{value:.0f}" if name == "batch_size" else f"{value:.4g}"
-
-
 def loss(value: float | None) -> str:
     """A loss or a score; "diverged" where it is infinite, a dash where there is none."""
     if value is None or math.isnan(value):
@@ -82,20 +56,12 @@ def loss(value: float | None) -> str:
     return "diverged" if math.isinf(value) else f"{value:.4g}"
 
 
-def count(value: int, one: str, many: str = "") -> str:
-    """A number of things.
-
-    Example:
-        >>> count(1, "training"), count(12000, "training")
-        ('1 training', '12 000 trainings')
-    """
-    return f"{value:,} ".replace(",", " ") + (one if value == 1 else many or one + "s")
-
-
 def settings(values: Mapping[str, float], *names: str) -> str:
     """Settings in one line: "β₁ 0.9, β₂ 0.999"; only `names`, where given."""
     return ", ".join(
-        f"{symbol(name)} {number(name, values[name])}" for name in names or values if name in values
+        f"{symbol(name)} {format_number(name, values[name])}"
+        for name in names or values
+        if name in values
     )
 
 
@@ -131,7 +97,7 @@ def seeds(phase_map: PhaseMap) -> str:
     """How many seeds the trained cells have: "3 seeds a cell", "1 to 5 seeds a cell"."""
     numbers = sorted({len(cell.finals) for cell in phase_map.cells.values()} or {0})
     if len(numbers) == 1:
-        return count(numbers[0], "seed") + " a cell"
+        return plural(numbers[0], "seed") + " a cell"
     return f"{numbers[0]} to {numbers[-1]} seeds a cell"
 
 
@@ -148,8 +114,8 @@ def caption(phase_map: PhaseMap, dots: str = "") -> str:
         if every
         else f"{trained} of {cells} cells trained{dots}, the others inferred"
     )
-    parts = [share, count(phase_map.trainings, "training")]
-    parts += [f"up to {count(phase_map.steps, 'step')} each"] if phase_map.steps else []
+    parts = [share, plural(phase_map.trainings, "training")]
+    parts += [f"up to {plural(phase_map.steps, 'step')} each"] if phase_map.steps else []
     return " · ".join([*parts, seeds(phase_map)])
 
 
@@ -185,7 +151,7 @@ def verdict_rules(phase_map: PhaseMap) -> tuple[str, str, str]:
 
 def span(name: str, window: tuple[float, float]) -> str:
     """The recommended window of a hyperparameter."""
-    low, high = (number(name, end) for end in window)
+    low, high = (format_number(name, end) for end in window)
     return low if low == high else f"{low} to {high}"
 
 

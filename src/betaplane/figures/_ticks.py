@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from betaplane.figures._text import MINUS, beta, number, symbol
+from betaplane.figures._text import MINUS, symbol
 from betaplane.maps.grid import BETAS, Axis, position
+from betaplane.text import format_beta, format_number
 
 MOST = 8  # more ticks than this crowd an axis
 FACTORS = ((1,), (1, 3), (1, 2, 5))  # of the round values within a decade
@@ -80,16 +81,18 @@ def _round_spots(name: str, low: float, high: float) -> list[list[float]]:
 def _tick(name: str, spot: float) -> Tick:
     value = 10.0**spot
     if name not in BETAS:
-        return Tick(spot, number(name, value), "")
+        return Tick(spot, format_number(name, value), "")
     return Tick(
         spot,
-        f"{value:,.3g}" if value < 1000 else f"{value:,.0f}".replace(",", " "),
+        f"{value:.3g}" if value < 1000 else f"{value:,.0f}",
         _short_beta(value),
     )
 
 
 def _short_beta(horizon: float) -> str:
-    return beta(round(1.0 - 1.0 / horizon, 2 + math.ceil(math.log10(max(horizon, 1.0)) - 1e-9)))
+    return format_beta(
+        round(1.0 - 1.0 / horizon, 2 + math.ceil(math.log10(max(horizon, 1.0)) - 1e-9))
+    )
 
 
 def place(axis: Axis, value: float) -> float:

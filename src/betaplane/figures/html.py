@@ -18,6 +18,7 @@ from betaplane.figures._layout import labels
 from betaplane.figures._page import pairs, part, script_json
 from betaplane.maps.grid import BETAS, Axis
 from betaplane.maps.phase_map import VERDICTS, Cell, PhaseMap
+from betaplane.text import format_number
 
 STEPS = 85  # codes for each verdict: a cell is one byte, verdict * STEPS + shade * (STEPS - 1)
 NOMINAL = (560.0, 560.0)  # pixels: how large the map is when its labels are placed
@@ -45,7 +46,7 @@ def html(phase_map: PhaseMap) -> str:
         recommendation=_recommendation(phase_map),
         marks=_marks(phase_map),
         fixed=pairs(
-            (_text.symbol(name), _text.number(name, value))
+            (_text.symbol(name), format_number(name, value))
             for name, value in phase_map.fixed.items()
         ),
         facts=pairs(_facts(phase_map)),
@@ -87,7 +88,7 @@ def _data(phase_map: PhaseMap) -> dict[str, Any]:
 def _axis(axis: Axis) -> dict[str, Any]:
     horizons = [_horizon(value) if axis.name in BETAS else "" for value in axis.values]
     values = [
-        f"{value:.8g}" if axis.name in BETAS else _text.number(axis.name, value)
+        f"{value:.8g}" if axis.name in BETAS else format_number(axis.name, value)
         for value in axis.values
     ]
     return {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from betaplane.errors import BadInput
 from betaplane.maps.phase_map import VERDICTS, PhaseMap
+from betaplane.text import json_safe
 
 if TYPE_CHECKING:
     import pandas
@@ -46,7 +46,7 @@ def rows(phase_map: PhaseMap) -> Iterator[dict[str, Any]]:
 def to_json(phase_map: PhaseMap) -> dict[str, Any]:
     """The map as JSON values: numbers that are not finite are None."""
     advice = phase_map.recommendation
-    return _finite(
+    return json_safe(
         {
             "problem": phase_map.problem,
             "rule": phase_map.rule,
@@ -74,14 +74,6 @@ def to_json(phase_map: PhaseMap) -> dict[str, Any]:
             "facts": dict(phase_map.facts),
         }
     )  # fmt: skip
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def to_csv(phase_map: PhaseMap) -> str:

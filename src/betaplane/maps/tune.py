@@ -26,6 +26,7 @@ from betaplane.maps.verdicts import score
 from betaplane.problems import Problem, Trainer, check
 from betaplane.problems.source import as_problem
 from betaplane.replicas import Pool, Source
+from betaplane.text import json_safe
 
 START = 10.0  # memory horizon of beta1 and beta2 where it begins: 0.9, 0.9
 SHORTEST, LONGEST = 1.25, 10_000.0  # horizons tried, besides beta = 0
@@ -78,11 +79,7 @@ class Tuned:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; a loss that is not finite is None."""
         told = {**asdict(self), "fixed": dict(self.fixed), "reason": self.reason}
-        told["trials"] = [
-            {**trial, "loss": _finite(trial["loss"]), "finals": [*map(_finite, trial["finals"])]}
-            for trial in told["trials"]
-        ]
-        return told
+        return json_safe(told)
 
 
 def tune(
@@ -267,7 +264,3 @@ def _axes(problem: Problem | Trainer) -> tuple[Axis, Axis]:
 def _betas(longest: float) -> list[float]:
     low, high = math.floor(math.log2(START / SHORTEST)), math.floor(math.log2(longest / START))
     return [float(f"{1 - 1 / (START * 2.0**k):.12g}") for k in range(-low, high + 1)]
-
-
-def _finite(loss: float) -> float | None:
-    return loss if math.isfinite(loss) else None

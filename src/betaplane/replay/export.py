@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import fields
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from betaplane.replay.predict import FAILING_ABOVE, predicted, thresholds
 from betaplane.replay.quantities import Quantities, Replay
+from betaplane.text import json_safe
 
 WORDS = ("good", "degraded", "failing", "no gradient")
 
@@ -43,9 +43,5 @@ def _numbers(each: Quantities) -> dict[str, Any]:
     return {f.name: _plain(getattr(each, f.name)) for f in fields(each)}
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return [_plain(each) for each in value.tolist()]
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    return float(f"{value:.6g}") if math.isfinite(value) else None
+def _plain(values: np.ndarray | float) -> Any:
+    return json_safe(np.asarray(values, dtype=float).tolist(), digits=6)

@@ -17,6 +17,7 @@ from betaplane.errors import BadInput
 from betaplane.monitor.alert import Alert
 from betaplane.monitor.sinks.rotation import mend, parts, roll, thin
 from betaplane.monitor.sinks.sink import Sink
+from betaplane.text import json_safe
 
 # bytes of a file: two of them become one in a fraction of a second, for which training waits
 LIMIT = 8 * 2**20
@@ -186,7 +187,7 @@ def _check(limit: int, files: int) -> None:
 
 
 def _line(row: dict[str, Any]) -> str:
-    return json.dumps(_plain(row)) + "\n"
+    return json.dumps(json_safe(row)) + "\n"
 
 
 def _reading(row: dict[str, Any]) -> str:
@@ -201,12 +202,3 @@ def _number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.{DIGITS}g}" if math.isfinite(value) else "null"
     return json.dumps(value)
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON knows it: no NaN and no infinity."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
