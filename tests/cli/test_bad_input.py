@@ -68,8 +68,8 @@ ROWS = {
     f"{FINE} --engine fast": "There is no such engine: got 'fast'; expected auto, stacked, plain (--engine). "
     "Try: --engine auto",
     f"{FINE} --device tpu": "There is no such device here: got 'tpu'",
-    f"{FINE} --schedule wave": "There is no such schedule: got 'wave'; expected constant, inverse_sqrt, warmup_cosine",
-    f"{FINE} --order random": "There is no such order: got 'random'; expected shuffle, replacement, cyclic",
+    f"{FINE} --schedule wave": "Unknown schedule 'wave'. Choose one of: constant, inverse_sqrt, warmup_cosine",
+    f"{FINE} --order random": "Unknown order 'random'. Choose one of: shuffle, replacement, cyclic",
     f"{FINE} --budget soon": "This is no length of time: got 'soon'; expected a number with s, m or h (--budget). "
     "Try: --budget 20m",
     f"{FINE} --budget 0s": "This is no length of time: got '0s'",
@@ -96,11 +96,11 @@ ROWS = {
     f"{FINE} --x batch_size=4:4.2": "The range of the batch_size axis is too narrow: got (4.0, 4.2)",
     f"{FINE} --y beta2=0.9:0.9000001": "The range of the beta2 axis is too narrow",
     # problems
-    "map digit": "There is no such problem: got 'digit'; expected digits, mnist, ",
+    "map digit": "Unknown problem 'digit'. Did you mean 'digits'? Choose one of: digits, mnist, ",
     "map mnist": "mnist needs data (problem 'mnist'). Try: mnist:data=path/to/mnist",
-    "map digits:hiden=3": "digits has no such option: got 'hiden'",
+    "map digits:hiden=3": "Unknown option 'hiden'. Did you mean 'hidden'?",
     "map mine.py:fine --data .": "A problem of your own reads its data by itself: got '.'",
-    "map gone.py:fine": "There is no such problem file: got 'gone.py'; expected a Python file that exists",
+    "map gone.py:fine": "The problem file does not exist: got 'gone.py'; expected a Python file that exists",
     "map mine.py": "The name of the problem is missing: expected line, ",
     "map mine.py:fin": "The file has no 'fin': expected line, ",
     "map mine.py:number": "number is not a problem: got 'int'; expected a Problem, a Trainer, a function ",

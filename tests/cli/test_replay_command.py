@@ -94,7 +94,7 @@ ROWS = {
     "replay unsaid.safetensors --batch-size 2": "The recording does not say its batch size (batch_size). "
     "Try: record_gradients(model, batch_size=32)",
     f"{FINE} --out text.safetensors": "The results cannot be written (File exists): got 'text.safetensors'",
-    "record digitz": "There is no such problem: got 'digitz'",
+    "record digitz": "Unknown problem 'digitz'",
     "record mine.py:trainer": "A Trainer's gradients cannot be seen from outside: got 'mine.py:trainer'",
     "record mine.py:fine --steps 1": "steps is out of range: got 1; expected 2, 3, ...",
     "record mine.py:fine --coordinates 1": "There are fewer coordinates than tensors, and every tensor is recorded: "

@@ -59,7 +59,7 @@ def test_ctrl_c_promises_a_store_where_there_is_one(words, more, capsys):
 @pytest.mark.parametrize(
     ("words", "told"),
     {
-        "tune nowhere": "There is no such problem",
+        "tune nowhere": "Unknown problem 'nowhere'",
         "tune mine.py:nan --workers 0": "inputs hold values that are not finite",
         "tune mine.py:fine --workers 0 --rule sgd": "SGD has no beta1",
         "tune mine.py:fine --workers 0 --rule adamm": "There is no such rule: got 'adamm'",

@@ -54,13 +54,13 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a module class": (
         lambda: betaplane.map_phases(nn.Linear),
-        "A module alone is no problem: got 'Linear'",
+        "A module is not a problem: got 'Linear'",
     ),
     "a function without arguments": (
         lambda: betaplane.map_phases(lambda: LINE),
-        "This is no problem",
+        "The source is not a problem",
     ),
-    "None": (lambda: betaplane.tune(None), "This is no problem: got None"),
+    "None": (lambda: betaplane.tune(None), "The source is not a problem: got None"),
     "lr as text": (
         lambda: mapped(lr="1e-3"),
         "lr is not a number: got '1e-3'; expected a number (lr). Try",
@@ -106,7 +106,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "tune's changes": (
         lambda: betaplane.tune(LINE, workers=0, changes={"schedul": "x"}),
-        "A problem has no schedul",
+        "Unknown field 'schedul'",
     ),
     "a field of a problem": (lambda: LINE.with_(batchsize=4), "Try: batch_size=..."),
     "a verdict with one value": (

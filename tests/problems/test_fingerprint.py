@@ -1,4 +1,4 @@
-"""A fingerprint changes with what a problem does and with nothing else."""
+"""A fingerprint changes if and only if the problem's computation changes."""
 
 import re
 
@@ -42,18 +42,18 @@ OTHER = {
 
 
 @pytest.mark.parametrize("problem", SAME.values(), ids=SAME)
-def test_same(problem):
+def test_equal_computations_have_equal_fingerprints(problem):
     assert fingerprint(problem) == fingerprint(BASE)
 
 
-def test_all_others_differ():
+def test_different_problems_have_different_fingerprints():
     prints = [fingerprint(problem) for problem in (BASE, *OTHER.values(), reddi(), text(context=8))]
     assert len(set(prints)) == len(prints)
-    assert all(re.fullmatch("[0-9a-f]{16}", one) for one in prints)
+    assert all(re.fullmatch("[0-9a-f]{16}", text) for text in prints)
 
 
 def test_large_data_are_sampled(monkeypatch):
-    monkeypatch.setitem(fingerprint.__globals__, "WHOLE", 1024)
+    monkeypatch.setitem(fingerprint.__globals__, "MAX_HASHED_BYTES", 1024)
     assert fingerprint(BASE) == fingerprint(digits())
     assert fingerprint(BASE) != fingerprint(BASE.with_(inputs=BASE.inputs.flip(0)))
 
@@ -62,10 +62,10 @@ def train(settings, seed):
     return [1.0]
 
 
-def test_of_a_trainer():
-    one = fingerprint(Trainer("mine", train))
-    assert one == fingerprint(Trainer("mine", train))
-    assert one != fingerprint(Trainer("yours", train))
-    assert one != fingerprint(Trainer("mine", lambda settings, seed: [2.0]))
-    assert one != fingerprint(Trainer("mine", train, defaults={"lr": 0.1}))
+def test_fingerprint_of_a_trainer_depends_on_name_source_and_defaults():
+    mine = fingerprint(Trainer("mine", train))
+    assert mine == fingerprint(Trainer("mine", train))
+    assert mine != fingerprint(Trainer("yours", train))
+    assert mine != fingerprint(Trainer("mine", lambda settings, seed: [2.0]))
+    assert mine != fingerprint(Trainer("mine", train, defaults={"lr": 0.1}))
     assert len(fingerprint(Trainer("built in", max))) == 16

@@ -1,4 +1,4 @@
-"""Minibatches: every example once an epoch, the same whatever the block, the same for the same
+"""Minibatches: every example once per epoch, independent of the block size, a function of the
 seed.
 """
 
@@ -33,7 +33,7 @@ def test_the_sequence_is_a_function_of_the_seed(order):
     assert not torch.equal(first(20, 50, 4, order, 1, block=3), first(20, 50, 4, order, 2, block=3))
 
 
-def test_shuffle_takes_every_example_once_an_epoch_in_new_orders():
+def test_shuffle_takes_every_example_once_per_epoch_in_new_orders():
     epochs = first(15, 12, 4, "shuffle", 0, block=3).view(5, 12)
     assert all(sorted(epoch.tolist()) == list(range(12)) for epoch in epochs)
     assert len({tuple(epoch.tolist()) for epoch in epochs}) == 5
@@ -44,7 +44,7 @@ def test_shuffle_drops_the_incomplete_minibatch_without_repeats():
     assert all(len(set(epoch.tolist())) == 9 for epoch in epochs)
 
 
-def test_cyclic_goes_round():
+def test_cyclic_repeats_all_examples():
     assert first(2000, 7, 3, "cyclic", 0, block=64).flatten().tolist() == [
         i % 7 for i in range(6000)
     ]
@@ -55,7 +55,7 @@ def test_replacement_is_uniform():
     assert (drawn - 800).abs().max() < 5 * (800 * 0.8) ** 0.5
 
 
-def test_the_global_generator_is_left_alone():
+def test_the_global_generator_does_not_change():
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first(10, 20, 2, "shuffle", 0, block=2)

@@ -1,4 +1,4 @@
-"""Every built-in trains under plain torch, and a stack of three replicas is three separate runs."""
+"""Built-in problems train under plain torch, and three stacked replicas equal three separate runs."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ everywhere = pytest.mark.parametrize("problem", [*references(), "mnist"], indire
 
 
 @everywhere
-def test_trains_under_plain_torch(problem):
+def test_built_in_problem_trains_under_plain_torch(problem):
     check(problem)
     module = problem.fresh(0)
     start = [p.detach().clone() for p in module.parameters()]
@@ -50,7 +50,7 @@ def test_trains_under_plain_torch(problem):
 
 
 @everywhere
-def test_three_stacked_replicas_are_three_runs(problem):
+def test_three_stacked_replicas_equal_three_runs(problem):
     modules = [problem.fresh(seed) for seed in range(3)]
     parameters, buffers = stack_module_state(modules)
     parameters = {name: p.detach() for name, p in parameters.items()}
@@ -81,9 +81,9 @@ def test_three_stacked_replicas_are_three_runs(problem):
 
 
 @everywhere
-def test_a_run_starts_where_its_seed_says(problem):
+def test_a_fresh_module_is_a_function_of_the_seed(problem):
     torch.manual_seed(7)
     before = torch.get_rng_state()
-    one, two = (dict(problem.fresh(3).named_parameters()) for _ in range(2))
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    first, second = (dict(problem.fresh(3).named_parameters()) for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
     assert torch.equal(before, torch.get_rng_state())

@@ -1,5 +1,5 @@
-"""A problem file that gives other numbers at every load is refused, whatever draws them and
-wherever they are used.
+"""A problem file that gives other numbers at every load is rejected, whichever generator draws them
+and wherever they are used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import nn
 
 from betaplane.errors import BadInput
 from betaplane.problems import Problem, Trainer, fingerprint, load
-from betaplane.problems.contents import close, contents, differing, equal, leaf_of
+from betaplane.problems.contents import close, contents, differing_names, equal, leaf_of
 
 HEAD = """
     import random, time
@@ -103,7 +103,7 @@ UNSEEDED = {
         "data = np.random.rand(5)\nproblem = Trainer('t', lambda settings, seed: [1.0, data[0]])",
         "train: ",
     ),
-    "a file beside it": (
+    "a file in the same folder": (
         "import data_of_this_test as d\nproblem = made(loss=lambda o, t: cross_entropy(o, t, d.w))",
         "loss",
     ),
@@ -137,7 +137,7 @@ def forgotten():
 
 
 @pytest.mark.parametrize(("code", "name"), UNSEEDED.values(), ids=UNSEEDED)
-def test_numbers_without_a_seed_are_refused_by_name(tmp_path: Path, code: str, name: str):
+def test_numbers_without_a_seed_are_rejected_by_name(tmp_path: Path, code: str, name: str):
     with pytest.raises(
         BadInput, match=r"^The data differ between two loads of the file \(.*Try: "
     ) as refused:
@@ -153,7 +153,7 @@ def test_numbers_without_a_seed_are_refused_by_name(tmp_path: Path, code: str, n
         ("x + random.random()", "random.seed(0)"),
     ],
 )
-def test_the_line_to_add_seeds_what_drew(tmp_path: Path, draw: str, line: str):
+def test_the_proposed_line_seeds_the_generator_that_drew(tmp_path: Path, draw: str, line: str):
     with pytest.raises(BadInput) as refused:
         load(written(tmp_path, f"problem = made(inputs={draw})"))
     assert refused.value.instead.startswith(line)
@@ -161,8 +161,8 @@ def test_the_line_to_add_seeds_what_drew(tmp_path: Path, draw: str, line: str):
 
 @pytest.mark.parametrize("code", SEEDED.values(), ids=SEEDED)
 def test_numbers_that_every_load_repeats_are_accepted(tmp_path: Path, code: str):
-    found = load(written(tmp_path, code))
-    assert fingerprint(found) == fingerprint(load(f"{tmp_path}/mine.py:problem"))
+    problem = load(written(tmp_path, code))
+    assert fingerprint(problem) == fingerprint(load(f"{tmp_path}/mine.py:problem"))
 
 
 def test_a_file_that_can_be_run_only_once_is_accepted(tmp_path: Path):
@@ -177,7 +177,7 @@ def test_a_file_that_can_be_run_only_once_is_accepted(tmp_path: Path):
         del builtins.once
 
 
-def test_loading_leaves_generators_as_one_run_of_the_file_does(tmp_path: Path):
+def test_generators_after_loading_equal_those_after_one_run_of_the_file(tmp_path: Path):
     reference = written(
         tmp_path, "torch.manual_seed(3)\nnp.random.seed(3)\nrandom.seed(3)\nproblem = made()"
     )
@@ -189,18 +189,18 @@ def test_loading_leaves_generators_as_one_run_of_the_file_does(tmp_path: Path):
     assert drawn == (torch.rand(1).item(), np.random.rand(), random.random())
 
 
-def test_a_file_is_printed_once_and_its_module_stays_the_first(tmp_path: Path, capsys):
+def test_a_file_prints_once_and_its_first_module_is_kept(tmp_path: Path, capsys):
     reference = written(
         tmp_path,
         "print('hello')\nclass Net(nn.Linear): pass\nproblem = made(module=lambda: Net(2, 3))",
     )
-    found = load(reference)
+    problem = load(reference)
     assert capsys.readouterr().out == "hello\n"
-    kind = type(found.fresh(0))
-    assert getattr(sys.modules[kind.__module__], "Net") is kind  # noqa: B009
+    cls = type(problem.fresh(0))
+    assert getattr(sys.modules[cls.__module__], "Net") is cls  # noqa: B009
 
 
-def test_every_command_refuses_it(tmp_path: Path):
+def test_the_map_command_rejects_unseeded_data(tmp_path: Path):
     reference = written(tmp_path, "problem = made(inputs=torch.randn(6, 2))")
     command = [
         sys.executable,
@@ -221,18 +221,18 @@ def test_every_command_refuses_it(tmp_path: Path):
 
 
 def of(**changes: object) -> Problem:
-    given = {
+    fields = {
         "module": lambda: nn.Linear(2, 1), "loss": nn.functional.mse_loss, "inputs": torch.ones(8, 2),
         "targets": torch.ones(8, 1), "batch_size": 4,
     }  # fmt: skip
-    return Problem("line", **{**given, **changes})  # pyright: ignore
+    return Problem("line", **{**fields, **changes})  # pyright: ignore
 
 
-def test_a_single_bit_of_the_data_is_seen():
+def test_a_single_bit_of_the_data_changes_the_contents():
     other = torch.ones(8, 2)
     other[7, 1] = torch.nextafter(torch.tensor(1.0), torch.tensor(2.0))
-    assert differing(contents(of()), contents(of(inputs=other)), equal) == ["inputs"]
-    assert differing(contents(of()), contents(of(inputs=other)), close) == []
+    assert differing_names(contents(of()), contents(of(inputs=other)), equal) == ["inputs"]
+    assert differing_names(contents(of()), contents(of(inputs=other)), close) == []
     assert fingerprint(of()) != fingerprint(of(inputs=other))
 
 
@@ -244,33 +244,29 @@ def test_other_draws_are_never_close():
     ]
     assert close(draws[0], draws[1])
     for n in (1, 3, 300, 30_000):
-        one, other = (
-            leaf_of(torch.randn(n, generator=torch.Generator().manual_seed(s))) for s in (1, 2)
-        )
-        assert not close(one, other)
-        assert close(
-            one, leaf_of(torch.randn(n, generator=torch.Generator().manual_seed(1)) * (1 + 1e-6))
-        )
+        a, b = (torch.randn(n, generator=torch.Generator().manual_seed(s)) for s in (1, 2))
+        assert not close(leaf_of(a), leaf_of(b))
+        assert close(leaf_of(a), leaf_of(a * (1 + 1e-6)))
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(
-    "kind", [torch.bfloat16, torch.complex64, torch.bool, torch.int8, torch.float64]
+    "dtype", [torch.bfloat16, torch.complex64, torch.bool, torch.int8, torch.float64]
 )
-def test_every_dtype_has_contents(kind: torch.dtype, seed: int):
-    data = (torch.rand(50, generator=torch.Generator().manual_seed(seed)) * 2).round().to(kind)
+def test_every_dtype_has_contents(dtype: torch.dtype, seed: int):
+    data = (torch.rand(50, generator=torch.Generator().manual_seed(seed)) * 2).round().to(dtype)
     assert equal(leaf_of(data), leaf_of(data.clone()))
     assert not equal(leaf_of(data), leaf_of(data.flip(0)))
-    assert leaf_of(data.to_sparse()).kind != leaf_of(data).kind
+    assert leaf_of(data.to_sparse()).signature != leaf_of(data).signature
 
 
-def test_what_the_loss_refers_to_is_part_of_the_fingerprint():
+def test_values_that_the_loss_refers_to_are_part_of_the_fingerprint():
     def weighted(weight: object) -> Problem:
         return of(loss=lambda y, t: ((y - t).square() * weight).mean())
 
-    one, two = torch.tensor([1.0]), torch.tensor([1.0 + 2**-20])
-    assert fingerprint(weighted(one)) == fingerprint(weighted(one.clone()))
-    assert fingerprint(weighted(one)) != fingerprint(weighted(two))
+    weight = torch.tensor([1.0])
+    assert fingerprint(weighted(weight)) == fingerprint(weighted(weight.clone()))
+    assert fingerprint(weighted(weight)) != fingerprint(weighted(weight + 2**-20))
     assert fingerprint(weighted(1.0)) != fingerprint(weighted(1.0 + 1e-9))
 
 
@@ -285,12 +281,12 @@ def test_buffers_are_part_of_the_fingerprint():
     )
 
 
-def test_the_fingerprint_of_a_module_with_dropout_stays():
+def test_the_fingerprint_of_a_module_with_dropout_is_constant():
     dropout = of(module=lambda: nn.Sequential(nn.Dropout(), nn.Linear(2, 1)))
     assert fingerprint(dropout) == fingerprint(dropout)
 
 
-def test_a_trainer_that_is_an_object_is_looked_into():
+def test_attributes_of_a_trainer_object_are_part_of_its_contents():
     class Mine:
         def __init__(self, data: torch.Tensor) -> None:
             self.data = data
@@ -298,7 +294,7 @@ def test_a_trainer_that_is_an_object_is_looked_into():
         def train(self, settings: dict, seed: int) -> list[float]:
             return [1.0, float(self.data.sum())]
 
-    one, other = (
+    first, second = (
         contents(Trainer("t", Mine(torch.full((2,), value)).train)) for value in (1.0, 2.0)
     )
-    assert differing(one, other, equal) == ["train: self.data"]
+    assert differing_names(first, second, equal) == ["train: self.data"]

@@ -1,4 +1,4 @@
-"""Everything a problem's code can change is found, compared and put back."""
+"""Snapshots detect and restore everything that a problem's code can change."""
 
 import array
 import collections
@@ -12,7 +12,7 @@ from torch import nn
 
 from betaplane import Problem
 from betaplane.problems import check, fingerprint
-from betaplane.problems.generators import generators, generators_kept, seed_generators
+from betaplane.problems.generators import generator_states, preserve_generators, seed_generators
 from betaplane.problems.snapshot import GLOBAL_HOOKS, Snapshot, put_back
 from betaplane.replicas import Options, Run, train_plain
 from betaplane.rules import Adam
@@ -81,7 +81,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_every_change_is_found_and_put_back(change):
+def test_every_change_is_detected_and_restored(change):
     holder = Holder()
     before = Snapshot({"holder": holder, "count": count_globally})
     assert before.changed() == ""
@@ -93,7 +93,7 @@ def test_every_change_is_found_and_put_back(change):
     assert Holder.shared == 0
 
 
-def test_nothing_is_put_back_that_did_not_change():
+def test_unchanged_objects_are_not_written():
     holder = Holder()
     items, tensor, version = holder.items, holder.tensor, holder.tensor._version
     with put_back(holder=holder):
@@ -102,19 +102,19 @@ def test_nothing_is_put_back_that_did_not_change():
     assert tensor._version == version
 
 
-def test_an_iterator_is_what_cannot_be_read():
+def test_an_iterator_is_reported_as_unseen():
     holder = Holder()
     assert Snapshot({"holder": holder}).unseen == ""
     holder.items.append(itertools.count())
     assert "holder.items[2] is an iterator (count)" in Snapshot({"holder": holder}).unseen
 
 
-def test_all_three_generators_are_seeded_and_put_back():
+def test_all_three_generators_are_seeded_and_restored():
     def drawn():
         return random.random(), np.random.random(), torch.rand(()).item()
 
-    before = generators()
-    with generators_kept():
+    before = generator_states()
+    with preserve_generators():
         seed_generators(5)
         first = drawn()
         seed_generators(5)
@@ -124,16 +124,16 @@ def test_all_three_generators_are_seeded_and_put_back():
             "NumPy": np.random.random,
             "torch": lambda: torch.rand(1),
         }.items():
-            state = generators()
+            state = generator_states()
             draw()
-            assert state.difference(generators()) == name
-    assert before.difference(generators()) == ""
+            assert state.differences(generator_states()) == [name]
+    assert before.differences(generator_states()) == []
     random.seed(5), np.random.seed(5), torch.manual_seed(5)
     assert drawn() == first
 
 
 class Loss(nn.Module):
-    """A loss with a parameter and a count of its own."""
+    """A loss with a parameter and a counter."""
 
     def __init__(self):
         super().__init__()
@@ -146,7 +146,7 @@ class Loss(nn.Module):
         )
 
 
-def test_a_loss_is_trained_with_the_module_and_is_for_every_run_as_it_was():
+def test_a_loss_is_trained_with_the_module_and_restored_after_every_run():
     torch.manual_seed(0)
     x, loss = torch.randn(8, 3), Loss()
     problem = Problem(
@@ -179,7 +179,7 @@ def test_a_loss_is_trained_with_the_module_and_is_for_every_run_as_it_was():
             assert outcome.curve[step] == pytest.approx(value.item(), rel=1e-5)
 
 
-def test_a_factory_that_always_gives_one_module_gives_every_run_the_same_start():
+def test_a_factory_that_returns_one_module_gives_every_run_the_same_start():
     torch.manual_seed(0)
     x, module = (
         torch.randn(8, 3),
@@ -214,7 +214,7 @@ class Counted(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
-def test_the_counter_of_a_scripted_module_is_that_of_the_users_loop():
+def test_the_counter_of_a_scripted_module_agrees_with_the_users_loop():
     torch.manual_seed(0)
     x = torch.randn(8, 3)
     make = lambda: torch.jit.script(Counted())  # noqa: E731
@@ -241,7 +241,7 @@ def test_the_counter_of_a_scripted_module_is_that_of_the_users_loop():
 
 
 class Doubled(nn.Linear):
-    """A module whose constructor registers a hook for all modules."""
+    """A module with a constructor that registers a hook for all modules."""
 
     def __init__(self):
         super().__init__(3, 1)
@@ -250,7 +250,7 @@ class Doubled(nn.Linear):
         )
 
 
-def test_hooks_for_all_modules_do_not_reach_the_next_run():
+def test_hooks_for_all_modules_are_removed_before_the_next_run():
     before = len(GLOBAL_HOOKS["_global_forward_hooks"])
     torch.manual_seed(0)
     x = torch.randn(8, 3)

@@ -112,7 +112,7 @@ def _module(name: str) -> Any:
 
 
 def _file(path: Path) -> Any:
-    from betaplane.problems.module import executed, importable
+    from betaplane.problems.module import import_file, importable
 
     if not path.is_file():
         raise BadInput(
@@ -122,14 +122,14 @@ def _file(path: Path) -> Any:
             where="audit",
         )
     with importable(path.resolve().parent):
-        return executed(path.resolve())
+        return import_file(path.resolve())
 
 
 def _unread(place: str, error: BaseException) -> BadInput:
-    from betaplane.problems.check import told
+    from betaplane.problems.check import error_line
 
     return BadInput(
-        "The module raises an error when it is imported", value=place, where=told(error)
+        "The module raises an error when it is imported", value=place, where=error_line(error)
     )
 
 

@@ -33,7 +33,7 @@ from betaplane.maps.store.store import Store
 from betaplane.maps.validation import check_resources, marked_setting
 from betaplane.maps.verdicts import judge, known_curves, mark, recommend, score, verdict
 from betaplane.problems import Problem, Trainer, check, fingerprint
-from betaplane.problems.check import tried
+from betaplane.problems.check import call_user_code
 from betaplane.problems.source import as_problem
 from betaplane.replicas import Pool, Source, Speeds, chunk_size
 
@@ -144,7 +144,7 @@ def follow(
 
 def store_of(problem: Problem | Trainer, path: str | Path) -> Store:
     """The store of a problem, opened or created."""
-    identity = tried(
+    identity = call_user_code(
         f"Telling {problem.name!r} from other problems failed", lambda: fingerprint(problem)
     )
     return Store.open(

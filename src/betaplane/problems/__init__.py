@@ -1,4 +1,4 @@
-"""What is trained: module, loss, data, order; the built-in problems, and yours."""
+"""Problems: a module, a loss, data and a minibatch order; built-in ones and the user's own."""
 
 from betaplane.problems.check import check
 from betaplane.problems.counterexample import counterexample

@@ -1,4 +1,4 @@
-"""The two classifiers of small images: softmax regression and one hidden layer."""
+"""Classifiers of small images: softmax regression, and a network with one hidden layer."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ def classifier(
     classes: int = 10,
     **options,
 ) -> Problem:
-    """A problem of telling classes apart from vectors of pixels; the loss is the mean cross-entropy
-    in nats.
-    """
+    """Classification of vectors of pixels; the loss is the mean cross-entropy in nats."""
     one_of(MODELS, name, model=model)
     at_least(1, name, hidden=hidden)
     features = inputs.shape[1]

@@ -1,4 +1,4 @@
-"""Problems that live in the user's own Python file."""
+"""Load a problem from the user's own Python file."""
 
 from __future__ import annotations
 
@@ -10,43 +10,47 @@ from types import ModuleType
 from typing import Any
 
 from betaplane.errors import BadInput
-from betaplane.problems.check import told
-from betaplane.problems.module import executed, importable
+from betaplane.problems.check import error_line
+from betaplane.problems.module import import_file, importable
 from betaplane.problems.problem import Problem, Trainer
 
-KINDS = (
+ALLOWED = (
     "a Problem, a Trainer, a function without arguments that returns one, or train(settings, seed)"
 )
 
 
 def from_file(reference: str) -> Problem | Trainer:
-    """What "path/to/file.py:name" names; the file's folder is importable while it is read."""
+    """The problem that "path/to/file.py:name" names.
+
+    The file's folder is on sys.path while the file runs.
+    """
     file, _, name = reference.rpartition(":")
     if not file.endswith(".py"):
         file, name = reference, ""
     path = Path(file).expanduser()
     if not path.is_file():
         raise BadInput(
-            "There is no such problem file", value=file, allowed="a Python file that exists"
+            "The problem file does not exist", value=file, allowed="a Python file that exists"
         )
     with importable(path.resolve().parent):
-        module = executed(path.resolve())
-        found = _named(module, name, path)
-        if inspect.isfunction(found):
-            found = _from_function(found, name, path)
-    if isinstance(found, Trainer):
-        return replace(found, train=_Train(f"{path.resolve()}:{name}", found.train))
-    if not isinstance(found, Problem):
+        module = import_file(path.resolve())
+        problem = _attribute(module, name, path)
+        if inspect.isfunction(problem):
+            problem = _from_function(problem, name, path)
+    if isinstance(problem, Trainer):
+        return replace(problem, train=_Train(f"{path.resolve()}:{name}", problem.train))
+    if not isinstance(problem, Problem):
         raise BadInput(
-            f"{name} is not a problem", value=type(found).__name__, allowed=KINDS, where=str(path)
+            f"{name} is not a problem",
+            value=type(problem).__name__,
+            allowed=ALLOWED,
+            where=str(path),
         )
-    return found
+    return problem
 
 
 class _Train:
-    """A user's train function; pickled as its reference, so that a worker process loads the file
-    for itself.
-    """
+    """A user's train function, pickled as its reference: each worker process loads the file."""
 
     def __init__(self, reference: str, train: Any) -> None:
         self.reference = reference
@@ -56,45 +60,45 @@ class _Train:
         return self.__wrapped__(settings, seed)  # type: ignore[attr-defined]
 
     def __reduce__(self) -> tuple:
-        return _again, (self.reference,)
+        return _load_train, (self.reference,)
 
 
-def _again(reference: str) -> Any:
-    found = from_file(reference)
-    return found.train if isinstance(found, Trainer) else None
+def _load_train(reference: str) -> Any:
+    problem = from_file(reference)
+    return problem.train if isinstance(problem, Trainer) else None
 
 
-def _named(module: ModuleType, name: str, path: Path) -> Any:
+def _attribute(module: ModuleType, name: str, path: Path) -> Any:
     if name and hasattr(module, name):
         return getattr(module, name)
-    candidates = [key for key, value in vars(module).items() if _candidate(value, module)]
+    candidates = [key for key, value in vars(module).items() if _is_candidate(value, module)]
     raise BadInput(
         f"The file has no {name!r}" if name else "The name of the problem is missing",
-        allowed=", ".join(candidates) or f"{KINDS}: the file has none of them yet",
+        allowed=", ".join(candidates) or f"{ALLOWED}: the file has none of them yet",
         where=str(path),
         instead=f"{path}:{candidates[0] if candidates else 'problem'}",
     )
 
 
-def _candidate(value: object, module: ModuleType) -> bool:
-    own = inspect.isfunction(value) and value.__module__ == module.__name__
-    return isinstance(value, (Problem, Trainer)) or own
+def _is_candidate(value: object, module: ModuleType) -> bool:
+    defined_here = inspect.isfunction(value) and value.__module__ == module.__name__
+    return isinstance(value, (Problem, Trainer)) or defined_here
 
 
 def _from_function(function: Any, name: str, path: Path) -> Any:
-    """What a function without arguments returns; train(settings, seed) becomes a Trainer."""
+    """The result of a function without arguments; train(settings, seed) becomes a Trainer."""
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    needed = [
+    required = [
         p
         for p in inspect.signature(function).parameters.values()
         if p.default is p.empty and p.kind in positional
     ]
-    if len(needed) == 2:
+    if len(required) == 2:
         return Trainer(name, function)
-    if needed:
+    if required:
         raise BadInput(
-            f"{name} takes {len(needed)} arguments",
-            value=", ".join(p.name for p in needed),
+            f"{name} takes {len(required)} arguments",
+            value=", ".join(p.name for p in required),
             allowed="none (returns a Problem or a Trainer) or two (settings, seed)",
             where=str(path),
             instead=f"def {name}():",
@@ -104,4 +108,4 @@ def _from_function(function: Any, name: str, path: Path) -> Any:
     except BadInput:
         raise
     except Exception as error:
-        raise BadInput(f"{name}() raises an error", where=told(error)) from error
+        raise BadInput(f"{name}() raises an error", where=error_line(error)) from error

@@ -1,4 +1,4 @@
-"""Problems in one unknown x whose examples are numbers: the slope (or curvature) each loss has."""
+"""Parts of the problems in one unknown x: an example is the slope (or curvature) of one loss."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Point(nn.Module):
 
 
 def mean_output(output: Tensor, target: Tensor) -> Tensor:
-    """The loss of a module that computes the losses itself; the targets are not used."""
+    """The mean of losses that the module itself computed; the targets are not used."""
     del target
     return output.mean()
 
@@ -37,7 +37,8 @@ def line_gradient(
 
 
 def cyclic_boundary(beta1: float, *, n: int, a: float) -> float:
-    """The critical beta2 of one slope 1 + (n-1) a and n - 1 slopes -a in cyclic order; nan where
-    nothing diverges.
+    """Critical beta2 of one slope 1 + (n-1) a and n - 1 slopes -a in cyclic order.
+
+    It is nan if nothing diverges.
     """
     return critical_beta2(beta1, n, a)

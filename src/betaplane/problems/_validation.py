@@ -1,10 +1,10 @@
-"""The two questions every problem asks of its options."""
+"""Validation of the options of problems."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, unknown
 
 
 def at_least(low: float, where: str, **options: float) -> None:
@@ -21,13 +21,7 @@ def at_least(low: float, where: str, **options: float) -> None:
 
 
 def one_of(allowed: Collection[str], where: str, **options: str) -> None:
-    """Raise BadInput for the first option that is none of `allowed`."""
+    """Raise BadInput for the first option that is not one of `allowed`."""
     for name, value in options.items():
         if value not in allowed:
-            raise BadInput(
-                f"There is no such {name}",
-                value=value,
-                allowed=", ".join(allowed),
-                where=where,
-                instead=f"{name}={next(iter(allowed))}",
-            )
+            raise unknown(name, value, allowed, where=where, instead=f'{name}="{{}}"')

@@ -1,5 +1,5 @@
-"""Every number, tensor and generator that a user's function refers to: closures, defaults, globals,
-attributes.
+"""Numbers, tensors and generators that a user's function refers to by closure, default, global or
+attribute.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-MOST = 100_000  # values looked at: more than any file writes down
-STATES = random.Random, np.random.Generator, np.random.RandomState, torch.Generator
-GLOBAL = (
+MAX_VALUES = 100_000  # values visited: more than any file contains
+GENERATORS = random.Random, np.random.Generator, np.random.RandomState, torch.Generator
+GLOBAL_GENERATORS = (
     getattr(random, "_inst", None),
     getattr(np.random.mtrand, "_rand", None),
     torch.default_generator,
 )
-LEAVES = Tensor, np.ndarray, np.generic, int, float, complex, *STATES
-LIBRARIES = (  # what files that are not the user's begin with
+LEAVES = Tensor, np.ndarray, np.generic, int, float, complex, *GENERATORS
+LIBRARIES = (  # prefixes of files that are not the user's
     *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")),
     str(Path(torch.__file__).parents[1]),
     str(Path(__file__).parents[1]),
@@ -34,23 +34,23 @@ LIBRARIES = (  # what files that are not the user's begin with
 Named = tuple[str, Any]
 
 
-def captured(name: str, value: object, skip: tuple = ()) -> Iterator[Named]:
-    """The leaves that a value leads to, each once, named by the way to it.
+def captured_values(name: str, value: object, skip: tuple = ()) -> Iterator[Named]:
+    """The numbers, tensors and generators that a value refers to, each once, with its path.
 
     Args:
-        name: what the value is called.
+        name: name of the value.
         value: a function, a class, a module, an object, a container of them.
-        skip: objects that are not looked at.
+        skip: objects that are not visited.
 
     Example:
-        >>> import betaplane.problems.captured as here
         >>> weight = torch.ones(2)
-        >>> [name for name, _ in captured("loss", lambda y, t: ((y - t) * weight).sum())]
+        >>> [name for name, _ in captured_values("loss", lambda y, t: ((y - t) * weight).sum())]
         ['loss: weight']
     """
-    seen = {id(one): one for one in (*skip, *GLOBAL)}  # holds them, so that no id is used twice
+    # the dict refers to the objects, so that no id is used twice
+    seen = {id(item): item for item in (*skip, *GLOBAL_GENERATORS)}
     waiting = [(name, value)]
-    while waiting and len(seen) < MOST:
+    while waiting and len(seen) < MAX_VALUES:
         name, value = waiting.pop()
         if id(value) in seen:
             continue
@@ -59,58 +59,64 @@ def captured(name: str, value: object, skip: tuple = ()) -> Iterator[Named]:
             yield name, value
         else:
             waiting += [
-                (f"{name}: {label}" if ":" not in name else f"{name}.{label}", one)
-                for label, one in _in(value)
+                (f"{name}: {label}" if ":" not in name else f"{name}.{label}", member)
+                for label, member in _members(value)
             ]
 
 
-def users(file: str | None) -> bool:
-    """Whether code of this file is the user's own, and not a library's."""
+def is_user_code(file: str | None) -> bool:
+    """Whether the code of this file is the user's own, not a library's."""
     return file is None or not file.startswith(LIBRARIES)
 
 
-def _in(value: Any) -> list[Named]:
-    """What a value that is no leaf holds."""
+def _members(value: Any) -> list[Named]:
+    """The objects that a value which is not a leaf refers to."""
     if isinstance(value, FunctionType):
         return [
             *_cells(value),
             *_defaults(value),
-            *(_globals(value) if users(value.__code__.co_filename) else ()),
+            *(_globals(value) if is_user_code(value.__code__.co_filename) else ()),
         ]
     if isinstance(value, MethodType):
         return [("self", value.__self__), (value.__name__, value.__func__)]
     if isinstance(value, partial):
         return [("function", value.func), *_items(value.args), *value.keywords.items()]
     if isinstance(value, Mapping):
-        return [(str(key), one) for key, one in value.items()]
+        return [(str(key), item) for key, item in value.items()]
     if isinstance(value, (list, tuple)):
         return _items(value)
-    if isinstance(value, (set, frozenset)):  # of objects, which have no order, nothing
-        return _items(sorted(one for one in value if isinstance(one, (int, float))))
+    if isinstance(value, (set, frozenset)):  # only numbers: objects have no order
+        return _items(sorted(item for item in value if isinstance(item, (int, float))))
     if isinstance(value, (staticmethod, classmethod, property)):
         return [("function", value.fget if isinstance(value, property) else value.__func__)]
     if isinstance(value, type):
-        return list(vars(value).items()) + _items(value.__bases__) if users(_file(value)) else []
+        return (
+            list(vars(value).items()) + _items(value.__bases__)
+            if is_user_code(_file(value))
+            else []
+        )
     if isinstance(value, (ModuleType, str, bytes)) or value is None:
         return []
     return _attributes(value)
 
 
 def _attributes(value: Any) -> list[Named]:
-    """An object's attributes; of a library's class only tensors and objects, since counters and
-    times may differ.
+    """An object's attributes.
+
+    Numbers in objects of a library are omitted, since counters and times may differ.
     """
     try:
-        held = dict(vars(value))
-    except Exception:  # no attributes, or a class of its own ideas
+        attributes = dict(vars(value))
+    except Exception:  # no attributes, or a class that overrides `__dict__`
         return []
-    if users(_file(type(value))) or isinstance(value, nn.Module):
-        return [*held.items(), ("class", type(value))]
-    return [(name, one) for name, one in held.items() if not isinstance(one, (int, float, complex))]
+    if is_user_code(_file(type(value))) or isinstance(value, nn.Module):
+        return [*attributes.items(), ("class", type(value))]
+    numbers = (int, float, complex)
+    return [(name, item) for name, item in attributes.items() if not isinstance(item, numbers)]
 
 
 def _items(values: Any) -> list[Named]:
-    return [(str(i), one) for i, one in enumerate(values)]
+    return [(str(i), item) for i, item in enumerate(values)]
 
 
 def _cells(function: FunctionType) -> Iterator[Named]:
@@ -126,13 +132,13 @@ def _defaults(function: FunctionType) -> list[Named]:
 
 
 def _globals(function: FunctionType) -> Iterator[Named]:
-    """The globals that the function's code names, and what it names of the user's other files."""
+    """The globals that the function's code names, including names in the user's other files."""
     names = set(_names(function.__code__))
     for name in sorted(names & function.__globals__.keys()):
         value = function.__globals__[name]
         if not isinstance(value, ModuleType):
             yield name, value
-        elif users(getattr(value, "__file__", None)):
+        elif is_user_code(getattr(value, "__file__", None)):
             yield from (
                 (f"{name}.{inner}", vars(value)[inner])
                 for inner in sorted(names & vars(value).keys())
@@ -140,17 +146,17 @@ def _globals(function: FunctionType) -> Iterator[Named]:
 
 
 def _names(code: CodeType) -> Iterator[str]:
-    """The names in a function's code and in that of functions within it."""
+    """The names in the code of a function and of the functions inside it."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names(constant)
 
 
-def _file(kind: type) -> str | None:
-    return getattr(sys.modules.get(kind.__module__), "__file__", None) or _BUILT_IN.get(
-        kind.__module__
-    )
+def _file(cls: type) -> str | None:
+    """The file that defines a class; "<frozen" for built-in modules, None if it is not known."""
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return file or _BUILT_IN_FILES.get(cls.__module__)
 
 
-_BUILT_IN = dict.fromkeys(sys.builtin_module_names, "<frozen")
+_BUILT_IN_FILES = dict.fromkeys(sys.builtin_module_names, "<frozen")

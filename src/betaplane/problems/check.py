@@ -1,4 +1,4 @@
-"""Does a problem run at all? One forward and one loss, with the shapes in the error."""
+"""Check that a problem runs: one forward pass and one loss; errors name the shapes."""
 
 from __future__ import annotations
 
@@ -11,33 +11,34 @@ import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
-from betaplane.problems.generators import generators_kept, seed_generators
+from betaplane.problems.generators import preserve_generators, seed_generators
 from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.problems.snapshot import put_back
 
-# torch, and us
+# prefixes of files that are not the user's
 LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<frozen")
 
 
 def check(problem: Problem) -> None:
-    """Build the module at seed 0, run the first minibatch through it, and raise BadInput unless a
-    scalar comes out.
+    """Raise BadInput unless the loss of the first minibatch, at seed 0, is a finite scalar with a
+    gradient.
 
     Example:
         >>> from torch import nn
-        >>> check(Problem("empty", nn.Identity, nn.functional.mse_loss, torch.ones(4, 1), torch.ones(4, 1), 2))
+        >>> x = torch.ones(4, 1)
+        >>> check(Problem("empty", nn.Identity, nn.functional.mse_loss, x, x, batch_size=2))
         Traceback (most recent call last):
             ...
-        betaplane.errors.BadInput: The module has no parameters to train: got 0; expected at least 1 (problem 'empty').
+        betaplane.errors.BadInput: The module has no parameters to train: got 0; expected ...
     """
-    with generators_kept(), put_back(**problem.functions):
+    with preserve_generators(), put_back(**problem.functions):
         seed_generators(0)
         _check(problem, f"problem {problem.name!r}")
 
 
 def _check(problem: Problem, where: str) -> None:
-    module = tried(f"Making the module of {where} failed", problem.make)
+    module = call_user_code(f"Making the module of {where} failed", problem.make)
     trained = [p for p in module.parameters() if p.requires_grad]
     if not sum(p.numel() for p in trained):
         raise BadInput(
@@ -47,12 +48,12 @@ def _check(problem: Problem, where: str) -> None:
         0
     ]
     x, y = problem.inputs[batch], problem.targets[batch]
-    output = tried(
+    output = call_user_code(
         f"The module of {where} fails on input of shape {tuple(x.shape)}, {x.dtype}",
         lambda: module(x),
     )
     shapes = f"output of {_shape(output)} and target of {_shape(y)}"
-    loss = tried(f"The loss of {where} fails on {shapes}", lambda: problem.loss(output, y))
+    loss = call_user_code(f"The loss of {where} fails on {shapes}", lambda: problem.loss(output, y))
     _check_loss(loss, f"{where}, with {shapes}")
 
 
@@ -88,26 +89,29 @@ def _shape(value: object) -> str:
     )
 
 
-def tried(what: str, act: Callable[[], Any]) -> Any:
-    """The act's result; what it raises becomes a BadInput that names type, text and line."""
+def call_user_code(what: str, function: Callable[[], Any]) -> Any:
+    """Call a function of the user; an exception becomes a BadInput with its type, text and line.
+
+    Args:
+        what: what failed if it raises, as the start of a sentence.
+        function: the function, without arguments.
+    """
     try:
-        return act()
+        return function()
     except BadInput:
         raise
     except (Exception, SystemExit) as error:
-        raise BadInput(what, where=told(error)) from error
+        raise BadInput(what, where=error_line(error)) from error
 
 
-def told(error: BaseException) -> str:
-    """An exception as one line: where in the user's own code it was raised, its type and its text."""
+def error_line(error: BaseException) -> str:
+    """An exception as one line: file and line of the user's own code, its type and its text."""
     if isinstance(error, SyntaxError):
         file, line = error.filename, error.lineno
     else:
         frames = traceback.extract_tb(error.__traceback__)
-        theirs = [frame for frame in frames if not frame.filename.startswith(LIBRARIES)]
-        file, line = (theirs or frames)[-1].filename, (theirs or frames)[-1].lineno
-    return (
-        f"{file}, line {line}: {type(error).__name__}: {' '.join(str(error).split())}".removesuffix(
-            ": "
-        )
-    )
+        user_frames = [frame for frame in frames if not frame.filename.startswith(LIBRARIES)]
+        last = (user_frames or frames)[-1]
+        file, line = last.filename, last.lineno
+    text = " ".join(str(error).split())
+    return f"{file}, line {line}: {type(error).__name__}: {text}".removesuffix(": ")

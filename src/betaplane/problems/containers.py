@@ -1,4 +1,4 @@
-"""How each kind of container is read, compared and written back."""
+"""Read, compare and write back the content of each type of container."""
 
 from __future__ import annotations
 
@@ -16,38 +16,36 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-Content = dict[Any, Any]  # what a container holds, by key, index or name
+Content = dict[Any, Any]  # items of a container by key, index or name
 
 PLAIN = (
-    int, float, complex, str, bytes, type(None), type(...), range, np.generic, torch.dtype, torch.device,
-    torch.memory_format, types.BuiltinFunctionType, types.CodeType,
+    int, float, complex, str, bytes, type(None), type(...), range, np.generic, torch.dtype,
+    torch.device, torch.memory_format, types.BuiltinFunctionType, types.CodeType,
 )  # fmt: skip
-# of larger tensors that are no parameters the version is kept, not the values
-MOST_ELEMENTS = 2**24
+# of larger tensors that are not parameters only the version is compared, not the values
+MAX_COPIED_ELEMENTS = 2**24
 
 
 class Names(NamedTuple):
-    """Some of a module's global variables, or a class's attributes (None: all but special ones)."""
+    """Some global variables of a module, or the attributes of a class (None: all but special
+    ones).
+    """
 
     owner: Any  # the dict of globals, or the class
     names: frozenset[str] | None = None
 
 
 class Holder(NamedTuple):
-    """Reads and writes one kind of container."""
+    """How one type of container is read and written."""
 
     read: Callable[[Any], Content]
     write: Callable[[Any, Content], None]
-    values: bool = False  # the content is a value, in which no objects are
+    values: bool = False  # the content is a value that refers to no objects
 
 
-def same(one: Content, other: Content) -> bool:
-    """Whether two readings agree: the same objects, or equal plain values."""
-    return (
-        one.keys() == other.keys()
-        and all(map(_alike, one.values(), other.values()))
-        and [*one] == [*other]
-    )
+def same(a: Content, b: Content) -> bool:
+    """Whether two contents agree: the same objects, or equal plain values, in the same order."""
+    return a.keys() == b.keys() and all(map(_alike, a.values(), b.values())) and [*a] == [*b]
 
 
 def _alike(a: Any, b: Any) -> bool:
@@ -63,7 +61,7 @@ def _alike(a: Any, b: Any) -> bool:
 
 
 class _Values:
-    """The elements of a tensor; of a large one that no optimizer trains only the version."""
+    """The elements of a tensor; only the version of a large tensor that is not a parameter."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.flags = (
@@ -73,57 +71,58 @@ class _Values:
             tensor.requires_grad,
             tensor._version,
         )
-        kept = isinstance(tensor, nn.Parameter) or tensor.numel() <= MOST_ELEMENTS
-        self.kept = tensor.detach().clone() if kept and tensor.layout is torch.strided else None
+        small = isinstance(tensor, nn.Parameter) or tensor.numel() <= MAX_COPIED_ELEMENTS
+        copied = small and tensor.layout is torch.strided
+        self.copy = tensor.detach().clone() if copied else None
 
     def equal(self, other: _Values) -> bool:
-        """Whether flags and elements agree, NaNs too."""
+        """Whether flags and elements agree; NaN equals NaN."""
         if self.flags[:-1] != other.flags[:-1]:
             return False
-        if self.kept is None or other.kept is None:
+        if self.copy is None or other.copy is None:
             return self.flags == other.flags
-        return torch.equal(self.kept, other.kept) or torch.allclose(
-            self.kept, other.kept, 0.0, 0.0, equal_nan=True
+        return torch.equal(self.copy, other.copy) or torch.allclose(
+            self.copy, other.copy, 0.0, 0.0, equal_nan=True
         )
 
 
 def _write_tensor(tensor: Tensor, content: Content) -> None:
     values = content[""]
-    if values.kept is None:
+    if values.copy is None:
         return
     with torch.no_grad():
         if (tensor.shape, tensor.dtype, tensor.device) == (
-            values.kept.shape,
-            values.kept.dtype,
-            values.kept.device,
+            values.copy.shape,
+            values.copy.dtype,
+            values.copy.device,
         ):
-            tensor.detach().copy_(values.kept)
+            tensor.detach().copy_(values.copy)
         else:
-            tensor.data = values.kept
+            tensor.data = values.copy
     if tensor.is_leaf:
         tensor.requires_grad_(values.flags[3])
 
 
-def _write_dict(found: MutableMapping, content: Content) -> None:
-    found.clear()
-    found.update(content)
+def _write_dict(mapping: MutableMapping, content: Content) -> None:
+    mapping.clear()
+    mapping.update(content)
 
 
-def _write_list(found: Any, content: Content) -> None:
-    while len(found):
-        found.pop()
-    found.extend(content.values())
+def _write_list(sequence: Any, content: Content) -> None:
+    while len(sequence):
+        sequence.pop()
+    sequence.extend(content.values())
 
 
-def _write_set(found: set, content: Content) -> None:
-    found.clear()
-    found.update(content[""])
+def _write_set(items: set, content: Content) -> None:
+    items.clear()
+    items.update(content[""])
 
 
 def _read_cell(cell: types.CellType) -> Content:
     try:
         return {"": cell.cell_contents}
-    except ValueError:  # nothing in it yet
+    except ValueError:  # the cell is empty
         return {}
 
 
@@ -134,80 +133,85 @@ def _write_cell(cell: types.CellType, content: Content) -> None:
         del cell.cell_contents
 
 
-def _read_names(found: Names) -> Content:
-    if isinstance(found.owner, type):
-        return {
-            name: value for name, value in vars(found.owner).items() if not name.startswith("__")
-        }
-    return {name: found.owner[name] for name in sorted(found.names or ()) if name in found.owner}
+def _read_names(variables: Names) -> Content:
+    owner = variables.owner
+    if isinstance(owner, type):
+        return {name: value for name, value in vars(owner).items() if not name.startswith("__")}
+    return {name: owner[name] for name in sorted(variables.names or ()) if name in owner}
 
 
-def _write_names(found: Names, content: Content) -> None:
-    now = _read_names(found)
-    for name in now.keys() - content.keys():
-        delattr(found.owner, name) if isinstance(found.owner, type) else found.owner.pop(name)
+def _write_names(variables: Names, content: Content) -> None:
+    owner, current = variables.owner, _read_names(variables)
+    for name in current.keys() - content.keys():
+        delattr(owner, name) if isinstance(owner, type) else owner.pop(name)
     for name, value in content.items():
-        if name in now and _alike(now[name], value):
+        if name in current and _alike(current[name], value):
             continue
-        if isinstance(found.owner, type):
-            setattr(found.owner, name, value)
+        if isinstance(owner, type):
+            setattr(owner, name, value)
         else:
-            found.owner[name] = value
+            owner[name] = value
 
 
 def _state(read: Callable[[Any], Any], write: Callable[[Any, Any], Any]) -> Holder:
-    """A holder of a state that pickles."""
+    """The holder of an object with a state that can be pickled."""
     return Holder(
-        lambda found: {"": pickle.dumps(read(found))},
-        lambda found, content: write(found, pickle.loads(content[""])),
+        lambda item: {"": pickle.dumps(read(item))},
+        lambda item, content: write(item, pickle.loads(content[""])),
         values=True,
     )
 
 
-def _write_array(found: np.ndarray, saved: np.ndarray) -> None:
-    found[...] = saved
+def _write_array(array: np.ndarray, saved: np.ndarray) -> None:
+    array[...] = saved
 
 
-def _write_bits(found: np.random.BitGenerator, state: Any) -> None:
-    found.state = state
+def _write_bits(generator: np.random.BitGenerator, state: Any) -> None:
+    generator.state = state
 
 
-HOLDERS: tuple[tuple[Any, Holder], ...] = (  # the first that fits
+HOLDERS: tuple[tuple[Any, Holder], ...] = (  # the first match is used
     (Names, Holder(_read_names, _write_names)),
-    (Tensor, Holder(lambda found: {"": _Values(found)}, _write_tensor, values=True)),
+    (Tensor, Holder(lambda tensor: {"": _Values(tensor)}, _write_tensor, values=True)),
     ((dict, type(os.environ)), Holder(dict, _write_dict)),
     (
         (list, collections.deque, array.array),
-        Holder(lambda found: dict(enumerate(found)), _write_list),
+        Holder(lambda items: dict(enumerate(items)), _write_list),
     ),
-    (set, Holder(lambda found: {"": frozenset(found)}, _write_set)),
-    (bytearray, Holder(lambda found: dict(enumerate(found)), _write_list)),
+    (set, Holder(lambda items: {"": frozenset(items)}, _write_set)),
+    (bytearray, Holder(lambda items: dict(enumerate(items)), _write_list)),
     (types.CellType, Holder(_read_cell, _write_cell)),
-    (np.ndarray, _state(lambda found: found, _write_array)),
+    (np.ndarray, _state(lambda array: array, _write_array)),
     (
         random.Random,
-        _state(lambda found: found.getstate(), lambda found, state: found.setstate(state)),
+        _state(
+            lambda generator: generator.getstate(),
+            lambda generator, state: generator.setstate(state),
+        ),
     ),
-    (np.random.BitGenerator, _state(lambda found: found.state, _write_bits)),
+    (np.random.BitGenerator, _state(lambda generator: generator.state, _write_bits)),
     (
         np.random.Generator,
-        Holder(lambda found: {"": found.bit_generator}, lambda found, content: None),
+        Holder(lambda generator: {"": generator.bit_generator}, lambda generator, content: None),
     ),
     (
         np.random.RandomState,
-        _state(lambda found: found.get_state(), lambda found, state: found.set_state(state)),
+        _state(
+            lambda generator: generator.get_state(),
+            lambda generator, state: generator.set_state(state),
+        ),
     ),
     (
         torch.Generator,
         _state(
-            lambda found: found.get_state().numpy(),
-            lambda found, state: found.set_state(torch.from_numpy(state.copy())),
+            lambda generator: generator.get_state().numpy(),
+            lambda generator, state: generator.set_state(torch.from_numpy(state.copy())),
         ),
     ),
 )
 
 
 @functools.cache
-def holder(kind: type) -> Holder | None:
-    """How containers of a kind are read and written; None for what is no container."""
-    return next((one for bases, one in HOLDERS if issubclass(kind, bases)), None)
+def holder(cls: type) -> Holder | None:
+    """How containers of a class are read and written; None if it is not a container."""
+    return next((holder for bases, holder in HOLDERS if issubclass(cls, bases)), None)

@@ -1,4 +1,4 @@
-"""The numbers that make up a problem, so that two loads of one file can be compared."""
+"""Digests of the numbers that make up a problem, to compare two loads of one file."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from betaplane.problems.captured import captured
+from betaplane.problems.captured import captured_values
 from betaplane.problems.problem import FUNCTIONS, Problem, Trainer
 
-LARGEST = 2**30  # bytes; of larger tensors a sample is hashed, and everything is summed
-CLOSE = 1e-3  # relative difference that another number of threads may make
+MAX_HASHED_BYTES = 2**30  # of larger tensors a sample is hashed, and all bytes are summed
+THREADS_RTOL = 1e-3  # relative difference that another number of threads may make
 
 
 class Leaf(NamedTuple):
-    """What is compared of one tensor or number."""
+    """The digest of one tensor or number."""
 
-    kind: str  # type, shape, dtype
+    signature: str  # type, shape, dtype
     digest: str  # of every bit
     summary: tuple[float, ...]  # of floating-point values: norm, mean, projection; else ()
 
@@ -32,12 +32,12 @@ Contents = Mapping[str, Leaf]
 
 
 def contents(problem: Problem | Trainer, *, data: bool = True) -> Contents:
-    """Data, parameters and buffers at seed 0, and all numbers that the problem's functions refer
-    to, by name.
+    """Digests of data, of parameters and buffers at seed 0, and of all numbers that the problem's
+    functions refer to, by name.
 
     Args:
         problem: the problem.
-        data: whether inputs and targets are among them.
+        data: whether to include inputs and targets.
 
     Example:
         >>> from betaplane.problems.digits import digits
@@ -45,42 +45,40 @@ def contents(problem: Problem | Trainer, *, data: bool = True) -> Contents:
         ['inputs', 'targets', 'parameter 0.weight at seed 0']
     """
     if isinstance(problem, Trainer):
-        return {name: leaf_of(value) for name, value in captured("train", problem.train)}
+        return {name: leaf_of(value) for name, value in captured_values("train", problem.train)}
     own = {"inputs": problem.inputs, "targets": problem.targets}
     named = {**(own if data else {}), **_fresh(problem)}
     for name in FUNCTIONS:
-        named |= dict(captured(name, getattr(problem, name), skip=tuple(own.values())))
+        named |= dict(captured_values(name, getattr(problem, name), skip=tuple(own.values())))
     return {name: leaf_of(value) for name, value in named.items()}
 
 
-def differing(one: Contents, other: Contents, same: Callable[[Leaf, Leaf], bool]) -> list[str]:
-    """The names under which two loads differ, those that only one of them has included."""
+def differing_names(a: Contents, b: Contents, same: Callable[[Leaf, Leaf], bool]) -> list[str]:
+    """The names under which two loads differ, including names that only one of them has."""
     return [
         name
-        for name in dict.fromkeys([*one, *other])
-        if name not in one or name not in other or not same(one[name], other[name])
+        for name in dict.fromkeys([*a, *b])
+        if name not in a or name not in b or not same(a[name], b[name])
     ]
 
 
-def equal(one: Leaf, other: Leaf) -> bool:
+def equal(a: Leaf, b: Leaf) -> bool:
     """Whether every bit is the same."""
-    return one == other
+    return a == b
 
 
-def close(one: Leaf, other: Leaf) -> bool:
-    """Whether they are the same but for rounding, which another number of threads may change."""
-    if one.kind != other.kind or not one.summary:
-        return one == other
-    scale = CLOSE * max(map(abs, one.summary + other.summary))
-    return one == other or all(
-        abs(a - b) <= scale for a, b in zip(one.summary, other.summary, strict=True)
-    )
+def close(a: Leaf, b: Leaf) -> bool:
+    """Whether two leaves agree up to rounding, which another number of threads may change."""
+    if a.signature != b.signature or not a.summary:
+        return a == b
+    atol = THREADS_RTOL * max(map(abs, a.summary + b.summary))
+    return a == b or all(abs(x - y) <= atol for x, y in zip(a.summary, b.summary, strict=True))
 
 
 def leaf_of(value: Any) -> Leaf:
-    """What is compared of a tensor, an array, a number or a random generator."""
+    """The digest of a tensor, an array, a number or a random generator."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
-        with suppress(TypeError):  # types that torch lacks
+        with suppress(TypeError):  # dtypes that torch lacks
             value = torch.from_numpy(np.ascontiguousarray(value))
     if isinstance(value, Tensor):
         return _of_tensor(value)
@@ -102,32 +100,27 @@ def _state(value: Any) -> bytes:
 
 
 def _of_tensor(value: Tensor) -> Leaf:
-    kind = f"{tuple(value.shape)} {value.dtype} {value.layout}"
+    signature = f"{tuple(value.shape)} {value.dtype} {value.layout}"
     value = value.detach()
     if value.layout != torch.strided:
         value = value.to_dense()
     if value.device.type == "meta" or value.is_quantized:
-        return Leaf(kind, "", ())
+        return Leaf(signature, "", ())
     value = value.resolve_conj().resolve_neg()
-    return Leaf(
-        kind,
-        hashed(value),
-        _summary(value) if value.is_floating_point() or value.is_complex() else (),
-    )
+    summary = _summary(value) if value.is_floating_point() or value.is_complex() else ()
+    return Leaf(signature, tensor_digest(value), summary)
 
 
-def hashed(data: Tensor) -> str:
-    """sha256 of a tensor; of a very large one that of evenly spaced rows, and the sum of all its
+def tensor_digest(data: Tensor) -> str:
+    """The sha256 of a tensor; for a very large one, of evenly spaced rows, with the sum of all
     bytes.
     """
-    stride = -(-data.nbytes // LARGEST) or 1
+    stride = -(-data.nbytes // MAX_HASHED_BYTES) or 1
     sample = data[::stride] if stride > 1 and data.dim() else data
     digest = hashlib.sha256(_bytes(sample).numpy().data).hexdigest()
-    return (
-        digest
-        if stride == 1
-        else f"{digest} {sum(int(_bytes(part).sum()) for part in data.split(2**16))}"
-    )
+    if stride == 1:
+        return digest
+    return f"{digest} {sum(int(_bytes(part).sum()) for part in data.split(2**16))}"
 
 
 def _bytes(data: Tensor) -> Tensor:
@@ -135,7 +128,9 @@ def _bytes(data: Tensor) -> Tensor:
 
 
 def _summary(value: Tensor) -> tuple[float, ...]:
-    """Norm, mean and a projection, scaled by the number of elements; not of what is not finite."""
+    """Norm, mean and a projection, scaled by the number of elements; non-finite elements count as
+    0, 1 or -1.
+    """
     flat = torch.view_as_real(value) if value.is_complex() else value
     flat = flat.reshape(-1)[: 2**20].cpu().double().nan_to_num(0.0, 1.0, -1.0)
     n = max(len(flat), 1)
@@ -148,9 +143,7 @@ def _summary(value: Tensor) -> tuple[float, ...]:
 
 
 def _fresh(problem: Problem) -> dict[str, Tensor]:
-    """Parameters and buffers at seed 0; none where the module cannot be made, which `check`
-    reports.
-    """
+    """Parameters and buffers at seed 0; none if the module raises an error (see `check`)."""
     module = nn.Module()
     with suppress(Exception), seeded():
         module = problem.fresh(seed=0)
@@ -160,9 +153,7 @@ def _fresh(problem: Problem) -> dict[str, Tensor]:
 
 @contextmanager
 def seeded() -> Iterator[None]:
-    """Draws of `random` and NumPy that start from 0 inside the block and continue after it as
-    before it.
-    """
+    """Seed `random` and NumPy with 0 inside the block; restore their states after it."""
     before = random.getstate(), np.random.get_state()
     random.seed(0)
     np.random.seed(0)

@@ -1,4 +1,4 @@
-"""The convex finite sum on which Adam with a small beta2 runs away (Zhang et al. 2022, 2026)."""
+"""The convex finite sum on which Adam with a small beta2 diverges (Zhang et al. 2022, 2026)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def counterexample(
     schedule: str = "inverse_sqrt",
     dtype: torch.dtype = torch.float32,
 ) -> Problem:
-    r"""One steep loss and n - 1 shallow ones of the opposite sign, whose sum is convex with its
+    r"""One steep loss and n - 1 shallow losses of the opposite sign; their sum is convex with its
     minimum at x = -2.
 
     ```
@@ -34,22 +34,22 @@ def counterexample(
     f(x)   = (1/n) sum_i f_i(x) = phi(x) / n,   f(-2) = -3 / (2n)
     ```
 
-    An example is a slope, a minibatch is one example. In cyclic order the (beta1, beta2) on which Adam leaves for
-    infinity are known exactly (`boundary`, the curve of critical beta2). Started at x0 > -2, x grows while the
-    gradient stays 1/n; started at x0 < -2, x falls and the gradient explodes.
+    An example is a slope; a minibatch is one example. In cyclic order, the (beta1, beta2) for which
+    Adam diverges are known exactly (`boundary`, the curve of critical beta2). From x0 > -2, x grows
+    while the gradient stays 1/n; from x0 < -2, x decreases and the gradient explodes.
 
-    Source: Y. Zhang, C. Chen, N. Shi, R. Sun, Z.-Q. Luo, 2022, arXiv:2208.09632; Y. Zhang, C. Li, C. Chen,
-    Z.-Q. Luo, R. Sun, 2026, arXiv:2603.02092.
+    Source: Y. Zhang, C. Chen, N. Shi, R. Sun, Z.-Q. Luo, 2022, arXiv:2208.09632; Y. Zhang, C. Li,
+    C. Chen, Z.-Q. Luo, R. Sun, 2026, arXiv:2603.02092.
 
     Args:
         n: number of losses, >= 3.
         a: slope of the shallow losses, > 0.
         order: order of the losses; the exact boundary holds for "cyclic".
-        x0: where every run starts; 1 and -5 show the two kinds of divergence.
-        steps: steps a run takes.
-        lr: learning rate of the first step. Too small, and nothing arrives within the steps; from 1 on, the first
-            cycle can drop a run that should diverge next to the minimum, where the boundary does
-            not decide.
+        x0: start of every run; 1 and -5 show the two kinds of divergence.
+        steps: steps per run.
+        lr: learning rate of the first step. If it is too small, no run gets far within the steps.
+            From 1 on, the first cycle can move x close to the minimum, where the boundary does
+            not apply.
         schedule: name of the learning-rate schedule.
         dtype: dtype of slopes and parameter.
 
@@ -57,7 +57,8 @@ def counterexample(
         >>> problem = counterexample(n=4, a=0.5)
         >>> problem.inputs.tolist(), problem.best
         ([2.5, -0.5, -0.5, -0.5], -0.375)
-        >>> gradients, loss = problem.gradient({"x": torch.tensor([-1.5])}, problem.inputs, problem.targets)
+        >>> x = torch.tensor([-1.5])
+        >>> gradients, loss = problem.gradient({"x": x}, problem.inputs, problem.targets)
         >>> gradients["x"].item(), loss.item()
         (0.125, -0.34375)
     """
@@ -83,7 +84,7 @@ def counterexample(
         record="full",
         gradient=bend_gradient,
         boundary=partial(cyclic_boundary, n=n, a=a) if order == "cyclic" else None,
-        note=f"convex sum of {n} losses that Adam with a small beta2 leaves for infinity",
+        note=f"convex sum of {n} losses on which Adam with a small beta2 diverges",
     )
 
 
@@ -95,8 +96,8 @@ class _Bend(Point):
 
 
 def phi(x: Tensor) -> Tensor:
-    """Return x where x >= -1, else ((x+2)^2 - 3) / 2."""
-    # the square of a runaway x must not overflow in the branch that is not taken
+    """Return x for x >= -1, else ((x+2)^2 - 3) / 2."""
+    # the square of a diverged x must not overflow in the branch that is not taken
     below = x.clamp(max=-1)
     return torch.where(x >= -1, x, ((below + 2) ** 2 - 3) / 2)
 

@@ -1,4 +1,4 @@
-"""1,797 handwritten digits of 8 x 8 pixels: real data that travel with the package."""
+"""Handwritten digits, 8 x 8 pixels, 10 classes: 1,797 real images that are part of the package."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ def digits(
     schedule: str = "constant",
     warmup: float = 0.0,
 ) -> Problem:
-    """Which of ten digits is on an image of 64 pixels in [0, 1]; the loss is the mean cross-entropy
-    in nats.
+    """Classify handwritten digits: images of 64 pixels in [0, 1], 10 classes; the loss is the mean
+    cross-entropy in nats.
 
     "mlp" is Linear(64, hidden), ReLU, Linear(hidden, 10); "logistic" is Linear(64, 10), which makes
     it convex.
 
-    Source: E. Alpaydin, C. Kaynak, 1998, Optical Recognition of Handwritten Digits, UCI Machine Learning
-    Repository, https://archive.ics.uci.edu/dataset/80 (CC BY 4.0): the test split, as scikit-learn distributes it.
+    Source: E. Alpaydin, C. Kaynak, 1998, Optical Recognition of Handwritten Digits, UCI Machine
+    Learning Repository, https://archive.ics.uci.edu/dataset/80 (CC BY 4.0): the test split, as
+    scikit-learn distributes it.
 
     Args:
         model: "mlp" or "logistic".
         hidden: hidden units of the mlp, >= 1.
-        batch_size: images a step, in [1, 1797].
-        steps: steps a run takes.
+        batch_size: images per step, in [1, 1797].
+        steps: steps per run.
         lr: peak learning rate.
         schedule: name of the learning-rate schedule.
         warmup: share of the steps spent on linear warmup, in [0, 1).

@@ -1,4 +1,4 @@
-"""What a problem is, in 16 hex digits: results of two problems are never mixed in one store."""
+"""The fingerprint of a problem: 16 hex digits under which a store keeps its runs."""
 
 from __future__ import annotations
 
@@ -8,26 +8,29 @@ import inspect
 import torch
 from torch import Tensor, nn
 
-from betaplane.problems.captured import captured
-from betaplane.problems.contents import hashed, leaf_of, seeded
-from betaplane.problems.generators import generators_kept, seed_generators
+from betaplane.problems.captured import captured_values
+from betaplane.problems.contents import leaf_of, seeded, tensor_digest
+from betaplane.problems.generators import preserve_generators, seed_generators
 from betaplane.problems.problem import Problem, Trainer
 from betaplane.problems.snapshot import put_back
 
-WHOLE = 64 * 2**20  # bytes; of larger tensors betaplane 0.1 hashed a sample
+MAX_HASHED_BYTES = 64 * 2**20  # of larger tensors betaplane 0.1 hashed a sample
 
 
 def fingerprint(problem: Problem | Trainer, *, former: bool = False) -> str:
-    """The identity of a problem by what it does, not by how its source is written.
+    """A digest of what a problem computes, independent of how its source is written.
 
-    Of a Problem: name, parameters and buffers at seed 0 (norms to 4 digits), every bit of the data, the tensors and
-    numbers that the loss refers to, order, schedule, warmup, whether it constrains and has a gradient of its own, and
-    loss and gradient norm at seed 0 on the first 32 examples, to 4 digits. Not batch size, steps and learning rate: a
-    map may vary them. Of a Trainer: name, defaults and the source of its train function.
+    For a Problem it covers the name, parameters and buffers at seed 0 (norms to 4 digits), every
+    bit of the data, and the tensors and numbers that the loss refers to. It also covers order,
+    schedule, warmup, whether `constrain` and `gradient` are set, and the loss and gradient norm at
+    seed 0 on the first 32 examples, to 4 digits. Batch size, steps and learning rate are omitted,
+    since a map may vary them. For a Trainer it covers the name, the defaults and the source of the
+    train function.
 
     Args:
         problem: the problem.
-        former: return the fingerprint as betaplane 0.1 made it, without buffers, norms and what the loss refers to.
+        former: return the fingerprint as betaplane 0.1 computed it, without buffers, norms and the
+            values that the loss refers to.
 
     Example:
         >>> from betaplane.problems.counterexample import counterexample
@@ -36,7 +39,7 @@ def fingerprint(problem: Problem | Trainer, *, former: bool = False) -> str:
         >>> fingerprint(counterexample()) == fingerprint(counterexample(a=0.5))
         False
     """
-    with torch.random.fork_rng(devices=[]), seeded():  # of dropout and its kind
+    with torch.random.fork_rng(devices=[]), seeded():  # for dropout and similar layers
         torch.manual_seed(0)
         facts = (
             _of_trainer(problem) if isinstance(problem, Trainer) else _of_problem(problem, former)
@@ -57,7 +60,7 @@ def _of_trainer(trainer: Trainer) -> tuple:
 
 
 def _of_problem(problem: Problem, former: bool) -> tuple:
-    with generators_kept(), put_back(**problem.functions):
+    with preserve_generators(), put_back(**problem.functions):
         seed_generators(0)
         module = problem.make()
         parameters = [(name, tuple(p.shape), str(p.dtype)) for name, p in module.named_parameters()]
@@ -84,25 +87,22 @@ def _of_problem(problem: Problem, former: bool) -> tuple:
 
 
 def _details(problem: Problem, module: nn.Module) -> tuple:
-    """What betaplane 0.1 did not look at."""
-    held = [*module.named_parameters(), *module.named_buffers()]
-    norms = [(name, str(t.dtype), f"{_norm(t):.3e}") for name, t in held]
+    """The facts that betaplane 0.1 did not include."""
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    norms = [(name, str(t.dtype), f"{_norm(t):.3e}") for name, t in tensors]
     constants = sorted(
-        (name, leaf_of(value).digest) for name, value in captured("loss", problem.loss)
+        (name, leaf_of(value).digest) for name, value in captured_values("loss", problem.loss)
     )
-    return norms, constants, hashed(problem.inputs), hashed(problem.targets)
+    return norms, constants, tensor_digest(problem.inputs), tensor_digest(problem.targets)
 
 
 def _norm(t: Tensor) -> float:
-    return float(
-        torch.linalg.vector_norm(
-            t.detach().to(torch.complex128 if t.is_complex() else torch.float64)
-        )
-    )
+    dtype = torch.complex128 if t.is_complex() else torch.float64
+    return float(torch.linalg.vector_norm(t.detach().to(dtype)))
 
 
 def _hashed(data: Tensor) -> tuple[tuple[int, ...], str, str]:
-    """Shape, dtype and sha256 of the data, or of evenly spaced rows of about WHOLE bytes."""
-    stride = -(-data.nbytes // WHOLE) or 1
+    """Shape, dtype and sha256 of the data, or of evenly spaced rows of at most MAX_HASHED_BYTES."""
+    stride = -(-data.nbytes // MAX_HASHED_BYTES) or 1
     sample = data[::stride].detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     return tuple(data.shape), str(data.dtype), hashlib.sha256(sample.numpy().data).hexdigest()

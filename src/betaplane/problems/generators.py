@@ -1,4 +1,4 @@
-"""Seed `random`, NumPy and torch together, and put all three back."""
+"""Seed, read and restore the global random generators of Python, NumPy and torch together."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ import torch
 from torch import Tensor
 
 
-class Generators(NamedTuple):
-    """The states of the global generators: what the next random numbers depend on."""
+class GeneratorStates(NamedTuple):
+    """The states of the global generators, which determine the next random numbers."""
 
     python: tuple
     numpy: tuple
     torch: Tensor  # uint8
     cuda: tuple[Tensor, ...] = ()  # one per device, if CUDA is in use
 
-    def difference(self, other: Generators) -> str:
-        """The generator that differs between two states: "random", "NumPy", "torch", or "" for
-        none.
-        """
-        if self.python != other.python:
-            return "random"
-        if any(not np.array_equal(a, b) for a, b in zip(self.numpy, other.numpy, strict=True)):
-            return "NumPy"
-        same = all(torch.equal(a, b) for a, b in zip(self.cuda, other.cuda, strict=False))
-        return "" if same and torch.equal(self.torch, other.torch) else "torch"
+    def differences(self, other: GeneratorStates) -> list[str]:
+        """The generators that differ between two states, of "torch", "NumPy", "random"."""
+        cuda = all(torch.equal(a, b) for a, b in zip(self.cuda, other.cuda, strict=False))
+        numpy = all(np.array_equal(a, b) for a, b in zip(self.numpy, other.numpy, strict=True))
+        same = {
+            "torch": cuda and torch.equal(self.torch, other.torch),
+            "NumPy": numpy,
+            "random": self.python == other.python,
+        }
+        return [name for name, equal in same.items() if not equal]
 
 
-def generators() -> Generators:
-    """The states now."""
+def generator_states() -> GeneratorStates:
+    """The current states."""
     cuda = tuple(torch.cuda.get_rng_state_all()) if torch.cuda.is_initialized() else ()
     numpy: Any = np.random.get_state(legacy=True)
-    return Generators(random.getstate(), numpy, torch.get_rng_state(), cuda)
+    return GeneratorStates(random.getstate(), numpy, torch.get_rng_state(), cuda)
 
 
-def set_generators(states: Generators) -> None:
+def set_generators(states: GeneratorStates) -> None:
     """Continue from these states."""
     random.setstate(states.python)
     np.random.set_state(states.numpy)
@@ -49,8 +49,10 @@ def set_generators(states: Generators) -> None:
 
 
 def seed_generators(seed: int) -> None:
-    """Seed all three; as `random.seed`, `numpy.random.seed` and `torch.manual_seed` do, in a tenth
-    of the time.
+    """Seed all three generators.
+
+    The states are those of `random.seed`, `numpy.random.seed` and `torch.manual_seed`; it takes a
+    tenth of the time.
     """
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -60,9 +62,9 @@ def seed_generators(seed: int) -> None:
 
 
 @contextmanager
-def generators_kept() -> Iterator[None]:
-    """Put the generators back at the end, whatever is drawn or seeded meanwhile."""
-    before = generators()
+def preserve_generators() -> Iterator[None]:
+    """Restore the generators' states at the end of the block."""
+    before = generator_states()
     try:
         yield
     finally:

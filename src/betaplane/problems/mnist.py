@@ -1,4 +1,4 @@
-"""MNIST, or any images in its formats, from the user's own files."""
+"""Classify images of MNIST, or of any data set in its formats, from the user's own files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from betaplane.problems.problem import Problem
 
 IMAGES = ("train-images-idx3-ubyte", "train-images.idx3-ubyte")
 LABELS = ("train-labels-idx1-ubyte", "train-labels.idx1-ubyte")
-FILES = f"a folder with {IMAGES[0]} and {LABELS[0]} (gzipped or not), or an .npz file with x_train and y_train"
+FILES = (
+    f"a folder with {IMAGES[0]} and {LABELS[0]} (gzipped or not), "
+    "or an .npz file with x_train and y_train"
+)
 
 
 def mnist(
@@ -30,11 +33,11 @@ def mnist(
     schedule: str = "constant",
     warmup: float = 0.0,
 ) -> Problem:
-    """Which class an image shows; the loss is the mean cross-entropy in nats. Nothing is
-    downloaded.
+    """Classify images; the loss is the mean cross-entropy in nats. Nothing is downloaded.
 
-    The files are MNIST's own (IDX, gzipped or not: also Fashion-MNIST, KMNIST, EMNIST) or the .npz file that Keras
-    distributes. Pixels are scaled to [0, 1]; there are as many classes as the largest label says, at least 10.
+    The files are MNIST's own (IDX, gzipped or not; also Fashion-MNIST, KMNIST, EMNIST) or the .npz
+    file that Keras distributes. Pixels are scaled to [0, 1]. The number of classes is the largest
+    label plus one, at least 10.
 
     Source: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, 1998, Proc. IEEE 86(11); the IDX format is
         described with it.
@@ -43,8 +46,8 @@ def mnist(
         data: the folder with the IDX files, or the .npz file.
         model: "mlp" or "logistic".
         hidden: hidden units of the mlp, >= 1.
-        batch_size: images a step.
-        steps: steps a run takes.
+        batch_size: images per step.
+        steps: steps per run.
         lr: peak learning rate.
         schedule: name of the learning-rate schedule.
         warmup: share of the steps spent on linear warmup, in [0, 1).
@@ -63,7 +66,7 @@ def mnist(
     elif path.suffix == ".npz":
         images, labels = _npz(path)
     else:
-        what = "There is no such folder" if not path.exists() else "The data are in no known format"
+        what = "The folder does not exist" if not path.exists() else "The data format is unknown"
         raise BadInput(what, value=str(data), allowed=FILES, where="mnist")
     _check(images, labels, path)
     return classifier(
@@ -91,13 +94,13 @@ def _file(folder: Path, names: tuple[str, ...]) -> Path:
 
 
 def _idx(file: Path, dimensions: int) -> np.ndarray:
-    """An IDX file of bytes: two zeros, 8 (unsigned byte), number of dimensions, each as 4 bytes,
-    then the data.
+    """The array in an IDX file of bytes: 0, 0, 8 (unsigned byte), the number of dimensions, each
+    size in 4 bytes, then the data.
     """
     raw = _bytes(file)
     if raw[:4] != bytes((0, 0, 8, dimensions)):
         raise BadInput(
-            "This is not an IDX file of bytes",
+            "The file is not an IDX file of bytes",
             value=raw[:4].hex(" "),
             allowed=f"00 00 08 {dimensions:02x} as its first bytes",
             where=str(file),

@@ -1,4 +1,4 @@
-"""A user's own Python file as a module."""
+"""Import a user's own Python file as a module."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from types import ModuleType
 
 from betaplane.errors import BadInput
-from betaplane.problems.captured import users
-from betaplane.problems.check import told
+from betaplane.problems.captured import is_user_code
+from betaplane.problems.check import error_line
 
 
 @contextmanager
 def importable(folder: Path) -> Iterator[None]:
-    """The folder at the front of sys.path, for the time of the with block."""
+    """Put the folder at the front of sys.path inside the block."""
     sys.path.insert(0, str(folder))
     try:
         yield
@@ -26,15 +26,14 @@ def importable(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
-def executed(path: Path) -> ModuleType:
-    """The file, run as a module under a name of its own, by which pickle finds it and no other
-    module is replaced.
+def import_file(path: Path) -> ModuleType:
+    """Run the file as a module with a unique name, under which pickle finds it.
 
     Args:
-        path: absolute, of a file that exists.
+        path: absolute path of a file that exists.
 
     Raises:
-        BadInput: it is no Python file, or raises an error.
+        BadInput: it is not a Python file, or raises an error.
     """
     unique = f"betaplane_file_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(unique, path)
@@ -46,14 +45,15 @@ def executed(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[unique]
-        raise BadInput("The file raises an error when it is imported", where=told(error)) from error
+        what = "The file raises an error when it is imported"
+        raise BadInput(what, where=error_line(error)) from error
     return module
 
 
 @contextmanager
-def imported_again(folder: Path) -> Iterator[None]:
-    """Inside the block the user's files in this folder are imported as if for the first time,
-    without a word.
+def fresh_imports(folder: Path) -> Iterator[None]:
+    """Inside the block, the user's files in this folder are imported as if for the first time, and
+    print nothing.
     """
     names = [
         name
@@ -73,4 +73,4 @@ def imported_again(folder: Path) -> Iterator[None]:
 
 
 def _within(folder: Path, file: str | None) -> bool:
-    return file is not None and users(file) and Path(file).is_relative_to(folder)
+    return file is not None and is_user_code(file) and Path(file).is_relative_to(folder)

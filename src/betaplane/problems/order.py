@@ -1,4 +1,4 @@
-"""Which examples make up each minibatch: a pure function of the seed, never of who else is running."""
+"""The examples of each minibatch, as a pure function of the seed."""
 
 from __future__ import annotations
 
@@ -11,44 +11,43 @@ from betaplane.problems.problem import Order
 
 
 def minibatches(n: int, batch_size: int, order: Order, seed: int, block: int) -> Iterator[Tensor]:
-    """Yield, for ever, the examples of the next `block` minibatches: int64, shape (block,
+    """Yield, without end, the examples of the next `block` minibatches: int64, shape (block,
     batch_size), in [0, n).
 
-    "shuffle" takes every example once an epoch in a new order and drops the last incomplete minibatch;
-    "replacement" draws each example independently; "cyclic" runs 0, 1, 2, ... round and round. The sequence of
-    minibatches does not depend on `block`.
+    "shuffle" takes every example once per epoch, in a new order, and drops the last incomplete
+    minibatch. "replacement" draws each example independently. "cyclic" repeats 0, 1, ..., n - 1.
+    The sequence of minibatches does not depend on `block`.
 
     Example:
         >>> next(minibatches(5, 2, "cyclic", seed=0, block=3)).tolist()
         [[0, 1], [2, 3], [4, 0]]
     """
-    draws = {"shuffle": _shuffled, "replacement": _replaced, "cyclic": _cycled}[order](
-        n, batch_size, seed
-    )
-    held = torch.empty(0, batch_size, dtype=torch.int64)
+    draw = {"shuffle": _shuffle, "replacement": _with_replacement, "cyclic": _cycle}[order]
+    draws = draw(n, batch_size, seed)
+    drawn = torch.empty(0, batch_size, dtype=torch.int64)  # not yet yielded
     while True:
-        pieces = [held]
+        pieces = [drawn]
         while sum(map(len, pieces)) < block:
             pieces.append(next(draws))
-        held = torch.cat(pieces)
-        yield held[:block]
-        held = held[block:]
+        drawn = torch.cat(pieces)
+        yield drawn[:block]
+        drawn = drawn[block:]
 
 
-def _shuffled(n: int, batch_size: int, seed: int) -> Iterator[Tensor]:
+def _shuffle(n: int, batch_size: int, seed: int) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     whole = n - n % batch_size
     while True:
         yield torch.randperm(n, generator=generator)[:whole].view(-1, batch_size)
 
 
-def _replaced(n: int, batch_size: int, seed: int) -> Iterator[Tensor]:
+def _with_replacement(n: int, batch_size: int, seed: int) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     while True:
         yield torch.randint(n, (1024, batch_size), generator=generator)
 
 
-def _cycled(n: int, batch_size: int, seed: int) -> Iterator[Tensor]:
+def _cycle(n: int, batch_size: int, seed: int) -> Iterator[Tensor]:
     del seed
     start = 0
     while True:

@@ -1,4 +1,4 @@
-"""What is trained: a module, a loss, data, and how minibatches are drawn from it."""
+"""`Problem` (module, loss, data, minibatch order) and `Trainer` (the user's own training loop)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from betaplane.errors import BadInput, expect_function, nearest
+from betaplane.errors import BadInput, expect_function, unknown
 from betaplane.problems._validation import one_of
-from betaplane.problems.generators import generators_kept, seed_generators
+from betaplane.problems.generators import preserve_generators, seed_generators
 from betaplane.theory.schedules import NAMES
 
 Order = Literal["shuffle", "replacement", "cyclic"]
@@ -30,67 +30,69 @@ Gradient = Callable[[Mapping[str, Tensor], Tensor, Tensor], tuple[dict[str, Tens
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a problem was loaded from, so that another process can load its functions."""
+    """The reference that a problem was loaded by; another process loads its functions by it."""
 
-    reference: str  # as given to `betaplane.load`
-    # `contents.contents` of the problem at that time
+    reference: str  # the argument of `betaplane.load`
+    # `contents.contents` of the problem when it was loaded
     contents: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Problem:
-    """A training problem: everything a run needs except the rule's hyperparameters and a seed.
+    """A training problem: everything that a run needs except the rule's hyperparameters and a seed.
 
-    A run is this loop, and each run does what it would do as the first in a new process:
+    A run is this loop. Each run computes what it would compute as the first run of a new process:
 
     ```python
     random.seed(seed), numpy.random.seed(seed), torch.manual_seed(seed)
     module = problem.module()
-    optimizer = Rule([*module.parameters(), *loss.parameters()])  # those of the loss if it is an nn.Module
+    optimizer = Rule([*module.parameters(), *loss.parameters()])  # if the loss is an nn.Module
     for x, y in minibatches:
         optimizer.zero_grad()
         loss(module(x), y).backward()
         optimizer.step()
     ```
 
-    Parameters without `requires_grad` stay as they are, as do those that receive no gradient: no weight decay, no
-    momentum. Submodules stay in the mode, training or evaluation, in which `module()` leaves them. Lazy modules get
-    their shapes from the first `batch_size` examples. What a run changes outside of its own module (the loss, class
-    attributes, variables seen through closures and globals) is put back at its end, as are the random generators.
+    Parameters that do not require or do not receive a gradient are not changed: they get no weight
+    decay and no momentum. Submodules stay in the mode, training or evaluation, in which `module()`
+    leaves them. Lazy modules get their shapes from the first `batch_size` examples. At the end of a
+    run, everything that it changed outside of its own module (the loss, class attributes, variables
+    of closures and globals) is restored, and so are the random generators.
 
     Args:
-        name: what it is called on maps and in the store.
-        module: a function that makes a fresh module; called with all generators seeded, so that the initialisation is
-            a function of the run's seed.
-        loss: loss(output, target) -> scalar, the mean over the minibatch. An nn.Module with
-            parameters is trained too.
-        inputs: tensor (N, ...), the examples given to the module.
-        targets: tensor (N, ...), given to the loss.
-        batch_size: examples a step, in [1, N].
-        order: how minibatches are drawn: "shuffle" (every example once an epoch, new order each epoch),
-            "replacement" (independent draws), "cyclic" (0, 1, 2, ... for ever).
-        steps: steps a run takes, >= 1.
+        name: name on maps and in the store.
+        module: a function that returns a new module; all generators are seeded before the call, so
+            that the initialization is a function of the run's seed.
+        loss: loss(output, target) -> scalar, the mean over the minibatch. Parameters of an
+            nn.Module are trained too.
+        inputs: tensor (N, ...), the inputs of the module.
+        targets: tensor (N, ...), the targets of the loss.
+        batch_size: examples per step, in [1, N].
+        order: how minibatches are drawn: "shuffle" (every example once per epoch, in a new order
+            each epoch), "replacement" (independent draws), "cyclic" (0, 1, ..., N - 1, repeated).
+        steps: steps per run, >= 1.
         lr: the peak learning rate, > 0.
         schedule: name of the learning-rate schedule (`betaplane.theory.schedules.NAMES`).
         warmup: share of the steps spent on linear warmup, in [0, 1); for the schedules that have
             one.
-        best: the smallest loss there is, where it is known; else the best a map finds stands in for
-            it.
-        record: what a loss curve holds: "minibatch" (mean training loss over a window of steps) or "full" (the
-            loss on all the data at the end of each window; for problems whose data are a handful of numbers).
-        constrain: applied, after each step, to every parameter that received a gradient (a
-            projection), or None.
-        gradient: gradient(parameters, input, target) -> (gradients, loss), the analytic one where it is known;
-            else autograd.
-        boundary: boundary(beta1) -> the exact critical beta2 or nan, where it is known, to be drawn
-            on maps.
-        note: one sentence on what it is, for `betaplane problems`.
+        best: the smallest possible loss, or None if it is not known; a map then uses the best loss
+            that it measured.
+        record: the points of a loss curve: "minibatch" (mean training loss over a window of steps)
+            or "full" (the loss on all data at the end of each window; for problems with a handful
+            of numbers as data).
+        constrain: a projection, applied after each step to every parameter that received a
+            gradient, or None.
+        gradient: gradient(parameters, input, target) -> (gradients, loss), if an analytic gradient
+            is known; None uses autograd.
+        boundary: boundary(beta1) -> the exact critical beta2 or nan, if it is known; maps show it.
+        note: one sentence that describes it, for `betaplane problems`.
 
     Example:
-        >>> line = Problem("line", lambda: nn.Linear(1, 1), nn.functional.mse_loss,
-        ...                torch.arange(8.0)[:, None], 2 * torch.arange(8.0)[:, None], batch_size=4, steps=10)
-        >>> line.examples, line.batches_per_epoch
-        (8, 2)
+        >>> x = torch.arange(8.0)[:, None]
+        >>> loss = nn.functional.mse_loss
+        >>> line = Problem("line", lambda: nn.Linear(1, 1), loss, x, 2 * x, batch_size=4, steps=10)
+        >>> line.examples
+        8
     """
 
     name: str
@@ -117,7 +119,8 @@ class Problem:
 
     def __repr__(self) -> str:
         data = f"{self.examples} examples of shape {tuple(self.inputs.shape[1:])}"
-        return f"Problem({self.name!r}, {data}, batch_size={self.batch_size}, steps={self.steps}, lr={self.lr:g})"
+        numbers = f"batch_size={self.batch_size}, steps={self.steps}, lr={self.lr:g}"
+        return f"Problem({self.name!r}, {data}, {numbers})"
 
     @property
     def examples(self) -> int:
@@ -130,25 +133,18 @@ class Problem:
         names = ("module", "loss", "constrain", "gradient")
         return {name: getattr(self, name) for name in names}
 
-    @property
-    def batches_per_epoch(self) -> int:
-        """How many whole minibatches an epoch has."""
-        return self.examples // self.batch_size
-
     def fresh(self, seed: int) -> nn.Module:
-        """The module as run `seed` starts from it; leaves the global generators as they were."""
-        with generators_kept():
+        """The module at the start of a run with this seed; the global generators do not change."""
+        with preserve_generators():
             seed_generators(seed)
             return self.make()
 
     def make(self) -> nn.Module:
-        """A module, drawn from the global generators as they are, with the shapes of lazy
-        parameters known.
-        """
+        """A new module, initialized from the global generators; lazy parameters have shapes."""
         module = self.module()
         if not isinstance(module, nn.Module):
             raise BadInput(
-                "module() does not make a module",
+                "module() does not return a module",
                 value=type(module).__name__,
                 allowed="a torch.nn.Module",
                 where=f"problem {self.name!r}",
@@ -159,9 +155,7 @@ class Problem:
         return module
 
     def _give_shapes(self, module: nn.Module) -> None:
-        """Run the first examples through a module with lazy parts, in evaluation mode, without a
-        gradient.
-        """
+        """Run the first examples through a lazy module, in evaluation mode, without gradients."""
         modes = [(part, part.training) for part in module.modules()]
         module.eval()
         with torch.no_grad():
@@ -170,38 +164,33 @@ class Problem:
             part.training = training
 
     def with_(self, **changes: Any) -> Problem:
-        """The same problem with some fields changed, checked again.
+        """A copy with some fields changed, checked again.
 
         Raises:
-            BadInput: a name is no field, or a value does not fit.
+            BadInput: a name is not a field, or a value is not valid.
         """
-        names = [each.name for each in fields(self)]
-        for name, value in changes.items():
+        names = [field.name for field in fields(self)]
+        for name in changes:
             if name not in names:
-                raise BadInput(
-                    f"A problem has no {name}",
-                    value=value,
-                    allowed=", ".join(names),
-                    where=f"problem {self.name!r}",
-                    instead=f"{nearest(name, names, 'steps')}=...",
-                )
-        own = {"origin": None} if changes.keys() & set(FUNCTIONS) else {}
-        return replace(self, **{**own, **changes})
+                where = f"problem {self.name!r}"
+                raise unknown("field", name, names, where=where, instead="{}=...")
+        # the reference does not lead to the changed functions
+        without_origin = {"origin": None} if changes.keys() & set(FUNCTIONS) else {}
+        return replace(self, **{**without_origin, **changes})
 
 
 @dataclass(frozen=True, eq=False)
 class Trainer:
-    """Training that cannot be vectorised (its own loop, a subprocess, several devices), as a
-    callable.
+    """A training function of the user: a loop, a subprocess, several devices.
 
     Args:
-        name: what it is called on maps and in the store.
-        train: train(settings, seed) -> losses; settings maps hyperparameter names (beta1, beta2, lr, eps,
-            batch_size, weight_decay) to numbers; losses is a sequence of floats in the order of training, of any
-            length >= 1; a loss that is not finite means divergence.
-        best: the smallest loss there is, where it is known.
+        name: name on maps and in the store.
+        train: train(settings, seed) -> losses; settings maps hyperparameter names (beta1, beta2,
+            lr, eps, batch_size, weight_decay) to numbers. losses is a sequence of floats in the
+            order of training, of any length >= 1; a loss that is not finite means divergence.
+        best: the smallest possible loss, or None if it is not known.
         defaults: settings that the map does not vary, by name.
-        note: one sentence on what it is.
+        note: one sentence that describes it.
     """
 
     name: str
@@ -270,7 +259,7 @@ def _check_data(problem: Problem, where: str) -> None:
             )
         if data.is_floating_point() and not bool(torch.isfinite(data).all()):
             raise BadInput(
-                f"{name} hold values that are not finite",
+                f"{name} contain values that are not finite",
                 value=int((~torch.isfinite(data)).sum()),
                 allowed="0 NaN or infinite entries",
                 where=f"{where}, {name} of shape {tuple(data.shape)}",
@@ -282,7 +271,7 @@ def _check_data(problem: Problem, where: str) -> None:
         raise BadInput(
             "inputs and targets differ in length",
             value=len(problem.targets),
-            allowed=f"{problem.examples} targets, one for each input",
+            allowed=f"{problem.examples} targets, one per input",
             where=where,
         )
 

@@ -1,4 +1,4 @@
-"""A convex quadratic as a sum of one steep bowl and shallow domes (Shi et al. 2021, Zhang et al.
+"""A convex quadratic that is a sum of one bowl and several domes (Shi et al. 2021, Zhang et al.
 2026).
 """
 
@@ -25,28 +25,29 @@ def quadratic(
     schedule: str = "inverse_sqrt",
     dtype: torch.dtype = torch.float32,
 ) -> Problem:
-    r"""One bowl and n - 1 domes whose sum has its minimum at x = 0; at A = 0 all gradients vanish
-    there together.
+    r"""One bowl and n - 1 domes; their sum has its minimum at x = 0, where all gradients vanish if
+    A = 0.
 
     ```
     f_0(x) = (x - A)^2,   f_i(x) = -c (x - 10A/9)^2  (i = 1..n-1),   (n-1) c = 0.9
     f(x)   = (1/n) sum_i f_i(x) = (x^2 / 10 - A^2 / 9) / n
     ```
 
-    At A = 0 (realizable: no gradient noise at the minimum) Adam above its critical beta2 converges to 0; at A != 0 it
-    stays in a neighbourhood whose size falls with 1 - beta2. An example is a row (curvature, centre), a minibatch is
-    one example. Far from 0, at A = 0, the gradients have the ratios of `counterexample(n, a=9/(n-1))`, and so its
-    `boundary` in cyclic order.
+    At A = 0 (realizable: no gradient noise at the minimum), Adam above its critical beta2 converges
+    to 0. At A != 0 it stays in a neighborhood with a size that falls with 1 - beta2. An example is
+    a row (curvature, center); a minibatch is one example. At A = 0 and far from 0, the gradients
+    have the ratios of `counterexample(n, a=9/(n-1))`, and therefore the same `boundary` in cyclic
+    order.
 
-    Source: N. Shi, D. Li, M. Hong, R. Sun, 2021, RMSprop converges with proper hyper-parameter, ICLR; Y. Zhang,
-    C. Li, C. Chen, Z.-Q. Luo, R. Sun, 2026, arXiv:2603.02092, n = 10.
+    Source: N. Shi, D. Li, M. Hong, R. Sun, 2021, RMSprop converges with proper hyper-parameter,
+    ICLR; Y. Zhang, C. Li, C. Chen, Z.-Q. Luo, R. Sun, 2026, arXiv:2603.02092, n = 10.
 
     Args:
         n: number of losses, >= 3.
-        A: centre of the bowl; 0 makes the sum realizable.
+        A: center of the bowl; 0 makes the sum realizable.
         order: order of the losses; the exact boundary holds for "cyclic" and A = 0.
-        x0: where every run starts.
-        steps: steps a run takes.
+        x0: start of every run.
+        steps: steps per run.
         lr: learning rate of the first step.
         schedule: name of the learning-rate schedule.
         dtype: dtype of rows and parameter.
@@ -80,7 +81,7 @@ def quadratic(
 
 
 class _Bowl(Point):
-    """One parameter x; forward of rows (curvature, centre) is curvature (x - centre)^2."""
+    """One parameter x; forward of rows (curvature, center) is curvature (x - center)^2."""
 
     def forward(self, s: Tensor) -> Tensor:
         return s[:, 0] * (self.x - s[:, 1]) ** 2
@@ -89,7 +90,7 @@ class _Bowl(Point):
 def bowl_gradient(
     parameters: Mapping[str, Tensor], s: Tensor, target: Tensor
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Gradient and loss of the mean of curvature (x - centre)^2."""
+    """Gradient and loss of the mean of curvature (x - center)^2."""
     del target
     curvature, gap = s[:, 0], parameters["x"] - s[:, 1]
     return {"x": (2 * curvature * gap).mean(0, keepdim=True)}, (curvature * gap**2).mean()

@@ -1,4 +1,4 @@
-"""The online problem on which Adam ends at the worst point (Reddi, Kale & Kumar 2018)."""
+"""The online problem on which Adam converges to the worst point (Reddi, Kale & Kumar 2018)."""
 
 from __future__ import annotations
 
@@ -26,30 +26,33 @@ def reddi(
     schedule: str = "inverse_sqrt",
     dtype: torch.dtype = torch.float32,
 ) -> Problem:
-    r"""A steep loss once a period and shallow losses of the opposite sign, on [-1, 1]; the best
+    r"""One steep loss per period and shallow losses of the opposite sign, on [-1, 1]; the best
     point is x = -1.
 
     ```
-    f_t(x) = scale C x   if t mod period = 0,   -scale x   otherwise;   x = min(1, max(-1, x)) after each step
+    f_t(x) = scale C x   if t mod period = 0,   -scale x   otherwise
+    x      = min(1, max(-1, x))   after each step
     ```
 
-    An example is a slope, a minibatch is one example. Mean slope scale (C - period + 1) / period > 0, so the best
-    point is -1; where beta2 is below the `boundary` (cyclic order) Adam ends at +1. With order="replacement" the steep
-    loss comes independently with probability 1/period, or p = (1 + delta) / (C + 1), for which the mean slope is
-    scale delta.
+    An example is a slope; a minibatch is one example. The mean slope scale (C - period + 1) /
+    period is positive, so the best point is -1. If beta2 is below the `boundary` (cyclic order),
+    Adam converges to +1. With order="replacement", the steep loss is drawn independently with
+    probability 1/period, or with p = (1 + delta) / (C + 1), for which the mean slope is scale
+    delta.
 
-    Source: S. J. Reddi, S. Kale, S. Kumar, 2018, arXiv:1904.09237: section 3 (C = 3, period 3), Theorem 2 (period C),
-    Theorem 3 (`delta`). Figure 1 is `reddi(C=101, period=101, scale=10)`, its stochastic half
-    `reddi(C=101, period=100, scale=10, order="replacement")`.
+    Source: S. J. Reddi, S. Kale, S. Kumar, 2018, arXiv:1904.09237: section 3 (C = 3, period 3),
+    Theorem 2 (period C), Theorem 3 (`delta`). Figure 1 is `reddi(C=101, period=101, scale=10)`, its
+    stochastic half `reddi(C=101, period=100, scale=10, order="replacement")`.
 
     Args:
-        C: slope of the steep loss over that of the shallow ones, > period - 1.
-        period: losses in a period, >= 2; C rounded, where it is None.
+        C: slope of the steep loss over that of the shallow losses, > period - 1.
+        period: losses per period, >= 2; None: C rounded.
         scale: slope of the shallow losses, > 0.
         order: order of the losses; the exact boundary holds for "cyclic".
-        delta: mean slope over scale, in (0, C); needs order="replacement", in place of a period.
-        x0: where every run starts, in [-1, 1].
-        steps: steps a run takes.
+        delta: mean slope over scale, in (0, C); requires order="replacement" and replaces the
+            period.
+        x0: start of every run, in [-1, 1].
+        steps: steps per run.
         lr: learning rate of the first step.
         schedule: name of the learning-rate schedule.
         dtype: dtype of slopes and parameter.
@@ -95,7 +98,7 @@ def reddi(
         boundary=partial(cyclic_boundary, n=total, a=1 / (C - total + 1))
         if order == "cyclic"
         else None,
-        note="linear losses on [-1, 1] that lead Adam to the worst point",
+        note="linear losses on [-1, 1] on which Adam converges to the worst point",
     )
 
 
@@ -105,7 +108,7 @@ def clamped(x: Tensor) -> Tensor:
 
 
 def _counts(C: float, period: int | None, delta: float | None, order: Order) -> tuple[int, int]:
-    """How many of how many losses are steep."""
+    """The number of steep losses, and of all losses."""
     if not 1 < C < float("inf"):
         raise BadInput(
             "C is out of range", value=C, allowed="(1, inf)", where="reddi", instead="C=3"
@@ -120,9 +123,8 @@ def _counts(C: float, period: int | None, delta: float | None, order: Order) -> 
             )
         return 1, period
     if order != "replacement" or period is not None:
-        what = "delta is for independent draws, in place of a period"
         raise BadInput(
-            what,
+            "delta requires independent draws and no period",
             value=delta,
             where="reddi",
             instead=f'reddi(C={C}, delta={delta}, order="replacement")',

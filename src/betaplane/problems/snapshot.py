@@ -1,9 +1,9 @@
-"""Everything that a problem's code can change: visit it, compare it, put it back.
+"""Snapshots of everything that a problem's code can change: compare and restore.
 
-A forward pass may change more than parameters and buffers: attributes, lists they hold, objects and
-variables that functions see through closures and globals, class attributes, generators of its own.
-`Snapshot` visits all of it from the objects it is given, and keeps the content of every container.
-Code of installed libraries is not visited.
+A forward pass may change more than parameters and buffers: attributes and lists in them, objects
+and variables of closures and globals, class attributes, its own generators. `Snapshot` visits all
+of these from the given objects, and copies the content of every container. Code of installed
+libraries is not visited.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LIBRARIES = (
     str(Path(__file__).parents[1]),
     "<frozen",
 )
-CLOCKS = {
+EXTERNAL_MODULES = {  # the results of their functions differ from call to call
     "time",
     "datetime",
     "secrets",
@@ -41,7 +41,7 @@ CLOCKS = {
     "subprocess",
     "select",
 }
-CLOSED = {
+OPAQUE_MODULES = {  # the attributes of their objects are not visited
     "logging",
     "threading",
     "_thread",
@@ -52,29 +52,30 @@ CLOSED = {
     "_weakref",
     "io",
 }
-MOST = 200_000  # objects visited
+MAX_OBJECTS = 200_000  # visited
 
-# their attributes are not Python's
+# types with attributes that Python cannot read
 SCRIPTED = (torch.jit.ScriptModule, torch.jit.ScriptFunction, torch.ScriptObject)
-GLOBAL_HOOKS = {  # by name, those that torch calls for every module
+GLOBAL_HOOKS = {  # by name: the hooks that torch calls for every module
     name: hooks
     for name, hooks in vars(global_hooks).items()
     if name.startswith("_global_") and name.endswith("_hooks")
 }
 
-Named = tuple[str, Any]  # a path and the object there
+Named = tuple[str, Any]  # a path and its object
 
 
 class Snapshot:
-    """The content, at one moment, of everything reachable from some objects.
+    """The content of everything that can be reached from some objects.
 
     Args:
         roots: objects by name: modules, functions, anything.
-        skipped: objects that are not visited, as the parameters and buffers that a run may change.
+        skipped: objects that are not visited, such as the parameters and buffers that a run may
+            change.
 
     Attributes:
-        unseen: why there may be more than was visited, or "": an iterator, which cannot be read without being
-            advanced, a scripted module or function, or more objects than are visited.
+        unseen: why some state may not have been visited, or "": an iterator, which cannot be read
+            without advancing it; a scripted module or function; or more objects than the maximum.
         outside: the use of a clock, a file or the system by a function, or "".
 
     Example:
@@ -96,97 +97,95 @@ class Snapshot:
     def __init__(self, roots: dict[str, Any], skipped: Iterable[Any] = ()) -> None:
         self.unseen = self.outside = ""
         self._saved: list[tuple[str, Any, Holder, Content]] = []
-        self._seen: dict[int, Any] = {id(one): one for one in skipped}
-        todo = list(roots.items())
-        while todo and len(self._seen) < MOST:
-            path, found = todo.pop()
-            if not isinstance(found, PLAIN) and id(found) not in self._seen:
-                self._seen[id(found)] = found
-                todo += self._visit(path, found)
-        if todo:
-            self.unseen = f"there are more than {MOST:,} objects"
+        self._seen: dict[int, Any] = {id(item): item for item in skipped}
+        waiting = list(roots.items())
+        while waiting and len(self._seen) < MAX_OBJECTS:
+            path, item = waiting.pop()
+            if not isinstance(item, PLAIN) and id(item) not in self._seen:
+                self._seen[id(item)] = item
+                waiting += self._visit(path, item)
+        if waiting:
+            self.unseen = f"there are more than {MAX_OBJECTS:,} objects"
 
-    def _visit(self, path: str, found: Any) -> Iterator[Named]:
-        if isinstance(found, SCRIPTED):
+    def _visit(self, path: str, item: Any) -> Iterator[Named]:
+        if isinstance(item, SCRIPTED):
             self.unseen = (
                 self.unseen or f"{path} is scripted, and its attributes cannot all be read"
             )
-        kind = holder(type(found))
-        if kind is None:
-            yield from self._through(path, found)
+        container = holder(type(item))
+        if container is None:
+            yield from self._members(path, item)
         else:
-            content = kind.read(found)
-            self._saved.append((path, found, kind, content))
-            yield from (
-                [] if kind.values else ((_under(path, key), one) for key, one in content.items())
-            )
-        if (
-            not isinstance(found, types.ModuleType)
-            and type(found).__module__.split(".")[0] not in CLOSED
-        ):
-            own = getattr(found, "__dict__", None)
-            yield from [(path, own)] if type(own) is dict else []
-            yield path, type(found)
+            content = container.read(item)
+            self._saved.append((path, item, container, content))
+            if not container.values:
+                yield from ((_under(path, key), value) for key, value in content.items())
+        top_module = type(item).__module__.split(".")[0]
+        if not isinstance(item, types.ModuleType) and top_module not in OPAQUE_MODULES:
+            attributes = getattr(item, "__dict__", None)
+            if type(attributes) is dict:
+                yield path, attributes
+            yield path, type(item)
 
-    def _through(self, path: str, found: Any) -> Iterator[Named]:
-        """What is reached through an object that is no container."""
-        if isinstance(found, types.FunctionType):
-            yield from self._function(path, found)
-        elif isinstance(found, type):
-            yield from _class(found)
-        elif isinstance(found, tuple | frozenset):
-            yield from ((_under(path, i), one) for i, one in enumerate(found))
-        elif isinstance(found, Iterator) and not isinstance(found, nn.Module):
-            self.unseen = self.unseen or f"{path} is an iterator ({type(found).__name__})"
+    def _members(self, path: str, item: Any) -> Iterator[Named]:
+        """The objects that an object which is not a container refers to."""
+        if isinstance(item, types.FunctionType):
+            yield from self._function(path, item)
+        elif isinstance(item, type):
+            yield from _class(item)
+        elif isinstance(item, tuple | frozenset):
+            yield from ((_under(path, i), member) for i, member in enumerate(item))
+        elif isinstance(item, Iterator) and not isinstance(item, nn.Module):
+            self.unseen = self.unseen or f"{path} is an iterator ({type(item).__name__})"
         else:
             yield from (
-                (_under(path, name), getattr(found, name))
-                for name in _parts(found)
-                if hasattr(found, name)
+                (_under(path, name), getattr(item, name))
+                for name in _attribute_names(item)
+                if hasattr(item, name)
             )
 
     def _function(self, path: str, function: types.FunctionType) -> Iterator[Named]:
-        """Closure and defaults, and the globals that the function's code names."""
+        """Closure, defaults, and the globals that the function's code names."""
         code, names = function.__code__, _names(function.__code__)
         yield from zip(code.co_freevars, function.__closure__ or (), strict=True)
-        yield from ((path, one) for one in (function.__defaults__, function.__kwdefaults__))
+        yield from ((path, values) for values in (function.__defaults__, function.__kwdefaults__))
         if _of_library(code.co_filename):
             return
         yield "", Names(function.__globals__, names)
         for name in names & function.__globals__.keys():
-            used = function.__globals__[name]
-            if _top(used) == "os":
+            value = function.__globals__[name]
+            if _library(value) == "os":
                 yield "os.environ", os.environ
-            if function.__name__ != "__init__" and _top(used) in CLOCKS:
+            if function.__name__ != "__init__" and _library(value) in EXTERNAL_MODULES:
                 self.outside = self.outside or f"{function.__qualname__} uses {name!r}"
-            elif isinstance(used, types.ModuleType) and not _of_library(
-                getattr(used, "__file__", None) or LIBRARIES[0]
+            elif isinstance(value, types.ModuleType) and not _of_library(
+                getattr(value, "__file__", None) or LIBRARIES[0]
             ):
-                yield name, Names(vars(used), names)
+                yield name, Names(vars(value), names)
 
     def changed(self) -> str:
-        """The path of something that is not as it was, or ""."""
-        for path, found, kind, content in self._saved:
-            now = kind.read(found)
-            if not same(now, content):
+        """The path of something that has changed, or ""."""
+        for path, item, container, content in self._saved:
+            current = container.read(item)
+            if not same(current, content):
                 keys = [
                     key
-                    for key in {**content, **now}
-                    if not same(_only(now, key), _only(content, key))
+                    for key in {**content, **current}
+                    if not same(_only(current, key), _only(content, key))
                 ]
                 return _under(path, keys[0]) if keys else path
         return ""
 
     def put_back(self) -> None:
-        """Make everything as it was."""
-        for _, found, kind, content in self._saved:
-            if not same(kind.read(found), content):
-                kind.write(found, content)
+        """Restore everything that has changed."""
+        for _, item, container, content in self._saved:
+            if not same(container.read(item), content):
+                container.write(item, content)
 
 
 @contextmanager
 def put_back(**roots: Any) -> Iterator[Snapshot]:
-    """Whatever changes inside is put back at the end."""
+    """Restore, at the end of the block, everything that changed inside it."""
     before = Snapshot({**roots, **GLOBAL_HOOKS})
     try:
         yield before
@@ -194,20 +193,20 @@ def put_back(**roots: Any) -> Iterator[Snapshot]:
         before.put_back()
 
 
-def _class(found: type) -> Iterator[Named]:
-    """The attributes of a class that is not a library's, and its bases."""
-    module = sys.modules.get(found.__module__)
+def _class(cls: type) -> Iterator[Named]:
+    """The attributes and bases of a class that is not a library's."""
+    module = sys.modules.get(cls.__module__)
     if (
         module is not None
-        and found.__module__ != "__main__"
+        and cls.__module__ != "__main__"
         and _of_library(getattr(module, "__file__", None) or "<frozen")
     ):
         return
-    yield from ((base.__qualname__, base) for base in found.__bases__)
-    yield found.__qualname__, Names(found)
+    yield from ((base.__qualname__, base) for base in cls.__bases__)
+    yield cls.__qualname__, Names(cls)
 
 
-PARTS = {
+ATTRIBUTES = {
     types.MethodType: ("__self__", "__func__"),
     functools.partial: ("func", "args", "keywords"),
     property: ("fget", "fset"),
@@ -217,18 +216,16 @@ PARTS = {
 }
 
 
-def _parts(found: Any) -> list[str]:
-    """Names of the attributes that lead on from an object without a `__dict__`: those of its kind,
-    and its slots.
-    """
-    for kind, names in PARTS.items():
-        if isinstance(found, kind):
+def _attribute_names(item: Any) -> list[str]:
+    """Names of the attributes to visit of an object without a `__dict__`, its slots included."""
+    for cls, names in ATTRIBUTES.items():
+        if isinstance(item, cls):
             return [*names]
-    slots = (getattr(cls, "__slots__", ()) for cls in type(found).__mro__ if not _of_builtins(cls))
+    slots = (getattr(cls, "__slots__", ()) for cls in type(item).__mro__ if not _of_builtins(cls))
     return [
         name
-        for own in slots
-        for name in ((own,) if isinstance(own, str) else own)
+        for names in slots
+        for name in ((names,) if isinstance(names, str) else names)
         if not name.startswith("__")
     ]
 
@@ -241,18 +238,15 @@ def _of_library(file: str) -> bool:
     return file.startswith(LIBRARIES)
 
 
-def _top(found: Any) -> str:
-    """The library that an object belongs to."""
-    name = (
-        found.__name__
-        if isinstance(found, types.ModuleType)
-        else getattr(found, "__module__", None)
-    )
+def _library(item: Any) -> str:
+    """The top-level module that an object belongs to."""
+    is_module = isinstance(item, types.ModuleType)
+    name = item.__name__ if is_module else getattr(item, "__module__", None)
     return name.split(".")[0] if isinstance(name, str) else ""
 
 
 def _names(code: types.CodeType) -> frozenset[str]:
-    """The names that a function's code uses, in the functions inside it too."""
+    """The names in the code of a function and of the functions inside it."""
     inner = (
         _names(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)
     )

@@ -1,4 +1,4 @@
-"""Convert what a caller passes as the problem: a reference, a problem, a trainer, a function."""
+"""Convert the argument of a caller to a problem: a reference, a problem, a trainer, a function."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from betaplane.errors import BadInput
 from betaplane.problems.load import load
 from betaplane.problems.problem import Problem, Trainer
 
-ALLOWED = 'a Problem, a Trainer, a function train(settings, seed) -> losses, or a reference such as "digits"'
+ALLOWED = (
+    "a Problem, a Trainer, a function train(settings, seed) -> losses, "
+    'or a reference such as "digits"'
+)
 
 
 def as_problem(source: object) -> Problem | Trainer:
     """The problem or trainer that `source` stands for.
 
     Args:
-        source: a Problem or a Trainer, returned as it is; a reference that `load` takes ("digits", "file.py:name"); a
-            function train(settings, seed) -> losses, which becomes a Trainer of its name.
+        source: a Problem or a Trainer, returned unchanged; a reference that `load` takes ("digits",
+            "file.py:name"); or a function train(settings, seed) -> losses, which becomes a Trainer
+            with its name.
 
     Raises:
-        BadInput: it is none of these.
+        BadInput: it is something else.
 
     Example:
         >>> def train(settings, seed):
@@ -31,7 +35,7 @@ def as_problem(source: object) -> Problem | Trainer:
         >>> as_problem(nn.Linear(1, 1))
         Traceback (most recent call last):
             ...
-        betaplane.errors.BadInput: A module alone is no problem: got 'Linear'; expected a Problem, ...
+        betaplane.errors.BadInput: A module is not a problem: got 'Linear'; expected a Problem, ...
     """
     if isinstance(source, (Problem, Trainer)):
         return source
@@ -42,7 +46,7 @@ def as_problem(source: object) -> Problem | Trainer:
     ):
         name = source.__name__ if isinstance(source, type) else type(source).__name__
         raise BadInput(
-            "A module alone is no problem",
+            "A module is not a problem",
             value=name,
             allowed=ALLOWED,
             where="source",
@@ -50,7 +54,10 @@ def as_problem(source: object) -> Problem | Trainer:
         )
     if inspect.isroutine(source) and len(inspect.signature(source).parameters) == 2:
         return Trainer(source.__name__, source)
-    what = getattr(source, "__name__", source)
     raise BadInput(
-        "This is no problem", value=what, allowed=ALLOWED, where="source", instead='"digits"'
+        "The source is not a problem",
+        value=getattr(source, "__name__", source),
+        allowed=ALLOWED,
+        where="source",
+        instead='"digits"',
     )

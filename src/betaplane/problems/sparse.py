@@ -1,5 +1,5 @@
-"""Bags of words with Zipf's frequencies: rows of the embedding see gradients at very different
-rates.
+"""Logistic regression on bags of words with Zipf's frequencies: the rows of the embedding receive
+gradients at very different rates.
 """
 
 from __future__ import annotations
@@ -23,27 +23,26 @@ def sparse(
     lr: float = 0.1,
     schedule: str = "constant",
 ) -> Problem:
-    r"""Logistic regression on bags of words, a few of which are in every text and most of which are
-    rare.
+    r"""Logistic regression on bags of words: a few words are in every text, and most are rare.
 
     ```
-    P(word k) ~ k^-exponent, k = 1..words;   a text is `length` independent words
-    logit(text) = sum over its words of w_k;   the label is whether the true weights' sum is positive
+    P(word k)   ~ k^-exponent, k = 1..words;   a text is `length` independent words
+    logit(text) = sum over its words of w_k;   label = 1 if the sum of the true weights is positive
     ```
 
-    The model is an embedding of one number a word. The curvature of a row goes with the square of its word's
-    frequency for frequent words: a learning rate that SGD survives on the first rows leaves the rare rows where they
-    started, while Adam gives every row its own.
+    The model is an embedding with one element per word. For frequent words, the curvature of a row
+    is proportional to the square of the word's frequency. With a learning rate at which SGD is
+    stable on the first rows, the rare rows hardly move; Adam gives every row its own rate.
 
-    Source: the situation AdaGrad was made for, J. Duchi, E. Hazan, Y. Singer, 2011, JMLR 12.
+    Source: the setting that AdaGrad was designed for, J. Duchi, E. Hazan, Y. Singer, 2011, JMLR 12.
 
     Args:
         words: number of words (rows), >= 2.
         documents: number of texts, >= 1.
-        length: words a text, >= 1.
+        length: words per text, >= 1.
         exponent: Zipf's exponent, >= 0.
-        batch_size: texts a step, in [1, documents].
-        steps: steps a run takes.
+        batch_size: texts per step, in [1, documents].
+        steps: steps per run.
         lr: peak learning rate.
         schedule: name of the learning-rate schedule.
 
@@ -77,8 +76,8 @@ def sparse(
 
 
 class _Bag(nn.Module):
-    """One weight a word, 0 at first; forward of texts (B, length) is the sum of their words'
-    weights, (B,).
+    """One weight per word, initially 0; forward of texts (B, length) is the sum of the weights of
+    their words, (B,).
     """
 
     def __init__(self, words: int) -> None:

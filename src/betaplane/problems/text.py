@@ -25,25 +25,25 @@ def text(
     schedule: str = "constant",
     warmup: float = 0.0,
 ) -> Problem:
-    """The next character after each of `context` characters; the loss is the mean cross-entropy in
-    nats a character.
+    """Predict the next character after each of `context` characters; the loss is the mean
+    cross-entropy in nats per character.
 
-    A pre-norm transformer with learnt positions, causal attention and no dropout, on consecutive windows of the
-    file; its vocabulary is the characters that occur. Without a file the text is the English of Python's own
-    language reference (`pydoc_data.topics`, 465,048 characters in Python 3.11), which differs from one Python
-    version to the next.
+    The model is a pre-norm transformer with learned positions, causal attention and no dropout. The
+    examples are consecutive windows of the file; the vocabulary is the characters that occur.
+    Without a file, the text is the language reference of Python (`pydoc_data.topics`, 465,048
+    characters in Python 3.11), which differs between Python versions.
 
-    Source: A. Vaswani and others, 2017, arXiv:1706.03762, decoder only; normalised before each block as by R. Xiong
-    and others, 2020, arXiv:2002.04745.
+    Source: A. Vaswani and others, 2017, arXiv:1706.03762, decoder only; normalized before each
+    block as by R. Xiong and others, 2020, arXiv:2002.04745.
 
     Args:
         path: a text file in UTF-8, or None.
-        width: numbers that represent a character, a multiple of heads.
+        width: elements of a character's embedding, a multiple of heads.
         layers: transformer blocks, >= 1.
         heads: attention heads, >= 1.
-        context: characters a window, >= 1.
-        batch_size: windows a step, >= 1.
-        steps: steps a run takes.
+        context: characters per window, >= 1.
+        batch_size: windows per step, >= 1.
+        steps: steps per run.
         lr: peak learning rate.
         schedule: name of the learning-rate schedule.
         warmup: share of the steps spent on linear warmup, in [0, 1).
@@ -92,8 +92,8 @@ def next_character(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _windows(characters: str, context: int) -> tuple[Tensor, Tensor, int]:
-    """Consecutive windows of numbers, int64 (N, context), the same one character on, and how many
-    characters differ.
+    """Consecutive windows of character ids, int64 (N, context), the same windows shifted by one
+    character, and the size of the alphabet.
     """
     alphabet = {character: number for number, character in enumerate(sorted(set(characters)))}
     ids = torch.tensor([alphabet[character] for character in characters])
@@ -137,9 +137,7 @@ class _Transformer(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention and a two-layer network, each added to what it reads: (B, T, width) to the same
-    shape.
-    """
+    """Attention and a two-layer network, each added to its input, (B, T, width)."""
 
     def __init__(self, width: int, heads: int, context: int) -> None:
         super().__init__()
@@ -155,11 +153,11 @@ class _Block(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Each position looks back; plain matrix products, which torch.func.vmap batches over runs
-    without a warning.
+    """Causal attention by plain matrix products, which torch.func.vmap batches over runs without a
+    warning.
     """
 
-    future: Tensor  # (T, T), bool, true where a position would look ahead
+    future: Tensor  # (T, T), bool, True for pairs of a position and a later one
 
     def __init__(self, width: int, heads: int, context: int) -> None:
         super().__init__()

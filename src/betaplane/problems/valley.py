@@ -1,6 +1,4 @@
-"""A long narrow quadratic valley: the plainest problem on which one learning rate does not fit all
-directions.
-"""
+"""A narrow quadratic valley, the simplest problem on which no learning rate fits all directions."""
 
 from __future__ import annotations
 
@@ -27,8 +25,8 @@ def valley(
     schedule: str = "constant",
     dtype: torch.dtype = torch.float32,
 ) -> Problem:
-    r"""A quadratic whose curvatures run from 1 down to 1 / condition, started as far out in every
-    direction.
+    r"""A quadratic with curvatures from 1 down to 1 / condition, started at the same distance in
+    every direction.
 
     ```
     f(x)   = 1/2 sum_k h_k (q_k . x)^2,   h_k = condition^(-k / (d-1)), k = 0..d-1
@@ -36,18 +34,18 @@ def valley(
     x_0    = sum_k q_k
     ```
 
-    q_k are the axes, or, rotated, the columns of a random rotation: Adam works coordinate by coordinate and loses its
-    advantage when the valley lies across the axes. Without noise there is one example and every step sees the whole
-    loss; with noise an example is a row z_i.
+    q_k are the axes or, if rotated, the columns of a random rotation. Adam scales each coordinate,
+    so that it loses its advantage if the valley is not aligned with the axes. Without noise there
+    is one example, and every step uses the whole loss; with noise, an example is a row z_i.
 
     Args:
         condition: largest over smallest curvature, >= 1.
         dimension: number d of unknowns, >= 2.
-        rotated: whether the valley lies across the axes.
+        rotated: whether the valley is rotated against the axes.
         noise: standard deviation of an example's gradient, in every coordinate, >= 0.
-        rows: number of examples where there is noise, >= 2.
-        batch_size: examples a step, in [1, rows], or 1 without noise.
-        steps: steps a run takes.
+        rows: number of examples with noise, >= 2.
+        batch_size: examples per step, in [1, rows], or 1 without noise.
+        steps: steps per run.
         lr: peak learning rate.
         schedule: name of the learning-rate schedule.
         dtype: dtype of rows and parameter.
@@ -62,8 +60,13 @@ def valley(
     at_least(2, "valley", dimension=dimension, rows=rows)
     at_least(0, "valley", noise=noise)
     if noise == 0 and batch_size != 1:
-        what = "A valley without noise has one example, so a minibatch has one"
-        raise BadInput(what, value=batch_size, allowed="1", where="valley", instead="batch_size=1")
+        raise BadInput(
+            "batch_size is out of range without noise",
+            value=batch_size,
+            allowed="1",
+            where="valley",
+            instead="batch_size=1",
+        )
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(rows, dimension, generator=generator, dtype=torch.float64)
     z = noise * (z - z.mean(0)) if noise > 0 else torch.zeros(1, dimension, dtype=torch.float64)

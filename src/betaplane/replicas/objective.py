@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from betaplane.errors import BadInput
-from betaplane.problems.generators import generators_kept, seed_generators
+from betaplane.problems.generators import preserve_generators, seed_generators
 from betaplane.problems.problem import Problem
 from betaplane.problems.snapshot import put_back
 from betaplane.replicas.run import Run
@@ -62,7 +62,7 @@ def on_its_own(problem: Problem) -> Iterator[None]:
     """Train inside: the generators, and all that the problem's code changes outside of its modules,
     are put back.
     """
-    with generators_kept(), put_back(**problem.functions):
+    with preserve_generators(), put_back(**problem.functions):
         yield
 
 
@@ -87,7 +87,7 @@ def trained_names(problem: Problem, objective: Objective, x: Tensor, y: Tensor) 
             for name, p in objective.named_parameters()
             if p.requires_grad and name.startswith(MODULE)
         }
-    with put_back(objective=objective), generators_kept():
+    with put_back(objective=objective), preserve_generators():
         objective(x.clone(), y.clone()).backward()
         names = {name for name, p in objective.named_parameters() if p.grad is not None}
         objective.zero_grad()
@@ -96,7 +96,7 @@ def trained_names(problem: Problem, objective: Objective, x: Tensor, y: Tensor) 
 
 def full_loss(objective: Objective, x: Tensor, y: Tensor) -> float:
     """The loss in evaluation mode; leaves the objective and the generators exactly as they were."""
-    with put_back(objective=objective) as before, generators_kept(), torch.no_grad():
+    with put_back(objective=objective) as before, preserve_generators(), torch.no_grad():
         if before.unseen:
             raise BadInput(
                 "The module cannot be evaluated without a change to its training",

@@ -18,9 +18,9 @@ from torch import Tensor
 from betaplane.errors import BadInput
 from betaplane.problems import Problem, Trainer
 from betaplane.problems.contents import contents
-from betaplane.problems.load import found_by
+from betaplane.problems.load import find_problem
 from betaplane.problems.problem import FUNCTIONS
-from betaplane.problems.reproducible import check_same
+from betaplane.problems.reproducible import check_same_contents
 
 DATA = ("inputs", "targets")
 
@@ -65,7 +65,7 @@ class Parcel:
             problem = _filled(
                 problem, inputs=inputs, targets=targets, **self._functions(inputs, targets)
             )
-        check_same(
+        check_same_contents(
             self.contents,
             problem,
             self.origin.reference if self.origin else f"problem {problem.name!r}",
@@ -90,7 +90,7 @@ class Parcel:
     def _functions(self, inputs: Tensor, targets: Tensor) -> dict[str, Any]:
         if self.origin is None:
             return {}
-        found: Any = found_by(self.origin.reference)
+        found: Any = find_problem(self.origin.reference)
         for own, shared in ((found.inputs, inputs), (found.targets, targets)):
             # give back the worker's own copy, which the file's names still refer to
             with suppress(Exception):

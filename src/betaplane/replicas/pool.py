@@ -31,7 +31,7 @@ import torch
 
 from betaplane.errors import BadInput
 from betaplane.problems import Problem, Trainer, load
-from betaplane.problems.check import tried
+from betaplane.problems.check import call_user_code
 from betaplane.replicas.parcel import Parcel
 from betaplane.replicas.run import Options, Outcome, Run
 from betaplane.replicas.unfinished import UnfinishedRuns
@@ -217,7 +217,9 @@ def _done(function: Callable, problem: Problem | Trainer, arguments: tuple) -> A
     """The function's result; what the user's code raises in it, perhaps nothing that pickles,
     becomes a BadInput.
     """
-    return tried(f"Training {problem.name!r} failed", lambda: function(problem, *arguments))
+    return call_user_code(
+        f"Training {problem.name!r} failed", lambda: function(problem, *arguments)
+    )
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from betaplane.errors import BadInput
-from betaplane.problems.generators import Generators, generators, generators_kept
+from betaplane.problems.generators import GeneratorStates, generator_states, preserve_generators
 from betaplane.problems.problem import Problem
 from betaplane.problems.snapshot import Snapshot, put_back
 from betaplane.replicas.objective import on_its_own
@@ -50,7 +50,7 @@ class Trained:
     """What a short run ended with."""
 
     values: dict[str, Tensor]  # losses, parameters and buffers, by name
-    generators: Generators
+    generators: GeneratorStates
     draws: bool = False  # whether it drew random numbers from torch
 
 
@@ -125,9 +125,9 @@ def _watched(problem: Problem, run: Run, options: Options) -> int:
         training = PlainTraining(problem, run, options)
         _refuse(structure(training.objective))
         x, y = next(training.blocks())
-        with put_back(objective=training.objective), generators_kept():
+        with put_back(objective=training.objective), preserve_generators():
             _refuse(_observed(training, x[0].clone(), y[0].clone()))
-        with put_back(objective=training.objective), generators_kept():
+        with put_back(objective=training.objective), preserve_generators():
             start = time.perf_counter()
             training.gradients(x[0], y[0])
             seconds = time.perf_counter() - start
@@ -146,12 +146,12 @@ def _plain(problem: Problem, run: Run, options: Options) -> Trained:
     """Train with the plain engine; refuses whatever a stack would not carry."""
     with on_its_own(problem):
         training = PlainTraining(problem, run, options)
-        before, watcher = generators(), _Watcher(training)
-        outcome, after = training.outcome(watcher.look), generators()
-    if (drawn := after.difference(before)) in ("random", "NumPy"):
-        raise NotProved(
-            f"it draws from {'Python' if drawn == 'random' else drawn}'s random numbers"
-        )
+        before, watcher = generator_states(), _Watcher(training)
+        outcome, after = training.outcome(watcher.look), generator_states()
+    drawn = after.differences(before)
+    for generator, library in (("random", "Python"), ("NumPy", "NumPy")):
+        if generator in drawn:
+            raise NotProved(f"it draws from {library}'s random numbers")
     objective = training.objective
     tensors = {
         name: t.detach().clone()
@@ -208,7 +208,7 @@ def _stacked(
                 start = time.perf_counter()
                 losses.append(torch.from_numpy(training.window(point, length, *batch)).float())
             rate = len(runs) * length / (time.perf_counter() - start)
-            after = generators()
+            after = generator_states()
     except Exception as error:  # whatever torch.func raises
         raise NotProved(_sentence(error)) from error
     tensors = {
@@ -239,7 +239,7 @@ def _compare(
     decides.
     """
     if any(
-        one.generators.difference(other.generators)
+        one.generators.differences(other.generators)
         for one, other in zip(plain, stacked, strict=True)
     ):
         raise NotProved("a stack draws other random numbers")

@@ -12,7 +12,7 @@ from torch.func import functional_call, vmap
 from torch.utils import _pytree as pytree
 
 from betaplane.errors import BadInput
-from betaplane.problems.generators import generators_kept
+from betaplane.problems.generators import preserve_generators
 from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.problems.snapshot import put_back
@@ -160,7 +160,7 @@ class Training:
         k = self._together(length)
         if self.step is None or k != self.recorded:
             self.recorded = k
-            with generators_kept():
+            with preserve_generators():
                 self.step = Step(
                     self.problem, self.objective, self.runs[0].rule, self.stack, lrs[:k], x[:k], y[:k],
                     shared=not self.options.independent, compiled=self.options.compile,
@@ -190,7 +190,12 @@ class Training:
             return functional_call(self.objective, tensors, (x.clone(), y.clone()), strict=True)
 
         replicas = vmap(loss, in_dims=(0, 0, self.stack.constants_dim), randomness="same")
-        with put_back(objective=self.objective), generators_kept(), torch.no_grad(), stackable():
+        with (
+            put_back(objective=self.objective),
+            preserve_generators(),
+            torch.no_grad(),
+            stackable(),
+        ):
             self.objective.module.eval()
             carried = pytree.tree_map(torch.clone, carried)
             return replicas(*carried).double().expand(len(self.stack)).cpu().numpy()

@@ -13,7 +13,7 @@ import numpy as np
 
 from betaplane.errors import BadInput
 from betaplane.problems import Problem, Trainer
-from betaplane.problems.check import tried
+from betaplane.problems.check import call_user_code
 from betaplane.replicas.objective import on_its_own
 from betaplane.replicas.plain import plain_rate, train_plain
 from betaplane.replicas.proof import NotProved, prove, why_plain
@@ -75,7 +75,7 @@ def train_callable(trainer: Trainer, run: Run) -> Outcome:
     settings = {name: getattr(run.rule, name) for name in run.rule.hyperparameters()}
     settings |= {"lr": run.lr, "batch_size": run.batch_size}
     at = ", ".join(f"{name}={value:g}" for name, value in settings.items())
-    losses = tried(
+    losses = call_user_code(
         f"{trainer.name}({at}; seed {run.seed}) failed", lambda: trainer.train(settings, run.seed)
     )
     curve = _curve(losses, trainer.name)

@@ -1,4 +1,4 @@
-"""Bad input as rows: what is given, and what the error must say."""
+"""Errors for bad problems, references and files, as tables of inputs and messages."""
 
 import gzip
 import re
@@ -28,13 +28,13 @@ ONES = torch.ones(8, 1)
 
 
 def line(**changes) -> Problem:
-    given = {
+    fields = {
         "module": lambda: nn.Linear(1, 1),
         "loss": nn.functional.mse_loss,
         "inputs": ONES,
         "targets": ONES,
     }
-    return Problem("line", **{**given, "batch_size": 4, **changes})
+    return Problem("line", **{**fields, "batch_size": 4, **changes})
 
 
 FROZEN = nn.Linear(1, 1).requires_grad_(False)
@@ -47,9 +47,12 @@ ROWS = {
     ),
     "NaN data": (
         lambda: line(inputs=ONES * torch.nan),
-        r"inputs hold .* not finite: got 8.*shape \(8, 1\).*nan_to_num",
+        r"inputs contain .* not finite: got 8.*shape \(8, 1\).*nan_to_num",
     ),
-    "infinite targets": (lambda: line(targets=ONES / 0), "targets hold values that are not finite"),
+    "infinite targets": (
+        lambda: line(targets=ONES / 0),
+        "targets contain values that are not finite",
+    ),
     "not a tensor": (
         lambda: line(inputs=[1.0] * 8),
         "inputs is not a tensor of examples: got 'list'",
@@ -57,7 +60,7 @@ ROWS = {
     "0-d": (lambda: line(targets=torch.tensor(1.0)), "targets is not a tensor of examples"),
     "loss in words": (
         lambda: line(loss="mse"),
-        "loss is not callable: got 'mse'; expected a function (problem 'line'",
+        "loss is not callable: got 'mse'; expected a function .problem 'line'",
     ),
     "module is None": (lambda: line(module=None), "module is not callable: got None"),
     "module in words": (
@@ -90,17 +93,17 @@ ROWS = {
     "warmup 1": (lambda: line(warmup=1), "warmup is out of range: got 1"),
     "order": (
         lambda: line(order="random"),
-        "no such order: got 'random'; expected shuffle, replacement, cyclic",
+        "Unknown order 'random'. Choose one of: shuffle, replacement, cyclic",
     ),
     "schedule": (
         lambda: line(schedule="cosine"),
-        "no such schedule: got 'cosine'; expected constant",
+        "Unknown schedule 'cosine'.* Choose one of: constant",
     ),
-    "record": (lambda: line(record="all"), "no such record: got 'all'; expected minibatch, full"),
+    "record": (lambda: line(record="all"), "Unknown record 'all'. Choose one of: minibatch, full"),
     "with_": (lambda: line().with_(batch_size=80), "got 80"),
     "no module": (
         lambda: check(line(module=lambda: 3)),
-        "does not make a module: got 'int'; expected a torch.nn.Module",
+        "does not return a module: got 'int'; expected a torch.nn.Module",
     ),
     "no parameters": (lambda: check(line(module=nn.ReLU)), "no parameters to train: got 0"),
     "frozen parameters": (
@@ -109,7 +112,7 @@ ROWS = {
     ),
     "module raises": (
         lambda: check(line(module=lambda: 1 / 0)),
-        r"Making the module.*test_wrong.*line \d+: ZeroDiv",
+        r"Making the module.*test_bad_problems.*line \d+: ZeroDiv",
     ),
     "shape": (
         lambda: check(line(module=lambda: nn.Linear(3, 1))),
@@ -140,14 +143,14 @@ ROWS = {
         r"C is out of range: got 2; expected \(2, inf\) at this period",
     ),
     "C NaN": (lambda: reddi(C=float("nan")), "C is out of range: got nan"),
-    "delta": (lambda: reddi(delta=0.1), 'delta is for independent draws.*order="replacement"'),
+    "delta": (lambda: reddi(delta=0.1), 'delta requires independent draws.*order="replacement"'),
     "large delta": (lambda: reddi(delta=9, order="replacement"), "delta is out of range: got 9"),
     "x0": (lambda: reddi(x0=2), r"x0 is out of range: got 2; expected \[-1, 1\]"),
     "scale": (lambda: reddi(scale=0), "scale is out of range: got 0"),
     "condition": (lambda: valley(condition=0.5), "condition is out of range: got 0.5"),
     "noiseless batch": (
         lambda: valley(batch_size=4),
-        "without noise has one example.*batch_size=1",
+        "batch_size is out of range without noise: got 4.*batch_size=1",
     ),
     "heads": (
         lambda: text(width=30, heads=4),
@@ -156,42 +159,42 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize(("act", "told"), ROWS.values(), ids=ROWS)
-def test_bad_problem(act, told):
-    with pytest.raises(BadInput, match=told):
+@pytest.mark.parametrize(("act", "message"), ROWS.values(), ids=ROWS)
+def test_bad_problem_is_rejected(act, message):
+    with pytest.raises(BadInput, match=message):
         act()
 
 
 REFERENCES = {
-    "digit": "no such problem: got 'digit'; expected digits, mnist, .* or path/to/file.py:name",
-    "": "no such problem: got ''",
-    "digits:hiden=3": "digits has no such option: got 'hiden'; expected model, hidden, .*: digits:hidden=32",
-    "digits:hidden=many": "hidden cannot be read: got 'many'; expected a whole number.*digits:hidden=32",
-    "digits:hidden=2.5": "hidden cannot be read: got '2.5'; expected a whole number",
+    "digit": "Unknown problem 'digit'. Did you mean 'digits'.*: digits, mnist, .*path/to/file.py:name",
+    "": "Unknown problem ''",
+    "digits:hiden=3": "Unknown option 'hiden'.*: model, hidden, .*Try: digits:hidden=32",
+    "digits:hidden=many": "hidden cannot be parsed: got 'many'; expected a whole .*digits:hidden=32",
+    "digits:hidden=2.5": "hidden cannot be parsed: got '2.5'; expected a whole number",
     "digits:hidden=0": "hidden is out of range: got 0",
-    "digits:lr=fast": "lr cannot be read: got 'fast'; expected a number",
-    "digits:resnet": "no such model: got 'resnet'; expected mlp, logistic",
+    "digits:lr=fast": "lr cannot be parsed: got 'fast'; expected a number",
+    "digits:resnet": "Unknown model 'resnet'. Choose one of: mlp, logistic",
     "digits:batch_size=2000": r"batch size does not fit the data: got 2000; expected \[1, 1797\]",
-    "valley:rotated=maybe": "rotated cannot be read: got 'maybe'; expected true or false",
-    "valley:dtype=float8": "dtype cannot be read: got 'float8'; expected float32 or float64.*dtype=float32",
+    "valley:rotated=maybe": "rotated cannot be parsed: got 'maybe'; expected true or false",
+    "valley:dtype=float8": "dtype cannot be parsed: got 'float8'; expected float32 or float64.*dtype=",
     "valley:dimension=1e9": "failed",
     "counterexample:x0=nan": "not finite before training: got nan",
-    "counterexample:order=backwards": "no such order: got 'backwards'",
+    "counterexample:order=backwards": "Unknown order 'backwards'",
     "mnist": "mnist needs data.*mnist:data=path/to/mnist",
-    "mnist:/no/such/folder": "no such folder: got '/no/such/folder'; expected a folder with train-images-idx3-ubyte",
+    "mnist:/no/such/folder": "does not exist: got '/no/such/folder'; expected a folder with train-images",
     "text:/no/such/file.txt": r"text file cannot be read \(No such file or directory\)",
-    "/no/such/file.py:problem": "no such problem file: got '/no/such/file.py'",
-    "/no/such/file.py": "no such problem file",
+    "/no/such/file.py:problem": "problem file does not exist: got '/no/such/file.py'",
+    "/no/such/file.py": "problem file does not exist",
 }
 
 
-@pytest.mark.parametrize(("reference", "told"), REFERENCES.items(), ids=repr)
-def test_bad_reference(reference, told):
-    with pytest.raises(BadInput, match=told):
+@pytest.mark.parametrize(("reference", "message"), REFERENCES.items(), ids=repr)
+def test_bad_reference_is_rejected(reference, message):
+    with pytest.raises(BadInput, match=message):
         load(reference)
 
 
-def test_every_built_in_names_itself():
+def test_built_in_problems_are_named_as_their_functions():
     assert all(name == function.__name__ for name, function in BUILT_IN.items())
 
 
@@ -214,7 +217,7 @@ def folder(
     return path
 
 
-def test_mnist_reads_every_format_alike(tmp_path):
+def test_mnist_reads_the_same_data_from_every_format(tmp_path):
     plain, packed, dotted = (tmp_path / name for name in ("plain", "packed", "dotted"))
     for path in (plain, packed, dotted):
         path.mkdir()
@@ -275,7 +278,7 @@ FILES = {
     ),
     "other file": (
         lambda p: (p / "d.csv", (p / "d.csv").write_text("1,2"))[0],
-        "in no known format",
+        "format is unknown",
     ),
     "labels": (
         lambda p: (
@@ -287,13 +290,13 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize(("make", "told"), FILES.values(), ids=FILES)
-def test_bad_mnist_files(make, told, tmp_path):
-    with pytest.raises(BadInput, match=told):
+@pytest.mark.parametrize(("make", "message"), FILES.values(), ids=FILES)
+def test_bad_mnist_file_is_rejected(make, message, tmp_path):
+    with pytest.raises(BadInput, match=message):
         mnist(make(tmp_path))
 
 
-def test_bad_text_files(tmp_path):
+def test_bad_text_file_is_rejected(tmp_path):
     short, latin = tmp_path / "short.txt", tmp_path / "latin.txt"
     short.write_text("hello")
     latin.write_bytes(b"caf\xe9" * 500)

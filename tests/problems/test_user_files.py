@@ -1,6 +1,4 @@
-"""Problems from the user's own file: what is accepted, what is told when it is not, and what is
-left behind.
-"""
+"""Problems from the user's own file: accepted forms, errors, and no side effects."""
 
 import pickle
 import sys
@@ -55,7 +53,7 @@ def file(tmp_path):
     sys.modules.pop("sizes_of_this_test", None)
 
 
-def test_a_problem_or_a_function_that_returns_one(file):
+def test_a_problem_or_a_function_that_returns_one_is_loaded(file):
     before = list(sys.path)
     assert load(f"{file}:problem").name == "mine"
     wide = load(f"{file}:wide")
@@ -74,7 +72,7 @@ def test_a_train_function_becomes_a_trainer_that_survives_pickling(file):
     assert pickle.loads(pickled).train({"lr": 0.1}, 2) == [0.2, 0.5]
 
 
-def test_a_trainer_keeps_what_it_says(file):
+def test_a_trainer_keeps_its_fields(file):
     trainer = load(f"{file}:trainer")
     assert (trainer.name, trainer.best, trainer.train({}, 0)) == ("loop", 0.0, [1.0, 0.0])
     assert pickle.loads(pickle.dumps(trainer)).train({}, 0) == [1.0, 0.0]
@@ -90,13 +88,13 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize(("name", "told"), ROWS.items(), ids=ROWS)
-def test_what_is_not_a_problem(file, name, told):
-    with pytest.raises(BadInput, match=told):
+@pytest.mark.parametrize(("name", "message"), ROWS.items(), ids=ROWS)
+def test_other_objects_are_rejected(file, name, message):
+    with pytest.raises(BadInput, match=message):
         load(f"{file}:{name}")
 
 
-def test_a_name_is_needed(file):
+def test_a_missing_name_is_rejected(file):
     with pytest.raises(BadInput, match=r"name of the problem is missing.*mine.py:problem"):
         load(str(file))
 
@@ -110,12 +108,12 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize(("source", "told"), BROKEN.items(), ids=repr)
-def test_a_file_that_raises(tmp_path, source, told):
+@pytest.mark.parametrize(("source", "message"), BROKEN.items(), ids=repr)
+def test_a_file_that_raises_is_rejected(tmp_path, source, message):
     path = tmp_path / "broken.py"
     path.write_text(source)
     before = set(sys.modules), list(sys.path)
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=message):
         load(f"{path}:problem")
     assert (set(sys.modules), list(sys.path)) == before
 
@@ -130,7 +128,11 @@ def test_an_empty_file_has_no_candidates(tmp_path):
 def test_two_files_of_one_name_are_two_modules(tmp_path):
     for folder, name in (("a", "first"), ("b", "second")):
         (tmp_path / folder).mkdir()
-        source = f"from betaplane.problems import digits\ndef problem():\n    return digits().with_(name={name!r})\n"
-        (tmp_path / folder / "problem.py").write_text(source)
-    one, two = (load(f"{tmp_path / folder / 'problem.py'}:problem") for folder in "ab")
-    assert (one.name, two.name) == ("first", "second")
+        source = f"""
+            from betaplane.problems import digits
+            def problem():
+                return digits().with_(name={name!r})
+        """
+        (tmp_path / folder / "problem.py").write_text(dedent(source))
+    names = [load(f"{tmp_path / folder / 'problem.py'}:problem").name for folder in "ab"]
+    assert names == ["first", "second"]

@@ -1,5 +1,5 @@
-"""The built-in problems are what their equations say: values, gradients, minima, counts, and who
-diverges where.
+"""The built-in problems agree with their equations: values, gradients, minima, counts, and the
+settings at which Adam diverges.
 """
 
 import math
@@ -67,7 +67,7 @@ def test_reddi_is_the_published_sequence():
     assert reddi().constrain(torch.tensor([-3.0, 0.5, 7.0])).tolist() == [-1.0, 0.5, 1.0]
 
 
-def test_valley_has_the_curvatures_it_names():
+def test_valley_has_the_documented_curvatures():
     for rotated in (False, True):
         problem = valley(condition=1e4, dimension=5, rotated=rotated, noise=0.3, dtype=F64)
         h = torch.linalg.eigvalsh(problem.fresh(0).H)
@@ -107,9 +107,7 @@ def test_analytic_gradient_is_autograd(problem, batch):
 def adam(
     problem: Problem, beta1: float, beta2: float, slope: Callable[[int, float], float]
 ) -> float:
-    """Where Adam in plain floats ends, for a loss whose i-th gradient at x is slope(i, x), in
-    cyclic order.
-    """
+    """The last x of Adam in plain floats, if the i-th gradient at x is slope(i, x), in cyclic order."""
     x, m, v = problem.fresh(0).x.item(), 0.0, 0.0
     for t in range(1, problem.steps + 1):
         g = slope((t - 1) % problem.examples, x)
@@ -124,7 +122,7 @@ def adam(
     return x
 
 
-def test_adam_leaves_the_counterexample_below_its_boundary_and_solves_it_above():
+def test_adam_diverges_below_the_boundary_of_the_counterexample_and_converges_above():
     right = counterexample(n=10)
     s = right.inputs.tolist()
 
@@ -140,7 +138,7 @@ def test_adam_leaves_the_counterexample_below_its_boundary_and_solves_it_above()
     assert counterexample(order="shuffle").boundary is None
 
 
-def test_the_boundary_is_where_reddi_and_the_realizable_quadratic_turn():
+def test_boundary_separates_convergence_from_divergence_for_reddi_and_the_quadratic():
     online = reddi(C=5)
     s = online.inputs.tolist()
     edge = online.boundary(0.5)
@@ -155,7 +153,7 @@ def test_the_boundary_is_where_reddi_and_the_realizable_quadratic_turn():
     assert quadratic(A=1).boundary is None
 
 
-def test_digits_are_the_digits():
+def test_digits_have_the_published_data():
     problem = digits()
     assert problem.inputs.shape == (1797, 64)
     assert problem.targets.shape == (1797,)
@@ -176,7 +174,7 @@ def test_digits_are_the_digits():
     assert problem.inputs[0, :8].mul(16).tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
 
 
-def test_text_is_windows_of_the_file(tmp_path):
+def test_text_examples_are_windows_of_the_file(tmp_path):
     file = tmp_path / "abc.txt"
     file.write_text("abcab" * 20, encoding="utf-8")
     problem = text(file, context=4, batch_size=2, width=4, layers=1)
@@ -184,7 +182,7 @@ def test_text_is_windows_of_the_file(tmp_path):
     assert problem.targets[:2].tolist() == [[1, 2, 0, 1], [0, 1, 2, 0]]
 
 
-def test_text_looks_only_back():
+def test_text_model_is_causal():
     problem = text(context=8)
     module = problem.fresh(0)
     x = problem.inputs[:2].clone()
@@ -208,7 +206,7 @@ def train(
 
 
 def sgd_grid(problem: Problem, lrs: list[float]) -> dict[str, torch.Tensor]:
-    """What SGD ends at with each learning rate, stacked."""
+    """The final parameters of SGD with each learning rate, stacked."""
     module = problem.fresh(0)
     parameters = {name: p.detach().repeat(len(lrs), 1, 1) for name, p in module.named_parameters()}
 
@@ -249,6 +247,6 @@ def test_one_sgd_learning_rate_cannot_train_frequent_and_rare_rows():
     [(digits(), 0.05), (digits("logistic"), 0.15), (sparse(), 0.1), (valley(), 1e-3)],
     ids=["mlp", "logistic", "sparse", "valley"],
 )
-def test_default_settings_train_well_at_the_usual_betas(problem, below):
+def test_default_settings_train_well_at_the_default_betas(problem, below):
     module = train(problem, torch.optim.Adam, problem.lr, problem.steps)
     assert problem.loss(module(problem.inputs), problem.targets).item() < below
