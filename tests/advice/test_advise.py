@@ -350,7 +350,7 @@ BAD = [
         "lr is out of range: got 0.0; expected (0, inf)",
     ),
     ({"batch_size": 32, "checkpoint": "none.pt"}, "There is no such checkpoint: got 'none.pt'"),
-    ({"batch_size": 32, "map": "none.sqlite"}, "There is no such store: got 'none.sqlite' (--map"),
+    ({"batch_size": 32, "map": "none.sqlite"}, "There is no such store: got 'none.sqlite' (map"),
     (
         {"batch_tokens": 32, "map": "none.sqlite"},
         "Maps and recordings count samples: got 'none.sqlite'",

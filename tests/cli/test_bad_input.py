@@ -24,11 +24,11 @@ ROWS = {
     "Try: --betas 0.9,0.999",
     f"{FINE} --betas 0.9": "These are no betas: got '0.9'",
     f"{FINE} --betas nan,0.9": "These are no betas: got 'nan,0.9'",
-    f"{FINE} --beta1 1": "beta1 is out of range: got 1.0; expected [0, 1) (Adam). Try: beta1=0.9",
-    f"{FINE} --beta2 1.5": "beta2 is out of range: got 1.5; expected [0, 1) (Adam). Try: beta2=0.999",
+    f"{FINE} --beta1 1": "beta1 is out of range: got 1.0; expected [0, 1) (Adam). Try: --beta1 0.9",
+    f"{FINE} --beta2 1.5": "beta2 is out of range: got 1.5; expected [0, 1) (Adam). Try: --beta2 0.999",
     f"{FINE} --x lr --beta2 -0.1": "beta2 is out of range: got -0.1",
-    f"{FINE} --y beta2=0:1": "The range of the beta2 axis is not one: got (0.0, 1.0); expected low < high, both in "
-    "[0, 1) (axis beta2). Try: --y beta2=0:0.9999",
+    f"{FINE} --y beta2=0:1": "Invalid range for the beta2 axis: got (0.0, 1.0); expected low < high, both in "
+    "[0, 1) (--y). Try: --y beta2=0:0.9999",
     f"{FINE} --strict --betas 0.99,0.5": "beta1 >= sqrt(beta2): |m| / sqrt(v) has no bound and can grow by a factor "
     "1.4 a step: got (0.99, 0.5); expected beta1 < sqrt(beta2) (--betas). Try: --betas 0.99,0.999",
     f"{FINE} --strict --x lr --y eps --beta1 0.9999 --beta2 0": "can grow by a factor inf a step: got (0.9999, 0.0); "
@@ -37,7 +37,7 @@ ROWS = {
     f"{FINE} --lr -1": "lr is out of range: got -1.0; expected (0, inf) (--lr). Try: --lr 0.001",
     f"{FINE} --lr nan": "lr is out of range: got nan",
     "map mine.py:train --workers 0 --lr 0": "lr is out of range: got 0.0",
-    f"{FINE} --eps -1": "eps is out of range: got -1.0; expected [0, inf) (Adam). Try: eps=1e-08",
+    f"{FINE} --eps -1": "eps is out of range: got -1.0; expected [0, inf) (Adam). Try: --eps 1e-08",
     f"{FINE} --weight-decay -1": "weight_decay is out of range: got -1.0",
     f"{FINE} --warmup 2": "warmup is out of range: got 2.0; expected [0, 1) (problem 'line'",
     f"{FINE} --steps 0": "steps is out of range: got 0; expected [1, inf) (--steps). Try: --steps 1000",
@@ -48,7 +48,7 @@ ROWS = {
     f"{FINE} --good 0.7": "The thresholds are not in order: got (0.7, 0.5); expected 0 < good <= failing",
     f"{FINE} --good nan": "The thresholds are not in order: got (nan, 0.5)",
     f"{FINE} --batch-size 9": "The batch size does not fit the data: got 9; expected [1, 8] (problem 'line'). "
-    "Try: batch_size=8",
+    "Try: --batch-size 8",
     "map mine.py:train --workers 0 --batch-size 0": "batch_size is out of range: got 0",
     "map mine.py:fine --workers -1": "There is no such number of workers: got -1; expected [0, ",
     "map mine.py:fine --workers 1000": "There is no such number of workers: got 1000; expected [0, ",
@@ -70,29 +70,28 @@ ROWS = {
     f"{FINE} --device tpu": "There is no such device here: got 'tpu'",
     f"{FINE} --schedule wave": "Unknown schedule 'wave'. Choose one of: constant, inverse_sqrt, warmup_cosine",
     f"{FINE} --order random": "Unknown order 'random'. Choose one of: shuffle, replacement, cyclic",
-    f"{FINE} --budget soon": "This is no length of time: got 'soon'; expected a number with s, m or h (--budget). "
+    f"{FINE} --budget soon": "Invalid duration: got 'soon'; expected a number with s, m or h (--budget). "
     "Try: --budget 20m",
-    f"{FINE} --budget 0s": "This is no length of time: got '0s'",
-    f"{FINE} --budget=-3m": "This is no length of time: got '-3m'",
+    f"{FINE} --budget 0s": "Invalid duration: got '0s'",
+    f"{FINE} --budget=-3m": "Invalid duration: got '-3m'",
     # axes
     "map mine.py:fine --points 1": "This is no number of cells: got '1'; expected N or NxM, each in [2, 1000] "
     "(--points). Try: --points 24",
     "map mine.py:fine --points 3x": "This is no number of cells: got '3x'",
     "map mine.py:fine --points 100000": "This is no number of cells: got '100000'",
-    f"{FINE} --x speed": "There is no such axis: got 'speed'; expected beta1, beta2, lr, eps, batch_size, "
-    "weight_decay "
-    "(--x/--y). Try: --x beta1",
-    f"{FINE} --y betta2=0:0.9": "There is no such axis: got 'betta2'; expected beta1, beta2, lr, eps, batch_size, "
-    "weight_decay (--x/--y). Try: --y beta2",
-    f"{FINE} --x batchsize": "--x/--y). Try: --x batch_size",
+    f"{FINE} --x speed": "Unknown axis 'speed'. Choose one of: beta1, beta2, lr, eps, batch_size, weight_decay "
+    "(--x).",
+    f"{FINE} --y betta2=0:0.9": "Unknown axis 'betta2'. Did you mean 'beta2'? Choose one of: beta1, beta2, lr, eps, "
+    "batch_size, weight_decay (--y). Try: --y beta2",
+    f"{FINE} --x batchsize": "(--x). Try: --x batch_size",
     f"{FINE} --x beta2": "Both axes are the same: got 'beta2'",
     f"{FINE} --x lr=1": "This is no range: got 'lr=1'; expected name=low:high (--x/--y",
     f"{FINE} --x lr=1:fast": "This is no range: got 'lr=1:fast'",
-    f"{FINE} --x lr=-1:1": "The range of the lr axis is not one: got (-1.0, 1.0); expected low < high, "
+    f"{FINE} --x lr=-1:1": "Invalid range for the lr axis: got (-1.0, 1.0); expected low < high, "
     "both in (0, inf)",
-    f"{FINE} --x lr=1:1": "The range of the lr axis is not one: got (1.0, 1.0)",
+    f"{FINE} --x lr=1:1": "Invalid range for the lr axis: got (1.0, 1.0)",
     f"{FINE} --x batch_size": "The batch size does not fit the data: got 256; expected [1, 8]",
-    f"{FINE} --x batch_size=0.5:4": "The range of the batch_size axis is not one: got (0.5, 4.0)",
+    f"{FINE} --x batch_size=0.5:4": "Invalid range for the batch_size axis: got (0.5, 4.0)",
     f"{FINE} --x batch_size=4:4.2": "The range of the batch_size axis is too narrow: got (4.0, 4.2)",
     f"{FINE} --y beta2=0.9:0.9000001": "The range of the beta2 axis is too narrow",
     # problems

@@ -98,7 +98,7 @@ ROWS = {
     "trainers.py:raises_odd": r"raises_odd\(.*\) failed \(.*trainers.py, line 17: Odd: what ever",
     "trainers.py:memory": r"memory\(.*\) failed \(.*trainers.py, line 20: MemoryError",
     "trainers.py:leaves": r"leaves\(.*\) failed \(.*trainers.py, line 23: SystemExit: enough",
-    "trainers.py:forgets": r"returned no sequence of losses: got 'None'; expected a sequence .* instead: return losses",
+    "trainers.py:forgets": r"returned no sequence of losses: got 'None'; expected a sequence .* Try: return losses",
     "trainers.py:words": r"returned no sequence of losses: got .*'one', 'two'",
     "module.py:problem": r"Training 'tired' failed \(.*module.py, line 14: RuntimeError: too tired",
 }
@@ -116,7 +116,7 @@ def test_users_code_that_fails(folder: Path, capsys, source: str, told: str):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("raises", r"raises\(beta1=.*line 13: KeyError: 'no such thing'\."),
+        ("raises", r"raises\(beta1=.*line 13: KeyError: 'no such thing'\)\."),
         ("dies", r"A worker process died.*EXIT\(3\)"),
     ],
 )

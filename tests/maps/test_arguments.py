@@ -40,14 +40,17 @@ def mapped(*axes: object, points: object = 3, **how: object) -> betaplane.PhaseM
 
 
 MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
-    "points as text": (lambda: mapped(points="6"), "points is no number of cells: got '6'"),
+    "points as text": (lambda: mapped(points="6"), "Invalid number of cells: got '6'"),
     "points as a float": (lambda: mapped(points=6.0), "Try: points=24"),
-    "three points": (lambda: mapped(points=(3, 3, 3)), "points is no number of cells"),
+    "three points": (lambda: mapped(points=(3, 3, 3)), "Invalid number of cells"),
     "one point": (lambda: mapped(points=1), "An axis needs at least 2 points"),
     "values as an axis": (lambda: mapped([0.9, 0.99]), 'Try: x=("beta2", 0.9, 0.999)'),
-    "an axis with one end": (lambda: mapped(("beta1", 0.5)), "x is no axis: got ('beta1', 0.5)"),
-    "ends as text": (lambda: mapped("beta1", ("beta2", "0", "0.9")), "y is no axis"),
-    "an unknown axis": (lambda: mapped("beta_1"), "There is no such axis: got 'beta_1'"),
+    "an axis with one end": (
+        lambda: mapped(("beta1", 0.5)),
+        "x is not an axis: got ('beta1', 0.5)",
+    ),
+    "ends as text": (lambda: mapped("beta1", ("beta2", "0", "0.9")), "y is not an axis"),
+    "an unknown axis": (lambda: mapped("beta_1"), "Unknown axis 'beta_1'. Did you mean 'beta1'?"),
     "a module": (
         lambda: betaplane.map_phases(NET),
         'Try: Problem("mine", lambda: Linear(...), loss',
@@ -66,7 +69,10 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
         "lr is not a number: got '1e-3'; expected a number (lr). Try",
     ),
     "steps as a float": (lambda: mapped(steps=10.5), "steps is not a whole number: got 10.5"),
-    "a misspelt argument": (lambda: mapped(seed=3), "There is no argument seed: got 3"),
+    "a misspelt argument": (
+        lambda: mapped(seed=3),
+        "Unknown argument 'seed'. Did you mean 'seeds'?",
+    ),
     "its nearest name": (lambda: mapped(boundary_seed=3), "Try: boundary_seeds=..."),
     "a misspelt hyperparameter": (lambda: mapped(weigth_decay=0.1), "Try: weight_decay=..."),
     "a hyperparameter out of range": (
@@ -80,8 +86,8 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "an unknown rule": (lambda: mapped(rule="adamm"), "Try: adam"),
     "a rule's unknown option": (lambda: mapped(rule="adam:debia=none"), "Try: adam:debias=none"),
     "a module as a rule": (lambda: mapped(rule=nn.Linear), "This is no update rule: got 'Linear'"),
-    "an unknown engine": (lambda: mapped(engine="fast"), 'Try: engine="auto"'),
-    "budget": (lambda: mapped(budget="soon"), "This is no length of time: got 'soon'"),
+    "an unknown engine": (lambda: mapped(engine="autos"), 'Try: engine="auto"'),
+    "budget": (lambda: mapped(budget="soon"), "Invalid duration: got 'soon'"),
     "thresholds as a pair": (lambda: mapped(thresholds=(0.1, 0.5)), "Try: thresholds=Thresholds("),
     "workers as text": (
         lambda: betaplane.map_phases(LINE, workers="a"),
@@ -258,7 +264,7 @@ MORE_MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "an option of a problem": (lambda: betaplane.load("digits:hiden=16"), "Try: digits:hidden="),
     "an argument of the call": (lambda: mapped(pionts=3), "Try: points=..."),
-    "negative seconds": (lambda: mapped(seconds=-1), "This is no length of time: got -1"),
+    "negative seconds": (lambda: mapped(seconds=-1), "Invalid duration: got -1"),
     "no trial": (lambda: betaplane.optuna_betas(None), "trial is no Optuna trial: got None"),
     "a beta as a range": (
         lambda: betaplane.optuna_betas(Trial(), beta1=0.9),

@@ -10,7 +10,7 @@ import pytest
 from betaplane.errors import BadInput
 from betaplane.maps.grid import Axis, axis, explicit, position
 from betaplane.maps.phase_map import Thresholds
-from betaplane.maps.plan import plan_for, usual_settings
+from betaplane.maps.plan import common_settings, plan_for
 from betaplane.maps.tune import Trial, Tuned, tune
 from betaplane.maps.validation import marked_setting
 from betaplane.problems import Trainer, counterexample
@@ -158,7 +158,7 @@ def test_a_setting_that_is_no_number_is_refused_with_an_example():
 
 
 def test_the_marked_settings_are_torchs_default_and_that_of_language_models():
-    marks = usual_settings({"lr": 0.1, "beta1": 0.5})
+    marks = common_settings({"lr": 0.1, "beta1": 0.5})
     betas = {label: (each["beta1"], each["beta2"], each["lr"]) for label, each in marks.items()}
     assert betas == {
         "(0.9, 0.999) torch's default": (0.9, 0.999, 0.1),

@@ -84,7 +84,7 @@ def resumed(path: Path) -> None:
         assert check(store.all()) == set(KEYS)
 
 
-SENTENCE = r"(The|There is no) .*\. Try: .*(sqlite|whole|upgrade betaplane|digits|ls .*)"
+SENTENCE = r"(The|There is no) .*\. Try: .*(sqlite.|whole|upgrade betaplane|digits|ls .*)"
 
 
 def sentence(act: Callable[[], None]) -> str:

@@ -397,7 +397,7 @@ def folder(path: Path) -> None:
         (
             of_another_problem,
             "The store holds another problem: got 'text (77c0ffee)'; expected digits (1f3a) ({path}). "
-            "Try: --store other.sqlite",
+            'Try: store="other.sqlite"',
         ),
         (folder, "The store is a folder"),
     ],

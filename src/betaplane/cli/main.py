@@ -21,10 +21,12 @@ from betaplane.cli.audit import audit_command
 from betaplane.cli.catalog import problems_command, rules_command
 from betaplane.cli.inspect import inspect_command
 from betaplane.cli.map import map_command
+from betaplane.cli.option_names import with_option_names
 from betaplane.cli.record import record_command
 from betaplane.cli.replay import replay_command
 from betaplane.cli.report import report_command
 from betaplane.cli.tune import tune_command
+from betaplane.errors import BadInput
 
 app = typer.Typer(
     name="betaplane",
@@ -77,6 +79,8 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
             raise Stopped(
                 STORED if command is map_command or options.get("store") else ""
             ) from None
+        except BadInput as error:
+            raise with_option_names(error, command) from error
 
     return run
 
@@ -92,8 +96,6 @@ for _name, _command in COMMANDS.items():
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; bad input ends with one sentence on stderr and exit code 2."""
-    from betaplane.errors import BadInput
-
     try:
         app(args=arguments, prog_name="betaplane")
     except BadInput as error:

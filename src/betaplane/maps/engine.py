@@ -71,8 +71,8 @@ def choose_engine(
             f"The problem cannot be stacked, because {choice.why_plain}",
             value="stacked",
             allowed="auto, plain",
-            where="--engine",
-            instead="--engine auto",
+            where="engine",
+            instead='engine="auto"',
         )
     return (
         choice if plan.engine == "stacked" else Choice(Speeds(**known[about]).engine, choice.speeds)

@@ -1,4 +1,4 @@
-"""The two axes of a map: which hyperparameter, which values, and where they lie on paper."""
+"""Axes of a map: a hyperparameter, its values, and their positions on the plot."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from betaplane.errors import BadInput, nearest
+from betaplane.errors import BadInput, unknown
 
 NAMES = ("beta1", "beta2", "lr", "eps", "batch_size", "weight_decay")
 BETAS = ("beta1", "beta2")
+EXAMPLE_RANGES = {"batch_size": (4, 256), "beta1": (0, 0.99), "beta2": (0, 0.9999)}
 
 
 def position(name: str, value: float) -> float:
-    """Where a value lies on its axis: log10 of the memory horizon 1 / (1 - beta) for betas, else
-    log10.
+    """Position of a value on its axis: log10 of the memory horizon 1 / (1 - beta) for betas, log10
+    of the value otherwise.
 
     Equal distances are equal factors of the horizon (or of the value): beta = 0 is at 0, 0.9 at 1,
     0.999 at 3.
@@ -39,28 +40,36 @@ class Axis:
 
     @property
     def positions(self) -> np.ndarray:
-        """Where the values lie, shape (len(values),); see `position`."""
+        """Positions of the values, shape (len(values),); see `position`."""
         return np.array([position(self.name, value) for value in self.values])
 
     @property
     def label(self) -> str:
-        """What is written along the axis."""
-        return (
-            f"{self.name}, by memory horizon 1/(1-{self.name}) in steps"
-            if self.name in BETAS
-            else self.name
-        )
+        """The text along the axis."""
+        if self.name in BETAS:
+            return f"{self.name}, by memory horizon 1/(1-{self.name}) in steps"
+        return self.name
 
     def __len__(self) -> int:
         return len(self.values)
 
 
-def axis(name: str, low: float, high: float, points: int) -> Axis:
+def axis(name: str, low: float, high: float, points: int, *, argument: str = "") -> Axis:
     """An axis of `points` values from low to high, evenly spaced in `position`, rounded to 4
     digits.
 
-    For betas it is 1 - beta that is rounded; batch sizes are whole numbers. Values that are rounded to the same one
-    are one point.
+    For betas, 1 - beta is rounded; batch sizes are whole numbers. Values that round to the same
+    number become one point.
+
+    Args:
+        name: a hyperparameter: beta1, beta2, lr, eps, batch_size or weight_decay.
+        low: the smallest value; in [0, 1) for betas, >= 1 for batch sizes, > 0 for the others.
+        high: the largest value, in the same range, > low.
+        points: number of values, >= 2.
+        argument: the argument that gave the range ("x" or "y"), for errors.
+
+    Raises:
+        BadInput: the name is unknown, or the range is empty, out of bounds or too narrow.
 
     Example:
         >>> axis("beta2", 0, 0.999, 4).values
@@ -68,77 +77,86 @@ def axis(name: str, low: float, high: float, points: int) -> Axis:
         >>> axis("batch_size", 4, 256, 4).values
         (4, 16, 64, 256)
     """
-    _check(name, low, high, points)
-    spots = np.linspace(position(name, low), position(name, high), points)
-    if name in BETAS:
-        values = [float(1 - _rounded(10.0**-spot) + 0.0) for spot in spots]
-        values = [float(f"{value:.12g}") for value in values]
-    elif name == "batch_size":
-        values = [round(10.0**spot) for spot in spots]
-    else:
-        values = [_rounded(10.0**spot) for spot in spots]
-    values = sorted(set(values))
+    _check(name, low, high, points, argument)
+    values = sorted(set(_spaced_values(name, low, high, points)))
     if len(values) < 2:
         raise BadInput(
             f"The range of the {name} axis is too narrow",
             value=(low, high),
-            allowed="a range that holds 2 values",
-            where=f"axis {name}",
-            instead=_pasted(name),
+            allowed="a range with at least 2 values",
+            where=argument or "axis",
+            instead=_example(name, argument),
         )
     return Axis(name, tuple(values))
 
 
 def explicit(name: str, values: Sequence[float]) -> Axis:
-    """An axis of the values given, sorted."""
+    """An axis of the given values, sorted."""
     _check(name, min(values), max(values), max(len(values), 2))
     return Axis(name, tuple(sorted(set(values))))
+
+
+def _spaced_values(name: str, low: float, high: float, points: int) -> list[float]:
+    positions = np.linspace(position(name, low), position(name, high), points)
+    if name in BETAS:
+        betas = [float(1 - _rounded(10.0**-place) + 0.0) for place in positions]
+        return [float(f"{beta:.12g}") for beta in betas]
+    if name == "batch_size":
+        return [round(10.0**place) for place in positions]
+    return [_rounded(10.0**place) for place in positions]
 
 
 def _rounded(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _check(name: str, low: float, high: float, points: int) -> None:
+def _check(name: str, low: float, high: float, points: int, argument: str = "") -> None:
     if name not in NAMES:
-        allowed, instead = ", ".join(NAMES), _option(nearest(name, NAMES, "beta1"))
-        raise BadInput(
-            "There is no such axis", value=name, allowed=allowed, where="--x/--y", instead=instead
-        )
+        where = argument or "axis"
+        raise unknown("axis", name, NAMES, where=where, instead=f'{argument or "name"}="{{}}"')
     for what, value in {"low": low, "high": high, "points": points}.items():
         if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
             raise BadInput(
                 f"{what} is not a number",
                 value=value,
                 allowed="a number",
-                where=f"axis {name}",
-                instead=_pasted(name),
+                where=argument or "axis",
+                instead=_example(name, argument),
             )
-    floor, ceiling, text = (0.0, 1.0, "[0, 1)") if name in BETAS else (0.0, math.inf, "(0, inf)")
-    floor, text = (1.0, "[1, inf)") if name == "batch_size" else (floor, text)
-    fits = low >= floor and high < ceiling and (name in BETAS or low > 0)
-    if not fits or not low < high:
-        raise BadInput(
-            f"The range of the {name} axis is not one",
-            value=(low, high),
-            allowed=f"low < high, both in {text}",
-            where=f"axis {name}",
-            instead=_pasted(name),
-        )
+    _check_range(name, low, high, argument)
     if points < 2:
         raise BadInput(
             "An axis needs at least 2 points",
             value=points,
             allowed="[2, inf)",
-            where=f"axis {name}",
-            instead="24",
+            where="points",
+            instead="points=24",
         )
 
 
-def _pasted(name: str) -> str:
-    ends = {"batch_size": "4:256", "beta1": "0:0.99", "beta2": "0:0.9999"}
-    return f"{_option(name)}={ends.get(name, '1e-4:1e-1')}"
+def _check_range(name: str, low: float, high: float, argument: str) -> None:
+    lower, upper, interval = _bounds(name)
+    inside = low >= lower and high < upper and (name in BETAS or low > 0)
+    if not inside or not low < high:
+        raise BadInput(
+            f"Invalid range for the {name} axis",
+            value=(low, high),
+            allowed=f"low < high, both in {interval}",
+            where=argument or "axis",
+            instead=_example(name, argument),
+        )
 
 
-def _option(name: str) -> str:
-    return f"--{'y' if name == 'beta2' else 'x'} {name}"
+def _bounds(name: str) -> tuple[float, float, str]:
+    if name in BETAS:
+        return 0.0, 1.0, "[0, 1)"
+    if name == "batch_size":
+        return 1.0, math.inf, "[1, inf)"
+    return 0.0, math.inf, "(0, inf)"
+
+
+def _example(name: str, argument: str) -> str:
+    low, high = EXAMPLE_RANGES.get(name, (1e-4, 0.1))
+    if argument:
+        return f'{argument}=("{name}", {low}, {high})'
+    return f'axis("{name}", {low}, {high}, 24)'

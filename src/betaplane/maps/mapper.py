@@ -17,7 +17,7 @@ import torch
 from betaplane.errors import BadInput
 from betaplane.maps.engine import choose_engine
 from betaplane.maps.phase_map import Cell, PhaseMap, Spot
-from betaplane.maps.plan import Along, Plan, plan_for, usual_settings
+from betaplane.maps.plan import Along, Plan, common_settings, plan_for
 from betaplane.maps.progress import shown_progress
 from betaplane.maps.sampling.ask_tell import (
     Chooser,
@@ -272,7 +272,7 @@ class Mapper:
         ]
         if not every:
             raise BadInput(
-                "No training was finished", value=0, allowed="at least 1", instead="--budget 20m"
+                "No run was finished", value=0, allowed="at least 1", instead='budget="20m"'
             )
         initial = float(np.median([record.initial for _, record in every]))
         known = self.problem.best
@@ -315,7 +315,7 @@ class Mapper:
         verdicts, p_fails = self._judged(cells)
         marks = [
             mark(label, at, plan.x, plan.y, verdicts)
-            for label, at in usual_settings(plan.fixed).items()
+            for label, at in common_settings(plan.fixed).items()
         ]
         marks += (
             [mark("yours", {**plan.fixed, **settings}, plan.x, plan.y, verdicts)]

@@ -20,7 +20,7 @@ from betaplane.maps.phase_map import (
     Spot,
     Thresholds,
 )
-from betaplane.maps.plan import usual_settings
+from betaplane.maps.plan import common_settings
 from betaplane.maps.verdicts import known_curves, mark, recommend
 from betaplane.replay import Gradients, Quantities, Replay, predicted, thresholds
 from betaplane.replay.predict import FAILING_ABOVE, GOOD_BELOW
@@ -76,7 +76,7 @@ def _marks(
     y: Axis,
     verdicts: np.ndarray,
 ) -> tuple[Mark, ...]:
-    every = {**usual_settings(fixed), **({"yours": settings} if settings else {})}
+    every = {**common_settings(fixed), **({"yours": settings} if settings else {})}
     found = [mark(label, at, x, y, verdicts) for label, at in every.items()]
     return tuple(one for one in found if one is not None)
 

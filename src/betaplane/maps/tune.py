@@ -232,7 +232,7 @@ class Tuner:
                 value=len(self.records),
                 allowed="a learning rate at which some setting trains",
                 where=f"problem {self.problem.name!r}, lr={self.plan.lr:g}",
-                instead=f"--lr {self.plan.lr / 10:g}",
+                instead=f"lr={self.plan.lr / 10:g}",
             )
         best = min(spots, key=self._loss)
         at = self.plan.at(best)

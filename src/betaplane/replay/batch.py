@@ -81,6 +81,6 @@ def _known(stream: Gradients, batch_size: int) -> int:
             value=batch_size,
             allowed=f"1 to {b}, and multiples of {b} up to {most}, which leave {FEWEST} rows",
             where="batch_size",
-            instead=f"--batch-size {min(4 * b, most)}",
+            instead=f"batch_size={min(4 * b, most)}",
         )
     return stream.batch_size

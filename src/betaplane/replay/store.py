@@ -94,7 +94,7 @@ def load(path: str | Path) -> Gradients:
             value=str(path),
             allowed="a file of recorded gradients",
             where="replay",
-            instead="betaplane record digits --out grads.safetensors",
+            instead="betaplane record digits",
         )
     told, tensors = _opened(path)
     if told.get("format") != FORMAT:
@@ -188,5 +188,5 @@ def _foreign(path: Path, what: str) -> BadInput:
         value=str(path),
         allowed="a file written by record_gradients or `betaplane record`",
         where="replay",
-        instead="betaplane record digits --out grads.safetensors",
+        instead="betaplane record digits",
     )

@@ -156,14 +156,14 @@ def check_contents(
             value=f"{found[1]} ({str(found[0])[:8]})",
             allowed=f"{identity.problem} ({identity.fingerprint[:8]})",
             where=str(path),
-            instead="--store other.sqlite",
+            instead='store="other.sqlite"',
         )
     return version
 
 
 def _refusal(path: Path, what: str, allowed: str) -> BadInput:
     return BadInput(
-        what, value=str(path), allowed=allowed, where="--store", instead="--store other.sqlite"
+        what, value=str(path), allowed=allowed, where="store", instead='store="other.sqlite"'
     )
 
 
@@ -177,7 +177,7 @@ def make_folder(path: Path) -> None:
             value=error.strerror,
             allowed="a folder that can be written",
             where=str(path.parent),
-            instead=f"--store {path.name}",
+            instead=f'store="{path.name}"',
         ) from error
 
 

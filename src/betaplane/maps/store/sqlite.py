@@ -22,10 +22,10 @@ BUSY = 1.0  # seconds of it spent inside SQLite, where Ctrl-C is not heard
 # result code: what, allowed, instead
 WRITABLE, ELSEWHERE, OTHER = (
     "a file and folder that can be written",
-    "--store /elsewhere/map.sqlite",
-    "--store other.sqlite",
+    'store="/elsewhere/map.sqlite"',
+    'store="other.sqlite"',
 )
-MERGED = "--store other.sqlite --merge {path}  # copies the trainings that are whole"
+MERGED = 'store_of(problem, "other.sqlite").merge({path!r})  # copies the runs that are whole'
 DAMAGED = "The store is damaged", "a whole store", MERGED
 SENTENCES = {
     sqlite3.SQLITE_FULL: (
@@ -112,7 +112,7 @@ def told(path: Path) -> Iterator[None]:
         raise
     except (sqlite3.Error, OverflowError) as error:
         what, allowed, instead = SENTENCES.get(code(error), DAMAGED)
-        instead = instead.format(path=path)
+        instead = instead.format(path=str(path))
         raise BadInput(
             what, value=str(error), allowed=allowed, where=str(path), instead=instead
         ) from error

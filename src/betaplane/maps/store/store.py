@@ -148,7 +148,7 @@ class Store(Claims):
             raise BadInput(
                 "There is no such store",
                 value=str(path),
-                where="--map",
+                where="map",
                 instead="betaplane map digits",
             )
         check_file(path)
