@@ -458,3 +458,16 @@ def test_the_reason_of_a_short_warmup_is_true_of_it():
     )
     assert row.reason.startswith("A tenth of the run is 20 steps, the longest that is advised")
     assert float(row.value) == 20
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lr", "decay"),
+    [(1, 65536, 1e-3, 0.1), (8, 32768, 3e-3, 0.5), (1, 4096, 1e-2, 1.0), (512, 64, 3e-4, 0.1)],
+)
+def test_weight_decay_leaves_most_of_the_weights(
+    old: int, new: int, lr: float, decay: float
+) -> None:
+    """AdamW multiplies weights by 1 - lr weight_decay, which a carried decay made negative."""
+    before = f"batch={old},lr={lr},betas=0.9,0.95,wd={decay}"
+    settings = advise(before=before, after=f"batch={new}").settings
+    assert 0.899 <= 1 - settings["lr"] * settings["weight_decay"] < 1

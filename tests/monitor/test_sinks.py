@@ -492,3 +492,10 @@ def test_wrong_input_is_told(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(BadInput) as caught:
         call(tmp_path)
     assert str(caught.value).startswith(told)
+
+
+def test_a_pipe_is_not_a_record(tmp_path: Path) -> None:
+    """Reading one would wait for a writer without end."""
+    os.mkfifo(tmp_path / "run.jsonl")
+    with pytest.raises(BadInput, match="This is not a regular file"):
+        read_lines(tmp_path / "run.jsonl")

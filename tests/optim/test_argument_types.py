@@ -204,3 +204,10 @@ def test_options_changed_to_another_type_are_refused_by_the_step(
 def test_optimizer_class_takes_rules(rule: object) -> None:
     with pytest.raises(BadType, match="This is no class of rules"):
         optimizer_class(rule)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [betaplane.AdamW, betaplane.NAdam, betaplane.Lion])
+@pytest.mark.parametrize("betas", [(0.9,), (0.9, 0.99, 0.999), ()])
+def test_another_number_of_betas_is_refused(kind: type, betas: tuple[float, ...]) -> None:
+    with pytest.raises(BadInput, match=r"betas .*expected 2 numbers"):
+        kind(NET.parameters(), betas=betas)

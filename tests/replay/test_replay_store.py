@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from betaplane.errors import BadInput
 from betaplane.problems import digits
-from betaplane.replay import load, record_problem, save
+from betaplane.replay import Gradients, load, record_problem, save
+from betaplane.replay.gradients import Layer
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +153,9 @@ def test_names_are_printable(stream, tmp_path: Path):
     layers = [["\x1b[2J[/bold]", [10**6], 80]]
     found = load(rewritten(save(stream, tmp_path / "grads.safetensors"), layers=layers))
     assert found.layers[0].name == "\\x1b[2J[/bold]"
+
+
+def test_gradients_have_a_short_repr() -> None:
+    stream = Gradients(torch.randn(20, 620), (Layer("w", (20, 31), 620),), batch_size=4)
+    text = "Gradients(20 rows of 620 coordinates of 1 tensors, batch_size=4, frozen=True)"
+    assert repr(stream) == text

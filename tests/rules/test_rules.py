@@ -739,3 +739,8 @@ def test_bad_input(call, text: str) -> None:
     with pytest.raises(BadInput) as told:
         call()
     assert text in str(told.value)
+
+
+def test_misspelled_choice_suggests_the_nearest() -> None:
+    with pytest.raises(BadInput, match="Try: decay='decoupled'"):
+        AdamW(decay="decopled")  # type: ignore[arg-type]

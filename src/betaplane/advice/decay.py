@@ -4,6 +4,8 @@ normalized unit.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from betaplane.advice.recommendation import (
     HEURISTIC,
     PUBLISHED,
@@ -16,10 +18,22 @@ from betaplane.theory import coupled_decay, decay_horizon, normalized_decay
 
 USUAL = {"tokens": 0.1, "samples": 0.01}
 AROUND = 2.0
+MAX_SHRINKAGE = 0.1  # share of the weights that one step may take off, lr * weight_decay
 
 
 def decay(case: RunSpec, lr: float) -> Decision:
-    """Weight decay as in torch's AdamW, multiplied by lr."""
+    """Weight decay as in torch's AdamW, multiplied by lr; a step takes off at most MAX_SHRINKAGE."""
+    decision = _published(case, lr)
+    row, limit = decision.row, MAX_SHRINKAGE / lr
+    if not isinstance(row.value, float | int) or row.value <= limit:
+        return decision
+    reason = f"Capped: {row.value:.3g} would take off {lr * row.value:.3g} of the weights per step."
+    ends = {"low": min(row.low or 0.0, limit), "high": limit}
+    return replace(decision, row=replace(row, value=limit, reason=reason, **ends))
+
+
+def _published(case: RunSpec, lr: float) -> Decision:
+    """Weight decay by what is known of the run."""
     if case.carried.weight_decay is not None:
         return _carried(case, case.carried.weight_decay)
     if case.unit == "tokens" and case.params and case.total and case.steps:

@@ -129,11 +129,12 @@ def check_options(kind: type, args: Sequence[Any], options: Mapping[str, Any]) -
     known = inspect.signature(kind).parameters
     for name, value in {**dict(zip([*known][1:], args, strict=False)), **options}.items():
         if name in known:
-            _check_type(name, value, known[name].default, where)
+            exact = hasattr(kind, "torchs")  # other classes leave the count to their rule
+            _check_type(name, value, known[name].default, where, exact)
 
 
-def _check_type(name: str, value: Any, usual: Any, where: str) -> None:
-    allowed = _missed(name, value, usual)
+def _check_type(name: str, value: Any, usual: Any, where: str, exact: bool) -> None:
+    allowed = _missed(name, value, usual, exact)
     if allowed:
         instead = f"{name}={usual!r}"
         raise BadType(
@@ -145,13 +146,12 @@ def _check_type(name: str, value: Any, usual: Any, where: str) -> None:
         )
 
 
-def _missed(name: str, value: Any, usual: Any) -> str:
+def _missed(name: str, value: Any, usual: Any, exact: bool) -> str:
     """What would be allowed in the place of an option's usual value; nothing if the value is."""
     if isinstance(usual, tuple):
         kinds = (Real, Tensor, type(None)) if None in usual else (Real, Tensor)
         items = value if isinstance(value, (tuple, list)) else ()
-        # a rule says itself how many it has
-        whole = len(items) == len(usual) or (name == "betas" and items)
+        whole = len(items) == len(usual) or (name == "betas" and items and not exact)
         fits = whole and all(isinstance(item, kinds) for item in items)
         return "" if fits else f"{len(usual)} numbers"
     if isinstance(usual, bool):  # a text is true whatever it says

@@ -63,6 +63,10 @@ class Gradients:
     def __post_init__(self) -> None:
         _check(self.values, self.layers, self.index)
 
+    def __repr__(self) -> str:
+        size = f"{self.steps} rows of {self.coordinates} coordinates of {len(self.layers)} tensors"
+        return f"Gradients({size}, batch_size={self.batch_size}, frozen={self.frozen})"
+
     @property
     def steps(self) -> int:
         """T, the number of rows."""

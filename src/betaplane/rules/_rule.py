@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, nearest
 
 State = Any  # a NamedTuple of tensors, one type per rule
 
@@ -109,7 +109,7 @@ class Rule:
         for name, known in self.choices.items():
             value = getattr(self, name)
             if value not in known:
-                text, instead = " or ".join(map(repr, known)), f"{name}={known[0]!r}"
+                text, instead = " or ".join(map(repr, known)), f"{name}={_closest(value, known)!r}"
                 raise BadInput(
                     f"{name} is unknown", value=value, allowed=text, where=where, instead=instead
                 )
@@ -155,3 +155,9 @@ class Rule:
         left out.
         """
         return tuple(f.name for f in fields(cls) if f.type in ("float", float) and not f.kw_only)
+
+
+def _closest(value: object, choices: tuple[object, ...]) -> object:
+    """The choice that a misspelled value was most likely meant to be; the first if none is close."""
+    texts = [choice for choice in choices if isinstance(choice, str)]
+    return nearest(value, texts, "") or choices[0] if isinstance(value, str) else choices[0]

@@ -34,6 +34,9 @@ def read_lines(path: str | os.PathLike[str]) -> list[Row]:
     Raises:
         BadInput: there is no such file, or it holds something else.
     """
+    if Path(path).exists() and not Path(path).is_file():  # a pipe or a device may never end
+        text = "This is not a regular file"
+        raise BadInput(text, value=str(path), allowed="a file that watch wrote", where="a record")
     try:
         full, last = parts(Path(path)), Path(path)
         return [row for part in full for row in _rows(part)] + (
