@@ -5,25 +5,29 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from betaplane import _optimizers
+
 if TYPE_CHECKING:
+    from betaplane import advice as advice
+    from betaplane import audit as audit
+    from betaplane import checkpoints as checkpoints
+    from betaplane import errors as errors
+    from betaplane import figures as figures
+    from betaplane import maps as maps
+    from betaplane import monitor as monitor
+    from betaplane import optim as optim
+    from betaplane import problems as problems
+    from betaplane import replay as replay
+    from betaplane import replicas as replicas
+    from betaplane import rules as rules
+    from betaplane import theory as theory
+    from betaplane._optimizers import *  # noqa: F403
     from betaplane.advice import Advice, advise, optuna_betas
     from betaplane.errors import BadInput
     from betaplane.figures import html, png
     from betaplane.maps import PhaseMap, Plan, Store, axis, map_phases, predict_map, tune
     from betaplane.monitor import Watcher, watch
-    from betaplane.optim import (
-        SGD,
-        Adafactor,
-        Adagrad,
-        Adam,
-        Adamax,
-        AdamW,
-        NAdam,
-        RAdam,
-        RMSprop,
-        Schedule,
-        from_torch,
-    )
+    from betaplane.optim import Schedule, from_torch
     from betaplane.problems import Problem, Trainer, load
     from betaplane.replay import (
         Gradients,
@@ -53,39 +57,18 @@ _HOMES = {
         "replay_gradients",
     ),
     "betaplane.replicas": ("Options", "Run", "train_plain", "train_stacked"),
-    "betaplane.optim": (
-        "SGD",
-        "Adafactor",
-        "Adagrad",
-        "Adam",
-        "AdamW",
-        "Adamax",
-        "NAdam",
-        "RAdam",
-        "RMSprop",
-        "Schedule",
-        "from_torch",
-    ),
+    "betaplane.optim": (*_optimizers.__all__, "Schedule", "from_torch"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "SGD",
-    "Adafactor",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
     "Advice",
     "BadInput",
     "Gradients",
-    "NAdam",
     "Options",
     "PhaseMap",
     "Plan",
     "Problem",
-    "RAdam",
-    "RMSprop",
     "Replay",
     "Run",
     "Schedule",
@@ -110,6 +93,7 @@ __all__ = [
     "tune",
     "watch",
 ]
+__all__ += _optimizers.__all__
 
 
 _PACKAGES = (
@@ -118,28 +102,23 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PACKAGES:
-        return import_module(f"betaplane.{name}")
-    if name not in _HOME and not _is_optimizer(name):
-        raise AttributeError(f"module 'betaplane' has no attribute {name!r}")
-    home = _HOME.get(name, "betaplane.optim")
-    value = getattr(import_module(home), name)
-    if home == "betaplane.maps":
-        _draw_in_notebooks()
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker would take any name for an attribute
 
-
-def _is_optimizer(name: str) -> bool:
-    """Whether it is an optimizer of the roll that is not named above: a new rule needs no line
-    here.
-    """
-    return not name.startswith("_") and name in import_module("betaplane.optim").__all__
+    def __getattr__(name: str) -> Any:
+        """Import a public name, or a package, when it is first used."""
+        if name in _PACKAGES:
+            return import_module(f"betaplane.{name}")
+        if name not in _HOME:
+            raise AttributeError(f"module 'betaplane' has no attribute {name!r}")
+        value = getattr(import_module(_HOME[name]), name)
+        if _HOME[name] == "betaplane.maps":
+            _draw_in_notebooks()
+        globals()[name] = value
+        return value
 
 
 def _draw_in_notebooks() -> None:
-    """Maps may not import figures, so the roof joins them: a PhaseMap shows itself in a notebook."""
+    """Give PhaseMap its notebook display: maps may not import figures, which are on a higher layer."""
     from betaplane.maps.phase_map import PhaseMap
 
     def _repr_html_(phase_map: PhaseMap) -> str:
@@ -151,4 +130,4 @@ def _draw_in_notebooks() -> None:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_PACKAGES]

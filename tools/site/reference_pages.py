@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import betaplane
+from betaplane._optimizers import __all__ as OPTIMIZERS
 from tools.site.markdown import prose, table
 
 HEAD = """\
@@ -36,6 +37,9 @@ def _links(package: str, values: list[type]) -> str:
 
 
 def _path(value: type) -> str:
+    """Where the documentation of a name is; that of optimizers is in the stub of their package."""
+    if value.__name__ in OPTIMIZERS:
+        return f"betaplane.optim.{value.__name__}"
     return f"{value.__module__}.{value.__qualname__}"
 
 
