@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: map test check docs outputs bench clients mutants floors clean
+.PHONY: map test check docs outputs stubs bench clients mutants floors clean
 
 map: .venv/ready
 	$(BIN)/betaplane map digits
@@ -25,6 +25,10 @@ docs: .venv/ready-docs
 # rewrite the outputs that the pages of docs/ show; read the change before you commit it
 outputs: .venv/ready-test
 	$(BIN)/python -m tools.site.blocks
+
+# rewrite the optimizers' names and signatures for editors and type checkers, from the registry of rules
+stubs: .venv/ready-test
+	$(BIN)/python -m tools.stubs
 
 bench: .venv/ready-bench
 	$(BIN)/python -m benchmarks

@@ -141,15 +141,17 @@ def _type(kind: Any, name: str, parameter: inspect.Parameter) -> str:
         return SHARED_TYPES[name]
     if parameter.annotation is not parameter.empty:
         return _annotation(parameter.annotation)
-    own = {field.name: str(field.type) for field in fields(kind.rule)}
+    own = {field.name: _annotation(field.type) for field in fields(kind.rule)}
     if name == "betas":
         return f"tuple[{', '.join('float' for field in own if field in BETAS)}]"
     return own[name]
 
 
 def _annotation(annotation: Any) -> str:
+    if isinstance(annotation, str):
+        return annotation
     text = inspect.formatannotation(annotation, base_module=Tensor.__module__)
-    return re.sub(r"torch\.(_tensor\.)?Tensor", "Tensor", text)
+    return re.sub(r"typing\.|torch\.(_tensor\.)?(?=Tensor)", "", text)
 
 
 def main() -> None:

@@ -23,7 +23,6 @@ from betaplane.cli.parse import rule as rule_of
 from betaplane.optim.storage_formats import STORAGES
 from betaplane.rules import ALL, Rule
 
-ROOT = Path(__file__).resolve().parents[2]
 every = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 
 
@@ -40,14 +39,12 @@ def test_documented(kind: type[Rule]) -> None:
 
 @every
 def test_has_numbers_from_elsewhere(kind: type[Rule]) -> None:
-    """Golden numbers or torch's class; else two steps at least by pencil, and a test that ties it
-    to such a rule.
-    """
+    """Golden numbers or torch's class; else at least two steps computed by hand."""
     elsewhere = {rule for rule, _ in test_rules.GOLDEN} | {
         type(rule) for rule, *_ in test_rules.TORCH
     }
     steps = inspect.getdoc(kind).count(".step(")  # type: ignore[union-attr]
-    assert kind in elsewhere or (steps >= 2 and kind.__name__ in inspect.getsource(test_rules))
+    assert kind in elsewhere or steps >= 2
 
 
 @every
@@ -95,9 +92,3 @@ def test_no_rule_knows_another(kind: type[Rule]) -> None:
     tree = ast.parse(Path(inspect.getfile(kind)).read_text())
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert not imported & names
-
-
-def test_contributing_tells_of_two_files() -> None:
-    told = (ROOT / "CONTRIBUTING.md").read_text()
-    assert "## Adding a rule" in told
-    assert "Two files: the rule, and the registry." in told
