@@ -50,8 +50,8 @@ ROWS = {
     f"{FINE} --batch-size 9": "The batch size does not fit the data: got 9; expected [1, 8] (problem 'line'). "
     "Try: --batch-size 8",
     "map mine.py:train --workers 0 --batch-size 0": "batch_size is out of range: got 0",
-    "map mine.py:fine --workers -1": "There is no such number of workers: got -1; expected [0, ",
-    "map mine.py:fine --workers 1000": "There is no such number of workers: got 1000; expected [0, ",
+    "map mine.py:fine --workers -1": "workers is out of range: got -1; expected [0, ",
+    "map mine.py:fine --workers 1000": "workers is out of range: got 1000; expected [0, ",
     f"{FINE} --seeds 10000000": "seeds is out of range: got 10000000; expected [1, 1000] (--seeds). Try: ",
     f"{FINE} --boundary-seeds 10000000": "boundary_seeds is out of range: got 10000000; expected [1, 1000]",
     f"{FINE.replace('3', '1000')} --seeds 50 --dense": "A dense map trains every cell with every seed: got 50000000; ",

@@ -110,7 +110,7 @@ def test_every_setting_diverges():
         ({"lr": -1.0}, "lr is out of range: got -1.0"),
         ({"rule": betaplane.rules.SGD()}, "SGD has no beta1 to put on an axis"),
         ({"watch": "bar"}, "watch is not callable: got 'bar'; expected a function (tune"),
-        ({"workers": -1}, "There is no such number of workers: got -1"),
+        ({"workers": -1}, "workers is out of range: got -1"),
     ],
 )
 def test_bad_input(how, told):

@@ -1,4 +1,4 @@
-"""Workers train on the data of the process that started them: one copy in memory, the same for all."""
+"""Workers train on the data of their parent process: all share one copy in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textwrap import dedent
 
 import pytest
 import torch
-from modules import mlp, problem
+from small_modules import mlp, problem
 
 from betaplane.errors import BadInput
 from betaplane.problems import Problem, load
@@ -39,11 +39,11 @@ def reference(tmp_path: Path) -> str:
 
 
 def memory(problem: Problem, name: str) -> tuple[int, bool, str, list[float]]:
-    """In a worker: private memory in MB, whether the data lie in a mapped file, and the first of
-    them.
+    """In a worker: private memory in MB, whether the data are in a mapped file, and the first
+    example.
     """
     data = getattr(problem, name)
-    data[0] += 1  # a worker's own page, for nobody else
+    data[0] += 1  # in a private page of the worker
     maps = Path("/proc/self/maps").read_text()
     rollup = Path("/proc/self/smaps_rollup").read_text()
     private = sum(
@@ -52,54 +52,54 @@ def memory(problem: Problem, name: str) -> tuple[int, bool, str, list[float]]:
     return private // 1024, "/data" in maps and "betaplane-" in maps, problem.name, data[0].tolist()
 
 
-def changed(problem: Problem) -> float:
+def input_sum(problem: Problem) -> float:
     return float(problem.inputs.sum())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_the_data_are_one_mapped_file_that_workers_cannot_change(reference: str):
-    found = load(reference)
-    before = found.inputs.clone()
-    with Pool(found, {"name": "renamed"}, workers=2) as pool:
+    problem = load(reference)
+    before = problem.inputs.clone()
+    with Pool(problem, {"name": "renamed"}, workers=2) as pool:
         seen = [pool.result(future) for future in [pool.call(memory, "inputs") for _ in range(4)]]
         folder = pool._parcel.folder
-        again = Parcel(found).opened()
+        reopened = Parcel(problem).open()
         assert folder.exists()
     assert not folder.exists()
     assert all(mapped and name == "renamed" for _, mapped, name, _ in seen)
     assert {tuple(first) for *_, first in seen} <= {
         tuple((before[0] + k).tolist()) for k in (1, 2, 3, 4)
     }
-    assert torch.equal(found.inputs, before)
-    assert torch.equal(again.inputs, before)
+    assert torch.equal(problem.inputs, before)
+    assert torch.equal(reopened.inputs, before)
 
 
-def test_a_worker_whose_functions_refer_to_other_numbers_is_refused(
+def test_other_numbers_in_the_functions_of_a_worker_are_rejected(
     reference: str, monkeypatch: pytest.MonkeyPatch
 ):
-    found = load(reference)
+    problem = load(reference)
     monkeypatch.setenv("WEIGHT", "2.0")
     with (
-        Pool(found, workers=1) as pool,
+        Pool(problem, workers=1) as pool,
         pytest.raises(BadInput, match=r"differ between two loads of the file \(loss: w"),
     ):
-        pool.result(pool.call(changed))
+        pool.result(pool.call(input_sum))
 
 
 def test_a_rounding_of_constants_in_a_worker_is_accepted(
     reference: str, monkeypatch: pytest.MonkeyPatch
 ):
-    found = load(reference)
+    problem = load(reference)
     monkeypatch.setenv("WEIGHT", "1.0000001")
-    with Pool(found, workers=1) as pool:
-        assert pool.result(pool.call(changed)) == float(found.inputs.sum())
+    with Pool(problem, workers=1) as pool:
+        assert pool.result(pool.call(input_sum)) == float(problem.inputs.sum())
 
 
 @pytest.mark.parametrize(
     "form",
     ["part of a larger tensor", "expanded", "float64", "sparse", "whole numbers", "requires grad"],
 )
-def test_data_of_every_form_arrive(form: str):
+def test_data_of_every_form_reach_the_worker(form: str):
     plain = problem(mlp)
     x = {
         "part of a larger tensor": lambda: torch.cat([plain.inputs] * 50)[: plain.examples],
@@ -111,22 +111,19 @@ def test_data_of_every_form_arrive(form: str):
     }[form]()
     object.__setattr__(plain, "inputs", x)
     parcel = Parcel(plain)
-    found = parcel.opened()
+    opened = parcel.open()
     size = (parcel.folder / "data").stat().st_size
     parcel.remove()
-    assert isinstance(found, Problem)
-    assert (found.inputs.dtype, found.inputs.layout, found.inputs.shape) == (
-        x.dtype,
-        x.layout,
-        x.shape,
-    )
-    assert torch.equal(found.inputs.to_dense(), x.to_dense())
-    assert torch.equal(found.targets, plain.targets)
+    assert isinstance(opened, Problem)
+    inputs = opened.inputs
+    assert (inputs.dtype, inputs.layout, inputs.shape) == (x.dtype, x.layout, x.shape)
+    assert torch.equal(inputs.to_dense(), x.to_dense())
+    assert torch.equal(opened.targets, plain.targets)
     assert size < 4 * (plain.inputs.to_dense().nbytes + plain.targets.nbytes) + 20_000
     assert not parcel.folder.exists()
 
 
-def test_a_full_temporary_folder_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_full_temporary_folder_raises_bad_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -159,7 +156,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize(
     "by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda by: by.name
 )
-def test_temporary_folders_are_removed_whatever_ends_it(tmp_path: Path, by: signal.Signals):
+def test_temporary_folders_are_removed_after_every_signal(tmp_path: Path, by: signal.Signals):
     script, place = tmp_path / "long.py", tmp_path / "place"
     script.write_text(LONG)
     place.mkdir()

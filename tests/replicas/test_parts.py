@@ -1,9 +1,9 @@
-"""The pieces under the stack: sharing, hoisting, windows, certain verdicts, the pool, the probe."""
+"""Parts of the engines: shared inputs, hoisting, windows, certain failures, the pool, the probe."""
 
 import numpy as np
 import pytest
 import torch
-from modules import Branching, mlp, problem
+from small_modules import Branching, mlp, problem
 from torch.func import vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -11,9 +11,9 @@ from betaplane.errors import BadInput
 from betaplane.optim.codegen.hoist import hoist, values
 from betaplane.problems import Problem, Trainer
 from betaplane.replicas import Options, Pool, Run, Speeds, probe
+from betaplane.replicas.compiled import _expm1, _lerp
 from betaplane.replicas.run import certainly_failing, final_loss, windows
 from betaplane.replicas.shared_batch import share_inputs
-from betaplane.replicas.trace import _expm1, _lerp
 from betaplane.replicas.worker import train
 from betaplane.rules import Adam
 
@@ -30,28 +30,28 @@ def test_shared_inputs_become_one_product():
     torch.testing.assert_close(graph(w, x), before)
 
 
-def test_what_follows_from_constants_moves_out_of_the_step():
+def test_operations_on_constants_are_hoisted_out_of_the_step():
     function = lambda h, x: x * (1 - h).log() + torch.rand(()) * 0  # noqa: E731
     h, x = torch.tensor([0.5, 0.9]), torch.tensor([1.0, 2.0])
     graph = make_fx(function, tracing_mode="fake")(h, x)
-    held = values(hoist(graph, {0}), [h, x])
+    hoisted = values(hoist(graph, {0}), [h, x])
     left = [str(node.target) for node in graph.graph.nodes if node.op == "call_function"]
     assert "aten.log.default" not in left
     assert "aten.rand.default" in left
-    torch.testing.assert_close(graph(h, x, *held), x * (1 - h).log())
+    torch.testing.assert_close(graph(h, x, *hoisted), x * (1 - h).log())
 
 
-def test_running_statistics_are_never_held():
+def test_running_statistics_are_not_hoisted():
     function = lambda h, x: torch.zeros(2).add_(x) + h  # noqa: E731
     h, x = torch.tensor([0.5, 0.9]), torch.tensor([1.0, 2.0])
     graph = make_fx(function, tracing_mode="fake")(h, x)
-    held = values(hoist(graph, {0}), [h, x])
+    hoisted = values(hoist(graph, {0}), [h, x])
     for _ in range(2):
-        torch.testing.assert_close(graph(h, x, *held), h + x)
+        torch.testing.assert_close(graph(h, x, *hoisted), h + x)
 
 
 @pytest.mark.parametrize(("steps", "points"), [(1000, 100), (101, 100), (7, 100), (5, 1)])
-def test_windows_add_up(steps, points):
+def test_windows_add_up_to_the_steps(steps, points):
     lengths = windows(steps, points)
     assert sum(lengths) == steps
     assert len(lengths) <= points
@@ -65,7 +65,7 @@ def test_final_loss_is_the_median_of_the_last_tenth():
     assert final_loss(np.array([])) == float("inf")
 
 
-def test_only_what_cannot_recover_is_cut():
+def test_only_runs_that_cannot_recover_are_certainly_failing():
     initial = np.ones(4)
     risen = np.r_[np.full(4, 2.0), np.full(4, 2.0)]
     fallen = np.r_[np.full(7, 2.0), 0.5]
@@ -74,7 +74,7 @@ def test_only_what_cannot_recover_is_cut():
     assert certainly_failing(curves, initial, points=17).tolist() == [False, False, True, False]
 
 
-def test_workers_give_what_this_process_gives():
+def test_workers_return_the_results_of_this_process():
     here, options = problem(mlp), Options(points=5)
     runs = [Run(Adam(0.9, b2), 0.01, 8, 0) for b2 in (0.9, 0.999)]
     with Pool(here, {"steps": 20}, workers=1) as pool:
@@ -97,7 +97,7 @@ def fail(problem: Problem) -> None:
     train(branching, [Run(Adam(), 0.1, 8, 0)], "stacked", Options())
 
 
-def test_the_faster_engine_is_chosen_and_a_reason_given():
+def test_the_faster_engine_is_chosen_with_a_reason():
     assert Speeds(2.0, 1.0, "").engine == "stacked"
     assert Speeds(1.0, 2.0, "").engine == "plain"
     short = probe(problem(Branching), Run(Adam(), 0.01, 8, 0), 4, Options(), steps=4)
@@ -105,17 +105,17 @@ def test_the_faster_engine_is_chosen_and_a_reason_given():
     assert "cannot batch it" in short.note
 
 
-def test_a_callable_is_trained_as_it_is():
-    told = []
+def test_a_callable_is_called_with_settings_and_seed():
+    calls = []
 
     def loop(settings, seed):
-        told.append((settings, seed))
+        calls.append((settings, seed))
         return [2.0, 1.0, settings["beta2"]]
 
     outcomes = train(
         Trainer("loop", loop), [Run(Adam(beta2=0.5), 0.1, 4, 3)], "callable", Options()
     )
-    assert told == [
+    assert calls == [
         (
             {
                 "beta1": 0.9,
@@ -138,7 +138,7 @@ def test_a_callable_is_trained_as_it_is():
         )
 
 
-def test_what_is_written_for_the_compiler_keeps_the_digits():
+def test_decompositions_for_the_compiler_keep_precision():
     x = -torch.logspace(-7, 1.5, 400)
     exact = torch.expm1(x.double())
     # exp(x) - 1 is off by half of it at 1e-7

@@ -1,15 +1,16 @@
-"""Whatever a module does, it is trained as its own loop trains it: stacked if that is proved, else
-plain and said.
+"""Every module is trained as in the user's own loop: stacked if that is proved, else by the plain
+engine with a reason.
 """
 
 import random
 
 import numpy as np
-import odd_modules
 import pytest
 import torch
-from odd_modules import CARRIED, LOST
+from stackable_modules import STACKABLE
+from stateful_modules import STATEFUL, reset
 from torch import nn
+from untraceable_modules import UNTRACEABLE
 
 from betaplane import Problem
 from betaplane.problems import check, fingerprint
@@ -30,13 +31,13 @@ def data():
 
 
 def problem_of(make, loss=nn.functional.mse_loss, **fields):
-    name = getattr(make, "__name__", "odd")
+    name = getattr(make, "__name__", "module")
     own = {"batch_size": 16, "order": "cyclic", "steps": STEPS, "lr": 0.02, **fields}
     return Problem(name, lambda: make().double(), loss, *data(), **own)
 
 
 def loop(make, loss, rule=torch.optim.Adam, steps=STEPS, **settings):
-    """The loop that a user would write; on all the data, in their order."""
+    """The losses of the loop that a user would write, on all data in order."""
     random.seed(SEED)
     np.random.seed(SEED)
     torch.manual_seed(SEED)
@@ -55,30 +56,23 @@ def loop(make, loss, rule=torch.optim.Adam, steps=STEPS, **settings):
     return losses
 
 
-def reset():
-    """The state outside of modules, which only the loop above leaves changed."""
-    odd_modules.COUNTS["calls"] = odd_modules.ClassCounter.k = odd_modules.OldFunction.calls = 0
-    odd_modules.SETTINGS.scale = 1.0
-    odd_modules.os.environ.pop("ODD_MODULES", None)
-    odd_modules.DefaultGrows.odd.__defaults__[0].clear()
-
-
-@pytest.mark.parametrize("make", [*CARRIED, *LOST], ids=lambda make: make.__name__)
-def test_the_plain_engine_is_the_loop_that_a_user_writes(make):
+@pytest.mark.parametrize(
+    "make", [*STACKABLE, *STATEFUL, *UNTRACEABLE], ids=lambda make: make.__name__
+)
+def test_the_plain_engine_equals_the_users_loop(make):
     reset()
-    right = loop(make, nn.functional.mse_loss)
+    expected = loop(make, nn.functional.mse_loss)
     reset()
     problem = problem_of(make)
     check(problem)
     fingerprint(problem)
-    for _ in range(2):  # a second run begins as the first did
-        np.testing.assert_allclose(
-            train_plain(problem, Run(Adam(), 0.02, 16, SEED), OPTIONS).curve, right, rtol=1e-6
-        )
+    for _ in range(2):  # the second run starts in the same state as the first
+        curve = train_plain(problem, Run(Adam(), 0.02, 16, SEED), OPTIONS).curve
+        np.testing.assert_allclose(curve, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("make", CARRIED, ids=lambda make: make.__name__)
-def test_what_a_stack_carries_is_stacked_and_equals_plain(make):
+@pytest.mark.parametrize("make", STACKABLE, ids=lambda make: make.__name__)
+def test_stackable_modules_are_stacked_and_equal_the_plain_engine(make):
     problem = problem_of(make, batch_size=8, order="shuffle")
     runs = [Run(AdamW(beta1, weight_decay=0.5), 0.02, 8, SEED) for beta1 in (0.0, 0.5, 0.9)]
     assert why_plain(problem, runs[0], OPTIONS) == ""
@@ -91,8 +85,8 @@ def test_what_a_stack_carries_is_stacked_and_equals_plain(make):
         assert ours.initial == pytest.approx(reference.initial, rel=1e-12)
 
 
-@pytest.mark.parametrize("make", LOST, ids=lambda make: make.__name__)
-def test_what_a_stack_would_lose_is_trained_plain_with_the_reason(make):
+@pytest.mark.parametrize("make", [*STATEFUL, *UNTRACEABLE], ids=lambda make: make.__name__)
+def test_other_modules_are_trained_plain_with_the_reason(make):
     problem = problem_of(make)
     runs = [Run(Adam(beta2=beta2), 0.02, 16, SEED) for beta2 in (0.9, 0.999)]
     assert make.why

@@ -1,11 +1,9 @@
-"""Stacked replicas against their slow twin, the plain loop; and against themselves in other
-company.
-"""
+"""The stacked engine against its reference, the plain engine, and against stacks of other runs."""
 
 import numpy as np
 import pytest
 import torch
-from modules import (
+from small_modules import (
     Attention,
     Branching,
     Scaled,
@@ -43,14 +41,14 @@ def test_stacked_equals_plain(make):
     here = problem(make)
     stacked = stacked_outcomes(here, runs(), WHOLE)
     plain = [train_plain(here, run, WHOLE) for run in runs()]
-    # curves are kept in float32
+    # curves are stored in float32
     np.testing.assert_allclose(curves(stacked), curves(plain), rtol=1e-6)
     for ours, theirs in zip(stacked, plain, strict=True):
         assert ours.initial == pytest.approx(theirs.initial, rel=1e-12)
 
 
 @pytest.mark.parametrize("rule", ALL, ids=lambda rule: rule.__name__)
-def test_every_rule_stacks(rule):
+def test_every_rule_stacked_equals_plain(rule):
     varied = {
         SGD: ("momentum", (0.0, 0.5, 0.9)),
         AMSGrad: ("beta2", (0.9, 0.99, 0.999)),
@@ -67,7 +65,7 @@ def test_every_rule_stacks(rule):
 
 
 @pytest.mark.parametrize("schedule", ["constant", "inverse_sqrt", "warmup_cosine", "warmup_linear"])
-def test_schedules_are_those_of_the_plain_loop(schedule):
+def test_schedules_stacked_equal_plain(schedule):
     here = problem(
         mlp, schedule=schedule, warmup=0.0 if schedule in ("constant", "inverse_sqrt") else 0.2
     )
@@ -79,7 +77,7 @@ def test_schedules_are_those_of_the_plain_loop(schedule):
 
 
 @pytest.mark.parametrize("make", [counterexample, reddi], ids=lambda m: m.__name__)
-def test_analytic_gradients_projection_and_full_losses(make):
+def test_analytic_gradients_projection_and_full_losses_equal_plain(make):
     here = make().with_(steps=200)
     many = [Run(Adam(b1, b2), here.lr, 1, 0) for b1, b2 in BETAS]
     plain = [train_plain(here, run, WHOLE) for run in many]
@@ -88,7 +86,7 @@ def test_analytic_gradients_projection_and_full_losses(make):
     )
 
 
-def test_a_run_does_not_depend_on_its_company():
+def test_a_run_does_not_depend_on_the_other_runs():
     here = problem(mlp)
     together = stacked_outcomes(here, runs(), WHOLE)
     for i, run in enumerate(runs()):
@@ -96,7 +94,7 @@ def test_a_run_does_not_depend_on_its_company():
         np.testing.assert_allclose(alone.curve, together[i].curve, rtol=1e-6)
 
 
-def test_dropout_masks_depend_on_the_seed_alone():
+def test_dropout_masks_depend_only_on_the_seed():
     here = problem(dropout)
     together = curves(stacked_outcomes(here, runs(), WHOLE))
     alone = curves([stacked_outcomes(here, [run], WHOLE)[0] for run in runs()])
@@ -105,23 +103,20 @@ def test_dropout_masks_depend_on_the_seed_alone():
     assert not np.allclose(other, together, rtol=1e-3)
 
 
-def test_company_that_diverges_is_dropped_and_changes_nothing():
+def test_diverged_runs_are_dropped_without_an_effect_on_the_others():
     here = problem(mlp, steps=4000)
-    calm = runs()
-    wild = [Run(SGD(), 1e30, 8, 0)] * 0 + [
-        Run(Adam(0.9, 0.999), lr, 8, 0) for lr in (1e200, 1e250, 1e300)
-    ]
-    mixed = stacked_outcomes(here, [*wild, *calm], Options(points=20))
-    np.testing.assert_allclose(
-        curves(mixed[3:]), curves(stacked_outcomes(here, calm, Options(points=20))), rtol=1e-6
-    )
+    converging = runs()
+    diverging = [Run(Adam(0.9, 0.999), lr, 8, 0) for lr in (1e200, 1e250, 1e300)]
+    mixed = stacked_outcomes(here, [*diverging, *converging], Options(points=20))
+    alone = stacked_outcomes(here, converging, Options(points=20))
+    np.testing.assert_allclose(curves(mixed[3:]), curves(alone), rtol=1e-6)
     for outcome in mixed[:3]:
         assert outcome.final == float("inf")
         assert not outcome.whole
         assert len(outcome.curve) < 20
 
 
-def test_independent_runs_have_orders_and_starts_of_their_own():
+def test_independent_runs_have_their_own_order_and_initialization():
     here = problem(mlp)
     own = Options(points=10, early_stop=False, independent=True)
     together = stacked_outcomes(here, runs(), own)
@@ -130,7 +125,7 @@ def test_independent_runs_have_orders_and_starts_of_their_own():
     assert len({outcome.initial for outcome in together}) == len(together)
 
 
-def test_same_seed_same_curve_other_seed_other_curve():
+def test_the_curve_is_a_function_of_the_seed():
     here = digits().with_(steps=40)
     many = [Run(Adam(), here.lr, 32, 0)]
     first, again = stacked_outcomes(here, many, WHOLE), stacked_outcomes(here, many, WHOLE)
@@ -139,7 +134,7 @@ def test_same_seed_same_curve_other_seed_other_curve():
     assert not (first[0].curve == other[0].curve).any()
 
 
-def test_training_leaves_the_global_generator_alone():
+def test_training_does_not_change_the_global_generator():
     from betaplane.replicas.worker import train
 
     torch.manual_seed(3)
@@ -149,7 +144,7 @@ def test_training_leaves_the_global_generator_alone():
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_what_cannot_be_stacked_is_told_and_trains_plain():
+def test_a_module_that_cannot_be_stacked_is_trained_plain_with_a_warning():
     here = problem(Branching)
     with pytest.raises(BadInput, match=r"cannot be stacked.*train\(settings, seed\)"):
         stacked_outcomes(here, runs(), WHOLE)
@@ -183,7 +178,7 @@ def test_ten_compiled_steps_equal_ten_steps():
 @pytest.mark.parametrize(
     "rule", ["laprop:weight_decay=0.3", "adamc:weight_decay=0.3", "adamw:decay=independent"]
 )
-def test_a_decay_relative_to_the_peak_of_lr_is_the_same_stacked(rule):
+def test_a_decay_relative_to_the_peak_of_lr_stacked_equals_plain(rule):
     x = torch.randn(64, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     problem = Problem(
         "peak", lambda: nn.Linear(5, 1).double(), nn.functional.mse_loss, x, x[:, :1],

@@ -1,4 +1,4 @@
-"""A stack that is killed and continued ends bit for bit as one that is not."""
+"""A stack that is killed and resumed gives bitwise the result of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from modules import mlp, problem
+from small_modules import mlp, problem
 from torch import nn
 
 from betaplane.problems import Problem
@@ -20,12 +20,12 @@ RULES: dict[str, Rule] = {"adam": Adam(), "amsgrad": AMSGrad()}
 POINTS = 8
 
 
-class Kept:
-    """A keeper that raises, as if killed, after so many states."""
+class KillingStorage:
+    """Storage that raises an error, as if the process was killed, after some number of states."""
 
-    def __init__(self, lives: Sequence[int]) -> None:
+    def __init__(self, states_per_process: Sequence[int]) -> None:
         self.state: bytes | None = None
-        self.lives, self.saved = list(lives), 0
+        self.states_per_process, self.saved = list(states_per_process), 0
 
     def load(self) -> bytes | None:
         self.saved = 0
@@ -33,13 +33,13 @@ class Kept:
 
     def save(self, state: bytes) -> None:
         self.state, self.saved = state, self.saved + 1
-        if self.lives and self.saved == self.lives[0]:
-            self.lives.pop(0)
+        if self.states_per_process and self.saved == self.states_per_process[0]:
+            self.states_per_process.pop(0)
             raise KeyboardInterrupt
 
 
 def runs(rule: Rule) -> list[Run]:
-    """The last one diverges and is dropped on the way."""
+    """Three runs; the last one diverges and is dropped."""
     return [
         Run(type(rule)(0.9, b2), lr, 8, 3) for b2, lr in ((0.9, 0.01), (0.999, 0.01), (0.99, 1e30))
     ]
@@ -50,31 +50,31 @@ def normalized() -> nn.Module:
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-@pytest.mark.parametrize("lives", [[1], [2, 1, 3]])
-def test_a_stack_continues_bit_for_bit(
-    monkeypatch: pytest.MonkeyPatch, rule: Rule, lives: list[int]
+@pytest.mark.parametrize("states", [[1], [2, 1, 3]])
+def test_a_resumed_stack_is_bitwise_equal(
+    monkeypatch: pytest.MonkeyPatch, rule: Rule, states: list[int]
 ):
-    monkeypatch.setattr(unfinished, "PAUSE", 0.0)
-    monkeypatch.setattr(unfinished, "SHARE", 1e9)
-    given, options = problem(mlp).with_(steps=40), Options(points=POINTS)
-    whole = Training(given, runs(rule), options).outcomes()
-    keeper, times = Kept(lives), 0
+    monkeypatch.setattr(unfinished, "MIN_SAVE_INTERVAL", 0.0)
+    monkeypatch.setattr(unfinished, "MAX_SAVE_SHARE", 1e9)
+    line, options = problem(mlp).with_(steps=40), Options(points=POINTS)
+    uninterrupted = Training(line, runs(rule), options).outcomes()
+    storage, kills = KillingStorage(states), 0
     while True:
         try:
-            outcomes = Training(given, runs(rule), options).outcomes(keeper)
+            resumed = Training(line, runs(rule), options).outcomes(storage)
             break
         except KeyboardInterrupt:
-            times += 1
-    assert times == len(lives)
-    for one, other in zip(whole, outcomes, strict=True):
-        assert one.initial == other.initial
-        assert one.whole == other.whole
-        np.testing.assert_array_equal(one.curve, other.curve)
+            kills += 1
+    assert kills == len(states)
+    for a, b in zip(uninterrupted, resumed, strict=True):
+        assert a.initial == b.initial
+        assert a.whole == b.whole
+        np.testing.assert_array_equal(a.curve, b.curve)
 
 
-def test_every_part_of_the_state_comes_back():
-    given: Problem = problem(mlp).with_(steps=40)
-    training = Training(given, runs(Adam()), Options(points=POINTS))
+def test_every_part_of_the_state_is_restored():
+    line: Problem = problem(mlp).with_(steps=40)
+    training = Training(line, runs(Adam()), Options(points=POINTS))
     for point, (length, batch) in zip(
         range(3), zip(training.lengths, training.blocks(), strict=False), strict=False
     ):
@@ -83,9 +83,9 @@ def test_every_part_of_the_state_comes_back():
             max=1e30
         )
     state, drawn = snapshot(training, 3), torch.rand(3)
-    again = Training(given, runs(Adam()), Options(points=POINTS))
-    assert restore(again, state) == 3
+    resumed = Training(line, runs(Adam()), Options(points=POINTS))
+    assert restore(resumed, state) == 3
     assert torch.equal(torch.rand(3), drawn)
-    np.testing.assert_array_equal(again.curves, training.curves)
+    np.testing.assert_array_equal(resumed.curves, training.curves)
     for name, p in training.stack.params.items():
-        assert torch.equal(again.stack.params[name], p)
+        assert torch.equal(resumed.stack.params[name], p)

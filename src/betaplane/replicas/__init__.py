@@ -1,4 +1,4 @@
-"""Many runs of one problem trained side by side."""
+"""Train many runs of one problem side by side."""
 
 from betaplane.replicas.plain import train_plain
 from betaplane.replicas.pool import Pool, Source, cores

@@ -1,4 +1,4 @@
-"""What a run trains: a module and its loss as one nn.Module, made as the run's seed makes it."""
+"""The module and loss of a run as one nn.Module, initialized by the run's seed."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from betaplane.problems.problem import Problem
 from betaplane.problems.snapshot import put_back
 from betaplane.replicas.run import Run
 
-MODULE = "module."  # before the names of the module's parameters in an objective
-EVALUATED = 1024  # examples of the initial loss
+MODULE_PREFIX = "module."  # of the names of the module's parameters in an objective
+INITIAL_LOSS_EXAMPLES = 1024  # the initial loss is that of the first examples
 
 
 class Objective(nn.Module):
     """The loss of a module's output, with the parameters of both.
 
     Args:
-        problem: has the module, drawn from the global generators as they are, and the loss.
-        device: where both are moved.
+        problem: contains the module, which is initialized from the global generators, and the loss.
+        device: device of both.
     """
 
     def __init__(self, problem: Problem, device: str) -> None:
@@ -38,17 +38,20 @@ class Objective(nn.Module):
 
 
 def run_seed(run: Run, independent: bool) -> int:
-    """The seed of a run's initialization and order: the run's own, or one mixed with its settings."""
+    """The seed of initialization and order: the run's seed, mixed with its settings if
+    independent.
+    """
     if not independent:
         return run.seed
     mixed = hashlib.sha256(repr((run.seed, run.rule, run.lr, run.batch_size)).encode()).digest()
     return int.from_bytes(mixed[:4], "little")
 
 
-def started(problem: Problem, run: Run, independent: bool, device: str) -> Objective:
-    """A run's objective; leaves the generators as the run's first step finds them.
+def fresh_objective(problem: Problem, run: Run, independent: bool, device: str) -> Objective:
+    """The objective of a run; the generators are left in the state before the run's first step.
 
-    Independent runs differ in initialization and order alone: what is drawn while they train is the same for a seed.
+    Independent runs differ only in initialization and order: random numbers of their steps are
+    those of the seed.
     """
     seed_generators(run_seed(run, independent))
     objective = Objective(problem, device)
@@ -58,34 +61,34 @@ def started(problem: Problem, run: Run, independent: bool, device: str) -> Objec
 
 
 @contextmanager
-def on_its_own(problem: Problem) -> Iterator[None]:
-    """Train inside: the generators, and all that the problem's code changes outside of its modules,
-    are put back.
+def isolated(problem: Problem) -> Iterator[None]:
+    """Restore, at the end of the block, the generators and everything that the problem's code
+    changed outside of its modules.
     """
     with preserve_generators(), put_back(**problem.functions):
         yield
 
 
-def given_gradient(
+def analytic_gradient(
     problem: Problem, params: Mapping[str, Tensor], x: Tensor, y: Tensor
 ) -> tuple[dict, Tensor]:
-    """The problem's own gradient and loss, by the names that the objective's parameters have."""
+    """The problem's own gradient, by the names of the objective's parameters, and the loss."""
     assert problem.gradient is not None
     grads, loss = problem.gradient(
-        {name.removeprefix(MODULE): p for name, p in params.items()}, x, y
+        {name.removeprefix(MODULE_PREFIX): p for name, p in params.items()}, x, y
     )
-    return {MODULE + name: gradient for name, gradient in grads.items()}, loss
+    return {MODULE_PREFIX + name: gradient for name, gradient in grads.items()}, loss
 
 
 def trained_names(problem: Problem, objective: Objective, x: Tensor, y: Tensor) -> set[str]:
-    """The parameters that receive a gradient from a minibatch; leaves the objective and the
-    generators as they were.
+    """Names of the parameters that receive a gradient from a minibatch; the objective and the
+    generators do not change.
     """
     if problem.gradient is not None:
         return {
             name
             for name, p in objective.named_parameters()
-            if p.requires_grad and name.startswith(MODULE)
+            if p.requires_grad and name.startswith(MODULE_PREFIX)
         }
     with put_back(objective=objective), preserve_generators():
         objective(x.clone(), y.clone()).backward()
@@ -95,13 +98,13 @@ def trained_names(problem: Problem, objective: Objective, x: Tensor, y: Tensor) 
 
 
 def full_loss(objective: Objective, x: Tensor, y: Tensor) -> float:
-    """The loss in evaluation mode; leaves the objective and the generators exactly as they were."""
+    """The loss in evaluation mode; the objective and the generators do not change."""
     with put_back(objective=objective) as before, preserve_generators(), torch.no_grad():
         if before.unseen:
             raise BadInput(
-                "The module cannot be evaluated without a change to its training",
+                "The module cannot be evaluated without changing its training",
                 value=before.unseen,
-                allowed="state that can be put back",
+                allowed="state that can be restored",
                 where='record="full"',
                 instead='record="minibatch"',
             )
@@ -110,10 +113,8 @@ def full_loss(objective: Objective, x: Tensor, y: Tensor) -> float:
 
 
 def initial_loss(objective: Objective, x: Tensor, y: Tensor) -> float | None:
-    """The loss of the first examples in evaluation mode; None if the module cannot be evaluated on
-    them.
-    """
+    """The loss of the first examples in evaluation mode; None if the evaluation raises an error."""
     try:
-        return full_loss(objective, x[:EVALUATED], y[:EVALUATED])
-    except Exception:  # such as a fixed batch size; the first minibatch's loss is taken instead
+        return full_loss(objective, x[:INITIAL_LOSS_EXAMPLES], y[:INITIAL_LOSS_EXAMPLES])
+    except Exception:  # such as a fixed batch size; the first minibatch's loss is used instead
         return None

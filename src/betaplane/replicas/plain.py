@@ -1,4 +1,6 @@
-"""One run at a time, by the loop that `Problem` documents: the reference for all engines."""
+"""The plain engine: one run at a time, by the loop that `Problem` documents; the reference for all
+engines.
+"""
 
 from __future__ import annotations
 
@@ -14,55 +16,54 @@ from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.replicas.objective import (
     Objective,
+    analytic_gradient,
+    fresh_objective,
     full_loss,
-    given_gradient,
     initial_loss,
-    on_its_own,
+    isolated,
     run_seed,
-    started,
 )
 from betaplane.replicas.run import Options, Outcome, Run, certainly_failing, windows
 from betaplane.theory.schedules import multipliers
 
 
 def train_plain(problem: Problem, run: Run, options: Options = Options()) -> Outcome:
-    """Train one run with a module and torch's own optimizer, exactly as `Problem` says.
+    """Train one run with a module and a torch optimizer, by the loop that `Problem` documents.
 
     Args:
-        problem: what is trained.
+        problem: the problem to train.
         run: its hyperparameters and seed.
-        options: how; `compile` is ignored.
+        options: options of all runs; `compile` is ignored.
     """
-    with on_its_own(problem):
+    with isolated(problem):
         return PlainTraining(problem, run, options).outcome()
 
 
 def plain_rate(problem: Problem, run: Run, options: Options) -> float:
-    """Steps a second, measured on a second run; the first one warms up."""
+    """Steps per second, measured on a second run; the first run is a warm-up."""
     train_plain(problem, run, options)
     return problem.steps / train_plain(problem, run, options).seconds
 
 
 class PlainTraining:
-    """A run under way; uses the global generators as its own, so it is made and trained inside
-    `on_its_own`.
+    """A run in progress.
+
+    It draws from the global generators: create and train it inside `isolated`.
     """
 
     def __init__(self, problem: Problem, run: Run, options: Options) -> None:
         self.problem, self.run, self.options = problem, run, options
-        self.inputs, self.targets = (
-            problem.inputs.to(options.device),
-            problem.targets.to(options.device),
-        )
+        self.inputs = problem.inputs.to(options.device)
+        self.targets = problem.targets.to(options.device)
         self.lengths = windows(problem.steps, options.points)
-        self.mult = multipliers(problem.schedule, problem.steps, problem.warmup)
+        self.lr_factors = multipliers(problem.schedule, problem.steps, problem.warmup)
         self.start = time.perf_counter()
-        self.objective = started(problem, run, options.independent, options.device)
-        self.optimizer = host_optimizer(run.rule, _given(self.objective), run.lr)
+        self.objective = fresh_objective(problem, run, options.independent, options.device)
+        self.optimizer = host_optimizer(run.rule, _optimizer_parameters(self.objective), run.lr)
         self.initial = initial_loss(self.objective, self.inputs, self.targets)
 
     def outcome(self, after_step: Callable[[], None] = lambda: None) -> Outcome:
-        """Train to the end, or until the verdict is certain; calls `after_step` after each step."""
+        """Train to the end, or until the verdict is certain; call `after_step` after each step."""
         curve: list[float] = []
         for x, y in self.blocks():
             total = torch.zeros((), dtype=torch.float64, device=x.device)
@@ -70,17 +71,13 @@ class PlainTraining:
                 total += self._step(len(curve) * self.lengths[0] + k, x[k], y[k])
                 after_step()
             curve.append(self._point(total, len(x)))
-            if self._over(curve):
+            if self._ends_early(curve):
                 break
-        # parameters that belong to the user's loss or factory keep no gradient
+        # no gradient is left on parameters of the user's loss or module factory
         self.optimizer.zero_grad()
         whole = len(curve) == len(self.lengths)
-        return Outcome(
-            self._initial(),
-            np.array(curve, dtype=np.float32),
-            whole,
-            time.perf_counter() - self.start,
-        )
+        seconds = time.perf_counter() - self.start
+        return Outcome(self._initial(), np.array(curve, dtype=np.float32), whole, seconds)
 
     def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The minibatches of each window, (length, batch, ...)."""
@@ -92,9 +89,9 @@ class PlainTraining:
             index = next(stream)[:length].to(self.inputs.device)
             yield self.inputs[index], self.targets[index]
 
-    def _step(self, done: int, x: Tensor, y: Tensor) -> Tensor:
+    def _step(self, steps_done: int, x: Tensor, y: Tensor) -> Tensor:
         for group in self.optimizer.param_groups:
-            group["lr"] = self.run.lr * float(self.mult[done])
+            group["lr"] = self.run.lr * float(self.lr_factors[steps_done])
         self.optimizer.zero_grad()
         loss = self.gradients(x, y)
         if self.initial is None:
@@ -105,14 +102,14 @@ class PlainTraining:
         return loss
 
     def gradients(self, x: Tensor, y: Tensor) -> Tensor:
-        """Set every parameter's gradient; returns the loss."""
+        """Set every parameter's gradient; return the loss."""
         if self.problem.gradient is None:
             loss = self.objective(x, y)
             loss.backward()
             return loss.detach()
         named = dict(self.objective.named_parameters())
         with torch.no_grad():
-            grads, loss = given_gradient(self.problem, named, x, y)
+            grads, loss = analytic_gradient(self.problem, named, x, y)
         for name, p in named.items():
             p.grad = grads[name].reshape(p.shape) if p.requires_grad and name in grads else None
         return loss.detach()
@@ -129,19 +126,16 @@ class PlainTraining:
         return float(total) / steps
 
     def _initial(self) -> float:
-        assert self.initial is not None  # there was a step
+        assert self.initial is not None  # set by the first step
         return self.initial
 
-    def _over(self, curve: list[float]) -> bool:
+    def _ends_early(self, curve: list[float]) -> bool:
         if not self.options.early_stop:
             return not np.isfinite(curve[-1])
-        return bool(
-            certainly_failing(np.array([curve]), np.array([self._initial()]), len(self.lengths))[0]
-        )
+        curves, initial = np.array([curve]), np.array([self._initial()])
+        return bool(certainly_failing(curves, initial, len(self.lengths))[0])
 
 
-def _given(objective: Objective) -> list[nn.Parameter]:
-    """The parameters that the optimizer is given: all, as a frozen one may be thawed, but those of
-    whole numbers.
-    """
+def _optimizer_parameters(objective: Objective) -> list[nn.Parameter]:
+    """All parameters, also frozen ones, which may be unfrozen later; no integer tensors."""
     return [p for p in objective.parameters() if p.requires_grad or p.is_floating_point()]

@@ -1,11 +1,11 @@
-"""Long-lived one-thread worker processes that train runs of one problem; one worker a core.
+"""A pool of long-lived worker processes with one thread each that train runs of one problem.
 
-Two threads on busy cores were seen to be many times slower than one, so a worker has one thread,
-and cores are used by having several workers. Subnormal numbers are flushed to zero, since they slow
-arithmetic down many times.
+Two threads on busy cores were measured to be many times slower than one. A worker therefore has one
+thread, and by default there is one worker per core. Subnormal numbers are flushed to zero, since
+they slow down arithmetic many times.
 
-A worker never outlives this process, does not hear Ctrl-C (this process does, and ends it), and
-what the user's code prints in it goes to stderr.
+A worker ends with this process and ignores Ctrl-C, which this process handles. Output of the user's
+code in a worker goes to stderr.
 """
 
 from __future__ import annotations
@@ -37,32 +37,36 @@ from betaplane.replicas.run import Options, Outcome, Run
 from betaplane.replicas.unfinished import UnfinishedRuns
 from betaplane.replicas.worker import train
 
-Source = str | Problem | Trainer  # what `load` takes, or the thing itself
-PULSE = 0.5  # seconds between two looks at whether the process that started a worker still lives
+Source = str | Problem | Trainer  # a reference that `load` takes, or the problem itself
+PARENT_POLL_SECONDS = 0.5  # between two checks whether the parent process still exists
 
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
-    # glibc gives freed memory back to the kernel at once; a training step asks for the same pages
-    # again, and page faults then cost as much as the arithmetic. Keep what was freed.
+    # glibc returns freed memory to the kernel immediately. A training step allocates the same pages
+    # again, and the page faults cost as much as the arithmetic. Keep freed memory.
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
     "MALLOC_TRIM_THRESHOLD_": str(2**32),
     "MALLOC_TOP_PAD_": str(2**26),
-    # loky takes kept memory for a leak, and would replace the worker
+    # otherwise loky takes this memory for a leak and replaces the worker
     "LOKY_MAX_MEMORY_LEAK_SIZE": "1e18",
 }
 
 
 class Pool:
-    """Workers that hold one problem; tasks go in, futures come out.
+    """Worker processes for one problem; each call returns a future.
 
     Args:
-        source: the problem, or the reference to load it by. Workers load the functions of a problem that has a
-            reference by themselves; others are sent by value. The data of all of them are this
-            process's, in one file.
+        source: the problem, or its reference. If the problem has a reference, workers load its
+            functions by it; otherwise the functions are pickled. All workers share the data of this
+            process, in one file.
         changes: fields of the problem to replace after loading (`Problem.with_`).
-        workers: how many processes; 0 trains in this one, when `submit` is called.
+        workers: number of processes; None: one per core; 0: train in this process, when `submit` is
+            called.
         leftovers: folders to remove if this process is killed.
+
+    Raises:
+        BadInput: `workers` is negative or larger than the number of cores.
     """
 
     def __init__(
@@ -73,14 +77,13 @@ class Pool:
         leftovers: Sequence[Path] = (),
     ) -> None:
         self.workers = cores() if workers is None else workers
-        most = max(2, cores())
-        if not 0 <= self.workers <= most:
+        largest = max(2, cores())
+        if not 0 <= self.workers <= largest:
             raise BadInput(
-                "There is no such number of workers",
+                "workers is out of range",
                 value=workers,
-                allowed=f"[0, {most}], since more workers than cores slow each other down",
-                where="--workers",
-                instead=f"--workers {cores()}",
+                allowed=f"[0, {largest}], since more workers than cores slow each other down",
+                instead=f"workers={cores()}",
             )
         self._problem, self._leftovers = _resolve(source, changes or {}), leftovers
 
@@ -89,36 +92,33 @@ class Pool:
         runs: Sequence[Run],
         engine: str,
         options: Options,
-        keeper: UnfinishedRuns | None = None,
+        storage: UnfinishedRuns | None = None,
     ) -> Future[list[Outcome]]:
-        """Train the runs with an engine ("stacked", "plain" or "callable"); the outcomes come in
-        the same order.
+        """Train the runs with an engine ("stacked", "plain" or "callable").
 
-        A stack that is not finished is saved with the keeper from time to time, and continued from there.
+        The outcomes have the order of the runs. The state of an unfinished stack is saved to
+        `storage` at intervals, and resumed from it.
         """
-        return self.call(train, list(runs), engine, options, keeper)
+        return self.call(train, list(runs), engine, options, storage)
 
     def call(self, function: Callable, *arguments: Any) -> Future:
-        """function(problem, *arguments) in a worker; ask `result` what came of it."""
+        """Call function(problem, *arguments) in a worker; `result` returns or raises its result."""
         future: Future = Future()
         try:
             if self.workers:
-                return self._sent(function, arguments)
-            with _as_a_worker():
-                future.set_result(_done(function, self._problem, arguments))
+                return self._submit(function, arguments)
+            with _worker_settings():
+                future.set_result(_call(function, self._problem, arguments))
         except (BadInput, BrokenProcessPool) as error:
             future.set_exception(error)
         return future
 
-    def _sent(self, function: Callable, arguments: tuple) -> Future:
+    def _submit(self, function: Callable, arguments: tuple) -> Future:
         try:
-            with _ctrl_c_held_back():
-                return self._started.submit(_in_worker, function, arguments)
-        except (
-            TypeError,
-            AttributeError,
-            PicklingError,
-        ) as error:  # a worker was started and the problem pickled
+            with _sigint_blocked():
+                return self._executor.submit(_call_in_worker, function, arguments)
+        # a worker was started, and the problem pickled
+        except (TypeError, AttributeError, PicklingError) as error:
             raise BadInput(
                 f"The problem cannot be sent to a worker process ({error})",
                 allowed="a problem that pickles, or one that workers can load by themselves",
@@ -127,30 +127,31 @@ class Pool:
             ) from error
 
     @cached_property
-    def _started(self) -> loky.ProcessPoolExecutor:
-        """The workers, from the first call on, and what was packed for them."""
+    def _executor(self) -> loky.ProcessPoolExecutor:
+        """The workers, which are started by the first call."""
         self._parcel = Parcel(self._problem)
-        begin = (os.getpid(), self._parcel, [self._parcel.folder, *self._leftovers])
+        arguments = (os.getpid(), self._parcel, [self._parcel.folder, *self._leftovers])
         return loky.ProcessPoolExecutor(
-            self.workers, initializer=_begin, initargs=begin, env=WORKER_ENVIRONMENT
+            self.workers, initializer=_start_worker, initargs=arguments, env=WORKER_ENVIRONMENT
         )
 
     def result(self, future: Future) -> Any:
-        """What a call returned.
+        """The result of a call.
 
         Raises:
-            BadInput: it raised an error, told with its type, text and line; or its worker died.
+            BadInput: the call raised an error, which is named with type, text and line; or its
+                worker died.
         """
         try:
             return future.result()
         except BrokenProcessPool as error:
-            _tell_death(error)
+            _raise_worker_death(error)
 
     def close(self) -> None:
-        """End the workers now, whatever they are doing."""
-        if "_started" in vars(self):
+        """Kill the workers and remove the data file."""
+        if "_executor" in vars(self):
             try:
-                self._started.shutdown(kill_workers=True)
+                self._executor.shutdown(kill_workers=True)
             finally:
                 self._parcel.remove()
 
@@ -162,8 +163,8 @@ class Pool:
 
 
 @contextmanager
-def _as_a_worker() -> Iterator[None]:
-    """Train in this process as a worker would, and leave torch's threads as they were."""
+def _worker_settings() -> Iterator[None]:
+    """Use a worker's settings of torch in this process, and restore them at the end."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -184,53 +185,53 @@ def _resolve(source: Source, changes: dict[str, Any]) -> Problem | Trainer:
     return problem.with_(**changes) if isinstance(problem, Problem) and changes else problem
 
 
-# of a worker process: its one problem, once it is opened, and the parcel it comes in
-_held: dict[str, Any] = {}
+# in a worker process: the parcel, and the problem after the first call has opened it
+_worker: dict[str, Any] = {}
 
 
-def _begin(parent: int, parcel: Parcel, folders: list[Path]) -> None:
-    threading.Thread(target=_leave_with, args=(parent, folders), daemon=True).start()
+def _start_worker(parent: int, parcel: Parcel, folders: list[Path]) -> None:
+    threading.Thread(target=_exit_after_parent, args=(parent, folders), daemon=True).start()
     os.dup2(2, 1)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    _held["parcel"] = parcel
+    _worker["parcel"] = parcel
 
 
-def _leave_with(parent: int, folders: list[Path]) -> NoReturn:
-    """End this process soon after its parent has ended, even if that was killed; remove what it
-    could not remove.
+def _exit_after_parent(parent: int, folders: list[Path]) -> NoReturn:
+    """Exit soon after the parent process has ended, even if it was killed, and remove the folders
+    that it left.
     """
     while os.getppid() == parent:
-        time.sleep(PULSE)
+        time.sleep(PARENT_POLL_SECONDS)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 
-def _in_worker(function: Callable, arguments: tuple) -> Any:
-    if "problem" not in _held:
-        _held["problem"] = _held["parcel"].opened()
-    return _done(function, _held["problem"], arguments)
+def _call_in_worker(function: Callable, arguments: tuple) -> Any:
+    if "problem" not in _worker:
+        _worker["problem"] = _worker["parcel"].open()
+    return _call(function, _worker["problem"], arguments)
 
 
-def _done(function: Callable, problem: Problem | Trainer, arguments: tuple) -> Any:
-    """The function's result; what the user's code raises in it, perhaps nothing that pickles,
-    becomes a BadInput.
+def _call(function: Callable, problem: Problem | Trainer, arguments: tuple) -> Any:
+    """The function's result; an exception of the user's code, which may not pickle, becomes a
+    BadInput.
     """
-    return call_user_code(
-        f"Training {problem.name!r} failed", lambda: function(problem, *arguments)
-    )
+    what = f"Training {problem.name!r} failed"
+    return call_user_code(what, lambda: function(problem, *arguments))
 
 
 @contextmanager
-def _ctrl_c_held_back() -> Iterator[None]:
-    """Block SIGINT in this thread for a moment: processes started meanwhile never hear it, others
-    hear it after.
+def _sigint_blocked() -> Iterator[None]:
+    """Block SIGINT in this thread: processes that are started inside inherit the block; this
+    process receives a pending signal after it.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # multiprocessing's helper; its start would end the blocking
+    # start multiprocessing's helper process before: its start would unblock the signal
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -238,11 +239,11 @@ def _ctrl_c_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _tell_death(error: BrokenProcessPool) -> NoReturn:
+def _raise_worker_death(error: BrokenProcessPool) -> NoReturn:
     codes = re.search(r"exit codes of the workers are \{(.*)\}", str(error))
     raise BadInput(
-        "A worker process died while it was training; a crash in native code, or no memory left, or it ended itself",
+        "A worker process died in training (crash in native code, out of memory, or exit)",
         value=codes[1] if codes else str(error).splitlines()[0],
-        allowed="workers that live",
-        instead="--workers 1  # needs the least memory",
+        allowed="workers that finish",
+        instead="workers=1  # needs the least memory",
     ) from error

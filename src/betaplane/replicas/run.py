@@ -1,4 +1,4 @@
-"""One training and what it showed; the part of the loss curve that verdicts are read from."""
+"""A run, its options and its outcome; the loss curve and the rule for stopping early."""
 
 from __future__ import annotations
 
@@ -12,55 +12,59 @@ from betaplane.rules._rule import Rule
 
 @dataclass(frozen=True)
 class Run:
-    """One training of a problem: everything that may differ between the cells of a map."""
+    """The settings of one run of a problem: everything that may differ between the cells of a
+    map.
+    """
 
     rule: Rule  # hyperparameters as floats
     lr: float  # peak learning rate
     batch_size: int
-    seed: int  # fixes initialisation, minibatch order and dropout
+    seed: int  # determines initialization, minibatch order and dropout
 
     def __post_init__(self) -> None:
-        """Take a rule by name, too, and let a decay that is relative to the peak of lr know that
-        peak.
-        """
+        """Look up a rule by name; set the peak of lr in rules with a decay relative to it."""
         rule = as_rule(self.rule)
         if getattr(rule, "reads_peak", False) and getattr(rule, "peak_lr", 0.0) is None:
-            rule = replace(rule, peak_lr=self.lr)  # pyright: ignore[reportCallIssue]  # a field of these rules
+            # peak_lr is a field of these rules
+            rule = replace(rule, peak_lr=self.lr)  # pyright: ignore[reportCallIssue]
         object.__setattr__(self, "rule", rule)
 
 
 @dataclass(frozen=True)
 class Options:
-    """How runs are trained; the same for all runs of a map."""
+    """Options of training, the same for all runs of a map."""
 
     points: int = 100  # points of a loss curve
-    early_stop: bool = True  # cut runs whose verdict is certain
-    independent: bool = False  # give every run an initialisation and a minibatch order of its own
-    compile: bool = False  # compile the stacked step (needs a C++ compiler, takes 10 s or so)
+    early_stop: bool = True  # end a run when its verdict is certain
+    independent: bool = False  # each run has its own initialization and minibatch order
+    compile: bool = False  # compile the stacked step (needs a C++ compiler, takes about 10 s)
     device: str = "cpu"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one training showed."""
+    """The result of one run."""
 
-    initial: float  # loss at the initialisation
-    # float32 (points,), loss after each window of steps; ends early when cut
+    initial: float  # loss at the initialization
+    # float32 (points,), loss after each window of steps; shorter if the run ended early
     curve: np.ndarray = field(repr=False)
     whole: bool  # the curve has all its points
-    seconds: float  # share of the machine's time it took
+    seconds: float  # time, divided by the number of runs that were trained together
 
     @property
     def final(self) -> float:
-        """The loss the training ended with; see `final_loss`."""
+        """The loss at the end of the run; see `final_loss`."""
         return final_loss(self.curve)
 
 
 def windows(steps: int, points: int) -> list[int]:
-    """The number of steps behind each point of the curve: equal windows, the last one perhaps
-    shorter.
+    """The number of steps per point of the curve: equal windows; the last may be shorter.
 
-    There are `points` of them, or fewer where the steps do not divide well.
+    There are `points` windows, or fewer if `points` does not divide `steps`.
+
+    Args:
+        steps: steps per run, >= 1.
+        points: points of the curve, >= 1.
 
     Example:
         >>> windows(10, 4)
@@ -72,8 +76,7 @@ def windows(steps: int, points: int) -> list[int]:
 
 
 def final_loss(curve: np.ndarray) -> float:
-    """The median of the curve's last tenth; inf where a value in it is not finite or there is no
-    curve.
+    """The median of the curve's last tenth; inf if it has a non-finite value or the curve is empty.
 
     Example:
         >>> final_loss(np.array([4.0, 3.0, 2.0])), final_loss(np.array([1.0, np.nan]))
@@ -84,19 +87,19 @@ def final_loss(curve: np.ndarray) -> float:
 
 
 def certainly_failing(curves: np.ndarray, initial: np.ndarray, points: int) -> np.ndarray:
-    """Which runs need not go on: bool (R,).
+    """The runs that certainly fail: bool (R,).
 
-    A run is certain to fail when its last point is not finite, or when at least half the training is over and the
-    whole last quarter lay above the loss it started from.
+    A run certainly fails if its last point is not finite, or if at least half of it is done and
+    every point of the last quarter is above the initial loss.
 
     Args:
         curves: (R, k), the first k points of each curve.
-        initial: (R,), the loss at the initialisation.
-        points: the number of points a whole curve has.
+        initial: (R,), the loss at the initialization.
+        points: number of points of a whole curve.
     """
-    lost = ~np.isfinite(curves[:, -1])
-    seen, quarter = curves.shape[1], max(1, points // 4)
-    if 2 * seen >= points:
+    failing = ~np.isfinite(curves[:, -1])
+    done, quarter = curves.shape[1], max(1, points // 4)
+    if 2 * done >= points:
         with np.errstate(invalid="ignore"):
-            lost |= (curves[:, -quarter:] > initial[:, None]).all(axis=1)
-    return lost
+            failing |= (curves[:, -quarter:] > initial[:, None]).all(axis=1)
+    return failing

@@ -1,8 +1,8 @@
-"""Make a shared minibatch pay: the first layer of all replicas as one matrix product.
+"""Rewrite products of a shared minibatch with the weights of all replicas as one matrix product.
 
-vmap turns x @ W_r, with one x for all replicas r, into R small products of the same x. Side by side
-the W_r are one wide matrix, and one product of x with it runs several times faster than R small
-ones.
+vmap turns x @ W_r, with one x for all replicas r, into R small products of the same x.
+Concatenated, the W_r are one wide matrix, and one product of x with it is several times faster than
+R small products.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ aten = torch.ops.aten
 
 
 def share_inputs(graph: fx.GraphModule) -> int:
-    """Rewrite, in place, every batched product one side of which is the same for all replicas;
-    returns how many.
+    """Rewrite, in place, every batched product with an operand that all replicas share; return the
+    number of rewritten products.
     """
     rewritten = 0
     for node in list(graph.graph.nodes):
@@ -39,21 +39,21 @@ def share_inputs(graph: fx.GraphModule) -> int:
 
 
 def _views_become_reshapes(g: fx.Graph) -> None:
-    """The new products have other strides, which a view may not fit; a view that is written to
-    stays one.
+    """Replace views by reshapes, since the new products have other strides; a view that is written
+    to is kept.
     """
     for node in g.nodes:
-        if node.target is aten.view.default and not _written(node):
+        if node.target is aten.view.default and not _is_written(node):
             node.target = aten.reshape.default
 
 
-def _written(node: fx.Node) -> bool:
+def _is_written(node: fx.Node) -> bool:
     """Whether an operation writes into a tensor or a view of it."""
     for user in node.users:
         schema = getattr(user.target, "_schema", None)
         if schema is not None and schema.is_mutable:
             return True
-        if schema is not None and any(r.alias_info for r in schema.returns) and _written(user):
+        if schema is not None and any(r.alias_info for r in schema.returns) and _is_written(user):
             return True
     return False
 
@@ -77,7 +77,7 @@ def _shared_right(g: fx.Graph, w: fx.Node, x: fx.Node, out: Tensor) -> fx.Node:
 
 
 def _unbatched(node: fx.Node) -> fx.Node | None:
-    """The 2-d tensor that `node` repeats for every replica, if that is what it does."""
+    """The 2-d tensor that `node` repeats for every replica, or None if it does something else."""
     while node.op == "call_function" and node.target in (aten.expand.default, aten.view.default):
         source = node.args[0]
         assert isinstance(source, fx.Node)
@@ -90,5 +90,5 @@ def _unbatched(node: fx.Node) -> fx.Node | None:
 
 
 def _value(node: fx.Node) -> Tensor:
-    """The (fake) tensor a node stood for while the graph was recorded."""
+    """The (fake) tensor of a node when the graph was recorded."""
     return node.meta["val"]

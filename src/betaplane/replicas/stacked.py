@@ -1,4 +1,4 @@
-"""Many runs of one problem trained side by side, as one stack of replicas."""
+"""The stacked engine: many runs of one problem, trained together as one stack of replicas."""
 
 from __future__ import annotations
 
@@ -17,46 +17,49 @@ from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.problems.snapshot import put_back
 from betaplane.replicas.objective import (
-    EVALUATED,
+    INITIAL_LOSS_EXAMPLES,
     Objective,
-    on_its_own,
+    fresh_objective,
+    isolated,
     run_seed,
-    started,
     trained_names,
 )
 from betaplane.replicas.run import Options, Outcome, Run, certainly_failing, windows
-from betaplane.replicas.trace import Stack, Step, stack, stackable
+from betaplane.replicas.stack import Stack, stack_objectives, stacking_errors
+from betaplane.replicas.trace import RecordedStep
 from betaplane.replicas.unfinished import Progress, UnfinishedRuns
 from betaplane.theory.schedules import multipliers
 
-RECORDING = 10_000  # run-steps that one more recording of the step is worth
+RECORDING_RUN_STEPS = 10_000  # number of run-steps that take as long as one recording of the step
+MAX_COMPILED_STEPS = 20  # that are compiled as one
+MAX_TINY_ELEMENTS = 16  # parameters of a model for which several steps are compiled as one
 
 
 def stacked_outcomes(
-    problem: Problem, runs: Sequence[Run], options: Options, keeper: UnfinishedRuns | None = None
+    problem: Problem, runs: Sequence[Run], options: Options, storage: UnfinishedRuns | None = None
 ) -> list[Outcome]:
-    """Train all runs at once and return their outcomes in the same order; for problems of which
-    that is proved.
+    """Train all runs together and return their outcomes in the same order.
 
-    The runs share a rule, a batch size and a seed. A run's outcome does not depend on which others are in the stack,
-    to rounding.
+    It is only for problems of which `proof` has shown that a stack can train them. The runs share a
+    rule, a batch size and a seed. Up to rounding, the outcome of a run does not depend on the other
+    runs in the stack.
 
     Args:
-        problem: what is trained.
+        problem: the problem to train.
         runs: the runs, R >= 1.
-        options: how.
-        keeper: where the state is saved from time to time, and where it is resumed from; None: nowhere.
+        options: options of all runs.
+        storage: the state is saved to it at intervals, and resumed from it; None: not saved.
 
     Raises:
         BadInput: the runs have several batch sizes or seeds, or the problem cannot be stacked.
     """
-    with on_its_own(problem):
-        return Training(problem, runs, options).outcomes(keeper)
+    with isolated(problem):
+        return Training(problem, runs, options).outcomes(storage)
 
 
 def check_alike(runs: Sequence[Run], independent: bool) -> None:
-    """Refuse runs that cannot be one stack: of several batch sizes, or of several seeds unless they
-    are independent.
+    """Raise BadInput for runs that cannot be one stack: runs with several batch sizes, or with
+    several seeds unless they are independent.
     """
     for name in ("batch_size",) if independent else ("batch_size", "seed"):
         values = sorted({getattr(run, name) for run in runs})
@@ -66,52 +69,52 @@ def check_alike(runs: Sequence[Run], independent: bool) -> None:
                 value=values,
                 allowed=f"runs of one {name}",
                 where="train_stacked",
-                instead="a call of train_stacked for each",
+                instead=f"one call of train_stacked per {name}",
             )
 
 
 class Training:
-    """The loop: windows of steps, a point of every curve after each, diverged replicas dropped as
-    they diverge.
+    """The training loop of a stack: after each window of steps, a point of every curve is recorded
+    and diverged replicas are dropped.
 
-    Uses the global generators as its own, so it is made and trained inside `on_its_own`.
+    It draws from the global generators: create and train it inside `isolated`.
     """
 
     def __init__(self, problem: Problem, runs: Sequence[Run], options: Options) -> None:
         check_alike(runs, options.independent)
         self.problem, self.options = problem, options
         self.runs = list(runs)
-        self.alive = np.arange(len(runs))  # which run each replica of the stack is
+        self.alive = np.arange(len(runs))  # index of the run of each replica in the stack
         self.lengths = windows(problem.steps, options.points)
         self.curves = np.full((len(runs), len(self.lengths)), np.nan, dtype=np.float32)
-        self.ended = np.full(len(runs), len(self.lengths))  # points each curve has
-        self.inputs, self.targets = (
-            problem.inputs.to(options.device),
-            problem.targets.to(options.device),
-        )
+        self.ended = np.full(len(runs), len(self.lengths))  # number of points of each curve
+        self.inputs = problem.inputs.to(options.device)
+        self.targets = problem.targets.to(options.device)
         self.seeds = [run_seed(run, options.independent) for run in runs]
-        self.objective, self.stack = self._started()
-        self.initial = self._evaluate(self.inputs[:EVALUATED], self.targets[:EVALUATED])
-        self.mult = torch.from_numpy(multipliers(problem.schedule, problem.steps, problem.warmup))
-        self.step: Step | None = None
-        self.recorded = 0  # steps the recording takes at once
+        self.objective, self.stack = self._fresh_stack()
+        self.initial = self._evaluate(
+            self.inputs[:INITIAL_LOSS_EXAMPLES], self.targets[:INITIAL_LOSS_EXAMPLES]
+        )
+        self.lr_factors = torch.from_numpy(
+            multipliers(problem.schedule, problem.steps, problem.warmup)
+        )
+        self.step: RecordedStep | None = None
+        self.steps_per_call = 0  # of the recorded step
 
-    def outcomes(self, keeper: UnfinishedRuns | None = None) -> list[Outcome]:
-        """Train to the end, and return what each run showed; the state is saved with the keeper
-        from time to time.
-        """
+    def outcomes(self, storage: UnfinishedRuns | None = None) -> list[Outcome]:
+        """Train to the end and return the outcome of each run; save the state at intervals."""
         start = time.perf_counter()
-        progress = Progress(self, keeper)
-        known = progress.resume()
+        progress = Progress(self, storage)
+        resumed_points = progress.resume()
         for point, (length, batch) in enumerate(zip(self.lengths, self.blocks(), strict=False)):
-            if point < known:
+            if point < resumed_points:
                 continue
             if not len(self.alive):
                 break
             loss = self.window(point, length, *batch)
-            with np.errstate(over="ignore"):  # a diverged loss may not fit in float32: inf
+            with np.errstate(over="ignore"):  # a diverged loss may overflow float32
                 self.curves[self.alive, point] = loss
-            self._drop(point)
+            self._drop_ended(point)
             progress.after(point + 1)
         seconds = (time.perf_counter() - start) / len(self.runs)
         return [
@@ -124,19 +127,21 @@ class Training:
             for i in range(len(self.runs))
         ]
 
-    def _started(self) -> tuple[Objective, Stack]:
-        """One of the objectives, and the stack of all; leaves the generators as the first step
-        finds them.
+    def _fresh_stack(self) -> tuple[Objective, Stack]:
+        """One of the objectives, and the stack of all; the generators are left in the state before
+        the first step.
         """
         options, runs = self.options, self.runs if self.options.independent else self.runs[:1]
-        with stackable():
+        with stacking_errors():
             objectives = [
-                started(self.problem, run, options.independent, options.device) for run in runs
+                fresh_objective(self.problem, run, options.independent, options.device)
+                for run in runs
             ]
             x, y = (data[: self.runs[0].batch_size] for data in (self.inputs, self.targets))
             trained = trained_names(self.problem, objectives[0], x, y)
             rules, lrs = [run.rule for run in self.runs], [run.lr for run in self.runs]
-            return objectives[0], stack(objectives, trained, rules, lrs, options.device)
+            stack = stack_objectives(objectives, trained, rules, lrs, options.device)
+            return objectives[0], stack
 
     def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The minibatches of each window: inputs (length, batch, ...), or (length, R, batch, ...)
@@ -151,20 +156,27 @@ class Training:
             yield self.inputs[index], self.targets[index]
 
     def window(self, point: int, length: int, x: Tensor, y: Tensor) -> np.ndarray:
-        """Take `length` steps and return the point of every living curve, (R,)."""
-        first = point * self.lengths[0]  # steps taken before
+        """Take `length` steps and return the next point of the curve of every replica, (R,)."""
+        first = point * self.lengths[0]  # steps before this window
         if self.options.independent:
             x, y = x[:, self.alive], y[:, self.alive]
-        lrs = self.stack.lr * self.mult[first : first + length, None].to(self.stack.lr.device)
-        lrs = lrs.to(next(iter(self.stack.params.values())).dtype)
-        k = self._together(length)
-        if self.step is None or k != self.recorded:
-            self.recorded = k
+        factors = self.lr_factors[first : first + length, None].to(self.stack.lr.device)
+        lrs = (self.stack.lr * factors).to(next(iter(self.stack.params.values())).dtype)
+        k = self._steps_per_call(length)
+        if self.step is None or k != self.steps_per_call:
+            self.steps_per_call = k
             with preserve_generators():
-                self.step = Step(
-                    self.problem, self.objective, self.runs[0].rule, self.stack, lrs[:k], x[:k], y[:k],
-                    shared=not self.options.independent, compiled=self.options.compile,
-                )  # fmt: skip
+                self.step = RecordedStep(
+                    self.problem,
+                    self.objective,
+                    self.runs[0].rule,
+                    self.stack,
+                    lrs[:k],
+                    x[:k],
+                    y[:k],
+                    shared=not self.options.independent,
+                    compiled=self.options.compile,
+                )
         total = torch.zeros(len(self.stack), dtype=torch.float64, device=x.device)
         with torch.no_grad():
             for i in range(0, length, k):
@@ -173,16 +185,16 @@ class Training:
             return self._evaluate(self.inputs, self.targets)
         return (total / length).cpu().numpy()
 
-    def _together(self, length: int) -> int:
-        """How many steps are compiled as one: more than one where calling costs more than
-        computing.
+    def _steps_per_call(self, length: int) -> int:
+        """The number of steps that are compiled as one: several for tiny models, for which a call
+        costs more than its arithmetic.
         """
-        tiny = sum(p[0].numel() for p in self.stack.params.values()) <= 16
-        most = 20 if self.options.compile and tiny else 1
-        return max(k for k in range(1, most + 1) if length % k == 0)
+        tiny = sum(p[0].numel() for p in self.stack.params.values()) <= MAX_TINY_ELEMENTS
+        largest = MAX_COMPILED_STEPS if self.options.compile and tiny else 1
+        return max(k for k in range(1, largest + 1) if length % k == 0)
 
     def _evaluate(self, x: Tensor, y: Tensor) -> np.ndarray:
-        """The loss of every replica on the examples given, in evaluation mode, (R,)."""
+        """The loss of every replica on the examples, in evaluation mode, (R,)."""
         carried = (self.stack.params, self.stack.buffers, self.stack.constants)
 
         def loss(*carried: dict) -> Tensor:
@@ -190,30 +202,27 @@ class Training:
             return functional_call(self.objective, tensors, (x.clone(), y.clone()), strict=True)
 
         replicas = vmap(loss, in_dims=(0, 0, self.stack.constants_dim), randomness="same")
-        with (
-            put_back(objective=self.objective),
-            preserve_generators(),
-            torch.no_grad(),
-            stackable(),
-        ):
+        unchanged = put_back(objective=self.objective)
+        with unchanged, preserve_generators(), torch.no_grad(), stacking_errors():
             self.objective.module.eval()
             carried = pytree.tree_map(torch.clone, carried)
             return replicas(*carried).double().expand(len(self.stack)).cpu().numpy()
 
-    def _drop(self, point: int) -> None:
-        """Take out the runs that need not go on, once a quarter of the stack is such and a new
-        recording pays.
+    def _drop_ended(self, point: int) -> None:
+        """Remove ended runs from the stack if they are a quarter of it and the steps that this
+        saves cost more than a new recording.
         """
-        seen = self.curves[self.alive, : point + 1]
-        lost = ~np.isfinite(seen[:, -1])
+        curves = self.curves[self.alive, : point + 1]
+        failing = ~np.isfinite(curves[:, -1])
         if self.options.early_stop:
-            lost |= certainly_failing(seen, self.initial[self.alive], len(self.lengths))
-        self.ended[self.alive[lost]] = np.minimum(self.ended[self.alive[lost]], point + 1)
-        going = self.ended[self.alive] > point + 1
+            failing |= certainly_failing(curves, self.initial[self.alive], len(self.lengths))
+        self.ended[self.alive[failing]] = np.minimum(self.ended[self.alive[failing]], point + 1)
+        unfinished = self.ended[self.alive] > point + 1
         steps_left = sum(self.lengths[point + 1 :])
-        saved = (~going).sum() * steps_left
-        if not steps_left or (going.any() and (going.mean() > 0.75 or saved < RECORDING)):
+        saved = (~unfinished).sum() * steps_left
+        worthwhile = unfinished.mean() <= 0.75 and saved >= RECORDING_RUN_STEPS
+        if not steps_left or (unfinished.any() and not worthwhile):
             return
-        self.stack = self.stack.select(torch.from_numpy(np.flatnonzero(going)))
-        self.alive = self.alive[going]
+        self.stack = self.stack.select(torch.from_numpy(np.flatnonzero(unfinished)))
+        self.alive = self.alive[unfinished]
         self.step = None

@@ -1,5 +1,5 @@
-"""The state of a stack that is not trained to its end, so that a process that was killed costs
-seconds at most.
+"""Save and resume the state of an unfinished stack, so that a killed process loses at most
+seconds.
 """
 
 from __future__ import annotations
@@ -16,49 +16,49 @@ from torch.utils import _pytree as pytree
 if TYPE_CHECKING:
     from betaplane.replicas.stacked import Training
 
-PAUSE = 1.0  # seconds of training between two states that are saved
-SHARE = 0.05  # of the time, at most, goes into saving
-LARGEST = 48 * 2**20  # bytes of a state; larger ones are not saved
+MIN_SAVE_INTERVAL = 1.0  # seconds of training between two saved states
+MAX_SAVE_SHARE = 0.05  # of the time that is spent on saving
+MAX_STATE_BYTES = 48 * 2**20  # larger states are not saved
 
 
 class UnfinishedRuns(Protocol):
-    """A place for the state of one chunk of runs."""
+    """Storage for the state of one chunk of runs."""
 
     def load(self) -> bytes | None:
-        """What was saved last, if anything."""
+        """The last saved state, or None."""
         ...
 
     def save(self, state: bytes) -> None:
-        """Keep this state instead of the one before."""
+        """Replace the saved state."""
         ...
 
 
 class Progress:
-    """Saves a stack from time to time while it is trained, and starts it where it was saved."""
+    """Saves the state of a stack at intervals while it is trained, and resumes from it."""
 
-    def __init__(self, training: Training, keeper: UnfinishedRuns | None) -> None:
-        self.training, self.keeper = training, keeper
-        self.next = time.monotonic() + PAUSE
+    def __init__(self, training: Training, storage: UnfinishedRuns | None) -> None:
+        self.training, self.storage = training, storage
+        self.next_save = time.monotonic() + MIN_SAVE_INTERVAL
 
     def resume(self) -> int:
-        """Put the saved state into the training; returns the number of points its curves have."""
-        saved = self.keeper.load() if self.keeper else None
+        """Restore the saved state, if any; return the number of points of its curves."""
+        saved = self.storage.load() if self.storage else None
         return restore(self.training, saved) if saved else 0
 
     def after(self, points: int) -> None:
-        """Save, if it is time to, a training whose curves have so many points."""
-        began = time.monotonic()
-        if self.keeper is None or began < self.next or points == len(self.training.lengths):
+        """Save the state after this number of points, if the interval is over."""
+        start = time.monotonic()
+        if self.storage is None or start < self.next_save or points == len(self.training.lengths):
             return
         state = snapshot(self.training, points)
-        if len(state) <= LARGEST:
-            self.keeper.save(state)
-        now = time.monotonic()
-        self.next = now + max(PAUSE, (now - began) / SHARE)
+        if len(state) <= MAX_STATE_BYTES:
+            self.storage.save(state)
+        end = time.monotonic()
+        self.next_save = end + max(MIN_SAVE_INTERVAL, (end - start) / MAX_SAVE_SHARE)
 
 
 def snapshot(training: Training, points: int) -> bytes:
-    """All that the rest of a training depends on, after so many points of its curves."""
+    """The state, after this number of points, that the rest of the training depends on."""
     carried = pytree.tree_leaves(
         (training.stack.params, training.stack.buffers, training.stack.state)
     )
@@ -75,9 +75,7 @@ def snapshot(training: Training, points: int) -> bytes:
 
 
 def restore(training: Training, state: bytes) -> int:
-    """Continue a training that was just made from such a state; returns the number of points its
-    curves have.
-    """
+    """Restore a state in a new training; return the number of points of its curves."""
     saved = torch.load(io.BytesIO(state), weights_only=True)
     alive, ended, curves, initial = saved["arrays"]
     stack = training.stack.select(alive)

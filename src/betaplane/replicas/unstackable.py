@@ -1,5 +1,5 @@
-"""What torch.func would lose without an error: hooks, writes into tensors that are not carried,
-special modules.
+"""Detect what torch.func would lose without an error: hooks, writes into tensors outside of the
+stack, special modules.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from torch.utils._pytree import tree_leaves
 from betaplane.problems.snapshot import GLOBAL_HOOKS
 from betaplane.replicas.objective import Objective
 
-LOST = {  # functions of a tensor that the stack would not repeat
+LOST_CALLS = {  # functions of a tensor that the stack would not repeat
     "register_hook": "registers a hook on a tensor",
     "register_post_accumulate_grad_hook": "registers a hook on a tensor",
-    "grad_fn": "makes a parameter or reads grad_fn",
+    "grad_fn": "creates a parameter or reads grad_fn",
     "grad": "reads .grad",
 }
 
 
-def structure(objective: Objective) -> str:
-    """Why the parts of an objective cannot be stacked, or ""."""
-    return next(_of_parts(objective), "")
+def structural_obstacle(objective: Objective) -> str:
+    """Why the modules and tensors of an objective cannot be stacked, or ""."""
+    return next(_structural_obstacles(objective), "")
 
 
-def _of_parts(objective: Objective) -> Iterator[str]:
+def _structural_obstacles(objective: Objective) -> Iterator[str]:
     if any(GLOBAL_HOOKS.values()):
         yield "hooks are registered for all modules"
     for name, part in objective.named_modules():
@@ -46,9 +46,9 @@ def _of_parts(objective: Objective) -> Iterator[str]:
             yield f"{name} is a {type(tensor.data).__name__} of layout {tensor.layout}"
 
 
-def frame(objective: Objective) -> dict[str, tuple]:
-    """What has to stay as it is while a stack is trained: the shapes of all tensors, which are
-    trained, where.
+def tensor_properties(objective: Objective) -> dict[str, tuple]:
+    """The properties that must not change while a stack is trained: shape, dtype, address and
+    requires_grad of all tensors, by name.
     """
     params = {
         name: (id(p), p.data_ptr(), p.requires_grad, p.shape, p.dtype)
@@ -59,13 +59,13 @@ def frame(objective: Objective) -> dict[str, tuple]:
     }
 
 
-def observed(
+def forward_obstacle(
     objective: Objective, gradients: Callable[[Tensor, Tensor], Any], x: Tensor, y: Tensor
 ) -> str:
-    """Compute gradients while every operation is observed; returns what a stack would lose, or "".
+    """Compute gradients and observe every operation; return what a stack would lose, or "".
 
     Args:
-        objective: the one that is trained.
+        objective: the objective that is trained.
         gradients: computes its gradients for a minibatch.
         x: the minibatch, a copy.
         y: its targets, a copy.
@@ -78,14 +78,14 @@ def observed(
         return f"the forward pass {calls.lost}"
     places = {_place(p): name for name, p in objective.named_parameters()}
     places |= {_place(x): "its input", _place(y): "its target"}
-    followed = {_place(b) for b, version in buffers.values() if b._version != version}
-    for place in writes.outside - followed:
+    written_buffers = {_place(b) for b, version in buffers.values() if b._version != version}
+    for place in writes.outside - written_buffers:
         return f"the forward pass writes into {places.get(place, 'a tensor that is not a buffer')}"
     return ""
 
 
 class _Calls(TorchFunctionMode):
-    """Notes calls of functions that a stack would lose."""
+    """Records calls of functions that a stack would lose."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,37 +97,37 @@ class _Calls(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name == "__get__":
             name = getattr(getattr(func, "__self__", None), "__name__", "")
-        elif name == "grad":  # torch.autograd.grad, which is fine
+        elif name == "grad":  # torch.autograd.grad, which a stack repeats
             name = ""
-        self.lost = self.lost or LOST.get(name, "")
+        self.lost = self.lost or LOST_CALLS.get(name, "")
         return func(*args, **(kwargs or {}))
 
 
 class _Writes(TorchDispatchMode):
-    """Notes writes into memory that was there before."""
+    """Records writes into memory that the observed operations did not allocate."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.made: set[int] = set()
+        self.allocated: set[int] = set()
         self.outside: set[int] = set()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        written = {_place(tensor) for tensor in _written(func, args, kwargs)}
+        written = {_place(tensor) for tensor in _written_tensors(func, args, kwargs)}
         before = {
             _place(tensor) for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)
         }
         out = func(*args, **kwargs)
-        self.outside |= written - self.made - {0}
-        self.made |= {
+        self.outside |= written - self.allocated - {0}
+        self.allocated |= {
             _place(tensor) for tensor in tree_leaves(out) if isinstance(tensor, Tensor)
         } - before
         return out
 
 
-def _written(func: Any, args: tuple, kwargs: dict) -> Iterator[Tensor]:
+def _written_tensors(func: Any, args: tuple, kwargs: dict) -> Iterator[Tensor]:
     """The tensors that an operation writes into."""
     for i, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:

@@ -1,4 +1,4 @@
-"""What a worker does: train runs with one of the engines, or measure which engine is faster."""
+"""The tasks of a worker: train runs with one of the engines, or measure which engine is faster."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from betaplane.errors import BadInput
 from betaplane.problems import Problem, Trainer
 from betaplane.problems.check import call_user_code
-from betaplane.replicas.objective import on_its_own
+from betaplane.replicas.objective import isolated
 from betaplane.replicas.plain import plain_rate, train_plain
 from betaplane.replicas.proof import NotProved, prove, why_plain
 from betaplane.replicas.run import Options, Outcome, Run
@@ -29,31 +29,32 @@ def train(
     runs: Sequence[Run],
     engine: str,
     options: Options,
-    keeper: UnfinishedRuns | None = None,
+    storage: UnfinishedRuns | None = None,
 ) -> list[Outcome]:
-    """Train the runs with an engine; "stacked" is for problems of which `probe` has proved that
-    they can be.
+    """Train the runs with an engine; "stacked" is only for problems that `probe` has proved to be
+    stackable.
     """
     if isinstance(problem, Trainer):
         return [train_callable(problem, run) for run in runs]
     if engine == "stacked":
-        return stacked_outcomes(problem, runs, options, keeper)
+        return stacked_outcomes(problem, runs, options, storage)
     return [train_plain(problem, run, options) for run in runs]
 
 
 def train_stacked(
     problem: Problem, runs: Sequence[Run], options: Options = Options()
 ) -> list[Outcome]:
-    """Train all runs at once and return their outcomes in the same order.
+    """Train all runs together and return their outcomes in the same order.
 
-    The runs share a rule, a batch size and a seed. A run's outcome does not depend on which others are in the stack, to
-    rounding. Once per problem, batch size and rule it is proved on a few steps that a stack trains this problem; if it
-    does not, the runs are trained one by one by `train_plain`, with a UserWarning that says why.
+    The runs share a rule, a batch size and a seed. Up to rounding, the outcome of a run does not
+    depend on the other runs in the stack. Once per problem, batch size and rule, a few steps prove
+    that a stack trains the problem correctly. If it does not, `train_plain` trains the runs one by
+    one, with a UserWarning that states the reason.
 
     Args:
-        problem: what is trained.
+        problem: the problem to train.
         runs: the runs, R >= 1.
-        options: how.
+        options: options of all runs.
 
     Raises:
         BadInput: the runs have several batch sizes or seeds.
@@ -70,13 +71,14 @@ def train_stacked(
 
 
 def train_callable(trainer: Trainer, run: Run) -> Outcome:
-    """One run of a user's own training function."""
+    """Train one run with the user's own training function."""
     start = time.perf_counter()
     settings = {name: getattr(run.rule, name) for name in run.rule.hyperparameters()}
     settings |= {"lr": run.lr, "batch_size": run.batch_size}
-    at = ", ".join(f"{name}={value:g}" for name, value in settings.items())
+    text = ", ".join(f"{name}={value:g}" for name, value in settings.items())
     losses = call_user_code(
-        f"{trainer.name}({at}; seed {run.seed}) failed", lambda: trainer.train(settings, run.seed)
+        f"{trainer.name}({text}; seed {run.seed}) failed",
+        lambda: trainer.train(settings, run.seed),
     )
     curve = _curve(losses, trainer.name)
     return Outcome(float(curve[0]), curve, True, time.perf_counter() - start)
@@ -93,41 +95,41 @@ def _curve(losses: Any, name: str) -> np.ndarray:
             value=reprlib.repr(losses),
             allowed="a sequence of at least 1 float",
             where=f"trainer {name!r}",
-            instead="return losses  # one float after another",
+            instead="return losses  # a list of floats",
         )
     return curve
 
 
 def chunk_size(problem: Problem | Trainer, engine: str, compiled: bool = False) -> int:
-    """How many runs make one task, at most 16,384.
+    """The number of runs per task, at most 16,384.
 
-    A stack is as large as keeps its tensors near the caches; a compiled one, which takes a fraction of the memory
-    traffic, is larger, so that the cost of calling it is shared by more runs.
+    A stack is small enough that its tensors stay near the caches. A compiled stack, which needs a
+    fraction of the memory traffic, is larger, so that more runs share the cost of a call.
     """
     if engine != "stacked" or isinstance(problem, Trainer):
         return 1 if isinstance(problem, Trainer) else 4
-    with on_its_own(problem):
+    with isolated(problem):
         parameters = sum(p.numel() for p in problem.fresh(0).parameters())
     return max(8, min(2**14, 2 ** (21 if compiled else 18) // parameters))
 
 
 @dataclass(frozen=True)
 class Speeds:
-    """Run-steps a second on one worker, measured on a few steps."""
+    """Run-steps per second of one worker, measured on a few steps."""
 
     stacked: float  # 0 if the problem cannot be stacked
     plain: float
-    note: str  # why not stacked, as what comes after "because"; else ""
+    note: str  # why the problem cannot be stacked, a clause after "because", or ""
 
     @property
     def engine(self) -> str:
-        """The faster one of those that train this problem."""
+        """The faster engine of those that can train this problem."""
         return "plain" if self.note or self.plain > self.stacked else "stacked"
 
 
 def probe(problem: Problem, run: Run, runs: int, options: Options, steps: int = 20) -> Speeds:
-    """Prove that a stack trains the problem, and measure both engines on copies of one run, as many
-    as one task has.
+    """Prove that a stack trains the problem, and measure both engines on a task of copies of one
+    run.
     """
     quick = replace(options, points=2, early_stop=False, compile=False)
     plain = plain_rate(problem.with_(steps=2 * steps), run, quick)

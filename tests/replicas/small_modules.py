@@ -1,6 +1,4 @@
-"""Small problems made of the layers people use, in float64 so that paths can be compared to
-rounding.
-"""
+"""Small problems with common layers, in float64, so that engines can be compared up to rounding."""
 
 import torch
 from torch import nn
@@ -29,7 +27,7 @@ class Attention(nn.Module):
 
 
 class Scaled(nn.Module):
-    """A parameter without dimensions, as logit scales are."""
+    """A parameter without dimensions, such as a logit scale."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +69,7 @@ def problem(make, **fields) -> Problem:
 
 
 class Branching(nn.Module):
-    """Control flow on data, which no vmap can batch."""
+    """Control flow on data, which vmap cannot batch."""
 
     def __init__(self) -> None:
         super().__init__()
