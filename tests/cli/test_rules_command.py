@@ -13,7 +13,7 @@ import torch
 from commands import ended
 
 import betaplane
-from betaplane.rules import ALL, NAMES, SGD, Adafactor, RMSprop, Rule, held
+from betaplane.rules import ALL, NAMES, SGD, Adafactor, RMSprop, Rule, state_size
 
 PUBLISHED = {  # bytes of float32 state a parameter, where two moments are not what there is
     "sgd": 0, "adagrad": 4, "rmsprop": 4, "lion": 4, "adammini": 4, "adafactor": 0, "amsgrad": 12, "ademamix": 12,
@@ -48,7 +48,9 @@ def test_bytes_are_the_published_ones(capsys) -> None:
 def test_bytes_are_what_the_optimizer_holds(rule: Rule) -> None:
     p = torch.nn.Parameter(torch.ones(24, 16))
     options = {
-        name: value for name, value in rule.said().items() if value != getattr(type(rule)(), name)
+        name: value
+        for name, value in rule.options().items()
+        if value != getattr(type(rule)(), name)
     }
     optimizer = getattr(betaplane, type(rule).__name__)([p], lr=1e-3, **options)
     for _ in range(2):
@@ -59,14 +61,14 @@ def test_bytes_are_what_the_optimizer_holds(rule: Rule) -> None:
         for value in optimizer.state[p].values()
         if isinstance(value, torch.Tensor) and value.dim()
     ]
-    tensors, rest = held(rule, 24, 16)
+    tensors, rest = state_size(rule, 24, 16)
     assert tensors == sum(value.shape == p.shape for value in state)
     assert (tensors + rest) * p.numel() == sum(value.numel() for value in state)
 
 
 def test_what_momentum_and_small_matrices_hold() -> None:
-    assert held(Adafactor(momentum=True)) == (1, 2 / 1024)
-    assert held(Adafactor(min_dim=128), rows=64) == (1, 0.0)
+    assert state_size(Adafactor(momentum=True)) == (1, 2 / 1024)
+    assert state_size(Adafactor(min_dim=128), rows=64) == (1, 0.0)
 
 
 def formulas(text: str) -> list[tuple[int, str]]:

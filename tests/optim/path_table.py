@@ -74,9 +74,9 @@ def values(allowed: Range, usual: float | None) -> list[float]:
     ends = [allowed.low] if allowed.text[0] == "[" else []
     ends += [INF] if allowed.text.endswith("inf]") else []
     inner = (
-        [0.5, 0.9] if allowed.high == 1 or usual is None else [2.0 * float(allowed.usual) or 0.1]
+        [0.5, 0.9] if allowed.high == 1 or usual is None else [2.0 * float(allowed.example) or 0.1]
     )  # type: ignore[arg-type]
-    return [value for value in [*ends, *inner] if value != usual and allowed.holds(value)]
+    return [value for value in [*ends, *inner] if value != usual and allowed.contains(value)]
 
 
 def variants(kind: type[Rule]) -> list[Variant]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from betaplane import theory
-from betaplane.rules import ALL, Adam, Rule, held
+from betaplane.rules import ALL, Adam, Rule, state_size
 from tools.site.pictures import COLORS, MUTED, STYLED, STYLES, panels, svg
 
 STEPS = 200
@@ -131,5 +131,5 @@ def memory() -> str:
 
 
 def _bytes(kind: type[Rule]) -> Any:
-    tensors, rest = held(kind())
+    tensors, rest = state_size(kind())
     return lambda form: theory.state_bytes(tensors, form, rest)

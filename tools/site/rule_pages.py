@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 
 from betaplane.docstrings import arguments, sections
-from betaplane.rules import ALL, Rule, held
+from betaplane.rules import ALL, Rule, state_size
 from betaplane.theory import state_bytes
 from tools.site import rule_picture
 from tools.site.fields import fields_of
@@ -121,7 +121,7 @@ def _state(kind: type[Rule]) -> str:
 
 
 def _bytes(kind: type[Rule]) -> list[float]:
-    tensors, rest = held(kind())
+    tensors, rest = state_size(kind())
     return [state_bytes(tensors, form, rest) for form in FORMATS]
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from betaplane.errors import BadInput
-from betaplane.rules import Rule, held
+from betaplane.rules import Rule, state_size
 from betaplane.theory import deepspeed_bytes, state_bytes, zero_bytes
 from betaplane.theory.memory import BLOCKS
 
@@ -41,7 +41,7 @@ counts float32 gradients too."""
 
 def bytes_of(kind: type[Rule]) -> dict[str, float]:
     """Bytes of state a parameter in each format, from what the rule makes for a matrix."""
-    tensors, rest = held(kind(), SIDE, SIDE)
+    tensors, rest = state_size(kind(), SIDE, SIDE)
     return {form: state_bytes(tensors, form, rest) for form in FORMATS}
 
 

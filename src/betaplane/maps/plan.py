@@ -151,7 +151,7 @@ def run_settings(run: Run) -> dict[str, Any]:
     """A run's rule, options and hyperparameters as plain values, for the store."""
     return {
         "rule": type(run.rule).__name__,
-        **run.rule.said(),
+        **run.rule.options(),
         "lr": run.lr,
         "batch_size": run.batch_size,
     }

@@ -55,18 +55,17 @@ __all__ = [
 class SGD(TorchCompatible, torch.optim.SGD):
     r"""torch.optim.SGD, safe, quick by default, with the rule's dialects as options.
 
-    SGD with momentum as torch has it: the buffer is a sum, and the first gradient enters it
-    undamped.
+    SGD with momentum as in torch: the buffer is a sum, and dampening skips the first gradient.
 
     ```
     g = g + weight_decay x
-    d = dampening, but 0 at t = 1 and where momentum = 0
+    d = dampening, but 0 at t = 1 and if momentum = 0
     b = momentum b + (1 - d) g
     x = x - lr b                    (nesterov: x - lr (g + momentum b))
     ```
 
-    For a constant gradient b tends to g / (1 - momentum): in the averaged form b = momentum b + (1 - momentum) g, the
-    same speed needs an lr larger by 1 / (1 - momentum).
+    For a constant gradient, b converges to g / (1 - momentum). In the averaged form b = momentum b
+    + (1 - momentum) g, the same speed requires an lr larger by 1 / (1 - momentum).
 
     What ours adds to torch's class of the same name, whose arguments, state and numbers it
     keeps.
@@ -119,8 +118,8 @@ class SGD(TorchCompatible, torch.optim.SGD):
             pass over memory, after half a second of compiling at the first step; "auto"
             compiles from 65,536 elements on. Default: 'auto'.
 
-    Source: B. Polyak, 1964, USSR Comput. Math. Math. Phys. 4(5); I. Sutskever, J. Martens, G. Dahl, G. Hinton, 2013,
-    ICML; the form is that of torch.optim.SGD.
+    Source: B. Polyak, 1964, USSR Comput. Math. Math. Phys. 4(5); I. Sutskever, J. Martens, G. Dahl,
+    G. Hinton, 2013, ICML; the form is that of torch.optim.SGD.
     """
 
     rule: ClassVar[type[Rule]] = rules.SGD
@@ -150,8 +149,7 @@ class SGD(TorchCompatible, torch.optim.SGD):
 class Adagrad(TorchCompatible, torch.optim.Adagrad):
     r"""torch.optim.Adagrad, safe, quick by default, with the rule's dialects as options.
 
-    Adagrad, with a learning rate that may decay and L2 weight decay; eps outside the root
-    (torch) or inside it.
+    Adagrad with a decaying learning rate and L2 weight decay; eps outside or inside the root.
 
     ```
     g    = g + weight_decay x
@@ -160,8 +158,8 @@ class Adagrad(TorchCompatible, torch.optim.Adagrad):
     x    = x - lr_t g / (sqrt(v) + eps)          (eps_inside: lr_t g / sqrt(v + eps))
     ```
 
-    optax and Keras put eps inside the root and start v at 0.1:
-    `Adagrad(eps_inside=True, eps=1e-7, initial_accumulator=0.1)`.
+    optax and Keras put eps inside the root and start v at 0.1: `Adagrad(eps_inside=True, eps=1e-7,
+    initial_accumulator=0.1)`.
 
     What ours adds to torch's class of the same name, whose arguments, state and numbers it
     keeps.
@@ -216,8 +214,9 @@ class Adagrad(TorchCompatible, torch.optim.Adagrad):
             pass over memory, after half a second of compiling at the first step; "auto"
             compiles from 65,536 elements on. Default: 'auto'.
 
-    Source: J. Duchi, E. Hazan, Y. Singer, 2011, JMLR 12:2121-2159, Figure 1 (diagonal); the form is that of
-    torch.optim.Adagrad; eps_inside=True: optax.adagrad (scale_by_rss) and keras.optimizers.Adagrad.
+    Source: J. Duchi, E. Hazan, Y. Singer, 2011, JMLR 12:2121-2159, Figure 1 (diagonal); the form is
+    that of torch.optim.Adagrad; eps_inside=True: optax.adagrad (scale_by_rss) and
+    keras.optimizers.Adagrad.
     """
 
     rule: ClassVar[type[Rule]] = rules.Adagrad
@@ -248,22 +247,22 @@ class Adagrad(TorchCompatible, torch.optim.Adagrad):
 class RMSprop(TorchCompatible, torch.optim.RMSprop):
     r"""torch.optim.RMSprop, safe, quick by default, with the rule's dialects as options.
 
-    RMSprop with torch's options (momentum, centering, L2 weight decay) and those of TensorFlow
-    and optax.
+    RMSprop with the options of torch (momentum, centering, L2 decay), TensorFlow and optax.
 
     ```
     g     = g + weight_decay x
     v     = alpha v + (1 - alpha) g^2        (v_0 = initial_accumulator)
     g_bar = alpha g_bar + (1 - alpha) g
-    var   = v                                (centered: max(v - g_bar^2, 0); rounding can make it negative)
+    var   = v            (centered: max(v - g_bar^2, 0), since rounding can make it negative)
     u     = g / (sqrt(var) + eps)            (eps_inside: g / sqrt(var + eps))
     b     = momentum b + u
     x     = x - lr b
     ```
 
-    There is no bias correction: the first step is 1 / sqrt(1 - alpha) times lr, 10 lr at the default. TensorFlow's
-    RMSProp, which trained Inception and EfficientNet, starts v at 1 instead, so that the first steps are small:
-    `RMSprop(initial_accumulator=1.0, eps_inside=True)`. Its momentum sums lr u, which differs only while lr changes.
+    There is no bias correction: the first step is 1 / sqrt(1 - alpha) times lr, 10 lr at the
+    defaults. TensorFlow's RMSProp, which trained Inception and EfficientNet, starts v at 1 instead,
+    so that the first steps are small: `RMSprop(initial_accumulator=1.0, eps_inside=True)`. Its
+    momentum sums lr u, which differs only while lr changes.
 
     What ours adds to torch's class of the same name, whose arguments, state and numbers it
     keeps.
@@ -321,9 +320,10 @@ class RMSprop(TorchCompatible, torch.optim.RMSprop):
             pass over memory, after half a second of compiling at the first step; "auto"
             compiles from 65,536 elements on. Default: 'auto'.
 
-    Source: T. Tieleman, G. Hinton, 2012, Coursera, Neural Networks for Machine Learning, lecture 6e; centring: A.
-    Graves, 2013, arXiv:1308.0850, equations 38-41; the form is that of torch.optim.RMSprop; initial_accumulator=1.0:
-    tf.compat.v1.train.RMSPropOptimizer, whose slot "rms" is made of ones, and timm's RMSpropTF.
+    Source: T. Tieleman, G. Hinton, 2012, Coursera, Neural Networks for Machine Learning, lecture
+    6e; centering: A. Graves, 2013, arXiv:1308.0850, equations 38-41; the form is that of
+    torch.optim.RMSprop; initial_accumulator=1.0: tf.compat.v1.train.RMSPropOptimizer, whose
+    slot "rms" is made of ones, and timm's RMSpropTF.
     """
 
     rule: ClassVar[type[Rule]] = rules.RMSprop
@@ -356,8 +356,7 @@ class RMSprop(TorchCompatible, torch.optim.RMSprop):
 class Adam(TorchCompatible, torch.optim.Adam):
     r"""torch.optim.Adam, safe, quick by default, with the rule's dialects as options.
 
-    Adam, with eps after both corrections and weight decay as an L2 term in the gradient (as
-    torch has it).
+    Adam as in torch: eps after both bias corrections, weight decay as an L2 term in g.
 
     ```
     g     = g + weight_decay x
@@ -444,10 +443,10 @@ class Adam(TorchCompatible, torch.optim.Adam):
             compiles from 65,536 elements on. Default: 'auto'.
 
     Source: D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 1. `beta1 >= sqrt(beta2)` is allowed
-    here; the ratio
-    |m| / sqrt(v) is then unbounded (Reddi et al. 2018, arXiv:1904.09237). Below, |x' - x| <= lr B with the supremum
-    B = (1 - beta1) / sqrt((1 - beta2) (1 - beta1^2 / beta2)), reached as g grows like (beta2 / beta1)^t; the paper's
-    section 2.1 gives 3.16 for the default betas, which one spike among zeros reaches and other gradients exceed.
+    here; the ratio |m| / sqrt(v) is then unbounded (Reddi et al. 2018, arXiv:1904.09237).
+    Below, |x' - x| <= lr B with the supremum B = (1 - beta1) / sqrt((1 - beta2) (1 - beta1^2 /
+    beta2)), reached as g grows like (beta2 / beta1)^t; the paper's section 2.1 gives 3.16 for
+    the default betas, which one spike among zeros reaches and other gradients exceed.
     """
 
     rule: ClassVar[type[Rule]] = rules.Adam
@@ -497,8 +496,8 @@ class AdamW(Adam, torch.optim.AdamW):
     x     = x - lr m_hat / (sqrt(v_hat) + eps)
     ```
 
-    The paper multiplies its decay by the schedule alone and not by the peak learning rate: weight_decay here is the
-    paper's divided by the peak lr.
+    The paper multiplies its decay by the schedule alone, without the peak learning rate:
+    weight_decay here is the paper's divided by the peak lr.
 
     What ours adds to torch's class of the same name, whose arguments, state and numbers it
     keeps.
@@ -617,17 +616,18 @@ class AMSGrad(RuleOptimizer):
     m     = beta1 m + (1 - beta1) g
     v     = beta2 v + (1 - beta2) g^2
 
-    correction="after" (torch)         correction="before" (optax)            debias="none" (the paper)
-    v_max = max(v_max, v)              v_max = max(v_max, v / (1 - beta2^t))   v_max = max(v_max, v)
-    v_hat = v_max / (1 - beta2^t)      v_hat = v_max                           v_hat = v_max
-    m_hat = m / (1 - beta1^t)          m_hat = m / (1 - beta1^t)               m_hat = m
+    correction="after" (torch)     correction="before" (optax)              debias="none" (paper)
+    v_max = max(v_max, v)          v_max = max(v_max, v / (1 - beta2^t))    v_max = max(v_max, v)
+    v_hat = v_max / (1 - beta2^t)  v_hat = v_max                            v_hat = v_max
+    m_hat = m / (1 - beta1^t)      m_hat = m / (1 - beta1^t)                m_hat = m
 
     x     = x - lr m_hat / (sqrt(v_hat) + eps)
     ```
 
-    The three are not equal. In torch's, 1 - beta2^t grows while v_max rests, so the denominator can shrink early on,
-    which is what AMSGrad was made to prevent. In the paper's, which has no eps either, the first step is
-    (1 - beta1) / sqrt(1 - beta2) times lr: 3.16 lr at the default.
+    The three are not equal. In torch's, 1 - beta2^t grows while v_max is constant, so the
+    denominator can shrink in early steps, which AMSGrad was designed to prevent. The paper's has no
+    eps either, and its first step is (1 - beta1) / sqrt(1 - beta2) times lr: 3.16 lr at the
+    defaults.
 
     A torch.optim.Optimizer whose step is a rule's.
 
@@ -726,8 +726,7 @@ class AMSGrad(RuleOptimizer):
     ) -> None: ...
 
 class Lion(RuleOptimizer):
-    r"""Lion: the sign of a mixture of gradient and momentum; the momentum it keeps is averaged over
-    longer.
+    r"""Lion: the sign of a mixture of gradient and momentum; the momentum has a longer memory.
 
     ```
     x = x (1 - lr weight_decay)
@@ -736,8 +735,8 @@ class Lion(RuleOptimizer):
     m = beta2 m + (1 - beta2) g
     ```
 
-    Every coordinate moves by lr, whatever the gradient: lr is to be 3 to 10 times smaller than Adam's, and weight_decay
-    as many times larger.
+    Every element moves by lr, whatever the gradient. Take an lr 3 to 10 times smaller than Adam's,
+    and a weight_decay as many times larger.
 
     A torch.optim.Optimizer whose step is a rule's.
 
@@ -818,33 +817,36 @@ class Lion(RuleOptimizer):
     ) -> None: ...
 
 class Sophia(RuleOptimizer):
-    r"""Sophia: momentum over an estimate of the Hessian's diagonal, every coordinate clipped to lr.
+    r"""Sophia: momentum over an estimate of the Hessian's diagonal, each element clipped to lr.
 
     ```
     x     = x (1 - lr weight_decay)
     m     = beta1 m + (1 - beta1) g
     m_hat = m                                       debias="first": m / (1 - beta1^t)
-    root  = max(gamma h, eps)                       floor="sum": gamma max(h, 0) + eps
-    x     = x - lr clip(m_hat / root, -1, 1)
+    denominator = max(gamma h, eps)                 floor="sum": gamma max(h, 0) + eps
+    x     = x - lr clip(m_hat / denominator, -1, 1)
 
     every k steps, k = 10 in the paper, `curvature(s, h_hat)`:
     h     = beta2 h + (1 - beta2) h_hat
     ```
 
-    The estimate h_hat is made outside of the rule. Either with one product with the Hessian (H), for u normal or of
-    random signs; or (G) from the gradient g_hat of the mean loss of a batch of B whose labels are drawn from the
-    model's own predictions:
+    The estimate h_hat is computed outside of the rule: either (H) with one product with the
+    Hessian, for u normal or of random signs, or (G) from the gradient g_hat of the mean loss of a
+    batch of B whose labels are drawn from the model's own predictions.
 
     ```
     H:   h_hat = u (Hessian u)
     G:   h_hat = B g_hat^2
     ```
 
-    Before the first estimate h = 0 and every coordinate moves by lr. gamma is right where a tenth to a half of the
-    coordinates are not clipped. Dialects: the authors' code for G leaves B out of h and has it in gamma, with
-    floor="sum"; their code for H and optax have debias="first".
+    Before the first estimate h = 0, and every element moves by lr. gamma is right if a tenth to a
+    half of the elements are not clipped.
 
-    Not scale-free: where a coordinate is not clipped, m and h scale differently with the gradient.
+    Variants: the authors' code for G has no B in h and has it in gamma, with floor="sum". Their
+    code for H and optax have debias="first".
+
+    The rule is not scale-free: if an element is not clipped, m and h scale differently with the
+    gradient.
 
     A torch.optim.Optimizer whose step is a rule's.
 
@@ -937,7 +939,7 @@ class Sophia(RuleOptimizer):
     ) -> None: ...
 
 class AdamMini(RuleOptimizer):
-    r"""Adam-mini: AdamW with one second moment a block, the mean over the block.
+    r"""Adam-mini: AdamW with one second moment per block, the mean over the block.
 
     ```
     x     = x (1 - lr weight_decay)
@@ -948,14 +950,15 @@ class AdamMini(RuleOptimizer):
     x     = x - lr m_hat / (sqrt(v_hat) + eps)       with the v_hat of x's block
     ```
 
-    blocks="rows": x[i], one block an output neuron of a linear or convolutional layer; of a vector, its elements.
-    rows = n: n neighbouring rows are one block, as the rows of a head in the query and key matrices. blocks="tensor":
-    x is one block. blocks="element": AdamW, for embeddings and the output layer. The paper takes rows for most layers;
-    which tensor is which has to be said, in groups: a rule sees shapes only.
+    blocks="rows": x[i], one block per output neuron of a linear or convolutional layer; of a
+    vector, its elements. rows = n: n neighboring rows are one block, such as the rows of a head in
+    the query and key matrices. blocks="tensor": x is one block. blocks="element": AdamW, for
+    embeddings and the output layer. The paper takes rows for most layers. Groups must specify which
+    tensor is which, since a rule has access to shapes only.
 
-    The laws below are those on a vector with blocks="rows". In a block of n elements the update's RMS is at most the
-    bound of AdamW, and one element's sqrt(n) times that: it is sqrt(n) lr at a first step with one gradient that
-    is not zero.
+    The laws below are those of a vector with blocks="rows". In a block of n elements, the RMS of
+    the update is at most AdamW's bound, and one element's update is at most sqrt(n) times that. It
+    is sqrt(n) lr at a first step with one nonzero gradient.
 
     A torch.optim.Optimizer whose step is a rule's.
 
@@ -1058,10 +1061,10 @@ class AdamMini(RuleOptimizer):
     ) -> None: ...
 
 class AdEMAMix(RuleOptimizer):
-    r"""AdEMAMix: AdamW whose first moment is mixed with a second, much slower average of gradients.
+    r"""AdEMAMix: AdamW whose first moment is mixed with a much slower average of gradients.
 
     ```
-    tau     = min(t / T, 1)                                            T = warmup; tau = 1 where T = 0
+    tau     = min(t / T, 1)          T = warmup; tau = 1 if T = 0
     alpha_t = tau alpha
     beta3_t = exp(1 / ((1 - tau) / ln(beta1) + tau / ln(beta3)))       at most beta3
 
@@ -1074,12 +1077,14 @@ class AdEMAMix(RuleOptimizer):
     x       = x - lr (m1_hat + alpha_t m2) / (sqrt(v_hat) + eps)
     ```
 
-    beta3_t is what makes the average's half-life grow linearly from that of beta1 to that of beta3. The paper has T at
-    the number of all steps. m2 is never debiased. alpha is between 4 and 10 in the paper, 2 in the authors' code, 5 in
-    optax. Other libraries count the decay into the update, which is the same.
+    beta3_t makes the half-life of the slow average grow linearly from that of beta1 to that of
+    beta3. The paper has T at the number of all steps. m2 is never debiased. alpha is between 4 and
+    10 in the paper, 2 in the authors' code, 5 in optax. Other libraries count the decay as a part
+    of the update, which is equivalent.
 
-    The first step at the default is 1 + alpha (1 - beta3) = 1.0005 lr. There is no bound: beta3^2 > beta2, so |m2| /
-    sqrt(v) grows without limit as gradients fall exponentially, as in Adam with beta1 > sqrt(beta2).
+    The first step at the defaults is 1 + alpha (1 - beta3) = 1.0005 lr. There is no bound: since
+    beta3^2 > beta2, |m2| / sqrt(v) grows without limit as gradients decay exponentially, as in Adam
+    with beta1 > sqrt(beta2).
 
     A torch.optim.Optimizer whose step is a rule's.
 
@@ -1183,12 +1188,12 @@ class AdEMAMix(RuleOptimizer):
 class Adafactor(TorchCompatible, torch.optim.Adafactor):
     r"""torch.optim.Adafactor; the paper's form has floor="square".
 
-    Adafactor: the second moment of a matrix as a column times a row, steps relative to x,
-    updates clipped.
+    Adafactor: a matrix's second moment as column times row, steps relative to x, clipped.
 
     ```
     beta2 = 1 - t^-power
-    rho   = min(lr, 1 / sqrt(t))           rate="warmup": min(lr t / 10000, 1 / sqrt(t)); rate="scaled": lr
+    rho   = min(lr, 1 / sqrt(t))           rate="warmup": min(lr t / 10000, 1 / sqrt(t))
+                                           rate="scaled": lr
     alpha = max(eps2, RMS(x)) rho          rate="constant": lr
     x     = x (1 - lr weight_decay)        decay_rate="alpha": x (1 - alpha weight_decay)
     q     = g^2 + eps1                     floor="root": g^2
@@ -1198,21 +1203,24 @@ class Adafactor(TorchCompatible, torch.optim.Adafactor):
     c     = beta2 c + (1 - beta2) mean of q over rows
     v     = r c / mean(r)                  v = beta2 v + (1 - beta2) q
 
-    u     = g / sqrt(v)                    floor="root": v = r c / max(mean(r), eps1); u = g / max(sqrt(v), eps1)
+    u     = g / sqrt(v)                    floor="root": v = r c / max(mean(r), eps1)
+                                                         u = g / max(sqrt(v), eps1)
     u     = u / max(1, RMS(u) / clip)
     x     = x - alpha u                    momentum: m = beta1 m + (1 - beta1) alpha u; x = x - m
     ```
 
-    lr is the cap of the relative step, 0.01 in the paper and here; with rate="warmup" it is reached, at that lr, after
-    10,000 steps, as the paper's 1e-6 t is. RMS(x) is taken before decay. Of more than two dimensions the last two are
-    factored; a matrix whose smaller side is under min_dim is not.
+    lr is the cap of the relative step, 0.01 in the paper and here. With rate="warmup" the step
+    reaches it, at that lr, after 10,000 steps, as the paper's 1e-6 t does. RMS(x) is taken before
+    decay. Of more than two dimensions the last two are factored. A matrix whose smaller side is
+    less than min_dim is not factored.
 
-    Dialects: torch has floor="root" with eps1 the precision of x's dtype; Transformers and timm have
-    decay_rate="alpha"; min_dim is 0 in torch, 16 in timm, and 128 in optax, which factors the two largest dimensions.
-    At t = 1 beta2 is 0, so v needs no debiasing.
+    Variants: torch has floor="root" with eps1 the precision of x's dtype; Transformers and timm
+    have decay_rate="alpha"; min_dim is 0 in torch, 16 in timm, and 128 in optax, which factors the
+    two largest dimensions. At t = 1, beta2 is 0, so v needs no bias correction.
 
-    On a vector the first step is RMS(x) rho for every number, so first_step has no one value. The RMS of a step is at
-    most alpha clip, and one of n numbers moves by sqrt(n) times that at most.
+    On a vector the first step is RMS(x) rho for every element, so first_step has no single value.
+    The RMS of a step is at most alpha clip, and one of n elements moves by at most sqrt(n) times
+    that.
 
     What ours adds to torch's class of the same name, whose arguments, state and numbers it
     keeps.
@@ -1285,8 +1293,8 @@ class Adafactor(TorchCompatible, torch.optim.Adafactor):
             pass over memory, after half a second of compiling at the first step; "auto"
             compiles from 65,536 elements on. Default: 'auto'.
 
-    Source: N. Shazeer, M. Stern, 2018, arXiv:1804.04235, Algorithms 4 and 5; momentum and the order of the steps as in
-    the authors' tensor2tensor; floor="root" is torch.optim.Adafactor.
+    Source: N. Shazeer, M. Stern, 2018, arXiv:1804.04235, Algorithms 4 and 5; momentum and the order
+    of the steps as in the authors' tensor2tensor; floor="root" is torch.optim.Adafactor.
     """
 
     rule: ClassVar[type[Rule]] = rules.Adafactor
@@ -1321,26 +1329,25 @@ class Adafactor(TorchCompatible, torch.optim.Adafactor):
     ) -> None: ...
 
 class StableAdamW(RuleOptimizer):
-    r"""StableAdamW: AdamW that slows down, tensor by tensor, where v has not kept up with the
-    gradient.
+    r"""StableAdamW: AdamW that takes a smaller step in tensors whose v is behind the gradient.
 
     ```
     b1, b2  = beta1, beta2 debiased:  beta (1 - beta^(t-1)) / (1 - beta^t)
     m       = b1 m + (1 - b1) g                                         this is m_hat
     v       = b2 v + (1 - b2) g^2                                       this is v_hat
 
-    limits="rate" (the paper, optimi)                     limits="update" (timm, there with debias="both")
+    limits="rate" (the paper, optimi)                     limits="update" (timm, debias="both")
     RMS_t   = RMS(g / sqrt(max(v, eps^2)))                RMS_t   = RMS(g / (sqrt(v) + eps))
     lr_t    = lr / max(1, RMS_t / d)                      lr_t    = lr / max(1, RMS_t / d)
     x       = x (1 - lr_t weight_decay)                   x       = x (1 - lr weight_decay)
     x       = x - lr_t m / (sqrt(v) + eps)                x       = x - lr_t m / (sqrt(v) + eps)
     ```
 
-    RMS is over the whole tensor. The shared option clip is another thing: it bounds the RMS of the update, d
-    that of the newest gradient over the same root.
+    RMS is over the whole tensor. The shared option clip differs: it bounds the RMS of the update,
+    and d bounds that of the newest gradient divided by the same root.
 
-    No bound is declared, for it depends on the tensor's size: numbers whose gradients are quiet weaken the limit, and
-    in a large tensor AdamW's own bound is what remains, 2.3452 lr at the default betas.
+    No bound is declared, since it depends on the size of the tensor: elements with small gradients
+    weaken the limit. In a large tensor AdamW's own bound remains, 2.3452 lr at the default betas.
 
     A torch.optim.Optimizer whose step is a rule's.
 
@@ -1443,8 +1450,7 @@ class StableAdamW(RuleOptimizer):
     ) -> None: ...
 
 class CautiousAdamW(RuleOptimizer):
-    r"""AdamW whose update is dropped where its sign is not that of g, and enlarged elsewhere to
-    make up for it.
+    r"""AdamW without updates whose sign differs from that of g; the others are enlarged.
 
     ```
     x     = x (1 - lr weight_decay)
@@ -1458,9 +1464,12 @@ class CautiousAdamW(RuleOptimizer):
     x     = x - lr u
     ```
 
-    The mean is over the whole tensor. The decay is not masked. Dialects: the authors' code has eps_at="hat" and
-    eps=1e-6, timm what stands here. AdamW's step bound is lost: the one element in a thousand that agrees is taken a
-    thousand times as far. In the paper's form the first step of n elements is n / (n + 1) times lr, half of it for one.
+    The mean is over the whole tensor. The decay is not masked. Variants: the authors' code has
+    eps_at="hat" and eps=1e-6; timm has the form above.
+
+    AdamW's step bound does not hold: if one element in a thousand agrees in sign, its update is
+    multiplied by a thousand. In the paper's form the first step of n elements is n / (n + 1) times
+    lr, half of lr for one element.
 
     A torch.optim.Optimizer whose step is a rule's.
 
@@ -1525,8 +1534,8 @@ class CautiousAdamW(RuleOptimizer):
         BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
             unknown or out of range, a state dict of another rule or shape.
 
-    Source: K. Liang, L. Chen, B. Liu, Q. Liu, 2024, arXiv:2411.16085, Algorithm 1; the lower limit on the mean is
-    their code's (the algorithm adds a small number instead).
+    Source: K. Liang, L. Chen, B. Liu, Q. Liu, 2024, arXiv:2411.16085, Algorithm 1; the lower limit
+    on the mean is their code's (the algorithm adds a small number instead).
     """
 
     rule: ClassVar[type[Rule]] = rules.CautiousAdamW
@@ -1557,8 +1566,7 @@ class CautiousAdamW(RuleOptimizer):
     ) -> None: ...
 
 class AdamC(RuleOptimizer):
-    r"""AdamW with its decay times lr / peak_lr for layers under a normalization, AdamW itself for
-    the others.
+    r"""AdamC: AdamW whose decay is multiplied by lr / peak_lr in layers before a normalization.
 
     ```
     x     = x (1 - lr^2 / peak_lr weight_decay)          (normalized=False: 1 - lr weight_decay)
@@ -1569,10 +1577,13 @@ class AdamC(RuleOptimizer):
     x     = x - lr m_hat / (sqrt(v_hat) + eps)
     ```
 
-    Under a normalization g is orthogonal to x, and the norm of x settles where decay and update balance. AdamW's
-    balance has |u| / |x| = sqrt(2 weight_decay / lr), which grows as the schedule falls, and with it the gradient at
-    the end of training; here it stays sqrt(2 weight_decay / peak_lr). peak_lr is to be the largest lr of the schedule:
-    at a constant lr = peak_lr AdamC is AdamW. With decay="independent" the factor is 1 - (lr / peak_lr)^2 weight_decay.
+    A normalization makes g orthogonal to x, and the norm of x settles where decay and update
+    balance. With AdamW, |u| / |x| = sqrt(2 weight_decay / lr) there, which grows as the schedule
+    decays lr, and so does the gradient at the end of a run. Here it remains sqrt(2 weight_decay /
+    peak_lr).
+
+    Set peak_lr to the largest lr of the schedule: at a constant lr = peak_lr, AdamC is AdamW. With
+    decay="independent" the factor is 1 - (lr / peak_lr)^2 weight_decay.
 
     A torch.optim.Optimizer whose step is a rule's.
 
@@ -1671,8 +1682,7 @@ class AdamC(RuleOptimizer):
     ) -> None: ...
 
 class ADOPT(RuleOptimizer):
-    r"""ADOPT: g is divided by the root of the v before it, clipped, and only then averaged; L2
-    weight decay.
+    r"""ADOPT: g divided by the root of the previous v, clipped, then averaged; L2 weight decay.
 
     ```
     g = g + weight_decay x
@@ -1685,10 +1695,13 @@ class ADOPT(RuleOptimizer):
             v = beta2 v + (1 - beta2) g^2
     ```
 
-    There is no bias correction, and eps is a maximum and not a sum. Decoupled decay, too, starts at t = 2. The limit c
-    came after publication, against the huge steps that follow a first gradient near zero. Dialects: limit="none" (the
-    first version), growth=0.333 (timm), limit="t": c = t^growth (pytorch-optimizer, where decay also acts at t = 1). No
-    step bound holds for ever, as the limit grows: |x' - x| <= lr (t - 1)^growth.
+    There is no bias correction, and eps is a maximum and not a summand. Decoupled decay also starts
+    at t = 2. The limit c was added after publication, against the huge steps that follow a first
+    gradient near zero.
+
+    Variants: limit="none" (the first version), growth=0.333 (timm), limit="t": c = t^growth
+    (pytorch-optimizer, where decay also acts at t = 1). No step bound holds at all steps, since the
+    limit grows: |x' - x| <= lr (t - 1)^growth.
 
     A torch.optim.Optimizer whose step is a rule's.
 
@@ -1748,8 +1761,8 @@ class ADOPT(RuleOptimizer):
         BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
             unknown or out of range, a state dict of another rule or shape.
 
-    Source: S. Taniguchi et al., 2024, arXiv:2411.02853, the algorithm ADOPT with c_t = t^(1/4), where t counts from the
-    second gradient on; first step and decay as in the authors' code.
+    Source: S. Taniguchi et al., 2024, arXiv:2411.02853, the algorithm ADOPT with c_t = t^(1/4),
+    where t counts from the second gradient on; first step and decay as in the authors' code.
     """
 
     rule: ClassVar[type[Rule]] = rules.ADOPT
@@ -1782,7 +1795,7 @@ class Yogi(RuleOptimizer):
     r"""Yogi: v moves towards g^2 by (1 - beta2) g^2, whatever the distance; L2 weight decay.
 
     ```
-    m     = 0, v = initial_accumulator                   (before the first step; starts="both": m is that, too)
+    m     = 0, v = initial_accumulator         (before the first step; starts="both": also m)
 
     g     = g + weight_decay x
     m     = beta1 m + (1 - beta1) g
@@ -1792,16 +1805,18 @@ class Yogi(RuleOptimizer):
     x     = x - lr m_hat / (sqrt(v_hat) + eps)
     ```
 
-    A small gradient hardly lowers v, and zero gradients leave it: the effective lr cannot jump up
-    as Adam's does.
-    Dialects: the paper has no corrections (debias="none"); TensorFlow Addons has what stands here with eps_at="hat",
-    and the tanh as a choice; optax and pytorch-optimizer start m at initial_accumulator, too: x then moves at zero
-    gradient, and -x is not treated as x is. v is corrected as if it had started at zero: at t = 1, v_hat is
-    g^2 + initial_accumulator / (1 - beta2). So the step depends on the gradient's scale even at eps = 0.
+    A small gradient hardly lowers v, and zero gradients leave v unchanged: the effective lr cannot
+    jump up as in Adam.
 
-    As long as g^2 > v, v is the plain sum (1 - beta2) sum g^2, hence |x' - x| <= lr B with the supremum
-    B = (1 - beta1) / sqrt((1 - beta2) (1 - beta1^2)), reached as g grows like beta1^-t. Steps with g^2 < v do not lead
-    beyond it: they add at most (1 - beta1) sqrt(v) to m.
+    Variants: the paper has no bias corrections (debias="none"). TensorFlow Addons has the form
+    above with eps_at="hat", and the tanh as an option. optax and pytorch-optimizer start m at
+    initial_accumulator, too: x then moves at zero gradient, and the step is not odd in x. v is
+    debiased as if it had started at zero: at t = 1, v_hat is g^2 + initial_accumulator / (1 -
+    beta2). So the step depends on the scale of the gradient even at eps = 0.
+
+    As long as g^2 > v, v is the sum (1 - beta2) sum g^2. Hence |x' - x| <= lr B with the supremum B
+    = (1 - beta1) / sqrt((1 - beta2) (1 - beta1^2)), approached as g grows like beta1^-t. Steps with
+    g^2 < v do not exceed it: they add at most (1 - beta1) sqrt(v) to m.
 
     A torch.optim.Optimizer whose step is a rule's.
 
@@ -1872,8 +1887,8 @@ class Yogi(RuleOptimizer):
         BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
             unknown or out of range, a state dict of another rule or shape.
 
-    Source: M. Zaheer, S. Reddi, D. Sachan, S. Kale, S. Kumar, 2018, Adaptive Methods for Nonconvex Optimization,
-    NeurIPS, Algorithm 2.
+    Source: M. Zaheer, S. Reddi, D. Sachan, S. Kale, S. Kumar, 2018, Adaptive Methods for Nonconvex
+    Optimization, NeurIPS, Algorithm 2.
     """
 
     rule: ClassVar[type[Rule]] = rules.Yogi
@@ -1907,8 +1922,7 @@ class Yogi(RuleOptimizer):
     ) -> None: ...
 
 class AdaBelief(RuleOptimizer):
-    r"""AdaBelief: Adam whose v is the mean square of g - m, a surprise, and not of g; decoupled
-    weight decay.
+    r"""AdaBelief: Adam whose v averages (g - m)^2 instead of g^2; decoupled weight decay.
 
     ```
     x     = x (1 - lr weight_decay)
@@ -1918,16 +1932,18 @@ class AdaBelief(RuleOptimizer):
     v_hat = v / (1 - beta2^t)
     x     = x - lr m_hat / (sqrt(v_hat) + eps)
 
-    rectify:  rho_t >= 5:   x = x - lr r_t m_hat / (sqrt(v_hat) + eps)            (rho_t, r_t as in RAdam)
+    rectify:  rho_t >= 5:   x = x - lr r_t m_hat / (sqrt(v_hat) + eps)     (RAdam's rho_t, r_t)
               rho_t < 5:    x = x - lr m_hat
     ```
 
-    v is called s in the paper. eps acts twice, and in v it adds up, to eps / (1 - beta2): the default 1e-16 stands for
-    3e-7 in the denominator, and Adam's 1e-8 would stand for 3e-3. The m in g - m contains g: at eps = 0 the first step
-    is lr / beta1, and a constant gradient takes v to zero, so that no step bound holds; at beta1 = 0 v is eps alone.
+    The paper calls v s. eps acts twice. In v it adds up to eps / (1 - beta2): the default 1e-16
+    amounts to 3e-7 in the denominator, and Adam's 1e-8 would amount to 3e-3.
 
-    Dialects: the authors' package has rectify=True since its version 0.1.0, with eps_at="hat" in effect; the paper and
-    optax do not rectify.
+    The m in g - m contains g. At eps = 0 the first step is lr / beta1, and a constant gradient
+    takes v to zero, so that no step bound holds. At beta1 = 0, v is eps alone.
+
+    Variants: the authors' package has rectify=True since its version 0.1.0, with eps_at="hat" in
+    effect; the paper and optax do not rectify.
 
     A torch.optim.Optimizer whose step is a rule's.
 
@@ -2026,8 +2042,7 @@ class AdaBelief(RuleOptimizer):
     ) -> None: ...
 
 class Adan(RuleOptimizer):
-    r"""Adan: Adam on the gradient expected one step ahead, g plus a share of its last change;
-    proximal weight decay.
+    r"""Adan: Adam on the gradient expected one step ahead, with proximal weight decay.
 
     ```
     delta = g - g_prev                                    (0 at t = 1)
@@ -2038,16 +2053,19 @@ class Adan(RuleOptimizer):
     d_hat = d / (1 - beta2^t)
     n_hat = n / (1 - beta3^t)
     x     = x - lr (m_hat + beta2 d_hat) / (sqrt(n_hat) + eps)
-    x     = x / (1 + lr weight_decay)                     (proximal=False: x (1 - lr weight_decay) before the step)
+    x     = x / (1 + lr weight_decay)      (proximal=False: x (1 - lr weight_decay) before)
     ```
 
-    The paper's betas say what is new: 0.02, 0.08 and 0.01 there are 0.98, 0.92 and 0.99 here, and d
-    is called v.
-    Dialects: optax has 1 - beta2 in place of beta2 before both delta and d_hat (difference="new"), the paper's letter
-    with the other convention's number. `proximal` has no meaning for decay="l2".
+    The paper's betas are weights of new values: its 0.02, 0.08 and 0.01 are 0.98, 0.92 and 0.99
+    here. The paper calls d v.
 
-    At eps = 0 the largest |x' - x| / lr over all histories is 1.2054 at the default betas. Geometric histories, the
-    worst there are for Adam, reach 1.160: the worst one here adds up several powers.
+    Variants: optax has 1 - beta2 in place of beta2 before both delta and d_hat (difference="new"),
+    which is the paper's letter with the value of the other convention. `proximal` has no effect
+    with decay="l2".
+
+    At eps = 0, the largest |x' - x| / lr over all histories is 1.2054 at the default betas.
+    Geometric histories, the worst for Adam, reach 1.160: the worst history here is a sum of several
+    powers.
 
     A torch.optim.Optimizer whose step is a rule's.
 
@@ -2151,8 +2169,7 @@ class Adan(RuleOptimizer):
 class Adamax(TorchCompatible, torch.optim.Adamax):
     r"""torch.optim.Adamax, with the rule's dialects as options.
 
-    AdaMax: Adam with the root of v replaced by a fading maximum of |g|, and L2 weight decay (as
-    torch has it).
+    AdaMax: Adam with a decaying maximum of |g| in place of the root of v; L2 weight decay.
 
     ```
     g = g + weight_decay x
@@ -2163,8 +2180,8 @@ class Adamax(TorchCompatible, torch.optim.Adamax):
     x = x - lr / (1 - beta1^t) m / u        x = x - lr / (1 - beta1^t) m / (u + eps)
     ```
 
-    The paper has no eps: that is eps = 0, with 0 / 0 where all gradients so far are zero. u needs
-    no correction.
+    The paper has no eps: that is eps = 0, with 0 / 0 if all gradients so far are zero. u needs no
+    bias correction.
 
     What ours adds to torch's class of the same name, whose arguments, state and numbers it
     keeps.
@@ -2228,8 +2245,9 @@ class Adamax(TorchCompatible, torch.optim.Adamax):
             pass over memory, after half a second of compiling at the first step; "auto"
             compiles from 65,536 elements on. Default: 'auto'.
 
-    Source: D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 2. Below, |x' - x| <= lr B with the supremum
-    B = (1 - beta1) / (1 - beta1 / beta2), approached where |g| falls like beta2^t, so that u is always the latest |g|.
+    Source: D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 2. Below, |x' - x| <= lr B with the
+    supremum B = (1 - beta1) / (1 - beta1 / beta2), approached if |g| falls like beta2^t, so
+    that u is always the latest |g|.
     """
 
     rule: ClassVar[type[Rule]] = rules.Adamax
@@ -2263,8 +2281,7 @@ class Adamax(TorchCompatible, torch.optim.Adamax):
 class NAdam(TorchCompatible, torch.optim.NAdam):
     r"""torch.optim.NAdam, with the rule's dialects as options.
 
-    NAdam: Adam that looks one step ahead along its momentum, as Nesterov's, and L2 weight decay
-    (as torch has it).
+    NAdam: Adam with Nesterov's look-ahead along its momentum and L2 weight decay, as in torch.
 
     ```
     g     = g + weight_decay x
@@ -2281,9 +2298,9 @@ class NAdam(TorchCompatible, torch.optim.NAdam):
     momentum="single" (timm, AlgoPerf):    mu_t = beta1, and one correction for both terms
     ```
 
-    The three are not equal. Nor is "scheduled" quite the paper's: as in torch, m is averaged with beta1 and not with
-    mu_t, and v_hat is not multiplied by beta2. Keras has momentum_decay = 1. `debias="second"` and `"none"` have
-    c = c' = 1.
+    The three are not equal. "scheduled" also differs from the paper: as in torch, m is averaged
+    with beta1 and not with mu_t, and v_hat is not multiplied by beta2. Keras has momentum_decay =
+    1. `debias="second"` and `"none"` have c = c' = 1.
 
     What ours adds to torch's class of the same name, whose arguments, state and numbers it
     keeps.
@@ -2361,10 +2378,10 @@ class NAdam(TorchCompatible, torch.optim.NAdam):
             pass over memory, after half a second of compiling at the first step; "auto"
             compiles from 65,536 elements on. Default: 'auto'.
 
-    Source: T. Dozat, 2016, Incorporating Nesterov momentum into Adam, ICLR workshop, Algorithm 2. While mu_t is still
-    small, g itself has a weight of about 1 - mu_t in m_hat, and v is slow to see it. Hence |x' - x| <= 14.6 lr below,
-    reached at t = 1890 by a gradient that grows some tenfold a step; with constant momentum it is 8.42 lr, in Adam 7.27
-    lr.
+    Source: T. Dozat, 2016, Incorporating Nesterov momentum into Adam, ICLR workshop, Algorithm 2.
+    While mu_t is still small, g itself has a weight of about 1 - mu_t in m_hat, and v is slow
+    to see it. Hence |x' - x| <= 14.6 lr below, reached at t = 1890 by a gradient that grows
+    about tenfold per step; with constant momentum it is 8.42 lr, in Adam 7.27 lr.
     """
 
     rule: ClassVar[type[Rule]] = rules.NAdam
@@ -2403,8 +2420,7 @@ class NAdam(TorchCompatible, torch.optim.NAdam):
 class RAdam(TorchCompatible, torch.optim.RAdam):
     r"""torch.optim.RAdam, with the rule's dialects as options.
 
-    RAdam: momentum alone while v has seen too little, then Adam with a warmup that follows from
-    beta2.
+    RAdam: momentum alone while v has few terms, then Adam with a warmup set by beta2.
 
     ```
     g       = g + weight_decay x
@@ -2415,23 +2431,23 @@ class RAdam(TorchCompatible, torch.optim.RAdam):
     rho     = rho_inf - 2 t beta2^t / (1 - beta2^t)
     r       = sqrt((rho - 4) (rho - 2) rho_inf / ((rho_inf - 4) (rho_inf - 2) rho))
 
-    rho over the threshold:    x = x - lr r m_hat sqrt(1 - beta2^t) / (sqrt(v) + eps)
+    rho above the threshold:    x = x - lr r m_hat sqrt(1 - beta2^t) / (sqrt(v) + eps)
     else, before="momentum":   x = x - lr m_hat
           before="nothing":    x = x
     ```
 
-    rho is a little less than t at first, so that every threshold falls between two of the first
-    steps:
+    rho is a little less than t at first, so that every threshold is between two of the first steps:
 
     ```
     threshold=">5"     torch, before="momentum":     Adam from the sixth step on
-    threshold=">=5"    optax, before="momentum", eps_at="after"; its authors' code, before="nothing", decay="decoupled"
+    threshold=">=5"    optax, before="momentum", eps_at="after"
+    threshold=">=5"    its authors' code, before="nothing", decay="decoupled"
     threshold=">4"     the paper, before="momentum", no eps:    Adam from the fifth step on
     ```
 
-    Momentum steps are lr m_hat in gradient units, whatever v: they are why no step size or bound is declared, and why
-    the rule is not scale-free. With before="nothing" it is, and the decoupled decay rests with it. beta2 <= 0.6 has
-    rho_inf <= 4 and never comes to Adam.
+    Momentum steps are lr m_hat in gradient units, whatever v. Therefore no step size or bound is
+    declared, and the rule is not scale-free. With before="nothing" it is, and decoupled decay also
+    waits for the threshold. beta2 <= 0.6 has rho_inf <= 4 and never leads to Adam.
 
     What ours adds to torch's class of the same name, whose arguments, state and numbers it
     keeps.
@@ -2546,7 +2562,7 @@ class RAdam(TorchCompatible, torch.optim.RAdam):
     ) -> None: ...
 
 class AdamD(RuleOptimizer):
-    r"""AdamD: Adam that debiases v and leaves m as it is, so that the first steps are short.
+    r"""AdamD: Adam that debiases v but not m, so that the first steps are short.
 
     ```
     x    = x (1 - lr weight_decay)
@@ -2556,8 +2572,9 @@ class AdamD(RuleOptimizer):
     x    = x - lr m / root
     ```
 
-    It is Adam with lr (1 - beta1^t) in place of lr: a warmup of some 1 / (1 - beta1) steps, after which every gradient
-    has had the same weight in the sum of all steps. `eps_at="after"` has eps where torch's Adam has it.
+    It is Adam with lr (1 - beta1^t) in place of lr: a warmup of about 1 / (1 - beta1) steps, after
+    which every gradient has had the same weight in the sum of all steps. `eps_at="after"` has eps
+    where torch's Adam has it.
 
     A torch.optim.Optimizer whose step is a rule's.
 
@@ -2652,7 +2669,7 @@ class AdamD(RuleOptimizer):
     ) -> None: ...
 
 class LaProp(RuleOptimizer):
-    r"""LaProp: the gradient is divided by the root of v first and averaged then.
+    r"""LaProp: the gradient is first divided by the root of v and then averaged.
 
     ```
     x     = x (1 - lr / peak_lr weight_decay)
@@ -2667,9 +2684,10 @@ class LaProp(RuleOptimizer):
     x = x - lr m / c
     ```
 
-    On the left c = 1 - beta1^t. The two differ only while lr changes: on the right, steps taken at a larger lr keep
-    their larger weight. The authors' code takes the decay after the step, by x = x (1 - weight_decay), and leaves it to
-    the user to lower weight_decay with lr: `decay="independent"` does that, peak_lr being the constant part of lr.
+    On the left, c = 1 - beta1^t. The two differ only while lr changes: on the right, steps at a
+    larger lr keep their larger weight. The authors' code applies the decay after the step, by x = x
+    (1 - weight_decay), and leaves it to the user to lower weight_decay with lr.
+    `decay="independent"` does so, with peak_lr as the constant part of lr.
 
     A torch.optim.Optimizer whose step is a rule's.
 
@@ -2737,9 +2755,8 @@ class LaProp(RuleOptimizer):
             unknown or out of range, a state dict of another rule or shape.
 
     Source: L. Ziyin, Z. T. Wang, M. Ueda, 2020, arXiv:2002.04839, Algorithm 1. beta1 and beta2 do
-    not limit each other:
-    |n| < 1 / sqrt(1 - beta2) at any beta1. That supremum, approached by ever faster growing gradients, is larger than
-    Adam's at the default betas: 31.6 and 7.27.
+    not limit each other: |n| < 1 / sqrt(1 - beta2) at any beta1. That supremum, approached by
+    ever faster growing gradients, is larger than Adam's at the default betas: 31.6 and 7.27.
     """
 
     rule: ClassVar[type[Rule]] = rules.LaProp
@@ -2783,11 +2800,13 @@ class AdamAtan2(RuleOptimizer):
     correction="outside":    x = x - lr a atan2(m, b sqrt(v_hat)) / (1 - beta1^t)
     ```
 
-    atan2(m, b r) is atan(m / (b r)), 0 at 0 / 0. Small ratios are multiplied by a / b; with the correction inside, no
-    step is longer than a pi / 2 lr. Packages disagree: adam-atan2-pytorch has a = 1.27 and b = 1, which takes
-    |m_hat| = sqrt(v_hat) to 0.9975; the kernel of adam-atan2 has a = b = 1 and was published with either correction;
-    HeavyBall has a = b = 16, nearly Adam's quotient. At the first step of a = b = 1, the correction inside gives
-    pi / 4 = 0.785 and the one outside 10 atan(0.1) = 0.997.
+    atan2(m, b r) is atan(m / (b r)), and 0 at 0 / 0. Small ratios are multiplied by a / b. With the
+    correction inside, no step is longer than a pi / 2 lr.
+
+    Packages disagree. adam-atan2-pytorch has a = 1.27 and b = 1, which takes |m_hat| = sqrt(v_hat)
+    to 0.9975. The kernel of adam-atan2 has a = b = 1 and was published with either correction.
+    HeavyBall has a = b = 16, nearly Adam's quotient. At the first step of a = b = 1, the correction
+    inside gives pi / 4 = 0.785, and the one outside 10 atan(0.1) = 0.997.
 
     A torch.optim.Optimizer whose step is a rule's.
 

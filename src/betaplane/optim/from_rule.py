@@ -62,6 +62,6 @@ def host_optimizer(rule: Rule | str | type, params: ParamsT, lr: float | None = 
 
 def options(rule: Rule) -> dict[str, Any]:
     """What a rule says of itself, as an optimizer's arguments."""
-    told = rule.said()
+    told = rule.options()
     betas = tuple(told.pop(name) for name in BETAS if name in told)
     return {**({"betas": betas} if betas else {}), **told}

@@ -89,7 +89,7 @@ def checked(name: str, value: Any, old: Any, where: str) -> float:
         BadInput: if it is not a number, or out of range.
     """
     allowed = _range(name)
-    instead = f"{name}=lambda t: {allowed.usual}"
+    instead = f"{name}=lambda t: {allowed.example}"
     if not isinstance(value, Real | Tensor) or (isinstance(value, Tensor) and value.numel() != 1):
         text = f"a number in {allowed.text}"
         raise BadInput(
@@ -100,7 +100,7 @@ def checked(name: str, value: Any, old: Any, where: str) -> float:
         if isinstance(old, Tensor)
         else float(value)
     )
-    if not allowed.holds(number):
+    if not allowed.contains(number):
         raise BadInput(
             f"{name} is out of range",
             value=number,

@@ -78,7 +78,7 @@ def check_decay(rule: Any, lr: float) -> None:
     if peak is None:
         text = "peak_lr is unknown, since the group was made with lr=0"
         raise BadInput(text, allowed="(0, inf)", where=where, instead=f"peak_lr={lr}")
-    share = float(rule.remainder(lr))
+    share = float(rule.decay_factor(lr))
     if not 0 < share <= 1:
         raise BadInput(
             f"Weight decay would multiply every weight by {share:.6g}",

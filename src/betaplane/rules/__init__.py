@@ -1,10 +1,8 @@
-"""Update rules: one a file, each a frozen record of hyperparameters with two pure functions, init
-and step.
-"""
+"""Update rules, one per file: hyperparameters as fields, `init` and `step` as pure functions."""
 
-from betaplane.errors import BadInput, nearest
-from betaplane.rules._held import StateSize, held
+from betaplane.errors import unknown
 from betaplane.rules._rule import Laws, Range, Rule, State
+from betaplane.rules._state_size import StateSize, state_size
 from betaplane.rules.adabelief import AdaBelief
 from betaplane.rules.adafactor import Adafactor
 from betaplane.rules.adagrad import Adagrad
@@ -63,7 +61,7 @@ __all__ = [
     "StateSize",
     "Yogi",
     "by_name",
-    "held",
+    "state_size",
 ]
 
 ALL: tuple[type[Rule], ...] = (
@@ -96,7 +94,7 @@ NAMES: tuple[str, ...] = tuple(rule.__name__.lower() for rule in ALL)
 
 
 def by_name(name: str) -> type[Rule]:
-    """The rule whose class name, in lower case, is `name`.
+    """The class of rules whose name in lower case is `name`.
 
     Args:
         name: one of `NAMES`.
@@ -109,8 +107,5 @@ def by_name(name: str) -> type[Rule]:
         AdamW(beta1=0.9, beta2=0.95, eps=1e-08, weight_decay=0.01)
     """
     if name not in NAMES:
-        allowed, instead = ", ".join(NAMES), f'by_name("{nearest(name, NAMES, "adamw")}")'
-        raise BadInput(
-            "The rule is unknown", value=name, allowed=allowed, where="rules", instead=instead
-        )
+        raise unknown("rule", name, NAMES, where="rules", instead='by_name("{}")')
     return ALL[NAMES.index(name)]

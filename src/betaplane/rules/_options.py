@@ -1,6 +1,4 @@
-"""Options the Adam-type rules share: how decay enters, bounds on the update, where eps sits, what
-is debiased.
-"""
+"""Options shared by Adam-type rules: weight decay, limits of the update, eps, bias correction."""
 
 from __future__ import annotations
 
@@ -10,28 +8,36 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import Number, infinite, l2, ratio, rms, seen, squared, toward, zero
+from betaplane.rules._math import (
+    Number,
+    add_l2,
+    bias_correction,
+    is_infinite,
+    is_zero,
+    lerp,
+    ratio,
+    rms,
+    weighted_square,
+)
 from betaplane.rules._rule import INF, Range, Rule, at_least_zero
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepOptions(Rule):
-    """How decay enters and what bounds the update; keyword-only, the same for every rule that has
-    them.
+    """Options for weight decay and for limits of the update, keyword-only and equal in all rules.
 
     ```
     decay="l2":           g = g + weight_decay x                     (Adam)
     decay="decoupled":    x = x (1 - lr weight_decay)                (torch's AdamW)
-    decay="independent":  x = x (1 - lr / peak_lr weight_decay)      (the AdamW paper: the schedule, not the peak)
+    decay="independent":  x = x (1 - lr / peak_lr weight_decay)      (the AdamW paper)
 
-    clip = d:             u = u / max(1, RMS(u) / d)                 (Shazeer & Stern 2018, arXiv:1804.04235, section 6)
+    clip = d:             u = u / max(1, RMS(u) / d)
 
     cautious="mean":      u = u [u g > 0] / max(mean [u g > 0], 0.001)       (its authors' code)
-    cautious="paper":     u = u [u g > 0] n / (sum [u g > 0] + 1)            (Liang et al. 2024, arXiv:2411.16085)
+    cautious="paper":     u = u [u g > 0] n / (sum [u g > 0] + 1)            (the paper)
     ```
 
-    RMS, mean and sum are over the whole tensor, n its number of elements. peak_lr is what lr is before its schedule:
-    None for lr itself, which is then constant. Optimizers set it to the lr that a group is made with.
+    RMS, mean and sum are over the whole tensor, and n is its number of elements.
 
     Args:
         decay: how weight decay enters: "l2" adds weight_decay x to the gradient, "decoupled"
@@ -42,6 +48,9 @@ class StepOptions(Rule):
             down, and inf is no limit.
         cautious: which elements move: "mean" and "paper" skip those whose update and gradient have
             opposite signs, and differ in how the rest is rescaled; "off" moves all.
+
+    Source: decay: I. Loshchilov, F. Hutter, 2019, arXiv:1711.05101; clip: N. Shazeer, M. Stern,
+        2018, arXiv:1804.04235, section 6; cautious: K. Liang et al., 2024, arXiv:2411.16085.
     """
 
     decay: Literal["l2", "decoupled", "independent"] = "decoupled"
@@ -55,75 +64,73 @@ class StepOptions(Rule):
     }
     choices = {"decay": ("l2", "decoupled", "independent"), "cautious": ("off", "mean", "paper")}
 
-    weight_decay = 0.0  # a field of every rule
+    weight_decay = 0.0  # a field of every subclass
 
     @property
     def reads_peak(self) -> bool:
         """Whether the step depends on peak_lr."""
-        return self.decay == "independent" and not zero(self.weight_decay)
+        return self.decay == "independent" and not is_zero(self.weight_decay)
 
-    def decayed(
+    def apply_decay(
         self, x: Tensor, g: Tensor, lr: Number, rate: Number | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The parameter x and the gradient g after weight decay, which follows `rate`, or else lr."""
-        if zero(self.weight_decay):
+        """Return x and g after weight decay, which is proportional to `rate` (by default, lr)."""
+        if is_zero(self.weight_decay):
             return x, g
         if self.decay == "l2":
-            return x, l2(g, x, self.weight_decay)
-        return x * self.remainder(lr, rate), g
+            return x, add_l2(g, x, self.weight_decay)
+        return x * self.decay_factor(lr, rate), g
 
-    def remainder(self, lr: Number, rate: Number | None = None) -> Number:
-        """The share of x that decay leaves."""
-        return 1 - self.shrinkage(lr, rate)
+    def decay_factor(self, lr: Number, rate: Number | None = None) -> Number:
+        """The factor by which weight decay multiplies x."""
+        return 1 - self.decay_share(lr, rate)
 
-    def shrinkage(self, lr: Number, rate: Number | None = None) -> Number:
-        """The share of x that decay takes off."""
+    def decay_share(self, lr: Number, rate: Number | None = None) -> Number:
+        """The share of x that weight decay removes."""
         if self.decay == "decoupled":
             return (lr if rate is None else rate) * self.weight_decay
-        return self.over_peak(lr, rate) * self.weight_decay
+        return self.relative_to_peak(lr, rate) * self.weight_decay
 
-    def over_peak(self, lr: Number, rate: Number | None = None) -> Number:
-        """`rate`, or else lr, as a multiple of the peak of lr."""
+    def relative_to_peak(self, lr: Number, rate: Number | None = None) -> Number:
+        """The quotient of `rate` (by default, lr) and the peak of lr."""
         rate = lr if rate is None else rate
         return ratio(rate, lr) if self.peak_lr is None else rate / self.peak_lr
 
-    def bounded(self, u: Tensor, g: Tensor) -> Tensor:
-        """The update u, clipped and masked."""
-        return self.masked(self.clipped(u), g)
+    def clip_and_mask(self, u: Tensor, g: Tensor) -> Tensor:
+        """The update u after `clip` and `cautious`."""
+        return self.mask_update(self.clip_update(u), g)
 
-    def clipped(self, u: Tensor) -> Tensor:
-        """The update u, its RMS at most clip."""
-        return u if infinite(self.clip) else u / torch.clamp(rms(u) / self.clip, min=1.0)
+    def clip_update(self, u: Tensor) -> Tensor:
+        """The update u, scaled so that its RMS is at most `clip`."""
+        return u if is_infinite(self.clip) else u / torch.clamp(rms(u) / self.clip, min=1.0)
 
-    def masked(self, u: Tensor, g: Tensor) -> Tensor:
-        """The update u where it has the sign of g, the rest made up for."""
+    def mask_update(self, u: Tensor, g: Tensor) -> Tensor:
+        """The elements of u that have the sign of g, scaled up for those that are set to zero."""
         if self.cautious == "off":
             return u
-        agree = (u * g > 0).to(u.dtype)
-        share = agree.mean()
-        return (
-            u
-            * agree
-            / (share.clamp(min=1e-3) if self.cautious == "mean" else share + 1 / u.numel())
-        )
+        mask = (u * g > 0).to(u.dtype)
+        share = mask.mean()
+        if self.cautious == "mean":
+            return u * mask / share.clamp(min=1e-3)
+        return u * mask / (share + 1 / u.numel())
 
 
 @dataclass(frozen=True, kw_only=True)
 class MomentOptions(StepOptions):
-    """Where eps sits and which average is debiased; keyword-only, the same for every rule with
-    Adam's two moments.
+    """Options for eps and bias correction, keyword-only and equal in all rules with Adam's moments.
 
     ```
     debias="both":      m_hat = m / (1 - beta1^t),  v_hat = v / (1 - beta2^t)
     debias="second":    m_hat = m,                  v_hat = v / (1 - beta2^t)
     debias="none":      m_hat = m,                  v_hat = v
-    debias="schedule":  as "none", but m and v are averaged with beta (1 - beta^(t-1)) / (1 - beta^t) in place of beta:
-                        they are then what "both" has as m_hat and v_hat (Shazeer & Stern 2018,
-                        section 7.1)
+    debias="schedule":  m_hat = m,                  v_hat = v
+                        with beta (1 - beta^(t-1)) / (1 - beta^t) in place of beta in m and v,
+                        which are then the m_hat and v_hat of "both"
 
-    eps_at="after":     root = sqrt(v_hat + eps_root) + eps                        (torch, optax)
-    eps_at="hat":       root = (sqrt(v + eps_root) + eps) / sqrt(1 - beta2^t)      (Keras, torch's RAdam)
-    eps_at="root":      root = sqrt(v_hat + eps_root + eps)
+    eps_at="after":     denominator = sqrt(v_hat + eps_root) + eps               (torch, optax)
+    eps_at="hat":       denominator = (sqrt(v + eps_root) + eps) / sqrt(1 - beta2^t)
+                                                                    (Keras, torch's RAdam)
+    eps_at="root":      denominator = sqrt(v_hat + eps_root + eps)
     ```
 
     Args:
@@ -132,6 +139,8 @@ class MomentOptions(StepOptions):
         eps_root: added to v_hat (or v) inside the root, in squared gradient units.
         debias: which moments are debiased: "both"; only the "second"; "none"; or "schedule", which
             averages with betas that need no correction.
+
+    Source: debias="schedule": N. Shazeer, M. Stern, 2018, arXiv:1804.04235, section 7.1.
     """
 
     eps_at: Literal["after", "hat", "root"] = "after"
@@ -141,53 +150,49 @@ class MomentOptions(StepOptions):
     ranges = {"eps_root": at_least_zero(0.0)}
     choices = {"eps_at": ("after", "hat", "root"), "debias": ("both", "second", "none", "schedule")}
 
-    eps, beta1, beta2 = 0.0, 0.0, 0.0  # fields of every rule
+    eps, beta1, beta2 = 0.0, 0.0, 0.0  # fields of every subclass
 
     def contents(self) -> dict[str, str]:
-        """What each field of the state contains; under debias="schedule" the averages are debiased
-        already.
-        """
-        return {name: self._averaged(text) for name, text in super().contents().items()}
+        """What each field of the state contains; with debias="schedule" moments are debiased."""
+        return {name: self._moment_text(text) for name, text in super().contents().items()}
 
-    def _averaged(self, text: str) -> str:
+    def _moment_text(self, text: str) -> str:
         return text.replace("EMA of", "debiased EMA of") if self.debias == "schedule" else text
 
-    def average(self, old: Tensor, new: Tensor, beta: Number, t: Tensor) -> Tensor:
-        """The moving average of `new` after step t."""
-        return toward(old, new, self.share(beta, t))
+    def moment(self, m: Tensor, g: Tensor, beta: Number, t: Tensor) -> Tensor:
+        """The moving average m after step t, whose newest value is g."""
+        return lerp(m, g, self.new_weight(beta, t))
 
-    def squares(self, old: Tensor, a: Tensor, beta: Number, t: Tensor) -> Tensor:
-        """The moving average of a^2 after step t."""
-        share = self.share(beta, t)
-        return squared(old, a, beta if self.debias != "schedule" else 1 - share, share)
+    def second_moment(self, v: Tensor, g: Tensor, beta: Number, t: Tensor) -> Tensor:
+        """The moving average v after step t, whose newest value is g^2."""
+        weight = self.new_weight(beta, t)
+        return weighted_square(v, g, beta if self.debias != "schedule" else 1 - weight, weight)
 
-    def share(self, beta: Number, t: Tensor) -> Number:
+    def new_weight(self, beta: Number, t: Tensor) -> Number:
         """The weight of the newest value in a moving average at step t."""
-        return 1 - beta if self.debias != "schedule" else (1 - beta) / seen(beta, t)
+        return 1 - beta if self.debias != "schedule" else (1 - beta) / bias_correction(beta, t)
 
-    def first(self, m: Tensor, t: Tensor) -> Tensor:
-        """m_hat."""
-        return m / seen(self.beta1, t) if self.debias == "both" else m
+    def m_hat(self, m: Tensor, t: Tensor) -> Tensor:
+        """The first moment, debiased if `debias` is "both"."""
+        return m / bias_correction(self.beta1, t) if self.debias == "both" else m
 
-    def root(self, v: Tensor, t: Tensor) -> Tensor:
-        """The denominator: v_hat's root with eps."""
-        corrects = self.debias in ("both", "second")
+    def denominator(self, v: Tensor, t: Tensor) -> Tensor:
+        """The root of v_hat with eps where `eps_at` has it."""
+        debiases = self.debias in ("both", "second")
         if self.eps_at == "hat":
             root = _sqrt(v, self.eps_root) + self.eps
-            return root / seen(self.beta2, t).sqrt() if corrects else root
-        if self.eps_at == "after" and zero(self.eps_root):
-            return (self.corrected_root(v, t) if corrects else v.sqrt()) + self.eps
-        v_hat = v / seen(self.beta2, t) if corrects else v
+            return root / bias_correction(self.beta2, t).sqrt() if debiases else root
+        if self.eps_at == "after" and is_zero(self.eps_root):
+            return (self.sqrt_v_hat(v, t) if debiases else v.sqrt()) + self.eps
+        v_hat = v / bias_correction(self.beta2, t) if debiases else v
         if self.eps_at == "root":
             return (v_hat + (self.eps_root + self.eps)).sqrt()
         return (v_hat + self.eps_root).sqrt() + self.eps
 
-    def corrected_root(self, v: Tensor, t: Tensor) -> Tensor:
-        """sqrt(v_hat). Dividing after the root, as torch's Adam does, does not overflow where v is
-        large.
-        """
-        return v.sqrt() / seen(self.beta2, t).sqrt()
+    def sqrt_v_hat(self, v: Tensor, t: Tensor) -> Tensor:
+        """The root of v_hat; dividing after the root, as torch's Adam, does not overflow."""
+        return v.sqrt() / bias_correction(self.beta2, t).sqrt()
 
 
 def _sqrt(v: Tensor, eps_root: Number) -> Tensor:
-    return v.sqrt() if zero(eps_root) else (v + eps_root).sqrt()
+    return v.sqrt() if is_zero(eps_root) else (v + eps_root).sqrt()

@@ -1,6 +1,4 @@
-"""What every update rule is: a frozen record of hyperparameters with two pure functions, init and
-step.
-"""
+"""Rule, the base class of update rules: fields are hyperparameters, methods are pure functions."""
 
 from __future__ import annotations
 
@@ -17,112 +15,113 @@ State = Any  # a NamedTuple of tensors, one type per rule
 
 
 class Laws(NamedTuple):
-    """What holds for a rule at every input; tests check each law on every rule.
+    """Properties of a rule at its default hyperparameters, which tests check for every rule.
 
-    A law that fails for a good reason is a finding: declare it with its value here. Laws speak of a rule at its
-    default hyperparameters, save for those they name.
+    A law that does not hold for a good reason is a finding: its value here says so.
     """
 
-    odd: bool = True  # step(-x, -g) from the mirrored state gives -x'
-    permutes: bool = True  # reordering coordinates reorders the update
-    rests: bool = True  # zero gradient, fresh state, no decay: x does not move
-    # at eps = 0 the update does not change when all gradients are scaled alike
+    odd: bool = True  # step(-x, -g) from the mirrored state returns -x'
+    permutes: bool = True  # permuting the elements permutes the update
+    # x does not move at zero gradient, with a new state and without decay
+    rests: bool = True
+    # at eps = 0 the update does not change if all gradients are scaled by one factor
     scale_free: bool = False
-    # |x' - x| / lr of the first step at eps = 0, no decay, where it is one number
+    # |x' - x| / lr of the first step at eps = 0 without decay, if it has one value
     first_step: float | None = None
-    # supremum of |x' - x| / lr over all gradient histories, at eps = 0, no decay
+    # supremum of |x' - x| / lr over all gradient histories, at eps = 0 without decay
     bound: float | None = None
 
 
 class Range(NamedTuple):
-    """An interval a hyperparameter must lie in, and a value that always works."""
+    """The interval of valid values of a hyperparameter, and an example of one."""
 
     low: float
     high: float
-    text: str  # as mathematicians write it: "[0, 1)"
-    usual: object  # what to write instead
+    text: str  # in mathematical notation: "[0, 1)"
+    example: object  # the value that errors propose
 
-    def holds(self, value: float) -> bool:
+    def contains(self, value: float) -> bool:
+        """Whether the interval contains a value."""
         above = value > self.low if self.text[0] == "(" else value >= self.low
-        return bool(above and (value < self.high if self.text[-1] == ")" else value <= self.high))
+        below = value < self.high if self.text[-1] == ")" else value <= self.high
+        return bool(above and below)
 
 
 INF = float("inf")
-UNIT = {usual: Range(0.0, 1.0, "[0, 1)", usual) for usual in (0.9, 0.99, 0.999)}
+UNIT = {example: Range(0.0, 1.0, "[0, 1)", example) for example in (0.9, 0.99, 0.999)}
 
 
-def at_least_zero(usual: float) -> Range:
-    """The range [0, inf), with a usual value to name in the error."""
-    return Range(0.0, INF, "[0, inf)", usual)
+def at_least_zero(example: float) -> Range:
+    """The range [0, inf), with an example for errors."""
+    return Range(0.0, INF, "[0, inf)", example)
 
 
 @dataclass(frozen=True)
 class Rule:
     """An update rule: hyperparameters as fields, `init` and `step` as pure functions.
 
-    `step` returns new tensors and changes none of its arguments. Hyperparameters are floats, or 0-d tensors where
-    a rule is vmapped over runs that differ in them; then x has at least one dimension, so that the hyperparameters'
-    dtype (float64) does not promote it.
+    `step` returns new tensors and does not change its arguments. Hyperparameters are floats, or 0-d
+    float64 tensors if a rule is vmapped over runs with different values. x then has at least one
+    dimension, so that their dtype does not promote it.
     """
 
     laws: ClassVar[Laws] = Laws()
-    ranges: ClassVar[dict[str, Range]] = {}  # one for every hyperparameter
-    choices: ClassVar[dict[str, tuple[object, ...]]] = {}  # the values of every other field
-    # what each field of the state contains; equal texts mean the same
+    ranges: ClassVar[dict[str, Range]] = {}  # of every hyperparameter that is a number
+    choices: ClassVar[dict[str, tuple[object, ...]]] = {}  # valid values of every other field
+    # what each field of the state contains; states with equal texts can be exchanged
     holds: ClassVar[dict[str, str]] = {}
-    # fields that are () if options or shapes leave them unused
+    # fields of the state that are () if options or shapes do not use them
     optional: ClassVar[tuple[str, ...]] = ()
-    # fields of the state without negative numbers
+    # fields of the state without negative elements
     nonnegative: ClassVar[tuple[str, ...]] = ("v", "v_max")
-    lr: ClassVar[float] = 1e-3  # the learning rate its authors suggest
+    lr: ClassVar[float] = 1e-3  # the learning rate that its authors suggest
     source: ClassVar[str] = ""  # authors, year, arXiv id
 
     def __init_subclass__(cls) -> None:
-        """Take over the ranges and choices of the options a rule inherits, and the short repr."""
+        """Add the ranges and choices of inherited options, and the short repr."""
         cls.__repr__ = Rule.__repr__
-        for word in ("ranges", "choices"):
-            setattr(cls, word, getattr(super(cls, cls), word) | vars(cls).get(word, {}))
+        for name in ("ranges", "choices"):
+            setattr(cls, name, getattr(super(cls, cls), name) | vars(cls).get(name, {}))
 
     def __post_init__(self) -> None:
-        where = type(self).__name__
         for name, allowed in self.ranges.items():
-            value, instead = getattr(self, name), f"{name}={allowed.usual}"
-            if value is None and getattr(type(self), name, 0.0) is None:
-                continue
-            if not isinstance(value, (Real, Tensor)):
-                text = f"a number in {allowed.text}"
-                raise BadInput(
-                    f"{name} is not a number",
-                    value=value,
-                    allowed=text,
-                    where=where,
-                    instead=instead,
-                )
-            if isinstance(value, Real) and not allowed.holds(float(value)):
-                raise BadInput(
-                    f"{name} is out of range",
-                    value=value,
-                    allowed=allowed.text,
-                    where=where,
-                    instead=instead,
-                )
-        for name, known in self.choices.items():
-            value = getattr(self, name)
-            if value not in known:
-                text, instead = " or ".join(map(repr, known)), f"{name}={_closest(value, known)!r}"
-                raise BadInput(
-                    f"{name} is unknown", value=value, allowed=text, where=where, instead=instead
-                )
+            if getattr(self, name) is not None or getattr(type(self), name, 0.0) is not None:
+                self._check_number(name, allowed)
+        for name, choices in self.choices.items():
+            self._check_choice(name, choices)
+
+    def _check_number(self, name: str, allowed: Range) -> None:
+        value = getattr(self, name)
+        error, interval = "", allowed.text
+        if not isinstance(value, (Real, Tensor)):
+            error, interval = f"{name} is not a number", f"a number in {allowed.text}"
+        elif isinstance(value, Real) and not allowed.contains(float(value)):
+            error = f"{name} is out of range"
+        if error:
+            where, instead = type(self).__name__, f"{name}={allowed.example}"
+            raise BadInput(error, value=value, allowed=interval, where=where, instead=instead)
+
+    def _check_choice(self, name: str, choices: tuple[object, ...]) -> None:
+        value = getattr(self, name)
+        if value not in choices:
+            raise BadInput(
+                f"{name} is unknown",
+                value=value,
+                allowed=" or ".join(map(repr, choices)),
+                where=type(self).__name__,
+                instead=f"{name}={_closest(value, choices)!r}",
+            )
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.said().items())})"
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options().items())
+        return f"{type(self).__name__}({options})"
 
-    def said(self) -> dict[str, Any]:
-        """The rule's own fields by name, and those shared options that are not at their default."""
+    def options(self) -> dict[str, Any]:
+        """The rule's own fields by name, and the shared options that differ from their default."""
         return {
-            option.name: getattr(self, option.name)
-            for option in fields(self)
-            if not (option.kw_only and getattr(self, option.name) == option.default)
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if not (field.kw_only and getattr(self, field.name) == field.default)
         }
 
     def init(self, x: Tensor) -> State:
@@ -130,14 +129,14 @@ class Rule:
         raise NotImplementedError
 
     def step(self, x: Tensor, g: Tensor, s: State, lr: float | Tensor) -> tuple[Tensor, State]:
-        """One whole update: (x', state'), decay included, in the paper's order."""
+        """One complete update, decay included, in the paper's order; returns (x', state')."""
         raise NotImplementedError
 
     def contents(self) -> dict[str, str]:
-        """What each field of the state contains under these options, without the step count.
+        """What each field of the state, except the step count, contains with these options.
 
-        A state saved by one rule loads into another only if these agree. Without `holds` each field has a meaning of
-        its own, so the state loads into the same rule only.
+        A state that one rule saved can be loaded by another only if these texts agree. Without
+        `holds`, each field has its own meaning, and only the same rule can load the state.
 
         Example:
             >>> from betaplane.rules import AdaBelief
@@ -151,13 +150,11 @@ class Rule:
 
     @classmethod
     def hyperparameters(cls) -> tuple[str, ...]:
-        """The names of the rule's own fields that are numbers, in reading order; shared options are
-        left out.
-        """
+        """The names of the rule's own numerical fields in order, without shared options."""
         return tuple(f.name for f in fields(cls) if f.type in ("float", float) and not f.kw_only)
 
 
 def _closest(value: object, choices: tuple[object, ...]) -> object:
-    """The choice that a misspelled value was most likely meant to be; the first if none is close."""
+    """The choice nearest to a misspelled value; the first if none is close."""
     texts = [choice for choice in choices if isinstance(choice, str)]
     return nearest(value, texts, "") or choices[0] if isinstance(value, str) else choices[0]

@@ -1,6 +1,4 @@
-"""AdaBelief (Zhuang et al. 2020, arXiv:2010.07468, Algorithm 2); rectified as in RAdam where asked
-for.
-"""
+"""AdaBelief (Zhuang et al. 2020, arXiv:2010.07468, Algorithm 2), with RAdam's rectification."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import first, rectification
+from betaplane.rules._math import rectification, zero_step
 from betaplane.rules._options import MomentOptions
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
@@ -25,8 +23,7 @@ class AdaBeliefState(NamedTuple):
 
 @dataclass(frozen=True)
 class AdaBelief(MomentOptions):
-    r"""AdaBelief: Adam whose v is the mean square of g - m, a surprise, and not of g; decoupled
-    weight decay.
+    r"""AdaBelief: Adam whose v averages (g - m)^2 instead of g^2; decoupled weight decay.
 
     ```
     x     = x (1 - lr weight_decay)
@@ -36,16 +33,18 @@ class AdaBelief(MomentOptions):
     v_hat = v / (1 - beta2^t)
     x     = x - lr m_hat / (sqrt(v_hat) + eps)
 
-    rectify:  rho_t >= 5:   x = x - lr r_t m_hat / (sqrt(v_hat) + eps)            (rho_t, r_t as in RAdam)
+    rectify:  rho_t >= 5:   x = x - lr r_t m_hat / (sqrt(v_hat) + eps)     (RAdam's rho_t, r_t)
               rho_t < 5:    x = x - lr m_hat
     ```
 
-    v is called s in the paper. eps acts twice, and in v it adds up, to eps / (1 - beta2): the default 1e-16 stands for
-    3e-7 in the denominator, and Adam's 1e-8 would stand for 3e-3. The m in g - m contains g: at eps = 0 the first step
-    is lr / beta1, and a constant gradient takes v to zero, so that no step bound holds; at beta1 = 0 v is eps alone.
+    The paper calls v s. eps acts twice. In v it adds up to eps / (1 - beta2): the default 1e-16
+    amounts to 3e-7 in the denominator, and Adam's 1e-8 would amount to 3e-3.
 
-    Dialects: the authors' package has rectify=True since its version 0.1.0, with eps_at="hat" in effect; the paper and
-    optax do not rectify.
+    The m in g - m contains g. At eps = 0 the first step is lr / beta1, and a constant gradient
+    takes v to zero, so that no step bound holds. At beta1 = 0, v is eps alone.
+
+    Variants: the authors' package has rectify=True since its version 0.1.0, with eps_at="hat" in
+    effect; the paper and optax do not rectify.
 
     Args:
         beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
@@ -59,9 +58,10 @@ class AdaBelief(MomentOptions):
     Source: J. Zhuang et al., 2020, arXiv:2010.07468, Algorithm 2.
 
     Example:
-        Two steps on one number. g = 0.1: m = 0.01, v = 0.001 * 0.09^2 = 8.1e-6, v_hat = 0.0081, and x falls by
-        lr 0.1 / 0.09. Then g = -0.2: m = -0.011, v = 0.999 * 8.1e-6 + 0.001 * 0.189^2 = 4.38129e-5,
-        v_hat = v / 0.001999 = 0.0219174, and x rises by lr (0.011 / 0.19) / 0.1480453 = 0.3910587 lr.
+        Two steps on one element. g = 0.1: m = 0.01, v = 0.001 * 0.09^2 = 8.1e-6, v_hat = 0.0081,
+        and x falls by lr 0.1 / 0.09. Then g = -0.2: m = -0.011, v = 0.999 * 8.1e-6 + 0.001 *
+        0.189^2 = 4.38129e-5, v_hat = v / 0.001999 = 0.0219174, and x rises by lr (0.011 / 0.19) /
+        0.1480453 = 0.3910587 lr.
 
         >>> rule = AdaBelief()
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -92,20 +92,20 @@ class AdaBelief(MomentOptions):
 
     def init(self, x: Tensor) -> AdaBeliefState:
         """The state before the first step."""
-        return AdaBeliefState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
+        return AdaBeliefState(t=zero_step(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
     def step(
         self, x: Tensor, g: Tensor, s: AdaBeliefState, lr: float | Tensor
     ) -> tuple[Tensor, AdaBeliefState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        x, g = self.decayed(x, g, lr)
-        m = self.average(s.m, g, self.beta1, t)
-        v = self.squares(s.v, g - m, self.beta2, t) + self.eps
-        m_hat = self.first(m, t)
-        u = m_hat / self.root(v, t)
+        x, g = self.apply_decay(x, g, lr)
+        m = self.moment(s.m, g, self.beta1, t)
+        v = self.second_moment(s.v, g - m, self.beta2, t) + self.eps
+        m_hat = self.m_hat(m, t)
+        u = m_hat / self.denominator(v, t)
         if self.rectify:
             rho, r = rectification(self.beta2, t)
             u = torch.where(rho >= 5, r * u, m_hat)
-        x = x - lr * self.bounded(u, g)
+        x = x - lr * self.clip_and_mask(u, g)
         return x, AdaBeliefState(t, m, v)

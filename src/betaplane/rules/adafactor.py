@@ -8,16 +8,16 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import Number, at_least, at_most, ema, first, rms, toward
+from betaplane.rules._math import Number, at_least, at_most, ema, lerp, rms, zero_step
 from betaplane.rules._options import StepOptions
 from betaplane.rules._rule import INF, UNIT, Laws, Range, at_least_zero
 
 
 class AdafactorState(NamedTuple):
-    """A step count and the second moment, whole or as two factors; the unused are ()."""
+    """A step count and the second moment, whole or as two factors; unused fields are ()."""
 
     t: Tensor  # (), steps taken
-    m: Tensor  # like x, units of x: the averaged update; () unless momentum
+    m: Tensor  # like x, units of x: average of updates; () unless momentum
     # x without its last dimension, gradient units squared: means of rows; () unless factored
     r: Tensor
     # x without its last dimension but one, gradient units squared: means of columns; () unless
@@ -28,12 +28,12 @@ class AdafactorState(NamedTuple):
 
 @dataclass(frozen=True)
 class Adafactor(StepOptions):
-    r"""Adafactor: the second moment of a matrix as a column times a row, steps relative to x,
-    updates clipped.
+    r"""Adafactor: a matrix's second moment as column times row, steps relative to x, clipped.
 
     ```
     beta2 = 1 - t^-power
-    rho   = min(lr, 1 / sqrt(t))           rate="warmup": min(lr t / 10000, 1 / sqrt(t)); rate="scaled": lr
+    rho   = min(lr, 1 / sqrt(t))           rate="warmup": min(lr t / 10000, 1 / sqrt(t))
+                                           rate="scaled": lr
     alpha = max(eps2, RMS(x)) rho          rate="constant": lr
     x     = x (1 - lr weight_decay)        decay_rate="alpha": x (1 - alpha weight_decay)
     q     = g^2 + eps1                     floor="root": g^2
@@ -43,21 +43,24 @@ class Adafactor(StepOptions):
     c     = beta2 c + (1 - beta2) mean of q over rows
     v     = r c / mean(r)                  v = beta2 v + (1 - beta2) q
 
-    u     = g / sqrt(v)                    floor="root": v = r c / max(mean(r), eps1); u = g / max(sqrt(v), eps1)
+    u     = g / sqrt(v)                    floor="root": v = r c / max(mean(r), eps1)
+                                                         u = g / max(sqrt(v), eps1)
     u     = u / max(1, RMS(u) / clip)
     x     = x - alpha u                    momentum: m = beta1 m + (1 - beta1) alpha u; x = x - m
     ```
 
-    lr is the cap of the relative step, 0.01 in the paper and here; with rate="warmup" it is reached, at that lr, after
-    10,000 steps, as the paper's 1e-6 t is. RMS(x) is taken before decay. Of more than two dimensions the last two are
-    factored; a matrix whose smaller side is under min_dim is not.
+    lr is the cap of the relative step, 0.01 in the paper and here. With rate="warmup" the step
+    reaches it, at that lr, after 10,000 steps, as the paper's 1e-6 t does. RMS(x) is taken before
+    decay. Of more than two dimensions the last two are factored. A matrix whose smaller side is
+    less than min_dim is not factored.
 
-    Dialects: torch has floor="root" with eps1 the precision of x's dtype; Transformers and timm have
-    decay_rate="alpha"; min_dim is 0 in torch, 16 in timm, and 128 in optax, which factors the two largest dimensions.
-    At t = 1 beta2 is 0, so v needs no debiasing.
+    Variants: torch has floor="root" with eps1 the precision of x's dtype; Transformers and timm
+    have decay_rate="alpha"; min_dim is 0 in torch, 16 in timm, and 128 in optax, which factors the
+    two largest dimensions. At t = 1, beta2 is 0, so v needs no bias correction.
 
-    On a vector the first step is RMS(x) rho for every number, so first_step has no one value. The RMS of a step is at
-    most alpha clip, and one of n numbers moves by sqrt(n) times that at most.
+    On a vector the first step is RMS(x) rho for every element, so first_step has no single value.
+    The RMS of a step is at most alpha clip, and one of n elements moves by at most sqrt(n) times
+    that.
 
     Args:
         beta1: decay rate of the moving average of updates; read if momentum=True.
@@ -77,12 +80,13 @@ class Adafactor(StepOptions):
         clip: largest RMS of an update, divided by the step size; inf for no limit.
         min_dim: smallest side of a matrix that is factored; smaller matrices keep a whole v.
 
-    Source: N. Shazeer, M. Stern, 2018, arXiv:1804.04235, Algorithms 4 and 5; momentum and the order of the steps as in
-    the authors' tensor2tensor; floor="root" is torch.optim.Adafactor.
+    Source: N. Shazeer, M. Stern, 2018, arXiv:1804.04235, Algorithms 4 and 5; momentum and the order
+        of the steps as in the authors' tensor2tensor; floor="root" is torch.optim.Adafactor.
 
     Example:
-        Two steps on one number. g = 0.1: v = g^2, so x falls by alpha = 1 * 0.01. Then g = -0.2: beta2 = 1 - 2^-0.8 =
-        0.4257, v = 0.0043 + 0.0230, u = -1.2120 is clipped to -1, and x rises by alpha = 0.99 * 0.01.
+        Two steps on one element. g = 0.1: v = g^2, so x falls by alpha = 1 * 0.01. Then g = -0.2:
+        beta2 = 1 - 2^-0.8 = 0.4257, v = 0.0043 + 0.0230, u = -1.2120 is clipped to -1, and x rises
+        by alpha = 0.99 * 0.01.
 
         >>> rule = Adafactor()
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -95,17 +99,17 @@ class Adafactor(StepOptions):
         '0.9999000'
     """
 
-    beta1: float = 0.9  # in [0, 1), read where momentum
+    beta1: float = 0.9  # in [0, 1), read if momentum=True
     power: float = 0.8  # of beta2 = 1 - t^-power, >= 0
     eps1: float = 1e-30  # gradient units squared (floor="root": gradient units), >= 0
-    eps2: float = 1e-3  # units of x, >= 0: the least RMS(x) that a relative step takes
+    eps2: float = 1e-3  # units of x, >= 0: the least RMS(x) in a relative step
     weight_decay: float = 0.0  # per unit of lr, >= 0
     momentum: bool = False
     rate: Literal["relative", "warmup", "scaled", "constant"] = "relative"
     decay_rate: Literal["lr", "alpha"] = "lr"
     floor: Literal["square", "root"] = "square"
     clip: float = field(default=1.0, kw_only=True)
-    # >= 0, the least side of a matrix that is factored
+    # >= 0, smallest side of a matrix that is factored
     min_dim: float = field(default=0, kw_only=True)
 
     holds = {
@@ -135,16 +139,16 @@ class Adafactor(StepOptions):
     source = "Shazeer & Stern 2018, arXiv:1804.04235"
 
     def contents(self) -> dict[str, str]:
-        """What each field of the state contains; the sizes of averaged updates depend on the rate."""
-        return super().contents() | (
-            {"m": f"EMA of updates, rate {self.rate}"} if self.momentum else {}
-        )
+        """What each field of the state contains; averaged updates depend on the rate."""
+        m = {"m": f"EMA of updates, rate {self.rate}"} if self.momentum else {}
+        return super().contents() | m
 
     def init(self, x: Tensor) -> AdafactorState:
         """The state before the first step."""
-        none, factored = x.new_zeros(()), x.dim() > 1 and min(x.shape[-2:]) >= self.min_dim
+        none = x.new_zeros(())
+        factored = x.dim() > 1 and min(x.shape[-2:]) >= self.min_dim
         return AdafactorState(
-            t=first(x),
+            t=zero_step(x),
             m=torch.zeros_like(x) if self.momentum else none,
             r=x.new_zeros(x.shape[:-1]) if factored else none,
             c=x.new_zeros(x.shape[:-2] + x.shape[-1:]) if factored else none,
@@ -157,42 +161,43 @@ class Adafactor(StepOptions):
         """One update, as in the equations above."""
         t = s.t + 1
         alpha = self._alpha(x, t, lr)
-        x, g = self.decayed(x, g, lr, None if self.decay_rate == "lr" else alpha)
-        r, c, v = self._second(g, s, t)
-        u = g * (self._product(r, c) if r.dim() else self._inverse(v))
-        u = alpha * self.clipped(u)
+        x, g = self.apply_decay(x, g, lr, None if self.decay_rate == "lr" else alpha)
+        r, c, v = self._second_moment(g, s, t)
+        u = g * (self._inverse_root_of_factors(r, c) if r.dim() else self._inverse_root(v))
+        u = alpha * self.clip_update(u)
         m = ema(s.m, u, self.beta1) if self.momentum else s.m
-        x = x - self.masked(m if self.momentum else u, g)
+        x = x - self.mask_update(m if self.momentum else u, g)
         return x, AdafactorState(t, m, r, c, v)
 
     def _alpha(self, x: Tensor, t: Tensor, lr: Number) -> Number:
         if self.rate == "constant":
             return lr
-        slow = lr * t / 10_000 if self.rate == "warmup" else lr
-        return at_least(rms(x), self.eps2) * (
-            lr if self.rate == "scaled" else at_most(t.rsqrt(), slow)
-        )
+        cap = lr * t / 10_000 if self.rate == "warmup" else lr
+        rho = lr if self.rate == "scaled" else at_most(t.rsqrt(), cap)
+        return at_least(rms(x), self.eps2) * rho
 
-    def _second(self, g: Tensor, s: AdafactorState, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _second_moment(
+        self, g: Tensor, s: AdafactorState, t: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The factors r and c, or v, after this gradient."""
         q = g * g + self.eps1 if self.floor == "square" else g * g
         weight = t**-self.power  # 1 - beta2
         if s.r.dim() == 0:
-            return s.r, s.c, toward(s.v, q, weight)
-        return toward(s.r, q.mean(dim=-1), weight), toward(s.c, q.mean(dim=-2), weight), s.v
+            return s.r, s.c, lerp(s.v, q, weight)
+        return lerp(s.r, q.mean(dim=-1), weight), lerp(s.c, q.mean(dim=-2), weight), s.v
 
-    def _product(self, r: Tensor, c: Tensor) -> Tensor:
-        """1 / sqrt(v) from its factors; r is divided first, for the product of two small ones would
-        be zero.
+    def _inverse_root_of_factors(self, r: Tensor, c: Tensor) -> Tensor:
+        """1 / sqrt(v) from the factors of v.
 
-        With floor="root" the product comes first, as in torch: eps1 covers products that are zero.
+        r is divided by its mean first, since the product of two small factors would be zero. With
+        floor="root" the product comes first, as in torch: there eps1 replaces products of zero.
         """
         mean = r.mean(dim=-1, keepdim=True)
         if self.floor == "root":
-            return self._inverse(
+            return self._inverse_root(
                 r[..., :, None] * c[..., None, :] / at_least(mean, self.eps1)[..., None]
             )
-        return self._inverse((r / mean)[..., :, None] * c[..., None, :])
+        return self._inverse_root((r / mean)[..., :, None] * c[..., None, :])
 
-    def _inverse(self, v: Tensor) -> Tensor:
+    def _inverse_root(self, v: Tensor) -> Tensor:
         return 1 / at_least(v.sqrt(), self.eps1) if self.floor == "root" else v.rsqrt()

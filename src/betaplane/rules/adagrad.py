@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import first, l2
+from betaplane.rules._math import add_l2, zero_step
 from betaplane.rules._rule import Laws, Rule, at_least_zero
 
 
@@ -16,13 +16,12 @@ class AdagradState(NamedTuple):
     """A step count and the sum of squares."""
 
     t: Tensor  # (), steps taken
-    v: Tensor  # like x, gradient units squared: a sum and not an average
+    v: Tensor  # like x, gradient units squared: a sum, not an average
 
 
 @dataclass(frozen=True)
 class Adagrad(Rule):
-    r"""Adagrad, with a learning rate that may decay and L2 weight decay; eps outside the root
-    (torch) or inside it.
+    r"""Adagrad with a decaying learning rate and L2 weight decay; eps outside or inside the root.
 
     ```
     g    = g + weight_decay x
@@ -31,8 +30,8 @@ class Adagrad(Rule):
     x    = x - lr_t g / (sqrt(v) + eps)          (eps_inside: lr_t g / sqrt(v + eps))
     ```
 
-    optax and Keras put eps inside the root and start v at 0.1:
-    `Adagrad(eps_inside=True, eps=1e-7, initial_accumulator=0.1)`.
+    optax and Keras put eps inside the root and start v at 0.1: `Adagrad(eps_inside=True, eps=1e-7,
+    initial_accumulator=0.1)`.
 
     Args:
         lr_decay: decay of the learning rate per step: lr / (1 + (t - 1) lr_decay).
@@ -43,12 +42,13 @@ class Adagrad(Rule):
         weight_decay: coefficient of the L2 penalty, added to the gradient as weight_decay x.
         eps_inside: whether eps is inside the root (optax, Keras) or outside (torch).
 
-    Source: J. Duchi, E. Hazan, Y. Singer, 2011, JMLR 12:2121-2159, Figure 1 (diagonal); the form is that of
-    torch.optim.Adagrad; eps_inside=True: optax.adagrad (scale_by_rss) and keras.optimizers.Adagrad.
+    Source: J. Duchi, E. Hazan, Y. Singer, 2011, JMLR 12:2121-2159, Figure 1 (diagonal); the form is
+        that of torch.optim.Adagrad; eps_inside=True: optax.adagrad (scale_by_rss) and
+        keras.optimizers.Adagrad.
 
     Example:
-        Two steps on one number. v = 0.01, so x falls by lr = 0.01. Then g = -0.2: v = 0.05, and x rises by
-        0.01 * 0.2 / sqrt(0.05) = 0.0089443.
+        Two steps on one element. v = 0.01, so x falls by lr = 0.01. Then g = -0.2: v = 0.05, and x
+        rises by 0.01 * 0.2 / sqrt(0.05) = 0.0089443.
 
         >>> adagrad = Adagrad()
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -81,15 +81,15 @@ class Adagrad(Rule):
 
     def init(self, x: Tensor) -> AdagradState:
         """The state before the first step."""
-        return AdagradState(t=first(x), v=torch.zeros_like(x) + self.initial_accumulator)
+        return AdagradState(t=zero_step(x), v=torch.zeros_like(x) + self.initial_accumulator)
 
     def step(
         self, x: Tensor, g: Tensor, s: AdagradState, lr: float | Tensor
     ) -> tuple[Tensor, AdagradState]:
         """One update, as in the equations above."""
-        g = l2(g, x, self.weight_decay)
+        g = add_l2(g, x, self.weight_decay)
         v = s.v + g * g
         lr_t = lr / (1 + s.t * self.lr_decay)
-        root = (v + self.eps).sqrt() if self.eps_inside else v.sqrt() + self.eps
-        x = x - lr_t * g / root
+        denominator = (v + self.eps).sqrt() if self.eps_inside else v.sqrt() + self.eps
+        x = x - lr_t * g / denominator
         return x, AdagradState(s.t + 1, v)

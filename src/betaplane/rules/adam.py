@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import first
+from betaplane.rules._math import zero_step
 from betaplane.rules._options import MomentOptions
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
@@ -23,8 +23,7 @@ class AdamState(NamedTuple):
 
 @dataclass(frozen=True)
 class Adam(MomentOptions):
-    r"""Adam, with eps after both corrections and weight decay as an L2 term in the gradient (as
-    torch has it).
+    r"""Adam as in torch: eps after both bias corrections, weight decay as an L2 term in g.
 
     ```
     g     = g + weight_decay x
@@ -46,14 +45,14 @@ class Adam(MomentOptions):
             weight_decay, "independent" by (lr / peak_lr) weight_decay.
 
     Source: D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 1. `beta1 >= sqrt(beta2)` is allowed
-        here; the ratio
-    |m| / sqrt(v) is then unbounded (Reddi et al. 2018, arXiv:1904.09237). Below, |x' - x| <= lr B with the supremum
-    B = (1 - beta1) / sqrt((1 - beta2) (1 - beta1^2 / beta2)), reached as g grows like (beta2 / beta1)^t; the paper's
-    section 2.1 gives 3.16 for the default betas, which one spike among zeros reaches and other gradients exceed.
+        here; the ratio |m| / sqrt(v) is then unbounded (Reddi et al. 2018, arXiv:1904.09237).
+        Below, |x' - x| <= lr B with the supremum B = (1 - beta1) / sqrt((1 - beta2) (1 - beta1^2 /
+        beta2)), reached as g grows like (beta2 / beta1)^t; the paper's section 2.1 gives 3.16 for
+        the default betas, which one spike among zeros reaches and other gradients exceed.
 
     Example:
-        Two steps on one number. g = 0.1: m_hat = g, v_hat = g^2, so x falls by lr = 0.001. Then g = -0.2:
-        m_hat = -0.011 / 0.19, v_hat = 4.999e-5 / 0.001999, and x rises by 0.000366.
+        Two steps on one element. g = 0.1: m_hat = g, v_hat = g^2, so x falls by lr = 0.001. Then g
+        = -0.2: m_hat = -0.011 / 0.19, v_hat = 4.999e-5 / 0.001999, and x rises by 0.000366.
 
         >>> adam = Adam()
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -84,16 +83,16 @@ class Adam(MomentOptions):
 
     def init(self, x: Tensor) -> AdamState:
         """The state before the first step."""
-        return AdamState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
+        return AdamState(t=zero_step(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
     def step(
         self, x: Tensor, g: Tensor, s: AdamState, lr: float | Tensor
     ) -> tuple[Tensor, AdamState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        x, g = self.decayed(x, g, lr)
-        m = self.average(s.m, g, self.beta1, t)
-        v = self.squares(s.v, g, self.beta2, t)
-        u = self.first(m, t) / self.root(v, t)
-        x = x - lr * self.bounded(u, g)
+        x, g = self.apply_decay(x, g, lr)
+        m = self.moment(s.m, g, self.beta1, t)
+        v = self.second_moment(s.v, g, self.beta2, t)
+        u = self.m_hat(m, t) / self.denominator(v, t)
+        x = x - lr * self.clip_and_mask(u, g)
         return x, AdamState(t, m, v)

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import debias, ema, ema_of_square, first, seen
+from betaplane.rules._math import bias_correction, debias, ema, ema_of_square, zero_step
 from betaplane.rules._options import StepOptions
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
@@ -35,11 +35,13 @@ class AdamAtan2(StepOptions):
     correction="outside":    x = x - lr a atan2(m, b sqrt(v_hat)) / (1 - beta1^t)
     ```
 
-    atan2(m, b r) is atan(m / (b r)), 0 at 0 / 0. Small ratios are multiplied by a / b; with the correction inside, no
-    step is longer than a pi / 2 lr. Packages disagree: adam-atan2-pytorch has a = 1.27 and b = 1, which takes
-    |m_hat| = sqrt(v_hat) to 0.9975; the kernel of adam-atan2 has a = b = 1 and was published with either correction;
-    HeavyBall has a = b = 16, nearly Adam's quotient. At the first step of a = b = 1, the correction inside gives
-    pi / 4 = 0.785 and the one outside 10 atan(0.1) = 0.997.
+    atan2(m, b r) is atan(m / (b r)), and 0 at 0 / 0. Small ratios are multiplied by a / b. With the
+    correction inside, no step is longer than a pi / 2 lr.
+
+    Packages disagree. adam-atan2-pytorch has a = 1.27 and b = 1, which takes |m_hat| = sqrt(v_hat)
+    to 0.9975. The kernel of adam-atan2 has a = b = 1 and was published with either correction.
+    HeavyBall has a = b = 16, nearly Adam's quotient. At the first step of a = b = 1, the correction
+    inside gives pi / 4 = 0.785, and the one outside 10 atan(0.1) = 0.997.
 
     Args:
         beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
@@ -54,8 +56,9 @@ class AdamAtan2(StepOptions):
         being Adam's.
 
     Example:
-        Two steps on one number. g = 0.1: atan2(0.1, 0.1) = pi / 4, so x falls by 0.9974557 lr. Then g = -0.2:
-        m_hat = -0.011 / 0.19, sqrt(v_hat) = 0.1581376, and x rises by 1.27 atan(0.3661036) lr = 0.4457043 lr.
+        Two steps on one element. g = 0.1: atan2(0.1, 0.1) = pi / 4, so x falls by 0.9974557 lr.
+        Then g = -0.2: m_hat = -0.011 / 0.19, sqrt(v_hat) = 0.1581376, and x rises by 1.27
+        atan(0.3661036) lr = 0.4457043 lr.
 
         >>> rule = AdamAtan2()
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -89,18 +92,18 @@ class AdamAtan2(StepOptions):
 
     def init(self, x: Tensor) -> AdamAtan2State:
         """The state before the first step."""
-        return AdamAtan2State(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
+        return AdamAtan2State(t=zero_step(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
     def step(
         self, x: Tensor, g: Tensor, s: AdamAtan2State, lr: float | Tensor
     ) -> tuple[Tensor, AdamAtan2State]:
         """One update, as in the equations above."""
         t = s.t + 1
-        x, g = self.decayed(x, g, lr)
+        x, g = self.apply_decay(x, g, lr)
         m = ema(s.m, g, self.beta1)
         v = ema_of_square(s.v, g, self.beta2)
-        root, c = debias(v, self.beta2, t).sqrt(), seen(self.beta1, t)
+        root, c = debias(v, self.beta2, t).sqrt(), bias_correction(self.beta1, t)
         inside, outside = (c, 1.0) if self.correction == "inside" else (1.0, c)
         u = self.a * torch.atan2(m / inside, self.b * root) / outside
-        x = x - lr * self.bounded(u, g)
+        x = x - lr * self.clip_and_mask(u, g)
         return x, AdamAtan2State(t, m, v)

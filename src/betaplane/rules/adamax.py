@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import debias, ema, first
+from betaplane.rules._math import debias, ema, zero_step
 from betaplane.rules._options import StepOptions
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
@@ -23,8 +23,7 @@ class AdamaxState(NamedTuple):
 
 @dataclass(frozen=True)
 class Adamax(StepOptions):
-    r"""AdaMax: Adam with the root of v replaced by a fading maximum of |g|, and L2 weight decay (as
-    torch has it).
+    r"""AdaMax: Adam with a decaying maximum of |g| in place of the root of v; L2 weight decay.
 
     ```
     g = g + weight_decay x
@@ -35,8 +34,8 @@ class Adamax(StepOptions):
     x = x - lr / (1 - beta1^t) m / u        x = x - lr / (1 - beta1^t) m / (u + eps)
     ```
 
-    The paper has no eps: that is eps = 0, with 0 / 0 where all gradients so far are zero. u needs
-    no correction.
+    The paper has no eps: that is eps = 0, with 0 / 0 if all gradients so far are zero. u needs no
+    bias correction.
 
     Args:
         beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
@@ -48,12 +47,13 @@ class Adamax(StepOptions):
             weight_decay, "independent" by (lr / peak_lr) weight_decay.
         eps_at: where eps is added: inside of the "max", as in torch, or "after" it, as in Keras.
 
-    Source: D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 2. Below, |x' - x| <= lr B with the supremum
-    B = (1 - beta1) / (1 - beta1 / beta2), approached where |g| falls like beta2^t, so that u is always the latest |g|.
+    Source: D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 2. Below, |x' - x| <= lr B with the
+        supremum B = (1 - beta1) / (1 - beta1 / beta2), approached if |g| falls like beta2^t, so
+        that u is always the latest |g|.
 
     Example:
-        Two steps on one number. g = 0.1: m / (1 - beta1) = u = g, so x falls by lr = 0.002. Then g = -0.2:
-        m / (1 - beta1^2) = -0.011 / 0.19, u = 0.2, and x rises by 0.0005789.
+        Two steps on one element. g = 0.1: m / (1 - beta1) = u = g, so x falls by lr = 0.002. Then g
+        = -0.2: m / (1 - beta1^2) = -0.011 / 0.19, u = 0.2, and x rises by 0.0005789.
 
         >>> adamax = Adamax()
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -88,14 +88,14 @@ class Adamax(StepOptions):
 
     def init(self, x: Tensor) -> AdamaxState:
         """The state before the first step."""
-        return AdamaxState(t=first(x), m=torch.zeros_like(x), u=torch.zeros_like(x))
+        return AdamaxState(t=zero_step(x), m=torch.zeros_like(x), u=torch.zeros_like(x))
 
     def step(
         self, x: Tensor, g: Tensor, s: AdamaxState, lr: float | Tensor
     ) -> tuple[Tensor, AdamaxState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        x, g = self.decayed(x, g, lr)
+        x, g = self.apply_decay(x, g, lr)
         m = ema(s.m, g, self.beta1)
         fading = self.beta2 * s.u
         if self.eps_at == "max":
@@ -103,5 +103,5 @@ class Adamax(StepOptions):
         else:
             u = torch.maximum(fading, g.abs())
             denominator = u + self.eps
-        x = x - lr * self.bounded(debias(m, self.beta1, t) / denominator, g)
+        x = x - lr * self.clip_and_mask(debias(m, self.beta1, t) / denominator, g)
         return x, AdamaxState(t, m, u)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import Number, first, zero
+from betaplane.rules._math import Number, is_zero, zero_step
 from betaplane.rules._options import MomentOptions
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
@@ -25,8 +25,7 @@ class AdamCState(NamedTuple):
 
 @dataclass(frozen=True)
 class AdamC(MomentOptions):
-    r"""AdamW with its decay times lr / peak_lr for layers under a normalization, AdamW itself for
-    the others.
+    r"""AdamC: AdamW whose decay is multiplied by lr / peak_lr in layers before a normalization.
 
     ```
     x     = x (1 - lr^2 / peak_lr weight_decay)          (normalized=False: 1 - lr weight_decay)
@@ -37,10 +36,13 @@ class AdamC(MomentOptions):
     x     = x - lr m_hat / (sqrt(v_hat) + eps)
     ```
 
-    Under a normalization g is orthogonal to x, and the norm of x settles where decay and update balance. AdamW's
-    balance has |u| / |x| = sqrt(2 weight_decay / lr), which grows as the schedule falls, and with it the gradient at
-    the end of training; here it stays sqrt(2 weight_decay / peak_lr). peak_lr is to be the largest lr of the schedule:
-    at a constant lr = peak_lr AdamC is AdamW. With decay="independent" the factor is 1 - (lr / peak_lr)^2 weight_decay.
+    A normalization makes g orthogonal to x, and the norm of x settles where decay and update
+    balance. With AdamW, |u| / |x| = sqrt(2 weight_decay / lr) there, which grows as the schedule
+    decays lr, and so does the gradient at the end of a run. Here it remains sqrt(2 weight_decay /
+    peak_lr).
+
+    Set peak_lr to the largest lr of the schedule: at a constant lr = peak_lr, AdamC is AdamW. With
+    decay="independent" the factor is 1 - (lr / peak_lr)^2 weight_decay.
 
     Args:
         beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
@@ -55,9 +57,9 @@ class AdamC(MomentOptions):
     Source: A. Defazio, 2025, arXiv:2506.02285, the corrected decay in the form for AdamW.
 
     Example:
-        Two steps on one number, lr = 0.001 at its peak and then half of it. x shrinks by 1e-5, then falls by lr. Then
-        g = -0.2: x shrinks by 0.0005^2 / 0.001 * 0.01 = 2.5e-6 of itself, where AdamW shrinks it by 5e-6; it rises by
-        half of Adam's 0.0003661.
+        Two steps on one element, lr = 0.001 at its peak and then half of it. x shrinks by 1e-5,
+        then falls by lr. Then g = -0.2: x shrinks by 0.0005^2 / 0.001 * 0.01 = 2.5e-6 of itself,
+        whereas AdamW shrinks it by 5e-6; it rises by half of Adam's 0.0003661.
 
         >>> rule = AdamC(peak_lr=0.001)
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -88,26 +90,27 @@ class AdamC(MomentOptions):
 
     def init(self, x: Tensor) -> AdamCState:
         """The state before the first step."""
-        return AdamCState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
+        return AdamCState(t=zero_step(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
     def step(
         self, x: Tensor, g: Tensor, s: AdamCState, lr: float | Tensor
     ) -> tuple[Tensor, AdamCState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        x, g = self.decayed(x, g, lr)
-        m = self.average(s.m, g, self.beta1, t)
-        v = self.squares(s.v, g, self.beta2, t)
-        u = self.first(m, t) / self.root(v, t)
-        x = x - lr * self.bounded(u, g)
+        x, g = self.apply_decay(x, g, lr)
+        m = self.moment(s.m, g, self.beta1, t)
+        v = self.second_moment(s.v, g, self.beta2, t)
+        u = self.m_hat(m, t) / self.denominator(v, t)
+        x = x - lr * self.clip_and_mask(u, g)
         return x, AdamCState(t, m, v)
 
     @property
     def reads_peak(self) -> bool:
         """Whether the step depends on peak_lr."""
-        corrected = self.normalized and self.decay == "decoupled" and not zero(self.weight_decay)
+        corrected = self.normalized and self.decay == "decoupled" and not is_zero(self.weight_decay)
         return corrected or super().reads_peak
 
-    def shrinkage(self, lr: Number, rate: Number | None = None) -> Number:
-        """The share of x that decay takes off: lr / peak_lr of AdamW's, under a normalization."""
-        return super().shrinkage(lr, lr * self.over_peak(lr) if self.normalized else rate)
+    def decay_share(self, lr: Number, rate: Number | None = None) -> Number:
+        """The share of x that weight decay removes; before a normalization, lr / peak_lr of AdamW's."""
+        rate = lr * self.relative_to_peak(lr) if self.normalized else rate
+        return super().decay_share(lr, rate)

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import first
+from betaplane.rules._math import zero_step
 from betaplane.rules._options import MomentOptions
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
@@ -23,7 +23,7 @@ class AdamDState(NamedTuple):
 
 @dataclass(frozen=True)
 class AdamD(MomentOptions):
-    r"""AdamD: Adam that debiases v and leaves m as it is, so that the first steps are short.
+    r"""AdamD: Adam that debiases v but not m, so that the first steps are short.
 
     ```
     x    = x (1 - lr weight_decay)
@@ -33,8 +33,9 @@ class AdamD(MomentOptions):
     x    = x - lr m / root
     ```
 
-    It is Adam with lr (1 - beta1^t) in place of lr: a warmup of some 1 / (1 - beta1) steps, after which every gradient
-    has had the same weight in the sum of all steps. `eps_at="after"` has eps where torch's Adam has it.
+    It is Adam with lr (1 - beta1^t) in place of lr: a warmup of about 1 / (1 - beta1) steps, after
+    which every gradient has had the same weight in the sum of all steps. `eps_at="after"` has eps
+    where torch's Adam has it.
 
     Args:
         beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
@@ -52,8 +53,9 @@ class AdamD(MomentOptions):
         reached late.
 
     Example:
-        Two steps on one number. g = 0.1: m = 0.01, root = 0.1, so x falls by a tenth of lr = 0.001. Then g = -0.2:
-        m = -0.011, root = sqrt(4.999e-5 / 0.001999) = 0.1581376, and x rises by 0.0000696.
+        Two steps on one element. g = 0.1: m = 0.01, root = 0.1, so x falls by a tenth of lr =
+        0.001. Then g = -0.2: m = -0.011, root = sqrt(4.999e-5 / 0.001999) = 0.1581376, and x rises
+        by 0.0000696.
 
         >>> adamd = AdamD()
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -85,16 +87,16 @@ class AdamD(MomentOptions):
 
     def init(self, x: Tensor) -> AdamDState:
         """The state before the first step."""
-        return AdamDState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
+        return AdamDState(t=zero_step(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
     def step(
         self, x: Tensor, g: Tensor, s: AdamDState, lr: float | Tensor
     ) -> tuple[Tensor, AdamDState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        x, g = self.decayed(x, g, lr)
-        m = self.average(s.m, g, self.beta1, t)
-        v = self.squares(s.v, g, self.beta2, t)
-        u = self.first(m, t) / self.root(v, t)
-        x = x - lr * self.bounded(u, g)
+        x, g = self.apply_decay(x, g, lr)
+        m = self.moment(s.m, g, self.beta1, t)
+        v = self.second_moment(s.v, g, self.beta2, t)
+        u = self.m_hat(m, t) / self.denominator(v, t)
+        x = x - lr * self.clip_and_mask(u, g)
         return x, AdamDState(t, m, v)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
-from betaplane.rules._math import first
+from betaplane.rules._math import zero_step
 from betaplane.rules._options import MomentOptions
 from betaplane.rules._rule import INF, UNIT, Laws, Range, at_least_zero
 
@@ -24,7 +24,7 @@ class AdamMiniState(NamedTuple):
 
 @dataclass(frozen=True)
 class AdamMini(MomentOptions):
-    r"""Adam-mini: AdamW with one second moment a block, the mean over the block.
+    r"""Adam-mini: AdamW with one second moment per block, the mean over the block.
 
     ```
     x     = x (1 - lr weight_decay)
@@ -35,14 +35,15 @@ class AdamMini(MomentOptions):
     x     = x - lr m_hat / (sqrt(v_hat) + eps)       with the v_hat of x's block
     ```
 
-    blocks="rows": x[i], one block an output neuron of a linear or convolutional layer; of a vector, its elements.
-    rows = n: n neighbouring rows are one block, as the rows of a head in the query and key matrices. blocks="tensor":
-    x is one block. blocks="element": AdamW, for embeddings and the output layer. The paper takes rows for most layers;
-    which tensor is which has to be said, in groups: a rule sees shapes only.
+    blocks="rows": x[i], one block per output neuron of a linear or convolutional layer; of a
+    vector, its elements. rows = n: n neighboring rows are one block, such as the rows of a head in
+    the query and key matrices. blocks="tensor": x is one block. blocks="element": AdamW, for
+    embeddings and the output layer. The paper takes rows for most layers. Groups must specify which
+    tensor is which, since a rule has access to shapes only.
 
-    The laws below are those on a vector with blocks="rows". In a block of n elements the update's RMS is at most the
-    bound of AdamW, and one element's sqrt(n) times that: it is sqrt(n) lr at a first step with one gradient that
-    is not zero.
+    The laws below are those of a vector with blocks="rows". In a block of n elements, the RMS of
+    the update is at most AdamW's bound, and one element's update is at most sqrt(n) times that. It
+    is sqrt(n) lr at a first step with one nonzero gradient.
 
     Args:
         beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
@@ -58,9 +59,9 @@ class AdamMini(MomentOptions):
     Source: Y. Zhang et al., 2024, arXiv:2406.16793, Algorithm 1.
 
     Example:
-        Two steps on one row. g = (0.3, 0.4): mean g^2 = 0.125, so x falls by 0.3 and 0.4 over 0.3535534, times lr.
-        Then g = 0: m_hat = (0.027, 0.036) / 0.19, v_hat = 0.000124875 / 0.001999, and x falls by 0.5685640 and
-        0.7580854 lr.
+        Two steps on one row. g = (0.3, 0.4): mean g^2 = 0.125, so x falls by 0.3 and 0.4 over
+        0.3535534, times lr. Then g = 0: m_hat = (0.027, 0.036) / 0.19, v_hat = 0.000124875 /
+        0.001999, and x falls by 0.5685640 and 0.7580854 lr.
 
         >>> mini = AdamMini()
         >>> x = torch.ones(1, 2, dtype=torch.float64)
@@ -78,7 +79,7 @@ class AdamMini(MomentOptions):
     eps: float = 1e-8  # gradient units, >= 0
     weight_decay: float = 0.0  # per unit of lr, >= 0
     blocks: Literal["rows", "tensor", "element"] = "rows"
-    # of a block, a whole number >= 1; read where blocks="rows"
+    # per block, a whole number >= 1; read if blocks="rows"
     rows: float = field(default=1, kw_only=True)
 
     holds = {"m": "EMA of g", "v": "EMA of the mean g^2 of a block"}
@@ -95,21 +96,21 @@ class AdamMini(MomentOptions):
 
     def init(self, x: Tensor) -> AdamMiniState:
         """The state before the first step."""
-        return AdamMiniState(t=first(x), m=torch.zeros_like(x), v=x.new_zeros(self._count(x)))
+        return AdamMiniState(t=zero_step(x), m=torch.zeros_like(x), v=x.new_zeros(self._count(x)))
 
     def step(
         self, x: Tensor, g: Tensor, s: AdamMiniState, lr: float | Tensor
     ) -> tuple[Tensor, AdamMiniState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        x, g = self.decayed(x, g, lr)
-        m = self.average(s.m, g, self.beta1, t)
-        share = self.share(self.beta2, t)
+        x, g = self.apply_decay(x, g, lr)
+        m = self.moment(s.m, g, self.beta1, t)
+        share = self.new_weight(self.beta2, t)
         # not as a lerp: inf must stay inf
         keep = self.beta2 if self.debias != "schedule" else 1 - share
         v = keep * s.v + share * (g * g).reshape(len(s.v), -1).mean(dim=1)
-        u = self.first(m, t).reshape(len(v), -1) / self.root(v, t)[:, None]
-        x = x - lr * self.bounded(u.reshape(x.shape), g)
+        u = self.m_hat(m, t).reshape(len(v), -1) / self.denominator(v, t)[:, None]
+        x = x - lr * self.clip_and_mask(u.reshape(x.shape), g)
         return x, AdamMiniState(t, m, v)
 
     def _count(self, x: Tensor) -> int:

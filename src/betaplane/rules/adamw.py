@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import first
+from betaplane.rules._math import zero_step
 from betaplane.rules._options import MomentOptions
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
@@ -34,8 +34,8 @@ class AdamW(MomentOptions):
     x     = x - lr m_hat / (sqrt(v_hat) + eps)
     ```
 
-    The paper multiplies its decay by the schedule alone and not by the peak learning rate: weight_decay here is the
-    paper's divided by the peak lr.
+    The paper multiplies its decay by the schedule alone, without the peak learning rate:
+    weight_decay here is the paper's divided by the peak lr.
 
     Args:
         beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
@@ -49,8 +49,8 @@ class AdamW(MomentOptions):
         torch.optim.AdamW.
 
     Example:
-        Two steps on one number. x shrinks by 1e-5, then falls by lr = 0.001. Then g = -0.2: x shrinks by 0.999e-5,
-        and rises by 0.0003661, as in Adam.
+        Two steps on one element. x shrinks by 1e-5, then falls by lr = 0.001. Then g = -0.2: x
+        shrinks by 0.999e-5, and rises by 0.0003661, as in Adam.
 
         >>> adamw = AdamW()
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -80,16 +80,16 @@ class AdamW(MomentOptions):
 
     def init(self, x: Tensor) -> AdamWState:
         """The state before the first step."""
-        return AdamWState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
+        return AdamWState(t=zero_step(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
     def step(
         self, x: Tensor, g: Tensor, s: AdamWState, lr: float | Tensor
     ) -> tuple[Tensor, AdamWState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        x, g = self.decayed(x, g, lr)
-        m = self.average(s.m, g, self.beta1, t)
-        v = self.squares(s.v, g, self.beta2, t)
-        u = self.first(m, t) / self.root(v, t)
-        x = x - lr * self.bounded(u, g)
+        x, g = self.apply_decay(x, g, lr)
+        m = self.moment(s.m, g, self.beta1, t)
+        v = self.second_moment(s.v, g, self.beta2, t)
+        u = self.m_hat(m, t) / self.denominator(v, t)
+        x = x - lr * self.clip_and_mask(u, g)
         return x, AdamWState(t, m, v)

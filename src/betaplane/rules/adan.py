@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import Number, first
+from betaplane.rules._math import Number, zero_step
 from betaplane.rules._options import MomentOptions
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
@@ -27,8 +27,7 @@ class AdanState(NamedTuple):
 
 @dataclass(frozen=True)
 class Adan(MomentOptions):
-    r"""Adan: Adam on the gradient expected one step ahead, g plus a share of its last change;
-    proximal weight decay.
+    r"""Adan: Adam on the gradient expected one step ahead, with proximal weight decay.
 
     ```
     delta = g - g_prev                                    (0 at t = 1)
@@ -39,16 +38,19 @@ class Adan(MomentOptions):
     d_hat = d / (1 - beta2^t)
     n_hat = n / (1 - beta3^t)
     x     = x - lr (m_hat + beta2 d_hat) / (sqrt(n_hat) + eps)
-    x     = x / (1 + lr weight_decay)                     (proximal=False: x (1 - lr weight_decay) before the step)
+    x     = x / (1 + lr weight_decay)      (proximal=False: x (1 - lr weight_decay) before)
     ```
 
-    The paper's betas say what is new: 0.02, 0.08 and 0.01 there are 0.98, 0.92 and 0.99 here, and d
-    is called v.
-    Dialects: optax has 1 - beta2 in place of beta2 before both delta and d_hat (difference="new"), the paper's letter
-    with the other convention's number. `proximal` has no meaning for decay="l2".
+    The paper's betas are weights of new values: its 0.02, 0.08 and 0.01 are 0.98, 0.92 and 0.99
+    here. The paper calls d v.
 
-    At eps = 0 the largest |x' - x| / lr over all histories is 1.2054 at the default betas. Geometric histories, the
-    worst there are for Adam, reach 1.160: the worst one here adds up several powers.
+    Variants: optax has 1 - beta2 in place of beta2 before both delta and d_hat (difference="new"),
+    which is the paper's letter with the value of the other convention. `proximal` has no effect
+    with decay="l2".
+
+    At eps = 0, the largest |x' - x| / lr over all histories is 1.2054 at the default betas.
+    Geometric histories, the worst for Adam, reach 1.160: the worst history here is a sum of several
+    powers.
 
     Args:
         beta1: decay rate of m, the moving average of gradients.
@@ -65,9 +67,10 @@ class Adan(MomentOptions):
         authors' code.
 
     Example:
-        Two steps on one number. g = 0.1: x falls by lr. Then g = -0.2: delta = -0.3; m = 0.98 * 0.002 - 0.004,
-        m_hat = -0.00204 / 0.0396; d = -0.024, d_hat = d / 0.1536 = -0.15625; n = 0.99e-4 + 0.01 * 0.476^2 = 0.00236476,
-        n_hat = n / 0.0199; x rises by lr (0.0515152 + 0.92 * 0.15625) / 0.3447187 = 0.5664417 lr.
+        Two steps on one element. g = 0.1: x falls by lr. Then g = -0.2: delta = -0.3; m = 0.98 *
+        0.002 - 0.004, m_hat = -0.00204 / 0.0396; d = -0.024, d_hat = d / 0.1536 = -0.15625; n =
+        0.99e-4 + 0.01 * 0.476^2 = 0.00236476, n_hat = n / 0.0199; x rises by lr (0.0515152 + 0.92 *
+        0.15625) / 0.3447187 = 0.5664417 lr.
 
         >>> adan = Adan()
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -107,33 +110,37 @@ class Adan(MomentOptions):
 
     def init(self, x: Tensor) -> AdanState:
         """The state before the first step."""
-        zero = [torch.zeros_like(x) for _ in range(4)]
-        return AdanState(first(x), *zero)
+        m, d, n, g_prev = (torch.zeros_like(x) for _ in range(4))
+        return AdanState(zero_step(x), m, d, n, g_prev)
 
     def step(
         self, x: Tensor, g: Tensor, s: AdanState, lr: float | Tensor
     ) -> tuple[Tensor, AdanState]:
         """One update, as in the equations above."""
-        t, share = s.t + 1, self.beta2 if self.difference == "kept" else 1 - self.beta2
-        x, g = (x, g) if self.after else self.decayed(x, g, lr)
+        t = s.t + 1
+        share = self.beta2 if self.difference == "kept" else 1 - self.beta2
+        x, g = (x, g) if self.after else self.apply_decay(x, g, lr)
         delta = torch.where(t > 1, g - s.g_prev, 0.0)
-        m = self.average(s.m, g, self.beta1, t)
-        d = self.average(s.d, delta, self.beta2, t)
-        n = self.squares(s.n, g + share * delta, self.beta3, t)
-        d_hat = replace(self, beta1=self.beta2).first(d, t)
-        u = (self.first(m, t) + share * d_hat) / replace(self, beta2=self.beta3).root(n, t)
-        x = x - lr * self.bounded(u, g)
-        # A copy: torch writes the next gradient into the same tensor.
-        return x * self.remainder(lr) if self.after else x, AdanState(t, m, d, n, g.clone())
+        m = self.moment(s.m, g, self.beta1, t)
+        d = self.moment(s.d, delta, self.beta2, t)
+        n = self.second_moment(s.n, g + share * delta, self.beta3, t)
+        d_hat = replace(self, beta1=self.beta2).m_hat(d, t)
+        denominator = replace(self, beta2=self.beta3).denominator(n, t)
+        u = (self.m_hat(m, t) + share * d_hat) / denominator
+        x = x - lr * self.clip_and_mask(u, g)
+        x = x * self.decay_factor(lr) if self.after else x
+        # g is copied, since torch writes the next gradient into the same tensor
+        return x, AdanState(t, m, d, n, g.clone())
 
     @property
     def after(self) -> bool:
         """Whether decay comes after the step."""
         return self.proximal and self.decay != "l2"
 
-    def remainder(self, lr: Number, rate: Number | None = None) -> Number:
-        """The share of x that decay leaves; proximal: x' is the minimizer of |x' - x|^2 + lr
-        weight_decay |x'|^2.
+    def decay_factor(self, lr: Number, rate: Number | None = None) -> Number:
+        """The factor by which weight decay multiplies x.
+
+        Proximal decay minimizes |x' - x|^2 + lr weight_decay |x'|^2 over x'.
         """
-        shrinkage = self.shrinkage(lr, rate)
-        return 1 / (1 + shrinkage) if self.after else 1 - shrinkage
+        share = self.decay_share(lr, rate)
+        return 1 / (1 + share) if self.after else 1 - share

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import at_most, first, log, toward
+from betaplane.rules._math import at_most, lerp, log, zero_step
 from betaplane.rules._options import MomentOptions
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
@@ -24,10 +24,10 @@ class AdEMAMixState(NamedTuple):
 
 @dataclass(frozen=True)
 class AdEMAMix(MomentOptions):
-    r"""AdEMAMix: AdamW whose first moment is mixed with a second, much slower average of gradients.
+    r"""AdEMAMix: AdamW whose first moment is mixed with a much slower average of gradients.
 
     ```
-    tau     = min(t / T, 1)                                            T = warmup; tau = 1 where T = 0
+    tau     = min(t / T, 1)          T = warmup; tau = 1 if T = 0
     alpha_t = tau alpha
     beta3_t = exp(1 / ((1 - tau) / ln(beta1) + tau / ln(beta3)))       at most beta3
 
@@ -40,12 +40,14 @@ class AdEMAMix(MomentOptions):
     x       = x - lr (m1_hat + alpha_t m2) / (sqrt(v_hat) + eps)
     ```
 
-    beta3_t is what makes the average's half-life grow linearly from that of beta1 to that of beta3. The paper has T at
-    the number of all steps. m2 is never debiased. alpha is between 4 and 10 in the paper, 2 in the authors' code, 5 in
-    optax. Other libraries count the decay into the update, which is the same.
+    beta3_t makes the half-life of the slow average grow linearly from that of beta1 to that of
+    beta3. The paper has T at the number of all steps. m2 is never debiased. alpha is between 4 and
+    10 in the paper, 2 in the authors' code, 5 in optax. Other libraries count the decay as a part
+    of the update, which is equivalent.
 
-    The first step at the default is 1 + alpha (1 - beta3) = 1.0005 lr. There is no bound: beta3^2 > beta2, so |m2| /
-    sqrt(v) grows without limit as gradients fall exponentially, as in Adam with beta1 > sqrt(beta2).
+    The first step at the defaults is 1 + alpha (1 - beta3) = 1.0005 lr. There is no bound: since
+    beta3^2 > beta2, |m2| / sqrt(v) grows without limit as gradients decay exponentially, as in Adam
+    with beta1 > sqrt(beta2).
 
     Args:
         beta1: decay rate of m1, the fast moving average of gradients.
@@ -61,8 +63,9 @@ class AdEMAMix(MomentOptions):
     Source: M. Pagliardini, P. Ablin, D. Grangier, 2024, arXiv:2409.03137, Algorithm 1.
 
     Example:
-        Two steps on one number. g = 0.1: m2 = 1e-5, so x falls by (0.1 + 5e-5) / 0.1 lr. Then g = -0.2: m1_hat = -0.011
-        / 0.19, m2 = 0.9999e-5 - 2e-5, so x rises by (0.0578947 + 0.0000500) / 0.1581378 = 0.3664195 lr.
+        Two steps on one element. g = 0.1: m2 = 1e-5, so x falls by (0.1 + 5e-5) / 0.1 lr. Then g =
+        -0.2: m1_hat = -0.011 / 0.19, m2 = 0.9999e-5 - 2e-5, so x rises by (0.0578947 + 0.0000500) /
+        0.1581378 = 0.3664195 lr.
 
         >>> rule = AdEMAMix()
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -99,7 +102,7 @@ class AdEMAMix(MomentOptions):
     def init(self, x: Tensor) -> AdEMAMixState:
         """The state before the first step."""
         return AdEMAMixState(
-            t=first(x), m1=torch.zeros_like(x), m2=torch.zeros_like(x), v=torch.zeros_like(x)
+            t=zero_step(x), m1=torch.zeros_like(x), m2=torch.zeros_like(x), v=torch.zeros_like(x)
         )
 
     def step(
@@ -108,12 +111,12 @@ class AdEMAMix(MomentOptions):
         """One update, as in the equations above."""
         t = s.t + 1
         tau = (t / self.warmup).clamp(max=1).to(t.dtype)
-        x, g = self.decayed(x, g, lr)
-        m1 = self.average(s.m1, g, self.beta1, t)
-        m2 = toward(s.m2, g, self._weight(tau))
-        v = self.squares(s.v, g, self.beta2, t)
-        u = (self.first(m1, t) + self.alpha * tau * m2) / self.root(v, t)
-        x = x - lr * self.bounded(u, g)
+        x, g = self.apply_decay(x, g, lr)
+        m1 = self.moment(s.m1, g, self.beta1, t)
+        m2 = lerp(s.m2, g, self._weight(tau))
+        v = self.second_moment(s.v, g, self.beta2, t)
+        u = (self.m_hat(m1, t) + self.alpha * tau * m2) / self.denominator(v, t)
+        x = x - lr * self.clip_and_mask(u, g)
         return x, AdEMAMixState(t, m1, m2, v)
 
     def _weight(self, tau: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import at_least, at_most, ema, ema_of_square, first
+from betaplane.rules._math import at_least, at_most, ema, ema_of_square, zero_step
 from betaplane.rules._options import StepOptions
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
@@ -23,8 +23,7 @@ class ADOPTState(NamedTuple):
 
 @dataclass(frozen=True)
 class ADOPT(StepOptions):
-    r"""ADOPT: g is divided by the root of the v before it, clipped, and only then averaged; L2
-    weight decay.
+    r"""ADOPT: g divided by the root of the previous v, clipped, then averaged; L2 weight decay.
 
     ```
     g = g + weight_decay x
@@ -37,10 +36,13 @@ class ADOPT(StepOptions):
             v = beta2 v + (1 - beta2) g^2
     ```
 
-    There is no bias correction, and eps is a maximum and not a sum. Decoupled decay, too, starts at t = 2. The limit c
-    came after publication, against the huge steps that follow a first gradient near zero. Dialects: limit="none" (the
-    first version), growth=0.333 (timm), limit="t": c = t^growth (pytorch-optimizer, where decay also acts at t = 1). No
-    step bound holds for ever, as the limit grows: |x' - x| <= lr (t - 1)^growth.
+    There is no bias correction, and eps is a maximum and not a summand. Decoupled decay also starts
+    at t = 2. The limit c was added after publication, against the huge steps that follow a first
+    gradient near zero.
+
+    Variants: limit="none" (the first version), growth=0.333 (timm), limit="t": c = t^growth
+    (pytorch-optimizer, where decay also acts at t = 1). No step bound holds at all steps, since the
+    limit grows: |x' - x| <= lr (t - 1)^growth.
 
     Args:
         beta1: decay rate of m, the moving average of normalized gradients.
@@ -54,13 +56,14 @@ class ADOPT(StepOptions):
         decay: how weight decay enters: "l2" adds it to the gradient, "decoupled" shrinks x by lr
             weight_decay, "independent" by (lr / peak_lr) weight_decay.
 
-    Source: S. Taniguchi et al., 2024, arXiv:2411.02853, the algorithm ADOPT with c_t = t^(1/4), where t counts from the
-    second gradient on; first step and decay as in the authors' code.
+    Source: S. Taniguchi et al., 2024, arXiv:2411.02853, the algorithm ADOPT with c_t = t^(1/4),
+        where t counts from the second gradient on; first step and decay as in the authors' code.
 
     Example:
-        Three steps on one number. g = 0.1: v = 0.01 and x stays. Then g = -0.05: n = -0.5, m = -0.05, x rises by
-        0.05 lr, and v = 0.9999 * 0.01 + 0.0001 * 0.0025 = 0.00999925. Then g = 1: n = 10.00 is above c = 2^0.25, that
-        is 1.1892, m = -0.045 + 0.11892, and x falls by 0.07392 lr.
+        Three steps on one element. g = 0.1: v = 0.01 and x does not move. Then g = -0.05: n = -0.5,
+        m = -0.05, x rises by 0.05 lr, and v = 0.9999 * 0.01 + 0.0001 * 0.0025 = 0.00999925. Then g = 1:
+        n = 10.00 is above c = 2^0.25, that is 1.1892, m = -0.045 + 0.11892, and x falls by 0.07392
+        lr.
 
         >>> rule = ADOPT()
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -98,17 +101,17 @@ class ADOPT(StepOptions):
 
     def init(self, x: Tensor) -> ADOPTState:
         """The state before the first step."""
-        return ADOPTState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
+        return ADOPTState(t=zero_step(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
     def step(
         self, x: Tensor, g: Tensor, s: ADOPTState, lr: float | Tensor
     ) -> tuple[Tensor, ADOPTState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        decayed, g = self.decayed(x, g, lr)
+        decayed, g = self.apply_decay(x, g, lr)
         n = self.limited(g / at_least(s.v.sqrt(), self.eps), t)
         m = torch.where(t > 1, ema(s.m, n, self.beta1), s.m)
-        x = torch.where(t > 1, decayed - lr * self.bounded(m, g), x)
+        x = torch.where(t > 1, decayed - lr * self.clip_and_mask(m, g), x)
         v = torch.where(t > 1, ema_of_square(s.v, g, self.beta2), g * g)
         return x, ADOPTState(t, m, v)
 

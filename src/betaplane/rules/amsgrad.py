@@ -1,4 +1,4 @@
-"""AMSGrad (Reddi, Kale & Kumar 2018, arXiv:1904.09237, Algorithm 2), in its three shipped dialects."""
+"""AMSGrad (Reddi, Kale & Kumar 2018, arXiv:1904.09237, Algorithm 2), in three variants."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import first, seen
+from betaplane.rules._math import bias_correction, zero_step
 from betaplane.rules._options import MomentOptions
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
@@ -31,17 +31,18 @@ class AMSGrad(MomentOptions):
     m     = beta1 m + (1 - beta1) g
     v     = beta2 v + (1 - beta2) g^2
 
-    correction="after" (torch)         correction="before" (optax)            debias="none" (the paper)
-    v_max = max(v_max, v)              v_max = max(v_max, v / (1 - beta2^t))   v_max = max(v_max, v)
-    v_hat = v_max / (1 - beta2^t)      v_hat = v_max                           v_hat = v_max
-    m_hat = m / (1 - beta1^t)          m_hat = m / (1 - beta1^t)               m_hat = m
+    correction="after" (torch)     correction="before" (optax)              debias="none" (paper)
+    v_max = max(v_max, v)          v_max = max(v_max, v / (1 - beta2^t))    v_max = max(v_max, v)
+    v_hat = v_max / (1 - beta2^t)  v_hat = v_max                            v_hat = v_max
+    m_hat = m / (1 - beta1^t)      m_hat = m / (1 - beta1^t)                m_hat = m
 
     x     = x - lr m_hat / (sqrt(v_hat) + eps)
     ```
 
-    The three are not equal. In torch's, 1 - beta2^t grows while v_max rests, so the denominator can shrink early on,
-    which is what AMSGrad was made to prevent. In the paper's, which has no eps either, the first step is
-    (1 - beta1) / sqrt(1 - beta2) times lr: 3.16 lr at the default.
+    The three are not equal. In torch's, 1 - beta2^t grows while v_max is constant, so the
+    denominator can shrink in early steps, which AMSGrad was designed to prevent. The paper's has no
+    eps either, and its first step is (1 - beta1) / sqrt(1 - beta2) times lr: 3.16 lr at the
+    defaults.
 
     Args:
         beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
@@ -58,8 +59,9 @@ class AMSGrad(MomentOptions):
     Source: S. Reddi, S. Kale, S. Kumar, 2018, arXiv:1904.09237, Algorithm 2.
 
     Example:
-        Two steps on one number. g = 0.1: as Adam, x falls by lr = 0.001. Then g = 0: m_hat = 0.009 / 0.19, v falls
-        and v_max stays 1e-5, v_hat = 1e-5 / 0.001999, so x falls by 0.0006697 (Adam: 0.0006701).
+        Two steps on one element. g = 0.1: as Adam, x falls by lr = 0.001. Then g = 0: m_hat = 0.009
+        / 0.19, v falls and v_max remains 1e-5, v_hat = 1e-5 / 0.001999, so x falls by 0.0006697
+        (Adam: 0.0006701).
 
         >>> amsgrad = AMSGrad()
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -98,7 +100,7 @@ class AMSGrad(MomentOptions):
     def init(self, x: Tensor) -> AMSGradState:
         """The state before the first step."""
         return AMSGradState(
-            t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x), v_max=torch.zeros_like(x)
+            t=zero_step(x), m=torch.zeros_like(x), v=torch.zeros_like(x), v_max=torch.zeros_like(x)
         )
 
     def step(
@@ -106,15 +108,15 @@ class AMSGrad(MomentOptions):
     ) -> tuple[Tensor, AMSGradState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        x, g = self.decayed(x, g, lr)
-        m = self.average(s.m, g, self.beta1, t)
-        v = self.squares(s.v, g, self.beta2, t)
+        x, g = self.apply_decay(x, g, lr)
+        m = self.moment(s.m, g, self.beta1, t)
+        v = self.second_moment(s.v, g, self.beta2, t)
         if self.correction == "before" and self.debias in ("both", "second"):
-            v_max = torch.maximum(s.v_max, v / seen(self.beta2, t))
-            root = replace(self, debias="none").root(v_max, t)
+            v_max = torch.maximum(s.v_max, v / bias_correction(self.beta2, t))
+            denominator = replace(self, debias="none").denominator(v_max, t)
         else:
             v_max = torch.maximum(s.v_max, v)
-            root = self.root(v_max, t)
-        u = self.first(m, t) / root
-        x = x - lr * self.bounded(u, g)
+            denominator = self.denominator(v_max, t)
+        u = self.m_hat(m, t) / denominator
+        x = x - lr * self.clip_and_mask(u, g)
         return x, AMSGradState(t, m, v, v_max)

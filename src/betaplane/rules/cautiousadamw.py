@@ -1,6 +1,4 @@
-"""Cautious AdamW (Liang et al. 2024, arXiv:2411.16085, Algorithm 1): AdamW that skips where it
-disagrees with g.
-"""
+"""Cautious AdamW (Liang et al. 2024, arXiv:2411.16085, Algorithm 1): AdamW with masked updates."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import first
+from betaplane.rules._math import zero_step
 from betaplane.rules._options import MomentOptions
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
@@ -25,8 +23,7 @@ class CautiousAdamWState(NamedTuple):
 
 @dataclass(frozen=True)
 class CautiousAdamW(MomentOptions):
-    r"""AdamW whose update is dropped where its sign is not that of g, and enlarged elsewhere to
-    make up for it.
+    r"""AdamW without updates whose sign differs from that of g; the others are enlarged.
 
     ```
     x     = x (1 - lr weight_decay)
@@ -40,9 +37,12 @@ class CautiousAdamW(MomentOptions):
     x     = x - lr u
     ```
 
-    The mean is over the whole tensor. The decay is not masked. Dialects: the authors' code has eps_at="hat" and
-    eps=1e-6, timm what stands here. AdamW's step bound is lost: the one element in a thousand that agrees is taken a
-    thousand times as far. In the paper's form the first step of n elements is n / (n + 1) times lr, half of it for one.
+    The mean is over the whole tensor. The decay is not masked. Variants: the authors' code has
+    eps_at="hat" and eps=1e-6; timm has the form above.
+
+    AdamW's step bound does not hold: if one element in a thousand agrees in sign, its update is
+    multiplied by a thousand. In the paper's form the first step of n elements is n / (n + 1) times
+    lr, half of lr for one element.
 
     Args:
         beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
@@ -54,13 +54,14 @@ class CautiousAdamW(MomentOptions):
         cautious: which elements move: "mean" and "paper" skip those whose update and gradient have
             opposite signs, and differ in how the rest is rescaled; "off" moves all.
 
-    Source: K. Liang, L. Chen, B. Liu, Q. Liu, 2024, arXiv:2411.16085, Algorithm 1; the lower limit on the mean is
-    their code's (the algorithm adds a small number instead).
+    Source: K. Liang, L. Chen, B. Liu, Q. Liu, 2024, arXiv:2411.16085, Algorithm 1; the lower limit
+        on the mean is their code's (the algorithm adds a small number instead).
 
     Example:
-        Two steps on two numbers, no decay. g = 0.1 for both: both fall by lr = 0.001. Then g = -0.2 and 0.1: m_hat is
-        -0.011 / 0.19 and 0.1, both agree with g, and the step is Adam's: 0.0003661 up, lr down. Had g been -0.05 and
-        0.1, m_hat = 0.004 / 0.19 would disagree with -0.05: the first rests, half agree, and the second falls by 2 lr.
+        Two steps on two elements, no decay. g = 0.1 for both: both fall by lr = 0.001. Then g =
+        -0.2 and 0.1: m_hat is -0.011 / 0.19 and 0.1, both agree with g, and the step is Adam's:
+        0.0003661 up, lr down. Had g been -0.05 and 0.1, m_hat = 0.004 / 0.19 would disagree with
+        -0.05: the first does not move, half agree, and the second falls by 2 lr.
 
         >>> rule = CautiousAdamW(weight_decay=0.0)
         >>> x = torch.tensor([1.0, 1.0], dtype=torch.float64)
@@ -89,16 +90,16 @@ class CautiousAdamW(MomentOptions):
 
     def init(self, x: Tensor) -> CautiousAdamWState:
         """The state before the first step."""
-        return CautiousAdamWState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
+        return CautiousAdamWState(t=zero_step(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
     def step(
         self, x: Tensor, g: Tensor, s: CautiousAdamWState, lr: float | Tensor
     ) -> tuple[Tensor, CautiousAdamWState]:
         """One update, as in the equations above; the mask is in `bounded`."""
         t = s.t + 1
-        x, g = self.decayed(x, g, lr)
-        m = self.average(s.m, g, self.beta1, t)
-        v = self.squares(s.v, g, self.beta2, t)
-        u = self.first(m, t) / self.root(v, t)
-        x = x - lr * self.bounded(u, g)
+        x, g = self.apply_decay(x, g, lr)
+        m = self.moment(s.m, g, self.beta1, t)
+        v = self.second_moment(s.v, g, self.beta2, t)
+        u = self.m_hat(m, t) / self.denominator(v, t)
+        x = x - lr * self.clip_and_mask(u, g)
         return x, CautiousAdamWState(t, m, v)

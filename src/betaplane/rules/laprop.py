@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import first
+from betaplane.rules._math import zero_step
 from betaplane.rules._options import MomentOptions
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
@@ -17,14 +17,14 @@ class LaPropState(NamedTuple):
     """A step count, the average direction, what corrects it, and the second moment."""
 
     t: Tensor  # (), steps taken
-    m: Tensor  # like x, no unit; the unit of lr where lr is averaged
+    m: Tensor  # like x, no unit; the unit of lr if lr_at="average"
     v: Tensor  # like x, gradient units squared
     c: Tensor  # (), what an average of ones would be, or the average of lr
 
 
 @dataclass(frozen=True)
 class LaProp(MomentOptions):
-    r"""LaProp: the gradient is divided by the root of v first and averaged then.
+    r"""LaProp: the gradient is first divided by the root of v and then averaged.
 
     ```
     x     = x (1 - lr / peak_lr weight_decay)
@@ -39,9 +39,10 @@ class LaProp(MomentOptions):
     x = x - lr m / c
     ```
 
-    On the left c = 1 - beta1^t. The two differ only while lr changes: on the right, steps taken at a larger lr keep
-    their larger weight. The authors' code takes the decay after the step, by x = x (1 - weight_decay), and leaves it to
-    the user to lower weight_decay with lr: `decay="independent"` does that, peak_lr being the constant part of lr.
+    On the left, c = 1 - beta1^t. The two differ only while lr changes: on the right, steps at a
+    larger lr keep their larger weight. The authors' code applies the decay after the step, by x = x
+    (1 - weight_decay), and leaves it to the user to lower weight_decay with lr.
+    `decay="independent"` does so, with peak_lr as the constant part of lr.
 
     Args:
         beta1: decay rate of m, the moving average of normalized gradients.
@@ -55,13 +56,13 @@ class LaProp(MomentOptions):
             authors' code; they differ while lr changes.
 
     Source: L. Ziyin, Z. T. Wang, M. Ueda, 2020, arXiv:2002.04839, Algorithm 1. beta1 and beta2 do
-        not limit each other:
-    |n| < 1 / sqrt(1 - beta2) at any beta1. That supremum, approached by ever faster growing gradients, is larger than
-    Adam's at the default betas: 31.6 and 7.27.
+        not limit each other: |n| < 1 / sqrt(1 - beta2) at any beta1. That supremum, approached by
+        ever faster growing gradients, is larger than Adam's at the default betas: 31.6 and 7.27.
 
     Example:
-        Two steps on one number. g = 0.1: n = 1, and x falls by lr = 0.0004. Then g = -0.2: v_hat = 4.999e-5 / 0.001999,
-        n = -1.2647213, m = 0.09 - 0.1264721, c = 0.19, and x rises by 0.1919585 lr.
+        Two steps on one element. g = 0.1: n = 1, and x falls by lr = 0.0004. Then g = -0.2: v_hat =
+        4.999e-5 / 0.001999, n = -1.2647213, m = 0.09 - 0.1264721, c = 0.19, and x rises by
+        0.1919585 lr.
 
         >>> laprop = LaProp()
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -94,30 +95,32 @@ class LaProp(MomentOptions):
     source = "Ziyin, Wang & Ueda 2020, arXiv:2002.04839"
 
     def contents(self) -> dict[str, str]:
-        """What each field of the state contains; m and c depend on where lr enters."""
+        """What each field of the state contains; m and c depend on lr_at."""
         if self.lr_at == "step":
             return super().contents()
         return super().contents() | {
-            "m": self._averaged("EMA of lr g / root of v"),
-            "c": self._averaged("EMA of lr"),
+            "m": self._moment_text("EMA of lr g / root of v"),
+            "c": self._moment_text("EMA of lr"),
         }
 
     def init(self, x: Tensor) -> LaPropState:
         """The state before the first step."""
-        return LaPropState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x), c=first(x))
+        return LaPropState(
+            t=zero_step(x), m=torch.zeros_like(x), v=torch.zeros_like(x), c=zero_step(x)
+        )
 
     def step(
         self, x: Tensor, g: Tensor, s: LaPropState, lr: float | Tensor
     ) -> tuple[Tensor, LaPropState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        x, g = self.decayed(x, g, lr)
-        v = self.squares(s.v, g, self.beta2, t)
-        n = g / self.root(v, t)
+        x, g = self.apply_decay(x, g, lr)
+        v = self.second_moment(s.v, g, self.beta2, t)
+        n = g / self.denominator(v, t)
         weight = torch.ones_like(s.c) * (lr if self.lr_at == "average" else 1.0)
-        m = self.average(s.m, weight * n, self.beta1, t)
-        c = self.average(s.c, weight, self.beta1, t)
+        m = self.moment(s.m, weight * n, self.beta1, t)
+        c = self.moment(s.c, weight, self.beta1, t)
         whole = c if self.debias in ("both", "schedule") else weight
         u = m / torch.where(whole > 0, whole, 1.0)  # 0 / 0 while lr has been 0 from the start
-        x = x - lr * self.bounded(u, g)
+        x = x - lr * self.clip_and_mask(u, g)
         return x, LaPropState(t, m, v, c)

@@ -21,8 +21,7 @@ class LionState(NamedTuple):
 
 @dataclass(frozen=True)
 class Lion(StepOptions):
-    r"""Lion: the sign of a mixture of gradient and momentum; the momentum it keeps is averaged over
-    longer.
+    r"""Lion: the sign of a mixture of gradient and momentum; the momentum has a longer memory.
 
     ```
     x = x (1 - lr weight_decay)
@@ -31,8 +30,8 @@ class Lion(StepOptions):
     m = beta2 m + (1 - beta2) g
     ```
 
-    Every coordinate moves by lr, whatever the gradient: lr is to be 3 to 10 times smaller than Adam's, and weight_decay
-    as many times larger.
+    Every element moves by lr, whatever the gradient. Take an lr 3 to 10 times smaller than Adam's,
+    and a weight_decay as many times larger.
 
     Args:
         beta1: weight of m, against the new gradient, in the direction whose sign is the update.
@@ -42,8 +41,9 @@ class Lion(StepOptions):
     Source: X. Chen et al., 2023, arXiv:2302.06675, Algorithm 2.
 
     Example:
-        Three steps on one number. g = 1: x falls by lr. g = -0.05: m = 0.01, so c = 0.009 - 0.005 is still positive
-        and x falls again. g = -0.2: m = 0.0099 - 0.0005, c = 0.00846 - 0.02, and x rises by lr.
+        Three steps on one element. g = 1: x falls by lr. g = -0.05: m = 0.01, so c = 0.009 - 0.005
+        is still positive and x falls again. g = -0.2: m = 0.0099 - 0.0005, c = 0.00846 - 0.02, and
+        x rises by lr.
 
         >>> lion = Lion()
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -74,8 +74,8 @@ class Lion(StepOptions):
         self, x: Tensor, g: Tensor, s: LionState, lr: float | Tensor
     ) -> tuple[Tensor, LionState]:
         """One update, as in the equations above."""
-        x, g = self.decayed(x, g, lr)
+        x, g = self.apply_decay(x, g, lr)
         u = ema(s.m, g, self.beta1).sign()
         m = ema(s.m, g, self.beta2)
-        x = x - lr * self.bounded(u, g)
+        x = x - lr * self.clip_and_mask(u, g)
         return x, LionState(m)

@@ -1,4 +1,4 @@
-"""NAdam (Dozat 2016, ICLR workshop, Algorithm 2), in its three shipped dialects."""
+"""NAdam (Dozat 2016, ICLR workshop, Algorithm 2), in three variants."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import Number, ema, first, seen
+from betaplane.rules._math import Number, bias_correction, ema, zero_step
 from betaplane.rules._options import MomentOptions
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
@@ -24,8 +24,7 @@ class NAdamState(NamedTuple):
 
 @dataclass(frozen=True)
 class NAdam(MomentOptions):
-    r"""NAdam: Adam that looks one step ahead along its momentum, as Nesterov's, and L2 weight decay
-    (as torch has it).
+    r"""NAdam: Adam with Nesterov's look-ahead along its momentum and L2 weight decay, as in torch.
 
     ```
     g     = g + weight_decay x
@@ -42,9 +41,9 @@ class NAdam(MomentOptions):
     momentum="single" (timm, AlgoPerf):    mu_t = beta1, and one correction for both terms
     ```
 
-    The three are not equal. Nor is "scheduled" quite the paper's: as in torch, m is averaged with beta1 and not with
-    mu_t, and v_hat is not multiplied by beta2. Keras has momentum_decay = 1. `debias="second"` and `"none"` have
-    c = c' = 1.
+    The three are not equal. "scheduled" also differs from the paper: as in torch, m is averaged
+    with beta1 and not with mu_t, and v_hat is not multiplied by beta2. Keras has momentum_decay =
+    1. `debias="second"` and `"none"` have c = c' = 1.
 
     Args:
         beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
@@ -60,15 +59,15 @@ class NAdam(MomentOptions):
         momentum: the look-ahead weights mu_t: "scheduled", as in torch; "constant" beta1, as in
             optax; "single", with one correction for both terms, as in timm.
 
-    Source: T. Dozat, 2016, Incorporating Nesterov momentum into Adam, ICLR workshop, Algorithm 2. While mu_t is still
-    small, g itself has a weight of about 1 - mu_t in m_hat, and v is slow to see it. Hence |x' - x| <= 14.6 lr below,
-    reached at t = 1890 by a gradient that grows some tenfold a step; with constant momentum it is 8.42 lr, in Adam 7.27
-    lr.
+    Source: T. Dozat, 2016, Incorporating Nesterov momentum into Adam, ICLR workshop, Algorithm 2.
+        While mu_t is still small, g itself has a weight of about 1 - mu_t in m_hat, and v is slow
+        to see it. Hence |x' - x| <= 14.6 lr below, reached at t = 1890 by a gradient that grows
+        about tenfold per step; with constant momentum it is 8.42 lr, in Adam 7.27 lr.
 
     Example:
-        Two steps on one number, momentum="single". g = 0.1: m_hat = (0.9 * 0.01 + 0.1 * 0.1) / 0.1 = 0.19, so x falls
-        by 1.9 lr. Then g = -0.2: m = -0.011, m_hat = (-0.0099 - 0.02) / 0.19, v_hat = 4.999e-5 / 0.001999, and x rises
-        by 0.9951361 lr.
+        Two steps on one element, momentum="single". g = 0.1: m_hat = (0.9 * 0.01 + 0.1 * 0.1) / 0.1
+        = 0.19, so x falls by 1.9 lr. Then g = -0.2: m = -0.011, m_hat = (-0.0099 - 0.02) / 0.19,
+        v_hat = 4.999e-5 / 0.001999, and x rises by 0.9951361 lr.
 
         >>> nadam = NAdam(momentum="single")
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -85,7 +84,7 @@ class NAdam(MomentOptions):
     beta2: float = 0.999  # in [0, 1)
     eps: float = 1e-8  # gradient units, >= 0
     weight_decay: float = 0.0  # gradient units per unit of x, >= 0
-    momentum_decay: float = 4e-3  # per step, >= 0; read where momentum is "scheduled"
+    momentum_decay: float = 4e-3  # per step, >= 0; read if momentum="scheduled"
     decay: Literal["l2", "decoupled", "independent"] = field(default="l2", kw_only=True)
     momentum: Literal["scheduled", "constant", "single"] = "scheduled"
 
@@ -109,26 +108,28 @@ class NAdam(MomentOptions):
 
     def init(self, x: Tensor) -> NAdamState:
         """The state before the first step."""
-        return NAdamState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x), c=first(x))
+        return NAdamState(
+            t=zero_step(x), m=torch.zeros_like(x), v=torch.zeros_like(x), c=zero_step(x)
+        )
 
     def step(
         self, x: Tensor, g: Tensor, s: NAdamState, lr: float | Tensor
     ) -> tuple[Tensor, NAdamState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        x, g = self.decayed(x, g, lr)
-        m = self.average(s.m, g, self.beta1, t)
-        v = self.squares(s.v, g, self.beta2, t)
+        x, g = self.apply_decay(x, g, lr)
+        m = self.moment(s.m, g, self.beta1, t)
+        v = self.second_moment(s.v, g, self.beta2, t)
         c = ema(s.c, torch.ones_like(t), self.mu(t))
-        u = self.ahead(m, g, t, c) / self.root(v, t)
-        x = x - lr * self.bounded(u, g)
+        u = self.ahead(m, g, t, c) / self.denominator(v, t)
+        x = x - lr * self.clip_and_mask(u, g)
         return x, NAdamState(t, m, v, c)
 
-    def corrected_root(self, v: Tensor, t: Tensor) -> Tensor:
+    def sqrt_v_hat(self, v: Tensor, t: Tensor) -> Tensor:
         """sqrt(v_hat), divided before the root as torch's NAdam does: it overflows at its largest
         gradients.
         """
-        return (v / seen(self.beta2, t)).sqrt()
+        return (v / bias_correction(self.beta2, t)).sqrt()
 
     def mu(self, t: Tensor) -> Number:
         """The momentum of step t."""
@@ -142,6 +143,8 @@ class NAdam(MomentOptions):
         if self.debias in ("second", "none"):
             return mu_next * m + (1 - mu) * g
         if self.debias == "schedule":
-            m = m * seen(self.beta1, t)  # what the average would be, had its beta been constant
+            m = m * bias_correction(
+                self.beta1, t
+            )  # what the average would be, had its beta been constant
         c_next = c if self.momentum == "single" else ema(c, torch.ones_like(c), mu_next)
         return m * (mu_next / c_next) + g * ((1 - mu) / c)

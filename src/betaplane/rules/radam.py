@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import first, rectification
+from betaplane.rules._math import rectification, zero_step
 from betaplane.rules._options import MomentOptions
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
@@ -23,8 +23,7 @@ class RAdamState(NamedTuple):
 
 @dataclass(frozen=True)
 class RAdam(MomentOptions):
-    r"""RAdam: momentum alone while v has seen too little, then Adam with a warmup that follows from
-    beta2.
+    r"""RAdam: momentum alone while v has few terms, then Adam with a warmup set by beta2.
 
     ```
     g       = g + weight_decay x
@@ -35,23 +34,23 @@ class RAdam(MomentOptions):
     rho     = rho_inf - 2 t beta2^t / (1 - beta2^t)
     r       = sqrt((rho - 4) (rho - 2) rho_inf / ((rho_inf - 4) (rho_inf - 2) rho))
 
-    rho over the threshold:    x = x - lr r m_hat sqrt(1 - beta2^t) / (sqrt(v) + eps)
+    rho above the threshold:    x = x - lr r m_hat sqrt(1 - beta2^t) / (sqrt(v) + eps)
     else, before="momentum":   x = x - lr m_hat
           before="nothing":    x = x
     ```
 
-    rho is a little less than t at first, so that every threshold falls between two of the first
-    steps:
+    rho is a little less than t at first, so that every threshold is between two of the first steps:
 
     ```
     threshold=">5"     torch, before="momentum":     Adam from the sixth step on
-    threshold=">=5"    optax, before="momentum", eps_at="after"; its authors' code, before="nothing", decay="decoupled"
+    threshold=">=5"    optax, before="momentum", eps_at="after"
+    threshold=">=5"    its authors' code, before="nothing", decay="decoupled"
     threshold=">4"     the paper, before="momentum", no eps:    Adam from the fifth step on
     ```
 
-    Momentum steps are lr m_hat in gradient units, whatever v: they are why no step size or bound is declared, and why
-    the rule is not scale-free. With before="nothing" it is, and the decoupled decay rests with it. beta2 <= 0.6 has
-    rho_inf <= 4 and never comes to Adam.
+    Momentum steps are lr m_hat in gradient units, whatever v. Therefore no step size or bound is
+    declared, and the rule is not scale-free. With before="nothing" it is, and decoupled decay also
+    waits for the threshold. beta2 <= 0.6 has rho_inf <= 4 and never leads to Adam.
 
     Args:
         beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
@@ -71,8 +70,8 @@ class RAdam(MomentOptions):
         torch.optim.RAdam.
 
     Example:
-        Two steps on one number. g = 0.1: m_hat = g, and x falls by lr g = 0.0001. Then g = -0.2: m_hat = -0.011 / 0.19,
-        and x rises by 0.0000579.
+        Two steps on one element. g = 0.1: m_hat = g, and x falls by lr g = 0.0001. Then g = -0.2:
+        m_hat = -0.011 / 0.19, and x rises by 0.0000579.
 
         >>> radam = RAdam()
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -107,22 +106,22 @@ class RAdam(MomentOptions):
 
     def init(self, x: Tensor) -> RAdamState:
         """The state before the first step."""
-        return RAdamState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
+        return RAdamState(t=zero_step(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
     def step(
         self, x: Tensor, g: Tensor, s: RAdamState, lr: float | Tensor
     ) -> tuple[Tensor, RAdamState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        still = x
-        x, g = self.decayed(x, g, lr)
-        m = self.average(s.m, g, self.beta1, t)
-        v = self.squares(s.v, g, self.beta2, t)
+        old_x = x
+        x, g = self.apply_decay(x, g, lr)
+        m = self.moment(s.m, g, self.beta1, t)
+        v = self.second_moment(s.v, g, self.beta2, t)
         rho, r = rectification(self.beta2, t)
-        adam = {">5": rho > 5, ">=5": rho >= 5, ">4": rho > 4}[self.threshold]
-        m_hat = self.first(m, t)
-        u = torch.where(adam, r * m_hat / self.root(v, t), m_hat)
-        x = x - lr * self.bounded(u, g)
+        is_adam = {">5": rho > 5, ">=5": rho >= 5, ">4": rho > 4}[self.threshold]
+        m_hat = self.m_hat(m, t)
+        u = torch.where(is_adam, r * m_hat / self.denominator(v, t), m_hat)
+        x = x - lr * self.clip_and_mask(u, g)
         if self.before == "nothing":
-            x = torch.where(adam, x, still)
+            x = torch.where(is_adam, x, old_x)
         return x, RAdamState(t, m, v)

@@ -1,6 +1,4 @@
-"""RMSprop (Tieleman & Hinton 2012, Coursera lecture 6e); centred as in Graves 2013,
-arXiv:1308.0850.
-"""
+"""RMSprop (Tieleman & Hinton 2012, Coursera lecture 6e), centered: Graves 2013, arXiv:1308.0850."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import ema, ema_of_square, l2, zero
+from betaplane.rules._math import add_l2, ema, ema_of_square, is_zero
 from betaplane.rules._rule import Laws, Rule, at_least_zero
 
 
@@ -25,22 +23,22 @@ class RMSpropState(NamedTuple):
 
 @dataclass(frozen=True)
 class RMSprop(Rule):
-    r"""RMSprop with torch's options (momentum, centering, L2 weight decay) and those of TensorFlow
-    and optax.
+    r"""RMSprop with the options of torch (momentum, centering, L2 decay), TensorFlow and optax.
 
     ```
     g     = g + weight_decay x
     v     = alpha v + (1 - alpha) g^2        (v_0 = initial_accumulator)
     g_bar = alpha g_bar + (1 - alpha) g
-    var   = v                                (centered: max(v - g_bar^2, 0); rounding can make it negative)
+    var   = v            (centered: max(v - g_bar^2, 0), since rounding can make it negative)
     u     = g / (sqrt(var) + eps)            (eps_inside: g / sqrt(var + eps))
     b     = momentum b + u
     x     = x - lr b
     ```
 
-    There is no bias correction: the first step is 1 / sqrt(1 - alpha) times lr, 10 lr at the default. TensorFlow's
-    RMSProp, which trained Inception and EfficientNet, starts v at 1 instead, so that the first steps are small:
-    `RMSprop(initial_accumulator=1.0, eps_inside=True)`. Its momentum sums lr u, which differs only while lr changes.
+    There is no bias correction: the first step is 1 / sqrt(1 - alpha) times lr, 10 lr at the
+    defaults. TensorFlow's RMSProp, which trained Inception and EfficientNet, starts v at 1 instead,
+    so that the first steps are small: `RMSprop(initial_accumulator=1.0, eps_inside=True)`. Its
+    momentum sums lr u, which differs only while lr changes.
 
     Args:
         alpha: decay rate of v, the moving average of squared gradients; v is an average if alpha is
@@ -56,13 +54,14 @@ class RMSprop(Rule):
         initial_accumulator: value of v before the first step, in squared gradient units; 1 in
             TensorFlow.
 
-    Source: T. Tieleman, G. Hinton, 2012, Coursera, Neural Networks for Machine Learning, lecture 6e; centring: A.
-    Graves, 2013, arXiv:1308.0850, equations 38-41; the form is that of torch.optim.RMSprop; initial_accumulator=1.0:
-    tf.compat.v1.train.RMSPropOptimizer, whose slot "rms" is made of ones, and timm's RMSpropTF.
+    Source: T. Tieleman, G. Hinton, 2012, Coursera, Neural Networks for Machine Learning, lecture
+        6e; centering: A. Graves, 2013, arXiv:1308.0850, equations 38-41; the form is that of
+        torch.optim.RMSprop; initial_accumulator=1.0: tf.compat.v1.train.RMSPropOptimizer, whose
+        slot "rms" is made of ones, and timm's RMSpropTF.
 
     Example:
-        Two steps on one number. v = 0.01 * 0.1^2, so x falls by 10 lr = 0.1. Then g = -0.2: v = 0.99e-4 + 4e-4, and
-        x rises by 0.01 * 0.2 / sqrt(4.99e-4) = 0.0895323.
+        Two steps on one element. v = 0.01 * 0.1^2, so x falls by 10 lr = 0.1. Then g = -0.2: v =
+        0.99e-4 + 4e-4, and x rises by 0.01 * 0.2 / sqrt(4.99e-4) = 0.0895323.
 
         >>> rmsprop = RMSprop()
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -75,9 +74,9 @@ class RMSprop(Rule):
         '0.9895324'
     """
 
-    alpha: float = 0.99  # >= 0; v is an average below 1
+    alpha: float = 0.99  # >= 0; v is an average if below 1
     eps: float = 1e-8  # gradient units (eps_inside: gradient units squared), >= 0
-    momentum: float = 0.0  # >= 0; the buffer stays bounded below 1
+    momentum: float = 0.0  # >= 0; the buffer is bounded if below 1
     weight_decay: float = 0.0  # gradient units per unit of x, >= 0
     centered: bool = False
     eps_inside: bool = False
@@ -100,18 +99,19 @@ class RMSprop(Rule):
     def init(self, x: Tensor) -> RMSpropState:
         """The state before the first step."""
         g_bar = torch.zeros_like(x) if self.centered else x.new_zeros(())
-        b = x.new_zeros(()) if zero(self.momentum) else torch.zeros_like(x)
+        b = x.new_zeros(()) if is_zero(self.momentum) else torch.zeros_like(x)
         return RMSpropState(v=torch.zeros_like(x) + self.initial_accumulator, g_bar=g_bar, b=b)
 
     def step(
         self, x: Tensor, g: Tensor, s: RMSpropState, lr: float | Tensor
     ) -> tuple[Tensor, RMSpropState]:
         """One update, as in the equations above."""
-        g = l2(g, x, self.weight_decay)
+        g = add_l2(g, x, self.weight_decay)
         v = ema_of_square(s.v, g, self.alpha)
         g_bar = ema(s.g_bar, g, self.alpha) if self.centered else s.g_bar
         var = (v - g_bar * g_bar).clamp(min=0) if self.centered else v
-        u = g / ((var + self.eps).sqrt() if self.eps_inside else var.sqrt() + self.eps)
-        b = u if zero(self.momentum) else self.momentum * s.b + u
+        denominator = (var + self.eps).sqrt() if self.eps_inside else var.sqrt() + self.eps
+        u = g / denominator
+        b = u if is_zero(self.momentum) else self.momentum * s.b + u
         x = x - lr * b
-        return x, RMSpropState(v, g_bar, s.b if zero(self.momentum) else b)
+        return x, RMSpropState(v, g_bar, s.b if is_zero(self.momentum) else b)

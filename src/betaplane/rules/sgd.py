@@ -1,4 +1,4 @@
-"""SGD with momentum (Polyak 1964), Nesterov's look-ahead as in Sutskever et al. 2013; torch's form."""
+"""SGD with momentum (Polyak 1964), Nesterov's look-ahead (Sutskever et al. 2013), as in torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
-from betaplane.rules._math import first, l2, zero
+from betaplane.rules._math import add_l2, is_zero, zero_step
 from betaplane.rules._rule import INF, Laws, Range, Rule, at_least_zero
 
 
@@ -24,18 +24,17 @@ class SGDState(NamedTuple):
 
 @dataclass(frozen=True)
 class SGD(Rule):
-    r"""SGD with momentum as torch has it: the buffer is a sum, and the first gradient enters it
-    undamped.
+    r"""SGD with momentum as in torch: the buffer is a sum, and dampening skips the first gradient.
 
     ```
     g = g + weight_decay x
-    d = dampening, but 0 at t = 1 and where momentum = 0
+    d = dampening, but 0 at t = 1 and if momentum = 0
     b = momentum b + (1 - d) g
     x = x - lr b                    (nesterov: x - lr (g + momentum b))
     ```
 
-    For a constant gradient b tends to g / (1 - momentum): in the averaged form b = momentum b + (1 - momentum) g, the
-    same speed needs an lr larger by 1 / (1 - momentum).
+    For a constant gradient, b converges to g / (1 - momentum). In the averaged form b = momentum b
+    + (1 - momentum) g, the same speed requires an lr larger by 1 / (1 - momentum).
 
     Args:
         momentum: decay rate of the buffer b; 0 keeps no buffer, and below 1 the buffer stays
@@ -45,12 +44,12 @@ class SGD(Rule):
         weight_decay: coefficient of the L2 penalty, added to the gradient as weight_decay x.
         nesterov: whether the step looks ahead along the buffer: g + momentum b in place of b.
 
-    Source: B. Polyak, 1964, USSR Comput. Math. Math. Phys. 4(5); I. Sutskever, J. Martens, G. Dahl, G. Hinton, 2013,
-    ICML; the form is that of torch.optim.SGD.
+    Source: B. Polyak, 1964, USSR Comput. Math. Math. Phys. 4(5); I. Sutskever, J. Martens, G. Dahl,
+        G. Hinton, 2013, ICML; the form is that of torch.optim.SGD.
 
     Example:
-        Two steps on one number. b = 0.1, so x falls by lr 0.1 = 0.01. Then b = 0.9 * 0.1 - 0.2 = -0.11, and x rises
-        by 0.011.
+        Two steps on one element. b = 0.1, so x falls by lr 0.1 = 0.01. Then b = 0.9 * 0.1 - 0.2 =
+        -0.11, and x rises by 0.011.
 
         >>> sgd = SGD(momentum=0.9)
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -63,8 +62,8 @@ class SGD(Rule):
         '1.0010000'
     """
 
-    momentum: float = 0.0  # >= 0; the buffer stays bounded below 1
-    dampening: float = 0.0  # any number, as in torch; in [0, 1] by its meaning
+    momentum: float = 0.0  # >= 0; the buffer is bounded if below 1
+    dampening: float = 0.0  # any number, as in torch; usually in [0, 1]
     weight_decay: float = 0.0  # gradient units per unit of x, >= 0
     nesterov: bool = False
 
@@ -92,16 +91,15 @@ class SGD(Rule):
 
     def init(self, x: Tensor) -> SGDState:
         """The state before the first step."""
-        return SGDState(
-            t=first(x), b=x.new_zeros(()) if zero(self.momentum) else torch.zeros_like(x)
-        )
+        b = x.new_zeros(()) if is_zero(self.momentum) else torch.zeros_like(x)
+        return SGDState(t=zero_step(x), b=b)
 
     def step(
         self, x: Tensor, g: Tensor, s: SGDState, lr: float | Tensor
     ) -> tuple[Tensor, SGDState]:
         """One update, as in the equations above."""
-        g = l2(g, x, self.weight_decay)
-        if zero(self.momentum):
+        g = add_l2(g, x, self.weight_decay)
+        if is_zero(self.momentum):
             return x - lr * g, SGDState(s.t + 1, s.b)
         d = s.t.clamp(max=1) * (self.momentum != 0) * self.dampening
         b = self.momentum * s.b + (1 - d) * g

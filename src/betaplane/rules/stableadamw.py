@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import at_least, first, rms
+from betaplane.rules._math import at_least, rms, zero_step
 from betaplane.rules._options import MomentOptions
 from betaplane.rules._rule import INF, UNIT, Laws, Range, at_least_zero
 
@@ -23,26 +23,25 @@ class StableAdamWState(NamedTuple):
 
 @dataclass(frozen=True)
 class StableAdamW(MomentOptions):
-    r"""StableAdamW: AdamW that slows down, tensor by tensor, where v has not kept up with the
-    gradient.
+    r"""StableAdamW: AdamW that takes a smaller step in tensors whose v is behind the gradient.
 
     ```
     b1, b2  = beta1, beta2 debiased:  beta (1 - beta^(t-1)) / (1 - beta^t)
     m       = b1 m + (1 - b1) g                                         this is m_hat
     v       = b2 v + (1 - b2) g^2                                       this is v_hat
 
-    limits="rate" (the paper, optimi)                     limits="update" (timm, there with debias="both")
+    limits="rate" (the paper, optimi)                     limits="update" (timm, debias="both")
     RMS_t   = RMS(g / sqrt(max(v, eps^2)))                RMS_t   = RMS(g / (sqrt(v) + eps))
     lr_t    = lr / max(1, RMS_t / d)                      lr_t    = lr / max(1, RMS_t / d)
     x       = x (1 - lr_t weight_decay)                   x       = x (1 - lr weight_decay)
     x       = x - lr_t m / (sqrt(v) + eps)                x       = x - lr_t m / (sqrt(v) + eps)
     ```
 
-    RMS is over the whole tensor. The shared option clip is another thing: it bounds the RMS of the update, d
-    that of the newest gradient over the same root.
+    RMS is over the whole tensor. The shared option clip differs: it bounds the RMS of the update,
+    and d bounds that of the newest gradient divided by the same root.
 
-    No bound is declared, for it depends on the tensor's size: numbers whose gradients are quiet weaken the limit, and
-    in a large tensor AdamW's own bound is what remains, 2.3452 lr at the default betas.
+    No bound is declared, since it depends on the size of the tensor: elements with small gradients
+    weaken the limit. In a large tensor AdamW's own bound remains, 2.3452 lr at the default betas.
 
     Args:
         beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
@@ -60,9 +59,9 @@ class StableAdamW(MomentOptions):
     Source: M. Wortsman et al., 2023, arXiv:2304.13013, Algorithm 2.
 
     Example:
-        Two steps on one number. g = 0.1: m = 0.1, v = 0.01 and RMS_t = 1; x shrinks by 1e-5 and falls by lr = 0.001.
-        Then g = -0.2: m = -0.011 / 0.19, v = 0.000499 / 0.0199, RMS_t = 0.2 / 0.1583523 = 1.2630064; x shrinks by
-        0.79e-5 and rises by 0.3656049 / 1.2630064 lr.
+        Two steps on one element. g = 0.1: m = 0.1, v = 0.01 and RMS_t = 1; x shrinks by 1e-5 and
+        falls by lr = 0.001. Then g = -0.2: m = -0.011 / 0.19, v = 0.000499 / 0.0199, RMS_t = 0.2 /
+        0.1583523 = 1.2630064; x shrinks by 0.79e-5 and rises by 0.3656049 / 1.2630064 lr.
 
         >>> rule = StableAdamW()
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -80,7 +79,7 @@ class StableAdamW(MomentOptions):
     eps: float = 1e-6  # gradient units, >= 0
     weight_decay: float = 0.01  # per unit of lr, >= 0
     limits: Literal["rate", "update"] = "rate"
-    # > 0, the largest RMS_t that is let pass; inf for AdamW
+    # > 0, the largest RMS_t that does not slow the step; inf for AdamW
     d: float = field(default=1.0, kw_only=True)
     debias: Literal["both", "second", "none", "schedule"] = field(default="schedule", kw_only=True)
 
@@ -98,23 +97,24 @@ class StableAdamW(MomentOptions):
 
     def init(self, x: Tensor) -> StableAdamWState:
         """The state before the first step."""
-        return StableAdamWState(t=first(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
+        return StableAdamWState(t=zero_step(x), m=torch.zeros_like(x), v=torch.zeros_like(x))
 
     def step(
         self, x: Tensor, g: Tensor, s: StableAdamWState, lr: float | Tensor
     ) -> tuple[Tensor, StableAdamWState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        _, g = self.decayed(x, g, lr)  # only an L2 term, which the averages are to see
-        m = self.average(s.m, g, self.beta1, t)
-        v = self.squares(s.v, g, self.beta2, t)
-        root = self.root(v, t)
-        below = (
-            root
-            if self.limits == "update"
-            else at_least(replace(self, eps=0.0).root(v, t), self.eps)
-        )
-        lr_t = lr / (rms(g / below) / self.d).clamp(min=1)
-        x, _ = self.decayed(x, g, lr, lr_t if self.limits == "rate" else None)
-        x = x - lr_t * self.bounded(self.first(m, t) / root, g)
+        _, g = self.apply_decay(x, g, lr)  # an L2 term enters the moments
+        m = self.moment(s.m, g, self.beta1, t)
+        v = self.second_moment(s.v, g, self.beta2, t)
+        denominator = self.denominator(v, t)
+        lr_t = lr / (rms(g / self._scale(v, t)) / self.d).clamp(min=1)
+        x, _ = self.apply_decay(x, g, lr, lr_t if self.limits == "rate" else None)
+        x = x - lr_t * self.clip_and_mask(self.m_hat(m, t) / denominator, g)
         return x, StableAdamWState(t, m, v)
+
+    def _scale(self, v: Tensor, t: Tensor) -> Tensor:
+        """The denominator of RMS_t."""
+        if self.limits == "update":
+            return self.denominator(v, t)
+        return at_least(replace(self, eps=0.0).denominator(v, t), self.eps)

@@ -1,6 +1,4 @@
-"""Yogi (Zaheer, Reddi, Sachan, Kale & Kumar 2018, NeurIPS, Algorithm 2), with Adam's bias
-corrections as shipped.
-"""
+"""Yogi (Zaheer et al. 2018, NeurIPS, Algorithm 2), with Adam's bias corrections, as in packages."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import first
+from betaplane.rules._math import zero_step
 from betaplane.rules._options import MomentOptions
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
@@ -28,7 +26,7 @@ class Yogi(MomentOptions):
     r"""Yogi: v moves towards g^2 by (1 - beta2) g^2, whatever the distance; L2 weight decay.
 
     ```
-    m     = 0, v = initial_accumulator                   (before the first step; starts="both": m is that, too)
+    m     = 0, v = initial_accumulator         (before the first step; starts="both": also m)
 
     g     = g + weight_decay x
     m     = beta1 m + (1 - beta1) g
@@ -38,16 +36,18 @@ class Yogi(MomentOptions):
     x     = x - lr m_hat / (sqrt(v_hat) + eps)
     ```
 
-    A small gradient hardly lowers v, and zero gradients leave it: the effective lr cannot jump up
-    as Adam's does.
-    Dialects: the paper has no corrections (debias="none"); TensorFlow Addons has what stands here with eps_at="hat",
-    and the tanh as a choice; optax and pytorch-optimizer start m at initial_accumulator, too: x then moves at zero
-    gradient, and -x is not treated as x is. v is corrected as if it had started at zero: at t = 1, v_hat is
-    g^2 + initial_accumulator / (1 - beta2). So the step depends on the gradient's scale even at eps = 0.
+    A small gradient hardly lowers v, and zero gradients leave v unchanged: the effective lr cannot
+    jump up as in Adam.
 
-    As long as g^2 > v, v is the plain sum (1 - beta2) sum g^2, hence |x' - x| <= lr B with the supremum
-    B = (1 - beta1) / sqrt((1 - beta2) (1 - beta1^2)), reached as g grows like beta1^-t. Steps with g^2 < v do not lead
-    beyond it: they add at most (1 - beta1) sqrt(v) to m.
+    Variants: the paper has no bias corrections (debias="none"). TensorFlow Addons has the form
+    above with eps_at="hat", and the tanh as an option. optax and pytorch-optimizer start m at
+    initial_accumulator, too: x then moves at zero gradient, and the step is not odd in x. v is
+    debiased as if it had started at zero: at t = 1, v_hat is g^2 + initial_accumulator / (1 -
+    beta2). So the step depends on the scale of the gradient even at eps = 0.
+
+    As long as g^2 > v, v is the sum (1 - beta2) sum g^2. Hence |x' - x| <= lr B with the supremum B
+    = (1 - beta1) / sqrt((1 - beta2) (1 - beta1^2)), approached as g grows like beta1^-t. Steps with
+    g^2 < v do not exceed it: they add at most (1 - beta1) sqrt(v) to m.
 
     Args:
         beta1: decay rate of m, the moving average of gradients; larger remembers longer, 1 / (1 -
@@ -65,13 +65,13 @@ class Yogi(MomentOptions):
         decay: how weight decay enters: "l2" adds it to the gradient, "decoupled" shrinks x by lr
             weight_decay, "independent" by (lr / peak_lr) weight_decay.
 
-    Source: M. Zaheer, S. Reddi, D. Sachan, S. Kale, S. Kumar, 2018, Adaptive Methods for Nonconvex Optimization,
-    NeurIPS, Algorithm 2.
+    Source: M. Zaheer, S. Reddi, D. Sachan, S. Kale, S. Kumar, 2018, Adaptive Methods for Nonconvex
+        Optimization, NeurIPS, Algorithm 2.
 
     Example:
-        Two steps on one number. g = 0.1: m_hat = g, v = 1e-6 + 1e-5, v_hat = 0.011, and x falls by
-        0.01 * 0.1 / (0.1048809 + 0.001). Then g = 0.01: v < g^2 still, v = 1.11e-5, v_hat = 1.11e-5 / 0.001999,
-        m_hat = 0.01 / 0.19, and x falls by 0.01 * 0.0526316 / (0.0745170 + 0.001).
+        Two steps on one element. g = 0.1: m_hat = g, v = 1e-6 + 1e-5, v_hat = 0.011, and x falls by
+        0.01 * 0.1 / (0.1048809 + 0.001). Then g = 0.01: v < g^2 still, v = 1.11e-5, v_hat = 1.11e-5
+        / 0.001999, m_hat = 0.01 / 0.19, and x falls by 0.01 * 0.0526316 / (0.0745170 + 0.001).
 
         >>> yogi = Yogi()
         >>> x = torch.tensor([1.0], dtype=torch.float64)
@@ -88,7 +88,7 @@ class Yogi(MomentOptions):
     eps: float = 1e-3  # gradient units, >= 0
     weight_decay: float = 0.0  # gradient units per unit of x, >= 0
     initial_accumulator: float = 1e-6  # gradient units squared, >= 0
-    starts: Literal["v", "both"] = "v"  # what starts there: TensorFlow; optax
+    starts: Literal["v", "both"] = "v"  # what starts at initial_accumulator
     activation: Literal["sign", "tanh"] = "sign"
     decay: Literal["l2", "decoupled", "independent"] = field(default="l2", kw_only=True)
 
@@ -108,20 +108,19 @@ class Yogi(MomentOptions):
     def init(self, x: Tensor) -> YogiState:
         """The state before the first step."""
         v = torch.zeros_like(x) + self.initial_accumulator
-        return YogiState(
-            t=first(x), m=v.clone() if self.starts == "both" else torch.zeros_like(x), v=v
-        )
+        m = v.clone() if self.starts == "both" else torch.zeros_like(x)
+        return YogiState(t=zero_step(x), m=m, v=v)
 
     def step(
         self, x: Tensor, g: Tensor, s: YogiState, lr: float | Tensor
     ) -> tuple[Tensor, YogiState]:
         """One update, as in the equations above."""
         t = s.t + 1
-        x, g = self.decayed(x, g, lr)
-        m = self.average(s.m, g, self.beta1, t)
-        away = s.v - g * g
-        sign = away.sign() if self.activation == "sign" else (10 * away).tanh()
-        v = s.v - self.share(self.beta2, t) * sign * g * g
-        u = self.first(m, t) / self.root(v, t)
-        x = x - lr * self.bounded(u, g)
+        x, g = self.apply_decay(x, g, lr)
+        m = self.moment(s.m, g, self.beta1, t)
+        difference = s.v - g * g
+        sign = difference.sign() if self.activation == "sign" else (10 * difference).tanh()
+        v = s.v - self.new_weight(self.beta2, t) * sign * g * g
+        u = self.m_hat(m, t) / self.denominator(v, t)
+        x = x - lr * self.clip_and_mask(u, g)
         return x, YogiState(t, m, v)
