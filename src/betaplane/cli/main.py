@@ -19,6 +19,7 @@ import typer
 from betaplane.cli.advise import advise_command
 from betaplane.cli.audit import audit_command
 from betaplane.cli.catalog import problems_command, rules_command
+from betaplane.cli.command import Command
 from betaplane.cli.inspect import inspect_command
 from betaplane.cli.map import map_command
 from betaplane.cli.option_names import with_option_names
@@ -91,7 +92,7 @@ COMMANDS = {
     "inspect": inspect_command, "report": report_command,
 }  # fmt: skip
 for _name, _command in COMMANDS.items():
-    app.command(_name)(_stoppable(_command))
+    app.command(_name, cls=Command)(_stoppable(_command))
 
 
 def main(arguments: list[str] | None = None) -> None:
