@@ -35,18 +35,26 @@ TRANSLATED = {
         "--trained-with 0.9,0.999",
     ),
     ("tune", "rule", 'rule="adam"'): ("--rule", "--rule adam"),
-    # the user typed the argument: a line to paste is translated wherever the error comes from
-    ("map --beta1 1", "Adam", "beta1=0.9"): ("Adam", "--beta1 0.9"),
-    ("map --batch-size 9", "problem 'line'", "batch_size=8"): ("problem 'line'", "--batch-size 8"),
+    ("map", "Adam", "beta1=0.9"): ("Adam", "--beta1 0.9"),
+    ("map", "problem 'line'", "batch_size=8"): ("problem 'line'", "--batch-size 8"),
+    ("map", "thresholds", "thresholds=Thresholds(good=0.05, failing=0.5)"): (
+        "--good, --failing",
+        "--good 0.05 --failing 0.5",
+    ),
+    ("map", "a.sqlite", "store_of(problem, \"b.sqlite\").merge('a.sqlite')  # whole runs"): (
+        "a.sqlite",
+        "--store b.sqlite --merge a.sqlite  # whole runs",
+    ),
 }
 
 UNCHANGED = [
-    ("map", "problem 'line'", "batch_size=8"),
-    ("map", "Adam", "beta1=0.9"),
+    ("map", "problem 'line'", "size=8"),
+    ("map", "steps", "steps=8, size=8"),
     ("map", "mine.py, line 3", "loss(output, target).mean()"),
     ("map", "the data", "record_gradients(model, batch_size=32)"),
     ("record", "steps of the loop", "record.take()  # after each backward()"),
     ("tune", "points", "points=24"),
+    ("map", "lr", "lr=my_lr"),
     ("map", "steps", "betaplane map digits"),
 ]
 

@@ -1,1 +1,1 @@
-"""Words to calls."""
+"""The command line: one command per file; each parses its options and calls the library."""

@@ -1,4 +1,4 @@
-"""`betaplane audit`: what an optimizer class really computes."""
+"""`betaplane audit`: the update rule that an optimizer class really computes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import ast
 import importlib
 import json
 import sys
-import time
-from contextlib import ExitStack, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -18,44 +17,45 @@ from betaplane.errors import BadInput
 if TYPE_CHECKING:
     from betaplane.audit import Audit
 
-PATIENCE = 2.0  # seconds without a progress bar
-USUAL = "betaplane audit torch.optim:AdamW"
+EXAMPLE = "betaplane audit torch.optim:AdamW"
 
 
 def audit_command(
     optimizer: Annotated[str, typer.Argument(help="module:Class or path/to/file.py:Class.")],
     settings: Annotated[
         Optional[list[str]],
-        typer.Option("--set", help="A constructor option, name=value; may be repeated."),
+        typer.Option("--set", help="Constructor argument, as name=value; may be repeated."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
 ) -> None:
-    """Measure which published rule an optimizer class implements, in which dialect, and what else
-    it does.
+    """Find which published rule an optimizer class computes.
 
-    Its steps on small tensors are compared with those of every rule of `betaplane rules`. A line with ! is worth
-    knowing before training with it.
+    The steps of the class on small tensors are compared with those of every rule that
+    `betaplane rules` lists, in all of their variants. The output also lists side effects. Read the
+    lines with ! before you train with the class.
 
     Examples:
+    \b
       betaplane audit torch.optim:AdamW
-
       betaplane audit my_optimizer.py:MyAdam --set betas="(0.9, 0.95)"
     """
-    result, options = sys.stdout, dict(map(_setting, settings or []))
-    # what a class prints is no part of the result
-    with redirect_stdout(sys.stderr), ExitStack() as shown:
-        cls = _loaded(optimizer)
+    result = sys.stdout
+    options = dict(map(_setting, settings or []))
+    with redirect_stdout(sys.stderr):  # what the class prints is not part of the result
+        cls = _load_class(optimizer)
         from betaplane.audit import audit
+        from betaplane.cli.progress import DelayedProgress
 
-        found = audit(cls, _bar(shown), **options)
+        with DelayedProgress("measuring") as progress:
+            report = audit(cls, progress, **options)
     if as_json:
-        print(json.dumps(found.to_dict(), indent=2), file=result)
+        print(json.dumps(report.to_dict(), indent=2), file=result)
     else:
-        _show(found)
+        _show(report)
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """An option from "name=value"; the value as Python reads it, else as text.
+    """An argument from "name=value"; the value is a Python literal if it is one, else text.
 
     Example:
         >>> _setting("betas=(0.9, 0.95)"), _setting("mode=fast")
@@ -64,7 +64,7 @@ def _setting(text: str) -> tuple[str, Any]:
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not name.isidentifier():
         raise BadInput(
-            "This is no option",
+            "Invalid constructor argument",
             value=text,
             allowed="name=value",
             where="--set",
@@ -76,47 +76,56 @@ def _setting(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _loaded(reference: str) -> Any:
-    """What "module:Class" or "path/to/file.py:Class" names."""
+def _load_class(reference: str) -> Any:
+    """The class that "module:Class" or "path/to/file.py:Class" names."""
     place, _, name = reference.rpartition(":")
-    place, name = (place, name) if place else (name, "")
-    module = _file(Path(place).expanduser()) if place.endswith(".py") else _module(place)
-    found = getattr(module, name, None)
-    if found is None:
-        classes = {n: value for n, value in vars(module).items() if isinstance(value, type)}
-        known = [
-            n
-            for n, value in classes.items()
-            if hasattr(value, "add_param_group") and n != "Optimizer"
-        ]
-        raise BadInput(
-            f"The module has no {name!r}" if name else "The name of the class is missing",
-            allowed=", ".join(known) or "the name of an optimizer class",
-            where=place,
-            instead=f"betaplane audit {place}:{known[0] if known else 'MyAdam'}",
-        )
-    return found
+    if not place:
+        place, name = name, ""
+    module = _load_file(Path(place).expanduser()) if place.endswith(".py") else _load_module(place)
+    cls = getattr(module, name, None)
+    if cls is None:
+        raise _unknown_class(module, name, place)
+    return cls
 
 
-def _module(name: str) -> Any:
+def _unknown_class(module: Any, name: str, place: str) -> BadInput:
+    """The error for a class that its module does not have."""
+    from betaplane.errors import nearest
+
+    classes = {key: value for key, value in vars(module).items() if isinstance(value, type)}
+    optimizers = [
+        key
+        for key, value in classes.items()
+        if hasattr(value, "add_param_group") and key != "Optimizer"
+    ]
+    example = nearest(name, optimizers, optimizers[0] if optimizers else "MyAdam")
+    return BadInput(
+        f"The module has no {name!r}" if name else "The name of the class is missing",
+        allowed=", ".join(optimizers) or "the name of an optimizer class",
+        where=place,
+        instead=f"betaplane audit {place}:{example}",
+    )
+
+
+def _load_module(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise BadInput(
-                "There is no such module", value=name, where="audit", instead=USUAL
+                "The module does not exist", value=name, where="audit", instead=EXAMPLE
             ) from None
-        raise _unread(name, error) from error
+        raise _import_error(name, error) from error
     except (Exception, SystemExit) as error:
-        raise _unread(name, error) from error
+        raise _import_error(name, error) from error
 
 
-def _file(path: Path) -> Any:
+def _load_file(path: Path) -> Any:
     from betaplane.problems.module import import_file, importable
 
     if not path.is_file():
         raise BadInput(
-            "There is no such file",
+            "The file does not exist",
             value=str(path),
             allowed="a Python file that exists",
             where="audit",
@@ -125,7 +134,7 @@ def _file(path: Path) -> Any:
         return import_file(path.resolve())
 
 
-def _unread(place: str, error: BaseException) -> BadInput:
+def _import_error(place: str, error: BaseException) -> BadInput:
     from betaplane.problems.check import error_line
 
     return BadInput(
@@ -133,36 +142,17 @@ def _unread(place: str, error: BaseException) -> BadInput:
     )
 
 
-def _bar(shown: ExitStack) -> Any:
-    """A progress bar that shows itself if it takes long."""
+def _show(report: Audit) -> None:
     from rich.console import Console
-    from rich.progress import Progress
-
-    bar, start = Progress(console=Console(stderr=True), transient=True), time.monotonic()
-    task = bar.add_task("measuring")
-
-    def progress(done: int, whole: int) -> None:
-        if time.monotonic() - start > PATIENCE and not bar.live.is_started:
-            shown.enter_context(bar)
-        bar.update(task, completed=done, total=whole)
-
-    return progress
-
-
-def _show(found: Audit) -> None:
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
-    for column in ("", "what", "finding"):
-        table.add_column(column, overflow="fold")
-    table.add_column("number", justify="right", no_wrap=True)
-    for row in found.rows:
+    from betaplane.cli.tables import borderless
+
+    table = borderless("", "what", "finding", right=("number",))
+    for row in report.rows:
         number = "" if row.number is None else f"{row.number:.4g}"
         table.add_row("!" if row.trouble else "", row.what, Text(row.finding), number)
+    options = "".join(f" {name}={value!r}" for name, value in report.options.items())
     console = Console(highlight=False)
-    console.print(
-        Text(found.name + "".join(f" {name}={value!r}" for name, value in found.options.items()))
-    )
+    console.print(Text(report.name + options))
     console.print(table)

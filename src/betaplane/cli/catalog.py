@@ -1,4 +1,4 @@
-"""`betaplane problems` and `betaplane rules`: what there is to choose from."""
+"""`betaplane problems` and `betaplane rules`: the built-in problems and update rules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 def problems_command(as_json: Json = False) -> None:
     """List the built-in problems and how to name your own.
 
-    A name can carry options, as in `counterexample:n=20,a=1`. Your own problem is `path/to/file.py:name`.
+    Options follow the name of a problem, as in `counterexample:n=20,a=1`. Your own problem is
+    `path/to/file.py:name`.
     """
     import inspect
 
@@ -33,20 +34,23 @@ def problems_command(as_json: Json = False) -> None:
 
 def rules_command(
     rule: Annotated[
-        Optional[str], typer.Option(help="Only this rule; with --params, adamw unless you say.")
+        Optional[str],
+        typer.Option(help="Only this rule.", show_default="all; adamw with --params"),
     ] = None,
     params: Annotated[
-        Optional[float], typer.Option(help="Parameters of a model, as 70e9: tell its memory.")
+        Optional[float],
+        typer.Option(help="Parameters of a model, such as 70e9: print its memory."),
     ] = None,
     ranks: Annotated[
-        Optional[float], typer.Option(help="Devices its batch is split over; 1 unless you say.")
+        Optional[float], typer.Option(help="Devices that share each batch.", show_default="1")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the update rules: hyperparameters, source, and bytes of optimizer state a parameter.
+    """List update rules and their memory per parameter.
 
-    With --params it tells the GB on each of --ranks devices (1 GB = 1e9 bytes) for weights, gradients and states in
-    mixed precision, under ZeRO stages 0 to 3. With P parameters, N devices and s bytes of state a parameter:
+    With --params, print the GB on each of --ranks devices (1 GB = 1e9 bytes) for weights,
+    gradients and optimizer states in mixed precision, under ZeRO stages 0 to 3. With P parameters,
+    N devices and s bytes of state per parameter:
 
     \b
       stage 0   (8 + s) P               nothing is split
@@ -59,12 +63,11 @@ def rules_command(
 
     \b
       stage 2   2 P + (10 + s) P / N
-      stage 3   (10 + s) P / N, and 4 bytes a parameter of the largest layer
+      stage 3   (10 + s) P / N, and 4 bytes per parameter of the largest layer
 
-    Activations and buffers come on top.
+    Activations and buffers are not included.
 
-    For example:
-
+    Examples:
     \b
       betaplane rules
       betaplane rules --params 70e9 --ranks 64
@@ -83,14 +86,11 @@ def rules_command(
         )
     if params is None:
         kinds = [type(rule_of(rule))] if rule else ALL
-        memory_tables.show_rules([memory_tables.row(kind) for kind in kinds], as_json)
+        memory_tables.show_rules([memory_tables.rule_row(kind) for kind in kinds], as_json)
     else:
-        memory_tables.show_stages(
-            memory_tables.stages(
-                type(rule_of(rule or "adamw")), params, 1 if ranks is None else ranks
-            ),
-            as_json,
-        )
+        kind = type(rule_of(rule or "adamw"))
+        stages = memory_tables.stages(kind, params, 1 if ranks is None else ranks)
+        memory_tables.show_stages(stages, as_json)
 
 
 def _show(rows: list[dict[str, str]], as_json: bool) -> None:
@@ -98,11 +98,10 @@ def _show(rows: list[dict[str, str]], as_json: bool) -> None:
         print(json.dumps(rows, indent=2))
         return
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
-    for column in rows[0]:
-        table.add_column(column, overflow="fold")
+    from betaplane.cli.tables import borderless
+
+    table = borderless(*rows[0])
     for row in rows:
         table.add_row(*row.values())
     Console().print(table)

@@ -1,4 +1,4 @@
-"""The class of all commands: options in groups, errors that name flags."""
+"""The class of all commands: options in groups, and errors that name flags."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from typing import Any
 
 from typer.core import TyperCommand
 
+from betaplane.cli.flags import with_flags
+from betaplane.errors import BadInput
+
 
 class Command(TyperCommand):
     """A command whose help lists its options under the headings of their `rich_help_panel`."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an error of the library is raised again with flags in it."""
-        from betaplane.errors import BadInput
-
         try:
             return super().invoke(ctx)
         except BadInput as error:
-            from betaplane.cli.flags import with_flags
-
             raise with_flags(error, ctx) from error
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

@@ -1,4 +1,4 @@
-"""Write results: a folder that can be written, files that are never seen half written."""
+"""Check and write output files; a file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pathlib import Path
 
 from betaplane.errors import BadInput
 
+OUT = "--out FOLDER"
+
 
 def file_name(name: str) -> str:
-    """A name as it may stand in a path.
+    """A name without the characters that paths do not allow.
 
     Example:
         >>> file_name("digits:batch_size=16")
@@ -21,96 +23,102 @@ def file_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._=-]+", "-", name).strip("-")
 
 
-def check_apart(path: Path, read: Iterable[Path], instead: str) -> None:
-    """Refuse to write a file over one that is read.
+def check_apart(path: Path, inputs: Iterable[Path], option: str) -> None:
+    """Raise if an output file is one of the input files.
 
     Args:
-        path: of the file to write.
-        read: what may not be lost.
-        instead: the option that named it, with what may stand there.
+        path: the file to write.
+        inputs: files that must not be replaced.
+        option: the flag that names the file, with an example of its value.
 
     Raises:
-        BadInput: it is one of them.
+        BadInput: the path is one of the inputs.
     """
-    if path.resolve() in {each.resolve() for each in read}:
-        where = instead.split()[0]
+    if path.resolve() in {file.resolve() for file in inputs}:
         raise BadInput(
-            "This file is read, and writing would replace it",
+            "The output would replace an input file",
             value=str(path),
             allowed="any other file",
-            where=where,
-            instead=instead,
+            where=option.split()[0],
+            instead=option,
         )
 
 
-def check_file(path: Path, instead: str) -> None:
-    """Refuse a file that cannot be written, before anything is computed.
+def check_file(path: Path, option: str) -> None:
+    """Raise if a file cannot be written; used before anything is computed.
 
     Args:
-        path: of the file; its folder is made if there is none.
-        instead: the option that named it, with what may stand there.
+        path: the file; its folder is made if it does not exist.
+        option: the flag that names the file, with an example of its value.
 
     Raises:
-        BadInput: it is a folder, or its folder cannot be written.
+        BadInput: the path is a folder, or its folder cannot be written.
     """
     if path.is_dir():
         raise BadInput(
-            "This is a folder",
+            "The path is a folder",
             value=str(path),
             allowed="a file",
-            where=instead.split()[0],
-            instead=instead,
+            where=option.split()[0],
+            instead=option,
         )
-    make_folder(path.parent, instead)
+    make_folder(path.parent, option)
 
 
 def write_each(
-    contents: Mapping[Path, bytes], instead: str = "--out FOLDER"
+    contents: Mapping[Path, bytes], option: str = OUT
 ) -> tuple[list[Path], BadInput | None]:
-    """Write several files, so that a file that cannot be written does not keep a command from
-    printing its answer.
+    """Write several files and return the first error instead of raising it.
+
+    A command can therefore print its answer even if a file cannot be written.
 
     Args:
-        contents: path -> all of its content; folders that do not exist are made.
-        instead: the option that named them, with what may stand there.
+        contents: content of each file; folders that do not exist are made.
+        option: the flag that names the files, with an example of its value.
 
     Returns:
-        The paths that were written, and the first error for the caller to raise once it has printed its answer.
+        The paths that were written, and the first error, for the caller to raise at its end.
     """
     written: list[Path] = []
-    failed: BadInput | None = None
+    first_error: BadInput | None = None
     for path, content in contents.items():
         try:
-            make_folder(path.parent, instead)
-            write_whole(path, content, instead)
+            make_folder(path.parent, option)
+            write_whole(path, content, option)
             written.append(path)
         except BadInput as error:
-            failed = failed or error
-    return written, failed
+            first_error = first_error or error
+    return written, first_error
 
 
-def make_folder(path: Path, instead: str = "--out FOLDER") -> None:
-    """Make the folder for the results before anything is trained, or say that it cannot be.
+def make_folder(path: Path, option: str = OUT) -> None:
+    """Make a folder and check that files can be written in it.
 
     Args:
-        path: of the folder.
-        instead: the option that named it, with what may stand there.
+        path: the folder.
+        option: the flag that names it, with an example of its value.
+
+    Raises:
+        BadInput: the folder cannot be made or written.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise _unwritable(path, error, instead) from error
+        raise _unwritable(path, error, option) from error
 
 
-def write_whole(path: Path, content: bytes, instead: str = "--out FOLDER") -> None:
-    """Write a file so that it is never seen half written.
+def write_whole(path: Path, content: bytes, option: str = OUT) -> None:
+    """Write a file under another name, then rename it, so that it is never seen half written.
 
     Args:
-        path: of the file.
+        path: the file.
         content: all of it.
-        instead: the option that named it, with what may stand there.
+        option: the flag that names the file, with an example of its value.
+
+    Raises:
+        BadInput: the file cannot be written.
     """
     part = Path(f"{path}.part")
     try:
@@ -118,14 +126,14 @@ def write_whole(path: Path, content: bytes, instead: str = "--out FOLDER") -> No
         os.replace(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise _unwritable(path, error, instead) from error
+        raise _unwritable(path, error, option) from error
 
 
-def _unwritable(path: Path, error: OSError, instead: str) -> BadInput:
+def _unwritable(path: Path, error: OSError, option: str) -> BadInput:
     return BadInput(
         f"The results cannot be written ({error.strerror})",
         value=str(path),
         allowed="a folder that can be written, on a disk with free space",
-        where=instead.split()[0],
-        instead=instead,
+        where=option.split()[0],
+        instead=option,
     )

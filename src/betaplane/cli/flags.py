@@ -12,111 +12,103 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-import typer
-
 from betaplane.errors import BadInput
 
-# arguments of the library -> parameters of the commands, if their names differ
-ALIASES = {"seconds": "budget", "settings": "betas", "source": "problem", "path": "file"}
-LIST_OF_NAMES = re.compile(r"\w+(?:(?:, | and | or |/)\w+)*")
+# arguments of the library -> flags, if their names differ
+OTHER_NAMES = {
+    "thresholds": "--good, --failing",
+    "seconds": "--budget",
+    "settings": "--betas",
+}
+MERGE = re.compile(r'store_of\(problem, "(.*)"\)\.merge\((.*)\)')
 
 
-def with_flags(error: BadInput, context: typer.Context) -> BadInput:
+def with_flags(error: BadInput, context: Any) -> BadInput:
     """The same error with flags in place of arguments.
 
-    `where` is translated if it names arguments of the running command only, and words in backticks
-    are translated everywhere. A line to paste ("steps=100, seeds=2") is translated if `where` was,
-    or if the user typed all of its arguments.
-
     Args:
-        error: raised by the library.
-        context: of the running command.
+        error: raised by the library. `where` is translated if it names arguments only, and
+            `instead` if it is keyword arguments; in other text, names in backticks are translated.
+        context: typer's context of the running command; arguments are translated if they are its
+            options.
     """
-    flags = _flags(context)
-    named = bool(LIST_OF_NAMES.fullmatch(error.where)) and all(
-        name in flags for name in _names(error.where)
+    flags = _flags(context.command)
+    return type(error)(
+        _backticks(error.what, flags),
+        value=error.value,
+        allowed=_backticks(error.allowed, flags),
+        where=_named(error.where, flags),
+        instead=_pasted(error.instead, flags),
     )
-    where = _replace(error.where, flags) if named else error.where
-    text = [_backticks(part, flags) for part in (error.what, error.allowed, where)]
-    what, allowed, where = text
-    typed = flags if named or not error.where else _typed(flags, context)
-    instead = _pasted(error.instead, typed) if error.instead else ""
-    return type(error)(what, value=error.value, allowed=allowed, where=where, instead=instead)
 
 
-def _flags(context: typer.Context) -> dict[str, Any]:
-    """The options of a command by the names of the arguments that they stand for."""
-    options = {
-        (param.name or "").rstrip("_"): param
-        for param in context.command.params
+def _flags(command: Any) -> dict[str, str]:
+    """The flags of a command by the names of the arguments that they stand for."""
+    flags = {
+        param.name.rstrip("_"): max(param.opts, key=len)
+        for param in command.params
         if param.param_type_name == "option"
     }
-    renamed = {name: options[other] for name, other in ALIASES.items() if other in options}
-    return {**options, **{name: p for name, p in renamed.items() if name not in options}}
+    known = set(flags.values())
+    renamed = {name: flag for name, flag in OTHER_NAMES.items() if set(flag.split(", ")) <= known}
+    return {**renamed, **flags}
 
 
-def _typed(flags: Mapping[str, Any], context: typer.Context) -> dict[str, Any]:
-    """The options that the user gave on the command line."""
-    source = context.get_parameter_source
-    given = [name for name, param in flags.items() if _is_typed(source(param.name))]
-    return {name: flags[name] for name in given}
+def _named(where: str, flags: Mapping[str, str]) -> str:
+    """The flags of "x, y" or "x or y"; other text with its backticks translated."""
+    parts = re.split(r"(, | or | and |/)", where)
+    if all(name in flags for name in parts[::2]):
+        return "".join(flags.get(part, part) for part in parts)
+    return _backticks(where, flags)
 
 
-def _is_typed(source: Any) -> bool:
-    return source is not None and source.name == "COMMANDLINE"
+def _backticks(text: str, flags: Mapping[str, str]) -> str:
+    """Text in which names in backticks are flags, if they are arguments of the command."""
+    return re.sub(r"`(\w+)`", lambda name: flags.get(name[1], name[0]), text)
 
 
-def _names(text: str) -> list[str]:
-    return [name for name in re.findall(r"\w+", text) if name not in ("and", "or")]
-
-
-def _replace(text: str, flags: Mapping[str, Any]) -> str:
-    """Every word that is an argument's name as its flag."""
-    return re.sub(r"\w+", lambda word: _flag(flags[word[0]]) if word[0] in flags else word[0], text)
-
-
-def _backticks(text: str, flags: Mapping[str, Any]) -> str:
-    """Text whose names in backticks are flags, if they are arguments of the command.
-
-    A name of any other thing keeps its backticks.
-    """
-    found = re.compile(r"`(\w+)`")
-    return found.sub(lambda name: _flag(flags[name[1]]) if name[1] in flags else name[0], text)
-
-
-def _flag(param: Any) -> str:
-    return max(param.opts, key=len)
-
-
-def _pasted(line: str, flags: Mapping[str, Any]) -> str:
+def _pasted(line: str, flags: Mapping[str, str]) -> str:
     """Keyword arguments of Python as flags; any other line as it is."""
     code, mark, comment = line.partition("  # ")
+    comment = re.sub(r"\w+=\S+", lambda argument: _pasted(argument[0], flags), comment)
+    if match := MERGE.fullmatch(code):
+        words = [f"--store {match[1]}", f"--merge {shlex.quote(ast.literal_eval(match[2]))}"]
+    else:
+        words = [_words(each, flags) for each in _keywords(code)]
+    return " ".join(words) + mark + comment if words and all(words) else line
+
+
+def _keywords(code: str) -> list[ast.keyword]:
+    """The keyword arguments in "lr=0.1, seeds=2"; none if the text is anything else.
+
+    Arguments of a constructor count as arguments: `thresholds=Thresholds(good=0.05)`.
+    """
     try:
         call = ast.parse(f"f({code})", mode="eval").body
     except SyntaxError:
-        return line
-    known = isinstance(call, ast.Call) and not call.args and call.keywords
-    if not known or not all(keyword.arg in flags for keyword in call.keywords):
-        return line
-    words = [_words(flags[str(each.arg)], each.arg, each.value) for each in call.keywords]
-    comment = re.sub(r"\w+=\S+", lambda argument: _pasted(argument[0], flags), comment)
-    return " ".join(words) + mark + comment
+        return []
+    if not isinstance(call, ast.Call) or call.args:
+        return []
+    inner = [each.value.keywords if isinstance(each.value, ast.Call) else [each]
+             for each in call.keywords]  # fmt: skip
+    return [keyword for keywords in inner for keyword in keywords]
 
 
-def _words(param: Any, name: str | None, node: ast.expr) -> str:
-    """One flag with its value."""
+def _words(keyword: ast.keyword, flags: Mapping[str, str]) -> str:
+    """One argument as a flag with its value; "" if it cannot be typed."""
+    flag = flags.get(keyword.arg or "", "")
     try:
-        value = ast.literal_eval(node)
+        value = ast.literal_eval(keyword.value)
     except ValueError:
-        return f"{_flag(param)} {shlex.quote(ast.unparse(node))}"
-    if value is True:
-        return _flag(param)
+        return ""
+    if not flag or value is True:
+        return flag
     if value is False:
-        return max(param.secondary_opts, key=len, default=f"without {_flag(param)}")
-    return f"{_flag(param)} {_value(name, value)}"
+        return flag.replace("--", "--no-", 1)
+    return f"{flag} {_typed(keyword.arg, value)}"
 
 
-def _value(name: str | None, value: Any) -> str:
+def _typed(name: str | None, value: Any) -> str:
     """A value of Python as it is typed: an axis, a pair of numbers, a mapping, text."""
     if value is ...:
         return "..."
@@ -126,10 +118,5 @@ def _value(name: str | None, value: Any) -> str:
     if isinstance(value, dict):
         value = tuple(value.values())
     if isinstance(value, tuple | list):
-        separator = "x" if name == "points" else ","
-        return separator.join(map(_plain, value))
-    return _plain(value)
-
-
-def _plain(value: Any) -> str:
-    return f"{value:.10g}" if isinstance(value, float) else shlex.quote(str(value))
+        return ("x" if name == "points" else ",").join(map(str, value))
+    return shlex.quote(str(value))

@@ -1,4 +1,4 @@
-"""The `betaplane` command: words to calls."""
+"""The `betaplane` command and its subcommands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Annotated
 
-# the cores are the workers'; more threads would be in their way
+# one thread per process, since worker processes use all cores; set before torch is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
@@ -22,7 +22,6 @@ from betaplane.cli.catalog import problems_command, rules_command
 from betaplane.cli.command import Command
 from betaplane.cli.inspect import inspect_command
 from betaplane.cli.map import map_command
-from betaplane.cli.option_names import with_option_names
 from betaplane.cli.record import record_command
 from betaplane.cli.replay import replay_command
 from betaplane.cli.report import report_command
@@ -36,9 +35,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""Find where Adam converges on your problem.
 
-    Start with `betaplane map`: it trains many replicas of the handwritten digits side by side over the
-    (beta1, beta2) plane, draws where training converges and where it fails, and recommends a setting. Then point
-    it at a file of yours: `betaplane map my_problem.py:problem`.""",
+    Start with `betaplane map`: it trains many replicas of a small network on handwritten digits
+    over the (beta1, beta2) plane, draws where training converges and where it fails, and
+    recommends a setting. Then map your own problem: `betaplane map my_problem.py:problem`.""",
 )
 
 
@@ -59,16 +58,14 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    pass  # the options print and exit by themselves
+    pass  # the callback of --version prints and exits
 
 
-STORED = " What was finished is in the store; the same command goes on from there."
+RESUME = " Finished runs are saved; rerun the same command to resume."
 
 
 class Stopped(Exception):
-    """Ctrl-C, under a name that typer does not catch: it would end without a word. Says what was
-    kept.
-    """
+    """Ctrl-C, as an exception that typer does not catch; its text says whether runs were saved."""
 
 
 def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
@@ -77,26 +74,30 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*arguments, **options)
         except KeyboardInterrupt:
-            raise Stopped(
-                STORED if command is map_command or options.get("store") else ""
-            ) from None
-        except BadInput as error:
-            raise with_option_names(error, command) from error
+            saved = command is map_command or options.get("store")
+            raise Stopped(RESUME if saved else "") from None
 
     return run
 
 
 COMMANDS = {
-    "map": map_command, "record": record_command, "replay": replay_command, "problems": problems_command,
-    "rules": rules_command, "audit": audit_command, "advise": advise_command, "tune": tune_command,
-    "inspect": inspect_command, "report": report_command,
-}  # fmt: skip
+    "map": map_command,
+    "record": record_command,
+    "replay": replay_command,
+    "problems": problems_command,
+    "rules": rules_command,
+    "audit": audit_command,
+    "advise": advise_command,
+    "tune": tune_command,
+    "inspect": inspect_command,
+    "report": report_command,
+}
 for _name, _command in COMMANDS.items():
     app.command(_name, cls=Command)(_stoppable(_command))
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command; bad input ends with one sentence on stderr and exit code 2."""
+    """Run a command; bad input prints one sentence to stderr and exits with code 2."""
     try:
         app(args=arguments, prog_name="betaplane")
     except BadInput as error:

@@ -1,24 +1,28 @@
-"""`betaplane map`: train, draw, recommend."""
+"""`betaplane map`: map where training converges over two hyperparameters."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from betaplane.cli.parse import betas, budget, span, whole
+from betaplane.cli.parse import axis_range, betas, budget, grid_shape
 
 if TYPE_CHECKING:
     from betaplane.maps import Plan
 
-Opt = typer.Option
-AXES = "beta1, beta2, lr, eps, batch_size or weight_decay, with a range if you like: lr=1e-4:1e-1."
-X = Annotated[str, Opt("--x", help=f"Axis along: {AXES}")]
-Y = Annotated[str, Opt("--y", help="Axis upwards, likewise.")]
-Points = Annotated[str, Opt("--points", help="Cells along each axis: 24, or 32x48.")]
+AXIS = (
+    "Horizontal axis: beta1, beta2, lr, eps, batch_size or weight_decay, with a range if you "
+    "like: lr=1e-4:1e-1."
+)
+AxisOpt = partial(typer.Option, rich_help_panel="Axes")
+RunOpt = partial(typer.Option, rich_help_panel="Training")
+SearchOpt = partial(typer.Option, rich_help_panel="Search")
+OutOpt = partial(typer.Option, rich_help_panel="Output")
 
 
 def map_command(
@@ -28,102 +32,139 @@ def map_command(
             help="A built-in problem (see `betaplane problems`) or path/to/file.py:name."
         ),
     ] = "digits",
-    x: X = "beta1",
-    y: Y = "beta2",
-    points: Points = "24",
-    seeds: Annotated[int, Opt(help="Trainings of every cell.")] = 2,
-    boundary_seeds: Annotated[int, Opt(help="Trainings of cells beside a change of verdict.")] = 4,
-    steps: Annotated[Optional[int], Opt(help="Optimizer steps of a training.")] = None,
-    lr: Annotated[Optional[float], Opt(help="Peak learning rate.")] = None,
-    batch_size: Annotated[Optional[int], Opt(help="Examples a step.")] = None,
-    schedule: Annotated[
-        Optional[str], Opt(help="constant, inverse_sqrt, warmup_cosine or warmup_linear.")
-    ] = None,
-    warmup: Annotated[Optional[float], Opt(help="Share of the steps spent on warmup.")] = None,
-    order: Annotated[Optional[str], Opt(help="shuffle, replacement or cyclic.")] = None,
-    rule: Annotated[str, Opt(help="Update rule (see `betaplane rules`).")] = "adam",
-    beta1: Annotated[Optional[float], Opt(help="beta1, where it is no axis.")] = None,
-    beta2: Annotated[Optional[float], Opt(help="beta2, where it is no axis.")] = None,
-    eps: Annotated[Optional[float], Opt(help="eps, where it is no axis.")] = None,
-    weight_decay: Annotated[Optional[float], Opt(help="Weight decay, where it is no axis.")] = None,
+    x: Annotated[str, AxisOpt("--x", help=AXIS)] = "beta1",
+    y: Annotated[str, AxisOpt("--y", help="Vertical axis (same format as --x).")] = "beta2",
+    points: Annotated[str, AxisOpt("--points", help="Cells per axis: 24, or 32x48.")] = "24",
     betas_: Annotated[
-        Optional[str], Opt("--betas", help="Your own setting, to mark on the map: 0.9,0.98.")
+        Optional[str], AxisOpt("--betas", help="Your own setting, marked on the map: 0.9,0.98.")
     ] = None,
     strict: Annotated[
-        bool, Opt(help="Treat beta1 >= sqrt(beta2) as an error, not a warning.")
+        bool, AxisOpt(help="Reject beta1 >= sqrt(beta2) instead of printing a warning.")
     ] = False,
-    dense: Annotated[bool, Opt(help="Train every cell; the default goes coarse to fine.")] = False,
-    trainings: Annotated[Optional[int], Opt(help="Stop after so many trainings.")] = None,
-    budget_: Annotated[
-        Optional[str], Opt("--budget", help="Stop after so long: 90s, 20m, 2h.")
+    rule: Annotated[str, RunOpt(help="Update rule (see `betaplane rules`).")] = "adam",
+    steps: Annotated[Optional[int], RunOpt(help="Optimizer steps per run.")] = None,
+    lr: Annotated[Optional[float], RunOpt(help="Peak learning rate.")] = None,
+    batch_size: Annotated[Optional[int], RunOpt(help="Samples per step.")] = None,
+    schedule: Annotated[
+        Optional[str],
+        RunOpt(help="Schedule: constant, inverse_sqrt, warmup_cosine or warmup_linear."),
     ] = None,
-    early_stop: Annotated[bool, Opt(help="Cut trainings whose verdict is certain.")] = True,
+    warmup: Annotated[
+        Optional[float], RunOpt(help="Fraction of the steps used for warmup.")
+    ] = None,
+    order: Annotated[
+        Optional[str], RunOpt(help="Order of the samples: shuffle, replacement or cyclic.")
+    ] = None,
+    beta1: Annotated[Optional[float], RunOpt(help="Value of beta1 if it is not an axis.")] = None,
+    beta2: Annotated[Optional[float], RunOpt(help="Value of beta2 if it is not an axis.")] = None,
+    eps: Annotated[Optional[float], RunOpt(help="Value of eps if it is not an axis.")] = None,
+    weight_decay: Annotated[
+        Optional[float], RunOpt(help="Weight decay if it is not an axis.")
+    ] = None,
     independent: Annotated[
-        bool, Opt(help="Give each training an initialisation and minibatch order of its own.")
+        bool, RunOpt(help="Give each run its own initialization and minibatch order.")
     ] = False,
-    good: Annotated[float, Opt(help="A cell is good below this score.")] = 0.05,
-    failing: Annotated[float, Opt(help="A cell fails above this score.")] = 0.5,
+    early_stop: Annotated[bool, RunOpt(help="End runs whose verdict is certain.")] = True,
+    data: Annotated[
+        Optional[Path],
+        RunOpt(help="Folder with your data, for problems that read one (mnist, text)."),
+    ] = None,
     engine: Annotated[
-        str, Opt(help="auto, stacked (replicas side by side) or plain (one after another).")
+        str,
+        RunOpt(help="Engine: auto, stacked (runs side by side) or plain (one after another)."),
     ] = "auto",
     compile: Annotated[
-        bool, Opt("--compile", help="Compile the stacked step; pays on long maps.")
+        bool, RunOpt("--compile", help="Compile the stacked step; saves time on long maps.")
     ] = False,
-    device: Annotated[str, Opt(help="cpu, or cuda where there is one.")] = "cpu",
+    device: Annotated[str, RunOpt(help="Device: cpu, or cuda if there is one.")] = "cpu",
     workers: Annotated[
-        Optional[int], Opt(help="Worker processes; one a core unless you say.")
+        Optional[int],
+        RunOpt(help="Worker processes.", show_default="one per core"),
     ] = None,
-    data: Annotated[
-        Optional[Path], Opt(help="Folder with your data, for problems that read one (mnist, text).")
+    seeds: Annotated[int, SearchOpt(help="Runs per cell.")] = 2,
+    boundary_seeds: Annotated[
+        int, SearchOpt(help="Runs per cell next to a cell with another verdict.")
+    ] = 4,
+    dense: Annotated[
+        bool, SearchOpt(help="Train every cell instead of refining a coarse grid.")
+    ] = False,
+    trainings: Annotated[Optional[int], SearchOpt(help="Maximum number of runs.")] = None,
+    budget_: Annotated[
+        Optional[str], SearchOpt("--budget", help="Time limit: 90s, 20m or 2h.")
     ] = None,
-    out: Annotated[Path, Opt(help="Folder for the picture, the page and the store.")] = Path("out"),
-    store: Annotated[Optional[Path], Opt(help="File that keeps every finished training.")] = None,
+    good: Annotated[float, SearchOpt(help="Score below which a cell is good.")] = 0.05,
+    failing: Annotated[float, SearchOpt(help="Score above which a cell fails.")] = 0.5,
+    out: Annotated[Path, OutOpt(help="Folder for the picture, the page and the store.")] = Path(
+        "out"
+    ),
+    store: Annotated[
+        Optional[Path],
+        OutOpt(help="File that stores finished runs.", show_default="in the folder of --out"),
+    ] = None,
     merge: Annotated[
-        Optional[list[Path]], Opt(help="First copy the finished trainings of another store.")
+        Optional[list[Path]],
+        OutOpt(help="Copy the finished runs of another store first; may be repeated."),
     ] = None,
-    status: Annotated[bool, Opt("--status", help="Only tell what the store holds.")] = False,
-    as_json: Annotated[bool, Opt("--json", help="Print the result as JSON, nothing else.")] = False,
+    status: Annotated[
+        bool, OutOpt("--status", help="Print what the store contains and exit.")
+    ] = False,
+    as_json: Annotated[
+        bool, OutOpt("--json", help="Print the result as JSON and nothing else.")
+    ] = False,
 ) -> None:
-    """Map where training converges over two hyperparameters, and recommend a setting.
+    """Map where training converges, and recommend betas.
 
-    Every finished training is kept: stop it at any time, and the same command goes on where it was. Ask for a finer
-    grid, more seeds or more steps, and what is known is used again.
+    Every finished run is stored. Interrupt the command at any time: rerunning it resumes. A finer
+    grid, more seeds or more steps reuse every finished run.
 
     Examples:
-      betaplane map                                    the handwritten digits, 24 x 24, about a minute
-
+    \b
+      betaplane map
       betaplane map my_problem.py:problem --budget 20m
-
       betaplane map digits --x batch_size=4:256 --y beta2 --points 7x24
-
       betaplane map counterexample:n=20 --points 64
-    """
-    from betaplane.cli.map_session import Session
 
-    given = {
-        "lr": lr, "batch_size": batch_size, "steps": steps, "schedule": schedule, "warmup": warmup, "order": order,
-        "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay,
-    }  # fmt: skip
+    The first example maps the handwritten digits on 24 x 24 cells and takes about a minute.
+    """
+    from betaplane.cli.map_session import MapSession
+
+    hyperparameters = {
+        "lr": lr,
+        "batch_size": batch_size,
+        "steps": steps,
+        "schedule": schedule,
+        "warmup": warmup,
+        "order": order,
+        "beta1": beta1,
+        "beta2": beta2,
+        "eps": eps,
+        "weight_decay": weight_decay,
+    }
+    given = {name: value for name, value in hyperparameters.items() if value is not None}
     how: dict[str, Any] = {
-        "seeds": seeds, "boundary_seeds": boundary_seeds, "dense": dense, "trainings": trainings,
-        "seconds": budget(budget_), "engine": engine,
-    }  # fmt: skip
+        "seeds": seeds,
+        "boundary_seeds": boundary_seeds,
+        "dense": dense,
+        "trainings": trainings,
+        "seconds": budget(budget_),
+        "engine": engine,
+    }
     options = {
         "early_stop": early_stop,
         "independent": independent,
         "compile": compile,
         "device": device,
     }
-    nx, ny = whole(points)
+    nx, ny = grid_shape(points)
     result = sys.stdout
-    with redirect_stdout(sys.stderr):  # what a problem file prints is no part of the result
-        chosen = {name: value for name, value in given.items() if value is not None}
-        session = Session(problem, data, rule, chosen, out, store, as_json, result)
-        plan: Plan = session.plan(span(x, nx), span(y, ny), how, options, (good, failing))
-        mine = betas(betas_)
-        session.check_betas(plan, mine, strict)
+    with redirect_stdout(sys.stderr):  # what a problem file prints is not part of the result
+        session = MapSession(problem, data, rule, given, out, store, as_json, result)
+        axes = axis_range(x, nx), axis_range(y, ny)
+        plan: Plan = session.plan(*axes, how, options, (good, failing))
+        own_betas = betas(betas_)
+        session.check_betas(plan, own_betas, strict)
         session.merge(merge or [])
         if status:
             session.status()
         else:
-            session.map(plan, mine, workers)
+            session.map(plan, own_betas, workers)

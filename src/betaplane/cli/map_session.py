@@ -1,4 +1,4 @@
-"""One call of `betaplane map`: from the words to a plan, from the map to files and a terminal."""
+"""One call of `betaplane map`: from options to a plan, from the map to files and a terminal."""
 
 from __future__ import annotations
 
@@ -16,17 +16,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from betaplane import figures
 from betaplane.cli.files import file_name, make_folder, write_each
 from betaplane.cli.parse import rule as rule_of
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, unknown
 from betaplane.maps import Estimate, PhaseMap, Plan, Thresholds, follow, plan_for, to_json
 from betaplane.maps import Progress as Done
 from betaplane.maps.mapper import store_of
 from betaplane.problems import Problem, load
 from betaplane.replicas import ENGINES, Options
 from betaplane.rules import Rule
+from betaplane.text import plural
+
+PROBLEM_OPTIONS = ("schedule", "warmup", "order")
+RULE_OPTIONS = ("beta1", "beta2", "eps", "weight_decay")
+RESUME_HINTS = {
+    "time spent": "Time limit reached. Rerun the same command to continue.",
+    "trainings spent": "Maximum number of runs reached. Rerun with more --trainings to continue.",
+}
 
 
-class Session:
-    """What one call shares: the problem, where files go, and who reads the output."""
+class MapSession:
+    """The problem, the rule, the store and the output of one call."""
 
     def __init__(
         self,
@@ -41,32 +49,32 @@ class Session:
     ) -> None:
         self.reference = _with_data(reference, data)
         self.problem = load(self.reference)
-        self.given, self.out, self.as_json, self.result = given, out, as_json, result
+        self.given = given
+        self.out = out
+        self.as_json = as_json
+        self.result = result
         self.rule = self._rule(rule)
-        own = {
-            name: value for name, value in given.items() if name in ("schedule", "warmup", "order")
-        }
-        self.changes = own if isinstance(self.problem, Problem) else {}
+        self.changes: dict[str, Any] = {}
         if isinstance(self.problem, Problem):
+            self.changes = {name: given[name] for name in PROBLEM_OPTIONS if name in given}
             self.problem = self.problem.with_(**self.changes)
         self.store = store or out / f"{file_name(self.problem.name)}.sqlite"
         self.console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
     def _rule(self, name: str) -> Rule:
+        """The rule with the hyperparameters that were given."""
         rule = rule_of(name)
         kind = type(rule)
         own = {f.name: self.given[f.name] for f in fields(kind) if f.name in self.given}
-        foreign = [
-            n for n in ("beta1", "beta2", "eps", "weight_decay") if n in self.given and n not in own
-        ]
-        if foreign:
-            raise BadInput(
-                f"{kind.__name__} has no {foreign[0]}",
-                value=self.given[foreign[0]],
-                allowed=", ".join(kind.hyperparameters()),
-                where=f"--{foreign[0].replace('_', '-')}",
-                instead="--rule adam",
-            )
+        for foreign in RULE_OPTIONS:
+            if foreign in self.given and foreign not in own:
+                raise BadInput(
+                    f"{kind.__name__} has no {foreign}",
+                    value=self.given[foreign],
+                    allowed=", ".join(kind.hyperparameters()),
+                    where=foreign,
+                    instead='rule="adam"',
+                )
         return replace(rule, **own)
 
     def plan(
@@ -77,25 +85,19 @@ class Session:
         options: dict[str, Any],
         limits: tuple[float, float],
     ) -> Plan:
-        """The plan the words amount to."""
-        if how["engine"] not in ("auto", *ENGINES[:2]):
-            raise BadInput(
-                "There is no such engine",
-                value=how["engine"],
-                allowed="auto, stacked, plain",
-                where="--engine",
-                instead="--engine auto",
-            )
-        try:
-            torch.empty(0, device=options["device"])
-        except (RuntimeError, AssertionError):
-            raise BadInput(
-                "There is no such device here",
-                value=options["device"],
-                allowed="cpu, or cuda where there is one",
-                where="--device",
-                instead="--device cpu",
-            ) from None
+        """The plan that the options describe.
+
+        Args:
+            x: name, low, high and number of cells of the horizontal axis.
+            y: of the vertical axis.
+            how: fields of the plan.
+            options: fields of `betaplane.replicas.Options`.
+            limits: scores below which a cell is good and above which it fails.
+        """
+        engines = ("auto", *ENGINES[:2])
+        if how["engine"] not in engines:
+            raise unknown("engine", how["engine"], engines, where="engine", instead='engine="{}"')
+        _check_device(options["device"])
         own = {name: self.given.get(name) for name in ("lr", "batch_size", "steps")}
         return plan_for(
             self.problem,
@@ -109,87 +111,79 @@ class Session:
             **how,
         )
 
-    def check_betas(self, plan: Plan, mine: dict[str, float] | None, strict: bool) -> None:
-        """Warn of, or refuse, a fixed setting whose |m| / sqrt(v) is unbounded."""
-        fixed = {**plan.fixed, **(mine or {})}
+    def check_betas(self, plan: Plan, own_betas: dict[str, float] | None, strict: bool) -> None:
+        """Warn about a fixed setting whose |m| / sqrt(v) is unbounded; reject it if `strict`."""
+        fixed = {**plan.fixed, **(own_betas or {})}
         b1, b2 = fixed.get("beta1"), fixed.get("beta2")
         if not b1 or b2 is None or b1 < math.sqrt(b2):
             return
-        rate = b1 / math.sqrt(b2) if b2 > 0 else math.inf
+        growth = b1 / math.sqrt(b2) if b2 > 0 else math.inf
         better = max(0.999, b1)  # b1 < sqrt(b1)
-        told = BadInput(
-            f"beta1 >= sqrt(beta2): |m| / sqrt(v) has no bound and can grow by a factor {rate:.4g} a step",
+        error = BadInput(
+            "beta1 >= sqrt(beta2): |m| / sqrt(v) has no bound and can grow by a factor "
+            f"{growth:.4g} per step",
             value=(b1, b2),
             allowed="beta1 < sqrt(beta2)",
-            where="--betas" if mine else "--beta1, --beta2",
-            instead=f"--betas {b1},{better}" if mine else f"--beta1 {b1} --beta2 {better}",
+            where="--betas" if own_betas else "--beta1, --beta2",
+            instead=f"--betas {b1},{better}" if own_betas else f"--beta1 {b1} --beta2 {better}",
         )
         if strict:
-            raise told
-        self.console.print(f"Warning: {told}", style="yellow")
+            raise error
+        self._warn(str(error))
 
     def merge(self, others: list[Path]) -> None:
-        """Copy the finished trainings of other stores into this one."""
+        """Copy the finished runs of other stores into this one."""
         for other in others:
             with store_of(self.problem, self.store) as store:
-                self.console.print(
-                    f"merged {store.merge(other)} trainings from {other} into {self.store}"
-                )
+                merged = plural(store.merge(other), "run")
+                self.console.print(f"merged {merged} from {other} into {self.store}")
                 if store.damaged:
-                    self.console.print(
-                        f"Warning: {store.damaged} damaged trainings were skipped.", style="yellow"
-                    )
+                    self._warn(f"{plural(store.damaged, 'damaged run')} skipped.")
 
     def status(self) -> None:
-        """Tell what the store holds."""
+        """Print what the store contains."""
         if not self.store.exists():
             raise BadInput(
-                "There is no store yet",
+                "The store does not exist yet",
                 value=str(self.store),
                 where="--status",
                 instead=f"betaplane map {self.reference}",
             )
         with store_of(self.problem, self.store) as store:
-            now = store.status()
-        told = {
-            "store": str(now.path),
-            "problem": now.problem,
-            "trainings": now.runs,
-            "under way": now.claimed_alive,
-            "left by dead processes": now.claimed_dead,
-            "seconds of training": round(now.seconds, 1),
-            "created": now.created.isoformat(timespec="seconds"),
-            **now.versions,
+            status = store.status()
+        rows = {
+            "store": str(status.path),
+            "problem": status.problem,
+            "trainings": status.runs,
+            "under way": status.claimed_alive,
+            "left by dead processes": status.claimed_dead,
+            "seconds of training": round(status.seconds, 1),
+            "created": status.created.isoformat(timespec="seconds"),
+            **status.versions,
         }
         if self.as_json:
-            print(json.dumps(told, indent=2), file=self.result)
+            print(json.dumps(rows, indent=2), file=self.result)
         else:
-            for name, value in told.items():
+            for name, value in rows.items():
                 print(f"{name:>24}  {value}", file=self.result)
 
-    def map(self, plan: Plan, mine: dict[str, float] | None, workers: int | None) -> None:
-        """Train, write the picture and the page, show the map and the recommendation."""
+    def map(self, plan: Plan, own_betas: dict[str, float] | None, workers: int | None) -> None:
+        """Train, write the picture and the page, print the map and the recommendation."""
         make_folder(self.out)
-        columns = [
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeElapsedColumn(),
-        ]
-        bar = Progress(*columns, console=self.console)
-        task = bar.add_task("trainings", speed="")
-        with ExitStack() as shown:
-            ready = shown.enter_context(self.console.status("getting ready"))
+        bar = _bar(self.console)
+        task = bar.add_task("runs", speed="")
+        with ExitStack() as displays:
+            preparing = displays.enter_context(self.console.status("preparing"))
 
             def begin(estimate: Estimate) -> None:
-                ready.stop()
-                self.console.print(_told(estimate, plan))
+                preparing.stop()
+                self.console.print(_announcement(estimate, plan))
                 bar.update(task, total=estimate.trainings)
-                shown.enter_context(bar)
+                displays.enter_context(bar)
 
-            def watch(done: Done) -> None:
-                bar.update(task, completed=done.done, total=done.wanted, speed=f"{done.rate:.1f}/s")
+            def watch(state: Done) -> None:
+                speed = f"{state.rate:.1f}/s"
+                bar.update(task, completed=state.done, total=state.wanted, speed=speed)
 
             phase_map = follow(
                 self.problem,
@@ -197,7 +191,7 @@ class Session:
                 store=self.store,
                 changes=self.changes,
                 workers=workers,
-                settings=mine,
+                settings=own_betas,
                 begin=begin,
                 watch=watch,
             )
@@ -207,11 +201,10 @@ class Session:
         stem = file_name(f"{phase_map.problem}-{phase_map.x.name}-{phase_map.y.name}")
         picture, page = self.out / f"{stem}.png", self.out / f"{stem}.html"
         contents = {picture: figures.png(phase_map), page: figures.html(phase_map).encode()}
-        written, failed = write_each(contents)
-        files = {"picture": picture, "page": page, "store": self.store}
-        files = {
-            what: str(path) for what, path in files.items() if path in written or path == self.store
-        }
+        written, error = write_each(contents)
+        outputs = {"picture": picture, "page": page, "store": self.store}
+        existing = {*written, self.store}
+        files = {name: str(path) for name, path in outputs.items() if path in existing}
         if self.as_json:
             print(
                 json.dumps({**to_json(phase_map), "files": [*files.values()]}, indent=2),
@@ -221,46 +214,69 @@ class Session:
             console = Console(file=self.result, highlight=False, markup=False)
             console.print(figures.terminal(phase_map))
             console.print(figures.summary(phase_map))
-            for what, path in files.items():
-                console.print(f"{what:>8}  {path}", soft_wrap=True)
+            for name, path in files.items():
+                console.print(f"{name:>8}  {path}", soft_wrap=True)
         if damaged := phase_map.facts.get("damaged runs"):
-            self.console.print(f"Warning: damaged runs: {damaged}.", style="yellow")
-        if more := TO_GO_ON.get(phase_map.facts["ended"]):
-            self.console.print(more)
-        if failed:
-            raise failed
+            self._warn(f"damaged runs: {damaged}.")
+        if hint := RESUME_HINTS.get(phase_map.facts["ended"]):
+            self.console.print(hint)
+        if error:
+            raise error
+
+    def _warn(self, text: str) -> None:
+        self.console.print(f"Warning: {text}", style="yellow")
 
 
-TO_GO_ON = {
-    "time spent": "The time is spent: the same command goes on from here.",
-    "trainings spent": "The trainings are spent: with more of them (--trainings) it goes on from here.",
-}
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise BadInput(
+            "The device is not available",
+            value=device,
+            allowed="cpu, or cuda if there is one",
+            where="device",
+            instead='device="cpu"',
+        ) from None
 
 
-def _told(estimate: Estimate, plan: Plan) -> str:
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeElapsedColumn(),
+        console=console,
+    )
+
+
+def _announcement(estimate: Estimate, plan: Plan) -> str:
+    """The size of the map, the engine, and how long training will take."""
     nx, ny = plan.shape
-    text = f"{nx} x {ny} cells, about {estimate.trainings} trainings of {plan.steps} steps"
+    text = f"{nx} x {ny} cells, about {plural(estimate.trainings, 'run')} of {plan.steps} steps"
     if estimate.stored:
-        text += f"; the store holds {estimate.stored}"
+        text += f"; {estimate.stored:,} of them in the store"
     if estimate.speeds is not None:
         s = estimate.speeds
         speeds = f"stacked {s.stacked:,.0f}, plain {s.plain:,.0f}"
-        text += f"\nengine: {estimate.engine} (run-steps a second, one core: {speeds})"
+        text += f"\nengine: {estimate.engine} (run steps per second on one core: {speeds})"
         text += f"; about {estimate.seconds:.0f} s" if math.isfinite(estimate.seconds) else ""
         text += f"\nnot stacked, because {s.note}" if s.note else ""
     return text
 
 
 def _with_data(reference: str, data: Path | None) -> str:
-    """The reference with the user's data folder or file as its option."""
+    """The problem's reference with the user's data folder or file as its option."""
     if data is None:
         return reference
     if ".py" in reference:
         raise BadInput(
-            "A problem of your own reads its data by itself",
+            "A problem in your own file reads its own data",
             value=str(data),
             allowed="a built-in problem that reads data: mnist, text",
-            where="--data",
+            where="data",
             instead=f"betaplane map {reference}",
         )
-    return f"{reference}{',' if ':' in reference else ':'}{'path' if reference.startswith('text') else 'data'}={data}"
+    option = "path" if reference.startswith("text") else "data"
+    return f"{reference}{',' if ':' in reference else ':'}{option}={data}"

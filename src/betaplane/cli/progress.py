@@ -1,4 +1,4 @@
-"""A progress bar that only appears where there is something to wait for."""
+"""A progress bar that appears only if the work takes longer than two seconds."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from contextlib import AbstractContextManager
 from rich.console import Console
 from rich.progress import Progress
 
-PATIENCE = 2.0  # seconds
+DELAY_SECONDS = 2.0
 
 
 class DelayedProgress(AbstractContextManager["DelayedProgress"]):
-    """Told done and of, it shows a bar on a terminal once two seconds have passed."""
+    """A callback `progress(done, total)` that shows a bar on a terminal after a delay."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, description: str) -> None:
         console = Console(stderr=True)
         self.bar = Progress(console=console, transient=True, disable=not console.is_terminal)
-        self.task, self.began, self.shown = self.bar.add_task(what), time.monotonic(), False
+        self.task = self.bar.add_task(description)
+        self.start = time.monotonic()
+        self.shown = False
 
-    def __call__(self, done: int, of: int) -> None:
-        """So far is done."""
-        self.bar.update(self.task, completed=done, total=of)
-        if not self.shown and time.monotonic() - self.began > PATIENCE:
+    def __call__(self, done: int, total: int) -> None:
+        """Update the bar, and show it if the delay has passed."""
+        self.bar.update(self.task, completed=done, total=total)
+        if not self.shown and time.monotonic() - self.start > DELAY_SECONDS:
             self.shown = True
             self.bar.start()
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self.shown:  # stop() alone writes an empty line
             self.bar.stop()

@@ -1,17 +1,21 @@
-"""`betaplane record`: write down the gradients of a problem."""
+"""`betaplane record`: record the minibatch gradients of a problem."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from betaplane.errors import BadInput
 
+if TYPE_CHECKING:
+    from betaplane.problems import Problem
+
 Opt = typer.Option
+OUT = "--out grads.safetensors"
 
 
 def record_command(
@@ -22,42 +26,44 @@ def record_command(
         ),
     ] = "digits",
     steps: Annotated[
-        int, Opt(help="Gradients to record; whole epochs of them where one fits.")
+        int, Opt(help="Gradients to record, rounded to whole epochs if one epoch fits.")
     ] = 512,
     coordinates: Annotated[
-        int, Opt(help="Coordinates to record, drawn from every tensor.")
+        int, Opt(help="Coordinates to record, sampled from every tensor.")
     ] = 20_000,
-    after: Annotated[int, Opt(help="Steps to train with Adam's defaults before.")] = 100,
+    after: Annotated[int, Opt(help="Steps to train with Adam's defaults before recording.")] = 100,
     live: Annotated[
-        bool, Opt("--live", help="Go on training while recording; else the weights stand still.")
+        bool, Opt("--live", help="Keep training while recording; by default weights are frozen.")
     ] = False,
     batch_size: Annotated[
-        Optional[int], Opt(help="Examples of a recorded gradient; the problem's own.")
+        Optional[int],
+        Opt(help="Samples per recorded gradient.", show_default="the problem's own"),
     ] = None,
-    seed: Annotated[int, Opt(help="Of initialisation, minibatches and coordinates.")] = 0,
-    out: Annotated[Path, Opt(help="The file to write.")] = Path("grads.safetensors"),
+    seed: Annotated[
+        int, Opt(help="Seed of the initialization, the minibatches and the coordinates.")
+    ] = 0,
+    out: Annotated[Path, Opt(help="File to write.")] = Path("grads.safetensors"),
 ) -> None:
-    """Record the minibatch gradients of a problem, for `betaplane replay`.
+    """Record minibatch gradients for `betaplane replay`.
 
-    It trains for a while, then passes over the data with the weights standing still and writes what the gradient of
-    each minibatch is at a sample of the coordinates. Your own training loop is recorded with two lines of Python:
+    The command trains for --after steps, then passes over the data with frozen weights. It writes
+    the gradient of each minibatch at a sample of the coordinates. Two lines of Python record your
+    own training loop:
 
     \b
-      record = betaplane.record_gradients(model, batch_size=32)   # before the loop; it stops by itself
-      record.save("grads.safetensors")                            # after it
+      record = betaplane.record_gradients(model, batch_size=32)   # before the loop
+      record.save("grads.safetensors")                            # after the loop
 
-    Where the batch is small, more steps tell signal from noise: record at the smallest batch size of interest, since
-    `betaplane replay` makes larger ones from it exactly.
+    With small batches, more steps are needed to separate signal from noise. Record at the smallest
+    batch size of interest: `betaplane replay` computes larger batches from it exactly.
 
-    For example:
-
+    Examples:
     \b
       betaplane record digits --out digits.safetensors
       betaplane record my_problem.py:problem --after 1000 --steps 2048
     """
     from betaplane.cli.files import check_file
     from betaplane.cli.progress import DelayedProgress
-    from betaplane.problems import Problem, load
     from betaplane.replay import record_problem, save
 
     if after < 0:
@@ -65,28 +71,17 @@ def record_command(
             "after is out of range",
             value=after,
             allowed="[0, inf)",
-            where="--after",
-            instead="--after 100",
+            where="after",
+            instead="after=100",
         )
-    if not out.parent.is_dir():  # told before anything is trained
-        where, instead = "--out", "--out grads.safetensors"
-        raise BadInput(
-            "There is no such folder", value=str(out.parent), where=where, instead=instead
-        )
-    check_file(out, "--out grads.safetensors")
-    with redirect_stdout(sys.stderr):  # what a problem file prints is no part of the result
-        found = load(problem)
-        if not isinstance(found, Problem):
-            raise BadInput(
-                "A Trainer's gradients cannot be seen from outside",
-                value=problem,
-                allowed="a Problem",
-                where="record",
-                instead="betaplane.record_gradients(model)  # in your training loop",
-            )
+    if not out.parent.is_dir():  # checked before training starts
+        raise BadInput("The folder does not exist", value=str(out.parent), where="out", instead=OUT)
+    check_file(out, OUT)
+    with redirect_stdout(sys.stderr):  # what a problem file prints is not part of the result
+        source = _load_problem(problem)
         with DelayedProgress("recording") as watch:
             stream = record_problem(
-                found,
+                source,
                 coordinates,
                 steps,
                 after=after,
@@ -98,6 +93,23 @@ def record_command(
         path = save(stream, out)
     weights = "moving" if live else "frozen"
     print(
-        f"{stream.steps} gradients of batch {stream.batch_size} at {stream.coordinates} coordinates of "
-        f"{len(stream.layers)} tensors, weights {weights}, after {after} steps\n{path}"
+        f"{stream.steps} gradients of batch {stream.batch_size} at {stream.coordinates} "
+        f"coordinates of {len(stream.layers)} tensors, weights {weights}, after {after} steps"
     )
+    print(path)
+
+
+def _load_problem(reference: str) -> Problem:
+    """The problem; a Trainer is rejected, since its gradients are not visible."""
+    from betaplane.problems import Problem, load
+
+    source = load(reference)
+    if not isinstance(source, Problem):
+        raise BadInput(
+            "The gradients of a Trainer cannot be recorded from outside",
+            value=reference,
+            allowed="a Problem",
+            where="record",
+            instead="betaplane.record_gradients(model)  # in your training loop",
+        )
+    return source

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from betaplane.cli.parse import betas, whole
+from betaplane.cli.parse import betas, grid_shape
 
 Opt = typer.Option
 
@@ -18,40 +18,42 @@ def replay_command(
     ],
     batch_size: Annotated[
         Optional[list[int]],
-        Opt(help="Predict for this batch size; more than once for more of them."),
+        Opt(help="Batch size to predict for; may be repeated."),
     ] = None,
-    points: Annotated[str, Opt("--points", help="Cells along each axis: 64, or 32x48.")] = "64",
+    points: Annotated[str, Opt("--points", help="Cells per axis: 64, or 32x48.")] = "64",
     eps: Annotated[float, Opt(help="eps of Adam.")] = 1e-8,
     betas_: Annotated[
-        Optional[str], Opt("--betas", help="Your own setting, to mark on the map: 0.9,0.98.")
+        Optional[str], Opt("--betas", help="Your own setting, marked on the map: 0.9,0.98.")
     ] = None,
     out: Annotated[Path, Opt(help="Folder for the picture and the page.")] = Path("out"),
     as_json: Annotated[
-        bool, Opt("--json", help="Print every quantity of every cell as JSON, nothing else.")
+        bool, Opt("--json", help="Print all quantities of all cells as JSON and nothing else.")
     ] = False,
 ) -> None:
-    """Predict where Adam converges from recorded gradients: no training, a map in seconds.
+    """Predict the map from recorded gradients.
 
-    It runs the recorded minibatch gradients through Adam's two averages for every beta1 and every beta2 and asks of
-    each cell: does the mean update point down the mean gradient, and how much noise comes with it? A cell's cost is
-    the factor by which that lowers the learning rate the cell stands, against beta2 -> 1 at the same beta1: good below
-    2, failing above 20 or where the mean update points uphill.
+    The command runs the recorded minibatch gradients through Adam's moments for every beta1 and
+    beta2; nothing is trained. For each cell it measures whether the mean update points along the
+    mean gradient, and how noisy the updates are. The cost of a cell is the factor by which both
+    reduce the usable learning rate, relative to beta2 -> 1 at the same beta1. A cell is good below
+    2; it is failing above 20, or if the mean update points uphill.
 
-    It sees direction and noise. It does not see what hangs on the learning rate (instability, a noise floor too high,
-    steps too few), what happens where gradients have no noise, or which beta1 is better: it compares beta2s.
+    Replay measures direction and noise. It does not model the learning rate (instability, a noise
+    level that is too high, too few steps) or problems without gradient noise. It compares values
+    of beta2, not of beta1.
 
-    Larger batches are averaged from the recording and exact at frozen weights; smaller ones are extrapolated (right
-    variance, too light tails) and the map says so.
+    Gradients of larger batches are averages of recorded ones, exact at frozen weights. Those of
+    smaller batches are extrapolated: the variance is right, the tails are too light, and the map
+    says so.
 
-    For example:
-
+    Examples:
     \b
       betaplane record digits --out digits.safetensors
       betaplane replay digits.safetensors
       betaplane replay digits.safetensors --batch-size 128 --batch-size 8
     """
-    nx, ny = whole(points)
-    mine = betas(betas_)
-    from betaplane.cli.replay_session import Replaying
+    shape = grid_shape(points)
+    own_betas = betas(betas_)
+    from betaplane.cli.replay_session import ReplaySession
 
-    Replaying(file, (nx, ny), eps, mine, out, as_json).run(batch_size or [None])
+    ReplaySession(file, shape, eps, own_betas, out, as_json).run(batch_size or [None])

@@ -1,4 +1,4 @@
-"""`betaplane report`: a watched run as a page, a picture, a few lines."""
+"""`betaplane report`: a watched run as text, a page and a picture."""
 
 from __future__ import annotations
 
@@ -19,36 +19,38 @@ PAGE, PNG = "--out page.html", "--png picture.png"
 
 def report_command(
     file: Annotated[
-        Path, typer.Argument(help='What betaplane.watch(optimizer, path="run.jsonl") wrote.')
+        Path, typer.Argument(help='File that betaplane.watch(optimizer, path="run.jsonl") wrote.')
     ],
     out: Annotated[
-        Optional[Path], Opt(help="The page; run.html beside run.jsonl where left out.")
+        Optional[Path],
+        Opt(help="Page to write.", show_default="run.html next to run.jsonl"),
     ] = None,
     png: Annotated[
-        Optional[Path], Opt(help="Draw the loss and one quantity of every layer into this file.")
+        Optional[Path],
+        Opt(help="Picture to write: the loss and one quantity of every layer."),
     ] = None,
     quantity: Annotated[
         Optional[str],
-        Opt(help="What is shown of the layers: update_rms, lag, ratio, below_eps, snr, ..."),
+        Opt(help="Quantity of the layers: update_rms, lag, ratio, below_eps, snr, ..."),
     ] = None,
     run: Annotated[
         Optional[int],
-        Opt("--run", help="Which run, from 1, where the file holds several: the last."),
+        Opt("--run", help="Number of the run in the file, from 1.", show_default="the last"),
     ] = None,
     as_json: Annotated[
-        bool, Opt("--json", help="Print run, alarms and layers as JSON, nothing else.")
+        bool, Opt("--json", help="Print run, alerts and layers as JSON and nothing else.")
     ] = False,
 ) -> None:
-    """Show a watched run: the loss with its alarms, every layer over time, what each alarm rests
-    on.
+    """Report a watched run: its loss, alerts and layers.
 
-    It prints the alarms, the likeliest cause first, and writes a page that needs no network: the loss with the alarms
-    marked, a map of every tensor over the steps for any quantity that was read, and for each alarm the evidence, what
-    to change, the source, and the last steps replayed under other settings.
+    The command prints the alerts, the likeliest cause first, and writes a page that needs no
+    network. The page shows the loss with its alerts and a map of every tensor over the steps for
+    each quantity. For each alert it shows the evidence, the remedy, the source, and the last steps
+    replayed with other settings.
 
     Examples:
+    \b
       betaplane report run.jsonl
-
       betaplane report run.jsonl --png run.png --quantity lag
     """
     from betaplane.cli.files import write_each
@@ -57,37 +59,36 @@ def report_command(
 
     page = out or (None if as_json else file.with_suffix(".html"))
     _check(file, page, png, out)
-    found = report.watched_run(read_lines(file), run)
-    chosen = report.quantity(found, quantity)
-    pages = {page: report.report_html(found, file.name, chosen).encode()} if page else {}
-    pictures = {png: report.report_png(found, file.name, chosen)} if png else {}
-    (written, no_page), (drawn, no_picture) = write_each(pages, PAGE), write_each(pictures, PNG)
+    watched = report.watched_run(read_lines(file), run)
+    shown = report.quantity(watched, quantity)
+    pages = {page: report.report_html(watched, file.name, shown).encode()} if page else {}
+    pictures = {png: report.report_png(watched, file.name, shown)} if png else {}
+    written_pages, page_error = write_each(pages, PAGE)
+    written_pictures, picture_error = write_each(pictures, PNG)
     if as_json:
-        typer.echo(json.dumps(report.as_json(found), indent=2, allow_nan=False))
+        typer.echo(json.dumps(report.as_json(watched), indent=2, allow_nan=False))
     else:
-        _show(found, file.name, [*written, *drawn])
-    if failed := no_page or no_picture:
-        raise failed
+        _show(watched, file.name, [*written_pages, *written_pictures])
+    if error := page_error or picture_error:
+        raise error
 
 
-def _check(file: Path, page: Path | None, png: Path | None, named: Path | None) -> None:
-    """Refuse to write over any file of the record, and refuse files named by options that cannot be
-    written.
-    """
+def _check(file: Path, page: Path | None, png: Path | None, out: Path | None) -> None:
+    """Reject outputs that would replace a file of the record, or that cannot be written."""
     from betaplane.cli.files import check_apart, check_file
     from betaplane.monitor.sinks.rotation import parts
 
-    for path, instead in ((page, PAGE), (png, PNG)):
+    for path, option in ((page, PAGE), (png, PNG)):
         if path is not None:
-            check_apart(path, [file, *parts(file)], instead)
-    for path, instead in ((named, PAGE), (png, PNG)):
+            check_apart(path, [file, *parts(file)], option)
+    for path, option in ((out, PAGE), (png, PNG)):
         if path is not None:
-            check_file(path, instead)
+            check_file(path, option)
 
 
-def _show(found: WatchedRun, title: str, written: list[Path]) -> None:
+def _show(watched: WatchedRun, title: str, written: list[Path]) -> None:
     from betaplane.figures.report import as_text
 
-    typer.echo(printable(as_text(found, title), keep="\n"))
+    typer.echo(printable(as_text(watched, title), keep="\n"))
     if written:
         typer.echo(f"written: {', '.join(map(str, written))}")
