@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from commands import PROBLEMS, ended
 
-from betaplane.cli.main import STORED
+from betaplane.cli.main import RESUME
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +44,8 @@ def test_as_json_with_a_store(folder, capsys):
     [
         ("tune mine.py:stopped --workers 0", ""),
         ("record mine.py:stopped", ""),
-        ("tune mine.py:stopped --workers 0 --store kept.sqlite", STORED),
-        ("map mine.py:stopped --workers 0", STORED),
+        ("tune mine.py:stopped --workers 0 --store kept.sqlite", RESUME),
+        ("map mine.py:stopped --workers 0", RESUME),
     ],
 )
 def test_ctrl_c_promises_a_store_where_there_is_one(words, more, capsys):

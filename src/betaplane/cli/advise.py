@@ -90,8 +90,8 @@ def advise_command(
     Nothing is trained. Each value has a range, a reason, a formula, its source and a confidence
     level. If sources disagree, the values of all of them are printed.
 
-    Examples:
     \b
+    Examples:
       betaplane advise --batch-size 32 --dataset-size 60000 --epochs 10
       betaplane advise --batch-tokens 524288 --tokens 10e9 --params 124e6 --dtype bf16
       betaplane advise --from "batch=512,lr=3e-4,betas=0.9,0.95,wd=0.1" --to "batch=64"

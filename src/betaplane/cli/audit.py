@@ -34,8 +34,8 @@ def audit_command(
     `betaplane rules` lists, in all of their variants. The output also lists side effects. Read the
     lines with ! before you train with the class.
 
-    Examples:
     \b
+    Examples:
       betaplane audit torch.optim:AdamW
       betaplane audit my_optimizer.py:MyAdam --set betas="(0.9, 0.95)"
     """
@@ -148,7 +148,7 @@ def _show(report: Audit) -> None:
 
     from betaplane.cli.tables import borderless
 
-    table = borderless("", "what", "finding", right=("number",))
+    table = borderless("", "what", "finding", right=("number"))
     for row in report.rows:
         number = "" if row.number is None else f"{row.number:.4g}"
         table.add_row("!" if row.trouble else "", row.what, Text(row.finding), number)

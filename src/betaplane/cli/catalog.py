@@ -35,14 +35,14 @@ def problems_command(as_json: Json = False) -> None:
 def rules_command(
     rule: Annotated[
         Optional[str],
-        typer.Option(help="Only this rule.", show_default="all; adamw with --params"),
+        typer.Option(help="Only this rule [default: all; adamw with --params]."),
     ] = None,
     params: Annotated[
         Optional[float],
         typer.Option(help="Parameters of a model, such as 70e9: print its memory."),
     ] = None,
     ranks: Annotated[
-        Optional[float], typer.Option(help="Devices that share each batch.", show_default="1")
+        Optional[float], typer.Option(help="Devices that share each batch [default: 1].")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -67,8 +67,8 @@ def rules_command(
 
     Activations and buffers are not included.
 
-    Examples:
     \b
+    Examples:
       betaplane rules
       betaplane rules --params 70e9 --ranks 64
       betaplane rules --params 7e9 --ranks 8 --rule lion --json

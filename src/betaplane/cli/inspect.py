@@ -54,8 +54,8 @@ def inspect_command(
     is the RMS of the next update in units of lr. For rules other than Adam, max, bound and update
     are -.
 
-    Examples:
     \b
+    Examples:
       betaplane inspect optimizer.pt
       betaplane inspect checkpoint-5000 --betas 0.9,0.95 --png moments.png
     """

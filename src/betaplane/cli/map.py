@@ -79,7 +79,7 @@ def map_command(
     device: Annotated[str, RunOpt(help="Device: cpu, or cuda if there is one.")] = "cpu",
     workers: Annotated[
         Optional[int],
-        RunOpt(help="Worker processes.", show_default="one per core"),
+        RunOpt(help="Worker processes [default: one per core]."),
     ] = None,
     seeds: Annotated[int, SearchOpt(help="Runs per cell.")] = 2,
     boundary_seeds: Annotated[
@@ -99,7 +99,7 @@ def map_command(
     ),
     store: Annotated[
         Optional[Path],
-        OutOpt(help="File that stores finished runs.", show_default="in the folder of --out"),
+        OutOpt(help="File that stores finished runs [default: in the folder of --out]."),
     ] = None,
     merge: Annotated[
         Optional[list[Path]],
@@ -112,13 +112,13 @@ def map_command(
         bool, OutOpt("--json", help="Print the result as JSON and nothing else.")
     ] = False,
 ) -> None:
-    """Map where training converges, and recommend betas.
+    """Map where training converges, and recommend a setting.
 
     Every finished run is stored. Interrupt the command at any time: rerunning it resumes. A finer
     grid, more seeds or more steps reuse every finished run.
 
-    Examples:
     \b
+    Examples:
       betaplane map
       betaplane map my_problem.py:problem --budget 20m
       betaplane map digits --x batch_size=4:256 --y beta2 --points 7x24

@@ -37,7 +37,7 @@ def record_command(
     ] = False,
     batch_size: Annotated[
         Optional[int],
-        Opt(help="Samples per recorded gradient.", show_default="the problem's own"),
+        Opt(help="Samples per recorded gradient [default: the problem's own]."),
     ] = None,
     seed: Annotated[
         int, Opt(help="Seed of the initialization, the minibatches and the coordinates.")
@@ -57,8 +57,8 @@ def record_command(
     With small batches, more steps are needed to separate signal from noise. Record at the smallest
     batch size of interest: `betaplane replay` computes larger batches from it exactly.
 
-    Examples:
     \b
+    Examples:
       betaplane record digits --out digits.safetensors
       betaplane record my_problem.py:problem --after 1000 --steps 2048
     """

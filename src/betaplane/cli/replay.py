@@ -46,8 +46,8 @@ def replay_command(
     smaller batches are extrapolated: the variance is right, the tails are too light, and the map
     says so.
 
-    Examples:
     \b
+    Examples:
       betaplane record digits --out digits.safetensors
       betaplane replay digits.safetensors
       betaplane replay digits.safetensors --batch-size 128 --batch-size 8

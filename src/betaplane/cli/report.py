@@ -23,7 +23,7 @@ def report_command(
     ],
     out: Annotated[
         Optional[Path],
-        Opt(help="Page to write.", show_default="run.html next to run.jsonl"),
+        Opt(help="Page to write [default: run.html next to run.jsonl]."),
     ] = None,
     png: Annotated[
         Optional[Path],
@@ -35,7 +35,7 @@ def report_command(
     ] = None,
     run: Annotated[
         Optional[int],
-        Opt("--run", help="Number of the run in the file, from 1.", show_default="the last"),
+        Opt("--run", help="Number of the run in the file, from 1 [default: the last]."),
     ] = None,
     as_json: Annotated[
         bool, Opt("--json", help="Print run, alerts and layers as JSON and nothing else.")
@@ -48,8 +48,8 @@ def report_command(
     each quantity. For each alert it shows the evidence, the remedy, the source, and the last steps
     replayed with other settings.
 
-    Examples:
     \b
+    Examples:
       betaplane report run.jsonl
       betaplane report run.jsonl --png run.png --quantity lag
     """

@@ -25,9 +25,7 @@ def tune_command(
     lr: Annotated[Optional[float], Opt(help="Peak learning rate.")] = None,
     batch_size: Annotated[Optional[int], Opt(help="Samples per step.")] = None,
     rule: Annotated[str, Opt(help="Update rule with two betas (see `betaplane rules`).")] = "adam",
-    workers: Annotated[
-        Optional[int], Opt(help="Worker processes.", show_default="one per core")
-    ] = None,
+    workers: Annotated[Optional[int], Opt(help="Worker processes [default: one per core].")] = None,
     store: Annotated[
         Optional[Path], Opt(help="File that stores finished runs; maps can share it.")
     ] = None,
@@ -40,8 +38,8 @@ def tune_command(
     The search halves 1 - beta2 until the loss stops falling, then tries beta1 below sqrt(beta2),
     and repeats both while the loss improves.
 
-    Examples:
     \b
+    Examples:
       betaplane tune digits
       betaplane tune my_problem.py:problem --store out/tune.sqlite
     """
