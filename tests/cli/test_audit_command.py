@@ -55,15 +55,15 @@ def test_a_module_as_a_table(capsys):
 
 
 ROWS = {
-    "torch.optimm:Adam": "There is no such module: got 'torch.optimm' (audit). Try: betaplane audit torch",
-    "Adam": "There is no such module: got 'Adam'",
+    "torch.optimm:Adam": "The module does not exist: got 'torch.optimm' (audit). Try: betaplane audit torch",
+    "Adam": "The module does not exist: got 'Adam'",
     "torch.optim": "The name of the class is missing: expected ",
     "torch.optim:Adamm": "The module has no 'Adamm': expected ",
     "mine.py:mine": "The module has no 'mine': expected Mine (mine.py). Try: betaplane audit mine.py:Mine",
     "mine.py:number": "This is no optimizer's class: got 'int'; expected a subclass of torch.optim.Optimizer (audit).",
-    "gone.py:Mine": "There is no such file: got 'gone.py'; expected a Python file that exists (audit).",
+    "gone.py:Mine": "The file does not exist: got 'gone.py'; expected a Python file that exists (audit).",
     "broken.py:Mine": "The file raises an error when it is imported (",
-    "mine.py:Mine --set lr": "This is no option: got 'lr'; expected name=value (--set). Try: --set lr=0.001",
+    "mine.py:Mine --set lr": "Invalid constructor argument: got 'lr'; expected name=value (--set). Try: --set lr=0.001",
     "mine.py:Mine --set speed=1": "There is no option speed: got 1; expected lr, pace (Mine).",
     "mine.py:Mine --set lr=-1": "Mine cannot be made (ValueError: Invalid learning rate: -1).",
 }

@@ -20,18 +20,18 @@ FINE = "map mine.py:fine --workers 0 --points 3"
 
 ROWS = {
     # betas
-    f"{FINE} --betas 0.9,1.5": "These are no betas: got '0.9,1.5'; expected two numbers in [0, 1) (--betas). "
+    f"{FINE} --betas 0.9,1.5": "Invalid betas: got '0.9,1.5'; expected two numbers in [0, 1) (--betas). "
     "Try: --betas 0.9,0.999",
-    f"{FINE} --betas 0.9": "These are no betas: got '0.9'",
-    f"{FINE} --betas nan,0.9": "These are no betas: got 'nan,0.9'",
+    f"{FINE} --betas 0.9": "Invalid betas: got '0.9'",
+    f"{FINE} --betas nan,0.9": "Invalid betas: got 'nan,0.9'",
     f"{FINE} --beta1 1": "beta1 is out of range: got 1.0; expected [0, 1) (Adam). Try: --beta1 0.9",
     f"{FINE} --beta2 1.5": "beta2 is out of range: got 1.5; expected [0, 1) (Adam). Try: --beta2 0.999",
     f"{FINE} --x lr --beta2 -0.1": "beta2 is out of range: got -0.1",
     f"{FINE} --y beta2=0:1": "Invalid range for the beta2 axis: got (0.0, 1.0); expected low < high, both in "
     "[0, 1) (--y). Try: --y beta2=0:0.9999",
     f"{FINE} --strict --betas 0.99,0.5": "beta1 >= sqrt(beta2): |m| / sqrt(v) has no bound and can grow by a factor "
-    "1.4 a step: got (0.99, 0.5); expected beta1 < sqrt(beta2) (--betas). Try: --betas 0.99,0.999",
-    f"{FINE} --strict --x lr --y eps --beta1 0.9999 --beta2 0": "can grow by a factor inf a step: got (0.9999, 0.0); "
+    "1.4 per step: got (0.99, 0.5); expected beta1 < sqrt(beta2) (--betas). Try: --betas 0.99,0.999",
+    f"{FINE} --strict --x lr --y eps --beta1 0.9999 --beta2 0": "can grow by a factor inf per step: got (0.9999, 0.0); "
     "expected beta1 < sqrt(beta2) (--beta1, --beta2). Try: --beta1 0.9999 --beta2 0.9999",
     # other numbers
     f"{FINE} --lr -1": "lr is out of range: got -1.0; expected (0, inf) (--lr). Try: --lr 0.001",
@@ -56,18 +56,17 @@ ROWS = {
     f"{FINE} --boundary-seeds 10000000": "boundary_seeds is out of range: got 10000000; expected [1, 1000]",
     f"{FINE.replace('3', '1000')} --seeds 50 --dense": "A dense map trains every cell with every seed: got 50000000; ",
     # words
-    f"{FINE} --rule adamm": f"There is no such rule: got 'adamm'; expected {', '.join(NAMES)} "
+    f"{FINE} --rule adamm": f"Unknown rule 'adamm'. Did you mean 'adam'? Choose one of: {', '.join(NAMES)} "
     "(--rule). Try: --rule adam",
     f"{FINE} --rule lionn": "--rule). Try: --rule lion",
     f"{FINE} --rule adam:debias=nein": "debias is unknown: got 'nein'; expected 'both' or 'second'",
-    f"{FINE} --rule adam:debia=none": "Adam has no such option: got 'debia=none'; expected",
+    f"{FINE} --rule adam:debia=none": "Unknown option of Adam 'debia'. Did you mean 'debias'? Choose one of: ",
     f"{FINE} --rule adam:debias": "--rule). Try: --rule adam:debias=both",
-    f"{FINE} --rule xyz": "--rule). Try: --rule adam",
+    f"{FINE} --rule xyz": "Unknown rule 'xyz'. Choose one of: sgd, ",
     f"{FINE} --rule sgd": "SGD has no beta1 to put on an axis: got 'beta1'; expected lr, batch_size, weight_decay",
     f"{FINE} --rule sgd --x lr --y weight_decay --eps 1": "SGD has no eps: got 1.0; expected momentum, dampening",
-    f"{FINE} --engine fast": "There is no such engine: got 'fast'; expected auto, stacked, plain (--engine). "
-    "Try: --engine auto",
-    f"{FINE} --device tpu": "There is no such device here: got 'tpu'",
+    f"{FINE} --engine fast": "Unknown engine 'fast'. Choose one of: auto, stacked, plain (--engine).",
+    f"{FINE} --device tpu": "The device is not available: got 'tpu'",
     f"{FINE} --schedule wave": "Unknown schedule 'wave'. Choose one of: constant, inverse_sqrt, warmup_cosine",
     f"{FINE} --order random": "Unknown order 'random'. Choose one of: shuffle, replacement, cyclic",
     f"{FINE} --budget soon": "Invalid duration: got 'soon'; expected a number with s, m or h (--budget). "
@@ -75,18 +74,18 @@ ROWS = {
     f"{FINE} --budget 0s": "Invalid duration: got '0s'",
     f"{FINE} --budget=-3m": "Invalid duration: got '-3m'",
     # axes
-    "map mine.py:fine --points 1": "This is no number of cells: got '1'; expected N or NxM, each in [2, 1000] "
+    "map mine.py:fine --points 1": "Invalid number of cells: got '1'; expected N or NxM, each in [2, 1000] "
     "(--points). Try: --points 24",
-    "map mine.py:fine --points 3x": "This is no number of cells: got '3x'",
-    "map mine.py:fine --points 100000": "This is no number of cells: got '100000'",
+    "map mine.py:fine --points 3x": "Invalid number of cells: got '3x'",
+    "map mine.py:fine --points 100000": "Invalid number of cells: got '100000'",
     f"{FINE} --x speed": "Unknown axis 'speed'. Choose one of: beta1, beta2, lr, eps, batch_size, weight_decay "
     "(--x).",
     f"{FINE} --y betta2=0:0.9": "Unknown axis 'betta2'. Did you mean 'beta2'? Choose one of: beta1, beta2, lr, eps, "
     "batch_size, weight_decay (--y). Try: --y beta2",
     f"{FINE} --x batchsize": "(--x). Try: --x batch_size",
     f"{FINE} --x beta2": "Both axes are the same: got 'beta2'",
-    f"{FINE} --x lr=1": "This is no range: got 'lr=1'; expected name=low:high (--x/--y",
-    f"{FINE} --x lr=1:fast": "This is no range: got 'lr=1:fast'",
+    f"{FINE} --x lr=1": "Invalid range of an axis: got 'lr=1'; expected name=low:high (--x/--y",
+    f"{FINE} --x lr=1:fast": "Invalid range of an axis: got 'lr=1:fast'",
     f"{FINE} --x lr=-1:1": "Invalid range for the lr axis: got (-1.0, 1.0); expected low < high, "
     "both in (0, inf)",
     f"{FINE} --x lr=1:1": "Invalid range for the lr axis: got (1.0, 1.0)",
@@ -98,7 +97,7 @@ ROWS = {
     "map digit": "Unknown problem 'digit'. Did you mean 'digits'? Choose one of: digits, mnist, ",
     "map mnist": "mnist needs data (problem 'mnist'). Try: mnist:data=path/to/mnist",
     "map digits:hiden=3": "Unknown option 'hiden'. Did you mean 'hidden'?",
-    "map mine.py:fine --data .": "A problem of your own reads its data by itself: got '.'",
+    "map mine.py:fine --data .": "A problem in your own file reads its own data: got '.'",
     "map gone.py:fine": "The problem file does not exist: got 'gone.py'; expected a Python file that exists",
     "map mine.py": "The name of the problem is missing: expected line, ",
     "map mine.py:fin": "The file has no 'fin': expected line, ",
@@ -120,7 +119,7 @@ ROWS = {
     f"{FINE} --store trainer.sqlite --status": "The store holds another problem: got 'train (",
     f"{FINE} --store .": "The store is a folder: got '.'; expected a file (--store",
     f"{FINE} --store mine.py/map.sqlite": "The store's folder cannot be made: got ",
-    f"{FINE} --status": "There is no store yet: got 'out/line.sqlite' (--status). Try: betaplane map ",
+    f"{FINE} --status": "The store does not exist yet: got 'out/line.sqlite' (--status). Try: betaplane map ",
     f"{FINE} --out mine.py": "The results cannot be written (File exists): got 'mine.py'; expected a folder that can "
     "be "
     "written, on a disk with free space (--out). Try: --out FOLDER",
@@ -129,9 +128,9 @@ ROWS = {
     f"{FINE} --store here.sqlite --merge words.sqlite": "The file is not a store: got 'words.sqlite'",
     f"{FINE} --store here.sqlite --merge trainer.sqlite": "The store holds another problem: got 'train (",
     # memory
-    "rules --rule lionn": f"There is no such rule: got 'lionn'; expected {', '.join(NAMES)} (--rule). "
+    "rules --rule lionn": f"Unknown rule 'lionn'. Did you mean 'lion'? Choose one of: {', '.join(NAMES)} (--rule). "
     "Try: --rule lion",
-    "rules --params 70e9 --rule adamm": "There is no such rule: got 'adamm'",
+    "rules --params 70e9 --rule adamm": "Unknown rule 'adamm'",
     "rules --params -70e9": "params is out of range: got -70000000000.0; expected [1, 1e18] (--params). "
     "Try: --params 70e9",
     "rules --params nan": "params is out of range: got nan",
@@ -211,7 +210,7 @@ def test_betas_without_a_bound_are_warned_of(folder: Path, capsys):
     code, _, err = ended(f"{FINE} --engine plain --seeds 1 --betas 0.99,0.5", capsys)
     assert code == 0
     assert (
-        "Warning: beta1 >= sqrt(beta2): |m| / sqrt(v) has no bound and can grow by a factor 1.4 a step"
+        "Warning: beta1 >= sqrt(beta2): |m| / sqrt(v) has no bound and can grow by a factor 1.4 per step"
         in err
     )
 

@@ -86,11 +86,11 @@ def test_other_axes(folder: Path, capsys):
 def test_the_same_command_computes_nothing_again(folder: Path, capsys):
     _, out, err = ended(TINY, capsys)
     assert "Recommended" in out
-    assert "store holds" not in err
+    assert "in the store" not in err
     trainings = err.count("training\n")
     _, again, err = ended(TINY, capsys)
     assert again == out
-    assert f"; the store holds {trainings}\n" in err
+    assert f"; {trainings} of them in the store\n" in err
     assert "training\n" not in err
     assert f"{trainings}/{trainings} 0.0/s" in err
 
@@ -115,10 +115,10 @@ def test_status(folder: Path, capsys):
 def test_merge(folder: Path, capsys):
     ended(f"{TINY} --store one.sqlite", capsys)
     _, _, err = ended(f"{TINY} --store two.sqlite --merge one.sqlite", capsys)
-    assert "trainings from one.sqlite into two.sqlite" in err
+    assert "runs from one.sqlite into two.sqlite" in err
     assert "training\n" not in err
     assert (
-        "merged 0 trainings"
+        "merged 0 runs"
         in ended(f"{TINY} --store two.sqlite --merge two.sqlite --status", capsys)[2]
     )
 
@@ -127,11 +127,11 @@ def test_so_many_trainings(folder: Path, capsys):
     _, out, err = ended(f"{TINY} --points 12 --trainings 20 --json", capsys)
     told = json.loads(out)
     assert (told["trainings"], told["facts"]["ended"]) == (20, "trainings spent")
-    assert "with more of them (--trainings) it goes on from here." in err
+    assert "Maximum number of runs reached. Rerun with more --trainings to continue." in err
     assert len([cell for cell in told["cells"] if not cell["trained"]]) == 124
     _, out, err = ended(f"{TINY} --points 12 --trainings 25 --json", capsys)
     assert json.loads(out)["trainings"] == 25
-    assert "the store holds 20" in err
+    assert "; 20 of them in the store" in err
 
 
 def test_so_long(folder: Path, capsys):
@@ -143,7 +143,7 @@ def test_so_long(folder: Path, capsys):
     first = json.loads(out)
     assert 0 < first["trainings"] <= 13
     assert first["facts"]["ended"] == "time spent"
-    assert "The time is spent: the same command goes on from here." in err
+    assert "Time limit reached. Rerun the same command to continue." in err
     _, out, _ = ended(f"{words} 2s", capsys)
     assert json.loads(out)["trainings"] > first["trainings"]
 

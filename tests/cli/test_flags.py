@@ -16,6 +16,7 @@ TRANSLATED = {
     ("map", "steps", "steps=100"): ("--steps", "--steps 100"),
     ("map", "batch_size", "batch_size=32"): ("--batch-size", "--batch-size 32"),
     ("map", "points, seeds", "points=64, seeds=2"): ("--points, --seeds", "--points 64 --seeds 2"),
+    ("map", "lr", "lr=1e-3"): ("--lr", "--lr 1e-3"),
     ("map", "x or y", 'x="lr"'): ("--x or --y", "--x lr"),
     ("map", "x/y", 'y=("beta2", 0.9, 0.999)'): ("--x/--y", "--y beta2=0.9:0.999"),
     ("map", "points", "points=(7, 24)"): ("--points", "--points 7x24"),

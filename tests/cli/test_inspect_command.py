@@ -45,9 +45,9 @@ def test_a_healthy_checkpoint(capsys):
         == "layer step RMS m sqrt(v_hat) max bound < eps v = 0 spread update kept bytes"
     )
     assert [row.split()[0] for row in rows[:4]] == ["0.weight", "0.bias", "1.weight", "1.bias"]
-    assert "v 1000 (693); at step 100 sqrt(v) is divided by 0.309" in out
+    assert "v over 1000 (693); at step 100 sqrt(v) is divided by 0.309" in out
     assert "eps 1e-08: sqrt(v_hat) is below it in 0 of the coordinates; small enough" in out
-    assert "memory: 480 bytes (float32 480), 8.28 a parameter" in out
+    assert "memory: 480 bytes (float32 480), 8.28 per parameter" in out
     assert "!" not in out
 
 
@@ -97,15 +97,15 @@ def test_a_rule_that_divides_otherwise(capsys):
 def test_new_betas(capsys):
     _, out, _ = ended("inspect well.pt --betas 0.9,0.95", capsys)
     assert (
-        "at the next step v_hat is 0.141 and m_hat 1 times what it should be, updates 2.66 times"
+        "at the next step v_hat is 0.141 and m_hat 1 times the right value, updates 2.66 times"
         in out
     )
-    assert "within 1 % after 74 steps; v has forgotten 99 % after 90, m after 44" in out
+    assert "within 1% after 74 steps; v has forgotten 99% after 90, m after 44" in out
     assert "multiply exp_avg by 1 and exp_avg_sq by 10.44" in out
-    assert "the largest update there can be is then 1.16 lr" in out
+    assert "the largest possible update is then 1.16 lr" in out
     _, out, _ = ended("inspect well.pt --betas 0.9,0.8", capsys)
     assert (
-        "beta1 >= sqrt(beta2): an update has no bound, and can grow by a factor 1.01 a step" in out
+        "beta1 >= sqrt(beta2): updates have no bound, and can grow by a factor 1.01 per step" in out
     )
 
 
@@ -121,7 +121,7 @@ def test_json(capsys):
 
 def test_a_file_that_does_not_say_its_betas(capsys):
     _, out, _ = ended("inspect bare.pt", capsys)
-    assert "The file does not say the betas: give them as --trained-with 0.9,0.999." in out
+    assert "The file does not contain the betas: pass them as --trained-with 0.9,0.999." in out
     _, out, _ = ended("inspect bare.pt --trained-with 0.9,0.999 --eps 1e-8", capsys)
     assert out.splitlines()[2].startswith("! parameter 3")
 
@@ -135,7 +135,7 @@ def test_a_picture(capsys):
 ROWS = {
     "inspect text.pt": "The file is damaged, or no torch checkpoint (",
     "inspect gone.pt": "There is no such checkpoint: got 'gone.pt'; expected an optimizer's state on disk (inspect).",
-    "inspect well.pt --betas 0.9": "These are no betas: got '0.9'; expected two numbers in [0, 1) (--betas). Try: "
+    "inspect well.pt --betas 0.9": "Invalid betas: got '0.9'; expected two numbers in [0, 1) (--betas). Try: "
     "--betas 0.9,0.999",
     "inspect well.pt --trained-with 1,2": "--trained-with). Try: --trained-with 0.9,0.999",
     "inspect well.pt --eps=-1": "eps is out of range: got -1.0; expected [0, inf) (inspect",
@@ -143,7 +143,7 @@ ROWS = {
     "inspect well.pt --png folder": "The results cannot be written (Is a directory): got 'folder'; expected a folder "
     "that can be written, on a disk with free space (--png). Try: --png moments.png",
     "inspect well.pt --png .": "--png). Try: --png moments.png",
-    "inspect well.pt --png well.pt": "This file is read, and writing would replace it: got 'well.pt'; expected any "
+    "inspect well.pt --png well.pt": "The output would replace an input file: got 'well.pt'; expected any "
     "other file (--png). Try: --png moments.png",
 }
 

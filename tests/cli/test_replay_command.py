@@ -84,28 +84,29 @@ ROWS = {
     "replay gone.safetensors": "There is no such file: got 'gone.safetensors'; expected a file of recorded gradients "
     "(replay). Try: betaplane record digits --out grads.safetensors",
     "replay text.safetensors": "This is no whole safetensors file (",
-    f"{FINE} --points 1": "This is no number of cells: got '1'",
+    f"{FINE} --points 1": "Invalid number of cells: got '1'",
     f"{FINE} --eps -1": "eps is out of range: got -1.0; expected [0, inf)",
     f"{FINE} --eps nan": "eps is out of range: got nan",
-    f"{FINE} --betas 0.9": "These are no betas: got '0.9'",
+    f"{FINE} --betas 0.9": "Invalid betas: got '0.9'",
     f"{FINE} --batch-size 0": "This batch size cannot be had from the recording: got 0; expected 1 to 1, and multiples "
-    "of 1 up to 10, which leave 16 rows (batch_size). Try: --batch-size 4",
+    "of 1 up to 10, which leave 16 rows (--batch-size). Try: --batch-size 4",
     f"{FINE} --batch-size 11": "This batch size cannot be had from the recording: got 11",
-    "replay unsaid.safetensors --batch-size 2": "The recording does not say its batch size (batch_size). "
+    "replay unsaid.safetensors --batch-size 2": "The recording does not say its batch size (--batch-size). "
     "Try: record_gradients(model, batch_size=32)",
     f"{FINE} --out text.safetensors": "The results cannot be written (File exists): got 'text.safetensors'",
     "record digitz": "Unknown problem 'digitz'",
-    "record mine.py:trainer": "A Trainer's gradients cannot be seen from outside: got 'mine.py:trainer'",
+    "record mine.py:trainer": "The gradients of a Trainer cannot be recorded from outside: got 'mine.py:trainer'",
     "record mine.py:fine --steps 1": "steps is out of range: got 1; expected 2, 3, ...",
     "record mine.py:fine --coordinates 1": "There are fewer coordinates than tensors, and every tensor is recorded: "
-    "got 1; expected [2, inf) (coordinates). Try: coordinates=20000",
+    "got 1; expected [2, inf) (--coordinates). Try: --coordinates 20000",
     "record mine.py:fine --coordinates 0": "coordinates is out of range: got 0",
     "record mine.py:fine --after -1": "after is out of range: got -1; expected [0, inf) (--after",
     "record mine.py:fine --batch-size 9": "The batch size does not fit the data: got 9; expected [1, 8]",
-    "record mine.py:fine --out .": "This is a folder: got '.'; expected a file (--out). Try: --out grads.safetensors",
+    "record mine.py:fine --out .": "The path is a folder: got '.'; expected a file (--out). "
+    "Try: --out grads.safetensors",
     "record mine.py:fine --seed 18446744073709551616": "The seed is too large: got 18446744073709551616; expected "
     "[-2**63, 2**63)",
-    "record mine.py:fine --out nowhere/grads.safetensors": "There is no such folder: got 'nowhere' (--out).",
+    "record mine.py:fine --out nowhere/grads.safetensors": "The folder does not exist: got 'nowhere' (--out).",
 }
 
 

@@ -60,9 +60,9 @@ def test_ctrl_c_promises_a_store_where_there_is_one(words, more, capsys):
     ("words", "told"),
     {
         "tune nowhere": "Unknown problem 'nowhere'",
-        "tune mine.py:nan --workers 0": "inputs hold values that are not finite",
+        "tune mine.py:nan --workers 0": "inputs contain values that are not finite",
         "tune mine.py:fine --workers 0 --rule sgd": "SGD has no beta1",
-        "tune mine.py:fine --workers 0 --rule adamm": "There is no such rule: got 'adamm'",
+        "tune mine.py:fine --workers 0 --rule adamm": "Unknown rule 'adamm'",
         "tune mine.py:fine --workers 0 --seeds 0": "seeds is out of range: got 0",
         "tune mine.py:fine --workers 0 --batch-size 9": "The batch size does not fit the data: got 9",
         "tune mine.py:fine --workers 0 --store mine.py": "The file is not a store",

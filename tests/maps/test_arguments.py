@@ -83,8 +83,11 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: mapped("lr", "eps", beta1="0.5"),
         "beta1 is not a number: got '0.5'",
     ),
-    "an unknown rule": (lambda: mapped(rule="adamm"), "Try: adam"),
-    "a rule's unknown option": (lambda: mapped(rule="adam:debia=none"), "Try: adam:debias=none"),
+    "an unknown rule": (lambda: mapped(rule="adamm"), 'Try: rule="adam"'),
+    "a rule's unknown option": (
+        lambda: mapped(rule="adam:debia=none"),
+        'Try: rule="adam:debias=none"',
+    ),
     "a module as a rule": (lambda: mapped(rule=nn.Linear), "This is no update rule: got 'Linear'"),
     "an unknown engine": (lambda: mapped(engine="autos"), 'Try: engine="auto"'),
     "budget": (lambda: mapped(budget="soon"), "Invalid duration: got 'soon'"),

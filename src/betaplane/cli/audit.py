@@ -148,7 +148,7 @@ def _show(report: Audit) -> None:
 
     from betaplane.cli.tables import borderless
 
-    table = borderless("", "what", "finding", right=("number"))
+    table = borderless("", "what", "finding", right=["number"])
     for row in report.rows:
         number = "" if row.number is None else f"{row.number:.4g}"
         table.add_row("!" if row.trouble else "", row.what, Text(row.finding), number)

@@ -74,44 +74,46 @@ def _pasted(line: str, flags: Mapping[str, str]) -> str:
     if match := MERGE.fullmatch(code):
         words = [f"--store {match[1]}", f"--merge {shlex.quote(ast.literal_eval(match[2]))}"]
     else:
-        words = [_words(each, flags) for each in _keywords(code)]
+        words = [_words(*each, flags) for each in _keywords(code)]
     return " ".join(words) + mark + comment if words and all(words) else line
 
 
-def _keywords(code: str) -> list[ast.keyword]:
-    """The keyword arguments in "lr=0.1, seeds=2"; none if the text is anything else.
+def _keywords(code: str) -> list[tuple[str, ast.expr, str]]:
+    """Name, value and source text of the keyword arguments in "lr=0.1, seeds=2".
 
-    Arguments of a constructor count as arguments: `thresholds=Thresholds(good=0.05)`.
+    Arguments of a constructor count as arguments: `thresholds=Thresholds(good=0.05)`. There are
+    none if the text is anything else.
     """
+    source = f"f({code})"
     try:
-        call = ast.parse(f"f({code})", mode="eval").body
+        call = ast.parse(source, mode="eval").body
     except SyntaxError:
         return []
     if not isinstance(call, ast.Call) or call.args:
         return []
-    inner = [each.value.keywords if isinstance(each.value, ast.Call) else [each]
-             for each in call.keywords]  # fmt: skip
-    return [keyword for keywords in inner for keyword in keywords]
+    keywords: list[ast.keyword] = []
+    for keyword in call.keywords:
+        value = keyword.value
+        keywords += value.keywords if isinstance(value, ast.Call) else [keyword]
+    return [(k.arg or "", k.value, ast.get_source_segment(source, k.value) or "") for k in keywords]
 
 
-def _words(keyword: ast.keyword, flags: Mapping[str, str]) -> str:
+def _words(name: str, node: ast.expr, source: str, flags: Mapping[str, str]) -> str:
     """One argument as a flag with its value; "" if it cannot be typed."""
-    flag = flags.get(keyword.arg or "", "")
+    flag = flags.get(name, "")
     try:
-        value = ast.literal_eval(keyword.value)
+        value = ast.literal_eval(node)
     except ValueError:
         return ""
     if not flag or value is True:
         return flag
     if value is False:
         return flag.replace("--", "--no-", 1)
-    return f"{flag} {_typed(keyword.arg, value)}"
+    return f"{flag} {_typed(name, value, source)}"
 
 
-def _typed(name: str | None, value: Any) -> str:
-    """A value of Python as it is typed: an axis, a pair of numbers, a mapping, text."""
-    if value is ...:
-        return "..."
+def _typed(name: str, value: Any, source: str) -> str:
+    """A value of Python as it is typed: an axis, a pair of numbers, a mapping, text, a number."""
     if name in ("x", "y") and isinstance(value, tuple):
         axis, *ends = value
         return f"{axis}={':'.join(f'{end:g}' for end in ends)}"
@@ -119,4 +121,4 @@ def _typed(name: str | None, value: Any) -> str:
         value = tuple(value.values())
     if isinstance(value, tuple | list):
         return ("x" if name == "points" else ",").join(map(str, value))
-    return shlex.quote(str(value))
+    return shlex.quote(value) if isinstance(value, str) else source

@@ -22,9 +22,10 @@ FORMATS = ("float32", "bfloat16", "8bit")  # of states
 MATRIX_SIDE = 1024  # rows and columns of the matrix whose state is counted
 EXAMPLES = {"params": "params=70e9", "ranks": "ranks=64"}
 RULES_NOTE = f"""\
-On the right: bytes of optimizer state per parameter, for a {MATRIX_SIDE} x {MATRIX_SIDE} matrix,
-at these hyperparameters, with states in three formats. 8bit has one float32
-scale per {BLOCKS["8bit"]} elements. State per row, column or block is float32 in all formats.
+On the right: bytes of optimizer state per parameter, for a {MATRIX_SIDE} x {MATRIX_SIDE}
+matrix, at these hyperparameters, with states in three formats. 8bit has one
+float32 scale per {BLOCKS["8bit"]} elements. State per row, column or block is float32
+in all formats.
 Memory of a model: betaplane rules --params 70e9 --ranks 64"""
 
 FORMULAS = """\
@@ -126,7 +127,7 @@ def _stage_table(rows: list[dict[str, Any]]) -> Table:
     for source, key in {"ZeRO": "paper", "DeepSpeed": "deepspeed"}.items():
         for stage in rows[0][key]:
             columns[f"{source}\nstage {stage}"] = _aligned([row[key][stage] for row in rows])
-    table = borderless("\nstates", right=tuple(columns))
+    table = borderless("\nstates", right=[*columns])
     for column in table.columns:
         column.no_wrap = False  # a narrow terminal folds numbers rather than crop them
     for row, *cells in zip(rows, *columns.values(), strict=True):

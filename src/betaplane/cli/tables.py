@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
 
 
-def borderless(*left: str, right: tuple[str, ...] = (), **options: Any) -> Table:
+def borderless(*left: str, right: Sequence[str] = (), **options: Any) -> Table:
     """An empty table without lines.
 
     Args:

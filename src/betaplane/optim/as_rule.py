@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch.optim.optimizer import Optimizer
 
-from betaplane.errors import BadInput, nearest
+from betaplane.errors import BadInput, nearest, unknown
 from betaplane.optim.torch_classes import ROLL
 from betaplane.rules import NAMES, Rule, by_name
 
@@ -49,13 +49,7 @@ def as_rule(given: object) -> Rule:
 def _named(text: str) -> Rule:
     name, _, options = text.partition(":")
     if name.strip().lower() not in NAMES:
-        raise BadInput(
-            "There is no such rule",
-            value=text,
-            allowed=", ".join(NAMES),
-            where="rule",
-            instead=nearest(name, NAMES, "adam"),
-        )
+        raise unknown("rule", name, NAMES, where="rule", instead='rule="{}"')
     kind = by_name(name.strip().lower())
     return kind(**_options(options, kind))
 
@@ -66,16 +60,19 @@ def _options(text: str, kind: type[Rule]) -> dict[str, Any]:
     for item in filter(None, text.split(",")):
         name, equals, value = (part.strip() for part in item.partition("="))
         if not equals or name not in names:
-            close = nearest(name, names, names[0])
-            raise BadInput(
-                f"{kind.__name__} has no such option",
-                value=item,
-                allowed=", ".join(names),
-                where="rule",
-                instead=f"{kind.__name__.lower()}:{close}={value or getattr(kind, close)}",
-            )
+            raise _unknown_option(name, value, kind)
         given[name] = _value(value)
     return given
+
+
+def _unknown_option(name: str, value: str, kind: type[Rule]) -> BadInput:
+    """The error for an option that a rule does not have, or that has no value."""
+    names = [field.name for field in fields(kind)]
+    close = nearest(name, names, names[0])
+    example = f'rule="{kind.__name__.lower()}:{close}={value or getattr(kind, close)}"'
+    if name in names:
+        return BadInput(f"The option {name} has no value", where="rule", instead=example)
+    return unknown(f"option of {kind.__name__}", name, names, where="rule", instead=example)
 
 
 def _value(text: str) -> object:
