@@ -104,7 +104,7 @@ ROWS = {
     "map mine.py:number": "number is not a problem: got 'int'; expected a Problem, a Trainer, a function ",
     "map broken.py:fine": "The file raises an error when it is imported (",
     "map mine.py:raises": "mine.py, line 45: ZeroDivisionError: division by zero).",
-    "map mine.py:nan": "inputs hold values that are not finite: got 8; expected 0 NaN or infinite entries (problem "
+    "map mine.py:nan": "inputs contain values that are not finite: got 8; expected 0 NaN or infinite entries (problem "
     "'line', inputs of shape (8, 1)). Try: inputs=torch.nan_to_num(inputs)",
     "map mine.py:empty": "The data set is empty: got 0; expected at least 1 example (problem 'line').",
     "map mine.py:batch": "The batch size does not fit the data: got 9; expected [1, 8] (problem 'line'",

@@ -82,7 +82,7 @@ def test_a_layer_without_gradients_says_so(capsys):
 FINE = "replay grads.safetensors --points 8"
 ROWS = {
     "replay gone.safetensors": "There is no such file: got 'gone.safetensors'; expected a file of recorded gradients "
-    "(replay). Try: betaplane record digits --out grads.safetensors",
+    "(replay). Try: betaplane record digits",
     "replay text.safetensors": "This is no whole safetensors file (",
     f"{FINE} --points 1": "Invalid number of cells: got '1'",
     f"{FINE} --eps -1": "eps is out of range: got -1.0; expected [0, inf)",

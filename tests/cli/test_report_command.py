@@ -84,11 +84,11 @@ ROWS = {
     "report run.jsonl --out text.jsonl/run.html": "The results cannot be written (",
     "report run.jsonl --out folder": "--out). Try: --out page.html",
     "report run.jsonl --png folder": "--png). Try: --png picture.png",
-    "report run.jsonl --out run.jsonl": "This file is read, and writing would replace it: got 'run.jsonl'; expected "
+    "report run.jsonl --out run.jsonl": "The output would replace an input file: got 'run.jsonl'; expected "
     "any "
     "other file (--out). Try: --out page.html",
     "report run.jsonl --png folder/../run.jsonl": "--png). Try: --png picture.png",
-    "report record.html": "This file is read, and writing would replace it: got 'record.html'",
+    "report record.html": "The output would replace an input file: got 'record.html'",
     "report nested.jsonl": "A line of kind reading has no usable shape: got None; expected lines that watch wrote (",
 }
 

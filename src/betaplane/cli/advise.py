@@ -93,8 +93,8 @@ def advise_command(
     \b
     Examples:
       betaplane advise --batch-size 32 --dataset-size 60000 --epochs 10
-      betaplane advise --batch-tokens 524288 --tokens 10e9 --params 124e6 --dtype bf16
-      betaplane advise --from "batch=512,lr=3e-4,betas=0.9,0.95,wd=0.1" --to "batch=64"
+      betaplane advise --batch-tokens 524288 --tokens 10e9 --params 124e6
+      betaplane advise --from "batch=512,lr=3e-4,betas=0.9,0.95" --to "batch=64"
     """
     from betaplane.advice import advise
 

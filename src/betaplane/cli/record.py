@@ -51,8 +51,8 @@ def record_command(
     own training loop:
 
     \b
-      record = betaplane.record_gradients(model, batch_size=32)   # before the loop
-      record.save("grads.safetensors")                            # after the loop
+      record = betaplane.record_gradients(model, batch_size=32)  # before the loop
+      record.save("grads.safetensors")                           # after the loop
 
     With small batches, more steps are needed to separate signal from noise. Record at the smallest
     batch size of interest: `betaplane replay` computes larger batches from it exactly.
