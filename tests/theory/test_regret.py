@@ -102,7 +102,7 @@ BAD = [
     (lambda: amsgrad_regret([1.0], 1, 1, shrink=1.0), "shrink is out of range: got 1.0"),
     (
         lambda: amsgrad_regret([1.0], 1, 1, beta1=0.95, beta2=0.9),
-        "beta1 is not below sqrt(beta2): got 0.95, allowed",
+        "beta1 is not below sqrt(beta2): got 0.95; expected",
     ),
     (lambda: amsgrad_regret(1.0, 1, 1), "These are no gradients: got ()"),
     (lambda: spectral_scale(0, 1), "fan_in is out of range: got 0.0"),

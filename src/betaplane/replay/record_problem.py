@@ -16,7 +16,7 @@ from betaplane.problems import Problem, minibatches
 from betaplane.replay.gradients import Gradients
 from betaplane.replay.recorder import Recorder
 from betaplane.rules import Adam
-from betaplane.theory._validation import whole
+from betaplane.theory._validation import check_integers
 from betaplane.theory.schedules import multipliers
 
 MOST = 10**9  # steps to train before
@@ -61,7 +61,7 @@ def record_problem(
     """
     expect(problem, Problem, "problem", 'betaplane.load("digits")')
     expect_function(watch, "watch", "watch=print", "record_problem", takes=2)
-    whole("record_problem", after=(after, 0), seed=(seed, -(2**63)))
+    check_integers("record_problem", after=(after, 0), seed=(seed, -(2**63)))
     if seed >= 2**63:
         where = "record_problem"
         raise BadInput(

@@ -15,7 +15,7 @@ from betaplane.replay.gradients import Gradients
 from betaplane.replay.plane import sums
 from betaplane.replay.quantities import Replay, quantities
 from betaplane.replay.store import load
-from betaplane.theory._validation import BETA, NOT_NEGATIVE, asked
+from betaplane.theory._validation import BETA, NOT_NEGATIVE, check_arrays
 
 LIMIT = 1 - 1e-9  # stands for beta2 -> 1: in a repeated stream v is then constant
 POINTS = 64
@@ -91,7 +91,7 @@ def replay_gradients(
     stream = source if isinstance(source, Gradients) else load(source)
     stream = stream if batch_size is None else with_batch_size(stream, batch_size)
     rows, columns = _ascending("beta1", beta1, 100), _ascending("beta2", beta2, 10_000)
-    asked("replay_gradients", eps=(eps, NOT_NEGATIVE))
+    check_arrays("replay_gradients", eps=(eps, NOT_NEGATIVE))
     if not bool(stream.values.any()):
         raise BadInput(
             "The recorded gradients are all zero",
@@ -106,7 +106,7 @@ def replay_gradients(
 
 
 def _ascending(name: str, beta: ArrayLike | None, longest: float) -> np.ndarray:
-    (found,) = asked(
+    (found,) = check_arrays(
         "replay_gradients", **{name: (horizons(longest) if beta is None else beta, BETA)}
     )
     if found.ndim != 1 or not len(found) or not (np.diff(found) > 0).all():

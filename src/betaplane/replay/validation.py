@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from betaplane.errors import BadInput
-from betaplane.theory._validation import whole
+from betaplane.theory._validation import check_integers
 
 
 def check_model(model: Any) -> None:
@@ -59,7 +59,7 @@ def check_numbers(
             where="record_gradients",
             instead="model.requires_grad_(True)",
         )
-    whole(
+    check_integers(
         "record_gradients",
         steps=(steps, 2),
         coordinates=(coordinates, 1),
@@ -67,7 +67,7 @@ def check_numbers(
         seed=(seed, -(2**63)),
     )
     if batch_size is not None:
-        whole("record_gradients", batch_size=(batch_size, 1))
+        check_integers("record_gradients", batch_size=(batch_size, 1))
 
 
 def room(steps: int, columns: int, device: torch.device) -> Tensor:

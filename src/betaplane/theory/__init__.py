@@ -1,6 +1,4 @@
-"""Closed forms with their sources: boundary, bounds, memory, stability, warmup, sizes, what to
-change with scale.
-"""
+"""Closed forms with their sources: divergence, bounds, memory, stability, warmup, scaling."""
 
 from betaplane.theory.adam_field import rest_shift, two_cycle
 from betaplane.theory.batch import Scaled, beta_rules_gap, same_half_life, square_root_scaling

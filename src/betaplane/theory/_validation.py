@@ -1,6 +1,4 @@
-"""What a closed form asks of its arguments, and how it answers: arrays inside, floats back for
-floats.
-"""
+"""Checks of closed forms' arguments, and conversions of their results."""
 
 from __future__ import annotations
 
@@ -11,96 +9,97 @@ from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
 
-# A float where every argument was one, else float64 in the broadcast shape; numpy's own functions
-# say Any as well.
-Numbers = Any
+# A float if all arguments are floats, else a float64 array in the broadcast shape. NumPy's own
+# functions are typed as Any, too.
+FloatOrArray = Any
 
 
 class ArgumentRange(NamedTuple):
-    """An interval as it is written, and a value from it for the line to write instead."""
+    """The interval of valid values of an argument, and what errors propose."""
 
-    allowed: str
-    instead: float
-    line: str = ""  # to write instead, where what is asked for is made of several arguments
+    allowed: str  # in mathematical notation: "[0, 1)"
+    instead: float  # a valid value
+    line: str = ""  # what to write instead, if the argument is made of several
 
-    def holds(self, x: np.ndarray) -> np.ndarray:
-        """Where x lies in the interval; NaN does nowhere."""
+    def contains(self, x: np.ndarray) -> np.ndarray:
+        """Whether the interval contains each element; false for NaN."""
         low, high = (float(end) for end in self.allowed[1:-1].split(","))
         above = x >= low if self.allowed[0] == "[" else x > low
         return above & (x <= high if self.allowed[-1] == "]" else x < high)
 
 
 BETA = ArgumentRange("[0, 1)", 0.9)
-BETA_NOT_ZERO = ArgumentRange("(0, 1)", 0.9)
+POSITIVE_BETA = ArgumentRange("(0, 1)", 0.9)
 STEP = ArgumentRange("[1, inf)", 1000)
-STEP_OR_EVER = ArgumentRange("[1, inf]", 1000)
+STEP_OR_INF = ArgumentRange("[1, inf]", 1000)
 POSITIVE = ArgumentRange("(0, inf)", 1.0)
 NOT_NEGATIVE = ArgumentRange("[0, inf)", 0.0)
 
 
-def asked(where: str, **given: tuple[ArrayLike, ArgumentRange]) -> list[np.ndarray]:
-    """The arguments as float64 arrays, in order, if each lies in its range and their shapes
-    broadcast.
+def check_arrays(where: str, **arguments: tuple[ArrayLike, ArgumentRange]) -> list[np.ndarray]:
+    """Check that arguments are in their ranges and that their shapes broadcast.
 
     Args:
-        where: the function that asks.
-        given: name=(value, range).
+        where: the name of the calling function.
+        arguments: name=(value, range).
 
     Returns:
-        One array for each argument, in its own shape.
+        One float64 array per argument, each in its own shape.
 
     Raises:
-        BadInput: for what is no number, lies out of range, or does not broadcast.
+        BadInput: a value is not a number, is out of range, or does not broadcast.
     """
-    arrays = [_inside(where, name, value, range) for name, (value, range) in given.items()]
+    arrays = [_check(where, name, value, range) for name, (value, range) in arguments.items()]
     try:
         np.broadcast_shapes(*(x.shape for x in arrays))
     except ValueError as error:
-        shapes = ", ".join(f"{name} {x.shape}" for name, x in zip(given, arrays, strict=True))
+        shapes = ", ".join(f"{name} {x.shape}" for name, x in zip(arguments, arrays, strict=True))
         raise BadInput(
             f"The shapes of {shapes} do not broadcast", where=where, instead="arrays of one shape"
         ) from error
     return arrays
 
 
-def one(where: str, **given: tuple[ArrayLike, ArgumentRange]) -> list[float]:
-    """As `asked`, of arguments that are one number each."""
-    arrays = asked(where, **given)
-    for (name, (_, range)), x in zip(given.items(), arrays, strict=True):
+def check_floats(where: str, **arguments: tuple[ArrayLike, ArgumentRange]) -> list[float]:
+    """Check arguments like `check_arrays`, and that each is a single number."""
+    arrays = check_arrays(where, **arguments)
+    for (name, (_, range)), x in zip(arguments.items(), arrays, strict=True):
         if x.ndim:
-            told = {"value": x.tolist(), "allowed": f"a number in {range.allowed}", "where": where}
-            raise BadInput(f"{name} is not one number", **told, instead=f"{name}={range.instead}")
+            raise BadInput(
+                f"{name} is not one number",
+                value=x.tolist(),
+                allowed=f"a number in {range.allowed}",
+                where=where,
+                instead=f"{name}={range.instead}",
+            )
     return [float(x) for x in arrays]
 
 
-def whole(where: str, **given: tuple[object, int]) -> None:
-    """Raise BadInput for the first argument, name=(value, least), that is no whole number or less
-    than `least`.
-    """
-    for name, (value, least) in given.items():
+def check_integers(where: str, **arguments: tuple[object, int]) -> None:
+    """Check that arguments, name=(value, least), are integers and at least `least`."""
+    for name, (value, least) in arguments.items():
         if not (isinstance(value, int | np.integer) and value >= least):
-            allowed = f"{least}, {least + 1}, ..."
             raise BadInput(
                 f"{name} is out of range",
                 value=value,
-                allowed=allowed,
+                allowed=f"{least}, {least + 1}, ...",
                 where=where,
                 instead=f"{name}={least}",
             )
 
 
-def plain(x: ArrayLike) -> Numbers:
-    """A float for a 0-d array, anything else as it is, in float64."""
+def unwrap(x: ArrayLike) -> FloatOrArray:
+    """Convert to float64: a 0-d array to a float, others to an array."""
     x = np.asarray(x, dtype=float)
     return float(x) if x.ndim == 0 else x
 
 
-def below_one(x: ArrayLike) -> Numbers:
-    """What `plain` gives, rounded down where a value below 1 has been rounded to 1."""
-    return plain(np.minimum(x, np.nextafter(1.0, 0.0)))
+def unwrap_below_one(x: ArrayLike) -> FloatOrArray:
+    """Convert like `unwrap`, and round 1 down: x is below 1, and rounding may not reach 1."""
+    return unwrap(np.minimum(x, np.nextafter(1.0, 0.0)))
 
 
-def _inside(where: str, name: str, value: ArrayLike, range: ArgumentRange) -> np.ndarray:
+def _check(where: str, name: str, value: ArrayLike, range: ArgumentRange) -> np.ndarray:
     instead = range.line or f"{name}={range.instead}"
     try:
         x = np.asarray(value, dtype=float)
@@ -110,12 +109,11 @@ def _inside(where: str, name: str, value: ArrayLike, range: ArgumentRange) -> np
         raise BadInput(
             f"{name} is not a number", value=value, where=where, instead=instead
         ) from error
-    outside = x[~range.holds(x)]
+    outside = x[~range.contains(x)]
     if outside.size:
-        wrong = float(outside.flat[0])
         raise BadInput(
             f"{name} is out of range",
-            value=wrong,
+            value=float(outside.flat[0]),
             allowed=range.allowed,
             where=where,
             instead=instead,

@@ -1,4 +1,4 @@
-"""How betas, lr and eps change with the batch size: two published rules, and where they agree."""
+"""Betas, lr and eps at another batch size: two published rules, and their difference."""
 
 from __future__ import annotations
 
@@ -9,30 +9,35 @@ from numpy.typing import ArrayLike
 
 from betaplane.theory._validation import (
     BETA,
-    BETA_NOT_ZERO,
     NOT_NEGATIVE,
     POSITIVE,
-    Numbers,
-    asked,
-    below_one,
-    plain,
+    POSITIVE_BETA,
+    FloatOrArray,
+    check_arrays,
+    unwrap,
+    unwrap_below_one,
 )
 
 
 class Scaled(NamedTuple):
     """The hyperparameters of Adam at another batch size."""
 
-    lr: Numbers
-    beta1: Numbers  # below 0 where the rule has no answer
-    beta2: Numbers  # below 0 where the rule has no answer
-    eps: Numbers
+    lr: FloatOrArray
+    beta1: FloatOrArray  # below 0 if the rule has no answer
+    beta2: FloatOrArray  # below 0 if the rule has no answer
+    eps: FloatOrArray
 
 
-def same_half_life(beta: ArrayLike, factor: ArrayLike) -> Numbers:
-    r"""The beta with the same half-life in samples at a batch `factor` times as large: beta^factor.
+def same_half_life(beta: ArrayLike, factor: ArrayLike) -> FloatOrArray:
+    r"""The beta with the same half-life in samples at a batch `factor` times as large.
 
-    For beta2 it is the small-batch rule of Marek et al., who leave beta1 alone; for the decay of an average of weights
-    it is the EMA scaling rule of Busbridge et al. It inverts itself: twice with factors k and 1 / k gives beta back.
+    ```
+    beta^factor
+    ```
+
+    For beta2 it is the small-batch rule of Marek et al., who leave beta1 alone; for the decay of an
+    average of weights it is the EMA scaling rule of Busbridge et al. The factors k and 1 / k
+    cancel.
 
     Args:
         beta: decay of the average at the old batch size, in [0, 1); any shape.
@@ -50,15 +55,14 @@ def same_half_life(beta: ArrayLike, factor: ArrayLike) -> Numbers:
         >>> round(same_half_life(0.95, 1 / 512), 4), round(same_half_life(0.95, 1 / 16), 4)
         (0.9999, 0.9968)
     """
-    beta, factor = asked("same_half_life", beta=(beta, BETA), factor=(factor, POSITIVE))
-    return below_one(beta**factor)
+    beta, factor = check_arrays("same_half_life", beta=(beta, BETA), factor=(factor, POSITIVE))
+    return unwrap_below_one(beta**factor)
 
 
 def square_root_scaling(
     factor: ArrayLike, lr: ArrayLike, beta1: ArrayLike, beta2: ArrayLike, eps: ArrayLike = 1e-8
 ) -> Scaled:
-    r"""Adam at a batch `factor` times as large, by the square-root rule for the noise-dominated
-    regime.
+    r"""Adam's settings at another batch size by the square-root rule, for dominant noise.
 
     With k = factor:
 
@@ -66,8 +70,9 @@ def square_root_scaling(
     lr -> lr sqrt(k)     1 - beta1 -> k (1 - beta1)     1 - beta2 -> k (1 - beta2)     eps -> eps / sqrt(k)
     ```
 
-    Its betas agree with `same_half_life` to first order in k (1 - beta); a large k takes them below 0, where the rule
-    has no answer. lr and eps scale because noise of a batch, and with it sqrt(v), goes as 1 / sqrt(k).
+    Its betas agree with `same_half_life` to first order in k (1 - beta); a large k takes them below
+    0: the rule has no answer then. lr and eps scale because the noise of a batch, and with it
+    sqrt(v), is proportional to 1 / sqrt(k).
 
     Args:
         factor: new batch size over the old, k > 0; any shape.
@@ -88,7 +93,7 @@ def square_root_scaling(
         >>> [round(value, 9) for value in square_root_scaling(1 / 16, lr=1e-3, beta1=0.9, beta2=0.95)]
         [0.00025, 0.99375, 0.996875, 4e-08]
     """
-    k, lr, beta1, beta2, eps = asked(
+    k, lr, beta1, beta2, eps = check_arrays(
         "square_root_scaling",
         factor=(factor, POSITIVE),
         lr=(lr, POSITIVE),
@@ -98,20 +103,23 @@ def square_root_scaling(
     )
     root = np.sqrt(k)
     return Scaled(
-        plain(lr * root), plain(1 - k * (1 - beta1)), plain(1 - k * (1 - beta2)), plain(eps / root)
+        unwrap(lr * root),
+        unwrap(1 - k * (1 - beta1)),
+        unwrap(1 - k * (1 - beta2)),
+        unwrap(eps / root),
     )
 
 
-def beta_rules_gap(beta: ArrayLike, factor: ArrayLike) -> Numbers:
-    r"""How far apart the two rules for beta are: the quotient of what they give for 1 - beta, minus
-    1.
+def beta_rules_gap(beta: ArrayLike, factor: ArrayLike) -> FloatOrArray:
+    r"""The relative difference of the two rules for beta: the quotient of their 1 - beta, minus 1.
 
     ```
     k (1 - beta) / (1 - beta^k) - 1        k -> 0: (1 - beta) / -ln(beta) - 1, about -(1 - beta) / 2
     ```
 
-    For a smaller batch, k < 1, they agree to about (1 - beta) / 2, the half-life rule having the shorter memory: 2.5 %
-    at beta = 0.95. For a larger batch the gap grows until the square-root rule leaves [0, 1).
+    For a smaller batch, k < 1, they agree to about (1 - beta) / 2, the half-life rule having the
+    shorter memory: 2.5% at beta = 0.95. For a larger batch the gap grows until the square-root rule
+    leaves [0, 1).
 
     Args:
         beta: decay at the old batch size, in (0, 1); any shape.
@@ -129,5 +137,5 @@ def beta_rules_gap(beta: ArrayLike, factor: ArrayLike) -> Numbers:
         >>> beta_rules_gap(0.95, [1 / 512, 1 / 16, 1, 4]).round(4)
         array([-0.0252, -0.0237,  0.    ,  0.0782])
     """
-    beta, k = asked("beta_rules_gap", beta=(beta, BETA_NOT_ZERO), factor=(factor, POSITIVE))
-    return plain(k * (1 - beta) / -np.expm1(k * np.log(beta)) - 1)
+    beta, k = check_arrays("beta_rules_gap", beta=(beta, POSITIVE_BETA), factor=(factor, POSITIVE))
+    return unwrap(k * (1 - beta) / -np.expm1(k * np.log(beta)) - 1)

@@ -1,6 +1,4 @@
-"""Bias correction as a schedule of beta: what dividing by 1 - beta^t does, step by step and
-gradient by gradient.
-"""
+"""Bias correction: its factor, its equivalent schedule of beta, its effect per gradient."""
 
 from __future__ import annotations
 
@@ -14,23 +12,24 @@ from betaplane.theory._validation import (
     POSITIVE,
     STEP,
     ArgumentRange,
-    Numbers,
-    asked,
-    below_one,
-    one,
-    plain,
+    FloatOrArray,
+    check_arrays,
+    check_floats,
+    unwrap,
+    unwrap_below_one,
 )
 
 
-def correction(beta: ArrayLike, t: ArrayLike) -> Numbers:
-    r"""The factor 1 / (1 - beta^t) that undoes the zero start of a running average.
+def correction(beta: ArrayLike, t: ArrayLike) -> FloatOrArray:
+    r"""The factor 1 / (1 - beta^t) that corrects a moving average for its start at zero.
 
     Args:
         beta: decay of the average, in [0, 1); any shape.
         t: step, >= 1; any shape that broadcasts.
 
     Returns:
-        The factor, >= 1: 1 / (1 - beta) at t = 1, towards 1 later. Its square root is what sqrt(v) is multiplied by.
+        The factor, >= 1: 1 / (1 - beta) at t = 1, and later towards 1. Its square root is the
+        factor of sqrt(v).
 
     Raises:
         BadInput: if an argument is out of its range.
@@ -41,19 +40,19 @@ def correction(beta: ArrayLike, t: ArrayLike) -> Numbers:
         >>> correction([0.9, 0.999], 100).round(5)
         array([ 1.00003, 10.50334])
     """
-    beta, t = asked("correction", beta=(beta, BETA), t=(t, STEP))
-    return plain(1 / (1 - beta**t))
+    beta, t = check_arrays("correction", beta=(beta, BETA), t=(t, STEP))
+    return unwrap(1 / (1 - beta**t))
 
 
-def debiased_beta(beta: ArrayLike, t: ArrayLike) -> Numbers:
-    r"""The decay with which an average without correction does what a corrected one does.
+def debiased_beta(beta: ArrayLike, t: ArrayLike) -> FloatOrArray:
+    r"""The decay with which an uncorrected moving average equals the corrected one.
 
     ```
     m_hat_t = beta_t m_hat_{t-1} + (1 - beta_t) g_t        beta_t = beta (1 - beta^(t - 1)) / (1 - beta^t)
     ```
 
-    It starts at 0 and rises to beta; as long as t is small against 1 / (1 - beta), 1 - beta_t is about 1 / t, a plain
-    average over all steps so far.
+    It starts at 0 and rises to beta; as long as t is small against 1 / (1 - beta), 1 - beta_t is
+    about 1 / t, a plain average over all steps so far.
 
     Args:
         beta: decay of the average, in [0, 1); any shape.
@@ -71,16 +70,16 @@ def debiased_beta(beta: ArrayLike, t: ArrayLike) -> Numbers:
         >>> debiased_beta(0.999, [1, 2, 3, 1000]).round(4)
         array([0.    , 0.4997, 0.6663, 0.9984])
     """
-    beta, t = asked("debiased_beta", beta=(beta, BETA), t=(t, STEP))
-    return plain(beta * (1 - beta ** (t - 1)) / (1 - beta**t))
+    beta, t = check_arrays("debiased_beta", beta=(beta, BETA), t=(t, STEP))
+    return unwrap(beta * (1 - beta ** (t - 1)) / (1 - beta**t))
 
 
-def adafactor_beta2(t: ArrayLike, power: ArrayLike = 0.8) -> Numbers:
+def adafactor_beta2(t: ArrayLike, power: ArrayLike = 0.8) -> FloatOrArray:
     r"""Adafactor's decay of the second moment, 1 - t^(-power): its memory grows with the run.
 
     Args:
         t: step, >= 1; any shape.
-        power: the exponent, > 0; any shape that broadcasts. The paper asks for < 1 and takes 0.8.
+        power: the exponent, > 0; any shape that broadcasts. The paper requires < 1 and uses 0.8.
 
     Returns:
         beta2_t, in [0, 1); 0 at t = 1, so that no correction is needed.
@@ -94,13 +93,12 @@ def adafactor_beta2(t: ArrayLike, power: ArrayLike = 0.8) -> Numbers:
         >>> adafactor_beta2([1, 10, 1000]).round(4)
         array([0.    , 0.8415, 0.996 ])
     """
-    t, power = asked("adafactor_beta2", t=(t, STEP), power=(power, POSITIVE))
-    return below_one(-np.expm1(-power * np.log(t)))
+    t, power = check_arrays("adafactor_beta2", t=(t, STEP), power=(power, POSITIVE))
+    return unwrap_below_one(-np.expm1(-power * np.log(t)))
 
 
 def influence(beta: float, i: int) -> float:
-    r"""How much gradient i counts in a corrected average over the whole run; without correction
-    every one counts 1.
+    r"""The total weight of gradient i in a corrected average over the run; 1 without correction.
 
     The weight of g_i in m_hat_t, summed over all t >= i:
 
@@ -108,8 +106,8 @@ def influence(beta: float, i: int) -> float:
     sum_t (1 - beta) beta^(t - i) / (1 - beta^t)  =  sum_j (1 - beta) beta^(i j) / (1 - beta^(j + 1))      j = 0, 1, ...
     ```
 
-    The first gradients count several times over: 3.0 times at beta = 0.9, 5.2 times at 0.99. An Adam without
-    correction of m (AdamD) gives all the same influence.
+    The first gradients count several times over: 3.0 times at beta = 0.9, 5.2 times at 0.99. An
+    Adam without correction of m (AdamD) gives all the same influence.
 
     Args:
         beta: decay of the average, in [0, 1).
@@ -127,15 +125,17 @@ def influence(beta: float, i: int) -> float:
         >>> [round(influence(0.9, i), 2) for i in (1, 2, 10, 20)]
         [3.01, 2.23, 1.25, 1.07]
     """
-    beta, start = one("influence", beta=(beta, BETA), i=(i, STEP))
+    beta, start = check_floats("influence", beta=(beta, BETA), i=(i, STEP))
     if beta == 0:
         return 1.0
     j = np.arange(1 + math.ceil(40 / (-start * math.log(beta))))
     return float(((1 - beta) * beta ** (start * j) / (1 - beta ** (j + 1.0))).sum())
 
 
-def steps_until_corrected(beta: ArrayLike, within: ArrayLike = 0.01, root: bool = False) -> Numbers:
-    r"""After how many steps the correction (or its root) is below 1 + within, and may be forgotten.
+def steps_until_corrected(
+    beta: ArrayLike, within: ArrayLike = 0.01, root: bool = False
+) -> FloatOrArray:
+    r"""The number of steps after which the correction, or its root, is below 1 + within.
 
     ```
     t = ln(w / (1 + w)) / ln(beta)        w = within, or (1 + within)^2 - 1 for the root
@@ -144,7 +144,7 @@ def steps_until_corrected(beta: ArrayLike, within: ArrayLike = 0.01, root: bool 
     Args:
         beta: decay of the average, in [0, 1); any shape.
         within: the share the factor may still differ by, > 0; any shape that broadcasts.
-        root: ask for the square root of the factor, which is what sqrt(v) sees.
+        root: whether to take the square root of the factor, as for sqrt(v).
 
     Returns:
         Steps, not rounded; 0 at beta = 0.
@@ -158,9 +158,9 @@ def steps_until_corrected(beta: ArrayLike, within: ArrayLike = 0.01, root: bool 
         >>> round(steps_until_corrected(0.999)), round(steps_until_corrected(0.999, root=True))
         (4613, 3925)
     """
-    beta, within = asked(
+    beta, within = check_arrays(
         "steps_until_corrected", beta=(beta, BETA), within=(within, ArgumentRange("(0, inf)", 0.01))
     )
     w = within * (2 + within) if root else within
     with np.errstate(divide="ignore"):
-        return plain(np.log(w / (1 + w)) / np.log(beta))
+        return unwrap(np.log(w / (1 + w)) / np.log(beta))

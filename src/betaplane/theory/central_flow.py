@@ -1,6 +1,4 @@
-"""Where RMSProp at the edge of stability goes on average: what v settles at, how far weights swing,
-how soon.
-"""
+"""RMSProp at the edge of stability: the limit of v, the amplitude of weights, the time."""
 
 from __future__ import annotations
 
@@ -8,32 +6,32 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.theory._validation import (
-    BETA_NOT_ZERO,
     NOT_NEGATIVE,
     POSITIVE,
+    POSITIVE_BETA,
     ArgumentRange,
-    Numbers,
-    asked,
-    plain,
+    FloatOrArray,
+    check_arrays,
+    unwrap,
 )
 
 ANY = ArgumentRange("(-inf, inf)", 1.0)
 AT_LEAST_ONE = ArgumentRange("[1, inf)", 10.0)
 
 
-def resting_root_v(gradient: ArrayLike, curvature: ArrayLike, lr: ArrayLike) -> Numbers:
-    r"""What sqrt(v) of full-batch RMSProp settles at along a coordinate that is an axis of the
-    Hessian.
+def resting_root_v(gradient: ArrayLike, curvature: ArrayLike, lr: ArrayLike) -> FloatOrArray:
+    r"""The limit of full-batch RMSProp's sqrt(v) along a coordinate axis of the Hessian.
 
     ```
     sqrt(v) = max(|g|, lr h / 2)           P = sqrt(v) / lr: the smallest preconditioner with h <= 2 P
     ```
 
-    g is the gradient averaged over the swings. Where lr h / 2 is the larger, v is mostly swings, and RMSProp steps with
-    2 / h, as if it knew the curvature. `resting_root_v_of` has no need of a diagonal Hessian.
+    g is the mean gradient over the oscillation. If lr h / 2 is larger, v is mostly oscillation, and
+    RMSProp steps with 2 / h, like a method that knows the curvature. `resting_root_v_of` does not
+    require a diagonal Hessian.
 
     Args:
-        gradient: g, averaged over the swings, gradient units; any shape.
+        gradient: g, mean over the oscillation, gradient units; any shape.
         curvature: h, >= 0, gradient units over x's; any shape that broadcasts.
         lr: learning rate, > 0, in x's unit; any shape that broadcasts.
 
@@ -50,28 +48,31 @@ def resting_root_v(gradient: ArrayLike, curvature: ArrayLike, lr: ArrayLike) -> 
         >>> resting_root_v(0.1, [1.0, 50.0], lr=0.01)
         array([0.1 , 0.25])
     """
-    g, h, lr = asked(
+    g, h, lr = check_arrays(
         "resting_root_v",
         gradient=(gradient, ANY),
         curvature=(curvature, NOT_NEGATIVE),
         lr=(lr, POSITIVE),
     )
-    return plain(np.maximum(np.abs(g), lr * h / 2))
+    return unwrap(np.maximum(np.abs(g), lr * h / 2))
 
 
-def swing(gradient: ArrayLike, root_v: ArrayLike, lr: ArrayLike) -> Numbers:
-    r"""How far weights swing about their path at RMSProp's edge of stability: lr / 2 sqrt(1 - g^2 /
-    v).
+def swing(gradient: ArrayLike, root_v: ArrayLike, lr: ArrayLike) -> FloatOrArray:
+    r"""The amplitude of weights about their path at RMSProp's edge of stability.
 
     ```
-    v = g^2 + 4 v / lr^2 sigma^2           E[g^2] over the swings, sigma^2 their variance; 0 where g^2 >= v
+    sigma = lr / 2 sqrt(1 - g^2 / v)
+    ```
+
+    ```
+    v = g^2 + 4 v / lr^2 sigma^2           sigma = 0 if g^2 >= v
     ```
 
     With no mean gradient it is lr / 2, `two_cycle` at beta1 = 0: only a smaller lr makes it
     smaller.
 
     Args:
-        gradient: g, averaged over the swings, gradient units; any shape.
+        gradient: g, mean over the oscillation, gradient units; any shape.
         root_v: sqrt(v), > 0, gradient units; any shape that broadcasts.
         lr: learning rate, > 0, in x's unit; any shape that broadcasts.
 
@@ -88,22 +89,22 @@ def swing(gradient: ArrayLike, root_v: ArrayLike, lr: ArrayLike) -> Numbers:
         >>> swing([0.0, 0.6, 2.0], 1.0, lr=0.01)
         array([0.005, 0.004, 0.   ])
     """
-    g, root_v, lr = asked(
+    g, root_v, lr = check_arrays(
         "swing", gradient=(gradient, ANY), root_v=(root_v, POSITIVE), lr=(lr, POSITIVE)
     )
-    return plain(lr / 2 * np.sqrt(np.maximum(1 - (g / root_v) ** 2, 0)))
+    return unwrap(lr / 2 * np.sqrt(np.maximum(1 - (g / root_v) ** 2, 0)))
 
 
-def steps_to_edge(room: ArrayLike, beta2: ArrayLike) -> Numbers:
-    r"""How many steps after gradients have vanished v has decayed so far that Adam loses its
-    stability.
+def steps_to_edge(room: ArrayLike, beta2: ArrayLike) -> FloatOrArray:
+    r"""Steps from vanishing gradients until Adam is unstable, since v decays.
 
     ```
     v_t = beta2^t v_0   =>   the curvature in Adam's metric grows as beta2^(-t/2):    t = 2 ln(room) / -ln(beta2)
     ```
 
-    The better a run has converged, the surer: gradients far below sqrt(v) do not hold v up, until the loss rises. With
-    a smaller beta2 v follows gradients down, and up again as soon as they grow.
+    This happens the more surely the better a run has converged: gradients far below sqrt(v) do not
+    hold v up, until the loss rises. With a smaller beta2 v follows gradients down, and up again as
+    soon as they grow.
 
     Args:
         room: `stability_threshold` over the curvature in Adam's metric now, >= 1; any shape.
@@ -122,13 +123,18 @@ def steps_to_edge(room: ArrayLike, beta2: ArrayLike) -> Numbers:
         >>> steps_to_edge(100.0, [0.9, 0.99, 0.999]).round()
         array([  87.,  916., 9206.])
     """
-    room, beta2 = asked("steps_to_edge", room=(room, AT_LEAST_ONE), beta2=(beta2, BETA_NOT_ZERO))
-    return plain(-2 * np.log(room) / np.log(beta2))
+    room, beta2 = check_arrays(
+        "steps_to_edge", room=(room, AT_LEAST_ONE), beta2=(beta2, POSITIVE_BETA)
+    )
+    return unwrap(-2 * np.log(room) / np.log(beta2))
 
 
-def flow_rate(beta2: ArrayLike) -> Numbers:
-    r"""How fast v follows E[g^2] in the central flow: dv/dt = (1 - beta2) / beta2 (E[g^2] - v), t
-    in steps.
+def flow_rate(beta2: ArrayLike) -> FloatOrArray:
+    r"""The rate at which v follows E[g^2] in the central flow.
+
+    ```
+    dv/dt = (1 - beta2) / beta2 (E[g^2] - v)        t in steps
+    ```
 
     ```
     one step of Adam:   v_t - v_(t-1) = (1 - beta2) (g^2 - v_(t-1)) = (1 - beta2) / beta2 (g^2 - v_t)
@@ -149,5 +155,5 @@ def flow_rate(beta2: ArrayLike) -> Numbers:
         >>> round(flow_rate(0.95), 5)
         0.05263
     """
-    (beta2,) = asked("flow_rate", beta2=(beta2, BETA_NOT_ZERO))
-    return plain((1 - beta2) / beta2)
+    (beta2,) = check_arrays("flow_rate", beta2=(beta2, POSITIVE_BETA))
+    return unwrap((1 - beta2) / beta2)

@@ -1,6 +1,4 @@
-"""What eps does: how much it damps, what it is worth in another place, and where numbers are too
-small for it.
-"""
+"""Effects of eps: damping, equivalent values in other places, limits of number formats."""
 
 from __future__ import annotations
 
@@ -13,11 +11,11 @@ from betaplane.errors import BadInput
 from betaplane.theory._validation import (
     BETA,
     NOT_NEGATIVE,
-    STEP_OR_EVER,
+    STEP_OR_INF,
     ArgumentRange,
-    Numbers,
-    asked,
-    plain,
+    FloatOrArray,
+    check_arrays,
+    unwrap,
 )
 
 FORMATS = {  # significant bits, exponents of the smallest normal and the smallest subnormal number
@@ -28,18 +26,18 @@ FORMATS = {  # significant bits, exponents of the smallest normal and the smalle
 }
 
 
-def damping(eps: ArrayLike, root_v: ArrayLike) -> Numbers:
-    r"""What eps leaves of Adam's update: sqrt(v_hat) / (sqrt(v_hat) + eps).
+def damping(eps: ArrayLike, root_v: ArrayLike) -> FloatOrArray:
+    r"""The factor by which eps reduces Adam's update: sqrt(v_hat) / (sqrt(v_hat) + eps).
 
-    Near 1 Adam is sign-like; at 1/2 eps is sqrt(v_hat); near 0 it is SGD with averaged momentum and learning rate
-    lr / eps, of which 1 - damping is the share that is left.
+    Near 1 Adam is sign-like; at 1/2 eps is sqrt(v_hat); near 0 it is SGD with averaged momentum and
+    learning rate lr / eps, of which 1 - damping is the share that is left.
 
     Args:
         eps: added to sqrt(v_hat), >= 0, gradient units; any shape.
         root_v: sqrt(v_hat), >= 0, gradient units; any shape that broadcasts.
 
     Returns:
-        The factor, in [0, 1]; 1 where eps = 0, 0 where only root_v is.
+        The factor, in [0, 1]; 1 if eps = 0, and 0 if only root_v is 0.
 
     Raises:
         BadInput: if an argument is out of its range.
@@ -50,20 +48,20 @@ def damping(eps: ArrayLike, root_v: ArrayLike) -> Numbers:
         >>> damping(1e-8, [1e-3, 1e-8, 1e-10]).round(4)
         array([1.    , 0.5   , 0.0099])
     """
-    eps, root_v = asked("damping", eps=(eps, NOT_NEGATIVE), root_v=(root_v, NOT_NEGATIVE))
+    eps, root_v = check_arrays("damping", eps=(eps, NOT_NEGATIVE), root_v=(root_v, NOT_NEGATIVE))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return plain(np.where(eps == 0, 1.0, root_v / (root_v + eps)))
+        return unwrap(np.where(eps == 0, 1.0, root_v / (root_v + eps)))
 
 
-def eps_after_correction(eps_hat: ArrayLike, beta2: ArrayLike, t: ArrayLike) -> Numbers:
-    r"""The eps beside sqrt(v_hat) that does what eps_hat does beside the uncorrected sqrt(v).
+def eps_after_correction(eps_hat: ArrayLike, beta2: ArrayLike, t: ArrayLike) -> FloatOrArray:
+    r"""The eps next to sqrt(v_hat) that is equivalent to eps_hat next to the uncorrected sqrt(v).
 
     ```
     sqrt(v) + eps_hat  =  sqrt(1 - beta2^t) (sqrt(v_hat) + eps)        eps = eps_hat / sqrt(1 - beta2^t)
     ```
 
-    So eps_hat is larger early: 31.6 times at t = 1 for beta2 = 0.999. An eps inside the root, sqrt(v + eps), acts at
-    the scale sqrt(eps): 1e-8 there is 1e-4 here.
+    So eps_hat is larger early: 31.6 times at t = 1 for beta2 = 0.999. An eps inside the root,
+    sqrt(v + eps), acts at the scale sqrt(eps): 1e-8 there is 1e-4 here.
 
     Args:
         eps_hat: added to the uncorrected sqrt(v), >= 0, gradient units; any shape.
@@ -82,20 +80,20 @@ def eps_after_correction(eps_hat: ArrayLike, beta2: ArrayLike, t: ArrayLike) -> 
         >>> f"{eps_after_correction(1e-8, 0.999, 1):.3g}"
         '3.16e-07'
     """
-    eps_hat, beta2, t = asked(
+    eps_hat, beta2, t = check_arrays(
         "eps_after_correction",
         eps_hat=(eps_hat, NOT_NEGATIVE),
         beta2=(beta2, BETA),
-        t=(t, STEP_OR_EVER),
+        t=(t, STEP_OR_INF),
     )
-    return plain(eps_hat / np.sqrt(1 - beta2**t))
+    return unwrap(eps_hat / np.sqrt(1 - beta2**t))
 
 
 def vanishing_gradient(dtype: str, flushed: bool = False) -> float:
-    r"""The size of gradient whose square is 0 in a number format, so that v does not see it.
+    r"""The gradient whose square is 0 in a number format, so that v does not change.
 
-    Rounding to nearest, g^2 becomes 0 up to half the smallest subnormal number; on devices that flush subnormal
-    numbers, below the smallest normal one.
+    Rounding to nearest, g^2 becomes 0 up to half the smallest subnormal number; on devices that
+    flush subnormal numbers, below the smallest normal one.
 
     Args:
         dtype: "float64", "float32", "bfloat16" or "float16".
@@ -117,15 +115,16 @@ def vanishing_gradient(dtype: str, flushed: bool = False) -> float:
     return 2.0 ** (normal / 2 if flushed else (subnormal - 1) / 2)
 
 
-def vanishing_eps(root_v: ArrayLike, dtype: str) -> Numbers:
-    r"""The eps below which sqrt(v) + eps is sqrt(v) in a number format, or eps itself is 0 there.
+def vanishing_eps(root_v: ArrayLike, dtype: str) -> FloatOrArray:
+    r"""The eps below which sqrt(v) + eps equals sqrt(v) in a number format, or eps is 0.
 
     Args:
         root_v: sqrt(v_hat), >= 0, gradient units; any shape.
         dtype: "float64", "float32", "bfloat16" or "float16".
 
     Returns:
-        eps: from here on, up to a factor of 2 below the next power of 2, it begins to change the sum; at root_v = 0 the
+        eps: from here on, up to a factor of 2 below the next power of 2, it begins to change the
+            sum; at root_v = 0 the
         largest eps that rounds to 0. 1e-8 is 0 in float16.
 
     Raises:
@@ -138,10 +137,10 @@ def vanishing_eps(root_v: ArrayLike, dtype: str) -> Numbers:
         '6.0e-08 3.0e-08'
     """
     bits, _, subnormal = _format(dtype, "vanishing_eps")
-    (root_v,) = asked("vanishing_eps", root_v=(root_v, ArgumentRange("[0, inf)", 1e-3)))
+    (root_v,) = check_arrays("vanishing_eps", root_v=(root_v, ArgumentRange("[0, inf)", 1e-3)))
     # of numbers next to root_v
     spacing = np.exp2(np.maximum(np.frexp(root_v)[1] - bits, subnormal))
-    return plain(np.where(root_v == 0, math.ldexp(1, subnormal - 1), spacing / 2))
+    return unwrap(np.where(root_v == 0, math.ldexp(1, subnormal - 1), spacing / 2))
 
 
 def _format(dtype: str, where: str) -> tuple[int, int, int]:

@@ -1,6 +1,4 @@
-"""What equal betas make of Adam: v - m^2 is a running variance, and the step a sign times a
-signal-to-noise ratio.
-"""
+"""Adam at equal betas: v - m^2 is a moving variance, the step a signal-to-noise ratio."""
 
 from __future__ import annotations
 
@@ -8,11 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._validation import BETA, ArgumentRange, asked, one
+from betaplane.theory._validation import BETA, ArgumentRange, check_arrays, check_floats
 
 
 def variance_about_momentum(g: ArrayLike, beta: float) -> np.ndarray:
-    r"""Adam's v - m^2 at beta1 = beta2 = beta, as the running variance that it is.
+    r"""Adam's v - m^2 at beta1 = beta2 = beta, as a moving variance.
 
     ```
     v_k - m_k^2 = beta EMA[(m_{k-1} - g_k)^2]_k =: sigma_k^2
@@ -24,7 +22,7 @@ def variance_about_momentum(g: ArrayLike, beta: float) -> np.ndarray:
 
     Args:
         g: gradients in order along axis 0, (steps, ...).
-        beta: decay of both averages, in [0, 1), which start at 0 and are not corrected.
+        beta: decay of both moments, in [0, 1), which start at 0 and are not corrected.
 
     Returns:
         sigma^2 after each step, like g, gradient units squared, >= 0.
@@ -38,8 +36,8 @@ def variance_about_momentum(g: ArrayLike, beta: float) -> np.ndarray:
         >>> variance_about_momentum([1.0, -1.0], beta=0.5)
         array([0.25  , 0.6875])
     """
-    (g,) = asked("variance_about_momentum", g=(g, ArgumentRange("(-inf, inf)", 1.0)))
-    (beta,) = one("variance_about_momentum", beta=(beta, BETA))
+    (g,) = check_arrays("variance_about_momentum", g=(g, ArgumentRange("(-inf, inf)", 1.0)))
+    (beta,) = check_floats("variance_about_momentum", beta=(beta, BETA))
     if g.ndim == 0:
         raise BadInput(
             "g has no steps",

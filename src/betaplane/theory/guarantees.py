@@ -1,17 +1,22 @@
-"""What theorems promise: bounds on the gradient norm of AdaGrad and Adam."""
+"""Bounds on the gradient norm of AdaGrad and Adam from convergence theorems."""
 
 from __future__ import annotations
 
 import math
 from typing import NamedTuple
 
-from betaplane.theory._validation import BETA, BETA_NOT_ZERO, NOT_NEGATIVE, POSITIVE, STEP, asked
+from betaplane.theory._validation import (
+    BETA,
+    NOT_NEGATIVE,
+    POSITIVE,
+    POSITIVE_BETA,
+    STEP,
+    check_arrays,
+)
 
 
 class Constants(NamedTuple):
-    """The constants of a problem: f with gradients in [-(R - sqrt(eps)), R - sqrt(eps)], smooth,
-    bounded below.
-    """
+    """Constants of a problem: f is smooth, bounded below, |gradients| <= R - sqrt(eps)."""
 
     gap: float  # f(x_0) - inf f, >= 0
     R: float  # bound on every |g_i| + sqrt(eps), gradient units, > 0
@@ -46,7 +51,7 @@ def adagrad_bound(problem: Constants, lr: float, steps: int) -> float:
         5.28
     """
     gap, R, L, d, eps = _checked("adagrad_bound", problem)
-    asked("adagrad_bound", lr=(lr, POSITIVE), steps=(steps, STEP))
+    check_arrays("adagrad_bound", lr=(lr, POSITIVE), steps=(steps, STEP))
     growth = math.log1p(steps * R**2 / eps)
     return (2 * R * gap / lr + (4 * d * R**2 + lr * d * R * L) * growth) / math.sqrt(steps)
 
@@ -54,8 +59,7 @@ def adagrad_bound(problem: Constants, lr: float, steps: int) -> float:
 def adam_bound(
     problem: Constants, lr: float, beta2: float, steps: int, beta1: float = 0.0
 ) -> float:
-    r"""The bound on E|grad f|^2 at a random step of Adam with averages that are sums, eps inside
-    the root.
+    r"""The bound on E|grad f|^2 at a random step of Adam with sums as moments, eps in the root.
 
     ```
     N~    = steps - beta1 / (1 - beta1)
@@ -65,9 +69,9 @@ def adam_bound(
             + 2 lr^2 d L^2 beta1 / ((1 - beta1 / beta2) (1 - beta2)^(3/2))
     ```
 
-    At beta1 = 0 the 12 is a 4. Here m = beta1 m + g, v = beta2 v + g^2, and a step is
-    lr (1 - beta1) sqrt((1 - beta2^t) / (1 - beta2)) m / sqrt(eps + v). With lr ~ 1 / sqrt(N) and beta2 = 1 - 1 / N it
-    falls as ln(N) / sqrt(N). It is far from what is seen.
+    At beta1 = 0 the 12 is a 4. Here m = beta1 m + g, v = beta2 v + g^2, and a step is lr (1 -
+    beta1) sqrt((1 - beta2^t) / (1 - beta2)) m / sqrt(eps + v). With lr ~ 1 / sqrt(N) and beta2 = 1
+    - 1 / N it falls as ln(N) / sqrt(N). It is far from the observed norms.
 
     Args:
         problem: constants of the problem.
@@ -90,16 +94,16 @@ def adam_bound(
         5.45
     """
     gap, R, L, d, eps = _checked("adam_bound", problem)
-    asked(
+    check_arrays(
         "adam_bound",
         lr=(lr, POSITIVE),
-        beta2=(beta2, BETA_NOT_ZERO),
+        beta2=(beta2, POSITIVE_BETA),
         steps=(steps, STEP),
         beta1=(beta1, BETA),
     )
-    asked("adam_bound", **{"beta1 / beta2": (beta1 / beta2, BETA)})
+    check_arrays("adam_bound", **{"beta1 / beta2": (beta1 / beta2, BETA)})
     counted = steps - beta1 / (1 - beta1)
-    asked("adam_bound", **{"steps - beta1 / (1 - beta1)": (counted, POSITIVE)})
+    check_arrays("adam_bound", **{"steps - beta1 / (1 - beta1)": (counted, POSITIVE)})
     apart, q = 1 - beta1 / beta2, 1 - beta2
     E = (
         lr * d * R * L * (1 - beta1) / (apart * q)
@@ -114,7 +118,7 @@ def adam_bound(
 
 def _checked(where: str, problem: Constants) -> Constants:
     gap, R, L, d, eps = problem
-    asked(
+    check_arrays(
         where,
         gap=(gap, NOT_NEGATIVE),
         R=(R, POSITIVE),

@@ -1,6 +1,4 @@
-"""How long a period makes Adam fail on Reddi's problem: what the proof asks for, and what is
-enough.
-"""
+"""The period at which Adam fails on Reddi's problem: in the proof, and exactly."""
 
 from __future__ import annotations
 
@@ -9,7 +7,13 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA, ArgumentRange, Numbers, asked, plain
+from betaplane.theory._validation import (
+    BETA,
+    ArgumentRange,
+    FloatOrArray,
+    check_arrays,
+    unwrap,
+)
 from betaplane.theory.boundary import drift
 from betaplane.theory.bounds import power_sum
 
@@ -18,8 +22,7 @@ BETA2 = ArgumentRange("(0, 1)", 0.999)
 
 
 def reddi_holds(C: ArrayLike, beta1: ArrayLike, beta2: ArrayLike) -> np.ndarray:
-    r"""Whether the period C meets the three inequalities under which Adam provably goes to the
-    worst point.
+    r"""Whether the period C meets the three inequalities of the proof that Adam fails.
 
     The problem is f_t = C x once in C steps, -x otherwise, on [-1, 1]; with gamma = beta1 /
     sqrt(beta2):
@@ -42,14 +45,17 @@ def reddi_holds(C: ArrayLike, beta1: ArrayLike, beta2: ArrayLike) -> np.ndarray:
     Raises:
         BadInput: if an argument is out of its range.
 
-    Source: S. Reddi et al., 2018, arXiv:1904.09237, proof of Theorem 2; taken from memory of the appendix, and found to
-    agree at beta1 = 0 with beta2 <= min(C^(-4 / (C - 2)), 1 - (9 / (2 C))^2), which others quote.
+    Source: S. Reddi et al., 2018, arXiv:1904.09237, proof of Theorem 2; taken from memory of the
+        appendix, and found to agree at beta1 = 0 with beta2 <= min(C^(-4 / (C - 2)), 1 - (9 / (2
+        C))^2), which others quote.
 
     Example:
         >>> reddi_holds([202, 204], 0.0, 0.9)
         array([False,  True])
     """
-    C, beta1, beta2 = asked("reddi_holds", C=(C, PERIOD), beta1=(beta1, BETA), beta2=(beta2, BETA2))
+    C, beta1, beta2 = check_arrays(
+        "reddi_holds", C=(C, PERIOD), beta1=(beta1, BETA), beta2=(beta2, BETA2)
+    )
     gamma = beta1 / np.sqrt(beta2)
     momentum = (1 - beta1) * beta1 ** (C - 1) * C <= 1 - beta1 ** (C - 1)
     forgotten = (C - 2) / 2 * np.log(beta2) + 2 * np.log(C) <= 0
@@ -59,8 +65,7 @@ def reddi_holds(C: ArrayLike, beta1: ArrayLike, beta2: ArrayLike) -> np.ndarray:
 
 
 def reddi_period(beta1: float, beta2: float) -> float:
-    r"""The smallest even period that `reddi_holds` accepts: enough for failure, and far more than
-    is needed.
+    r"""The smallest even period that `reddi_holds` accepts: sufficient, and far from necessary.
 
     At the pairs (0, 0.9), (0, 0.99), (0.9, 0.95), (0.9, 0.99), (0.9, 0.999) it is 29 to 576 times
     `failing_period`.
@@ -70,7 +75,7 @@ def reddi_period(beta1: float, beta2: float) -> float:
         beta2: decay of v, in (0, 1).
 
     Returns:
-        C, a whole number as a float; nan where beta1^2 >= beta2, which the theorem leaves out.
+        C, a whole number as a float; nan if beta1^2 >= beta2, which the theorem excludes.
 
     Raises:
         BadInput: if an argument is out of its range.
@@ -81,7 +86,7 @@ def reddi_period(beta1: float, beta2: float) -> float:
         >>> reddi_period(0.9, 0.99), failing_period(0.9, 0.99)
         (3218.0, 30)
     """
-    asked("reddi_period", beta1=(beta1, BETA), beta2=(beta2, BETA2))
+    check_arrays("reddi_period", beta1=(beta1, BETA), beta2=(beta2, BETA2))
     if beta1**2 >= beta2:
         return math.nan
     fails, holds = 1.0, 2.0  # in units of C / 2
@@ -94,8 +99,7 @@ def reddi_period(beta1: float, beta2: float) -> float:
 
 
 def failing_period(beta1: float, beta2: float) -> int:
-    r"""The smallest period at which Adam really moves to the worst point: the first n where `drift`
-    is negative.
+    r"""The smallest period at which Adam moves to the worst point: the first n with `drift` < 0.
 
     Args:
         beta1: decay of m, in [0, 1).
@@ -113,18 +117,18 @@ def failing_period(beta1: float, beta2: float) -> int:
         >>> [failing_period(*betas) for betas in ((0.0, 0.9), (0.9, 0.95), (0.9, 0.999))]
         [7, 17, 74]
     """
-    asked("failing_period", beta1=(beta1, BETA), beta2=(beta2, BETA))
+    check_arrays("failing_period", beta1=(beta1, BETA), beta2=(beta2, BETA))
     n = 3
     while drift(beta1, beta2, n) >= 0:
         n += 1
     return n
 
 
-def reddi_beta2(C: ArrayLike) -> Numbers:
+def reddi_beta2(C: ArrayLike) -> FloatOrArray:
     r"""The beta2 at which RMSProp fails with period 3: 1 / (1 + C^2).
 
-    The problem is f_t = C x once in three steps, -x otherwise, on [-1, 1], whose best point is -1; Adam with
-    beta1 = 0 and this beta2 goes to +1, while (0.9, 0.999) goes to -1.
+    The problem is f_t = C x once in three steps, -x otherwise, on [-1, 1], whose best point is -1;
+    Adam with beta1 = 0 and this beta2 goes to +1, while (0.9, 0.999) goes to -1.
 
     Args:
         C: the steep slope, > 2; any shape.
@@ -141,5 +145,5 @@ def reddi_beta2(C: ArrayLike) -> Numbers:
         >>> reddi_beta2([3, 100]).round(5)
         array([0.1   , 0.0001])
     """
-    (C,) = asked("reddi_beta2", C=(C, ArgumentRange("(2, inf)", 3)))
-    return plain(1 / (1 + np.square(C)))
+    (C,) = check_arrays("reddi_beta2", C=(C, ArgumentRange("(2, inf)", 3)))
+    return unwrap(1 / (1 + np.square(C)))

@@ -1,4 +1,4 @@
-"""What AMSGrad's theorem promises online: a bound on the regret, from the gradients that were met."""
+"""AMSGrad's bound on the regret, from the gradients of a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._validation import BETA, BETA_NOT_ZERO, POSITIVE, ArgumentRange, asked
+from betaplane.theory._validation import BETA, POSITIVE, POSITIVE_BETA, ArgumentRange, check_arrays
 
 ANY = ArgumentRange("(-inf, inf)", 1.0)
 
@@ -21,8 +21,7 @@ def amsgrad_regret(
     beta2: float = 0.999,
     shrink: float = 0.9,
 ) -> float:
-    r"""The bound on AMSGrad's regret over T convex losses, with steps lr / sqrt(t) and beta1_t =
-    beta1 shrink^(t-1).
+    r"""The bound on AMSGrad's regret over T convex losses, with steps lr / sqrt(t).
 
     ```
     v_max_t = max(v_max_(t-1), v_t),   gamma = beta1 / sqrt(beta2) < 1,   D = diameter,   sums over coordinates
@@ -31,8 +30,8 @@ def amsgrad_regret(
            + lr sqrt(1 + ln T) / ((1 - beta1)^2 (1 - gamma) sqrt(1 - beta2))  sum |g_(1:T)|
     ```
 
-    The published proof has a gap: it treats the beta1_t as equal where they are not. The bound is shown as stated; in
-    the runs of our tests it holds, with room to spare.
+    The published proof has a gap: it treats the beta1_t as equal although they are not. The bound
+    is shown as stated; in the runs of the tests it holds by a wide margin.
 
     Args:
         g: gradients that were met, (T,) or (T, d), gradient units; T >= 1.
@@ -40,7 +39,7 @@ def amsgrad_regret(
         diameter: D, the largest distance of two points along one coordinate, > 0, in x's unit.
         beta1: decay of m at t = 1, in [0, 1), below sqrt(beta2).
         beta2: decay of v, in (0, 1).
-        shrink: what beta1 is multiplied by at each step, in [0, 1).
+        shrink: factor of beta1 per step, in [0, 1).
 
     Returns:
         The bound on sum_t f_t(x_t) - f_t(x*), in the loss's unit.
@@ -48,8 +47,8 @@ def amsgrad_regret(
     Raises:
         BadInput: if an argument is out of its range, or beta1 is not below sqrt(beta2).
 
-    Source: S. Reddi, S. Kale, S. Kumar, 2018, arXiv:1904.09237, Theorem 4; its proof's gap: T. Tran, L. Phong, 2019,
-    arXiv:1904.03590.
+    Source: S. Reddi, S. Kale, S. Kumar, 2018, arXiv:1904.09237, Theorem 4; its proof's gap: T.
+        Tran, L. Phong, 2019, arXiv:1904.03590.
 
     Example:
         >>> g = np.tile([3.0, -1.0, -1.0], 1000)  # Reddi's problem on [-1, 1]: to stay at x = 1 costs 2000
@@ -57,15 +56,15 @@ def amsgrad_regret(
         1369
     """
     where = "amsgrad_regret"
-    asked(
+    check_arrays(
         where,
         lr=(lr, POSITIVE),
         diameter=(diameter, POSITIVE),
         beta1=(beta1, BETA),
-        beta2=(beta2, BETA_NOT_ZERO),
+        beta2=(beta2, POSITIVE_BETA),
     )
-    asked(where, shrink=(shrink, BETA))
-    (g,) = asked(where, g=(g, ANY))
+    check_arrays(where, shrink=(shrink, BETA))
+    (g,) = check_arrays(where, g=(g, ANY))
     if not beta1 < math.sqrt(beta2):
         raise BadInput(
             "beta1 is not below sqrt(beta2)",

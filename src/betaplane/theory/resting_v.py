@@ -1,6 +1,4 @@
-"""What v of RMSProp settles at under any Hessian: the smallest diagonal preconditioner that the
-curvature allows.
-"""
+"""The limit of RMSProp's v for any Hessian: the smallest stable diagonal preconditioner."""
 
 from __future__ import annotations
 
@@ -8,16 +6,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from betaplane.errors import BadInput
-from betaplane.theory._validation import POSITIVE, ArgumentRange, asked
+from betaplane.theory._validation import POSITIVE, ArgumentRange, check_arrays
 
 ANY = ArgumentRange("(-inf, inf)", 1.0)
-BARRIERS = np.geomspace(1.0, 1e-13, 40)  # each solved from where the last one ended
+BARRIERS = np.geomspace(1.0, 1e-13, 40)  # each solved from the last one's solution
 STEPS = 50  # Newton's, of one barrier at most
-STEEP = 0.25  # share of the foretold decrease that a step must bring
+STEEP = 0.25  # least share of the predicted decrease that a step must reach
 
 
 def resting_root_v_of(gradient: ArrayLike, hessian: ArrayLike, lr: float) -> np.ndarray:
-    r"""What sqrt(v) of full-batch RMSProp settles at, for a Hessian that need not be diagonal.
+    r"""The limit of full-batch RMSProp's sqrt(v) for any Hessian.
 
     ```
     sqrt(v) = lr p,    p = argmin  sum p_i + sum g_i^2 / (lr^2 p_i)    with    H <= 2 diag(p)
@@ -27,7 +25,7 @@ def resting_root_v_of(gradient: ArrayLike, hessian: ArrayLike, lr: float) -> np.
     sqrt(v) is |g|.
 
     Args:
-        gradient: g, averaged over the swings, (d,), gradient units.
+        gradient: g, mean over the oscillation, (d,), gradient units.
         hessian: H, symmetric, (d, d), gradient units over x's.
         lr: learning rate, > 0, in x's unit.
 
@@ -37,8 +35,8 @@ def resting_root_v_of(gradient: ArrayLike, hessian: ArrayLike, lr: float) -> np.
     Raises:
         BadInput: if an argument is out of its range or the shapes do not fit.
 
-    Source: J. Cohen et al., 2025, arXiv:2410.24206, the stationary preconditioner; `resting_root_v` is that of a
-    diagonal H.
+    Source: J. Cohen et al., 2025, arXiv:2410.24206, the stationary preconditioner; `resting_root_v`
+        is that of a diagonal H.
 
     Example:
         >>> resting_root_v_of([0.1, 0.1], [[1.0, 0.0], [0.0, 50.0]], lr=0.01).round(5)
@@ -47,8 +45,11 @@ def resting_root_v_of(gradient: ArrayLike, hessian: ArrayLike, lr: float) -> np.
         array([0.15, 0.15])
     """
     where = "resting_root_v_of"
-    (g,), (H,) = asked(where, gradient=(gradient, ANY)), asked(where, hessian=(hessian, ANY))
-    (rate,) = asked(where, lr=(lr, POSITIVE))
+    (g,), (H,) = (
+        check_arrays(where, gradient=(gradient, ANY)),
+        check_arrays(where, hessian=(hessian, ANY)),
+    )
+    (rate,) = check_arrays(where, lr=(lr, POSITIVE))
     if not (g.ndim == 1 and len(g) and H.shape == 2 * g.shape and rate.ndim == 0):
         shapes = f"hessian {H.shape}, gradient {g.shape} and lr {rate.shape}"
         raise BadInput(
@@ -92,7 +93,7 @@ def _smallest(p: np.ndarray, slope2: np.ndarray, H: np.ndarray, barrier: float) 
 
 
 def _cost(p: np.ndarray, slope2: np.ndarray, H: np.ndarray, barrier: float) -> float:
-    """What `_smallest` minimises; inf outside of the barriers."""
+    """The function that `_smallest` minimizes; inf outside of the barriers."""
     if not (p > 0).all():
         return np.inf
     try:

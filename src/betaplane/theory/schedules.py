@@ -1,6 +1,4 @@
-"""Learning-rate schedules as pure functions: what the peak learning rate is multiplied by at each
-step.
-"""
+"""Learning-rate schedules as pure functions: the multiplier of the peak rate per step."""
 
 from __future__ import annotations
 
@@ -9,13 +7,13 @@ from collections.abc import Callable
 import numpy as np
 
 from betaplane.errors import BadInput
-from betaplane.theory._validation import ArgumentRange, one, whole
+from betaplane.theory._validation import ArgumentRange, check_floats, check_integers
 
 Schedule = Callable[[np.ndarray, int, float], np.ndarray]
 
 
 def constant(k: np.ndarray, steps: int, warmup: float = 0.0) -> np.ndarray:
-    """1 at every step; `steps` and `warmup` are not used.
+    """1 at every step; `steps` and `warmup` have no effect.
 
     Args:
         k: steps, 1 .. steps, any shape.
@@ -35,7 +33,7 @@ def constant(k: np.ndarray, steps: int, warmup: float = 0.0) -> np.ndarray:
 
 
 def inverse_sqrt(k: np.ndarray, steps: int, warmup: float = 0.0) -> np.ndarray:
-    """1 / sqrt(k), the decay that convergence theorems assume; `steps` and `warmup` are not used.
+    """1 / sqrt(k), the decay of convergence theorems; `steps` and `warmup` have no effect.
 
     Args:
         k: steps, 1 .. steps, any shape.
@@ -72,8 +70,8 @@ def warmup_cosine(k: np.ndarray, steps: int, warmup: float = 0.0) -> np.ndarray:
     Returns:
         Multipliers, float64, like k, in (0, 1]: neither the first step nor the last is wasted.
 
-    Source: I. Loshchilov, F. Hutter, 2017, arXiv:1608.03983, equation 5 (one cycle); warmup: P. Goyal et al., 2017,
-    arXiv:1706.02677, section 2.2.
+    Source: I. Loshchilov, F. Hutter, 2017, arXiv:1608.03983, equation 5 (one cycle); warmup: P.
+        Goyal et al., 2017, arXiv:1706.02677, section 2.2.
 
     Example:
         >>> warmup_cosine(np.arange(1, 7), 6, warmup=1 / 3).round(4)
@@ -84,7 +82,7 @@ def warmup_cosine(k: np.ndarray, steps: int, warmup: float = 0.0) -> np.ndarray:
 
 
 def warmup_linear(k: np.ndarray, steps: int, warmup: float = 0.0) -> np.ndarray:
-    """Linear warmup to 1, then a straight line that reaches 0 just after the last step.
+    """Linear warmup to 1, then a line that reaches 0 just after the last step.
 
     With w = round(warmup steps), at most steps - 1:
 
@@ -116,18 +114,20 @@ NAMES: tuple[str, ...] = ("constant", "inverse_sqrt", "warmup_cosine", "warmup_l
 
 
 def multipliers(name: str, steps: int, warmup: float = 0.0) -> np.ndarray:
-    """The multipliers of a whole run, one for each step.
+    """The multipliers of a whole run, one per step.
 
     Args:
         name: the schedule, one of `NAMES`.
         steps: length of the run, >= 1.
-        warmup: share of the steps spent on linear warmup, in [0, 1); for the schedules that have one.
+        warmup: share of the steps spent on linear warmup, in [0, 1); for the schedules that have
+            one.
 
     Returns:
         Array (steps,), float64, in (0, 1].
 
     Raises:
-        BadInput: for an unknown name, steps that are no whole number >= 1, or warmup outside [0, 1).
+        BadInput: for an unknown name, steps that are no whole number >= 1, or warmup outside [0,
+            1).
 
     Source: see each schedule.
 
@@ -143,8 +143,8 @@ def multipliers(name: str, steps: int, warmup: float = 0.0) -> np.ndarray:
             where="schedule",
             instead='schedule="constant"',
         )
-    whole(name, steps=(steps, 1))
-    (warmup,) = one(name, warmup=(warmup, ArgumentRange("[0, 1)", 0.1)))
+    check_integers(name, steps=(steps, 1))
+    (warmup,) = check_floats(name, warmup=(warmup, ArgumentRange("[0, 1)", 0.1)))
     return ALL[NAMES.index(name)](np.arange(1, steps + 1), steps, warmup)
 
 

@@ -1,18 +1,15 @@
-"""How large a weight matrix and its update should be as a linear map: the spectral condition behind
-muP.
-"""
+"""Spectral norms of a weight matrix and of its update: the condition behind muP."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import POSITIVE, Numbers, asked, plain
+from betaplane.theory._validation import POSITIVE, FloatOrArray, check_arrays, unwrap
 
 
-def spectral_scale(fan_in: ArrayLike, fan_out: ArrayLike) -> Numbers:
-    r"""The spectral norm that a matrix and its updates keep at every width: of the order
-    sqrt(fan_out / fan_in).
+def spectral_scale(fan_in: ArrayLike, fan_out: ArrayLike) -> FloatOrArray:
+    r"""The spectral norm of a matrix and its updates at every width: sqrt(fan_out / fan_in).
 
     Features of order 1 an entry, |x| ~ sqrt(fan_in), then stay of order 1: |W x| ~ sqrt(fan_out).
 
@@ -32,18 +29,17 @@ def spectral_scale(fan_in: ArrayLike, fan_out: ArrayLike) -> Numbers:
         >>> spectral_scale(256, 1024)
         2.0
     """
-    fan_in, fan_out = asked(
+    fan_in, fan_out = check_arrays(
         "spectral_scale", fan_in=(fan_in, POSITIVE), fan_out=(fan_out, POSITIVE)
     )
-    return plain(np.sqrt(fan_out / fan_in))
+    return unwrap(np.sqrt(fan_out / fan_in))
 
 
-def sign_update_norm(lr: ArrayLike, fan_in: ArrayLike, fan_out: ArrayLike) -> Numbers:
-    r"""The largest spectral norm of an update of size lr an entry, as Adam's and Lion's: lr
-    sqrt(fan_in fan_out).
+def sign_update_norm(lr: ArrayLike, fan_in: ArrayLike, fan_out: ArrayLike) -> FloatOrArray:
+    r"""The largest spectral norm of an update of size lr per entry: lr sqrt(fan_in fan_out).
 
-    It is reached where signs are an outer product, as those of a gradient of rank 1 are. For `spectral_scale` lr then
-    goes as 1 / fan_in: muP's rule for hidden matrices.
+    It is reached if the signs are an outer product, as those of a gradient of rank 1. For
+    `spectral_scale` lr is then proportional to 1 / fan_in: muP's rule for hidden matrices.
 
     Args:
         lr: size of an entry's update, > 0; any shape.
@@ -63,10 +59,10 @@ def sign_update_norm(lr: ArrayLike, fan_in: ArrayLike, fan_out: ArrayLike) -> Nu
         >>> sign_update_norm(1e-3, 256, 1024)
         0.512
     """
-    lr, fan_in, fan_out = asked(
+    lr, fan_in, fan_out = check_arrays(
         "sign_update_norm",
         lr=(lr, POSITIVE),
         fan_in=(fan_in, POSITIVE),
         fan_out=(fan_out, POSITIVE),
     )
-    return plain(lr * np.sqrt(fan_in * fan_out))
+    return unwrap(lr * np.sqrt(fan_in * fan_out))

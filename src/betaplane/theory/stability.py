@@ -1,4 +1,4 @@
-"""The curvature Adam can stand: its edge of stability, and the measures of a coming spike."""
+"""Adam's edge of stability, and measurements that precede a spike."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from betaplane.theory._validation import (
     BETA,
     NOT_NEGATIVE,
     POSITIVE,
-    STEP_OR_EVER,
+    STEP_OR_INF,
     ArgumentRange,
-    Numbers,
-    asked,
-    plain,
+    FloatOrArray,
+    check_arrays,
+    unwrap,
 )
 
 
 def stability_threshold(
     beta1: ArrayLike, lr: ArrayLike = 1.0, t: ArrayLike = math.inf, nesterov: bool = False
-) -> Numbers:
+) -> FloatOrArray:
     r"""The largest preconditioned curvature at which Adam with a frozen preconditioner is stable.
 
     The top eigenvalue of P^-1 H, P = diag(sqrt(v_hat) + eps), H the Hessian, full batch:
@@ -34,13 +34,15 @@ def stability_threshold(
     ... (1 - beta1^t)                                  at step t, while m is bias-corrected: 3.8 / lr at t = 1
     ```
 
-    So the correction of m costs stability early, tenfold at beta1 = 0.9; without it (AdamD) the threshold is the same
-    at every step. Near a minimum v -> 0, P is eps alone, and the curvature itself may not exceed eps times this.
+    So the correction of m costs stability early, tenfold at beta1 = 0.9; without it (AdamD) the
+    threshold is the same at every step. Near a minimum v -> 0, P is eps alone, and the curvature
+    itself may not exceed eps times this.
 
     Args:
         beta1: decay of m, in [0, 1); any shape.
         lr: learning rate, > 0; any shape that broadcasts.
-        t: step, in [1, inf], whose correction is held fixed; inf for the long run. Any shape that broadcasts.
+        t: step, in [1, inf], whose correction is held fixed; inf for the long run. Any shape that
+            broadcasts.
         nesterov: the step is (1 - beta1) g + beta1 m instead of m.
 
     Returns:
@@ -49,8 +51,8 @@ def stability_threshold(
     Raises:
         BadInput: if an argument is out of its range.
 
-    Source: J. Cohen et al., 2022, arXiv:2207.14484; here from the roots of the heavy ball's polynomial, checked by
-    bisection. The form at step t: Y. Bai et al., 2025, arXiv:2506.04805.
+    Source: J. Cohen et al., 2022, arXiv:2207.14484; here from the roots of the heavy ball's
+        polynomial, checked by bisection. The form at step t: Y. Bai et al., 2025, arXiv:2506.04805.
 
     Example:
         >>> round(stability_threshold(0.9)), round(stability_threshold(0.9, t=1), 4)
@@ -58,18 +60,18 @@ def stability_threshold(
         >>> round(stability_threshold(0.9, nesterov=True), 2)
         13.57
     """
-    beta1, lr, t = asked(
-        "stability_threshold", beta1=(beta1, BETA), lr=(lr, POSITIVE), t=(t, STEP_OR_EVER)
+    beta1, lr, t = check_arrays(
+        "stability_threshold", beta1=(beta1, BETA), lr=(lr, POSITIVE), t=(t, STEP_OR_INF)
     )
     threshold = (1 - beta1**t) * 2 * (1 + beta1) / ((1 - beta1) * lr)
-    return plain(threshold / (1 + 2 * beta1) if nesterov else threshold)
+    return unwrap(threshold / (1 + 2 * beta1) if nesterov else threshold)
 
 
 class Curvature(NamedTuple):
-    """The curvature that Adam's step sees; a spike is near where it stays above 2 / lr."""
+    """The curvature in Adam's metric; a spike is near if it remains above 2 / lr."""
 
-    top: float  # the largest eigenvalue: where an oscillation can start
-    along_gradient: float  # g' H_hat g / |g|^2: where the loss itself rises
+    top: float  # the largest eigenvalue, at which an oscillation can start
+    along_gradient: float  # g' H_hat g / |g|^2, at which the loss itself rises
 
 
 def preconditioned_curvature(
@@ -80,7 +82,7 @@ def preconditioned_curvature(
     t: float = math.inf,
     eps: float = 1e-8,
 ) -> Curvature:
-    r"""The curvature of the loss in Adam's own metric, to be compared with 2 / lr.
+    r"""The curvature of the loss in Adam's metric, to compare with 2 / lr.
 
     ```
     H_hat = (1 - beta1) / ((1 + beta1) (1 - beta1^t))  diag(1 / (sqrt(v_hat) + eps))  H
@@ -110,10 +112,10 @@ def preconditioned_curvature(
         (0.2105, 0.1579)
     """
     where = "preconditioned_curvature"
-    asked(where, beta1=(beta1, BETA), t=(t, STEP_OR_EVER), eps=(eps, NOT_NEGATIVE))
-    (v_hat,) = asked(where, v_hat=(v_hat, NOT_NEGATIVE))
-    (g,) = asked(where, g=(g, ArgumentRange("(-inf, inf)", 1.0)))
-    (H,) = asked(where, H=(H, ArgumentRange("(-inf, inf)", 1.0)))
+    check_arrays(where, beta1=(beta1, BETA), t=(t, STEP_OR_INF), eps=(eps, NOT_NEGATIVE))
+    (v_hat,) = check_arrays(where, v_hat=(v_hat, NOT_NEGATIVE))
+    (g,) = check_arrays(where, g=(g, ArgumentRange("(-inf, inf)", 1.0)))
+    (H,) = check_arrays(where, H=(H, ArgumentRange("(-inf, inf)", 1.0)))
     if not (g.ndim == 1 and g.shape == v_hat.shape and H.shape == 2 * g.shape):
         shapes = f"H {H.shape}, g {g.shape} and v_hat {v_hat.shape}"
         raise BadInput(f"{shapes} do not fit", where=where, instead="H (d, d), g (d,), v_hat (d,)")
@@ -130,8 +132,7 @@ def preconditioned_curvature(
 
 
 def rms_ratio(g: ArrayLike, v: ArrayLike, eps: float = 1e-8) -> float:
-    r"""How far the second moment lags behind: sqrt(mean(g^2 / max(v, eps^2))) over a tensor; about
-    1 if it does not.
+    r"""The lag of the second moment: sqrt(mean(g^2 / max(v, eps^2))), about 1 without lag.
 
     Args:
         g: gradients of one tensor, any shape.
@@ -152,7 +153,7 @@ def rms_ratio(g: ArrayLike, v: ArrayLike, eps: float = 1e-8) -> float:
         (2.23606797749979, 1.0)
     """
     finite = ArgumentRange("(-inf, inf)", 1.0)
-    g, v, floor = asked("rms_ratio", g=(g, finite), v=(v, NOT_NEGATIVE), eps=(eps, POSITIVE))
+    g, v, floor = check_arrays("rms_ratio", g=(g, finite), v=(v, NOT_NEGATIVE), eps=(eps, POSITIVE))
     if g.shape != v.shape or not g.size:
         raise BadInput(
             f"g {g.shape} and v {v.shape} do not fit",

@@ -1,4 +1,4 @@
-"""What a jump of the gradient does to the update: the second moment is stale, or the first one is."""
+"""The update after a jump of the gradient, while one moment is stale."""
 
 from __future__ import annotations
 
@@ -8,40 +8,51 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.theory._validation import BETA, NOT_NEGATIVE, ArgumentRange, Numbers, asked, plain
+from betaplane.theory._validation import (
+    BETA,
+    NOT_NEGATIVE,
+    ArgumentRange,
+    FloatOrArray,
+    check_arrays,
+    unwrap,
+)
 
 FACTOR = ArgumentRange("[-inf, inf]", 10)
 POINTS = 2001  # steps looked at in one pass of the search for the peak
 
 
 class Peak(NamedTuple):
-    """The largest update after a jump, and when it comes."""
+    """The largest update after a jump, and its step."""
 
-    k: float  # steps after the jump, >= 1; inf where the update rises for ever
+    k: float  # steps after the jump, >= 1; inf if the update always rises
     u: float  # |m| / sqrt(v), in units of lr
 
 
-def jump(k: ArrayLike, beta1: ArrayLike, beta2: ArrayLike, factor: ArrayLike = math.inf) -> Numbers:
-    r"""The update k steps after a constant gradient has jumped by a factor, in steady state, eps =
-    0.
+def jump(
+    k: ArrayLike, beta1: ArrayLike, beta2: ArrayLike, factor: ArrayLike = math.inf
+) -> FloatOrArray:
+    r"""The update k steps after a constant gradient jumped by a factor, in steady state, eps = 0.
 
     ```
     u(k) = (beta1^k + (1 - beta1^k) c) / sqrt(beta2^k + (1 - beta2^k) c^2)        c = factor
     ```
 
-    Before the jump u = 1, long after it u = sign(c). A jump up (c > 1) meets a second moment that is too small: with
-    c -> inf, u(k) -> (1 - beta1^k) / sqrt(1 - beta2^k). A drop (|c| < 1) leaves momentum behind while v forgets:
-    with c = 0, u(k) = (beta1 / sqrt(beta2))^k, which grows without limit where beta1^2 > beta2. A flip (c = -1) does
-    not see beta2: u(k) = 2 beta1^k - 1.
+    Before the jump u = 1, long after it u = sign(c). A jump up (c > 1) meets a second moment that
+    is too small: with c -> inf, u(k) -> (1 - beta1^k) / sqrt(1 - beta2^k). A drop (|c| < 1) leaves
+    momentum behind while v forgets: with c = 0, u(k) = (beta1 / sqrt(beta2))^k, which grows without
+    limit if beta1^2 > beta2. A flip (c = -1) does not see beta2: u(k) = 2 beta1^k - 1.
 
     Args:
-        k: steps since the jump, in [0, inf); any shape. With factor = +-inf, u(0) = 1 as before the jump.
+        k: steps since the jump, in [0, inf); any shape. With factor = +-inf, u(0) = 1 as before the
+            jump.
         beta1: decay of m, in [0, 1); any shape that broadcasts.
         beta2: decay of v, in [0, 1); any shape that broadcasts.
-        factor: the gradient after the jump over the one before, in [-inf, inf]; any shape that broadcasts.
+        factor: the gradient after the jump over the one before, in [-inf, inf]; any shape that
+            broadcasts.
 
     Returns:
-        m / sqrt(v) with its sign, in units of lr; inf or nan where v has become 0 (factor = 0 and beta2 = 0).
+        m / sqrt(v) with its sign, in units of lr; inf or nan if v has become 0 (factor = 0 and
+        beta2 = 0).
 
     Raises:
         BadInput: if an argument is out of its range.
@@ -54,7 +65,7 @@ def jump(k: ArrayLike, beta1: ArrayLike, beta2: ArrayLike, factor: ArrayLike = m
         >>> round(jump(7, 0.9, 0.999, factor=-1), 3), round(jump(10, 0.9, 0.8, factor=0), 3)
         (-0.043, 1.064)
     """
-    k, beta1, beta2, c = asked(
+    k, beta1, beta2, c = check_arrays(
         "jump",
         k=(k, NOT_NEGATIVE),
         beta1=(beta1, BETA),
@@ -69,15 +80,15 @@ def jump(k: ArrayLike, beta1: ArrayLike, beta2: ArrayLike, factor: ArrayLike = m
     old1, old2 = beta1**k, beta2**k
     with np.errstate(divide="ignore", invalid="ignore"):
         u = (old1 * before + (1 - old1) * after) / np.sqrt(old2 * before**2 + (1 - old2) * after**2)
-    return plain(np.where(k == 0, 1.0, u))
+    return unwrap(np.where(k == 0, 1.0, u))
 
 
 def jump_peak(beta1: float, beta2: float, factor: float = math.inf) -> Peak:
     r"""The largest |u(k)|, k = 1, 2, ..., after a jump of the gradient; see `jump`.
 
-    Where beta1 = beta2 there is no overshoot: |u| <= 1 for every factor. A jump up overshoots where beta2 > beta1, a
-    drop where beta1 > beta2. At (0.9, 0.999) a jump up reaches 6.57 of the 7.27 that no history exceeds
-    (`update_bound`); a tenfold jump is enough for 5.20.
+    If beta1 = beta2 there is no overshoot: |u| <= 1 for every factor. A jump up overshoots if beta2
+    > beta1, a drop if beta1 > beta2. At (0.9, 0.999) a jump up reaches 6.57 of the 7.27 that no
+    history exceeds (`update_bound`); a tenfold jump is enough for 5.20.
 
     Args:
         beta1: decay of m, in [0, 1).
@@ -85,7 +96,8 @@ def jump_peak(beta1: float, beta2: float, factor: float = math.inf) -> Peak:
         factor: the gradient after the jump over the one before, in [-inf, inf].
 
     Returns:
-        The peak: k = u = inf where the gradient vanishes and beta1^2 > beta2; k = inf, u = 1 without an overshoot.
+        The peak: k = u = inf if the gradient vanishes and beta1^2 > beta2; k = inf, u = 1 without
+        an overshoot.
 
     Raises:
         BadInput: if an argument is out of its range.
@@ -97,7 +109,7 @@ def jump_peak(beta1: float, beta2: float, factor: float = math.inf) -> Peak:
         >>> peak.k, round(peak.u, 3), jump_peak(0.9, 0.9)
         (12.0, 6.569, Peak(k=inf, u=1.0))
     """
-    asked(
+    check_arrays(
         "jump_peak",
         beta1=(beta1, BETA),
         beta2=(beta2, ArgumentRange("(0, 1)", 0.999)),

@@ -1,6 +1,4 @@
-"""The size weights have under AdamW, and the angle they turn a step: a balance of random steps and
-decay.
-"""
+"""The RMS of weights under AdamW and their rotation per step, from noise and decay."""
 
 from __future__ import annotations
 
@@ -14,12 +12,12 @@ from betaplane.theory._validation import (
     BETA,
     NOT_NEGATIVE,
     POSITIVE,
-    STEP_OR_EVER,
+    STEP_OR_INF,
     ArgumentRange,
-    Numbers,
-    asked,
-    one,
-    plain,
+    FloatOrArray,
+    check_arrays,
+    check_floats,
+    unwrap,
 )
 
 
@@ -29,9 +27,8 @@ def weight_rms(
     t: ArrayLike = math.inf,
     start: ArrayLike = 0.0,
     snr: ArrayLike = 0.0,
-) -> Numbers:
-    r"""The RMS of weights trained by AdamW for t steps at constant lr; sqrt(lr / (2 weight_decay))
-    in the long run.
+) -> FloatOrArray:
+    r"""The RMS of weights after t steps of AdamW at constant lr.
 
     With kept = (1 - lr weight_decay)^t and s the signal-to-noise ratio of the gradients:
 
@@ -40,12 +37,14 @@ def weight_rms(
     / (s + 1)
     ```
 
-    beta1 has no part in it: a larger beta1 makes each update smaller and successive ones more alike. An estimate that
-    forgets the likeness is too small by sqrt((1 + beta1) / (1 - beta1)), 4.4 times at beta1 = 0.9.
+    beta1 has no part in it: a larger beta1 makes each update smaller and successive ones more
+    alike. An estimate that forgets the likeness is too small by sqrt((1 + beta1) / (1 - beta1)),
+    4.4 times at beta1 = 0.9.
 
     Args:
         lr: learning rate, > 0; any shape.
-        weight_decay: as in torch's AdamW (multiplied by lr), > 0, with lr weight_decay < 1; any shape that broadcasts.
+        weight_decay: as in torch's AdamW (multiplied by lr), > 0, with lr weight_decay < 1; any
+            shape that broadcasts.
         t: steps, in [1, inf]; any shape that broadcasts.
         start: RMS of the initial weights, >= 0; any shape that broadcasts.
         snr: |mu|^2 / |sigma|^2 of the gradients, >= 0; any shape that broadcasts.
@@ -63,18 +62,18 @@ def weight_rms(
         >>> round(weight_rms(1e-3, 0.1), 4), round(weight_rms(1e-3, 0.1, t=1000, start=0.02), 4)
         (0.0707, 0.0351)
     """
-    lr, weight_decay, start, snr, t = asked(
+    lr, weight_decay, start, snr, t = check_arrays(
         "weight_rms",
         lr=(lr, POSITIVE),
         weight_decay=(weight_decay, POSITIVE),
         start=(start, NOT_NEGATIVE),
         snr=(snr, NOT_NEGATIVE),
-        t=(t, STEP_OR_EVER),
+        t=(t, STEP_OR_INF),
     )
     log_kept = t * np.log1p(-_taken("weight_rms", lr, weight_decay))
     ever = np.square(np.expm1(log_kept) / weight_decay) * snr
     moved = (ever - np.expm1(2 * log_kept) * lr / (2 * weight_decay)) / (snr + 1)
-    return plain(np.sqrt(np.square(np.exp(log_kept) * start) + moved))
+    return unwrap(np.sqrt(np.square(np.exp(log_kept) * start) + moved))
 
 
 def weight_rms_path(lr: ArrayLike, weight_decay: ArrayLike, start: float = 0.0) -> np.ndarray:
@@ -89,7 +88,7 @@ def weight_rms_path(lr: ArrayLike, weight_decay: ArrayLike, start: float = 0.0) 
 
     Args:
         lr: learning rate of each step, (steps,), >= 0.
-        weight_decay: as in torch's AdamW, >= 0, a number or one a step, with lr weight_decay < 1.
+        weight_decay: as in torch's AdamW, >= 0, a number or one per step, with lr weight_decay < 1.
         start: RMS of the initial weights, >= 0.
 
     Returns:
@@ -105,10 +104,10 @@ def weight_rms_path(lr: ArrayLike, weight_decay: ArrayLike, start: float = 0.0) 
         array([0.02002, 0.02005, 0.02005])
     """
     where = "weight_rms_path"
-    lr, weight_decay = asked(
+    lr, weight_decay = check_arrays(
         where, lr=(lr, NOT_NEGATIVE), weight_decay=(weight_decay, NOT_NEGATIVE)
     )
-    (start,) = one(where, start=(start, NOT_NEGATIVE))
+    (start,) = check_floats(where, start=(start, NOT_NEGATIVE))
     if lr.ndim != 1:
         raise BadInput(
             "lr has the wrong shape",
@@ -127,16 +126,17 @@ def weight_rms_path(lr: ArrayLike, weight_decay: ArrayLike, start: float = 0.0) 
     return np.sqrt(path)
 
 
-def weight_rms_after(decay: ArrayLike, moved: ArrayLike, start: ArrayLike = 0.0) -> Numbers:
-    r"""The RMS of weights at the end of any schedule, from two sums over it; an approximation.
+def weight_rms_after(decay: ArrayLike, moved: ArrayLike, start: ArrayLike = 0.0) -> FloatOrArray:
+    r"""The RMS of weights at the end of any schedule, approximated from two sums over it.
 
     ```
     RMS^2 = e^(-2 decay) start^2 + (1 - e^(-2 decay)) moved / (2 decay)
-    decay = sum of lr weight_decay,   moved = sum of lr^2        (steps times what `linear_means` and the like give)
+    decay = sum of lr weight_decay,   moved = sum of lr^2        (of `linear_means`, times steps)
     ```
 
-    It treats the sum of lr^2 as spread evenly over the decay, which it is at constant lr only. After a cosine to 0 it
-    is larger than `weight_rms_path`, step by step: by 1 % where decay = 0.1, by 11 % at 1, by 56 % at 5.
+    It treats the sum of lr^2 as spread evenly over the decay, which it is at constant lr only.
+    After a cosine to 0 it is larger than `weight_rms_path`, step by step: by 1% if decay = 0.1, by
+    11% at 1, by 56% at 5.
 
     Args:
         decay: sum of lr weight_decay over the steps, > 0; any shape.
@@ -155,19 +155,19 @@ def weight_rms_after(decay: ArrayLike, moved: ArrayLike, start: ArrayLike = 0.0)
         >>> round(weight_rms_after(decay=0.1 * 1e-3 * 1000, moved=1e-6 * 1000, start=0.02), 4)
         0.0351
     """
-    decay, moved, start = asked(
+    decay, moved, start = check_arrays(
         "weight_rms_after",
         decay=(decay, POSITIVE),
         moved=(moved, NOT_NEGATIVE),
         start=(start, NOT_NEGATIVE),
     )
-    return plain(
+    return unwrap(
         np.sqrt(np.exp(-2 * decay) * np.square(start) - np.expm1(-2 * decay) * moved / (2 * decay))
     )
 
 
-def rotation(lr: ArrayLike, weight_decay: ArrayLike, beta1: ArrayLike) -> Numbers:
-    r"""The angle AdamW turns a weight vector a step, once its size has settled.
+def rotation(lr: ArrayLike, weight_decay: ArrayLike, beta1: ArrayLike) -> FloatOrArray:
+    r"""The angle by which AdamW turns a weight vector per step, once its norm is constant.
 
     ```
     sqrt(2 lr weight_decay (1 - beta1) / (1 + beta1))
@@ -181,7 +181,7 @@ def rotation(lr: ArrayLike, weight_decay: ArrayLike, beta1: ArrayLike) -> Number
         beta1: decay of m, in [0, 1); any shape that broadcasts.
 
     Returns:
-        Radians a step.
+        Radians per step.
 
     Raises:
         BadInput: if an argument is out of its range.
@@ -193,14 +193,14 @@ def rotation(lr: ArrayLike, weight_decay: ArrayLike, beta1: ArrayLike) -> Number
         >>> round(rotation(0.01, 0.1, 0.9), 5)
         0.01026
     """
-    lr, weight_decay, beta1 = asked(
+    lr, weight_decay, beta1 = check_arrays(
         "rotation", lr=(lr, POSITIVE), weight_decay=(weight_decay, POSITIVE), beta1=(beta1, BETA)
     )
-    return plain(np.sqrt(2 * lr * weight_decay * (1 - beta1) / (1 + beta1)))
+    return unwrap(np.sqrt(2 * lr * weight_decay * (1 - beta1) / (1 + beta1)))
 
 
 def _taken(where: str, lr: np.ndarray, weight_decay: np.ndarray) -> np.ndarray:
-    """The share of a weight that the decay of one step takes off."""
+    """The share of a weight that the decay of one step removes."""
     share = ArgumentRange("[0, 1)", 1e-4, "lr=1e-3, weight_decay=0.1")
-    (taken,) = asked(where, **{"lr * weight_decay": (lr * weight_decay, share)})
+    (taken,) = check_arrays(where, **{"lr * weight_decay": (lr * weight_decay, share)})
     return taken
