@@ -2,6 +2,15 @@
 
 import runpy
 
-for name in ("overhead", "store", "choose", "replicas", "step", "truth", "replay", "watch"):
+for name in (
+    "overhead",
+    "store",
+    "sampling",
+    "replicas",
+    "step",
+    "known_results",
+    "replay",
+    "watch",
+):
     print(f"\n== benchmarks/{name}.py", flush=True)
     runpy.run_module(f"benchmarks.{name}", run_name="__main__")

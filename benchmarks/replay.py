@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.dense import dense_map
+from benchmarks.dense_maps import dense_map
 from betaplane.maps.phase_map import FAILING, GOOD, PhaseMap
 from betaplane.maps.verdicts import verdict
 from betaplane.problems import Problem, counterexample, load
@@ -59,7 +59,7 @@ def main(names: Sequence[str]) -> None:
 # Where the counterexample turns.
 
 # Critical 1 - beta2 at a = 1 from simulated averages (3e6 steps, about 2 percent), as in
-# benchmarks/truth.py.
+# benchmarks/known_results.
 SIMULATED = {
     (10, 0.0, "shuffle"): 0.0419, (10, 0.9, "shuffle"): 0.135, (20, 0.0, "shuffle"): 0.0103,
     (20, 0.9, "shuffle"): 0.0210, (50, 0.0, "shuffle"): 0.00162, (50, 0.9, "shuffle"): 0.00227,

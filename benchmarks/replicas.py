@@ -25,7 +25,7 @@ CONTENDERS = {
 }
 SERVE = """
 import sys
-from benchmarks.contenders import *
+from benchmarks.baselines import *
 round_ = {call}
 round_()
 print("ready", flush=True)

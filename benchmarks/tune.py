@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 
-from benchmarks.dense import dense_map
+from benchmarks.dense_maps import dense_map
 from betaplane.maps import tune
 from betaplane.problems import load
 

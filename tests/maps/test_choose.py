@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from benchmarks.synthetic_maps import Bay, counterexample, labels, tongue, train
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from truths import Bay, counterexample, labels, tongue, train
 
 from betaplane.errors import BadInput
 from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from truths import Bay
+from benchmarks.synthetic_maps import Bay
 
 from betaplane.errors import BadInput
 from betaplane.maps.sampling.gaussian_process import MOST, fit, p_fail, wilson

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from zoo import adam, train
+from benchmarks.failures.planted import adam, train
 
 from betaplane.monitor.capture.adam_state import StepValues
 from betaplane.monitor.counterfactual import replay, sizes

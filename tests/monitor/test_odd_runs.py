@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from benchmarks.failures.planted import adam, train
 from torch import nn
-from zoo import adam, train
 
 import betaplane
 from betaplane.errors import BadInput

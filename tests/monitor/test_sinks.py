@@ -20,7 +20,7 @@ from weakref import ref
 
 import pytest
 import torch
-from zoo import adam, train
+from benchmarks.failures.planted import adam, train
 
 from betaplane.errors import BadInput
 from betaplane.monitor import (

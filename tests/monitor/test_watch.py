@@ -7,7 +7,7 @@ from time import perf_counter
 
 import pytest
 import torch
-from zoo import adam, train
+from benchmarks.failures.planted import adam, train
 
 import betaplane
 from betaplane.errors import BadInput

@@ -15,7 +15,7 @@ from betaplane.replay import record_problem, replay_gradients, turning_point
 from betaplane.theory.boundary import critical_beta2, critical_with_replacement, drift
 
 # Critical 1 - beta2 at a = 1 from simulated averages (3e6 steps, about 2 percent), as in
-# benchmarks/truth.py.
+# benchmarks/known_results.
 MONTE_CARLO = {
     (10, 0.0, "shuffle"): 0.0419, (10, 0.9, "shuffle"): 0.135, (20, 0.0, "shuffle"): 0.0103,
     (20, 0.9, "shuffle"): 0.0210, (50, 0.0, "shuffle"): 0.00162, (50, 0.9, "shuffle"): 0.00227,

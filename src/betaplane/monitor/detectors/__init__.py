@@ -2,7 +2,7 @@
 
 Their false alarms on runs that no threshold was chosen on: none in 65 healthy ones of 12 kinds, so
 below 4.6 % of runs each and together at 95 % confidence; of 65 failing ones 63 are named first
-(`python -m benchmarks.zoo kin`).
+(`python -m benchmarks.detection random`).
 """
 
 from betaplane.monitor.detectors._detector import Detector, Finding

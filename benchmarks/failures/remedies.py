@@ -1,4 +1,4 @@
-"""An alarm's remedy, applied to a run that is made again."""
+"""Apply the remedy of an alert to a repetition of the run."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import nn
 
 import betaplane
 
-OURS = ("clip", "storage", "nonfinite")  # options that torch's optimizers do not have
+OWN_OPTIONS = ("clip", "storage", "nonfinite")  # that torch's optimizers do not have
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an optimizer is made."""
+    """An optimizer class and its options."""
 
     kind: type[torch.optim.Optimizer]
     options: dict[str, Any] = field(default_factory=dict)
@@ -25,8 +25,8 @@ class Recipe:
         return self.kind(params, **self.options)
 
     def remedied(self, remedy: Mapping[str, Any]) -> Recipe:
-        """The same with other numbers; with an option that only ours has, our AdamW."""
-        own = {name: remedy[name] for name in OURS if name in remedy}
+        """The recipe with the remedy's options; `betaplane.AdamW` if only it has one of them."""
+        own = {name: remedy[name] for name in OWN_OPTIONS if name in remedy}
         numbers = {name: remedy[name] for name in ("lr", "eps") if name in remedy}
         betas = list(self.options.get("betas", (0.9, 0.999)))
         betas = tuple(remedy.get(f"beta{i + 1}", beta) for i, beta in enumerate(betas))
@@ -34,16 +34,16 @@ class Recipe:
         return replace(self, kind=betaplane.AdamW if own else self.kind, options=options)
 
 
-def keep(
+def apply_remedy(
     step: int,
-    at: int,
+    alert_step: int,
     optimizer: torch.optim.Optimizer,
     model: nn.Module,
     remedy: Mapping[str, Any],
 ) -> None:
-    """Before a step: what the remedy says of this one, where the alarm was raised at step `at`."""
+    """Apply, before a step, the part of the remedy that belongs to it."""
     for group in optimizer.param_groups:
-        if "lr" in remedy and (step >= at or "reinitialise" not in remedy):
+        if "lr" in remedy and (step >= alert_step or "reinitialise" not in remedy):
             group["lr"] = min(group["lr"], remedy["lr"])
         if "decay" in remedy:
             group["weight_decay"] = (
@@ -55,16 +55,17 @@ def keep(
             group["lr"] = group.setdefault("full_lr", group["lr"]) * min(
                 1.0, step / remedy["warmup"]
             )
-    if step == at and "step" in remedy:
+    if step == alert_step and "step" in remedy:
         for state in optimizer.state.values():
             state["step"].fill_(remedy["step"])
-    if step == at // 2 and "reinitialise" in remedy:
-        anew(model.get_submodule(remedy["layer"].rpartition(".")[0]), remedy["reinitialise"])
+    if step == alert_step // 2 and "reinitialise" in remedy:
+        layer = model.get_submodule(remedy["layer"].rpartition(".")[0])
+        reinitialize(layer, remedy["reinitialise"])
 
 
 @torch.no_grad()
-def anew(layer: nn.Module, rows: list[int]) -> None:
-    """Fresh numbers for some rows of a layer and its biases."""
+def reinitialize(layer: nn.Module, rows: list[int]) -> None:
+    """Reinitialize some rows of a layer and of its biases."""
     old = {name: p.clone() for name, p in layer.named_parameters(recurse=False)}
     layer.reset_parameters()  # pyright: ignore[reportCallIssue]
     for name, p in layer.named_parameters(recurse=False):

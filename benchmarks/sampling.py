@@ -10,20 +10,16 @@ time."""
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
+from benchmarks.synthetic_maps import Bay, counterexample, labels, tongue, train
 from betaplane.maps.phase_map import FAILING, GOOD, Spot
 from betaplane.maps.sampling.ask_tell import Refine, fill, fill_by_surface, verdict
 from betaplane.maps.sampling.gaussian_process import p_fail
 from betaplane.maps.sampling.infer import nearest
 from betaplane.maps.sampling.quadtree import UNKNOWN
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "maps"))
-from truths import Bay, counterexample, labels, tongue, train
 
 POINTS, BUDGET, VARIANTS = 256, 400, range(5)
 Votes = dict[Spot, list[int]]

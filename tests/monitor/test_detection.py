@@ -1,10 +1,10 @@
-"""Planted causes are named first, healthy runs raise no alarm, and remedies cure."""
+"""Planted causes are named first, healthy runs raise no alert, and remedies work."""
 
 from __future__ import annotations
 
 import pytest
-from benchmarks.zoo import again, first_cause
-from zoo import HEALTHY, PLANTED
+from benchmarks.detection import first_cause, repeat_with_remedy
+from benchmarks.failures.planted import HEALTHY, PLANTED
 
 LONG = (
     "warmup too short",
@@ -33,19 +33,19 @@ QUICK = ("batch 4", "full batch", "rare words")
     "name",
     [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in HEALTHY],
 )
-def test_healthy_runs_raise_no_alarm(name: str):
+def test_healthy_runs_raise_no_alert(name: str):
     watcher, _, losses = HEALTHY[name]()
     assert watcher.report().startswith(f"No alarm in {len(losses)} steps, ")
     assert losses[-1] < losses[0]
 
 
 @pytest.mark.slow
-def test_remedies_cure():
-    gone = {name: again(make)[3] for name, make in PLANTED.items()}
+def test_remedies_end_most_failures():
+    gone = {name: repeat_with_remedy(make)[3] for name, make in PLANTED.items()}
     assert sum(gone.values()) >= len(PLANTED) - 3, gone
 
 
-def test_a_remedy_is_data_that_says_what_the_sentence_says():
+def test_the_remedy_agrees_with_its_sentence():
     watcher, _, _ = PLANTED["beta1^2 >= beta2"]()
     alert = watcher.alerts[0]
     assert alert.remedy == {"beta2": 0.95}
@@ -54,14 +54,14 @@ def test_a_remedy_is_data_that_says_what_the_sentence_says():
 
 
 @pytest.mark.slow
-def test_a_warmup_that_is_too_short_is_cured_by_the_one_that_is_told():
-    alert, before, after, gone = again(PLANTED["warmup too short"])
+def test_a_short_warmup_is_remedied_by_the_proposed_one():
+    alert, before, after, gone = repeat_with_remedy(PLANTED["warmup too short"])
     assert gone
     assert alert.remedy == {"warmup": 2000}
     assert after < before / 2
 
 
-def test_the_replay_comes_as_data():
+def test_the_alert_contains_the_replay():
     watcher, _, _ = PLANTED["adaptive edge of stability"]()
     row = watcher.alerts[0].replayed
     assert row["last"] == watcher.alerts[0].step

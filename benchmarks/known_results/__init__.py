@@ -1,0 +1,1 @@
+"""Training against closed forms and published figures; `python -m benchmarks.known_results`."""
