@@ -102,7 +102,7 @@ class Strictest:
         self.index = dict.fromkeys((detector.cause for detector in WITH_THRESHOLD), -1)
 
     def __call__(self, watcher: Watcher) -> None:
-        if not watcher.history.now():
+        if not watcher.history.current_readings():
             return
         for detector in WITH_THRESHOLD:
             i = self.index[detector.cause]

@@ -110,7 +110,7 @@ def compare(case: str, how: str, rounds: int | None) -> None:
     watcher.close()
     cpu, wall, ms = (sorted(column) for column in zip(*found, strict=True))
     first, middle, last = statistics.quantiles(cpu, n=4)
-    kept = len(watcher.history.lights)
+    kept = len(watcher.history.step_stats)
     readings = max((len(each) for each in watcher.history.readings.values()), default=0)
     print(
         f"  {case:4} {how:8} {statistics.median(ms):7.2f} ms   {middle:.3f} x  ({first:.3f} to {last:.3f})   "
@@ -130,7 +130,7 @@ def memory(case: str) -> None:
     gc.collect()
     kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    record = watcher.tape.bytes
+    record = watcher.moment_recorder.nbytes
     state = sum(each.nbytes for held in optimizer.state.values() for each in held.values())
     watcher.close()
     print(

@@ -110,14 +110,14 @@ PLANTED: dict[str, Callable[..., tuple[Any, ...]]] = {
         counterexample(), 80, adam(0.01, (0.0, 0.3)), **how
     ),
     "beta1^2 >= beta2": lambda **how: train(digits(), 20, adam(1e-3, (0.95, 0.85)), **how),
-    "second moment lost in its type": lambda **how: train(
+    "second moment underflow": lambda **how: train(
         digits(batch_size=128).with_(inputs=digits().inputs.half()),
         60,
         adam(1e-2, eps=1e-4),
         model=digits().fresh(0).half(),
         **how,
     ),
-    "second moment lost in its type, standing still": lambda **how: train(
+    "second moment underflow, standing still": lambda **how: train(
         digits().with_(inputs=digits().inputs.bfloat16()),
         200,
         adam(),

@@ -59,7 +59,7 @@ CAUSES: dict[str, Callable[[random.Random, str], Run]] = {
     ),
     "beta1^2 >= beta2": incompatible_betas,
     "eps dominates": dominating_eps,
-    "second moment lost in its type": sixteen_bit_training,
+    "second moment underflow": sixteen_bit_training,
     "adaptive edge of stability": edge_of_stability,
     "warmup too short": missing_warmup,
     "step count wrong": incomplete_resume,

@@ -77,7 +77,7 @@ def test_json(capsys):
 
 ROWS = {
     "report gone.jsonl": "The record cannot be read (No such file or directory): got 'gone.jsonl'",
-    "report text.jsonl": "Line 1 is none of a run's record: got b'no lines",
+    "report text.jsonl": "Line 1 is not part of a run's record: got b'no lines",
     "report empty.jsonl": "Nothing was read in this run: expected a record of a watched run (report). Try: ",
     "report run.jsonl --run 3": "There is no such run in the record: got 3; expected 1 to 1 (report). Try: ",
     "report run.jsonl --quantity lagg": "The run has no such quantity: got 'lagg'; expected update_rms, lag,",

@@ -254,7 +254,7 @@ WRONG = {
     ),
     "step": (
         lambda: watched_run([without(row, "step") for row in record()[-1:]]),
-        "A line of kind alert has no usable step: got None,",
+        "A line of kind alert has no usable step: got None;",
     ),
     "layer": (lambda: watched_run([{"kind": "reading", "step": 1}]), "A line of kind reading has no usable layer: got"),
     "values": (lambda: watched_run([{"kind": "losses", "steps": [1]}]), "A line of kind losses has no usable values:"),

@@ -32,9 +32,9 @@ def _their_warnings_are_theirs() -> Any:
 
 
 def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(
-        callbacks.KNOWN, "HuggingFaceWatch", (object, ("no_such_package",), "Callback", "hf")
-    )
+    host = callbacks.HOSTS["HuggingFaceWatch"]
+    missing = host._replace(modules=("no_such_package",))
+    monkeypatch.setitem(callbacks.HOSTS, "HuggingFaceWatch", missing)
     monkeypatch.delitem(vars(callbacks), "HuggingFaceWatch", raising=False)
     with pytest.raises(BadInput) as caught:
         _ = betaplane.monitor.HuggingFaceWatch
@@ -129,10 +129,12 @@ def test_hugging_faces_trainer(tmp_path: Path) -> None:
     history = callback.watcher.history
     assert history.step == 12
     assert [loss for _, loss in history.losses] == pytest.approx(logged(trainer), rel=1e-3)
-    assert {reading.layer for reading in history.now()} == {
+    assert {reading.layer for reading in history.current_readings()} == {
         name for name, _ in trainer.model.named_parameters()
     }
-    norm = math.sqrt(sum(reading.g_rms**2 * math.prod(reading.shape) for reading in history.now()))
+    norm = math.sqrt(
+        sum(reading.g_rms**2 * math.prod(reading.shape) for reading in history.current_readings())
+    )
     assert norm == pytest.approx(min(0.5, trainer.state.log_history[-2]["grad_norm"]), rel=1e-4)
     assert not callback.watcher.alerts, callback.watcher.report()
     ours, theirs = (
@@ -143,7 +145,7 @@ def test_hugging_faces_trainer(tmp_path: Path) -> None:
     assert losses[-1] == (12, pytest.approx(theirs["train/loss"][-1][1], rel=1e-3))
     assert len(
         [row for row in read_lines(tmp_path / "run.jsonl") if row["kind"] == "reading"]
-    ) == 12 * len(history.now())
+    ) == 12 * len(history.current_readings())
     assert not trainer.model._forward_hooks
 
 
@@ -265,13 +267,13 @@ def test_lightnings_trainer(tmp_path: Path) -> None:
     assert history.step == 12
     means = [sum(module.seen[i : i + 2]) / 2 for i in range(0, 24, 2)]
     assert [loss for _, loss in history.losses] == pytest.approx(means, rel=1e-5)
-    assert {reading.layer for reading in history.now()} == {
+    assert {reading.layer for reading in history.current_readings()} == {
         "one.weight",
         "one.bias",
         "two.weight",
         "two.bias",
     }
-    norms = [norm for _, norm in history.norms]
+    norms = [norm for _, norm in history.readings.gradient_norms]
     assert max(norms) <= 0.5 * (1 + 1e-5)
     assert not callback.watcher.alerts, callback.watcher.report()
     ours, theirs = scalars(tmp_path / "ours"), scalars(tmp_path / "theirs")
@@ -322,5 +324,5 @@ def test_accelerates_optimizer(tmp_path: Path) -> None:
                 optimizer.step()
                 optimizer.zero_grad()
     assert watcher.history.step == 4
-    assert watcher.history.norms[-1][1] == pytest.approx(0.01, rel=1e-4)
+    assert watcher.history.readings.gradient_norms[-1][1] == pytest.approx(0.01, rel=1e-4)
     assert not watcher.alerts

@@ -9,7 +9,7 @@ import torch
 from benchmarks.failures.planted import adam, train
 
 from betaplane.monitor.capture.adam_state import StepValues
-from betaplane.monitor.counterfactual import replay, sizes
+from betaplane.monitor.counterfactual import replay, update_sizes
 from betaplane.monitor.recorders.ring_buffer import RecordedSteps, RingBuffer
 from betaplane.problems import digits
 
@@ -27,11 +27,11 @@ def past(g: torch.Tensor) -> RecordedSteps:
 def test_a_replay_of_a_real_run_is_that_run():
     watcher, _, _ = train(digits(), 90, adam())
     layer = "2.bias"
-    kept = watcher.history.rings[layer].past()
+    kept = watcher.history.recordings[layer].recorded()
     assert kept is not None
     assert len(kept.g) == 64
     read = [reading.lr * reading.update_rms for reading in watcher.history.readings[layer]]
-    assert sizes(kept, kept.numbers).tolist() == pytest.approx(read, rel=1e-4)
+    assert update_sizes(kept, kept.values).tolist() == pytest.approx(read, rel=1e-4)
 
 
 def test_calm_steps_ask_for_nothing():
@@ -80,5 +80,5 @@ def test_a_short_or_broken_past_is_not_replayed():
 def test_a_missed_step_starts_a_ring_anew():
     ring, start = RingBuffer(4), (torch.zeros(1), torch.zeros(1), 0.0)
     for step in (1, 2, 3, 5, 6):
-        ring.keep(step, torch.ones(1), start, NOW)
-    assert len(ring.past().g) == 2
+        ring.append(step, torch.ones(1), start, NOW)
+    assert len(ring.recorded().g) == 2

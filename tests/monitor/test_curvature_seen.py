@@ -14,8 +14,12 @@ import betaplane
 from betaplane.errors import BadInput
 from betaplane.monitor.quantities import formulas as q
 from betaplane.monitor.quantities.aggregates import total
-from betaplane.monitor.quantities.batched import sweep
-from betaplane.monitor.quantities.noise_scale import Parts, noise_of_norms, noise_of_parts
+from betaplane.monitor.quantities.batched import read_all
+from betaplane.monitor.quantities.noise_scale import (
+    MicrobatchGradients,
+    noise_of_norms,
+    noise_of_parts,
+)
 from betaplane.monitor.quantities.sharpness import sharpness, top_eigenvalue
 from betaplane.theory import preconditioned_curvature, stability_threshold, weight_rms
 
@@ -142,10 +146,10 @@ def test_the_noise_scale_of_planted_noise():
 def test_microbatches_are_told_apart_while_backward_adds_them():
     torch.manual_seed(0)
     p = nn.Parameter(torch.zeros(5, 4))
-    parts, given = Parts([p], batch=2), torch.randn(3, 5, 4)
+    parts, given = MicrobatchGradients([p], batch=2), torch.randn(3, 5, 4)
     for g in given:
         (p * g / 3).sum().backward()
-        parts.take()
+        parts.add()
     whole = noise_of_parts(given.flatten(1), 2)
     assert parts.noise().noise == pytest.approx(whole.noise, rel=1e-5)
     assert parts.noise().signal == pytest.approx(whole.signal, rel=1e-4, abs=1e-5)
@@ -183,7 +187,7 @@ def test_a_total_is_the_reading_of_all_as_one():
                 ):
                     each.grad = part.view_as(each)
                 optimizer.step()
-        readings.append(watcher.history.last())
+        readings.append(watcher.history.readings.latest())
     found, [one] = total(readings[0]), readings[1]
     for name in {*found._fields} & {*one._fields} - {"step"}:
         assert getattr(found, name) == pytest.approx(getattr(one, name), rel=1e-4), name
@@ -191,7 +195,7 @@ def test_a_total_is_the_reading_of_all_as_one():
 
 
 def test_no_readings_no_totals():
-    assert sweep(1, []) == []
+    assert read_all(1, []) == []
     watcher = betaplane.watch(torch.optim.Adam([nn.Parameter(torch.ones(1))]), console=False)
     assert watcher.totals() == []
     watcher.close()
@@ -200,11 +204,11 @@ def test_no_readings_no_totals():
 WRONG = {
     "no step yet": (
         lambda: sharpness(torch.optim.Adam([nn.Parameter(torch.ones(1))]), lambda: torch.ones(())),
-        "There are no moments that can be read (take a step first) (sharpness). Try: optimizer.step()",
+        "There are no readable moments; take a step first (sharpness). Try: optimizer.step()",
     ),
     "no graph": (
         lambda: sharpness(Small().optimizer, lambda: torch.ones(())),
-        "The loss has no graph: expected a tensor of one number with its graph (sharpness).",
+        "The loss has no graph: expected a tensor of one element with its graph (sharpness).",
     ),
     "no function": (
         lambda: sharpness(Small().optimizer, "mse"),
@@ -220,7 +224,7 @@ WRONG = {
     ),
     "batches": (
         lambda: noise_of_norms(1.0, 1.0, 8, 8),
-        "The batches do not fit: got (8, 8); expected 1 <= small_batch <",
+        "The batch sizes do not fit: got (8, 8); expected 1 <= small_batch <",
     ),
 }
 

@@ -9,7 +9,7 @@ from benchmarks.failures.planted import HEALTHY, PLANTED
 LONG = (
     "warmup too short",
     "stale second moment",
-    "second moment lost in its type, standing still",
+    "second moment underflow, standing still",
     "learning rate too large, later",
 )
 
@@ -35,7 +35,7 @@ QUICK = ("batch 4", "full batch", "rare words")
 )
 def test_healthy_runs_raise_no_alert(name: str):
     watcher, _, losses = HEALTHY[name]()
-    assert watcher.report().startswith(f"No alarm in {len(losses)} steps, ")
+    assert watcher.report().startswith(f"No alert in {len(losses)} steps, ")
     assert losses[-1] < losses[0]
 
 

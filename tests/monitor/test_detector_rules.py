@@ -16,8 +16,9 @@ from betaplane.monitor.alert import Alert
 from betaplane.monitor.capture.adam_state import StepValues
 from betaplane.monitor.detectors import ALL
 from betaplane.monitor.diagnosis import Diagnosis
-from betaplane.monitor.history import History, Rows, Swing
+from betaplane.monitor.history import GradientCorrelation, History
 from betaplane.monitor.quantities.reading import Reading
+from betaplane.monitor.reading_history import TouchedRows
 from betaplane.monitor.recorders.ring_buffer import RecordedSteps
 from betaplane.theory import update_bound
 
@@ -33,7 +34,7 @@ HEALTHY = Reading(
 def history_of(*readings: Reading, step: int | None = None) -> History:
     history = History()
     for reading in readings:
-        history.take(reading)
+        history.readings.add(reading)
     history.step = max((reading.step for reading in readings), default=0) if step is None else step
     return history
 
@@ -61,7 +62,7 @@ def losses(history: History, values: list[float], last: int | None = None) -> Hi
     """Losses of the steps up to `last`, this one unless said."""
     last = history.step if last is None else last
     for step, loss in enumerate(values, last - len(values) + 1):
-        history.lose(loss, step)
+        history.record_loss(loss, step)
     return history
 
 
@@ -94,7 +95,9 @@ def changed(norm: float, loss: float, before: int = 20, **of_last: Any):
         )
     )
     usual = [1.05 ** (1 - 2 * (k % 2)) for k in range(before)]
-    history.norms.extend((step, value) for step, value in enumerate([*usual, 1.05 * norm], 1))
+    history.readings.gradient_norms.extend(
+        (step, value) for step, value in enumerate([*usual, 1.05 * norm], 1)
+    )
     return found("sudden data change", losses(history, [*usual, 1.05 * loss]))
 
 
@@ -128,7 +131,7 @@ def test_a_batch_is_no_cause_after_large_steps_or_a_raised_rate():
     assert changed(9, 9, update_rms=1.0)
     raised = run(21, lr=lambda step: 1e-3 if step < 19 else 2.01e-3)
     history = losses(history_of(*raised), [1.0, 1.01] * 10 + [9.0])
-    history.norms.extend(history.losses)
+    history.readings.gradient_norms.extend(history.losses)
     assert found("sudden data change", history) is None
 
 
@@ -145,8 +148,8 @@ def test_an_update_before_the_jump_that_outgrew_the_usual_is_the_cause():
         )
         history = losses(history_of(*steps), [1.0, 1.01] * 10 + [9.0])
         for reading in run(21, layer="calm"):
-            history.take(reading)
-        history.norms.extend(history.losses)
+            history.readings.add(reading)
+        history.readings.gradient_norms.extend(history.losses)
         assert bool(found("sudden data change", history)) == fires
 
 
@@ -156,11 +159,11 @@ def test_a_jump_must_leave_the_scatter():
     """
     history = history_of(*run(21))
     noisy = [math.e ** (1 - 2 * (k % 2)) for k in range(20)]
-    history.norms.extend(enumerate([*noisy, math.e * 3.2], 1))
+    history.readings.gradient_norms.extend(enumerate([*noisy, math.e * 3.2], 1))
     assert found("sudden data change", losses(history, [*noisy, math.e * 3.2])) is None
     calm = [1.01 ** (1 - 2 * (k % 2)) for k in range(20)]
     history = history_of(*run(21))
-    history.norms.extend(enumerate([*calm, 9.0], 1))
+    history.readings.gradient_norms.extend(enumerate([*calm, 9.0], 1))
     # 2.3 deviations of the loss
     assert found("sudden data change", losses(history, [*noisy, math.e * 4])) is None
 
@@ -200,7 +203,7 @@ def test_a_tensor_that_began_at_zero_is_judged_by_its_last_update():
         history_of(*run(20, ratio=lambda step: 9.0 if step < 20 else 0.1)), [1.0] + [2.0] * 19
     )
     assert found("learning rate too large", history)
-    history.zero.add("w")
+    history.readings.zero_at_start.add("w")
     assert found("learning rate too large", history) is None
 
 
@@ -245,8 +248,9 @@ def edge(
     history = history_of(*run(20, **changes))
     steps = [last - k - (gap if k == swings - 1 else 0) for k in reversed(range(swings))]
     norms = np.linspace(1.0, grown, swings)
-    history.swings.extend(
-        Swing(step, correlation, float(norm)) for step, norm in zip(steps, norms, strict=True)
+    history.correlations.extend(
+        GradientCorrelation(step, correlation, float(norm))
+        for step, norm in zip(steps, norms, strict=True)
     )
     return found("adaptive edge of stability", history)
 
@@ -286,13 +290,13 @@ def dead(
     other: int = 120,
 ):
     """The first rows had a gradient in the first `seen` looks, the others up to `other`."""
-    held = Rows(torch.zeros(rows, dtype=torch.bool))
+    held = TouchedRows(torch.zeros(rows, dtype=torch.bool))
     for look in range(looks):
         touched = torch.full((rows,), look < other)
         touched[:silent] = look < seen
-        held.look(touched)
+        held.add(touched)
     history = history_of(*run(20, shape=(height or rows, 4)))
-    history.rows["w"] = held
+    history.readings.rows["w"] = held
     return found("dead rows", history)
 
 
@@ -318,11 +322,11 @@ def test_of_a_tall_matrix_every_few_rows_are_looked_at():
 
 
 def test_rows_that_come_and_go_are_not_dead():
-    held = Rows(torch.zeros(10, dtype=torch.bool))
+    held = TouchedRows(torch.zeros(10, dtype=torch.bool))
     for look in range(200):
-        held.look(torch.arange(10) == look % 10 if look < 100 else torch.arange(10) > 4)
+        held.add(torch.arange(10) == look % 10 if look < 100 else torch.arange(10) > 4)
     history = history_of(*run(20, shape=(10, 4)))
-    history.rows["w"] = held
+    history.readings.rows["w"] = held
     assert found("dead rows", history) is None
 
 
@@ -442,7 +446,7 @@ def test_the_beta2_that_bounds_a_long_momentum_is_beta1():
     ids=str,
 )
 def test_v_is_lost_where_it_is_zero_or_stands_still(changes, fires):
-    told = found("second moment lost in its type", history_of(HEALTHY._replace(**changes)))
+    told = found("second moment underflow", history_of(HEALTHY._replace(**changes)))
     assert bool(told) == fires
     if told:
         assert (told.layer, told.remedy) == ("w", {"storage": "float32"})
@@ -516,13 +520,13 @@ def test_an_update_beyond_adams_bound_is_a_changed_state():
 
 
 def test_what_follows_from_a_fault_of_the_state_is_not_told_as_well():
-    judge = Diagnosis(history_of(), lambda alert: None)
+    diagnosis = Diagnosis(history_of(), lambda alert: None)
     stale = DETECTORS["stale second moment"]
-    judge.told["optimizer state changed"] = 100
+    diagnosis.reported_at["optimizer state changed"] = 100
     for step, explained in ((100, True), (163, True), (164, False)):
-        judge.history.step = step
-        assert judge._explained(stale) == explained
-        assert not judge._explained(DETECTORS["non-finite gradients"])
+        diagnosis.history.step = step
+        assert diagnosis._is_consequence(stale) == explained
+        assert not diagnosis._is_consequence(DETECTORS["non-finite gradients"])
 
 
 def test_a_count_of_zero_with_a_warm_v_is_wrong():
@@ -638,7 +642,7 @@ def test_only_decay_that_explains_the_shrinking_is_blamed():
     assert drift(shrink=0.997 * need) is None
 
 
-# the judge
+# the diagnosis
 
 
 class Told(list):
@@ -649,35 +653,35 @@ class Told(list):
 def test_a_cause_is_reported_again_after_a_thousand_steps():
     bad, told = HEALTHY._replace(before=5.0, finite=False), Told()
     history = history_of()
-    judge = Diagnosis(history, told)
+    diagnosis = Diagnosis(history, told)
     for step in (1, 2, 1000, 1001):
         history.step = step
-        history.take(bad._replace(step=step))
-        judge.ask()
+        history.readings.add(bad._replace(step=step))
+        diagnosis.check()
     assert [alert.step for alert in told if alert.cause == "non-finite gradients"] == [1, 1001]
-    assert judge.alerts == told
+    assert diagnosis.alerts == told
 
 
 def test_a_report_names_the_likelier_cause_first():
     history = history_of(
         HEALTHY._replace(finite=False, before=0.0, warm=True, below_eps=0.9, t=5.0)
     )
-    judge = Diagnosis(history, lambda alert: None)
-    judge.ask()
-    judge.alerts.reverse()
+    diagnosis = Diagnosis(history, lambda alert: None)
+    diagnosis.check()
+    diagnosis.alerts.reverse()
     order = [
-        judge.report().index(cause)
+        diagnosis.report().index(cause)
         for cause in ("step count wrong", "non-finite gradients", "eps dominates")
     ]
     assert order == sorted(order)
 
 
 def test_replays_of_updates_that_are_not_adams_are_not_quoted():
-    ring = SimpleNamespace(last=2, past=lambda: pytest.fail("replayed"), full=False)
+    ring = SimpleNamespace(last_step=2, recorded=lambda: pytest.fail("replayed"), full=False)
     for adams in (0.79, 1.26):
         history = history_of(HEALTHY._replace(step=2, adams=adams))
-        history.rings["w"] = ring
-        assert Diagnosis(history, lambda alert: None)._replayed("w", {"eps": 1.0}) == ("", {})
+        history.recordings["w"] = ring
+        assert Diagnosis(history, lambda alert: None)._replay("w", {"eps": 1.0}) == ("", {})
 
 
 # a noisy second moment
@@ -693,7 +697,7 @@ def noisy(beta2: float, step: int = 64, sign: float = 1.0, steps: int = 64, spik
         sign * g, torch.zeros(4), torch.ones(4), 100.0, StepValues(1e-3, 0.0, beta2, 1e-8)
     )
     history = history_of(*run(20), step=step)
-    history.rings["w"] = SimpleNamespace(last=step, full=True, past=lambda: past)
+    history.recordings["w"] = SimpleNamespace(last_step=step, full=True, recorded=lambda: past)
     return found("second moment too noisy", history)
 
 

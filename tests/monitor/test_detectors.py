@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from betaplane.monitor import Watcher, watch
-from betaplane.monitor.history import KEPT
-from betaplane.monitor.quantities.reading_buffer import Readings
+from betaplane.monitor.loss_history import LOSSES_REMEMBERED
+from betaplane.monitor.quantities.reading_buffer import ReadingBuffer
 
 Before = Callable[[int, torch.optim.Optimizer], None]
 
@@ -68,7 +68,9 @@ def test_other_data_is_read_on_credit_where_the_budget_is_spent():
 
 def test_without_losses_nothing_is_read_between():
     watcher = regression(655, feed=lambda step, x: 12 * x if step == 641 else x, tell=False)
-    assert {step for step, _ in watcher.history.norms} == {10 * i for i in range(2, 66)}
+    assert {step for step, _ in watcher.history.readings.gradient_norms} == {
+        10 * i for i in range(2, 66)
+    }
 
 
 def test_a_rate_raised_midway_is_told_before_the_loss_is_above_its_start():
@@ -78,7 +80,7 @@ def test_a_rate_raised_midway_is_told_before_the_loss_is_above_its_start():
     watcher = regression(1100, raised)
     alert = watcher.alerts[0]
     assert (alert.step, alert.cause) == (1004, "learning rate too large")
-    assert watcher.history.start > 10
+    assert watcher.history.losses.first > 10
     assert "before lr was raised" in alert.evidence
 
 
@@ -90,7 +92,7 @@ def test_moments_lost_midway_are_told_though_the_count_goes_on():
 
     watcher = regression(520, emptied, tell=False)
     assert told(watcher)[0] == (510, "step count wrong")
-    assert "while the count went on to 510" in watcher.alerts[0].evidence
+    assert "while the count continued to 510" in watcher.alerts[0].evidence
 
 
 def state_changed(
@@ -277,7 +279,9 @@ def frozen(optimizer_of: Callable, steps: int, silent_from: int) -> Watcher:
 
 def test_a_layer_that_is_not_trained_any_more_is_neither_dead_nor_below_eps():
     watcher = frozen(lambda p: torch.optim.Adam(p, 1e-2, betas=(0.8, 0.9)), 600, 150)
-    assert next(reading.root_rms for reading in watcher.history.last()) < 1e-8  # v faded below eps
+    assert (
+        next(reading.root_rms for reading in watcher.history.readings.latest()) < 1e-8
+    )  # v faded below eps
     assert told(watcher) == []
 
 
@@ -317,13 +321,13 @@ def test_a_loss_that_only_falls_is_no_short_warmup():
             loss.backward()
             watcher.loss(loss)
             optimizer.step()
-    assert watcher.history.late > 0.8 * watcher.history.start
+    assert watcher.history.losses.recent_median > 0.8 * watcher.history.losses.first
     assert told(watcher) == []
 
 
 def test_a_report_without_alarms_says_how_much_was_read():
     assert (
-        regression(100, every=25, tell=False).report() == "No alarm in 100 steps, 5 of them read."
+        regression(100, every=25, tell=False).report() == "No alert in 100 steps, 5 of them read."
     )
 
 
@@ -333,14 +337,14 @@ def test_a_closure_costs_no_look_at_every_step():
         optimizer = torch.optim.Adam([p])
         looks = 0
         with watch(optimizer, every=50, budget=math.inf, console=False) as watcher:
-            real = watcher._end
+            real = watcher._read_and_look
 
             def counted() -> None:
                 nonlocal looks
                 looks += 1
                 real()
 
-            watcher._end = counted  # type: ignore[method-assign]
+            watcher._read_and_look = counted  # type: ignore[method-assign]
 
             def closure() -> Tensor:
                 optimizer.zero_grad()
@@ -350,7 +354,7 @@ def test_a_closure_costs_no_look_at_every_step():
 
             for _ in range(100):
                 loss_of(optimizer, closure)
-            assert len(watcher.history.losses) in (0, KEPT)
+            assert len(watcher.history.losses) in (0, LOSSES_REMEMBERED)
         return looks
 
     def plain(optimizer: torch.optim.Optimizer, closure: Callable) -> None:
@@ -363,8 +367,8 @@ def test_a_closure_costs_no_look_at_every_step():
 def test_a_column_is_what_readings_say():
     watcher = regression(900, tell=False)
     [readings] = [each for name, each in watcher.history.readings.items() if name == "weight"]
-    assert isinstance(readings, Readings)
-    assert readings.taken > len(readings)
+    assert isinstance(readings, ReadingBuffer)
+    assert readings.appended > len(readings)
     assert readings.column("lag").tolist() == pytest.approx(
         [each.lag for each in readings], rel=1e-6
     )

@@ -54,7 +54,8 @@ def check(make: Any, close: float) -> None:
         torch.equal(a, b) for a, b in zip(model.parameters(), bare.parameters(), strict=True)
     )
     found, right = (
-        {each.layer: each for each in which.history.now()} for which in (watcher, plain)
+        {each.layer: each for each in which.history.current_readings()}
+        for which in (watcher, plain)
     )
     assert set(found) == set(right) == {"0.weight", "0.bias", "2.weight", "2.bias"}
     for layer, reading in right.items():
@@ -82,5 +83,5 @@ def test_moments_of_another_shape_are_left_alone() -> None:
     """AdEMAMix of bitsandbytes keeps two first moments in one tensor."""
     optim = pytest.importorskip("bitsandbytes").optim
     _, watcher = train(lambda params: optim.AdEMAMix(params, lr=1e-3))
-    assert not watcher.history.now()
+    assert not watcher.history.current_readings()
     assert not watcher.alerts

@@ -43,7 +43,7 @@ def test_an_update_is_what_the_weights_moved_by(name: str):
             p.grad, old = torch.randn(40, 10) / step, p.detach().clone()
             optimizer.step()
             way = ((1 - decay) * old - p.detach()) / 1e-2
-            [reading] = watcher.history.now() or [None]
+            [reading] = watcher.history.current_readings() or [None]
             if reading is not None:
                 assert reading.update_rms == pytest.approx(
                     way.square().mean().sqrt().item(), rel=1e-3
@@ -64,7 +64,7 @@ def test_weights_too_coarse_to_tell_are_told_by_the_formula():
     with unlimited(optimizer) as watcher:
         p.grad = torch.ones(8)
         optimizer.step()
-    assert watcher.history.last()[0].update_rms == pytest.approx(1.0)
+    assert watcher.history.readings.latest()[0].update_rms == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 1.5e308, 0.0])
@@ -78,13 +78,13 @@ def test_an_odd_loss_ends_nothing(odd: float):
             loss.backward()
             watcher.loss(odd if step in (30, 33) else -odd if step == 31 else loss)
             optimizer.step()
-    assert watcher.history.last()[0].step == 60
+    assert watcher.history.readings.latest()[0].step == 60
 
 
 @pytest.mark.parametrize("wrong", [torch.ones(2), None, "x", [1.0], 1j, torch.tensor(1j)])
 def test_what_is_no_loss_is_told(wrong: object):
     with unlimited(torch.optim.Adam([nn.Parameter(torch.ones(3))])) as watcher:
-        with pytest.raises(BadInput, match="A loss is no number"):
+        with pytest.raises(BadInput, match="A loss is a single number"):
             watcher.loss(wrong)
         watcher.loss(1)
 
@@ -96,7 +96,7 @@ def test_parameters_of_one_name_are_told_apart():
         for p in (p for module in modules for p in module.parameters()):
             p.grad = torch.ones_like(p)
         optimizer.step()
-        names = [reading.layer for reading in watcher.history.now()]
+        names = [reading.layer for reading in watcher.history.current_readings()]
         assert names == ["weight", "bias", "weight (2)", "bias (2)", "weight (3)", "bias (3)"]
         assert [total.size for total in watcher.totals()] == [20, 16, 20, 56]
 
@@ -117,7 +117,7 @@ def test_groups_may_come_and_go():
         step()
         optimizer.add_param_group({"params": [late]})
         step()
-        assert {reading.layer: reading.shape for reading in watcher.history.now()} == {
+        assert {reading.layer: reading.shape for reading in watcher.history.current_readings()} == {
             "1.0": (30, 30),
             "1.0 (2)": (5, 5),
         }
@@ -131,7 +131,7 @@ def test_an_optimizer_without_parameters_yet():
         optimizer.add_param_group({"params": [p]})
         p.grad = torch.ones(2)
         optimizer.step()
-    assert [reading.layer for reading in watcher.history.last()] == ["1.0"]
+    assert [reading.layer for reading in watcher.history.readings.latest()] == ["1.0"]
 
 
 def test_a_head_that_begins_at_zero_is_no_large_learning_rate():
@@ -147,7 +147,7 @@ def test_a_head_that_begins_at_zero_is_no_large_learning_rate():
             loss.backward()
             watcher.loss(loss)
             optimizer.step()
-    assert watcher.report().startswith("No alarm in 400 steps, ")
+    assert watcher.report().startswith("No alert in 400 steps, ")
 
 
 def test_a_step_without_gradients_blinds_nothing():
@@ -174,7 +174,7 @@ def test_a_replay_is_of_the_groups_that_are_there():
                 optimizer.param_groups[0]["lr"] = 1e-4
             p.grad = torch.randn(8)
             optimizer.step()
-        assert watcher.history.rings["0.0"].past().numbers.lr == 1e-4
+        assert watcher.history.recordings["0.0"].recorded().values.lr == 1e-4
 
 
 def test_what_is_not_adam_is_not_replayed():
@@ -204,7 +204,7 @@ def test_wrong_input_is_told(name: str):
 
 
 def test_a_wrong_sink_leaves_no_file(tmp_path):
-    with pytest.raises(BadInput, match="There is no such sink"):
+    with pytest.raises(BadInput, match="Unknown sink"):
         watch(
             torch.optim.Adam([nn.Parameter(torch.ones(1))]), tmp_path / "new.jsonl", to="tensorbord"
         )

@@ -29,7 +29,7 @@ def moments(g: torch.Tensor, beta1: float, beta2: float) -> tuple[torch.Tensor, 
 @pytest.mark.parametrize("t", [1, 7, 60])
 def test_the_extremal_history_reaches_the_bound(betas: tuple[float, float], t: int):
     g = torch.from_numpy(extremal_gradients(*betas, t))[:, None]
-    found = q.largest_ratio(*q.debiased(*moments(g, *betas), t, *betas))
+    found = q.max_ratio(*q.debias(*moments(g, *betas), t, *betas))
     assert found == pytest.approx(update_bound(*betas, t), rel=1e-9)
 
 
@@ -42,11 +42,11 @@ def test_the_ratio_is_that_of_theory():
 
 def test_noise_has_no_signal_and_a_constant_gradient_nothing_else():
     noise = torch.randn(3000, 2000, generator=torch.Generator().manual_seed(0))
-    m_hat, root = q.debiased(*moments(noise, 0.9, 0.999), 3000, 0.9, 0.999)
+    m_hat, root = q.debias(*moments(noise, 0.9, 0.999), 3000, 0.9, 0.999)
     size = q.rms(q.update(m_hat, root, 0.0))
     assert size == pytest.approx(update_rms(0.9), rel=0.05)
     assert q.signal_to_noise(size, 0.9) < 0.01
-    assert q.agreement(m_hat, noise[-1]) == pytest.approx(
+    assert q.sign_agreement(m_hat, noise[-1]) == pytest.approx(
         0.5 + math.asin((0.1 / 1.9) ** 0.5 * 1.9) / math.pi, abs=0.05
     )
 
@@ -58,14 +58,14 @@ def test_the_spread_of_a_root_is_half_that_of_v(beta2: float):
     for each in g:
         v = beta2 * v + (1 - beta2) * each.square()
         roots.append(v.sqrt())
-    assert q.spread(torch.stack(roots), beta2) == pytest.approx(
+    assert q.variation(torch.stack(roots), beta2) == pytest.approx(
         second_moment_spread(beta2) / 2, rel=0.1
     )
 
 
 def test_a_trend_is_no_spread():
     falling = torch.logspace(0, -1, 64)[:, None]
-    assert q.spread(falling, 0.95) < 0.15 < falling.std() / falling.mean()
+    assert q.variation(falling, 0.95) < 0.15 < falling.std() / falling.mean()
 
 
 def test_a_quarter_turn():
@@ -91,7 +91,7 @@ def test_empty_tensors_have_numbers():
     empty = torch.zeros(0)
     assert (
         q.rms(empty),
-        q.largest(empty),
-        q.lost(empty, empty),
-        q.below_eps(empty, empty, 1.0),
+        q.max_abs(empty),
+        q.share_underflowed(empty, empty),
+        q.share_below_eps(empty, empty, 1.0),
     ) == (0, 0, 0, 0)

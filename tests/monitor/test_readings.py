@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import betaplane
-from betaplane.monitor.quantities.reading_buffer import EXACT, FIELDS, Readings
+from betaplane.monitor.quantities.reading_buffer import FIELDS, FLOAT64_FIELDS, ReadingBuffer
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +21,13 @@ def read():
         for _ in range(10):
             p.grad = torch.randn(5, 3)
             optimizer.step()
-            found += watcher.history.now()
+            found += watcher.history.current_readings()
     return found
 
 
 @pytest.mark.parametrize("length", [3, 10, 64])
 def test_they_come_out_as_they_went_in(read, length: int):
-    kept = Readings(length)
+    kept = ReadingBuffer(length)
     for reading in read:
         kept.append(reading)
     assert [each.step for each in kept] == [each.step for each in read[-length:]]
@@ -36,19 +36,21 @@ def test_they_come_out_as_they_went_in(read, length: int):
     for ours, right in zip(kept, read[-length:], strict=True):
         assert (ours.layer, ours.shape, ours.dtype, ours.step, ours.finite) == (
             right.layer, right.shape, right.dtype, right.step, right.finite)  # fmt: skip
-        assert [getattr(ours, name) for name in EXACT] == [getattr(right, name) for name in EXACT]
+        assert [getattr(ours, name) for name in FLOAT64_FIELDS] == [
+            getattr(right, name) for name in FLOAT64_FIELDS
+        ]
         told = [[float(getattr(each, name)) for name in FIELDS] for each in (ours, right)]
         assert told[0] == pytest.approx(told[1], rel=1e-6, nan_ok=True)
 
 
 def test_what_float32_does_not_hold_is_infinite(read):
-    kept = Readings(4)
+    kept = ReadingBuffer(4)
     for size in (1e300, 1.0):
         kept.append(read[0]._replace(g_max=size))
     assert [each.g_max for each in kept] == [math.inf, 1.0]
 
 
 def test_none_is_none():
-    assert not Readings(4)
+    assert not ReadingBuffer(4)
     with pytest.raises(IndexError):
-        Readings(4)[-1]
+        ReadingBuffer(4)[-1]

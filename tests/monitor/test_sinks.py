@@ -35,7 +35,7 @@ from betaplane.monitor import (
     watch,
 )
 from betaplane.monitor.sinks import Sinks
-from betaplane.monitor.sinks.json_lines import APART
+from betaplane.monitor.sinks.json_lines import MAX_PENDING_SECONDS
 from betaplane.problems import digits
 
 TRACKED = {"betaplane.loss", "betaplane.lag/0.weight", "betaplane.update_rms/2.bias"}
@@ -168,7 +168,7 @@ def test_what_is_none_of_a_record_is_left_as_it_is(tmp_path: Path, name: str):
     (tmp_path / other).write_bytes(text)
     with pytest.raises(
         BadInput,
-        match=f"something else than a run's record: got '{tmp_path / other}'; expected a new",
+        match=f"The file is not the record of a run: got '{tmp_path / other}'; expected a new",
     ):
         watch(adamw(), tmp_path / "run.jsonl")
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {other: text}
@@ -203,7 +203,7 @@ def test_slow_losses_are_written_as_they_come(tmp_path: Path):
     for step in (1, 2, 3):
         lines.loss(step, 1.0)
         assert steps(read_lines(tmp_path / "run.jsonl"), "losses") == [*range(1, step + 1)]
-        sleep(1.5 * APART)
+        sleep(1.5 * MAX_PENDING_SECONDS)
 
 
 def test_fast_losses_share_lines(tmp_path: Path):
@@ -235,7 +235,7 @@ def test_a_script_that_ends_loses_nothing(tmp_path: Path, end: str):
 
 
 def test_a_script_that_ends_loses_no_loss_that_waits_for_a_device(tmp_path: Path):
-    end = "watcher.losses.waiting[31] = torch.tensor(0.5)"
+    end = "watcher.losses.pending[31] = torch.tensor(0.5)"
     subprocess.run([sys.executable, "-c", END + end, tmp_path / "run.jsonl"], capture_output=True)
     assert steps(read_lines(tmp_path / "run.jsonl"), "losses") == [*range(1, 32)]
 
@@ -270,8 +270,8 @@ def test_a_file_has_one_writer(tmp_path: Path, name: str):
         watch(adamw(), tmp_path / name, console=False)
     other = (tmp_path / name).with_stem(f"{Path(name).stem}-1")
     assert str(caught.value) == (
-        f"Another watcher of this process writes the file: got '{tmp_path / name}'; expected a file each, or this one "
-        f'once it is closed (watch). Try: path="{other}"'
+        f"Another watcher of this process writes the file: got '{tmp_path / name}'; expected a different file, "
+        f'or this one after close() (watch). Try: path="{other}"'
     )
     watcher.close()
     with watch(adamw(), tmp_path / name, console=False):
@@ -296,7 +296,7 @@ def test_a_full_disk_is_told_once(tmp_path: Path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
-        with pytest.warns(UserWarning, match="JsonLines failed and gets nothing more"):
+        with pytest.warns(UserWarning, match="JsonLines failed and is disabled"):
             sinks.readings(rows)
         gc.collect()
     finally:
@@ -357,9 +357,7 @@ def test_a_sink_that_fails_stops_no_run():
         def alert(self, alert: Alert) -> None:
             kept.append(alert)
 
-    with pytest.warns(
-        UserWarning, match="Full failed and gets nothing more .OSError: .* No space left"
-    ):
+    with pytest.warns(UserWarning, match="Full failed and is disabled .OSError: .* No space left"):
         watcher, _, _ = train(digits(), 5, adam(betas=(0.95, 0.85)), to=[Full(), PreStepSample()])
     assert kept == watcher.alerts != []
 
@@ -374,7 +372,7 @@ def test_tensorboard_reads_what_was_written(tmp_path: Path):
     assert seen[:100] == [*range(1, 101)]
     assert 20 < len(seen[100:]) < 40
     assert board.Scalars("betaplane.loss")[3].value == pytest.approx(losses[3])
-    (told,) = board.Tensors("betaplane.alarms/text_summary")
+    (told,) = board.Tensors("betaplane.alerts/text_summary")
     assert told.step == 1
     assert told.tensor_proto.string_val[0].decode() == str(watcher.alerts[0])
 
@@ -411,9 +409,9 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: boo
     (file,) = folder.glob("*.wandb")
     written = file.read_bytes()
     assert all(
-        name.encode() in written for name in ("betaplane.alarms", "betaplane.step", *TRACKED)
+        name.encode() in written for name in ("betaplane.alerts", "betaplane.step", *TRACKED)
     )
-    (table,) = folder.glob("files/media/table/betaplane.alarms*.table.json")
+    (table,) = folder.glob("files/media/table/betaplane.alerts*.table.json")
     assert json.loads(table.read_text())["data"][0][:3] == [1, "", "beta1^2 >= beta2"]
 
 
@@ -430,7 +428,7 @@ def test_mlflow_in_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert [each.step for each in seen] == [*range(1, 31)]
     assert seen[3].value == pytest.approx(losses[3])
     assert set(client.get_run(sink.run_id).data.metrics) >= TRACKED
-    assert mlflow.artifacts.load_text(f"runs:/{sink.run_id}/betaplane/alarms.txt") == str(
+    assert mlflow.artifacts.load_text(f"runs:/{sink.run_id}/betaplane/alerts.txt") == str(
         watcher.alerts[0]
     )
     assert mlflow.active_run() is None
@@ -466,22 +464,22 @@ def broken(folder: Path, text: bytes) -> Path:
 WRONG = {
     "word": (
         lambda folder: watch(adamw(), to="tensorbord"),
-        "There is no such sink: got 'tensorbord'; expected tensorboard, wandb, trackio, mlflow, or a Sink (to). "
-        'Try: to="tensorboard"',
+        "Unknown sink 'tensorbord'. Did you mean 'tensorboard'? Choose one of: tensorboard, wandb, trackio, mlflow "
+        '(to). Try: to="tensorboard"',
     ),
-    "number": (lambda folder: watch(adamw(), to=[3]), "There is no such sink: got 3"),
+    "number": (lambda folder: watch(adamw(), to=[3]), "Unknown sink 3. Choose one of: tensorboard,"),
     "package": (
         lambda folder: watch(adamw(), to="wandb"),
-        "The package for this tracker cannot be imported (import of wandb halted; None in sys.modules): got 'wandb' "
+        "The package of this tracker cannot be imported (import of wandb halted; None in sys.modules): got 'wandb' "
         "(to). Try: pip install betaplane[wandb]",
     ),
     "limit": (lambda folder: JsonLines(folder / "a", limit=10), "limit is out of range: got 10; expected [4096, inf)"),
     "files": (lambda folder: JsonLines(folder / "a", files=2), "files is out of range: got 2; expected [3, inf)"),
     "a folder": (lambda folder: JsonLines(folder), "The file cannot be written (Is a directory): got "),
     "gone": (lambda folder: read_lines(folder / "a"), "The record cannot be read (No such file or directory): got "),
-    "text": (lambda folder: read_lines(broken(folder, b"{}\nno\n")), "Line 2 is none of a run's record: got b'no"),
-    "bytes": (lambda folder: read_lines(broken(folder, b"\xff\x00\n")), "Line 1 is none of a run's record: got b"),
-    "list": (lambda folder: read_lines(broken(folder, b"[1]\n")), "Line 1 is none of a run's record: got b'[1]"),
+    "text": (lambda folder: read_lines(broken(folder, b"{}\nno\n")), "Line 2 is not part of a run's record: got b'no"),
+    "bytes": (lambda folder: read_lines(broken(folder, b"\xff\x00\n")), "Line 1 is not part of a run's record: got b"),
+    "list": (lambda folder: read_lines(broken(folder, b"[1]\n")), "Line 1 is not part of a run's record: got b'[1]"),
 }  # fmt: skip
 
 

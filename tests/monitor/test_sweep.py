@@ -1,4 +1,4 @@
-"""All tensors in one pass as one by one in float64; the tape's gradients as the run had them."""
+"""All tensors in one pass as one by one in float64; the recorder's gradients as the run had them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import nn
 
 import betaplane
 from betaplane.monitor.capture.adam_state import StepValues
-from betaplane.monitor.quantities.batched import MIDDLE, TensorSample, sweep
-from betaplane.monitor.quantities.formulas import debiased, rms, update
-from betaplane.monitor.quantities.reading import Before, read
-from betaplane.monitor.quantities.step_stats import EXACT
+from betaplane.monitor.quantities.batched import MEDIAN_ELEMENTS, TensorSample, read_all
+from betaplane.monitor.quantities.formulas import debias, rms, update
+from betaplane.monitor.quantities.reading import BeforeStep, read
+from betaplane.monitor.quantities.step_stats import TOLERANCE
 from betaplane.monitor.recorders.moment_recorder import MomentRecorder, Track
 
 EXACTLY = (
@@ -43,7 +43,7 @@ def sample(
         old = v.to(dtype)
         m, v = 0.9 * m + 0.1 * each, 0.99 * v + 0.01 * each.square()
     x = torch.randn(n, generator=torch.Generator().manual_seed(seed + 1))
-    before = Before(g[-1].to(dtype), old, 19.0)
+    before = BeforeStep(g[-1].to(dtype), old, 19.0)
     now = TensorSample(
         name,
         (n,),
@@ -68,11 +68,11 @@ ROWS = {
     "one coordinate": lambda: sample("b", 1, 1),
     "bfloat16": lambda: sample("c", 60, 2, torch.bfloat16),
     "float16, underflown": lambda: sample("d", 60, 3, torch.float16),
-    "first step": lambda: sample("e", 30, 4, before=Before(torch.ones(30), None, 0.0), t=1.0),
-    "other numbers": lambda: sample("f", 30, 5, numbers=StepValues(0.1, 0.0, 0.999, 0.0)),
+    "first step": lambda: sample("e", 30, 4, before=BeforeStep(torch.ones(30), None, 0.0), t=1.0),
+    "other numbers": lambda: sample("f", 30, 5, values=StepValues(0.1, 0.0, 0.999, 0.0)),
     "no weights": lambda: sample("h", 30, 6, x=torch.zeros(30)),
     "rounded at random": lambda: sample(
-        "i", 30, 7, before=Before(torch.ones(30), torch.ones(30), 3.0, None, True)
+        "i", 30, 7, before=BeforeStep(torch.ones(30), torch.ones(30), 3.0, None, True)
     ),
     "not finite": lambda: nan(sample("j", 30, 8)),
 }
@@ -80,7 +80,7 @@ ROWS = {
 
 def assert_alike(taken: TensorSample, found: object) -> None:
     wide = read(
-        taken.layer, 5, taken.shape, taken.numbers, taken.before, taken.x, taken.m, taken.v, taken.t
+        taken.layer, 5, taken.shape, taken.values, taken.before, taken.x, taken.m, taken.v, taken.t
     )
     for name in EXACTLY:
         assert getattr(found, name) == getattr(wide, name), name
@@ -93,25 +93,25 @@ def assert_alike(taken: TensorSample, found: object) -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_a_pass_over_one_tensor_is_the_plain_reading(name: str):
     taken = ROWS[name]()
-    [found] = sweep(5, [taken])
+    [found] = read_all(5, [taken])
     assert_alike(taken, found)
 
 
 def test_a_pass_over_all_tensors_keeps_them_apart():
     rows = [make() for make in ROWS.values()]
-    for taken, found in zip(rows, sweep(5, rows), strict=True):
+    for taken, found in zip(rows, read_all(5, rows), strict=True):
         assert_alike(taken, found)
 
 
 def test_no_tensors_no_readings():
-    assert sweep(1, []) == []
+    assert read_all(1, []) == []
 
 
 def test_a_large_tensor_has_the_median_of_some_coordinates():
-    taken = sample("a", 10 * MIDDLE, 0)
-    [found] = sweep(5, [taken])
+    taken = sample("a", 10 * MEDIAN_ELEMENTS, 0)
+    [found] = read_all(5, [taken])
     assert found.root_median == pytest.approx(
-        sweep(5, [sample("a", 10 * MIDDLE, 0)])[0].root_median
+        read_all(5, [sample("a", 10 * MEDIAN_ELEMENTS, 0)])[0].root_median
     )
     assert 0.5 < found.root_median / read("a", 5, (1,), *taken[2:]).root_median < 2
 
@@ -152,13 +152,13 @@ MAKERS = {
 def test_the_tape_knows_the_gradients(name: str):
     make, dtype, error = MAKERS[name]
     run = Run(make, dtype)
-    tape = MomentRecorder(run.optimizer, length=16)
+    recorder = MomentRecorder(run.optimizer, length=16)
     for step in range(1, 31):
         run.step()
-        assert tape.keep(step)
-        tape.look()
-    for i, slot in enumerate(tape.slots):
-        past = tape.past(i)
+        assert recorder.record(step)
+        recorder.new_stats()
+    for i, slot in enumerate(recorder.coordinates):
+        past = recorder.recorded(i)
         truth = torch.stack([each[i][:: slot.spacing] for each in run.gradients[-16:]]).to(
             past.g.dtype
         )
@@ -169,32 +169,37 @@ def test_the_tape_knows_the_gradients(name: str):
 
 def test_light_quantities_are_those_of_the_coordinates():
     run = Run(lambda p: torch.optim.AdamW(p))
-    tape, seen = MomentRecorder(run.optimizer), []
+    recorder, seen = MomentRecorder(run.optimizer), []
     for step in range(1, 13):
         run.step()
-        tape.keep(step)
-        seen += tape.look() if step % 4 == 0 else []
+        recorder.record(step)
+        seen += recorder.new_stats() if step % 4 == 0 else []
     assert [light.step for light in seen] == [*range(1, 13)]
-    held = [run.optimizer.state[slot.p] for slot in tape.slots]
+    held = [run.optimizer.state[slot.p] for slot in recorder.coordinates]
     parts = [
         [each[key].double().flatten()[:: slot.spacing] for key in ("exp_avg", "exp_avg_sq")]
-        for each, slot in zip(held, tape.slots, strict=True)
+        for each, slot in zip(held, recorder.coordinates, strict=True)
     ]
-    sizes = [rms(update(*debiased(m, v, 12, 0.9, 0.999), 1e-8)) for m, v in parts]
+    sizes = [rms(update(*debias(m, v, 12, 0.9, 0.999), 1e-8)) for m, v in parts]
     last, before = (
-        torch.cat([g.double()[:: slot.spacing] for g, slot in zip(each, tape.slots, strict=True)])
+        torch.cat(
+            [
+                g.double()[:: slot.spacing]
+                for g, slot in zip(each, recorder.coordinates, strict=True)
+            ]
+        )
         for each in (run.gradients[-1], run.gradients[-2])
     )
     light = seen[-1]
     assert light.update == pytest.approx(max(sizes), rel=1e-4)
-    assert light.layer == tape.slots[sizes.index(max(sizes))].name
+    assert light.layer == recorder.coordinates[sizes.index(max(sizes))].name
     assert light.norm == pytest.approx(last.norm().item(), rel=1e-4)
     assert light.correlation == pytest.approx(
         float(last @ before / last.norm() / before.norm()), abs=1e-4
     )
     lags = [
-        rms(g.double()[:: slot.spacing] / debiased(m, v, 12, 0.9, 0.999)[1])
-        for g, slot, (m, v) in zip(run.gradients[-1], tape.slots, parts, strict=True)
+        rms(g.double()[:: slot.spacing] / debias(m, v, 12, 0.9, 0.999)[1])
+        for g, slot, (m, v) in zip(run.gradients[-1], recorder.coordinates, parts, strict=True)
     ]
     assert light.lag == pytest.approx(max(lags), rel=1e-4)
     assert light.finite
@@ -204,11 +209,11 @@ def test_blocks_of_any_length_say_the_same():
     found = []
     for every in (1, 3, 12):
         run, seen = Run(lambda p: torch.optim.AdamW(p)), []
-        tape = MomentRecorder(run.optimizer)
+        recorder = MomentRecorder(run.optimizer)
         for step in range(1, 13):
             run.step()
-            tape.keep(step)
-            seen += tape.look() if step % every == 0 else []
+            recorder.record(step)
+            seen += recorder.new_stats() if step % every == 0 else []
         found.append([value for light in seen for value in light if not isinstance(value, str)])
     assert found[1] == pytest.approx(found[0], rel=1e-5)
     assert found[2] == pytest.approx(found[0], rel=1e-5)
@@ -216,13 +221,13 @@ def test_blocks_of_any_length_say_the_same():
 
 def test_a_tensor_without_a_gradient_starts_anew_alone():
     run = Run(lambda p: torch.optim.AdamW(p))
-    tape = MomentRecorder(run.optimizer)
+    recorder = MomentRecorder(run.optimizer)
     for step in range(1, 21):
         run.model[2].requires_grad_(step != 12)
         run.step() if step != 12 else without(run, 2)
-        tape.keep(step)
-    tape.look()
-    assert [tape.kept(i) for i in range(4)] == [20, 20, 8, 8]
+        recorder.record(step)
+    recorder.new_stats()
+    assert [recorder.steps_recorded(i) for i in range(4)] == [20, 20, 8, 8]
 
 
 def without(run: Run, layer: int) -> None:
@@ -234,17 +239,17 @@ def without(run: Run, layer: int) -> None:
 
 def test_moments_of_another_step_start_the_record_anew():
     run = Run(lambda p: torch.optim.AdamW(p))
-    tape = MomentRecorder(run.optimizer)
+    recorder = MomentRecorder(run.optimizer)
     for step in range(1, 21):
         run.step()
-        tape.keep(step)
+        recorder.record(step)
         if step == 5:
             old = copy.deepcopy(run.optimizer.state_dict())
         if step == 15:
             run.optimizer.load_state_dict(old)
-    tape.look()
-    assert Track(tape, 0).last == 20
-    assert tape.kept(0) == 4
+    recorder.new_stats()
+    assert Track(recorder, 0).last_step == 20
+    assert recorder.steps_recorded(0) == 4
 
 
 def test_another_rule_for_v_is_not_replayed():
@@ -252,31 +257,31 @@ def test_another_rule_for_v_is_not_replayed():
         def step(self) -> None:
             super().step()
             for state in self.state.values():
-                state["exp_avg_sq"].mul_(1 + 10 * EXACT)
+                state["exp_avg_sq"].mul_(1 + 10 * TOLERANCE)
 
     run = Run(lambda p: Odd(p))
-    tape = MomentRecorder(run.optimizer)
+    recorder = MomentRecorder(run.optimizer)
     for step in range(1, 11):
         run.step()
-        tape.keep(step)
-    assert [light.norm for light in tape.look()] == [0.0] * 10
-    assert tape.past(0) is None
+        recorder.record(step)
+    assert [light.norm for light in recorder.new_stats()] == [0.0] * 10
+    assert recorder.recorded(0) is None
 
 
 def test_other_betas_start_the_record_anew():
     run = Run(lambda p: torch.optim.AdamW(p))
-    tape = MomentRecorder(run.optimizer)
+    recorder = MomentRecorder(run.optimizer)
     for step in range(1, 31):
         run.step()
-        tape.keep(step)
+        recorder.record(step)
         if step == 16:
             run.optimizer.param_groups[0]["betas"] = (0.8, 0.99)
-    tape.look()
-    assert 0 < tape.kept(0) < 14
-    past = tape.past(0)
-    assert past.numbers.beta1 == 0.8
+    recorder.new_stats()
+    assert 0 < recorder.steps_recorded(0) < 14
+    past = recorder.recorded(0)
+    assert past.values.beta1 == 0.8
     truth = torch.stack(
-        [each[0][:: tape.slots[0].spacing] for each in run.gradients[-len(past.g) :]]
+        [each[0][:: recorder.coordinates[0].spacing] for each in run.gradients[-len(past.g) :]]
     )
     assert float((past.g - truth).norm() / truth.norm()) < 1e-4
 
@@ -287,6 +292,6 @@ def test_the_record_is_small_beside_a_large_state():
     for each in p:
         each.grad = torch.ones_like(each)
     optimizer.step()
-    tape = MomentRecorder(optimizer)
-    tape.keep(1)
-    assert tape.bytes < 0.0115 * 30 * 100 * 1000 * 8
+    recorder = MomentRecorder(optimizer)
+    recorder.record(1)
+    assert recorder.nbytes < 0.0115 * 30 * 100 * 1000 * 8

@@ -13,6 +13,7 @@ import betaplane
 from betaplane.errors import BadInput
 from betaplane.monitor import ALL, Watcher, read_lines, watch
 from betaplane.monitor.budget import Budget
+from betaplane.monitor.detectors import THRESHOLDS
 from betaplane.problems import digits
 
 MAKERS = {
@@ -37,13 +38,13 @@ def test_the_parameters_are_bitwise_the_same(name: str):
         torch.equal(a, b) for a, b in zip(model.parameters(), bare.parameters(), strict=True)
     )
     assert watcher.history.step == 12
-    assert watcher.history.now()
+    assert watcher.history.current_readings()
     assert not watcher.alerts, watcher.report()
 
 
 def test_what_adam_reads_off_itself():
     watcher, model, _ = train(digits(), 20, adam(weight_decay=0.0))
-    now = {reading.layer: reading for reading in watcher.history.now()}
+    now = {reading.layer: reading for reading in watcher.history.current_readings()}
     assert set(now) == {"0.weight", "0.bias", "2.weight", "2.bias"}
     assert all(
         reading.t == 20 and 0 < reading.reach <= 1 + 1e-6 and reading.finite
@@ -115,15 +116,27 @@ def test_every_detector_has_what_a_reader_asks_for():
     assert len({detector.cause for detector in ALL}) == len(ALL) == 14
 
 
+def test_thresholds_belong_to_detectors_and_state_unit_and_reason():
+    assert [*THRESHOLDS] == [detector.cause for detector in ALL]
+    for detector in ALL:
+        deciding, *conditions = THRESHOLDS[detector.cause].values()
+        assert detector.threshold == deciding.value
+        assert deciding.source
+        for threshold in (deciding, *conditions):
+            assert threshold.quantity
+            assert threshold.unit
+            assert threshold.reason
+
+
 def adamw() -> torch.optim.Optimizer:
     return torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))])
 
 
 WRONG = {
-    "no optimizer": (lambda: watch([1]), "This is no optimizer: got 'list'"),
+    "no optimizer": (lambda: watch([1]), "watch() needs an optimizer: got 'list'"),
     "no moments": (
         lambda: watch(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)),
-        "The optimizer keeps no moments that can be watched: got 'SGD'",
+        "watch() needs an optimizer that stores Adam's moments: got 'SGD'",
     ),
     "every": (
         lambda: watch(adamw(), every=0),
@@ -166,7 +179,7 @@ def test_a_fault_in_watching_stops_the_watching_and_not_the_run():
         watcher.reader.read = lambda by: 1 / 0
 
     with pytest.warns(
-        UserWarning, match="watching stopped at step 2, training goes on. ZeroDivisionError"
+        UserWarning, match="watching stopped at step 2; training continues. ZeroDivisionError"
     ):
         watcher, model, losses = train(digits(), 9, adam(), after=fail)
     assert len(losses) == 9

@@ -80,8 +80,10 @@ def seen(watcher: Watcher) -> dict[str, Any]:
             for layer, kept in watcher.history.readings.items()
         },
         "losses": [list(each) for each in watcher.history.losses],
-        "norms": [list(each) for each in watcher.history.norms],
-        "rows": {layer: rows.count.tolist() for layer, rows in watcher.history.rows.items()},
+        "norms": [list(each) for each in watcher.history.readings.gradient_norms],
+        "rows": {
+            layer: rows.count.tolist() for layer, rows in watcher.history.readings.rows.items()
+        },
         "alerts": [[alert.step, alert.layer, alert.cause] for alert in watcher.alerts],
     }
 
@@ -122,7 +124,7 @@ def disagreeing(folder: Path) -> dict[str, Any]:
     watcher = watch(optimizer, model=model, **{**FAST, "every": 1})
     for step in range(1, 13):
         spent = step in (3, 4) if dist.get_rank() == 0 else step in (7, 8)
-        for budget in (watcher.readings, watcher.rings):
+        for budget in (watcher.budgets.reading, watcher.budgets.recording):
             budget.share, budget.spent, budget.cost = (
                 (0.0, 1.0, 1.0) if spent else (math.inf, 0.0, 1.0)
             )

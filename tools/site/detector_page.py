@@ -1,8 +1,8 @@
-"""The table of causes that a watched run is checked for, from `betaplane.monitor.detectors.ALL`."""
+"""The table of causes that a watched run is checked for, from `betaplane.monitor.detectors`."""
 
 from __future__ import annotations
 
-from betaplane.monitor.detectors import ALL, Detector
+from betaplane.monitor.detectors import ALL, THRESHOLDS, Detector, Threshold
 from tools.site.markdown import prose, table
 
 HEAD = """\
@@ -11,16 +11,35 @@ HEAD = """\
 What `betaplane.watch` checks at each reading, in order of trust: if several causes fire at one step,
 the first one is reported. [My loss spikes](guides/loss-spikes.md) shows an alert, and
 [Benchmarks](benchmarks.md#watched-runs) how many of them are right. `make docs` makes this page from
-the detectors.
+the detectors and their thresholds, `src/betaplane/monitor/detectors/thresholds.toml`.
 """
+COLUMNS = ("quantity", "threshold", "unit", "reason")
 
 
 def generate() -> dict[str, str]:
     """The page, by its path in docs/."""
-    rows = [(one.cause, f"{one.threshold:g}", prose(one.reason)) for one in ALL]
-    thresholds = table(("cause", "threshold", "unit and reason"), rows)
-    return {"detectors.md": "\n\n".join([HEAD, thresholds, *map(_section, ALL)]) + "\n"}
+    rows = [(detector.cause, *_row(detector.limit)) for detector in ALL]
+    overview = table(("cause", *COLUMNS), rows)
+    return {"detectors.md": "\n\n".join([HEAD, overview, *map(_section, ALL)]) + "\n"}
 
 
 def _section(detector: Detector) -> str:
-    return f"## {detector.cause}\n\n{prose(detector.why)}\n\nSource: {prose(detector.source)}."
+    """A cause with all its thresholds, the deciding one first."""
+    thresholds = THRESHOLDS[detector.cause].values()
+    return "\n\n".join(
+        [
+            f"## {detector.cause}",
+            prose(detector.why),
+            table(COLUMNS, [_row(threshold) for threshold in thresholds]),
+            f"Source: {prose(detector.source)}.",
+        ]
+    )
+
+
+def _row(threshold: Threshold) -> tuple[str, str, str, str]:
+    return (
+        prose(threshold.quantity),
+        f"{threshold.value:g}",
+        prose(threshold.unit),
+        prose(threshold.reason),
+    )

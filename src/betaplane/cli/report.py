@@ -76,11 +76,11 @@ def report_command(
 def _check(file: Path, page: Path | None, png: Path | None, out: Path | None) -> None:
     """Reject outputs that would replace a file of the record, or that cannot be written."""
     from betaplane.cli.files import check_apart, check_file
-    from betaplane.monitor.sinks.rotation import parts
+    from betaplane.monitor.sinks.rotation import full_files
 
     for path, option in ((page, PAGE), (png, PNG)):
         if path is not None:
-            check_apart(path, [file, *parts(file)], option)
+            check_apart(path, [file, *full_files(file)], option)
     for path, option in ((out, PAGE), (png, PNG)):
         if path is not None:
             check_file(path, option)

@@ -1,4 +1,4 @@
-"""Watch a real run: what Adam's state says, which cause it names, what would have averted it."""
+"""Watch a run: readings of Adam's state, alerts that name a cause, and remedies."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The callbacks, whose packages are large and may not be there."""
+    """Import the callbacks on first use, because their packages are large and optional."""
     if name in ("HuggingFaceWatch", "LightningWatch"):
         from betaplane.monitor import callbacks
 

@@ -1,6 +1,4 @@
-"""What a watched run says: step, layer, cause, evidence, what to change, and whether that would
-have averted it.
-"""
+"""Alert: step, layer, cause, evidence and remedy of a detected problem."""
 
 from __future__ import annotations
 
@@ -10,22 +8,23 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Alert:
-    """One alarm.
+    """One detected problem.
 
     Args:
         step: steps watched when it was raised.
         layer: the tensor, "" for the whole model.
         cause: the detector's name.
-        evidence: the numbers.
-        why: one sentence on how it harms.
-        change: what to change.
-        averted: what a replay of the last steps says of the alternatives; "" where nothing could be replayed.
-        source: who found it.
-        remedy: the change as data. lr, beta1, beta2, eps, weight_decay, clip (of the update's RMS), max_norm (of all
-            gradients), nonfinite and storage are options of our optimizers; else decay ("corrected": times lr /
-            peak_lr), warmup (steps to full lr), step (what should have been counted before this one), skip (the step
-            whose batch to leave out), reinitialise (rows of `layer`).
-        replayed: the replay as data: see `Replayed.row`; empty where nothing could be replayed.
+        evidence: the measured quantities.
+        why: one sentence on how it harms the run.
+        change: the proposed remedy as text.
+        averted: what a replay of the last steps says about the alternatives; "" without a replay.
+        source: authors, year, arXiv id.
+        remedy: the proposed remedy as data. lr, beta1, beta2, eps, weight_decay, clip (limit of the
+            update's RMS), max_norm (of all gradients), nonfinite and storage are options of this
+            package's optimizers. Others are decay ("corrected": times lr / peak_lr), warmup (steps
+            to full lr), step (the step count before this step), skip (the step whose batch to
+            skip) and reinitialise (rows of `layer`).
+        replayed: the replay as data, see `Replayed.row`; empty without a replay.
     """
 
     step: int
@@ -45,5 +44,5 @@ class Alert:
         return f"step {self.step}{place}: {self.cause}. {self.evidence}. {self.why} Change: {self.change}.{replayed}"
 
     def row(self) -> dict[str, Any]:
-        """The alarm as plain words and numbers."""
+        """The alert as JSON-compatible data."""
         return asdict(self)

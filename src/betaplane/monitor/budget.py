@@ -1,4 +1,4 @@
-"""Time that watching may take: it measures itself, and stops where its share is spent."""
+"""Time budget of the monitor: it measures its own cost, and stops when its share is used up."""
 
 from __future__ import annotations
 
@@ -7,59 +7,63 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
-SMOOTH = 0.2  # weight of the newest cost in the running mean
-CREDIT = 0.5  # seconds that may be saved up: a long pause is no reason for a slow hour
+SMOOTHING = 0.2  # weight of the newest value in a running mean
+MAX_SAVED_SECONDS = 0.5  # so that a long pause does not allow a burst of expensive work
 
 
 class Clock:
-    """Seconds since the first question."""
+    """Seconds since the first query."""
 
     def __init__(self) -> None:
         self.start = math.nan
 
     @property
     def seconds(self) -> float:
-        """What has passed."""
+        """The elapsed time."""
         if math.isnan(self.start):
             self.start = perf_counter()
         return perf_counter() - self.start
 
 
-class Steps(Clock):
-    """The time that steps take: of a pause, an evaluation or another run in between, two usual
-    steps count.
+class StepClock(Clock):
+    """The time of the steps; a pause, such as an evaluation, counts as at most two typical steps.
 
     Example:
-        >>> steps = Steps()
-        >>> for now in (0.0, 1.0, 2.0, 100.0, 101.0):
-        ...     steps.tick(now)
-        >>> steps.seconds
+        >>> clock = StepClock()
+        >>> for seconds in (0.0, 1.0, 2.0, 100.0, 101.0):
+        ...     clock.tick(seconds)
+        >>> clock.seconds
         5.0
     """
 
     def __init__(self) -> None:
-        self.counted, self.last, self.usual = 0.0, math.nan, math.inf
+        self.counted = 0.0
+        self.last = math.nan
+        self.typical = math.inf  # seconds per step
 
-    def tick(self, now: float) -> None:
-        """Count a step, taken at `now` seconds."""
-        gap = min(now - self.last, 2 * self.usual)
-        if gap >= 0:  # not at the first, when there is no last
+    def tick(self, seconds: float) -> None:
+        """Count a step that ended at a time."""
+        gap = min(seconds - self.last, 2 * self.typical)
+        if gap >= 0:  # false at the first step, which has no predecessor
             self.counted += gap
-            self.usual = gap if math.isinf(self.usual) else self.usual + SMOOTH * (gap - self.usual)
-        self.last = now
+            if math.isinf(self.typical):
+                self.typical = gap
+            else:
+                self.typical += SMOOTHING * (gap - self.typical)
+        self.last = seconds
 
     @property
     def seconds(self) -> float:
-        """What has been counted."""
+        """The counted time."""
         return self.counted
 
 
 class Budget:
-    """A share of the run's time, spent on one kind of job, whose cost is learnt as it runs.
+    """A share of the run's time for one kind of job; the cost of a job is measured.
 
     Args:
-        share: of all time, > 0; inf for no limit.
-        clock: which time; since the first question where None.
+        share: of the clock's time, > 0; inf for no limit.
+        clock: measures the run's time; by default, the time since the first query.
 
     Example:
         >>> budget = Budget(share=0.02)
@@ -72,10 +76,12 @@ class Budget:
     """
 
     def __init__(self, share: float, clock: Clock | None = None) -> None:
-        self.share, self.clock = share, clock or Clock()
-        # seconds: spent; that may be spent, and are not yet; when that was so
-        self.spent = self.room = self.at = 0.0
-        self.cost: float | None = None  # seconds that the next job will take
+        self.share = share
+        self.clock = clock or Clock()
+        self.spent = 0.0  # seconds
+        self.available = 0.0  # seconds earned and not yet spent; negative for a debt
+        self.updated_at = 0.0  # time of the last update, seconds
+        self.cost: float | None = None  # expected seconds of the next job
 
     @property
     def elapsed(self) -> float:
@@ -83,39 +89,76 @@ class Budget:
         return self.clock.seconds
 
     def allows(self, times: int = 1) -> bool:
-        """Whether so many jobs fit; before the first they do, for the cost is not known."""
-        now = self.clock.seconds
+        """Whether that many jobs fit; always true before the first, whose cost is unknown."""
+        seconds = self.clock.seconds
         if math.isinf(self.share) or self.cost is None:
             return True
-        self.room = min(self.room + self.share * (now - self.at), max(CREDIT, times * self.cost))
-        self.at = now
-        return times * self.cost <= self.room
+        earned = self.share * (seconds - self.updated_at)
+        limit = max(MAX_SAVED_SECONDS, times * self.cost)
+        self.available = min(self.available + earned, limit)
+        self.updated_at = seconds
+        return times * self.cost <= self.available
 
     def lends(self, times: int) -> bool:
-        """Whether a job fits on credit: no more than so many jobs are owed after it."""
-        return self.allows() or self.cost is None or self.room + times * self.cost >= self.cost
+        """Whether a job fits if the budget may go into debt by that many jobs."""
+        if self.allows() or self.cost is None:
+            return True
+        return self.available + times * self.cost >= self.cost
 
     @contextmanager
     def spending(self) -> Iterator[None]:
-        """Count the time that a job takes; the first one warms up, and a quarter of it is taken for
-        its cost.
-        """
+        """Measure a job, and count its time."""
         begin = perf_counter()
         yield
-        self.took(perf_counter() - begin)
+        self.finish_job(perf_counter() - begin)
 
-    def took(self, seconds: float, charged: float = 0.0) -> None:
-        """Count the time that a job took, and what was charged of it before."""
+    def finish_job(self, seconds: float, charged: float = 0.0) -> None:
+        """Count the time of a job, and of the part of it that was charged before.
+
+        The first job warms up, so a quarter of its time is the expected cost of the next.
+        """
         self.charge(seconds)
         seconds += charged
         if self.cost is None:
             self.cost = seconds / 4
-            # what is paid once need not be earned back before the next
-            self.room += seconds - self.cost
+            # the one-time cost need not be earned before the next job
+            self.available += seconds - self.cost
         else:
-            self.cost += SMOOTH * (seconds - self.cost)
+            self.cost += SMOOTHING * (seconds - self.cost)
 
     def charge(self, seconds: float) -> None:
-        """Count time that was spent on no job in particular."""
+        """Count time that belongs to no particular job."""
         self.spent += seconds
-        self.room -= seconds
+        self.available -= seconds
+
+
+class Budgets:
+    """The budgets of a watcher: readings, step statistics, and recordings.
+
+    The rest of the share is for work that cannot be measured from inside.
+
+    Args:
+        share: of the run's time, > 0; inf for no limit.
+    """
+
+    READING_SHARE = 0.25
+    STATS_SHARE = 0.05
+    RECORDING_SHARE = 0.1
+
+    def __init__(self, share: float) -> None:
+        self.clock = StepClock()
+        self.reading = Budget(self.READING_SHARE * share, self.clock)
+        self.stats = Budget(self.STATS_SHARE * share, self.clock)
+        self.recording = Budget(self.RECORDING_SHARE * share, self.clock)
+
+    @property
+    def spent(self) -> float:
+        """Seconds spent in total."""
+        return self.reading.spent + self.stats.spent + self.recording.spent
+
+    @contextmanager
+    def charging_rest(self) -> Iterator[None]:
+        """Charge the time of a block, except what a budget counts inside it, to recording."""
+        begin, spent = perf_counter(), self.spent
+        yield
+        self.recording.charge(perf_counter() - begin - (self.spent - spent))

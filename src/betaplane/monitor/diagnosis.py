@@ -1,4 +1,4 @@
-"""Asks every detector at each reading, and makes an alarm of what one finds."""
+"""Diagnosis: runs every detector at each reading, and raises alerts."""
 
 from __future__ import annotations
 
@@ -8,65 +8,72 @@ from typing import Any
 from betaplane.monitor.alert import Alert
 from betaplane.monitor.counterfactual import replay
 from betaplane.monitor.detectors import ALL, Detector, Finding
-from betaplane.monitor.detectors.gradients import CHANGED
-from betaplane.monitor.detectors.rate import EDGE, TOO_LARGE
-from betaplane.monitor.detectors.second_moment import STALE
-from betaplane.monitor.detectors.state import CHANGED_STATE
-from betaplane.monitor.detectors.steps import MISCOUNTED, RUSHED
+from betaplane.monitor.detectors.gradients import DATA_CHANGE
+from betaplane.monitor.detectors.rate import EDGE_OF_STABILITY, LR_TOO_LARGE
+from betaplane.monitor.detectors.second_moment import STALE_SECOND_MOMENT
+from betaplane.monitor.detectors.state import STATE_CHANGED
+from betaplane.monitor.detectors.steps import SHORT_WARMUP, WRONG_STEP_COUNT
 from betaplane.monitor.history import History
 
-AGAIN = 1000  # steps before one cause is told again
-ADAMS = 1.25  # times the size of Adam's update, within which a step was Adam's
-FAULTS = (MISCOUNTED.cause, CHANGED_STATE.cause)  # of the state
-FOLLOWS = (CHANGED, TOO_LARGE, EDGE, STALE, RUSHED)  # what they make of a healthy run
-EXPLAINED = 64  # steps after one of them in which these are taken to follow from it
-ORDER = {detector.cause: i for i, detector in enumerate(ALL)}  # the likelier cause first
+REPEAT_AFTER_STEPS = 1000  # before the same cause is reported again
+# the update's size over Adam's, up to which (and down to its inverse) a replay by Adam's formula
+# describes the optimizer
+MAX_ADAM_RATIO = 1.25
+STATE_FAULTS = (WRONG_STEP_COUNT.cause, STATE_CHANGED.cause)
+# of such a fault, in a healthy run
+CONSEQUENCES = (DATA_CHANGE, LR_TOO_LARGE, EDGE_OF_STABILITY, STALE_SECOND_MOMENT, SHORT_WARMUP)
+CONSEQUENCE_STEPS = 64  # after a fault of the state, in which these are its consequences
+ORDER = {detector.cause: i for i, detector in enumerate(ALL)}  # likelier causes first
 
 
 class Diagnosis:
-    """The alarms of a run.
+    """The alerts of a run.
 
     Args:
-        history: what detectors look back on.
-        tell: takes each alarm.
+        history: what the detectors look back on.
+        receive: receives each alert.
     """
 
-    def __init__(self, history: History, tell: Callable[[Alert], None]) -> None:
-        self.history, self.tell = history, tell
+    def __init__(self, history: History, receive: Callable[[Alert], None]) -> None:
+        self.history = history
+        self.receive = receive
         self.alerts: list[Alert] = []
-        self.told: dict[str, int] = {}  # cause, and the step it was told at
+        self.reported_at: dict[str, int] = {}  # the last step at which a cause was reported
 
-    def ask(self) -> None:
-        """Ask every detector, and tell each cause once in a while."""
+    def check(self) -> None:
+        """Run every detector; report each cause at most once per 1,000 steps."""
         for detector in ALL:
-            told = self.told.get(detector.cause)
-            if (told is not None and self.history.step - told < AGAIN) or self._explained(detector):
+            if self._recently_reported(detector) or self._is_consequence(detector):
                 continue
             finding = detector.find(self.history, detector.threshold)
             if finding is not None:
-                self.told[detector.cause] = self.history.step
-                self.alerts.append(self._alert(detector, finding))
-                self.tell(self.alerts[-1])
+                self.reported_at[detector.cause] = self.history.step
+                alert = self._alert(detector, finding)
+                self.alerts.append(alert)
+                self.receive(alert)
 
-    def _explained(self, detector: Detector) -> bool:
-        """Whether what the detector would find follows from a fault of the state that was told a
-        few steps before.
-        """
-        faults = [self.told[cause] for cause in FAULTS if cause in self.told]
-        return detector in FOLLOWS and any(self.history.step - step < EXPLAINED for step in faults)
+    def _recently_reported(self, detector: Detector) -> bool:
+        step = self.reported_at.get(detector.cause)
+        return step is not None and self.history.step - step < REPEAT_AFTER_STEPS
+
+    def _is_consequence(self, detector: Detector) -> bool:
+        """Whether the detector's cause follows from a state fault reported a few steps before."""
+        steps = [self.reported_at[cause] for cause in STATE_FAULTS if cause in self.reported_at]
+        recent = any(self.history.step - step < CONSEQUENCE_STEPS for step in steps)
+        return recent and detector in CONSEQUENCES
 
     def report(self) -> str:
-        """All alarms, the likeliest cause first; a sentence where there is none."""
+        """All alerts, the likeliest cause first; one sentence if there are none."""
         ranked = sorted(self.alerts, key=lambda alert: (alert.step, ORDER[alert.cause]))
-        return "\n".join(map(str, ranked)) or self._silence()
+        return "\n".join(map(str, ranked)) or self._no_alert()
 
-    def _silence(self) -> str:
-        """What was looked at without an alarm."""
-        steps, read = self.history.step, self.history.read
-        return f"No alarm in {steps} steps, {read} of them read."
+    def _no_alert(self) -> str:
+        steps, read = self.history.step, self.history.readings.steps_read
+        return f"No alert in {steps} steps, {read} of them read."
 
     def _alert(self, detector: Detector, finding: Finding) -> Alert:
-        averted, replayed = self._replayed(finding.layer or self.history.loudest(), finding.remedy)
+        layer = finding.layer or self.history.fastest_growing_layer()
+        averted, replayed = self._replay(layer, finding.remedy)
         return Alert(
             step=self.history.step,
             layer=finding.layer,
@@ -80,15 +87,23 @@ class Diagnosis:
             replayed=replayed,
         )
 
-    def _replayed(self, layer: str, remedy: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """What a replay of a tensor's kept steps says, in words and as data; nothing where none are
-        kept.
-        """
-        ring, read = self.history.rings.get(layer), self.history.readings.get(layer)
-        if read and not 1 / ADAMS < read[-1].adams < ADAMS:
-            return "", {}  # no replay by Adam's formula tells of another
-        past = ring.past() if ring is not None and ring.last == self.history.step else None
-        found = replay(past, remedy) if past is not None else None
-        if found is None:
+    def _replay(self, layer: str, remedy: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Replay a tensor's recorded steps, as text and as data; empty if none are recorded."""
+        recording = self.history.recordings.get(layer)
+        if not self._follows_adam(layer) or recording is None:
             return "", {}
-        return (str(found) if found.actual > 1 else ""), found.row(layer, self.history.step)
+        if recording.last_step != self.history.step:
+            return "", {}
+        recorded = recording.recorded()
+        replayed = replay(recorded, remedy) if recorded is not None else None
+        if replayed is None:
+            return "", {}
+        text = str(replayed) if replayed.actual > 1 else ""
+        return text, replayed.row(layer, self.history.step)
+
+    def _follows_adam(self, layer: str) -> bool:
+        """Whether a tensor's last update had about the size of Adam's."""
+        readings = self.history.readings.get(layer)
+        if not readings:
+            return True
+        return 1 / MAX_ADAM_RATIO < readings[-1].adams < MAX_ADAM_RATIO

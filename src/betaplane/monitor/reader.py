@@ -1,6 +1,4 @@
-"""Reads every tensor around a step: samples before it, samples after it, and all quantities into
-the history.
-"""
+"""Reader: samples every tensor around a step, and adds its quantities to the history."""
 
 from __future__ import annotations
 
@@ -12,27 +10,32 @@ from warnings import warn
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from betaplane.monitor.capture.adam_state import held, named, numbers, warmed
-from betaplane.monitor.capture.distributed import RankGroup, sharded
-from betaplane.monitor.capture.step_sample import PreStepSample, kept, looked
-from betaplane.monitor.gradient_recorder import Watched
-from betaplane.monitor.history import History, Rows
-from betaplane.monitor.quantities.batched import TensorSample, sweep
+from betaplane.monitor.capture.adam_state import moment_state, step_values, with_warmup
+from betaplane.monitor.capture.distributed import RankGroup, is_sharded
+from betaplane.monitor.capture.step_sample import (
+    PreStepSample,
+    StepSample,
+    sample_after,
+    sample_before,
+)
+from betaplane.monitor.history import History
+from betaplane.monitor.quantities.batched import TensorSample, read_all
+from betaplane.tensors.param_names import NamedParameter, named_parameters
 
-COORDINATES = 4096  # of a tensor that a reading looks at, at most
-FEWEST = 64  # at least
-TOGETHER = 32_768  # of all tensors, in between
+MAX_ELEMENTS = 4096  # sampled per tensor
+MIN_ELEMENTS = 64  # sampled per tensor
+TOTAL_ELEMENTS = 32_768  # sampled of all tensors, within these limits
 
 
 class Reader:
-    """Takes readings.
+    """Take readings.
 
     Args:
-        optimizer: what is watched.
-        names: of parameters that the optimizer has no names of.
-        ranks: the processes.
-        history: takes what is read.
-        told: takes the same as rows.
+        optimizer: owns the parameters.
+        names: names of parameters that have none in the optimizer.
+        ranks: the ranks.
+        history: receives the readings.
+        receive: receives them as rows.
     """
 
     def __init__(
@@ -41,81 +44,90 @@ class Reader:
         names: Mapping[Tensor, str] | None,
         ranks: RankGroup,
         history: History,
-        told: Callable[[list[dict[str, Any]]], None],
+        receive: Callable[[list[dict[str, Any]]], None],
     ) -> None:
-        self.optimizer, self.names, self.ranks, self.history, self.told = (
-            optimizer,
-            names,
-            ranks,
-            history,
-            told,
-        )
+        self.optimizer = optimizer
+        self.names = names
+        self.ranks = ranks
+        self.history = history
+        self.receive = receive
         tensors = sum(len(group["params"]) for group in optimizer.param_groups)
-        self.coordinates = min(COORDINATES, max(FEWEST, TOGETHER // max(1, tensors)))
-        self._kept: dict[str, PreStepSample] = {}
+        elements = TOTAL_ELEMENTS // max(1, tensors)
+        self.elements = min(MAX_ELEMENTS, max(MIN_ELEMENTS, elements))
+        self._before: dict[str, PreStepSample] = {}
         self._warned = False
 
-    def watched(self) -> Iterator[Watched]:
-        """The parameters that have a gradient; of one that is held in parts, another process may
-        have it.
-        """
-        for name, p, group in named(self.optimizer, self.names):
-            elsewhere = self.ranks.together and sharded(p)
+    def parameters(self) -> Iterator[NamedParameter]:
+        """The parameters with a gradient; for a sharded one another rank may have it."""
+        for name, p, group in named_parameters(self.optimizer, self.names):
+            maybe_elsewhere = self.ranks.collective and is_sharded(p)
             if p.grad is not None and p.grad.is_sparse:
-                self._leave_out(f"gradients are sparse: {name}")
-            elif p.numel() and (elsewhere or p.grad is not None):
+                self._warn_skipped(f"sparse gradients: {name}")
+            elif p.numel() and (maybe_elsewhere or p.grad is not None):
                 yield name, p, group
 
-    def keep(self) -> None:
-        """Before the step: samples of what it overwrites."""
-        self._kept = {
-            name: kept(self.optimizer, p, group, self.coordinates, self.ranks)
-            for name, p, group in self.watched()
+    def sample_before(self) -> None:
+        """Sample all that the step overwrites."""
+        self._before = {
+            name: sample_before(self.optimizer, p, group, self.elements, self.ranks)
+            for name, p, group in self.parameters()
         }
 
-    def read(self, by: float) -> None:
-        """After the step: every quantity of every tensor that was stepped.
+    def read(self, clip_factor: float) -> None:
+        """Read every quantity of every tensor that was stepped.
 
         Args:
-            by: what the step has multiplied the gradients by.
+            clip_factor: the factor by which the step multiplied the gradients.
         """
-        history, squares, taken = self.history, 0.0, []
-        for name, p, group in named(self.optimizer, self.names):
-            found = self._taken(name, p, group, by)
-            if found is not None:
-                taken.append(found)
-        for reading in sweep(history.step, taken):
-            history.take(reading)
-            squares += reading.g_rms**2 * math.prod(reading.shape)
-        if now := history.now():
-            history.read += 1
-            self.told([each._asdict() for each in now])
-            history.norms.append((history.step, math.sqrt(squares)))
+        history = self.history
+        samples = [
+            sample
+            for name, p, group in named_parameters(self.optimizer, self.names)
+            if (sample := self._sample(name, p, group, clip_factor)) is not None
+        ]
+        square = 0.0
+        for reading in read_all(history.step, samples):
+            history.readings.add(reading)
+            square += reading.g_rms**2 * math.prod(reading.shape)
+        if readings := history.current_readings():
+            history.readings.steps_read += 1
+            self.receive([reading._asdict() for reading in readings])
+            history.readings.gradient_norms.append((history.step, math.sqrt(square)))
 
-    def _taken(
-        self, name: str, p: Tensor, group: Mapping[str, Any], by: float
+    def _sample(
+        self, name: str, p: Tensor, group: Mapping[str, Any], clip_factor: float
     ) -> TensorSample | None:
-        """A tensor's samples; None where it was not stepped, or its moments cannot be read."""
-        old = self._kept.get(name)
+        """A tensor's samples; None if it was not stepped, or its moments are not readable."""
+        old = self._before.get(name)
         if old is None:
             return None
-        has = held(self.optimizer, p, group)
-        if not has.readable and self.optimizer.state.get(p):
-            self._leave_out(f"moments it cannot read: {name} ({has.kind})")
-        now = numbers(group)
-        look = looked(p, old, has, (now.beta1, now.beta2), self.coordinates, self.ranks)
-        if not look.stepped:
+        state = moment_state(self.optimizer, p, group)
+        if not state.readable and self.optimizer.state.get(p):
+            self._warn_skipped(f"unreadable moments: {name} ({state.description})")
+        values = step_values(group)
+        betas = (values.beta1, values.beta2)
+        sample = sample_after(p, old, state, betas, self.elements, self.ranks)
+        if not sample.stepped:
             return None
-        now = warmed(now, self.optimizer, look.t)
-        before = look.before._replace(g=look.before.g * by) if by != 1 else look.before
-        if look.before.t == 0 and before.x is not None and not bool(before.x.any()):
-            self.history.zero.add(name)
-        if before.rows is not None:
-            self.history.rows.setdefault(name, Rows(before.rows)).look(before.rows)
-        return TensorSample(name, tuple(p.shape), now, before, look.x, look.m, look.v, look.t)
+        self._add_to_history(name, sample)
+        before = sample.before
+        if clip_factor != 1:
+            before = before._replace(g=before.g * clip_factor)
+        values = with_warmup(values, self.optimizer, sample.t)
+        return TensorSample(
+            name, tuple(p.shape), values, before, sample.x, sample.m, sample.v, sample.t
+        )
 
-    def _leave_out(self, whose: str) -> None:
-        """Tell once that there are tensors that nothing here can read."""
+    def _add_to_history(self, name: str, sample: StepSample) -> None:
+        """Add what a reading does not contain: zero weights at the start, and touched rows."""
+        before = sample.before
+        if before.t == 0 and before.x is not None and not bool(before.x.any()):
+            self.history.readings.zero_at_start.add(name)
+        if before.rows is not None:
+            self.history.readings.add_rows(name, before.rows)
+
+    def _warn_skipped(self, reason: str) -> None:
+        """Warn once that some tensors are not read."""
         if not self._warned:
             self._warned = True
-            warn(f"watch leaves out tensors whose {whose}, and any like it", stacklevel=2)
+            warn(f"watch skips tensors with {reason}, and similar ones", stacklevel=2)

@@ -1,4 +1,4 @@
-"""Watch a run: one call, after which each alarm names step, layer, cause, evidence and remedy."""
+"""The function `watch`: argument checks, sinks and parameter names of a Watcher."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
-from betaplane.monitor.capture.adam_state import check, unwrapped
-from betaplane.monitor.sinks import Console, JsonLines, Sink, chosen
+from betaplane.monitor.capture.adam_state import check_watchable, unwrap
+from betaplane.monitor.sinks import Console, JsonLines, Sink, resolve_sinks
 from betaplane.monitor.sinks.resolve import To
 from betaplane.monitor.watcher import Watcher
 
@@ -25,30 +25,31 @@ def watch(
     to: To = (),
     model: torch.nn.Module | None = None,
 ) -> Watcher:
-    """Watch a torch optimizer that keeps Adam's moments: each alarm names step, layer, cause,
-    evidence and remedy.
+    """Watch an Adam-type optimizer: each alert names step, layer, cause, evidence and remedy.
 
-    Nothing that is trained is changed. Large tensors are read at up to 4,096 evenly spaced coordinates. Where several
-    processes train one model, call it in each of them: they read at the same steps, figures are those of the whole
-    tensors, and the first process tells.
+    Watching is bitwise neutral: it never changes the run. Large tensors are read at up to 4,096
+    evenly spaced elements. If several ranks train one model, call `watch` on each of them: they
+    read at the same steps, quantities are those of the whole tensors, and rank 0 reports.
 
     Args:
-        optimizer: torch's, ours, or any other with exp_avg and exp_avg_sq in its state.
-        path: a file of JSON lines for readings and alarms; None for none.
-        every: steps from one reading to the next, >= 1; a step whose loss is far above those before is read as well.
-        budget: the share of the run's time that watching may take, in (0, inf]; it measures itself and leaves readings
-            out where they do not fit, as most do of steps of a millisecond. inf for every one.
-        console: whether alarms are written to standard error.
+        optimizer: torch's, this package's, or any other with exp_avg and exp_avg_sq in its state.
+        path: a file of JSON lines for readings and alerts; None for no file.
+        every: steps between readings, >= 1; a step whose loss is far above earlier ones is read
+            immediately.
+        budget: the share of the run's time that watching may take, in (0, inf]. The watcher
+            measures itself, and skips readings that do not fit; for steps of a millisecond these
+            are most of them. Set inf to take every reading.
+        console: whether to write alerts to standard error.
         to: "tensorboard", "wandb", "trackio", "mlflow", a Sink, or several of them.
-        model: whose names the parameters are told by; the optimizer's own where None, or a
-            parameter's place.
+        model: supplies the names of the parameters; by default they come from the optimizer, or
+            are the parameters' positions.
 
     Returns:
         A Watcher: `loss(value)` before each step, `alerts`, `report()`, `close()`.
 
     Raises:
-        BadInput: for an optimizer without moments, a number out of range, a file that cannot be written, or a package
-            that `to` needs and that is not installed.
+        BadInput: the optimizer has no moments, a number is out of range, the file cannot be
+            written, or `to` needs a package that is not installed.
 
     Source: each detector's own; see `betaplane.monitor.detectors.ALL`.
 
@@ -62,8 +63,25 @@ def watch(
         >>> alert.cause, alert.change
         ('beta1^2 >= beta2', 'beta2=0.95, or beta1 < 0.8944')
     """
-    optimizer = unwrapped(optimizer)
-    check(optimizer)
+    optimizer = unwrap(optimizer)
+    check_watchable(optimizer)
+    _check_numbers(every, budget)
+    _check_types(path, to, model)
+
+    def make_sinks() -> list[Sink]:
+        trackers = resolve_sinks(() if to is None else to)
+        sinks: list[Sink] = [Console()] if console else []
+        if path is not None:
+            sinks.append(JsonLines(path))
+        return [*sinks, *trackers]
+
+    names: dict[Tensor, str] = {}
+    if model is not None:
+        names = {p: name for name, p in model.named_parameters()}
+    return Watcher(optimizer, every, budget, make_sinks, names)
+
+
+def _check_numbers(every: object, budget: object) -> None:
     if not isinstance(every, int) or isinstance(every, bool) or every < 1:
         raise BadInput(
             "every is out of range",
@@ -80,28 +98,17 @@ def watch(
             where="watch",
             instead="budget=0.02",
         )
-    _check_kinds(path, to, model)
-
-    def sinks() -> list[Sink]:
-        others, shown = chosen(() if to is None else to), [Console()] if console else []
-        files = [JsonLines(path)] if path is not None else []
-        return [*shown, *files, *others]
-
-    names: dict[Tensor, str] = (
-        {p: name for name, p in model.named_parameters()} if model is not None else {}
-    )
-    return Watcher(optimizer, every, budget, sinks, names)
 
 
-def _check_kinds(path: object, to: object, model: object) -> None:
-    for name, value, kinds, allowed, instead in (
+def _check_types(path: object, to: object, model: object) -> None:
+    for name, value, types, allowed, instead in (
         ("path", path, (str, os.PathLike), "a file", 'path="run.jsonl"'),
         ("model", model, torch.nn.Module, "a torch.nn.Module", "model=None"),
         ("to", to, (str, Sink, Iterable), "names and sinks", 'to="tensorboard"'),
     ):
-        if value is not None and not isinstance(value, kinds):
+        if value is not None and not isinstance(value, types):
             raise BadInput(
-                f"{name} is of a wrong kind",
+                f"{name} is of the wrong type",
                 value=value,
                 allowed=allowed,
                 where="watch",

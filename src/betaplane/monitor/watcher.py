@@ -1,4 +1,4 @@
-"""Around an optimizer's steps: what to keep, when to read and look, as far as the budget allows."""
+"""Watcher: decides at every optimizer step what to read and record, within the time budget."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 from warnings import warn
 
 import torch
@@ -14,36 +14,42 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.monitor.alert import Alert
-from betaplane.monitor.budget import Budget, Steps
-from betaplane.monitor.capture.adam_state import Names, named
-from betaplane.monitor.capture.distributed import RankGroup, sharded
-from betaplane.monitor.capture.hooks import Hooks, clipped
+from betaplane.monitor.budget import Budgets
+from betaplane.monitor.capture.distributed import RankGroup, is_sharded
+from betaplane.monitor.capture.hooks import Hooks, clip_factor
 from betaplane.monitor.capture.losses import Losses, is_loss
 from betaplane.monitor.diagnosis import Diagnosis
-from betaplane.monitor.gradient_recorder import STEPS, GradientRecorder
+from betaplane.monitor.gradient_recorder import GradientRecorder
 from betaplane.monitor.history import History
 from betaplane.monitor.quantities.aggregates import Total, totals
 from betaplane.monitor.quantities.sharpness import Sharpness, sharpness
 from betaplane.monitor.reader import Reader
-from betaplane.monitor.recorders.moment_recorder import MomentRecorder
-from betaplane.monitor.sinks import Sink, Sinks, start_facts
+from betaplane.monitor.recorders.moment_recorder import RECORDED_STEPS, MomentRecorder
+from betaplane.monitor.sinks import Sink, Sinks, describe_run
+from betaplane.tensors.param_names import ParamNames, named_parameters
 
-# of the budget, for readings, looks and the record; the rest for what is not seen from here
-SHARES = (0.25, 0.05, 0.1)
-PAUSE = 16  # steps until it is asked again whether there is time to record
-LENT = 4  # readings on credit, of steps whose loss is far above those before
-LOOK = 16  # steps of the tape that are looked at together
+RETRY_AFTER_STEPS = 16  # if there was no time to record
+MAX_BORROWED_READINGS = 4  # of steps whose loss is far above earlier ones
+STATS_EVERY = 16  # recorded steps whose statistics are computed together
+
+
+class StepPlan(NamedTuple):
+    """What the watcher does around one step."""
+
+    read: bool = False  # take a reading of every tensor
+    record: bool = False  # record moments after the step, or gradients before it
+    look: bool = False  # compute the statistics of the recorded steps, if that is cheap
 
 
 class Watcher:
-    """What `watch` returns: the alarms of a run so far; a context manager.
+    """The result of `watch`: the alerts of a run so far; a context manager.
 
     Args:
-        optimizer: what is watched.
-        every: steps from one reading to the next.
+        optimizer: the watched optimizer.
+        every: steps between readings.
         budget: share of the run's time.
-        sinks: makes what alarms and readings go to.
-        names: of parameters that the optimizer has no names of.
+        sinks: creates the sinks of alerts and readings.
+        names: names of parameters that have none in the optimizer.
     """
 
     def __init__(
@@ -54,70 +60,75 @@ class Watcher:
         sinks: Callable[[], list[Sink]],
         names: Mapping[Tensor, str] | None = None,
     ) -> None:
-        self.optimizer, self.every, self.names = optimizer, every, Names(optimizer, names)
+        self.optimizer = optimizer
+        self.every = every
+        self.names = ParamNames(optimizer, names)
         self.ranks = RankGroup(((name, p) for p, name in self.names.items()), every)
-        self.sinks = Sinks(sinks() if self.ranks.first else [])
-        self._sinks = sinks
-        self.clock = Steps()
-        self.readings, self.looks, self.rings = (
-            Budget(share * budget, self.clock) for share in SHARES
-        )
-        self.history, self.tape = History(), MomentRecorder(optimizer, self.names)
+        self.sinks = Sinks(sinks() if self.ranks.is_first else [])
+        self._make_sinks = sinks
+
+        self.budgets = Budgets(budget)
+
+        self.history = History()
         self.reader = Reader(
             optimizer, self.names, self.ranks, self.history, lambda rows: self.sinks.readings(rows)
         )
-        self.judge = Diagnosis(self.history, lambda alert: self.sinks.alert(alert))
-        self._tapes, self._reads, self._busy, self._burst = True, False, False, 0
-        self._kept = 0.0  # seconds that keeping samples took
-        self.keeper, self.losses = (
-            GradientRecorder(optimizer, self.ranks, self.history),
-            Losses(self.ranks, self._lose),
-        )
-        self.hooks = Hooks(optimizer, self._safe(self._pre), self._safe(self._post))
-        self._facts = start_facts(optimizer, every, budget, self.names)
-        self.sinks.start(self._facts)
+        self.diagnosis = Diagnosis(self.history, lambda alert: self.sinks.alert(alert))
+        self.moment_recorder = MomentRecorder(optimizer, self.names)
+        self.gradient_recorder = GradientRecorder(optimizer, self.ranks, self.history)
+        self.losses = Losses(self.ranks, self._receive_loss)
+
+        self.plan = StepPlan()
+        self.records_moments = True  # False if moments cannot be recorded, so gradients are
+        self.steps_to_record = 0  # before the budget is checked again
+        self.sampling_seconds = 0.0  # of the samples before this step
+
+        self.hooks = Hooks(optimizer, self._guard(self._before_step), self._guard(self._after_step))
+        self._run = describe_run(optimizer, every, budget, self.names)
+        self.sinks.start(self._run)
 
     def __repr__(self) -> str:
-        counts = f"{len(self.judge.alerts)} alerts by step {self.history.step}"
+        counts = f"{len(self.alerts)} alerts by step {self.history.step}"
         return f"Watcher({type(self.optimizer).__name__}, every={self.every}: {counts})"
 
     def loss(self, value: float | Tensor) -> None:
         """Take the loss of a step, between `backward` and the optimizer's `step`.
 
         Args:
-            value: a number or a tensor of one; causes that show in the loss are only named where it is given. What the
-                closure of a step returns is taken by itself.
+            value: a number or a tensor of one element. Causes that show in the loss are only found
+                if it is given. If `step` gets a closure, its result is taken automatically.
         """
         self.losses.take(self.history.step + 1, value)
 
     def report(self) -> str:
-        """All alarms, the likeliest cause first; a sentence where there is none."""
-        return self.judge.report()
+        """All alerts, the likeliest cause first; one sentence if there are none."""
+        return self.diagnosis.report()
 
     @property
     def alerts(self) -> list[Alert]:
-        """The alarms so far."""
-        return self.judge.alerts
+        """The alerts so far."""
+        return self.diagnosis.alerts
 
     @property
     def cost(self) -> float:
-        """Watching's share of the time since it began."""
-        return self._spent / max(self.readings.elapsed, 1e-9)
+        """The watcher's share of the run's time so far."""
+        return self.budgets.spent / max(self.budgets.clock.seconds, 1e-9)
 
     def totals(self) -> list[Total]:
-        """The figures of the last reading: of each parameter group, and of all parameters."""
-        places, decays = {}, {}
-        for i, group in enumerate(self.optimizer.param_groups):
-            decays[i] = float(group.get("weight_decay", 0.0))
-            places |= dict.fromkeys(group["params"], i)
-        groups = {name: places[p] for name, p, _ in named(self.optimizer, self.names)}
-        return totals(
-            [reading for reading in self.history.last() if reading.layer in groups], groups, decays
-        )
+        """The quantities of the last reading, per parameter group and over all parameters."""
+        groups = self.optimizer.param_groups
+        index = {p: i for i, group in enumerate(groups) for p in group["params"]}
+        decays = {i: float(group.get("weight_decay", 0.0)) for i, group in enumerate(groups)}
+        layers = {name: index[p] for name, p, _ in named_parameters(self.optimizer, self.names)}
+        readings = [
+            reading for reading in self.history.readings.latest() if reading.layer in layers
+        ]
+        return totals(readings, layers, decays)
 
     def sharpness(self, loss: Callable[[], Tensor], rounds: int = 20) -> Sharpness:
-        """Return the preconditioned curvature over its limit; see
-        `betaplane.monitor.quantities.sharpness`.
+        """Return the preconditioned curvature relative to its limit.
+
+        See `betaplane.monitor.quantities.sharpness`.
 
         Args:
             loss: computes the loss, (), with its graph; called once.
@@ -126,9 +137,9 @@ class Watcher:
         return sharpness(self.optimizer, loss, rounds)
 
     def close(self) -> None:
-        """Stop watching; the optimizer is as it was."""
+        """Stop watching; the optimizer keeps no trace of it."""
         self.hooks.close()
-        self.losses.end()
+        self.losses.finish()
         self.sinks.close()
 
     def __enter__(self) -> Watcher:
@@ -137,140 +148,151 @@ class Watcher:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _safe(self, call: Callable[..., None]) -> Callable[..., None]:
-        """A call that never ends the run it watches: where it fails, watching stops, and a warning
-        says why.
-        """
+    def _guard(self, call: Callable[..., None]) -> Callable[..., None]:
+        """A call whose errors stop watching with a warning, but never the run."""
 
-        def safe(*args: Any) -> None:
+        def guarded(*args: Any) -> None:
             try:
                 call(*args)
             except Exception as error:
-                if self.ranks.together:
-                    raise  # the other processes would wait for this one for ever
+                if self.ranks.collective:
+                    raise  # the other ranks would wait for this one forever
                 self.hooks.close()
-                at = traceback.extract_tb(error.__traceback__)[-1]
-                told = (
-                    f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})"
-                )
+                frame = traceback.extract_tb(error.__traceback__)[-1]
+                place = f"{Path(frame.filename).name}, line {frame.lineno}"
                 warn(
-                    f"watching stopped at step {self.history.step}, training goes on. {told}",
+                    f"watching stopped at step {self.history.step}; training continues. "
+                    f"{type(error).__name__}: {error} ({place})",
                     stacklevel=2,
                 )
 
-        return safe
+        return guarded
 
-    def _pre(self, loss: Any) -> None:
-        """Before a step, once its gradients are there: most steps ask for nothing here."""
+    def _before_step(self, loss: Any) -> None:
+        """Plan the step once its gradients are ready; most steps need no more than that."""
         step = self.history.step = self.history.step + 1
-        if is_loss(loss) and self.losses.last < step:
+        if is_loss(loss) and self.losses.last_step < step:
             self.losses.take(step, loss)
-        asks = not self._tapes or (step % PAUSE == 0 and not self._burst)
-        self._busy = step % self.every == 0 or step == 1 or asks or self.history.startled
-        if self._busy:
-            begin, spent = perf_counter(), self._spent
-            self._ready()
-            self.rings.charge(perf_counter() - begin - (self._spent - spent))
+        may_record = not self.records_moments or (
+            step % RETRY_AFTER_STEPS == 0 and not self.steps_to_record
+        )
+        if self._is_due(step) or may_record or self.history.loss_spiked:
+            with self.budgets.charging_rest():
+                self._prepare()
+        else:
+            self.plan = StepPlan(False, self.steps_to_record > 0, step % STATS_EVERY == 0)
+
+    def _is_due(self, step: int) -> bool:
+        """Whether a reading is scheduled at a step."""
+        return step % self.every == 0 or step == 1
 
     @torch.no_grad()
-    def _ready(self) -> None:
-        """Keep what the step may overwrite."""
-        self.names.grow()
+    def _prepare(self) -> None:
+        """Decide what to do at this step, and copy what the step may overwrite."""
+        self.names.add_new()
         if self.history.step == 1:
-            self._settle()
-        self._reads, keeps = self._agree()
-        if self._burst == 0 and keeps:
-            self._burst = STEPS
-        if self._burst and not self._tapes:
-            self._burst -= 1
-            with self.rings.spending():
-                self.keeper.keep([*self.reader.watched()])
-        if self._reads:
+            self._start_collectives()
+        self.plan = self._decide()
+        if self.plan.record and not self.records_moments:
+            self.steps_to_record -= 1
+            with self.budgets.recording.spending():
+                self.gradient_recorder.record([*self.reader.parameters()])
+        if self.plan.read:
             begin = perf_counter()
-            self.reader.keep()
-            self._kept = perf_counter() - begin
-            self.readings.charge(self._kept)
+            self.reader.sample_before()
+            self.sampling_seconds = perf_counter() - begin
+            self.budgets.reading.charge(self.sampling_seconds)
 
-    def _post(self) -> None:
-        """After a step: record, and where it is time look, read, judge and tell."""
-        begin, spent = perf_counter(), self._spent
-        self.clock.tick(begin)
-        if self._burst and self._tapes:
-            self._record()
-            self.rings.took(perf_counter() - begin)
-        if self._busy or self.history.step % LOOK == 0:
-            self._end()
-            self.rings.charge(perf_counter() - begin - (self._spent - spent))
+    def _decide(self) -> StepPlan:
+        """The plan of this step; ranks that use collectives agree on it."""
+        step = self.history.step
+        due = self._is_due(step)
+        loss_spiked = self.history.loss_spiked
+        if due and not self.ranks.collective:
+            self.losses.flush()
+        self.history.loss_spiked = False
+        if not self.ranks.collective:
+            read, start_recording = self._decide_alone(due, loss_spiked)
+        elif due:
+            read, start_recording = self._decide_together()
+        else:
+            read, start_recording = False, False
+        if start_recording and not self.steps_to_record:
+            self.steps_to_record = RECORDED_STEPS
+        return StepPlan(read, self.steps_to_record > 0, step % STATS_EVERY == 0)
 
-    def _record(self) -> None:
-        """Put the moments on the tape; where some of them do not lie open, gradients are kept from
-        now on instead.
-        """
-        self._burst -= 1
-        if self._burst == 0 and self.rings.allows(STEPS):
-            self._burst = STEPS
-        self._tapes = self.tape.keep(self.history.step)
-        if not self._tapes:
-            self._burst, self.history.rings = 0, {}
+    def _decide_alone(self, due: bool, loss_spiked: bool) -> tuple[bool, bool]:
+        """Whether to read, and whether to start recording."""
+        if due:
+            read = self.budgets.reading.allows()
+        else:
+            read = loss_spiked and self.budgets.reading.lends(MAX_BORROWED_READINGS)
+            if read:
+                self.history.readings.off_schedule.append(self.history.step)
+        start_recording = not self.steps_to_record and self.budgets.recording.allows(RECORDED_STEPS)
+        return read, start_recording
+
+    def _decide_together(self) -> tuple[bool, bool]:
+        """Whether all ranks can read, and whether all can start recording."""
+        step = self.history.step
+        objections = [
+            not self.budgets.reading.allows(),
+            not self.budgets.recording.allows(RECORDED_STEPS),
+        ]
+        device = self.optimizer.param_groups[0]["params"][0].device
+        steps = range(max(1, step - self.every + 1), step + 1)
+        read, start_recording = self.losses.exchange(steps, objections, device)
+        return read, start_recording
+
+    def _after_step(self) -> None:
+        """Carry out the plan."""
+        begin = perf_counter()
+        self.budgets.clock.tick(begin)
+        if self.plan.record and self.records_moments:
+            self._record_moments()
+            self.budgets.recording.finish_job(perf_counter() - begin)
+        if self.plan.read or self.plan.look or not self.records_moments:
+            with self.budgets.charging_rest():
+                self._read_and_look()
+
+    def _record_moments(self) -> None:
+        """Record the moments; if that is impossible, record gradients from the next step on."""
+        self.steps_to_record -= 1
+        if self.steps_to_record == 0 and self.budgets.recording.allows(RECORDED_STEPS):
+            self.steps_to_record = RECORDED_STEPS
+        self.records_moments = self.moment_recorder.record(self.history.step)
+        if not self.records_moments:
+            self.steps_to_record = 0
+            self.history.recordings = {}
 
     @torch.no_grad()
-    def _end(self) -> None:
-        by = clipped(self.optimizer)
-        self.keeper.multiply(by)
+    def _read_and_look(self) -> None:
+        factor = clip_factor(self.optimizer)
+        self.gradient_recorder.scale_last(factor)
         if self._looks():
-            with self.looks.spending():
-                self.history.rings = self.tape.tracks
-                self.history.shine(self.tape.look())
-        if self._reads:
-            self._reads = False
+            with self.budgets.stats.spending():
+                self.history.recordings = {**self.moment_recorder.tracks}
+                self.history.add_step_stats(self.moment_recorder.new_stats())
+        if self.plan.read:
             begin = perf_counter()
-            self.reader.read(by)
-            self.judge.ask()
-            self.readings.took(perf_counter() - begin, self._kept)
+            self.reader.read(factor)
+            self.diagnosis.check()
+            self.budgets.reading.finish_job(perf_counter() - begin, self.sampling_seconds)
 
     def _looks(self) -> bool:
-        """Whether to look at the tape: before each reading, and every few steps where that is
-        cheap.
-        """
-        often = self.history.step % LOOK == 0 and self.tape.here and self.looks.allows()
-        return self._tapes and (self._reads or often)
+        """Whether to compute step statistics: with each reading, and otherwise if it is cheap."""
+        cheap = self.plan.look and self.moment_recorder.on_cpu and self.budgets.stats.allows()
+        return self.records_moments and (self.plan.read or cheap)
 
-    @property
-    def _spent(self) -> float:
-        return self.readings.spent + self.looks.spent + self.rings.spent
+    def _start_collectives(self) -> None:
+        """Use collectives if all ranks watch; otherwise each rank reports by itself."""
+        collective = self.ranks.start_collectives()
+        parameters = named_parameters(self.optimizer)
+        self.records_moments = not (collective and any(is_sharded(p) for _, p, _ in parameters))
+        if not collective and not self.ranks.is_first:
+            self.sinks = Sinks(self._make_sinks())
+            self.sinks.start(self._run)
 
-    def _settle(self) -> None:
-        """Go with the other processes if all of them watch; else tell by oneself, for the first may
-        not be there.
-        """
-        together = self.ranks.settle()
-        self._tapes = not (together and any(sharded(p) for _, p, _ in named(self.optimizer)))
-        if not together and not self.ranks.first:
-            self.sinks = Sinks(self._sinks())
-            self.sinks.start(self._facts)
-
-    def _agree(self) -> tuple[bool, bool]:
-        """Whether to read, and to begin to keep gradients: as this process can, or all that go
-        together.
-        """
-        step, every = self.history.step, self.every
-        due = step == 1 or step % every == 0
-        startled = self.history.startled
-        if due and not self.ranks.together:
-            self.losses.hand_on()
-        self.history.startled = False
-        if not self.ranks.together:
-            reads = self.readings.allows() if due else startled and self.readings.lends(LENT)
-            if reads and not due:
-                self.history.chosen.append(step)
-            return reads, not self._burst and self.rings.allows(STEPS)
-        if not due:
-            return False, False
-        against = [not self.readings.allows(), not self.rings.allows(STEPS)]
-        device = self.optimizer.param_groups[0]["params"][0].device
-        reads, keeps = self.losses.agree(range(max(1, step - every + 1), step + 1), against, device)
-        return reads, keeps and not self._burst
-
-    def _lose(self, step: int, loss: float) -> None:
-        self.history.lose(loss, step)
+    def _receive_loss(self, step: int, loss: float) -> None:
+        self.history.record_loss(loss, step)
         self.sinks.loss(step, loss)

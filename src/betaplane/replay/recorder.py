@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from betaplane.monitor.capture.hooks import clipped, left_out, scale
+from betaplane.monitor.capture.hooks import clip_factor, gradient_scale, is_skipped
 from betaplane.optim.before import before_steps
 from betaplane.replay.gradients import Gradients, Layer
 from betaplane.replay.sample import drawn
@@ -118,17 +118,17 @@ class Recorder(AbstractContextManager["Recorder"]):
             id(p) in self.own for group in optimizer.param_groups for p in group["params"]
         ):
             self.stepping = id(optimizer)
-        if id(optimizer) == self.stepping and not left_out(optimizer):
+        if id(optimizer) == self.stepping and not is_skipped(optimizer):
             row = self.taken
             self.take()
             self.begun = self.taken > row
-            self.rows[row : self.taken] /= scale(optimizer)
+            self.rows[row : self.taken] /= gradient_scale(optimizer)
 
     def _after(self, optimizer: Any, *_: Any) -> None:
         """A step was taken, after which it is known by how much it clipped."""
         if self.begun and id(optimizer) == self.stepping:
             self.begun = False
-            self.rows[self.taken - 1] *= clipped(optimizer)
+            self.rows[self.taken - 1] *= clip_factor(optimizer)
 
     def _fits(self) -> bool:
         """Whether the parameters have the shapes they began with; recording ends where they do not."""

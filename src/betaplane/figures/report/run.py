@@ -14,7 +14,7 @@ import numpy as np
 
 from betaplane.errors import BadInput
 from betaplane.monitor import ALL
-from betaplane.monitor.quantities.aggregates import TOGETHER, together
+from betaplane.monitor.quantities.aggregates import COMBINED, combine
 from betaplane.text import printable
 
 Row = Mapping[str, Any]
@@ -57,7 +57,7 @@ class WatchedRun:
     """One run of a record.
 
     Args:
-        start: what was trained, as `betaplane.monitor.sinks.start_facts` gives it; empty where the record lacks it.
+        start: what was trained, as `betaplane.monitor.sinks.describe_run` gives it; empty where the record lacks it.
         steps: steps that have a loss, (N,), increasing.
         losses: their losses, (N,); nan where they were not finite.
         layers: names of the tensors that were read, L of them; the first is all of them as one where there are several.
@@ -248,8 +248,8 @@ def _with_whole(values: dict[str, np.ndarray], sizes: np.ndarray) -> dict[str, n
     needs = {"ratio": ("weight_rms",), "snr": ("update_rms", "beta1")}
     found = {}
     for name, each in values.items():
-        has = name in TOGETHER and all(other in values for other in needs.get(name, ()))
-        first = together(name, values, sizes) if has else np.full(each.shape[1], np.nan)
+        has = name in COMBINED and all(other in values for other in needs.get(name, ()))
+        first = combine(name, values, sizes) if has else np.full(each.shape[1], np.nan)
         found[name] = np.vstack([np.where(np.isfinite(first), first, np.nan), each])
     return found
 

@@ -41,7 +41,7 @@ SHOWS = {  # which quantities show a cause, where it is not the update's size
     "stale second moment": ("lag",),
     "eps dominates": ("below_eps",),
     "learning rate too large": ("ratio",),
-    "second moment lost in its type": ("lost", "still"),
+    "second moment underflow": ("lost", "still"),
     "non-finite gradients": ("g_rms",),
     "sudden data change": ("g_rms",),
     "dead rows": ("g_rms",),

@@ -1,24 +1,34 @@
-"""Callbacks that watch what Hugging Face's Trainer and Lightning train; their packages are loaded
-with the first use.
+"""Callbacks for Hugging Face's Trainer and for Lightning, whose packages are imported on first use.
 
-`HuggingFaceWatch` is `huggingface.Events` as a `transformers.TrainerCallback`, and `LightningWatch`
-is `lightning.Events` as a `lightning.pytorch.Callback` (or `pytorch_lightning.Callback`, where only
-that is installed).
+`HuggingFaceWatch` is `huggingface.HuggingFaceWatch` as a `transformers.TrainerCallback`.
+`LightningWatch` is `lightning.LightningWatch` as a `lightning.pytorch.Callback`, or as a
+`pytorch_lightning.Callback` if only that package is installed.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 from betaplane.errors import BadInput
 from betaplane.monitor.callbacks import huggingface, lightning
+from betaplane.monitor.callbacks.base import WatchCallback
 
-KNOWN = {  # the events, where their base may be found, its name, what to install
-    "HuggingFaceWatch": (huggingface.Events, ("transformers",), "TrainerCallback", "hf"),
-    "LightningWatch": (
-        lightning.Events,
+
+class _Host(NamedTuple):
+    callback: type[WatchCallback]
+    modules: tuple[str, ...]  # the first one that is installed has the base class
+    base: str
+    extra: str  # of this package, installs the host
+
+
+HOSTS = {
+    "HuggingFaceWatch": _Host(
+        huggingface.HuggingFaceWatch, ("transformers",), "TrainerCallback", "hf"
+    ),
+    "LightningWatch": _Host(
+        lightning.LightningWatch,
         ("lightning.pytorch", "pytorch_lightning"),
         "Callback",
         "lightning",
@@ -27,22 +37,28 @@ KNOWN = {  # the events, where their base may be found, its name, what to instal
 
 
 def __getattr__(name: str) -> Any:
-    if name not in KNOWN:
+    if name not in HOSTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    events, homes, base, extra = KNOWN[name]
-    told = {"__module__": __name__, "__qualname__": name, "__doc__": events.__doc__}
-    kind = type(name, (events, getattr(_first(homes, extra), base)), told)
-    globals()[name] = kind  # where pickle looks it up
-    return kind
+    host = HOSTS[name]
+    base = getattr(_import_first(host.modules, host.extra), host.base)
+    attributes = {
+        "__module__": __name__,
+        "__qualname__": name,
+        "__doc__": host.callback.__doc__,
+    }
+    callback_class = type(name, (host.callback, base), attributes)
+    globals()[name] = callback_class  # so that pickle finds it
+    return callback_class
 
 
-def _first(homes: tuple[str, ...], extra: str) -> Any:
+def _import_first(modules: tuple[str, ...], extra: str) -> Any:
     """The first of some modules that is installed."""
-    for home in homes:
-        if find_spec(home.partition(".")[0]) is not None:
-            return import_module(home)
-    told, install = (
-        f"{homes[0].partition('.')[0]} is not installed",
-        f"pip install 'betaplane[{extra}]'",
+    for module in modules:
+        if find_spec(module.partition(".")[0]) is not None:
+            return import_module(module)
+    package = modules[0].partition(".")[0]
+    raise BadInput(
+        f"{package} is not installed",
+        where="betaplane.monitor",
+        instead=f"pip install 'betaplane[{extra}]'",
     )
-    raise BadInput(told, where="betaplane.monitor", instead=install)

@@ -1,6 +1,4 @@
-"""What the callbacks have in common: one watcher for each optimizer, and the losses of the batches
-of a step.
-"""
+"""WatchCallback: what the callbacks share, one watcher per optimizer."""
 
 from __future__ import annotations
 
@@ -10,43 +8,45 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from betaplane.monitor.capture.adam_state import unwrapped
+from betaplane.monitor.capture.adam_state import unwrap
 from betaplane.monitor.watch import watch
 from betaplane.monitor.watcher import Watcher
 
 
-class Client:
-    """Takes what `betaplane.watch` takes, from `path` on; the optimizer is the trainer's.
+class WatchCallback:
+    """Watch the optimizers of a trainer.
 
     Args:
-        options: as `betaplane.watch` has them; where there are several optimizers, the second writes "run-1.jsonl".
+        options: the arguments of `betaplane.watch` from `path` on. If there are several
+            optimizers, the second one writes to "run-1.jsonl".
     """
 
     def __init__(self, **options: Any) -> None:
-        self.options, self.watchers = options, []
-        self.watchers: list[Watcher]
+        self.options = options
+        self.watchers: list[Watcher] = []
 
     @property
     def watcher(self) -> Watcher:
-        """The first optimizer's watcher, once training has begun; its alarms stay after the end."""
+        """The first optimizer's watcher, once training has started; it stays after the end."""
         return self.watchers[0]
 
-    def begin(self, optimizers: Iterable[Any], model: nn.Module) -> None:
-        """Watch these, and nothing of before."""
-        self.end()
+    def start(self, optimizers: Iterable[Any], model: nn.Module) -> None:
+        """Watch these optimizers, and no earlier ones."""
+        self.stop()
         self.watchers = [
-            watch(each, model=model, **self._options(i)) for i, each in enumerate(optimizers)
+            watch(optimizer, model=model, **self._options(i))
+            for i, optimizer in enumerate(optimizers)
         ]
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Stop watching."""
         for watcher in self.watchers:
             watcher.close()
 
-    def lose(self, optimizer: Any, loss: float | Tensor) -> None:
-        """Hand the loss of a step to its optimizer's watcher."""
+    def record_loss(self, optimizer: Any, loss: float | Tensor) -> None:
+        """Pass the loss of a step to its optimizer's watcher."""
         for watcher in self.watchers:
-            if watcher.optimizer is unwrapped(optimizer):
+            if watcher.optimizer is unwrap(optimizer):
                 watcher.loss(loss)
 
     def _options(self, i: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Watches what Lightning trains."""
+"""LightningWatch: watch the optimizers of a Lightning Trainer."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from typing import Any
 
 from torch import Tensor
 
-from betaplane.monitor.callbacks.base import Client
+from betaplane.monitor.callbacks.base import WatchCallback
 
 
-class Events(Client):
-    """A callback of Lightning: `Trainer(callbacks=[LightningWatch()])`, for automatic and manual
-    optimization.
+class LightningWatch(WatchCallback):
+    """A callback of Lightning: `Trainer(callbacks=[LightningWatch()])`.
 
-    The loss of a step is the sum of what went backward since the last one, which Lightning has divided by the number of
-    batches that it accumulates.
+    It supports automatic and manual optimization. The loss of a step is the sum of the losses of
+    all backward passes since the last step; Lightning divides each by the number of accumulated
+    batches.
 
     Args:
-        options: as `betaplane.watch` has them, from `path` on.
+        options: the arguments of `betaplane.watch` from `path` on.
 
     Example:
-        >>> Events(every=20).options
+        >>> LightningWatch(every=20).options
         {'every': 20}
     """
 
@@ -29,24 +29,24 @@ class Events(Client):
         self.batches: list[Tensor] = []
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self.batches = []
-        self.begin(trainer.optimizers, pl_module)
+        self.start(trainer.optimizers, pl_module)
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
-        """Keep a batch's loss."""
+        """Store a batch's loss."""
         self.batches.append(loss.detach().clone())
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
-        """Hand on the loss of the batches since the last step."""
+        """Pass on the loss of the batches since the last step."""
         if self.batches:
-            self.lose(optimizer, sum(self.batches))
+            self.record_loss(optimizer, sum(self.batches))
         self.batches = []
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Stop watching."""
-        self.end()
+        self.stop()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Stop watching: training has ended."""
-        self.end()
+        """Stop watching, because training has ended."""
+        self.stop()

@@ -1,10 +1,9 @@
-"""Adam's moments in any torch optimizer that keeps them under torch's names."""
+"""Adam's moments, step count and hyperparameters, read from any optimizer that stores them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
-from itertools import count
 from typing import Any, NamedTuple
 
 import torch
@@ -12,12 +11,13 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
-from betaplane.monitor.capture.quantized import Quantized, decoded
+from betaplane.monitor.capture.quantized import Quantized, wrap_quantized
+from betaplane.tensors.dtensor import local_tensor
 from betaplane.theory import radam_warmup
 
 M, V = "exp_avg", "exp_avg_sq"
-WORDS = {M: "state1", V: "state2"}  # bitsandbytes' words
-FORMATS = (
+BITSANDBYTES_KEYS = {M: "state1", V: "state2"}
+READABLE_DTYPES = (
     torch.float64,
     torch.float32,
     torch.bfloat16,
@@ -28,7 +28,7 @@ FORMATS = (
 
 
 class StepValues(NamedTuple):
-    """The hyperparameters of one parameter's group, as plain numbers."""
+    """The hyperparameters of one parameter group, as plain numbers."""
 
     lr: float
     beta1: float  # in [0, 1)
@@ -37,90 +37,34 @@ class StepValues(NamedTuple):
 
 
 class MomentState(NamedTuple):
-    """What an optimizer keeps for one parameter."""
+    """The optimizer state of one parameter."""
 
     m: Tensor | Quantized | None  # like x, gradient units; None before the first step
     v: Tensor | Quantized | None  # like x, gradient units squared
     t: float  # steps counted, 0 before the first
-    rounds_at_random: bool  # v keeps its mean in a narrow type, and may stand still in a step
+    stochastic: bool  # v is stored with stochastic rounding, and may not change in a step
 
     @property
     def readable(self) -> bool:
-        """Whether the moments are there, in numbers or in codes of a known kind."""
+        """Whether both moments are present, in a float dtype or in a known 8-bit format."""
         return all(
-            isinstance(x, Quantized) or (x is not None and x.dtype in FORMATS)
-            for x in (self.m, self.v)
+            isinstance(moment, Quantized)
+            or (moment is not None and moment.dtype in READABLE_DTYPES)
+            for moment in (self.m, self.v)
         )
 
     @property
-    def kind(self) -> str:
-        """What the moments are, in words."""
-        missing = [word for word, moment in ((M, self.m), (V, self.v)) if moment is None]
-        kind: Any = self.v
-        return f"no {missing[0]} like it" if missing else f"{type(kind).__name__} of {kind.dtype}"
+    def description(self) -> str:
+        """What the state contains instead of readable moments, for a warning."""
+        missing = [key for key, moment in ((M, self.m), (V, self.v)) if moment is None]
+        if missing:
+            return f"no {missing[0]} of its shape"
+        v: Any = self.v
+        return f"{type(v).__name__} of {v.dtype}"
 
 
-def named(
-    optimizer: Optimizer, names: Mapping[Tensor, str] | None = None
-) -> Iterator[tuple[str, Tensor, Mapping[str, Any]]]:
-    """Each parameter with its name (or "group.place") and its group.
-
-    Args:
-        optimizer: whose parameters.
-        names: of parameters that the optimizer has no names of.
-
-    Example:
-        >>> optimizer = torch.optim.Adam(torch.nn.Linear(2, 1).named_parameters())
-        >>> [name for name, _, _ in named(optimizer)]
-        ['weight', 'bias']
-    """
-    given = names or {}
-    for i, group in enumerate(optimizer.param_groups):
-        known = group.get("param_names") or [f"{i}.{j}" for j in range(len(group["params"]))]
-        for name, p in zip(known, group["params"], strict=True):
-            yield given.get(p, name), p, group
-
-
-class Names(dict[Tensor, str]):
-    """A name for every parameter that an optimizer has or comes to have: no two alike, and none
-    ever another's.
-
-    Args:
-        optimizer: whose parameters.
-        given: names of some; others have the optimizer's own, or their place.
-
-    Example:
-        >>> encoder, decoder = torch.nn.Linear(2, 1, bias=False), torch.nn.Linear(2, 1, bias=False)
-        >>> groups = [{"params": module.named_parameters()} for module in (encoder, decoder)]
-        >>> [*Names(torch.optim.Adam(groups)).values()]
-        ['weight', 'weight (2)']
-    """
-
-    def __init__(self, optimizer: Optimizer, given: Mapping[Tensor, str] | None = None) -> None:
-        super().__init__()
-        self.optimizer, self.own = optimizer, dict(given or {})
-        self.grow()
-
-    def grow(self) -> None:
-        """Name the parameters that were added since."""
-        if all(p in self for group in self.optimizer.param_groups for p in group["params"]):
-            return
-        taken = set(self.values())
-        for name, p, _ in named(self.optimizer, self.own):
-            if p not in self:
-                self[p] = _free(name, taken)
-                taken.add(self[p])
-
-
-def _free(name: str, taken: set[str]) -> str:
-    """The name, numbered where it is another's."""
-    if name not in taken:
-        return name
-    return next(f"{name} ({i})" for i in count(2) if f"{name} ({i})" not in taken)
-
-
-def numbers(group: Mapping[str, Any]) -> StepValues:
-    """A group's learning rate, betas and eps; Adam's defaults for what it lacks."""
+def step_values(group: Mapping[str, Any]) -> StepValues:
+    """A group's learning rate, betas and eps, with Adam's defaults for missing entries."""
     beta1, beta2 = (float(beta) for beta in tuple(group.get("betas", (0.9, 0.999)))[:2])
     eps = group.get("eps", 1e-8)
     return StepValues(
@@ -128,74 +72,83 @@ def numbers(group: Mapping[str, Any]) -> StepValues:
     )
 
 
-def warmed(now: StepValues, optimizer: Optimizer, t: float) -> StepValues:
-    """The same with the learning rate of step t: RAdam multiplies it by a warmup of its own, and is
-    told by its name.
+def with_warmup(values: StepValues, optimizer: Optimizer, t: float) -> StepValues:
+    """The values with the effective learning rate of step t.
+
+    RAdam multiplies lr by its own warmup; it is detected by class name.
 
     Example:
         >>> optimizer = torch.optim.RAdam([torch.nn.Parameter(torch.ones(2))], lr=0.1)
-        >>> now = numbers(optimizer.param_groups[0])
-        >>> [round(warmed(now, optimizer, t).lr, 4) for t in (1, 6, 1000, 100_000)]
+        >>> values = step_values(optimizer.param_groups[0])
+        >>> [round(with_warmup(values, optimizer, t).lr, 4) for t in (1, 6, 1000, 100_000)]
         [0.0, 0.0026, 0.0645, 0.1]
     """
-    rectified = any(kind.__name__ == "RAdam" for kind in type(optimizer).__mro__)
-    return now._replace(lr=now.lr * _rectification(t, now.beta2)) if rectified and t >= 1 else now
+    if t >= 1 and _is_a(optimizer, "RAdam"):
+        return values._replace(lr=values.lr * _rectification(t, values.beta2))
+    return values
 
 
 @lru_cache(maxsize=256)
 def _rectification(t: float, beta2: float) -> float:
-    by = float(radam_warmup(t, beta2))
-    return by if by >= 0 else 0.0  # nan at the first steps, which do not divide by sqrt(v)
+    factor = float(radam_warmup(t, beta2))
+    return factor if factor >= 0 else 0.0  # nan at the first steps, which do not divide by sqrt(v)
 
 
-def shrink(optimizer: Optimizer, group: Mapping[str, Any]) -> float:
-    """The share of themselves that weight decay takes from weights in a step; 0 where it is a part
-    of the update.
+def decay_per_step(optimizer: Optimizer, group: Mapping[str, Any]) -> float:
+    """The share of a weight that decoupled weight decay removes per step; 0 for L2 decay.
 
     Example:
         >>> optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))], lr=0.1, weight_decay=0.2)
-        >>> round(shrink(optimizer, optimizer.param_groups[0]), 4)
+        >>> round(decay_per_step(optimizer, optimizer.param_groups[0]), 4)
         0.02
     """
-    decay = float(group.get("weight_decay") or 0.0)
-    usual = any(kind.__name__ == "AdamW" for kind in type(optimizer).__mro__)
-    how = group.get("decay", "decoupled" if group.get("decoupled_weight_decay", usual) else "l2")
-    return {"decoupled": decay * float(group["lr"]), "independent": decay}.get(how, 0.0)
+    weight_decay = float(group.get("weight_decay") or 0.0)
+    decoupled = group.get("decoupled_weight_decay", _is_a(optimizer, "AdamW"))
+    mode = group.get("decay", "decoupled" if decoupled else "l2")
+    shares = {"decoupled": weight_decay * float(group["lr"]), "independent": weight_decay}
+    return shares.get(mode, 0.0)
 
 
-def held(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any]) -> MomentState:
-    """A parameter's moments and its count of steps.
+def _is_a(optimizer: Optimizer, class_name: str) -> bool:
+    return any(base.__name__ == class_name for base in type(optimizer).__mro__)
+
+
+def moment_state(optimizer: Optimizer, p: Tensor, group: Mapping[str, Any]) -> MomentState:
+    """A parameter's moments and its step count.
 
     Example:
         >>> p = torch.nn.Parameter(torch.ones(2))
         >>> optimizer = torch.optim.Adam([p])
         >>> p.grad = torch.ones(2)
         >>> optimizer.step()
-        >>> m, v, t, _ = held(optimizer, p, optimizer.param_groups[0])
+        >>> m, v, t, _ = moment_state(optimizer, p, optimizer.param_groups[0])
         >>> [round(x, 4) for x in m.tolist()], t
         ([0.1, 0.1], 1.0)
     """
     state = optimizer.state.get(p, {})
-    words = [word if word in state else WORDS[word] for word in (M, V)]
-    like_p = [word if getattr(state.get(word), "shape", None) == p.shape else "" for word in words]
-    m, v = (decoded(local(state.get(word)), optimizer, p, group, word) for word in like_p)
     t = state.get("step", group.get("step", 0))
-    return MomentState(m, v, float(t), group.get("storage", "parameter") != "parameter")
+    stochastic = group.get("storage", "parameter") != "parameter"
+    m, v = (_moment(optimizer, p, group, state, key) for key in (M, V))
+    return MomentState(m, v, float(t), stochastic)
 
 
-def local(x: Any) -> Any:
-    """This process's part of a sharded tensor; other tensors as they are."""
-    return x.to_local() if hasattr(x, "to_local") else x
+def _moment(
+    optimizer: Optimizer, p: Tensor, group: Mapping[str, Any], state: Mapping[str, Any], key: str
+) -> Any:
+    """One moment, under torch's key or bitsandbytes'; None unless it has the parameter's shape."""
+    key = key if key in state else BITSANDBYTES_KEYS[key]
+    if getattr(state.get(key), "shape", None) != p.shape:
+        return None
+    return wrap_quantized(local_tensor(state[key]), optimizer, p, group, key)
 
 
-def unwrapped(optimizer: Any) -> Any:
-    """The optimizer that takes the steps, inside what Accelerate, Lightning and others wrap around
-    it.
+def unwrap(optimizer: Any) -> Any:
+    """The optimizer inside the wrappers of Accelerate, Lightning and others.
 
     Example:
         >>> class Wrapper:
         ...     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(1))])
-        >>> type(unwrapped(Wrapper()))
+        >>> type(unwrap(Wrapper()))
         <class 'torch.optim.adam.Adam'>
     """
     inner = optimizer
@@ -204,21 +157,24 @@ def unwrapped(optimizer: Any) -> Any:
     return inner if isinstance(inner, Optimizer) else optimizer
 
 
-def check(optimizer: Any) -> None:
-    """Raise BadInput where an optimizer keeps no two moments, so that there is nothing to watch."""
-    where = "watch"
+def check_watchable(optimizer: Any) -> None:
+    """Raise BadInput if an optimizer does not store Adam's two moments."""
+    name = type(optimizer).__name__
     if not isinstance(optimizer, Optimizer):
-        allowed = "a torch.optim.Optimizer"
         raise BadInput(
-            "This is no optimizer", value=type(optimizer).__name__, allowed=allowed, where=where
+            "watch() needs an optimizer",
+            value=name,
+            allowed="a torch.optim.Optimizer",
+            where="watch",
         )
-    known = any("betas" in group for group in optimizer.param_groups)
+    has_betas = any("betas" in group for group in optimizer.param_groups)
     states = [state for state in optimizer.state.values() if state]
-    if not known or (states and not any(V in state or WORDS[V] in state for state in states)):
+    has_moments = any(V in state or BITSANDBYTES_KEYS[V] in state for state in states)
+    if not has_betas or (states and not has_moments):
         raise BadInput(
-            "The optimizer keeps no moments that can be watched",
-            value=type(optimizer).__name__,
+            "watch() needs an optimizer that stores Adam's moments",
+            value=name,
             allowed=f"betas in its groups, {M} and {V} in its state",
-            where=where,
+            where="watch",
             instead="betaplane.watch(torch.optim.AdamW(model.parameters()))",
         )

@@ -1,6 +1,4 @@
-"""Calls around an optimizer's steps, whoever takes them: a loop, a closure, torch.amp, a compiled
-step.
-"""
+"""Callbacks before and after each optimizer step (loop, closure, torch.amp, compiled)."""
 
 from __future__ import annotations
 
@@ -13,19 +11,19 @@ from torch.optim.optimizer import Optimizer
 Closure = Callable[[], Any]
 Args = tuple[Any, ...]
 
-# a compiled step breaks there, where tracing would take in all of watching
+# breaks the graph of a compiled step, which would otherwise trace the whole monitor
 uncompiled: Any = torch.compiler.disable
 
 
 class Hooks:
-    """Calls `before` at each step, once its gradients are there, and `after` once it is taken.
+    """Call `before` at each step when its gradients are ready, and `after` when it is done.
 
-    Where the step is given a closure, gradients are there after its first call. A step that torch.amp leaves out, for
-    gradients that are not finite, is no step.
+    If the step gets a closure, gradients are ready after its first call. Steps that torch.amp
+    skips because gradients are not finite do not count.
 
     Args:
-        optimizer: whose steps.
-        before: before(loss); what the closure returned, None without one.
+        optimizer: its steps are observed.
+        before: before(loss), with the closure's result, or None without a closure.
         after: after().
 
     Example:
@@ -43,87 +41,90 @@ class Hooks:
     def __init__(
         self, optimizer: Optimizer, before: Callable[[Any], None], after: Callable[[], None]
     ) -> None:
-        self.optimizer, self.before, self.after, self.begun = optimizer, before, after, False
+        self.optimizer = optimizer
+        self.before = before
+        self.after = after
+        self.in_step = False
         self.cuda = torch.cuda.is_available()
 
         def pre(_: Any, args: Args, kwargs: dict[str, Any]) -> tuple[Args, dict[str, Any]] | None:
-            if (
-                torch.compiler.is_compiling()
-            ):  # asked here, since the way around tracing costs a step that is not traced
-                return slow_pre(args, kwargs)
+            # checked here because `uncompiled` adds a cost to every step that is not compiled
+            if torch.compiler.is_compiling():
+                return uncompiled_pre(args, kwargs)
             if kwargs or len(args) > 1 or self.cuda:
                 return self._pre(args, kwargs)
-            self._begin(None)  # without a closure, as most steps are
+            self._begin(None)  # no closure, as in most steps
             return None
 
         def post(*_: Any) -> None:
-            slow_post() if torch.compiler.is_compiling() else self._post()
+            uncompiled_post() if torch.compiler.is_compiling() else self._post()
 
-        slow_pre, slow_post = uncompiled(self._pre), uncompiled(self._post)
+        uncompiled_pre = uncompiled(self._pre)
+        uncompiled_post = uncompiled(self._post)
         self.handles = [
             optimizer.register_step_pre_hook(pre),
             optimizer.register_step_post_hook(post),
         ]
 
     def close(self) -> None:
-        """Call no more."""
+        """Remove the hooks."""
         for handle in self.handles:
             handle.remove()
 
     def _pre(self, args: Args, kwargs: dict[str, Any]) -> tuple[Args, dict[str, Any]] | None:
-        self.begun = False
+        self.in_step = False
         if self.cuda and torch.cuda.is_current_stream_capturing():
-            return None  # nothing may be waited for, and a replay calls no hook
+            return None  # a captured graph must not synchronize, and its replay calls no hooks
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
             self._begin(None)
             return None
         if "closure" in kwargs:
-            return args, {**kwargs, "closure": self._told(closure)}
-        return (*args[:1], self._told(closure), *args[2:]), kwargs
+            return args, {**kwargs, "closure": self._observed(closure)}
+        return (*args[:1], self._observed(closure), *args[2:]), kwargs
 
     def _post(self) -> None:
-        if self.begun:
-            self.begun = False
+        if self.in_step:
+            self.in_step = False
             self.after()
 
-    def _told(self, closure: Closure) -> Closure:
-        """A closure whose first call tells that gradients are there."""
+    def _observed(self, closure: Closure) -> Closure:
+        """A closure whose first call also calls `before`."""
 
-        def told() -> Any:
+        def observed() -> Any:
             loss = closure()
-            if not self.begun:
+            if not self.in_step:
                 self._begin(loss)
             return loss
 
-        return told
+        return observed
 
     def _begin(self, loss: Any) -> None:
-        self.begun = not left_out(self.optimizer)
-        if self.begun:
+        self.in_step = not is_skipped(self.optimizer)
+        if self.in_step:
             self.before(loss)
 
 
-def left_out(optimizer: Optimizer) -> bool:
-    """Whether torch.amp found gradients that are not finite, and leaves it to the optimizer to take
-    no step.
+def is_skipped(optimizer: Optimizer) -> bool:
+    """Whether torch.amp found non-finite gradients and makes the optimizer skip this step."""
+    found_inf = getattr(optimizer, "found_inf", None)
+    # synchronizes with the device, as torch.amp does if a step is not fused
+    return found_inf is not None and bool(found_inf)
+
+
+def gradient_scale(optimizer: Optimizer) -> float:
+    """The factor still in the gradients if torch.amp lets the optimizer's step divide it out."""
+    grad_scale = getattr(optimizer, "grad_scale", None)
+    return 1.0 if grad_scale is None else float(grad_scale)
+
+
+def clip_factor(optimizer: Optimizer) -> float:
+    """The factor by which the last step clipped gradients without writing them, in (0, 1].
+
+    This package's optimizers do so if `max_norm` is set.
     """
-    found = getattr(optimizer, "found_inf", None)
-    # waits for the device, as torch.amp does where a step is not fused
-    return found is not None and bool(found)
-
-
-def scale(optimizer: Optimizer) -> float:
-    """What gradients are still multiplied by where torch.amp leaves it to the optimizer's step to
-    divide them.
-    """
-    found = getattr(optimizer, "grad_scale", None)
-    return 1.0 if found is None else float(found)
-
-
-def clipped(optimizer: Optimizer) -> float:
-    """What the last step multiplied gradients by without writing them, in (0, 1]: ours do, where
-    `max_norm` is set.
-    """
-    norms, most = getattr(optimizer, "norms", None), getattr(optimizer, "max_norm", None)
-    return 1.0 if norms is None or most is None else min(1.0, most / (norms.gradient + 1e-6))
+    norms = getattr(optimizer, "norms", None)
+    max_norm = getattr(optimizer, "max_norm", None)
+    if norms is None or max_norm is None:
+        return 1.0
+    return min(1.0, max_norm / (norms.gradient + 1e-6))

@@ -1,11 +1,8 @@
-"""Losses on their way into the history: at once, or from time to time where that would wait for
-others.
-"""
+"""Losses given by the training loop, held until they can be read without waiting."""
 
 from __future__ import annotations
 
 import atexit
-import math
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -22,12 +19,14 @@ Loss = float | Tensor
 
 
 class Losses:
-    """Takes the loss of each step, and hands it on: from a device, and from several processes, at
-    readings only.
+    """Collect the loss of each step and pass it on.
+
+    A number is passed on immediately. A loss on a device, or of several ranks, is passed on at the
+    next reading, so that no step waits for it.
 
     Args:
-        ranks: the processes; where they go together, what is handed on is their mean.
-        give: give(step, loss).
+        ranks: the ranks; if they use collectives, their mean loss is passed on.
+        receive: receive(step, loss).
 
     Example:
         >>> losses = Losses(RankGroup([], every=10), lambda step, loss: print(step, loss))
@@ -35,75 +34,78 @@ class Losses:
         1 0.5
     """
 
-    def __init__(self, ranks: RankGroup, give: Callable[[int, float], None]) -> None:
-        self.ranks, self.give, self.last = ranks, give, 0
-        self.waiting: dict[int, Loss] = {}
-        # a run may end without a word
-        self._exit = atexit.register(partial(_call, WeakMethod(self.end)))
+    def __init__(self, ranks: RankGroup, receive: Callable[[int, float], None]) -> None:
+        self.ranks = ranks
+        self.receive = receive
+        self.last_step = 0
+        self.pending: dict[int, Loss] = {}
+        # a run may end without calling close()
+        self._exit = atexit.register(partial(_call, WeakMethod(self.finish)))
 
     def take(self, step: int, loss: Loss) -> None:
-        """Take a step's loss, a number or a tensor of one.
+        """Take the loss of a step, a number or a tensor of one element.
 
         Raises:
-            BadInput: it is neither.
+            BadInput: loss is neither.
         """
         if not is_loss(loss):
-            got = f"a tensor {tuple(loss.shape)}" if isinstance(loss, Tensor) else loss
-            allowed = "a number, or a tensor of one"
             raise BadInput(
-                "A loss is no number",
-                value=got,
-                allowed=allowed,
+                "A loss is a single number",
+                value=f"a tensor {tuple(loss.shape)}" if isinstance(loss, Tensor) else loss,
+                allowed="a number, or a tensor of one element",
                 where="loss",
                 instead="loss.mean()",
             )
         if isinstance(loss, Tensor):
             loss = loss.detach().clone() if loss.device.type != "cpu" else loss.item()
-        self.waiting[step], self.last = loss, step
+        self.pending[step] = loss
+        self.last_step = step
         if self.ranks.size == 1 and not isinstance(loss, Tensor):
-            self.hand_on()
+            self.flush()
 
-    def hand_on(self) -> None:
-        """Give what waits."""
-        for step, loss in self.waiting.items():
-            self.give(step, float(loss))
-        self.waiting = {}
+    def flush(self) -> None:
+        """Pass on all pending losses."""
+        for step, loss in self.pending.items():
+            self.receive(step, float(loss))
+        self.pending = {}
 
-    def end(self) -> None:
-        """Give what waits for the last time, but for what other processes have a part in."""
+    def finish(self) -> None:
+        """Pass on the last losses, unless other ranks would have to contribute."""
         atexit.unregister(self._exit)
-        if not self.ranks.together:
-            self.hand_on()
+        if not self.ranks.collective:
+            self.flush()
 
-    def agree(self, steps: range, votes: list[bool], device: Any) -> list[bool]:
-        """Hand on the mean losses of some steps; and whether no process votes against something.
+    def exchange(self, steps: range, objections: list[bool], device: Any) -> list[bool]:
+        """Pass on the mean losses of some steps; and return what no rank objects to.
 
         Args:
-            steps: the same on every process.
-            votes: whether this one is against; as many on every process.
-            device: where the processes exchange numbers.
+            steps: the same on every rank.
+            objections: whether this rank objects; the same number on every rank.
+            device: the device of the exchange.
         """
-        mine = [float(self.waiting.get(step, math.nan)) for step in steps]
-        has = [float(step in self.waiting) for step in steps]
-        told = self.ranks.sums(
-            [*votes, *has, *(each if n else 0.0 for each, n in zip(mine, has, strict=True))], device
-        )
-        counts, sums = told[len(votes) : -len(steps)], told[-len(steps) :]
-        self.waiting = {
-            step: each / n for step, each, n in zip(steps, sums, counts, strict=True) if n
+        has_loss = [float(step in self.pending) for step in steps]
+        values = [float(self.pending[step]) if step in self.pending else 0.0 for step in steps]
+        sums = self.ranks.sum([*objections, *has_loss, *values], device)
+        objectors = sums[: len(objections)]
+        counts = sums[len(objections) : -len(steps)]
+        totals = sums[-len(steps) :]
+        self.pending = {
+            step: total / count
+            for step, total, count in zip(steps, totals, counts, strict=True)
+            if count
         }
-        self.hand_on()
-        return [against == 0 for against in told[: len(votes)]]
+        self.flush()
+        return [count == 0 for count in objectors]
 
 
-def _call(end: WeakMethod[Callable[[], None]]) -> None:
-    """Call a method of what may be gone, where no one is left to be told that it failed."""
+def _call(finish: WeakMethod[Callable[[], None]]) -> None:
+    """Call a weakly referenced method at exit; errors are ignored."""
     with suppress(Exception):
-        if method := end():
+        if method := finish():
             method()
 
 
 def is_loss(value: Any) -> bool:
-    """Whether something is one real number."""
+    """Whether a value is one real number."""
     number = isinstance(value, Real) and not isinstance(value, bool)
     return number or (isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex())

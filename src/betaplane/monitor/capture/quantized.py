@@ -1,4 +1,4 @@
-"""Moments that are kept in codes of 8 bits: a number of a table times the scale of its block."""
+"""Moments stored in 8 bits: blockwise codes that are dequantized on demand."""
 
 from __future__ import annotations
 
@@ -8,55 +8,59 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-BLOCK = 256  # numbers that share a scale
+BLOCK = 256  # elements that share a scale
 
 
 class Quantized(NamedTuple):
-    """A tensor in codes.
+    """A quantized tensor: element = table[code] * scale of its block.
 
     Example:
         >>> codes = torch.tensor([[0, 1], [2, 1]], dtype=torch.uint8)
-        >>> coded = Quantized(codes, torch.arange(3.0), torch.tensor([10.0]))
-        >>> coded.at(torch.tensor([1, 2]))
+        >>> quantized = Quantized(codes, torch.arange(3.0), torch.tensor([10.0]))
+        >>> quantized.at(torch.tensor([1, 2]))
         tensor([10., 20.])
     """
 
     codes: Tensor  # like the parameter, uint8
-    table: Tensor  # what each code stands for, over its block's scale
-    scale: Tensor  # one a block
-    row: int = 0  # numbers from which blocks start anew; 0 where they go on to the tensor's end
+    table: Tensor  # the value of each code, in units of its block's scale
+    scale: Tensor  # one per block
+    row: int = 0  # elements per row if each row starts a new block; 0 if blocks cross rows
     block: int = BLOCK
 
-    def at(self, places: Tensor) -> Tensor:
-        """The numbers at some places of the flat tensor, in the table's type."""
+    def at(self, indices: Tensor) -> Tensor:
+        """The elements at some indices of the flat tensor, in the table's dtype."""
         row = self.row or self.codes.numel()
-        block = places // row * -(-row // self.block) + places % row // self.block
-        return self.table[self.codes.reshape(-1)[places].int()] * self.scale.reshape(-1)[block]
+        block = indices // row * -(-row // self.block) + indices % row // self.block
+        return self.table[self.codes.reshape(-1)[indices].int()] * self.scale.reshape(-1)[block]
 
 
-def decoded(value: Any, optimizer: Any, p: Tensor, group: Mapping[str, Any], word: str) -> Any:
-    """A state's tensor, as `Quantized` where it is in codes of a known kind; any other as it is.
+def wrap_quantized(
+    value: Any, optimizer: Any, p: Tensor, group: Mapping[str, Any], key: str
+) -> Any:
+    """Wrap a moment as `Quantized` if it has a known 8-bit format; return any other unchanged.
 
-    Known are this package's (the optimizer says how it keeps them), bitsandbytes' and torchao's.
+    Known formats are this package's (the optimizer describes its own storage), bitsandbytes' and
+    torchao's.
 
     Args:
-        value: this process's part of it.
-        optimizer: whose.
-        p: its parameter.
-        group: the parameter's group.
-        word: its name in the state.
+        value: this rank's part of the moment.
+        optimizer: owns the state.
+        p: the parameter.
+        group: its group.
+        key: the moment's key in the state.
     """
     if not isinstance(value, Tensor):
         return value
-    subclass: Any = value if type(value) is not Tensor else None  # as torchao's
+    subclass: Any = value if type(value) is not Tensor else None  # as in torchao
     if hasattr(subclass, "qmap") and subclass.codes.shape == subclass.shape:
         return Quantized(subclass.codes, subclass.qmap, subclass.scale, block=subclass.block_size)
     if hasattr(subclass, "scale"):
         return subclass.dequantize()
     if value.dtype != torch.uint8:
         return value
-    held, last = optimizer.state[p], word[-1:]
-    if f"qmap{last}" in held:
-        return Quantized(value, held[f"qmap{last}"], held[f"absmax{last}"])
-    own = optimizer.coded(p, group, word) if hasattr(optimizer, "coded") else None
+    param_state = optimizer.state[p]
+    suffix = key[-1:]
+    if f"qmap{suffix}" in param_state:
+        return Quantized(value, param_state[f"qmap{suffix}"], param_state[f"absmax{suffix}"])
+    own = optimizer.coded(p, group, key) if hasattr(optimizer, "coded") else None
     return value if own is None else Quantized(value, *own)

@@ -1,4 +1,4 @@
-"""Which coordinates of a tensor are read: all of a small one, evenly spaced ones of a large one."""
+"""Which elements of a tensor are sampled: all of a small one, evenly spaced ones of a large one."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch import Tensor
 
 
 class RowRange(NamedTuple):
-    """Where a process's part of a tensor begins: whole rows of it."""
+    """The whole rows of a tensor that a rank holds."""
 
     shape: tuple[int, ...]  # of the whole tensor
-    row: int  # the first
+    row: int  # the first row
 
 
-def strided(x: Tensor, n: int, part: RowRange | None = None) -> Tensor:
-    """At most n of a tensor's numbers, evenly spaced, as a view where its memory is contiguous.
+def strided(x: Tensor, n: int, rows: RowRange | None = None) -> Tensor:
+    """At most n evenly spaced elements of a tensor, as a view if its memory is contiguous.
 
-    The spacing shares no factor with the length of a row, so that the sample goes through all
-    columns.
+    The spacing has no common factor with the row length, so the sample covers all columns.
 
     Args:
-        x: any shape; complex numbers as pairs.
-        n: the most that are taken of the whole tensor, >= 1.
-        part: of which rows x is the part, if it is one; the parts' samples make up the sample of the whole.
+        x: any shape; complex elements count as pairs.
+        n: the maximum for the whole tensor, >= 1.
+        rows: the rows that x holds, if it is a part; the samples of all parts make up the sample
+            of the whole.
 
     Example:
         >>> strided(torch.arange(12.0).view(3, 4), 4)
@@ -35,46 +35,46 @@ def strided(x: Tensor, n: int, part: RowRange | None = None) -> Tensor:
         tensor([6., 9.])
     """
     flat = (torch.view_as_real(x) if x.is_complex() else x).detach().reshape(-1)
-    first, step = places(x.shape, n, part, pair=2 if x.is_complex() else 1)
-    return flat[first::step] if step > 1 else flat
+    first, spacing = sample_positions(x.shape, n, rows, pair=2 if x.is_complex() else 1)
+    return flat[first::spacing] if spacing > 1 else flat
 
 
-def places(
-    shape: Sequence[int], n: int, part: RowRange | None = None, pair: int = 1
+def sample_positions(
+    shape: Sequence[int], n: int, rows: RowRange | None = None, pair: int = 1
 ) -> tuple[int, int]:
-    """The first place that `strided` takes of a tensor, and how far apart they lie; `pair` is 2 for
-    complex numbers.
-    """
-    whole, row = part or (shape, 0)
-    step = spacing(whole, n, pair)
-    return -row * math.prod(whole[1:]) * pair % max(step, 1), max(step, 1)
+    """The first position that `strided` samples, and the spacing; `pair` is 2 for complex dtypes."""
+    whole, row = rows or (shape, 0)
+    spacing = max(sample_spacing(whole, n, pair), 1)
+    return -row * math.prod(whole[1:]) * pair % spacing, spacing
 
 
-def spacing(shape: Sequence[int], n: int, pair: int = 1) -> int:
-    """How far apart the sampled numbers of a tensor lie."""
-    step = -(-math.prod(shape) * pair // n)
+def sample_spacing(shape: Sequence[int], n: int, pair: int = 1) -> int:
+    """The distance between sampled elements of a tensor."""
+    spacing = -(-math.prod(shape) * pair // n)
     columns = shape[-1] if len(shape) > 1 else 1
-    while step > 1 and math.gcd(step, columns) > 1:
-        step += 1
-    return step
+    while spacing > 1 and math.gcd(spacing, columns) > 1:
+        spacing += 1
+    return spacing
 
 
-def touched_rows(g: Tensor, n: int = 256, part: RowRange | None = None) -> Tensor | None:
-    """Of at most n evenly spaced rows of a matrix, whether the gradient is not 0 there; None for
-    what has no rows.
+def touched_rows(g: Tensor, n: int = 256, rows: RowRange | None = None) -> Tensor | None:
+    """Whether the gradient is nonzero in each of at most n evenly spaced rows of a matrix.
 
     Args:
         g: gradient, any shape.
-        n: the most that are looked at, of the whole matrix, >= 1.
-        part: of which rows g is the part, if it is one.
+        n: the maximum number of rows, of the whole matrix, >= 1.
+        rows: the rows that g holds, if it is a part.
+
+    Returns:
+        One bool per sampled row; None for a tensor without rows.
 
     Example:
         >>> touched_rows(torch.tensor([[0.0, 0.0], [0.0, 2.0]]))
         tensor([False,  True])
     """
-    shape, row = part or (g.shape, 0)
+    shape, row = rows or (g.shape, 0)
     if len(shape) < 2 or shape[0] < 2:
         return None
-    step = -(-shape[0] // n)
-    rows = g.detach()[-row % step :: step]
-    return (rows != 0).flatten(1).any(1)
+    spacing = -(-shape[0] // n)
+    sampled = g.detach()[-row % spacing :: spacing]
+    return (sampled != 0).flatten(1).any(1)

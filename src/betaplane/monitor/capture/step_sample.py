@@ -1,4 +1,4 @@
-"""One tensor's samples around a step, put together from the parts that processes hold."""
+"""Samples of one tensor before and after a step, gathered across shards."""
 
 from __future__ import annotations
 
@@ -9,27 +9,38 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from betaplane.monitor.capture.adam_state import FORMATS, MomentState, held, local, shrink
-from betaplane.monitor.capture.distributed import RankGroup, part, placed, sharded, speaks
-from betaplane.monitor.capture.hooks import scale
+from betaplane.monitor.capture.adam_state import (
+    READABLE_DTYPES,
+    MomentState,
+    decay_per_step,
+    moment_state,
+)
+from betaplane.monitor.capture.distributed import (
+    RankGroup,
+    is_owner,
+    is_sharded,
+    local_rows,
+    shard_count,
+    shard_like,
+)
+from betaplane.monitor.capture.hooks import gradient_scale
 from betaplane.monitor.capture.quantized import Quantized
-from betaplane.monitor.capture.sampling import places, strided, touched_rows
-from betaplane.monitor.quantities.reading import Before
+from betaplane.monitor.capture.sampling import sample_positions, strided, touched_rows
+from betaplane.monitor.quantities.reading import BeforeStep
+from betaplane.tensors.dtensor import local_tensor
 
 
 class PreStepSample(NamedTuple):
-    """A tensor's samples from before a step."""
+    """A tensor's samples before a step."""
 
-    before: Before
-    m: Tensor | None  # first moment, where it is in codes
+    before: BeforeStep
+    m: Tensor | None  # first moment, if it is quantized
 
 
 class StepSample(NamedTuple):
-    """A tensor's samples around a step; `m` and `v` are empty where the optimizer keeps none that
-    can be read.
-    """
+    """A tensor's samples around a step; `m` and `v` are empty if the moments are not readable."""
 
-    before: Before
+    before: BeforeStep
     x: Tensor  # weights, (n,)
     m: Tensor  # first moment, the same sample
     v: Tensor  # second moment, the same sample
@@ -37,150 +48,155 @@ class StepSample(NamedTuple):
 
     @property
     def stepped(self) -> bool:
-        """Whether there are moments, and the step moved them: an optimizer may leave out gradients
-        with inf or nan.
-        """
-        old = self.before.v
-        return bool(len(self.v)) and (
-            old is None or self.t != self.before.t or not torch.equal(old, self.v)
-        )
+        """Whether the step changed the moments; an optimizer may skip non-finite gradients."""
+        old_v = self.before.v
+        changed = old_v is None or self.t != self.before.t or not torch.equal(old_v, self.v)
+        return bool(len(self.v)) and changed
 
 
-def sample(value: Any, p: Tensor, n: int, ranks: RankGroup) -> Tensor:
-    """A sample of this process's part of a tensor that is like p; empty where there is none, or
-    others speak for it.
+def sample_tensor(value: Any, p: Tensor, n: int, ranks: RankGroup) -> Tensor:
+    """Sample this rank's part of a tensor that is like p.
+
+    The sample is empty if there is no tensor, or if another rank reports this part.
 
     Args:
-        value: like p, or in codes; None where there is none.
+        value: like p, or quantized; None if there is none.
         p: the parameter.
-        n: the most that are taken of the whole tensor, >= 1.
-        ranks: the processes.
+        n: the maximum for the whole tensor, >= 1.
+        ranks: the ranks.
     """
-    value = placed(value, p)
-    if value is None or (ranks.together and not speaks(p)):
+    value = shard_like(value, p)
+    if value is None or (ranks.collective and not is_owner(p)):
         return torch.zeros(0, device=p.device)
-    rows = part(p)
-    n = -(-n // ranks.size) if ranks.together and sharded(p) and rows is None else n
+    rows = local_rows(p)
+    if ranks.collective and is_sharded(p) and rows is None:
+        n = -(-n // ranks.size)
     if isinstance(value, Quantized):
-        first, step = places(value.codes.shape, n, rows)
-        return value.at(torch.arange(first, value.codes.numel(), step, device=value.codes.device))
-    return strided(local(value), n, rows)
+        first, spacing = sample_positions(value.codes.shape, n, rows)
+        indices = torch.arange(first, value.codes.numel(), spacing, device=value.codes.device)
+        return value.at(indices)
+    return strided(local_tensor(value), n, rows)
 
 
-def gradient(
+def sample_gradient(
     optimizer: Optimizer, p: Tensor, group: Mapping[str, Any], n: int, ranks: RankGroup
 ) -> Tensor:
-    """A copy of a sample of a gradient, in the size and with the sign that the step takes it in."""
-    g = sample(p.grad, p, n, ranks).clone()
-    by = (-1 if group.get("maximize") else 1) / scale(optimizer)
-    return g if by == 1 else g.to(torch.promote_types(g.dtype, torch.float32)) * by
+    """A copy of a gradient sample, with the scale and sign that the step uses."""
+    g = sample_tensor(p.grad, p, n, ranks).clone()
+    factor = (-1 if group.get("maximize") else 1) / gradient_scale(optimizer)
+    if factor == 1:
+        return g
+    return g.to(torch.promote_types(g.dtype, torch.float32)) * factor
 
 
-def rows_of(p: Tensor, ranks: RankGroup) -> Tensor | None:
-    """Which rows of a matrix this process's part of the gradient touches; as `sample`."""
-    g = placed(p.grad, p)
-    if g is None or (ranks.together and not speaks(p)):
+def _sample_touched_rows(p: Tensor, ranks: RankGroup) -> Tensor | None:
+    """The rows that this rank's part of the gradient touches; see `sample_tensor`."""
+    g = shard_like(p.grad, p)
+    if g is None or (ranks.collective and not is_owner(p)):
         return None
-    return touched_rows(local(g), part=part(p))
+    return touched_rows(local_tensor(g), rows=local_rows(p))
 
 
-def kept(
+def sample_before(
     optimizer: Optimizer, p: Tensor, group: Mapping[str, Any], n: int, ranks: RankGroup
 ) -> PreStepSample:
-    """Copies of samples from before a step.
+    """Copy samples of all that a step may overwrite.
 
     Args:
-        optimizer: has the gradients of the step.
+        optimizer: about to step.
         p: the parameter.
         group: its group.
-        n: the most that are taken, >= 1.
-        ranks: the processes.
+        n: the maximum per tensor, >= 1.
+        ranks: the ranks.
     """
-    has, g = held(optimizer, p, group), gradient(optimizer, p, group, n, ranks)
-    v = sample(has.v, p, n, ranks).clone() if has.readable else None
-    m = sample(has.m, p, n, ranks) if isinstance(has.m, Quantized) else None
-    x = sample(p, p, n, ranks).clone()
-    return PreStepSample(
-        Before(g, v, has.t, rows_of(p, ranks), has.rounds_at_random, x, shrink(optimizer, group)), m
+    state = moment_state(optimizer, p, group)
+    quantized = isinstance(state.m, Quantized)
+    before = BeforeStep(
+        g=sample_gradient(optimizer, p, group, n, ranks),
+        v=sample_tensor(state.v, p, n, ranks).clone() if state.readable else None,
+        t=state.t,
+        rows=_sample_touched_rows(p, ranks),
+        stochastic=state.stochastic,
+        x=sample_tensor(p, p, n, ranks).clone(),
+        shrink=decay_per_step(optimizer, group),
     )
+    return PreStepSample(before, sample_tensor(state.m, p, n, ranks) if quantized else None)
 
 
-def looked(
+def sample_after(
     p: Tensor,
     old: PreStepSample,
-    has: MomentState,
-    beta: tuple[float, float],
+    state: MomentState,
+    betas: tuple[float, float],
     n: int,
     ranks: RankGroup,
 ) -> StepSample:
-    """The samples after a step beside those before it; of moments in codes, what they were before
-    they were rounded.
+    """Sample a tensor after a step; quantized moments are recomputed as before rounding.
 
     Args:
         p: the parameter, after the step.
-        old: what was kept before it.
-        has: the moments after it.
-        beta: decay of m and of v.
-        n: the most that are taken, >= 1.
-        ranks: the processes.
+        old: its samples before the step.
+        state: its moments after the step.
+        betas: decay of m and of v.
+        n: the maximum per tensor, >= 1.
+        ranks: the ranks.
     """
-    m, v = (sample(each if has.readable else None, p, n, ranks) for each in (has.m, has.v))
-    g = old.before.g.float()
-    if isinstance(has.v, Quantized):
-        m = _averaged(old.m, g, beta[0])
-        v = _averaged(old.before.v, g.square(), beta[1])
-    mine = StepSample(old.before, sample(p, p, n, ranks), m, v, has.t)
-    return _together(mine, p, ranks) if ranks.together and sharded(p) else mine
+    if isinstance(state.v, Quantized):
+        g = old.before.g.float()
+        m = _moving_average(old.m, g, betas[0])
+        v = _moving_average(old.before.v, g.square(), betas[1])
+    else:
+        m = sample_tensor(state.m if state.readable else None, p, n, ranks)
+        v = sample_tensor(state.v if state.readable else None, p, n, ranks)
+    sample = StepSample(old.before, sample_tensor(p, p, n, ranks), m, v, state.t)
+    return _gather(sample, p, ranks) if ranks.collective and is_sharded(p) else sample
 
 
-def _averaged(old: Tensor | None, new: Tensor, beta: float) -> Tensor:
+def _moving_average(old: Tensor | None, new: Tensor, beta: float) -> Tensor:
     return (1 - beta) * new if old is None else beta * old + (1 - beta) * new
 
 
-def _together(mine: StepSample, p: Tensor, ranks: RankGroup) -> StepSample:
-    """The samples of all parts, on every process; counts and types are those of a process that has
-    any.
-    """
-    g, old, t, rows, at_random, *_ = mine.before
-    kind = FORMATS.index(mine.v.dtype) if len(mine.v) else -1
-    told = torch.tensor([t, mine.t, float(kind), float(at_random)], device=p.device)
-    empty = told[:0]
-    was = empty if mine.before.x is None else mine.before.x
-    rows = empty if rows is None else rows.to(told)
-    parts = [g, empty if old is None else old, rows, was, mine.x, mine.m, mine.v, told]
-    wide = torch.float64 if p.dtype in (torch.float64, torch.complex128) else torch.float32
-    g, old, touched, was, x, m, v, told = ranks.joined(parts, wide)
-    t, after, kind, at_random = told.view(-1, 4).amax(0).tolist()
-    if len(v):
-        v, old = v.to(FORMATS[int(kind)]), old.to(FORMATS[int(kind)])
-    same = was.to(p.dtype) if len(was) == len(x) else None
-    before = Before(
-        g,
-        old if len(old) else None,
-        t,
-        _rows(touched, p),
-        bool(at_random),
-        same,
-        mine.before.shrink,
+def _gather(sample: StepSample, p: Tensor, ranks: RankGroup) -> StepSample:
+    """The samples of all shards, on every rank; counts and dtypes come from ranks that have any."""
+    before = sample.before
+    dtype_index = READABLE_DTYPES.index(sample.v.dtype) if len(sample.v) else -1
+    scalars = torch.tensor(
+        [before.t, sample.t, float(dtype_index), float(before.stochastic)], device=p.device
     )
-    return StepSample(before, x, m, v, after)
+    empty = scalars[:0]
+    parts = [
+        before.g,
+        empty if before.v is None else before.v,
+        empty if before.rows is None else before.rows.to(scalars),
+        empty if before.x is None else before.x,
+        sample.x,
+        sample.m,
+        sample.v,
+        scalars,
+    ]
+    wide = torch.float64 if p.dtype in (torch.float64, torch.complex128) else torch.float32
+    g, old_v, touched, old_x, x, m, v, scalars = ranks.gather_samples(parts, wide)
+    t_before, t, dtype_index, stochastic = scalars.view(-1, 4).amax(0).tolist()
+    if len(v):
+        v = v.to(READABLE_DTYPES[int(dtype_index)])
+        old_v = old_v.to(v.dtype)
+    gathered = BeforeStep(
+        g=g,
+        v=old_v if len(old_v) else None,
+        t=t_before,
+        rows=_merge_rows(touched, p),
+        stochastic=bool(stochastic),
+        x=old_x.to(p.dtype) if len(old_x) == len(x) else None,
+        shrink=before.shrink,
+    )
+    return StepSample(gathered, x, m, v, t)
 
 
-def _rows(touched: Tensor, p: Tensor) -> Tensor | None:
-    """The rows that parts touch: one after the other, or, where each holds a part of every row, any
-    of them.
-    """
+def _merge_rows(touched: Tensor, p: Tensor) -> Tensor | None:
+    """The touched rows of the whole tensor, from those of its shards."""
     if not len(touched):
         return None
-    if part(p) is not None:
+    if local_rows(p) is not None:
         return touched > 0
-    return (touched.view(-1, len(touched) // _parts(p)) > 0).any(0)
-
-
-def _parts(p: Any) -> int:
-    """In how many parts a tensor lies on its processes."""
-    sizes = zip(p.device_mesh.shape, p.placements, strict=True)
-    found = 1
-    for size, placement in sizes:
-        found *= 1 if placement.is_replicate() else size
-    return found
+    # each shard holds a part of every row
+    return (touched.view(-1, len(touched) // shard_count(p)) > 0).any(0)

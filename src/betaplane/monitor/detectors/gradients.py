@@ -1,87 +1,95 @@
-"""Causes in the gradients themselves: not finite, or of another batch than all before."""
+"""Detectors of causes in the gradients: non-finite values, and a batch unlike all earlier ones."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
+from math import sqrt
 from statistics import median
 
-from betaplane.monitor.detectors._detector import Detector, Finding
-from betaplane.monitor.detectors.second_moment import LARGE, LAST
-from betaplane.monitor.history import History, jump
+from betaplane.monitor.detectors._statistics import jump
+from betaplane.monitor.detectors.detector import Detector, Finding
+from betaplane.monitor.detectors.thresholds import limits
+from betaplane.monitor.history import History
 from betaplane.monitor.quantities.reading import Reading
 
-FEWEST = 3  # readings before, whose norms say what is usual
-# deviations of the logarithms of gradient norm and loss: of each at least, and of both
-EACH, BOTH = 3.0, 9.0
-# times the largest of late, of each: where only gradients grow, the batch may be as all others
-ALONE = 2.0
-OVER = 1.05  # RMS of an update that steady gradients do not pass, and room for rounding
+DATA_CHANGE_CAUSE = "sudden data change"
+LIMITS = limits(DATA_CHANGE_CAUSE)
+MIN_READINGS = 3  # earlier gradient norms that a jump is compared with
+CALM_READINGS = 8  # that must not explain the jump
+MAX_RATIO = limits("learning rate too large")["ratio"]
+TIMES_MEDIAN = 1.5  # the last update over the median, if that is larger than the limit
 
 
-def _non_finite(history: History, threshold: float) -> Finding | None:
-    bad = [reading.layer for reading in history.now() if not reading.finite]
-    if len(bad) <= threshold:
+def _find_non_finite(history: History, threshold: float) -> Finding | None:
+    layers = [reading.layer for reading in history.current_readings() if not reading.finite]
+    if len(layers) <= threshold:
         return None
-    evidence = f"NaN or infinity in the gradient or the moments of {len(bad)} tensors"
+    evidence = f"NaN or infinity in the gradient or the moments of {len(layers)} tensors"
     change = 'skip such steps (nonfinite="skip"), or halve the loss scale'
-    return Finding(bad[0], evidence, change, {"nonfinite": "skip"})
+    return Finding(layers[0], evidence, change, {"nonfinite": "skip"})
 
 
-def _changed(history: History, threshold: float) -> Finding | None:
-    norm, loss = jump(history.norms, history.step, FEWEST), jump(history.losses, history.step)
-    apart, times = [norm.deviations, loss.deviations], [norm.times, loss.times]
-    if (
-        math.sqrt(math.prod(times)) <= threshold
-        or min(times) < ALONE
-        or min(apart) < EACH
-        or sum(apart) < BOTH
-    ):
+def _find_data_change(history: History, threshold: float) -> Finding | None:
+    norms = history.readings.gradient_norms
+    norm = jump(norms, history.step, MIN_READINGS)
+    loss = jump(history.losses, history.step)
+    small = sqrt(norm.ratio * loss.ratio) <= threshold
+    if small or min(norm.ratio, loss.ratio) < LIMITS["each_jump"]:
         return None
-    if not _calm(history):
+    if min(norm.deviations, loss.deviations) < LIMITS["each_deviation"]:
         return None
-    told = f"gradient norm {norm.times:.1f} x and loss {loss.times:.1f} x their largest of late"
-    evidence = f"{told}, before any step was taken on it"
-    usual = float(f"{_usual(history.norms):.3g}")
-    change = f"look at batch {history.step} and leave it out; not the optimizer. Or clip to the usual norm, {usual:.3g}"
-    return Finding("", evidence, change, {"skip": history.step, "max_norm": usual})
-
-
-def _calm(history: History) -> bool:
-    """Whether the steps before were too small to be the reason, and lr was not raised meanwhile."""
-    lately = [kept[-LAST - 1 :] for kept in history.readings.values()]
-    old = [reading for kept in lately for reading in kept[:-1]]
-    steep = max((reading.ratio for reading in old if len(reading.shape) > 1), default=0.0)
-    usual = all(_usual_size(kept[:-1]) for kept in lately if len(kept) > 1)
-    return steep < LARGE and usual and not history.raised(LAST)
-
-
-def _usual_size(kept: list[Reading]) -> bool:
-    """Whether the last update was no larger than steady gradients make it, or than it is often;
-    beta1 = 0 gives 1.
-    """
-    return kept[-1].update_rms <= OVER * max(
-        1.0, 1.5 * median(reading.update_rms for reading in kept)
+    if norm.deviations + loss.deviations < LIMITS["both_deviations"] or not _was_calm(history):
+        return None
+    jumps = f"gradient norm {norm.ratio:.1f} x and loss {loss.ratio:.1f} x their largest of late"
+    usual_norm = float(f"{_earlier_median(norms):.3g}")
+    change = (
+        f"inspect batch {history.step} and skip it; the optimizer is not the cause. "
+        f"Or clip to the usual norm, {usual_norm:.3g}"
+    )
+    return Finding(
+        "",
+        f"{jumps}, before any step was taken on it",
+        change,
+        {"skip": history.step, "max_norm": usual_norm},
     )
 
 
-def _usual(series: object) -> float:
-    return sorted(value for _, value in [*series][:-1])[len([*series]) // 2 - 1]  # pyright: ignore
+def _was_calm(history: History) -> bool:
+    """Whether earlier steps were too small to be the cause, and lr was not raised meanwhile."""
+    earlier = [readings[-CALM_READINGS - 1 : -1] for readings in history.readings.values()]
+    ratios = (
+        reading.ratio for readings in earlier for reading in readings if len(reading.shape) > 1
+    )
+    return (
+        max(ratios, default=0.0) < MAX_RATIO
+        and all(_is_usual_update(readings) for readings in earlier if readings)
+        and not history.readings.lr_raised(CALM_READINGS)
+    )
 
 
-NON_FINITE = Detector(
-    "non-finite gradients",
-    "One such gradient enters both moments and never leaves them.",
-    0,
-    "tensors: a single one is enough, since averages keep NaN for ever",
-    "P. Micikevicius et al., 2018, arXiv:1710.03740, skip such steps",
-    _non_finite,
+def _is_usual_update(readings: list[Reading]) -> bool:
+    """Whether the last update is no larger than steady gradients make it, or than it often is.
+
+    With beta1 = 0 every update has an RMS of about 1.
+    """
+    usual = TIMES_MEDIAN * median(reading.update_rms for reading in readings)
+    return readings[-1].update_rms <= LIMITS["update"] * max(1.0, usual)
+
+
+def _earlier_median(series: Iterable[tuple[int, float]]) -> float:
+    """The median of all values but the last, the lower of two."""
+    *earlier, _ = [value for _, value in series]
+    return sorted(earlier)[(len(earlier) - 1) // 2]
+
+
+NON_FINITE_GRADIENTS = Detector(
+    cause="non-finite gradients",
+    why="One such gradient enters both moments and never leaves them.",
+    find=_find_non_finite,
 )
-CHANGED = Detector(
-    "sudden data change",
-    "The loss and all gradients jumped together before a step was taken on them: the batch differs, not the optimizer.",
-    3.0,
-    "times the largest of the last 64, the geometric mean of loss and gradient norm; and three deviations of the "
-    "logarithm of each, nine of both: beyond the scatter of batches of 4",
-    "the order of events; the loss criterion after M. Wortsman et al., 2023, arXiv:2304.13013",
-    _changed,
+DATA_CHANGE = Detector(
+    cause=DATA_CHANGE_CAUSE,
+    why="The loss and all gradients jumped together before a step was taken on them: the batch differs, not the "
+    "optimizer.",
+    find=_find_data_change,
 )

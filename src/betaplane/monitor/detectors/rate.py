@@ -1,104 +1,112 @@
-"""Causes in the learning rate: too large beside the weights; past the curvature that Adam can
-stand.
-"""
+"""Detectors of causes in the learning rate: too large for the weights, or for the curvature."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import islice, pairwise
 
-from betaplane.monitor.detectors._detector import Detector, Finding
-from betaplane.monitor.detectors.second_moment import LARGE, LAST
-from betaplane.monitor.history import History
+from betaplane.monitor.detectors.detector import Detector, Finding
+from betaplane.monitor.detectors.thresholds import limits
+from betaplane.monitor.history import GradientCorrelation, History
 from betaplane.monitor.quantities.reading import Reading
 from betaplane.theory import stability_threshold
 
-SWINGS = 12  # consecutive steps: gradients of rare rows may turn back in 8
-# times the smallest gradient of those steps: weights may swing for long and stay where they are
-GROWN = 1.5
-USUAL = 0.9  # beta1, to which a smaller one is raised
-RISE = 1.5  # times the loss at the start
+TOO_LARGE_CAUSE = "learning rate too large"
+EDGE_CAUSE = "adaptive edge of stability"
+TOO_LARGE_LIMITS = limits(TOO_LARGE_CAUSE)
+EDGE_LIMITS = limits(EDGE_CAUSE)
+RAISED_WITHIN_READINGS = 8
+TARGET_RATIO = 0.01  # of an update over the weights, for the proposed lr
+MAX_GROWTH = 1e12  # gradients that grew more come from another cause
+STABLE_BETA1 = 0.9  # proposed if beta1 is smaller
 
 
-def _too_large(history: History, threshold: float) -> Finding | None:
-    after = history.recent > RISE * history.before > 0 and history.raised(LAST)
-    if not after and not history.risen(RISE):
+def _find_too_large(history: History, threshold: float) -> Finding | None:
+    losses = history.losses
+    factor = TOO_LARGE_LIMITS["loss"]
+    after_raise = losses.recent_level > factor * losses.earlier_median > 0
+    after_raise = after_raise and history.readings.lr_raised(RAISED_WITHIN_READINGS)
+    if not after_raise and not losses.has_risen(factor):
         return None
-    matrices = {
-        layer: [*kept]
-        for layer, kept in history.readings.items()
-        if kept and len(kept[-1].shape) > 1
-    }
-    for layer in history.zero & matrices.keys():
-        # at first its weights are updates, and nothing that was learnt
-        matrices[layer] = matrices[layer][-1:]
-    sizes = [
-        (_relative(old, now), now)
-        for kept in matrices.values()
-        for old, now in pairwise([kept[0], *kept])
+    ratio, reading = _largest_update(history)
+    if reading is None or ratio < threshold:
+        return None
+    earlier = f"at the start {losses.first:.3g}"
+    if after_raise:
+        earlier = f"before lr was raised {losses.earlier_median:.3g}"
+    evidence = f"an update of {ratio:.2f} of the weights; loss {losses.recent_level:.3g}, {earlier}"
+    lr = float(f"{reading.lr * TARGET_RATIO / ratio:.1g}")
+    change = f"lr={lr:.1g}, so that an update is 1% of the weights"
+    return Finding(reading.layer, evidence, change, {"lr": lr})
+
+
+def _largest_update(history: History) -> tuple[float, Reading | None]:
+    """The largest update over weights of all matrices, and its reading."""
+    updates = [
+        (_update_over_weights(old, new), new)
+        for layer, readings in _matrices(history).items()
+        for old, new in pairwise([readings[0], *readings])
     ]
-    ratio, worst = max(sizes, key=lambda each: each[0], default=(0.0, None))
-    if worst is None or ratio < threshold:
-        return None
-    since = (
-        f"before lr was raised {history.before:.3g}"
-        if after
-        else f"at the start {history.start:.3g}"
-    )
-    told = f"an update of {ratio:.2f} of the weights; loss {history.recent:.3g}, {since}"
-    lr = float(f"{worst.lr * 0.01 / ratio:.1g}")
-    return Finding(
-        worst.layer, told, f"lr={lr:.1g}, so that an update is 1 % of the weights", {"lr": lr}
-    )
+    return max(updates, key=lambda update: update[0], default=(0.0, None))
 
 
-def _relative(old: Reading, now: Reading) -> float:
-    """An update over the weights; over those of the reading before, where lr was raised since and
-    they have grown.
+def _matrices(history: History) -> dict[str, list[Reading]]:
+    """The readings of every matrix; only the last one if it was 0 before the first step.
+
+    The first weights of such a matrix are single updates, so nothing learned is lost.
     """
-    if now.lr <= 2 * old.lr or not 0 < old.weight_rms < now.weight_rms:
-        return now.ratio
-    return now.ratio * now.weight_rms / old.weight_rms
+    matrices = {
+        layer: [*readings]
+        for layer, readings in history.readings.items()
+        if readings and len(readings[-1].shape) > 1
+    }
+    for layer in history.readings.zero_at_start & matrices.keys():
+        matrices[layer] = matrices[layer][-1:]
+    return matrices
 
 
-def _edge(history: History, threshold: float) -> Finding | None:
-    last = [*history.swings][-SWINGS:]
-    if (
-        len(last) < SWINGS
-        or last[-1].step != history.step
-        or last[-1].step - last[0].step != SWINGS - 1
-    ):
+def _update_over_weights(old: Reading, new: Reading) -> float:
+    """An update over the weights; over the earlier ones if they grew with a raised lr."""
+    if new.lr <= 2 * old.lr or not 0 < old.weight_rms < new.weight_rms:
+        return new.ratio
+    return new.ratio * new.weight_rms / old.weight_rms
+
+
+def _find_edge(history: History, threshold: float) -> Finding | None:
+    steps = EDGE_LIMITS["steps"]
+    last = [*islice(reversed(history.correlations), steps)][::-1]
+    if len(last) < steps or last[-1].step != history.step or not _are_consecutive(last):
         return None
-    swing = max(each.correlation for each in last)
-    least = min(each.norm for each in last)
-    grown = last[-1].norm / least if least else 0.0
-    if swing > threshold or not GROWN < grown < 1e12:
+    correlation = max(step.correlation for step in last)
+    smallest = min(step.norm for step in last)
+    growth = last[-1].norm / smallest if smallest else 0.0
+    if correlation > threshold or not EDGE_LIMITS["growth"] < growth < MAX_GROWTH:
         return None
-    now = max(history.now(), key=lambda reading: reading.lr)
-    edge = float(stability_threshold(now.beta1, now.lr))
-    told = f"gradients turn back (lag-1 correlation at most {swing:.2f}) and grew {grown:.1f} x in {SWINGS} steps"
-    told = f"{told}: curvature above {edge:.3g} in Adam's metric"
-    if now.beta1 < USUAL and now.beta2 > USUAL**2:
-        room = float(stability_threshold(USUAL, now.lr)) / edge
-        return Finding(
-            "", told, f"beta1={USUAL}, which stands {room:.3g} x the curvature", {"beta1": USUAL}
-        )
-    return Finding("", told, f"lr={now.lr / 2:.3g}, half of it", {"lr": now.lr / 2})
+    reading = max(history.current_readings(), key=lambda reading: reading.lr)
+    limit = float(stability_threshold(reading.beta1, reading.lr))
+    evidence = (
+        f"gradients alternate (lag-1 correlation at most {correlation:.2f}) and grew {growth:.1f} x "
+        f"in {steps} steps: curvature above {limit:.3g} in Adam's metric"
+    )
+    if reading.beta1 < STABLE_BETA1 and reading.beta2 > STABLE_BETA1**2:
+        factor = float(stability_threshold(STABLE_BETA1, reading.lr)) / limit
+        change = f"beta1={STABLE_BETA1}, which is stable up to {factor:.3g} x the curvature"
+        return Finding("", evidence, change, {"beta1": STABLE_BETA1})
+    lr = reading.lr / 2
+    return Finding("", evidence, f"lr={lr:.3g}, half of it", {"lr": lr})
 
 
-TOO_LARGE = Detector(
-    "learning rate too large",
-    "Single updates are as large as the weights, and the loss is above where it began.",
-    LARGE,
-    "RMS of an update over that of a matrix of weights: a few replace what was learnt; and loss 1.5 x its start, or "
-    "1.5 x what it was before lr was raised",
-    "A. Kosson et al., 2024, arXiv:2410.23922, on updates relative to weights",
-    _too_large,
+def _are_consecutive(steps: list[GradientCorrelation]) -> bool:
+    return steps[-1].step - steps[0].step == len(steps) - 1
+
+
+LR_TOO_LARGE = Detector(
+    cause=TOO_LARGE_CAUSE,
+    why="Single updates are as large as the weights, and the loss is above where it began.",
+    find=_find_too_large,
 )
-EDGE = Detector(
-    "adaptive edge of stability",
-    "The steepest direction is past (2 + 2 beta1) / ((1 - beta1) lr): weights swing across it, further each time.",
-    -0.5,
-    "each correlation of consecutive gradients in 12 steps: noise gives 0, a swing -1; gradients 1.5 x their smallest",
-    "J. Cohen et al., 2022, arXiv:2207.14484",
-    _edge,
+EDGE_OF_STABILITY = Detector(
+    cause=EDGE_CAUSE,
+    why="The steepest direction is past (2 + 2 beta1) / ((1 - beta1) lr): weights oscillate across it with growing "
+    "amplitude.",
+    find=_find_edge,
 )

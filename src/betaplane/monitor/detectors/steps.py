@@ -1,217 +1,212 @@
-"""Causes in the count of steps: counted wrongly after a resume; at full speed before v has its
-memory.
-"""
+"""Detectors of causes in the step count: wrong after a resume, or a warmup that is too short."""
 
 from __future__ import annotations
 
 import math
 from statistics import median
 
-from betaplane.monitor.detectors._detector import Detector, Finding
-from betaplane.monitor.detectors.second_moment import HALF
-from betaplane.monitor.detectors.state import v_left
+from betaplane.monitor.detectors.detector import Detector, Finding
+from betaplane.monitor.detectors.state import EXACT_DTYPES, last_two_readings, v_left
+from betaplane.monitor.detectors.thresholds import limits
 from betaplane.monitor.history import History
 from betaplane.monitor.quantities.reading import Reading
 from betaplane.theory import linear_warmup_steps
 
-TENTH = 0.1  # update over weight, below which a warmup would change little
-FALLEN = 0.7  # of the loss at the start: training had begun
-STUCK = 0.8  # of the loss at the start, where it still is after WAITED steps
-WAITED = 32  # steps
-AGAIN = 0.2  # of v at most that steps between two readings gather, where it is told that v was kept
-LOAD = "load the moments with the count, or set state['step'] to 0"
-WRONG = 1.5  # v_hat is off by at least this factor, if the count is wrong
-MISFIT = 0.25  # nearer to 1/2 than to 0
-NEARER = 0.4  # of that factor, in logarithms: v is rather the one that was kept
-ROUNDING = 0.02  # of the same where no step lies between: v is the very one
-LESS = 0.9  # of the threshold, where the loss is stuck
+COUNT_CAUSE = "step count wrong"
+WARMUP_CAUSE = "warmup too short"
+COUNT_LIMITS = limits(COUNT_CAUSE)
+WARMUP_LIMITS = limits(WARMUP_CAUSE)
+MIN_V_KEPT = 0.98  # of what beta2 leaves of v, in which case v has not restarted; rounding below
+FULL_LR = 0.99  # of the largest lr; above it there was no warmup
+RESTART = "load the moments with the count, or set state['step'] to 0"
 
 
-def _miscounted(history: History, threshold: float) -> Finding | None:
-    now = [reading for reading in history.now() if reading.g_rms > 0]
-    reset = [reading for reading in now if reading.before <= threshold and reading.warm]
-    lost = [reading for reading in now if reading.before > threshold and not reading.warm]
+def _find_wrong_count(history: History, threshold: float) -> Finding | None:
+    readings = [reading for reading in history.current_readings() if reading.g_rms > 0]
+    reset = [reading for reading in readings if reading.before <= threshold and reading.warm]
+    cold = [reading for reading in readings if reading.before > threshold and not reading.warm]
     if reset:
-        told = f"the count was {reset[0].before:.0f} while v was not 0: v_hat is too large by 1 / (1 - beta2)"
-        count = _count(history, reset[0])
-        return Finding(
-            reset[0].layer,
-            told,
-            f"state['step'] = {count} before this step, or as saved",
-            {"step": count},
+        evidence = f"the count was {reset[0].before:.0f} while v was not 0"
+        return _correct_count(
+            history, reset[0], f"{evidence}: v_hat is too large by 1 / (1 - beta2)"
         )
-    if lost and len(lost) == len(now):
-        told = f"the count was {lost[0].before:.0f} while every v was 0: nothing corrects them"
-        return Finding("", told, LOAD, {"step": 0})
-    return _since(history, now)
+    if cold and len(cold) == len(readings):
+        evidence = f"the count was {cold[0].before:.0f} while every v was 0: nothing corrects them"
+        return Finding("", evidence, RESTART, {"step": 0})
+    return _find_between_readings(history, readings)
 
 
-def _since(history: History, now: list[Reading]) -> Finding | None:
-    """What befell moments and counts between two readings."""
-    pairs = [
-        (history.readings[each.layer][-2], each)
-        for each in now
-        if len(history.readings[each.layer]) > 1
-    ]
-    emptied = [each for old, each in pairs if _emptied(old, each)]
-    if emptied and len(emptied) == len(now):
-        told = f"v fell faster than beta2 lets it while the count went on to {emptied[0].t:.0f}: nothing corrects it"
-        return Finding("", told, LOAD, {"step": 0})
-    restarted = [(old, each) for old, each in pairs if _restarted(old, each)]
-    if restarted:
-        old, each = restarted[0]
-        fell = f"the count fell from {old.t:.0f} to {each.t:.0f} while v was kept"
-        told = f"{fell}: v_hat is too large by 1 / (1 - beta2)"
-        count = _count(history, each)
-        return Finding(
-            each.layer,
-            told,
-            f"state['step'] = {count} before this step, or as saved",
-            {"step": count},
+def _find_between_readings(history: History, readings: list[Reading]) -> Finding | None:
+    """What happened to moments and counts between two readings."""
+    pairs = last_two_readings(history, readings)
+    emptied = [new for old, new in pairs if _v_emptied(old, new)]
+    if emptied and len(emptied) == len(readings):
+        evidence = (
+            "v fell faster than beta2 allows while the count continued to "
+            f"{emptied[0].t:.0f}: nothing corrects it"
         )
-    jumped = [(old, each) for old, each in pairs if _off(old, each) and _kept_with(old, each)]
-    if jumped and median(_misfit(old, each) for old, each in jumped) > MISFIT:
-        old, each = jumped[0]
-        count = _count(history, each)
-        by = _weight(each.beta2, count) / _weight(each.beta2, each.before)
-        told = (
-            f"the count is {each.before:.0f} where {old.t:.0f} steps and {each.step - 1 - old.step} more were taken, "
-            f"and v was kept: v_hat is too {'small' if by < 1 else 'large'} by a factor {max(by, 1 / by):.3g}"
-        )
-        layer = "" if len(jumped) == len(now) else each.layer
-        return Finding(
-            layer, told, f"state['step'] = {count} before this step, or as saved", {"step": count}
-        )
-    return None
+        return Finding("", evidence, RESTART, {"step": 0})
+    for old, new in pairs:
+        if _count_restarted(old, new):
+            evidence = (
+                f"the count fell from {old.t:.0f} to {new.t:.0f} while v was kept: "
+                "v_hat is too large by 1 / (1 - beta2)"
+            )
+            return _correct_count(history, new, evidence)
+    return _find_jump(history, readings, pairs)
 
 
-def _weight(beta2: float, t: float) -> float:
-    """What the weights of v sum to after so many steps."""
+def _find_jump(
+    history: History, readings: list[Reading], pairs: list[tuple[Reading, Reading]]
+) -> Finding | None:
+    """A count that changed by other than the number of steps, although v was kept."""
+    jumped = [(old, new) for old, new in pairs if _log_factor(old, new) and _v_kept(old, new)]
+    if not jumped or median(_misfit(old, new) for old, new in jumped) <= COUNT_LIMITS["misfit"]:
+        return None
+    old, new = jumped[0]
+    count = _expected_count(history, new)
+    factor = _total_weight(new.beta2, count) / _total_weight(new.beta2, new.before)
+    direction = "small" if factor < 1 else "large"
+    evidence = (
+        f"the count is {new.before:.0f} after {old.t:.0f} steps and {new.step - 1 - old.step} more, "
+        f"and v was kept: v_hat is too {direction} by a factor {max(factor, 1 / factor):.3g}"
+    )
+    layer = "" if len(jumped) == len(readings) else new.layer
+    return _correct_count(history, new, evidence)._replace(layer=layer)
+
+
+def _correct_count(history: History, reading: Reading, evidence: str) -> Finding:
+    count = _expected_count(history, reading)
+    change = f"state['step'] = {count} before this step, or as saved"
+    return Finding(reading.layer, evidence, change, {"step": count})
+
+
+def _expected_count(history: History, reading: Reading) -> int:
+    """The count before this step: from earlier readings, else one with a small correction."""
+    earlier = [old for old in history.readings[reading.layer] if old.step < reading.step]
+    if not earlier:
+        return round(1 / (1 - reading.beta2))
+    return round(earlier[-1].t + reading.step - 1 - earlier[-1].step)
+
+
+def _total_weight(beta2: float, t: float) -> float:
+    """The sum of v's weights after t steps, 1 - beta2^t."""
     return -math.expm1(t * math.log(beta2)) if beta2 > 0 else 1.0
 
 
-def _off(old: Reading, now: Reading) -> float:
-    """The factor, in logarithms, by which a count that left the steps taken puts v_hat off; 0 if it
-    hardly matters.
+def _log_factor(old: Reading, new: Reading) -> float:
+    """Log of the factor by which a wrong count changes v_hat; 0 if it hardly matters.
 
-    A count that stands still has not left them: a parameter without a gradient takes no step.
+    A count that does not change is not wrong: a parameter without a gradient takes no step.
     """
-    count = old.t + now.step - 1 - old.step
-    if (
-        not (now.before > count or now.before < old.t)
-        or old.t < 1
-        or now.before < 1
-        or old.beta2 != now.beta2
-    ):
+    count = old.t + new.step - 1 - old.step
+    wrong = new.before > count or new.before < old.t
+    if not wrong or old.t < 1 or new.before < 1 or old.beta2 != new.beta2:
         return 0.0
-    off = math.log(_weight(now.beta2, now.before) / _weight(now.beta2, count))
-    return off if abs(off) > math.log(WRONG) else 0.0
+    factor = math.log(_total_weight(new.beta2, new.before) / _total_weight(new.beta2, count))
+    return factor if abs(factor) > math.log(COUNT_LIMITS["factor"]) else 0.0
 
 
-def _kept_with(old: Reading, now: Reading) -> bool:
-    """Whether v is the one before, with the gradients since then, and not one that was loaded with
-    its count.
-    """
-    exact = not math.isnan(now.kept_rms)
-    left = now.beta2 ** (now.step - old.step - exact)
-    kept = left * old.root_rms**2 * _weight(old.beta2, old.t) + (1 - left) * now.g_rms**2
-    there = now.kept_rms**2 if exact else now.root_rms**2 * _weight(now.beta2, now.t)
-    near = ROUNDING if exact and now.step - old.step == 1 else NEARER * abs(_off(old, now))
-    return min(kept, there) > 0 and abs(math.log(there / kept)) < near
+def _v_kept(old: Reading, new: Reading) -> bool:
+    """Whether v is the old one plus the gradients since then, and was not loaded with its count."""
+    measured = not math.isnan(new.kept_rms)  # v was measured before the step, not only after it
+    left = new.beta2 ** (new.step - old.step - measured)
+    expected = left * old.root_rms**2 * _total_weight(old.beta2, old.t)
+    expected += (1 - left) * new.g_rms**2
+    actual = new.root_rms**2 * _total_weight(new.beta2, new.t)
+    if measured:
+        actual = new.kept_rms**2
+    if measured and new.step - old.step == 1:
+        tolerance = COUNT_LIMITS["same_v_next_step"]
+    else:
+        tolerance = COUNT_LIMITS["same_v"] * abs(_log_factor(old, new))
+    return min(expected, actual) > 0 and abs(math.log(actual / expected)) < tolerance
 
 
-def _misfit(old: Reading, now: Reading) -> float:
-    """How gradients left v_hat, over the factor by which the count puts it off: 1/2 if that is all,
-    0 if they fit.
-    """
-    return math.log(now.lag / old.lag) / _off(old, now) if min(old.lag, now.lag) > 0 else 0.0
+def _misfit(old: Reading, new: Reading) -> float:
+    """Log change of RMS_t over the log factor of the count: 1/2 if the count explains it, else 0."""
+    if min(old.lag, new.lag) <= 0:
+        return 0.0
+    return math.log(new.lag / old.lag) / _log_factor(old, new)
 
 
-def _emptied(old: Reading, now: Reading) -> bool:
-    """Whether v is less than half of what beta2 leaves of it, with every step since the last
-    reading counted.
-    """
-    counted = old.t > 0 and now.t - old.t == now.step - old.step
-    wide = now.dtype in ("float32", "float64")
-    return counted and wide and min(_kept(old, now), v_left(old, now)) < 0.5
+def _v_emptied(old: Reading, new: Reading) -> bool:
+    """Whether v is less than half of what beta2 leaves of it, although every step was counted."""
+    every_step_counted = old.t > 0 and new.t - old.t == new.step - old.step
+    if not every_step_counted or new.dtype not in EXACT_DTYPES:
+        return False
+    return min(_v_over_least(old, new), v_left(old, new)) < COUNT_LIMITS["emptied"]
 
 
-def _restarted(old: Reading, now: Reading) -> bool:
-    """Whether the count began again although v did not, in steps too few to gather it anew."""
-    steps = now.step - old.step
-    return (
-        0 < now.t <= steps
-        and now.t < old.t
-        and 1 - now.beta2**steps < AGAIN
-        and 0.98 <= _kept(old, now) < math.inf
-    )
+def _count_restarted(old: Reading, new: Reading) -> bool:
+    """Whether the count restarted but v did not, within too few steps to accumulate v again."""
+    steps = new.step - old.step
+    restarted = 0 < new.t <= steps and new.t < old.t
+    few_steps = 1 - new.beta2**steps < COUNT_LIMITS["gathered"]
+    return restarted and few_steps and MIN_V_KEPT <= _v_over_least(old, new) < math.inf
 
 
-def _kept(old: Reading, now: Reading) -> float:
-    """What there is of v over what beta2 must have left of it since an older reading; 1 or more
-    where it is Adam's.
-    """
-    before, after = 1 - old.beta2**old.t, 1 - now.beta2**now.t
-    left = (
-        min(old.beta2, now.beta2) ** (now.step - old.step)
-        * old.root_rms**2
-        * before
-        * min(1.0, before / after)
-    )
-    return now.root_rms**2 * after / left if left > 0 else math.inf
+def _v_over_least(old: Reading, new: Reading) -> float:
+    """V over the least that beta2 leaves of it since an older reading; at least 1 for Adam."""
+    before, after = 1 - old.beta2**old.t, 1 - new.beta2**new.t
+    decay = min(old.beta2, new.beta2) ** (new.step - old.step)
+    least = decay * old.root_rms**2 * before * min(1.0, before / after)
+    return new.root_rms**2 * after / least if least > 0 else math.inf
 
 
-def _rushed(history: History, threshold: float) -> Finding | None:
-    now = history.now()
-    if not now or not history.climbed > LESS * threshold or history.recent == math.inf:
+def _find_short_warmup(history: History, threshold: float) -> Finding | None:
+    readings, losses = history.current_readings(), history.losses
+    climb = losses.climb
+    if not readings or not climb > WARMUP_LIMITS["stuck_climb"] * threshold:
         return None
-    first = now[0]
-    stuck = first.t >= WAITED and history.late > STUCK * history.start and not history.falling
-    if not stuck and history.climbed <= threshold:
+    if losses.recent_level == math.inf:
+        return None
+    first = readings[0]
+    if climb <= threshold and not _is_stuck(history, first.t):
         return None
     length = float(linear_warmup_steps(first.beta2))
-    lr = max(reading.lr for reading in now)
-    early = (
-        all(reading.lr >= 0.99 * lr for reading in history.readings[first.layer])
-        and first.t < length
-    )
-    seen = [
-        reading for kept in history.readings.values() for reading in kept if len(reading.shape) > 1
-    ]
-    steep = max((reading.ratio for reading in seen), default=0.0)
-    fallen = history.least < FALLEN * history.start
-    if not early or fallen or not TENTH < steep < HALF:
+    if first.t >= length or not _full_lr_from_start(history, readings):
         return None
-    growth = f"{history.recent / history.start:.1f} x its start"
-    told = f"loss {history.recent:.3g}, {growth}, at full lr from the first step"
-    change = f"warm lr up linearly over {length:.0f} steps, 2 / (1 - beta2)"
-    return Finding("", told, change, {"warmup": round(length)})
+    if losses.min_median < WARMUP_LIMITS["fallen"] * losses.first:
+        return None  # the run had started to learn
+    if not WARMUP_LIMITS["min_ratio"] < _largest_ratio(history) < WARMUP_LIMITS["max_ratio"]:
+        return None
+    growth = f"{losses.recent_level / losses.first:.1f} x its start"
+    evidence = f"loss {losses.recent_level:.3g}, {growth}, at full lr from the first step"
+    change = f"warm up lr linearly over {length:.0f} steps, 2 / (1 - beta2)"
+    return Finding("", evidence, change, {"warmup": round(length)})
 
 
-def _count(history: History, now: Reading) -> int:
-    """What the optimizer should have counted: on from what was read before, else what makes the
-    correction small.
-    """
-    old = [reading for reading in history.readings[now.layer] if reading.step < now.step]
-    return round(old[-1].t + now.step - 1 - old[-1].step if old else 1 / (1 - now.beta2))
+def _is_stuck(history: History, t: float) -> bool:
+    """Whether the loss is still where it began."""
+    losses = history.losses
+    high = losses.recent_median > WARMUP_LIMITS["stuck"] * losses.first
+    return t >= WARMUP_LIMITS["stuck_steps"] and high and not losses.falling
 
 
-MISCOUNTED = Detector(
-    "step count wrong",
-    "Adam's bias correction divides by a count that is not that of its moments.",
-    0,
-    "steps counted: exact, since v is 0 before the first step and not after; between readings half of what beta2 must "
-    "leave of v, or a correction off by 1.5",
-    "D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 1",
-    _miscounted,
+def _full_lr_from_start(history: History, readings: list[Reading]) -> bool:
+    lr = max(reading.lr for reading in readings)
+    return all(reading.lr >= FULL_LR * lr for reading in history.readings[readings[0].layer])
+
+
+def _largest_ratio(history: History) -> float:
+    """The largest update over weights of any matrix."""
+    ratios = (
+        reading.ratio
+        for readings in history.readings.values()
+        for reading in readings
+        if len(reading.shape) > 1
+    )
+    return max(ratios, default=0.0)
+
+
+WRONG_STEP_COUNT = Detector(
+    cause=COUNT_CAUSE,
+    why="Adam's bias correction divides by a count that does not belong to its moments.",
+    find=_find_wrong_count,
 )
-RUSHED = Detector(
-    "warmup too short",
-    "Updates are at their largest, and of one direction, before v has its memory.",
-    1.05,
-    "times the loss at the start beyond 2.5 deviations of its scatter, or 0.9 of it where after 32 steps the loss is "
-    "above 0.8 of its start; within 2 / (1 - beta2) steps, before it ever fell to 0.7 of the start, and with updates "
-    "between 0.1 and 0.6 of the weights",
-    "J. Ma, D. Yarats, 2021, arXiv:1910.04209",
-    _rushed,
+SHORT_WARMUP = Detector(
+    cause=WARMUP_CAUSE,
+    why="Updates are largest, and all in one direction, before v has averaged over its memory.",
+    find=_find_short_warmup,
 )

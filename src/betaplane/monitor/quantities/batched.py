@@ -1,4 +1,4 @@
-"""Every quantity of all tensors in one pass: their samples lie one after the other in flat arrays."""
+"""Readings of all tensors in one batched pass over flat arrays."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from torch import Tensor
 
 from betaplane.monitor.capture.adam_state import StepValues
 from betaplane.monitor.quantities.formulas import TINY
-from betaplane.monitor.quantities.reading import SEEN, Before, Reading, coarseness
+from betaplane.monitor.quantities.reading import (
+    MIN_ROUNDINGS,
+    BeforeStep,
+    Reading,
+    relative_spacing,
+)
 from betaplane.theory import snr_from_update_rms, update_bound
 
-MIDDLE = 128  # coordinates of a tensor that its median is taken of
+MEDIAN_ELEMENTS = 128  # elements of a tensor in its median
 
 
 class TensorSample(NamedTuple):
@@ -24,150 +29,141 @@ class TensorSample(NamedTuple):
 
     layer: str
     shape: tuple[int, ...]  # of the whole tensor
-    numbers: StepValues  # as used in the step
-    before: Before
+    values: StepValues  # as used in the step
+    before: BeforeStep
     x: Tensor  # weights after the step, (n,)
     m: Tensor  # first moment after the step, the same sample
-    v: Tensor  # second moment after the step, the same sample, in the type it is kept in
+    v: Tensor  # second moment after the step, the same sample, in its storage dtype
     t: float  # steps counted, after the step
 
 
-def sweep(step: int, tensors: Sequence[TensorSample]) -> list[Reading]:
-    """Every quantity of every tensor, as `betaplane.monitor.quantities.reading.read` defines them
-    one by one.
+def read_all(step: int, samples: Sequence[TensorSample]) -> list[Reading]:
+    """Every quantity of every tensor; `betaplane.monitor.quantities.reading.read` defines them.
 
     Args:
         step: steps watched.
-        tensors: samples of at least one number each.
+        samples: samples of at least one element each.
 
     Returns:
-        One Reading a tensor, in order.
+        One Reading per tensor, in order.
 
     Example:
-        >>> before = Before(torch.tensor([1.0, -2.0]), torch.tensor([1.0, 4.0]), t=9.0)
+        >>> before = BeforeStep(torch.tensor([1.0, -2.0]), torch.tensor([1.0, 4.0]), t=9.0)
         >>> m, v = torch.tensor([1.0, -2.0]), torch.tensor([1.0, 4.0])
         >>> values, x = StepValues(0.1, 0.0, 0.0, 0.0), torch.tensor([3.0, 4.0])
         >>> sample = TensorSample("w", (2,), values, before, x, m, v, t=10.0)
-        >>> [found] = sweep(10, [sample])
-        >>> found.update_rms, found.lag, round(found.ratio, 6), found.agreement
+        >>> [reading] = read_all(10, [sample])
+        >>> reading.update_rms, reading.lag, round(reading.ratio, 6), reading.agreement
         (1.0, 1.0, 0.028284, 1.0)
     """
-    if not tensors:
+    if not samples:
         return []
     with np.errstate(all="ignore"):
-        columns = _columns(Flat.of(tensors))
-    rows = zip(*(each.tolist() for each in columns.values()), strict=True)
+        columns = _columns(FlatSamples.of(samples))
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
     return [
-        _reading(step, taken, dict(zip(columns, row, strict=True)))
-        for taken, row in zip(tensors, rows, strict=True)
+        _reading(step, sample, dict(zip(columns, row, strict=True)))
+        for sample, row in zip(samples, rows, strict=True)
     ]
 
 
-class Flat(NamedTuple):
-    """The samples of T tensors, one after the other: arrays (N,), and (T,) where it is said."""
+class FlatSamples(NamedTuple):
+    """The concatenated samples of T tensors; N elements in total."""
 
-    x: np.ndarray
-    g: np.ndarray
-    m: np.ndarray
-    v: np.ndarray
-    old: np.ndarray  # v before the step; v itself where there was none
-    was: np.ndarray  # weights before the step; those after it where they were not kept
-    shrink: np.ndarray  # what weight decay takes of them, (T,)
-    coarse: np.ndarray  # how far apart they are in their type, relative to themselves, (T,)
-    follows: np.ndarray  # whether there was one, and v is not rounded at random, (T,)
+    x: np.ndarray  # (N,)
+    g: np.ndarray  # (N,)
+    m: np.ndarray  # (N,)
+    v: np.ndarray  # (N,)
+    old_v: np.ndarray  # v before the step, (N,); v itself if there was none
+    old_x: np.ndarray  # weights before the step, (N,); those after it if they were not copied
+    shrink: np.ndarray  # the share of the weights that decoupled decay removes, (T,)
+    spacing: np.ndarray  # relative spacing of the weights' dtype, (T,)
+    follows: np.ndarray  # whether v existed before, without stochastic rounding, (T,)
     lr: np.ndarray  # (T,)
     beta1: np.ndarray  # (T,)
     beta2: np.ndarray  # (T,)
     eps: np.ndarray  # (T,)
     t: np.ndarray  # (T,)
-    n: np.ndarray  # (T,)
-    starts: np.ndarray  # (T,)
+    n: np.ndarray  # elements of each tensor, (T,)
+    starts: np.ndarray  # index of its first element, (T,)
 
     @classmethod
-    def of(cls, tensors: Sequence[TensorSample]) -> Flat:
-        """Samples in float32, or float64 where one of them is."""
-        dtype = np.float64 if any(each.v.dtype == torch.float64 for each in tensors) else np.float32
-        n = np.array([len(each.m) for each in tensors])
-        old = [each.v if each.before.v is None else each.before.v for each in tensors]
-        was = [each.x if each.before.x is None else each.before.x for each in tensors]
-        columns = (
-            [each.x for each in tensors],
-            [each.before.g for each in tensors],
-            [each.m for each in tensors],
-        )
-        samples = [
-            _flat(each, dtype) for each in (*columns, [each.v for each in tensors], old, was)
-        ]
-        shrink = np.array([each.before.shrink for each in tensors])
-        coarse = np.array([max(coarseness(each.dtype), float(np.finfo(dtype).eps)) for each in was])
-        numbers = np.array([each.numbers for each in tensors], dtype=np.float64).T
-        t = np.array([max(each.t, 1.0) for each in tensors])
-        follows = np.array(
-            [each.before.v is not None and not each.before.at_random for each in tensors]
-        )
-        x, g, m, v, old, was = samples
-        lr, beta1, beta2, eps = numbers
+    def of(cls, samples: Sequence[TensorSample]) -> FlatSamples:
+        """Concatenate samples in float32, or in float64 if one of them is."""
+        wide = any(sample.v.dtype == torch.float64 for sample in samples)
+        dtype = np.float64 if wide else np.float32
+        befores = [sample.before for sample in samples]
+        old_v = [sample.v if sample.before.v is None else sample.before.v for sample in samples]
+        old_x = [sample.x if sample.before.x is None else sample.before.x for sample in samples]
+        rounding = float(np.finfo(dtype).eps)
+        values = np.array([sample.values for sample in samples], dtype=np.float64).T
+        lr, beta1, beta2, eps = values
+        n = np.array([len(sample.m) for sample in samples])
         return cls(
-            x,
-            g,
-            m,
-            v,
-            old,
-            was,
-            shrink,
-            coarse,
-            follows,
-            lr,
-            beta1,
-            beta2,
-            eps,
-            t,
-            n,
-            n.cumsum() - n,
+            x=_concatenate([sample.x for sample in samples], dtype),
+            g=_concatenate([before.g for before in befores], dtype),
+            m=_concatenate([sample.m for sample in samples], dtype),
+            v=_concatenate([sample.v for sample in samples], dtype),
+            old_v=_concatenate(old_v, dtype),
+            old_x=_concatenate(old_x, dtype),
+            shrink=np.array([before.shrink for before in befores]),
+            spacing=np.array([max(relative_spacing(x.dtype), rounding) for x in old_x]),
+            follows=np.array(
+                [before.v is not None and not before.stochastic for before in befores]
+            ),
+            lr=lr,
+            beta1=beta1,
+            beta2=beta2,
+            eps=eps,
+            t=np.array([max(sample.t, 1.0) for sample in samples]),
+            n=n,
+            starts=n.cumsum() - n,
         )
 
-    def spread(self, each: np.ndarray) -> Any:
-        """One number a tensor as one a coordinate; as a number where all are the same."""
-        return (
-            each[0].item() if (each == each[0]).all() else each.repeat(self.n).astype(self.m.dtype)
-        )
+    def per_element(self, values: np.ndarray) -> Any:
+        """Repeat one value per tensor for each element; a plain number if all are equal."""
+        if (values == values[0]).all():
+            return values[0].item()
+        return values.repeat(self.n).astype(self.m.dtype)
 
-    def sums(self, each: np.ndarray) -> np.ndarray:
-        """Sums over each tensor, (T,)."""
-        return np.add.reduceat(each, self.starts)
+    def sums(self, elements: np.ndarray) -> np.ndarray:
+        """The sum over each tensor, (T,)."""
+        return np.add.reduceat(elements, self.starts)
 
-    def counts(self, each: np.ndarray) -> np.ndarray:
-        """How many coordinates of each tensor something is true of, (T,)."""
-        return np.add.reduceat(each, self.starts, dtype=np.intp)
+    def counts(self, condition: np.ndarray) -> np.ndarray:
+        """The number of elements of each tensor that satisfy a condition, (T,)."""
+        return np.add.reduceat(condition, self.starts, dtype=np.intp)
 
-    def most(self, each: np.ndarray) -> np.ndarray:
-        """The largest of each tensor, (T,)."""
-        return np.maximum.reduceat(each, self.starts)
+    def maxima(self, elements: np.ndarray) -> np.ndarray:
+        """The largest element of each tensor, (T,)."""
+        return np.maximum.reduceat(elements, self.starts)
 
-    def rms(self, each: np.ndarray) -> np.ndarray:
+    def rms(self, elements: np.ndarray) -> np.ndarray:
         """The root mean square of each tensor, (T,)."""
-        return np.sqrt(self.sums(each * each) / self.n)
+        return np.sqrt(self.sums(elements * elements) / self.n)
 
 
-def _flat(samples: Sequence[Tensor], dtype: type) -> np.ndarray:
-    if all(each.device.type == "cpu" and each.dtype != torch.bfloat16 for each in samples):
-        return np.concatenate([each.numpy() for each in samples], dtype=dtype, casting="same_kind")
+def _concatenate(samples: Sequence[Tensor], dtype: type) -> np.ndarray:
+    if all(x.device.type == "cpu" and x.dtype != torch.bfloat16 for x in samples):
+        return np.concatenate([x.numpy() for x in samples], dtype=dtype, casting="same_kind")
     wide = torch.float64 if dtype is np.float64 else torch.float32
-    return torch.cat([each.to(wide) for each in samples]).cpu().numpy()
+    return torch.cat([x.to(wide) for x in samples]).cpu().numpy()
 
 
-def _columns(s: Flat) -> dict[str, np.ndarray]:
+def _columns(s: FlatSamples) -> dict[str, np.ndarray]:
     """The quantities, (T,) each."""
     c1, c2 = (1 / (1 - beta**s.t) for beta in (s.beta1, s.beta2))
-    eps = s.spread(s.eps)
-    m_hat, root = s.m * s.spread(c1), np.sqrt(s.v * s.spread(c2))
-    form = np.where(s.m == 0, 0, m_hat / (root + eps))
-    u = _moved(s, form)
-    seen, moved = root > 0, s.g != 0
-    driven = seen & moved
-    g_max, m_max, v_max = (s.most(np.abs(each)) for each in (s.g, s.m, s.v))
+    eps = s.per_element(s.eps)
+    m_hat = s.m * s.per_element(c1)
+    root = np.sqrt(s.v * s.per_element(c2))
+    adam_update = np.where(s.m == 0, 0, m_hat / (root + eps))
+    u = _applied_update(s, adam_update)
+    positive = root > 0
+    has_gradient = s.g != 0
+    driven = positive & has_gradient
+    g_max, m_max, v_max = (s.maxima(np.abs(elements)) for elements in (s.g, s.m, s.v))
     lag = s.g / np.maximum(root, np.maximum(eps, TINY))
-    update, adam, weight = s.rms(u), s.rms(form), s.rms(s.x)
+    update_rms, adam_rms, weight_rms = s.rms(u), s.rms(adam_update), s.rms(s.x)
     return {
         "finite": np.isfinite(g_max + m_max + v_max),
         "g_rms": s.rms(s.g),
@@ -175,77 +171,74 @@ def _columns(s: Flat) -> dict[str, np.ndarray]:
         "m_rms": s.rms(s.m),
         "root_rms": s.rms(root),
         "root_median": _medians(root, s),
-        "update_rms": update,
-        "update_max": s.most(np.abs(u)),
-        "weight_rms": weight,
-        "weight_max": s.most(np.abs(s.x)),
-        "ratio": s.lr * update / np.maximum(weight, TINY),
+        "update_rms": update_rms,
+        "update_max": s.maxima(np.abs(u)),
+        "weight_rms": weight_rms,
+        "weight_max": s.maxima(np.abs(s.x)),
+        "ratio": s.lr * update_rms / np.maximum(weight_rms, TINY),
         "angle": _angle(s, u),
-        "lag": s.rms(np.where(moved, lag, 0)),
-        "reach": s.most(np.where(seen, np.abs(m_hat / root), 0)) / _bounds(s),
+        "lag": s.rms(np.where(has_gradient, lag, 0)),
+        "reach": s.maxima(np.where(positive, np.abs(m_hat / root), 0)) / _bounds(s),
         "below_eps": s.counts(driven & (root < eps)) / np.maximum(s.counts(driven), 1),
-        "lost": s.counts(moved & (s.v == 0)) / s.n,
-        "still": _still(s),
-        "warm": s.counts(s.old != 0) > 0,
-        "snr": _snr(update, s.beta1),
-        "agreement": _agreement(s),
-        "kept_rms": np.sqrt(np.maximum(s.sums(s.old) / s.n, 0)),
-        "adams": np.where(adam > 0, update / adam, 1.0),
+        "lost": s.counts(has_gradient & (s.v == 0)) / s.n,
+        "still": _share_unchanged(s),
+        "warm": s.counts(s.old_v != 0) > 0,
+        "snr": _signal_to_noise(update_rms, s.beta1),
+        "agreement": _sign_agreement(s),
+        "kept_rms": np.sqrt(np.maximum(s.sums(s.old_v) / s.n, 0)),
+        "adams": np.where(adam_rms > 0, update_rms / adam_rms, 1.0),
     }
 
 
-def _moved(s: Flat, form: np.ndarray) -> np.ndarray:
-    """As `reading.moved`."""
-    way = s.was - s.x - s.spread(s.shrink) * s.was
-    size = s.rms(way)
-    told = (s.lr > 0) & (size > SEEN * s.coarse * s.rms(s.was)) & np.isfinite(size)
-    return np.where(told.repeat(s.n), way / s.spread(s.lr), form)
+def _applied_update(s: FlatSamples, adam_update: np.ndarray) -> np.ndarray:
+    """As `reading.applied_update`."""
+    displacement = s.old_x - s.x - s.per_element(s.shrink) * s.old_x
+    size = s.rms(displacement)
+    visible = (s.lr > 0) & (size > MIN_ROUNDINGS * s.spacing * s.rms(s.old_x)) & np.isfinite(size)
+    return np.where(visible.repeat(s.n), displacement / s.per_element(s.lr), adam_update)
 
 
-def _snr(update: np.ndarray, beta1: np.ndarray) -> np.ndarray:
-    """As `quantities.signal_to_noise`: inf where the update is 1 or more."""
-    below = update < 1
-    return np.where(below, snr_from_update_rms(np.where(below, update, 0.5), beta1), math.inf)
+def _signal_to_noise(update_rms: np.ndarray, beta1: np.ndarray) -> np.ndarray:
+    """As `formulas.signal_to_noise`: inf if the update's RMS is 1 or more."""
+    below = update_rms < 1
+    return np.where(below, snr_from_update_rms(np.where(below, update_rms, 0.5), beta1), math.inf)
 
 
-def _angle(s: Flat, u: np.ndarray) -> np.ndarray:
-    """As `quantities.angle` of x and -lr u, from sums; 0 where x is."""
+def _angle(s: FlatSamples, u: np.ndarray) -> np.ndarray:
+    """As `formulas.angle` of x and -lr u, from sums; 0 if x is 0."""
     xx, xs, ss = s.sums(s.x * s.x), -s.lr * s.sums(s.x * u), s.lr**2 * s.sums(u * u)
     return np.where(xx == 0, 0, np.arctan2(np.sqrt(np.maximum(xx * ss - xs * xs, 0)), xx + xs))
 
 
-def _agreement(s: Flat) -> np.ndarray:
-    both = s.m * s.g
-    moving = s.counts(both != 0)
-    return np.where(moving > 0, s.counts(both > 0) / np.maximum(moving, 1), 0.5)
+def _sign_agreement(s: FlatSamples) -> np.ndarray:
+    product = s.m * s.g
+    nonzero = s.counts(product != 0)
+    return np.where(nonzero > 0, s.counts(product > 0) / np.maximum(nonzero, 1), 0.5)
 
 
-def _still(s: Flat) -> np.ndarray:
-    asks = np.abs(s.g * s.g - s.old) > 0.1 * s.old
-    return np.where(s.follows, s.counts((s.old == s.v) & asks & (s.old != 0)) / s.n, 0.0)
+def _share_unchanged(s: FlatSamples) -> np.ndarray:
+    should_change = np.abs(s.g * s.g - s.old_v) > 0.1 * s.old_v
+    unchanged = s.counts((s.old_v == s.v) & should_change & (s.old_v != 0))
+    return np.where(s.follows, unchanged / s.n, 0.0)
 
 
-def _medians(root: np.ndarray, s: Flat) -> np.ndarray:
-    """The median of what is not 0, of evenly spaced coordinates, (T,)."""
+def _medians(root: np.ndarray, s: FlatSamples) -> np.ndarray:
+    """The median of evenly spaced positive elements, (T,)."""
     parts = (
-        root[at : at + n : -(-n // MIDDLE)]
-        for at, n in zip(s.starts.tolist(), s.n.tolist(), strict=True)
+        root[start : start + n : -(-n // MEDIAN_ELEMENTS)]
+        for start, n in zip(s.starts.tolist(), s.n.tolist(), strict=True)
     )
     return np.array([_median(part[part > 0]) for part in parts])
 
 
 def _median(x: np.ndarray) -> float:
-    """The lower of the two in the middle, as torch takes it."""
+    """The lower of the two middle elements, as in torch."""
     return float(np.partition(x, (len(x) - 1) // 2)[(len(x) - 1) // 2]) if len(x) else 0.0
 
 
-def _bounds(s: Flat) -> np.ndarray:
-    return np.array(
-        [
-            _bound(*each)
-            for each in zip(s.beta1.tolist(), s.beta2.tolist(), s.t.tolist(), strict=True)
-        ]
-    )
+def _bounds(s: FlatSamples) -> np.ndarray:
+    columns = zip(s.beta1.tolist(), s.beta2.tolist(), s.t.tolist(), strict=True)
+    return np.array([_bound(beta1, beta2, t) for beta1, beta2, t in columns])
 
 
 @lru_cache(maxsize=256)
@@ -253,12 +246,13 @@ def _bound(beta1: float, beta2: float, t: float) -> float:
     return float(update_bound(beta1, beta2, t))
 
 
-def _reading(step: int, taken: TensorSample, found: dict[str, Any]) -> Reading:
-    before, (lr, beta1, beta2, eps) = taken.before, taken.numbers
-    found["kept_rms"] *= before.v is not None
-    found["warm"] = before.v is not None and found["warm"]
+def _reading(step: int, sample: TensorSample, quantities: dict[str, Any]) -> Reading:
+    before, (lr, beta1, beta2, eps) = sample.before, sample.values
+    if before.v is None:
+        quantities["kept_rms"] = 0.0
+    quantities["warm"] = before.v is not None and quantities["warm"]
     return Reading(
-        layer=taken.layer, step=step, t=taken.t, before=before.t, shape=taken.shape,
-        dtype=str(taken.v.dtype).removeprefix("torch."), lr=lr, beta1=beta1, beta2=beta2, eps=eps,
-        shrink=before.shrink, **found,
+        layer=sample.layer, step=step, t=sample.t, before=before.t, shape=sample.shape,
+        dtype=str(sample.v.dtype).removeprefix("torch."), lr=lr, beta1=beta1, beta2=beta2, eps=eps,
+        shrink=before.shrink, **quantities,
     )  # fmt: skip

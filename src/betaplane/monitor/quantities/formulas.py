@@ -1,4 +1,4 @@
-"""What can be read off Adam's state in one step: pure functions of x, g, m, v, each with its unit."""
+"""Formulas of single quantities: pure functions of x, g, m and v, each with its unit."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 
 from betaplane.theory import snr_from_update_rms, steady_ratio
 
-TINY = 1e-30  # in place of a length of 0 that is divided by
+TINY = 1e-30  # replaces a zero divisor
 
 
 def rms(x: Tensor) -> float:
-    """The root mean square of a tensor's numbers, in their unit; 0 for an empty tensor.
+    """Root mean square of a tensor's elements, in their unit; 0 for an empty tensor.
 
     Example:
         >>> rms(torch.tensor([3.0, -4.0, 0.0, 0.0]))
@@ -22,19 +22,18 @@ def rms(x: Tensor) -> float:
     return float(x.square().mean().sqrt()) if x.numel() else 0.0
 
 
-def largest(x: Tensor) -> float:
-    """The largest absolute value of a tensor's numbers, in their unit; 0 for an empty tensor."""
+def max_abs(x: Tensor) -> float:
+    """Largest absolute value of a tensor's elements, in their unit; 0 for an empty tensor."""
     return float(x.abs().max()) if x.numel() else 0.0
 
 
-def debiased(m: Tensor, v: Tensor, t: float, beta1: float, beta2: float) -> tuple[Tensor, Tensor]:
-    """The moments as Adam uses them: m_hat = m / (1 - beta1^t) and sqrt(v_hat) = sqrt(v / (1 -
-    beta2^t)).
+def debias(m: Tensor, v: Tensor, t: float, beta1: float, beta2: float) -> tuple[Tensor, Tensor]:
+    """The moments as Adam uses them: m_hat = m / (1 - beta1^t), sqrt(v_hat) = sqrt(v / (1 - beta2^t)).
 
     Args:
         m: first moment, any shape, gradient units.
         v: second moment, like m, >= 0, gradient units squared.
-        t: step that the moments are of, >= 1.
+        t: the step that the moments belong to, >= 1.
         beta1: decay of m, in [0, 1).
         beta2: decay of v, in [0, 1).
 
@@ -44,7 +43,7 @@ def debiased(m: Tensor, v: Tensor, t: float, beta1: float, beta2: float) -> tupl
     Source: D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 1.
 
     Example:
-        >>> m_hat, root = debiased(torch.tensor([0.1]), torch.tensor([0.001]), t=1, beta1=0.9, beta2=0.999)
+        >>> m_hat, root = debias(torch.tensor([0.1]), torch.tensor([0.001]), t=1, beta1=0.9, beta2=0.999)
         >>> round(m_hat.item(), 4), round(root.item(), 4)
         (1.0, 1.0)
     """
@@ -52,10 +51,10 @@ def debiased(m: Tensor, v: Tensor, t: float, beta1: float, beta2: float) -> tupl
 
 
 def update(m_hat: Tensor, root: Tensor, eps: float) -> Tensor:
-    """Adam's update in units of lr, m_hat / (sqrt(v_hat) + eps); 0 where both moments are.
+    """Adam's update in units of lr, m_hat / (sqrt(v_hat) + eps); 0 for elements with m_hat = 0.
 
     Args:
-        m_hat: corrected first moment, any shape, gradient units.
+        m_hat: bias-corrected first moment, any shape, gradient units.
         root: sqrt(v_hat), like m_hat.
         eps: >= 0, gradient units.
 
@@ -67,13 +66,15 @@ def update(m_hat: Tensor, root: Tensor, eps: float) -> Tensor:
 
 
 def rms_ratio(g: Tensor, root: Tensor, eps: float) -> float:
-    """How far v lags behind: RMS_t = sqrt(mean(g^2 / max(v, eps^2))), about 1 in a steady state; no
-    unit.
+    """How far v lags behind g^2: RMS_t = sqrt(mean(g^2 / max(v, eps^2))); about 1 in a steady state.
 
     Args:
         g: gradient, any shape.
         root: sqrt(v_hat) after the step, like g.
-        eps: floor of the root, >= 0, gradient units.
+        eps: lower bound of the root, >= 0, gradient units.
+
+    Returns:
+        The ratio, without unit.
 
     Source: M. Wortsman et al., 2023, arXiv:2304.13013.
 
@@ -84,64 +85,62 @@ def rms_ratio(g: Tensor, root: Tensor, eps: float) -> float:
     return rms(torch.where(g == 0, 0.0, g / root.clamp_min(max(eps, TINY))))
 
 
-def largest_ratio(m_hat: Tensor, root: Tensor) -> float:
-    """The largest |m_hat| / sqrt(v_hat) of a tensor, no unit; `betaplane.theory.update_bound` is
-    what it cannot pass.
+def max_ratio(m_hat: Tensor, root: Tensor) -> float:
+    """Largest |m_hat| / sqrt(v_hat) of a tensor, without unit.
 
-    Coordinates with v = 0 are left out: there only eps bounds the update.
+    `betaplane.theory.update_bound` is its upper bound. Elements with v = 0 are skipped, because
+    only eps bounds their update.
 
     Example:
-        >>> largest_ratio(torch.tensor([1.0, 5.0]), torch.tensor([2.0, 0.0]))
+        >>> max_ratio(torch.tensor([1.0, 5.0]), torch.tensor([2.0, 0.0]))
         0.5
     """
-    return largest((m_hat / root)[root > 0])
+    return max_abs((m_hat / root)[root > 0])
 
 
-def below_eps(root: Tensor, g: Tensor, eps: float) -> float:
-    """The share of coordinates with 0 < sqrt(v) < eps, among those with v > 0 and a gradient; in
-    [0, 1].
+def share_below_eps(root: Tensor, g: Tensor, eps: float) -> float:
+    """Share of elements with 0 < sqrt(v) < eps, among those with v > 0 and g != 0; in [0, 1].
 
-    There eps rules. Where the gradient is 0, v only fades, and there is no update to scale.
+    eps dominates the update of these elements. If g is 0, v only decays, and there is no gradient
+    to scale.
 
     Example:
-        >>> below_eps(torch.tensor([0.0, 1e-9, 1e-3, 1.0]), torch.tensor([0.0, 1e-9, 1e-3, 0.0]), eps=1e-8)
+        >>> share_below_eps(torch.tensor([0.0, 1e-9, 1e-3, 1.0]), torch.tensor([0.0, 1e-9, 1e-3, 0.0]), eps=1e-8)
         0.5
     """
     seen = root[(root > 0) & (g != 0)]
     return float((seen < eps).float().mean()) if seen.numel() else 0.0
 
 
-def lost(g: Tensor, v: Tensor) -> float:
-    """The share of coordinates whose v is 0 after a step although g was not: g^2 underflowed; in
-    [0, 1].
+def share_underflowed(g: Tensor, v: Tensor) -> float:
+    """Share of elements with v = 0 after a step with g != 0, because g^2 underflowed; in [0, 1].
 
     Example:
-        >>> lost(torch.tensor([1e-30, 1.0, 0.0, 2.0]), torch.tensor([0.0, 1.0, 0.0, 4.0]))
+        >>> share_underflowed(torch.tensor([1e-30, 1.0, 0.0, 2.0]), torch.tensor([0.0, 1.0, 0.0, 4.0]))
         0.25
     """
     return float(((v == 0) & (g != 0)).float().mean()) if g.numel() else 0.0
 
 
-def agreement(m: Tensor, g: Tensor) -> float:
-    """The share of coordinates where m and g have one sign, among those where neither is 0; in [0,
-    1].
+def sign_agreement(m: Tensor, g: Tensor) -> float:
+    """Share of elements with equal signs of m and g, among those with neither 0; in [0, 1].
 
-    Half of them is what independent signs give.
+    Independent signs give 0.5.
 
     Example:
-        >>> agreement(torch.tensor([1.0, -1.0, 0.0]), torch.tensor([2.0, 3.0, 1.0]))
+        >>> sign_agreement(torch.tensor([1.0, -1.0, 0.0]), torch.tensor([2.0, 3.0, 1.0]))
         0.5
     """
-    both = m * g
-    moving = both != 0
-    return float((both[moving] > 0).float().mean()) if moving.any() else 0.5
+    product = m * g
+    nonzero = product != 0
+    return float((product[nonzero] > 0).float().mean()) if nonzero.any() else 0.5
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
-    """The cosine of the angle between two tensors, in [-1, 1]; 0 where one of them is 0.
+    """Cosine of the angle between two tensors, in [-1, 1]; 0 if one of them is 0.
 
-    Of consecutive gradients it is their lag-1 correlation: near 0 in noise, near -1 where the
-    weights swing to and fro.
+    For consecutive gradients this is their lag-1 correlation: near 0 for noise, near -1 if the
+    weights oscillate.
 
     Example:
         >>> round(cosine(torch.tensor([1.0, 0.0]), torch.tensor([-1.0, 1.0])), 4)
@@ -151,8 +150,7 @@ def cosine(a: Tensor, b: Tensor) -> float:
 
 
 def angle(x: Tensor, step: Tensor) -> float:
-    """By how much a step turns the weights: the angle between x and x + step, in radians, in [0,
-    pi].
+    """Angle between x and x + step in radians, in [0, pi]: how far a step rotates the weights.
 
     Example:
         >>> round(angle(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])), 4)
@@ -167,15 +165,14 @@ def angle(x: Tensor, step: Tensor) -> float:
 def balance(
     update_rms: float, weight_rms: float, lr: float, weight_decay: float, beta1: float
 ) -> float:
-    r"""The ratio of update to weight norm over the one that AdamW settles at; 1 in equilibrium, nan
-    without decay.
+    r"""Update norm over weight norm, relative to AdamW's equilibrium; 1 there, nan without decay.
 
     ```
     |u| / |x| sqrt((1 + beta1) / (1 - beta1)) / sqrt(2 weight_decay / lr)
     ```
 
-    The root takes in that successive updates are alike: beta1 makes each smaller, and what they add up to no smaller.
-    Above 1 weights grow; below 1 they shrink.
+    The root accounts for the correlation of successive updates: beta1 makes each of them smaller,
+    but not their sum. Above 1 the weights grow; below 1 they shrink.
 
     Args:
         update_rms: RMS of the update in units of lr, >= 0.
@@ -184,8 +181,9 @@ def balance(
         weight_decay: as in torch's AdamW (multiplied by lr), >= 0.
         beta1: decay of m, in [0, 1).
 
-    Source: A. Defazio, 2025, arXiv:2506.02285, as `betaplane.theory.steady_ratio`, the update in the gradient's place;
-    the root from A. Kosson et al., 2023, arXiv:2305.17212; checked by a random walk.
+    Source: A. Defazio, 2025, arXiv:2506.02285, as `betaplane.theory.steady_ratio`, with the update
+    instead of the gradient; the root from A. Kosson et al., 2023, arXiv:2305.17212; checked by a
+    random walk.
 
     Example:
         >>> round(balance(update_rms=0.2294, weight_rms=0.0707, lr=1e-3, weight_decay=0.1, beta1=0.9), 2)
@@ -193,14 +191,15 @@ def balance(
     """
     if not (lr > 0 and weight_decay > 0 and weight_rms > 0):
         return math.nan
-    together = update_rms * math.sqrt((1 + beta1) / (1 - beta1))
-    return together / weight_rms / float(steady_ratio(lr, weight_decay))
+    uncorrelated = update_rms * math.sqrt((1 + beta1) / (1 - beta1))
+    return uncorrelated / weight_rms / float(steady_ratio(lr, weight_decay))
 
 
-def spread(roots: Tensor, beta2: float) -> float:
-    r"""The coefficient of variation of sqrt(v) in time, its median over coordinates; no unit.
+def variation(roots: Tensor, beta2: float) -> float:
+    r"""Coefficient of variation of sqrt(v) over time, the median over elements; without unit.
 
-    Read off the steps' differences, so that a slow trend of v does not count as noise:
+    It is computed from differences between steps, so that a slow trend of v does not count as
+    noise:
 
     ```
     Var(r) = E[(r_t - r_{t-1})^2] / (2 (1 - beta2))        r = sqrt(v);  exact for beta2 = 0, and as beta2 -> 1
@@ -211,26 +210,27 @@ def spread(roots: Tensor, beta2: float) -> float:
         beta2: decay of v, in [0, 1).
 
     Returns:
-        The median over coordinates that are not 0; 0 where there is none. Normal gradients have 0.76 at beta2 = 0 and
-        0.02 at 0.999.
+        The median over elements that are not 0; 0 if all are 0. Normal gradients have 0.76 at
+        beta2 = 0 and 0.02 at 0.999.
 
     Source: v is a first-order autoregression with coefficient beta2; derived, checked by
         simulation.
 
     Example:
         >>> roots = torch.randn(20_000, 5, generator=torch.Generator().manual_seed(0)).abs()
-        >>> abs(spread(roots, beta2=0.0) - 0.7555) < 0.02
+        >>> abs(variation(roots, beta2=0.0) - 0.7555) < 0.02
         True
     """
     mean = roots.mean(0)
     deviation = (roots.diff(dim=0).square().mean(0) / (2 * (1 - beta2))).sqrt()
-    seen = mean > 0
-    return float((deviation[seen] / mean[seen]).median()) if seen.any() else 0.0
+    nonzero = mean > 0
+    return float((deviation[nonzero] / mean[nonzero]).median()) if nonzero.any() else 0.0
 
 
 def signal_to_noise(update_rms: float, beta1: float) -> float:
-    """The gradients' signal-to-noise ratio, of powers, from the RMS of the update in units of lr;
-    inf from 1 on.
+    """Signal-to-noise ratio (of powers) of the gradients, from the update's RMS in units of lr.
+
+    It is inf if the RMS is 1 or more.
 
     Source: J. Su, 2025, kexue.fm/archives/11267, as `betaplane.theory.snr_from_update_rms`.
 

@@ -1,4 +1,4 @@
-"""The last readings of one tensor, in little more memory than their numbers take."""
+"""Ring buffer of one tensor's last readings, as a compact structured array."""
 
 from __future__ import annotations
 
@@ -9,77 +9,73 @@ import numpy as np
 
 from betaplane.monitor.quantities.reading import Reading
 
-SHARED = ("layer", "shape", "dtype")  # the same in every reading of a tensor
-EXACT = (
-    "t",
-    "before",
-    "lr",
-    "beta1",
-    "beta2",
-    "eps",
-)  # compared with each other; measured numbers are of float32 anyway
-FIELDS = [name for name in Reading._fields if name not in SHARED]
-KINDS = {int: "i8", bool: "?", float: "f4"}
-TYPES = get_type_hints(Reading)
-ROW = np.dtype([(name, "f8" if name in EXACT else KINDS[TYPES[name]]) for name in FIELDS])
+CONSTANT_FIELDS = ("layer", "shape", "dtype")  # the same in every reading of a tensor
+# compared exactly with each other; measured quantities come from float32 anyway
+FLOAT64_FIELDS = ("t", "before", "lr", "beta1", "beta2", "eps")
+FIELDS = [name for name in Reading._fields if name not in CONSTANT_FIELDS]
+_FORMATS = {int: "i8", bool: "?", float: "f4"}
+_TYPES = get_type_hints(Reading)
+ROW = np.dtype(
+    [(name, "f8" if name in FLOAT64_FIELDS else _FORMATS[_TYPES[name]]) for name in FIELDS]
+)
 
 
-class Readings(Sequence[Reading]):
-    """As many readings as there is room for, oldest first; the newest is kept as it came.
+class ReadingBuffer(Sequence[Reading]):
+    """The last readings of one tensor, oldest first; the newest one is kept unrounded.
 
     Args:
-        length: how many, >= 1.
+        length: the maximum number of readings, >= 1.
     """
 
     def __init__(self, length: int) -> None:
-        self.rows, self.taken = np.zeros(length, ROW), 0
+        self.rows = np.zeros(length, ROW)
+        self.appended = 0  # readings so far, including those that were overwritten
         self.newest: Reading | None = None
 
     def append(self, reading: Reading) -> None:
-        """Take one; the oldest goes where there is no room."""
-        with np.errstate(over="ignore"):  # what float32 does not hold is infinite
-            self.rows[self.taken % len(self.rows)] = tuple(
+        """Add a reading; it replaces the oldest one if the buffer is full."""
+        with np.errstate(over="ignore"):  # values beyond float32 become infinite
+            self.rows[self.appended % len(self.rows)] = tuple(
                 getattr(reading, name) for name in FIELDS
             )
-        self.taken, self.newest = self.taken + 1, reading
+        self.appended += 1
+        self.newest = reading
 
     def __len__(self) -> int:
-        return min(self.taken, len(self.rows))
+        return min(self.appended, len(self.rows))
 
     @overload
     def __getitem__(self, i: int) -> Reading: ...
     @overload
     def __getitem__(self, i: slice) -> list[Reading]: ...
     def __getitem__(self, i: int | slice) -> Reading | list[Reading]:
-        chosen = range(len(self))[i]
-        if isinstance(chosen, range):
-            return [*self._those(chosen)]
-        if chosen == len(self) - 1 and self.newest is not None:
+        positions = range(len(self))[i]
+        if isinstance(positions, range):
+            return [*self._at(positions)]
+        if positions == len(self) - 1 and self.newest is not None:
             return self.newest
-        return next(self._those([chosen]))
+        return next(self._at([positions]))
 
     def column(self, name: str) -> np.ndarray:
-        """One figure of every reading, oldest first, (len,)."""
-        rows, first = self.rows[name], self.taken % len(self.rows)
-        return (
-            rows[: self.taken]
-            if self.taken <= len(rows)
-            else np.concatenate([rows[first:], rows[:first]])
-        )
+        """One quantity of every reading, oldest first, (len,)."""
+        rows = self.rows[name]
+        if self.appended <= len(rows):
+            return rows[: self.appended]
+        first = self.appended % len(rows)
+        return np.concatenate([rows[first:], rows[:first]])
 
     def __iter__(self) -> Iterator[Reading]:
-        return self._those(range(len(self)))
+        return self._at(range(len(self)))
 
-    def _those(self, places: Sequence[int]) -> Iterator[Reading]:
+    def _at(self, positions: Sequence[int]) -> Iterator[Reading]:
         newest = self.newest
         if newest is None:
             return
-        first = self.taken - len(self)
-        rows = self.rows[[(first + place) % len(self.rows) for place in places]]
-        for place, row in zip(places, rows.tolist(), strict=True):
-            last = place == len(self) - 1
-            yield (
-                newest
-                if last
-                else Reading._make((newest.layer, *row[:3], newest.shape, newest.dtype, *row[3:]))
-            )
+        first = self.appended - len(self)
+        rows = self.rows[[(first + position) % len(self.rows) for position in positions]]
+        for position, row in zip(positions, rows.tolist(), strict=True):
+            if position == len(self) - 1:
+                yield newest
+            else:
+                fields = (newest.layer, *row[:3], newest.shape, newest.dtype, *row[3:])
+                yield Reading._make(fields)

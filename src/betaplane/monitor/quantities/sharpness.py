@@ -1,4 +1,4 @@
-"""The curvature that Adam's step sees, by Hessian-vector products, in units of what it can stand."""
+"""Preconditioned curvature relative to Adam's stability threshold, by Hessian-vector products."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput, expect_function
-from betaplane.monitor.capture.adam_state import StepValues, held, named, numbers
+from betaplane.monitor.capture.adam_state import StepValues, moment_state, step_values
+from betaplane.tensors.param_names import named_parameters
 
 ROUNDS = 20
 EXAMPLE = "lambda: criterion(model(x), y)"
 
 
 class Sharpness(NamedTuple):
-    """Curvatures over Adam's own threshold, (2 + 2 beta1) / ((1 - beta1) lr): above 1 Adam does not
-    stand them.
-    """
+    """Curvatures over Adam's threshold, (2 + 2 beta1) / ((1 - beta1) lr); above 1 Adam is unstable."""
 
-    top: float  # of the steepest direction; an oscillation can start there
-    along_gradient: float  # of the gradient's direction; the loss itself rises there
+    top: float  # in the steepest direction; above 1 an oscillation can start
+    along_gradient: float  # in the gradient's direction; above 1 the loss itself rises
     loss: float
 
 
@@ -34,30 +33,30 @@ def sharpness(
     rounds: int = ROUNDS,
     generator: torch.Generator | None = None,
 ) -> Sharpness:
-    r"""The top eigenvalue of the Hessian in Adam's metric and the curvature along the gradient,
-    over Adam's threshold.
+    r"""Top Hessian eigenvalue and curvature along the gradient, both relative to Adam's threshold.
 
     ```
-    P = (1 - beta1^t) (sqrt(v_hat) + eps),    D = lr (1 - beta1) / (2 + 2 beta1) / P        of each coordinate
+    P = (1 - beta1^t) (sqrt(v_hat) + eps),    D = lr (1 - beta1) / (2 + 2 beta1) / P        per element
     top = largest eigenvalue of D^(1/2) H D^(1/2),    along_gradient = g' D H g / g' g
     ```
 
-    Parameters, gradients and torch's random numbers are left as they are; a forward pass in training mode still updates
-    what it always does (running means of batch norm). A large batch, dropout off, says most.
+    Parameters, gradients and the state of torch's random number generators do not change; a forward
+    pass in training mode still updates the running statistics of batch norm. Use a large batch
+    without dropout for a precise result.
 
     Args:
         optimizer: has taken at least one step.
-        loss: computes the loss, (), with its graph; called once. Nothing in it may be in place of a second derivative
-            (use the math kernel of attention).
-        rounds: Hessian-vector products, >= 1; some tens give the top eigenvalue to a per cent.
-        generator: of the first direction; a fixed one where None.
+        loss: computes the loss, (), with its graph; called once. All its operations must support
+            second derivatives (use the math kernel of attention).
+        rounds: Hessian-vector products, >= 1; a few tens give the top eigenvalue to 1%.
+        generator: draws the first direction; a generator with a fixed seed if None.
 
     Returns:
-        Both curvatures, no unit, and the loss. The memory of five copies of the parameters, the time of about
-        2 `rounds` backward passes.
+        Both curvatures, without unit, and the loss. The cost is the memory of five copies of the
+        parameters and the time of about 2 `rounds` backward passes.
 
     Raises:
-        BadInput: no moments yet, none that can be read, or a loss that is no function or has no graph.
+        BadInput: there are no readable moments yet, or loss is not a function or has no graph.
 
     Source: J. Cohen et al., 2022, arXiv:2207.14484; along the gradient, Y. Bai et al., 2025, arXiv:2506.04805; C.
     Lanczos, 1950, for the eigenvalue.
@@ -68,54 +67,52 @@ def sharpness(
         >>> loss = lambda: (x * x * torch.tensor([1.0, 4.0])).sum() / 2
         >>> loss().backward()
         >>> adam.step()  # v = g^2, so P = |g| = (1, 4), and P^-1 H is the identity; the threshold is 2 / lr = 20
-        >>> found = sharpness(adam, loss)
-        >>> round(found.top, 6), round(found.along_gradient, 6)
+        >>> curvature = sharpness(adam, loss)
+        >>> round(curvature.top, 6), round(curvature.along_gradient, 6)
         (0.05, 0.05)
     """
     expect_function(loss, "loss", EXAMPLE, "sharpness", takes=0)
-    known = _known(optimizer)
-    params = [p for p, _ in known]
-    with torch.enable_grad(), _same_random_numbers(params[0]):
+    metrics = _metrics(optimizer)
+    params = [p for p, _ in metrics]
+    with torch.enable_grad(), _preserve_rng_state(params[0]):
         value = loss()
         if not isinstance(value, Tensor) or not value.requires_grad or value.numel() != 1:
-            allowed = "a tensor of one number with its graph"
+            allowed = "a tensor of one element with its graph"
             raise BadInput(
                 "The loss has no graph", allowed=allowed, where="sharpness", instead=EXAMPLE
             )
         gradients = torch.autograd.grad(value, params, create_graph=True, materialize_grads=True)
-        scale = _flat([d for _, d in known]).sqrt()
+        scale = _flatten([d for _, d in metrics]).sqrt()
 
         def product(u: Tensor) -> Tensor:
             """D^(1/2) H D^(1/2) u."""
-            given = _shaped(scale * u, params)
-            found = torch.autograd.grad(
-                gradients, params, given, retain_graph=True, materialize_grads=True
+            directions = _unflatten(scale * u, params)
+            products = torch.autograd.grad(
+                gradients, params, directions, retain_graph=True, materialize_grads=True
             )
-            return scale * _flat(found)
+            return scale * _flatten(products)
 
-        g = _flat(gradients)
-        drawn = generator or torch.Generator().manual_seed(0)
-        top = top_eigenvalue(
-            product, torch.randn(g.shape, dtype=g.dtype, generator=drawn).to(g.device), rounds
-        )
-        seen = g * scale != 0
-        u = torch.where(seen, g / scale, 0.0)
-        along = float((scale * g) @ product(u) / (g @ g)) if bool(seen.any()) else 0.0
+        g = _flatten(gradients)
+        generator = generator or torch.Generator().manual_seed(0)
+        start = torch.randn(g.shape, dtype=g.dtype, generator=generator).to(g.device)
+        top = top_eigenvalue(product, start, rounds)
+        nonzero = g * scale != 0
+        u = torch.where(nonzero, g / scale, 0.0)
+        along = float((scale * g) @ product(u) / (g @ g)) if bool(nonzero.any()) else 0.0
     return Sharpness(top, along, float(value.detach()))
 
 
 def top_eigenvalue(
     product: Callable[[Tensor], Tensor], start: Tensor, rounds: int = ROUNDS
 ) -> float:
-    r"""The largest eigenvalue of a symmetric matrix of which only products with vectors are known;
-    a lower bound.
+    r"""Largest eigenvalue of a symmetric matrix, from products with vectors; a lower bound.
 
-    Lanczos's three terms: of each round two vectors are kept. Rounding makes copies of eigenvalues, which do not move
-    the largest.
+    This is Lanczos's three-term recurrence, which stores two vectors. Rounding duplicates
+    eigenvalues, but does not change the largest.
 
     Args:
         product: product(u) -> A u, both (n,).
-        start: a direction, (n,), not 0; random, or it may miss the eigenvector.
+        start: a direction, (n,), not 0; a random one does not miss the eigenvector.
         rounds: products, >= 1.
 
     Source: C. Lanczos, 1950, J. Res. Natl. Bur. Stand. 45, 255.
@@ -126,7 +123,7 @@ def top_eigenvalue(
         5.0
     """
     u, last, beta = start / start.norm(), torch.zeros_like(start), 0.0
-    diagonal, beside = [], []
+    diagonal, off_diagonal = [], []
     for _ in range(min(rounds, len(start))):
         r = product(u) - beta * last
         alpha = float(r @ u)
@@ -135,58 +132,50 @@ def top_eigenvalue(
         beta = float(r.norm())
         if not math.isfinite(beta) or beta <= 1e-12 * max(map(abs, diagonal)):
             break
-        beside.append(beta)
+        off_diagonal.append(beta)
         last, u = u, r / beta
-    off = beside[: len(diagonal) - 1]
+    off = off_diagonal[: len(diagonal) - 1]
     if not np.isfinite(diagonal).all():
         return math.nan
     return float(np.linalg.eigvalsh(np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1))[-1])
 
 
-def _known(optimizer: Optimizer) -> list[tuple[Tensor, Tensor]]:
-    """The parameters whose moments can be read, each with D."""
-    found = []
-    for _, p, group in named(optimizer):
-        has = held(optimizer, p, group)
-        if (
-            p.requires_grad
-            and has.readable
-            and isinstance(has.v, Tensor)
-            and has.v.shape == p.shape
-        ):
-            found.append((p, _metric(has.v.to(p.dtype), max(has.t, 1.0), numbers(group))))
-    if not found:
-        told = "take a step first"
+def _metrics(optimizer: Optimizer) -> list[tuple[Tensor, Tensor]]:
+    """The parameters with readable moments, each with D."""
+    metrics = []
+    for _, p, group in named_parameters(optimizer):
+        state = moment_state(optimizer, p, group)
+        v = state.v
+        if p.requires_grad and state.readable and isinstance(v, Tensor) and v.shape == p.shape:
+            metrics.append((p, _metric(v.to(p.dtype), max(state.t, 1.0), step_values(group))))
+    if not metrics:
         raise BadInput(
-            f"There are no moments that can be read ({told})",
+            "There are no readable moments; take a step first",
             where="sharpness",
             instead="optimizer.step()",
         )
-    return found
+    return metrics
 
 
-def _metric(v: Tensor, t: float, now: StepValues) -> Tensor:
-    """What a curvature is multiplied by to be in units of Adam's threshold, like v; 0 where v is
-    and eps too.
-    """
-    root = (v / (1 - now.beta2**t)).sqrt() + now.eps
-    threshold = (
-        (1 - now.beta1**t) * (2 + 2 * now.beta1) / ((1 - now.beta1) * now.lr)
-        if now.lr
-        else math.inf
-    )
+def _metric(v: Tensor, t: float, values: StepValues) -> Tensor:
+    """D, which scales a curvature to units of Adam's threshold, like v; 0 if v and eps are 0."""
+    root = (v / (1 - values.beta2**t)).sqrt() + values.eps
+    threshold = math.inf
+    if values.lr:
+        bias_correction = 1 - values.beta1**t
+        threshold = bias_correction * (2 + 2 * values.beta1) / ((1 - values.beta1) * values.lr)
     return torch.where(root > 0, 1 / (threshold * root), 0.0)
 
 
-def _flat(parts: Sequence[Tensor]) -> Tensor:
+def _flatten(parts: Sequence[Tensor]) -> Tensor:
     return torch.cat([part.detach().reshape(-1) for part in parts])
 
 
-def _shaped(flat: Tensor, like: list[Tensor]) -> list[Tensor]:
+def _unflatten(flat: Tensor, like: list[Tensor]) -> list[Tensor]:
     parts = flat.split([p.numel() for p in like])
     return [part.view_as(p) for part, p in zip(parts, like, strict=True)]
 
 
-def _same_random_numbers(p: Tensor) -> Any:
-    """What keeps torch's random numbers going on afterwards as if nothing had drawn any."""
+def _preserve_rng_state(p: Tensor) -> Any:
+    """A context that restores the states of torch's random number generators."""
     return torch.random.fork_rng([p.device] if p.device.type == "cuda" else [])

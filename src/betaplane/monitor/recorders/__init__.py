@@ -1,1 +1,1 @@
-"""Fixed-size recordings of a run's last steps."""
+"""Records of the last steps of a few elements per tensor."""

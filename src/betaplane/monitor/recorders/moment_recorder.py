@@ -1,5 +1,6 @@
-"""The moments of a few coordinates of every tensor after each of the last steps, from which their
-gradients follow.
+"""Recorder of the moments of a few elements per tensor after each of the last steps.
+
+The gradients of these steps follow from the moments.
 """
 
 from __future__ import annotations
@@ -12,230 +13,257 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from betaplane.monitor.capture.adam_state import M, V, local, numbers
-from betaplane.monitor.quantities.step_stats import Settings, StepStats, lights
-from betaplane.monitor.recorders.recorded_coordinates import RecordedCoordinates, is_open, slots
+from betaplane.monitor.capture.adam_state import M, V, step_values
+from betaplane.monitor.quantities.step_stats import RecordSettings, StepStats, step_stats
+from betaplane.monitor.recorders.recorded_coordinates import (
+    RecordedCoordinates,
+    are_plain,
+    choose_coordinates,
+)
 from betaplane.monitor.recorders.ring_buffer import RecordedSteps
+from betaplane.tensors.dtensor import local_tensor
 
-STEPS = 64  # whose gradients are kept
-AGAIN = 8  # steps until the optimizer is asked again what it holds, and its counts are read again
-PLAIN = (torch.float32, torch.float64, torch.float16)  # what numpy knows
+RECORDED_STEPS = 64  # whose gradients can be recomputed
+CHECK_EVERY = 8  # steps between checks of the optimizer's state and step counts
+NUMPY_DTYPES = (torch.float32, torch.float64, torch.float16)
 
 
 class MomentRecorder:
-    """Copies a few coordinates of both moments after each step: gradients need not be touched, for
-    m tells them.
+    """Copy a few elements of both moments after each step; gradients are recomputed from m.
 
     ```
-    g_t = (m_t - beta1 m_{t-1}) / (1 - beta1)        as Adam took it: clipped, unscaled, with its sign
+    g_t = (m_t - beta1 m_{t-1}) / (1 - beta1)        as Adam used it: clipped, unscaled, with its sign
     ```
 
-    A step that is missed, or after which v is not beta2 v + (1 - beta2) g^2, starts a tensor's record anew: what does
-    not follow Adam's rule cannot be replayed by it.
+    A tensor's record restarts after a missed step, and after a step whose v is not
+    beta2 v + (1 - beta2) g^2: Adam's rule cannot replay such a step.
 
     Args:
-        optimizer: what is watched.
-        names: of parameters that the optimizer has no names of.
-        length: steps whose gradients are kept, >= 1.
+        optimizer: owns the moments.
+        names: names of parameters that have none in the optimizer.
+        length: steps whose gradients can be recomputed, >= 1.
 
     Example:
         >>> p = torch.nn.Parameter(torch.ones(3))
         >>> optimizer = torch.optim.Adam([p])
-        >>> tape = MomentRecorder(optimizer)
+        >>> recorder = MomentRecorder(optimizer)
         >>> for step in (1, 2):
         ...     p.grad = torch.tensor([1.0, -2.0, 3.0]) * step
         ...     optimizer.step()
-        ...     kept = tape.keep(step)
-        >>> [[round(x, 4) for x in row] for row in tape.past(0).g.tolist()]
+        ...     complete = recorder.record(step)
+        >>> [[round(x, 4) for x in row] for row in recorder.recorded(0).g.tolist()]
         [[1.0, -2.0, 3.0], [2.0, -4.0, 6.0]]
-        >>> [round(light.correlation, 4) for light in tape.look()]
+        >>> [round(stats.correlation, 4) for stats in recorder.new_stats()]
         [0.0, 1.0]
     """
 
     def __init__(
-        self, optimizer: Optimizer, names: Mapping[Tensor, str] | None = None, length: int = STEPS
+        self,
+        optimizer: Optimizer,
+        names: Mapping[Tensor, str] | None = None,
+        length: int = RECORDED_STEPS,
     ) -> None:
-        self.optimizer, self.names, self.length = optimizer, names, length
-        self.slots: list[RecordedCoordinates] = []
+        self.optimizer = optimizer
+        self.names = names
+        self.length = length
+        self.coordinates: list[RecordedCoordinates] = []
         self.tracks: dict[str, Track] = {}
-        self.array: np.ndarray | None = None
-        self.groups: list[Any] = []
-        self.states, self.laid, self.moves = 0, 0, False
-        self.last = self.began = self.seen = -1
+        self.array: np.ndarray | None = None  # the rows as numpy sees them, if it can
+        self.group_keys: list[Any] = []
+        self.state_count = 0
+        self.allocated_at = 0  # step
+        self.replaces_moments = (
+            False  # the optimizer stores new tensors instead of in-place updates
+        )
+        self.last_step = self.first_row = self.stats_until = -1
 
-    def keep(self, step: int) -> bool:
-        """Take the moments after a step; False where there is a tensor whose moments do not lie
-        open.
-        """
-        begins = step != self.last + 1 or self.last < 0
-        if (
-            begins or self.moves or step % AGAIN == 0 or step < self.laid + AGAIN
-        ) and not self._same():
-            self._lay()
-            self.laid, begins = step, True
-        if not self.slots:
+    def record(self, step: int) -> bool:
+        """Record the moments after a step; False if some moments are not plain dense tensors."""
+        restart = step != self.last_step + 1 or self.last_step < 0
+        check = (
+            restart
+            or self.replaces_moments
+            or step % CHECK_EVERY == 0
+            or step < self.allocated_at + CHECK_EVERY
+        )
+        if check and not self._state_unchanged():
+            self._allocate()
+            self.allocated_at = step
+            restart = True
+        if not self.coordinates:
             return False
-        if begins:
-            self._begin(step)
-        self._copy(step % len(self.rows))
-        self.last = step
-        return len(self.slots) == self.states
+        if restart:
+            self._restart(step)
+        self._copy_to(step % len(self.rows))
+        self.last_step = step
+        return len(self.coordinates) == self.state_count
 
-    def look(self) -> list[StepStats]:
-        """The light quantities of every step since the last look."""
-        begin = max(self.began, self.last - self.length)
-        if self.last <= max(self.seen, begin):
+    def new_stats(self) -> list[StepStats]:
+        """The statistics of every step since the last call."""
+        start = max(self.first_row, self.last_step - self.length)
+        if self.last_step <= max(self.stats_until, start):
             return []
-        first = max(self.seen - 1, begin)  # one step more, for the correlation
-        found, broke = lights(self._between(first), first, self._counts(), self.settings)
-        found = [light for light in found if light.step > self.seen]
-        self.broke, self.seen = np.maximum(self.broke, broke), self.last
-        return found
+        first = max(self.stats_until - 1, start)  # one more step, for the correlation
+        stats, broken_at = step_stats(self._rows_from(first), first, self._counts(), self.settings)
+        stats = [step for step in stats if step.step > self.stats_until]
+        self.broken_at = np.maximum(self.broken_at, broken_at)
+        self.stats_until = self.last_step
+        return stats
 
-    def kept(self, i: int) -> int:
-        """How many of the last steps' gradients are known of tensor i."""
-        return max(0, min(self.last - max(self.began, int(self.broke[i])), self.length))
+    def steps_recorded(self, i: int) -> int:
+        """The number of last steps whose gradients are known for tensor i."""
+        first = max(self.first_row, int(self.broken_at[i]))
+        return max(0, min(self.last_step - first, self.length))
 
-    def past(self, i: int) -> RecordedSteps | None:
-        """The kept steps of tensor i, as far as its count reaches back; None where there are none."""
-        slot, start = self.slots[i], int(self.settings.starts[i])
-        count = self._count(slot)
-        kept = min(self.kept(i), int(count))
-        if kept < 1:
+    def recorded(self, i: int) -> RecordedSteps | None:
+        """The recorded steps of tensor i, at most as many as its step count; None if there are none."""
+        coordinates, start = self.coordinates[i], int(self.settings.starts[i])
+        count = self._count(coordinates)
+        steps = min(self.steps_recorded(i), int(count))
+        if steps < 1:
             return None
-        m, v = torch.from_numpy(
-            self._between(self.last - kept)[..., start : start + slot.n].copy()
-        ).unbind(1)
-        now = numbers(slot.group)
-        g = (m[1:] - now.beta1 * m[:-1]) / (1 - now.beta1)
-        return RecordedSteps(g, m[0], v[0], count - kept, now)
+        rows = self._rows_from(self.last_step - steps)[..., start : start + coordinates.n]
+        m, v = torch.from_numpy(rows.copy()).unbind(1)
+        values = step_values(coordinates.group)
+        g = (m[1:] - values.beta1 * m[:-1]) / (1 - values.beta1)
+        return RecordedSteps(g, m[0], v[0], count - steps, values)
 
     @property
-    def here(self) -> bool:
-        """Whether looking need not wait for a device."""
+    def on_cpu(self) -> bool:
+        """Whether statistics need no synchronization with a device."""
         return self.array is not None
 
     @property
-    def bytes(self) -> int:
-        """What the record takes."""
-        return self.rows.nbytes if self.slots else 0
+    def nbytes(self) -> int:
+        """Size of the record, bytes."""
+        return self.rows.nbytes if self.coordinates else 0
 
-    def _same(self) -> bool:
-        """Whether the optimizer holds what it held, in the same groups with the same betas."""
+    def _state_unchanged(self) -> bool:
+        """Whether the optimizer has the same moments, groups and betas as at the last check."""
         state = self.optimizer.state
-        for i, slot in enumerate(self.slots):
-            held = state.get(slot.p)
-            if held is None:
+        for i, coordinates in enumerate(self.coordinates):
+            param_state = state.get(coordinates.p)
+            if param_state is None:
                 return False
-            m, v = held.get(M), held.get(V)
-            if (m is not slot.m or v is not slot.v) and not self._moved(i, m, v):
+            m, v = param_state.get(M), param_state.get(V)
+            replaced = m is not coordinates.m or v is not coordinates.v
+            if replaced and not self._follow(i, m, v):
                 return False
-        return len(state) == self.states and self._groups() == self.groups
+        return len(state) == self.state_count and self._group_keys() == self.group_keys
 
-    def _groups(self) -> list[Any]:
-        """The parameter groups, told apart where others are put in their place, and their betas."""
+    def _group_keys(self) -> list[Any]:
+        """The identity of each parameter group, and its betas."""
         return [(id(group), group.get("betas")) for group in self.optimizer.param_groups]
 
-    def _moved(self, i: int, m: Any, v: Any) -> bool:
-        """Follow moments that were put elsewhere, as rules do that write nothing in place."""
-        old = self.slots[i]
-        alike = is_open(m, v) and (m.shape, m.dtype, m.device) == (
-            old.m.shape,
-            old.m.dtype,
-            old.m.device,
-        )
-        if not alike:
+    def _follow(self, i: int, m: Any, v: Any) -> bool:
+        """Switch to the new tensors of an optimizer that does not update its state in place."""
+        old = self.coordinates[i]
+        if not are_plain(m, v):
             return False
-        self.slots[i], self.moves = old._replace(m=m, v=v), True
-        self.views[i], self.views[len(self.slots) + i] = map(self._shown, self.slots[i].views())
+        if (m.shape, m.dtype, m.device) != (old.m.shape, old.m.dtype, old.m.device):
+            return False
+        self.coordinates[i] = old._replace(m=m, v=v)
+        self.replaces_moments = True
+        m_view, v_view = self.coordinates[i].views()
+        self.views[i] = self._as_stored(m_view)
+        self.views[len(self.coordinates) + i] = self._as_stored(v_view)
         return True
 
-    def _lay(self) -> None:
-        """Choose coordinates, and make room for them."""
-        self.slots = slots(self.optimizer, self.names, self.length)
-        self.groups, self.states, self.last = self._groups(), len(self.optimizer.state), -1
-        self.tracks = {slot.name: Track(self, i) for i, slot in enumerate(self.slots)}
-        if not self.slots:
+    def _allocate(self) -> None:
+        """Choose the elements, and allocate the record."""
+        chosen = choose_coordinates(self.optimizer, self.names, self.length)
+        self.coordinates = chosen
+        self.group_keys = self._group_keys()
+        self.state_count = len(self.optimizer.state)
+        self.last_step = -1
+        self.tracks = {tensor.name: Track(self, i) for i, tensor in enumerate(chosen)}
+        if not chosen:
             return
-        n, held = (
-            [slot.n for slot in self.slots],
-            [local(each) for slot in self.slots for each in (slot.m, slot.v)],
+        sizes = [tensor.n for tensor in chosen]
+        moments = [local_tensor(moment) for tensor in chosen for moment in (tensor.m, tensor.v)]
+        wide = any(moment.dtype == torch.float64 for moment in moments)
+        device = moments[0].device
+        self.rows = torch.zeros(
+            self.length + 2,
+            2 * sum(sizes),
+            dtype=torch.float64 if wide else torch.float32,
+            device=device,
         )
-        wide = torch.float64 if any(each.dtype == torch.float64 for each in held) else torch.float32
-        self.rows = torch.zeros(self.length + 2, 2 * sum(n), dtype=wide, device=held[0].device)
-        plain = held[0].device.type == "cpu" and all(each.dtype in PLAIN for each in held)
-        self.array = self.rows.numpy() if plain else None
-        m, v = zip(*(slot.views() for slot in self.slots), strict=True)
-        self.views = [self._shown(view) for view in (*m, *v)]
-        coarse = [slot.v.element_size() < 4 or slot.m.element_size() < 4 for slot in self.slots]
-        known, dtype = (
-            [numbers(slot.group) for slot in self.slots],
-            np.float64 if wide == torch.float64 else np.float32,
+        numpy_copies = device.type == "cpu" and all(m.dtype in NUMPY_DTYPES for m in moments)
+        self.array = self.rows.numpy() if numpy_copies else None
+        m_views, v_views = zip(*(tensor.views() for tensor in chosen), strict=True)
+        self.views = [self._as_stored(view) for view in (*m_views, *v_views)]
+        self.settings = RecordSettings.of(
+            names=[tensor.name for tensor in chosen],
+            n=sizes,
+            values=[step_values(tensor.group) for tensor in chosen],
+            coarse=[
+                tensor.v.element_size() < 4 or tensor.m.element_size() < 4 for tensor in chosen
+            ],
+            dtype=np.float64 if wide else np.float32,
         )
-        self.settings = Settings.of([slot.name for slot in self.slots], n, known, coarse, dtype)
 
-    def _shown(self, view: Tensor) -> Any:
+    def _as_stored(self, view: Tensor) -> Any:
         return view if self.array is None else view.numpy()
 
-    def _begin(self, step: int) -> None:
-        """Start a record: where this is the optimizer's first step, before it, when both moments
-        were 0.
-        """
-        fresh = all(self._count(slot) == 1 for slot in self.slots)
-        self.began = self.seen = step - 1 if fresh else step
-        self.rows[self.began % len(self.rows)] = 0
-        self.broke, self.asked = np.full(len(self.slots), -1), -AGAIN
+    def _restart(self, step: int) -> None:
+        """Start a record; at the optimizer's first step it includes the zero moments before it."""
+        fresh = all(self._count(tensor) == 1 for tensor in self.coordinates)
+        self.first_row = self.stats_until = step - 1 if fresh else step
+        self.rows[self.first_row % len(self.rows)] = 0
+        self.broken_at = np.full(len(self.coordinates), -1)
+        self.counted_at = -CHECK_EVERY
 
-    def _copy(self, at: int) -> None:
+    def _copy_to(self, row: int) -> None:
         if self.array is not None:
-            np.concatenate(self.views, out=self.array[at], casting="same_kind")
+            np.concatenate(self.views, out=self.array[row], casting="same_kind")
         else:
-            parts = self.rows[at].split([*self.settings.n.tolist()] * 2)
+            parts = self.rows[row].split([*self.settings.n.tolist()] * 2)
             torch._foreach_copy_(parts, self.views)  # pyright: ignore[reportPrivateImportUsage]
 
-    def _between(self, first: int) -> np.ndarray:
-        """The moments after step `first` and after each later one, (K + 1, 2, N)."""
-        at = np.arange(first, self.last + 1) % len(self.rows)
-        rows = (
-            self.array[at]
-            if self.array is not None
-            else self.rows[torch.from_numpy(at)].cpu().numpy()
-        )
-        return rows.reshape(len(at), 2, -1)
+    def _rows_from(self, first: int) -> np.ndarray:
+        """The moments after step `first` and after each later step, (K + 1, 2, N)."""
+        indices = np.arange(first, self.last_step + 1) % len(self.rows)
+        return self._read_rows(indices).reshape(len(indices), 2, -1)
+
+    def _read_rows(self, indices: np.ndarray) -> np.ndarray:
+        if self.array is not None:
+            return self.array[indices]
+        return self.rows[torch.from_numpy(indices)].cpu().numpy()
 
     def _counts(self) -> np.ndarray:
-        """The steps counted for each tensor, (T,); asked for now and then, for each answer is a
-        tensor to read.
-        """
-        if self.last >= self.asked + AGAIN:
-            self.t, self.asked = np.array([self._count(slot) for slot in self.slots]), self.last
-        return self.t + (self.last - self.asked)
+        """The step count of each tensor, (T,); read rarely, because each one is a tensor."""
+        if self.last_step >= self.counted_at + CHECK_EVERY:
+            self.t = np.array([self._count(tensor) for tensor in self.coordinates])
+            self.counted_at = self.last_step
+        return self.t + (self.last_step - self.counted_at)
 
-    def _count(self, slot: RecordedCoordinates) -> float:
-        return float(self.optimizer.state[slot.p].get("step", slot.group.get("step", 0)))
+    def _count(self, tensor: RecordedCoordinates) -> float:
+        return float(self.optimizer.state[tensor.p].get("step", tensor.group.get("step", 0)))
 
 
 class Track:
-    """One tensor on a tape, as a ring.
+    """One tensor of a MomentRecorder, with the interface of a RingBuffer.
 
     Args:
-        tape: the record.
-        i: the tensor's place in it.
+        recorder: the recorder.
+        i: the tensor's index in it.
     """
 
-    def __init__(self, tape: MomentRecorder, i: int) -> None:
-        self.tape, self.i = tape, i
+    def __init__(self, recorder: MomentRecorder, i: int) -> None:
+        self.recorder = recorder
+        self.i = i
 
     @property
-    def last(self) -> int:
-        """The last step that is kept."""
-        return self.tape.last
+    def last_step(self) -> int:
+        """The last recorded step."""
+        return self.recorder.last_step
 
     @property
     def full(self) -> bool:
-        """Whether it keeps as many steps as it can."""
-        return self.tape.kept(self.i) == self.tape.length
+        """Whether the maximum number of steps is recorded."""
+        return self.recorder.steps_recorded(self.i) == self.recorder.length
 
-    def past(self) -> RecordedSteps | None:
-        """What is kept; None where nothing is."""
-        return self.tape.past(self.i)
+    def recorded(self) -> RecordedSteps | None:
+        """The recorded steps; None if there are none."""
+        return self.recorder.recorded(self.i)

@@ -1,6 +1,4 @@
-"""Which coordinates of which tensors are recorded: those whose moments lie open in the optimizer's
-state.
-"""
+"""Which elements of which tensors are recorded: those whose moments are plain dense tensors."""
 
 from __future__ import annotations
 
@@ -11,101 +9,99 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from betaplane.monitor.capture.adam_state import FORMATS, M, V, local, named
-from betaplane.monitor.capture.sampling import spacing
+from betaplane.monitor.capture.adam_state import READABLE_DTYPES, M, V
+from betaplane.monitor.capture.sampling import sample_spacing
+from betaplane.tensors.dtensor import local_tensor
+from betaplane.tensors.memory_layout import is_dense
+from betaplane.tensors.param_names import named_parameters
 
-MOST = 64  # coordinates of a tensor
-LEAST = 8
-SHARE = 0.0075  # of the optimizer's moments, that a record may take in memory
-SMALL = 2**18  # bytes that it may take in any case
+MAX_COORDINATES = 64  # per tensor
+MIN_COORDINATES = 8  # per tensor
+MAX_MEMORY_SHARE = 0.0075  # size of a record over that of the optimizer's moments
+MIN_RECORD_BYTES = 2**18  # allowed even if it exceeds that share
+BYTES_PER_COORDINATE = 8  # per step: two moments in float32
 
 
 class RecordedCoordinates(NamedTuple):
-    """One tensor of a record."""
+    """The recorded elements of one tensor."""
 
     name: str
     p: Tensor
     group: Mapping[str, Any]
-    m: Any  # what the optimizer holds for it
+    m: Any  # the optimizer's tensor
     v: Any
-    spacing: int  # of the coordinates, in memory
-    n: int  # coordinates
+    spacing: int  # of the elements, in memory
+    n: int  # number of elements
 
     def views(self) -> tuple[Tensor, Tensor]:
-        """The coordinates of both moments, as views that go on to show what these hold."""
-        m, v = (_flat(local(each))[:: self.spacing] for each in (self.m, self.v))
+        """The elements of both moments, as views that follow all later changes."""
+        m, v = (_flat_memory(local_tensor(moment))[:: self.spacing] for moment in (self.m, self.v))
         return m, v
 
 
-def slots(
+def choose_coordinates(
     optimizer: Optimizer, names: Mapping[Tensor, str] | None, rows: int
 ) -> list[RecordedCoordinates]:
-    """The tensors of a record, all on the device of the first.
+    """Choose the elements of all tensors on the device of the first.
 
     Args:
-        optimizer: whose moments.
-        names: of parameters that the optimizer has no names of.
-        rows: steps in the record, which decide how many coordinates there is room for.
+        optimizer: owns the moments.
+        names: names of parameters that have none in the optimizer.
+        rows: steps in the record, which limit the number of elements.
 
     Example:
         >>> p = torch.nn.Parameter(torch.ones(50, 40))
         >>> optimizer = torch.optim.Adam([("w", p)])
         >>> p.grad = torch.ones_like(p)
-        >>> slots(optimizer, None, 64)
+        >>> choose_coordinates(optimizer, None, 64)
         []
         >>> optimizer.step()
-        >>> [(slot.name, slot.spacing, slot.n) for slot in slots(optimizer, None, 64)]
+        >>> [(chosen.name, chosen.spacing, chosen.n) for chosen in choose_coordinates(optimizer, None, 64)]
         [('w', 33, 61)]
     """
-    found = [
-        (name, p, group, optimizer.state.get(p) or {}) for name, p, group in named(optimizer, names)
-    ]
-    open_ = [
-        (name, p, group, held[M], held[V])
-        for name, p, group, held in found
-        if is_open(held.get(M), held.get(V))
-    ]
-    here = [each for each in open_ if each[3].device == open_[0][3].device]
-    n = _coordinates([local(each[3]) for each in here], rows)
-    return [_slot(*each, n) for each in here]
+    tensors: list[tuple[str, Tensor, Mapping[str, Any], Any, Any]] = []
+    for name, p, group in named_parameters(optimizer, names):
+        param_state = optimizer.state.get(p) or {}
+        m, v = param_state.get(M), param_state.get(V)
+        if are_plain(m, v):
+            tensors.append((name, p, group, m, v))
+    if not tensors:
+        return []
+    device = tensors[0][3].device
+    tensors = [tensor for tensor in tensors if tensor[3].device == device]
+    n = _coordinates_per_tensor([local_tensor(tensor[3]) for tensor in tensors], rows)
+    return [_choose(name, p, group, m, v, n) for name, p, group, m, v in tensors]
 
 
-def is_open(m: Any, v: Any) -> bool:
-    """Whether both moments are plain numbers that lie alike in memory, without gaps."""
+def are_plain(m: Any, v: Any) -> bool:
+    """Whether both moments are plain dense tensors with the same memory layout."""
     if not isinstance(m, Tensor) or not isinstance(v, Tensor):
         return False
-    m, v = local(m), local(v)
-    if type(m) is not Tensor or type(v) is not Tensor:  # in codes, as torchao's
+    m, v = local_tensor(m), local_tensor(v)
+    if type(m) is not Tensor or type(v) is not Tensor:  # quantized, as in torchao
         return False
-    plain = (
-        m.dtype in FORMATS
-        and v.dtype in FORMATS
-        and not m.is_complex()
-        and m.layout == torch.strided
-    )
-    return plain and m.numel() > 0 and m.shape == v.shape and m.stride() == v.stride() and _dense(m)
+    readable = m.dtype in READABLE_DTYPES and v.dtype in READABLE_DTYPES and not m.is_complex()
+    if not readable or m.layout != torch.strided or not m.numel():
+        return False
+    return m.shape == v.shape and m.stride() == v.stride() and is_dense(m)
 
 
-def _dense(x: Tensor) -> bool:
-    return x.is_contiguous() or x.numel() == 1 + sum(
-        (n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True)
-    )
-
-
-def _flat(x: Tensor) -> Tensor:
-    """The numbers of a tensor without gaps, in the order they lie in."""
+def _flat_memory(x: Tensor) -> Tensor:
+    """The elements of a dense tensor, in memory order."""
     return x.detach().as_strided((x.numel(),), (1,))
 
 
-def _coordinates(moments: list[Tensor], rows: int) -> int:
-    """How many coordinates of each tensor there is room for."""
-    held = sum(2 * m.numel() * m.element_size() for m in moments)
-    room = max(SMALL, SHARE * held) / (8 * rows * max(1, len(moments)))
-    return min(MOST, max(LEAST, int(room)))
+def _coordinates_per_tensor(moments: list[Tensor], rows: int) -> int:
+    """The number of elements per tensor that keeps the record small."""
+    state_bytes = sum(2 * m.numel() * m.element_size() for m in moments)
+    record_bytes = max(MIN_RECORD_BYTES, MAX_MEMORY_SHARE * state_bytes)
+    per_tensor = record_bytes / (BYTES_PER_COORDINATE * rows * max(1, len(moments)))
+    return min(MAX_COORDINATES, max(MIN_COORDINATES, int(per_tensor)))
 
 
-def _slot(
+def _choose(
     name: str, p: Tensor, group: Mapping[str, Any], m: Any, v: Any, n: int
 ) -> RecordedCoordinates:
-    step = spacing(local(m).shape, n)
-    return RecordedCoordinates(name, p, group, m, v, step, len(range(0, local(m).numel(), step)))
+    shard = local_tensor(m)
+    spacing = sample_spacing(shard.shape, n)
+    return RecordedCoordinates(name, p, group, m, v, spacing, len(range(0, shard.numel(), spacing)))

@@ -1,4 +1,4 @@
-"""Alarms on the terminal."""
+"""Console: alerts on the terminal."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from betaplane.monitor.sinks.sink import Sink
 
 
 class Console(Sink):
-    """Alarms on the terminal, in colour where there is colour.
+    """Print alerts on the terminal, in color if it supports color.
 
     Args:
-        file: where to write; standard error where None.
+        file: where to print; standard error by default.
     """
 
     def __init__(self, file: IO[str] | None = None) -> None:
-        # here, so that nobody waits for it who does not watch
+        # imported lazily: only needed by runs that are watched
         from rich.console import Console as Rich
 
         self.rich = Rich(file=file, stderr=file is None, highlight=False)
 
     def alert(self, alert: Alert) -> None:
-        """Write an alarm."""
+        """Print an alert."""
         from rich.markup import escape
 
         head, _, rest = str(alert).partition(". ")

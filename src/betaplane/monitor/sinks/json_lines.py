@@ -1,4 +1,4 @@
-"""A file of JSON lines that survives a kill, and does not grow for ever."""
+"""JsonLines: a file of JSON lines that survives a kill and stays below a size limit."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from weakref import finalize
 
 from betaplane.errors import BadInput
 from betaplane.monitor.alert import Alert
-from betaplane.monitor.sinks.rotation import mend, parts, roll, thin
+from betaplane.monitor.sinks.rotation import full_files, merge, repair, rotate
 from betaplane.monitor.sinks.sink import Sink
 from betaplane.text import json_safe
 
-# bytes of a file: two of them become one in a fraction of a second, for which training waits
-LIMIT = 8 * 2**20
-FILES = 16
-HELD = 64  # losses in memory at most
-APART = 0.1  # seconds for which losses are held: of slower steps each is written as it comes
-DIGITS = 7  # of readings and losses: as many as float32 has
+# two full files are merged in a fraction of a second, during which training waits
+MAX_FILE_BYTES = 8 * 2**20
+MAX_FILES = 16
+MAX_PENDING_LOSSES = 64
+MAX_PENDING_SECONDS = 0.1  # losses of slower steps are written immediately
+DIGITS = 7  # of readings and losses: the precision of float32
 
 _WRITTEN: set[Path] = set()  # files that this process writes
 
 
 class JsonLines(Sink):
-    """A file of one JSON object a line; alarms are on the disk before training goes on.
+    """A file with one JSON object per line; alerts reach the disk before training continues.
 
-    Each line has a "kind": "start" with what a reader needs, "reading" of a tensor, "losses" of some steps, "alert".
-    A kill costs at most the losses of the last 0.1 s, an end without `close` nothing. An existing record is continued,
-    and a line that a kill left half written is cut off first. A full file run.jsonl becomes run.jsonl.part1, the next
-    one run.jsonl.part2; where there are too many, the two oldest become one in which steps are farther apart. Alarms
-    are never lost.
+    The "kind" of a line is "start" (metadata), "reading" (of one tensor), "losses" (of some steps)
+    or "alert". A kill loses at most the losses of the last 0.1 s; an exit without `close` loses
+    nothing. An existing record is continued, after removing a line that a kill left incomplete. A
+    full file run.jsonl becomes run.jsonl.part1, the next one run.jsonl.part2. If there are too
+    many, the two oldest are merged into one with fewer steps. Alerts are never lost.
 
     Args:
-        path: the file; its folder must exist. It is new, empty, or a record that nobody else writes.
-        limit: bytes of a file, >= 4096; alarms may exceed it.
-        files: how many there are at most, >= 3.
+        path: the file, in an existing folder: new, empty, or a record that nothing else writes.
+        limit: maximum bytes per file, >= 4096; alerts may exceed it.
+        files: maximum number of files, >= 3.
 
     Raises:
-        BadInput: the file cannot be written, holds something else, or is written by another watcher of this process;
-            or a number is out of range.
+        BadInput: the file cannot be written, has other content, or is written by another watcher of
+            this process; or a number is out of range.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -60,129 +60,135 @@ class JsonLines(Sink):
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], limit: int = LIMIT, files: int = FILES
+        self, path: str | os.PathLike[str], limit: int = MAX_FILE_BYTES, files: int = MAX_FILES
     ) -> None:
         _check(limit, files)
         try:
             self.record = _Record(Path(path), limit, files)
         except OSError as error:
-            told = f"The file cannot be written ({error.strerror})"
             raise BadInput(
-                told, value=str(path), where="watch", instead='path="run.jsonl"'
+                f"The file cannot be written ({error.strerror})",
+                value=str(path),
+                where="watch",
+                instead='path="run.jsonl"',
             ) from error
-        self._end = finalize(self, _leave, self.record)
+        self._finalizer = finalize(self, _close_quietly, self.record)
 
     def start(self, facts: dict[str, Any]) -> None:
-        """Write what the run is."""
+        """Write the run's metadata."""
         self.record.write([_line({"kind": "start", **facts})])
 
     def readings(self, rows: list[dict[str, Any]]) -> None:
-        """Write readings, to seven digits, and the losses since the last ones."""
-        self.record.write(map(_reading, rows))
+        """Write readings to seven digits, after the pending losses."""
+        self.record.write(map(_reading_line, rows))
 
     def loss(self, step: int, loss: float) -> None:
-        """Write a loss, or hold it for a moment; of several in one step the last counts."""
-        self.record.hold(step, float(f"{loss:.{DIGITS}g}"))
+        """Write a loss, possibly a moment later; the last of several in one step counts."""
+        self.record.add_loss(step, float(f"{loss:.{DIGITS}g}"))
 
     def alert(self, alert: Alert) -> None:
-        """Write an alarm, through to the disk."""
+        """Write an alert, and wait until it is on disk."""
         self.record.write([_line({"kind": "alert", **alert.row()})])
         os.fsync(self.record.file.fileno())
 
     def close(self) -> None:
-        """Write what is held and close the file, which another watcher may then continue."""
-        if self._end.detach():
+        """Write pending losses and close the file, which another watcher may then continue."""
+        if self._finalizer.detach():
             self.record.close()
 
 
 class _Record:
-    """The files of a record as one that lines are added to; apart from its sink, which it outlives
-    at an exit.
-    """
+    """The files of a record, to which lines are added; it outlives its sink at exit."""
 
     def __init__(self, path: Path, limit: int, files: int) -> None:
-        self.path, self.limit, self.files = path, limit, files
-        self.held: dict[int, float] = {}
-        self.due = 0.0
-        self.name = _free(path)
-        mend(path)
+        self.path = path
+        self.limit = limit
+        self.files = files
+        self.pending: dict[int, float] = {}  # losses by step
+        self.write_at = 0.0  # time from which a loss is written immediately
+        self.name = _claim(path)
+        repair(path)
         self._open()
         _WRITTEN.add(self.name)
 
-    def hold(self, step: int, loss: float) -> None:
-        """Take a loss for the next line, which is written at once where the last one is some time
-        ago.
-        """
-        self.held[step] = loss
-        if len(self.held) > HELD or perf_counter() > self.due:
+    def add_loss(self, step: int, loss: float) -> None:
+        """Add a loss to the pending ones; write them if the last line is some time ago."""
+        self.pending[step] = loss
+        if len(self.pending) > MAX_PENDING_LOSSES or perf_counter() > self.write_at:
             self.write(())
 
     def write(self, lines: Iterable[str]) -> None:
-        """Add lines, behind one of the losses that are held."""
+        """Write lines, after one of the pending losses."""
         text = "".join([*self._losses(), *lines])
         if self.size > 0 and self.size + len(text) > self.limit:
-            self._roll()
+            self._rotate()
         self.file.write(text)
         self.file.flush()  # a killed process loses no line that was written
         self.size += len(text)  # json writes ASCII
-        self.due = perf_counter() + APART
+        self.write_at = perf_counter() + MAX_PENDING_SECONDS
 
     def close(self) -> None:
-        """Write what is held, and let go of the file."""
+        """Write pending losses, and release the file."""
         _WRITTEN.discard(self.name)
         if not self.file.closed:
             with self.file:
                 self.write(())
 
     def _losses(self) -> list[str]:
-        """The losses that were held, as at most one line."""
-        held, self.held = self.held, {}
-        return (
-            [_line({"kind": "losses", "steps": [*held], "values": [*held.values()]})]
-            if held
-            else []
-        )
+        """The pending losses, as at most one line."""
+        losses, self.pending = self.pending, {}
+        if not losses:
+            return []
+        return [_line({"kind": "losses", "steps": [*losses], "values": [*losses.values()]})]
 
-    def _roll(self) -> None:
+    def _rotate(self) -> None:
         self.file.close()
-        roll(self.path)
+        rotate(self.path)
         self._open()
-        while len(old := parts(self.path)) > self.files - 1:
-            thin(self.path, old[0], old[1], self.limit)
+        while len(old := full_files(self.path)) > self.files - 1:
+            merge(self.path, old[0], old[1], self.limit)
 
     def _open(self) -> None:
         self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
         self.size = self.path.stat().st_size
 
 
-def _leave(record: _Record) -> None:
-    """Close where no one is left to be told that it failed: at an exit, or when the sink is gone."""
+def _close_quietly(record: _Record) -> None:
+    """Close a record at exit, or when its sink is gone; errors are ignored."""
     with suppress(OSError):
         record.close()
 
 
-def _free(path: Path) -> Path:
-    """The file's one name, of which no watcher of this process may write."""
+def _claim(path: Path) -> Path:
+    """The file's resolved name, which no other watcher of this process may write."""
     name = path.resolve()
     if name in _WRITTEN:
-        # an optimizer and its watcher hold each other, after a run that did not close too
+        # an optimizer and its watcher form a cycle, also after a run that did not call close()
         gc.collect()
     if name in _WRITTEN:
-        told, allowed = (
+        other = path.with_name(f"{path.stem}-1{path.suffix}")
+        raise BadInput(
             "Another watcher of this process writes the file",
-            "a file each, or this one once it is closed",
+            value=str(path),
+            allowed="a different file, or this one after close()",
+            where="watch",
+            instead=f'path="{other}"',
         )
-        instead = f'path="{path.with_name(f"{path.stem}-1{path.suffix}")}"'
-        raise BadInput(told, value=str(path), allowed=allowed, where="watch", instead=instead)
     return name
 
 
 def _check(limit: int, files: int) -> None:
-    for name, value, least, usual in (("limit", limit, 4096, LIMIT), ("files", files, 3, FILES)):
+    for name, value, least, default in (
+        ("limit", limit, 4096, MAX_FILE_BYTES),
+        ("files", files, 3, MAX_FILES),
+    ):
         if not value >= least:
-            told, allowed = f"{name} is out of range", f"[{least}, inf)"
             raise BadInput(
-                told, value=value, allowed=allowed, where="JsonLines", instead=f"{name}={usual}"
+                f"{name} is out of range",
+                value=value,
+                allowed=f"[{least}, inf)",
+                where="JsonLines",
+                instead=f"{name}={default}",
             )
 
 
@@ -190,15 +196,13 @@ def _line(row: dict[str, Any]) -> str:
     return json.dumps(json_safe(row)) + "\n"
 
 
-def _reading(row: dict[str, Any]) -> str:
-    """The line of a reading, numbers to as many digits as are read; there are thousands, so it is
-    put together here.
-    """
-    told = "".join(f', "{name}": {_number(value)}' for name, value in row.items())
-    return f'{{"kind": "reading"{told}}}\n'
+def _reading_line(row: dict[str, Any]) -> str:
+    """The line of a reading; formatted here for speed, because there are thousands."""
+    fields = "".join(f', "{name}": {_json_value(value)}' for name, value in row.items())
+    return f'{{"kind": "reading"{fields}}}\n'
 
 
-def _number(value: Any) -> str:
+def _json_value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.{DIGITS}g}" if math.isfinite(value) else "null"
     return json.dumps(value)

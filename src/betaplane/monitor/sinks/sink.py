@@ -1,4 +1,4 @@
-"""What takes alarms, readings and losses; and several of them as one, of which none can stop a run."""
+"""Sink: receives alerts, readings and losses; and Sinks, several of them as one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from betaplane.monitor.alert import Alert
 
 
 class Sink:
-    """Somewhere to write; a kind of its own overrides what it takes.
+    """Receive what a watcher finds; a subclass overrides the methods it needs.
 
     Example:
         >>> import torch
@@ -27,60 +27,59 @@ class Sink:
     """
 
     def start(self, facts: dict[str, Any]) -> None:
-        """Take what a reader needs to know of the run, as `start_facts` gives it."""
+        """Receive the run's metadata; see `describe_run`."""
 
     def readings(self, rows: list[dict[str, Any]]) -> None:
-        """Take the readings of one step, one a tensor, as plain words and numbers."""
+        """Receive the readings of one step, one per tensor, as JSON-compatible data."""
 
     def loss(self, step: int, loss: float) -> None:
-        """Take the loss of a step."""
+        """Receive the loss of a step."""
 
     def alert(self, alert: Alert) -> None:
-        """Take an alarm."""
+        """Receive an alert."""
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Release resources; nothing more will come."""
 
 
 class Sinks(Sink):
-    """Several sinks as one; one that fails is told once, and gets nothing more.
+    """Several sinks as one; a failing sink is reported once and then disabled.
 
     Args:
-        sinks: where everything goes.
+        sinks: receive everything.
     """
 
     def __init__(self, sinks: Iterable[Sink]) -> None:
         self.sinks = list(sinks)
 
     def start(self, facts: dict[str, Any]) -> None:
-        """Tell each what the run is."""
-        self._each(lambda sink: sink.start(facts))
+        """Pass on the run's metadata."""
+        self._for_each(lambda sink: sink.start(facts))
 
     def readings(self, rows: list[dict[str, Any]]) -> None:
-        """Give each the readings of a step."""
-        self._each(lambda sink: sink.readings(rows))
+        """Pass on the readings of a step."""
+        self._for_each(lambda sink: sink.readings(rows))
 
     def loss(self, step: int, loss: float) -> None:
-        """Give each a loss."""
-        self._each(lambda sink: sink.loss(step, loss))
+        """Pass on a loss."""
+        self._for_each(lambda sink: sink.loss(step, loss))
 
     def alert(self, alert: Alert) -> None:
-        """Give each an alarm."""
-        self._each(lambda sink: sink.alert(alert))
+        """Pass on an alert."""
+        self._for_each(lambda sink: sink.alert(alert))
 
     def close(self) -> None:
-        """Close each."""
-        self._each(lambda sink: sink.close())
+        """Close all sinks."""
+        self._for_each(lambda sink: sink.close())
         self.sinks = []
 
-    def _each(self, give: Callable[[Sink], None]) -> None:
+    def _for_each(self, call: Callable[[Sink], None]) -> None:
         for sink in [*self.sinks]:
             try:
-                give(sink)
-            except Exception as error:  # a full disk or a lost network is no reason to lose a run
+                call(sink)
+            except Exception as error:  # a full disk or a lost network must not stop the run
                 self.sinks.remove(sink)
-                name = type(sink).__name__
                 warn(
-                    f"{name} failed and gets nothing more ({type(error).__name__}: {error})",
+                    f"{type(sink).__name__} failed and is disabled ({type(error).__name__}: {error})",
                     stacklevel=4,
                 )

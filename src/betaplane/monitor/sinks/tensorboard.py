@@ -1,4 +1,4 @@
-"""Alarms and readings in TensorBoard."""
+"""TensorBoard: readings as scalars, alerts as text."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from betaplane.monitor.alert import Alert
-from betaplane.monitor.sinks.tracker import Tracker, needed
+from betaplane.monitor.sinks.tracker import Tracker, import_package
 
 
 class TensorBoard(Tracker):
-    """Scalars and alarms as text, for `tensorboard --logdir runs`.
+    """Write scalars and alerts for `tensorboard --logdir runs`.
 
     Args:
-        to: a folder, or a SummaryWriter that is used and left open.
+        to: a folder, or the caller's SummaryWriter, which stays open.
 
     Raises:
         BadInput: tensorboard is not installed.
@@ -31,21 +31,21 @@ class TensorBoard(Tracker):
 
     def __init__(self, to: str | os.PathLike[str] | Any = "runs") -> None:
         super().__init__()
-        self.ours = isinstance(to, (str, os.PathLike))
-        self.writer: Any = (
-            to
-            if not self.ours
-            else needed("torch.utils.tensorboard", "tensorboard").SummaryWriter(to)
-        )
+        self.owns_writer = isinstance(to, (str, os.PathLike))
+        self.writer: Any = to
+        if self.owns_writer:
+            module = import_package("torch.utils.tensorboard", "tensorboard")
+            self.writer = module.SummaryWriter(to)
 
     def close(self) -> None:
-        """Close the file, or write out what was given to a writer of the caller's."""
-        self.writer.close() if self.ours else self.writer.flush()
+        """Close the file, or flush the caller's writer."""
+        self.writer.close() if self.owns_writer else self.writer.flush()
 
     def _write(self, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
 
-    def _tell(self, alert: Alert) -> None:
-        self.writer.add_text("betaplane.alarms", str(alert), alert.step)
+    def alert(self, alert: Alert) -> None:
+        """Write an alert as text."""
+        self.writer.add_text("betaplane.alerts", str(alert), alert.step)
         self.writer.flush()

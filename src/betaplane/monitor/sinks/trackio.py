@@ -1,4 +1,4 @@
-"""Alarms and readings in trackio."""
+"""Trackio: readings as scalars, alerts as trackio alerts."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from betaplane.monitor.alert import Alert
-from betaplane.monitor.sinks.tracker import Tracker, needed
+from betaplane.monitor.sinks.tracker import Tracker, import_package
 
 
 class Trackio(Tracker):
-    """Scalars, and alarms as trackio's alerts.
+    """Log scalars, and alerts as trackio's own.
 
     Args:
-        run: a run of trackio; None for the one that is open, or a new one of project "betaplane".
+        run: a trackio run; by default the current run, or a new one of project "betaplane".
 
     Raises:
         BadInput: trackio is not installed.
@@ -21,18 +21,19 @@ class Trackio(Tracker):
 
     def __init__(self, run: Any = None) -> None:
         super().__init__()
-        trackio = needed("trackio", "trackio")
-        run = run or needed("trackio.context_vars", "trackio").current_run.get()
-        self.ours = run is None
+        trackio = import_package("trackio", "trackio")
+        run = run or import_package("trackio.context_vars", "trackio").current_run.get()
+        self.owns_run = run is None
         self.run = trackio.init(project="betaplane") if run is None else run
 
     def close(self) -> None:
-        """Finish the run, if it is not the caller's."""
-        if self.ours:
+        """Finish the run, unless it belongs to the caller."""
+        if self.owns_run:
             self.run.finish()
 
     def _write(self, values: Mapping[str, float], step: int) -> None:
         self.run.log(dict(values), step=step)
 
-    def _tell(self, alert: Alert) -> None:
+    def alert(self, alert: Alert) -> None:
+        """Raise a trackio alert."""
         self.run.alert(title=f"step {alert.step}: {alert.cause}", text=str(alert))
