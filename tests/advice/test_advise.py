@@ -180,7 +180,7 @@ def test_the_warmup_that_does_not_fit_is_told():
     assert told["warmup"].value == 16_000
     told = advise(before=FROM, after="batch=64", dataset_size=6400, epochs=100)
     assert (
-        "Warmup of 16,000 steps would not end before the run; lowered to a tenth of it, 1,000 steps."
+        "Warmup of 16,000 steps would not end before the run; reduced to a tenth of it, 1,000 steps."
         in told.warnings
     )
     assert told["warmup"].value == told["warmup"].high == 1000
@@ -190,7 +190,7 @@ def test_a_run_too_short_for_its_momentum_keeps_beta2_at_beta1():
     told = advise(**CASES["31 steps"])
     assert told.settings["betas"] == (0.9, 0.9)
     assert told["update clipping"].value == "none"
-    assert "tenth of the run; lowered to beta1 = 0.9, below which it is not advised." in " ".join(
+    assert "tenth of the run; lowered to beta1 = 0.9, the smallest recommended value." in " ".join(
         told.warnings
     )
 
@@ -202,9 +202,9 @@ KEPT = [  # before, what else is said, beta2, the note on it
         "batch=512,betas=0.9,0.999",
         {"dataset_size": 51_200, "epochs": 1},
         0.999,
-        "remembers more than a tenth of",
+        "averages over more than a tenth of",
     ),
-    ("batch=512,betas=0.9,0.5", {}, 0.9, "beta2 = 0.5 would lie below beta1 = 0.9; raised to it"),
+    ("batch=512,betas=0.9,0.5", {}, 0.9, "beta2 = 0.5 is below beta1 = 0.9; raised to it"),
 ]
 
 
@@ -223,7 +223,7 @@ def test_a_beta2_above_the_largest_is_told_as_that():
     told = advise(before="batch=512,betas=0.9,0.999999", after="batch=64")
     assert told["beta2"].value == 0.99999
     assert (
-        "beta2 = 1 - 1.3e-07 is above 0.99999, the largest that is advised here; lowered to it."
+        "beta2 = 1 - 1.3e-07 is above 0.99999, the largest recommended value; lowered to it."
         in told.warnings
     )
 
@@ -243,18 +243,18 @@ def test_every_rule_names_its_entries_and_every_law_is_used():
 
 
 BAD = [
-    ({}, "The batch size is missing: expected one of --batch-size, --batch-tokens, --to"),
-    ({"batch_size": 32, "batch_tokens": 10}, "The batch size is said twice: got (32, 10)"),
+    ({}, "The batch size is missing: expected one of `batch_size`, `batch_tokens`, `after`"),
+    ({"batch_size": 32, "batch_tokens": 10}, "The batch size is given twice: got (32, 10)"),
     (
         {"batch_size": 0},
-        "batch_size is out of range: got 0; expected [1, 1e18] (--batch-size). Try: --b",
+        "batch_size is out of range: got 0; expected [1, 1e18] (batch_size). Try: b",
     ),
     ({"batch_size": math.nan}, "batch_size is out of range: got nan"),
     (
         {"batch_size": 32, "dataset_size": 16},
         "The batch is larger than the data: got 16; expected [32, inf) samples",
     ),
-    ({"batch_size": 32, "epochs": 3}, "--epochs goes with --dataset-size"),
+    ({"batch_size": 32, "epochs": 3}, "`epochs` needs `dataset_size`"),
     (
         {"batch_size": 32, "dataset_size": 100, "epochs": -1},
         "epochs is out of range: got -1; expected (0, 1e18]",
@@ -265,7 +265,7 @@ BAD = [
     ),
     (
         {"batch_size": 32, "dataset_size": math.inf},
-        "dataset_size is out of range: got inf; expected [1, 1e18] (--d",
+        "dataset_size is out of range: got inf; expected [1, 1e18] (d",
     ),
     ({"batch_size": 32, "dataset_size": 1e300}, "dataset_size is out of range: got 1e+300"),
     (
@@ -275,67 +275,73 @@ BAD = [
     ({"batch_size": 1e-300}, "batch_size is out of range: got 1e-300"),
     (
         {"batch_size": "32"},
-        "batch_size is not a number: got '32'; expected [1, 1e18] (--batch-size",
+        "batch_size is not a number: got '32'; expected [1, 1e18] (batch_size",
     ),
     (
         {"batch_tokens": 1000, "tokens": math.inf},
-        "tokens is out of range: got inf; expected [1, 1e18] (--tokens",
+        "tokens is out of range: got inf; expected [1, 1e18] (tokens",
     ),
-    ({"batch_size": 32, "tokens": 1e9}, "--tokens goes with --batch-tokens: got 1000000000.0"),
-    ({"batch_tokens": 32, "dataset_size": 100}, "--dataset-size goes with --batch-size: got 100"),
+    ({"batch_size": 32, "tokens": 1e9}, "`tokens` needs `batch_tokens`: got 1000000000.0"),
+    ({"batch_tokens": 32, "dataset_size": 100}, "`dataset_size` needs `batch_size`: got 100"),
     (
         {"batch_tokens": 1000, "tokens": 10},
         "The run is shorter than one batch: got 10; expected [1000, inf) tokens",
     ),
     (
         {"batch_size": 32, "params": 0},
-        "params is out of range: got 0; expected [1, 1e18] (--params",
+        "params is out of range: got 0; expected [1, 1e18] (params",
     ),
     (
         {"batch_size": 32, "memory": -1},
-        "memory is out of range: got -1; expected (0, 1e18] (--memory",
+        "memory is out of range: got -1; expected (0, 1e18] (memory",
     ),
     (
         {"batch_size": 32, "ranks": 0},
-        "ranks is out of range: got 0; expected 1, 2, 3, ... (--ranks",
+        "ranks is out of range: got 0; expected 1, 2, 3, ... (ranks",
     ),
     (
         {"batch_size": 32, "dtype": "int8"},
-        "The number format is unknown: got 'int8'; expected float32, fp32, bfloat16",
+        "Unknown dtype 'int8'. Choose one of: float32, fp32, bfloat16",
     ),
     (
         {"after": "batch=64"},
-        'There is nothing to carry over: expected --to with --from (--to). Try: --from "',
+        'There are no settings to carry over: expected `after` together with `before` (after). Try: before="',
     ),
     (
         {"before": "lr=1e-3", "after": "batch=64"},
-        "The settings do not say their batch size: expected batch=... (--from",
+        "The settings have no batch size: expected batch=... (before",
     ),
-    ({"batch_size": 32, "dtype": ["x"]}, "The number format is unknown: got ['x']"),
-    ({"before": FROM, "after": "lr=3"}, "--to takes a batch size and nothing else: got 'lr=3'"),
+    (
+        {"batch_size": 32, "dtype": ["x"]},
+        "Unknown dtype ['x']. Choose one of: float32, fp32, bfloat16",
+    ),
+    (
+        {"before": FROM, "after": "lr=3"},
+        "`after` must be a batch size and nothing else: got 'lr=3'",
+    ),
     (
         {"before": FROM, "after": "batch=64,lr=3"},
-        "got 'batch=64,lr=3'; expected batch=... (--to). Try: bat",
+        "got 'batch=64,lr=3'; expected batch=... (after). Try: after=",
     ),
     (
         {"before": FROM, "after": 64},
-        "These are no settings: got 64; expected name=value,name=value,... (--to",
+        "Invalid settings: got 64; expected name=value,name=value,... (after",
     ),
-    ({"before": ["x"], "after": "batch=64"}, "These are no settings: got ['x']"),
-    ({"before": {"batch": 512, "betas": None}}, "These are no settings: got 'betas=None'"),
+    ({"before": ["x"], "after": "batch=64"}, "Invalid settings: got ['x']"),
+    ({"before": {"batch": 512, "betas": None}}, "Invalid settings: got 'betas=None'"),
     ({"before": "batch=0.5"}, "batch is out of range: got 0.5; expected [1, inf)"),
     (
         {"before": FROM, "after": "speed=64"},
-        "There is no such setting: got 'speed'; expected batch, lr, beta1, beta2",
+        "Unknown setting 'speed'. Choose one of: batch, lr, beta1, beta2",
     ),
-    ({"before": "batch=512,lrr=1", "after": "batch=64"}, "Try: lr=..."),
+    ({"before": "batch=512,lrr=1", "after": "batch=64"}, 'Try: before="lr=..."'),
     (
         {"before": "batch=512,betas=0.9", "after": "batch=64"},
-        "These are no settings: got 'betas=0.9'",
+        "Invalid settings: got 'betas=0.9'",
     ),
     (
         {"before": "0.9,0.95", "after": "batch=64"},
-        "These are no settings: got '0.9,0.95'; expected name=value",
+        "Invalid settings: got '0.9,0.95'; expected name=value",
     ),
     (
         {"before": "batch=512,betas=0.9,1.5", "after": "batch=64"},
@@ -343,7 +349,7 @@ BAD = [
     ),
     (
         {"before": "batch=512,lr=fast", "after": "batch=64"},
-        "lr is not a number: got 'fast' (--from",
+        "lr is not a number: got 'fast' (before",
     ),
     (
         {"before": "batch=512,lr=0", "after": "batch=64"},
@@ -382,14 +388,14 @@ def test_bad_input(given, told):
 )
 def test_the_reason_of_a_beta2_at_an_end_is_true_of_it(case: dict, end: str):
     row = next(row for row in advise(**case).rows if row.name == "beta2")
-    assert row.reason.startswith(f"It is the {end} that is advised here")
+    assert row.reason.startswith(f"The {end} value recommended here")
     assert row.confidence == "heuristic"
 
 
 @pytest.mark.parametrize(
     ("steps", "batch", "text", "reason"),
     [
-        (100, 8192, "0", "The samples of your warmup are 0.39 steps, rounded to 0: none is left."),
+        (100, 8192, "0", "The samples of your warmup are 0.39 steps, rounded to 0, which is none."),
         (45, 1024, "1", "The samples of your warmup are 1.4 steps, rounded to 1."),
         (48, 1024, "2", "The samples of your warmup are 1.5 steps, rounded to 2."),
         (0, 64, "0", "Your setting has no warmup, so none is carried over."),
@@ -397,7 +403,7 @@ def test_the_reason_of_a_beta2_at_an_end_is_true_of_it(case: dict, end: str):
             2000,
             64,
             "1000",
-            "It takes as many samples as before, and v has as many to average over.",
+            "Warmup has as many samples as before, and v averages over as many.",
         ),
     ],
 )
@@ -419,7 +425,7 @@ def test_the_reason_of_a_capped_warmup_has_the_figure_that_is_used():
         "0",
         f"{start} 0.3 steps, rounded to 0.",
     )
-    told = "Warmup of 100 steps would not end before the run; lowered to a tenth of it, 0.3 steps, rounded to 0."
+    told = "Warmup of 100 steps would not end before the run; reduced to a tenth of it, 0.3 steps, rounded to 0."
     assert told in tiny.warnings
     long = advise(batch_size=32, dataset_size=60_000, epochs=100)["warmup"]
     assert (long.text, long.reason[:57]) == (
@@ -430,8 +436,8 @@ def test_the_reason_of_a_capped_warmup_has_the_figure_that_is_used():
 
 def test_the_reason_of_a_weight_decay_is_true_of_it():
     reasons = {
-        "batch=32,lr=1e-3,wd=0.1": "The weights then forget over as many samples as before, at the new lr.",
-        "batch=32,wd=0.1": "The weights then forget over as many samples as before, if you multiply your lr",
+        "batch=32,lr=1e-3,wd=0.1": "The weights then average over as many samples as before, at the new lr.",
+        "batch=32,wd=0.1": "The weights then average over as many samples as before, if you also multiply lr",
         "batch=32,lr=1e-3,wd=0": "Your setting has no weight decay, so none is carried over.",
     }
     for before, reason in reasons.items():
@@ -456,7 +462,7 @@ def test_the_reason_of_a_short_warmup_is_true_of_it():
         for row in advise(batch_size=32, dataset_size=3200, epochs=2).rows
         if row.name == "warmup"
     )
-    assert row.reason.startswith("A tenth of the run is 20 steps, the longest that is advised")
+    assert row.reason.startswith("A tenth of the run is 20 steps, the longest recommended")
     assert float(row.value) == 20
 
 

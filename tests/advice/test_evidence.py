@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from betaplane.advice import evidence
-from betaplane.advice.beta1 import USUAL
+from betaplane.advice.beta1 import DEFAULT as DEFAULT_BETA1
 from betaplane.advice.beta2 import window
 from betaplane.advice.evidence import FILE, UNITS, VERIFIED
 from betaplane.advice.run_spec import RunSpec
@@ -71,7 +71,7 @@ def unseen() -> list[tuple[str, str, float, float, float, bool]]:
             if one.source == source:
                 total = None if one.steps is None else one.steps * one.batch
                 low, high = window(
-                    RunSpec(one.batch, one.unit, total=total, evidence=others), USUAL
+                    RunSpec(one.batch, one.unit, total=total, evidence=others), DEFAULT_BETA1
                 )
                 inside = any(low <= beta2 <= high for beta2 in one.best)
                 found.append((source, one.setting, low, high, one.best[0], inside))
@@ -117,12 +117,14 @@ BROKEN = {
     "sources = 1": "An entry has the wrong fields",
     "[sources": "The evidence cannot be read",
     "experiments = []\n"
-    + HEAD.replace("read", "maybe"): "source a: verified is unknown: got 'maybe'; expected read, ",
-    f"experiments = []\n{HEAD}[laws.b]\nx=1": "law b: source is unknown: got None; expected a (",
-    experiment(source='"b"'): "experiment: source is unknown: got 'b'; expected a (",
+    + HEAD.replace(
+        "read", "maybe"
+    ): "Unknown value of verified in source a: 'maybe'. Choose one of: read, ",
+    f"experiments = []\n{HEAD}[laws.b]\nx=1": "Unknown source in law b: None. Choose one of: a (",
+    experiment(source='"b"'): "Unknown source in an experiment: 'b'. Choose one of: a (",
     experiment(
         unit='"bytes"'
-    ): "experiment of a: unit is unknown: got 'bytes'; expected tokens, samples (",
+    ): "Unknown unit in an experiment of a: 'bytes'. Choose one of: tokens, samples (",
     experiment(best="[1.0]"): "An experiment of a needs batch > 0 and every best in (0, 1)",
     experiment(batch="0"): "An experiment of a needs batch > 0",
     experiment(speed="1"): "An entry has the wrong fields",

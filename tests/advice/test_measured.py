@@ -103,14 +103,14 @@ def test_only_the_trainings_it_rests_on_are_counted(tmp_path):
     path = stored(tmp_path / "a.sqlite", FINALS)
     stored(path, FINALS, beta1=0.0)
     assert window(path, batch=32).trainings == len(FINALS)
-    assert "window of 6 trainings, batch 32" in advise(32, map=path)["beta2"].formula
+    assert "window of 6 runs, batch 32" in advise(32, map=path)["beta2"].formula
 
 
 @pytest.mark.parametrize("final", [float("inf"), 1.0, 2.0])
 def test_a_map_on_which_nothing_trains(tmp_path, final):
     path = stored(tmp_path / "a.sqlite", dict.fromkeys(FINALS, final))
     with pytest.raises(
-        BadInput, match=f"Nothing on the map trains well: got {final}; expected a final loss below"
+        BadInput, match=f"No run on the map trains well: got {final}; expected a final loss below"
     ):
         advise(32, map=path)
 
@@ -119,7 +119,7 @@ def test_a_map_of_other_rules_alone(tmp_path):
     path = stored(tmp_path / "a.sqlite", FINALS, rule="Lion")
     with pytest.raises(
         BadInput,
-        match="holds no map over beta2: got 0; expected at least 2 values of it, trained by Ad",
+        match="has no map over beta2: got 0; expected at least 2 values of beta2, trained with Ad",
     ):
         window(path, batch=32)
 
@@ -128,7 +128,7 @@ def test_a_trainer_keeps_its_own_batch_size(tmp_path):
     path = stored(tmp_path / "a.sqlite", FINALS, engine="callable", batch_size=1)
     row = advise(32, map=path)["beta2"]
     assert (row.value, row.low, row.high, row.confidence) == (0.99, 0.95, 0.999, MEASURED)
-    assert row.formula == "window of 6 trainings, the Trainer's own batch"
+    assert row.formula == "window of 6 runs, the Trainer's own batch"
 
 
 def test_a_real_map(tmp_path):
@@ -155,7 +155,7 @@ def test_recorded_gradients_raise_beta2_to_their_threshold(tmp_path):
     assert low["beta2"].value == low["beta2"].low > boundary
     assert low["beta2"].confidence == MEASURED
     assert any(
-        note.startswith("Your recorded gradients, replayed, are good from beta2 = 0.9")
+        note.startswith("Your recorded gradients are good from beta2 = 0.9")
         for note in low.warnings
     )
     high = advise(1, before="batch=1,betas=0.9,0.999", replay=path)
@@ -187,7 +187,7 @@ def test_a_checkpoint_tells_of_eps_and_its_settings(tmp_path):
     advice = advise(32, checkpoint=path)
     assert advice["eps"].value == pytest.approx(1e-12)
     assert advice["eps"].reason.endswith(
-        "have sqrt(v) < eps = 0.0001; lowered to 0.0001 of the usual 1e-08."
+        "have sqrt(v) < eps = 0.0001; reduced to 0.0001 times the default 1e-08."
     )
     assert advice["eps"].confidence == MEASURED
     assert advice.settings["betas"] == (0.8, 0.98)
@@ -234,7 +234,7 @@ def test_files_that_hold_nothing_of_use(tmp_path):
     torch.save({"param_groups": [{"lr": 1.0}], "state": {}}, tmp_path / "sgd.pt")
     with pytest.raises(BadInput, match="holds no state of an Adam-type optimizer"):
         read_checkpoint(tmp_path / "sgd.pt")
-    with pytest.raises(BadInput, match="The store holds no map over beta2: got 1; expected"):
+    with pytest.raises(BadInput, match="The store has no map over beta2: got 1; expected"):
         window(stored(tmp_path / "one.sqlite", {0.9: 0.1}), batch=32)
     (tmp_path / "text.sqlite").write_text("no store")
     with pytest.raises(BadInput, match="The file is not a store"):

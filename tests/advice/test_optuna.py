@@ -54,13 +54,13 @@ def test_two_pairs_in_one_trial():
     [
         (
             {"beta1": (0.9, 0.5)},
-            "The range of beta1 is not one: got (0.9, 0.5); expected low < high, both in [0, 1)",
+            "Invalid range of beta1: got (0.9, 0.5); expected low < high, both in [0, 1)",
         ),
-        ({"beta2": (0.9, 1.0)}, "The range of beta2 is not one: got (0.9, 1.0)"),
-        ({"beta2": (math.nan, 0.9)}, "The range of beta2 is not one"),
+        ({"beta2": (0.9, 1.0)}, "Invalid range of beta2: got (0.9, 1.0)"),
+        ({"beta2": (math.nan, 0.9)}, "Invalid range of beta2"),
         (
             {"beta1": (0.8, 0.9), "beta2": (0.5, 0.9)},
-            "The smallest beta1 does not lie below the root",
+            "The smallest beta1 is not below the square root",
         ),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 
 from betaplane.advice import advise, carried, optuna_betas, settings
 from betaplane.advice.evidence import evidence
-from betaplane.advice.recommendation import Candidate, disagreement, marked, rounded
+from betaplane.advice.recommendation import Candidate, disagreement, mark_chosen, rounded
 from betaplane.text import format_beta, format_number
 
 LM = {"batch_tokens": 524_288, "tokens": 10e9, "params": 124e6, "dtype": "bf16"}
@@ -94,11 +94,11 @@ CANDIDATES = [  # said, row, label, value
     (LM, "lr", "DeepSeek LLM (Bi et al.)", DEEPSEEK),
     (LM, "lr", "Porian et al.", PORIAN),
     (LM, "warmup", "2 / (1 - beta2) (Ma & Yarats)", None),
-    (LM, "warmup", "5 % of the run (Marek et al.)", 0.05 * STEPS),
-    (LM, "warmup", "10 % of the run (Orvieto & Gower)", 0.1 * STEPS),
+    (LM, "warmup", "5% of the run (Marek et al.)", 0.05 * STEPS),
+    (LM, "warmup", "10% of the run (Orvieto & Gower)", 0.1 * STEPS),
     (LM, "weight_decay", "habit", 0.1),
     (LM, "beta2", "habit", 0.95),
-    (LM, "beta2", "1000 horizons a run (Fernandez-Hernandez et al.)", 1 - 1000 / STEPS),
+    (LM, "beta2", "1000 horizons per run (Fernandez-Hernandez et al.)", 1 - 1000 / STEPS),
     (IMAGES, "beta2", "habit", 0.999),
     (IMAGES, "weight_decay", "habit", 0.01),
     (IMAGES, "beta2", "exact, on the counterexample", None),
@@ -159,7 +159,7 @@ def test_sweeps_speak_of_runs_like_theirs():
 
 
 def test_refreshing_v_a_thousand_times_needs_more_steps_than_that():
-    refresh = "1000 horizons a run (Fernandez-Hernandez et al.)"
+    refresh = "1000 horizons per run (Fernandez-Hernandez et al.)"
     assert refresh not in labels("beta2", batch_size=1, dataset_size=1000, epochs=1)
     assert refresh in labels("beta2", batch_size=1, dataset_size=1001, epochs=1)
 
@@ -177,7 +177,7 @@ def test_warmup_that_ends_with_the_run_is_too_long():
     for steps, value, told in (
         (20_000, 2000, ""),
         (19_999, 2000, "take 2,000"),
-        (2000, 200, "lowered to a tenth of it, 200"),
+        (2000, 200, "reduced to a tenth of it, 200"),
     ):
         found = advise(before="batch=1,warmup=2000", dataset_size=steps, epochs=1)
         assert found["warmup"].value == pytest.approx(value)
@@ -250,7 +250,7 @@ def test_a_windows_ends_stay_between_beta1_squared_and_the_largest():
 
 
 def test_bfloat16_would_stall_v_below_two_to_the_minus_eight():
-    stalls = "v rounded to bfloat16 would stand still"
+    stalls = "v rounded to bfloat16 would stop changing"
     at = 1 - 2.0**-8
     assert stalls not in advise(before=f"batch=1,betas=0.9,{at!r}")["state format"].reason
     assert stalls in advise(before=f"batch=1,betas=0.9,{at + 1e-9!r}")["state format"].reason
@@ -342,8 +342,8 @@ def test_candidates_disagree_beyond_a_factor_of_two():
 
 def test_the_value_that_is_taken_is_marked():
     found = [Candidate("a", 1.0, ()), Candidate("b", 2.0, ())]
-    assert [one.chosen for one in marked(found, 2.0)] == [False, True]
-    assert [(one.label, one.chosen) for one in marked(found, 3.0)] == [
+    assert [one.chosen for one in mark_chosen(found, 2.0)] == [False, True]
+    assert [(one.label, one.chosen) for one in mark_chosen(found, 3.0)] == [
         ("advised", True),
         ("a", False),
         ("b", False),

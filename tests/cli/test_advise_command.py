@@ -11,8 +11,8 @@ FROM = "batch=512,lr=3e-4,betas=0.9,0.95,wd=0.1,warmup=2000"
 CALLS = {
     "advise --batch-size 32 --dataset-size 60000 --epochs 10": "Advice for a batch of 32 samples, 18,750 steps, 1,875",
     "advise --batch-tokens 524288 --tokens 10e9 --params 124e6 --dtype bf16": "Advice for a batch of 524,288 tokens",
-    "advise --batch-size 32 --dataset-size 1000 --epochs 1": "Advice for a batch of 32 samples, 31 steps, 31 an epoch",
-    f"advise --from {FROM} --to batch=64": "Advice for a batch of 64 samples, 0.125 times the one before",
+    "advise --batch-size 32 --dataset-size 1000 --epochs 1": "Advice for a batch of 32 samples, 31 steps, 31 per epoch",
+    f"advise --from {FROM} --to batch=64": "Advice for a batch of 64 samples, 0.125 times the old one",
 }
 
 
@@ -46,12 +46,12 @@ def test_as_json(words, capsys):
     {
         "advise": "The batch size is missing",
         "advise --batch-size -3": "batch_size is out of range: got -3.0",
-        f"advise --from {FROM},bats=1 --to batch=64": "There is no such setting: got 'bats'",
+        f"advise --from {FROM},bats=1 --to batch=64": "Unknown setting 'bats'. Did you mean 'betas'?",
         "advise --batch-size 32 --dataset-size 1e400": "dataset_size is out of range: got inf",
         "advise --batch-size 32 --dataset-size 320 --epochs inf": "epochs is out of range: got inf",
         "advise --batch-tokens 32 --tokens inf": "tokens is out of range: got inf",
-        f"advise --from {FROM} --to lr=3": "--to takes a batch size and nothing else: got 'lr=3'",
-        "advise --batch-size 32 --dtype int4": "The number format is unknown: got 'int4'",
+        f"advise --from {FROM} --to lr=3": "--to must be a batch size and nothing else: got 'lr=3'",
+        "advise --batch-size 32 --dtype int4": "Unknown dtype 'int4'",
         "advise --batch-size 32 --map nowhere.sqlite": "There is no such store: got 'nowhere.sqlite'",
         "advise --batch-size 32 --checkpoint nowhere.pt": "There is no such checkpoint: got 'nowhere.pt'",
         "advise --batch-size 32 --evidence nowhere.toml": "The evidence cannot be read",

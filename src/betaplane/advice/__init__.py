@@ -1,6 +1,4 @@
-"""Settings with reasons: closed forms, published sweeps and your own measurements, in a stated
-order of trust.
-"""
+"""Recommended AdamW settings with reasons, from closed forms, published sweeps and measurements."""
 
 from betaplane.advice.advice import Advice
 from betaplane.advice.advise import advise

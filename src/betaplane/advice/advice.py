@@ -1,6 +1,4 @@
-"""The advice itself: its rows, what every source would set, warnings, and lines of PyTorch to
-paste.
-"""
+"""The result of `advise`: recommendations, candidates, warnings, and lines of PyTorch to paste."""
 
 from __future__ import annotations
 
@@ -14,22 +12,22 @@ from betaplane.advice.recommendation import Candidate, Recommendation, rounded
 
 @dataclass(frozen=True)
 class Advice:
-    """Settings with their reasons; prints itself in 80 columns, shows itself in notebooks."""
+    """Settings with their reasons; prints as text of 80 columns and as a table in notebooks."""
 
-    about: str  # the run, in words
+    about: str  # a description of the run
     rows: tuple[Recommendation, ...]
-    # what every source would set, by the row's name
+    # the value that each source would set, by hyperparameter
     candidates: Mapping[str, tuple[Candidate, ...]]
     warnings: tuple[str, ...]
-    sources: Mapping[str, Source]  # those the rows name
+    sources: Mapping[str, Source]  # the sources that the rows name
 
     def __getitem__(self, name: str) -> Recommendation:
-        """The row of that name."""
+        """The recommendation for a hyperparameter."""
         return {row.name: row for row in self.rows}[name]
 
     @property
     def settings(self) -> dict[str, Any]:
-        """lr, betas, eps and weight_decay as AdamW takes them, rounded as they are printed."""
+        """lr, betas, eps and weight_decay as arguments of AdamW, rounded as they are printed."""
         lr, beta1, beta2, eps, decay = (
             rounded(name, float(self[name].value))
             for name in ("lr", "beta1", "beta2", "eps", "weight_decay")
@@ -38,13 +36,13 @@ class Advice:
 
     @property
     def lines(self) -> tuple[str, str]:
-        """The optimizer in PyTorch, as betaplane and as torch have it; torch's cannot clip updates."""
-        written = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+        """Calls of betaplane.AdamW and torch.optim.AdamW; torch's cannot clip updates."""
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
         clip = self["update clipping"].value
-        clipped = f"{written}, clip={clip!r}" if isinstance(clip, float) else written
+        clipped = f"{arguments}, clip={clip!r}" if isinstance(clip, float) else arguments
         return (
             f"betaplane.AdamW(model.parameters(), {clipped})",
-            f"torch.optim.AdamW(model.parameters(), {written})",
+            f"torch.optim.AdamW(model.parameters(), {arguments})",
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -53,9 +51,9 @@ class Advice:
             "about": self.about,
             "rows": [{**asdict(row), "text": row.text} for row in self.rows],
             "candidates": {
-                name: [asdict(one) for one in held]
-                for name, held in self.candidates.items()
-                if held
+                name: [asdict(candidate) for candidate in candidates]
+                for name, candidates in self.candidates.items()
+                if candidates
             },
             "warnings": list(self.warnings),
             "settings": {**self.settings, "betas": list(self.settings["betas"])},

@@ -1,11 +1,11 @@
-"""Advice on beta2 and its window: what was measured, what is carried over, what was best elsewhere,
-what theorems ask.
+"""Recommend beta2 and its window, from measurements, a working setting or published sweeps.
 
-The order of trust: trainings of your own problem; your own setting, carried over by a rule that
-experiments confirm; settings that were best in published sweeps. Recorded gradients, replayed,
-raise the last two to the threshold they show. The thresholds of theorems are shown and never taken:
-their constants are not published, and they hold for the worst problem of a class. What is a theorem
-for every problem, the bounded update at beta1 < sqrt(beta2), is the floor under all of them.
+The order of trust: runs of your own problem; your own setting, carried over by a rule that
+experiments confirm; settings that were best in published sweeps. The threshold of recorded
+gradients is a lower limit for the last two. The thresholds of theorems are shown but never used:
+their constants are not published, and they hold for the worst problem of a class. One theorem
+holds for every problem, and is a lower limit for all values: updates are bounded if
+beta1 < sqrt(beta2).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from betaplane.advice.recommendation import (
     Candidate,
     Decision,
     Recommendation,
-    marked,
+    mark_chosen,
 )
 from betaplane.advice.run_spec import RunSpec
 from betaplane.text import format_beta
@@ -34,49 +34,55 @@ from betaplane.theory import (
     zhang_threshold,
 )
 
-CLOSEST = 1 - 2.0**-53  # to 1 that a float64 comes
-HIGHEST = 0.99999  # what published sweeps found best lies below
-LONGEST = 0.1  # of the run: a longer memory horizon of v has not settled when the run ends
-USUAL = {"tokens": 0.95, "samples": 0.999}
-AROUND = 4.0  # a setting of your own is trusted to this factor of its memory horizon
+MAX_FLOAT64 = 1 - 2.0**-53  # largest float64 below 1
+MAX_BETA2 = 0.99999  # the best values of published sweeps are smaller
+MAX_HORIZON_SHARE = 0.1  # of the run: with a longer horizon, v has not settled at the end
+DEFAULT = {"tokens": 0.95, "samples": 0.999}
+RANGE_FACTOR = 4.0  # of the memory horizon of a working setting, to each side
 
 
-def beta2(case: RunSpec, beta1: float) -> Decision:
-    """The first answer in the order of trust, held above the floor and inside the run; your own
-    stays as it is.
+def beta2(run: RunSpec, beta1: float) -> Decision:
+    """The first value in the order of trust, clipped to the limits of the run.
+
+    A value that works at this batch size is not clipped.
     """
-    row = _measured(case) or _raised(case, _carried(case) or _published(case) or _usual(case))
-    floor, ceiling = beta1**2, max(_settling(case), beta1)
-    value = float(row.value)
-    held = value if _stays(case, value) and value > floor else min(max(value, beta1), ceiling)
-    notes = _notes(case, value, held, beta1)
-    low, high = (min(max(end, floor), ceiling) for end in (row.low or 0.0, row.high or HIGHEST))
-    row = replace(row, value=held, low=min(low, held), high=max(high, held))
-    if held != value:
-        row = replace(row, reason=_at_the_end(value, held), confidence=HEURISTIC)
-    return Decision(row, marked(_candidates(case), held) + _thresholds(case, beta1), notes)
+    row = _measured(run) or _raised(run, _carried(run) or _published(run) or _default(run))
+    least, most = beta1**2, max(_max_settled(run), beta1)
+    wanted = float(row.value)
+    value = min(max(wanted, beta1), most)
+    if _works_here(run, wanted) and wanted > least:
+        value = wanted
+    low, high = (min(max(end, least), most) for end in (row.low or 0.0, row.high or MAX_BETA2))
+    row = replace(row, value=value, low=min(low, value), high=max(high, value))
+    if value != wanted:
+        row = replace(row, reason=_clipped_reason(wanted, value), confidence=HEURISTIC)
+    candidates = mark_chosen(_candidates(run), value) + _thresholds(run, beta1)
+    return Decision(row, candidates, _notes(run, wanted, value, beta1))
 
 
-def window(case: RunSpec, beta1: float) -> tuple[float, float]:
+def window(run: RunSpec, beta1: float) -> tuple[float, float]:
     """The ends of the window of beta2."""
-    row = beta2(case, beta1).row
+    row = beta2(run, beta1).row
     return float(row.low or 0), float(row.high or 0)
 
 
-def _measured(case: RunSpec) -> Recommendation | None:
-    found = case.map
-    if found is None:
+def _measured(run: RunSpec) -> Recommendation | None:
+    window = run.map
+    if window is None:
         return None
-    k = 1.0 if found.batch is None else case.batch / found.batch
-    low, best, high = (float(same_half_life(one, k)) for one in (found.low, found.best, found.high))
-    ends = f"{format_beta(found.low)} to {format_beta(found.high)}"
-    open_ends = [
-        name for name, is_open in (("lower", found.open_low), ("upper", found.open_high)) if is_open
-    ]
+    k = 1.0 if window.batch is None else run.batch / window.batch
+    betas = (window.low, window.best, window.high)
+    low, best, high = (float(same_half_life(beta, k)) for beta in betas)
+    ends = f"{format_beta(window.low)} to {format_beta(window.high)}"
+    is_open = {"lower": window.open_low, "upper": window.open_high}
+    open_ends = [end for end in is_open if is_open[end]]
     more = f", perhaps beyond the map's {' and '.join(open_ends)} end" if open_ends else ""
-    reason = f"On your map of {found.problem} training is good from {ends}{more}, at beta1 = {found.beta1:.4g}."
-    at = "the Trainer's own batch" if found.batch is None else f"batch {found.batch:g}"
-    formula = f"window of {found.trainings} trainings, {at}"
+    reason = (
+        f"On your map of {window.problem} training is good from {ends}{more}, "
+        f"at beta1 = {window.beta1:.4g}."
+    )
+    batch = "the Trainer's own batch" if window.batch is None else f"batch {window.batch:g}"
+    formula = f"window of {window.trainings} runs, {batch}"
     if k == 1:
         return Recommendation("beta2", best, low, high, reason, formula, ("your_map",), MEASURED)
     formula += f"; beta2^k, k = {k:.4g}"
@@ -85,22 +91,24 @@ def _measured(case: RunSpec) -> Recommendation | None:
     )
 
 
-def _raised(case: RunSpec, row: Recommendation) -> Recommendation:
-    """The row with its window and value at least at the threshold that recorded gradients show."""
-    found = case.replay
-    if found is None or not found.beta2 > float(row.low or 0):
+def _raised(run: RunSpec, row: Recommendation) -> Recommendation:
+    """The row with its window and value raised to the threshold of the recorded gradients."""
+    threshold = run.replay
+    if threshold is None or not threshold.beta2 > float(row.low or 0):
         return row
-    changed = f", batches {found.changed}" if found.changed else ""
-    reason = f"Below {format_beta(found.beta2)} the mean update of your recorded gradients loses its direction."
-    replayed = f"threshold of {found.rows} minibatches replayed at beta1 = {found.beta1:.4g}"
+    changed = f", batches {threshold.changed}" if threshold.changed else ""
+    reason = f"Below {format_beta(threshold.beta2)} the mean update of your recorded gradients loses its direction."
+    replayed = (
+        f"threshold of {threshold.rows} minibatches replayed at beta1 = {threshold.beta1:.4g}"
+    )
     formula = f"{replayed}{changed}; then {row.formula}"
-    if float(row.value) > found.beta2:
-        return replace(row, low=found.beta2, sources=("your_gradients", *row.sources))
-    high = max(float(row.high or 0), 1 - (1 - found.beta2) / AROUND)
+    if float(row.value) > threshold.beta2:
+        return replace(row, low=threshold.beta2, sources=("your_gradients", *row.sources))
+    high = max(float(row.high or 0), 1 - (1 - threshold.beta2) / RANGE_FACTOR)
     return Recommendation(
         "beta2",
-        found.beta2,
-        found.beta2,
+        threshold.beta2,
+        threshold.beta2,
         high,
         reason,
         formula,
@@ -109,155 +117,146 @@ def _raised(case: RunSpec, row: Recommendation) -> Recommendation:
     )
 
 
-def _carried(case: RunSpec) -> Recommendation | None:
-    value = case.carried.beta2
+def _carried(run: RunSpec) -> Recommendation | None:
+    value = run.carried.beta2
     if value is None:
         return None
-    low, high = (1 - (1 - value) * by for by in (AROUND, 1 / AROUND))
-    reason = "v then remembers as many samples as it did where your setting worked."
-    formula = f"beta2^k, k = new batch / old = {case.factor:.4g}"
+    low, high = (1 - (1 - value) * by for by in (RANGE_FACTOR, 1 / RANGE_FACTOR))
+    reason = "Keeps the memory of v, in samples, the same as in your working setting."
+    formula = f"beta2^k, k = new batch / old = {run.factor:.4g}"
     return Recommendation(
         "beta2", value, max(low, 0.0), high, reason, formula, ("marek2025",), PUBLISHED
     )
 
 
-def _published(case: RunSpec) -> Recommendation | None:
-    spread = case.evidence.half_lives(case.unit)
+def _published(run: RunSpec) -> Recommendation | None:
+    spread = run.evidence.half_lives(run.unit)
     if spread is None:
         return None
     low, middle, high = (
-        float(beta_from_half_life(one, case.batch))
-        for one in (spread.low, spread.middle, spread.high)
+        float(beta_from_half_life(half_life, run.batch))
+        for half_life in (spread.low, spread.middle, spread.high)
     )
     reason = (
-        f"v's half-life was best at {spread.middle:.2g} {case.unit} ({spread.low:.1g} to {spread.high:.1g}) in "
+        f"v's half-life was best at {spread.middle:.2g} {run.unit} ({spread.low:.1g} to {spread.high:.1g}) in "
         "published sweeps."
     )
     formula = f"2^(-batch / {spread.middle:.2g})"
     return Recommendation("beta2", middle, low, high, reason, formula, spread.sources, PUBLISHED)
 
 
-def _usual(case: RunSpec) -> Recommendation:
-    reason = "No sweep of such a run is known here: torch's default, or language models' habit."
-    source = "torch" if case.unit == "samples" else "brown2020"
+def _default(run: RunSpec) -> Recommendation:
+    reason = (
+        "No sweep of such a run is known: the default of torch, or the habit for language models."
+    )
+    source = "torch" if run.unit == "samples" else "brown2020"
     return Recommendation(
-        "beta2", USUAL[case.unit], 0.0, HIGHEST, reason, "habit", (source,), HEURISTIC
+        "beta2", DEFAULT[run.unit], 0.0, MAX_BETA2, reason, "habit", (source,), HEURISTIC
     )
 
 
-def _at_the_end(wanted: float, held: float) -> str:
-    """The reason of a value at an end of what is advised: what its source says of another value is
-    not true of it.
-    """
-    end = "smallest" if held > wanted else "largest"
-    return f"It is the {end} that is advised here; what its formula asks for, {format_beta(wanted)}, is beyond."
+def _clipped_reason(wanted: float, value: float) -> str:
+    """The reason for a value at a limit; the reason of its source holds for another value."""
+    end = "smallest" if value > wanted else "largest"
+    return f"The {end} value recommended here; the formula gives {format_beta(wanted)}, beyond it."
 
 
-def _stays(case: RunSpec, value: float) -> bool:
-    """Whether it is the value that worked at this very batch size."""
-    return case.factor == 1 and value == case.carried.beta2
+def _works_here(run: RunSpec, value: float) -> bool:
+    """Whether the value is the one that works at this batch size."""
+    return run.factor == 1 and value == run.carried.beta2
 
 
-def _settling(case: RunSpec) -> float:
-    """The largest beta2 that is advised, and whose v settles in a run of this length where that is
-    known.
-    """
-    return (
-        HIGHEST
-        if case.steps is None
-        else max(0.5, min(HIGHEST, 1 - 1 / max(1.1, LONGEST * case.steps)))
-    )
+def _max_settled(run: RunSpec) -> float:
+    """The largest beta2 for which v settles in this run, at most MAX_BETA2."""
+    if run.steps is None:
+        return MAX_BETA2
+    return max(0.5, min(MAX_BETA2, 1 - 1 / max(1.1, MAX_HORIZON_SHARE * run.steps)))
 
 
-def _notes(case: RunSpec, wanted: float, held: float, beta1: float) -> tuple[str, ...]:
-    notes = _moved(case, wanted, held, beta1)
-    if case.replay is not None:
-        notes.append(_replayed(case.replay))
-    asked = _thresholds(case, beta1)
-    if asked:
-        told = "; ".join(f"{_near_one(one.value)} ({one.label})" for one in asked)
-        n = f"n = {case.minibatches:,.0f} minibatches"
+def _notes(run: RunSpec, wanted: float, value: float, beta1: float) -> tuple[str, ...]:
+    notes = _clipping_note(run, wanted, value, beta1)
+    if run.replay is not None:
+        notes.append(_replay_note(run.replay))
+    bounds = _thresholds(run, beta1)
+    if bounds:
+        gaps = "; ".join(f"{_gap(bound.value)} ({bound.label})" for bound in bounds)
+        n = f"n = {run.minibatches:,.0f} minibatches"
         notes.append(
-            f"For the worst problem theorems ask for more than anybody sets, at {n}: 1 - beta2 = {told}."
+            "For the worst problem, theorems need a beta2 closer to 1 than is ever used, "
+            f"at {n}: 1 - beta2 = {gaps}."
         )
     return tuple(notes)
 
 
-def _moved(case: RunSpec, wanted: float, held: float, beta1: float) -> list[str]:
-    """Why beta2 is not what its source asks for, or that it stays in a run that is short for it."""
-    text, least, settling = format_beta(wanted), format_beta(beta1), _settling(case)
-    if held > wanted:
+def _clipping_note(run: RunSpec, wanted: float, value: float, beta1: float) -> list[str]:
+    """Why beta2 differs from the value of its source, or is kept in a run that is too short."""
+    text, least, settled = format_beta(wanted), format_beta(beta1), _max_settled(run)
+    if value > wanted:
         return [
-            f"beta2 = {text} would lie below beta1 = {least}; raised to it: no update then exceeds lr."
+            f"beta2 = {text} is below beta1 = {least}; raised to it: no update then exceeds lr."
         ]
-    if held < wanted and settling == HIGHEST:
-        return [
-            f"beta2 = {text} is above {max(HIGHEST, held):.6g}, the largest that is advised here; lowered to it."
-        ]
-    if held < wanted:
-        floor = f" to beta1 = {least}, below which it is not advised" if held > settling else ""
-        return [f"beta2 = {text} would remember more than a tenth of the run; lowered{floor}."]
-    if held > settling and settling < HIGHEST:
-        return [
-            f"beta2 = {text} remembers more than a tenth of the run; it stays, for it worked at this batch size."
-        ]
+    if value < wanted and settled == MAX_BETA2:
+        limit = f"{max(MAX_BETA2, value):.6g}"
+        return [f"beta2 = {text} is above {limit}, the largest recommended value; lowered to it."]
+    if value < wanted:
+        limit = f" to beta1 = {least}, the smallest recommended value" if value > settled else ""
+        return [f"beta2 = {text} would average over more than a tenth of the run; lowered{limit}."]
+    if value > settled and settled < MAX_BETA2:
+        reason = "kept, because it works at this batch size"
+        return [f"beta2 = {text} averages over more than a tenth of the run; {reason}."]
     return []
 
 
-def _near_one(beta2: float) -> str:
-    """1 - beta2, or that no float64 comes so close."""
-    return f"{1 - beta2:.2g}" if beta2 < CLOSEST else "less than a float64 can say"
+def _gap(beta2: float) -> str:
+    """1 - beta2, if a float64 can represent it."""
+    return f"{1 - beta2:.2g}" if beta2 < MAX_FLOAT64 else "less than float64 can represent"
 
 
-def _replayed(found: Threshold) -> str:
-    where = f"at beta1 = {found.beta1:.4g}, predicted and not trained"
-    if math.isnan(found.beta2):
-        return (
-            f"Your recorded gradients, replayed, have no good beta2 {where}: record more of them."
-        )
-    if found.beta2 == 0:
-        return f"Your recorded gradients, replayed, are good at every beta2 {where}."
-    return f"Your recorded gradients, replayed, are good from beta2 = {format_beta(found.beta2)} on {where}."
-
-
-def _candidates(case: RunSpec) -> list[Candidate]:
-    """Everybody's beta2, those that have one here, in the order of trust."""
-    mine = _measured(case)
-    found = [Candidate("your map", float(mine.value), mine.sources)] if mine else []
-    if case.carried.beta2 is not None and case.before is not None and case.before.beta2 is not None:
-        scaled = square_root_scaling(case.factor, 1.0, 0.0, case.before.beta2).beta2
-        found.append(Candidate("same half-life (Marek et al.)", case.carried.beta2, ("marek2025",)))
-        found += (
-            [Candidate("SDE scaling (Malladi et al.)", scaled, ("malladi2022",))]
-            if 0 <= scaled < 1
-            else []
-        )
-    elsewhere = _published(case)
-    if elsewhere is not None and (case.epoch or case.unit == "tokens" or case.before is None):
-        found.append(Candidate("best in sweeps", float(elsewhere.value), elsewhere.sources))
-    if case.steps and case.steps > (horizons := case.evidence.laws["refresh"]["horizons"]):
-        label = "1000 horizons a run (Fernandez-Hernandez et al.)"
-        found.append(Candidate(label, 1 - horizons / case.steps, ("fernandez2026",)))
-    found.append(
-        Candidate(
-            "habit", USUAL[case.unit], ("torch",) if case.unit == "samples" else ("brown2020",)
-        )
+def _replay_note(threshold: Threshold) -> str:
+    place = f"at beta1 = {threshold.beta1:.4g} (predicted, not trained)"
+    if math.isnan(threshold.beta2):
+        return f"Your recorded gradients have no good beta2 {place}: record more of them."
+    if threshold.beta2 == 0:
+        return f"Your recorded gradients are good at every beta2 {place}."
+    return (
+        f"Your recorded gradients are good from beta2 = {format_beta(threshold.beta2)} on, {place}."
     )
-    return found
 
 
-def _thresholds(case: RunSpec, beta1: float) -> tuple[Candidate, ...]:
-    """What theorems ask for, with a constant of 1 where none is published."""
-    n = case.minibatches
+def _candidates(run: RunSpec) -> list[Candidate]:
+    """The beta2 of every source that has one for this run, in the order of trust."""
+    measured = _measured(run)
+    candidates: list[Candidate] = []
+    if measured:
+        candidates.append(Candidate("your map", float(measured.value), measured.sources))
+    if run.carried.beta2 is not None and run.before is not None and run.before.beta2 is not None:
+        scaled = square_root_scaling(run.factor, 1.0, 0.0, run.before.beta2).beta2
+        same = Candidate("same half-life (Marek et al.)", run.carried.beta2, ("marek2025",))
+        candidates.append(same)
+        if 0 <= scaled < 1:
+            candidates.append(Candidate("SDE scaling (Malladi et al.)", scaled, ("malladi2022",)))
+    published = _published(run)
+    if published is not None and (run.epoch or run.unit == "tokens" or run.before is None):
+        candidates.append(Candidate("best in sweeps", float(published.value), published.sources))
+    if run.steps and run.steps > (horizons := run.evidence.laws["refresh"]["horizons"]):
+        label = "1000 horizons per run (Fernandez-Hernandez et al.)"
+        candidates.append(Candidate(label, 1 - horizons / run.steps, ("fernandez2026",)))
+    source = "torch" if run.unit == "samples" else "brown2020"
+    return [*candidates, Candidate("habit", DEFAULT[run.unit], (source,))]
+
+
+def _thresholds(run: RunSpec, beta1: float) -> tuple[Candidate, ...]:
+    """The thresholds of theorems, with a constant of 1 if none is published."""
+    n = run.minibatches
     if n is None or n < 3:
         return ()
-    asked = {
+    thresholds = {
         "exact, on the counterexample": (1 - critical_first_order(round(n)), "betaplane"),
         "Shi et al., constant 1": (shi_threshold(n), "shi2021"),
         "Zhang et al., constant 1": (zhang_threshold(beta1, n), "zhang2026"),
     }
     return tuple(
-        Candidate(label, min(float(value), CLOSEST), (source,), bound=True)
-        for label, (value, source) in asked.items()
+        Candidate(label, min(float(value), MAX_FLOAT64), (source,), bound=True)
+        for label, (value, source) in thresholds.items()
         if value >= 0
     )

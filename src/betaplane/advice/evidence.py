@@ -1,6 +1,4 @@
-"""The published numbers that advice rests on: who found them, in what setting, how far that was
-checked.
-"""
+"""The published results that advice uses, with their settings and how far they were checked."""
 
 from __future__ import annotations
 
@@ -13,19 +11,19 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, unknown
 from betaplane.theory import half_life
 
 FILE = Path(__file__).with_name("evidence.toml")
 UNITS = ("tokens", "samples")
 VERIFIED = ("read", "second hand", "memory", "here")
-APART = 2.0  # standard deviations to either side of the mean that a window takes in
-LEAST = 0.2  # decades: no standard deviation is taken to be less, however few sources there are
+WINDOW_DEVIATIONS = 2.0  # standard deviations from the mean to each end of a window
+MIN_DEVIATION_DECADES = 0.2  # smallest standard deviation, however few sources there are
 
 
 @dataclass(frozen=True)
 class Source:
-    """Who said it."""
+    """A publication, or a measurement of the user."""
 
     authors: str
     year: int
@@ -40,26 +38,24 @@ class Source:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A tuned setting: the beta2 that was best."""
+    """One tuned setting of a publication, and its best beta2."""
 
     source: str
     setting: str
     unit: str  # one of UNITS
-    batch: float  # units a step, > 0
+    batch: float  # units per step, > 0
     best: tuple[float, ...]  # in (0, 1)
     steps: int | None = None
 
     @property
     def half_life(self) -> float:
-        """The half-life of v, in units; the geometric mean where several beta2 were best."""
+        """The half-life of v, in units; the geometric mean if several beta2 were best."""
         return math.exp(fmean(math.log(half_life(beta2, self.batch)) for beta2 in self.best))
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Half-lives that were best, in units: their geometric mean and what lies within APART
-    deviations of it.
-    """
+    """The geometric mean of the best half-lives, in units, and a window around it."""
 
     middle: float
     low: float
@@ -69,26 +65,25 @@ class Spread:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All of the evidence file."""
+    """The contents of an evidence file."""
 
     sources: Mapping[str, Source]
     experiments: tuple[Experiment, ...]
     laws: Mapping[str, Mapping[str, Any]] = field(repr=False)
 
     def without(self, *names: str) -> Evidence:
-        """The evidence as if some sources had never reported an experiment."""
-        kept = tuple(one for one in self.experiments if one.source not in names)
-        return Evidence(self.sources, kept, self.laws)
+        """The evidence without the experiments of some sources."""
+        others = tuple(e for e in self.experiments if e.source not in names)
+        return Evidence(self.sources, others, self.laws)
 
     def half_lives(self, unit: str) -> Spread | None:
-        """The half-lives of v that were best in experiments of a unit; every source weighs the
-        same.
+        """The best half-lives of v in the experiments of a unit; all sources have the same weight.
 
         Args:
             unit: "tokens" or "samples".
 
         Returns:
-            Their spread, None where no experiment has that unit.
+            Their spread; None if no experiment has that unit.
 
         Source: the experiments of the file.
 
@@ -97,87 +92,81 @@ class Evidence:
             >>> [f"{tokens:.2g}" for tokens in (spread.low, spread.middle, spread.high)]
             ['3.3e+06', '1.7e+07', '8.9e+07']
         """
-        found = _logs(one for one in self.experiments if one.unit == unit)
-        if not found:
+        by_source = _logs(e for e in self.experiments if e.unit == unit)
+        if not by_source:
             return None
-        middle = fmean(fmean(logs) for logs in found.values())
-        square = fmean(fmean((one - middle) ** 2 for one in logs) for logs in found.values())
-        away = APART * max(math.sqrt(square), LEAST)
-        return Spread(10.0**middle, 10.0 ** (middle - away), 10.0 ** (middle + away), tuple(found))
+        mean = fmean(fmean(logs) for logs in by_source.values())
+        variance = fmean(fmean((log - mean) ** 2 for log in logs) for logs in by_source.values())
+        width = WINDOW_DEVIATIONS * max(math.sqrt(variance), MIN_DEVIATION_DECADES)
+        return Spread(10.0**mean, 10.0 ** (mean - width), 10.0 ** (mean + width), tuple(by_source))
 
 
 @cache
 def evidence(path: Path = FILE) -> Evidence:
-    """The evidence of a file: the package's own, or yours in its form.
+    """Read an evidence file: the package's own, or yours in the same form.
 
     Args:
         path: a TOML file with [sources], [[experiments]] and [laws].
 
     Returns:
-        What it holds, checked.
+        Its contents, checked.
 
     Raises:
-        BadInput: the file is missing or no TOML, or an entry lacks a field, has a value out of range, or names a
-            source there is not.
+        BadInput: the file is missing or is not TOML, or an entry lacks a field, has a value out of
+            range, or names an unknown source.
 
     Example:
         >>> print(evidence().sources["marek2025"])
         Marek et al. 2025, arXiv:2507.07101
     """
-    held = _read(path)
+    tables = _read(path)
     try:
-        sources = {name: Source(**entry) for name, entry in held["sources"].items()}
-        found = tuple(
-            Experiment(**{**entry, "best": tuple(entry["best"])}) for entry in held["experiments"]
+        sources = {name: Source(**entry) for name, entry in tables["sources"].items()}
+        experiments = tuple(
+            Experiment(**{**entry, "best": tuple(entry["best"])}) for entry in tables["experiments"]
         )
-        told = Evidence(sources, found, held["laws"])
+        contents = Evidence(sources, experiments, tables["laws"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise _refusal(path, f"An entry has the wrong fields ({error})") from error
-    _check(told, path)
-    return told
+        raise _invalid(path, f"An entry has the wrong fields ({error})") from error
+    _check(contents, path)
+    return contents
 
 
 def _logs(experiments: Any) -> dict[str, list[float]]:
     """The logarithms of the half-lives, by source."""
-    found: dict[str, list[float]] = {}
-    for one in experiments:
-        found.setdefault(one.source, []).append(math.log10(one.half_life))
-    return found
+    by_source: dict[str, list[float]] = {}
+    for experiment in experiments:
+        by_source.setdefault(experiment.source, []).append(math.log10(experiment.half_life))
+    return by_source
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise _refusal(path, f"The evidence cannot be read ({error})") from error
+        raise _invalid(path, f"The evidence cannot be read ({error})") from error
 
 
-def _check(told: Evidence, path: Path) -> None:
-    for name, source in told.sources.items():
-        _one_of(source.verified, VERIFIED, path, f"source {name}: verified")
-    for one in told.experiments:
-        _one_of(one.source, told.sources, path, "experiment: source")
-        _one_of(one.unit, UNITS, path, f"experiment of {one.source}: unit")
-        if not (one.batch > 0 and one.best and all(0 < beta2 < 1 for beta2 in one.best)):
-            raise _refusal(
-                path, f"An experiment of {one.source} needs batch > 0 and every best in (0, 1)"
+def _check(contents: Evidence, path: Path) -> None:
+    for name, source in contents.sources.items():
+        _check_name(source.verified, VERIFIED, path, f"value of verified in source {name}:")
+    for e in contents.experiments:
+        _check_name(e.source, contents.sources, path, "source in an experiment:")
+        _check_name(e.unit, UNITS, path, f"unit in an experiment of {e.source}:")
+        if not (e.batch > 0 and e.best and all(0 < beta2 < 1 for beta2 in e.best)):
+            raise _invalid(
+                path, f"An experiment of {e.source} needs batch > 0 and every best in (0, 1)"
             )
-    for name, law in told.laws.items():
-        _one_of(law.get("source"), told.sources, path, f"law {name}: source")
+    for name, law in contents.laws.items():
+        _check_name(law.get("source"), contents.sources, path, f"source in law {name}:")
 
 
-def _one_of(value: Any, allowed: Collection[str], path: Path, what: str) -> None:
-    if value not in allowed:
-        raise BadInput(
-            f"{what} is unknown",
-            value=value,
-            allowed=", ".join(allowed),
-            where=str(path),
-            instead=f'"{min(allowed)}"',
-        )
+def _check_name(value: Any, known: Collection[str], path: Path, what: str) -> None:
+    if value not in known:
+        raise unknown(what, value, known, where=str(path), instead='"{}"')
 
 
-def _refusal(path: Path, what: str) -> BadInput:
+def _invalid(path: Path, what: str) -> BadInput:
     return BadInput(
         what,
         value=str(path),

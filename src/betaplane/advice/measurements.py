@@ -1,6 +1,4 @@
-"""What was measured on your own problem: beta2's window on a map, its threshold in a replay, a
-checkpoint's state.
-"""
+"""Measurements of the user's problem: a map's window of beta2, a replay's threshold, a checkpoint."""
 
 from __future__ import annotations
 
@@ -14,121 +12,117 @@ from typing import Any
 from betaplane.advice.settings import Settings
 from betaplane.errors import BadInput
 
-ENOUGH = 1.0  # decades of memory horizon off any trouble
-RULES = ("Adam", "AdamW")  # the rules, as stores name them, that the advice is for
-VARIED = {"beta1", "beta2", "batch_size"}  # what trainings of one window may differ in
+SAFE_DISTANCE_DECADES = 1.0  # of memory horizon between the best beta2 and the nearest bad one
+RULES = ("Adam", "AdamW")  # rules that the advice is for, as stores name them
+VARIED = {"beta1", "beta2", "batch_size"}  # settings in which runs of one window may differ
 
 
 @dataclass(frozen=True)
 class Window:
-    """The good beta2 of a map at one beta1 and one batch size."""
+    """The good values of beta2 on a map, at one beta1 and one batch size."""
 
     problem: str
     beta1: float
-    batch: float | None  # samples a step; None where a Trainer keeps its own
-    low: float  # smallest good beta2 of the run of good ones around the best
-    high: float  # largest one
-    # the one of lowest loss among those a decade of memory horizon inside, or as far inside as
-    # there is
+    batch: float | None  # samples per step; None if a Trainer has its own
+    low: float  # smallest of the good beta2 around the best one
+    high: float  # largest of them
+    # the beta2 of lowest loss among those a decade of memory horizon from any bad one, or among
+    # those farthest from any bad one
     best: float
-    trainings: int  # that it rests on
-    open_low: bool  # no trained beta2 below is worse: the window may reach further down
-    open_high: bool
+    trainings: int  # number of runs
+    open_low: bool  # True if `low` is the smallest beta2 on the map: the window may be wider
+    open_high: bool  # True if `high` is the largest one
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """The beta2 from which on recorded gradients, replayed, give a good mean update; nan where none
-    does.
-    """
+    """The smallest beta2 at which recorded gradients give a good mean update; NaN if none does."""
 
-    beta2: float  # 0 where every one does
+    beta2: float  # 0 if every beta2 does
     beta1: float
-    rows: int  # minibatches it rests on
+    rows: int  # minibatches in the recording
     changed: str  # "" at the recorded batch size, else how the batches were changed
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What the optimizer state in a file says."""
+    """Settings and second moments of the optimizer state in a file."""
 
-    settings: Settings  # of its first param group
-    numbers: int  # numbers in the second moments
+    settings: Settings  # of the first parameter group
+    numbers: int  # elements of the second moments
     steps: float  # the largest step count
-    damped: float  # share of them with sqrt(v_hat) < eps
-    zero: float  # share of them that are exactly 0
+    damped: float  # fraction of them with sqrt(v_hat) < eps
+    zero: float  # fraction of them that are exactly 0
 
 
 def window(path: str | Path, batch: float, beta1: float = 0.9, good: float = 0.05) -> Window:
-    """The window of beta2 that the trainings in a map's store show.
+    """Read the window of good beta2 from the store of a map.
 
-    Trainings are the longest ones of Adam or AdamW, with the lr and other settings that most of those have, at the
-    batch size and beta1 nearest to the ones asked for. A beta2 is good where the median of its losses scores below
-    `good`, 0 being the best of all of them and 1 the initial loss, as on a map.
+    It uses the longest runs of Adam or AdamW, with the lr and other settings that most of these
+    have, at the nearest batch size and beta1. A beta2 is good if the median of its losses scores
+    below `good`, where 0 is the best loss of all runs and 1 the initial loss, as on a map.
 
     Args:
-        path: the store `betaplane map` wrote.
-        batch: samples a step, > 0.
+        path: the store that `betaplane map` wrote.
+        batch: samples per step, > 0.
         beta1: in [0, 1).
         good: largest score of a good setting, in (0, 1).
 
     Returns:
-        The run of good beta2 around the best one.
+        The connected good values of beta2 around the best one.
 
     Raises:
-        BadInput: there is no such store, it is none, it holds no map over beta2, or nothing on it trains.
+        BadInput: the file is missing or not a store, it has no map over beta2, or no run on it
+            trains well.
 
-    Source: trainings of your own.
+    Source: runs of your own.
     """
     from betaplane.maps.store.store import Store
 
     with Store.reopen(path) as store:
-        problem, records = (
-            store.problem,
-            [one for one in store.all() if one.settings.get("rule") in RULES],
-        )
+        problem = store.problem
+        records = [record for record in store.all() if record.settings.get("rule") in RULES]
     rows = _nearest(_nearest(_of_one_plan(records), "batch_size", batch), "beta1", beta1)
     losses: dict[float, list[float]] = {}
-    for one in rows:
-        losses.setdefault(float(one.settings["beta2"]), []).append(one.final)
+    for row in rows:
+        losses.setdefault(float(row.settings["beta2"]), []).append(row.final)
     if len(losses) < 2:
         raise BadInput(
-            "The store holds no map over beta2",
+            "The store has no map over beta2",
             value=len(losses),
-            allowed=f"at least 2 values of it, trained by {' or '.join(RULES)}",
+            allowed=f"at least 2 values of beta2, trained with {' or '.join(RULES)}",
             where=str(path),
             instead="betaplane map digits",
         )
-    initial, finals = (
-        median(one.initial for one in rows),
-        {b: median(losses[b]) for b in sorted(losses)},
-    )
-    at = _place(rows[0])
+    initial = median(row.initial for row in rows)
+    finals = {beta2: median(losses[beta2]) for beta2 in sorted(losses)}
+    place = _place(rows[0])
     if not min(finals.values()) < initial:
         lr = rows[0].settings["lr"]
         raise BadInput(
-            "Nothing on the map trains well",
+            "No run on the map trains well",
             value=min(finals.values()),
-            allowed=f"a final loss below the initial {initial:.4g} at beta1 = {at[0]:g}, lr = {lr:g}",
+            allowed=f"a final loss below the initial {initial:.4g} "
+            f"at beta1 = {place[0]:g}, lr = {lr:g}",
             where=str(path),
-            instead=f"betaplane map {problem} --lr {lr / 10:g}",
+            instead=f"a map at lr={lr / 10:g}",
         )
-    return _window(problem, at, finals, initial, good, len(rows))
+    return _window(problem, place, finals, initial, good, len(rows))
 
 
 def threshold(path: str | Path, batch: float, beta1: float = 0.9) -> Threshold:
-    """The beta2 that recorded gradients ask for, predicted without training.
+    """Predict the smallest good beta2 from recorded gradients, without training.
 
     Args:
-        path: what `betaplane record` or `record_gradients` wrote.
-        batch: samples a step, the recorded ones, fewer, or a multiple.
+        path: the file that `betaplane record` or `record_gradients` wrote.
+        batch: samples per step: the recorded batch size, a smaller one, or a multiple of it.
         beta1: in [0, 1).
 
     Returns:
         The threshold at that beta1 and batch size.
 
     Raises:
-        BadInput: the file is missing or none of ours, or this batch size cannot be had from it.
+        BadInput: the file is missing or invalid, or it cannot give this batch size.
 
     Source: gradients of your own; `betaplane.replay.thresholds`.
     """
@@ -136,26 +130,27 @@ def threshold(path: str | Path, batch: float, beta1: float = 0.9) -> Threshold:
 
     stream = load(path)
     stream = stream if stream.batch_size == batch else with_batch_size(stream, round(batch))
-    found = float(thresholds(replay_gradients(stream, [beta1]))[0])
-    return Threshold(found, beta1, stream.steps, stream.changed)
+    beta2 = float(thresholds(replay_gradients(stream, [beta1]))[0])
+    return Threshold(beta2, beta1, stream.steps, stream.changed)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """What the optimizer's state in a file or folder says of its settings and of eps.
+    """Read the settings and the second moments of an optimizer checkpoint.
 
-    Everything `betaplane inspect` reads is understood, betaplane's 8-bit states too; nothing in the
-    file is run.
+    All formats of `betaplane inspect` are supported, including 8-bit states. No code in the file is
+    run.
 
     Args:
-        path: what `torch.save(optimizer.state_dict(), path)` wrote, or another checkpoint with Adam's moments.
+        path: the file that `torch.save(optimizer.state_dict(), path)` wrote, or another checkpoint
+            with the moments of Adam.
 
     Returns:
-        Its settings and the sizes of its second moments.
+        Its settings and statistics of its second moments.
 
     Raises:
-        BadInput: there is no such file, or it holds no state of an Adam-type optimizer.
+        BadInput: the file is missing, or has no state of an Adam-type optimizer.
 
-    Source: state of your own.
+    Source: a checkpoint of your own.
 
     Example:
         >>> import tempfile, torch
@@ -165,40 +160,43 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         >>> optimizer.step()
         >>> with tempfile.NamedTemporaryFile(suffix=".pt") as file:
         ...     torch.save(optimizer.state_dict(), file.name)
-        ...     found = read_checkpoint(file.name)
-        >>> found.settings.eps, found.damped, found.zero
+        ...     checkpoint = read_checkpoint(file.name)
+        >>> checkpoint.settings.eps, checkpoint.damped, checkpoint.zero
         (1e-06, 0.5, 0.25)
     """
-    from betaplane.checkpoints import read_checkpoint as read  # here, for torch comes with it
+    from betaplane.checkpoints import read_checkpoint as read  # imported lazily: it imports torch
     from betaplane.checkpoints.health import health
 
     try:
         layers = [layer for layer in read(path, eps=1e-8).layers if layer.v is not None]
     except BadInput as error:
-        told = {"value": error.value, "allowed": error.allowed, "instead": error.instead}
-        raise BadInput(error.what, **told, where="--checkpoint") from error
+        raise BadInput(
+            error.what,
+            value=error.value,
+            allowed=error.allowed,
+            where="checkpoint",
+            instead=error.instead,
+        ) from error
     if not layers:
         raise BadInput(
-            "The file holds no second moments that can be read",
+            "The file has no second moments that can be read",
             value=str(path),
-            where="--checkpoint",
+            where="checkpoint",
         )
     measured = [health(layer) for layer in layers]
-    numbers = sum(one.numbers for one in measured)
-    damped, zero = (
-        sum(getattr(one, name) * one.numbers for one in measured) / numbers
-        for name in ("damped", "zero")
-    )
-    t = max((one.t for one in measured if math.isfinite(one.t)), default=math.nan)
+    numbers = sum(h.numbers for h in measured)
+    damped = sum(h.damped * h.numbers for h in measured) / numbers
+    zero = sum(h.zero * h.numbers for h in measured) / numbers
+    t = max((h.t for h in measured if math.isfinite(h.t)), default=math.nan)
     return Checkpoint(_settings(layers[0].settings), numbers, t, damped, zero)
 
 
 def _of_one_plan(records: list) -> list:
-    """The longest trainings, with the settings that most of those share."""
-    longest = max((one.steps for one in records), default=0)
-    shared = [(one, _shared(one)) for one in records if one.steps == longest]
-    usual = Counter(held for _, held in shared).most_common(1)
-    return [one for one, held in shared if held == usual[0][0]]
+    """The longest runs, with the settings that most of these share."""
+    longest = max((record.steps for record in records), default=0)
+    candidates = [(record, _shared(record)) for record in records if record.steps == longest]
+    commonest = Counter(shared for _, shared in candidates).most_common(1)
+    return [record for record, shared in candidates if shared == commonest[0][0]]
 
 
 def _shared(record: Any) -> frozenset:
@@ -206,26 +204,26 @@ def _shared(record: Any) -> frozenset:
 
 
 def _place(record: Any) -> tuple[float, float | None]:
-    """beta1 and the batch size; what a Trainer is told as one need not be what it trains with."""
+    """beta1 and the batch size; None for a Trainer, which need not use the batch size it is given."""
     batch = None if record.engine == "callable" else float(record.settings["batch_size"])
     return float(record.settings["beta1"]), batch
 
 
 def _nearest(records: list, name: str, value: float) -> list:
-    """The records whose setting is nearest to a value: in log distance, of the horizon for betas."""
-    held = {one.settings[name] for one in records if name in one.settings}
-    place = (lambda x: -math.log(1 - x)) if name == "beta1" else math.log
-    chosen = min(held, key=lambda x: abs(place(x) - place(value)), default=None)
-    return [one for one in records if one.settings.get(name) == chosen]
+    """The records with the value of a setting that is nearest, by log distance (of the horizon)."""
+    values = {record.settings[name] for record in records if name in record.settings}
+    scale = (lambda x: -math.log(1 - x)) if name == "beta1" else math.log
+    nearest = min(values, key=lambda x: abs(scale(x) - scale(value)), default=None)
+    return [record for record in records if record.settings.get(name) == nearest]
 
 
 def _window(
     problem: str,
-    at: tuple[float, float | None],
+    place: tuple[float, float | None],
     finals: dict[float, float],
     initial: float,
     good: float,
-    of: int,
+    runs: int,
 ) -> Window:
     betas, best = list(finals), min(finals.values())
     fine = [final - best < good * (initial - best) for final in finals.values()]
@@ -234,38 +232,39 @@ def _window(
         low -= 1
     while high + 1 < len(betas) and fine[high + 1]:
         high += 1
-    within, beyond = (
-        betas[low : high + 1],
-        [*betas[max(low - 1, 0) : low], *betas[high + 1 : high + 2]],
-    )
-    chosen = _robust(within, beyond, finals)
+    within = betas[low : high + 1]
+    beyond = [*betas[max(low - 1, 0) : low], *betas[high + 1 : high + 2]]
     return Window(
         problem,
-        *at,
+        *place,
         betas[low],
         betas[high],
-        chosen,
-        of,
+        _robust(within, beyond, finals),
+        runs,
         open_low=low == 0,
         open_high=high + 1 == len(betas),
     )
 
 
 def _robust(within: list[float], beyond: list[float], finals: dict[float, float]) -> float:
-    """The good beta2 farthest in log horizon from those that are not, up to ENOUGH; then the one of
-    lowest loss.
+    """The good beta2 farthest from the bad ones in log horizon, then the one of lowest loss.
+
+    Distances above SAFE_DISTANCE_DECADES count as equal.
     """
 
-    def room(beta2: float) -> float:
-        away = [abs(math.log10((1 - beta2) / (1 - bad))) for bad in beyond]
-        return round(min([ENOUGH, *away]), 6)
+    def distance(beta2: float) -> float:
+        distances = [abs(math.log10((1 - beta2) / (1 - bad))) for bad in beyond]
+        return round(min([SAFE_DISTANCE_DECADES, *distances]), 6)
 
-    return min(within, key=lambda beta2: (-room(beta2), finals[beta2]))
+    return min(within, key=lambda beta2: (-distance(beta2), finals[beta2]))
 
 
-def _settings(said: Any) -> Settings:
-    """A checkpoint's settings; an lr of 0, at the end of its schedule, says nothing."""
-    lr = said.lr or None
+def _settings(stored: Any) -> Settings:
+    """The settings of a checkpoint; an lr of 0, as at the end of a schedule, is unknown."""
     return Settings(
-        lr=lr, beta1=said.beta1, beta2=said.beta2, eps=said.eps, weight_decay=said.weight_decay
+        lr=stored.lr or None,
+        beta1=stored.beta1,
+        beta2=stored.beta2,
+        eps=stored.eps,
+        weight_decay=stored.weight_decay,
     )

@@ -1,4 +1,4 @@
-"""Advice on what costs memory: gradient accumulation, the format of the states, the stage of ZeRO."""
+"""Recommend gradient accumulation, the storage format of states, and the stage of ZeRO."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from betaplane.advice.recommendation import HEURISTIC, PUBLISHED, THEOREM, Decis
 from betaplane.advice.run_spec import RunSpec
 from betaplane.theory import state_bytes, zero_bytes
 
-CONTEXT = 512  # tokens of the sequences in which the critical batch was fitted
-STUCK = 2.0**-8  # 1 - beta2 below which an average rounded to bfloat16 stands still
+CONTEXT_TOKENS = 512  # of the sequences with which the critical batch was fitted
+MIN_BFLOAT16_GAP = 2.0**-8  # 1 - beta2 below which a moment rounded to bfloat16 cannot change
 STAGES = (0, 1, 2, 3)
 
 
-def accumulation(case: RunSpec) -> Decision:
-    """None: a smaller batch with a larger beta2 does as well a step, and takes more of them."""
-    reason = "Accumulating is a larger batch at the price of steps; small batches with a larger beta2 did as well."
-    critical = critical_batch(case)
-    high = 1.0 if critical is None else max(1.0, critical / case.batch)
+def accumulation(run: RunSpec) -> Decision:
+    """No accumulation: a smaller batch with a larger beta2 is as good per step, with more steps."""
+    reason = "Accumulation is a larger batch with fewer steps; small batches with a larger beta2 did as well."
+    critical = critical_batch(run)
+    high = 1.0 if critical is None else max(1.0, critical / run.batch)
     formula = (
-        "1 micro-batch a step"
+        "1 micro-batch per step"
         if critical is None
         else f"critical batch {critical:.2g} tokens / batch"
     )
@@ -33,35 +33,36 @@ def accumulation(case: RunSpec) -> Decision:
         ("marek2025", "zhang2024"),
         PUBLISHED,
     )
-    over = critical is not None and case.batch > critical
-    times = f"{case.batch / (critical or 1):.2g} times"
+    over = critical is not None and run.batch > critical
+    times = f"{run.batch / (critical or 1):.2g} times"
     note = f"The batch is {times} the critical one: larger batches save few steps here."
     return Decision(row, (), (note,) if over else ())
 
 
-def critical_batch(case: RunSpec) -> float | None:
-    """The largest batch, in tokens, that saves steps in proportion to within 20 %; of a
-    Chinchilla-optimal run.
+def critical_batch(run: RunSpec) -> float | None:
+    """The largest batch, in tokens, whose saving of steps is proportional to within 20%.
+
+    It holds for a Chinchilla-optimal run; None if the run is not one of a language model.
     """
-    if case.unit != "tokens" or not case.params:
+    if run.unit != "tokens" or not run.params:
         return None
-    law = case.evidence.laws["critical_batch"]
-    return CONTEXT * law["factor"] * (case.params / 1e6) ** law["a"]
+    law = run.evidence.laws["critical_batch"]
+    return CONTEXT_TOKENS * law["factor"] * (run.params / 1e6) ** law["a"]
 
 
-def states(case: RunSpec, beta2: float) -> Decision:
-    """float32, or 8 bits where memory is short on every stage of ZeRO."""
-    short = _stage(case, state_bytes(2)) is None
+def states(run: RunSpec, beta2: float) -> Decision:
+    """float32, or 8 bits if float32 does not fit at any stage of ZeRO."""
+    short = _stage(run, state_bytes(2)) is None
     value = "8bit" if short else "float32"
-    why = "float32 does not fit" if short else "It fits, as far as is known"
-    stuck = 1 - beta2 < STUCK
+    why = "float32 does not fit" if short else "It fits, as far as known"
+    stuck = 1 - beta2 < MIN_BFLOAT16_GAP
     reason = (
-        f"{why}; v rounded to bfloat16 would stand still at this beta2."
+        f"{why}; v rounded to bfloat16 would stop changing at this beta2."
         if stuck
-        else f"{why}; bfloat16 needs rounding at random."
+        else f"{why}; bfloat16 needs stochastic rounding."
     )
     formula = (
-        f"1 - beta2 {'<' if stuck else '>='} 2^-8; {state_bytes(2, value):.3g} bytes a parameter"
+        f"1 - beta2 {'<' if stuck else '>='} 2^-8; {state_bytes(2, value):.3g} bytes per parameter"
     )
     return Decision(
         Recommendation(
@@ -77,21 +78,21 @@ def states(case: RunSpec, beta2: float) -> Decision:
     )
 
 
-def zero(case: RunSpec, form: str) -> Decision:
+def zero(run: RunSpec, form: str) -> Decision:
     """The lowest stage that fits the memory of a device."""
     per_state = state_bytes(2, form)
-    formula = "bytes of weights, gradients, float32 copy and states a device"
+    formula = "bytes of weights, gradients, float32 copy and states per device"
     sources = ("rajbhandari2020",)
-    if case.params is None:
-        reason = "Tell --params, --ranks and --memory to have it computed; one device has nothing to split."
+    if run.params is None:
+        reason = "Give params, ranks and memory to compute it; one device has nothing to split."
         return Decision(
             Recommendation("ZeRO stage", 0.0, 0.0, 3.0, reason, formula, sources, HEURISTIC)
         )
-    stage = _stage(case, per_state)
-    need = _gigabytes(case, 3 if stage is None else stage, per_state)
-    where = f"on each of {case.ranks} devices" if case.ranks > 1 else "on the device"
-    limit = "" if case.memory is None else f", of {case.memory:g} GB"
-    reason = f"It takes {need:.3g} GB {where}{limit}, activations apart; higher stages talk more."
+    stage = _stage(run, per_state)
+    need = _gigabytes(run, 3 if stage is None else stage, per_state)
+    where = f"on each of {run.ranks} devices" if run.ranks > 1 else "on the device"
+    limit = "" if run.memory is None else f", of {run.memory:g} GB"
+    reason = f"It takes {need:.3g} GB {where}{limit}, without activations; higher stages communicate more."
     row = Recommendation(
         "ZeRO stage",
         float(3 if stage is None else stage),
@@ -105,26 +106,26 @@ def zero(case: RunSpec, form: str) -> Decision:
     return Decision(
         row,
         (),
-        (f"Even stage 3 takes {need:.3g} GB a device, of {case.memory:g}.",)
+        (f"Even stage 3 takes {need:.3g} GB per device, of {run.memory:g}.",)
         if stage is None
         else (),
     )
 
 
-def _stage(case: RunSpec, per_state: float) -> int | None:
-    """The lowest stage that fits; 0 where nothing says that it would not, None where none does."""
-    if case.params is None or case.memory is None:
+def _stage(run: RunSpec, per_state: float) -> int | None:
+    """The lowest stage that fits: 0 if the memory is unknown, None if no stage fits."""
+    if run.params is None or run.memory is None:
         return 0
     return next(
         (
             stage
             for stage in STAGES
-            if _gigabytes(case, stage, per_state) <= (case.memory or math.inf)
+            if _gigabytes(run, stage, per_state) <= (run.memory or math.inf)
         ),
         None,
     )
 
 
-def _gigabytes(case: RunSpec, stage: int, per_state: float) -> float:
-    mixed = {} if case.dtype != "float32" else {"weights": 4.0, "gradients": 4.0, "copy": 0.0}
-    return zero_bytes(case.params or 1, case.ranks, stage, per_state, **mixed) / 1e9
+def _gigabytes(run: RunSpec, stage: int, per_state: float) -> float:
+    mixed = {} if run.dtype != "float32" else {"weights": 4.0, "gradients": 4.0, "copy": 0.0}
+    return zero_bytes(run.params or 1, run.ranks, stage, per_state, **mixed) / 1e9

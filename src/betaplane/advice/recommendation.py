@@ -1,4 +1,4 @@
-"""What advice consists of: a value with its range, the reason, the formula, and who says so."""
+"""A recommended value with its range, reason, formula, sources and confidence."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ PUBLISHED = "published experiment"
 HEURISTIC = "heuristic"
 CONFIDENCE = (MEASURED, THEOREM, PUBLISHED, HEURISTIC)
 DIGITS = 3  # significant digits of recommended values that are not betas
-# candidates that differ by more are told as a disagreement; betas by their memory horizons
-APART = 2.0
+MAX_AGREEMENT_RATIO = 2.0  # of candidates, or memory horizons of betas, that agree
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The advice on one hyperparameter."""
+    """The recommendation for one hyperparameter."""
 
     name: str
     value: float | str
-    low: float | None  # ends of the range; None where there is none
+    low: float | None  # ends of the range; None if there is none
     high: float | None
     reason: str  # one sentence
     formula: str
@@ -32,12 +31,12 @@ class Recommendation:
 
     @property
     def text(self) -> str:
-        """The value as it is written."""
+        """The value as it is printed."""
         return self.value if isinstance(self.value, str) else _format(self.name, self.value)
 
     @property
     def range(self) -> str:
-        """The range as it is written."""
+        """The range as it is printed."""
         if self.low is None or self.high is None:
             return ""
         return f"[{_format(self.name, self.low)}, {_format(self.name, self.high)}]"
@@ -45,7 +44,7 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What one source would set."""
+    """The value that one source would set."""
 
     label: str
     value: float
@@ -56,36 +55,35 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Decision:
-    """A row, what every source would set, and what to be warned of."""
+    """A recommendation, the candidates it was chosen from, and warnings."""
 
     row: Recommendation
     candidates: tuple[Candidate, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
-def marked(found: Sequence[Candidate], value: float) -> tuple[Candidate, ...]:
-    """The candidates, the one that was taken marked; one more in front where none was taken as it
-    is.
-    """
-    at = next((i for i, one in enumerate(found) if one.value == value), None)
-    if at is None:
-        return (Candidate("advised", value, (), chosen=True), *found)
-    return tuple(replace(one, chosen=i == at) for i, one in enumerate(found))
+def mark_chosen(candidates: Sequence[Candidate], value: float) -> tuple[Candidate, ...]:
+    """The candidates with the chosen one marked; the value is added if it is none of them."""
+    values = [candidate.value for candidate in candidates]
+    if value not in values:
+        return (Candidate("advised", value, (), chosen=True), *candidates)
+    chosen = values.index(value)
+    return tuple(replace(candidate, chosen=i == chosen) for i, candidate in enumerate(candidates))
 
 
 def rounded(name: str, value: float) -> float:
-    """The value as it is written, as a number.
+    """The value rounded to the digits that are printed.
 
     Example:
         >>> rounded("lr", 1.0607e-4), rounded("beta2", 1 - 1.1e-6)
         (0.000106, 0.9999989)
     """
-    whole, _, away = _format(name, value).partition(" - ")
-    return float(whole) - float(away or 0)
+    number, _, gap = _format(name, value).partition(" - ")  # "1 - 1.1e-06"
+    return float(number) - float(gap or 0)
 
 
 def disagreement(name: str, candidates: Sequence[Candidate]) -> str:
-    """One sentence on candidates that lie further apart than APART; empty where they agree.
+    """One sentence on candidates that differ by more than a factor of 2; empty if they agree.
 
     Example:
         >>> one, two = Candidate("A", 0.95, (), chosen=True), Candidate("B", 0.999, ())
@@ -94,15 +92,16 @@ def disagreement(name: str, candidates: Sequence[Candidate]) -> str:
         >>> disagreement("lr", [Candidate("A", 1e-3, ()), Candidate("B", 1.5e-3, ())])
         ''
     """
-    candidates = [one for one in candidates if not one.bound]
-    sizes = [1 / (1 - one.value) if name.startswith("beta") else one.value for one in candidates]
-    if len(sizes) < 2 or max(sizes) <= APART * min(sizes):
+    candidates = [candidate for candidate in candidates if not candidate.bound]
+    values = [candidate.value for candidate in candidates]
+    sizes = [1 / (1 - value) for value in values] if name.startswith("beta") else values
+    if len(sizes) < 2 or max(sizes) <= MAX_AGREEMENT_RATIO * min(sizes):
         return ""
-    told = [
-        f"{one.label} {_format(name, one.value)}{' (taken)' if one.chosen else ''}"
-        for one in candidates
+    texts = [
+        f"{candidate.label} {_format(name, candidate.value)}{' (taken)' if candidate.chosen else ''}"
+        for candidate in candidates
     ]
-    return f"Sources disagree on {name}: {', '.join(told)}."
+    return f"Sources disagree on {name}: {', '.join(texts)}."
 
 
 def _format(name: str, value: float) -> str:

@@ -1,6 +1,4 @@
-"""The run that advice is asked for: its batch, its length, its model, what it was set to before,
-what was measured.
-"""
+"""The run that settings are recommended for: batch, length, model, old settings, measurements."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from numbers import Integral, Real
 from betaplane.advice.evidence import Evidence, evidence
 from betaplane.advice.measurements import Checkpoint, Threshold, Window
 from betaplane.advice.settings import Settings, carried
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, unknown
 
 DTYPES = {
     "float32": "float32",
@@ -19,25 +17,25 @@ DTYPES = {
     "bfloat16": "bfloat16",
     "bf16": "bfloat16",
     "float16": "float16",
+    "fp16": "float16",
 }
-DTYPES["fp16"] = "float16"
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What is known of a run; None where nobody said."""
+    """The known properties of a run; None if a property is unknown."""
 
-    batch: float  # units a step, >= 1
+    batch: float  # units per step, >= 1
     unit: str = "samples"  # or "tokens"
     total: float | None = None  # units in the whole run, >= batch
     epoch: float | None = None  # units in one pass over the data, >= batch
     params: float | None = None  # of the model, >= 1
     dtype: str = "float32"  # of the forward pass
     ranks: int = 1  # devices
-    memory: float | None = None  # GB a device, > 0, for weights, gradients and states
+    memory: float | None = None  # GB per device, > 0, for weights, gradients and states
     before: Settings | None = None  # the setting that worked at another batch size
-    map: Window | None = None  # what a trained map showed
-    replay: Threshold | None = None  # what recorded gradients ask for
+    map: Window | None = None  # the window of beta2 on a map
+    replay: Threshold | None = None  # the threshold of beta2 in recorded gradients
     checkpoint: Checkpoint | None = None
     evidence: Evidence = field(default_factory=evidence, repr=False)
 
@@ -51,37 +49,40 @@ class RunSpec:
 
     @property
     def minibatches(self) -> float | None:
-        """Minibatches in one pass over the data, the n of the theorems; where no sample is seen
-        twice, in the run.
+        """Minibatches in one pass over the data, the n of the theorems.
+
+        Language models see each token once, so the whole run is one pass.
         """
         seen = self.epoch or (self.total if self.unit == "tokens" else None)
         return None if seen is None else seen / self.batch
 
     @cached_property
     def carried(self) -> Settings:
-        """The setting before, at this batch size; all None where there was none."""
+        """The old setting at the new batch size; all None if there is no old setting."""
         return Settings() if self.before is None else carried(self.before, self.batch)
 
     @property
     def factor(self) -> float:
-        """The batch size over the one before."""
-        return (
-            1.0
-            if self.before is None or self.before.batch is None
-            else self.batch / self.before.batch
-        )
+        """The batch size over the old one."""
+        if self.before is None or self.before.batch is None:
+            return 1.0
+        return self.batch / self.before.batch
 
     def __str__(self) -> str:
-        said = [f"batch of {self.batch:,.6g} {self.unit}"]
-        said += [f"{self.factor:.4g} times the one before"] if self.before else []
-        said += [f"{self.steps:,.0f} steps"] if self.steps else []
-        said += [f"{self.minibatches:,.0f} an epoch"] if self.epoch else []
-        said += [f"{self.params:,.6g} parameters"] if self.params else []
-        return ", ".join(said)
+        parts = [f"batch of {self.batch:,.6g} {self.unit}"]
+        if self.before:
+            parts.append(f"{self.factor:.4g} times the old one")
+        if self.steps:
+            parts.append(f"{self.steps:,.0f} steps")
+        if self.epoch:
+            parts.append(f"{self.minibatches:,.0f} per epoch")
+        if self.params:
+            parts.append(f"{self.params:,.6g} parameters")
+        return ", ".join(parts)
 
 
-LARGEST = 1e18  # of any number that is asked for
-LIMITS = {  # least, usual
+MAX_ARGUMENT = 1e18
+LIMITS = {  # smallest allowed value, example
     "batch_size": (1.0, 32),
     "batch_tokens": (1.0, 524_288),
     "dataset_size": (1.0, 60_000),
@@ -92,50 +93,45 @@ LIMITS = {  # least, usual
 }
 
 
-def inside(**given: float | None) -> None:
-    """Raise BadInput for the first argument of `advise` that is no number or out of its range."""
-    for name, value in given.items():
-        least, usual = LIMITS[name]
+def check_ranges(**arguments: float | None) -> None:
+    """Raise BadInput for the first argument of `advise` that is not a number in its range."""
+    for name, value in arguments.items():
+        least, example = LIMITS[name]
         if value is not None and not (
-            isinstance(value, Real) and least <= value <= LARGEST and value > 0
+            isinstance(value, Real) and least <= value <= MAX_ARGUMENT and value > 0
         ):
             raise _out_of_range(
-                name, value, f"{'(' if least == 0 else '['}{least:g}, 1e18]", f"{usual:g}"
+                name, value, f"{'(' if least == 0 else '['}{least:g}, 1e18]", f"{example:g}"
             )
 
 
-def _check(case: RunSpec) -> None:
+def _check(run: RunSpec) -> None:
     for name in ("epoch", "total"):
-        value = getattr(case, name)
-        if value is not None and not case.batch <= value:
+        value = getattr(run, name)
+        if value is not None and not run.batch <= value:
             raise BadInput(
                 "The run is shorter than one batch"
                 if name == "total"
                 else "The batch is larger than the data",
                 value=value,
-                allowed=f"[{case.batch:g}, inf) {case.unit}",
-                where="--tokens" if case.unit == "tokens" else "--dataset-size, --epochs",
-                instead=f"--batch-size {max(1, int(value))}"
-                if case.unit == "samples"
-                else f"--tokens {100 * case.batch:g}",
+                allowed=f"[{run.batch:g}, inf) {run.unit}",
+                where="tokens" if run.unit == "tokens" else "dataset_size, epochs",
+                instead=f"batch_size={max(1, int(value))}"
+                if run.unit == "samples"
+                else f"tokens={100 * run.batch:g}",
             )
-    if not (isinstance(case.ranks, Integral) and case.ranks >= 1):
-        raise _out_of_range("ranks", case.ranks, "1, 2, 3, ...", "8")
-    if case.dtype not in DTYPES.values():
-        raise BadInput(
-            "The number format is unknown",
-            value=case.dtype,
-            allowed=", ".join(DTYPES),
-            where="--dtype",
-            instead="--dtype bf16",
-        )
+    if not (isinstance(run.ranks, Integral) and run.ranks >= 1):
+        raise _out_of_range("ranks", run.ranks, "1, 2, 3, ...", "8")
+    if run.dtype not in DTYPES.values():
+        raise unknown("dtype", run.dtype, DTYPES, where="dtype", instead='dtype="{}"')
 
 
-def _out_of_range(name: str, value: object, allowed: str, usual: str) -> BadInput:
-    option, what = (
-        f"--{name.replace('_', '-')}",
-        "out of range" if isinstance(value, Real) else "not a number",
-    )
+def _out_of_range(name: str, value: object, allowed: str, example: str) -> BadInput:
+    fault = "out of range" if isinstance(value, Real) else "not a number"
     return BadInput(
-        f"{name} is {what}", value=value, allowed=allowed, where=option, instead=f"{option} {usual}"
+        f"{name} is {fault}",
+        value=value,
+        allowed=allowed,
+        where=name,
+        instead=f"{name}={example}",
     )

@@ -1,6 +1,4 @@
-"""Hyperparameters as people write them, "batch=512,lr=3e-4,betas=0.9,0.95", and carried over to
-another batch size.
-"""
+"""Parse settings ("batch=512,lr=3e-4,betas=0.9,0.95") and carry them over to a batch size."""
 
 from __future__ import annotations
 
@@ -9,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from betaplane.errors import BadInput, nearest
+from betaplane.errors import BadInput, unknown
 from betaplane.theory import same_half_life
 
-SHORT = {"wd": "weight_decay", "batch_size": "batch", "warmup_steps": "warmup"}
+ALIASES = {"wd": "weight_decay", "batch_size": "batch", "warmup_steps": "warmup"}
 EXAMPLE = "batch=512,lr=3e-4,betas=0.9,0.95,wd=0.1,warmup=2000"
-RANGES = {  # low, high, whether the low end is allowed
+RANGES = {  # low, high, whether low itself is allowed
     "batch": (1.0, math.inf, True),
     "lr": (0.0, math.inf, False),
     "beta1": (0.0, 1.0, True),
@@ -27,9 +25,9 @@ RANGES = {  # low, high, whether the low end is allowed
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run is set to; None where nobody said."""
+    """The settings of a run; None if a setting is unknown."""
 
-    batch: float | None = None  # units a step, >= 1
+    batch: float | None = None  # units per step, >= 1
     lr: float | None = None  # peak learning rate, > 0
     beta1: float | None = None  # in [0, 1)
     beta2: float | None = None  # in [0, 1)
@@ -47,12 +45,12 @@ class Settings:
                     value=value,
                     allowed=allowed,
                     where="settings",
-                    instead=USUAL[name],
+                    instead=EXAMPLES[name],
                 )
 
 
 NAMES = tuple(f.name for f in fields(Settings))
-USUAL = {
+EXAMPLES = {
     "batch": "batch=64",
     "lr": "lr=3e-4",
     "beta1": "beta1=0.9",
@@ -63,19 +61,20 @@ USUAL = {
 }
 
 
-def settings(said: str | Mapping[str, float] | Settings, where: str = "before") -> Settings:
-    """Settings from what people write of them.
+def settings(source: str | Mapping[str, float] | Settings, where: str = "before") -> Settings:
+    """Parse settings.
 
     Args:
-        said: "name=value,...", or a mapping. Names: batch, lr, betas (two numbers), beta1, beta2, eps, wd or
-            weight_decay, warmup (steps).
-        where: what is being read, for the error.
+        source: "name=value,...", or a mapping. Names: batch, lr, betas (two numbers), beta1,
+            beta2, eps, wd or weight_decay, warmup (steps).
+        where: name of the argument, for errors.
 
     Returns:
-        The settings; what was not said is None.
+        The settings; those that are not given are None.
 
     Raises:
-        BadInput: it is no text or mapping, a name is unknown, a value is no number or out of its range.
+        BadInput: it is neither text nor a mapping, a name is unknown, or a value is not a number in
+            its range.
 
     Source: definition.
 
@@ -83,23 +82,23 @@ def settings(said: str | Mapping[str, float] | Settings, where: str = "before") 
         >>> settings("batch=512,betas=0.9,0.95,wd=0.1")
         Settings(batch=512.0, lr=None, beta1=0.9, beta2=0.95, eps=None, weight_decay=0.1, warmup=None)
     """
-    if isinstance(said, Settings):
-        return said
-    if not isinstance(said, str | Mapping):
-        raise _unread(said, where)
+    if isinstance(source, Settings):
+        return source
+    if not isinstance(source, str | Mapping):
+        raise _invalid(source, where)
     pairs = (
-        _pairs(said, where)
-        if isinstance(said, str)
-        else {name: (value,) for name, value in said.items()}
+        _pairs(source, where)
+        if isinstance(source, str)
+        else {name: (value,) for name, value in source.items()}
     )
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name, values in pairs.items():
-        found |= _named(name, values, where)
-    return Settings(**found)
+        numbers |= _named(name, values, where)
+    return Settings(**numbers)
 
 
 def carried(before: Settings, batch: float) -> Settings:
-    r"""The same run at another batch size.
+    r"""The settings of the same run at another batch size.
 
     With k = batch / before.batch:
 
@@ -111,17 +110,18 @@ def carried(before: Settings, batch: float) -> Settings:
     beta1 stays
     ```
 
-    A group action: from B to B' to B'' is from B to B''.
+    It is a group action: carrying over from B to B' and then to B'' equals carrying over from B to
+    B''.
 
     Args:
-        before: settings with their batch size; what is None stays so.
+        before: settings with their batch size; a setting of None stays None.
         batch: the new batch size, in the same unit, >= 1.
 
     Returns:
         The new settings.
 
     Raises:
-        BadInput: batch is not >= 1, or `before` does not say its own.
+        BadInput: batch is not >= 1, or `before` has no batch size.
 
     Source: beta1, beta2: M. Marek et al., 2025, arXiv:2507.07101; lr, eps: S. Malladi et al., 2022,
     arXiv:2205.10287; weight_decay: X. Wang, L. Aitchison, 2024, arXiv:2405.13698.
@@ -132,12 +132,7 @@ def carried(before: Settings, batch: float) -> Settings:
         (0.9936, 0.000106, 0.0354, 16000.0)
     """
     if before.batch is None:
-        raise BadInput(
-            "The settings do not say their batch size",
-            allowed=EXAMPLE,
-            where="before",
-            instead=EXAMPLE,
-        )
+        raise missing_batch_size()
     k = Settings(batch=batch).batch / before.batch  # pyright: ignore[reportOptionalOperand]
     root = math.sqrt(k)
     factors = {"lr": root, "eps": 1 / root, "weight_decay": root, "warmup": 1 / k}
@@ -152,36 +147,41 @@ def carried(before: Settings, batch: float) -> Settings:
     return replace(before, batch=batch, **new)
 
 
-def _pairs(said: str, where: str) -> dict[str, tuple[str, ...]]:
+def missing_batch_size() -> BadInput:
+    """The error for settings without a batch size."""
+    return BadInput(
+        "The settings have no batch size",
+        allowed="batch=...",
+        where="before",
+        instead=f'before="{EXAMPLE}"',
+    )
+
+
+def _pairs(text: str, where: str) -> dict[str, tuple[str, ...]]:
     """Names and their values as text; a part without = belongs to the name before it."""
-    found: dict[str, tuple[str, ...]] = {}
+    pairs: dict[str, tuple[str, ...]] = {}
     name = ""
-    for part in (part.strip() for part in said.split(",")):
+    for part in (part.strip() for part in text.split(",")):
         head, equals, value = part.partition("=")
         name = head.strip() if equals else name
         if not name or not (value if equals else part):
-            raise _unread(said, where)
-        found[name] = (*found.get(name, ()), value if equals else part)
-    return found
+            raise _invalid(text, where)
+        pairs[name] = (*pairs.get(name, ()), value if equals else part)
+    return pairs
 
 
 def _named(name: str, values: tuple[Any, ...], where: str) -> dict[str, float]:
-    names = ("beta1", "beta2") if name == "betas" else (SHORT.get(name, name),)
-    # from a mapping
+    names = ("beta1", "beta2") if name == "betas" else (ALIASES.get(name, name),)
+    # betas=(0.9, 0.95) in a mapping
     if name == "betas" and isinstance(values[0], Iterable) and not isinstance(values[0], str):
         values = tuple(values[0])
     if names[0] not in NAMES:
-        known = [*NAMES, "betas", *SHORT]
-        raise BadInput(
-            "There is no such setting",
-            value=name,
-            allowed=", ".join([*NAMES, "betas"]),
-            where=where,
-            instead=f"{nearest(name, known, 'lr')}=...",
+        raise unknown(
+            "setting", name, [*NAMES, "betas", *ALIASES], where=where, instead=f'{where}="{{}}=..."'
         )
     if len(values) != len(names):
-        raise _unread(f"{name}={','.join(map(str, values))}", where)
-    return {one: _number(value, name, where) for one, value in zip(names, values, strict=True)}
+        raise _invalid(f"{name}={','.join(map(str, values))}", where)
+    return {key: _number(value, name, where) for key, value in zip(names, values, strict=True)}
 
 
 def _number(value: str | float, name: str, where: str) -> float:
@@ -189,15 +189,15 @@ def _number(value: str | float, name: str, where: str) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise BadInput(
-            f"{name} is not a number", value=value, where=where, instead=EXAMPLE
+            f"{name} is not a number", value=value, where=where, instead=f'{where}="{EXAMPLE}"'
         ) from None
 
 
-def _unread(said: object, where: str) -> BadInput:
+def _invalid(source: object, where: str) -> BadInput:
     return BadInput(
-        "These are no settings",
-        value=said,
+        "Invalid settings",
+        value=source,
         allowed="name=value,name=value,...",
         where=where,
-        instead=EXAMPLE,
+        instead=f'{where}="{EXAMPLE}"',
     )
