@@ -1,1 +1,3 @@
-"""Speed, paired with peers in one run. `python -m benchmarks` runs them all."""
+"""Benchmarks: speed next to other libraries, and accuracy against known results; `python -m
+benchmarks` runs them.
+"""

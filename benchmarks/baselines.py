@@ -1,5 +1,5 @@
-"""The ways of training many runs of one problem that are compared; each trains a round and says how
-long it took.
+"""The ways to train many runs of one problem that `benchmarks.replicas` compares; each returns a
+function that trains one round and returns run-steps per second.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-ROUND_SECONDS = 1.0  # a round takes about so long
+ROUND_SECONDS = 1.0  # approximate time of a round
 
 
 def grid(runs: int) -> list[tuple[float, float]]:
-    """Betas of `runs` runs, evenly over memory horizons 1..100 and 1..10^4, beta1 < sqrt(beta2) or
-    not.
+    """Betas of `runs` runs, evenly spaced over memory horizons 1 to 100 and 1 to 10^4, also with
+    beta1 >= sqrt(beta2).
     """
     side = math.isqrt(runs - 1) + 1
     pairs = [
@@ -27,9 +27,7 @@ def grid(runs: int) -> list[tuple[float, float]]:
 
 
 def problem(name: str):
-    """digits 64-32-10, the same at 784 inputs on made-up data (batch 32), or the scalar
-    counterexample.
-    """
+    """The digits (64-32-10), an MLP of 784-32-10 on random data, or the counterexample."""
     import torch
 
     from betaplane.problems import Problem, counterexample, digits
@@ -50,9 +48,7 @@ def problem(name: str):
 
 
 def stacked(name: str, runs: int, compiled: bool, chunk: int | None = None) -> Callable[[], float]:
-    """Ours: replicas stacked, in stacks of `chunk` (the engine's own size if None); run-steps a
-    second.
-    """
+    """betaplane's stacked engine, with stacks of `chunk` runs (None: the size that it chooses)."""
     import torch
 
     from betaplane.replicas import Options, Run
@@ -62,56 +58,59 @@ def stacked(name: str, runs: int, compiled: bool, chunk: int | None = None) -> C
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    here = problem(name)
-    chunk = chunk or chunk_size(here, "stacked", compiled)
+    task = problem(name)
+    chunk = chunk or chunk_size(task, "stacked", compiled)
     steps = 200 if name == "counterexample" else 20
-    here = here.with_(steps=100_000 * steps)
-    many = [Run(Adam(b1, b2), here.lr, here.batch_size, 0) for b1, b2 in grid(runs)]
+    task = task.with_(steps=100_000 * steps, record="minibatch")
+    settings = [Run(Adam(b1, b2), task.lr, task.batch_size, 0) for b1, b2 in grid(runs)]
     options = Options(points=100_000, early_stop=False, compile=compiled)
-    stacks = [
-        Training(here.with_(record="minibatch"), many[i : i + chunk], options)
-        for i in range(0, runs, chunk)
-    ]
+    stacks = [Training(task, settings[i : i + chunk], options) for i in range(0, runs, chunk)]
     blocks = [stack.blocks() for stack in stacks]
-    at = 0
+    window = 0
+
+    def train_window() -> int:
+        nonlocal window
+        for stack, block in zip(stacks, blocks, strict=True):
+            stack.window(window, steps, *next(block))
+        window += 1
+        return steps * runs
+
+    return round_of(train_window)
+
+
+def round_of(train: Callable[[], int]) -> Callable[[], float]:
+    """A function that calls `train` for one round, and returns its run-steps per second."""
 
     def round_() -> float:
-        nonlocal at
-        began, done = time.perf_counter(), 0
-        while time.perf_counter() - began < ROUND_SECONDS:
-            for stack, block in zip(stacks, blocks, strict=True):
-                stack.window(at, steps, *next(block))
-            at += 1
-            done += steps * runs
-        return done / (time.perf_counter() - began)
+        start, run_steps = time.perf_counter(), 0
+        while time.perf_counter() - start < ROUND_SECONDS:
+            run_steps += train()
+        return run_steps / (time.perf_counter() - start)
 
     return round_
 
 
 def loop(name: str, runs: int, fused: bool) -> Callable[[], float]:
-    """torch.optim.Adam, one run after another; a run's speed does not depend on how many there are."""
+    """torch.optim.Adam, one run after another; the speed does not depend on the number of runs."""
     import torch
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    here = problem(name)
+    task = problem(name)
     b1, b2 = grid(runs)[runs // 2]
-    module = here.fresh(0)
-    adam = torch.optim.Adam(module.parameters(), here.lr, (b1, b2), fused=fused or None)
-    index = torch.randint(here.examples, (64, here.batch_size))
-    x, y = here.inputs[index], here.targets[index]
+    module = task.fresh(0)
+    adam = torch.optim.Adam(module.parameters(), task.lr, (b1, b2), fused=fused or None)
+    index = torch.randint(task.examples, (64, task.batch_size))
+    x, y = task.inputs[index], task.targets[index]
 
-    def round_() -> float:
-        began, done = time.perf_counter(), 0
-        while time.perf_counter() - began < ROUND_SECONDS:
-            for k in range(64):
-                adam.zero_grad()
-                here.loss(module(x[k]), y[k]).backward()
-                adam.step()
-            done += 64
-        return done / (time.perf_counter() - began)
+    def train_64_steps() -> int:
+        for k in range(64):
+            adam.zero_grad()
+            task.loss(module(x[k]), y[k]).backward()
+            adam.step()
+        return 64
 
-    return round_
+    return round_of(train_64_steps)
 
 
 def jax(name: str, runs: int, how: str) -> Callable[[], float]:
@@ -120,14 +119,14 @@ def jax(name: str, runs: int, how: str) -> Callable[[], float]:
     import jax.numpy as jnp
     import optax
 
-    here = problem(name)
+    task = problem(name)
     steps = 1000 if name == "counterexample" else 100
     rng = np.random.default_rng(0)
-    index = jnp.asarray(rng.integers(here.examples, size=(steps, here.batch_size)))
-    start, loss = _jax_problem(name, here)
+    index = jnp.asarray(rng.integers(task.examples, size=(steps, task.batch_size)))
+    start, loss = _jax_problem(name, task)
 
     def run(b1, b2):
-        adam = optax.adam(here.lr, b1, b2)
+        adam = optax.adam(task.lr, b1, b2)
 
         def step(carry, i):
             p, s = carry
@@ -137,30 +136,27 @@ def jax(name: str, runs: int, how: str) -> Callable[[], float]:
 
         return j.lax.scan(step, (start, adam.init(start)), index)
 
-    many = j.vmap(run) if how == "vmap" else lambda a, b: j.lax.map(lambda q: run(*q), (a, b))
-    together = j.jit(many)
+    mapped = j.vmap(run) if how == "vmap" else lambda a, b: j.lax.map(lambda q: run(*q), (a, b))
+    all_runs = j.jit(mapped)
     b1, b2 = (jnp.asarray(column, jnp.float32) for column in zip(*grid(runs), strict=True))
 
-    def round_() -> float:
-        began, done = time.perf_counter(), 0
-        while time.perf_counter() - began < ROUND_SECONDS:
-            j.block_until_ready(together(b1, b2))
-            done += steps * runs
-        return done / (time.perf_counter() - began)
+    def train_all() -> int:
+        j.block_until_ready(all_runs(b1, b2))
+        return steps * runs
 
-    return round_
+    return round_of(train_all)
 
 
-def _jax_problem(name: str, here):
+def _jax_problem(name: str, task):
     import jax as j
     import jax.numpy as jnp
     import optax
 
-    data, labels = jnp.asarray(here.inputs.numpy()), jnp.asarray(here.targets.numpy())
+    data, labels = jnp.asarray(task.inputs.numpy()), jnp.asarray(task.targets.numpy())
     if name == "counterexample":
         phi = lambda x: jnp.where(x >= -1, x, ((x + 2) ** 2 - 3) / 2)  # noqa: E731
         return jnp.ones(()), lambda x, i: (data[i] * phi(x)).mean()
-    w1, b1, w2, b2 = (jnp.asarray(p.detach().numpy()) for p in here.fresh(0).parameters())
+    w1, b1, w2, b2 = (jnp.asarray(p.detach().numpy()) for p in task.fresh(0).parameters())
 
     def loss(p, i):
         hidden = j.nn.relu(data[i] @ p[0].T + p[1])

@@ -1,5 +1,5 @@
-"""Dense maps of trained cells, the truth that other figures are held against; kept, so that a
-broken run goes on.
+"""Dense maps of trained cells, to which other results are compared; stored, so that an interrupted
+benchmark resumes.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from betaplane.maps import map_phases
 from betaplane.maps.phase_map import PhaseMap
 from betaplane.problems import Problem
 
-KEPT = Path(".benchmarks")  # git ignores it; delete it after a change to how runs are trained
+FOLDER = Path(".benchmarks")  # ignored by git; delete it after a change to training
 POINTS = 16
 
 
 def dense_map(problem: Problem, name: str, seeds: int = 1) -> PhaseMap:
-    """Every cell of 16 x 16 trained, with as many seeds each; `name` is the problem's reference."""
-    KEPT.mkdir(exist_ok=True)
-    file = KEPT / f"{name} batch {problem.batch_size} seeds {seeds}.sqlite"
+    """The map of 16 x 16 cells, all trained; `name` is the problem's reference."""
+    FOLDER.mkdir(exist_ok=True)
+    file = FOLDER / f"{name} batch {problem.batch_size} seeds {seeds}.sqlite"
     return map_phases(
         problem, points=POINTS, seeds=seeds, boundary_seeds=seeds, dense=True, workers=0, store=file
     )

@@ -127,9 +127,9 @@ def thresholds_table() -> None:
     """Cross-validated thresholds over the kinds of problems, seed 0, as multiples of the current
     threshold.
 
-    "healthy" and "planted": the largest and the smallest of the strictest multiples at which the detector raises an
-    alert in healthy runs and in runs with its cause. "chosen": their geometric mean over all other kinds, with the
-    false alerts and the misses on the kind that was held out.
+    "healthy" and "planted": the largest and the smallest of the strictest multiples at which the
+    detector raises an alert in healthy runs and in runs with its cause. "chosen": their geometric
+    mean over all other kinds, with the false alerts and the misses on the kind that was held out.
     """
     healthy_runs = [(run.kind, strictest_thresholds(run)) for run in healthy(TUNING_RUNS, 0)]
     failing_runs = [
@@ -253,8 +253,8 @@ def remedies_table() -> None:
 def repeat_with_remedy(make: Callable[..., Any]) -> tuple[Alert, float, float, bool]:
     """The first alert, the final loss without and with its remedy, and whether the failure is gone.
 
-    It is gone if the alert is not raised again (except for a NaN that is skipped), and if the final loss is at most
-    5% above that without the remedy.
+    It is gone if the alert is not raised again (except for a NaN that is skipped), and if the final
+    loss is at most 5% above that without the remedy.
     """
     watcher, _, losses = make()
     alert = watcher.alerts[0]

@@ -1,10 +1,11 @@
-"""Training with small states and small weights beside float32: `python -m benchmarks.trained
-[steps] [seeds]`.
+"""Losses with low-precision states and weights, against float32.
 
-A character model (`betaplane.problems.text`) is trained by AdamW in every format, from the same
-weights and over the same minibatches; the loss is that of the last tenth of the steps, and what is
-printed is how far it is from float32's with the same seed, mean and worst over the seeds. "naive
-bfloat16" is torch.optim.AdamW on bfloat16 weights."""
+`python -m benchmarks.low_precision_training [steps] [seeds]` trains a character model
+(`betaplane.problems.text`) with AdamW in every format, from the same weights and with the same
+minibatches. It prints the mean loss of the last tenth of the steps, relative to float32 with the
+same seed: the mean and the worst over the seeds. "naive bfloat16" is torch.optim.AdamW on bfloat16
+weights.
+"""
 
 from __future__ import annotations
 
@@ -46,16 +47,18 @@ FORMATS: dict[str, tuple[type, dict, torch.dtype]] = {
 }
 
 
-def trained(problem: Problem, name: str, seed: int) -> float:
+def final_loss(problem: Problem, name: str, seed: int) -> float:
     """The mean loss of the last tenth of the steps."""
-    kind, options, dtype = FORMATS[name]
+    optimizer_class, options, dtype = FORMATS[name]
     module = problem.fresh(seed).to(dtype)
-    optimizer = kind(module.parameters(), lr=LR, betas=(0.9, 0.95), weight_decay=0.1, **options)
-    mult = multipliers("warmup_cosine", problem.steps, 0.05)
+    optimizer = optimizer_class(
+        module.parameters(), lr=LR, betas=(0.9, 0.95), weight_decay=0.1, **options
+    )
+    factors = multipliers("warmup_cosine", problem.steps, 0.05)
     stream = minibatches(problem.examples, problem.batch_size, problem.order, seed, problem.steps)
     losses = []
     for step, index in enumerate(next(stream)):
-        optimizer.param_groups[0]["lr"] = LR * float(mult[step])
+        optimizer.param_groups[0]["lr"] = LR * float(factors[step])
         optimizer.zero_grad()
         output = module(problem.inputs[index])
         loss = nn.functional.cross_entropy(
@@ -69,21 +72,19 @@ def trained(problem: Problem, name: str, seed: int) -> float:
 
 def main() -> None:
     warnings.filterwarnings("ignore", message=".*round to zero.*")
-    given = [int(word) for word in sys.argv[1:3]]
-    steps, seeds = given + [600, 3][len(given) :]
+    arguments = [int(argument) for argument in sys.argv[1:3]]
+    steps, seeds = arguments + [600, 3][len(arguments) :]
     problem = text(width=64, steps=steps)
     print(f"{problem.note}; {steps} steps, {seeds} seeds, lr {LR} with cosine, betas (0.9, 0.95)")
-    exact = [trained(problem, "float32", seed) for seed in range(seeds)]
-    print(
-        f"  {'float32':32} loss {statistics.mean(exact):.4f}  ({', '.join(f'{loss:.4f}' for loss in exact)})",
-        flush=True,
-    )
+    exact = [final_loss(problem, "float32", seed) for seed in range(seeds)]
+    per_seed = ", ".join(f"{loss:.4f}" for loss in exact)
+    print(f"  {'float32':32} loss {statistics.mean(exact):.4f}  ({per_seed})", flush=True)
     for name in list(FORMATS)[1:]:
-        found = [trained(problem, name, seed) for seed in range(seeds)]
-        off = [loss / wide - 1 for loss, wide in zip(found, exact, strict=True)]
-        worst = max(off, key=abs)
-        told = f"{statistics.mean(off):+7.2%} of float32's, worst seed {worst:+7.2%}"
-        print(f"  {name:32} loss {statistics.mean(found):.4f}  {told}", flush=True)
+        losses = [final_loss(problem, name, seed) for seed in range(seeds)]
+        differences = [loss / wide - 1 for loss, wide in zip(losses, exact, strict=True)]
+        worst = max(differences, key=abs)
+        text_ = f"{statistics.mean(differences):+7.2%} of float32's, worst seed {worst:+7.2%}"
+        print(f"  {name:32} loss {statistics.mean(losses):.4f}  {text_}", flush=True)
 
 
 if __name__ == "__main__":

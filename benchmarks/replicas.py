@@ -1,9 +1,10 @@
-"""Replicas against a loop of torch.optim.Adam and against JAX: `python -m benchmarks.replicas [case
-...]`.
+"""Speed of stacked replicas against a loop of torch.optim.Adam and against JAX.
 
-Every contender is a process of its own with one thread. They take turns, round by round, so that
-they share whatever else the machine does; a figure is the median of the rounds, and only ratios are
-worth quoting. Recording and compiling happen before the first round and are printed apart."""
+`python -m benchmarks.replicas [case ...]`. Every baseline is a process with one thread. They
+alternate round by round, so that other load on the machine affects all of them; a figure is the
+median of the rounds, and only ratios are meaningful. Recording and compiling happen before the
+first round and are printed separately.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ import sys
 import time
 
 ROUNDS = 5
-CASES = {"digits": 256, "mlp784": 256, "counterexample": 10_000}  # runs of each
-CONTENDERS = {
+CASES = {"digits": 256, "mlp784": 256, "counterexample": 10_000}  # number of runs
+BASELINES = {
     "ours, stacked": "stacked({name!r}, {runs}, False)",
     "ours, stacked and compiled": "stacked({name!r}, {runs}, True)",
     "loop of torch.optim.Adam": "loop({name!r}, {runs}, False)",
@@ -23,7 +24,7 @@ CONTENDERS = {
     "JAX vmap(scan)": "jax({name!r}, {runs}, 'vmap')",
     "JAX map(scan)": "jax({name!r}, {runs}, 'map')",
 }
-SERVE = """
+SERVER = """
 import sys
 from benchmarks.baselines import *
 round_ = {call}
@@ -37,27 +38,32 @@ for line in sys.stdin:
 def environment(ours: bool) -> dict[str, str]:
     from betaplane.replicas.pool import WORKER_ENVIRONMENT
 
-    one = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     xla = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
-    return {**os.environ, **one, **xla, **(WORKER_ENVIRONMENT if ours else {})}
+    return {**os.environ, **one_thread, **xla, **(WORKER_ENVIRONMENT if ours else {})}
 
 
-class Contender:
+class Baseline:
+    """A process that trains a round per line of its input, and prints its run-steps per second."""
+
     def __init__(self, label: str, call: str) -> None:
-        self.label, began = label, time.perf_counter()
+        self.label, start = label, time.perf_counter()
         pin = ["taskset", "-c", "0"] if os.path.exists("/usr/bin/taskset") else []
         self.process = subprocess.Popen(
-            [*pin, sys.executable, "-c", SERVE.format(call=call)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(label.startswith("ours")),
-        )  # fmt: skip
+            [*pin, sys.executable, "-c", SERVER.format(call=call)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(label.startswith("ours")),
+        )
         self.works = self._line() == "ready"
-        self.start_up = time.perf_counter() - began
+        self.start_up = time.perf_counter() - start
         self.rates: list[float] = []
 
     def _line(self) -> str:
         return self.process.stdout.readline().strip()
 
-    def turn(self) -> None:
+    def run_round(self) -> None:
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
         self.rates.append(float(self._line()))
@@ -68,32 +74,30 @@ class Contender:
 
 
 def compare(name: str, runs: int) -> None:
-    print(
-        f"\n{name}, {runs} runs: run-steps a second, median of {ROUNDS} rounds, one thread each",
-        flush=True,
-    )
-    crew = [
-        Contender(label, call.format(name=name, runs=runs)) for label, call in CONTENDERS.items()
+    what = f"run-steps per second, median of {ROUNDS} rounds, one thread each"
+    print(f"\n{name}, {runs} runs: {what}", flush=True)
+    started = [
+        Baseline(label, call.format(name=name, runs=runs)) for label, call in BASELINES.items()
     ]
-    crew = [one for one in crew if one.works]
+    baselines = [baseline for baseline in started if baseline.works]
     for _ in range(ROUNDS):
-        for one in crew:
-            one.turn()
-    by = {one.label: one.rate for one in crew}
-    loop = by["loop of torch.optim.Adam"]
-    peers = [rate for label, rate in by.items() if label.startswith("JAX")]
-    for one in crew:
-        spread = f"{min(one.rates):,.0f} to {max(one.rates):,.0f}"
-        line = f"  {one.label:32} {one.rate:16,.0f}   ({spread}; start-up {one.start_up:.0f} s)"
-        line += f"   {one.rate / loop:9.1f} x the loop"
-        line += f"   {one.rate / max(peers):5.2f} x the faster JAX" if peers else ""
+        for baseline in baselines:
+            baseline.run_round()
+    rates = {baseline.label: baseline.rate for baseline in baselines}
+    loop = rates["loop of torch.optim.Adam"]
+    jax_rates = [rate for label, rate in rates.items() if label.startswith("JAX")]
+    for baseline in baselines:
+        rate = baseline.rate
+        spread = f"{min(baseline.rates):,.0f} to {max(baseline.rates):,.0f}"
+        line = f"  {baseline.label:32} {rate:16,.0f}   "
+        line += f"({spread}; start-up {baseline.start_up:.0f} s)   {rate / loop:9.1f} x the loop"
+        line += f"   {rate / max(jax_rates):5.2f} x the faster JAX" if jax_rates else ""
         print(line, flush=True)
-        one.process.kill()
+        baseline.process.kill()
 
 
 def main() -> None:
-    chosen = sys.argv[1:] or list(CASES)
-    for name in chosen:
+    for name in sys.argv[1:] or CASES:
         compare(name, CASES[name])
 
 

@@ -1,12 +1,13 @@
-"""How few trainings a map takes, and how wrong it is: `OMP_NUM_THREADS=1 python
-benchmarks/choose.py`.
+"""Number of runs and error of maps on synthetic verdicts: `OMP_NUM_THREADS=1 python -m
+benchmarks.sampling`.
 
-Bars: at 64 x 64 on the counterexample's exact verdict at most 35 % of the cells and 0.5 %
-misjudged; on a wave with an island (tests/maps/truths.py: Bay), with 400 trainings, at most 1.0 %
-of the area misjudged, and at most 3.1 % where labels are noisy near the boundary; choosing and
-filling 64 x 64 well under a second; a surface through 1,000 spots in under 2 s. How the budget is
-spent was decided on other variants (100 to 105) than those judged here. About 150 s of processor
-time."""
+Required, at 64 x 64 on the counterexample's exact verdict: at most 35% of the cells trained, and
+0.5% misjudged. On a wave with an island (`benchmarks.synthetic_maps.Bay`), with 400 runs: at most
+1.0% of the area misjudged, and at most 3.1% if labels are noisy near the boundary. Sampling and
+filling 64 x 64 cells takes less than a second, a surface through 1,000 cells less than 2 s. The
+sampling strategy was chosen on other variants (100 to 105) than those used here. It takes about
+150 s of CPU time.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ Votes = dict[Spot, list[int]]
 
 
 def by_fill(votes: Votes, points: int = POINTS) -> np.ndarray:
-    return fill((points, points), {spot: verdict(given) for spot, given in votes.items()})
+    return fill((points, points), {spot: verdict(labels) for spot, labels in votes.items()})
 
 
 def by_surface(votes: Votes, points: int = POINTS) -> np.ndarray:
@@ -34,15 +35,13 @@ def by_surface(votes: Votes, points: int = POINTS) -> np.ndarray:
 
 
 def grid_votes(label, side: int = 20) -> Votes:
-    """A regular grid of as many trainings as the budget has."""
+    """A regular grid with one run per cell of the budget."""
     places = ((np.arange(side) + 0.5) / side * POINTS).astype(int)
     return {(int(x), int(y)): [label((int(x), int(y)), 0)] for x in places for y in places}
 
 
 def refined_votes(label) -> Votes:
-    """Refinement that takes every label at its word, stopped at the budget (its last batch in
-    random order).
-    """
+    """Refinement that trusts every label, stopped at the budget (last batch in random order)."""
     chooser, votes = Refine((POINTS, POINTS), seeds=1, boundary_seeds=1), {}
     while len(votes) < BUDGET and (batch := chooser.ask()):
         order = np.random.default_rng(0).permutation(len(batch))[: BUDGET - len(votes)]
@@ -52,65 +51,59 @@ def refined_votes(label) -> Votes:
 
 
 def on_the_counterexample() -> None:
-    print("counterexample, exact verdict (bars: 35 % of the cells, 0.5 % misjudged)")
+    print("counterexample, exact verdict (required: 35% of the cells, 0.5% misjudged)")
     for shape in ((64, 64), (128, 128), (24, 24), (30, 7)):
         truth = counterexample(*shape)
         for guard in (True, False):
-            began = time.perf_counter()
+            start = time.perf_counter()
             chooser = Refine(shape, seeds=1, boundary_seeds=1, guard=guard)
             votes = train(chooser, lambda spot, _, truth=truth: int(truth[spot]))
-            wrong = (
-                fill(shape, {spot: verdict(given) for spot, given in votes.items()}) != truth
-            ).mean()
-            took = time.perf_counter() - began
-            text = f"{len(votes):5} of {truth.size:5} cells, {len(votes) / truth.size:6.1%}, {wrong:.2%} misjudged"
-            print(
-                f"  {shape[0]:3} x {shape[1]:3} {'guard   ' if guard else 'no guard'} {text}, {took:.2f} s"
-            )
+            verdicts = fill(shape, {spot: verdict(labels) for spot, labels in votes.items()})
+            wrong = (verdicts != truth).mean()
+            seconds = time.perf_counter() - start
+            cells = f"{len(votes):5} of {truth.size:5} cells, {len(votes) / truth.size:6.1%}"
+            label = f"{shape[0]:3} x {shape[1]:3} {'guard   ' if guard else 'no guard'}"
+            print(f"  {label} {cells}, {wrong:.2%} misjudged, {seconds:.2f} s")
 
 
 def within_the_budget(width: float, repeats: int) -> None:
-    print(
-        f"wave and island, {BUDGET} trainings, label noise of width {width}: misjudged area, mean (worst)"
-    )
+    noise = f"label noise of width {width}"
+    print(f"wave and island, {BUDGET} runs, {noise}: misjudged area, mean (worst)")
     wrong: dict[str, list[float]] = {}
-    spots, took = [], []
+    cells, seconds = [], []
     for variant in VARIANTS:
         truth = Bay(variant, POINTS).p_fail(width)
         for seed in range(repeats):
             label = labels(truth, 1000 * variant + seed)
-            began = time.perf_counter()
+            start = time.perf_counter()
             votes = train(Refine((POINTS, POINTS), seeds=1, budget=BUDGET), label)
-            took.append(time.perf_counter() - began)
+            seconds.append(time.perf_counter() - start)
             assert sum(map(len, votes.values())) <= BUDGET
-            spots.append(len(votes))
+            cells.append(len(votes))
             grid, refined = grid_votes(label), refined_votes(label)
-            seen = np.full((POINTS, POINTS), UNKNOWN, np.int8)
-            for spot, given in grid.items():
-                seen[spot] = given[0]
-            judged = {
+            measured = np.full((POINTS, POINTS), UNKNOWN, np.int8)
+            for spot, labels_ in grid.items():
+                measured[spot] = labels_[0]
+            maps = {
                 "Refine with a budget, by surface": by_surface(votes),
                 "Refine with a budget, by fill": by_fill(votes),
                 "refinement alone, by surface": by_surface(refined),
                 "refinement alone, by fill": by_fill(refined),
                 "regular 20 x 20 grid, by surface": by_surface(grid),
-                "regular 20 x 20 grid, nearest": nearest(seen),
+                "regular 20 x 20 grid, nearest": nearest(measured),
             }
-            for name, verdicts in judged.items():
-                wrong.setdefault(name, []).append(
-                    float(((verdicts == FAILING) != (truth > 0.5)).mean())
-                )
+            for name, verdicts in maps.items():
+                error = float(((verdicts == FAILING) != (truth > 0.5)).mean())
+                wrong.setdefault(name, []).append(error)
     for name, shares in wrong.items():
         print(f"  {name:34} {np.mean(shares):6.2%} ({max(shares):.2%})")
-    print(
-        f"  {np.mean(spots):.0f} spots and {np.mean(took):.1f} s of choosing a map, {len(took)} maps"
-    )
+    means = f"{np.mean(cells):.0f} cells and {np.mean(seconds):.1f} s of sampling per map"
+    print(f"  {means}, {len(seconds)} maps")
 
 
 def on_tongues(points: int = 64, repeats: int = 10) -> None:
-    print(
-        f"tongues at {points} x {points}: share of the tongue's cells judged good, mean of {repeats} (cells trained)"
-    )
+    share = f"share of the tongue's cells judged good, mean of {repeats} (cells trained)"
+    print(f"tongues at {points} x {points}: {share}")
     for width in (1.5, 2, 3, 4, 6, 8):
         texts = []
         for name, options in {
@@ -139,9 +132,8 @@ def on_tongues(points: int = 64, repeats: int = 10) -> None:
 
 
 def on_islands(points: int = 64, repeats: int = 100) -> None:
-    print(
-        f"lone failing discs on a good {points} x {points} grid: share of {repeats} that are not seen at all"
-    )
+    share = f"share of {repeats} that are missed"
+    print(f"single failing discs on a good {points} x {points} grid: {share}")
     x, y = np.indices((points, points))
     for radius in (1.5, 2, 3, 4, 5, 6):
         texts = []
@@ -154,7 +146,7 @@ def on_islands(points: int = 64, repeats: int = 100) -> None:
                 votes = train(
                     chooser, lambda spot, _, truth=truth: FAILING if truth[spot] else GOOD
                 )
-                missed += all(given == [GOOD] for given in votes.values())
+                missed += all(labels == [GOOD] for labels in votes.values())
             texts.append(f"start={start} {missed / repeats:4.0%}")
         print(f"  radius {radius:3} cells: {', '.join(texts)}")
 
@@ -165,9 +157,9 @@ def surface_times() -> None:
         chosen = np.sort(np.random.default_rng(0).permutation(4096)[:count])
         p = Bay(0, 64).p_fail(0.03).reshape(-1)[chosen]
         fails = np.random.default_rng(1).random(count) < p
-        began = time.perf_counter()
+        start = time.perf_counter()
         p_fail(cells[chosen], fails, np.ones(count), cells)
-        print(f"surface through {count} spots, on 64 x 64: {time.perf_counter() - began:.2f} s")
+        print(f"surface through {count} cells, on 64 x 64: {time.perf_counter() - start:.2f} s")
 
 
 def main() -> None:

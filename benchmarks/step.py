@@ -1,11 +1,11 @@
-"""A step of each optimizer beside torch's fused AdamW: `python -m benchmarks.step [one gpt2 small
-around] [rule ...]`.
+"""Time of a step of each optimizer, relative to torch's fused AdamW.
 
-Each round times both, one after the other, on parameters of their own and the same gradients; the
-figure is the median of the rounds' ratios, so that whatever else the machine does weighs on both.
-"per byte" divides by the memory each has to move: x, g and the state read, x and the state written.
-`around` pairs AdamW with clipping, an average and zeroing in its pass with the four calls that do
-the same in torch."""
+`python -m benchmarks.step [one | gpt2 | small | around ...] [rule ...]`. Each round times both, one
+after the other, on separate parameters with the same gradients. The figure is the median of the
+ratios, so that other load on the machine affects both. "per byte" divides by the memory traffic of
+each: x, g and the state are read, x and the state are written. `around` compares AdamW with
+clipping, weight averaging and zeroing in its pass with four calls of torch that do the same.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from betaplane.optim import dispatch
 from betaplane.rules import ALL, by_name
 
 ROUNDS = 7
-AT_LEAST = 0.2  # seconds of steps in one timing
+MIN_TIMING_SECONDS = 0.2
 
 
 def gpt2() -> Iterator[tuple[int, ...]]:
-    """The 148 parameters of GPT-2 small, 124M numbers."""
+    """The shapes of the 148 parameters of GPT-2 small, 124M elements."""
     d = 768
     yield from ((50257, d), (1024, d))
     for _ in range(12):
@@ -61,38 +61,34 @@ def parameters(shapes: list[tuple[int, ...]]) -> list[nn.Parameter]:
 
 
 def timed(step: Callable[[], object], times: int) -> float:
-    began = time.perf_counter()
+    start = time.perf_counter()
     for _ in range(times):
         step()
-    return (time.perf_counter() - began) / times
+    return (time.perf_counter() - start) / times
 
 
 def paired(ours: Optimizer, theirs: Optimizer) -> tuple[float, float, float]:
-    """Seconds a step of each, and the median of the rounds' ratios."""
+    """Seconds per step of each, and the median of the ratios."""
     for optimizer in (ours, theirs):
         for _ in range(3):
             optimizer.step()
-    times = max(1, round(AT_LEAST / timed(theirs.step, 1)))
+    times = max(1, round(MIN_TIMING_SECONDS / timed(theirs.step, 1)))
     rounds = [(timed(ours.step, times), timed(theirs.step, times)) for _ in range(ROUNDS)]
-    ratio = statistics.median(one / other for one, other in rounds)
-    return (
-        statistics.median(one for one, _ in rounds),
-        statistics.median(other for _, other in rounds),
-        ratio,
-    )
+    seconds, torch_seconds = (statistics.median(side) for side in zip(*rounds, strict=True))
+    return seconds, torch_seconds, statistics.median(a / b for a, b in rounds)
 
 
-def moved(optimizer: Optimizer) -> float:
-    """Bytes to move for each byte of the parameters."""
+def traffic(optimizer: Optimizer) -> float:
+    """Memory traffic of a step, in bytes per byte of the parameters."""
     p = max(
         (p for group in optimizer.param_groups for p in group["params"]), key=lambda p: p.numel()
     )
-    held = sum(
+    state_bytes = sum(
         v.numel() * v.element_size()
         for v in optimizer.state[p].values()
         if isinstance(v, torch.Tensor)
     )
-    return 3 + 2 * held / (p.numel() * p.element_size())
+    return 3 + 2 * state_bytes / (p.numel() * p.element_size())
 
 
 def compare(case: str, names: list[str]) -> None:
@@ -101,29 +97,26 @@ def compare(case: str, names: list[str]) -> None:
     for p in theirs_p:
         p.grad = torch.randn_like(p) * 0.01
     theirs = torch.optim.AdamW(theirs_p, fused=True)
-    print(
-        f"\n{label}: ms a step, and the ratio to torch.optim.AdamW(fused=True) (median of {ROUNDS} rounds)"
-    )
+    ratio_to = f"the ratio to torch.optim.AdamW(fused=True) (median of {ROUNDS} rounds)"
+    print(f"\n{label}: ms per step, and {ratio_to}")
     entries: list[tuple[str, str, dict]] = [(name, name, {}) for name in names]
     if "adamw" in names:
-        more = ("compiled", "bfloat16", "8bit") if case != "small" else ("compiled",)
-        options = [{"path": word} if word == "compiled" else {"storage": word} for word in more]
-        entries += [
-            (f"adamw {word}", "adamw", one) for word, one in zip(more, options, strict=True)
-        ]
+        entries.append(("adamw compiled", "adamw", {"path": "compiled"}))
+        if case != "small":
+            entries += [(f"adamw {s}", "adamw", {"storage": s}) for s in ("bfloat16", "8bit")]
     for label, name, options in entries:
         ours_p = parameters(shapes)
         for p, q in zip(ours_p, theirs_p, strict=True):
             p.grad = q.grad
         ours = getattr(betaplane.optim, by_name(name).__name__)(ours_p, **options)
-        mine, other, ratio = paired(ours, theirs)
-        per_byte = ratio * moved(theirs) / moved(ours)
+        seconds, torch_seconds, ratio = paired(ours, theirs)
+        per_byte = ratio * traffic(theirs) / traffic(ours)
         compiles = dispatch.chosen(ours.path, ours_p) == "compiled" and dispatch.sweeps(
             by_name(name)()
         )
         kernel = getattr(ours, "kernel", False) and not options
         how = "fused" if kernel else "compiled" if compiles else "eager"
-        times = f"{mine * 1e3:8.2f} ({other * 1e3:6.2f})"
+        times = f"{seconds * 1e3:8.2f} ({torch_seconds * 1e3:6.2f})"
         print(
             f"  {label:14} {how:9} {times}   {ratio:6.2f} x   {per_byte:6.2f} x per byte",
             flush=True,
@@ -134,12 +127,12 @@ def around() -> None:
     """Clip, step, average and zero, on GPT-2's shapes."""
     label, shapes = CASES["gpt2"]
     ours_p, theirs_p = parameters(shapes), parameters(shapes)
-    given = [torch.randn_like(p) * 0.01 for p in ours_p]
+    gradients = [torch.randn_like(p) * 0.01 for p in ours_p]
     ours = betaplane.optim.AdamW(ours_p, max_norm=1.0, average=0.999, zero=True)
     theirs = torch.optim.AdamW(theirs_p, fused=True)
     averages = [p.detach().clone() for p in theirs_p]
 
-    def four() -> None:
+    def four_calls() -> None:
         nn.utils.clip_grad_norm_(theirs_p, 1.0)
         theirs.step()
         torch._foreach_lerp_(averages, [p.detach() for p in theirs_p], 0.001)
@@ -148,26 +141,25 @@ def around() -> None:
     rounds = []
     for _ in range(ROUNDS + 1):
         for params in (ours_p, theirs_p):
-            for p, g in zip(params, given, strict=True):
+            for p, g in zip(params, gradients, strict=True):
                 p.grad = g.clone()
-        rounds.append((timed(ours.step, 1), timed(four, 1)))
-    ratio = statistics.median(one / other for one, other in rounds[1:])
-    mine, other = (statistics.median(side) * 1e3 for side in zip(*rounds[1:], strict=True))
-    print(
-        f"\n{label}: clip, step, average and zero in one pass {mine:.1f} ms, torch's four calls {other:.1f} ms"
-    )
+        rounds.append((timed(ours.step, 1), timed(four_calls, 1)))
+    ratio = statistics.median(a / b for a, b in rounds[1:])
+    ms, torch_ms = (statistics.median(side) * 1e3 for side in zip(*rounds[1:], strict=True))
+    times = f"one pass {ms:.1f} ms, torch's four calls {torch_ms:.1f} ms"
+    print(f"\n{label}: clip, step, average and zero: {times}")
     print(f"  {ratio:.2f} x (median of {ROUNDS} rounds)", flush=True)
 
 
 def main() -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     names = [rule.__name__.lower() for rule in ALL]
-    cases = [word for word in sys.argv[1:] if word in CASES] or (
-        [] if "around" in sys.argv else list(CASES)
-    )
-    chosen = [word for word in sys.argv[1:] if word in names]
+    cases = [argument for argument in sys.argv[1:] if argument in CASES]
+    if not cases and "around" not in sys.argv:
+        cases = list(CASES)
+    rules = [argument for argument in sys.argv[1:] if argument in names]
     for case in cases:
-        compare(case, chosen or (names if case != "small" else ["adamw"]))
+        compare(case, rules or (names if case != "small" else ["adamw"]))
     if "around" in sys.argv or len(sys.argv) == 1:
         around()
 

@@ -1,7 +1,8 @@
-"""How fast the store keeps results: `python benchmarks/store.py [folder on the disk to measure]`.
+"""Speed of the store: `python -m benchmarks.store [folder on the disk to measure]`.
 
-Bars: at least 1,000 durable results a second, one transaction each; 2,000 trivial cells through
-claim, finish and load in under 5 s. A raw fsync loop beside them tells what the disk allows."""
+Required: at least 1,000 durable results per second, with one transaction each; 2,000 trivial cells
+through claim, finish and load in less than 5 s. A loop of raw fsync calls measures the disk.
+"""
 
 from __future__ import annotations
 
@@ -29,32 +30,32 @@ def record(seed: int) -> Record:
 
 
 def fsyncs(folder: Path) -> float:
-    """Seconds for as many appends of one row's size, each with fsync: the disk's own pace."""
+    """Seconds for the same number of appends of a row's size, each with fsync."""
     row = bytes(4 * POINTS + 200)
     with (folder / "raw").open("wb", buffering=0) as file:
-        began = time.perf_counter()
+        start = time.perf_counter()
         for _ in range(RESULTS):
             file.write(row)
             os.fsync(file.fileno())
-        return time.perf_counter() - began
+        return time.perf_counter() - start
 
 
 def one_by_one(folder: Path) -> float:
     """Seconds for one durable transaction per result."""
     records = [record(seed) for seed in range(RESULTS)]
     with Store.open(folder / "one.sqlite", "f", "benchmark") as store:
-        began = time.perf_counter()
-        for each in records:
-            store.finish([each])
-        return time.perf_counter() - began
+        start = time.perf_counter()
+        for finished in records:
+            store.finish([finished])
+        return time.perf_counter() - start
 
 
 def in_chunks(folder: Path) -> float:
-    """Seconds of a whole map whose trainings cost nothing: open, keys, load, claim, finish, close."""
+    """Seconds of a whole map with runs that take no time: open, load, claim, finish, close."""
     began = time.perf_counter()
     me = Owner.here()
     with Store.open(folder / "chunks.sqlite", "f", "benchmark") as store:
-        records = {each.key: each for each in map(record, range(RESULTS))}
+        records = {result.key: result for result in map(record, range(RESULTS))}
         done = store.load(records)
         todo = [key for key in records if key not in done]
         for start in range(0, RESULTS, CHUNK):
@@ -76,14 +77,14 @@ def main() -> None:
     # in turn: they share the noise
     rounds = [[seconds_of(task, where) for task in tasks] for _ in range(ROUNDS)]
     raw, single, chunks = (statistics.median(times) for times in zip(*rounds, strict=True))
-    print(f"append + fsync           {RESULTS / raw:8,.0f} a second  (the disk's own pace)")
-    print(
-        f"finish, one at a time    {RESULTS / single:8,.0f} durable results a second, {POINTS} points each"
-    )
+    finished = f"durable results per second, {POINTS} points each"
+    print(f"append + fsync           {RESULTS / raw:8,.0f} per second  (the disk)")
+    print(f"finish, one at a time    {RESULTS / single:8,.0f} {finished}")
     print(
         f"{RESULTS:,} trivial results    {chunks:8.2f} s in chunks of {CHUNK}: claim, finish, load"
     )
-    print(f"median of {ROUNDS} rounds, load {os.getloadavg()[0]:.1f}; bars: 1,000 a second, 5 s")
+    load = os.getloadavg()[0]
+    print(f"median of {ROUNDS} rounds, load {load:.1f}; required: 1,000 per second, 5 s")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Planes whose verdicts are known everywhere, for the chooser's tests and benchmark."""
+"""Synthetic maps with known verdicts, for the tests and the benchmark of sampling."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from betaplane.maps.sampling.ask_tell import Chooser
 
 
 def train(chooser: Chooser, label: Callable[[Spot, int], int]) -> dict[Spot, list[int]]:
-    """Ask and tell until the chooser is done; `label(spot, seed)` is the verdict of one training."""
-    told: dict[Spot, list[int]] = {}
+    """Ask and tell until the chooser is done; `label(cell, seed)` is the verdict of one run."""
+    labels: dict[Spot, list[int]] = {}
     while batch := chooser.ask():
-        for spot, seeds in batch:
-            told[spot] = [label(spot, seed) for seed in range(seeds)]
-        chooser.tell(told)
-    return told
+        for cell, seeds in batch:
+            labels[cell] = [label(cell, seed) for seed in range(seeds)]
+        chooser.tell(labels)
+    return labels
 
 
 def counterexample(nx: int, ny: int, n: int = 20, a: float = 1.0) -> np.ndarray:
-    """Where Adam diverges on the cyclic counterexample: the sign of its stationary drift, (nx, ny).
+    """Verdicts on the cyclic counterexample by the sign of Adam's stationary drift, (nx, ny).
 
-    With G = 1 + (n - 1) a and j = 0 .. n - 1 steps after the big component,
-    S = sum_j m_j / sqrt(v_j), m_j = -a + (1 - beta1) beta1^j (G + a) / (1 - beta1^n),
-    v_j = a^2 + (1 - beta2) beta2^j (G^2 - a^2) / (1 - beta2^n); it diverges where S < 0 (the counterexample of Zhang
-    et al. 2022, arXiv:2208.09632). Horizons of beta1 from 1 to 100, of beta2 from 1 to 10^4, evenly in their logarithm.
+    With G = 1 + (n - 1) a and j = 0 .. n - 1 steps after the big component, S = sum_j m_j /
+    sqrt(v_j), m_j = -a + (1 - beta1) beta1^j (G + a) / (1 - beta1^n), v_j = a^2 + (1 - beta2)
+    beta2^j (G^2 - a^2) / (1 - beta2^n); Adam diverges if S < 0 (the counterexample of Zhang et al.
+    2022, arXiv:2208.09632). The horizons of beta1 (1 to 100) and beta2 (1 to 10^4) are evenly
+    spaced in their logarithm.
     """
     beta1 = (1 - 10 ** -np.linspace(0, 2, nx))[:, None, None]
     beta2 = (1 - 10 ** -np.linspace(0, 4, ny))[None, :, None]
@@ -39,13 +40,13 @@ def counterexample(nx: int, ny: int, n: int = 20, a: float = 1.0) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Bay:
-    """The unit square, failing below a wave and on an island above it, both jittered by `variant`."""
+    """The unit square, failing below a wave and on an island above it; `variant` varies both."""
 
     variant: int
-    points: int  # cells a side; their centres are what is trained and judged
+    points: int  # cells per side
 
     def distance(self) -> np.ndarray:
-        """Signed distance of each cell's centre to the boundary, > 0 where it fails, (points,
+        """Signed distance of each cell's center to the boundary, > 0 for failing cells, (points,
         points).
         """
         random = np.random.default_rng(self.variant)
@@ -61,20 +62,20 @@ class Bay:
 
         shore = wave(left + np.linspace(-radius, radius, 50)).max()
         up = random.uniform(shore + radius + 0.06, 1 - radius - 0.03)
-        x, y = np.meshgrid(self.centres, self.centres, indexing="ij")
+        x, y = np.meshgrid(self.centers, self.centers, indexing="ij")
         island = radius - np.hypot(x - left, y - up)
         along = np.arange(-0.3, 1.3, 0.004)
         off = np.stack(
-            [_to_curve(column, self.centres, along, wave(along)) for column in self.centres]
+            [_to_curve(column, self.centers, along, wave(along)) for column in self.centers]
         )
         return np.maximum(np.where(y < wave(x), off, -off), island)
 
     @property
-    def centres(self) -> np.ndarray:
+    def centers(self) -> np.ndarray:
         return (np.arange(self.points) + 0.5) / self.points
 
     def p_fail(self, width: float) -> np.ndarray:
-        """P(fail) = 1 / (1 + exp(-distance / width)); a step where the width is 0."""
+        """P(fail) = 1 / (1 + exp(-distance / width)), or 0 and 1 if the width is 0."""
         distance = self.distance()
         return (
             1 / (1 + np.exp(-np.clip(distance / width, -50, 50)))
@@ -90,21 +91,22 @@ def _to_curve(x: float, ys: np.ndarray, curve_x: np.ndarray, curve_y: np.ndarray
 
 
 def labels(p_fail: np.ndarray, seed: int, trainings: int = 8) -> Callable[[Spot, int], int]:
-    """Verdicts drawn once for every cell and training, so that they do not depend on who asks when."""
+    """Random verdicts, drawn once per cell and run, so that they do not depend on the order."""
     fails = np.random.default_rng(seed).random((*p_fail.shape, trainings)) < p_fail[..., None]
     return lambda spot, number: FAILING if fails[spot][number] else GOOD
 
 
 def tongue(points: int, width: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Failing below y = 0.3 and on a strip that leaves it, and the strip alone; bool, (points,
-    points) each.
+    """Cells that fail (below y = 0.3 and on a strip from there), and the cells of the strip; bool,
+    (points, points) each.
 
-    The strip is 0.45 long and `width` cells wide, its place and its direction (60 to 120 degrees) random.
+    The strip is 0.45 long and `width` cells wide, with a random place and direction (60 to 120
+    degrees).
     """
     random = np.random.default_rng(seed)
     base, angle = np.array([random.uniform(0.3, 0.7), 0.28]), np.radians(random.uniform(60, 120))
-    centres = (np.arange(points) + 0.5) / points
-    x, y = np.meshgrid(centres, centres, indexing="ij")
+    centers = (np.arange(points) + 0.5) / points
+    x, y = np.meshgrid(centers, centers, indexing="ij")
     along = (x - base[0]) * np.cos(angle) + (y - base[1]) * np.sin(angle)
     across = -(x - base[0]) * np.sin(angle) + (y - base[1]) * np.cos(angle)
     strip = (along > 0) & (along < 0.45) & (np.abs(across) <= width / points / 2) & (y >= 0.3)

@@ -68,7 +68,7 @@ def small_loss(factor: float) -> Problem:
 
 
 def growing_gradients(**how: Any) -> tuple[Any, ...]:
-    """Gradients grow 500 times within 25 steps, at a learning rate at which an overshoot diverges."""
+    """Gradients grow 500 times within 25 steps, at an lr at which an overshoot diverges."""
     problem, feed = swelling(digits(batch_size=128), 120, 25, 500.0)
     return train(problem, 180, adam(0.04, (0.9, 0.9999), eps=1e-12), feed=feed, every=3, **how)
 

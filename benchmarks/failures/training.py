@@ -36,8 +36,8 @@ def train(
 ) -> tuple[Watcher | None, nn.Module, list[float]]:
     """Train with a plain loop and watch it.
 
-    `feed` may change a batch, and `before` the optimizer or gradients before a step (counted from 1). If an alert is
-    given, the run uses its remedy.
+    `feed` may change a batch, and `before` the optimizer or gradients before a step (counted from
+    1). If an alert is given, the run uses its remedy.
     """
     remedy = {**alert.remedy, "layer": alert.layer} if alert is not None else {}
     model = model or problem.fresh(seed)

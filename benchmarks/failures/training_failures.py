@@ -47,7 +47,7 @@ def missing_warmup(r: random.Random, cause: str) -> Run:
 
 
 def incomplete_resume(r: random.Random, cause: str) -> Run:
-    """A resume that restores the moments but not the step count, or the count but not the moments."""
+    """A resume that restores only the moments, or only the step count."""
     task, lr = draw_task(r, ALL_KINDS)
     at, lost = 10 * r.randrange(5, 12), r.random() < 0.5
 

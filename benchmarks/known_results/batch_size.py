@@ -1,4 +1,4 @@
-"""Digits at beta1 = 0.9: the smallest good beta2 grows as the batch size falls (Zhang et al. 2022)."""
+"""The smallest good beta2 at beta1 = 0.9 by batch size, on the digits (Zhang et al. 2022)."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Sweep:
         """The smallest good beta2 per batch size, from losses (batches, beta2s); nan if none is
         good.
 
-        Good is relative to the best loss at that batch size, since no beta2 removes the gradient noise of small
-        batches; if `common`, to the best loss of all batch sizes.
+        Good is relative to the best loss at that batch size, since no beta2 removes the gradient
+        noise of small batches; if `common`, to the best loss of all batch sizes.
         """
         smallest = []
         for batch_losses in losses:

@@ -1,4 +1,4 @@
-"""The counterexample (Zhang et al. 2022): the critical beta2 of Adam by training, against theory."""
+"""The counterexample (Zhang et al. 2022): the critical beta2 by training, against theory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def far_field(n: int, order: Order = "cyclic", steps: int = 10_000) -> Problem:
     """The counterexample with a start so far away that no run arrives at the minimum, and a
     constant lr.
 
-    In float64, since at x = 1000 steps of this size would be rounded to multiples of float32's spacing.
+    In float64, since at x = 1000 steps of this size would be rounded to multiples of float32's
+    spacing.
     """
     return counterexample(
         n, order=order, x0=1e3, steps=steps, lr=0.01, schedule="constant", dtype=torch.float64
@@ -82,8 +83,8 @@ def boundaries(
 def random_order_boundary(n: int, beta1: float, order: Order) -> float:
     """The 1 - beta2 at which the mean speed changes sign if the losses have a random order.
 
-    It is the root of a parabola in log(1 - beta2) through the means over seeds; nan if the parabola does not have
-    exactly one root in the window.
+    It is the root of a parabola in log(1 - beta2) through the means over seeds; nan if the parabola
+    does not have exactly one root in the window.
     """
     center = (
         1 - critical_beta2(beta1, n) if order == "shuffle" else critical_with_replacement(beta1, n)
@@ -103,18 +104,24 @@ def random_order_boundary(n: int, beta1: float, order: Order) -> float:
 
 # Critical 1 - beta2 at a = 1 from simulated averages (3e6 steps, error about 2%).
 MONTE_CARLO: dict[tuple[int, float, Order], float] = {
-    (10, 0.0, "shuffle"): 0.0419, (10, 0.9, "shuffle"): 0.135, (20, 0.0, "shuffle"): 0.0103,
-    (20, 0.9, "shuffle"): 0.0210, (10, 0.0, "replacement"): 0.0223, (10, 0.9, "replacement"): 0.0270,
-    (20, 0.0, "replacement"): 0.00526, (20, 0.9, "replacement"): 0.00554,
-}  # fmt: skip
+    (10, 0.0, "shuffle"): 0.0419,
+    (10, 0.9, "shuffle"): 0.135,
+    (20, 0.0, "shuffle"): 0.0103,
+    (20, 0.9, "shuffle"): 0.0210,
+    (10, 0.0, "replacement"): 0.0223,
+    (10, 0.9, "replacement"): 0.0270,
+    (20, 0.0, "replacement"): 0.00526,
+    (20, 0.9, "replacement"): 0.00554,
+}
 
 
 def counterexample_table() -> None:
-    """Critical 1 - beta2 in cyclic order, by the direction of x and by the verdict of a map with its
-    defaults.
+    """Critical 1 - beta2 in cyclic order, by the direction of x and by the verdict of a map with
+    its defaults.
 
-    Verdicts are for 20,000 steps from x0 = 1. If the drift is slow (large n), some converging runs have not arrived
-    yet. Near the minimum, if beta1 > sqrt(beta2), Adam can diverge although it would converge from far away.
+    Verdicts are for 20,000 steps from x0 = 1. If the drift is slow (large n), some converging runs
+    have not arrived yet. Near the minimum, if beta1 > sqrt(beta2), Adam can diverge although it
+    would converge from far away.
     """
     row("n", "beta1", "closed form", "by direction", "off by", "by verdict", "off by")
     beta1s = (0.0, 0.5, 0.9)
@@ -133,7 +140,7 @@ def counterexample_table() -> None:
 
 
 def order_table() -> None:
-    """Critical 1 - beta2 in random order, with 32 (shuffle) or 128 seeds of 20,000 steps per point."""
+    """Critical 1 - beta2 in random order; 32 (shuffle) or 128 seeds of 20,000 steps per point."""
     row("n", "beta1", "order", "by direction", "simulated", "off by", "1st order", "cyclic")
     for (n, beta1, order), simulated in MONTE_CARLO.items():
         measured = random_order_boundary(n, beta1, order)

@@ -57,7 +57,7 @@ def theorem1(C: float, steps: int) -> tuple[Problem, float]:
 def by_hand(
     problem: Problem, rule: type, beta1: float, beta2: float, corrected: bool = True
 ) -> tuple[float, float]:
-    """x_T and R_T / T of the paper's algorithms in plain floats, with or without bias correction."""
+    """x_T and R_T / T of the paper's algorithms in plain floats; bias correction is optional."""
     s = problem.inputs.tolist()
     x = m = v = v_max = total = 0.0
     for t in range(1, problem.steps + 1):
@@ -75,8 +75,8 @@ TABLE_C = (2.5, 3, 5, 10, 15, 100)
 
 
 def reddi_table() -> None:
-    """The last x and the regret R_T / T. For Adam at x = +1, R_T / T tends to 2 (C - 2) / 3 (Theorem
-    1) and to .198 (Figure 1).
+    """The last x and the regret R_T / T. For Adam at x = +1, R_T / T tends to 2 (C - 2) / 3
+    (Theorem 1) and to .198 (Figure 1).
 
     "By hand" is the algorithm in plain 64-bit floats.
     """
