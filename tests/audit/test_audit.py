@@ -15,7 +15,7 @@ import betaplane.optim
 from betaplane.audit import audit
 from betaplane.audit.audit import PROBES
 from betaplane.audit.black_box import BlackBox
-from betaplane.audit.identify import SINGLE, Candidate, match
+from betaplane.audit.identify import FLOAT32_ERROR, Candidate, match
 from betaplane.errors import BadInput
 from betaplane.rules import ALL
 
@@ -45,20 +45,20 @@ each = [
 
 
 @pytest.mark.parametrize("kind", each)
-def test_every_class_is_what_its_name_says(kind: type) -> None:
+def test_every_optimizer_is_identified_by_its_name(kind: type) -> None:
     found = matched(kind)
     assert found.kind.__name__ == kind.__name__
-    assert found.error < SINGLE
+    assert found.error < FLOAT32_ERROR
     assert (found.betas, found.decay) == ("as said", "")
     torchs = (
         {"floor": "root", "eps1": torch.finfo(torch.float64).eps}
         if kind.__name__ == "Adafactor"
         else {}
     )
-    assert found.spelt() == torchs
+    assert found.options() == torchs
 
 
-DIALECTS = {
+VARIANTS = {
     "amsgrad": (torch.optim.Adam, {"amsgrad": True}, "AMSGrad", {}),
     "masked": (
         betaplane.optim.Adam,
@@ -84,17 +84,17 @@ DIALECTS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", DIALECTS)
-def test_dialects_are_told_apart(name: str) -> None:
-    kind, options, rule, dialect = DIALECTS[name]
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_are_distinguished(name: str) -> None:
+    kind, options, rule, dialect = VARIANTS[name]
     found = matched(kind, **options)
     assert found.error < 1e-9
-    assert (found.kind.__name__, found.spelt()) == (rule, dialect)
+    assert (found.kind.__name__, found.options()) == (rule, dialect)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ASGD", "Adadelta", "LBFGS", "Muon", "Rprop"])
-def test_what_is_not_on_the_roll_is_not_claimed(name: str) -> None:
+def test_unknown_rule_is_not_identified(name: str) -> None:
     found = audit(getattr(torch.optim, name))
     assert found.rule is None
     assert found["rule"].trouble
@@ -204,9 +204,9 @@ class Forgetful(Plain):
         return {**kept, "param_groups": [{**group, "lr": 1e-3} for group in kept["param_groups"]]}
 
 
-def test_plain_is_adamw() -> None:
+def test_plain_class_is_identified_as_adamw() -> None:
     found = matched(Plain)
-    assert (found.kind.__name__, found.spelt()) == ("AdamW", {})
+    assert (found.kind.__name__, found.options()) == ("AdamW", {})
     assert found.error < 1e-12
 
 
@@ -220,18 +220,18 @@ MATCHED = {
 
 
 @pytest.mark.parametrize("kind", MATCHED, ids=lambda kind: kind.__name__)
-def test_planted_dialects_are_matched(kind: type) -> None:
+def test_planted_variants_are_matched(kind: type) -> None:
     found = matched(kind)
     assert found.error < 1e-9
-    assert (found.kind.__name__, found.spelt(), found.betas, found.decay) == MATCHED[kind]
+    assert (found.kind.__name__, found.options(), found.betas, found.decay) == MATCHED[kind]
 
 
 SEEN: dict[str, tuple[type, str, str, float | None, bool]] = {
-    "plain eps": (Plain, "place of eps", "beside the root, after any correction", 1.0, False),
+    "plain eps": (Plain, "place of eps", "next to the root, after any correction", 1.0, False),
     "eps inside": (EpsInside, "place of eps", "inside the root: acts as sqrt(eps)", 0.1, False),
     "its effect": (EpsInside, "effective eps", "at step 1, 1e+04 times the option eps=1e-08", 1e-4, False),
     "floor": (HiddenFloor, "floor of eps", "hidden: at eps=1e-30 something still acts as", 1e-6, True),
-    "no floor": (Plain, "floor of eps", "none: eps=1e-30 is heeded", 1e-30, False),
+    "no floor": (Plain, "floor of eps", "none: eps=1e-30 takes effect", 1e-30, False),
     "correction": (Plain, "bias correction", "of both moments", None, False),
     "no correction": (Uncorrected, "bias correction", "of neither moment", None, False),
     "first step": (Uncorrected, "first step", "of lr, whatever the size", 0.1 / 0.001**0.5, False),
@@ -249,16 +249,16 @@ SEEN: dict[str, tuple[type, str, str, float | None, bool]] = {
     "beta2 of torch": (torch.optim.Adam, "beta2=1.5", "refused: ValueError: Invalid beta parameter", None, False),
     "beta1": (Plain, "beta1=-0.1", "accepted in silence", None, True),
     "lr": (betaplane.optim.Lion, "lr=-1", "refused: BadInput: lr is out of range", None, False),
-    "bfloat16": (torch.optim.AdamW, "bfloat16 weights", "stand still, where float64 goes 0.01", 0.0, True),
-    "state": (torch.optim.AdamW, "state of bfloat16", "bfloat16; bytes a number", 4.0, False),
-    "state of adafactor": (torch.optim.Adafactor, "state of float32", "float32; bytes a number", 4 * 38 / 360, False),
+    "bfloat16": (torch.optim.AdamW, "bfloat16 weights", "do not move; float64 weights move 0.01", 0.0, True),
+    "state": (torch.optim.AdamW, "state of bfloat16", "bfloat16; bytes per element", 4.0, False),
+    "state of adafactor": (torch.optim.Adafactor, "state of float32", "float32; bytes", 4 * 38 / 360, False),
     "complex": (Plain, "complex weights", "not as pairs of real ones", None, True),
     "complex of torch": (torch.optim.AdamW, "complex weights", "as pairs of real ones", 0.0, False),
     "complex refused": (torch.optim.Adafactor, "complex weights", "refused: RuntimeError: Adafactor", None, False),
     "layouts": (Plain, "other layouts", "as contiguous ones", 0.0, False),
     "wrong layouts": (Raw, "other layouts", "a gappy one: memory outside of it is written", None, True),
-    "copies": (Plain, "copies", "deepcopy, pickle, state_dict: go on as the original", None, False),
-    "lost": (Forgetful, "copies", "deepcopy, pickle: lost are lr; state_dict: go on", None, True),
+    "copies": (Plain, "copies", "deepcopy, pickle, state_dict: continue like the original", None, False),
+    "lost": (Forgetful, "copies", "deepcopy, pickle: lost: lr; state_dict: continue", None, True),
     "at rest": (torch.optim.NAdam, "zero gradient, lr=0", "weights stay", 0.0, False),
     "not at rest": (DecayWithoutLr, "zero gradient, lr=0", "weights stay", 0.0, False),
     "upwards": (torch.optim.RAdam, "maximize", "as minimizing the opposite", 0.0, False),
@@ -269,7 +269,7 @@ SEEN: dict[str, tuple[type, str, str, float | None, bool]] = {
 
 
 @pytest.mark.parametrize("name", SEEN)
-def test_probes(name: str) -> None:
+def test_probe_has_the_expected_finding(name: str) -> None:
     kind, what, text, number, trouble = SEEN[name]
     found = asked(kind, what)
     assert found.text.startswith(text)
@@ -284,7 +284,7 @@ def test_a_late_first_step_in_closed_form() -> None:
     assert asked(OneCount, "late gradient").number == pytest.approx(right, rel=1e-6)
 
 
-def test_decay_is_told_from_what_moves_without_it() -> None:
+def test_decay_is_distinguished_from_other_motion() -> None:
     """Yogi's m starts at 1e-6 in optax's form, so that x moves at zero gradient."""
     found = asked(betaplane.optim.Yogi, "weight decay", starts="both", decay="decoupled")
     assert found.text.startswith("decoupled, times lr")
@@ -329,7 +329,7 @@ def test_an_option_that_raises_is_a_finding() -> None:
     assert found["order of decay"].finding == "raises NotImplementedError: no decay yet"
 
 
-def test_what_is_unlike_every_published_form_is_said() -> None:
+def test_differences_from_every_published_form_are_reported() -> None:
     found = audit(DecayAfter)
     assert (found.rule, found.nearest, found.unlike) == (None, "AdamW", ("decay after the step",))
     assert found["rule"].finding == "AdamW, decay after the step; off by"
@@ -373,10 +373,10 @@ ROWS = {
     "no optimizer": (
         torch.nn.Linear,
         {},
-        "This is no optimizer's class: got 'Linear'; expected a subclass of torch",
+        "This is not an optimizer class: got 'Linear'; expected a subclass of torch",
     ),
-    "an object": (3, {}, "This is no optimizer's class: got 'int'"),
-    "needs": (Needy, {}, "The constructor needs gamma (Needy). Try: --set gamma=VALUE"),
+    "an object": (3, {}, "This is not an optimizer class: got 'int'"),
+    "needs": (Needy, {}, "The constructor needs gamma (Needy). Try: gamma=VALUE"),
     "unknown": (
         Plain,
         {"beta": 1},
@@ -385,9 +385,9 @@ ROWS = {
     "refused": (
         torch.optim.Adam,
         {"lr": -1},
-        "Adam cannot be made (ValueError: Invalid learning rate: -1).",
+        "Adam cannot be constructed (ValueError: Invalid learning rate: -1).",
     ),
-    "raises": (Choosy, {}, "Choosy cannot be made (AssertionError: not on a Sunday)."),
+    "raises": (Choosy, {}, "Choosy cannot be constructed (AssertionError: not on a Sunday)."),
 }
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import betaplane
-from betaplane.audit.black_box import BlackBox, quietly
+from betaplane.audit.black_box import BlackBox, with_seed
 from betaplane.audit.probes import Finding
 
 # the function of that name shadows the module in the package
@@ -165,8 +165,8 @@ class Twice(Adam):
 
 
 def found(kind: type, what: str) -> Finding:
-    subject = quietly(lambda: BlackBox(kind, {}))
-    row = quietly(lambda: audits._asked(what, audits.PROBES[what], subject))
+    subject = with_seed(lambda: BlackBox(kind, {}))
+    row = with_seed(lambda: audits._probe_row(what, audits.PROBES[what], subject))
     return Finding(row.finding, row.number, row.trouble)
 
 
@@ -397,8 +397,10 @@ def test_effects_are_measured(kind: type, what: str, text: str, trouble: bool):
 
 
 def test_a_decay_is_told_at_an_lr_that_is_set():
-    subject = quietly(lambda: BlackBox(AdamW, {"lr": 0.01}))
-    row = quietly(lambda: audits._asked("weight decay", audits.PROBES["weight decay"], subject))
+    subject = with_seed(lambda: BlackBox(AdamW, {"lr": 0.01}))
+    row = with_seed(
+        lambda: audits._probe_row("weight decay", audits.PROBES["weight decay"], subject)
+    )
     assert row.finding == "decoupled, times lr; at weight_decay=0.001, lr=0.01 a step takes"
     assert row.number == pytest.approx(1e-5)
 
@@ -416,10 +418,7 @@ def test_an_option_that_the_rule_does_not_use_is_no_trouble():
     """Without estimates of the curvature Sophia's v stays 0, and beta2 has no effect."""
     audit = audits.audit(betaplane.optim.Sophia)
     assert audit.rule == "Sophia"
-    assert (
-        audit["options"].finding
-        == "without effect, as it is constructed: beta2; so it is in Sophia"
-    )
+    assert audit["options"].finding == "without effect, as it is constructed: beta2; as in Sophia"
     assert not audit["options"].trouble
     row = audits.AuditRow("options", "without effect", trouble=True)
-    assert audits._explained(row, None) == row
+    assert audits._without_shared_trouble(row, None) == row

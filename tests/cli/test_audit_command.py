@@ -60,12 +60,12 @@ ROWS = {
     "torch.optim": "The name of the class is missing: expected ",
     "torch.optim:Adamm": "The module has no 'Adamm': expected ",
     "mine.py:mine": "The module has no 'mine': expected Mine (mine.py). Try: betaplane audit mine.py:Mine",
-    "mine.py:number": "This is no optimizer's class: got 'int'; expected a subclass of torch.optim.Optimizer (audit).",
+    "mine.py:number": "This is not an optimizer class: got 'int'; expected a subclass of torch.optim.Optimizer",
     "gone.py:Mine": "The file does not exist: got 'gone.py'; expected a Python file that exists (audit).",
     "broken.py:Mine": "The file raises an error when it is imported (",
     "mine.py:Mine --set lr": "Invalid constructor argument: got 'lr'; expected name=value (--set). Try: --set lr=0.001",
     "mine.py:Mine --set speed=1": "There is no option speed: got 1; expected lr, pace (Mine).",
-    "mine.py:Mine --set lr=-1": "Mine cannot be made (ValueError: Invalid learning rate: -1).",
+    "mine.py:Mine --set lr=-1": "Mine cannot be constructed (ValueError: Invalid learning rate: -1).",
 }
 
 

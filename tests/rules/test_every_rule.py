@@ -1,6 +1,4 @@
-"""A rule is a file and its name on the roll: all else follows, and nothing of it is missing for any
-rule.
-"""
+"""Every rule of the registry has documentation, numbers from elsewhere, and an optimizer."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ every = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 
 
 @every
-def test_documented(kind: type[Rule]) -> None:
+def test_rule_has_equations_source_and_example(kind: type[Rule]) -> None:
     """Equations, source and an example whose numbers are run."""
     told = inspect.getdoc(kind) or ""
     assert "```" in told
@@ -38,7 +36,7 @@ def test_documented(kind: type[Rule]) -> None:
 
 
 @every
-def test_has_numbers_from_elsewhere(kind: type[Rule]) -> None:
+def test_rule_has_numbers_from_elsewhere(kind: type[Rule]) -> None:
     """Golden numbers or torch's class; else at least two steps computed by hand."""
     elsewhere = {rule for rule, _ in test_rules.GOLDEN} | {
         type(rule) for rule, *_ in test_rules.TORCH
@@ -48,7 +46,7 @@ def test_has_numbers_from_elsewhere(kind: type[Rule]) -> None:
 
 
 @every
-def test_declares_laws_ranges_and_choices(kind: type[Rule]) -> None:
+def test_rule_declares_laws_ranges_and_choices(kind: type[Rule]) -> None:
     source = ast.parse(Path(inspect.getfile(kind)).read_text())
     (body,) = [
         node.body
@@ -72,7 +70,7 @@ def test_the_command_line_lists_every_rule(capsys: pytest.CaptureFixture[str]) -
 
 @every
 @pytest.mark.parametrize("storage", STORAGES)
-def test_is_an_optimizer_in_every_format(kind: type[Rule], storage: str) -> None:
+def test_rule_is_an_optimizer_in_every_format(kind: type[Rule], storage: str) -> None:
     p = nn.Parameter(torch.randn(40, 128, generator=torch.Generator().manual_seed(0)))
     optimizer = getattr(betaplane, kind.__name__, None) or betaplane.optim.optimizer_class(kind)
     made = optimizer([p], storage=storage)
@@ -87,7 +85,7 @@ def test_is_an_optimizer_in_every_format(kind: type[Rule], storage: str) -> None
 
 
 @every
-def test_no_rule_knows_another(kind: type[Rule]) -> None:
+def test_rule_imports_no_other_rule(kind: type[Rule]) -> None:
     names = {f"betaplane.rules.{one.__module__.rsplit('.')[-1]}" for one in ALL} - {kind.__module__}
     tree = ast.parse(Path(inspect.getfile(kind)).read_text())
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}

@@ -8,7 +8,7 @@ import math
 from dataclasses import replace
 
 import pytest
-import rule_nets as nets
+import rule_checks as checks
 import torch
 from torch.func import vmap
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -34,16 +34,16 @@ shapes = pytest.mark.parametrize("shape", [(4, 3), (2, 3, 4)], ids=str)
 @each
 @shapes
 def test_symmetries(rule: Rule, shape: tuple[int, ...]) -> None:
-    x, g = nets.sample(*shape, seed=1), nets.sample(6, *shape, seed=2)
-    assert nets.odd(rule, x, g)
-    assert nets.rests(rule, x, g)
-    assert nets.scale_free(rule, x, g) or not rule.laws.scale_free
+    x, g = checks.sample(*shape, seed=1), checks.sample(6, *shape, seed=2)
+    assert checks.odd(rule, x, g)
+    assert checks.rests(rule, x, g)
+    assert checks.scale_free(rule, x, g) or not rule.laws.scale_free
     if getattr(rule, "rows", 1) == 1:
-        assert nets.same(
-            nets.run(rule, x.flip(0), g.flip(1), 0.01), nets.run(rule, x, g, 0.01).flip(1)
+        assert checks.same(
+            checks.run(rule, x.flip(0), g.flip(1), 0.01), checks.run(rule, x, g, 0.01).flip(1)
         )
-    assert nets.same(
-        nets.run(rule, x.flip(-1), g.flip(-1), 0.01), nets.run(rule, x, g, 0.01).flip(-1)
+    assert checks.same(
+        checks.run(rule, x.flip(-1), g.flip(-1), 0.01), checks.run(rule, x, g, 0.01).flip(-1)
     )
 
 
@@ -58,7 +58,10 @@ def test_stacked_and_traced(rule: Rule, shape: tuple[int, ...]) -> None:
         name: getattr(rule, name) * torch.tensor([0.9, 1.0], dtype=torch.float64) for name in names
     }
     lr = torch.tensor([0.1, 0.01], dtype=torch.float64)
-    x, gradients = nets.sample(2, *shape, seed=7).float(), nets.sample(5, 2, *shape, seed=8).float()
+    x, gradients = (
+        checks.sample(2, *shape, seed=7).float(),
+        checks.sample(5, 2, *shape, seed=8).float(),
+    )
     alone = [replace(rule, **{k: float(v[i]) for k, v in hyper.items()}) for i in range(2)]
     ones = [(x[i], alone[i].init(x[i])) for i in range(2)]
     many = vmap(rule.init)(x)
@@ -76,11 +79,13 @@ def test_stacked_and_traced(rule: Rule, shape: tuple[int, ...]) -> None:
 def test_a_zero_gradient_and_a_number_alone(rule: Rule) -> None:
     """In 32 bits the product of two tiny factors is zero, and g over its root is not a number."""
     x = torch.ones(4, 3)
-    path = nets.run(replace(rule, weight_decay=0.0), x, torch.zeros(3, 4, 3), 0.01)
+    path = checks.run(replace(rule, weight_decay=0.0), x, torch.zeros(3, 4, 3), 0.01)
     assert torch.equal(path[-1], x)
     if getattr(rule, "rows", 1) == 1:
         assert bool(
-            torch.isfinite(nets.run(rule, torch.tensor(1.0), torch.tensor([0.5, -0.1]), 0.01)).all()
+            torch.isfinite(
+                checks.run(rule, torch.tensor(1.0), torch.tensor([0.5, -0.1]), 0.01)
+            ).all()
         )
 
 
@@ -88,17 +93,17 @@ def test_a_zero_gradient_and_a_number_alone(rule: Rule) -> None:
 
 
 def test_mini_elements_are_adamw() -> None:
-    x, g = nets.sample(3, 4, seed=1), nets.sample(9, 3, 4, seed=2)
-    ours = nets.run(AdamMini(blocks="element", weight_decay=0.1), x, g, 0.01)
-    assert torch.allclose(ours, nets.run(AdamW(weight_decay=0.1), x, g, 0.01), rtol=0, atol=1e-13)
+    x, g = checks.sample(3, 4, seed=1), checks.sample(9, 3, 4, seed=2)
+    ours = checks.run(AdamMini(blocks="element", weight_decay=0.1), x, g, 0.01)
+    assert torch.allclose(ours, checks.run(AdamW(weight_decay=0.1), x, g, 0.01), rtol=0, atol=1e-13)
 
 
 def test_mini_heads_are_tensors() -> None:
     """A block of n rows steps as a tensor of those rows."""
-    x, g = nets.sample(6, 4, seed=1), nets.sample(9, 6, 4, seed=2)
-    whole = nets.run(AdamMini(rows=3), x, g, 0.01)
+    x, g = checks.sample(6, 4, seed=1), checks.sample(9, 6, 4, seed=2)
+    whole = checks.run(AdamMini(rows=3), x, g, 0.01)
     heads = [
-        nets.run(AdamMini(blocks="tensor"), x[i : i + 3], g[:, i : i + 3], 0.01) for i in (0, 3)
+        checks.run(AdamMini(blocks="tensor"), x[i : i + 3], g[:, i : i + 3], 0.01) for i in (0, 3)
     ]
     assert torch.allclose(whole, torch.cat(heads, dim=1), rtol=0, atol=1e-13)
 
@@ -120,7 +125,7 @@ def test_mini_lone_gradient() -> None:
     """One gradient among n that are zero: sqrt(n) lr."""
     g = torch.zeros(1, 1, 9, dtype=torch.float64)
     g[..., 4] = -0.3
-    path = nets.run(replace(AdamMini(), eps=0.0), torch.zeros(1, 9, dtype=torch.float64), g, 0.01)
+    path = checks.run(replace(AdamMini(), eps=0.0), torch.zeros(1, 9, dtype=torch.float64), g, 0.01)
     assert float(path[-1, 0, 4]) == pytest.approx(0.03, abs=1e-15)
 
 
@@ -141,17 +146,19 @@ def test_adafactor_state() -> None:
 
 
 def test_adafactor_factors_what_is_a_product() -> None:
-    """Where g^2 is a column times a row in every step alike, the factors lose nothing."""
-    column, row = nets.sample(4, 1, seed=1), nets.sample(1, 3, seed=2)
-    x, g = nets.sample(4, 3, seed=3), nets.sample(8, 1, 1, seed=4) * column * row
-    assert nets.same(nets.run(Adafactor(), x, g, 0.01), nets.run(Adafactor(min_dim=5), x, g, 0.01))
+    """If g^2 is the same product of a column and one row at every step, the factors are exact."""
+    column, row = checks.sample(4, 1, seed=1), checks.sample(1, 3, seed=2)
+    x, g = checks.sample(4, 3, seed=3), checks.sample(8, 1, 1, seed=4) * column * row
+    assert checks.same(
+        checks.run(Adafactor(), x, g, 0.01), checks.run(Adafactor(min_dim=5), x, g, 0.01)
+    )
 
 
 def test_adafactor_rates() -> None:
     """The first two steps on two numbers of RMS 5, over lr or what stands for it."""
     x = torch.tensor([7.0, -1.0], dtype=torch.float64)
     g = torch.tensor([[0.1, 2.0], [0.1, 2.0]], dtype=torch.float64)
-    steps = lambda rule, lr: nets.run(rule, x, g, lr).diff(dim=0).abs()[:, 0].tolist()  # noqa: E731
+    steps = lambda rule, lr: checks.run(rule, x, g, lr).diff(dim=0).abs()[:, 0].tolist()  # noqa: E731
     first, second = steps(Adafactor(), 0.01)
     assert first == pytest.approx(0.05, abs=1e-15)
     moved = ((6.95**2 + 1.05**2) / 2) ** 0.5
@@ -169,8 +176,8 @@ def test_adafactor_rates() -> None:
 
 def test_adafactor_decay_rates() -> None:
     x, g = torch.full((2,), 5.0, dtype=torch.float64), torch.zeros(1, 2, dtype=torch.float64)
-    by_lr = nets.run(Adafactor(weight_decay=0.1), x, g, 0.01)[-1]
-    by_alpha = nets.run(Adafactor(weight_decay=0.1, decay_rate="alpha"), x, g, 0.01)[-1]
+    by_lr = checks.run(Adafactor(weight_decay=0.1), x, g, 0.01)[-1]
+    by_alpha = checks.run(Adafactor(weight_decay=0.1, decay_rate="alpha"), x, g, 0.01)[-1]
     assert by_lr.tolist() == pytest.approx([5 * (1 - 0.001)] * 2, abs=1e-14)
     assert by_alpha.tolist() == pytest.approx([5 * (1 - 0.005)] * 2, abs=1e-14)
 
@@ -178,7 +185,7 @@ def test_adafactor_decay_rates() -> None:
 def test_adafactor_clips_by_tensor() -> None:
     """An update of RMS 2 and one of RMS 1, at clip = 0.5: both have RMS 0.5."""
     rule = Adafactor(rate="constant", clip=0.5)
-    path = nets.run(rule, torch.zeros(6, dtype=torch.float64), nets.sample(12, 6, seed=2), 1.0)
+    path = checks.run(rule, torch.zeros(6, dtype=torch.float64), checks.sample(12, 6, seed=2), 1.0)
     sizes = path.diff(dim=0).square().mean(dim=1).sqrt()
     assert float(sizes.max()) == pytest.approx(0.5, abs=1e-12)
 
@@ -196,21 +203,21 @@ def test_stable_limits() -> None:
     for limits, debias, lr_d in (("rate", "schedule", 0.01 / size), ("update", "both", 0.01)):
         rule = StableAdamW(eps=0.0, weight_decay=0.2, limits=limits, debias=debias)
         x2 = start * (1 - lr_d * 0.2) - 0.01 / size * m / v**0.5
-        assert float(nets.run(rule, x, g, 0.01)[-1]) == pytest.approx(x2, abs=1e-14)
+        assert float(checks.run(rule, x, g, 0.01)[-1]) == pytest.approx(x2, abs=1e-14)
 
 
 def test_stable_floor() -> None:
     """In RMS_t eps is a floor for the root, so that tiny gradients beside it count for little."""
     x, g = torch.zeros(2, dtype=torch.float64), torch.tensor([[1e-3, 1.0]], dtype=torch.float64)
-    path = nets.run(StableAdamW(eps=2.0, weight_decay=0.0), x, g, 1.0)
+    path = checks.run(StableAdamW(eps=2.0, weight_decay=0.0), x, g, 1.0)
     assert path[-1].tolist() == pytest.approx([-1e-3 / 2.001, -1 / 3], abs=1e-14)
 
 
 def test_stable_without_limit_is_adamw() -> None:
-    x, g = nets.sample(3, 4, seed=1), nets.sample(9, 3, 4, seed=2)
-    ours = nets.run(StableAdamW(0.9, 0.95, 1e-8, 0.1, d=float("inf")), x, g, 0.01)
+    x, g = checks.sample(3, 4, seed=1), checks.sample(9, 3, 4, seed=2)
+    ours = checks.run(StableAdamW(0.9, 0.95, 1e-8, 0.1, d=float("inf")), x, g, 0.01)
     assert torch.allclose(
-        ours, nets.run(AdamW(0.9, 0.95, 1e-8, 0.1), x, g, 0.01), rtol=0, atol=1e-12
+        ours, checks.run(AdamW(0.9, 0.95, 1e-8, 0.1), x, g, 0.01), rtol=0, atol=1e-12
     )
 
 

@@ -1,6 +1,4 @@
-"""Every rule on the roll: its page, its laws, its purity, its numbers, and the three ways it is
-run.
-"""
+"""Every rule of the registry: documentation, laws, purity, reference numbers, execution."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-import rule_nets as nets
+import rule_checks as checks
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -117,7 +115,7 @@ every = pytest.mark.parametrize("rule", VARIANTS, ids=str)
 
 
 @each
-def test_page(kind: type[Rule]) -> None:
+def test_rule_has_documentation_and_complete_tables(kind: type[Rule]) -> None:
     doc = inspect.getdoc(kind) or ""
     assert "Source: " in doc
     assert ">>> " in doc
@@ -132,7 +130,7 @@ def test_page(kind: type[Rule]) -> None:
 
 
 @each
-def test_usual_values_are_in_range(kind: type[Rule]) -> None:
+def test_example_values_are_valid(kind: type[Rule]) -> None:
     for name, allowed in kind.ranges.items():
         kind(**{name: allowed.example})  # type: ignore[arg-type]
 
@@ -152,13 +150,13 @@ def test_registry_lists_every_file_of_rules() -> None:
 
 
 @each
-def test_laws(kind: type[Rule]) -> None:
-    assert nets.broken_laws(kind()) == []
+def test_laws_hold(kind: type[Rule]) -> None:
+    assert checks.broken_laws(kind()) == []
 
 
 @each
-def test_bound(kind: type[Rule]) -> None:
-    assert nets.broken_bound(kind()) == []
+def test_step_bound_is_tight(kind: type[Rule]) -> None:
+    assert checks.broken_bound(kind()) == []
 
 
 gradients = st.lists(
@@ -177,25 +175,25 @@ def test_symmetries_at_any_gradient(kind: type[Rule], gradients: list[list[float
         torch.tensor(gradients, dtype=torch.float64),
     )
     rule = kind()
-    assert nets.odd(rule, x, g)
-    assert nets.permutes(rule, x, g)
-    assert not rule.laws.scale_free or nets.scale_free(rule, x, g)
+    assert checks.odd(rule, x, g)
+    assert checks.permutes(rule, x, g)
+    assert not rule.laws.scale_free or checks.scale_free(rule, x, g)
 
 
 @every
 def test_options_keep_the_symmetries(rule: Rule) -> None:
-    x, g = nets.sample(5, seed=1), nets.sample(12, 5, seed=2)
-    assert nets.odd(rule, x, g)
-    assert nets.permutes(rule, x, g)
-    assert nets.rests(rule, x, g)
+    x, g = checks.sample(5, seed=1), checks.sample(12, 5, seed=2)
+    assert checks.odd(rule, x, g)
+    assert checks.permutes(rule, x, g)
+    assert checks.rests(rule, x, g)
 
 
 # ---- purity
 
 
 @every
-def test_purity(rule: Rule) -> None:
-    assert nets.impurities(rule) == []
+def test_step_changes_no_argument(rule: Rule) -> None:
+    assert checks.impurities(rule) == []
 
 
 # ---- reference
@@ -246,24 +244,24 @@ GOLDEN = [
 
 
 @pytest.mark.parametrize(("kind", "name"), GOLDEN)
-def test_golden(kind: type[Rule], name: str) -> None:
-    assert nets.golden_misses(kind, name) == []
+def test_golden_numbers_are_reproduced(kind: type[Rule], name: str) -> None:
+    assert checks.golden_misses(kind, name) == []
 
 
-def test_golden_average() -> None:
+def test_golden_average_is_ema() -> None:
     """Momentum as an average, which no rule here uses, is the shared piece `ema`."""
-    record = nets.golden("sgd_ema_momentum")
+    record = checks.golden("sgd_ema_momentum")
     x, m = torch.tensor(record["params0"], dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     for step in record["steps"]:
         m = ema(
             m, torch.tensor(step["grad"], dtype=torch.float64), record["hyperparameters"]["beta1"]
         )
         x = x - record["hyperparameters"]["lr"] * m
-        assert nets.same(x, torch.tensor(step["params"], dtype=torch.float64), 1e-12)
+        assert checks.same(x, torch.tensor(step["params"], dtype=torch.float64), 1e-12)
 
 
 def test_every_golden_file_is_used() -> None:
-    assert {path.stem for path in nets.GOLDEN.glob("*.json")} >= {name for _, name in GOLDEN} | {
+    assert {path.stem for path in checks.GOLDEN.glob("*.json")} >= {name for _, name in GOLDEN} | {
         "sgd_ema_momentum"
     }
 
@@ -348,8 +346,10 @@ TORCH = [
     TORCH,
     ids=lambda value: str(value) if isinstance(value, Rule) else "",
 )
-def test_torch(rule: Rule, optimizer: type[torch.optim.Optimizer], kwargs: dict) -> None:
-    assert nets.torch_misses(rule, optimizer, **kwargs) == []
+def test_rule_agrees_with_torch(
+    rule: Rule, optimizer: type[torch.optim.Optimizer], kwargs: dict
+) -> None:
+    assert checks.torch_misses(rule, optimizer, **kwargs) == []
 
 
 NADAM = [
@@ -368,16 +368,16 @@ NADAM = [
 @pytest.mark.parametrize(
     ("rule", "kwargs"), NADAM, ids=lambda value: str(value) if isinstance(value, Rule) else ""
 )
-def test_torch_nadam(rule: Rule, kwargs: dict) -> None:
+def test_nadam_agrees_with_torch(rule: Rule, kwargs: dict) -> None:
     """Torch has the product of the momenta in its default dtype, whatever the parameter's."""
     torch.set_default_dtype(torch.float64)
     try:
-        assert nets.torch_misses(rule, torch.optim.NAdam, **kwargs) == []
+        assert checks.torch_misses(rule, torch.optim.NAdam, **kwargs) == []
     finally:
         torch.set_default_dtype(torch.float32)
 
 
-def test_amsgrad_dialects() -> None:
+def test_amsgrad_variants_agree_with_hand_computation() -> None:
     """Two steps on one number, worked out by hand: g = 1, then g = 0, at beta1 = 0.5 and beta2 =
     0.5.
     """
@@ -388,7 +388,7 @@ def test_amsgrad_dialects() -> None:
         "none": {"debias": "none"},
     }
     steps = {
-        name: nets.run(AMSGrad(0.5, 0.5, eps=0.0, **dialect), x, g, 1.0)
+        name: checks.run(AMSGrad(0.5, 0.5, eps=0.0, **dialect), x, g, 1.0)
         .diff(dim=0)
         .squeeze()
         .tolist()
@@ -404,21 +404,21 @@ def test_debiasing_is_a_schedule_of_beta() -> None:
     """Adam(debias="schedule") has Adam's m_hat and v_hat as its averages: the golden betas, and
     Adam's own steps.
     """
-    for row in nets.golden("bias_correction_as_schedule")["beta_hat"]:
+    for row in checks.golden("bias_correction_as_schedule")["beta_hat"]:
         t, zero, one = torch.tensor(row["t"], dtype=torch.float64), torch.zeros(1), torch.ones(1)
         kept = Adam(debias="schedule").moment(one.double(), zero.double(), row["beta"], t)
         assert kept.item() == pytest.approx(row["beta_hat"], abs=1e-12)
-    x, gradients = nets.sample(5, seed=1), nets.sample(40, 5, seed=2)
+    x, gradients = checks.sample(5, seed=1), checks.sample(40, 5, seed=2)
     ours, adams = (
-        nets.run(Adam(debias=debias), x, gradients, 0.01) for debias in ("schedule", "both")
+        checks.run(Adam(debias=debias), x, gradients, 0.01) for debias in ("schedule", "both")
     )
     assert torch.allclose(ours, adams, rtol=0, atol=1e-13)
 
 
 def test_nadam_constant_momentum_is_the_limit_of_the_schedule() -> None:
-    x, gradients = nets.sample(5, seed=1), nets.sample(40, 5, seed=2)
+    x, gradients = checks.sample(5, seed=1), checks.sample(40, 5, seed=2)
     late, constant = (
-        nets.run(rule, x, gradients, 0.01)
+        checks.run(rule, x, gradients, 0.01)
         for rule in (NAdam(momentum_decay=1e6), NAdam(momentum="constant"))
     )
     assert torch.allclose(late, constant, rtol=0, atol=1e-13)
@@ -426,9 +426,9 @@ def test_nadam_constant_momentum_is_the_limit_of_the_schedule() -> None:
 
 @pytest.mark.parametrize("momentum", ["scheduled", "constant", "single"])
 def test_nadam_debiased_by_schedule(momentum: str) -> None:
-    x, gradients = nets.sample(5, seed=1), nets.sample(40, 5, seed=2)
+    x, gradients = checks.sample(5, seed=1), checks.sample(40, 5, seed=2)
     ours, plain = (
-        nets.run(NAdam(momentum=momentum, debias=debias), x, gradients, 0.01)  # type: ignore[arg-type]
+        checks.run(NAdam(momentum=momentum, debias=debias), x, gradients, 0.01)  # type: ignore[arg-type]
         for debias in ("schedule", "both")
     )
     assert torch.allclose(ours, plain, rtol=0, atol=1e-13)
@@ -436,7 +436,7 @@ def test_nadam_debiased_by_schedule(momentum: str) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_radam_warmup(dtype: torch.dtype) -> None:
-    for row in nets.golden("warmup")["rows"]:
+    for row in checks.golden("warmup")["rows"]:
         rho, r = rectification(row["beta2"], torch.tensor(row["t"], dtype=dtype))
         assert rho.item() == pytest.approx(row["rho_t"], rel=1e-11)
         assert r.dtype == dtype
@@ -455,15 +455,15 @@ def test_radam_thresholds(threshold: str, first: int, beta2: float) -> None:
     rule = RAdam(
         beta2=beta2, threshold=threshold, before="nothing", decay="decoupled", weight_decay=0.1
     )  # type: ignore[arg-type]
-    steps = nets.run(rule, torch.ones(3), torch.ones(8, 3), 0.01).diff(dim=0)
+    steps = checks.run(rule, torch.ones(3), torch.ones(8, 3), 0.01).diff(dim=0)
     assert [bool((step != 0).all()) for step in steps] == [t >= first for t in range(1, 9)]
-    assert nets.scale_free(
-        replace(rule, weight_decay=0.0), nets.sample(5, seed=1), nets.sample(12, 5, seed=2)
+    assert checks.scale_free(
+        replace(rule, weight_decay=0.0), checks.sample(5, seed=1), checks.sample(12, 5, seed=2)
     )
 
 
 def test_adamd_is_adam_with_a_warmup() -> None:
-    x, gradients = nets.sample(5, seed=1), nets.sample(30, 5, seed=2)
+    x, gradients = checks.sample(5, seed=1), checks.sample(30, 5, seed=2)
     adamd, adam, s, r = (
         AdamD(beta1=0.8),
         Adam(beta1=0.8, eps_at="hat"),
@@ -478,13 +478,13 @@ def test_adamd_is_adam_with_a_warmup() -> None:
 
 
 @pytest.mark.parametrize("debias", ["both", "schedule"])
-def test_laprop_where_lr_is_averaged(debias: str) -> None:
+def test_laprop_with_averaged_lr_equals_laprop_at_constant_lr(debias: str) -> None:
     """A constant lr makes no difference; an lr of 0 takes no step, at first or later."""
-    x, gradients = nets.sample(5, seed=1), nets.sample(30, 5, seed=2)
+    x, gradients = checks.sample(5, seed=1), checks.sample(30, 5, seed=2)
     step, average = LaProp(debias=debias), LaProp(debias=debias, lr_at="average")  # type: ignore[arg-type]
     assert torch.allclose(
-        nets.run(step, x, gradients, 0.01),
-        nets.run(average, x, gradients, 0.01),
+        checks.run(step, x, gradients, 0.01),
+        checks.run(average, x, gradients, 0.01),
         rtol=0,
         atol=1e-13,
     )
@@ -495,20 +495,20 @@ def test_laprop_where_lr_is_averaged(debias: str) -> None:
     assert torch.equal(average.step(x1, gradients[2], s, 0.0)[0], x1)
 
 
-def test_atan2_corrections() -> None:
+def test_atan2_corrections_agree_with_hand_computation() -> None:
     """The first step at a = b = 1, by hand: atan(1), or 10 atan(0.1)."""
     x, g = torch.zeros(1, dtype=torch.float64), torch.tensor([[3.0]], dtype=torch.float64)
     sizes = [
-        -nets.run(AdamAtan2(a=1.0, correction=where), x, g, 1.0)[-1].item()  # type: ignore[arg-type]
+        -checks.run(AdamAtan2(a=1.0, correction=where), x, g, 1.0)[-1].item()  # type: ignore[arg-type]
         for where in ("inside", "outside")
     ]
     assert sizes == pytest.approx([0.7853981633974483, 0.9966865249116202], abs=1e-13)
 
 
 def test_atan2_at_large_a_and_b_is_adam() -> None:
-    x, gradients = nets.sample(5, seed=1), nets.sample(30, 5, seed=2)
+    x, gradients = checks.sample(5, seed=1), checks.sample(30, 5, seed=2)
     wide, adam = (
-        nets.run(rule, x, gradients, 0.01) for rule in (AdamAtan2(a=1e5, b=1e5), Adam(eps=0.0))
+        checks.run(rule, x, gradients, 0.01) for rule in (AdamAtan2(a=1e5, b=1e5), Adam(eps=0.0))
     )
     assert torch.allclose(wide, adam, rtol=0, atol=1e-9)
 
@@ -516,7 +516,7 @@ def test_atan2_at_large_a_and_b_is_adam() -> None:
 def test_centered_variance_has_a_floor() -> None:
     """At a constant gradient v - g_bar^2 falls to zero, and rounding takes it below."""
     rule = RMSprop(alpha=0.5, centered=True)
-    path = nets.run(rule, torch.zeros(64), torch.linspace(0.1, 3.0, 64).expand(80, 64), 1e-9)
+    path = checks.run(rule, torch.zeros(64), torch.linspace(0.1, 3.0, 64).expand(80, 64), 1e-9)
     assert bool(torch.isfinite(path).all())
 
 
@@ -532,7 +532,7 @@ def test_vmap_over_runs_that_differ_in_their_hyperparameters(rule: Rule) -> None
         name: getattr(rule, name) * (spread + 0.5 if name == "eps" else spread) for name in names
     }
     lr = torch.tensor([0.1, 0.01, 0.0, 1.0], dtype=torch.float64)
-    x, gradients = nets.sample(runs, 3, seed=7).float(), nets.sample(6, runs, 3, seed=8).float()
+    x, gradients = checks.sample(runs, 3, seed=7).float(), checks.sample(6, runs, 3, seed=8).float()
 
     def batched(x, g, s, lr, hyper):
         return replace(rule, **hyper).step(x, g, s, lr)
@@ -557,7 +557,7 @@ def test_vmap_over_runs_that_differ_in_their_hyperparameters(rule: Rule) -> None
 @every
 def test_trace_bakes_nothing_in(rule: Rule) -> None:
     """A step traced at the first step is the step at any later one."""
-    x, gradients = nets.sample(5, seed=9), nets.sample(4, 5, seed=10)
+    x, gradients = checks.sample(5, seed=9), checks.sample(4, 5, seed=10)
     lr = torch.tensor(0.1, dtype=torch.float64)
     s = rule.init(x)
     traced = make_fx(lambda x, g, s, lr: rule.step(x, g, s, lr))(x, gradients[0], s, lr)
@@ -717,7 +717,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("call", "text"), BAD, ids=[text[:40] for _, text in BAD])
-def test_bad_input(call, text: str) -> None:
+def test_invalid_option_raises(call, text: str) -> None:
     with pytest.raises(BadInput) as told:
         call()
     assert text in str(told.value)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from theory_nets import golden, refuses
+from theory_checks import golden, refuses
 
 from betaplane.theory import (
     adam_lr,

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import pytest
-from theory_nets import PLANE, average, golden, refuses
+from theory_checks import PLANE, average, golden, refuses
 
 from betaplane.theory import (
     adamax_bound,

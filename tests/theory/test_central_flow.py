@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import pytest
-from theory_nets import refuses
+from theory_checks import refuses
 
 from betaplane.theory import (
     flow_rate,
@@ -67,7 +67,7 @@ def test_a_preconditioner_that_trades_size_for_curvature() -> None:
 
 @pytest.mark.parametrize("beta2", [0.98, 0.99, 0.995])
 def test_when_a_converged_run_becomes_unstable(beta2: float) -> None:
-    """Adam on x^2 / 2: foretold at step 500 from v alone, seen when curvature passes the threshold."""
+    """Adam on x^2 / 2: predicted at step 500 from v, observed when curvature passes the threshold."""
     beta1, lr, x, m, v, told, seen = 0.9, 0.01, 1.0, 0.0, 0.0, math.inf, 0
     for t in range(1, 20_000):
         m, v = beta1 * m + (1 - beta1) * x, beta2 * v + (1 - beta2) * x * x

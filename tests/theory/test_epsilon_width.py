@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from theory_nets import average, golden, refuses
+from theory_checks import average, golden, refuses
 
 from betaplane.theory import (
     damping,

@@ -1,6 +1,4 @@
-"""What every closed form must do: refuse what is no number, say who says so, and treat arrays as it
-treats floats.
-"""
+"""Every closed form rejects NaN, documents its source, and treats arrays like floats."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from theory_nets import refuses
+from theory_checks import refuses
 
 from betaplane import theory
 
@@ -79,7 +77,7 @@ OF_THEIR_OWN = {  # arguments of another kind, with rows of their own beside the
     "adam_bound": "a record",
     "amsgrad_regret": "a sequence",
 }
-OTHERS = ("boundary", "memory", "schedules")  # rooms with tests of their own
+OTHERS = ("boundary", "memory", "schedules")  # modules with tests of their own
 FORMS = [
     form
     for name in theory.__all__

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import pytest
-from theory_nets import average, refuses
+from theory_checks import average, refuses
 
 from betaplane.theory import (
     adafactor_beta2,

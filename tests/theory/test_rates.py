@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import pytest
-from theory_nets import refuses
+from theory_checks import refuses
 
 from betaplane.theory import local_rate
 

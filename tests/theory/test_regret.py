@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from theory_nets import average, refuses
+from theory_checks import average, refuses
 
 from betaplane.theory import amsgrad_regret, sign_update_norm, spectral_scale
 

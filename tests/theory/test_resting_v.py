@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from theory_nets import refuses
+from theory_checks import refuses
 
 from betaplane.theory import resting_root_v, resting_root_v_of
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from theory_nets import average, golden, refuses
+from theory_checks import average, golden, refuses
 
 from betaplane.theory import (
     batch_multiplier,

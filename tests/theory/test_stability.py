@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 import pytest
-from theory_nets import GOLDEN, golden, refuses
+from theory_checks import GOLDEN, golden, refuses
 
 from betaplane.theory import preconditioned_curvature, rms_ratio, stability_threshold
 

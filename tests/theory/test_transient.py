@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from theory_nets import PLANE, average, refuses
+from theory_checks import PLANE, average, refuses
 
 from betaplane.theory import jump, jump_peak, update_bound
 

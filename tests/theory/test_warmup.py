@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from theory_nets import average, golden, refuses
+from theory_checks import average, golden, refuses
 
 from betaplane.rules import Adam, AdamD
 from betaplane.theory import (

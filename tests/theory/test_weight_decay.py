@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from theory_nets import golden, refuses
+from theory_checks import golden, refuses
 
 from betaplane.rules import AdamC
 from betaplane.theory import (

@@ -1,6 +1,4 @@
-"""Which published rule an optimizer class computes, in which dialect, and what else it does,
-measured from outside.
-"""
+"""The audit: the published rule that an optimizer class computes, its variant, and side effects."""
 
 from __future__ import annotations
 
@@ -12,8 +10,15 @@ from typing import Any
 from torch.optim.optimizer import Optimizer
 
 from betaplane.audit import contract, decay, effects, probes, side_effects
-from betaplane.audit.black_box import BlackBox, Unmeasured, quietly, told
-from betaplane.audit.identify import HOPELESS, SAME, SINGLE, STAGES, Candidate, match
+from betaplane.audit.black_box import BlackBox, Unmeasured, error_text, with_seed
+from betaplane.audit.identify import (
+    FLOAT32_ERROR,
+    FLOAT64_ERROR,
+    MAX_NEAR_ERROR,
+    STAGES,
+    Candidate,
+    match,
+)
 from betaplane.audit.probes import Finding
 from betaplane.audit.trial import Refused
 from betaplane.errors import expect_function
@@ -32,20 +37,20 @@ PROBES: dict[str, Callable[[BlackBox], Finding]] = {
     "floor of eps": probes.eps_floor,
     "weight decay": decay.decay,
     "order of decay": decay.decay_order,
-    "zero gradient, lr=0": probes.rests,
-    "maximize": probes.upwards,
+    "zero gradient, lr=0": probes.zero_gradient,
+    "maximize": probes.maximize,
     "neighbors": contract.neighbors,
     "groups": contract.groups,
     "schedulers": contract.schedules,
     "closure": contract.closures,
-    "gradients": side_effects.gradients_kept,
-    "beta2=1.5": side_effects.beta2_refused,
-    "beta1=-0.1": side_effects.beta1_refused,
-    "lr=-1": side_effects.lr_refused,
-    "state of float32": side_effects.single_state,
-    "state of bfloat16": side_effects.half_state,
-    "bfloat16 weights": side_effects.half_moves,
-    "complex weights": side_effects.complex_numbers,
+    "gradients": side_effects.gradient_changes,
+    "beta2=1.5": side_effects.invalid_beta2,
+    "beta1=-0.1": side_effects.invalid_beta1,
+    "lr=-1": side_effects.invalid_lr,
+    "state of float32": side_effects.float32_state,
+    "state of bfloat16": side_effects.bfloat16_state,
+    "bfloat16 weights": side_effects.bfloat16_steps,
+    "complex weights": side_effects.complex_parameters,
     "other layouts": side_effects.layouts,
     "copies": side_effects.copies,
 }
@@ -53,33 +58,33 @@ PROBES: dict[str, Callable[[BlackBox], Finding]] = {
 
 @dataclass(frozen=True)
 class AuditRow:
-    """One finding."""
+    """One row of an audit."""
 
     what: str
     finding: str
-    number: float | None = None  # measured
-    trouble: bool = False  # to be known before training with it
+    number: float | None = None  # the measurement
+    trouble: bool = False  # important before training with the class
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found about an optimizer class."""
+    """The result of an audit of an optimizer class."""
 
     name: str  # module and class
-    options: dict[str, Any]  # that it was constructed with, beyond its defaults
-    rule: str | None  # the published rule it computes, None where it computes none
-    nearest: str | None  # the published rule whose paths are nearest, None where none is near
-    dialect: dict[str, Any]  # the nearest rule's choices that are not its defaults
-    unlike: tuple[str, ...]  # in what it is unlike every published form of the nearest rule
-    error: float | None  # largest difference from the nearest rule's path, of the way gone
+    options: dict[str, Any]  # constructor arguments that are not defaults
+    rule: str | None  # the published rule that it computes, or None
+    nearest: str | None  # the rule with the nearest paths, None if none is near
+    dialect: dict[str, Any]  # options of the nearest rule that are not its defaults
+    unlike: tuple[str, ...]  # differences from every published form of that rule
+    error: float | None  # largest relative difference from the nearest rule's path
     rows: tuple[AuditRow, ...] = field(repr=False)
 
     def __getitem__(self, what: str) -> AuditRow:
-        """The finding of that name."""
+        """The row of that name."""
         return {row.what: row for row in self.rows}[what]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: numbers are finite or None, other values are told as text."""
+        """Data for JSON: numbers are finite or None, other values are text."""
         return json_safe(asdict(self), default=repr)
 
 
@@ -88,116 +93,115 @@ def audit(
 ) -> Audit:
     """Measure what an optimizer class computes, on small float64 tensors and from outside.
 
-    Its paths are compared with those of every rule of `betaplane.rules.ALL` in every dialect, under betas, eps, decay
-    and schedules that tell them apart. A rule is said to be computed if no path differs by more than 1e-9 of the way
-    gone (1e-5 where the class computes in float32).
+    Its paths are compared with those of every rule of `betaplane.rules.ALL` in every variant, with
+    betas, eps, decay and schedules that distinguish them. The class computes a rule if no path
+    differs by more than 1e-9 of its length (1e-5 if the class computes in float32).
 
     Args:
         cls: a subclass of torch.optim.Optimizer.
-        progress: called with (questions answered, questions) after each.
-        options: constructor options of the class; they hold in every test.
+        progress: called with (finished tests, all tests) after each test.
+        options: constructor arguments of the class, used in every test.
 
     Returns:
-        The findings, one a row. What the class raises on the way is a finding, in its own words.
+        The findings, one per row. An exception of the class is a finding, with its message.
 
     Raises:
-        BadInput: cls is no optimizer class, needs an option that is not given, or refuses one.
+        BadInput: cls is not an optimizer class, needs another argument, or rejects one.
 
     Source: the rules are those of `betaplane.rules`, each with its own.
 
     Example:
         >>> import torch
-        >>> found = audit(torch.optim.RAdam)
-        >>> found.rule, found.dialect
+        >>> result = audit(torch.optim.RAdam)
+        >>> result.rule, result.dialect
         ('RAdam', {})
-        >>> found["late gradient"].finding
+        >>> result["late gradient"].finding
         'each parameter counts its own steps'
-        >>> found["effective eps"].finding, round(found["effective eps"].number, 9)
+        >>> result["effective eps"].finding, round(result["effective eps"].number, 9)
         ('at step 8, 11.2 times the option eps=1e-08', 1.12e-07)
     """
     if progress is not None:
         expect_function(progress, "progress", "audit(MyAdam, print)", "audit", takes=2)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the class; what matters is measured
-        return quietly(lambda: _audit(BlackBox(cls, options), progress or (lambda done, all: None)))
+        warnings.simplefilter("ignore")  # warnings of the class
+        return with_seed(
+            lambda: _audit(BlackBox(cls, options), progress or (lambda done, all: None))
+        )
 
 
 def _audit(subject: BlackBox, progress: Callable[[int, int], None]) -> Audit:
     name = f"{subject.cls.__module__}.{subject.name}"
-    if subject.broken:
-        row = AuditRow("step", f"raises {told(subject.broken)}", trouble=True)
+    if subject.step_error:
+        row = AuditRow("step", f"raises {error_text(subject.step_error)}", trouble=True)
         return Audit(name, subject.options, None, None, {}, (), None, (row,))
-    whole = STAGES + len(PROBES)
-    best, verdict = _matched(subject, lambda done: progress(done, whole))
+    total = STAGES + len(PROBES)
+    best, verdict = _best_candidate(subject, lambda done: progress(done, total))
     rows = [verdict]
     for done, (what, probe) in enumerate(PROBES.items(), start=STAGES + 1):
-        rows.append(_asked(what, probe, subject))
-        progress(done, whole)
+        rows.append(_probe_row(what, probe, subject))
+        progress(done, total)
     if best is None:
         return Audit(name, subject.options, None, None, {}, (), None, tuple(rows))
-    nearest, fits = best.kind.__name__, best.error <= SINGLE and not best.unlike
-    rule = nearest if fits else None
-    rows = [_explained(row, rule) for row in rows]
+    nearest = best.kind.__name__
+    rule = nearest if best.error <= FLOAT32_ERROR and not best.unlike else None
+    rows = [_without_shared_trouble(row, rule) for row in rows]
     return Audit(
-        name, subject.options, rule, nearest, best.spelt(), best.unlike, best.error, tuple(rows)
+        name, subject.options, rule, nearest, best.options(), best.unlike, best.error, tuple(rows)
     )
 
 
-def _explained(row: AuditRow, rule: str | None) -> AuditRow:
-    """The row, without trouble if the rule that is matched at several values of an option does not
-    use it either.
-    """
+def _without_shared_trouble(row: AuditRow, rule: str | None) -> AuditRow:
+    """The row, without trouble if the matched rule has no use for the option either."""
     if row.what != "options" or rule is None or not row.trouble:
         return row
-    return replace(row, finding=f"{row.finding}; so it is in {rule}", trouble=False)
+    return replace(row, finding=f"{row.finding}; as in {rule}", trouble=False)
 
 
-def _matched(
+def _best_candidate(
     subject: BlackBox, progress: Callable[[int], None]
 ) -> tuple[Candidate | None, AuditRow]:
-    """The nearest candidate, if one is near under any setting, and what is said of it."""
-    found: list[Candidate] = []
+    """The nearest candidate, if one is near in any setting, and the row for it."""
+    candidates: list[Candidate] = []
     try:
         for done, stage in enumerate(match(subject), start=1):
-            found = stage
+            candidates = stage
             progress(done)
     except Refused as error:
         return None, AuditRow("rule", str(error), trouble=True)
-    if not found or min(found[0].errors.values()) > HOPELESS:
-        return None, AuditRow(
-            "rule", f"none of the {len(ALL)} published ones, nor near any", trouble=True
-        )
-    return found[0], _verdict(found[0])
+    if not candidates or min(candidates[0].errors.values()) > MAX_NEAR_ERROR:
+        text = f"none of the {len(ALL)} published ones, nor near any"
+        return None, AuditRow("rule", text, trouble=True)
+    return candidates[0], _rule_row(candidates[0])
 
 
-def _asked(what: str, probe: Callable[[BlackBox], Finding], subject: BlackBox) -> AuditRow:
-    """The probe's answer; an error of the class is one, too."""
+def _probe_row(what: str, probe: Callable[[BlackBox], Finding], subject: BlackBox) -> AuditRow:
+    """The row of a probe; an exception of the class is a finding, too."""
     try:
         return AuditRow(what, *probe(subject))
     except Unmeasured as error:
         return AuditRow(what, f"unknown: {error}", trouble=True)
     except Exception as error:
-        return AuditRow(what, f"raises {told(error)}", trouble=True)
+        return AuditRow(what, f"raises {error_text(error)}", trouble=True)
 
 
-def _verdict(best: Candidate) -> AuditRow:
-    """The rule that the class computes, or the nearest one."""
-    said = ", ".join([_call(best), *best.unlike])
-    if best.error <= SAME:
-        return AuditRow("rule", f"{said}; off by", best.error, bool(best.unlike))
-    if best.error <= SINGLE:
+def _rule_row(best: Candidate) -> AuditRow:
+    """The row with the rule that the class computes, or with the nearest one."""
+    name = ", ".join([_call_text(best), *best.unlike])
+    if best.error <= FLOAT64_ERROR:
+        return AuditRow("rule", f"{name}; off by", best.error, bool(best.unlike))
+    if best.error <= FLOAT32_ERROR:
         return AuditRow(
-            "rule", f"{said}, to the digits of float32; off by", best.error, bool(best.unlike)
+            "rule", f"{name}, to the digits of float32; off by", best.error, bool(best.unlike)
         )
-    off = [name for name, error in best.errors.items() if error > SINGLE]
+    off = [setting for setting, error in best.errors.items() if error > FLOAT32_ERROR]
     where = f", the same in all but: {', '.join(off)}" if len(off) < len(best.errors) else ""
     return AuditRow(
-        "rule", f"no published rule; nearest is {said}{where}; off by", best.error, True
+        "rule", f"no published rule; nearest is {name}{where}; off by", best.error, True
     )
 
 
-def _call(best: Candidate) -> str:
-    pairs = best.spelt().items()
+def _call_text(best: Candidate) -> str:
+    pairs = best.options().items()
     choices = [
         f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value!r}"
         for name, value in pairs

@@ -1,6 +1,4 @@
-"""An optimizer's class as a black box: make it, step it, read its options; nothing here looks
-inside.
-"""
+"""An optimizer class as a black box: construct it, step it, read its options."""
 
 from __future__ import annotations
 
@@ -15,12 +13,12 @@ from torch.optim.optimizer import Optimizer
 from betaplane.errors import BadInput
 
 BETAS = ("beta1", "beta2", "beta3")
-# a matrix: some rules take nothing else; its sides lie between 16 and 128, where libraries factor
+# a matrix, which some rules need, with sides from 16 to 128: libraries factor from there on
 SHAPE = (18, 20)
-WHOLE = torch.ones(SHAPE, dtype=torch.float64)
-# with neither the sides nor the number of elements of the first
-OTHER = torch.ones((24, 19), dtype=torch.float64)
-TRIED = {
+ONES = torch.ones(SHAPE, dtype=torch.float64)
+# of another shape and another number of elements
+OTHER_ONES = torch.ones((24, 19), dtype=torch.float64)
+TRIAL_VALUES = {
     "lr": 0.05,
     "eps": 0.05,
     "weight_decay": 0.25,
@@ -32,45 +30,45 @@ TRIED = {
 
 
 class Unmeasured(Exception):
-    """What a probe measures is nan or infinite."""
+    """A measurement is nan or infinite."""
 
 
 class Path(NamedTuple):
-    """Where an optimizer took a parameter."""
+    """The path of a parameter under an optimizer."""
 
-    points: Tensor  # (steps + 1, ...), the first is the start
-    numbers: dict[str, float]  # the options it had, by the rules' names
-    rates: list[float]  # lr of each step
+    points: Tensor  # (steps + 1, ...), from the start on
+    numbers: dict[str, float]  # the options in effect, by the rules' names
+    rates: list[float]  # lr per step
 
 
 class BlackBox:
-    """A class with the options that a user gave it.
+    """An optimizer class with the user's constructor arguments.
 
     Args:
         cls: a subclass of torch.optim.Optimizer.
-        options: constructor options by the class's own names; they are never overruled.
+        options: constructor arguments by the class's names; no test changes them.
 
     Raises:
-        BadInput: cls is no optimizer, needs more options, or refuses these.
+        BadInput: cls is not an optimizer class, needs more arguments, or rejects these.
     """
 
     def __init__(self, cls: type[Optimizer], options: Mapping[str, Any]) -> None:
-        self.cls, self.options, self.base = cls, dict(options), {}
+        self.cls = cls
+        self.options = dict(options)
+        self.base = {}
         self.name = getattr(cls, "__name__", type(cls).__name__)
         if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
             allowed = "a subclass of torch.optim.Optimizer"
             raise BadInput(
-                "This is no optimizer's class", value=self.name, allowed=allowed, where="audit"
+                "This is not an optimizer class", value=self.name, allowed=allowed, where="audit"
             )
         self._check()
         self.names = self._names()
-        self.settable = {word for word in TRIED if self._takes(word)}
-        self.manner, self.broken = self._manner()
+        self.settable = {name for name in TRIAL_VALUES if self._accepts(name)}
+        self.call_style, self.step_error = self._call_style()
 
     def _check(self) -> None:
-        """Raise BadInput unless the options fit the constructor; a learning rate that it asks for
-        is given.
-        """
+        """Raise BadInput unless the options fit the constructor; set lr if it is required."""
         known = list(inspect.signature(self.cls).parameters.values())[1:]
         if "lr" in [p.name for p in known if p.default is p.empty]:
             self.base = {"lr": 1e-3}
@@ -82,59 +80,55 @@ class BlackBox:
             )
         starred = ("VAR_POSITIONAL", "VAR_KEYWORD")
         needed = [p.name for p in known if p.default is p.empty and p.kind.name not in starred]
-        missing = [name for name in needed if name not in self._given()]
+        missing = [name for name in needed if name not in self._fixed_options()]
         if missing:
-            instead = f"--set {missing[0]}=VALUE"
+            instead = f"{missing[0]}=VALUE"
             raise BadInput(f"The constructor needs {missing[0]}", where=self.name, instead=instead)
 
     def _names(self) -> dict[str, Any]:
-        """The constructor's options with their defaults."""
+        """The constructor's arguments with their defaults."""
         try:
-            optimizer = self.cls([fresh(WHOLE)], **self._given())
+            optimizer = self.cls([new_parameter(ONES)], **self._fixed_options())
         except Exception as error:
-            instead = "--set name=value, for an option that it needs"
+            instead = "name=value, for an argument that it needs"
             raise BadInput(
-                f"{self.name} cannot be made", where=told(error), instead=instead
+                f"{self.name} cannot be constructed", where=error_text(error), instead=instead
             ) from error
         known = list(inspect.signature(self.cls).parameters.values())[1:]
         more = optimizer.defaults if any(p.kind is p.VAR_KEYWORD for p in known) else {}
         return {**more, **{p.name: p.default for p in known}}
 
-    def _takes(self, word: str) -> bool:
-        """Whether there is an option of that meaning, and it takes the value that tells dialects
-        apart.
-        """
+    def _accepts(self, name: str) -> bool:
+        """Whether the class has that option and accepts the trial value."""
         try:
-            self.make([fresh(WHOLE)], **{word: TRIED[word]})
+            self.make([new_parameter(ONES)], **{name: TRIAL_VALUES[name]})
         except Exception:
             return False
-        return bool(self.words({word: TRIED[word]}))
+        return bool(self.class_options({name: TRIAL_VALUES[name]}))
 
-    def _manner(self) -> tuple[str, Exception | None]:
-        """How its step wants to be called, and what it raised if no way is right."""
+    def _call_style(self) -> tuple[str, Exception | None]:
+        """The kind of call that its step accepts, and the exception if it accepts none."""
         first: Exception | None = None
-        for self.manner in ("dense", "sparse", "closure"):
+        for self.call_style in ("dense", "sparse", "closure"):
             try:
-                self.path(WHOLE, (WHOLE, WHOLE))
-                return self.manner, None
+                self.path(ONES, (ONES, ONES))
+                return self.call_style, None
             except Exception as error:
                 first = first or error
         return "dense", first
 
-    def _given(self) -> dict[str, Any]:
-        """What the constructor gets in any case."""
+    def _fixed_options(self) -> dict[str, Any]:
+        """The constructor's arguments in every test."""
         return {**self.base, **self.options}
 
-    def words(self, want: Mapping[str, Any]) -> dict[str, Any]:
-        """Wishes by the rules' names as the class's own options; what it has not, or the user set,
-        is left out.
-        """
-        found = {name: value for name, value in want.items() if self._fits(name, value)}
+    def class_options(self, want: Mapping[str, Any]) -> dict[str, Any]:
+        """Options by the rules' names as the class's own, without unknown ones and the user's."""
+        own = {name: value for name, value in want.items() if self._fits(name, value)}
         betas = self.names.get("betas")
         known = dict(zip(BETAS, betas, strict=False)) if isinstance(betas, tuple | list) else {}
         if any(name in known for name in want):
-            found["betas"] = tuple(want.get(name, value) for name, value in known.items())
-        return {name: value for name, value in found.items() if name not in self.options}
+            own["betas"] = tuple(want.get(name, value) for name, value in known.items())
+        return {name: value for name, value in own.items() if name not in self.options}
 
     def _fits(self, name: str, value: object) -> bool:
         return name in self.names and (
@@ -142,24 +136,20 @@ class BlackBox:
         )
 
     def make(self, params: Iterable[Any], **want: Any) -> Optimizer:
-        """A fresh optimizer with the options wanted, as far as the class has them."""
-        optimizer = self.cls(params, **{**self._given(), **self.words(want)})
-        # schedule-free ones refuse to step before
+        """A new optimizer with these options, as far as the class has them."""
+        optimizer = self.cls(params, **{**self._fixed_options(), **self.class_options(want)})
+        # schedule-free optimizers require it before the first step
         if callable(switch := getattr(optimizer, "train", None)):
             switch()
         return optimizer
 
     def step(self, optimizer: Optimizer, pairs: Sequence[tuple[Tensor, Tensor | None]]) -> None:
-        """One step with these gradients; the optimizer gets copies."""
+        """Step once with copies of these gradients."""
         for p, g in pairs:
-            p.grad = (
-                None
-                if g is None
-                else g.clone().to_sparse(1)
-                if self.manner == "sparse"
-                else g.clone()
-            )
-        if self.manner != "closure":
+            p.grad = None if g is None else g.clone()
+            if p.grad is not None and self.call_style == "sparse":
+                p.grad = p.grad.to_sparse(1)
+        if self.call_style != "closure":
             optimizer.step()
             return
 
@@ -171,17 +161,17 @@ class BlackBox:
         optimizer.step(closure)  # pyright: ignore
 
     def read(self, optimizer: Optimizer, want: Mapping[str, Any]) -> dict[str, float]:
-        """The numbers an optimizer was set to, by its own names, with betas spelt out."""
-        said = {**self.names, **self._given(), **self.words(want)}
-        group = {**said, **optimizer.defaults, **optimizer.param_groups[0]}
+        """The numerical options of an optimizer by name, with betas as single numbers."""
+        options = {**self.names, **self._fixed_options(), **self.class_options(want)}
+        group = {**options, **optimizer.defaults, **optimizer.param_groups[0]}
         betas = group.get("betas")
         named: dict[str, Any] = (
             dict(zip(BETAS, betas, strict=False)) if isinstance(betas, tuple | list) else {}
         )
         if isinstance(group.get("eps"), tuple | list):
             named |= dict(zip(("eps1", "eps2"), group["eps"], strict=False))
-        found = {name: number(value) for name, value in {**group, **named}.items()}
-        return {name: value for name, value in found.items() if value is not None}
+        numbers = {name: number(value) for name, value in {**group, **named}.items()}
+        return {name: value for name, value in numbers.items() if value is not None}
 
     def path(
         self,
@@ -193,12 +183,12 @@ class BlackBox:
         """The path of one parameter.
 
         Args:
-            x: where it starts.
-            gradients: one a step, like x.
+            x: the start.
+            gradients: one per step, like x.
             want: options by the rules' names.
-            factors: what lr is multiplied by at each step, as a scheduler does; 1 if left out.
+            factors: factor of lr per step, as a scheduler sets it; 1 by default.
         """
-        p = fresh(x)
+        p = new_parameter(x)
         optimizer = self.make([p], **want)
         numbers, points, rates = self.read(optimizer, want), [p.detach().clone()], []
         peak = numbers.get("lr", 0.0)
@@ -214,15 +204,12 @@ class BlackBox:
     def moves(
         self, gradients: Sequence[float], want: Mapping[str, Any] = {}, start: float = 0.0
     ) -> list[float]:
-        """By how much a number falls at each step, over lr: all of the parameter's numbers are
-        `start`, and so on.
-        """
-        path = self.path(start * WHOLE, (g * WHOLE for g in gradients), want)
+        """The decrease of an element per step, over lr, for equal elements and equal gradients."""
+        path = self.path(start * ONES, (g * ONES for g in gradients), want)
         finite(path.points)
-        fallen = -path.points[:, 0, 0].diff()
-        return [
-            float(fall) / (rate or 1.0) + 0.0 for fall, rate in zip(fallen, path.rates, strict=True)
-        ]
+        decreases = -path.points[:, 0, 0].diff()
+        pairs = zip(decreases, path.rates, strict=True)
+        return [float(decrease) / (rate or 1.0) + 0.0 for decrease, rate in pairs]
 
 
 def finite(points: Tensor) -> Tensor:
@@ -231,31 +218,31 @@ def finite(points: Tensor) -> Tensor:
     Raises:
         Unmeasured: the weights became nan or infinite.
     """
-    wild = (~torch.isfinite(points)).flatten(1).any(dim=1).nonzero()
-    if len(wild):
-        raise Unmeasured(f"the weights are nan or infinite after step {int(wild[0])}")
+    steps = (~torch.isfinite(points)).flatten(1).any(dim=1).nonzero()
+    if len(steps):
+        raise Unmeasured(f"the weights are nan or infinite after step {int(steps[0])}")
     return points
 
 
-def fresh(x: Tensor) -> nn.Parameter:
+def new_parameter(x: Tensor) -> nn.Parameter:
     """A parameter with memory of its own."""
     return nn.Parameter(x.detach().clone())
 
 
 def number(value: object) -> float | None:
-    """A float, of anything that is one number; None of the rest, True and False included."""
+    """A float if the value is a single number, else None; bools are not numbers."""
     if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
         return float(value)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def told(error: BaseException) -> str:
-    """What an optimizer raised, in its own words, as one line."""
+def error_text(error: BaseException) -> str:
+    """The type and the message of an exception, on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
-def quietly(act: Callable[[], Any]) -> Any:
-    """The act's result, with torch's random numbers seeded and put back."""
+def with_seed(call: Callable[[], Any]) -> Any:
+    """The result of a call with a fixed seed; torch's random state is restored."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return act()
+        return call()

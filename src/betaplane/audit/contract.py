@@ -1,6 +1,4 @@
-"""Whether an optimizer does what torch.optim promises of groups, schedules, closures and parameters
-side by side.
-"""
+"""Tests of torch.optim's contract: groups, schedules, closures, independent parameters."""
 
 from __future__ import annotations
 
@@ -10,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from betaplane.audit.black_box import OTHER, SHAPE, TRIED, WHOLE, BlackBox, fresh
+from betaplane.audit.black_box import ONES, OTHER_ONES, SHAPE, TRIAL_VALUES, BlackBox, new_parameter
 from betaplane.audit.probes import Finding
 
 STEPS = 6
-ROUNDING = 1e-9  # of the way gone
-OTHER_SHAPE = tuple(OTHER.shape)
+ROUNDING = 1e-9  # relative to the path
+OTHER_SHAPE = tuple(OTHER_ONES.shape)
 OPTIONS = ("lr", "weight_decay", "beta1", "beta2", "eps")
 COUPLED = "unknown: parameters influence each other"
 
@@ -24,24 +22,20 @@ Group = tuple[Tensor, Tensor, dict[str, Any]]
 
 
 def neighbors(subject: BlackBox) -> Finding:
-    """Whether a parameter steps as it does alone when another one is beside it: of another shape,
-    size, or the same.
-    """
+    """Whether a parameter steps as it does alone if the optimizer has another one, of any shape."""
     if not repeatable(subject):
         return Finding("unknown: two runs of the same steps differ")
     if not _separate(subject, OTHER_SHAPE):
         return Finding("parameters of any shape influence each other")
-    beside = {"the same shape": SHAPE, "the same number of elements": SHAPE[::-1]}
-    shared = [name for name, shape in beside.items() if not _separate(subject, shape)]
+    others = {"the same shape": SHAPE, "the same number of elements": SHAPE[::-1]}
+    shared = [name for name, shape in others.items() if not _separate(subject, shape)]
     if shared:
         return Finding(f"state is shared by parameters of {' and of '.join(shared)}", trouble=True)
     return Finding("each steps as it does alone")
 
 
 def groups(subject: BlackBox) -> Finding:
-    """Whether a group's own options are used for it, or those of the first group or of the
-    constructor.
-    """
+    """Whether a group uses its own options, or those of the first group or of the constructor."""
     names = _own_options(subject)
     if not names:
         return Finding("there are no options of groups")
@@ -59,31 +53,33 @@ def groups(subject: BlackBox) -> Finding:
 
 
 def _used(subject: BlackBox, name: str) -> str:
-    """Whose option a group uses; "" if its own."""
-    own, other = {name: TRIED[name]}, {name: usual(name)}
+    """The source of the option that a group uses; "" if it is the group's own."""
+    own, other = {name: TRIAL_VALUES[name]}, {name: other_value(name)}
     (x, g), (y, h) = _draw(SHAPE, 0), _draw(OTHER_SHAPE, 1)
     right, first = _alone(subject, y, h, own), _alone(subject, y, h, other)
     second = _together(subject, [(x, g, other), (y, h, own)], other)[1]
-    if _near(second, right):
+    if _is_near(second, right):
         return ""
-    if not _near(second, first):
+    if not _is_near(second, first):
         return "a group's own option acts otherwise than the constructor's"
     leads = _together(subject, [(x, g, own), (y, h, other)], other)[1]
     return (
-        "every group uses the first group's" if _near(leads, right) else "groups have no effect on"
+        "every group uses the first group's"
+        if _is_near(leads, right)
+        else "groups have no effect on"
     )
 
 
 def _has_effect(subject: BlackBox, name: str) -> bool:
-    """Whether a parameter alone ends elsewhere under another value of the option."""
+    """Whether another value of the option changes the path of a single parameter."""
     x, g = _draw(SHAPE, 0)
-    return not _near(
-        *(_alone(subject, x, g, {name: value}) for value in (TRIED[name], usual(name)))
+    return not _is_near(
+        *(_alone(subject, x, g, {name: value}) for value in (TRIAL_VALUES[name], other_value(name)))
     )
 
 
 def schedules(subject: BlackBox) -> Finding:
-    """Whether an option that a scheduler changes in the groups changes the steps after it."""
+    """Whether changes of an option in the groups, as by a scheduler, change later steps."""
     names = _own_options(subject)
     if not names:
         return Finding("there are no options of groups")
@@ -101,45 +97,43 @@ def schedules(subject: BlackBox) -> Finding:
 
 
 def _ignores_change(subject: BlackBox, name: str) -> bool:
-    """Whether the steps stay the same when the groups' option changes, although the constructor's
-    changes them.
-    """
+    """Whether steps ignore a change of an option in the groups."""
     x, g = _draw(SHAPE, 0)
-    before = {name: usual(name)}
+    before = {name: other_value(name)}
     same = _alone(subject, x, g, before)
-    p = fresh(x)
+    p = new_parameter(x)
     optimizer = subject.make([p], **before)
     for step, each in enumerate(g):
         if step == 2:
             for group in optimizer.param_groups:
-                group.update(subject.words({name: TRIED[name]}))
+                group.update(subject.class_options({name: TRIAL_VALUES[name]}))
         subject.step(optimizer, [(p, each)])
-    return _near(p.detach(), same)
+    return _is_near(p.detach(), same)
 
 
 def closures(subject: BlackBox) -> Finding:
-    """Whether step(closure) calls it once, with gradients enabled, takes its gradients, and returns
-    its loss.
-    """
-    p, calls, returned = fresh(torch.ones(SHAPE, dtype=torch.float64)), list[bool](), None
+    """Whether step(closure) calls it once with gradients enabled, uses them, and returns its loss."""
+    p, calls, returned = new_parameter(torch.ones(SHAPE, dtype=torch.float64)), list[bool](), None
     optimizer = subject.make([p])
 
     def closure() -> Tensor:
         calls.append(torch.is_grad_enabled())
         p.grad = (
-            (p.detach() * 0 + 1).to_sparse(1) if subject.manner == "sparse" else p.detach() * 0 + 1
+            (p.detach() * 0 + 1).to_sparse(1)
+            if subject.call_style == "sparse"
+            else p.detach() * 0 + 1
         )
         return torch.tensor(3.5, dtype=torch.float64)
 
     for _ in range(STEPS):  # some move nothing at first
         returned = optimizer.step(closure)  # pyright: ignore
     idle = bool((p.detach() == 1).all()) and bool(
-        (_alone(subject, WHOLE, torch.stack([WHOLE] * STEPS)) != 1).any()
+        (_alone(subject, ONES, torch.stack([ONES] * STEPS)) != 1).any()
     )
     wrong = list(_closure_faults(subject, calls, returned, idle))
     if wrong:
         return Finding("; ".join(wrong), trouble=True)
-    times = "once" if len(calls) == STEPS else f"{len(calls) / STEPS:.3g} times a step"
+    times = "once" if len(calls) == STEPS else f"{len(calls) / STEPS:.3g} times per step"
     return Finding(f"called {times}, with gradients enabled; its loss is returned")
 
 
@@ -148,49 +142,52 @@ def _closure_faults(
 ) -> Iterator[str]:
     if not calls:
         yield "never called"
-    if len(calls) > STEPS and subject.manner != "closure":
+    if len(calls) > STEPS and subject.call_style != "closure":
         yield f"called {len(calls) / STEPS:.3g} times in a step"
     if not all(calls):
         yield "called with gradients disabled, so that loss.backward() fails in it"
     if calls and idle:
-        yield "its gradients move nothing, where those of before the step do"
+        yield "its gradients have no effect, and those from before the step do"
     if calls and (returned is None or float(returned) != 3.5):
         yield "its loss is not returned"
 
 
 def _own_options(subject: BlackBox) -> list[str]:
-    """The options that a class keeps in its groups, and that can be set."""
-    optimizer = subject.make([fresh(torch.ones(SHAPE, dtype=torch.float64))])
+    """The options that the class has in its groups and that can be set."""
+    optimizer = subject.make([new_parameter(torch.ones(SHAPE, dtype=torch.float64))])
     keys = set(optimizer.param_groups[0])
     return [
         name
         for name in OPTIONS
-        if name in subject.settable and set(subject.words({name: TRIED[name]})) <= keys
+        if name in subject.settable
+        and set(subject.class_options({name: TRIAL_VALUES[name]})) <= keys
     ]
 
 
-def usual(name: str) -> float:
-    """A value of an option that is not the one that is tried."""
+def other_value(name: str) -> float:
+    """A value of an option that differs from the trial value."""
     return {"lr": 0.02, "weight_decay": 0.0, "beta1": 0.5, "beta2": 0.9, "beta3": 0.8, "eps": 1e-3}[
         name
     ]
 
 
 def repeatable(subject: BlackBox) -> bool:
-    """Whether the same steps end at the same place."""
+    """Whether the same steps lead to the same weights."""
     x, g = _draw(SHAPE, 0)
-    return _near(_alone(subject, x, g), _alone(subject, x, g))
+    return _is_near(_alone(subject, x, g), _alone(subject, x, g))
 
 
 def _separate(subject: BlackBox, shape: tuple[int, ...]) -> bool:
-    """Whether two parameters, one of this shape, step as they do alone."""
+    """Whether two parameters, one of them of this shape, step as they do alone."""
     pairs = [_draw(SHAPE, 0), _draw(shape, 1)]
     found = _together(subject, [(*pair, {}) for pair in pairs])
-    return all(_near(one, _alone(subject, *pair)) for one, pair in zip(found, pairs, strict=True))
+    return all(
+        _is_near(one, _alone(subject, *pair)) for one, pair in zip(found, pairs, strict=True)
+    )
 
 
 def _draw(shape: tuple[int, ...], seed: int) -> tuple[Tensor, Tensor]:
-    """A parameter and its gradients, of another size for each seed."""
+    """A parameter and its gradients, whose scale depends on the seed."""
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randn(STEPS + 1, *shape, dtype=torch.float64, generator=generator)
     return drawn[0], drawn[1:] * (1 + 3 * seed)
@@ -203,10 +200,10 @@ def _alone(subject: BlackBox, x: Tensor, g: Tensor, want: Mapping[str, Any] = {}
 def _together(
     subject: BlackBox, each: Sequence[Group], want: Mapping[str, Any] = {}
 ) -> list[Tensor]:
-    """Where parameters end that step side by side, each in a group of its own if it has options."""
-    params = [fresh(x) for x, _, _ in each]
+    """The final values of parameters of one optimizer, in one group each if they have options."""
+    params = [new_parameter(x) for x, _, _ in each]
     own = [
-        {"params": [p], **subject.words(options)}
+        {"params": [p], **subject.class_options(options)}
         for p, (_, _, options) in zip(params, each, strict=True)
     ]
     optimizer = subject.make(own if any(options for _, _, options in each) else params, **want)
@@ -215,5 +212,5 @@ def _together(
     return [p.detach() for p in params]
 
 
-def _near(a: Tensor, b: Tensor) -> bool:
+def _is_near(a: Tensor, b: Tensor) -> bool:
     return bool(((a - b).abs() <= ROUNDING * (1 + b.abs())).all())

@@ -1,4 +1,4 @@
-"""How weight decay enters a step: its kind, sign, amount, and what it depends on."""
+"""Tests of weight decay: its kind, sign, amount, and dependence on lr."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import NamedTuple
 
 import torch
 
-from betaplane.audit.black_box import WHOLE, BlackBox, finite, fresh
-from betaplane.audit.probes import CLOSE, NO_DECAY, Finding, near, scaled
+from betaplane.audit.black_box import ONES, BlackBox, finite, new_parameter
+from betaplane.audit.probes import NO_DECAY, TOLERANCE, Finding, near, scaled
 
-LR, SHARE = 0.1, 1e-3  # at which the decay of a step is measured
-CLOSE_SHARE = 0.02  # relative; what measured shares are compared within
+LR, WEIGHT_DECAY = 0.1, 1e-3  # settings of the measurement
+SHARE_TOLERANCE = 0.02  # relative tolerance of measured shares
 
 
 class Kind(NamedTuple):
-    """A way for decay to depend on lr."""
+    """A dependence of weight decay on lr."""
 
     text: str
-    constructed: float  # what half the lr leaves of the decay
-    scheduled: float  # the same, if a scheduler halves it
-    power: int  # of lr: the share it takes is lr^power weight_decay
+    constructed: float  # factor of the decay at half the lr
+    scheduled: float  # the same, if a scheduler halves lr
+    power: int  # of lr: it removes the share lr^power weight_decay
     trouble: bool = False
 
 
@@ -31,22 +31,22 @@ KINDS = (
     Kind("ignores lr and its schedule", 1.0, 1.0, 0, trouble=True),
     Kind("times the lr it was constructed with; ignores its schedule", 0.5, 1.0, 1),
 )
-# of what is added to the gradient
-TIMES = {"": 1.0, "with the wrong sign": -1.0, "doubled": 2.0, "halved": 0.5}
+# of the term that is added to the gradient
+L2_FACTORS = {"": 1.0, "with the wrong sign": -1.0, "doubled": 2.0, "halved": 0.5}
 
 
 def decay(subject: BlackBox) -> Finding:
-    """How weight decay enters, from what it takes of a weight of 1 at zero gradient."""
+    """The kind of weight decay, from the share of a weight that it removes at zero gradient."""
     if "weight_decay" not in subject.settable:
         return Finding("no such option, or it is set")
-    one = shrinking(subject, {"lr": LR, "weight_decay": SHARE})
+    one = decay_share(subject, {"lr": LR, "weight_decay": WEIGHT_DECAY})
     if not one:
         return _none_at_rest(subject)
-    lr = subject.path(WHOLE, (), {"lr": LR}).numbers.get("lr", 0.0)
-    said = f"at weight_decay={SHARE:g}, lr={lr:g} a step takes"
-    times = {**TIMES, "times lr": lr}
+    lr = subject.path(ONES, (), {"lr": LR}).numbers.get("lr", 0.0)
+    said = f"at weight_decay={WEIGHT_DECAY:g}, lr={lr:g} a step takes"
+    times = {**L2_FACTORS, "times lr": lr}
     coupled = next((text for text in times if _is_l2(subject, times[text])), None)
-    if coupled == "" and not any(scaled(subject)) and near(one, lr * SHARE, CLOSE_SHARE):
+    if coupled == "" and not any(scaled(subject)) and near(one, lr * WEIGHT_DECAY, SHARE_TOLERANCE):
         return Finding(f"l2 or decoupled, which are the same here; {said}", one)
     if coupled is not None:
         text = f"l2, {coupled}" if coupled else "l2"
@@ -60,39 +60,41 @@ def decay(subject: BlackBox) -> Finding:
 
 
 def _decoupled(subject: BlackBox, one: float, lr: float, said: str) -> Finding:
-    """The kind of a decay that is no part of the gradient: what it depends on, and whether its
-    amount is that.
-    """
-    two = shrinking(subject, {"lr": LR, "weight_decay": 2 * SHARE})
-    if not near(two / one, 2.0, CLOSE_SHARE):
+    """The kind of a decay that is not a part of the gradient, from its dependence on lr."""
+    two = decay_share(subject, {"lr": LR, "weight_decay": 2 * WEIGHT_DECAY})
+    if not near(two / one, 2.0, SHARE_TOLERANCE):
         return Finding(
             "of its own kind: at twice the weight_decay a step takes, times as much", two / one
         )
     settable = "lr" in subject.settable
-    rate = shrinking(subject, {"lr": LR / 2, "weight_decay": SHARE}) / one if settable else None
-    schedule = shrinking(subject, {"lr": LR, "weight_decay": SHARE}, halved=True) / one
+    rate = (
+        decay_share(subject, {"lr": LR / 2, "weight_decay": WEIGHT_DECAY}) / one
+        if settable
+        else None
+    )
+    schedule = decay_share(subject, {"lr": LR, "weight_decay": WEIGHT_DECAY}, halved=True) / one
     kinds = [kind for kind in KINDS if near(schedule, kind.scheduled, 0.01)]
     kinds = [kind for kind in kinds if rate is None or near(rate, kind.constructed, 0.01)]
     if not kinds:
         half = "" if rate is None else f"half of lr takes {rate:.3g}, "
         return Finding(f"of its own kind: {half}half by a scheduler {schedule:.3g}; {said}", one)
-    right = [kind for kind in kinds if near(one, lr**kind.power * SHARE, CLOSE_SHARE)]
+    right = [kind for kind in kinds if near(one, lr**kind.power * WEIGHT_DECAY, SHARE_TOLERANCE)]
     if len(right) == 1:
         return Finding(f"{right[0].text}; {said}", one, right[0].trouble)
     if len(kinds) > 1:
         return Finding(f"unknown: {' or '.join(kind.text for kind in right or kinds)}; {said}", one)
     return Finding(
-        f"{kinds[0].text}, {one / (lr ** kinds[0].power * SHARE):.3g} times that; {said}", one, True
+        f"{kinds[0].text}, {one / (lr ** kinds[0].power * WEIGHT_DECAY):.3g} times that; {said}",
+        one,
+        True,
     )
 
 
 def _none_at_rest(subject: BlackBox) -> Finding:
-    """What is said of a weight decay that takes nothing at zero gradient: some rules take no step
-    there.
-    """
-    gradients = torch.randn(10, *WHOLE.shape, dtype=WHOLE.dtype)
+    """The finding if weight decay has no effect at zero gradient, where some rules do not step."""
+    gradients = torch.randn(10, *ONES.shape, dtype=ONES.dtype)
     with_, without = (
-        subject.path(WHOLE, gradients, {"weight_decay": share}).points[-1] for share in (0.25, 0.0)
+        subject.path(ONES, gradients, {"weight_decay": share}).points[-1] for share in (0.25, 0.0)
     )
     if torch.equal(with_, without):
         return Finding("the option has no effect", 0.0, True)
@@ -100,29 +102,25 @@ def _none_at_rest(subject: BlackBox) -> Finding:
 
 
 def _is_l2(subject: BlackBox, times: float) -> bool:
-    """Whether decay does what the same optimizer without it does of gradients with times *
-    weight_decay * x added.
-    """
-    share, p, q = 0.25, fresh(WHOLE), fresh(WHOLE)
+    """Whether decay equals the term times * weight_decay * x, added to the gradient."""
+    share, p, q = 0.25, new_parameter(ONES), new_parameter(ONES)
     with_, without = (
         subject.make([p], lr=LR, weight_decay=share),
         subject.make([q], **{"lr": LR, **NO_DECAY}),
     )
     for g in torch.randn(
-        10, *WHOLE.shape, dtype=WHOLE.dtype, generator=torch.Generator().manual_seed(0)
+        10, *ONES.shape, dtype=ONES.dtype, generator=torch.Generator().manual_seed(0)
     ):
         subject.step(with_, [(p, g)])
         subject.step(without, [(q, g + times * share * q.detach())])
-    return bool(((p - q).abs() <= CLOSE * (p - WHOLE).abs().max()).all())
+    return bool(((p - q).abs() <= TOLERANCE * (p - ONES).abs().max()).all())
 
 
-def shrinking(subject: BlackBox, want: dict[str, float], halved: bool = False) -> float:
-    """The share of a weight of 1 that step 10 takes at zero gradient, beyond what it takes without
-    decay.
-    """
+def decay_share(subject: BlackBox, want: dict[str, float], halved: bool = False) -> float:
+    """The share of a weight of 1 that decay removes in step 10 at zero gradient."""
     factors = [0.5 if halved else 1.0] * 10
     with_, without = (
-        finite(subject.path(WHOLE, [0 * WHOLE] * 10, {**want, **more}, factors).points)[:, 0, 0]
+        finite(subject.path(ONES, [0 * ONES] * 10, {**want, **more}, factors).points)[:, 0, 0]
         for more in ({}, NO_DECAY)
     )
     taken = (without[10] - without[9]) - (with_[10] - with_[9])
@@ -130,11 +128,12 @@ def shrinking(subject: BlackBox, want: dict[str, float], halved: bool = False) -
 
 
 def decay_order(subject: BlackBox) -> Finding:
-    """Whether decay comes before the step or after it, from a first move off zero."""
+    """Whether decay comes before or after the step, from the first step away from zero."""
     if "weight_decay" not in subject.settable:
         return Finding("there is none")
     one, two = (
-        shrinking(subject, {"lr": LR, "weight_decay": share}) for share in (SHARE, 2 * SHARE)
+        decay_share(subject, {"lr": LR, "weight_decay": share})
+        for share in (WEIGHT_DECAY, 2 * WEIGHT_DECAY)
     )
     if not near(two, 2 * one, 0.02):
         return Finding("as part of the gradient")

@@ -1,22 +1,22 @@
-"""Which options of an optimizer have an effect, and how its steps depend on the learning rate."""
+"""Tests of the effects of options, and of the steps' dependence on the learning rate."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from betaplane.audit.black_box import SHAPE, TRIED, WHOLE, BlackBox, finite
-from betaplane.audit.contract import repeatable, usual
+from betaplane.audit.black_box import ONES, SHAPE, TRIAL_VALUES, BlackBox, finite
+from betaplane.audit.contract import other_value, repeatable
 from betaplane.audit.probes import NO_DECAY, Finding, near
 
 STEPS = 40
-TINY = 1e-5  # times ordinary gradients, where some floors begin to act
+TINY = 1e-5  # factor of gradients at which some lower limits have an effect
 LR = 1e-3
-# of a path: what two of one form may differ by, since weights are not the same in both
-MISFIT = 0.02
+# relative tolerance of two paths, whose weights differ
+PATH_TOLERANCE = 0.02
 OWN_PROBES = ("maximize",)
-FOLLOWS: dict[tuple[float | None, float], tuple[str, bool]] = {
-    # what half the lr leaves of a path, as constructed (None: it cannot be set) and as scheduled;
+DEPENDENCE_ON_LR: dict[tuple[float | None, float], tuple[str, bool]] = {
+    # factors of a path at half the lr, constructed (None: it cannot be set) and scheduled;
     # whether it is trouble
     (0.5, 0.5): ("steps are proportional to it, as constructed and as scheduled", False),
     (None, 0.5): ("steps are proportional to it, as scheduled", False),
@@ -34,8 +34,8 @@ FOLLOWS: dict[tuple[float | None, float], tuple[str, bool]] = {
 
 
 def options(subject: BlackBox) -> Finding:
-    """Which options change the path of a parameter, from two values of each."""
-    names = [name for name in TRIED if name in subject.settable and name not in OWN_PROBES]
+    """The options that change the path of a parameter, from two values of each."""
+    names = [name for name in TRIAL_VALUES if name in subject.settable and name not in OWN_PROBES]
     if not names:
         return Finding("there are none that can be set")
     if not repeatable(subject):
@@ -47,16 +47,14 @@ def options(subject: BlackBox) -> Finding:
 
 
 def _has_no_effect(subject: BlackBox, name: str) -> bool:
-    """Whether paths are bitwise the same for two values of an option, of ordinary gradients and of
-    tiny ones.
-    """
+    """Whether paths are bitwise equal for two values of an option, at two gradient scales."""
     generator = torch.Generator().manual_seed(2)
     x, *g = torch.randn(STEPS + 1, *SHAPE, dtype=torch.float64, generator=generator)
     for scale in (1.0, TINY):
         gradients = [scale * each for each in g]
         one, two = (
             finite(subject.path(x, gradients, {name: value}).points)
-            for value in (usual(name), TRIED[name])
+            for value in (other_value(name), TRIAL_VALUES[name])
         )
         if not torch.equal(one, two):
             return False
@@ -64,45 +62,51 @@ def _has_no_effect(subject: BlackBox, name: str) -> bool:
 
 
 def learning_rate(subject: BlackBox) -> Finding:
-    """How the path of a parameter depends on lr, from half of it, as constructed and as scheduled."""
-    numbers = subject.path(WHOLE, (), {"lr": LR}).numbers
+    """The dependence of a path on lr, from half of it, constructed and scheduled."""
+    numbers = subject.path(ONES, (), {"lr": LR}).numbers
     if not numbers.get("lr"):
         return Finding("there is no such option")
-    whole = _way(subject, LR)
+    whole = _displacement(subject, LR)
     if not bool(whole.any()):
         return Finding(f"unknown: nothing moves in {len(_gradients())} steps")
     if float((whole[-1] * _gradients().mean(0)).sum()) > 0:
         return Finding("steps go up the gradient, not down", trouble=True)
-    scheduled = _times(_way(subject, LR, 0.5), whole)
-    constructed = _times(_way(subject, LR / 2), whole) if "lr" in subject.settable else None
+    scheduled = _multiple(_displacement(subject, LR, 0.5), whole)
+    constructed = (
+        _multiple(_displacement(subject, LR / 2), whole) if "lr" in subject.settable else None
+    )
     if scheduled is None or ("lr" in subject.settable and constructed is None):
         return Finding("unknown: paths at two learning rates differ by more than their scale")
-    for (rate, schedule), (text, trouble) in FOLLOWS.items():
-        if near(scheduled, schedule, MISFIT) and _same(constructed, rate):
+    for (rate, schedule), (text, trouble) in DEPENDENCE_ON_LR.items():
+        if near(scheduled, schedule, PATH_TOLERANCE) and _same(constructed, rate):
             return Finding(text, trouble=trouble)
     at = "" if constructed is None else f"half of lr leaves {constructed:.3g} of a path, "
     return Finding(f"of its own kind: {at}half by a scheduler {scheduled:.3g}")
 
 
 def _same(found: float | None, expected: float | None) -> bool:
-    return found is expected if found is None or expected is None else near(found, expected, MISFIT)
+    return (
+        found is expected
+        if found is None or expected is None
+        else near(found, expected, PATH_TOLERANCE)
+    )
 
 
 def _gradients() -> Tensor:
-    """Positive ones, so that down is known."""
+    """Positive gradients, so that the direction is known."""
     generator = torch.Generator().manual_seed(3)
     return 0.5 + torch.rand(12, *SHAPE, dtype=torch.float64, generator=generator)
 
 
-def _way(subject: BlackBox, lr: float, factor: float = 1.0) -> Tensor:
-    """Where a parameter is after each step, from its start."""
+def _displacement(subject: BlackBox, lr: float, factor: float = 1.0) -> Tensor:
+    """The displacement of a parameter from its start, per step."""
     g = _gradients()
-    points = finite(subject.path(WHOLE, g, {"lr": lr, **NO_DECAY}, [factor] * len(g)).points)
+    points = finite(subject.path(ONES, g, {"lr": lr, **NO_DECAY}, [factor] * len(g)).points)
     return points[1:] - points[0]
 
 
-def _times(way: Tensor, whole: Tensor) -> float | None:
-    """By what a way is a multiple of another; None if it is not."""
+def _multiple(way: Tensor, whole: Tensor) -> float | None:
+    """The factor between two displacements; None if they are not proportional."""
     times = float((way * whole).sum() / whole.square().sum())
     apart = float((way - times * whole).abs().max())
-    return times if apart <= MISFIT * float(way.abs().max()) else None
+    return times if apart <= PATH_TOLERANCE * float(way.abs().max()) else None

@@ -1,4 +1,4 @@
-"""Which published rule, in which dialect, an optimizer's paths are those of."""
+"""Identify the published rule, and its variant, from the paths of an optimizer."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from betaplane.audit.trial import DECAY, DEFAULT, LARGE_EPS, PLAIN, SMALL, TINY,
 from betaplane.errors import BadInput
 from betaplane.rules import ADOPT, ALL, Adafactor, Adagrad, AdamAtan2, AdEMAMix, RMSprop, Rule
 
-SAME = 1e-9  # largest difference, of the way gone, that rounding in 64 bits explains
-SINGLE = 1e-5  # the same in 32 bits
+FLOAT64_ERROR = 1e-9  # largest relative difference that rounding in float64 explains
+FLOAT32_ERROR = 1e-5  # the same in float32
 STAGES = 6
-KEPT = 8  # candidates that go on to the next setting, and those as near as the last of them
-HOPELESS = 0.5  # farther off, a rule is not near
-FAR = 1e-3  # beyond it, being as near as another means nothing
+MAX_CANDIDATES = 8  # candidates of the next setting; ties with the last of them are added
+MAX_NEAR_ERROR = 0.5  # above it, a rule is not near
+MAX_TIE_ERROR = 1e-3  # above it, ties are not kept
 
-OTHERS: dict[type[Rule], dict[str, str]] = {  # other words for a rule's numbers, best first
+OTHER_NAMES: dict[type[Rule], dict[str, str]] = {  # other names of a rule's fields, best first
     Adafactor: {
         "eps1": "eps1 eps", "eps2": "eps2 eps_scale", "clip": "clip d clip_threshold clipping_threshold",
         "power": "power beta2_decay decay_rate",
@@ -30,8 +30,8 @@ OTHERS: dict[type[Rule], dict[str, str]] = {  # other words for a rule's numbers
     Adagrad: {"initial_accumulator": "initial_accumulator initial_accumulator_value"},
     RMSprop: {"alpha": "alpha rho beta2"},
 }  # fmt: skip
-# shipped where a class has no such option
-NUMBERS: dict[type[Rule], tuple[dict[str, float], ...]] = {
+# values in packages whose classes have no such option
+PACKAGE_VALUES: dict[type[Rule], tuple[dict[str, float], ...]] = {
     ADOPT: ({}, {"growth": 0.333}),
     AdEMAMix: ({}, {"alpha": 2.0}),
     AdamAtan2: ({}, {"a": 1.0}, {"a": 16.0, "b": 16.0}),
@@ -43,9 +43,20 @@ NUMBERS: dict[type[Rule], tuple[dict[str, float], ...]] = {
         {"eps1": torch.finfo(torch.float64).eps},
     ),
 }
-EPS_WORDS = ("eps_at", "eps_inside")
-LATER = (*EPS_WORDS, "decay", "cautious", "clip")  # choices that are tried after the others
-FLOORS = (0.0, 1e-15, 1e-16, 1e-12, 1e-8)  # eps_root: what libraries add inside the root unasked
+EPS_CHOICES = ("eps_at", "eps_inside")
+LATER_CHOICES = (
+    *EPS_CHOICES,
+    "decay",
+    "cautious",
+    "clip",
+)  # choices that later settings distinguish
+EPS_ROOTS = (
+    0.0,
+    1e-15,
+    1e-16,
+    1e-12,
+    1e-8,
+)  # eps_root: what libraries add inside the root by default
 
 
 UNLIKE = {
@@ -65,170 +76,185 @@ WRONG_DECAYS = ("before growing", "before squared")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A rule, its dialect, and the ways to be unlike every published one that are looked for."""
+    """A rule, its variant, and differences from every published form."""
 
     kind: type[Rule]
-    # the fields that are set, in words and numbers
+    # fields that are set
     dialect: dict[str, Any] = field(default_factory=dict)
     betas: str = "as said"  # or "swapped", "complements" (1 - beta)
-    # "", or of the decay taken around the rule's own step: before or after, and its rate
+    # "", or a decay around the rule's own step: "before" or "after", and its rate
     decay: str = ""
-    # by setting: largest difference, of the way gone
+    # by setting: largest relative difference
     errors: dict[str, float] = field(default_factory=dict)
 
     @property
     def error(self) -> float:
-        """The largest over all settings."""
+        """The largest error over all settings."""
         return max(self.errors.values(), default=0.0)
 
     @property
     def cost(self) -> int:
-        """How much has to be said beyond the rule's name."""
-        usual = {f.name: f.default for f in fields(self.kind)}
-        said = sum(value != usual[name] for name, value in self.dialect.items())
-        parted = usual.get("decay") == "l2" and bool(
-            self.decay or self.dialect.get("decay", "l2") != "l2"
-        )
-        return said + parted + 2 * bool(self.decay) + 3 * (self.betas != "as said")
+        """The number of differences from the rule's defaults, weighted."""
+        defaults = self._defaults()
+        changes = sum(value != defaults[name] for name, value in self.dialect.items())
+        own_decay = self.decay or self.dialect.get("decay", "l2") != "l2"
+        changes += int(defaults.get("decay") == "l2" and bool(own_decay))
+        return changes + 2 * bool(self.decay) + 3 * (self.betas != "as said")
 
     @property
     def unlike(self) -> tuple[str, ...]:
-        """In what it is unlike every published form."""
+        """Differences from every published form."""
         return tuple(UNLIKE[way] for way in (self.betas, self.decay) if way in UNLIKE)
 
-    def spelt(self) -> dict[str, Any]:
-        """The dialect, where it is not the rule's default."""
-        usual = {f.name: f.default for f in fields(self.kind)}
-        return {name: value for name, value in self.dialect.items() if value != usual[name]}
+    def options(self) -> dict[str, Any]:
+        """The options that differ from the rule's defaults."""
+        defaults = self._defaults()
+        return {name: value for name, value in self.dialect.items() if value != defaults[name]}
+
+    def _defaults(self) -> dict[str, Any]:
+        return {f.name: f.default for f in fields(self.kind)}
 
     def rule(self, numbers: Mapping[str, float], peak_lr: float) -> Rule | None:
-        """The rule with the numbers the class was given; None where they do not go together."""
-        others = OTHERS.get(self.kind, {})
+        """The rule with the numbers of the class; None if they are invalid for it."""
+        other_names = OTHER_NAMES.get(self.kind, {})
         numbers = _betas(numbers, self.betas)
-        given = {"peak_lr": peak_lr or 1.0} if "peak_lr" in self.kind.ranges else {}
-        for name in self.kind.ranges:
-            words = [word for word in others.get(name, name).split() if word in numbers]
-            given |= {name: abs(numbers[words[0]])} if words else {}
+        options = {"peak_lr": peak_lr or 1.0} if "peak_lr" in self.kind.ranges else {}
+        for field_name in self.kind.ranges:
+            names = other_names.get(field_name, field_name).split()
+            known = [name for name in names if name in numbers]
+            if known:
+                options[field_name] = abs(numbers[known[0]])
         try:
-            return self.kind(**{**given, **self.dialect})
+            return self.kind(**{**options, **self.dialect})
         except BadInput:
             return None
 
 
 def _betas(numbers: Mapping[str, float], reading: str) -> dict[str, float]:
-    found = {name: numbers[name] for name in BETAS if name in numbers}
-    if reading == "swapped" and len(found) > 1:
-        found |= {"beta1": found["beta2"], "beta2": found["beta1"]}
+    betas = {name: numbers[name] for name in BETAS if name in numbers}
+    if reading == "swapped" and len(betas) > 1:
+        betas |= {"beta1": betas["beta2"], "beta2": betas["beta1"]}
     if reading == "complements":
-        found = {name: 1 - value for name, value in found.items()}
-    return {**numbers, **found}
+        betas = {name: 1 - value for name, value in betas.items()}
+    return {**numbers, **betas}
 
 
 def match(subject: BlackBox) -> Iterator[list[Candidate]]:
-    """The candidates left after each of at most STAGES stages, best first; the first of the last
-    list is the answer.
+    """The candidates after each of at most STAGES stages, best first.
+
+    The first candidate of the last stage is the result.
 
     Args:
         subject: the class.
     """
     trials = [Trial.of(subject, PLAIN)]
-    found: list[Candidate] = []
-    for more in (
-        (_moments(), _bounded(), _read())
-        if {"beta1", "beta2"} <= subject.settable
-        else (_moments(), _bounded())
-    ):
-        if not found or found[0].error > SINGLE:
-            found = narrowed([*found, *more], trials, HOPELESS)
-        yield found
-    if not found:
+    candidates: list[Candidate] = []
+    for added in _stages(subject):
+        if not candidates or candidates[0].error > FLOAT32_ERROR:
+            candidates = nearest_candidates([*candidates, *added], trials, MAX_NEAR_ERROR)
+        yield candidates
+    if not candidates:
         return
-    near = found[0].error < FAR  # else no dialect makes it fit
+    is_near = candidates[0].error < MAX_TIE_ERROR  # else no variant fits
     if "eps" in subject.settable:
+        variants = _variants_of_each(candidates, _eps_variants) if is_near else candidates
         trials = [Trial.of(subject, LARGE_EPS), Trial.of(subject, SMALL)]
-        found = narrowed(_each(found, _eps) if near else found, trials)
-    yield found
+        candidates = nearest_candidates(variants, trials)
+    yield candidates
     if "weight_decay" in subject.settable:
-        found = narrowed(_each(found, _decays) if near else found, [Trial.of(subject, DECAY)])
-    yield found
-    found = narrowed(found, [Trial.of(subject, DEFAULT), Trial.of(subject, TINY)])
-    yield ranked(found)
+        variants = _variants_of_each(candidates, _decay_variants) if is_near else candidates
+        candidates = nearest_candidates(variants, [Trial.of(subject, DECAY)])
+    yield candidates
+    trials = [Trial.of(subject, DEFAULT), Trial.of(subject, TINY)]
+    yield rank(nearest_candidates(candidates, trials))
 
 
-def narrowed(
+def _stages(subject: BlackBox) -> Iterator[list[Candidate]]:
+    """The candidates that the first stages add."""
+    yield _moment_candidates()
+    yield _limited_candidates()
+    if {"beta1", "beta2"} <= subject.settable:
+        yield _beta_readings()
+
+
+def nearest_candidates(
     candidates: Iterable[Candidate], trials: list[Trial], worst: float = float("inf")
 ) -> list[Candidate]:
-    """Those that agree with the trials, and the KEPT nearest ones no farther off than `worst`, best
-    first.
-    """
-    kept: list[Candidate] = []
+    """Candidates that fit the trials, and the MAX_CANDIDATES nearest within `worst`, best first."""
+    nearest: list[Candidate] = []
     for candidate in candidates:
-        limit = _limit(kept, worst)
+        limit = _limit(nearest, worst)
         errors = dict(candidate.errors)
         for trial in trials:
             errors[trial.setting.name] = trial.error(candidate, limit)
-        tried = replace(candidate, errors=errors)
-        if tried.error <= limit:
-            insort(kept, tried, key=lambda one: one.error)
-            limit = _limit(kept, worst)
-            while len(kept) > KEPT and kept[-1].error > min(limit, FAR):
-                kept.pop()
-    return kept
+        measured = replace(candidate, errors=errors)
+        if measured.error <= limit:
+            insort(nearest, measured, key=lambda candidate: candidate.error)
+            limit = _limit(nearest, worst)
+            while len(nearest) > MAX_CANDIDATES and nearest[-1].error > min(limit, MAX_TIE_ERROR):
+                nearest.pop()
+    return nearest
 
 
-def _limit(kept: list[Candidate], worst: float) -> float:
-    """How far off the next candidate may be."""
-    if kept and kept[0].error <= SAME:
-        return SINGLE  # one fits: what is near without fitting is out
-    return max(1.001 * kept[KEPT - 1].error, SAME) if len(kept) >= KEPT else worst
+def _limit(nearest: list[Candidate], worst: float) -> float:
+    """The largest error that the next candidate may have."""
+    if nearest and nearest[0].error <= FLOAT64_ERROR:
+        return FLOAT32_ERROR  # if one fits, others that are only near are dropped
+    if len(nearest) < MAX_CANDIDATES:
+        return worst
+    return max(1.001 * nearest[MAX_CANDIDATES - 1].error, FLOAT64_ERROR)
 
 
-def ranked(candidates: list[Candidate]) -> list[Candidate]:
-    """Best first; of those that rounding cannot tell apart, the one that takes the fewest words."""
-    best = min(one.error for one in candidates)
-    same = max(100 * best, 1e-12) if best < SINGLE else best
-    return sorted(
-        candidates, key=lambda one: (one.error > same, one.cost if one.error <= same else one.error)
-    )
+def rank(candidates: list[Candidate]) -> list[Candidate]:
+    """Sort candidates, best first; of equal ones, the one with the fewest differences."""
+    best = min(candidate.error for candidate in candidates)
+    limit = max(100 * best, 1e-12) if best < FLOAT32_ERROR else best
+
+    def key(candidate: Candidate) -> tuple[bool, float]:
+        is_worse = candidate.error > limit
+        return is_worse, candidate.error if is_worse else candidate.cost
+
+    return sorted(candidates, key=key)
 
 
-def _moments() -> list[Candidate]:
-    """Every rule with every choice that does not need eps or decay to show, defaults first."""
-    found = []
+def _moment_candidates() -> list[Candidate]:
+    """Every rule with every choice that has an effect without eps and decay, defaults first."""
+    candidates = []
     for kind in ALL:
-        words = {name: some for name, some in kind.choices.items() if name not in LATER}
-        for values, numbers in product(product(*words.values()), NUMBERS.get(kind, ({},))):
-            found.append(Candidate(kind, {**dict(zip(words, values, strict=True)), **numbers}))
-    return sorted(found, key=lambda one: one.cost)
+        choices = {name: some for name, some in kind.choices.items() if name not in LATER_CHOICES}
+        for values, numbers in product(product(*choices.values()), PACKAGE_VALUES.get(kind, ({},))):
+            dialect = {**dict(zip(choices, values, strict=True)), **numbers}
+            candidates.append(Candidate(kind, dialect))
+    return sorted(candidates, key=lambda candidate: candidate.cost)
 
 
-def _bounded() -> list[Candidate]:
-    """The same with masks and clipping."""
-    able = [one for one in _moments() if "cautious" in one.kind.choices]
-    ways = [
-        {"cautious": mask, "clip": clip}
-        for mask in ("off", "mean", "paper")
-        for clip in (float("inf"), 1.0)
-    ]
-    return [replace(one, dialect={**one.dialect, **way}) for way in ways for one in able]
-
-
-def _read() -> list[Candidate]:
-    """The same with betas that mean something else."""
+def _limited_candidates() -> list[Candidate]:
+    """Candidates with masks and clipping."""
+    bases = [base for base in _moment_candidates() if "cautious" in base.kind.choices]
+    masks, clips = ("off", "mean", "paper"), (float("inf"), 1.0)
     return [
-        replace(one, betas=reading) for reading in ("swapped", "complements") for one in _moments()
+        replace(base, dialect={**base.dialect, "cautious": mask, "clip": clip})
+        for mask in masks
+        for clip in clips
+        for base in bases
     ]
 
 
-def _each(candidates: list[Candidate], forms: Any) -> Iterator[Candidate]:
+def _beta_readings() -> list[Candidate]:
+    """Candidates whose betas have another meaning."""
+    readings = ("swapped", "complements")
+    return [replace(base, betas=reading) for reading in readings for base in _moment_candidates()]
+
+
+def _variants_of_each(candidates: list[Candidate], forms: Any) -> Iterator[Candidate]:
     for candidate in candidates:
         yield from forms(candidate)
 
 
-def _eps(candidate: Candidate) -> Iterator[Candidate]:
-    """Where eps may sit."""
-    names = [name for name in EPS_WORDS if name in candidate.kind.choices]
-    floors = FLOORS if "eps_root" in candidate.kind.ranges else ()
+def _eps_variants(candidate: Candidate) -> Iterator[Candidate]:
+    """Variants with eps in every place."""
+    names = [name for name in EPS_CHOICES if name in candidate.kind.choices]
+    floors = EPS_ROOTS if "eps_root" in candidate.kind.ranges else ()
     for values in product(*(candidate.kind.choices[name] for name in names)):
         dialect = {**candidate.dialect, **dict(zip(names, values, strict=True))}
         yield from (replace(candidate, dialect={**dialect, "eps_root": floor}) for floor in floors)
@@ -236,8 +262,8 @@ def _eps(candidate: Candidate) -> Iterator[Candidate]:
             yield replace(candidate, dialect=dialect)
 
 
-def _decays(candidate: Candidate) -> Iterator[Candidate]:
-    """How decay may enter."""
+def _decay_variants(candidate: Candidate) -> Iterator[Candidate]:
+    """Variants with every kind of weight decay."""
     yield candidate
     for how in candidate.kind.choices.get("decay", ()):
         yield replace(candidate, dialect={**candidate.dialect, "decay": how})

@@ -1,4 +1,4 @@
-"""What an optimizer does to what it is given: gradients, bad options, types, layouts, copies."""
+"""Tests of side effects: gradients, invalid options, dtypes, memory layouts, copies."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-from betaplane.audit.black_box import SHAPE, WHOLE, BlackBox, fresh, told
+from betaplane.audit.black_box import ONES, SHAPE, BlackBox, error_text, new_parameter
 from betaplane.audit.probes import Finding
 
 ROUNDING = 1e-9
 
 
-def gradients_kept(subject: BlackBox) -> Finding:
-    """Whether step() writes into the gradient it was given."""
+def gradient_changes(subject: BlackBox) -> Finding:
+    """Whether step() writes into the gradients."""
     changed = {}
     for name, want in {
         "": {},
@@ -26,7 +26,7 @@ def gradients_kept(subject: BlackBox) -> Finding:
         "with maximize": {"maximize": True},
     }.items():
         if not want or set(want) <= subject.settable:
-            changed[name] = _overwritten(subject, want)
+            changed[name] = _largest_overwrite(subject, want)
     worst = max(changed.values())
     if not worst:
         return Finding("left alone", 0.0)
@@ -36,10 +36,10 @@ def gradients_kept(subject: BlackBox) -> Finding:
     )
 
 
-def _overwritten(subject: BlackBox, want: dict[str, Any]) -> float:
-    if subject.manner == "sparse":
+def _largest_overwrite(subject: BlackBox, want: dict[str, Any]) -> float:
+    if subject.call_style == "sparse":
         return 0.0
-    p, gradients = fresh(WHOLE), noise(3)
+    p, gradients = new_parameter(ONES), noise(3)
     optimizer, off = subject.make([p], **want), 0.0
     for g in gradients:
         subject.step(optimizer, [(p, g)])
@@ -47,84 +47,82 @@ def _overwritten(subject: BlackBox, want: dict[str, Any]) -> float:
     return off
 
 
-def beta2_refused(subject: BlackBox) -> Finding:
-    """What beta2 = 1.5 does."""
-    return _refused(subject, {"beta2": 1.5})
+def invalid_beta2(subject: BlackBox) -> Finding:
+    """The effect of beta2 = 1.5."""
+    return _effect_of_invalid(subject, {"beta2": 1.5})
 
 
-def beta1_refused(subject: BlackBox) -> Finding:
-    """What beta1 = -0.1 does."""
-    return _refused(subject, {"beta1": -0.1})
+def invalid_beta1(subject: BlackBox) -> Finding:
+    """The effect of beta1 = -0.1."""
+    return _effect_of_invalid(subject, {"beta1": -0.1})
 
 
-def lr_refused(subject: BlackBox) -> Finding:
-    """What lr = -1 does."""
-    return _refused(subject, {"lr": -1.0})
+def invalid_lr(subject: BlackBox) -> Finding:
+    """The effect of lr = -1."""
+    return _effect_of_invalid(subject, {"lr": -1.0})
 
 
-def _refused(subject: BlackBox, want: dict[str, float]) -> Finding:
+def _effect_of_invalid(subject: BlackBox, want: dict[str, float]) -> Finding:
     if not set(want) <= subject.settable:
         return Finding("no such option, or it is set")
     try:
-        points = subject.path(WHOLE, noise(5), want).points
+        points = subject.path(ONES, noise(5), want).points
     except Exception as error:
-        return Finding(f"refused: {told(error)}")
+        return Finding(f"refused: {error_text(error)}")
     bad = int((~torch.isfinite(points[-1])).sum())
     if bad:
         return Finding(
             "accepted in silence; share of weights that are nan after 5 steps",
-            bad / WHOLE.numel(),
+            bad / ONES.numel(),
             True,
         )
     return Finding("accepted in silence", trouble=True)
 
 
-def single_state(subject: BlackBox) -> Finding:
-    """The types of the state of float32 parameters."""
+def float32_state(subject: BlackBox) -> Finding:
+    """The dtypes of the state of float32 parameters."""
     return _state(subject, torch.float32)
 
 
-def half_state(subject: BlackBox) -> Finding:
-    """The types of the state of bfloat16 parameters."""
+def bfloat16_state(subject: BlackBox) -> Finding:
+    """The dtypes of the state of bfloat16 parameters."""
     return _state(subject, torch.bfloat16)
 
 
 def _state(subject: BlackBox, dtype: torch.dtype) -> Finding:
-    p = fresh(WHOLE.to(dtype))
+    p = new_parameter(ONES.to(dtype))
     optimizer = subject.make([p])
-    subject.step(optimizer, [(p, WHOLE.to(dtype))])
-    subject.step(optimizer, [(p, WHOLE.to(dtype))])
+    subject.step(optimizer, [(p, ONES.to(dtype))])
+    subject.step(optimizer, [(p, ONES.to(dtype))])
     tensors = [
         value for value in optimizer.state[p].values() if isinstance(value, Tensor) and value.dim()
     ]
     size = sum(value.numel() * value.element_size() for value in tensors) / p.numel()
     types = " and ".join(sorted({str(value.dtype).removeprefix("torch.") for value in tensors}))
-    return Finding(f"{types}; bytes a number" if types else "none; bytes a number", size)
+    return Finding(f"{types or 'none'}; bytes per element", size)
 
 
-def half_moves(subject: BlackBox) -> Finding:
-    """How far a bfloat16 weight of 1 goes in 100 steps of 1e-4 downhill; 0.01 is right for steps of
-    lr.
-    """
+def bfloat16_steps(subject: BlackBox) -> Finding:
+    """The change of a bfloat16 weight of 1 in 100 steps of 1e-4; 0.01 is right for steps of lr."""
     want = {"lr": 1e-4, "weight_decay": 0.0}
     half, wide = (
-        subject.path(WHOLE.to(dtype), [WHOLE] * 100, want)
+        subject.path(ONES.to(dtype), [ONES] * 100, want)
         for dtype in (torch.bfloat16, torch.float64)
     )
     gone, right = (1 - float(path.points[-1, 0, 0]) for path in (half, wide))
     if gone == 0 and right > 0:
-        return Finding(f"stand still, where float64 goes {right:.3g}", 0.0, True)
-    return Finding(f"move: in 100 steps of lr=1e-4 from 1, where float64 goes {right:.3g}", gone)
+        return Finding(f"do not move; float64 weights move {right:.3g}", 0.0, True)
+    return Finding(f"move: in 100 steps of lr=1e-4 from 1 (float64: {right:.3g})", gone)
 
 
-def complex_numbers(subject: BlackBox) -> Finding:
-    """Whether complex parameters step as pairs of real ones."""
+def complex_parameters(subject: BlackBox) -> Finding:
+    """Whether complex parameters step as pairs of real parameters."""
     x, gradients = torch.view_as_complex(noise(2).permute(1, 2, 0).contiguous()), noise(10, seed=1)
     gradients = torch.view_as_complex(gradients.view(5, 2, *SHAPE).permute(0, 2, 3, 1).contiguous())
     try:
         found = torch.view_as_real(subject.path(x, gradients).points)
     except Exception as error:
-        return Finding(f"refused: {told(error)}")
+        return Finding(f"refused: {error_text(error)}")
     pairs = subject.path(torch.view_as_real(x), torch.view_as_real(gradients)).points
     off = float((found - pairs).abs().max()) / (float((pairs - pairs[0]).abs().max()) or 1.0)
     if off < ROUNDING:
@@ -133,9 +131,7 @@ def complex_numbers(subject: BlackBox) -> Finding:
 
 
 def layouts(subject: BlackBox) -> Finding:
-    """Whether parameters that are not contiguous step like others, and what lies between their
-    numbers stays.
-    """
+    """Whether non-contiguous parameters step like others, without writes outside of them."""
     x, gradients = noise(1)[0], noise(5, seed=1)
     right = subject.path(x, gradients).points[-1]
     off = {}
@@ -175,7 +171,7 @@ LAYOUTS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
 
 
 def copies(subject: BlackBox) -> Finding:
-    """Whether a copied, pickled or reloaded optimizer goes on as the original does."""
+    """Whether a copied, pickled or reloaded optimizer continues like the original."""
     ways = {
         "deepcopy": copy.deepcopy,
         "pickle": lambda pair: pickle.loads(pickle.dumps(pair)),
@@ -186,17 +182,17 @@ def copies(subject: BlackBox) -> Finding:
         try:
             trouble = _other(subject, way)
         except Exception as error:
-            trouble = told(error)
-        said.setdefault(trouble or "go on as the original", []).append(name)
+            trouble = error_text(error)
+        said.setdefault(trouble or "continue like the original", []).append(name)
     text = "; ".join(f"{', '.join(names)}: {trouble}" for trouble, names in said.items())
-    return Finding(text, trouble=set(said) != {"go on as the original"})
+    return Finding(text, trouble=set(said) != {"continue like the original"})
 
 
 def _other(subject: BlackBox, way: Callable[[Any], Any] | None) -> str:
-    """What is wrong with a copy made that way, from other options than the defaults."""
+    """The fault of such a copy of an optimizer with non-default options; "" if there is none."""
     want = {"lr": 0.05, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.25, "eps": 0.05}
     want = {name: value for name, value in want.items() if name in subject.settable}
-    p, gradients = fresh(WHOLE), noise(6)
+    p, gradients = new_parameter(ONES), noise(6)
     optimizer = subject.make([p], **want)
     for g in gradients[:3]:
         subject.step(optimizer, [(p, g)])
@@ -206,18 +202,18 @@ def _other(subject: BlackBox, way: Callable[[Any], Any] | None) -> str:
     if lost := [
         word for word in _plain(optimizer) if _plain(other).get(word) != _plain(optimizer)[word]
     ]:
-        return f"lost are {', '.join(lost)}"
+        return f"lost: {', '.join(lost)}"
     for g in gradients[3:]:
         subject.step(optimizer, [(p, g)])
         subject.step(other, [(q, g)])
     off = float((p.detach() - q.detach()).abs().max())
-    return f"go on otherwise, off by {off:.2g}" if off > ROUNDING else ""
+    return f"continue differently, off by {off:.2g}" if off > ROUNDING else ""
 
 
 def _loaded(
     subject: BlackBox, p: nn.Parameter, optimizer: Optimizer
 ) -> tuple[nn.Parameter, Optimizer]:
-    q = fresh(p)
+    q = new_parameter(p)
     other = subject.make([q])
     other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     return q, other
@@ -231,6 +227,6 @@ def _plain(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def noise(steps: int, seed: int = 0) -> Tensor:
-    """Random numbers, (steps, SHAPE)."""
+    """Normal random numbers, (steps, *SHAPE)."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(steps, *SHAPE, dtype=torch.float64, generator=generator)

@@ -1,6 +1,4 @@
-"""Paths of an optimizer class under settings that tell dialects apart, and how far a candidate is
-from them.
-"""
+"""Paths of an optimizer class in settings that distinguish variants, and candidates' errors."""
 
 from __future__ import annotations
 
@@ -10,69 +8,67 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.audit.black_box import SHAPE, BlackBox, Path, told
+from betaplane.audit.black_box import SHAPE, BlackBox, Path, error_text
 from betaplane.rules import Rule
 
 if TYPE_CHECKING:
     from betaplane.audit.identify import Candidate
 
-# of lr; enough steps for RAdam to begin
+# of lr per step; enough steps for RAdam to become adaptive
 FACTORS = (1.0, 0.9, 0.6, 0.6, 0.5, 0.5, 0.3, 0.25, 0.2, 0.1, 0.1, 0.05)
 
 
 class Setting(NamedTuple):
-    """Options and gradients that tell some dialects apart."""
+    """Options and gradients that distinguish some variants."""
 
     name: str
     want: dict[str, float]
     scale: float = 1.0  # of the gradients
-    # scale of x before the first step; small ones leave most digits to the steps
+    # scale of x before the first step; if small, most digits are those of the steps
     starts: float = 0.0
-    falls: bool = True  # whether lr does
+    falls: bool = True  # whether lr decreases
 
 
-TELLING = {"lr": 0.05, "beta1": 0.8, "beta2": 0.95, "beta3": 0.97, "weight_decay": 0.0}
-PLAIN = Setting("moments", {**TELLING, "eps": 1e-30})
-LARGE_EPS = Setting("large eps", {**TELLING, "eps": 0.05})
-SMALL = Setting("small gradients", {**TELLING, "eps": 1e-8}, scale=1e-7)
-DECAY = Setting("weight decay", {**TELLING, "eps": 1e-8, "weight_decay": 0.25}, starts=1.0)
+TRIAL_OPTIONS = {"lr": 0.05, "beta1": 0.8, "beta2": 0.95, "beta3": 0.97, "weight_decay": 0.0}
+PLAIN = Setting("moments", {**TRIAL_OPTIONS, "eps": 1e-30})
+LARGE_EPS = Setting("large eps", {**TRIAL_OPTIONS, "eps": 0.05})
+SMALL = Setting("small gradients", {**TRIAL_OPTIONS, "eps": 1e-8}, scale=1e-7)
+DECAY = Setting("weight decay", {**TRIAL_OPTIONS, "eps": 1e-8, "weight_decay": 0.25}, starts=1.0)
 TINY = Setting("tiny gradients", {}, scale=1e-20, falls=False)
 DEFAULT = Setting("as constructed", {}, starts=0.1, falls=False)
 
 
 class Refused(Exception):
-    """What the class raised in a setting."""
+    """The class raised an exception in a setting."""
 
 
 class Trial(NamedTuple):
-    """A setting with the path the class took in it."""
+    """A setting and the path of the class in it."""
 
     setting: Setting
     gradients: Tensor
     path: Path
-    way: float  # the largest distance of any number from its start
+    way: float  # the largest distance of an element from its start
 
     @classmethod
     def of(cls, subject: BlackBox, setting: Setting) -> Trial:
-        """The class, tried in the setting."""
+        """Run the class in the setting."""
         gradients, x = setting.scale * sample(), setting.starts * sample(seed=1)[0]
         if setting is DEFAULT:
-            gradients[:3, ::2] = 0  # rows that are not seen at first
+            gradients[:3, ::2] = 0  # rows without gradients at first
             gradients[8] *= 100
         try:
             path = subject.path(x, gradients, setting.want, FACTORS if setting.falls else ())
         except Exception as error:
-            raise Refused(f"raises under {setting.name}: {told(error)}") from error
+            raise Refused(f"raises under {setting.name}: {error_text(error)}") from error
         return cls(setting, gradients, path, float((path.points - path.points[0]).abs().max()))
 
     def error(self, candidate: Candidate, limit: float) -> float:
-        """The largest difference from the candidate's path, of the way gone; broken off above the
-        limit.
-        """
+        """The largest relative difference from the candidate's path; stops above the limit."""
         rule = candidate.rule(self.path.numbers, self.path.rates[0])
         if rule is None:
             return float("inf")
-        step, start = stepper(rule, candidate.decay, self.path.rates[0]), self.path.points[0]
+        step, start = step_function(rule, candidate.decay, self.path.rates[0]), self.path.points[0]
         x, s, worst = start, rule.init(start), 0.0
         for g, point, lr in zip(self.gradients, self.path.points[1:], self.path.rates, strict=True):
             x, s = step(x, g, s, lr)
@@ -85,10 +81,10 @@ class Trial(NamedTuple):
 
 
 def sample(steps: int = len(FACTORS), seed: int = 0) -> Tensor:
-    """Gradients none of which is near zero: a fifth come and go, the others keep their sign and
-    grow.
+    """Gradients that are not near zero: a fifth change their sign, the others keep it and grow.
 
-    Those that come and go tell averages apart; those that grow make updates larger than 1, so that clipping shows.
+    Changing signs distinguish moments; growing gradients make updates larger than 1, so that
+    clipping has an effect.
     """
     generator = torch.Generator().manual_seed(seed)
     normal = torch.randn(steps, *SHAPE, dtype=torch.float64, generator=generator)
@@ -101,14 +97,15 @@ def sample(steps: int = len(FACTORS), seed: int = 0) -> Tensor:
     return g
 
 
-def stepper(rule: Rule, decay: str, peak_lr: float) -> Any:
-    """The rule's step; with a decay around it, the rule's own is left out.
+def step_function(rule: Rule, decay: str, peak_lr: float) -> Any:
+    """The rule's step, with its own weight decay or with another one around it.
 
     Args:
         rule: the update rule.
-        decay: "", or when and at what rate: "before" or "after", then "decoupled", "independent", "fixed" (without lr),
-            "growing" (minus lr) or "squared" (lr twice).
-        peak_lr: what lr is before its schedule.
+        decay: "" for the rule's own; else when and at what rate: "before" or "after", then
+            "decoupled", "independent", "fixed" (without lr), "growing" (minus lr) or "squared"
+            (lr twice).
+        peak_lr: lr before its schedule.
     """
     if not decay:
         return rule.step

@@ -103,7 +103,7 @@ def vanishing_gradient(dtype: str, flushed: bool = False) -> float:
         The largest |g| whose square is 0 (with flushed, the smallest whose square is not).
 
     Raises:
-        BadInput: if dtype is none of these.
+        BadInput: if dtype is another one.
 
     Source: the formats; checked in arithmetic.
 
@@ -128,7 +128,7 @@ def vanishing_eps(root_v: ArrayLike, dtype: str) -> FloatOrArray:
         largest eps that rounds to 0. 1e-8 is 0 in float16.
 
     Raises:
-        BadInput: if root_v is out of its range or dtype is none of these.
+        BadInput: if root_v is out of its range or dtype is another one.
 
     Source: the formats; checked in arithmetic.
 

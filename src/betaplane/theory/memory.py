@@ -67,7 +67,7 @@ def state_bytes(
         block: elements per scale, see `number_bytes`.
 
     Returns:
-        Bytes a parameter, >= 0.
+        Bytes per parameter, >= 0.
 
     Raises:
         BadInput: if an argument is out of its range.

@@ -1,11 +1,11 @@
-"""What sets rules and their dialects apart, on numbers worked out by hand."""
+"""Differences between rules and between their variants, in numbers computed by hand."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import pytest
-import rule_nets as nets
+import rule_checks as checks
 import torch
 
 from betaplane.rules import ADOPT, AdaBelief, AdamC, AdamW, Adan, CautiousAdamW, Rule, Yogi
@@ -15,9 +15,9 @@ ONE = torch.ones(1, dtype=torch.float64)
 
 
 def moves(rule: Rule, *gradients: float) -> list[float]:
-    """(x' - x) / lr of each step on one number that starts at 1."""
+    """(x' - x) / lr of each step on one element that starts at 1."""
     g = torch.tensor(gradients, dtype=torch.float64)[:, None]
-    return (nets.run(rule, ONE, g, 1e-3).diff(dim=0) / 1e-3).squeeze(1).tolist()
+    return (checks.run(rule, ONE, g, 1e-3).diff(dim=0) / 1e-3).squeeze(1).tolist()
 
 
 def test_cautious_mask_of_the_paper() -> None:
@@ -27,7 +27,7 @@ def test_cautious_mask_of_the_paper() -> None:
         torch.tensor([[1.0, 1.0, 1.0], [1.0, -0.5, -0.5]]).double(),
     )
     plain, code, paper = (
-        nets.run(CautiousAdamW(weight_decay=0.0, cautious=way), x, g, 1.0).diff(dim=0)[1]
+        checks.run(CautiousAdamW(weight_decay=0.0, cautious=way), x, g, 1.0).diff(dim=0)[1]
         for way in ("off", "mean", "paper")
     )
     assert bool((plain < 0).all())
@@ -51,9 +51,9 @@ def test_corrected_decay(rule: AdamC, factor: float) -> None:
 
 
 def test_adamc_at_its_peak_is_adamw() -> None:
-    x, gradients = nets.sample(7, seed=5), nets.sample(20, 7, seed=6)
-    ours = nets.run(AdamC(weight_decay=0.3, peak_lr=0.01), x, gradients, 0.01)
-    assert nets.same(ours, nets.run(AdamW(weight_decay=0.3), x, gradients, 0.01), 1e-14)
+    x, gradients = checks.sample(7, seed=5), checks.sample(20, 7, seed=6)
+    ours = checks.run(AdamC(weight_decay=0.3, peak_lr=0.01), x, gradients, 0.01)
+    assert checks.same(ours, checks.run(AdamW(weight_decay=0.3), x, gradients, 0.01), 1e-14)
 
 
 def test_corrected_decay_holds_the_balance() -> None:
@@ -109,7 +109,7 @@ def test_yogi_walks_and_adam_leaps() -> None:
 
 def test_adabelief_warms_up_as_radam() -> None:
     """Rectified, it is momentum for five steps; the sixth is the plain step times r_6."""
-    g = nets.sample(6, seed=11).tolist()
+    g = checks.sample(6, seed=11).tolist()
     plain, rectified = moves(AdaBelief(), *g), moves(AdaBelief(rectify=True), *g)
     m, averages = 0.0, []
     for t, value in enumerate(g, 1):
@@ -185,5 +185,5 @@ def test_adan_bound() -> None:
     reach = torch.linalg.solve(ahead.T, weights[0] + rule.beta2 * delta.T @ weights[1])
     worst = torch.linalg.solve(ahead, reach / weights[2])
     assert float((reach**2 / weights[2]).sum().sqrt()) == pytest.approx(1.2054, abs=1e-4)
-    path = nets.run(rule, torch.zeros(1, dtype=torch.float64), worst[:, None], 1.0)
+    path = checks.run(rule, torch.zeros(1, dtype=torch.float64), worst[:, None], 1.0)
     assert float(path.diff(dim=0).abs().max()) == pytest.approx(1.2054, abs=1e-4)

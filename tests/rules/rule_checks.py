@@ -1,5 +1,6 @@
-"""The three nets every rule goes through; each returns what it caught, as sentences, so that nets
-can be tested too.
+"""Three checks of every rule: laws, purity, reference numbers.
+
+Each returns its failures as sentences, so that the checks can be tested, too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from betaplane.rules import Rule, State
 from betaplane.rules._rule import INF
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
-WORDS = {
+STATE_NAMES = {
     "buf": "b",
     "sum": "v",
     "gavg": "g_bar",
@@ -25,9 +26,9 @@ WORDS = {
     "C": "c",
     "s": "v",
     "lr_ema": "c",
-}  # the golden files' names for states, ours
-# what golden files say in other words than the rules' fields
-DIALECTS: dict[str, dict[str, Any]] = {
+}  # names of states in the golden files, and in the rules
+# options of golden files that have other names in the rules
+VARIANTS: dict[str, dict[str, Any]] = {
     "cautious_adamw": {"eps_at": "hat"},
     "adopt_unclipped": {"limit": "none", "clip": INF},
     "adopt_large_eps": {"limit": "t-1", "clip": INF},
@@ -42,7 +43,7 @@ DIALECTS: dict[str, dict[str, Any]] = {
 
 
 def run(rule: Rule, x: Tensor, gradients: Tensor, lr: float) -> Tensor:
-    """The trajectory x_0, x_1, ... of a rule from a fresh state."""
+    """The trajectory x_0, x_1, ... of a rule from a new state."""
     s, path = rule.init(x), [x]
     for g in gradients:
         x, s = rule.step(x, g, s, lr)
@@ -59,7 +60,7 @@ def estimated(rule: Rule, s: State, g: Tensor | None) -> State:
 
 
 def sample(*shape: int, seed: int = 0) -> Tensor:
-    """Heavy-tailed float64 numbers, none of them zero."""
+    """Heavy-tailed float64 numbers without zeros."""
     generator = torch.Generator().manual_seed(seed)
     normal = torch.randn(*shape, dtype=torch.float64, generator=generator)
     return normal.sign() * (0.3 * normal.abs()).exp() * (0.01 + normal.abs())
@@ -200,7 +201,7 @@ def built(kind: type[Rule], record: dict[str, Any]) -> Rule:
     """The rule with a golden record's hyperparameters, decay off unless the record has it."""
     names = {field.name for field in fields(kind)}
     said = (
-        {"weight_decay": 0.0} | record["hyperparameters"] | DIALECTS.get(record.get("rule", ""), {})
+        {"weight_decay": 0.0} | record["hyperparameters"] | VARIANTS.get(record.get("rule", ""), {})
     )
     return kind(**{k: v for k, v in said.items() if k in names})
 
@@ -219,7 +220,7 @@ def golden_misses(kind: type[Rule], name: str, tolerance: float = 1e-12) -> list
             rule, s, None if sampled is None else torch.tensor(sampled, dtype=torch.float64)
         )
         pairs = {"x": (x, step["params"])} | {
-            k: (getattr(s, WORDS.get(k, k)), v) for k, v in step["state"].items()
+            k: (getattr(s, STATE_NAMES.get(k, k)), v) for k, v in step["state"].items()
         }
         for word, (ours, theirs) in pairs.items():
             gap = float((ours - torch.tensor(theirs, dtype=torch.float64)).abs().max())

@@ -1,11 +1,11 @@
-"""The nets hold: each planted fault is caught, and by the nets that should catch it."""
+"""Each planted fault is caught by the checks that should catch it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import pytest
-import rule_nets as nets
+import rule_checks as checks
 
 from betaplane.rules import Adam
 from betaplane.rules._math import debias, ema
@@ -117,10 +117,10 @@ FAULTS = [
 
 
 NETS = {
-    "laws": lambda kind: nets.broken_laws(kind()),
-    "bound": lambda kind: nets.broken_bound(kind()),
-    "purity": lambda kind: nets.impurities(kind()),
-    "reference": lambda kind: nets.golden_misses(kind, "adam"),
+    "laws": lambda kind: checks.broken_laws(kind()),
+    "bound": lambda kind: checks.broken_bound(kind()),
+    "purity": lambda kind: checks.impurities(kind()),
+    "reference": lambda kind: checks.golden_misses(kind, "adam"),
 }
 
 
@@ -129,5 +129,5 @@ def test_fault_is_caught(fault: type[Adam], by: set[str]) -> None:
     assert {net for net in by if NETS[net](fault)} == by
 
 
-def test_no_false_alarm() -> None:
+def test_correct_rule_passes_all_checks() -> None:
     assert {net: caught for net, find in NETS.items() if (caught := find(Faulty))} == {}

@@ -1,4 +1,4 @@
-"""What the tests of closed forms share: golden numbers, running averages, rows of bad input."""
+"""Helpers of the tests of closed forms: golden numbers, moving averages, invalid input."""
 
 from __future__ import annotations
 
