@@ -80,7 +80,7 @@ ROWS = {
     "report text.jsonl": "Line 1 is not part of a run's record: got b'no lines",
     "report empty.jsonl": "Nothing was read in this run: expected a record of a watched run (report). Try: ",
     "report run.jsonl --run 3": "There is no such run in the record: got 3; expected 1 to 1 (report). Try: ",
-    "report run.jsonl --quantity lagg": "The run has no such quantity: got 'lagg'; expected update_rms, lag,",
+    "report run.jsonl --quantity lagg": "Unknown quantity 'lagg'. Did you mean 'lag'? Choose one of: update_rms, lag,",
     "report run.jsonl --out text.jsonl/run.html": "The results cannot be written (",
     "report run.jsonl --out folder": "--out). Try: --out page.html",
     "report run.jsonl --png folder": "--png). Try: --png picture.png",

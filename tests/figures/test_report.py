@@ -1,4 +1,4 @@
-"""The report of a watched run: every line of the record is in it, the page works in a browser."""
+"""Report of a watched run: arrays, text, page and picture, and rejected records."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from betaplane.figures.report import (
     report_png,
     watched_run,
 )
-from betaplane.figures.report.page import COLUMNS, POINTS
-from betaplane.figures.report.shown import columns, edges, squeezed
+from betaplane.figures.report.page import MAX_COLUMNS, MAX_POINTS
+from betaplane.figures.report.quantities import column_maxima, column_starts, edges
 from betaplane.monitor import read_lines
 
 STEPS, BROKEN = 120, 90
@@ -50,12 +50,12 @@ REPLAYED = {
 }
 
 
-def alarm(step: int, cause: str, layer: str = "", **more: object) -> dict:
+def alert(step: int, cause: str, layer: str = "", **more: object) -> dict:
     told = {
         "evidence": "2 < 3 & more",
         "why": "It harms.",
         "change": "beta2=0.95",
-        "source": "Somebody, 2020",
+        "source": "A. Author, 2020",
     }
     return {"kind": "alert", "step": step, "layer": layer, "cause": cause, **told, **more}
 
@@ -85,8 +85,8 @@ def record(layers: int = 3, every: int = 10) -> list[dict]:
                     **numbers,
                 }
             )
-    rows.append(alarm(BROKEN, "second moment too noisy"))
-    rows.append(alarm(BROKEN, "stale second moment", "layer.1", replayed=REPLAYED))
+    rows.append(alert(BROKEN, "second moment too noisy"))
+    rows.append(alert(BROKEN, "stale second moment", "layer.1", replayed=REPLAYED))
     return rows
 
 
@@ -162,7 +162,7 @@ def test_a_run_in_a_few_lines():
     assert told[3].startswith(
         "1. step 90 in layer.1: stale second moment. 2 < 3 & more. It harms. Change: beta2=0.95."
     )
-    assert as_text(watched_run(record()[:-2]), "run.jsonl").endswith("No alarm in 120 steps")
+    assert as_text(watched_run(record()[:-2]), "run.jsonl").endswith("No alert in 120 steps")
 
 
 def test_json_is_strict():
@@ -178,28 +178,28 @@ def test_the_page_holds_every_number():
     assert [each["name"] for each in data["quantities"]] == ["update_rms", "lag", "below_eps"]
     values = np.frombuffer(base64.b64decode(data["quantities"][0]["values"]), "<f4").reshape(3, 12)
     assert np.array_equal(values, watched_run(record()).values["update_rms"].astype("f4"))
-    assert data["alarms"][0] == {"step": 90, "layer": "layer.1", "cause": "stale second moment"}
+    assert data["alerts"][0] == {"step": 90, "layer": "layer.1", "cause": "stale second moment"}
 
 
 def test_texts_are_escaped():
     bad = "</script><script>alert(1)</script>"
     rows = [{**row, "layer": bad} if row["kind"] == "reading" else row for row in record()]
-    text = page([*rows, alarm(BROKEN, bad, bad, replayed={**REPLAYED, "layer": bad})])
+    text = page([*rows, alert(BROKEN, bad, bad, replayed={**REPLAYED, "layer": bad})])
     assert "<script>alert" not in text
     assert "2 &lt; 3 &amp; more" in text
 
 
-def test_the_forensics_are_in_the_card():
+def test_alert_card_shows_the_replay():
     text = page(record())
     assert text.count('<rect class="out"') == 8
     assert "<code>beta2=0.99</code>" in text
     assert "not finite" in text
     assert text.count("<td>within</td>") == 1
-    calm = alarm(BROKEN, "eps dominates", "layer.0", replayed={**REPLAYED, "actual": 0.5})
+    calm = alert(BROKEN, "eps dominates", "layer.0", replayed={**REPLAYED, "actual": 0.5})
     assert "no update left its normal band" in page([*record(), calm])
 
 
-def test_many_readings_share_columns_and_spikes_stay():
+def test_many_readings_share_columns_that_show_spikes():
     rows = record(layers=1)[:1]
     for step in range(1, 3001):
         rows.append(
@@ -213,14 +213,14 @@ def test_many_readings_share_columns_and_spikes_stay():
             }
         )
     run = watched_run(rows)
-    starts = columns(run, COLUMNS)
-    assert len(starts) == COLUMNS
-    found = squeezed(run.values["lag"], starts)
+    starts = column_starts(run, MAX_COLUMNS)
+    assert len(starts) == MAX_COLUMNS
+    found = column_maxima(run.values["lag"], starts)
     assert found.max() == 9.0
     at = edges(run, starts)
     assert at[found[0].argmax()] < 1234 < at[found[0].argmax() + 1]
     loss = embedded(page(rows))["loss"]
-    assert len(loss["steps"]) <= POINTS
+    assert len(loss["steps"]) <= MAX_POINTS
     assert max(loss["values"]) == 7.0
 
 
@@ -238,6 +238,12 @@ def test_a_quantity_is_named():
     assert quantity(watched_run(record()[:1] + record()[-2:])) is None
 
 
+def test_causes_of_older_records_get_their_present_name():
+    old = alert(BROKEN, "second moment lost in its type", "layer.1")
+    [found] = watched_run([*record()[:-2], old]).alerts
+    assert found == {**old, "cause": "second moment underflow"}
+
+
 def without(row: dict, name: str) -> dict:
     return {key: value for key, value in row.items() if key != name}
 
@@ -249,8 +255,8 @@ WRONG = {
     "run": (lambda: watched_run(record(), 2), "There is no such run in the record: got 2; expected 1 to 1 (report)."),
     "quantity": (
         lambda: quantity(watched_run(record()), "lagg"),
-        "The run has no such quantity: got 'lagg'; expected update_rms, lag, below_eps (--quantity). Try: "
-        "--quantity lag",
+        "Unknown quantity 'lagg'. Did you mean 'lag'? Choose one of: update_rms, lag, below_eps (quantity). Try: "
+        'quantity="lag"',
     ),
     "step": (
         lambda: watched_run([without(row, "step") for row in record()[-1:]]),
@@ -262,26 +268,26 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_input_is_told(name: str):
+def test_wrong_input_is_rejected(name: str):
     call, told = WRONG[name]
     with pytest.raises(BadInput) as caught:
         call()
     assert str(caught.value).startswith(told)
 
 
-# what a damaged line may say
+# replacements for an item of a damaged line
 LEAVES = [None, -1, 10**400, "x", [None], [{}], {}, {"x": [None]}, float("nan")]
 READ = {"kind": "reading", "layer": "layer.0", "step": 10, "shape": [3], "lag": 1.0}
 LINES = [
     START,
     READ,
     {"kind": "losses", "steps": [1], "values": [0.5]},
-    alarm(BROKEN, "dead rows", replayed=REPLAYED),
+    alert(BROKEN, "dead rows", replayed=REPLAYED),
 ]
 
 
 def damaged(value: Any) -> Iterator[tuple[Any, str]]:
-    """Every copy of a value with one place in it changed, and the place's name."""
+    """Every copy of a value with one item replaced, and the name of the item."""
     for name, inner in (
         value.items()
         if isinstance(value, dict)
@@ -297,7 +303,7 @@ def damaged(value: Any) -> Iterator[tuple[Any, str]]:
 
 
 def refusal(rows: list[dict]) -> str:
-    """Why there is no report, "" where there is one."""
+    """The error of a report, "" if there is none."""
     try:
         run = watched_run(rows)
     except BadInput as error:
@@ -342,11 +348,11 @@ def test_a_damaged_line_is_told_or_left_out(i: int):
             "A line of kind start has no usable versions: got None",
         ),
         (
-            alarm(1, "dead rows", replayed="x"),
+            alert(1, "dead rows", replayed="x"),
             "A line of kind alert has no usable replayed: got 'x'",
         ),
         (
-            alarm(1, "dead rows", replayed={"x": 1}),
+            alert(1, "dead rows", replayed={"x": 1}),
             "A line of kind alert has no usable replayed.layer: got None",
         ),
         ({"kind": {}}, "A line has no usable kind: got {}"),
@@ -407,7 +413,7 @@ def test_it_opens_without_errors_or_network_wide_or_narrow_and_dark(browser, lay
 
 
 @needs_browser
-def test_it_begins_where_the_alarm_is_and_answers_hands_and_keys(browser, tmp_path):  # noqa: F811
+def test_page_starts_at_the_first_alert_and_follows_mouse_and_keyboard(browser, tmp_path):  # noqa: F811
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.support.select import Select
@@ -421,7 +427,7 @@ def test_it_begins_where_the_alarm_is_and_answers_hands_and_keys(browser, tmp_pa
     assert (text(browser, "layer"), text(browser, "at")) == ("layer.0", "step 100")
     assert max(drawn(browser)) == 0.5
     Select(browser.find_element("id", "quantity")).select_by_value("below_eps")
-    assert text(browser, "about").startswith("share of coordinates")
+    assert text(browser, "about").startswith("share of elements")
     assert drawn(browser) == [0.25] * 12
     cells = browser.find_element("css selector", ".nsewdrag[data-subplot=xy2]")
     across, down = (

@@ -19,6 +19,7 @@ OTHER_NAMES = {
     "thresholds": "--good, --failing",
     "seconds": "--budget",
     "settings": "--betas",
+    "number": "--run",
 }
 MERGE = re.compile(r'store_of\(problem, "(.*)"\)\.merge\((.*)\)')
 

@@ -1,4 +1,4 @@
-"""A watched run as one page: plotly.js and all data are inside, nothing comes from the network."""
+"""HTML page of a watched run; plotly.js and all data are inside, so it needs no network."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ import numpy as np
 from betaplane.figures import palette
 from betaplane.figures._page import pairs, part, script_json
 from betaplane.figures.report import _text
-from betaplane.figures.report.forensics import card
+from betaplane.figures.report.alert_card import card
+from betaplane.figures.report.quantities import (
+    Quantity,
+    available_quantities,
+    column_maxima,
+    column_starts,
+    edges,
+)
 from betaplane.figures.report.run import WatchedRun
-from betaplane.figures.report.shown import Quantity, columns, edges, offered, squeezed
 
-# of the heat map; where there are more readings, a column shows the largest of several
-COLUMNS = 240
-POINTS = 4000  # of the loss; where there are more, each is the least and the largest of several
+MAX_COLUMNS = 240  # of the heat map; with more readings, a column shows the largest of several
+MAX_POINTS = 4000  # of the loss; with more steps, each stretch shows its extremes
 
 
 def report_html(run: WatchedRun, title: str, quantity: Quantity | None) -> str:
@@ -26,21 +31,21 @@ def report_html(run: WatchedRun, title: str, quantity: Quantity | None) -> str:
 
     Args:
         run: the run.
-        title: what it is called, such as its file.
-        quantity: what is shown of the layers at first; None where nothing was read.
+        title: its name, such as the file's.
+        quantity: the quantity that the layers show first; None if nothing was read.
 
     Returns:
-        The text of an HTML file, 5 MB or more, most of it plotly.js.
+        The text of an HTML file of at least 5 MB, most of it plotly.js.
     """
     from plotly.offline import get_plotlyjs
 
-    alarms = "".join(card(i, alert) for i, alert in enumerate(run.alerts, start=1))
+    alerts = "".join(card(i, alert) for i, alert in enumerate(run.alerts, start=1))
     return Template(part("report/report.html")).substitute(
         title=escape(title),
         headline=escape(_text.headline(run)),
-        held=escape(_text.held(run)),
+        summary=escape(_text.summary(run)),
         caption=escape(_caption(run)),
-        alarms=alarms or "<p class='why'>No detector raised an alarm.</p>",
+        alerts=alerts or "<p class='why'>No detector raised an alert.</p>",
         groups=pairs(_text.groups(run)),
         facts=pairs(_text.facts(run)),
         css=part("page.css") + part("report/report.css"),
@@ -51,42 +56,43 @@ def report_html(run: WatchedRun, title: str, quantity: Quantity | None) -> str:
 
 
 def _caption(run: WatchedRun) -> str:
-    several = -(-len(run.at) // COLUMNS)
-    told = f" A column is the largest of up to {several} readings." if several > 1 else ""
-    read = f"Every tensor at the {len(run.at):,} steps that were read.{told}"
-    return f"{read} Blank is what is not finite. Numbered lines are alarms."
+    caption = f"Every tensor at the {len(run.at):,} steps that were read."
+    per_column = -(-len(run.at) // MAX_COLUMNS)
+    if per_column > 1:
+        caption += f" A column shows the largest of up to {per_column} readings."
+    return f"{caption} Blank cells are not finite. Numbered lines are alerts."
 
 
 def _data(run: WatchedRun, first: Quantity | None) -> dict[str, Any]:
-    starts = columns(run, COLUMNS)
+    starts = column_starts(run, MAX_COLUMNS)
     return {
         "loss": _loss(run),
         "last": run.last,
         "layers": run.layers,
         "steps": run.at[starts].tolist(),
         "edges": edges(run, starts).tolist() if len(starts) else [],
-        "quantities": [_quantity(run, each, starts) for each in offered(run)],
+        "quantities": [_quantity(run, quantity, starts) for quantity in available_quantities(run)],
         "first": first.name if first else "",
-        "alarms": [
+        "alerts": [
             {"step": alert["step"], "layer": alert["layer"], "cause": alert["cause"]}
             for alert in run.alerts
         ],
-        "colours": {"ramps": palette.RAMPS, "solid": palette.SOLID},
+        "colors": {"ramps": palette.RAMPS, "solid": palette.SOLID},
     }
 
 
-def _quantity(run: WatchedRun, each: Quantity, starts: np.ndarray) -> dict[str, Any]:
-    values = squeezed(run.values[each.name], starts).astype("<f4")
-    return {**each._asdict(), "values": base64.b64encode(values.tobytes()).decode()}
+def _quantity(run: WatchedRun, quantity: Quantity, starts: np.ndarray) -> dict[str, Any]:
+    values = column_maxima(run.values[quantity.name], starts).astype("<f4")
+    return {**quantity._asdict(), "values": base64.b64encode(values.tobytes()).decode()}
 
 
 def _loss(run: WatchedRun) -> dict[str, list[Any]]:
-    """Losses over steps; of very many the extremes of each stretch, so that no spike is left out."""
-    if len(run.steps) <= POINTS:
+    """Losses over steps; of very many only the extremes of each stretch, so that no spike is lost."""
+    if len(run.steps) <= MAX_POINTS:
         return {"steps": run.steps.tolist(), "values": run.losses.tolist()}
-    kept: set[int] = set()
-    for chunk in np.array_split(np.arange(len(run.steps)), POINTS // 2):
-        losses = np.nan_to_num(run.losses[chunk], nan=np.inf)
-        kept |= {int(chunk[losses.argmin()]), int(chunk[losses.argmax()])}
-    order = sorted(kept)
+    extremes: set[int] = set()
+    for stretch in np.array_split(np.arange(len(run.steps)), MAX_POINTS // 2):
+        losses = np.nan_to_num(run.losses[stretch], nan=np.inf)
+        extremes |= {int(stretch[losses.argmin()]), int(stretch[losses.argmax()])}
+    order = sorted(extremes)
     return {"steps": run.steps[order].tolist(), "values": run.losses[order].tolist()}

@@ -1,4 +1,4 @@
-"""A watched run as a picture: the loss, one quantity of every layer, alarms as numbered lines."""
+"""PNG of a watched run: the loss, one quantity of every layer, alerts as numbered lines."""
 
 from __future__ import annotations
 
@@ -11,18 +11,25 @@ import numpy as np
 
 from betaplane.figures import palette
 from betaplane.figures.report import _text
+from betaplane.figures.report.quantities import Quantity, column_maxima, column_starts, edges
 from betaplane.figures.report.run import WatchedRun
-from betaplane.figures.report.shown import Quantity, columns, edges, squeezed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# inches: of the picture, the loss, a layer, all layers
-WIDTH, LOSS, ROW, LEAST, MOST = 10.0, 2.0, 0.24, 1.1, 9.0
-COLUMNS = 600
-LONG = 34  # letters of a layer's name
-TOLD, LINE = 6, 0.17  # alarms in words; inches of a line
+# inches
+WIDTH = 10.0
+LOSS_HEIGHT = 2.0
+LAYER_HEIGHT = 0.24
+MIN_LAYERS_HEIGHT = 1.1
+MAX_LAYERS_HEIGHT = 9.0
+LINE_HEIGHT = 0.17  # of text
+LABEL_HEIGHT = 0.13  # of a layer's name
+MAX_COLUMNS = 600
+MAX_NAME_LETTERS = 34  # of a layer
+MAX_ALERTS = 6  # with their text
+LINE_LETTERS = 150
 
 
 def report_png(run: WatchedRun, title: str, quantity: Quantity | None, *, dpi: int = 150) -> bytes:
@@ -30,8 +37,8 @@ def report_png(run: WatchedRun, title: str, quantity: Quantity | None, *, dpi: i
 
     Args:
         run: the run.
-        title: what it is called, such as its file.
-        quantity: what is shown of the layers; None where nothing was read.
+        title: its name, such as the file's.
+        quantity: the quantity that the layers show; None if nothing was read.
         dpi: pixels per inch.
 
     Returns:
@@ -41,10 +48,11 @@ def report_png(run: WatchedRun, title: str, quantity: Quantity | None, *, dpi: i
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    lines = _told(run)
-    tall = min(MOST, max(LEAST, ROW * len(run.layers))) if quantity else 0.0
-    words_tall = LINE * len(lines)
-    height, bottom = LOSS + tall + words_tall + 1.65, words_tall + 0.6
+    lines = _alert_lines(run)
+    layers_height = _layers_height(run) if quantity else 0.0
+    text_height = LINE_HEIGHT * len(lines)
+    height = LOSS_HEIGHT + layers_height + text_height + 1.65
+    bottom = text_height + 0.6
     left = 0.06 + 0.0062 * max([0, *(len(_short(layer)) for layer in run.layers)])
 
     def box(
@@ -55,25 +63,34 @@ def report_png(run: WatchedRun, title: str, quantity: Quantity | None, *, dpi: i
     with matplotlib.style.context(["default", {"font.size": 8, "font.family": "DejaVu Sans"}]):
         figure = Figure(figsize=(WIDTH, height), dpi=dpi, facecolor=palette.PAPER)
         FigureCanvasAgg(figure)
-        over = bottom + tall + (0.24 if quantity else 0.0)
-        _loss(figure.add_axes(box(over, over + LOSS)), run, alone=quantity is None)
+        top = bottom + layers_height
+        above = top + (0.24 if quantity else 0.0)
+        _loss(figure.add_axes(box(above, above + LOSS_HEIGHT)), run, alone=quantity is None)
         if quantity:
-            drawn = _layers(figure.add_axes(box(bottom, bottom + tall)), run, quantity)
-            _bar(figure, figure.add_axes(box(bottom, bottom + tall, 0.95, 0.94)), drawn, quantity)
-        _words(figure, run, title, lines, height)
+            mesh = _layers(figure.add_axes(box(bottom, top)), run, quantity)
+            _color_bar(figure, figure.add_axes(box(bottom, top, 0.95, 0.94)), mesh, quantity)
+        _text_around(figure, run, title, lines, height)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
 
 
-def _told(run: WatchedRun) -> list[str]:
-    """The first alarms, in lines that fit."""
-    told = [f"{i}  {_text.sentence(alert)}" for i, alert in enumerate(run.alerts[:TOLD], start=1)]
-    more = [f"and {len(run.alerts) - TOLD} more"] if len(run.alerts) > TOLD else []
+def _layers_height(run: WatchedRun) -> float:
+    height = LAYER_HEIGHT * len(run.layers)
+    return min(MAX_LAYERS_HEIGHT, max(MIN_LAYERS_HEIGHT, height))
+
+
+def _alert_lines(run: WatchedRun) -> list[str]:
+    """The first alerts, wrapped to lines that fit."""
+    texts = [
+        f"{i}  {_text.sentence(alert)}" for i, alert in enumerate(run.alerts[:MAX_ALERTS], start=1)
+    ]
+    if len(run.alerts) > MAX_ALERTS:
+        texts.append(f"and {len(run.alerts) - MAX_ALERTS} more")
     return [
         line
-        for each in [*told, *more]
-        for line in textwrap.wrap(each, 150, subsequent_indent="    ")
+        for text in texts
+        for line in textwrap.wrap(text, LINE_LETTERS, subsequent_indent="    ")
     ]
 
 
@@ -86,39 +103,44 @@ def _loss(axes: Axes, run: WatchedRun, alone: bool) -> None:
     axes.tick_params(labelbottom=alone, color=palette.MUTED)
     for step in sorted({alert["step"] for alert in run.alerts}):
         numbers = [str(i) for i, alert in enumerate(run.alerts, start=1) if alert["step"] == step]
-        spot: dict[str, Any] = {
-            "xycoords": axes.get_xaxis_transform(),
-            "ha": "center",
-            "va": "bottom",
-        }
         axes.annotate(
-            ", ".join(numbers), (step, 1.01), color=palette.SOLID[2], fontweight="bold", **spot
+            ", ".join(numbers),
+            (step, 1.01),
+            xycoords=axes.get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            color=palette.SOLID[2],
+            fontweight="bold",
         )
     _marks(axes, run)
 
 
 def _layers(axes: Axes, run: WatchedRun, quantity: Quantity) -> Any:
-    starts = columns(run, COLUMNS)
-    values, count = squeezed(run.values[quantity.name], starts), len(run.layers)
+    starts = column_starts(run, MAX_COLUMNS)
+    values = column_maxima(run.values[quantity.name], starts)
+    count = len(run.layers)
     with np.errstate(divide="ignore", invalid="ignore"):
         shades = np.log10(values) if quantity.log else values
-    low, high, colours = _scale(quantity, shades)
+    low, high, colors = _color_scale(quantity, shades)
     shades = np.where(np.isneginf(shades), low, shades)
-    drawn = axes.pcolormesh(
-        edges(run, starts), np.arange(count + 1), shades, cmap=colours, vmin=low, vmax=high
+    mesh = axes.pcolormesh(
+        edges(run, starts), np.arange(count + 1), shades, cmap=colors, vmin=low, vmax=high
     )
-    every = max(1, math.ceil(count * 0.13 / min(MOST, max(LEAST, ROW * count))))
-    kept = range(0, count, every)
+    every = max(1, math.ceil(count * LABEL_HEIGHT / _layers_height(run)))
+    labeled = range(0, count, every)
     axes.set_yticks(
-        [i + 0.5 for i in kept], [_short(run.layers[i]) for i in kept], parse_math=False, fontsize=7
+        [i + 0.5 for i in labeled],
+        [_short(run.layers[i]) for i in labeled],
+        parse_math=False,
+        fontsize=7,
     )
     axes.set(xlim=(0.5, run.last + 0.5), ylim=(count, 0), xlabel="step")
     _marks(axes, run)
-    return drawn
+    return mesh
 
 
-def _bar(figure: Figure, axes: Axes, drawn: Any, quantity: Quantity) -> None:
-    bar = figure.colorbar(drawn, cax=axes)
+def _color_bar(figure: Figure, axes: Axes, mesh: Any, quantity: Quantity) -> None:
+    bar = figure.colorbar(mesh, cax=axes)
     bar.ax.tick_params(labelsize=7, colors=palette.MUTED)
     bar.ax.set_title(
         ("log10 " if quantity.log else "") + quantity.label,
@@ -128,19 +150,16 @@ def _bar(figure: Figure, axes: Axes, drawn: Any, quantity: Quantity) -> None:
     )
 
 
-def _scale(quantity: Quantity, shades: np.ndarray) -> tuple[float, float, Any]:
-    """The ends of the colours and the colours: teal while calm, orange to plum from the edge on."""
+def _color_scale(quantity: Quantity, shades: np.ndarray) -> tuple[float, float, Any]:
+    """The range of the colors, and the colors: teal below the edge, orange to plum above it."""
     from matplotlib.colors import LinearSegmentedColormap
 
     finite = shades[np.isfinite(shades)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
     calm, warm, bad = palette.RAMPS
     if quantity.edge is None:
-        return (
-            low,
-            max(high, low + 1e-6),
-            LinearSegmentedColormap.from_list("", [calm[0], calm[1], "#14524b"]),
-        )
+        colors = LinearSegmentedColormap.from_list("", [calm[0], calm[1], "#14524b"])
+        return low, max(high, low + 1e-6), colors
     edge = math.log10(quantity.edge) if quantity.log else quantity.edge
     high = max(high, edge + (0.3 if quantity.log else 0.5 * edge))
     low = max(low, edge - 4) if quantity.log else min(low, 0.0)
@@ -162,7 +181,9 @@ def _marks(axes: Axes, run: WatchedRun) -> None:
         spine.set(color=palette.MUTED, linewidth=0.6)
 
 
-def _words(figure: Figure, run: WatchedRun, title: str, lines: list[str], height: float) -> None:
+def _text_around(
+    figure: Figure, run: WatchedRun, title: str, lines: list[str], height: float
+) -> None:
     left: dict[str, Any] = {"x": 0.03, "ha": "left", "va": "baseline", "parse_math": False}
     figure.text(
         y=1 - 0.3 / height,
@@ -172,10 +193,12 @@ def _words(figure: Figure, run: WatchedRun, title: str, lines: list[str], height
         color=palette.INK,
         **left,
     )
-    figure.text(y=1 - 0.52 / height, s=f"{title}: {_text.held(run)}", color=palette.MUTED, **left)
+    figure.text(
+        y=1 - 0.52 / height, s=f"{title}: {_text.summary(run)}", color=palette.MUTED, **left
+    )
     for i, line in enumerate(lines):
         figure.text(
-            y=(LINE * (len(lines) - i) - 0.05) / height,
+            y=(LINE_HEIGHT * (len(lines) - i) - 0.05) / height,
             s=line,
             fontsize=7.5,
             color=palette.INK,
@@ -184,4 +207,4 @@ def _words(figure: Figure, run: WatchedRun, title: str, lines: list[str], height
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= LONG else f"...{name[3 - LONG :]}"
+    return name if len(name) <= MAX_NAME_LETTERS else f"...{name[3 - MAX_NAME_LETTERS :]}"

@@ -2,7 +2,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
-  const { layers, steps, edges, alarms, colours } = data;
+  const { layers, steps, edges, alerts, colors } = data;
   const tables = new Map(data.quantities.map((q) => [q.name, decode(q.values)]));
   const known = new Map(data.quantities.map((q) => [q.name, q]));
   const config = { displayModeBar: false, responsive: false, doubleClick: false, scrollZoom: false };
@@ -16,10 +16,10 @@
     return new Float32Array(bytes.buffer);
   }
 
-  // Begin at the first alarm's layer and step, for that is what is asked for.
+  // Begin at the first alert's layer and step.
   function firstSpot() {
-    const alarm = alarms[0], layer = alarm ? Math.max(0, layers.indexOf(alarm.layer)) : 0;
-    const column = alarm ? edges.findIndex((edge) => edge > alarm.step) - 1 : steps.length - 1;
+    const alert = alerts[0], layer = alert ? Math.max(0, layers.indexOf(alert.layer)) : 0;
+    const column = alert ? edges.findIndex((edge) => edge > alert.step) - 1 : steps.length - 1;
     return [layer, column < 0 ? steps.length - 1 : column];
   }
 
@@ -29,13 +29,13 @@
   const muted = () => getComputedStyle(document.documentElement).getPropertyValue("--muted").trim();
   const rule = () => getComputedStyle(document.documentElement).getPropertyValue("--rule").trim();
   const font = () => ({ family: getComputedStyle(document.body).fontFamily, size: 12, color: ink() });
-  const alarmColour = () => (dark.matches ? "#f08cb8" : colours.solid[2]);
+  const alertColor = () => (dark.matches ? "#f08cb8" : colors.solid[2]);
   const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;");
 
   // ---- the layers ------------------------------------------------------------------------------------------------
-  // Calm values are teal, from `edge` on they are orange to plum; a quantity without an edge is teal throughout.
+  // Values below `edge` are teal, those above it orange to plum; a quantity without an edge is teal throughout.
   function scale(q, low, high) {
-    const [calm, warm, bad] = colours.ramps;
+    const [calm, warm, bad] = colors.ramps;
     if (q.edge === null) return [[0, calm[0]], [0.5, calm[1]], [1, "#14524b"]];
     const at = Math.min(0.999, Math.max(0.001, (place(q, q.edge) - low) / (high - low)));
     return [[0, calm[0]], [at, "#2f8f84"], [at, warm[0]], [at + 0.5 * (1 - at), warm[1]], [1, bad[0]]];
@@ -83,14 +83,14 @@
     return found.length > 0 && Math.min(...found) > 0 && Math.max(...found) > 20 * Math.min(...found);
   })();
 
-  // ---- alarms: a line each, a number where it fits ----------------------------------------------------------------
+  // ---- alerts: one line per step, with the numbers of its alerts ----------------------------------------------------------------
   function marks() {
-    const steps = [...new Set(alarms.map((alarm) => alarm.step))];
-    const shapes = steps.map((step) => ({ type: "line", x0: step, x1: step, y0: 0, y1: 1, yref: "paper", line: { color: alarmColour(), width: 1.5, dash: "dot" } }));
+    const steps = [...new Set(alerts.map((alert) => alert.step))];
+    const shapes = steps.map((step) => ({ type: "line", x0: step, x1: step, y0: 0, y1: 1, yref: "paper", line: { color: alertColor(), width: 1.5, dash: "dot" } }));
     const annotations = steps.map((step) => {
-      const numbers = alarms.flatMap((alarm, i) => (alarm.step === step ? [i + 1] : []));
+      const numbers = alerts.flatMap((alert, i) => (alert.step === step ? [i + 1] : []));
       return { x: step, y: 1, yref: "paper", yanchor: "bottom", showarrow: false, captureevents: true, name: String(numbers[0]),
-        text: `<b>${numbers.length > 2 ? `${numbers[0]}–${numbers[numbers.length - 1]}` : numbers.join(", ")}</b>`, font: { ...font(), color: alarmColour() } };
+        text: `<b>${numbers.length > 2 ? `${numbers[0]}–${numbers[numbers.length - 1]}` : numbers.join(", ")}</b>`, font: { ...font(), color: alertColor() } };
     });
     return { shapes, annotations };
   }
@@ -158,11 +158,11 @@
     const q = known.get(shown), small = { ...font(), size: 11 };
     const y = steps.map((_, k) => valueOf(shown, i, k)).map((value) => (Number.isFinite(value) && (!q.log || value > 0) ? value : null));
     const axis = { fixedrange: true, zeroline: false, gridcolor: rule(), linecolor: muted(), tickfont: small, tickcolor: muted() };
-    const lines = q.edge === null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: q.edge, y1: q.edge, line: { color: alarmColour(), width: 1, dash: "dot" } }];
+    const lines = q.edge === null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: q.edge, y1: q.edge, line: { color: alertColor(), width: 1, dash: "dot" } }];
     const positive = y.filter((value) => value !== null), top = Math.max(...positive), low = Math.min(...positive);
     const log = q.log && top > 3 * low;
     window.Plotly.react("curve", [
-      { type: "scatter", mode: steps.length < 60 ? "lines+markers" : "lines", x: steps, y, line: { color: colours.solid[0], width: 1.8 }, marker: { size: 4 }, hoverinfo: "x+y" },
+      { type: "scatter", mode: steps.length < 60 ? "lines+markers" : "lines", x: steps, y, line: { color: colors.solid[0], width: 1.8 }, marker: { size: 4 }, hoverinfo: "x+y" },
       { type: "scatter", mode: "markers", x: [steps[j]], y: [y[j]], marker: { size: 9, color: ink() }, hoverinfo: "skip" },
     ], { width: byId("curve").clientWidth, height: byId("curve").clientHeight, margin: { l: 52, r: 10, t: 26, b: 30 }, font: small, showlegend: false, dragmode: false, hovermode: "x",
       title: { text: q.label, x: 0, xanchor: "left", y: 0.97, font: { ...small, color: muted() } }, shapes: q.edge !== null && q.edge < 3 * top ? lines : [],
@@ -171,7 +171,7 @@
       yaxis: { ...axis, type: log ? "log" : "linear", nticks: 5, exponentformat: "power", rangemode: log ? "normal" : "tozero", ...(log && top > 30 * low ? { dtick: Math.max(1, Math.ceil(Math.log10(top / low) / 5)) } : {}) } }, config);
   }
 
-  // ---- hand and keyboard ------------------------------------------------------------------------------------------
+  // ---- mouse and keyboard ------------------------------------------------------------------------------------------
   function go(spotAt, pin) {
     here = spotAt;
     pinned = pin;
@@ -180,7 +180,7 @@
     show();
   }
 
-  // Found from the pointer itself: the outline of the cell lies above the cells and would answer in their place.
+  // Computed from the pointer, because the outline of the cell covers the cells and would get their events.
   function under(event) {
     const { xaxis, yaxis2 } = byId("plot")._fullLayout, box = byId("plot").getBoundingClientRect();
     const x = xaxis.p2d(event.clientX - box.left - xaxis._offset), y = Math.round(yaxis2.p2d(event.clientY - box.top - yaxis2._offset));
@@ -201,8 +201,8 @@
   }
 
   function light(numberOf) {
-    document.querySelectorAll("article").forEach((each) => each.classList.toggle("lit", each.id === `alarm-${numberOf}`));
-    byId(`alarm-${numberOf}`)?.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    document.querySelectorAll("article").forEach((article) => article.classList.toggle("lit", article.id === `alert-${numberOf}`));
+    byId(`alert-${numberOf}`)?.scrollIntoView({ block: "nearest", behavior: "smooth" });
   }
 
   function listen() {
