@@ -115,10 +115,10 @@ ROWS = {
     "betaplane (--store). Try: --store other.sqlite",
     f"{FINE} --store foreign.sqlite": "The file is another program's SQLite database: got 'foreign.sqlite'",
     f"{FINE} --store corrupt.sqlite": "The store is damaged: got ",
-    f"{FINE} --store trainer.sqlite": "The store holds another problem: got 'train (",
-    f"{FINE} --store trainer.sqlite --status": "The store holds another problem: got 'train (",
+    f"{FINE} --store trainer.sqlite": "The store contains another problem: got 'train (",
+    f"{FINE} --store trainer.sqlite --status": "The store contains another problem: got 'train (",
     f"{FINE} --store .": "The store is a folder: got '.'; expected a file (--store",
-    f"{FINE} --store mine.py/map.sqlite": "The store's folder cannot be made: got ",
+    f"{FINE} --store mine.py/map.sqlite": "The store's folder cannot be created: got ",
     f"{FINE} --status": "The store does not exist yet: got 'out/line.sqlite' (--status). Try: betaplane map ",
     f"{FINE} --out mine.py": "The results cannot be written (File exists): got 'mine.py'; expected a folder that can "
     "be "
@@ -126,7 +126,7 @@ ROWS = {
     f"{FINE} --out mine.py/out": "The results cannot be written (Not a directory): got 'mine.py/out'",
     f"{FINE} --store here.sqlite --merge gone.sqlite": "There is no store to merge: got 'gone.sqlite'",
     f"{FINE} --store here.sqlite --merge words.sqlite": "The file is not a store: got 'words.sqlite'",
-    f"{FINE} --store here.sqlite --merge trainer.sqlite": "The store holds another problem: got 'train (",
+    f"{FINE} --store here.sqlite --merge trainer.sqlite": "The store contains another problem: got 'train (",
     # memory
     "rules --rule lionn": f"Unknown rule 'lionn'. Did you mean 'lion'? Choose one of: {', '.join(NAMES)} (--rule). "
     "Try: --rule lion",

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from betaplane.maps import PhaseMap, follow, plan_for, to_json
+from betaplane.maps import PhaseMap, plan_for, run_plan, to_json
 from betaplane.problems import load
 
 SERVER = multiprocessing.get_context("forkserver")
@@ -44,7 +44,7 @@ def train(settings, seed):
 
 @dataclass(frozen=True)
 class Job:
-    """One call of `follow`, to be made in another process, in a session of its own."""
+    """One call of `run_plan`, to be made in another process, in a session of its own."""
 
     source: str
     folder: Path
@@ -107,7 +107,7 @@ def _run(job: Job) -> None:
     def watch(progress: Any) -> None:
         job.computed.write_text(str(progress.computed))
 
-    phase_map = follow(
+    phase_map = run_plan(
         job.source,
         plan_for(load(job.source), **how),
         store=job.folder / job.store,

@@ -219,7 +219,7 @@ def test_the_disk_fills_up_and_is_freed(disk: Path, capsys):
     code, out, err = ended(arguments, capsys)
     assert (code, out) == (2, "")
     assert re.search(
-        r"^betaplane: The disk is full; all runs finished before are kept: got .*; expected a disk",
+        r"^betaplane: The disk is full; all earlier runs are kept: got .*; expected a disk",
         err,
         re.M,
     )

@@ -84,7 +84,7 @@ def resumed(path: Path) -> None:
         assert check(store.all()) == set(KEYS)
 
 
-SENTENCE = r"(The|There is no) .*\. Try: .*(sqlite.|whole|upgrade betaplane|digits|ls .*)"
+SENTENCE = r"(The|There is no) .*\. Try: .*(sqlite.|undamaged runs|upgrade betaplane|digits|ls .*)"
 
 
 def sentence(act: Callable[[], None]) -> str:
@@ -209,7 +209,7 @@ def test_unreadable_rows_of_the_first_version_are_dropped(first: Path):
 
 def test_another_problems_store_of_the_first_version_is_left_alone(first: Path):
     before = first.read_bytes()
-    with pytest.raises(BadInput, match="The store holds another problem"):
+    with pytest.raises(BadInput, match="The store contains another problem"):
         Store.open(first, "0ld", "digits", former=lambda: "other")
     assert first.read_bytes() == before
 

@@ -67,7 +67,7 @@ def test_a_problem_that_cannot_be_stacked_is_mapped_plain_and_says_why(tmp_path)
 
 def test_a_stack_that_is_asked_for_and_cannot_be_is_refused():
     with pytest.raises(
-        BadInput, match=r"cannot be stacked, because module\.calls changes.*--engine auto"
+        BadInput, match=r"cannot be stacked, because module\.calls changes.*engine=.auto."
     ):
         map_phases(problem(Counting), engine="stacked", **SMALL)
 

@@ -27,8 +27,7 @@ from hypothesis import strategies as st
 
 from betaplane.errors import BadInput
 from betaplane.maps.store import lease as ownership
-from betaplane.maps.store import schema, sqlite
-from betaplane.maps.store import store as module
+from betaplane.maps.store import run_table, schema, sqlite
 from betaplane.maps.store.lease import Owner
 from betaplane.maps.store.run_record import Record, run_key
 from betaplane.maps.store.store import Store
@@ -179,7 +178,7 @@ def test_a_loss_too_large_for_float32_is_inf(tmp_path: Path):
 
 def test_one_bad_record_keeps_the_others_out_too(tmp_path: Path):
     with opened(tmp_path / "map.sqlite") as store:
-        with pytest.raises(BadInput, match=r"A curve is one row of losses: got \(2, 2\)"):
+        with pytest.raises(BadInput, match=r"The loss curve is not one-dimensional: got \(2, 2\)"):
             store.finish([record("a"), replace(record("b"), curve=np.zeros((2, 2)))])
         assert len(store) == 0
 
@@ -214,7 +213,7 @@ def test_thousands_of_keys(tmp_path: Path):
 
 
 def test_all_goes_on_while_runs_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "PAGE", 3)
+    monkeypatch.setattr(run_table, "RUNS_PER_PAGE", 3)
     with opened(tmp_path / "map.sqlite") as store:
         store.finish(record(key) for key in KEYS[:10])
         seen = []
@@ -390,13 +389,13 @@ def folder(path: Path) -> None:
             newer,
             "The store was made by a newer betaplane: got 'version 7'; expected versions up to 2 ({path}).",
         ),
-        (without_tables, "The store is damaged: it does not say what it holds"),
+        (without_tables, "The store is damaged: its description is missing"),
         (cut_short, "The store is damaged: got 'database disk image is malformed'"),
         (header_only, "The store is damaged"),
         (overwritten, "The store is damaged: got 'database disk image is malformed'"),
         (
             of_another_problem,
-            "The store holds another problem: got 'text (77c0ffee)'; expected digits (1f3a) ({path}). "
+            "The store contains another problem: got 'text (77c0ffee)'; expected digits (1f3a) ({path}). "
             'Try: store="other.sqlite"',
         ),
         (folder, "The store is a folder"),
@@ -437,13 +436,15 @@ def test_an_empty_file_becomes_a_store(tmp_path: Path):
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(BadInput, match="The store's folder cannot be made: got 'Not a directory'"):
+    with pytest.raises(
+        BadInput, match="The store's folder cannot be created: got 'Not a directory'"
+    ):
         opened(tmp_path / "file" / "deeper" / "map.sqlite")
 
 
 def test_a_parent_that_is_a_file_is_told(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(BadInput, match="The store's folder cannot be made"):
+    with pytest.raises(BadInput, match="The store's folder cannot be created"):
         opened(tmp_path / "file" / "map.sqlite")
 
 
@@ -518,7 +519,7 @@ def test_a_disk_that_cannot_be_written_is_told_and_can_be_merged_from(tmp_path: 
         for name, text in [
             ("map.sqlite", "The store cannot be"),
             ("new.sqlite", "The store cannot be opened: got 'unable to open database file'"),
-            ("new/new.sqlite", "The store's folder cannot be made: got 'Read-only file system'"),
+            ("new/new.sqlite", "The store's folder cannot be created: got 'Read-only file system'"),
         ]:
             with pytest.raises(BadInput, match=text):
                 opened(disk / name)
@@ -554,7 +555,7 @@ def test_a_full_database_is_told_and_its_claims_stand(tmp_path: Path):
 
 
 def test_merge_copies_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "PAGE", 3)
+    monkeypatch.setattr(run_table, "RUNS_PER_PAGE", 3)
     with opened(tmp_path / "a.sqlite") as store, opened(tmp_path / "b.sqlite") as other:
         store.finish([record("k003", 0.1), record("mine")])
         store.claim(["k004"], Owner.here())
@@ -578,7 +579,7 @@ def test_merge_copies_what_is_missing(tmp_path: Path, monkeypatch: pytest.Monkey
         (newer, "The store was made by a newer betaplane"),
         (
             of_another_problem,
-            r"The store holds another problem: got 'text \(77c0ffee\)'; expected digits \(1f3a\)",
+            r"The store contains another problem: got 'text \(77c0ffee\)'; expected digits \(1f3a\)",
         ),
         (Path.touch, "There is no store to merge"),
     ],
@@ -706,7 +707,7 @@ def test_a_lock_is_waited_for_and_told_when_it_stays(
         assert store.finish([record("a")]) == 1
         timer.join()
         db.execute("BEGIN IMMEDIATE")
-        monkeypatch.setattr(sqlite, "PATIENCE", 0.1)
+        monkeypatch.setattr(sqlite, "LOCK_TIMEOUT_SECONDS", 0.1)
         with pytest.raises(
             BadInput, match=r"Another process kept the store locked.*got 'database is locked'"
         ):
@@ -772,7 +773,7 @@ with Store.open(path, "1f3a", "digits") as store:
 
 @contextmanager
 def child(script: str, *words: object) -> Iterator[subprocess.Popen[str]]:
-    maps = Path(module.__file__).parents[1]
+    maps = Path(run_table.__file__).parents[1]
     command = [
         sys.executable,
         "-W",

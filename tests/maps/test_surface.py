@@ -7,7 +7,8 @@ import pytest
 from benchmarks.synthetic_maps import Bay
 
 from betaplane.errors import BadInput
-from betaplane.maps.sampling.gaussian_process import MOST, fit, p_fail, wilson
+from betaplane.maps.sampling.gaussian_process import MAX_POINTS, fit, p_fail
+from betaplane.maps.sampling.wilson import wilson
 
 CELLS = np.indices((64, 64)).reshape(2, -1).T.astype(float)
 
@@ -114,22 +115,22 @@ def test_nothing_given_is_changed():
 def test_a_dense_grid_is_merged_and_still_judged_right():
     points, fails, trials, truth = sample(width=0.0, count=4096)
     surface = fit(points, fails, trials)
-    assert len(surface.points) <= MOST
+    assert len(surface.points) <= MAX_POINTS
     assert ((surface.p_fail(CELLS) > 0.5) != (truth > 0.5)).mean() < 0.005
 
 
 def test_merging_ends_where_every_neighbour_disagrees():
     fails = np.random.default_rng(0).integers(0, 2, 4096)
-    assert len(fit(CELLS, fails, np.ones(4096)).points) <= MOST
+    assert len(fit(CELLS, fails, np.ones(4096)).points) <= MAX_POINTS
 
 
 BAD = [
-    (lambda: p_fail(np.zeros((0, 2)), np.zeros(0), np.zeros(0), CELLS), "do not fit together"),
+    (lambda: p_fail(np.zeros((0, 2)), np.zeros(0), np.zeros(0), CELLS), "do not match"),
     (lambda: p_fail(np.zeros((3, 2)), np.zeros(2), np.ones(3), CELLS), "got ((3, 2), (2,), (3,))"),
     (lambda: p_fail(np.zeros((3, 1)), np.zeros(3), np.ones(3), CELLS), "(n, 2), (n,) and (n,)"),
     (lambda: p_fail(np.zeros((1, 2)), np.array([2]), np.array([1]), CELLS), "0 <= fails <= trials"),
     (lambda: p_fail(np.full((1, 2), np.nan), np.array([0]), np.array([1]), CELLS), "finite points"),
-    (lambda: wilson(3, 2), "more failures than trainings: got (3, 2)"),
+    (lambda: wilson(3, 2), "more failures than runs: got (3, 2)"),
 ]
 
 

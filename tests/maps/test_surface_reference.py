@@ -11,21 +11,21 @@ import pytest
 
 from betaplane.errors import BadInput
 from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD
-from betaplane.maps.sampling.acquisition import BudgetPlan, Doubt, Surfaces
-from betaplane.maps.sampling.ask_tell import Dense, Refine, beside_change, lattice
+from betaplane.maps.sampling.acquisition import BatchPlan, Surfaces, Uncertainty
+from betaplane.maps.sampling.ask_tell import Dense, Refine, lattice
 from betaplane.maps.sampling.gaussian_process import (
     AMPLITUDES,
     ASPECTS,
     LENGTHS,
-    Kernel,
-    _merged,
-    _thinned,
+    MAX_POINTS,
     fit,
-    sigmoid,
 )
 from betaplane.maps.sampling.infer import fill, nearest
+from betaplane.maps.sampling.laplace import Kernel, sigmoid
 from betaplane.maps.sampling.quadtree import UNKNOWN, levels, mixed, split, start_lines
 from betaplane.maps.sampling.quadtree import _sums as sums_of
+from betaplane.maps.sampling.thin import _merged, thinned
+from betaplane.maps.sampling.votes import beside_change
 from betaplane.maps.store.store import Store
 
 
@@ -129,23 +129,23 @@ def test_what_agrees_is_merged_first():
     """Of 1,600 cells in two halves those at the change stay single, and all counts are kept."""
     cells = np.indices((40, 40)).reshape(2, -1).T.astype(float)
     fails = (cells[:, 1] < 21).astype(float)
-    points, failed, tried = _thinned(cells, fails, np.ones(1600))
+    points, failed, tried = thinned(cells, fails, np.ones(1600), MAX_POINTS)
     assert (failed.sum(), tried.sum()) == (fails.sum(), 1600)
     assert len(points) < 600
     assert np.isin(failed / tried, (0, 1)).all()
     many = np.indices((100, 100)).reshape(2, -1).T.astype(float)
-    points, failed, tried = _thinned(many, (many[:, 1] < 51).astype(float), np.ones(10_000))
+    points, failed, tried = thinned(many, (many[:, 1] < 51).astype(float), np.ones(10_000), MAX_POINTS)
     assert (len(points) < 1200, failed.sum(), tried.sum()) == (True, 5100, 10_000)
     assert np.isin(failed / tried, (0, 1)).all()
     few = cells[:1200], fails[:1200], np.ones(1200)
-    assert all(np.array_equal(now, then) for now, then in zip(_thinned(*few), few, strict=True))
+    assert all(np.array_equal(now, then) for now, then in zip(thinned(*few, MAX_POINTS), few, strict=True))
 
 
-def doubt(room: int = 4):
+def doubt(max_runs: int = 4):
     points, fails, trials = sample()
     surface = fit(points, fails, trials, KERNEL)
     candidates = np.array([[1.0, 1.0], [5.0, 5.0], [5.0, 5.5], [9.0, 9.5]])
-    return surface, candidates, Doubt(surface, candidates, room)
+    return surface, candidates, Uncertainty(surface, candidates, max_runs)
 
 
 def test_the_worth_of_a_training_is_doubt_of_the_sign_times_what_it_removes():
@@ -181,32 +181,32 @@ def test_a_planned_training_removes_doubt_as_an_observation_would():
 def plan(**how):
     points, fails, trials = sample()
     asked = {(5, 5): 1, (5, 6): 3, (9, 9): 1}
-    told = {"seeds": 2, "cap": 3, "room": 6, **how}
-    return BudgetPlan([fit(points, fails, trials, KERNEL)], asked, [(1, 1), (4, 5), (6, 5)], **told)
+    told = {"seeds": 2, "cap": 3, "size": 6, **how}
+    return BatchPlan([fit(points, fails, trials, KERNEL)], asked, [(1, 1), (4, 5), (6, 5)], **told)
 
 
-def test_a_plan_keeps_its_room_and_its_cap():
+def test_a_plan_keeps_its_size_and_its_cap():
     found = plan()
     found.take(6)
-    assert found.room == 0
+    assert found.left == 0
     before = {(5, 5): 1, (5, 6): 3, (9, 9): 1}
     assert sum(n - before.get(spot, 0) for spot, n in found.chosen.items()) == 6
     assert max(found.chosen.values()) <= 3
     assert (5, 6) not in found.chosen  # it has as many as the cap
-    everything = plan(room=100)
+    everything = plan(size=100)
     everything.take(100)
     assert everything.chosen == {(5, 5): 3, (9, 9): 3, (1, 1): 3, (4, 5): 3, (6, 5): 3}
-    assert everything.room == 100 - 4 - 9
+    assert everything.left == 100 - 4 - 9
 
 
 def test_a_plan_takes_only_what_it_may_and_what_is_worth_it():
     found = plan()
     found.take(2, among=[(1, 1)])
     assert found.chosen == {(1, 1): 2}
-    assert found.room == 4
-    found.take(6, least=1.0)
+    assert found.left == 4
+    found.take(6, min_worth=1.0)
     assert found.chosen == {(1, 1): 2}
-    odd = plan(room=1)
+    odd = plan(size=1)
     odd.take(9, among=[(4, 5)])
     assert odd.chosen == {(4, 5): 1}  # a new spot gets what is left
     assert plan(seeds=2).chosen == {}

@@ -17,7 +17,7 @@ from betaplane import figures
 from betaplane.cli.files import file_name, make_folder, write_each
 from betaplane.cli.parse import rule as rule_of
 from betaplane.errors import BadInput, unknown
-from betaplane.maps import Estimate, PhaseMap, Plan, Thresholds, follow, plan_for, to_json
+from betaplane.maps import Estimate, PhaseMap, Plan, Thresholds, plan_for, run_plan, to_json
 from betaplane.maps import Progress as Done
 from betaplane.maps.mapper import store_of
 from betaplane.problems import Problem, load
@@ -185,7 +185,7 @@ class MapSession:
                 speed = f"{state.rate:.1f}/s"
                 bar.update(task, completed=state.done, total=state.wanted, speed=speed)
 
-            phase_map = follow(
+            phase_map = run_plan(
                 self.problem,
                 plan,
                 store=self.store,

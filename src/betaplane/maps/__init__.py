@@ -1,8 +1,9 @@
-"""Where training converges: which cells to train, their verdicts, the store, the recommendation."""
+"""Maps of where training converges: choice of cells, verdicts, store of runs, recommendation."""
 
+from betaplane.maps.estimate import Estimate
 from betaplane.maps.export import rows, to_csv, to_frame, to_json, to_parquet
 from betaplane.maps.grid import Axis, axis, explicit, position
-from betaplane.maps.mapper import Estimate, follow, map_phases
+from betaplane.maps.mapper import map_phases, run_plan
 from betaplane.maps.phase_map import (
     DEGRADED,
     FAILING,
@@ -43,12 +44,12 @@ __all__ = [
     "Tuned",
     "axis",
     "explicit",
-    "follow",
     "map_phases",
     "plan_for",
     "position",
     "predict_map",
     "rows",
+    "run_plan",
     "to_csv",
     "to_frame",
     "to_json",

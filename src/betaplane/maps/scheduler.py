@@ -1,5 +1,5 @@
-"""Get trainings done: from the store where they are finished, from workers where not, whoever else
-is at it.
+"""Run the requested trainings: reuse finished ones, dispatch the rest to workers, cooperate with
+other processes.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from betaplane.maps.plan import Plan, run_settings
 from betaplane.maps.store.lease import Owner
 from betaplane.maps.store.run_record import Record
 from betaplane.maps.store.store import Store
-from betaplane.maps.store.unfinished_runs import Shelf, chunk_key
+from betaplane.maps.store.unfinished_runs import SavedChunk, chunk_key
 from betaplane.replicas import Outcome, Pool
 
-POLL = 0.2  # seconds between two looks at what other processes have finished
-SHIFT = 1.0  # seconds of work claimed at once, where a chunk is less
-BEAT = 20.0  # seconds between two signs of life
-# of the plan's time, after which runs under way are given up; the state of stacks is saved
-# meanwhile
-LATENESS = 1.05
+POLL_SECONDS = 0.2  # between two queries for the results of other processes
+CLAIM_SECONDS = 1.0  # of work claimed at once, if a chunk takes less
+HEARTBEAT_SECONDS = 20.0
+# Multiple of the plan's time after which unfinished runs are abandoned. Stacks save their state
+# before that.
+ABANDON_FACTOR = 1.05
 
 
 class Task(NamedTuple):
-    """One training that is wanted."""
+    """One requested run."""
 
     key: str
     spot: Spot
@@ -38,23 +38,33 @@ class Task(NamedTuple):
 class Progress:
     """How far a map is."""
 
-    done: int  # trainings finished, those found in the store included
-    wanted: int  # trainings asked for so far; refinement asks for more
-    computed: int  # trainings finished in this process
+    done: int  # finished runs, including those from the store
+    wanted: int  # runs requested so far; refinement requests more
+    computed: int  # runs finished in this process
     seconds: float  # since the start
 
     @property
     def rate(self) -> float:
-        """Trainings a second in this process."""
+        """Runs per second in this process."""
         return self.computed / self.seconds if self.seconds > 0 else 0.0
 
 
 class OutOfTime(Exception):
-    """The time budget is spent; what is finished is in the store."""
+    """The time limit is reached; everything finished is in the store."""
 
 
 class RunScheduler:
-    """Workers, a store and the claims on it: `finished` brings the results of any tasks."""
+    """Train tasks with a pool of workers, a store, and claims in the store.
+
+    Args:
+        plan: gives the runs of the tasks and the time limit.
+        pool: the workers.
+        store: keeps every finished run.
+        engine: "stacked", "plain" or "callable".
+        chunk: number of runs trained together, >= 1.
+        watch: called with the progress after every finished chunk.
+        began: time.monotonic() at which the plan's seconds begin; now by default.
+    """
 
     def __init__(
         self,
@@ -64,69 +74,70 @@ class RunScheduler:
         engine: str,
         chunk: int,
         watch: Callable[[Progress], None],
-        # time.monotonic() at which the plan's seconds begin; now if left out
         began: float | None = None,
     ) -> None:
-        self.plan, self.pool, self.store, self.engine, self.chunk, self.watch = (
-            plan,
-            pool,
-            store,
-            engine,
-            chunk,
-            watch,
-        )
-        self.me = Owner.here()
-        self.beaten = time.monotonic()
-        self.began = self.beaten if began is None else began
-        self.known: dict[str, Record] = {}  # every training that was ever wanted and is finished
+        self.plan = plan
+        self.pool = pool
+        self.store = store
+        self.engine = engine
+        self.chunk = chunk
+        self.watch = watch
+        self.owner = Owner.here()
+        self.last_heartbeat = time.monotonic()
+        self.began = self.last_heartbeat if began is None else began
+        self.known: dict[str, Record] = {}  # every requested run that is finished
         self.progress = Progress(0, 0, 0, 0.0)
 
     def finished(self, tasks: Sequence[Task]) -> dict[str, Record]:
-        """The results of all tasks, by key; every one is durable before `watch` hears of it.
+        """The results of all tasks, by key; each is on disk before `watch` is called.
 
         Raises:
-            OutOfTime: the plan's time is spent; tasks under way that end soon after are stored first.
+            OutOfTime: the plan's time is spent; runs that end shortly after are stored first.
         """
         new = self._missing(tasks)
         self._learn(self.store.load(new), wanted=len(new))
         chunks = self._chunks(tasks)
         while missing := self._missing(tasks):
             for chunk, outcomes in self._trained(chunks):
-                records = [
-                    self._record(task, outcome)
-                    for task, outcome in zip(chunk, outcomes, strict=True)
-                ]
-                self.store.finish(records, chunk=_chunk(chunk))
-                self._learn({record.key: record for record in records}, computed=len(records))
-            self._learn(self.store.load(self._missing(tasks)))  # what other processes have finished
-            left = self._missing(tasks)
-            if left and self._late():
+                self._store(chunk, outcomes)
+            self._learn(self.store.load(self._missing(tasks)))  # results of other processes
+            still_missing = self._missing(tasks)
+            if still_missing and self._is_late():
                 raise OutOfTime
-            if len(left) == len(missing):
-                time.sleep(POLL)
-                self._sign_of_life()
+            if len(still_missing) == len(missing):
+                time.sleep(POLL_SECONDS)
+                self._heartbeat()
         return {task.key: self.known[task.key] for task in tasks}
 
     def _missing(self, tasks: Sequence[Task]) -> list[str]:
         return [task.key for task in tasks if task.key not in self.known]
 
+    def _store(self, chunk: Sequence[Task], outcomes: Sequence[Outcome]) -> None:
+        pairs = zip(chunk, outcomes, strict=True)
+        records = [self._record(task, outcome) for task, outcome in pairs]
+        self.store.finish(records, chunk=_chunk_key(chunk))
+        self._learn({record.key: record for record in records}, computed=len(records))
+
     def _learn(self, records: dict[str, Record], *, wanted: int = 0, computed: int = 0) -> None:
         self.known |= records
         if records or wanted:
-            p, seconds = self.progress, time.monotonic() - self.began
             self.progress = Progress(
-                len(self.known), p.wanted + wanted, p.computed + computed, seconds
+                done=len(self.known),
+                wanted=self.progress.wanted + wanted,
+                computed=self.progress.computed + computed,
+                seconds=time.monotonic() - self.began,
             )
             self.watch(self.progress)
 
     def _chunks(self, tasks: Sequence[Task]) -> list[list[Task]]:
-        """Tasks that are trained together: one seed, one batch size, in the order of their spots.
+        """Tasks that are trained together: one seed and one batch size, in the order of their cells.
 
-        What is already finished is not taken out first, so that a killed map is resumed in the same chunks.
+        Finished tasks are not removed first, so that a killed map resumes with the same chunks.
         """
         groups: dict[tuple[int, int], list[Task]] = {}
-        for task in sorted(tasks, key=lambda t: (t.seed, t.spot)):
-            groups.setdefault((self.plan.run(task.spot, 0).batch_size, task.seed), []).append(task)
+        for task in sorted(tasks, key=lambda task: (task.seed, task.spot)):
+            batch_size = self.plan.run(task.spot, 0).batch_size
+            groups.setdefault((batch_size, task.seed), []).append(task)
         return [
             group[i : i + self.chunk]
             for group in groups.values()
@@ -136,76 +147,91 @@ class RunScheduler:
     def _trained(
         self, chunks: Sequence[Sequence[Task]]
     ) -> Iterator[tuple[list[Task], list[Outcome]]]:
-        """Claim and train what is neither finished nor somebody else's; yields chunks as they end."""
-        under_way: dict[Future, list[Task]] = {}
-        for mine in self._claimed(chunks):
-            if mine:
-                runs = [self.plan.run(task.spot, task.seed) for task in mine]
-                keeper = Shelf(self.store.path, _chunk(mine)) if self.engine == "stacked" else None
-                under_way[self.pool.submit(runs, self.engine, self.plan.options, keeper)] = mine
-            while len(under_way) > 2 * max(1, self.pool.workers) - (self.pool.workers == 0):
-                yield from self._ended(under_way)
-        while under_way:
-            yield from self._ended(under_way)
+        """Claim and train runs that are neither finished nor claimed elsewhere; yields chunks as
+        they end.
+        """
+        most_submitted = 2 * self.pool.workers if self.pool.workers else 1
+        running: dict[Future, list[Task]] = {}
+        for claimed in self._claimed(chunks):
+            if claimed:
+                running[self._submit(claimed)] = claimed
+            while len(running) > most_submitted:
+                yield from self._ended(running)
+        while running:
+            yield from self._ended(running)
+
+    def _submit(self, tasks: Sequence[Task]) -> Future:
+        runs = [self.plan.run(task.spot, task.seed) for task in tasks]
+        saved = SavedChunk(self.store.path, _chunk_key(tasks)) if self.engine == "stacked" else None
+        return self.pool.submit(runs, self.engine, self.plan.options, saved)
 
     def _claimed(self, chunks: Sequence[Sequence[Task]]) -> Iterator[list[Task]]:
-        """Of each chunk, what is ours to train.
+        """The tasks of each chunk that this process may train.
 
-        A claim is a write to the disk, so that quick trainings are claimed some chunks at a time; slow ones are left to
-        whoever is free first.
+        A claim is a write to the disk, so short runs are claimed several chunks at a time. Long
+        ones are claimed one chunk at a time and otherwise stay available to other processes.
         """
         ahead = first = 0
         while (first := first + ahead) < len(chunks):
-            ahead = max(1, int(SHIFT * self.progress.rate / self.chunk))
-            shift = chunks[first : first + ahead]
-            wanted = self._missing([task for chunk in shift for task in chunk])
-            granted = self.store.claim(wanted, self.me) if wanted else set()
-            for chunk in shift:
-                if self._late():
+            ahead = max(1, int(CLAIM_SECONDS * self.progress.rate / self.chunk))
+            portion = chunks[first : first + ahead]
+            wanted = self._missing([task for chunk in portion for task in chunk])
+            granted = self.store.claim(wanted, self.owner) if wanted else set()
+            for chunk in portion:
+                if self._is_late():
                     return
                 yield [task for task in chunk if task.key in granted]
 
     def _ended(
-        self, under_way: dict[Future, list[Task]]
+        self, running: dict[Future, list[Task]]
     ) -> Iterator[tuple[list[Task], list[Outcome]]]:
-        if self._late():
-            for waiting in [future for future in under_way if future.cancel()]:
-                del under_way[waiting]
-        ended, _ = wait(under_way, timeout=self._patience(), return_when=FIRST_COMPLETED)
-        if not ended and self._patience() <= 0:
+        if self._is_late():
+            for cancelled in [future for future in running if future.cancel()]:
+                del running[cancelled]
+        ended, _ = wait(running, timeout=self._wait_seconds(), return_when=FIRST_COMPLETED)
+        if not ended and self._wait_seconds() <= 0:
             raise OutOfTime
-        self._sign_of_life()
-        # keep what is done before any failure
-        for future in sorted(ended, key=lambda f: f.exception() is not None):
-            yield under_way.pop(future), self.pool.result(future)
+        self._heartbeat()
+        # results before failures, so that every result is stored
+        for future in sorted(ended, key=lambda future: future.exception() is not None):
+            yield running.pop(future), self.pool.result(future)
 
     def _record(self, task: Task, outcome: Outcome) -> Record:
-        settings = run_settings(self.plan.run(task.spot, task.seed))
         return Record(
-            task.key, settings, task.seed, self.plan.steps,
-            outcome.initial, outcome.final, outcome.curve, outcome.seconds, self.engine,
-        )  # fmt: skip
+            key=task.key,
+            settings=run_settings(self.plan.run(task.spot, task.seed)),
+            seed=task.seed,
+            steps=self.plan.steps,
+            initial=outcome.initial,
+            final=outcome.final,
+            curve=outcome.curve,
+            seconds=outcome.seconds,
+            engine=self.engine,
+        )
 
-    def _late(self) -> bool:
-        """Whether the plan's time is spent; never before the first run is finished, without which
-        there is no map.
+    def _is_late(self) -> bool:
+        """Whether the plan's time is spent.
+
+        Never before the first run is finished: without it there is no map.
         """
         spent = time.monotonic() - self.began
         return self.plan.seconds is not None and bool(self.known) and spent > self.plan.seconds
 
-    def _patience(self) -> float:
-        """Seconds to wait for a run: what is left of the plan's time and some more; the first is
-        always waited for.
+    def _wait_seconds(self) -> float:
+        """Seconds to wait for a run: the rest of the plan's time and a little more.
+
+        The first run is always waited for.
         """
         if self.plan.seconds is None or not self.known:
-            return BEAT
-        return max(0.0, min(BEAT, self.began + LATENESS * self.plan.seconds - time.monotonic()))
+            return HEARTBEAT_SECONDS
+        end = self.began + ABANDON_FACTOR * self.plan.seconds
+        return max(0.0, min(HEARTBEAT_SECONDS, end - time.monotonic()))
 
-    def _sign_of_life(self) -> None:
-        if time.monotonic() - self.beaten > BEAT:
-            self.beaten = time.monotonic()
-            self.store.beat(self.me)
+    def _heartbeat(self) -> None:
+        if time.monotonic() - self.last_heartbeat > HEARTBEAT_SECONDS:
+            self.last_heartbeat = time.monotonic()
+            self.store.beat(self.owner)
 
 
-def _chunk(tasks: Sequence[Task]) -> str:
+def _chunk_key(tasks: Sequence[Task]) -> str:
     return chunk_key(task.key for task in tasks)

@@ -140,7 +140,7 @@ def seconds_in(value: Any, where: str, instead: str) -> float:
         >>> seconds_in("20m", "budget", ""), seconds_in("1.5h", "budget", ""), seconds_in(90, "budget", "")
         (1200.0, 5400.0, 90.0)
     """
-    seconds = _parse_duration(value) if isinstance(value, str) else value
+    seconds: Any = _parse_duration(value) if isinstance(value, str) else value
     if not _is_number(seconds) or not 0 < seconds < math.inf:
         raise BadInput(
             "Invalid duration",

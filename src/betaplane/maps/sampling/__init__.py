@@ -1,1 +1,1 @@
-"""Choose which cells to train next, and infer the verdicts of the others."""
+"""Choose which cells of a map to train, and infer the verdicts of the others."""

@@ -1,5 +1,5 @@
-"""Judge every cell from the trained ones: `fill` takes each verdict at its word, `fill_by_surface`
-weighs them.
+"""Infer the verdict of every cell from the trained ones: `fill` copies verdicts, `fill_by_surface`
+fits a probability surface.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD, Spot
 from betaplane.maps.sampling.gaussian_process import p_fail
 from betaplane.maps.sampling.quadtree import UNKNOWN, levels
 
-CHUNK = 4096  # cells whose nearest trained spot is looked up at once: bounds the memory
+CELLS_AT_ONCE = 4096  # whose nearest trained cell is searched at once; bounds the memory
 
 
 def fill(shape: tuple[int, int], verdicts: Mapping[Spot, int], *, start: int = 9) -> np.ndarray:
     """The verdict of every cell of the grid, from the trained ones.
 
-    A trained cell keeps its verdict. A cell inside a quadtree box takes the verdict of the trained spots of that box
-    where they agree, and otherwise that of the nearest trained spot (the first in index order of equally near ones).
+    A trained cell keeps its verdict. A cell inside a quadtree box takes the verdict of the trained
+    cells of that box if they agree, and otherwise that of the nearest trained cell (the first in
+    index order of equally near ones).
 
     Args:
         shape: (nx, ny), cells of the grid.
-        verdicts: verdict of each trained spot, at least one.
-        start: points a side of the start grid, as given to `Refine`.
+        verdicts: verdict of each trained cell, at least one.
+        start: points per side of the start grid; use `Refine.start`.
 
     Returns:
         int8 array (nx, ny).
@@ -52,17 +53,17 @@ def fill(shape: tuple[int, int], verdicts: Mapping[Spot, int], *, start: int = 9
 def fill_by_surface(
     shape: tuple[int, int], votes: Mapping[Spot, Sequence[int]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The likelier verdict and P(fail) of every cell of the grid, from the verdicts of all seeds at
-    the trained ones.
+    """The most probable verdict and P(fail) of every cell of the grid, from the verdicts of all
+    seeds at the trained ones.
 
-    Two surfaces (`gaussian_process`) are put through the votes: P(degraded or failing) and P(failing). A cell is
-    failing where the second is above one half, else degraded where the first is, else good. So a single vote among
-    many others does not decide about its own cell; where no seeds disagree and refinement went down to the cell, `fill`
-    is exact and faster.
+    Two surfaces (`gaussian_process`) are fitted to the votes: P(degraded or failing) and
+    P(failing). A cell is failing if the second is above one half, else degraded if the first is,
+    else good. So a single vote among many others does not decide about its own cell. If no seeds
+    disagree and refinement reached the single cell, `fill` is exact and faster.
 
     Args:
         shape: (nx, ny), cells of the grid.
-        votes: verdicts of the seeds of each trained spot, at least one spot and one seed a spot.
+        votes: verdicts of the seeds of each trained cell, at least one cell and one seed per cell.
 
     Returns:
         Verdicts, int8 (nx, ny), and P(fail) in [0, 1], float (nx, ny).
@@ -83,15 +84,15 @@ def fill_by_surface(
         return p_fail(points, over, trials, cells).reshape(shape)
 
     failing = p_at_least(FAILING)
-    some_degraded = any(vote == DEGRADED for given in votes.values() for vote in given)
+    some_degraded = any(DEGRADED in seed_verdicts for seed_verdicts in votes.values())
     bad = np.maximum(failing, p_at_least(DEGRADED)) if some_degraded else failing
     verdicts = np.where(failing > 0.5, FAILING, np.where(bad > 0.5, DEGRADED, GOOD))
     return verdicts.astype(np.int8), failing
 
 
 def nearest(seen: np.ndarray) -> np.ndarray:
-    """Each cell's verdict or, where it is UNKNOWN, that of the nearest known cell; like `seen`,
-    (nx, ny).
+    """Each cell's verdict or, if it is UNKNOWN, that of the nearest known cell; like `seen`, (nx,
+    ny).
 
     Example:
         >>> nearest(np.array([[0, -1, -1, 2]])).tolist()
@@ -99,25 +100,25 @@ def nearest(seen: np.ndarray) -> np.ndarray:
     """
     known, unknown = np.argwhere(seen != UNKNOWN), np.argwhere(seen == UNKNOWN)
     filled = seen.copy()
-    for some in np.split(unknown, range(CHUNK, len(unknown), CHUNK)):
-        square = ((some[:, None, :] - known[None, :, :]) ** 2).sum(axis=2)
-        spot = known[square.argmin(axis=1)]
-        filled[some[:, 0], some[:, 1]] = seen[spot[:, 0], spot[:, 1]]
+    for part in np.split(unknown, range(CELLS_AT_ONCE, len(unknown), CELLS_AT_ONCE)):
+        square = ((part[:, None, :] - known[None, :, :]) ** 2).sum(axis=2)
+        closest = known[square.argmin(axis=1)]
+        filled[part[:, 0], part[:, 1]] = seen[closest[:, 0], closest[:, 1]]
     return filled
 
 
 def _check(shape: tuple[int, int], trained: Mapping[Spot, object]) -> None:
     if not trained:
         raise BadInput(
-            "No cell was trained, so none can be judged",
+            "No cell was trained",
             value=0,
-            allowed="[1, inf) spots",
+            allowed="at least 1 cell",
             where="fill",
         )
     for x, y in trained:
         if not (0 <= x < shape[0] and 0 <= y < shape[1]):
             raise BadInput(
-                "A trained spot lies outside the grid",
+                "A trained cell is outside the grid",
                 value=(x, y),
                 allowed=f"(0, 0) to below {shape}",
                 where="fill",

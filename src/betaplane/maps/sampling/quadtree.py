@@ -1,7 +1,7 @@
-"""A quadtree over an integer grid: which spots it still misses, which of its boxes are settled.
+"""A quadtree over an integer grid: the cells it still lacks, and the boxes that stay unsplit.
 
-Nothing here remembers anything: the tree is walked anew from what is known, so it cannot depend on
-the order in which verdicts came in.
+The functions keep no state. The tree is walked again from the known verdicts, so it cannot depend
+on the order in which they arrived.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import numpy as np
 
 UNKNOWN = -1  # in `seen`: not trained yet
 
-# Boxes are int arrays (k, 4), a row x0, x1, y0, y1: the closed rectangle of grid spots x0..x1 by
-# y0..y1. `seen` is an int array (nx, ny) of verdicts, UNKNOWN where nothing was trained.
+# Boxes are int arrays (k, 4), each row x0, x1, y0, y1: the closed rectangle of cells x0..x1 by
+# y0..y1. `seen` is an int array (nx, ny) of verdicts, UNKNOWN if a cell was not trained.
 
 
 def start_lines(points: int, start: int) -> np.ndarray:
-    """The indices, of 0..points-1, that the coarse start grid takes: at most `start`, about 3 apart
-    or more.
+    """The indices of the coarse start grid, of 0..points-1: at most `start`, about 3 apart or more.
 
     Example:
         >>> start_lines(64, 9).tolist(), start_lines(7, 9).tolist(), start_lines(1, 9).tolist()
@@ -29,7 +28,7 @@ def start_lines(points: int, start: int) -> np.ndarray:
 
 
 def start_cells(shape: tuple[int, int], start: int) -> int:
-    """How many cells the start grid has."""
+    """The number of cells of the start grid."""
     return len(start_lines(shape[0], start)) * len(start_lines(shape[1], start))
 
 
@@ -55,7 +54,8 @@ def corners(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def split(boxes: np.ndarray) -> np.ndarray:
-    """The up to four children of each box; an axis on which a box is one step wide is not halved.
+    """The children of each box, at most four; an axis on which a box is one step wide is not
+    halved.
 
     Example:
         >>> split(np.array([[0, 4, 0, 1]])).tolist()
@@ -70,13 +70,19 @@ def split(boxes: np.ndarray) -> np.ndarray:
 
 
 def levels(seen: np.ndarray, start: int, guard: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Walk the tree level by level: (spots it misses at this level, its boxes that stay unsplit).
+    """Walk the tree level by level.
 
-    A box is split when the verdicts known within its reach differ: within the box itself or, with `guard`, within the
-    ring of boxes of its size around it too. Boxes with an untrained corner wait.
+    A box is split if the known verdicts in it differ; with `guard`, also if they differ within the
+    ring of boxes of its size around it. Boxes with an untrained corner wait.
+
+    Args:
+        seen: (nx, ny), verdicts; UNKNOWN if not trained.
+        start: points per side of the start grid.
+        guard: whether the ring around a box counts.
 
     Yields:
-        `missing` (m, 2) spots, unique and sorted; `leaves` (k, 4), boxes with known corners that are not split.
+        `missing` (m, 2), the cells that the tree lacks at this level, unique and sorted; `leaves`
+        (k, 4), boxes with known corners that are not split.
     """
     sums = _sums(seen)
     boxes = roots((seen.shape[0], seen.shape[1]), start)
@@ -85,25 +91,25 @@ def levels(seen: np.ndarray, start: int, guard: bool) -> Iterator[tuple[np.ndarr
         unknown = seen[x, y] == UNKNOWN
         missing = np.unique(np.stack([x[unknown], y[unknown]], axis=1), axis=0)
         ready = boxes[~unknown.any(axis=1)]
-        parted = mixed(ready, sums, guard) & (
-            (ready[:, 1] - ready[:, 0] > 1) | (ready[:, 3] - ready[:, 2] > 1)
-        )
-        yield missing, ready[~parted]
-        boxes = split(ready[parted])
+        wide = (ready[:, 1] - ready[:, 0] > 1) | (ready[:, 3] - ready[:, 2] > 1)
+        divided = mixed(ready, sums, guard) & wide
+        yield missing, ready[~divided]
+        boxes = split(ready[divided])
 
 
 def _sums(seen: np.ndarray) -> np.ndarray:
-    """How often each verdict occurs in 0..x-1 by 0..y-1, (verdicts, nx + 1, ny + 1): any box's
-    counts in 4 look-ups.
+    """How often each verdict occurs in 0..x-1 by 0..y-1, (verdicts, nx + 1, ny + 1).
+
+    Four of these numbers give the count in any box.
     """
-    kinds = np.unique(seen[seen != UNKNOWN])
-    counts = (seen[None] == kinds[:, None, None]).cumsum(axis=1).cumsum(axis=2)
+    verdicts = np.unique(seen[seen != UNKNOWN])
+    counts = (seen[None] == verdicts[:, None, None]).cumsum(axis=1).cumsum(axis=2)
     return np.pad(counts, ((0, 0), (1, 0), (1, 0)))
 
 
 def mixed(boxes: np.ndarray, sums: np.ndarray, guard: bool) -> np.ndarray:
-    """Whether the verdicts known in each box (and, with `guard`, in the ring around it) differ,
-    (k,) of bool.
+    """Whether the known verdicts in each box (with `guard`, also in the ring around it) differ,
+    bool (k,).
     """
     nx, ny = sums.shape[1] - 1, sums.shape[2] - 1
     x0, x1, y0, y1 = boxes.T

@@ -1,4 +1,4 @@
-"""Who trains what: a process that claims runs, and whether it still lives."""
+"""Leases: which process trains which run, and whether it is still alive."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-LEASE = 120.0  # seconds without a beat after which an owner that cannot be looked up is dead
+# without a heartbeat, after which an owner whose process cannot be looked up counts as dead
+LEASE_SECONDS = 120.0
 
-# owners of this process that could not give back what they held: the disk was full
-GONE: set[str] = set()
+# tokens of owners in this process that could not release their claims because the disk was full
+UNRELEASED_OWNERS: set[str] = set()
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A process that claims runs, told apart from any other process that ever had its number.
+    """A process that claims runs; distinct from every process that had the same pid before.
 
     Example:
         >>> Owner.here().pid == os.getpid(), Owner.here() == Owner.here()
@@ -27,41 +28,43 @@ class Owner:
 
     token: str  # a uuid
     host: str  # the machine's name
-    # its boot and process-number space, where known: pids mean the same within one realm only
+    # boot id and pid namespace, if known: pids are comparable within one realm only
     realm: str
     pid: int
-    started: int | None  # clock ticks from boot to the start of the process; None where unknown
+    started: int | None  # clock ticks from boot to the start of the process; None if unknown
 
     @classmethod
     def here(cls) -> Owner:
         """A new owner in this process."""
         pid = os.getpid()
-        return cls(uuid.uuid4().hex, socket.gethostname(), _realm(), pid, _started(pid))
+        return cls(uuid.uuid4().hex, socket.gethostname(), _realm(), pid, _start_ticks(pid))
 
-    def alive(self, beat: float, lease: float = LEASE) -> bool:
-        """Whether the owner still works, as far as can be seen from here.
+    def alive(self, beat: float, lease: float = LEASE_SECONDS) -> bool:
+        """Whether the owner is alive, as far as this process can see.
 
-        On this machine it is looked up; elsewhere (and where there is no /proc to look in) it must have beaten within
-        the lease.
+        An owner on this machine is looked up in /proc. Elsewhere, and on systems without /proc, it
+        must have sent a heartbeat within the lease.
 
         Args:
-            beat: when it last beat, seconds since the epoch.
-            lease: seconds without a beat until it is dead.
+            beat: time of its last heartbeat, seconds since the epoch.
+            lease: seconds without a heartbeat after which it counts as dead.
         """
-        if self.token in GONE:
+        if self.token in UNRELEASED_OWNERS:
             return False
-        beats = time.time() - beat <= lease
+        within_lease = time.time() - beat <= lease
         if (self.host, self.realm) != (socket.gethostname(), _realm()):
-            return beats
-        if not _exists(self.pid):
+            return within_lease
+        if not _is_running(self.pid):
             return False
-        started = _started(self.pid)
-        return beats if started is None or self.started is None else started == self.started
+        started = _start_ticks(self.pid)
+        if started is None or self.started is None:
+            return within_lease
+        return started == self.started
 
 
-def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/pid/stat after the name, which may hold blanks and brackets; None where
-    unreadable.
+def _stat_fields(pid: int) -> list[str] | None:
+    """The fields of /proc/pid/stat after the name, which may contain blanks and parentheses; None
+    if unreadable.
     """
     try:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
@@ -69,24 +72,24 @@ def _stat(pid: int) -> list[str] | None:
         return None
 
 
-def _started(pid: int) -> int | None:
-    stat = _stat(pid)
-    return int(stat[19]) if stat else None
+def _start_ticks(pid: int) -> int | None:
+    fields = _stat_fields(pid)
+    return int(fields[19]) if fields else None
 
 
-def _exists(pid: int) -> bool:
-    """Whether a process runs under this number; a zombie (killed, not yet collected) does not run."""
-    stat = _stat(pid)
-    if stat is not None:
-        return stat[0] not in "ZX"
+def _is_running(pid: int) -> bool:
+    """Whether a process with this pid runs; a zombie (killed, not yet reaped) does not."""
+    fields = _stat_fields(pid)
+    if fields is not None:
+        return fields[0] not in "ZX"
     if sys.platform == "win32":
-        return True  # os.kill(pid, 0) would not ask there but act; the lease decides
+        return True  # os.kill(pid, 0) would end the process there; the lease decides
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:
-        return True  # somebody else's
+        return True  # it belongs to another user
     return True
 
 

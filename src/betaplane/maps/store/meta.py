@@ -1,4 +1,4 @@
-"""Small values kept in a store beside the runs."""
+"""Small JSON values kept in a store next to the runs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import json
 from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from betaplane.maps.store.digest import whole, with_digest
+from betaplane.maps.store.digest import is_intact, with_digest
 
 if TYPE_CHECKING:
     from betaplane.maps.store.store import Store
 
 
 class Meta(MutableMapping[str, Any]):
-    """Small JSON values in a store, as a dict; every change is durable at once. A damaged value is
-    missing.
+    """Small JSON values in a store, as a dict; every change is durable immediately.
+
+    A damaged value is missing.
 
     Example:
         >>> import tempfile
@@ -31,7 +32,7 @@ class Meta(MutableMapping[str, Any]):
         self._store = store
 
     def __getitem__(self, name: str) -> Any:
-        return json.loads(self._whole()[name])
+        return json.loads(self._intact()[name])
 
     def __setitem__(self, name: str, value: Any) -> None:
         row = with_digest((name, json.dumps(value)))
@@ -44,12 +45,12 @@ class Meta(MutableMapping[str, Any]):
                 raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._whole())
+        return iter(self._intact())
 
     def __len__(self) -> int:
-        return len(self._whole())
+        return len(self._intact())
 
-    def _whole(self) -> dict[str, str]:
-        """The values that are as they were written, as JSON text, by name."""
+    def _intact(self) -> dict[str, str]:
+        """The undamaged values, as JSON text, by name."""
         rows = self._store.rows("SELECT name, value, digest FROM meta ORDER BY name")
-        return {name: value for name, value, digest in rows if whole((name, value, digest))}
+        return {name: value for name, value, digest in rows if is_intact((name, value, digest))}

@@ -1,4 +1,4 @@
-"""Who trains which run: claims in a store, which exclude each other between processes."""
+"""Claims on runs in a store, which exclude each other between processes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from dataclasses import astuple
 from pathlib import Path
 
 from betaplane.errors import BadInput
-from betaplane.maps.store.lease import GONE, Owner
-from betaplane.maps.store.sqlite import patiently, told, undone_where_it_fails
+from betaplane.maps.store.lease import UNRELEASED_OWNERS, Owner
+from betaplane.maps.store.sqlite import (
+    retry_while_locked,
+    sqlite_errors_as_bad_input,
+    transaction,
+)
 
 
 class Claims:
     """A connection to a store, and the runs that are claimed through it."""
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
-        self._db, self.path = db, path
-        self._lock = threading.RLock()  # one connection, perhaps with a thread that beats
+        self._db = db
+        self.path = path
+        self._lock = threading.RLock()  # one connection, perhaps also used by a heartbeat thread
         self._owners: set[Owner] = set()
 
     def close(self) -> None:
@@ -30,92 +35,98 @@ class Claims:
             for owner in tuple(self._owners):
                 try:
                     self.release(owner)
-                except BadInput:  # a full disk: others take the claims over when this process ends, itself at once
-                    GONE.add(owner.token)
+                except BadInput:
+                    # The disk is full. This process takes its claims over immediately, others do
+                    # when it ends.
+                    UNRELEASED_OWNERS.add(owner.token)
             self._owners.clear()
             self._db.close()
 
-    def rows(self, question: str, values: tuple = ()) -> list[tuple]:
+    def rows(self, query: str, values: tuple = ()) -> list[tuple]:
         """All rows of a query."""
-        with self._lock, told(self.path):
-            return patiently(lambda: self._db.execute(question, values).fetchall())
+        with self._lock, sqlite_errors_as_bad_input(self.path):
+            return retry_while_locked(lambda: self._db.execute(query, values).fetchall())
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: durable where it ends well, undone where it does not."""
-        with self._lock, told(self.path), undone_where_it_fails(self._db):
-            patiently(lambda: self._db.execute("BEGIN IMMEDIATE"))
+        """One transaction: durable if the block succeeds, rolled back if it raises."""
+        with self._lock, sqlite_errors_as_bad_input(self.path), transaction(self._db):
+            retry_while_locked(lambda: self._db.execute("BEGIN IMMEDIATE"))
             yield self._db
 
     def claim(self, keys: Iterable[str], owner: Owner) -> set[str]:
-        """Those of `keys` that `owner` may train now, in one atomic step.
+        """The subset of `keys` that `owner` may train now, claimed in one atomic step.
 
-        Left out: finished runs and those of another owner that lives. Runs of dead owners are taken over; what the
-        owner holds already is granted again. Closing this store releases the owner.
+        Not granted are finished runs and those of another living owner. Runs of dead owners are
+        taken over; claims that the owner already has are granted again. Closing this store releases
+        the owner.
         """
         wanted = set(keys)
         with self.writing() as db:
             self._owners.add(owner)
-            _beat(db, owner)
-            for dead in (one.token for one, alive in _owners(db) if not alive and one != owner):
-                db.execute("DELETE FROM owners WHERE token = ?", (dead,))
-            db.execute("DELETE FROM claims WHERE owner NOT IN (SELECT token FROM owners)")
+            _write_beat(db, owner)
+            _delete_dead_owners(db, owner)
             db.execute(
-                "INSERT INTO claims SELECT value, ? FROM json_each(?) WHERE value NOT IN (SELECT key FROM runs)"
-                " ON CONFLICT (key) DO NOTHING",
-                (owner.token, *listed(wanted)),
+                "INSERT INTO claims SELECT value, ? FROM json_each(?)"
+                " WHERE value NOT IN (SELECT key FROM runs) ON CONFLICT (key) DO NOTHING",
+                (owner.token, *json_list(wanted)),
             )
-            held = db.execute("SELECT key FROM claims WHERE owner = ?", (owner.token,)).fetchall()
-        return wanted.intersection(key for (key,) in held)
+            claimed = db.execute("SELECT key FROM claims WHERE owner = ?", (owner.token,))
+            return wanted.intersection(key for (key,) in claimed.fetchall())
 
     def claimed_elsewhere(self, keys: Iterable[str], owner: Owner) -> set[str]:
-        """Those of `keys` that another living owner is training now: wait for them, or do others."""
-        wanted = set(keys)
-        alive = {one.token for one, lives in self._known_owners() if lives and one != owner}
-        held = self.rows(
+        """The subset of `keys` that another living owner is training now."""
+        living = {other.token for other, alive in self._owners_alive() if alive and other != owner}
+        claims = self.rows(
             "SELECT key, owner FROM claims WHERE key IN (SELECT value FROM json_each(?))",
-            listed(wanted),
+            json_list(set(keys)),
         )
-        return {key for key, token in held if token in alive}
+        return {key for key, token in claims if token in living}
 
     def release(self, owner: Owner) -> None:
-        """Give back whatever `owner` has claimed and not finished."""
+        """Release every claim of `owner` that is not finished."""
         with self.writing() as db:
             db.execute("DELETE FROM claims WHERE owner = ?", (owner.token,))
             db.execute("DELETE FROM owners WHERE token = ?", (owner.token,))
         self._owners.discard(owner)
 
     def beat(self, owner: Owner) -> None:
-        """Say that `owner` is alive; needed every `LEASE` seconds only where others cannot look it
-        up.
+        """Record that `owner` is alive.
+
+        Needed every `LEASE_SECONDS` if other processes cannot look its process up.
         """
         with self.writing() as db:
-            _beat(db, owner)
+            _write_beat(db, owner)
 
-    def _known_owners(self) -> list[tuple[Owner, bool]]:
-        with self._lock, told(self.path):
-            return patiently(lambda: _owners(self._db))
+    def _owners_alive(self) -> list[tuple[Owner, bool]]:
+        with self._lock, sqlite_errors_as_bad_input(self.path):
+            return retry_while_locked(lambda: _read_owners(self._db))
 
 
-def listed(keys: Iterable[str]) -> tuple[str]:
+def json_list(keys: Iterable[str]) -> tuple[str]:
     """Any number of keys as one value for SQLite's json_each."""
     return (json.dumps(list(keys)),)
 
 
-def _beat(db: sqlite3.Connection, owner: Owner) -> None:
+def _write_beat(db: sqlite3.Connection, owner: Owner) -> None:
     db.execute("INSERT OR REPLACE INTO owners VALUES (?,?,?,?,?,?)", (*astuple(owner), time.time()))
 
 
-def _owners(db: sqlite3.Connection) -> list[tuple[Owner, bool]]:
-    """Every owner known and whether it is alive; one whose row is damaged is not."""
+def _delete_dead_owners(db: sqlite3.Connection, owner: Owner) -> None:
+    for other, alive in _read_owners(db):
+        if not alive and other != owner:
+            db.execute("DELETE FROM owners WHERE token = ?", (other.token,))
+    db.execute("DELETE FROM claims WHERE owner NOT IN (SELECT token FROM owners)")
+
+
+def _read_owners(db: sqlite3.Connection) -> list[tuple[Owner, bool]]:
+    """Every known owner and whether it is alive; an owner whose row is damaged is not."""
     rows = db.execute("SELECT token, host, realm, pid, started, beat FROM owners").fetchall()
-    return [(owner := Owner(*row[:-1]), _sound(row) and owner.alive(row[-1])) for row in rows]
+    owners = [(Owner(*row[:-1]), row) for row in rows]
+    return [(owner, _is_valid(row) and owner.alive(row[-1])) for owner, row in owners]
 
 
-def _sound(row: tuple) -> bool:
+def _is_valid(row: tuple) -> bool:
     _, _, _, pid, started, beat = row
-    return (
-        isinstance(pid, int)
-        and isinstance(beat, float)
-        and (started is None or isinstance(started, int))
-    )
+    has_ticks = started is None or isinstance(started, int)
+    return isinstance(pid, int) and isinstance(beat, float) and has_ticks

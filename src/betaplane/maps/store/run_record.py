@@ -1,4 +1,4 @@
-"""One finished training, and the name it goes by."""
+"""One finished run, its key, and its row in the store."""
 
 from __future__ import annotations
 
@@ -12,23 +12,28 @@ from typing import Any
 import numpy as np
 
 from betaplane.errors import BadInput
-from betaplane.maps.store.digest import whole, with_digest
+from betaplane.maps.store.digest import is_intact, with_digest
 
-VALUES = "key, settings, seed, steps, initial, final, curve, seconds, engine"
-COLUMNS = f"{VALUES}, digest"
+VALUE_COLUMNS = "key, settings, seed, steps, initial, final, curve, seconds, engine"
+COLUMNS = f"{VALUE_COLUMNS}, digest"
 
 
 def run_key(
     settings: Mapping[str, float | str | int], seed: int, steps: int, **more: object
 ) -> str:
-    """A name for one training: 32 hex digits that depend on what is trained, not on how it is
-    written down.
+    """The key of one run: 32 hex digits that depend on what is trained, not on its notation.
 
-    The order of `settings` does not matter, nor does 16 or 16.0. `more` is anything else that changes the result, as
-    JSON (a rule's name, a batch order).
+    The order of `settings` does not matter, and 16 and 16.0 are the same.
+
+    Args:
+        settings: the run's hyperparameters and other options.
+        seed: in [-2**63, 2**63).
+        steps: optimizer steps.
+        more: anything else that changes the result, as JSON values (a rule's name, a batch order).
 
     Raises:
-        BadInput: a value that is neither number, text, None nor a list or dict of them; a seed over 63 bits.
+        BadInput: a value is not a number, text, None, or a list or dict of these; or the seed is
+            out of range.
 
     Example:
         >>> run_key({"beta2": 0.999, "batch_size": 16}, seed=0, steps=100, rule="adam")
@@ -50,22 +55,22 @@ def run_key(
 
 
 def _canonical(value: Any) -> Any:
-    """The same for equal values: numbers as floats (whole numbers over 2**53 as they are), dicts
-    and lists inside.
+    """The canonical form of a value: numbers as floats, except whole numbers over 2**53; also
+    inside dicts and lists.
     """
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int | float):
-        # + 0.0: -0.0 is 0.0
-        return value + 0.0 if isinstance(value, float) or abs(value) <= 2**53 else value
+        is_exact = isinstance(value, float) or abs(value) <= 2**53
+        return value + 0.0 if is_exact else value  # + 0.0 turns -0.0 into 0.0
     if isinstance(value, Mapping):
         return {str(name): _canonical(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_canonical(inner) for inner in value]
     raise BadInput(
-        "A run is told apart by numbers and text only",
+        "A run's settings are not numbers and text",
         value=value,
         allowed="float, int, str, bool, None, list, dict",
         where="run_key",
@@ -75,43 +80,52 @@ def _canonical(value: Any) -> Any:
 
 @dataclass(frozen=True, eq=False)  # eq: arrays and nan have no useful ==; compare keys
 class Record:
-    """One finished training."""
+    """One finished run."""
 
     key: str  # see `run_key`
     settings: Mapping[str, float | str | int]
     seed: int
-    steps: int  # optimizer steps asked for
+    steps: int  # requested optimizer steps
     initial: float  # loss before training
-    final: float  # loss after training; inf or nan where it diverged
-    # float32, (points,), loss over training; short where it diverged
+    final: float  # loss after training; inf or nan if the run diverged
+    # float32, (points,), loss over training; shorter if the run diverged
     curve: np.ndarray = field(repr=False)
-    seconds: float = math.nan  # this run's share of the wall clock
-    engine: str = ""  # what trained it
+    seconds: float = math.nan  # this run's share of the wall-clock time
+    engine: str = ""  # the engine that trained it
 
 
 def row_of(record: Record) -> tuple:
-    """A record as values of `COLUMNS`; SQLite stores nan as NULL."""
-    # a diverged loss may not fit in float32: inf
+    """A record as a row of `COLUMNS`; SQLite stores nan as NULL."""
+    # a diverged loss that does not fit in float32 becomes inf
     with np.errstate(over="ignore", invalid="ignore"):
         curve = np.asarray(record.curve).astype("<f4")
     if curve.ndim != 1:
         raise BadInput(
-            "A curve is one row of losses",
+            "The loss curve is not one-dimensional",
             value=curve.shape,
             allowed="(points,)",
             where="Record.curve",
         )
-    # numpy scalars
+    # default: for numpy scalars
     settings = json.dumps(dict(record.settings), default=lambda value: value.item())
-    numbers = float(record.initial), float(record.final), curve.tobytes(), float(record.seconds)
     return with_digest(
-        (record.key, settings, int(record.seed), int(record.steps), *numbers, record.engine)
+        (
+            record.key,
+            settings,
+            int(record.seed),
+            int(record.steps),
+            float(record.initial),
+            float(record.final),
+            curve.tobytes(),
+            float(record.seconds),
+            record.engine,
+        )
     )
 
 
 def record_of(row: tuple) -> Record | None:
-    """The record of such values; None if they are not the values that were stored."""
-    if not whole(row):
+    """The record of a row of `COLUMNS`; None if the row is damaged."""
+    if not is_intact(row):
         return None
     key, settings, seed, steps, initial, final, curve, seconds, engine, _ = row
     initial, final, seconds = (
@@ -121,30 +135,23 @@ def record_of(row: tuple) -> Record | None:
     return Record(key, json.loads(settings), seed, steps, initial, final, losses, seconds, engine)
 
 
-def readable(values: tuple) -> bool:
-    """Whether values of `VALUES`, stored without a digest by betaplane 0.1, have the types and
+def is_valid_row(row: tuple) -> bool:
+    """Whether a row of `VALUE_COLUMNS`, stored without a digest by betaplane 0.1, has the types and
     sizes of a record.
     """
-    key, settings, seed, steps, initial, final, curve, seconds, engine = values
-    losses = all(
-        number is None or isinstance(number, float) for number in (initial, final, seconds)
-    )
-    whole = (
-        isinstance(seed, int)
-        and isinstance(steps, int)
+    key, settings, seed, steps, initial, final, curve, seconds, engine = row
+    floats = (initial, final, seconds)
+    return (
+        all(value is None or isinstance(value, float) for value in floats)
+        and all(isinstance(value, int) for value in (seed, steps))
+        and all(isinstance(value, str) for value in (key, engine))
         and isinstance(curve, bytes)
         and len(curve) % 4 == 0
-    )
-    return (
-        losses
-        and whole
-        and isinstance(key, str)
-        and isinstance(engine, str)
-        and _json_dict(settings)
+        and _is_json_dict(settings)
     )
 
 
-def _json_dict(text: object) -> bool:
+def _is_json_dict(text: object) -> bool:
     try:
         return isinstance(text, str) and isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):

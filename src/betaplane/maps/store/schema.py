@@ -1,6 +1,4 @@
-"""What the file of a store looks like: its tables, how it is made, and what is refused as no store
-of this problem.
-"""
+"""The schema of a store: its tables, how they are created, and checks of existing files."""
 
 from __future__ import annotations
 
@@ -15,11 +13,18 @@ from importlib import metadata
 from pathlib import Path
 
 from betaplane.errors import BadInput
-from betaplane.maps.store.digest import whole, with_digest
-from betaplane.maps.store.sqlite import code, patiently, told, undone_where_it_fails
+from betaplane.maps.store.digest import is_intact, with_digest
+from betaplane.maps.store.sqlite import (
+    result_code,
+    retry_while_locked,
+    sqlite_errors_as_bad_input,
+    transaction,
+)
 
 APPLICATION_ID = 0x62506C6E  # "bPln", in the header of every store
-SCHEMA = 2  # user_version; raised when a table changes. 1 (betaplane 0.1) had no digests
+SCHEMA = 2  # user_version; increased when a table changes. 1 (betaplane 0.1) had no digests
+MADE_BY_BETAPLANE = "an SQLite file made by betaplane"
+NO_DESCRIPTION = "The store is damaged: its description is missing"
 
 TABLES = """
 CREATE TABLE about (
@@ -45,8 +50,8 @@ CREATE TABLE unfinished (runs TEXT PRIMARY KEY, state BLOB NOT NULL, digest TEXT
 class Identity:
     """The problem whose runs a store holds."""
 
-    fingerprint: str  # tells it from any other problem
-    problem: str  # its name, for people
+    fingerprint: str  # a hash of the problem's definition and data
+    problem: str  # its name, for messages
     former: Callable[[], str] | None = None  # its fingerprint in betaplane 0.1; None: the same
 
     def of_version(self, version: int) -> str:
@@ -55,56 +60,61 @@ class Identity:
 
 
 def check_file(path: Path) -> None:
-    """Refuse whatever is no store before anything can change it.
+    """Raise BadInput for a file that is not a store, before anything can change it.
 
-    SQLite reads the header itself: closing the file after an ordinary read would drop the locks of every other
-    connection of this process (POSIX).
+    SQLite itself reads the header: closing the file after an ordinary read would release the locks
+    of every other connection of this process (POSIX).
     """
     if path.is_dir():
-        raise _refusal(path, "The store is a folder", "a file")
+        raise _bad_store(path, "The store is a folder", "a file")
     if path.exists() and not path.is_file():
-        raise _refusal(path, "The store is a device or a pipe", "a file")
+        raise _bad_store(path, "The store is a device or a pipe", "a file")
     if not path.exists() or path.stat().st_size == 0:  # empty: killed while it was being created
         return
-    with told(path):
-        db = sqlite3.connect(path.absolute().as_uri() + "?mode=ro&immutable=1", uri=True)
-        try:
-            (application,) = db.execute("PRAGMA application_id").fetchone()
-        except sqlite3.DatabaseError as error:
-            if code(error) == sqlite3.SQLITE_NOTADB:
-                raise _refusal(
-                    path, "The file is not a store", "an SQLite file made by betaplane"
-                ) from None
-            if code(error) == sqlite3.SQLITE_CORRUPT:
-                # as far as can be seen without its WAL: a checkpoint is under way, or was cut short
-                return
-            raise
-        finally:
-            db.close()
-    _check_application(path, application)
+    with sqlite_errors_as_bad_input(path):
+        application_id = _read_application_id(path)
+    if application_id is not None:
+        _check_application(path, application_id)
 
 
-def _check_application(path: Path, application: int) -> None:
-    if application != APPLICATION_ID:
-        raise _refusal(
-            path,
-            "The file is another program's SQLite database",
-            "an SQLite file made by betaplane",
-        )
+def _read_application_id(path: Path) -> int | None:
+    """The application id in the file's header; None if it cannot be read without the WAL.
+
+    That happens while a checkpoint is running, or after one was interrupted.
+    """
+    db = sqlite3.connect(path.absolute().as_uri() + "?mode=ro&immutable=1", uri=True)
+    try:
+        return db.execute("PRAGMA application_id").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        if result_code(error) == sqlite3.SQLITE_NOTADB:
+            raise _bad_store(path, "The file is not a store", MADE_BY_BETAPLANE) from None
+        if result_code(error) == sqlite3.SQLITE_CORRUPT:
+            return None
+        raise
+    finally:
+        db.close()
 
 
-def says(db: sqlite3.Connection) -> bool:
-    """Whether the store says what it holds."""
-    return bool(
-        patiently(lambda: db.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone())
-    )
+def _check_application(path: Path, application_id: int) -> None:
+    if application_id != APPLICATION_ID:
+        what = "The file is another program's SQLite database"
+        raise _bad_store(path, what, MADE_BY_BETAPLANE)
+
+
+def has_about(db: sqlite3.Connection) -> bool:
+    """Whether the store has the table with its problem."""
+    query = "SELECT 1 FROM sqlite_master WHERE name = 'about'"
+    return bool(retry_while_locked(lambda: db.execute(query).fetchone()))
 
 
 def version_of(db: sqlite3.Connection, path: Path) -> int:
-    """The store's version, 1 or 2; refuse a newer one, and a file whose tables are not of the
-    version it states.
+    """The store's version, 1 or 2.
+
+    Raises:
+        BadInput: the version is newer, or the tables are not those of the stated version.
     """
-    _check_application(path, *patiently(lambda: db.execute("PRAGMA application_id").fetchone()))
+    read_id = lambda: db.execute("PRAGMA application_id").fetchone()  # noqa: E731
+    _check_application(path, *retry_while_locked(read_id))
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > SCHEMA:
         raise BadInput(
@@ -114,46 +124,54 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
             where=str(path),
             instead="pip install --upgrade betaplane",
         )
-    if patiently(lambda: _parts(db)) != _expected(version):
-        raise _refusal(path, "The store is damaged: it does not say what it holds", "a whole store")
+    if retry_while_locked(lambda: _schema(db)) != _expected_schema(version):
+        raise _bad_store(path, NO_DESCRIPTION, "an undamaged store")
     return version
 
 
-def _parts(db: sqlite3.Connection) -> set[tuple]:
-    """Kind and name of everything in the file, and the columns of its tables."""
-    parts = db.execute(
-        "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
-    ).fetchall()
-    columns = "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'"
-    return {*parts, *db.execute(columns).fetchall()}
+def _schema(db: sqlite3.Connection) -> set[tuple]:
+    """Type and name of everything in the file, and the columns of its tables."""
+    objects = "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
+    columns = (
+        "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c"
+        " WHERE m.type = 'table'"
+    )
+    return {*db.execute(objects).fetchall(), *db.execute(columns).fetchall()}
 
 
-def _expected(version: int) -> set[tuple]:
-    """The `_parts` of a whole store."""
+def _expected_schema(version: int) -> set[tuple]:
+    """The `_schema` of an undamaged store."""
     with closing(sqlite3.connect(":memory:")) as db:
         db.executescript(TABLES)
-        parts = _parts(db)
+        schema = _schema(db)
     if version == 1:
-        parts = {part for part in parts if "unfinished" not in part and part[1] != "digest"}
-    return parts
+        schema = {entry for entry in schema if "unfinished" not in entry and entry[1] != "digest"}
+    return schema
 
 
 def check_contents(
     db: sqlite3.Connection, path: Path, identity: Identity, *, salvage: bool = False
 ) -> int:
-    """Refuse a damaged store and one of another problem; returns its version.
+    """The version of an undamaged store of this problem.
 
-    With `salvage` what the store says of itself may be damaged, except the problem's fingerprint.
+    Args:
+        db: a connection to the store.
+        path: the file, for errors.
+        identity: the problem.
+        salvage: accept a damaged description, as long as the problem's fingerprint is intact.
+
+    Raises:
+        BadInput: the store is damaged or of another problem.
     """
     version = version_of(db, path)
-    about = "fingerprint, problem, created, versions" + (", digest" if version > 1 else "")
-    found = patiently(lambda: db.execute(f"SELECT {about} FROM about").fetchone())
-    if found is None or (version > 1 and not salvage and not whole(found)):
-        raise _refusal(path, "The store is damaged: it does not say what it holds", "a whole store")
-    if found[0] != identity.of_version(version):
+    columns = "fingerprint, problem, created, versions" + (", digest" if version > 1 else "")
+    about = retry_while_locked(lambda: db.execute(f"SELECT {columns} FROM about").fetchone())
+    if about is None or (version > 1 and not salvage and not is_intact(about)):
+        raise _bad_store(path, NO_DESCRIPTION, "an undamaged store")
+    if about[0] != identity.of_version(version):
         raise BadInput(
-            "The store holds another problem",
-            value=f"{found[1]} ({str(found[0])[:8]})",
+            "The store contains another problem",
+            value=f"{about[1]} ({str(about[0])[:8]})",
             allowed=f"{identity.problem} ({identity.fingerprint[:8]})",
             where=str(path),
             instead='store="other.sqlite"',
@@ -161,19 +179,19 @@ def check_contents(
     return version
 
 
-def _refusal(path: Path, what: str, allowed: str) -> BadInput:
+def _bad_store(path: Path, what: str, allowed: str) -> BadInput:
     return BadInput(
         what, value=str(path), allowed=allowed, where="store", instead='store="other.sqlite"'
     )
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder of a store, where there is none."""
+    """Create the folder of a store if it does not exist."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(
-            "The store's folder cannot be made",
+            "The store's folder cannot be created",
             value=error.strerror,
             allowed="a folder that can be written",
             where=str(path.parent),
@@ -181,15 +199,15 @@ def make_folder(path: Path) -> None:
         ) from error
 
 
-def create_where_empty(db: sqlite3.Connection, identity: Identity) -> None:
-    """Write the tables, all or none, unless another process just did."""
-    if not _empty(db):
+def create_tables(db: sqlite3.Connection, identity: Identity) -> None:
+    """Create all tables of an empty store in one transaction, unless another process just did."""
+    if not _is_empty(db):
         return
-    # In rollback mode, before WAL: so the application id is in the file itself, where `check_file`
-    # looks.
-    with undone_where_it_fails(db):
+    # In rollback mode, before WAL, so that the application id is in the file itself, which
+    # `check_file` reads.
+    with transaction(db):
         db.execute("BEGIN EXCLUSIVE")
-        if not _empty(db):
+        if not _is_empty(db):
             return
         for statement in TABLES.split(";"):
             db.execute(statement)
@@ -199,7 +217,7 @@ def create_where_empty(db: sqlite3.Connection, identity: Identity) -> None:
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
-def _empty(db: sqlite3.Connection) -> bool:
+def _is_empty(db: sqlite3.Connection) -> bool:
     return db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
 
 

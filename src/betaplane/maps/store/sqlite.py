@@ -1,6 +1,4 @@
-"""An SQLite file that several processes use: waiting for locks, whole transactions, errors as
-sentences.
-"""
+"""Access to an SQLite file shared by processes: waiting for locks, transactions, error messages."""
 
 from __future__ import annotations
 
@@ -15,37 +13,35 @@ from typing import TypeVar
 
 from betaplane.errors import BadInput
 
-PATIENCE = 60.0  # seconds to wait for another process's lock
-LONGEST = 2**26  # bytes of the longest value read; longer ones are damage
-BUSY = 1.0  # seconds of it spent inside SQLite, where Ctrl-C is not heard
+LOCK_TIMEOUT_SECONDS = 60.0  # to wait for another process's lock
+BUSY_TIMEOUT_SECONDS = 1.0  # of these, spent inside SQLite, where Ctrl-C has no effect
+MAX_VALUE_BYTES = 2**26  # longer values are damage
 
-# result code: what, allowed, instead
-WRITABLE, ELSEWHERE, OTHER = (
-    "a file and folder that can be written",
-    'store="/elsewhere/map.sqlite"',
-    'store="other.sqlite"',
-)
-MERGED = 'store_of(problem, "other.sqlite").merge({path!r})  # copies the runs that are whole'
-DAMAGED = "The store is damaged", "a whole store", MERGED
-SENTENCES = {
+WRITABLE = "a file and folder that can be written"
+ELSEWHERE = 'store="/elsewhere/map.sqlite"'
+OTHER = 'store="other.sqlite"'
+MERGED = 'store_of(problem, "other.sqlite").merge({path!r})  # copies the undamaged runs'
+DAMAGED = "The store is damaged", "an undamaged store", MERGED
+# SQLite's result code -> what, allowed, instead
+MESSAGES = {
     sqlite3.SQLITE_FULL: (
-        "The disk is full; all runs finished before are kept",
+        "The disk is full; all earlier runs are kept",
         "a disk with free space",
         ELSEWHERE,
     ),
     sqlite3.SQLITE_IOERR: (
-        "The disk failed or is full; all runs finished before are kept",
-        "a sound disk",
+        "The disk failed or is full; all earlier runs are kept",
+        "a working disk with free space",
         ELSEWHERE,
     ),
     sqlite3.SQLITE_READONLY: ("The store cannot be written", WRITABLE, ELSEWHERE),
     sqlite3.SQLITE_CANTOPEN: ("The store cannot be opened", WRITABLE, ELSEWHERE),
     sqlite3.SQLITE_PERM: ("The store cannot be opened", WRITABLE, ELSEWHERE),
     sqlite3.SQLITE_CORRUPT: DAMAGED,
-    sqlite3.SQLITE_NOTADB: ("The store is damaged", "a whole store", OTHER),
+    sqlite3.SQLITE_NOTADB: ("The store is damaged", "an undamaged store", OTHER),
     sqlite3.SQLITE_BUSY: (
         "Another process kept the store locked for a minute",
-        "a lock of milliseconds",
+        "a lock that lasts milliseconds",
         OTHER,
     ),
 }
@@ -55,81 +51,87 @@ T = TypeVar("T")
 
 @contextmanager
 def connected(path: Path, frozen: bool = False) -> Iterator[sqlite3.Connection]:
-    """A connection that stays open only where the block ends well."""
+    """A connection that is closed only if the block raises.
+
+    Args:
+        path: the file.
+        frozen: open it read-only and without locks, for a file that no process can write.
+    """
     address = path.absolute().as_uri() + ("?mode=ro&immutable=1" if frozen else "?mode=rwc")
-    # Transactions are begun by hand; the store's own lock keeps threads apart.
+    # Transactions are begun explicitly; the store's own lock serializes threads.
     db = sqlite3.connect(
-        address, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False
+        address,
+        uri=True,
+        timeout=BUSY_TIMEOUT_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
     )
     try:
         db.execute("PRAGMA synchronous = FULL")
-        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
-        db.text_factory = _text
+        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
+        db.text_factory = _decode
         yield db
     except BaseException:
         db.close()
         raise
 
 
-def _text(raw: bytes) -> str:
-    """Text as it was stored; damaged text as something else, for its digest to notice."""
+def _decode(raw: bytes) -> str:
+    """Text as it was stored; damaged text becomes other text, which its digest detects."""
     return raw.decode("utf-8", "backslashreplace")
 
 
 def frozen(path: Path) -> bool:
-    """Whether a finished store lies where nothing can be written, so that it can be read only as it
-    is.
-    """
+    """Whether a complete store and its folder are read-only."""
     wal = path.with_name(path.name + "-wal")
     return not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)) and not wal.exists()
 
 
 @contextmanager
-def undone_where_it_fails(db: sqlite3.Connection) -> Iterator[None]:
-    """Commit the transaction that the block begins, or roll it back."""
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Commit the transaction that the block begins; roll it back if the block raises."""
     try:
         yield
         db.execute("COMMIT")
     except BaseException:
-        with suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors
+        with suppress(sqlite3.Error):  # SQLite rolls back automatically after some errors
             db.execute("ROLLBACK")
         raise
 
 
-def code(error: BaseException | None) -> int:
+def result_code(error: BaseException | None) -> int:
     """SQLite's primary result code."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors about the disk and the file into sentences; errors of our own calls stay
-    as they are.
+def sqlite_errors_as_bad_input(path: Path) -> Iterator[None]:
+    """Raise SQLite's errors about the disk and the file as BadInput; others, which would be bugs in
+    this package, unchanged.
     """
     try:
         yield
     except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
         raise
     except (sqlite3.Error, OverflowError) as error:
-        what, allowed, instead = SENTENCES.get(code(error), DAMAGED)
+        what, allowed, instead = MESSAGES.get(result_code(error), DAMAGED)
         instead = instead.format(path=str(path))
         raise BadInput(
             what, value=str(error), allowed=allowed, where=str(path), instead=instead
         ) from error
 
 
-def patiently(act: Callable[[], T]) -> T:
-    """Do it again while another process holds the lock: some of SQLite's busy answers come without
-    any waiting.
+def retry_while_locked(call: Callable[[], T]) -> T:
+    """Repeat a call while another process holds the lock.
+
+    SQLite sometimes reports a busy file without waiting for its timeout.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
     while True:
         try:
-            return act()
+            return call()
         except sqlite3.OperationalError as error:
-            if (
-                code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-                or time.monotonic() > deadline
-            ):
+            locked = result_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            if not locked or time.monotonic() > deadline:
                 raise
         time.sleep(random.uniform(0.001, 0.02))
