@@ -213,8 +213,7 @@ def test_the_threshold_lies_between_the_last_bad_and_the_first_good_beta2():
         "beta2 passed its threshold between 0.95 and 0.975; the lowest loss of "
     )
     assert (
-        f"{found.trainings} trainings ({found.trainings / 1152:.1%} of a grid's 1,152)."
-        in found.reason
+        f"{found.trainings} runs ({found.trainings / 1152:.1%} of a grid's 1,152)." in found.reason
     )
     told = found.to_dict()
     assert told["trials"][0]["loss"] is None

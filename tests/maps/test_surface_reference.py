@@ -134,11 +134,15 @@ def test_what_agrees_is_merged_first():
     assert len(points) < 600
     assert np.isin(failed / tried, (0, 1)).all()
     many = np.indices((100, 100)).reshape(2, -1).T.astype(float)
-    points, failed, tried = thinned(many, (many[:, 1] < 51).astype(float), np.ones(10_000), MAX_POINTS)
+    points, failed, tried = thinned(
+        many, (many[:, 1] < 51).astype(float), np.ones(10_000), MAX_POINTS
+    )
     assert (len(points) < 1200, failed.sum(), tried.sum()) == (True, 5100, 10_000)
     assert np.isin(failed / tried, (0, 1)).all()
     few = cells[:1200], fails[:1200], np.ones(1200)
-    assert all(np.array_equal(now, then) for now, then in zip(thinned(*few, MAX_POINTS), few, strict=True))
+    assert all(
+        np.array_equal(now, then) for now, then in zip(thinned(*few, MAX_POINTS), few, strict=True)
+    )
 
 
 def doubt(max_runs: int = 4):

@@ -11,20 +11,22 @@ from betaplane.maps.plan import Plan
 from betaplane.problems import Problem, Trainer
 from betaplane.replicas import Pool, Run, Speeds, probe
 
-PROOF = 1  # raise it when `prove` changes: what older versions have stored is then measured again
+# increase it when `prove` changes: results stored by older versions are then measured again
+PROOF_VERSION = 1
 
 
 @dataclass(frozen=True)
 class Choice:
-    """An engine, and what it rests on."""
+    """An engine, and the measurements behind the choice."""
 
     engine: str  # "stacked", "plain" or "callable"
     speeds: Speeds | None = None  # None if nothing was measured
 
     @property
     def why_plain(self) -> str:
-        """Why the problem cannot be stacked, as what comes after "because"; "" if it can or that is
-        not known.
+        """Why the problem cannot be stacked, as a clause after "because".
+
+        Empty if it can be stacked or nothing was measured.
         """
         return self.speeds.note if self.speeds else ""
 
@@ -49,31 +51,38 @@ def choose_engine(
 
     Args:
         problem: what is trained.
-        plan: has the engine asked for, the rule and the options.
+        plan: gives the requested engine, the rule and the options.
         pool: its workers measure.
         run: one run of the plan.
-        runs: how many there are.
-        known: what was measured before, so that a resumed map continues with the same engine; written to.
+        runs: the number of runs.
+        known: earlier measurements, so that a resumed map continues with the same engine; updated.
 
     Raises:
-        BadInput: the plan asks for a stack, and the problem cannot be stacked.
+        BadInput: the plan requests stacking, and the problem cannot be stacked.
     """
     if isinstance(problem, Trainer):
         return Choice("callable")
     if plan.engine == "plain":
         return Choice("plain")
-    about = f"proof {PROOF}, speeds of {type(plan.rule).__name__}, batch size {run.batch_size}, {plan.options}"
-    if about not in known:
-        known[about] = asdict(pool.result(pool.call(probe, run, runs, plan.options)))
-    choice = Choice("stacked", Speeds(**known[about]))
-    if plan.engine == "stacked" and choice.why_plain:
+    speeds = _measured(plan, pool, run, runs, known)
+    if plan.engine == "auto":
+        return Choice(speeds.engine, speeds)
+    if speeds.note:
         raise BadInput(
-            f"The problem cannot be stacked, because {choice.why_plain}",
+            f"The problem cannot be stacked, because {speeds.note}",
             value="stacked",
             allowed="auto, plain",
             where="engine",
             instead='engine="auto"',
         )
-    return (
-        choice if plan.engine == "stacked" else Choice(Speeds(**known[about]).engine, choice.speeds)
-    )
+    return Choice("stacked", speeds)
+
+
+def _measured(
+    plan: Plan, pool: Pool, run: Run, runs: int, known: MutableMapping[str, Any]
+) -> Speeds:
+    rule = type(plan.rule).__name__
+    key = f"proof {PROOF_VERSION}, speeds of {rule}, batch size {run.batch_size}, {plan.options}"
+    if key not in known:
+        known[key] = asdict(pool.result(pool.call(probe, run, runs, plan.options)))
+    return Speeds(**known[key])

@@ -1,15 +1,15 @@
-"""A map as plain data: rows, JSON, CSV, a data frame, Parquet."""
+"""Export a map as plain data: rows, JSON, CSV, a data frame, Parquet."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from betaplane.errors import BadInput
-from betaplane.maps.phase_map import VERDICTS, PhaseMap
+from betaplane.maps.phase_map import VERDICTS, Mark, PhaseMap
 from betaplane.text import json_safe
 
 if TYPE_CHECKING:
@@ -17,35 +17,37 @@ if TYPE_CHECKING:
 
 
 def rows(phase_map: PhaseMap) -> Iterator[dict[str, Any]]:
-    """One row for every cell of the grid, x by x: axes, verdict, P(fail), and what its trainings
-    showed.
+    """One row for every cell of the grid: axes, verdict, P(fail), and the results of its runs.
 
-    `trained` is False where the verdict was inferred from cells around it; score, final and the interval are then
-    None, and `p_fail` comes from the probability surface.
+    The rows are sorted by x, then y. If a verdict was inferred from other cells, `trained` is
+    False; score, final and the interval are then None, and `p_fail` is from the probability
+    surface.
     """
     for i, x in enumerate(phase_map.x.values):
         for j, y in enumerate(phase_map.y.values):
             cell = phase_map.cells.get((i, j))
-            row = {
+            yield {
                 phase_map.x.name: x,
                 phase_map.y.name: y,
                 "verdict": VERDICTS[phase_map.verdicts[i, j]],
                 "p_fail": float(phase_map.p_fail[i, j]),
                 "trained": cell is not None and phase_map.predicted is None,
                 "score": cell.score if cell else None,
-                "final": sorted(cell.finals)[len(cell.finals) // 2]
-                if cell and cell.finals
-                else None,
+                "final": _median_loss(cell.finals) if cell else None,
                 "seeds": len(cell.finals) if cell else 0,
                 "p_fail_low": cell.p_low if cell else None,
                 "p_fail_high": cell.p_high if cell else None,
             }
-            yield row
+
+
+def _median_loss(finals: Sequence[float]) -> float | None:
+    """The median, the upper of two; None if there are no losses."""
+    return sorted(finals)[len(finals) // 2] if finals else None
 
 
 def to_json(phase_map: PhaseMap) -> dict[str, Any]:
     """The map as JSON values: numbers that are not finite are None."""
-    advice = phase_map.recommendation
+    thresholds = phase_map.thresholds
     return json_safe(
         {
             "problem": phase_map.problem,
@@ -57,23 +59,36 @@ def to_json(phase_map: PhaseMap) -> dict[str, Any]:
             "trainings": phase_map.trainings,
             "initial": phase_map.initial,
             "best": phase_map.best,
-            "thresholds": {"good": phase_map.thresholds.good, "failing": phase_map.thresholds.failing},
-            "recommendation": advice
-            and {
-                "settings": dict(advice.settings),
-                "window": {"of": phase_map.y.name, "low": advice.window[0], "high": advice.window[1]},
-                "distance": advice.distance,
-                "reason": advice.reason,
-            },
-            "marks": [
-                {"label": m.label, "x": m.x, "y": m.y, "distance": m.distance,
-                 "verdict": None if m.verdict is None else VERDICTS[m.verdict]}
-                for m in phase_map.marks
-            ],
+            "thresholds": {"good": thresholds.good, "failing": thresholds.failing},
+            "recommendation": _recommendation(phase_map),
+            "marks": [_mark(mark) for mark in phase_map.marks],
             "cells": list(rows(phase_map)),
             "facts": dict(phase_map.facts),
         }
-    )  # fmt: skip
+    )
+
+
+def _recommendation(phase_map: PhaseMap) -> dict[str, Any] | None:
+    recommendation = phase_map.recommendation
+    if recommendation is None:
+        return None
+    low, high = recommendation.window
+    return {
+        "settings": dict(recommendation.settings),
+        "window": {"of": phase_map.y.name, "low": low, "high": high},
+        "distance": recommendation.distance,
+        "reason": recommendation.reason,
+    }
+
+
+def _mark(mark: Mark) -> dict[str, Any]:
+    return {
+        "label": mark.label,
+        "x": mark.x,
+        "y": mark.y,
+        "distance": mark.distance,
+        "verdict": None if mark.verdict is None else VERDICTS[mark.verdict],
+    }
 
 
 def to_csv(phase_map: PhaseMap) -> str:

@@ -1,4 +1,4 @@
-"""The finished map: every cell's verdict, what is known around it, and the setting to take."""
+"""PhaseMap and its parts: cells, verdicts, marks, curves, and the recommended setting."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 GOOD, DEGRADED, FAILING = 0, 1, 2
 VERDICTS = ("good", "degraded", "failing")
-Spot = tuple[int, int]  # (index on x, index on y)
+Spot = tuple[int, int]  # a cell of the grid: (index on x, index on y)
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where verdicts change, in units of the score (final - best) / (initial - best)."""
+    """The scores at which verdicts change; a score is (final - best) / (initial - best)."""
 
     good: float = 0.05  # good below this
     failing: float = 0.5  # failing above this
@@ -30,29 +30,28 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Cell:
-    """What the trainings of one cell showed."""
+    """The results of the runs of one cell."""
 
     settings: Mapping[str, float]  # the cell's hyperparameters, lr, batch_size
-    finals: tuple[float, ...]  # final loss of each seed; inf where it diverged
-    score: float  # (final - best) / (initial - best), median over seeds; inf where it diverged
+    finals: tuple[float, ...]  # final loss of each seed; inf if it diverged
+    score: float  # (final - best) / (initial - best), median over seeds; inf if it diverged
     verdict: int  # GOOD, DEGRADED or FAILING, of the score
-    p_fail: float  # share of seeds that fail, between the ends of its interval
-    p_low: float  # lower end of the 95 % Wilson interval
+    p_fail: float  # share of seeds that fail
+    p_low: float  # lower end of the 95% Wilson interval of p_fail
     p_high: float  # upper end
-    # (points,), loss over training of the median seed; short where it diverged
+    # (points,), loss over training of the median seed; shorter if it diverged
     curve: np.ndarray = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A setting people use, drawn on the map."""
+    """A setting that is drawn on the map: a common one, or the user's own."""
 
     label: str  # "(0.9, 0.999) torch's default"
     x: float
     y: float
-    verdict: int | None  # of the nearest cell; None where it lies outside
-    # to the nearest cell of another verdict, in decades of the axes' positions; inf if there is
-    # none
+    verdict: int | None  # of the nearest cell; None if the setting is outside the map
+    # to the nearest cell with another verdict, in decades of the axes' positions; inf if none
     distance: float
 
 
@@ -62,16 +61,16 @@ class Curve:
 
     label: str
     x: np.ndarray  # (k,), values of the x hyperparameter
-    y: np.ndarray  # (k,), values of the y hyperparameter; nan where there is no curve
+    y: np.ndarray  # (k,), values of the y hyperparameter; nan if there is no curve at x
 
 
 @dataclass(frozen=True, repr=False)
 class Recommendation:
-    """The most robust good cell and why."""
+    """The most robust good cell, and the reason."""
 
     settings: Mapping[str, float]
     spot: Spot
-    distance: float  # to the nearest cell that is not good, decades; inf where every cell is good
+    distance: float  # to the nearest cell that is not good, decades; inf if every cell is good
     window: tuple[float, float]  # smallest and largest good y value around it, at its x value
     reason: str  # one sentence
 
@@ -82,12 +81,13 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a map rests on that was predicted and not trained; its scores are costs
-    (`replay.quantities.cost`).
+    """The basis of a map that was predicted and not trained.
+
+    The scores of its cells are costs (`replay.quantities.cost`).
     """
 
     rests_on: str  # one line
-    # one line a cell, laid out as `verdicts`
+    # one line per cell, in the order of `verdicts`
     notes: tuple[str, ...] = field(default=(), repr=False)
 
 
@@ -95,8 +95,8 @@ class Prediction:
 class PhaseMap:
     """A map of where training converges over two hyperparameters.
 
-    `cells` holds what was trained; `verdicts` and `p_fail`, both of shape (len(x), len(y)), judge every cell of the
-    grid, trained or not.
+    `cells` contains the trained cells. `verdicts` and `p_fail`, both of shape (len(x), len(y)),
+    judge every cell of the grid, trained or not.
     """
 
     problem: str
@@ -108,67 +108,66 @@ class PhaseMap:
     verdicts: np.ndarray  # int8, (len(x), len(y)); every cell of the grid
     p_fail: np.ndarray  # float, (len(x), len(y)); every cell of the grid
     initial: float  # loss before training
-    # the loss that scores 0; where the batch size varies, the lowest of those of each size
+    # the loss that scores 0; if the batch size varies, the lowest over all sizes
     best: float
     thresholds: Thresholds = Thresholds()
     steps: int = 0
-    trainings: int = 0  # how many trainings it rests on
+    trainings: int = 0  # number of runs
     marks: tuple[Mark, ...] = ()
     curves: tuple[Curve, ...] = ()
     recommendation: Recommendation | None = None
     # how it was made: engine, versions, seeds
     facts: Mapping[str, str] = field(default_factory=dict)
-    predicted: Prediction | None = None  # None where cells were trained
+    predicted: Prediction | None = None  # None if the cells were trained
 
     def __repr__(self) -> str:
         nx, ny = self.verdicts.shape
-        counts = ", ".join(
-            f"{int((self.verdicts == v).sum())} {word}" for v, word in enumerate(VERDICTS)
-        )
-        return f"PhaseMap({self.problem!r}, {self.rule}, {self.x.name} x {self.y.name}, {nx} x {ny} cells: {counts})"
+        counts = [f"{int((self.verdicts == v).sum())} {name}" for v, name in enumerate(VERDICTS)]
+        axes = f"{self.x.name} x {self.y.name}, {nx} x {ny} cells"
+        return f"PhaseMap({self.problem!r}, {self.rule}, {axes}: {', '.join(counts)})"
 
     def spot(self, **settings: float) -> Spot:
         """The cell nearest to a setting, given by the names of the two axes.
 
         Raises:
-            BadInput: other names are given, or a value is no number.
+            BadInput: other names are given, or a value is not a number.
         """
         names = (self.x.name, self.y.name)
-        if {*settings} != {*names} or not all(
-            isinstance(value, (int, float)) for value in settings.values()
-        ):
+        are_numbers = all(isinstance(value, (int, float)) for value in settings.values())
+        if {*settings} != {*names} or not are_numbers:
             example = ", ".join(f"{axis.name}={axis.values[-1]:g}" for axis in (self.x, self.y))
             raise BadInput(
-                "A setting of this map has two values",
+                "A setting of this map needs a value for each of its two axes",
                 value=settings,
                 allowed=f"numbers for {names[0]} and {names[1]}",
-                where="the map",
+                where="PhaseMap",
                 instead=example,
             )
-        nearest = []
-        for axis in (self.x, self.y):
-            apart = np.abs(axis.positions - position(axis.name, settings[axis.name]))
-            nearest.append(int(np.argmin(apart)))
-        return nearest[0], nearest[1]
+        return _nearest(self.x, settings[names[0]]), _nearest(self.y, settings[names[1]])
 
     def word(self, **settings: float) -> str:
         """The verdict of the cell nearest to a setting: "good", "degraded" or "failing"."""
         return VERDICTS[self.verdicts[self.spot(**settings)]]
 
     def to_frame(self) -> pandas.DataFrame:
-        """One row a cell, as a pandas data frame; see `betaplane.maps.rows`."""
+        """One row per cell, as a pandas data frame; see `betaplane.maps.rows`."""
         from betaplane.maps.export import to_frame
 
         return to_frame(self)
 
     def to_csv(self) -> str:
-        """One row a cell, as comma-separated text."""
+        """One row per cell, as comma-separated text."""
         from betaplane.maps.export import to_csv
 
         return to_csv(self)
 
     def to_parquet(self, path: str | Path) -> Path:
-        """One row a cell, as a Parquet file; returns its path."""
+        """One row per cell, as a Parquet file; returns its path."""
         from betaplane.maps.export import to_parquet
 
         return to_parquet(self, path)
+
+
+def _nearest(axis: Axis, value: float) -> int:
+    """The index of the nearest value on an axis."""
+    return int(np.argmin(np.abs(axis.positions - position(axis.name, value))))

@@ -1,4 +1,4 @@
-"""A replay as a phase map: predicted verdicts where nothing was trained, drawn like any other map."""
+"""Convert a replay to a phase map: predicted verdicts without training, drawn like any other map."""
 
 from __future__ import annotations
 
@@ -25,22 +25,27 @@ from betaplane.maps.verdicts import known_curves, mark, recommend
 from betaplane.replay import Gradients, Quantities, Replay, predicted, thresholds
 from betaplane.replay.predict import FAILING_ABOVE, GOOD_BELOW
 
-# the beta1 whose beta2 is recommended: a replay compares beta2s at one beta1, and not beta1s
-USUAL = 0.9
+# The beta1 whose beta2 is recommended. A replay compares values of beta2 at one beta1, and does not
+# compare values of beta1.
+DEFAULT_BETA1 = 0.9
+CHANGES = {
+    "averaged": "averaged from smaller batches",
+    "extrapolated": "EXTRAPOLATED from larger batches",
+}
 
 
 def predict_map(
     replay: Replay, name: str = "", settings: Mapping[str, float] | None = None
 ) -> PhaseMap:
-    """The map a replay predicts.
+    """The map that a replay predicts.
 
     Args:
         replay: the replayed plane.
-        name: what was recorded, for the title; the recording's own if left out.
-        settings: a setting of your own to mark on the map, by hyperparameter name.
+        name: what was recorded, for the title; by default the recording's own name.
+        settings: your own setting to mark on the map, by hyperparameter name.
 
     Returns:
-        A map whose cells hold the replay's cost as their score, and no losses.
+        A map whose cells have the replay's cost as their score, and no losses.
 
     Example:
         >>> from betaplane.problems import counterexample
@@ -50,23 +55,46 @@ def predict_map(
         ['failing', 'degraded', 'good']
     """
     expect(replay, Replay, "replay", "predict_map(replay_gradients(stream))")
+    stream = replay.stream
     x, y = Axis("beta1", tuple(replay.beta1.tolist())), Axis("beta2", tuple(replay.beta2.tolist()))
-    verdicts, stream = predicted(replay), replay.stream
-    fixed = {"eps": replay.eps, **({"batch_size": stream.batch_size} if stream.batch_size else {})}
+    verdicts = predicted(replay)
     cells = {spot: _cell(replay, spot, int(verdicts[spot])) for spot in np.ndindex(verdicts.shape)}
+    fixed = {"eps": replay.eps}
+    if stream.batch_size:
+        fixed["batch_size"] = stream.batch_size
     return PhaseMap(
-        problem=name or stream.about.get("problem", "recorded gradients"), rule="Adam", x=x, y=y, fixed=fixed,
-        cells=cells, verdicts=verdicts, p_fail=np.full(verdicts.shape, np.nan), initial=math.nan, best=math.nan,
-        thresholds=Thresholds(GOOD_BELOW, FAILING_ABOVE), marks=_marks(fixed, settings, x, y, verdicts),
-        curves=(_curve(replay), *known_curves(x, y, None)[:1]), recommendation=_recommended(x, y, cells, verdicts),
-        facts=_facts(replay), predicted=Prediction(_rests_on(stream), _notes(replay.whole)),
-    )  # fmt: skip
+        problem=name or stream.about.get("problem", "recorded gradients"),
+        rule="Adam",
+        x=x,
+        y=y,
+        fixed=fixed,
+        cells=cells,
+        verdicts=verdicts,
+        p_fail=np.full(verdicts.shape, np.nan),
+        initial=math.nan,
+        best=math.nan,
+        thresholds=Thresholds(GOOD_BELOW, FAILING_ABOVE),
+        marks=_marks(fixed, settings, x, y, verdicts),
+        curves=(_threshold_curve(replay), *known_curves(x, y, None)[:1]),
+        recommendation=_recommendation(x, y, cells, verdicts),
+        facts=_facts(replay),
+        predicted=Prediction(_basis(stream), _notes(replay.whole)),
+    )
 
 
 def _cell(replay: Replay, spot: Spot, verdict: int) -> Cell:
     betas = {"beta1": float(replay.beta1[spot[0]]), "beta2": float(replay.beta2[spot[1]])}
     cost = float(np.nan_to_num(replay.whole.cost[spot], nan=math.inf, posinf=math.inf))
-    return Cell(betas, (), cost, verdict, math.nan, math.nan, math.nan, np.zeros(0))
+    return Cell(
+        settings=betas,
+        finals=(),
+        score=cost,
+        verdict=verdict,
+        p_fail=math.nan,
+        p_low=math.nan,
+        p_high=math.nan,
+        curve=np.zeros(0),
+    )
 
 
 def _marks(
@@ -76,75 +104,76 @@ def _marks(
     y: Axis,
     verdicts: np.ndarray,
 ) -> tuple[Mark, ...]:
-    every = {**common_settings(fixed), **({"yours": settings} if settings else {})}
-    found = [mark(label, at, x, y, verdicts) for label, at in every.items()]
-    return tuple(one for one in found if one is not None)
+    marked = common_settings(fixed)
+    if settings:
+        marked["yours"] = dict(settings)
+    marks = [mark(label, values, x, y, verdicts) for label, values in marked.items()]
+    return tuple(m for m in marks if m is not None)
 
 
-def _curve(replay: Replay) -> Curve:
-    return Curve(
-        "predicted beta2*", replay.beta1, np.where((t := thresholds(replay)) > 0, t, np.nan)
-    )
+def _threshold_curve(replay: Replay) -> Curve:
+    threshold = thresholds(replay)
+    return Curve("predicted beta2*", replay.beta1, np.where(threshold > 0, threshold, np.nan))
 
 
-def _recommended(
+def _recommendation(
     x: Axis, y: Axis, cells: Mapping[Spot, Cell], verdicts: np.ndarray
 ) -> Recommendation | None:
-    column = int(np.argmin(np.abs(x.positions - position(x.name, USUAL))))
-    found = recommend(
-        x, y, {spot: cell for spot, cell in cells.items() if spot[0] == column}, verdicts
-    )
-    if found is None:
+    column = int(np.argmin(np.abs(x.positions - position(x.name, DEFAULT_BETA1))))
+    at_beta1 = {spot: cell for spot, cell in cells.items() if spot[0] == column}
+    recommendation = recommend(x, y, at_beta1, verdicts)
+    if recommendation is None:
         return None
-    reason = found.reason.replace("training is good", "training is predicted to be good")
-    return replace(
-        found, reason=f"Of the beta2 at the usual beta1, {reason[0].lower()}{reason[1:]}"
-    )
+    reason = recommendation.reason.replace("training is good", "training is predicted to be good")
+    reason = f"Of the beta2 at the usual beta1, {reason[0].lower()}{reason[1:]}"
+    return replace(recommendation, reason=reason)
 
 
-def _rests_on(stream: Gradients) -> str:
+def _basis(stream: Gradients) -> str:
     size = f"of batch {stream.batch_size} " if stream.batch_size else ""
-    how = {
-        "averaged": "averaged from smaller batches",
-        "extrapolated": "EXTRAPOLATED from larger batches",
-    }
-    parts = [
-        f"predicted from {stream.steps} gradients {size}at {stream.coordinates} coordinates, nothing trained"
-    ]
-    parts += [how[stream.changed]] if stream.changed else []
-    return " · ".join([*parts, "weights frozen" if stream.frozen else "weights moving"])
+    gradients = f"{stream.steps} gradients {size}at {stream.coordinates} coordinates"
+    parts = [f"predicted from {gradients}, nothing trained"]
+    if stream.changed:
+        parts.append(CHANGES[stream.changed])
+    parts.append("weights frozen" if stream.frozen else "weights moving")
+    return " · ".join(parts)
 
 
 def _notes(whole: Quantities) -> tuple[str, ...]:
-    """One line a cell, cell by cell as verdicts are laid out."""
+    """One line per cell, in the order of the verdicts."""
     columns = (whole.cost, whole.cosine, whole.flipped, whole.rms, whole.largest)
+    cells = zip(*(column.ravel() for column in columns), strict=True)
     return tuple(
-        f"cost {_short(cost)}, cosine {cosine:.3f}, flipped {flipped:.1%}, update RMS {rms:.3g}, largest {largest:.3g}"
-        for cost, cosine, flipped, rms, largest in zip(
-            *(each.ravel() for each in columns), strict=True
-        )
+        f"cost {_format_cost(cost)}, cosine {cosine:.3f}, flipped {flipped:.1%}, "
+        f"update RMS {rms:.3g}, largest {largest:.3g}"
+        for cost, cosine, flipped, rms, largest in cells
     )
 
 
-def _short(cost: float) -> str:
+def _format_cost(cost: float) -> str:
     return f"{cost:.3g}" if math.isfinite(cost) else "infinite (uphill)"
 
 
 def _facts(replay: Replay) -> dict[str, str]:
     stream = replay.stream
-    weights = "stood still: E[m / sqrt(v)] is exact for these minibatches" if stream.frozen else (
-        "moved: what the gradient changed by on the way counts as noise"
-    )  # fmt: skip
-    told = {
-        "gradients": f"{stream.steps} rows, {stream.coordinates} coordinates of {len(stream.layers)} tensors",
-        "weights": weights,
+    tensors = len(stream.layers)
+    facts = {
+        "gradients": f"{stream.steps} rows, {stream.coordinates} coordinates of {tensors} tensors",
+        "weights": _weights(stream),
         "steps before": str(stream.step),
-        "noise": f"{replay.whole.noise:.3g} times the mean gradient, in squares",
-        **({"batch": stream.changed} if stream.changed else {}),
-        **stream.about,
+        "noise": f"{replay.whole.noise:.3g} times the squared mean gradient",
     }
+    if stream.changed:
+        facts["batch"] = stream.changed
+    facts |= stream.about
     if not replay.resolved:
-        told["warning"] = (
+        facts["warning"] = (
             "the mean gradient is no larger than its own sampling error: record more steps"
         )
-    return told
+    return facts
+
+
+def _weights(stream: Gradients) -> str:
+    if stream.frozen:
+        return "frozen: E[m / sqrt(v)] is exact for these minibatches"
+    return "moving: the change of the gradient during the recording counts as noise"

@@ -1,6 +1,4 @@
-"""A progress display for calls from Python: a bar in terminals, one line that is rewritten in
-notebooks.
-"""
+"""A progress display for calls from Python: a bar in terminals, a rewritten line in notebooks."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from betaplane.errors import BadInput
 if TYPE_CHECKING:
     from betaplane.maps.scheduler import Progress
 
-PATIENCE_SECONDS = 2.0  # a call that takes no longer shows nothing
+DELAY_SECONDS = 2.0  # a shorter call shows nothing
 
 
 class _Display(Protocol):
@@ -57,7 +55,7 @@ class _TerminalBar:
 
 
 class _NotebookLine:
-    """One line of output that is rewritten."""
+    """One line of output that is rewritten at every update."""
 
     def __init__(self, what: str) -> None:
         from IPython.display import display  # pyright: ignore[reportMissingImports]  # only called inside IPython
@@ -84,14 +82,14 @@ def in_notebook() -> bool:
 
 
 class shown_progress(AbstractContextManager["shown_progress"]):  # used like a function
-    """Show how far a call is once it has taken two seconds.
+    """Show the progress of a call once it has taken two seconds.
 
     Args:
         what: what is counted ("runs").
-        show: whether to; None in terminals and notebooks only.
+        show: whether to show it. None: in terminals and notebooks only.
 
     Raises:
-        BadInput: `show` is no truth value.
+        BadInput: `show` is not True, False or None.
 
     Example:
         >>> with shown_progress("runs", show=False) as bar:
@@ -114,8 +112,8 @@ class shown_progress(AbstractContextManager["shown_progress"]):  # used like a f
         self.display: _Display | None = None
 
     def watch(self, progress: Progress) -> None:
-        """Take note of the progress; what `follow` calls after every chunk."""
-        if not self.show or time.monotonic() - self.began < PATIENCE_SECONDS:
+        """Update the display; pass this as `watch` to `run_plan`."""
+        if not self.show or time.monotonic() - self.began < DELAY_SECONDS:
             return
         if self.display is None:
             self.display = _NotebookLine(self.what) if in_notebook() else _TerminalBar(self.what)
