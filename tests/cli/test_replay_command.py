@@ -82,16 +82,16 @@ def test_a_layer_without_gradients_says_so(capsys):
 FINE = "replay grads.safetensors --points 8"
 ROWS = {
     "replay gone.safetensors": "There is no such file: got 'gone.safetensors'; expected a file of recorded gradients "
-    "(replay). Try: betaplane record digits",
-    "replay text.safetensors": "This is no whole safetensors file (",
+    "(load). Try: betaplane record digits",
+    "replay text.safetensors": "This is not a complete safetensors file (",
     f"{FINE} --points 1": "Invalid number of cells: got '1'",
     f"{FINE} --eps -1": "eps is out of range: got -1.0; expected [0, inf)",
     f"{FINE} --eps nan": "eps is out of range: got nan",
     f"{FINE} --betas 0.9": "Invalid betas: got '0.9'",
-    f"{FINE} --batch-size 0": "This batch size cannot be had from the recording: got 0; expected 1 to 1, and multiples "
-    "of 1 up to 10, which leave 16 rows (--batch-size). Try: --batch-size 4",
-    f"{FINE} --batch-size 11": "This batch size cannot be had from the recording: got 11",
-    "replay unsaid.safetensors --batch-size 2": "The recording does not say its batch size (--batch-size). "
+    f"{FINE} --batch-size 0": "This batch size cannot be made from the recording: got 0; expected 1 to 1, and "
+    "multiples of 1 up to 10, which leave 16 rows (--batch-size). Try: --batch-size 4",
+    f"{FINE} --batch-size 11": "This batch size cannot be made from the recording: got 11",
+    "replay unsaid.safetensors --batch-size 2": "The batch size of the recording is unknown (--batch-size). "
     "Try: record_gradients(model, batch_size=32)",
     f"{FINE} --out text.safetensors": "The results cannot be written (File exists): got 'text.safetensors'",
     "record digitz": "Unknown problem 'digitz'",

@@ -59,12 +59,12 @@ def test_the_clock_of_a_plan_starts_when_the_call_does(tmp_path: Path) -> None:
     plan = plan_for(problem, points=3, budget=100)
     with Store.open(tmp_path / "s.sqlite", "0" * 16, "slow") as store:
         seen: list[Progress] = []
-        crew = RunScheduler(
+        scheduler = RunScheduler(
             plan, None, store, "callable", 1, seen.append, began=time.monotonic() - 101
         )  # type: ignore[arg-type]
-        assert not crew._late()  # nothing is finished yet
-        crew.known = {"a run": None}  # type: ignore[dict-item]
-        assert crew._late()
+        assert not scheduler._is_late()  # nothing is finished yet
+        scheduler.known = {"a run": None}  # type: ignore[dict-item]
+        assert scheduler._is_late()
         later = RunScheduler(plan, None, store, "callable", 1, seen.append)  # type: ignore[arg-type]
-        later.known = crew.known
-        assert not later._late()
+        later.known = scheduler.known
+        assert not later._is_late()

@@ -109,7 +109,7 @@ def test_a_key_depends_on_everything_that_was_given():
 @pytest.mark.parametrize(
     ("settings", "seed", "text"),
     [
-        ({"a": object()}, 0, "numbers and text only"),
+        ({"a": object()}, 0, "not numbers and text"),
         ({"a": {1, 2}}, 0, "got {1, 2}"),
         ({}, 2**63, "seed is too large"),
     ],
@@ -478,7 +478,7 @@ def test_a_full_disk_is_told_and_costs_nothing_that_was_finished(tmp_path: Path)
         kept = []
         with (
             opened(disk / "map.sqlite") as store,
-            pytest.raises(BadInput, match="The disk is full; all runs finished"),
+            pytest.raises(BadInput, match="The disk is full; all earlier runs"),
         ):
             one_by_one(store, kept)
         assert 10 < len(kept) < 500
@@ -617,7 +617,7 @@ def test_owners_of_this_machine_are_looked_up():
 
 def test_a_killed_process_that_nobody_collected_is_dead():
     child = subprocess.Popen(["sleep", "60"])
-    owner = replace(Owner.here(), pid=child.pid, started=ownership._started(child.pid))
+    owner = replace(Owner.here(), pid=child.pid, started=ownership._start_ticks(child.pid))
     assert owner.alive(beat=0)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # ended, still in the table

@@ -8,8 +8,8 @@ import torch
 from streams import noisy, stream, updates
 
 from betaplane.replay import Gradients, Layer, replay_gradients
-from betaplane.replay.moments import BLOCK
-from betaplane.replay.plane import CHUNK, LOUD
+from betaplane.replay.moments import BLOCK_STEPS
+from betaplane.replay.plane import COORDINATES_PER_TASK, WATCHED_COORDINATES
 
 BETA1, BETA2 = [0.0, 0.9], [0.0, 0.5, 0.99]
 EPS = 0.3
@@ -57,7 +57,11 @@ def test_the_cost_compares_with_a_constant_v():
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_float32_has_a_slow_twin(frozen: bool):
-    g = stream(noisy(BLOCK + 100, CHUNK + 30) * np.geomspace(1e-9, 1e3, CHUNK + 30), frozen=frozen)
+    g = stream(
+        noisy(BLOCK_STEPS + 100, COORDINATES_PER_TASK + 30)
+        * np.geomspace(1e-9, 1e3, COORDINATES_PER_TASK + 30),
+        frozen=frozen,
+    )
     beta1, beta2 = [0.0, 0.5, 0.9, 0.99], [0.5, 0.9, 0.999, 0.99999]
     fast, slow = (
         replay_gradients(g, beta1, beta2, dtype=dtype).whole
@@ -93,7 +97,7 @@ def test_the_largest_update_is_below_its_bound_and_can_reach_it():
 
 
 def test_only_some_coordinates_are_asked_for_the_largest_update():
-    g = noisy(20, LOUD + 1)
+    g = noisy(20, WATCHED_COORDINATES + 1)
     g[:, 1] *= np.where(np.arange(20) == 7, 1e6, 1)
     u, _ = updates(g[:, ::2], 0.0, 0.5, rounds=20)
     found = replay_gradients(stream(g), [0.0], [0.5], eps=0.0).whole

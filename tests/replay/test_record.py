@@ -394,7 +394,7 @@ BAD = [
         lambda: with_batch_size(
             record_pass(model(), loss, DATA.repeat(8, 1, 1), batch_size=8), 16.0
         ),
-        "cannot be had from",
+        "cannot be made from",
     ),
     (
         lambda: with_batch_size(record_pass(model(), loss, DATA, batch_size=8), math.nan),

@@ -50,7 +50,7 @@ def test_what_cannot_be_written_harms_nothing(stream, tmp_path: Path):
 def test_cut_short(stream, tmp_path: Path, share: float):
     path = save(stream, tmp_path / "grads.safetensors")
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(BadInput, match="This is no whole safetensors file"):
+    with pytest.raises(BadInput, match="This is not a complete safetensors file"):
         load(path)
 
 
@@ -69,12 +69,12 @@ def foreign(path: Path) -> dict[str, tuple[bytes, str]]:
     version = fine.replace(b'"version":"1"', b'"version":"9"')
     turned = fine[:-4] + torch.tensor([2.0]).numpy().tobytes()
     return {
-        "text": (b"x" * 4096, "This is no whole safetensors file"),
-        "another's": (written["bare"], "This safetensors file holds no recorded gradients"),
-        "later": (version, "This file is of version 9 of the format, and not 1"),
-        "without a head": (written["headless"], "The head of this file cannot be read"),
-        "with another head": (written["mangled"], "The head of this file cannot be read"),
-        "a number turned": (turned, "This file is damaged: its digest is not that of its content"),
+        "text": (b"x" * 4096, "This is not a complete safetensors file"),
+        "another's": (written["bare"], "This safetensors file contains no recorded gradients"),
+        "later": (version, "This file has format version 9, not 1"),
+        "without a head": (written["headless"], "The header of this file cannot be read"),
+        "with another head": (written["mangled"], "The header of this file cannot be read"),
+        "a number turned": (turned, "This file is damaged: its digest does not match its content"),
     }
 
 
@@ -108,21 +108,21 @@ def test_a_file_without_a_digest_is_read(stream, tmp_path: Path):
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
-        ("batch_size", 0, "batch_size is no number >= 1"),
-        ("batch_size", -3, "batch_size is no number >= 1"),
-        ("batch_size", float("nan"), "batch_size is no number >= 1"),
-        ("batch_size", "32", "batch_size is no number >= 1"),
-        ("batch_size", True, "batch_size is no number >= 1"),
-        ("step", -1, "step is no whole number in"),
-        ("step", 1.5, "step is no whole number in"),
-        ("frozen", 1, "frozen is a int, allowed a bool"),
-        ("changed", [], "changed is a list, allowed a str"),
-        ("layers", [["x", [-4], 80]], "a side of a shape is no whole number"),
+        ("batch_size", 0, "batch_size is not a number >= 1"),
+        ("batch_size", -3, "batch_size is not a number >= 1"),
+        ("batch_size", float("nan"), "batch_size is not a number >= 1"),
+        ("batch_size", "32", "batch_size is not a number >= 1"),
+        ("batch_size", True, "batch_size is not a number >= 1"),
+        ("step", -1, "step is not a whole number in"),
+        ("step", 1.5, "step is not a whole number in"),
+        ("frozen", 1, "frozen is of type int, expected bool"),
+        ("changed", [], "changed is of type list, expected str"),
+        ("layers", [["x", [-4], 80]], "a side of a shape is not a whole number"),
         ("layers", [["x", [2**40, 2**40], 80]], "a tensor has more than"),
-        ("layers", [["x", [4], 80]], "of 'x' 80 elements are sampled, and it has 4"),
-        ("layers", [["x", [40], 40], ["x", [40], 40]], "two layers have one name"),
-        ("layers", [[["x"], [80], 80]], "the name of a layer is a list, allowed a str"),
-        ("layers", [["x", [200], 79]], "no stream of the layers"),
+        ("layers", [["x", [4], 80]], "'x' has 80 sampled elements, but 4 in total"),
+        ("layers", [["x", [40], 40], ["x", [40], 40]], "two layers have the same name"),
+        ("layers", [[["x"], [80], 80]], "the name of a layer is of type list, expected str"),
+        ("layers", [["x", [200], 79]], "shape of the gradients does not match the layers"),
     ],
 )
 def test_heads_of_nonsense(stream, tmp_path: Path, field: str, value: object, told: str):
@@ -133,7 +133,7 @@ def test_heads_of_nonsense(stream, tmp_path: Path, field: str, value: object, to
 
 
 @pytest.mark.parametrize(
-    ("place", "told"), [(-1, "places outside of their"), (10**6, "places outside of their")]
+    ("place", "told"), [(-1, "positions outside of their"), (10**6, "positions outside of their")]
 )
 def test_an_index_outside_of_its_tensor(stream, tmp_path: Path, place: int, told: str):
     index = stream.index.clone()

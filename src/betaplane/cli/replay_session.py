@@ -19,7 +19,7 @@ from betaplane.cli.tables import borderless
 from betaplane.errors import BadInput
 from betaplane.maps import PhaseMap, predict_map
 from betaplane.replay import Replay, horizons, load, predicted, replay_gradients
-from betaplane.replay.export import WORDS, to_json
+from betaplane.replay.export import VERDICT_NAMES, to_json
 from betaplane.text import format_beta
 
 MAX_LAYERS = 12  # in the table
@@ -110,7 +110,7 @@ def _layers(replay: Replay) -> Table:
         values = (q.cost[i, j], q.cosine[i, j], q.rms[i, j], q.largest[i, j], q.noise)
         table.add_row(
             Text(name),
-            WORDS[predicted(replay, name)[i, j]],
+            VERDICT_NAMES[predicted(replay, name)[i, j]],
             *("-" if np.isnan(value) else f"{value:.3g}" for value in values),
             f"{q.below[j]:.0%}",
         )

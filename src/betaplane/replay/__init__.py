@@ -1,5 +1,5 @@
-"""Gradient streams: recorded, stored, replayed through Adam's moments over the (beta1, beta2)
-plane.
+"""Record gradient streams, store them, and replay them through Adam's moments over the (beta1,
+beta2) plane.
 """
 
 from betaplane.replay.batch import with_batch_size

@@ -1,4 +1,4 @@
-"""Other batch sizes from the same recording: larger ones exactly, smaller ones as an extrapolation."""
+"""Convert a recording to another batch size: larger ones exactly, smaller ones by extrapolation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numbers import Integral
 from betaplane.errors import BadInput
 from betaplane.replay.gradients import Gradients
 
-FEWEST = 16  # rows: of fewer, no moment has a steady state worth the name
+MIN_ROWS = 16  # with fewer rows, no moment reaches a meaningful steady state
 
 
 def with_batch_size(stream: Gradients, batch_size: int) -> Gradients:
@@ -18,18 +18,19 @@ def with_batch_size(stream: Gradients, batch_size: int) -> Gradients:
     k < 1:                    g + (g_t - g) / sqrt(k)          right mean and variance, not the shape of the noise
     ```
 
-    Smaller batches have heavier tails than larger ones stretched, so that their prediction errs on the bright side;
-    `changed` says "extrapolated", and maps say it too. In a live stream the weights have moved between averaged rows.
+    Smaller batches have heavier tails than rescaled larger ones, so their prediction is optimistic.
+    `changed` is then "extrapolated", and maps show it. In a live stream the weights have moved
+    between averaged rows.
 
     Args:
         stream: the recorded gradients, at batch size B.
-        batch_size: wanted; a multiple of B that leaves at least 16 rows, or anything below B.
+        batch_size: a multiple of B that leaves at least 16 rows, or any size below B.
 
     Returns:
-        A stream with T / k rows, or with T.
+        A stream with T / k rows if k > 1, otherwise with T.
 
     Raises:
-        BadInput: B is not known, the wanted size is no whole number, or too few rows would be left.
+        BadInput: B is unknown, the batch size is not a whole number, or too few rows would be left.
 
     Source: the mean of means over equal parts; the variance of a minibatch's gradient falls as 1 /
         B.
@@ -47,40 +48,41 @@ def with_batch_size(stream: Gradients, batch_size: int) -> Gradients:
     """
     if batch_size == stream.batch_size:
         return stream
-    known, batch_size = _known(stream, batch_size), int(batch_size)
-    if batch_size < known:
+    recorded, batch_size = _recorded_size(stream, batch_size), int(batch_size)
+    if batch_size < recorded:
         mean = stream.values.mean(dim=0)
-        values = mean + (stream.values - mean) * (known / batch_size) ** 0.5
+        values = mean + (stream.values - mean) * (recorded / batch_size) ** 0.5
         return stream.with_(values=values, batch_size=batch_size, changed="extrapolated")
-    k = batch_size // known
-    whole = stream.steps // k * k
-    values = stream.values[:whole].reshape(-1, k, stream.coordinates).mean(dim=1)
+    k = batch_size // recorded
+    rows = stream.steps // k * k
+    values = stream.values[:rows].reshape(-1, k, stream.coordinates).mean(dim=1)
     return stream.with_(values=values, batch_size=batch_size, changed="averaged")
 
 
-def _known(stream: Gradients, batch_size: int) -> int:
-    """The batch size it was recorded with, if the wanted one can be had from it."""
-    if stream.batch_size is None:
+def _recorded_size(stream: Gradients, batch_size: int) -> int:
+    """The batch size of the recording, if the requested one can be made from it."""
+    recorded = stream.batch_size
+    if recorded is None:
         raise BadInput(
-            "The recording does not say its batch size",
+            "The batch size of the recording is unknown",
             where="batch_size",
             instead="record_gradients(model, batch_size=32)",
         )
-    whole, most = (
-        isinstance(batch_size, Integral),
-        max(stream.steps // FEWEST, 1) * stream.batch_size,
-    )
-    if (
-        not whole
-        or not 1 <= batch_size <= most
-        or (batch_size > stream.batch_size and batch_size % stream.batch_size)
-    ):
-        b = stream.batch_size
+    largest = max(stream.steps // MIN_ROWS, 1) * recorded
+    if not _is_available(batch_size, recorded, largest):
         raise BadInput(
-            "This batch size cannot be had from the recording",
+            "This batch size cannot be made from the recording",
             value=batch_size,
-            allowed=f"1 to {b}, and multiples of {b} up to {most}, which leave {FEWEST} rows",
+            allowed=f"1 to {recorded}, and multiples of {recorded} up to {largest}, "
+            f"which leave {MIN_ROWS} rows",
             where="batch_size",
-            instead=f"batch_size={min(4 * b, most)}",
+            instead=f"batch_size={min(4 * recorded, largest)}",
         )
-    return stream.batch_size
+    return recorded
+
+
+def _is_available(batch_size: object, recorded: int, largest: int) -> bool:
+    """Whether a batch size is whole, in range, and a multiple of the recorded one or below it."""
+    if not isinstance(batch_size, Integral) or not 1 <= int(batch_size) <= largest:
+        return False
+    return int(batch_size) <= recorded or int(batch_size) % recorded == 0

@@ -1,6 +1,4 @@
-"""A recorded stream of gradients: one row a step, one column a sampled coordinate, and where they
-come from.
-"""
+"""A recorded stream of gradients: one row per step, one column per sampled coordinate."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from betaplane.errors import BadInput
 
 @dataclass(frozen=True)
 class Layer:
-    """One parameter tensor of the model, and how many of its coordinates were recorded."""
+    """One parameter tensor of the model, and the number of its recorded coordinates."""
 
     name: str
     shape: tuple[int, ...]
@@ -24,7 +22,7 @@ class Layer:
 
     @property
     def size(self) -> int:
-        """How many coordinates the tensor has."""
+        """The number of elements of the tensor."""
         return int(torch.Size(self.shape).numel())
 
 
@@ -33,17 +31,19 @@ class Gradients:
     """Minibatch gradients of sampled coordinates, step by step.
 
     Args:
-        values: (T, d), gradient units; row t is the gradient before step t, columns in the order of `layers`.
-        layers: the tensors the columns come from; their `sampled` add up to d.
-        index: (d,), int64, of each column its place in its flattened tensor.
-        batch_size: examples behind each row; None where that is not known.
-        frozen: whether the weights stood still while the rows were recorded.
-        step: optimizer steps the model had taken before the first row, where that is known.
-        changed: how `values` differ from what was recorded ("averaged", "extrapolated"); "" where they do not.
-        about: commit, versions, device, whatever tells where the file comes from.
+        values: (T, d), gradient units; row t is the gradient before step t, columns in the order of
+            `layers`.
+        layers: the tensors of the columns; their `sampled` add up to d.
+        index: (d,), int64, the position of each column in its flattened tensor.
+        batch_size: examples per row; None if unknown.
+        frozen: whether the weights were constant while the rows were recorded.
+        step: optimizer steps before the first row, if known.
+        changed: how `values` differ from the recording ("averaged", "extrapolated"); "" if they do
+            not.
+        about: origin of the file: commit, versions, device, ...
 
     Raises:
-        BadInput: values that are no matrix, not finite, or do not fit the layers.
+        BadInput: values are not a matrix, not finite, or do not match the layers.
 
     Example:
         >>> stream = Gradients(torch.tensor([[4.0], [-1.0], [-1.0], [-1.0]]), (Layer("x", (1,), 1),))
@@ -84,20 +84,17 @@ class Gradients:
 
     @property
     def owner(self) -> Tensor:
-        """Of each column the number of its layer, (d,), int64."""
+        """The layer index of each column, (d,), int64."""
         return torch.repeat_interleave(torch.tensor([layer.sampled for layer in self.layers]))
 
     @property
     def weights(self) -> Tensor:
-        """How many coordinates of its tensor each recorded one stands for, by layer, (layers,),
-        float64.
-        """
-        return torch.tensor(
-            [layer.size / max(layer.sampled, 1) for layer in self.layers], dtype=torch.float64
-        )
+        """The number of elements that each recorded one represents, by layer, (layers,), float64."""
+        weights = [layer.size / max(layer.sampled, 1) for layer in self.layers]
+        return torch.tensor(weights, dtype=torch.float64)
 
     def with_(self, **changes: Any) -> Gradients:
-        """The same stream with some fields changed, checked again."""
+        """The same stream with some fields replaced, checked again."""
         return replace(self, **changes)
 
 
@@ -106,23 +103,23 @@ def _check(values: Tensor, layers: tuple[Layer, ...], index: Tensor) -> None:
     if len(shape) != 2 or shape[0] < 2 or shape[1] < 1 or shape[1] != columns:
         allowed = f"(T, {columns}) with T >= 2"
         raise BadInput(
-            "The gradients are no stream of the layers",
+            "The shape of the gradients does not match the layers",
             value=shape,
             allowed=allowed,
             where="Gradients",
         )
     if len(index) not in (0, columns):
         raise BadInput(
-            "The index is not one of the columns",
+            "The index does not match the columns",
             value=len(index),
             allowed=str(columns),
             where="Gradients",
         )
-    wrong = int((~torch.isfinite(values)).sum())
-    if wrong:
+    not_finite = int((~torch.isfinite(values)).sum())
+    if not_finite:
         raise BadInput(
-            "The recorded gradients hold values that are not finite",
-            value=wrong,
+            "The recorded gradients contain values that are not finite",
+            value=not_finite,
             allowed="0 NaN or infinite entries",
             where=f"values of shape {shape}",
             instead="a recording from before the loss diverged",

@@ -1,6 +1,4 @@
-"""Verdicts before any training: what the replayed update says of every cell, and the smallest beta2
-that will do.
-"""
+"""Predict verdicts from a replay, and the smallest beta2 that is good."""
 
 from __future__ import annotations
 
@@ -8,27 +6,31 @@ import math
 
 import numpy as np
 
-from betaplane.errors import expect
+from betaplane.errors import expect, unknown
 from betaplane.replay.gradients import Gradients
 from betaplane.replay.quantities import Replay
 from betaplane.replay.replay import replay_gradients
 
-NO_GRADIENT = 3  # in place of a verdict
-# of the cost; one pair for all problems, judged in benchmarks/replay.py
+NO_GRADIENT = 3  # instead of a verdict
+# thresholds of the cost, the same for all problems; evaluated in benchmarks/replay.py
 GOOD_BELOW, FAILING_ABOVE = 2.0, 20.0
 
 
 def predicted(replay: Replay, layer: str | None = None) -> np.ndarray:
     """The verdict of every cell: 0 good, 1 degraded, 2 failing, 3 no gradient; int8 (n1, n2).
 
-    Good is a cost below 2, failing one above 20 or a mean update that points uphill; see `quantities.cost`. A layer
-    that no gradient ever reached has no verdict, 3.
+    A cell is good if its cost is below 2, and failing if it is above 20 or the mean update points
+    uphill; see `quantities.cost`. A layer without any gradient has no verdict, 3.
 
     Args:
         replay: the replayed plane.
-        layer: only this layer's coordinates; the whole model if left out.
+        layer: use only this layer's coordinates; the whole model by default.
 
-    Source: thresholds chosen once on the digits' MLP at batch 32, then held for every problem.
+    Raises:
+        BadInput: the argument is not a Replay, or the layer is unknown.
+
+    Source: thresholds chosen once on the MLP of the digits at batch 32, then kept for every
+        problem.
 
     Example:
         >>> from betaplane.problems import counterexample
@@ -37,20 +39,22 @@ def predicted(replay: Replay, layer: str | None = None) -> np.ndarray:
         array([[2, 1, 0]], dtype=int8)
     """
     expect(replay, Replay, "replay", "predicted(replay_gradients(stream))")
+    if layer is not None and layer not in replay.layers:
+        raise unknown("layer", layer, replay.layers, where="predicted", instead='layer="{}"')
     cost = (replay.whole if layer is None else replay.layers[layer]).cost
     conditions = np.isnan(cost), cost < GOOD_BELOW, cost <= FAILING_ABOVE
     return np.select(conditions, (NO_GRADIENT, 0, 1), 2).astype(np.int8)
 
 
 def thresholds(replay: Replay, most: float = GOOD_BELOW) -> np.ndarray:
-    """For each beta1, the beta2 from which on all beta2 have a cost of at most `most`; (n1,).
+    """For each beta1, the smallest beta2 above which every cost is at most `most`; (n1,).
 
-    Between two cells log cost is taken to be linear in log(1 - beta2). nan where even the largest beta2 costs more; 0
-    where every one will do.
+    Between two cells, log cost is interpolated linearly in log(1 - beta2). The result is nan if
+    even the largest beta2 costs more, and 0 if no beta2 does.
 
     Args:
         replay: the replayed plane.
-        most: of the cost, > 0; `FAILING_ABOVE` gives where failing ends.
+        most: the largest acceptable cost, > 0; `FAILING_ABOVE` gives the end of the failing region.
 
     Example:
         >>> from betaplane.problems import counterexample
@@ -82,8 +86,9 @@ def turning_point(stream: Gradients, beta1: float, eps: float = 0.0, points: int
     Args:
         stream: recorded gradients.
         beta1: in [0, 1).
-        eps: as `replay_gradients`.
-        points: of beta2 a pass; three passes, each between the two points around the turn.
+        eps: as in `replay_gradients`.
+        points: values of beta2 per pass; there are three passes, each between the two values around
+            the turn.
 
     Source: the sign of E[m / sqrt(v)] . g; Y. Zhang et al., 2022, arXiv:2208.09632.
 

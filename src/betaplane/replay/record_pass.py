@@ -1,4 +1,4 @@
-"""Record gradients at a checkpoint: one pass over minibatches, the weights standing still."""
+"""Record gradients at a checkpoint: one pass over minibatches with frozen weights."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ def record_pass(
     step: int = 0,
     seed: int = 0,
 ) -> Gradients:
-    """Record gradients at a checkpoint: a pass over minibatches in which nothing is trained.
+    """Record gradients at a checkpoint: a pass over minibatches without training.
 
-    Weights, `.grad`, buffers (running means) and torch's generators are left as they were,
-    interrupted or not.
+    Weights, `.grad`, buffers (running means) and torch's random generators are left unchanged, also
+    if the pass is interrupted.
 
     Args:
-        model: at the weights in question.
+        model: at the weights of interest.
         loss: loss(model, batch) -> scalar, the mean over the minibatch.
-        batches: minibatches, as a training would see them; no more than `steps` are used.
-        coordinates: as `record_gradients`.
-        steps: as `record_gradients`.
-        batch_size: as `record_gradients`.
-        step: as `record_gradients`.
-        seed: as `record_gradients`.
+        batches: minibatches as in training; at most `steps` are used.
+        coordinates: as in `record_gradients`.
+        steps: as in `record_gradients`.
+        batch_size: as in `record_gradients`.
+        step: as in `record_gradients`.
+        seed: as in `record_gradients`.
 
     Raises:
-        BadInput: as `record_gradients`, sharded parameters, a loss that is no function of two arguments or no
-            scalar, fewer than two batches, or fewer than two of which the gradient is finite.
+        BadInput: as in `record_gradients`; also for sharded parameters, a loss that is not a
+            function of two arguments or not a scalar, fewer than two batches, or fewer than two
+            finite gradients.
 
     Example:
         >>> model, data = nn.Linear(4, 2), torch.randn(3, 8, 4)
@@ -56,19 +57,18 @@ def record_pass(
     expect_function(loss, "loss", EXAMPLE, "record_pass", takes=2)
     expect(batches, Iterable, "batches", "batches=loader")
     record = Recorder(model, coordinates, steps, batch_size, step, seed)
-    record.close()  # no optimizer steps here
-    _whole(record.named)
+    record.close()  # there are no optimizer steps here
+    _check_not_sharded(record.named)
     with torch.random.fork_rng(), torch.enable_grad(), _buffers_aside(model):
         for batch in batches:
-            found = torch.autograd.grad(
-                _scalar(loss(model, batch)), [*record.named.values()], allow_unused=True
-            )
-            record.take(dict(zip(record.named, found, strict=True)))
+            scalar = _checked_scalar(loss(model, batch))
+            gradients = torch.autograd.grad(scalar, [*record.named.values()], allow_unused=True)
+            record.take(dict(zip(record.named, gradients, strict=True)))
             if record.full:
                 break
     if record.taken < 2:
         raise BadInput(
-            "There are too few batches",
+            "Too few batches",
             value=record.taken,
             allowed="at least 2",
             where="record_pass",
@@ -79,43 +79,41 @@ def record_pass(
 
 @contextmanager
 def _buffers_aside(model: nn.Module) -> Iterator[None]:
-    """The model works with copies of its buffers meanwhile, and has its own back after."""
+    """Replace the model's buffers by copies within the block, and restore them afterwards."""
     copies = {id(buffer): buffer.clone() for buffer in model.buffers()}
-    kept = [(module._buffers, dict(module._buffers)) for module in model.modules()]
+    saved = [(module._buffers, dict(module._buffers)) for module in model.modules()]
     try:
-        for held, buffers in kept:
-            for name, buffer in buffers.items():
-                held[name] = copies.get(id(buffer))
+        for current, original in saved:
+            for name, buffer in original.items():
+                current[name] = copies.get(id(buffer))
         yield
     finally:
-        for held, buffers in kept:
-            for name in set(held.keys()) - buffers.keys():
-                del held[name]
-            for name, buffer in buffers.items():
-                held[name] = buffer
+        for current, original in saved:
+            for name in set(current.keys()) - original.keys():
+                del current[name]
+            for name, buffer in original.items():
+                current[name] = buffer
 
 
-def _scalar(loss: Any) -> Tensor:
-    """A loss that can be differentiated."""
+def _checked_scalar(loss: Any) -> Tensor:
+    """The loss, if it is a scalar that can be differentiated."""
     if isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad:
         return loss
-    shape = (
-        f"a tensor of shape {tuple(loss.shape)}"
-        if isinstance(loss, Tensor)
-        else type(loss).__name__
-    )
-    constant = isinstance(loss, Tensor) and loss.numel() == 1
+    what, shape = "The loss is not a scalar", type(loss).__name__
+    if isinstance(loss, Tensor):
+        shape = f"a tensor of shape {tuple(loss.shape)}"
+        what = "The loss does not depend on the parameters" if loss.numel() == 1 else what
     raise BadInput(
-        "The loss does not depend on the parameters" if constant else "The loss is no scalar",
+        what,
         value=shape,
-        allowed="a tensor of one number, computed from the parameters",
+        allowed="a tensor of one element, computed from the parameters",
         where="record_pass",
         instead=EXAMPLE,
     )
 
 
-def _whole(named: Mapping[str, nn.Parameter]) -> None:
-    """Refuse sharded parameters, whose gradients only `backward` brings together."""
+def _check_not_sharded(named: Mapping[str, nn.Parameter]) -> None:
+    """Raise BadInput for sharded parameters, whose gradients only `backward` reduces."""
     sharded = next((name for name, p in named.items() if is_dtensor(p)), None)
     if sharded is not None:
         raise BadInput(

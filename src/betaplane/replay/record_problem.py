@@ -1,5 +1,5 @@
-"""Record the gradients of a problem: train it for a while, then pass over its data; or record while
-it trains.
+"""Record the gradients of a problem: train it, then pass over its data with frozen weights, or
+record during training.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from betaplane.rules import Adam
 from betaplane.theory._validation import check_integers
 from betaplane.theory.schedules import multipliers
 
-MOST = 10**9  # steps to train before
+MAX_STEPS_BEFORE = 10**9  # of training before the recording
 
-Watch = Callable[[int, int], None]  # steps done, of how many
+Watch = Callable[[int, int], None]  # called with: finished steps, all steps
 
 
 def record_problem(
@@ -35,24 +35,24 @@ def record_problem(
     seed: int = 0,
     watch: Watch = lambda done, of: None,
 ) -> Gradients:
-    """Train a problem with Adam's defaults, then record its gradients, with the weights frozen or
-    moving on.
+    """Train a problem with Adam's defaults, then record its gradients, with frozen or moving weights.
 
     Args:
         problem: what is trained.
-        coordinates: how many are recorded; see `record_gradients`.
-        steps: rows to record, >= 2; whole epochs of them where one fits, so that the mean gradient is the full one.
-        after: steps to train before, 0 to 10^9, at the problem's lr and schedule.
-        live: record while training goes on, rather than at the weights reached.
-        batch_size: examples of a recorded minibatch; the problem's own if left out.
-        seed: of initialisation, minibatches and the draw of coordinates, in [-2**63, 2**63).
-        watch: told how far it is.
+        coordinates: number of recorded coordinates; see `record_gradients`.
+        steps: rows to record, >= 2; rounded down to whole epochs if one fits, so that the mean
+            gradient is that of the full data.
+        after: steps of training before the recording, 0 to 10^9, at the problem's lr and schedule.
+        live: continue training while recording, instead of freezing the weights.
+        batch_size: examples per recorded minibatch; by default the problem's own.
+        seed: of initialization, minibatches and the sample of coordinates, in [-2**63, 2**63).
+        watch: called with the number of finished steps and of all.
 
     Returns:
         The stream, with the problem's name in `about`.
 
     Raises:
-        BadInput: numbers out of range.
+        BadInput: a number is out of range.
 
     Example:
         >>> from betaplane.problems import counterexample
@@ -62,70 +62,68 @@ def record_problem(
     expect(problem, Problem, "problem", 'betaplane.load("digits")')
     expect_function(watch, "watch", "watch=print", "record_problem", takes=2)
     check_integers("record_problem", after=(after, 0), seed=(seed, -(2**63)))
-    if seed >= 2**63:
-        where = "record_problem"
-        raise BadInput(
-            "The seed is too large",
-            value=seed,
-            allowed="[-2**63, 2**63)",
-            where=where,
-            instead="seed=0",
-        )
-    if after > MOST:
-        where, instead = "record_problem", "after=1000"
-        raise BadInput(
-            "after is out of range",
-            value=after,
-            allowed=f"0 to {MOST:,}",
-            where=where,
-            instead=instead,
-        )
+    _check_upper_bounds(after, seed)
     recorded = problem if batch_size is None else problem.with_(batch_size=batch_size)
     steps = _whole_epochs(recorded, steps)
-    module, rows = problem.fresh(seed), (steps if live else 0)
+    module = problem.fresh(seed)
     record = Recorder(module, coordinates, steps, recorded.batch_size, after, seed)
     record.close()
     optimizer = host_optimizer(Adam(), list(module.parameters()), problem.lr)
-    mult = multipliers(problem.schedule, max(problem.steps, after + rows), problem.warmup)
+    trained = after + steps if live else after
+    lr_factors = multipliers(problem.schedule, max(problem.steps, trained), problem.warmup)
     total = after + steps
-    for done, batch in enumerate(_batches(problem, recorded, after, total, seed)):
-        moving = live or done < after
-        found = _gradients(problem, module, *batch, (seed * 1_000_003 + done) % 2**63)
-        if done >= after:
-            record.take(found)
-        if moving:
-            _step(problem, module, optimizer, found, problem.lr * float(mult[done]))
-        watch(done + 1, total)
+    for t, batch in enumerate(_batches(problem, recorded, after, total, seed)):
+        gradients = _gradients(problem, module, *batch, (seed * 1_000_003 + t) % 2**63)
+        if t >= after:
+            record.take(gradients)
+        if t < trained:
+            _step(problem, module, optimizer, gradients, problem.lr * float(lr_factors[t]))
+        watch(t + 1, total)
     stream = record.stream()
     return stream.with_(
         frozen=not live, about={**stream.about, "problem": problem.name, "order": problem.order}
     )
 
 
+def _check_upper_bounds(after: int, seed: int) -> None:
+    if seed >= 2**63:
+        raise BadInput(
+            "The seed is too large",
+            value=seed,
+            allowed="[-2**63, 2**63)",
+            where="record_problem",
+            instead="seed=0",
+        )
+    if after > MAX_STEPS_BEFORE:
+        raise BadInput(
+            "after is out of range",
+            value=after,
+            allowed=f"0 to {MAX_STEPS_BEFORE:,}",
+            where="record_problem",
+            instead="after=1000",
+        )
+
+
 def _whole_epochs(problem: Problem, steps: int) -> int:
-    """Steps rounded down to whole epochs; unchanged where examples are drawn independently or none
-    fits.
+    """Steps rounded down to whole epochs; unchanged if examples are sampled independently or no
+    epoch fits.
     """
     n, b = problem.examples, problem.batch_size
     period = n // math.gcd(n, b) if problem.order == "cyclic" else n // b
-    return (
-        steps // period * period
-        if 2 <= period <= steps and problem.order != "replacement"
-        else steps
-    )
+    if problem.order == "replacement" or not 2 <= period <= steps:
+        return steps
+    return steps // period * period
 
 
 def _batches(
     problem: Problem, recorded: Problem, after: int, total: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Minibatches to train on, then those to record; the recorded stream begins with an epoch of
-    its own.
-    """
-    for which, count, own in ((problem, after, seed), (recorded, total - after, seed + 1)):
-        draws = minibatches(which.examples, which.batch_size, which.order, own, block=1)
+    """Minibatches to train on, then those to record; the recorded ones start with a new epoch."""
+    for source, count, own_seed in ((problem, after, seed), (recorded, total - after, seed + 1)):
+        indices = minibatches(source.examples, source.batch_size, source.order, own_seed, block=1)
         for _ in range(count):
-            index = next(draws)[0]
-            yield which.inputs[index], which.targets[index]
+            index = next(indices)[0]
+            yield source.inputs[index], source.targets[index]
 
 
 def _gradients(
@@ -134,25 +132,24 @@ def _gradients(
     named = {name: p for name, p in module.named_parameters() if p.requires_grad}
     if problem.gradient is not None:
         with torch.no_grad():
-            found, _ = problem.gradient(named, x, y)
-        return {name: found[name].reshape(p.shape) for name, p in named.items()}
+            gradients, _ = problem.gradient(named, x, y)
+        return {name: gradients[name].reshape(p.shape) for name, p in named.items()}
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # of dropout
+        torch.manual_seed(seed)  # for dropout
         loss = problem.loss(module(x), y)
-    return dict(
-        zip(named, torch.autograd.grad(loss, [*named.values()], allow_unused=True), strict=True)
-    )
+    gradients = torch.autograd.grad(loss, [*named.values()], allow_unused=True)
+    return dict(zip(named, gradients, strict=True))
 
 
 def _step(
     problem: Problem,
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
-    found: dict[str, Tensor | None],
+    gradients: dict[str, Tensor | None],
     lr: float,
 ) -> None:
     for name, p in module.named_parameters():
-        p.grad = found.get(name)
+        p.grad = gradients.get(name)
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.step()

@@ -1,5 +1,5 @@
-"""Record the gradients of a model as it trains: sampled coordinates, one row before each optimizer
-step.
+"""Record the gradients of a model during training: sampled coordinates, one row before each
+optimizer step.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from betaplane.monitor.capture.hooks import clip_factor, gradient_scale, is_skipped
 from betaplane.optim.before import before_steps
 from betaplane.replay.gradients import Gradients, Layer
-from betaplane.replay.sample import drawn
+from betaplane.replay.sample import sample_coordinates
 from betaplane.replay.store import save
-from betaplane.replay.validation import check_model, check_numbers, check_rows, room
+from betaplane.replay.validation import allocate_rows, check_model, check_numbers, check_rows
 from betaplane.tensors.dtensor import is_dtensor, local_tensor
 
 
 class Recorder(AbstractContextManager["Recorder"]):
-    """Gradients on their way into a stream; see `record_gradients`."""
+    """Records gradients until it has all rows; see `record_gradients`."""
 
     def __init__(
         self,
@@ -42,52 +42,58 @@ class Recorder(AbstractContextManager["Recorder"]):
             if p.requires_grad and local_tensor(p).numel()
         }
         check_numbers(self.named, coordinates, steps, batch_size, step, seed)
-        self.batch_size, self.step = None if batch_size is None else int(batch_size), int(step)
-        held = [local_tensor(p) for p in self.named.values()]
-        self.shapes = [tuple(p.shape) for p in held]
-        where = drawn([p.numel() for p in held], coordinates, seed)
-        self.index = torch.cat(where)
-        self.places = [i.to(p.device) for i, p in zip(where, held, strict=True)]
-        # no waiting for the device at each step
-        self.rows = room(steps, len(self.index), held[0].device)
-        self.taken, self.most = 0, len(self.rows)
-        self.start: Tensor | None = None  # the weights at the first row
-        self.frozen, self.begun = True, False
-        self.own = {id(p) for p in self.named.values()}
-        # the optimizer whose steps count, where several share the model
-        self.stepping: int | None = None
-        self.handles = [before_steps(self._before), register_optimizer_step_post_hook(self._after)]
+        self.batch_size = None if batch_size is None else int(batch_size)
+        self.step = int(step)
+        tensors = [local_tensor(p) for p in self.named.values()]
+        self.shapes = [tuple(p.shape) for p in tensors]
+        sampled = sample_coordinates([p.numel() for p in tensors], coordinates, seed)
+        self.index = torch.cat(sampled)
+        self.places = [i.to(p.device) for i, p in zip(sampled, tensors, strict=True)]
+        # on the device of the model, so that no step waits for a transfer
+        self.rows = allocate_rows(steps, len(self.index), tensors[0].device)
+        self.taken = 0
+        self.max_rows = len(self.rows)
+        self.first_weights: Tensor | None = None  # the weights at the first row
+        self.frozen = True
+        self._in_step = False  # between the row of a step and the end of that step
+        self._parameter_ids = {id(p) for p in self.named.values()}
+        # the optimizer whose steps count, if several share the model
+        self._optimizer_id: int | None = None
+        self._handles = [before_steps(self._before), register_optimizer_step_post_hook(self._after)]
 
     @property
     def full(self) -> bool:
-        """Whether all rows that were asked for are there."""
-        return self.taken == self.most
+        """Whether all requested rows are recorded."""
+        return self.taken == self.max_rows
 
     def take(self, gradients: Mapping[str, Tensor | None] | None = None) -> None:
-        """Take one row: the gradients the parameters hold now, or those given by name; nothing once
-        it is full.
+        """Record one row; does nothing once all rows are recorded.
+
+        Args:
+            gradients: by parameter name; by default the parameters' `.grad`.
         """
-        if self.full or not self._fits():
+        if self.full or not self._has_same_shapes():
             return
-        self._look()
-        given = {name: p.grad for name, p in self.named.items()} if gradients is None else gradients
-        self.rows[self.taken] = self._sampled(given)
+        self._check_frozen()
+        if gradients is None:
+            gradients = {name: p.grad for name, p in self.named.items()}
+        self.rows[self.taken] = self._sampled(gradients)
         self.taken += 1
 
     def close(self) -> None:
-        """Take no more rows."""
-        for handle in self.handles:
+        """Record no more rows."""
+        for handle in self._handles:
             handle.remove()
 
     def __exit__(self, *raised: object) -> None:
         self.close()
 
     def stream(self) -> Gradients:
-        """What was recorded; rows that are not finite (a step the loss scale overflowed at) are
-        left out.
+        """The recorded gradients, without the rows that are not finite (steps at which the loss
+        scale overflowed).
 
         Raises:
-            BadInput: fewer than two rows were taken, or are finite.
+            BadInput: fewer than two rows were recorded, or are finite.
         """
         if self.full:
             self.close()
@@ -100,66 +106,64 @@ class Recorder(AbstractContextManager["Recorder"]):
         )
         about = {"rows left out": str(int((~finite).sum()))} if not finite.all() else {}
         if any(is_dtensor(p) for p in self.named.values()):
-            about["sharded"] = f"the parts of process {torch.distributed.get_rank()}"
+            about["sharded"] = f"the shards of rank {torch.distributed.get_rank()}"
         return Gradients(
             rows[finite], layers, self.index, self.batch_size, self.frozen, self.step, about=about
         )
 
     def save(self, path: str | Path) -> Path:
-        """Write what was recorded to a safetensors file; returns its path."""
+        """Write the recorded gradients to a safetensors file; returns its path."""
         return save(self.stream(), path)
 
     def _before(self, optimizer: Any) -> None:
-        """A step is about to be taken: ours, if the optimizer has one of our parameters."""
-        # removed later: torch does not bear that among other hooks, while it calls them
+        """Record a row before a step of an optimizer that has one of the recorded parameters."""
+        # The hooks are removed later: torch does not allow it while it calls them.
         if self.full:
             return
-        if self.stepping is None and any(
-            id(p) in self.own for group in optimizer.param_groups for p in group["params"]
-        ):
-            self.stepping = id(optimizer)
-        if id(optimizer) == self.stepping and not is_skipped(optimizer):
+        if self._optimizer_id is None and self._has_own_parameter(optimizer):
+            self._optimizer_id = id(optimizer)
+        if id(optimizer) == self._optimizer_id and not is_skipped(optimizer):
             row = self.taken
             self.take()
-            self.begun = self.taken > row
+            self._in_step = self.taken > row
             self.rows[row : self.taken] /= gradient_scale(optimizer)
 
+    def _has_own_parameter(self, optimizer: Any) -> bool:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        return any(id(p) in self._parameter_ids for p in parameters)
+
     def _after(self, optimizer: Any, *_: Any) -> None:
-        """A step was taken, after which it is known by how much it clipped."""
-        if self.begun and id(optimizer) == self.stepping:
-            self.begun = False
+        """Apply the clipping factor, which is known only after the step."""
+        if self._in_step and id(optimizer) == self._optimizer_id:
+            self._in_step = False
             self.rows[self.taken - 1] *= clip_factor(optimizer)
 
-    def _fits(self) -> bool:
-        """Whether the parameters have the shapes they began with; recording ends where they do not."""
+    def _has_same_shapes(self) -> bool:
+        """Whether the parameters have their first shapes; recording ends if they do not."""
         shapes = [tuple(local_tensor(p).shape) for p in self.named.values()]
-        changed = [
-            name
-            for name, now, was in zip(self.named, shapes, self.shapes, strict=True)
-            if now != was
-        ]
+        pairs = zip(self.named, shapes, self.shapes, strict=True)
+        changed = [name for name, shape, first in pairs if shape != first]
         if changed:
-            self.most = self.taken
+            self.max_rows = self.taken
             warnings.warn(
                 f"Recording ended after {self.taken} rows: the shape of {changed[0]} changed.",
                 stacklevel=3,
             )
         return not changed
 
-    def _look(self) -> None:
-        """Whether the weights still are those of the first row; not asked any more once they are
-        not.
-        """
+    def _check_frozen(self) -> None:
+        """Update `frozen`: whether the weights are still those of the first row."""
         if self.frozen:
-            now = self._sampled({name: p.detach() for name, p in self.named.items()})
-            self.start = now if self.start is None else self.start
-            self.frozen = bool(torch.equal(now, self.start))
+            weights = self._sampled({name: p.detach() for name, p in self.named.items()})
+            if self.first_weights is None:
+                self.first_weights = weights
+            self.frozen = bool(torch.equal(weights, self.first_weights))
 
     @torch.no_grad()
     def _sampled(self, tensors: Mapping[str, Tensor | None]) -> Tensor:
         device = self.rows.device
         parts = [
-            _picked(tensors.get(name), place).to(device, torch.float32, non_blocking=True)
+            _sampled_elements(tensors.get(name), place).to(device, torch.float32, non_blocking=True)
             for name, place in zip(self.named, self.places, strict=True)
         ]
         return torch.cat(parts)
@@ -174,29 +178,32 @@ def record_gradients(
     step: int = 0,
     seed: int = 0,
 ) -> Recorder:
-    """Record the gradients of a training loop as it runs: one row before each optimizer step, of
-    sampled coordinates.
+    """Record sampled gradients of a training loop as it runs, one row before each optimizer step.
 
-    Rows hold what the optimizer sees: accumulated, unscaled, clipped. Any torch optimizer will do; where there is none,
-    `record.take()` after each backward takes a row. If no weight has changed between the first row and the last, the
-    stream is frozen, else live. It stops by itself when it has its rows.
+    Rows are the gradients that the optimizer uses: accumulated, unscaled, clipped. This works with
+    any torch optimizer; without one, call `record.take()` after each backward. If no weight changes
+    between the first row and the last, the stream is frozen, otherwise live. Recording stops
+    automatically when all rows are recorded.
 
-    Of sharded parameters (FSDP2) each process records its own parts: save one process's, or each to
-    a file of its own.
+    If parameters are sharded (FSDP2), each rank records its own shards: save those of one rank, or
+    each to a file of its own.
 
     Args:
-        model: whose parameters are trained.
-        coordinates: how many are recorded, drawn from every tensor in proportion to its size and not below 16 of each.
+        model: the model that is trained.
+        coordinates: number of recorded coordinates; sampled from every tensor in proportion to its
+            size, at least 16 of each.
         steps: rows to record, >= 2.
-        batch_size: examples behind each row; needed to predict other batch sizes.
-        step: optimizer steps taken before, for the record.
-        seed: of the draw of coordinates, a whole number.
+        batch_size: examples per row; needed to predict other batch sizes.
+        step: optimizer steps taken before; only stored.
+        seed: of the sample of coordinates, a whole number.
 
     Returns:
-        A recorder: `stream()` is what it has, `save(path)` writes it; as a context manager it ends with its block.
+        A recorder. `stream()` returns the recorded gradients, `save(path)` writes them; as a
+        context manager it ends with its block.
 
     Raises:
-        BadInput: no model, no trainable parameters, complex ones, ones without a shape yet, or numbers out of range.
+        BadInput: the argument is not a model, has no trainable parameters, complex ones or ones
+            without a shape yet, or a number is out of range.
 
     Example:
         >>> model = nn.Linear(4, 2)
@@ -213,9 +220,9 @@ def record_gradients(
     return Recorder(model, coordinates, steps, batch_size, step, seed)
 
 
-def _picked(tensor: Tensor | None, place: Tensor) -> Tensor:
-    """The sampled coordinates of a tensor; 0 where there is no gradient."""
+def _sampled_elements(tensor: Tensor | None, place: Tensor) -> Tensor:
+    """The sampled elements of a tensor; 0 if there is no gradient."""
     if tensor is None:
         return torch.zeros(len(place), device=place.device)
-    held = local_tensor(tensor)
-    return (held.to_dense() if held.is_sparse else held).reshape(-1)[place]
+    local = local_tensor(tensor)
+    return (local.to_dense() if local.is_sparse else local).reshape(-1)[place]

@@ -17,16 +17,20 @@ from betaplane.replay.quantities import Replay, quantities
 from betaplane.replay.store import load
 from betaplane.theory._validation import BETA, NOT_NEGATIVE, check_arrays
 
-LIMIT = 1 - 1e-9  # stands for beta2 -> 1: in a repeated stream v is then constant
-POINTS = 64
-Watch = Callable[[int, int], None]  # coordinates done, of how many
+LIMIT_BETA2 = 1 - 1e-9  # represents beta2 -> 1: in a repeated stream, v is then constant
+DEFAULT_POINTS = 64
+Watch = Callable[[int, int], None]  # called with: finished coordinates, all coordinates
 
 
-def horizons(longest: float, points: int = POINTS) -> np.ndarray:
-    """Betas from 0 on, evenly spaced in the logarithm of the memory horizon 1 / (1 - beta), to 4
-    digits of 1 - beta.
+def horizons(longest: float, points: int = DEFAULT_POINTS) -> np.ndarray:
+    """Betas from 0, evenly spaced in the logarithm of the memory horizon 1 / (1 - beta), rounded to
+    4 digits of 1 - beta.
 
-    The ones nearest to 0.9, 0.99, ... are exactly that, since people ask for them.
+    The values nearest to 0.9, 0.99, ... are set to exactly these common settings.
+
+    Args:
+        longest: the largest horizon, in steps, > 1.
+        points: number of betas, >= 2.
 
     Example:
         >>> horizons(1000, 4).tolist(), horizons(100, 8).tolist()
@@ -48,36 +52,36 @@ def replay_gradients(
     dtype: torch.dtype = torch.float32,
     watch: Watch = lambda done, of: None,
 ) -> Replay:
-    r"""Compute what Adam's update would be, over the whole (beta1, beta2) plane, from recorded
-    gradients alone.
+    r"""Compute Adam's update over the whole (beta1, beta2) plane, from recorded gradients alone.
 
     ```
     m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2,   u = m / (sqrt(v) + eps)
     ```
 
-    Convergence proofs rest on E[u] at frozen weights pointing down the gradient. A frozen stream is taken to repeat for
-    ever and its moments to be in their steady state, so that E[u] is exact for the minibatches recorded; horizons much
-    longer than the recording look like the recording's length. A live stream is run from its first row with bias
-    correction, the first tenth uncounted: there the mean gradient is one over weights that moved, and what differs
-    between its two ends counts as noise.
+    Convergence proofs require that E[u] at frozen weights points down the gradient. A frozen stream
+    is assumed to repeat forever, with its moments in their steady state, so E[u] is exact for the
+    recorded minibatches. Horizons much longer than the recording act like the recording's length. A
+    live stream is run from its first row with bias correction, and its first tenth is not counted.
+    Its mean gradient is a mean over moving weights, and the difference between its two ends counts
+    as noise.
 
     Args:
-        source: recorded gradients, or the file they are in.
-        beta1: (n1,), ascending, each in [0, 1); 64 horizons from 1 to 100 if left out.
-        beta2: (n2,), likewise; 64 horizons from 1 to 10,000 if left out.
+        source: recorded gradients, or the path of their file.
+        beta1: (n1,), ascending, each in [0, 1); by default 64 horizons from 1 to 100.
+        beta2: (n2,), in the same form; by default 64 horizons from 1 to 10,000.
         eps: added to sqrt(v), gradient units, >= 0.
         batch_size: predict for this batch size; see `with_batch_size`.
-        dtype: of the moments and products: float32, or float64, the slow twin.
-        watch: told how far it is.
+        dtype: of the moments and products: float32, or float64 for the reference.
+        watch: called with the number of finished coordinates and of all.
 
     Returns:
         The quantities of every cell, of the model and of each layer.
 
     Raises:
-        BadInput: a file that is none of ours, numbers out of range, or gradients that are zero.
+        BadInput: the file is not a recording, a number is out of range, or all gradients are zero.
 
-    Source: the moments: D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 1. E[m / sqrt(v)] as what decides:
-    Y. Zhang et al., 2022, arXiv:2208.09632; Y. Zhang et al., 2026, arXiv:2603.02092.
+    Source: the moments: D. Kingma, J. Ba, 2015, arXiv:1412.6980, Algorithm 1. E[m / sqrt(v)] as the
+    criterion: Y. Zhang et al., 2022, arXiv:2208.09632; Y. Zhang et al., 2026, arXiv:2603.02092.
 
     Example:
         >>> from betaplane.problems import counterexample
@@ -96,25 +100,25 @@ def replay_gradients(
         raise BadInput(
             "The recorded gradients are all zero",
             value=0.0,
-            allowed="a gradient that is not",
+            allowed="at least one nonzero element",
             where="replay_gradients",
             instead="a recording from before the minimum was reached",
         )
-    betas = torch.from_numpy(rows), torch.from_numpy(np.append(columns, LIMIT))
-    whole, layers = quantities(sums(stream, *betas, eps, dtype, watch), stream, rows, columns)
+    with_limit = torch.from_numpy(np.append(columns, LIMIT_BETA2))
+    totals = sums(stream, torch.from_numpy(rows), with_limit, eps, dtype, watch)
+    whole, layers = quantities(totals, stream, rows, columns)
     return Replay(stream, rows, columns, eps, whole, layers)
 
 
 def _ascending(name: str, beta: ArrayLike | None, longest: float) -> np.ndarray:
-    (found,) = check_arrays(
-        "replay_gradients", **{name: (horizons(longest) if beta is None else beta, BETA)}
-    )
-    if found.ndim != 1 or not len(found) or not (np.diff(found) > 0).all():
+    beta = horizons(longest) if beta is None else beta
+    (betas,) = check_arrays("replay_gradients", **{name: (beta, BETA)})
+    if betas.ndim != 1 or not len(betas) or not (np.diff(betas) > 0).all():
         raise BadInput(
-            f"{name} is no ascending row of betas",
-            value=found.tolist(),
+            f"{name} is not an ascending list of betas",
+            value=betas.tolist(),
             allowed="shape (n,), each larger than the one before",
             where="replay_gradients",
             instead=f"{name}=[0.0, 0.9, 0.99]",
         )
-    return found
+    return betas

@@ -1,6 +1,4 @@
-"""Which coordinates of a model are recorded: drawn at random, tensor by tensor, every tensor
-represented.
-"""
+"""Sample the coordinates of a model to record: at random, with every tensor represented."""
 
 from __future__ import annotations
 
@@ -13,22 +11,22 @@ from torch import Tensor
 
 from betaplane.errors import BadInput
 
-LEAST = 16  # coordinates of a tensor, where it has so many and there is room
+MIN_PER_TENSOR = 16  # coordinates of a tensor, if it has so many and the total allows
 
 
 def shares(sizes: Sequence[int], coordinates: int) -> list[int]:
-    """How many coordinates of each tensor are recorded: in proportion to its size, but not below a
-    few of each.
+    """The number of recorded coordinates of each tensor: proportional to its size, but at least a
+    few.
 
     Args:
         sizes: coordinates of each tensor, >= 1.
-        coordinates: how many are recorded in all, at least one a tensor.
+        coordinates: the total to record, at least one per tensor.
 
     Returns:
-        A number for each tensor, in [1, size]; they add up to `coordinates`, or to all there are.
+        A number for each tensor, in [1, size]; the sum is `coordinates`, or all that exist.
 
     Raises:
-        BadInput: fewer coordinates than tensors.
+        BadInput: there are fewer coordinates than tensors.
 
     Example:
         >>> shares([1000, 100, 4], 60), shares([2, 3], 60)
@@ -40,40 +38,40 @@ def shares(sizes: Sequence[int], coordinates: int) -> list[int]:
             value=coordinates,
             allowed=f"[{len(sizes)}, inf)",
             where="coordinates",
-            instead=f"coordinates={max(20_000, 16 * len(sizes))}",
+            instead=f"coordinates={max(20_000, MIN_PER_TENSOR * len(sizes))}",
         )
-    least = max(1, min(LEAST, coordinates // len(sizes)))
-    found = [min(size, least) for size in sizes]
-    left = min(coordinates, sum(sizes)) - sum(found)
+    least = max(1, min(MIN_PER_TENSOR, coordinates // len(sizes)))
+    counts = [min(size, least) for size in sizes]
+    left = min(coordinates, sum(sizes)) - sum(counts)
     while left > 0:
-        room = [size - have for size, have in zip(sizes, found, strict=True)]
-        rate = left / sum(room)
-        more = [min(space, math.floor(space * rate)) for space in room]
+        unused = [size - count for size, count in zip(sizes, counts, strict=True)]
+        rate = left / sum(unused)
+        more = [min(available, math.floor(available * rate)) for available in unused]
         if not any(more):
-            more = _ones(room, left)
-        found = [have + one for have, one in zip(found, more, strict=True)]
+            more = _one_each(unused, left)
+        counts = [count + extra for count, extra in zip(counts, more, strict=True)]
         left -= sum(more)
-    return found
+    return counts
 
 
-def _ones(room: Sequence[int], left: int) -> list[int]:
-    """One more for each of the `left` tensors with the most room."""
-    first = sorted(range(len(room)), key=lambda i: -room[i])[:left]
-    return [int(i in first) for i in range(len(room))]
+def _one_each(unused: Sequence[int], left: int) -> list[int]:
+    """One more for each of the `left` tensors with the most unused coordinates."""
+    first = sorted(range(len(unused)), key=lambda i: -unused[i])[:left]
+    return [int(i in first) for i in range(len(unused))]
 
 
-def drawn(sizes: Sequence[int], coordinates: int, seed: int = 0) -> list[Tensor]:
-    """Of each tensor the coordinates that are recorded: int64, ascending, without repetition.
+def sample_coordinates(sizes: Sequence[int], coordinates: int, seed: int = 0) -> list[Tensor]:
+    """The recorded coordinates of each tensor: int64, ascending, without repetition.
 
     Args:
         sizes: coordinates of each tensor, >= 1.
-        coordinates: how many are recorded in all.
-        seed: of the draw.
+        coordinates: the total to record.
+        seed: of the random sample.
 
     Example:
-        >>> [len(each) for each in drawn([1000, 4], 20)], drawn([1000, 4], 20)[1].tolist()
+        >>> [len(i) for i in sample_coordinates([1000, 4], 20)], sample_coordinates([1000, 4], 20)[1].tolist()
         ([16, 4], [0, 1, 2, 3])
     """
-    draw = random.Random(seed)
-    numbers = zip(sizes, shares(sizes, coordinates), strict=True)
-    return [torch.tensor(sorted(draw.sample(range(size), share))) for size, share in numbers]
+    generator = random.Random(seed)
+    pairs = zip(sizes, shares(sizes, coordinates), strict=True)
+    return [torch.tensor(sorted(generator.sample(range(size), count))) for size, count in pairs]

@@ -1,4 +1,4 @@
-"""Recorded gradients on disk: a safetensors file that is written whole or not at all, and runs no
+"""Save and load recorded gradients as a safetensors file, which is written atomically and runs no
 code when read.
 """
 
@@ -13,29 +13,39 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as packed
+from safetensors.torch import save as serialize
 
 from betaplane.errors import BadInput
 from betaplane.replay.gradients import Gradients
 from betaplane.replay.head import checked_head, digest
 
 FORMAT = "betaplane gradients"
-VERSION = 1  # of the format; raised when a field changes its meaning
+VERSION = 1  # of the format; increased when a field changes its meaning
 KEYS = {"format", "version", "stream", "about"}  # of the metadata; 0.1.0 wrote no digest
-LONGEST_HEAD = 20_000_000  # bytes
+MAX_HEADER_BYTES = 20_000_000
 TENSORS = {"gradients": torch.float32, "index": torch.int64}
+INCOMPLETE = "This is not a complete safetensors file"
+# raised by a header with missing or invalid fields
+HEADER_ERRORS = (
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    OverflowError,
+)
 
 
 def save(stream: Gradients, path: str | Path) -> Path:
     """Write a stream to a safetensors file, atomically.
 
-    The tensors are "gradients" (T, d) float32 and "index" (d,) int64; the metadata are names, shapes and shares of the
-    layers, batch size, step, whether the weights stood still, how values were changed, the commit of the folder
-    it was recorded in, versions, and a digest of all of it.
+    The tensors are "gradients" (T, d) float32 and "index" (d,) int64. The metadata are names,
+    shapes and sampled coordinates of the layers, batch size, step, whether the weights were frozen,
+    how values were changed, the commit of the current folder, versions, and a digest of all of it.
 
     Args:
-        stream: what was recorded.
-        path: of the file; what is there is replaced once the new file is whole.
+        stream: the recorded gradients.
+        path: of the file; an existing file is replaced once the new one is complete.
 
     Returns:
         The path.
@@ -59,7 +69,7 @@ def save(stream: Gradients, path: str | Path) -> Path:
     }
     try:
         with part.open("wb") as file:
-            file.write(packed(tensors, _with_digest(_metadata(stream), tensors)))
+            file.write(serialize(tensors, _with_digest(_metadata(stream), tensors)))
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
@@ -78,8 +88,11 @@ def save(stream: Gradients, path: str | Path) -> Path:
 def load(path: str | Path) -> Gradients:
     """Read a stream that `save` wrote.
 
+    Args:
+        path: of the file.
+
     Raises:
-        BadInput: there is no such file, it is cut short, or it is something else.
+        BadInput: the file does not exist, is truncated or damaged, or is not a recording.
 
     Example:
         >>> load("nowhere.safetensors")
@@ -93,38 +106,43 @@ def load(path: str | Path) -> Gradients:
             "There is no such file",
             value=str(path),
             allowed="a file of recorded gradients",
-            where="replay",
+            where="load",
             instead="betaplane record digits",
         )
-    told, tensors = _opened(path)
-    if told.get("format") != FORMAT:
-        raise _foreign(path, "This safetensors file holds no recorded gradients")
-    if told.get("version") != str(VERSION):
-        raise _foreign(
-            path, f"This file is of version {told.get('version')} of the format, and not {VERSION}"
-        )
-    if set(told) - {"digest"} != KEYS or {name: x.dtype for name, x in tensors.items()} != TENSORS:
-        raise _foreign(path, "The head of this file cannot be read")
-    if told.get("digest", digest(told, tensors)) != digest(told, tensors):
-        raise _foreign(path, "This file is damaged: its digest is not that of its content")
-    return _stream(path, told, tensors)
+    metadata, tensors = _read(path)
+    _check_format(path, metadata, tensors)
+    return _stream(path, metadata, tensors)
 
 
-def _opened(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+def _check_format(path: Path, metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> None:
+    if metadata.get("format") != FORMAT:
+        raise _not_a_recording(path, "This safetensors file contains no recorded gradients")
+    if metadata.get("version") != str(VERSION):
+        what = f"This file has format version {metadata.get('version')}, not {VERSION}"
+        raise _not_a_recording(path, what)
+    dtypes = {name: x.dtype for name, x in tensors.items()}
+    if set(metadata) - {"digest"} != KEYS or dtypes != TENSORS:
+        raise _not_a_recording(path, "The header of this file cannot be read")
+    expected = digest(metadata, tensors)
+    if metadata.get("digest", expected) != expected:
+        raise _not_a_recording(path, "This file is damaged: its digest does not match its content")
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     """The metadata and tensors of a safetensors file."""
     try:
         with path.open("rb") as file:
-            if int.from_bytes(file.read(8), "little") > LONGEST_HEAD:
-                raise _foreign(path, "This is no whole safetensors file (its head is too long)")
+            if int.from_bytes(file.read(8), "little") > MAX_HEADER_BYTES:
+                raise _not_a_recording(path, f"{INCOMPLETE} (its header is too long)")
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise _foreign(path, f"This is no whole safetensors file ({error})") from None
+        raise _not_a_recording(path, f"{INCOMPLETE} ({error})") from None
 
 
-def _stream(path: Path, told: dict[str, str], tensors: dict[str, torch.Tensor]) -> Gradients:
+def _stream(path: Path, metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> Gradients:
     try:
-        head, about = json.loads(told["stream"]), json.loads(told["about"])
+        head, about = json.loads(metadata["stream"]), json.loads(metadata["about"])
         return Gradients(
             tensors["gradients"],
             index=tensors["index"],
@@ -132,29 +150,20 @@ def _stream(path: Path, told: dict[str, str], tensors: dict[str, torch.Tensor]) 
         )
     except BadInput:
         raise
-    except (
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-        OverflowError,
-    ) as error:
-        why = (
-            f" ({error})"
-            if type(error) is ValueError and not isinstance(error, json.JSONDecodeError)
-            else ""
-        )
-        raise _foreign(path, f"The head of this file cannot be read{why}") from None
+    except HEADER_ERRORS as error:
+        why = f" ({error})" if type(error) is ValueError else ""  # raised by `checked_head`
+        raise _not_a_recording(path, f"The header of this file cannot be read{why}") from None
 
 
 def _metadata(stream: Gradients) -> dict[str, str]:
-    layers = [[layer.name, list(layer.shape), layer.sampled] for layer in stream.layers]
     head = {
-        "layers": layers, "batch_size": stream.batch_size, "frozen": stream.frozen, "step": stream.step,
+        "layers": [[layer.name, list(layer.shape), layer.sampled] for layer in stream.layers],
+        "batch_size": stream.batch_size,
+        "frozen": stream.frozen,
+        "step": stream.step,
         "changed": stream.changed,
-    }  # fmt: skip
-    about = {**_here(), **stream.about}
+    }
+    about = {**_origin(), **stream.about}
     return {
         "format": FORMAT,
         "version": str(VERSION),
@@ -163,12 +172,12 @@ def _metadata(stream: Gradients) -> dict[str, str]:
     }
 
 
-def _with_digest(told: dict[str, str], tensors: dict[str, torch.Tensor]) -> dict[str, str]:
-    return {**told, "digest": digest(told, tensors)}
+def _with_digest(fields: dict[str, str], tensors: dict[str, torch.Tensor]) -> dict[str, str]:
+    return {**fields, "digest": digest(fields, tensors)}
 
 
-def _here() -> dict[str, str]:
-    """Commit of the folder, versions of what computes."""
+def _origin() -> dict[str, str]:
+    """The commit of the current folder, and the versions of Python, torch and betaplane."""
     versions = {name: metadata.version(name) for name in ("betaplane", "torch")}
     return {"commit": _commit(), "python": sys.version.split()[0], **versions}
 
@@ -176,17 +185,17 @@ def _here() -> dict[str, str]:
 def _commit() -> str:
     """The commit checked out in the current folder; "" outside a repository or without git."""
     try:
-        words = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-        return subprocess.run(words, capture_output=True, text=True, timeout=5).stdout.strip()
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=5).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
 
 
-def _foreign(path: Path, what: str) -> BadInput:
+def _not_a_recording(path: Path, what: str) -> BadInput:
     return BadInput(
         what,
         value=str(path),
         allowed="a file written by record_gradients or `betaplane record`",
-        where="replay",
+        where="load",
         instead="betaplane record digits",
     )

@@ -1,4 +1,4 @@
-"""Whether gradients can be recorded: refusals in a sentence each."""
+"""Checks of the model and the numbers before gradients are recorded."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from betaplane.theory._validation import check_integers
 
 
 def check_model(model: Any) -> None:
-    """Refuse what is no model, or has parameters that cannot be recorded."""
+    """Raise BadInput for an object that is not a model, or whose parameters cannot be recorded."""
     if not isinstance(model, nn.Module):
         raise BadInput(
-            "This is no model",
+            "model is of the wrong type",
             value=type(model).__name__,
             allowed="a torch.nn.Module",
             where="record_gradients",
@@ -38,7 +38,7 @@ def check_model(model: Any) -> None:
                 value=name,
                 allowed="real parameters",
                 where="record_gradients",
-                instead="torch.nn.Parameter(torch.view_as_real(p))  # and view_as_complex where it is used",
+                instead="torch.nn.Parameter(torch.view_as_real(p))  # and view_as_complex at its uses",
             )
 
 
@@ -50,7 +50,7 @@ def check_numbers(
     step: int,
     seed: int,
 ) -> None:
-    """Refuse a recording of nothing, and numbers out of range."""
+    """Raise BadInput if there is nothing to record, or a number is out of range."""
     if not named:
         raise BadInput(
             "The model has no parameters to train",
@@ -70,17 +70,17 @@ def check_numbers(
         check_integers("record_gradients", batch_size=(batch_size, 1))
 
 
-def room(steps: int, columns: int, device: torch.device) -> Tensor:
-    """Rows for the gradients, where there is memory for them."""
+def allocate_rows(steps: int, columns: int, device: torch.device) -> Tensor:
+    """Zeros for the gradients, (steps, columns).
+
+    Raises:
+        BadInput: there is not enough memory.
+    """
     try:
         return torch.zeros(steps, columns, device=device)
-    except (
-        RuntimeError,
-        TypeError,
-        OverflowError,
-    ):  # torch's words for too many, depending on how many
+    except (RuntimeError, TypeError, OverflowError):  # torch raises each, depending on the size
         raise BadInput(
-            "There is no memory for so many gradients",
+            "There is not enough memory for so many gradients",
             value=f"{steps} of {columns} coordinates",
             allowed=f"less than {4 * steps * columns:.3g} bytes",
             where="record_gradients",
@@ -89,18 +89,19 @@ def room(steps: int, columns: int, device: torch.device) -> Tensor:
 
 
 def check_rows(taken: int, finite: int) -> None:
-    """Refuse a recording without two rows that are finite."""
+    """Raise BadInput for a recording with fewer than two finite rows."""
     if taken < 2:
         raise BadInput(
             "Nothing was recorded: no optimizer took two steps on this model",
             value=taken,
             allowed="at least 2 rows",
             where="record_gradients",
-            instead="record.take()  # after each backward(), where no torch optimizer steps",
+            instead="record.take()  # after each backward(), if no torch optimizer steps",
         )
     if finite < 2:
+        affected = f"{taken - finite} of {taken}" if finite else f"All {taken}"
         raise BadInput(
-            f"{f'{taken - finite} of' if finite else 'All'} {taken} gradients are not finite",
+            f"{affected} gradients are not finite",
             value=finite,
             allowed="at least 2 finite ones",
             where="record_gradients",
