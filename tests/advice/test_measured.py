@@ -164,7 +164,7 @@ def test_recorded_gradients_raise_beta2_to_their_threshold(tmp_path):
 
 def test_a_recording_without_that_batch_size(tmp_path):
     with pytest.raises(
-        BadInput, match="This batch size cannot be had from the recording: got 1000"
+        BadInput, match="This batch size cannot be made from the recording: got 1000"
     ):
         advise(1000, replay=recorded(tmp_path / "grads.safetensors", n=5))
 

@@ -199,7 +199,7 @@ def test_sharded_parameters_are_recorded_part_by_part(mesh):
     assert (parts.frozen, parts.layers, parts.about) == (
         False,
         whole.layers,
-        {"sharded": "the parts of process 0"},
+        {"sharded": "the shards of rank 0"},
     )
     with pytest.raises(betaplane.BadInput, match=r"are sharded: got '0\.weight'"):
         record_pass(sharded, lambda net, x: net(x).square().mean(), torch.randn(2, 8, 6))
@@ -359,18 +359,18 @@ def test_numbers_of_numpy(tmp_path):
 BAD = [
     (
         lambda: record_pass(model(), loss, DATA[:1]),
-        "There are too few batches: got 1; expected at least 2 (record_pass",
+        "Too few batches: got 1; expected at least 2 (record_pass",
     ),
-    (lambda: record_pass(model(), loss, []), "There are too few batches: got 0"),
+    (lambda: record_pass(model(), loss, []), "Too few batches: got 0"),
     (
         lambda: record_pass(model(), lambda net, x: loss(net, x) * math.nan, DATA),
         "All 4 gradients are not finite",
     ),
     (
         lambda: record_pass(model(), lambda net, x: net(x), DATA),
-        "The loss is no scalar: got 'a tensor of shape (8, 3)'",
+        "The loss is not a scalar: got 'a tensor of shape (8, 3)'",
     ),
-    (lambda: record_pass(model(), lambda net, x: 1.0, DATA), "The loss is no scalar: got 'float'"),
+    (lambda: record_pass(model(), lambda net, x: 1.0, DATA), "The loss is not a scalar: got 'float'"),
     (
         lambda: record_pass(model(), lambda net, x: loss(net, x).detach(), DATA),
         "does not depend on the parameters",
@@ -382,14 +382,14 @@ BAD = [
     ),
     (
         lambda: record_gradients([*model().parameters()]),
-        "This is no model: got 'list'; expected a torch.nn.Module",
+        "model is of the wrong type: got 'list'; expected a torch.nn.Module",
     ),
     (
         lambda: record_gradients(nn.Linear(2, 2, dtype=torch.complex64)),
         "parameters are complex: got 'weight'",
     ),
-    (lambda: record_gradients(model(), steps=10**12), "There is no memory for so many gradients"),
-    (lambda: record_gradients(model(), steps=10**30), "There is no memory for so many gradients"),
+    (lambda: record_gradients(model(), steps=10**12), "There is not enough memory for so many gradients"),
+    (lambda: record_gradients(model(), steps=10**30), "There is not enough memory for so many gradients"),
     (
         lambda: with_batch_size(
             record_pass(model(), loss, DATA.repeat(8, 1, 1), batch_size=8), 16.0

@@ -145,7 +145,7 @@ def test_an_index_outside_of_its_tensor(stream, tmp_path: Path, place: int, told
 def test_values_that_are_not_finite(stream, tmp_path: Path):
     values = stream.values.clone()
     values[1, 1] = torch.nan
-    with pytest.raises(BadInput, match="hold values that are not finite"):
+    with pytest.raises(BadInput, match="contain values that are not finite"):
         load(rewritten(save(stream, tmp_path / "grads.safetensors"), {"gradients": values}))
 
 
