@@ -164,14 +164,14 @@ def test_ctrl_c(folder: Path, capsys, early: bool):
         wait_until(lambda: not session(ran.pid), 30)
     assert (ran.returncode, out) == (130, "")
     assert err.endswith(
-        "betaplane: stopped. What was finished is in the store; the same command goes on from there.\n"
+        "betaplane: stopped. Finished runs are saved; rerun the same command to resume.\n"
     )
     assert "Traceback" not in err
     assert "KeyboardInterrupt" not in err
     known = stored(Path("out/train.sqlite"))
     code, out, err = ended(["map", "trainer.py:train", *SMALL, *finer, "--workers", "0"], capsys)
     assert code == 0
-    assert early or f"the store holds {len(known)}" in err
+    assert early or f"{len(known)} of them in the store" in err
     assert known.items() <= stored(Path("out/train.sqlite")).items()
 
 
@@ -229,7 +229,7 @@ def test_the_disk_fills_up_and_is_freed(disk: Path, capsys):
     _mount("-o", "remount,size=64m", str(disk))
     code, out, err = ended(arguments, capsys)
     assert code == 0
-    assert f"the store holds {len(known)}" in err
+    assert f"{len(known)} of them in the store" in err
     after = stored(disk / "train.sqlite")
     assert known.items() <= after.items()
     assert len(after) == 144

@@ -268,10 +268,10 @@ MORE_MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "an option of a problem": (lambda: betaplane.load("digits:hiden=16"), "Try: digits:hidden="),
     "an argument of the call": (lambda: mapped(pionts=3), "Try: points=..."),
     "negative seconds": (lambda: mapped(seconds=-1), "Invalid duration: got -1"),
-    "no trial": (lambda: betaplane.optuna_betas(None), "trial is no Optuna trial: got None"),
+    "no trial": (lambda: betaplane.optuna_betas(None), "trial is not an Optuna trial: got None"),
     "a beta as a range": (
         lambda: betaplane.optuna_betas(Trial(), beta1=0.9),
-        "The range of beta1 is not one: got 0.9",
+        "Invalid range of beta1: got 0.9",
     ),
 }
 

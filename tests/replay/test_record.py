@@ -370,7 +370,10 @@ BAD = [
         lambda: record_pass(model(), lambda net, x: net(x), DATA),
         "The loss is not a scalar: got 'a tensor of shape (8, 3)'",
     ),
-    (lambda: record_pass(model(), lambda net, x: 1.0, DATA), "The loss is not a scalar: got 'float'"),
+    (
+        lambda: record_pass(model(), lambda net, x: 1.0, DATA),
+        "The loss is not a scalar: got 'float'",
+    ),
     (
         lambda: record_pass(model(), lambda net, x: loss(net, x).detach(), DATA),
         "does not depend on the parameters",
@@ -388,8 +391,14 @@ BAD = [
         lambda: record_gradients(nn.Linear(2, 2, dtype=torch.complex64)),
         "parameters are complex: got 'weight'",
     ),
-    (lambda: record_gradients(model(), steps=10**12), "There is not enough memory for so many gradients"),
-    (lambda: record_gradients(model(), steps=10**30), "There is not enough memory for so many gradients"),
+    (
+        lambda: record_gradients(model(), steps=10**12),
+        "There is not enough memory for so many gradients",
+    ),
+    (
+        lambda: record_gradients(model(), steps=10**30),
+        "There is not enough memory for so many gradients",
+    ),
     (
         lambda: with_batch_size(
             record_pass(model(), loss, DATA.repeat(8, 1, 1), batch_size=8), 16.0
