@@ -26,7 +26,7 @@ def printed(phase_map, width: int = 100, encoding: str = "utf-8", **options) -> 
 def test_without_colour_every_glyph_and_no_codes():
     text = printed(bulge(), color_system=None)
     assert "\x1b" not in text
-    for symbol in (*GLYPHS, "★", "a (0.9, 0.999)", "0.999", "1 000"):
+    for symbol in (*GLYPHS, "★", "a (0.9, 0.999)", "0.999", "1,000"):
         assert symbol in text
 
 

@@ -1,6 +1,4 @@
-"""Pictures of stored results and watched runs: PNG, pages, terminal, notebook. Nothing here trains
-or opens a file.
-"""
+"""Figures of maps and watched runs as PNG, HTML pages, terminal text and notebook output."""
 
 from betaplane.figures.html import html
 from betaplane.figures.moments import moments_png

@@ -1,4 +1,4 @@
-"""Loss curves in one byte a point: a page with thousands of them stays small."""
+"""Loss curves in one byte per point, so that a page with thousands of them stays small."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from betaplane.maps.phase_map import PhaseMap
 
-# of a finite loss, between the lowest and the highest of its curve; code 0 is a loss that is not
+# codes of finite losses, from the lowest to the highest of a curve; code 0 is a loss that is not
 # finite
 LEVELS = 254
 
@@ -19,13 +19,15 @@ def encode(phase_map: PhaseMap, curves: Sequence[np.ndarray]) -> dict[str, Any]:
     """Curves as codes: code 1 + LEVELS * (u - low) / (high - low), where u is the loss on the map's
     scale.
 
-    The scale is log10(loss) where every loss is positive, else asinh((loss - best) / unit).
+    The scale is log10(loss) if every loss is positive, else asinh((loss - best) / unit).
 
     Returns:
-        What page.js needs to decode: scale, unit, best; of each curve its length, low and high; all codes in base64.
+        Data that page.js decodes: scale, unit, best; length, low and high of each curve; all codes in
+        base64.
     """
     finite = [
-        curve[np.isfinite(curve)] for curve in (np.asarray(each, dtype=float) for each in curves)
+        curve[np.isfinite(curve)]
+        for curve in (np.asarray(losses, dtype=float) for losses in curves)
     ]
     log = all((curve > 0).all() for curve in finite)
     best = float(phase_map.best) if np.isfinite(phase_map.best) else 0.0
@@ -42,7 +44,7 @@ def encode(phase_map: PhaseMap, curves: Sequence[np.ndarray]) -> dict[str, Any]:
 
 
 def _scaled(curve: np.ndarray, log: bool, best: float, unit: float) -> np.ndarray:
-    """On the map's scale; nan where the loss is not finite."""
+    """Losses on the scale of the map; NaN if a loss is not finite."""
     finite = np.where(np.isfinite(curve), curve, np.nan)
     return np.log10(finite) if log else np.arcsinh((finite - best) / unit)
 
@@ -60,11 +62,10 @@ def _codes(scaled: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def axis(phase_map: PhaseMap, curves: Sequence[np.ndarray]) -> dict[str, Any]:
-    """One loss axis for all curves, so that they compare: whether it is logarithmic, its ends, the
-    verdicts' levels.
+    """One loss axis for all curves: whether it is logarithmic, its ends, the levels of verdicts.
 
-    It ends a little above the initial loss; what diverges leaves through the top. Where the batch size varies there
-    are no levels: each batch size is measured by its own best loss.
+    It ends a little above the initial loss; diverging curves leave through the top. If batch size
+    is an axis there are no levels, since each batch size is scored against its own best loss.
     """
     initial, best = float(phase_map.initial), float(phase_map.best)
     finite = np.concatenate([np.asarray(curve, dtype=float) for curve in curves] or [np.zeros(0)])

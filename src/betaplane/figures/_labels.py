@@ -1,4 +1,4 @@
-"""Labels that do not collide: beside points, and along lines. All in pixels, y upwards."""
+"""Place labels next to points and along lines without collisions; in pixels, y upwards."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from dataclasses import dataclass
 import numpy as np
 
 SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
-EVERY = 4.0  # pixels between the points of a resampled line
-GAPS = (9.0, 20.0, 36.0)  # pixels between a point and its label
+RESAMPLED_PIXELS = 4.0  # between the points of a resampled line
+GAP_PIXELS = (9.0, 20.0, 36.0)  # between a point and its label
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle that is taken."""
+    """A rectangle that is occupied."""
 
     left: float
     bottom: float
     right: float
     top: float
-    weight: float = 1.0  # how bad it is to write over it
-    # of a label: on which side of its point it stands, 1 right, -1 left, 0 above or below
+    weight: float = 1.0  # cost per square pixel of a label on it
+    # side of the point on which a label is: 1 right, -1 left, 0 above or below
     side: int = 0
 
     @property
     def middle(self) -> tuple[float, float]:
-        """The centre."""
+        """The coordinates of its center."""
         return (self.left + self.right) / 2, (self.bottom + self.top) / 2
 
 
@@ -35,7 +35,7 @@ class Box:
 class Along:
     """A label that follows a line."""
 
-    x: float  # its centre
+    x: float  # its center
     y: float
     angle: float  # degrees, counterclockwise, in [-90, 90)
     box: Box
@@ -53,10 +53,8 @@ def beside(
     taken: Sequence[Box],
     radius: float = 0.0,
 ) -> Box:
-    """The best place for a label of this size near its anchor: on one of eight sides at one of
-    three distances.
-    """
-    boxes = [_at(anchor, size, side, gap + radius) for gap in GAPS for side in SIDES]
+    """The best box for a label near its anchor, on one of eight sides at one of three distances."""
+    boxes = [_at(anchor, size, side, gap + radius) for gap in GAP_PIXELS for side in SIDES]
     costs = _costs(boxes, frame, taken) + 5.0 * np.arange(len(boxes))
     return boxes[int(np.argmin(costs))]
 
@@ -71,7 +69,7 @@ def _at(
 
 
 def _costs(boxes: Sequence[Box], frame: Box, taken: Sequence[Box]) -> np.ndarray:
-    """How bad each box is, in square pixels: what of it is outside the frame, and on what is taken."""
+    """The cost of each box in square pixels: its parts outside the frame and on occupied boxes."""
     these = _array(boxes)
     areas = (these[:, 2] - these[:, 0]) * (these[:, 3] - these[:, 1])
     outside = areas - _overlaps(these, _array([frame]))[:, 0]
@@ -95,20 +93,21 @@ def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def along(
     points: np.ndarray, size: tuple[float, float], frame: Box, taken: Sequence[Box]
 ) -> Along | None:
-    """The best place for a label along a line of points (k, 2); None where the line is hardly in
-    the frame.
+    """The best place for a label along a line of points (k, 2).
+
+    None if the part of the line in the frame is too short.
     """
     dense = _dense(points)
     low, high = (frame.left, frame.bottom), (frame.right, frame.top)
-    if ((dense >= low) & (dense <= high)).all(axis=1).sum() * EVERY < 0.6 * size[0]:
+    if ((dense >= low) & (dense <= high)).all(axis=1).sum() * RESAMPLED_PIXELS < 0.6 * size[0]:
         return None
     tries = [
         _along(dense, index, size, side)
         for index in range(1, len(dense) - 1, 3)
         for side in (1, -1)
     ]
-    bends = np.array([_bend(dense, each, size) for each in tries])
-    costs = _costs([each.box for each in tries], frame, taken) + 0.1 * size[0] * bends
+    bends = np.array([_bend(dense, label, size) for label in tries])
+    costs = _costs([label.box for label in tries], frame, taken) + 0.1 * size[0] * bends
     return tries[int(np.argmin(costs))] if tries else None
 
 
@@ -121,12 +120,12 @@ def _dense(points: np.ndarray) -> np.ndarray:
     if len(part) < 2:
         return part
     travelled = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(part, axis=0).T))])
-    stops = np.arange(0.0, travelled[-1], EVERY)
+    stops = np.arange(0.0, travelled[-1], RESAMPLED_PIXELS)
     return np.column_stack([np.interp(stops, travelled, part[:, side]) for side in (0, 1)])
 
 
 def _along(dense: np.ndarray, index: int, size: tuple[float, float], side: int) -> Along:
-    reach = max(2, int(size[0] / (2 * EVERY)))
+    reach = max(2, int(size[0] / (2 * RESAMPLED_PIXELS)))
     start, end = dense[max(index - reach, 0)], dense[min(index + reach, len(dense) - 1)]
     slope = math.degrees(math.atan2(end[1] - start[1], end[0] - start[0]))
     angle = (slope + 90.0) % 180.0 - 90.0
@@ -139,7 +138,7 @@ def _along(dense: np.ndarray, index: int, size: tuple[float, float], side: int) 
 
 
 def _bend(dense: np.ndarray, label: Along, size: tuple[float, float]) -> int:
-    """How many points of its own line run through a label: it is straight, the line need not be."""
+    """Number of points of the line that cross its own label, since the label is straight."""
     turn = math.radians(label.angle)
     away = dense - np.array([label.x, label.y])
     lengthwise = away @ np.array([math.cos(turn), math.sin(turn)])

@@ -1,4 +1,4 @@
-"""Which labels a map gets and where they stand: the same in the picture and on the page."""
+"""The labels of a map and their places, the same in the picture and on the page."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from betaplane.figures import _scene, _text, _ticks
 from betaplane.figures._labels import Box, along, around, beside
 from betaplane.maps.phase_map import PhaseMap
 
-STAR = 5.0  # pixels by which the star is larger than a mark
-PAD = 4.0  # pixels that labels keep from the frame
+STAR_PIXELS = 5.0  # by which the star is larger than a mark
+PAD_PIXELS = 4.0  # between labels and the frame
 ALIGN = ("center", "left", "right")  # by a box's side: 0, 1, -1
 Measure = Callable[[str, bool], tuple[float, float]]  # width and height of a text, plain or bold
 
@@ -22,12 +22,12 @@ class Label:
     """A text on the map."""
 
     text: str
-    x: float  # in positions: its left end, its right end or its centre, as `align` says
+    x: float  # in positions: its left end, right end or center, by `align`
     y: float
     align: str  # "left", "right" or "center"
     angle: float  # degrees, counterclockwise
     bold: bool
-    dark: bool  # whether it stands on failing cells: then it is written in white
+    dark: bool  # whether it is on failing cells, where text is white
 
 
 def labels(phase_map: PhaseMap, size: tuple[float, float], measure: Measure) -> list[Label]:
@@ -35,35 +35,35 @@ def labels(phase_map: PhaseMap, size: tuple[float, float], measure: Measure) -> 
 
     Args:
         phase_map: the map.
-        size: width and height of the map on paper, in pixels (or points: whatever `measure` says).
-        measure: how large a text is.
+        size: width and height of the map, in the unit of `measure` (pixels or points).
+        measure: returns the width and height of a text.
     """
     return _Layout(phase_map, size, measure).labels()
 
 
 class _Layout:
-    """Places one label after the other and remembers what is taken."""
+    """Places one label after another and records the occupied boxes."""
 
     def __init__(self, phase_map: PhaseMap, size: tuple[float, float], measure: Measure) -> None:
         self.phase_map, self.measure = phase_map, measure
         ends = np.array([_ticks.edges(axis)[[0, -1]] for axis in (phase_map.x, phase_map.y)])
         self.corner, self.scale = ends[:, 0], np.array(size) / (ends[:, 1] - ends[:, 0])
-        self.frame = Box(PAD, PAD, size[0] - PAD, size[1] - PAD)
+        self.frame = Box(PAD_PIXELS, PAD_PIXELS, size[0] - PAD_PIXELS, size[1] - PAD_PIXELS)
         self.taken: list[Box] = []
 
     def labels(self) -> list[Label]:
-        """The most important first: it gets the best place."""
+        """All labels; the most important one is placed first."""
         marks = _scene.marks_inside(self.phase_map)
         spots = [_scene.point(self.phase_map, mark.x, mark.y) for mark in marks]
         lines = [_scene.line(self.phase_map, curve) for curve in self.phase_map.curves]
         self._take(spots, lines)
-        found = _scene.recommended(self.phase_map)
-        placed = [self._beside(found[:2], "recommended", True, STAR)] if found else []
+        star = _scene.recommended(self.phase_map)
+        placed = [self._beside(star[:2], "recommended", True, STAR_PIXELS)] if star else []
         placed += [
-            self._beside(spot, _text.bare(mark), False)
+            self._beside(spot, _text.short_label(mark), False)
             for mark, spot in zip(marks, spots, strict=True)
         ]
-        texts = [_text.pretty(curve.label) for curve in self.phase_map.curves]
+        texts = [_text.with_symbols(curve.label) for curve in self.phase_map.curves]
         following = [self._along(line, text) for line, text in zip(lines, texts, strict=True)]
         return placed + [label for label in following if label is not None]
 
@@ -72,16 +72,12 @@ class _Layout:
         for line in lines:
             self.taken += [around(x, y, 2.5) for x, y in self._pixels(line) if np.isfinite(x + y)]
         self.taken += [around(*self._pixel(spot), 6, weight=6) for spot in spots]
-        found = _scene.recommended(self.phase_map)
-        if found is not None:
-            (x, low), (_, high) = (
-                self._pixel((found[0], found[2])),
-                self._pixel((found[0], found[3])),
-            )
-            self.taken += [
-                Box(x - 5, low, x + 5, high, weight=3),
-                around(*self._pixel(found[:2]), 9, weight=6),
-            ]
+        star = _scene.recommended(self.phase_map)
+        if star is not None:
+            x, low = self._pixel((star[0], star[2]))
+            _, high = self._pixel((star[0], star[3]))
+            self.taken.append(Box(x - 5, low, x + 5, high, weight=3))
+            self.taken.append(around(*self._pixel(star[:2]), 9, weight=6))
 
     def _pixels(self, points: np.ndarray) -> np.ndarray:
         return (points - self.corner) * self.scale

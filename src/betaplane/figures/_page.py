@@ -1,4 +1,4 @@
-"""What all pages are made of: their parts, data that may stand in a script element, pairs of words."""
+"""Building blocks of all pages: template files, JSON for script elements, description lists."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from betaplane.text import printable
+from betaplane.text import json_safe, printable
 
 
 def part(name: str) -> str:
-    """The text of a file of this folder."""
+    """The text of a template, style or script file of this package."""
     return files("betaplane.figures").joinpath(name).read_text(encoding="utf-8")
 
 
 def script_json(data: Any) -> str:
-    """JSON that may stand in a script element; what is not a finite number is null, or "inf".
+    """JSON that is safe in a script element; NaN becomes null and infinity "inf".
 
     Example:
         >>> script_json({"a": [1.0, float("nan"), "</script>"]})
@@ -30,22 +30,20 @@ def script_json(data: Any) -> str:
 
 
 def plain(data: Any) -> Any:
-    """Numbers as Python has them, to six digits."""
+    """Data with numbers of Python, rounded to six digits."""
     if isinstance(data, dict):
         return {key: plain(value) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
         return [plain(value) for value in data]
     if isinstance(data, (float, np.floating)):
         number = float(data)
-        return (
-            None if math.isnan(number) else "inf" if math.isinf(number) else float(f"{number:.6g}")
-        )
+        return "inf" if math.isinf(number) else json_safe(number, digits=6)
     return int(data) if isinstance(data, np.integer) else data
 
 
-def pairs(found: Iterable[tuple[str, str]]) -> str:
+def pairs(rows: Iterable[tuple[str, str]]) -> str:
     """Rows of a description list."""
     return "".join(
         f"<div><dt>{escape(printable(name))}</dt><dd>{escape(printable(text))}</dd></div>"
-        for name, text in found
+        for name, text in rows
     )

@@ -1,4 +1,4 @@
-"""The column beside the picture: what to set, what the colours mean, how the settings in use fare."""
+"""The column next to the map: recommendation, legend, settings in use, loss curves."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANEL = (0.675, 0.158, 0.31, 0.76)  # left, bottom, width, height, in shares of the figure
-TALLEST = 170.0  # points: the loss curves at most
-ROOM = 90.0  # points: where less is left beneath, no loss curves are drawn
+MAX_LOSS_POINTS = 170.0  # height of the loss curves
+MIN_LOSS_POINTS = 90.0  # free height below which no loss curves are drawn
 
 
 class Panel:
-    """The column of text beside the map, written from the top down."""
+    """The column of text next to the map, written from the top down."""
 
     def __init__(self, figure: Figure) -> None:
         self.figure = figure
@@ -32,18 +32,18 @@ class Panel:
         self.y = 0.0
 
     def draw(self, phase_map: PhaseMap) -> None:
-        """Everything there is to say."""
+        """Draw all parts of the column."""
         self._recommendation(phase_map)
         self._legend(phase_map)
         self._marks(phase_map)
-        if self.height + self.y > ROOM:
+        if self.height + self.y > MIN_LOSS_POINTS:
             self._losses(phase_map)
 
     def _write(
-        self, text: str, size: float = 9, colour: str = palette.INK, x: float = 0, **style: Any
+        self, text: str, size: float = 9, color: str = palette.INK, x: float = 0, **style: Any
     ) -> None:
         self.axes.text(
-            x, self.y, text, fontsize=size, color=colour, va="top", parse_math=False, **style
+            x, self.y, text, fontsize=size, color=color, va="top", parse_math=False, **style
         )
 
     def _head(self, text: str) -> None:
@@ -52,22 +52,22 @@ class Panel:
         self.axes.plot([0, 208], [self.y, self.y], color=palette.FAINT, lw=0.8)
         self.y -= 7
 
-    def _lines(self, text: str, size: float, colour: str, width: int) -> None:
+    def _lines(self, text: str, size: float, color: str, width: int) -> None:
         for line in textwrap.wrap(text, width):
-            self._write(line, size, colour)
+            self._write(line, size, color)
             self.y -= size * 1.42
 
     def _recommendation(self, phase_map: PhaseMap) -> None:
-        found = phase_map.recommendation
+        recommendation = phase_map.recommendation
         self._head("Recommended")
-        if found is None:
+        if recommendation is None:
             self._lines("No good cell on this map: nothing to recommend.", 9, palette.INK, 40)
         else:
             self._write(_text.headline(phase_map), 13, fontweight="bold")
             self.y -= 21
             self._write(_text.window(phase_map), 9)
             self.y -= 14
-            self._lines(_text.short_reason(found.reason), 8, palette.MUTED, 46)
+            self._lines(_text.short_reason(recommendation.reason), 8, palette.MUTED, 46)
         self.y -= 11
 
     def _legend(self, phase_map: PhaseMap) -> None:
@@ -87,8 +87,8 @@ class Panel:
             return
         self._head("Settings in use")
         for mark in phase_map.marks[:6]:
-            colour = palette.MUTED if mark.verdict is None else palette.SOLID[mark.verdict]
-            self.axes.plot(4, self.y - 5, "o", ms=6, mfc=colour, mec=palette.INK, mew=0.8)
+            color = palette.MUTED if mark.verdict is None else palette.SOLID[mark.verdict]
+            self.axes.plot(4, self.y - 5, "o", ms=6, mfc=color, mec=palette.INK, mew=0.8)
             self._write(mark.label, 9, x=14)
             self.y -= 12.5
             self._write(_mark_line(mark), 8, palette.MUTED, x=14)
@@ -96,7 +96,7 @@ class Panel:
         self.y -= 9
 
     def _losses(self, phase_map: PhaseMap) -> None:
-        """The loss curves of the cells named above, in what is left of the column."""
+        """Draw the loss curves of the cells named above in the rest of the column."""
         shown = _named_cells(phase_map)
         axis = _curves.axis(phase_map, [cell.curve for _, cell in shown])
         if not shown or axis["ends"] is None:
@@ -105,20 +105,20 @@ class Panel:
         left = PANEL[0] + 24 / self.width * PANEL[2]
         size = (
             PANEL[2] * (self.width - 90) / self.width,
-            PANEL[3] * min(self.height + self.y - 2, TALLEST) / self.height,
+            PANEL[3] * min(self.height + self.y - 2, MAX_LOSS_POINTS) / self.height,
         )
         bottom = PANEL[1] + PANEL[3] * (1 + (self.y - 2) / self.height) - size[1]
         _draw_losses(self.figure.add_axes((left, bottom, *size)), shown, axis, phase_map)
 
 
 def _named_cells(phase_map: PhaseMap) -> list[tuple[str, Cell]]:
-    """The recommended cell and those nearest to the marks, where they were trained."""
+    """The recommended cell and those nearest to the marks, if they were trained."""
     spots = {}
     if phase_map.recommendation is not None:
         spots[phase_map.recommendation.spot] = "recommended"
     for mark in _scene.marks_inside(phase_map)[:4]:
         spot = _ticks.nearest(phase_map.x, mark.x), _ticks.nearest(phase_map.y, mark.y)
-        spots.setdefault(spot, _text.bare(mark))
+        spots.setdefault(spot, _text.short_label(mark))
     return [
         (name, phase_map.cells[spot]) for spot, name in spots.items() if spot in phase_map.cells
     ]
@@ -162,11 +162,11 @@ def _loss_ticks(axes: Axes, axis: dict[str, Any], phase_map: PhaseMap) -> None:
     axes.get_xticklabels()[1].set_horizontalalignment("right")
     axes.tick_params(length=2.5, labelsize=7, color=palette.MUTED, labelcolor=palette.MUTED, pad=2)
     good, failing = (palette.SOLID[0], palette.SOLID[2])
-    # none where the batch size varies
-    for level, colour in zip(axis["levels"], (good, failing), strict=False):
+    # there are no levels if batch size is an axis
+    for level, color in zip(axis["levels"], (good, failing), strict=False):
         axes.axhline(
             np.log10(level) if axis["log"] else level,
-            color=colour,
+            color=color,
             lw=0.7,
             ls=(0, (3, 3)),
             alpha=0.7,
@@ -178,7 +178,7 @@ def _loss_ticks(axes: Axes, axis: dict[str, Any], phase_map: PhaseMap) -> None:
 
 
 def _name_ends(axes: Axes, ends: list[tuple[float, str, bool]]) -> None:
-    """The name of each curve at its end, moved where two would collide."""
+    """Write the name of each curve at its end, moved if two would collide."""
     low, high = axes.get_ylim()
     ends = sorted(ends)
     heights = _apart([loss for loss, _, _ in ends], 0.1 * (high - low), high)
@@ -196,7 +196,7 @@ def _name_ends(axes: Axes, ends: list[tuple[float, str, bool]]) -> None:
 
 
 def _apart(heights: list[float], gap: float, most: float) -> list[float]:
-    """Ascending heights moved to be a gap apart and not above most.
+    """Ascending heights moved so that they are a gap apart and at most `most`.
 
     Example:
         >>> _apart([1.0, 1.0, 8.0, 8.0], 1.0, 8.0)
@@ -210,6 +210,6 @@ def _apart(heights: list[float], gap: float, most: float) -> list[float]:
 
 
 def _mark_line(mark: Mark) -> str:
-    verdict = _text.standing(mark, VERDICTS)
+    verdict = _text.verdict_name(mark, VERDICTS)
     near = np.isfinite(mark.distance) and mark.verdict is not None
     return f"{verdict}, {mark.distance:.2f} decades from the boundary" if near else verdict

@@ -1,4 +1,4 @@
-"""What there is to draw, in positions and colours, before anyone decides on what."""
+"""Contents of a map figure in positions and colors, independent of the output format."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from betaplane.maps.phase_map import (
     Thresholds,
 )
 
-SHIFTS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))  # a cell and its neighbours
-# a failing score this many decades above its threshold is as dark as a diverged one
-DECADES_BAD = 2.0
+SHIFTS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))  # a cell and its neighbors
+# decades above its threshold at which a failing score is as dark as a diverged one
+DARKEST_DECADES = 2.0
 
 
 def shades(phase_map: PhaseMap) -> np.ndarray:
-    """How far each cell is on the way through its verdict, shape (len(x), len(y)), in [0, 1].
+    """Position of each cell within the scores of its verdict, shape (len(x), len(y)), in [0, 1].
 
-    Trained cells by the logarithm of their score; the others, for the eye only, by those of the same verdict around.
+    Trained cells have the position of the logarithm of their score. The others are interpolated
+    from trained cells of the same verdict, for display only.
     """
     result = np.full(phase_map.verdicts.shape, np.nan)
     best = _best_score(phase_map)
@@ -41,13 +42,11 @@ def shades(phase_map: PhaseMap) -> np.ndarray:
 def _smooth(
     values: np.ndarray, fixed: np.ndarray, verdicts: np.ndarray, rounds: int = 20
 ) -> np.ndarray:
-    """Values that are not fixed become the means of their neighbours of the same verdict, a few
-    times.
-    """
+    """Replace values that are not fixed by the means over neighbors of the same verdict, repeatedly."""
     width, height = values.shape
-    kinds = np.pad(verdicts.astype(int), 1, constant_values=-1)
+    padded = np.pad(verdicts.astype(int), 1, constant_values=-1)
     shifts = [(slice(1 + a, 1 + a + width), slice(1 + b, 1 + b + height)) for a, b in SHIFTS]
-    alike = np.stack([kinds[shift] == verdicts for shift in shifts])
+    alike = np.stack([padded[shift] == verdicts for shift in shifts])
     for _ in range(rounds if not fixed.all() else 0):
         around = np.stack([np.pad(values, 1)[shift] for shift in shifts])
         values = np.where(fixed, values, (around * alike).sum(0) / alike.sum(0))
@@ -55,16 +54,14 @@ def _smooth(
 
 
 def _best_score(phase_map: PhaseMap) -> float:
-    """The score where good is lightest: the lowest there is, but not below a ten-thousandth of the
-    threshold.
-    """
+    """The score with the lightest shade: the lowest one, limited to 1e-4 to 0.1 of the threshold."""
     good = phase_map.thresholds.good
     scores = [cell.score for cell in phase_map.cells.values() if 0 < cell.score < good]
     return float(np.clip(min(scores, default=good / 10), good * 1e-4, good / 10))
 
 
 def _shade(cell: Cell, verdict: int, best: float, thresholds: Thresholds) -> float:
-    ends = (best, thresholds.good, thresholds.failing, thresholds.failing * 10**DECADES_BAD)
+    ends = (best, thresholds.good, thresholds.failing, thresholds.failing * 10**DARKEST_DECADES)
     if not np.isfinite(cell.score):
         return 1.0
     low, high = np.log10(ends[verdict]), np.log10(ends[verdict + 1])
@@ -72,7 +69,7 @@ def _shade(cell: Cell, verdict: int, best: float, thresholds: Thresholds) -> flo
 
 
 def _spread(known: np.ndarray, values: np.ndarray, unknown: np.ndarray) -> np.ndarray:
-    """Means of the known values, each within about the distance of the nearest one."""
+    """Weighted means of the known values; the nearest ones have most of the weight."""
     if not len(known) or not len(unknown):
         return np.full(len(unknown), 0.5)
     square = ((unknown[:, None, :] - known[None, :, :]) ** 2).sum(-1)
@@ -81,10 +78,9 @@ def _spread(known: np.ndarray, values: np.ndarray, unknown: np.ndarray) -> np.nd
 
 
 def nearest_trained(phase_map: PhaseMap) -> np.ndarray:
-    """The trained cell nearest to each cell, shape (len(x), len(y), 2): indices; -1 where nothing
-    was trained.
+    """Indices of the trained cell nearest to each cell, shape (len(x), len(y), 2).
 
-    One of the same verdict where there is any.
+    Cells of the same verdict are preferred. The indices are -1 if no cell was trained.
     """
     shape = phase_map.verdicts.shape
     result = np.full((*shape, 2), -1)
@@ -99,7 +95,7 @@ def nearest_trained(phase_map: PhaseMap) -> np.ndarray:
 
 
 def untrained(phase_map: PhaseMap) -> bool:
-    """Whether some cells are inferred: only then is it worth saying which were trained."""
+    """Whether some cells are inferred; only then are trained cells marked."""
     return len(phase_map.cells) < phase_map.verdicts.size
 
 
@@ -110,7 +106,7 @@ def dots(phase_map: PhaseMap) -> np.ndarray:
 
 
 def line(phase_map: PhaseMap, curve: Curve) -> np.ndarray:
-    """A curve in positions, shape (k, 2); nan where it has none."""
+    """A curve in positions, shape (k, 2); NaN if a point has no position."""
     return np.array(
         [
             [place(phase_map.x, float(x)), place(phase_map.y, float(y))]
@@ -120,7 +116,7 @@ def line(phase_map: PhaseMap, curve: Curve) -> np.ndarray:
 
 
 def marks_inside(phase_map: PhaseMap) -> list[Mark]:
-    """The marks that lie on the map."""
+    """The marks that are on the map."""
     return [
         mark
         for mark in phase_map.marks
@@ -143,34 +139,34 @@ def recommended(phase_map: PhaseMap) -> tuple[float, float, float, float] | None
 
 
 def on_failing(phase_map: PhaseMap, points: np.ndarray) -> np.ndarray:
-    """Whether points (k, 2) lie on failing cells, which are dark: what is drawn there is light."""
+    """Whether points (k, 2) are on failing cells, which are dark, so that text on them is light."""
     spots = []
     for side, axis in enumerate((phase_map.x, phase_map.y)):
-        found = np.searchsorted(edges(axis)[1:-1], np.nan_to_num(points[:, side]))
-        spots.append(np.clip(found, 0, len(axis) - 1))
+        index = np.searchsorted(edges(axis)[1:-1], np.nan_to_num(points[:, side]))
+        spots.append(np.clip(index, 0, len(axis) - 1))
     return phase_map.verdicts[spots[0], spots[1]] == FAILING
 
 
 def split(phase_map: PhaseMap, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A line in two: what of it lies on light cells, and what on failing ones; nan elsewhere."""
+    """A line as its parts on light cells and on failing cells; NaN elsewhere."""
     dense = _denser(phase_map, points)
     dark = _steady(on_failing(phase_map, dense))[:, None]
     return np.where(dark, np.nan, dense), np.where(dark, dense, np.nan)
 
 
 def _steady(flags: np.ndarray, width: int = 9) -> np.ndarray:
-    """Flags without flicker: each follows most of its neighbours."""
+    """Flags smoothed by a majority vote over neighbors."""
     if len(flags) < width:
         return flags
     padded = np.pad(flags.astype(float), width // 2, mode="edge")
     return np.convolve(padded, np.ones(width), "valid") > width / 2
 
 
-def _denser(phase_map: PhaseMap, points: np.ndarray, a_cell: int = 10) -> np.ndarray:
-    """A line with about so many points in each cell it crosses."""
+def _denser(phase_map: PhaseMap, points: np.ndarray, per_cell: int = 10) -> np.ndarray:
+    """A line resampled to about `per_cell` points in each cell that it crosses."""
     cell = np.array([np.ptp(edges(axis)) / len(axis) for axis in (phase_map.x, phase_map.y)])
     lengths = np.nan_to_num(np.hypot(*(np.diff(points, axis=0) / cell).T))
-    numbers = np.clip(np.ceil(a_cell * lengths), 1, 500).astype(int)
+    numbers = np.clip(np.ceil(per_cell * lengths), 1, 500).astype(int)
     parts = [
         np.linspace(a, b, n, endpoint=False)
         for a, b, n in zip(points[:-1], points[1:], numbers, strict=True)
@@ -179,5 +175,5 @@ def _denser(phase_map: PhaseMap, points: np.ndarray, a_cell: int = 10) -> np.nda
 
 
 def dash(curve: Curve, index: int) -> int:
-    """Which dashes a curve gets: 0, a solid line, for a boundary; the next ones for the others."""
+    """Index of the dash style of a curve: 0 (solid) for a boundary, 1 to 3 for others."""
     return 0 if "boundary" in curve.label else 1 + index % 3

@@ -1,4 +1,4 @@
-"""Numbers and sentences of a map, said the same way in every figure."""
+"""Labels and sentences of a map, shared by all figures."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ TORCH_RULES = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "SGD", "Adagrad", "R
 
 
 def symbol(name: str) -> str:
-    """How a hyperparameter is written in figures."""
+    """The symbol of a hyperparameter in figures."""
     return SYMBOLS.get(name, name.replace("_", " "))
 
 
-def pretty(text: str) -> str:
+def with_symbols(text: str) -> str:
     """A label with its hyperparameters as symbols.
 
     Example:
-        >>> pretty("beta1 = sqrt(beta2)")
+        >>> with_symbols("beta1 = sqrt(beta2)")
         'β₁ = √β₂'
     """
     text = re.sub(r"sqrt\((\w+)\)", r"√\1", text)
@@ -50,14 +50,14 @@ def pretty(text: str) -> str:
 
 
 def loss(value: float | None) -> str:
-    """A loss or a score; "diverged" where it is infinite, a dash where there is none."""
+    """A loss or a score as text; "diverged" if it is infinite, a dash if it is missing."""
     if value is None or math.isnan(value):
         return DASH
     return "diverged" if math.isinf(value) else f"{value:.4g}"
 
 
 def settings(values: Mapping[str, float], *names: str) -> str:
-    """Settings in one line: "β₁ 0.9, β₂ 0.999"; only `names`, where given."""
+    """Settings in one line, "β₁ 0.9, β₂ 0.999"; only those in `names` if it is given."""
     return ", ".join(
         f"{symbol(name)} {format_number(name, values[name])}"
         for name in names or values
@@ -66,7 +66,7 @@ def settings(values: Mapping[str, float], *names: str) -> str:
 
 
 def distance(decades: float) -> str:
-    """A distance on the map, as the factor it is: 0.3 decades are a factor of 2.
+    """A distance on the map in decades and as a factor.
 
     Example:
         >>> distance(0.301), distance(float("inf"))
@@ -78,7 +78,7 @@ def distance(decades: float) -> str:
 
 
 def score(phase_map: PhaseMap) -> str:
-    """What the score of this map's cells is."""
+    """The definition of the score of the cells of a map."""
     return "Cost = factor of lr lost to noise" if phase_map.predicted else f"Score = {SCORE}"
 
 
@@ -88,22 +88,25 @@ def title(phase_map: PhaseMap) -> str:
     return printable(f"Where {phase_map.rule} {verb}: {phase_map.problem}")
 
 
-def held(phase_map: PhaseMap) -> str:
-    """The hyperparameters that do not vary, in one line."""
+def fixed_settings(phase_map: PhaseMap) -> str:
+    """The hyperparameters that are not axes, in one line."""
     return settings(phase_map.fixed)
 
 
 def seeds(phase_map: PhaseMap) -> str:
-    """How many seeds the trained cells have: "3 seeds a cell", "1 to 5 seeds a cell"."""
+    """Number of seeds of trained cells: "3 seeds per cell", "1 to 5 seeds per cell"."""
     numbers = sorted({len(cell.finals) for cell in phase_map.cells.values()} or {0})
     if len(numbers) == 1:
-        return plural(numbers[0], "seed") + " a cell"
-    return f"{numbers[0]} to {numbers[-1]} seeds a cell"
+        return plural(numbers[0], "seed") + " per cell"
+    return f"{numbers[0]} to {numbers[-1]} seeds per cell"
 
 
 def caption(phase_map: PhaseMap, dots: str = "") -> str:
-    """What the map rests on, in one line; `dots` says how a figure marks trained cells where not
-    all are.
+    """The data behind the map, in one line.
+
+    Args:
+        phase_map: the map.
+        dots: how the figure marks trained cells, if some are inferred.
     """
     if phase_map.predicted is not None:
         return phase_map.predicted.rests_on
@@ -114,35 +117,35 @@ def caption(phase_map: PhaseMap, dots: str = "") -> str:
         if every
         else f"{trained} of {cells} cells trained{dots}, the others inferred"
     )
-    parts = [share, plural(phase_map.trainings, "training")]
+    parts = [share, plural(phase_map.trainings, "run")]
     parts += [f"up to {plural(phase_map.steps, 'step')} each"] if phase_map.steps else []
     return " · ".join([*parts, seeds(phase_map)])
 
 
 def headline(phase_map: PhaseMap) -> str:
-    """The recommended values of the two axes; empty where nothing is recommended."""
-    found = phase_map.recommendation
-    return "" if found is None else settings(found.settings, phase_map.x.name, phase_map.y.name)
+    """The recommended values of the two axes; empty if there is no recommendation."""
+    best = phase_map.recommendation
+    return "" if best is None else settings(best.settings, phase_map.x.name, phase_map.y.name)
 
 
 def short_reason(reason: str) -> str:
-    """The first half of a reason: the second is the window, where that is told anyway.
+    """The first half of a reason, without the window.
 
     Example:
-        >>> short_reason("It lies far inside; from here to there.")
-        'It lies far inside.'
+        >>> short_reason("It is far inside; from here to there.")
+        'It is far inside.'
     """
-    return pretty(reason.split(";")[0].rstrip(".") + ".")
+    return with_symbols(reason.split(";")[0].rstrip(".") + ".")
 
 
 def window(phase_map: PhaseMap) -> str:
-    """Between which values of y training stays good; empty where nothing is recommended."""
-    found, name = phase_map.recommendation, phase_map.y.name
-    return "" if found is None else f"good for {symbol(name)} from {span(name, found.window)}"
+    """The values of y for which training is good; empty if there is no recommendation."""
+    best, name = phase_map.recommendation, phase_map.y.name
+    return "" if best is None else f"good for {symbol(name)} from {span(name, best.window)}"
 
 
 def verdict_rules(phase_map: PhaseMap) -> tuple[str, str, str]:
-    """Where each verdict lies, in scores."""
+    """The range of scores of each verdict."""
     good, failing = phase_map.thresholds.good, phase_map.thresholds.failing
     if phase_map.predicted is not None:
         return f"cost < {good:g}", f"{good:g} to {failing:g}", f"> {failing:g}, uphill"
@@ -150,61 +153,61 @@ def verdict_rules(phase_map: PhaseMap) -> tuple[str, str, str]:
 
 
 def span(name: str, window: tuple[float, float]) -> str:
-    """The recommended window of a hyperparameter."""
+    """A window of a hyperparameter as text."""
     low, high = (format_number(name, end) for end in window)
     return low if low == high else f"{low} to {high}"
 
 
-def standing(mark: Mark, verdicts: tuple[str, ...]) -> str:
-    """A mark's verdict in a word."""
+def verdict_name(mark: Mark, verdicts: tuple[str, ...]) -> str:
+    """The verdict of a mark."""
     return "outside the map" if mark.verdict is None else verdicts[mark.verdict]
 
 
-def bare(mark: Mark) -> str:
-    """A mark's label where there is little room: its "(0.9, 0.999)", or all of it where it has
-    none.
+def short_label(mark: Mark) -> str:
+    """The short label of a mark: its "(0.9, 0.999)", or all of it if it has none.
 
     Example:
-        >>> bare(Mark("(0.9, 0.999) torch's default", 0.9, 0.999, 0, 1.0))
+        >>> short_label(Mark("(0.9, 0.999) torch's default", 0.9, 0.999, 0, 1.0))
         '(0.9, 0.999)'
     """
-    found = re.match(r"\([^)]*\)", mark.label)
-    return found.group(0) if found else mark.label
+    match = re.match(r"\([^)]*\)", mark.label)
+    return match[0] if match else mark.label
 
 
 def torch_line(phase_map: PhaseMap) -> str:
-    """The recommendation as a line of Python; empty where there is none."""
+    """The recommendation as a line of Python; empty if there is none."""
     if phase_map.recommendation is None:
         return ""
     values = {**phase_map.fixed, **phase_map.recommendation.settings}
     rule = "Adam" if phase_map.rule == "AMSGrad" else phase_map.rule
     place = "torch.optim" if rule in TORCH_RULES else "betaplane"
-    words = ["model.parameters()", *_words_of(values, "lr")]
+    arguments = ["model.parameters()", *_argument(values, "lr")]
     if "beta1" in values and "beta2" in values:
-        words.append(f"betas=({_float(values['beta1'])}, {_float(values['beta2'])})")
-    words += _words_of(values, "eps")
+        arguments.append(f"betas=({_float(values['beta1'])}, {_float(values['beta2'])})")
+    arguments += _argument(values, "eps")
     if values.get("weight_decay") or rule == "AdamW":  # the default of torch's AdamW is not 0
-        words += _words_of(values, "weight_decay")
-    words += ["amsgrad=True"] if phase_map.rule == "AMSGrad" else []
-    return f"{place}.{rule}({', '.join(words)})"
+        arguments += _argument(values, "weight_decay")
+    if phase_map.rule == "AMSGrad":
+        arguments.append("amsgrad=True")
+    return f"{place}.{rule}({', '.join(arguments)})"
 
 
-def _words_of(values: Mapping[str, float], name: str) -> list[str]:
+def _argument(values: Mapping[str, float], name: str) -> list[str]:
     return [f"{name}={_float(values[name])}"] if name in values else []
 
 
 def _float(value: float) -> str:
-    """A number as Python writes floats: torch wants betas to be floats, not 0."""
+    """A number as a float literal, since torch requires betas to be floats, not 0."""
     return repr(float(f"{value:.12g}"))
 
 
-def plain(text: str) -> str:
-    """A text in ASCII, for terminals that write nothing else.
+def to_ascii(text: str) -> str:
+    """A text in ASCII, for terminals without Unicode.
 
     Example:
-        >>> plain("β₁ = √β₂ · ★")
+        >>> to_ascii("β₁ = √β₂ · ★")
         'beta1 = sqrt beta2 - *'
     """
-    for symbol, word in ASCII:
-        text = text.replace(symbol, word)
+    for character, replacement in ASCII:
+        text = text.replace(character, replacement)
     return text.encode("ascii", "replace").decode()

@@ -1,4 +1,4 @@
-"""Where an axis gets its ticks, and what they say: the horizon, and beneath it the beta."""
+"""Positions and labels of the ticks of an axis: the horizon, and the beta below it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from betaplane.figures._text import MINUS, symbol
 from betaplane.maps.grid import BETAS, Axis, position
 from betaplane.text import format_beta, format_number
 
-MOST = 8  # more ticks than this crowd an axis
-FACTORS = ((1,), (1, 3), (1, 2, 5))  # of the round values within a decade
+MAX_TICKS = 8
+FACTORS = ((1,), (1, 3), (1, 2, 5))  # round values within a decade, by preference
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def edges(axis: Axis) -> np.ndarray:
 
 
 def label(axis: Axis) -> str:
-    """What is written along an axis."""
+    """The label of an axis."""
     return (
         f"memory horizon 1/(1 {MINUS} {symbol(axis.name)}), steps"
         if axis.name in BETAS
@@ -49,7 +49,7 @@ def label(axis: Axis) -> str:
 
 
 def ticks(axis: Axis) -> list[Tick]:
-    """Round values inside the axis, at least two where it has two values.
+    """Round values inside the axis, at least two if it has two values.
 
     Example:
         >>> [(tick.text, tick.below) for tick in ticks(Axis("beta2", (0.0, 0.9, 0.99)))]
@@ -57,15 +57,16 @@ def ticks(axis: Axis) -> list[Tick]:
     """
     low, high = edges(axis)[[0, -1]]
     for spots in _round_spots(axis.name, low, high):
-        if 3 <= len(spots) <= MOST:
+        if 3 <= len(spots) <= MAX_TICKS:
             return [_tick(axis.name, spot) for spot in spots]
     every = max(1, math.ceil(len(axis) / 6))
     return [_tick(axis.name, float(spot)) for spot in axis.positions[::every]]
 
 
 def _round_spots(name: str, low: float, high: float) -> list[list[float]]:
-    """Sets of round positions, the preferred first: decades before halves of them; batch sizes in
-    powers of two.
+    """Sets of round positions, the preferred first: decades, then parts of decades.
+
+    Batch sizes have powers of two.
     """
     if name == "batch_size":
         sets = [[math.log10(2.0) * power for power in range(0, 41, every)] for every in (1, 2, 4)]
@@ -96,7 +97,7 @@ def _short_beta(horizon: float) -> str:
 
 
 def place(axis: Axis, value: float) -> float:
-    """The position of a value, nan where the axis cannot hold it."""
+    """The position of a value; NaN if it is not valid on the axis."""
     if not math.isfinite(value) or (axis.name in BETAS and not 0.0 <= value < 1.0):
         return math.nan
     return position(axis.name, value) if axis.name in BETAS or value > 0 else math.nan
@@ -108,6 +109,6 @@ def nearest(axis: Axis, value: float) -> int:
 
 
 def inside(axis: Axis, value: float) -> bool:
-    """Whether a value lies on the map."""
+    """Whether a value is on the map."""
     low, high = edges(axis)[[0, -1]]
     return bool(low - 1e-9 <= place(axis, value) <= high + 1e-9)

@@ -1,6 +1,4 @@
-"""The map as one page: plotly.js, the data and every loss curve are inside, nothing comes from the
-network.
-"""
+"""The map as one self-contained HTML page with plotly.js, the data and all loss curves."""
 
 from __future__ import annotations
 
@@ -20,27 +18,30 @@ from betaplane.maps.grid import BETAS, Axis
 from betaplane.maps.phase_map import VERDICTS, Cell, PhaseMap
 from betaplane.text import format_number
 
-STEPS = 85  # codes for each verdict: a cell is one byte, verdict * STEPS + shade * (STEPS - 1)
-NOMINAL = (560.0, 560.0)  # pixels: how large the map is when its labels are placed
+SHADE_CODES = (
+    85  # per verdict; a cell is one byte, verdict * SHADE_CODES + shade * (SHADE_CODES - 1)
+)
+MAP_PIXELS = (560.0, 560.0)  # width and height for which labels are placed
 DASHES = ("solid", "8px,4px", "2px,4px", "10px,4px,2px,4px")  # by _scene.dash
 
 
 def html(phase_map: PhaseMap) -> str:
-    """Write a map as a self-contained page: hover a cell to see its settings, its verdict and its
-    loss curve.
+    """Write a map as a self-contained page.
+
+    Hovering over a cell shows its settings, its verdict and its loss curve.
 
     Args:
         phase_map: the map.
 
     Returns:
-        The text of an HTML file, about 5 MB, most of it plotly.js.
+        The text of an HTML file of about 5 MB, most of which is plotly.js.
     """
     expect(phase_map, PhaseMap, "phase_map", "html(map_phases(problem))")
     from plotly.offline import get_plotlyjs
 
     return Template(part("page.html")).substitute(
         title=escape(_text.title(phase_map)),
-        held=escape(_text.held(phase_map)),
+        held=escape(_text.fixed_settings(phase_map)),
         caption=escape(_text.caption(phase_map, " (dots)")),
         legend=_legend(phase_map),
         recommendation=_recommendation(phase_map),
@@ -59,13 +60,13 @@ def html(phase_map: PhaseMap) -> str:
 
 def _data(phase_map: PhaseMap) -> dict[str, Any]:
     curves = [cell.curve for cell in phase_map.cells.values()]
-    shades = np.rint((STEPS - 1) * _scene.shades(phase_map))
-    codes = (STEPS * phase_map.verdicts.astype(int) + shades).astype(np.uint8)
+    shades = np.rint((SHADE_CODES - 1) * _scene.shades(phase_map))
+    codes = (SHADE_CODES * phase_map.verdicts.astype(int) + shades).astype(np.uint8)
     return {
         "x": _axis(phase_map.x),
         "y": _axis(phase_map.y),
         "codes": base64.b64encode(codes.tobytes()).decode(),
-        "levelsPerVerdict": STEPS,
+        "levelsPerVerdict": SHADE_CODES,
         "verdicts": VERDICTS,
         "pFail": [float(f"{p:.3g}") for p in np.asarray(phase_map.p_fail, dtype=float).ravel()],
         "cells": _cells(phase_map),
@@ -75,7 +76,7 @@ def _data(phase_map: PhaseMap) -> dict[str, Any]:
         "lossAxis": _curves.axis(phase_map, curves),
         "initial": float(phase_map.initial),
         "steps": phase_map.steps,
-        "colours": {
+        "colors": {
             "ramps": palette.RAMPS,
             "solid": palette.SOLID,
             "ink": palette.INK,
@@ -108,7 +109,7 @@ def _horizon(beta: float) -> str:
 
 
 def _cells(phase_map: PhaseMap) -> dict[str, list[Any]]:
-    """What the trained cells showed, column by column; `index` counts cells as `codes` does."""
+    """Results of the trained cells as columns; `index` numbers cells in the order of `codes`."""
     height, cells = len(phase_map.y), phase_map.cells
     return {
         "index": [i * height + j for i, j in cells],
@@ -120,31 +121,28 @@ def _cells(phase_map: PhaseMap) -> dict[str, list[Any]]:
 
 
 def _final(cell: Cell) -> float:
-    return (
-        sorted(cell.finals, key=lambda loss: (math.isnan(loss), loss))[len(cell.finals) // 2]
-        if cell.finals
-        else math.nan
-    )
+    """The median final loss, where NaN counts as the highest."""
+    if not cell.finals:
+        return math.nan
+    return sorted(cell.finals, key=lambda loss: (math.isnan(loss), loss))[len(cell.finals) // 2]
 
 
 def _nearest(phase_map: PhaseMap) -> list[int]:
-    """For each cell the trained one nearest to it; empty where all were trained."""
+    """The trained cell nearest to each cell; empty if all cells were trained."""
     if not _scene.untrained(phase_map):
         return []
-    found = _scene.nearest_trained(phase_map)
-    index = np.where(found[..., 0] < 0, -1, found[..., 0] * len(phase_map.y) + found[..., 1])
+    nearest = _scene.nearest_trained(phase_map)
+    i, j = nearest[..., 0], nearest[..., 1]
+    index = np.where(i < 0, -1, i * len(phase_map.y) + j)
     return index.ravel().tolist()
 
 
 def _overlay(phase_map: PhaseMap) -> dict[str, Any]:
-    """What is drawn over the cells, in positions."""
+    """Lines, marks, star and labels over the cells, in positions."""
     lines = [_scene.split(phase_map, _scene.line(phase_map, curve)) for curve in phase_map.curves]
     marks = [_scene.point(phase_map, mark.x, mark.y) for mark in _scene.marks_inside(phase_map)]
-    found, spot = (
-        _scene.recommended(phase_map),
-        phase_map.recommendation and phase_map.recommendation.spot,
-    )
-    placed = labels(phase_map, NOMINAL, _measure)
+    spot = phase_map.recommendation and phase_map.recommendation.spot
+    placed = labels(phase_map, MAP_PIXELS, _measure)
     return {
         "lines": [[part.tolist() for part in parts] for parts in lines],
         "dashes": [
@@ -152,17 +150,17 @@ def _overlay(phase_map: PhaseMap) -> dict[str, Any]:
         ],
         "dots": _scene.dots(phase_map).tolist() if _scene.untrained(phase_map) else [],
         "marks": marks,
-        "star": found,
+        "star": _scene.recommended(phase_map),
         "first": list(spot) if spot else [len(phase_map.x) // 2, len(phase_map.y) // 2],
         "labels": [
-            [each.x, each.y, escape(each.text), each.align, each.angle, each.bold, each.dark]
-            for each in placed
+            [label.x, label.y, escape(label.text), label.align, label.angle, label.bold, label.dark]
+            for label in placed
         ],
     }
 
 
 def _measure(text: str, bold: bool) -> tuple[float, float]:
-    """About how large a text is in the page's font, pixels."""
+    """Approximate width and height of a text in the font of the page, in pixels."""
     return (8.2 if bold else 7.4) * len(text), 15.0
 
 
@@ -177,13 +175,13 @@ def _legend(phase_map: PhaseMap) -> str:
 
 
 def _recommendation(phase_map: PhaseMap) -> str:
-    found = phase_map.recommendation
-    if found is None:
+    recommendation = phase_map.recommendation
+    if recommendation is None:
         return "<p class='headline'>Nothing to recommend</p><p>No cell on this map is good.</p>"
     line = escape(_text.torch_line(phase_map))
     return (
         f"<p class='headline'>{escape(_text.headline(phase_map))}</p><p>{escape(_text.window(phase_map))}</p>"
-        f"<p class='why'>{escape(_text.pretty(found.reason))}</p>"
+        f"<p class='why'>{escape(_text.with_symbols(recommendation.reason))}</p>"
         f"<div class='code'><code id='code'>{line}</code><button id='copy' type='button'>Copy</button></div>"
     )
 
@@ -195,8 +193,8 @@ def _marks(phase_map: PhaseMap) -> str:
     for mark in phase_map.marks:
         chip = "none" if mark.verdict is None else VERDICTS[mark.verdict]
         away = _text.DASH if mark.verdict is None else _text.distance(mark.distance)
-        standing = f"<span class='chip {chip}'>{_text.standing(mark, VERDICTS)}</span>"
-        rows.append(f"<tr><td>{escape(mark.label)}</td><td>{standing}</td><td>{away}</td></tr>")
+        verdict = f"<span class='chip {chip}'>{_text.verdict_name(mark, VERDICTS)}</span>"
+        rows.append(f"<tr><td>{escape(mark.label)}</td><td>{verdict}</td><td>{away}</td></tr>")
     head = "<tr><th>Setting</th><th>Verdict</th><th>To the nearest other verdict</th></tr>"
     return f"<section><h2>Settings in use</h2><table>{head}{''.join(rows)}</table></section>"
 
@@ -204,12 +202,12 @@ def _marks(phase_map: PhaseMap) -> str:
 def _facts(phase_map: PhaseMap) -> list[tuple[str, str]]:
     if phase_map.predicted is not None:
         return [
-            ("rests on", _text.caption(phase_map)),
+            ("data", _text.caption(phase_map)),
             ("score", _text.score(phase_map)),
             *phase_map.facts.items(),
         ]
     measured = [
-        ("rests on", _text.caption(phase_map)),
+        ("data", _text.caption(phase_map)),
         ("initial loss", _text.loss(phase_map.initial)),
         ("best loss", f"{_text.loss(phase_map.best)} (scores 0)"),
         ("score", f"{_text.SCORE}, the median over seeds"),

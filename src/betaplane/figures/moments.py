@@ -1,4 +1,4 @@
-"""How large sqrt(v_hat) is in every layer of a checkpoint, beside eps: one row of shades a layer."""
+"""Histograms of sqrt(v_hat) in the layers of a checkpoint, with eps as a line."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from betaplane.figures import palette
 
-WIDTH, ROW = 9.0, 0.24  # inches: of the picture, of a layer
-LONG = 44  # letters of a name
+WIDTH, ROW_HEIGHT = 9.0, 0.24  # inches: of the picture, per layer
+MAX_NAME_CHARACTERS = 44
 
 
 def moments_png(
@@ -23,10 +23,11 @@ def moments_png(
     """Draw histograms of log10 sqrt(v_hat), the first layer on top.
 
     Args:
-        title: above the picture.
-        rows: name, whether it is suspicious, and shares of its coordinates in cells of equal width; at least one.
-        span: log10 at the ends of the first and last cell.
-        eps: marked with a line; None or 0 is not.
+        title: the text above the picture.
+        rows: name of each layer, whether it is suspicious, and fractions of its coordinates in
+            bins of equal width; at least one row.
+        span: log10 at the lower end of the first bin and the upper end of the last one.
+        eps: value to mark with a line; no line if it is None or 0.
         dpi: pixels per inch.
 
     Returns:
@@ -41,19 +42,19 @@ def moments_png(
     shares = np.array([row[2] for row in rows], dtype=float)
     edges = np.linspace(*span, shares.shape[1] + 1)
     shades = shares / np.maximum(shares.max(axis=1, keepdims=True), 1e-300)
-    colours = LinearSegmentedColormap.from_list(
+    colors = LinearSegmentedColormap.from_list(
         "", [palette.PAPER, palette.RAMPS[0][1], palette.INK]
     )
     with matplotlib.style.context(["default", {"font.size": 8, "font.family": "DejaVu Sans"}]):
         figure = Figure(
-            figsize=(WIDTH, 1.3 + ROW * len(rows)),
+            figsize=(WIDTH, 1.3 + ROW_HEIGHT * len(rows)),
             dpi=dpi,
             facecolor=palette.PAPER,
             layout="constrained",
         )
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        axes.pcolormesh(edges, np.arange(len(rows) + 1), shades, cmap=colours, vmin=0, vmax=1)
+        axes.pcolormesh(edges, np.arange(len(rows) + 1), shades, cmap=colors, vmin=0, vmax=1)
         axes.set_yticks(
             np.arange(len(rows)) + 0.5,
             [_label(name, severe) for name, severe, _ in rows],
@@ -62,7 +63,7 @@ def moments_png(
         axes.set_ylim(len(rows), 0)
         axes.set_xlim(*_window(edges, shares, eps))
         axes.set_xlabel(
-            "log10 sqrt(v_hat), of coordinates with v > 0; darkest where a layer has most of them"
+            "log10 sqrt(v_hat) of coordinates with v > 0; darkest at the most frequent value of a layer"
         )
         axes.set_title(title, loc="left", fontweight="bold", parse_math=False)
         if eps:
@@ -79,13 +80,13 @@ def moments_png(
 
 
 def _label(name: str, severe: bool) -> str:
-    short = name if len(name) <= LONG else f"...{name[-LONG + 3 :]}"
+    short = name if len(name) <= MAX_NAME_CHARACTERS else f"...{name[-MAX_NAME_CHARACTERS + 3 :]}"
     return f"! {short}" if severe else short
 
 
 def _window(edges, shares, eps: float | None) -> tuple[float, float]:
-    """Where there is something to see, eps too, and half a decade around it."""
+    """The range of values and eps, with half a decade on each side."""
     used = shares.sum(axis=0).nonzero()[0]
     ends = [edges[used[0]], edges[used[-1] + 1]] if len(used) else [edges[0], edges[-1]]
-    marked = [math.log10(eps)] if eps else []
-    return min([*ends, *marked]) - 0.5, max([*ends, *marked]) + 0.5
+    lines = [math.log10(eps)] if eps else []
+    return min([*ends, *lines]) - 0.5, max([*ends, *lines]) + 0.5

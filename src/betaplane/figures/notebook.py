@@ -1,4 +1,4 @@
-"""The map in a notebook: the picture, and the recommendation as a table."""
+"""The map in a notebook: the picture and a table with the recommendation."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from betaplane.figures import _text
 from betaplane.figures.png import png
 from betaplane.maps.phase_map import VERDICTS, PhaseMap
 
-CELL = "padding:2px 14px 2px 0;text-align:left"
+CELL_STYLE = "padding:2px 14px 2px 0;text-align:left"
 
 
 def repr_html(phase_map: PhaseMap) -> str:
-    """What a notebook shows for a map: an inline picture and a small table; no scripts."""
+    """The HTML that a notebook shows for a map: a picture and a small table, without scripts."""
     picture = base64.b64encode(png(phase_map, dpi=100)).decode()
     title = escape(_text.title(phase_map), quote=True)
     image = f'<img alt="{title}" width="820" style="max-width:100%" src="data:image/png;base64,{picture}">'
     rows = "".join(
-        f'<tr><th style="{CELL}">{escape(name)}</th><td style="{CELL}">{escape(text)}</td></tr>'
+        f'<tr><th style="{CELL_STYLE}">{escape(name)}</th><td style="{CELL_STYLE}">{escape(text)}</td></tr>'
         for name, text in _rows(phase_map)
     )
     return f"<div>{image}<table>{rows}</table></div>"
 
 
 def _rows(phase_map: PhaseMap) -> list[tuple[str, str]]:
-    found = phase_map.recommendation
-    if found is None:
+    recommendation = phase_map.recommendation
+    if recommendation is None:
         rows = [("recommended", "nothing: no good cell on this map")]
     else:
         rows = [
             ("recommended", _text.headline(phase_map)),
             ("window", _text.window(phase_map)),
-            ("why", _text.short_reason(found.reason)),
+            ("why", _text.short_reason(recommendation.reason)),
         ]
         rows.append(("write", _text.torch_line(phase_map)))
-    marks = [(mark.label, _text.standing(mark, VERDICTS)) for mark in phase_map.marks]
-    return [*rows, *marks, ("rests on", _text.caption(phase_map))]
+    marks = [(mark.label, _text.verdict_name(mark, VERDICTS)) for mark in phase_map.marks]
+    return [*rows, *marks, ("data", _text.caption(phase_map))]

@@ -1,14 +1,14 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const { x, y, cells, colours } = data;
+  const { x, y, cells, colors } = data;
   const byId = (id) => document.getElementById(id);
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const codes = bytes(data.codes);
   const width = x.values.length, height = y.values.length;
   const rowOf = new Map(cells.index.map((index, row) => [index, row]));
   const margin = { l: 78, r: 24, t: 14, b: 62 };
-  const font = { family: getComputedStyle(document.body).fontFamily, size: 13, color: colours.ink };
+  const font = { family: getComputedStyle(document.body).fontFamily, size: 13, color: colors.ink };
   const config = { displayModeBar: false, responsive: false, doubleClick: false, scrollZoom: false };
   let here = data.first, pinned = null;
 
@@ -36,16 +36,16 @@
   }
 
   // ---- the map ---------------------------------------------------------------------------------------------------
-  function colourscale() {
+  function colorscale() {
     const whole = (data.levelsPerVerdict - 1) / data.levelsPerVerdict;
-    const stops = colours.ramps.flatMap(([start, end], v) => [[v / 3, start], [(v + whole) / 3, end]]);
-    return [...stops, [1, colours.ramps[2][1]]];
+    const stops = colors.ramps.flatMap(([start, end], v) => [[v / 3, start], [(v + whole) / 3, end]]);
+    return [...stops, [1, colors.ramps[2][1]]];
   }
 
   function heatmap() {
     const z = Array.from({ length: height }, (_, j) =>
       Array.from({ length: width }, (_, i) => codes[i * height + j] / data.levelsPerVerdict));
-    return { type: "heatmap", x: x.edges, y: y.edges, z, zmin: 0, zmax: 3, colorscale: colourscale(), showscale: false, hoverinfo: "none" };
+    return { type: "heatmap", x: x.edges, y: y.edges, z, zmin: 0, zmax: 3, colorscale: colorscale(), showscale: false, hoverinfo: "none" };
   }
 
   function points(spots, extra) {
@@ -54,9 +54,9 @@
 
   function overlay() {
     const lines = data.lines.flatMap((parts, k) => parts.map((part, dark) => points(part, {
-      mode: "lines", line: { color: dark ? "#fff" : colours.ink, width: 1.9, dash: data.dashes[k] } })));
-    const dots = points(data.dots, { marker: { size: Math.min(3, Math.max(2, 90 / Math.max(width, height))), color: colours.ink, opacity: 0.4 } });
-    const marks = points(data.marks, { marker: { size: 10, color: "#fff", line: { color: colours.ink, width: 2 } } });
+      mode: "lines", line: { color: dark ? "#fff" : colors.ink, width: 1.9, dash: data.dashes[k] } })));
+    const dots = points(data.dots, { marker: { size: Math.min(3, Math.max(2, 90 / Math.max(width, height))), color: colors.ink, opacity: 0.4 } });
+    const marks = points(data.marks, { marker: { size: 10, color: "#fff", line: { color: colors.ink, width: 2 } } });
     return [dots, ...lines, ...star(), marks];
   }
 
@@ -64,22 +64,22 @@
     if (!data.star) return [];
     const [u, v, low, high] = data.star;
     const bar = (line, size) => points([[u, low], [u, high]], {
-      mode: "lines+markers", line: { width: line, color: line > 3 ? "#fff" : colours.ink },
-      marker: { symbol: "line-ew", size, line: { width: line, color: line > 3 ? "#fff" : colours.ink } } });
-    return [bar(5, 15), bar(2.2, 13), points([[u, v]], { marker: { symbol: "star", size: 20, color: "#fff", line: { color: colours.ink, width: 2 } } })];
+      mode: "lines+markers", line: { width: line, color: line > 3 ? "#fff" : colors.ink },
+      marker: { symbol: "line-ew", size, line: { width: line, color: line > 3 ? "#fff" : colors.ink } } });
+    return [bar(5, 15), bar(2.2, 13), points([[u, v]], { marker: { symbol: "star", size: 20, color: "#fff", line: { color: colors.ink, width: 2 } } })];
   }
 
   const annotations = data.labels.map(([u, v, text, align, angle, bold, dark]) => ({
     x: u, y: v, text: bold ? `<b>${text}</b>` : text, textangle: -angle, showarrow: false, xanchor: align, borderpad: 0,
-    font: { ...font, color: dark ? "rgb(255, 255, 255)" : colours.ink } }));
+    font: { ...font, color: dark ? "rgb(255, 255, 255)" : colors.ink } }));
 
   function axisOf(axis) {
     const text = ([, first, below]) =>
-      below === "" ? first : `${first}<br><span style="font-size:11px;color:${colours.muted}">${below}</span>`;
-    const below = axis.ticks.some((tick) => tick[2] !== "") ? `<span style="font-size:12px;color:${colours.muted}">  (below: ${axis.symbol})</span>` : "";
+      below === "" ? first : `${first}<br><span style="font-size:11px;color:${colors.muted}">${below}</span>`;
+    const below = axis.ticks.some((tick) => tick[2] !== "") ? `<span style="font-size:12px;color:${colors.muted}">  (below: ${axis.symbol})</span>` : "";
     return { range: [axis.edges[0], axis.edges[axis.edges.length - 1]], fixedrange: true, showgrid: false, zeroline: false,
-      ticks: "outside", ticklen: 4, tickcolor: colours.muted, tickvals: axis.ticks.map((tick) => tick[0]),
-      ticktext: axis.ticks.map(text), showline: true, mirror: true, linecolor: colours.muted, linewidth: 1,
+      ticks: "outside", ticklen: 4, tickcolor: colors.muted, tickvals: axis.ticks.map((tick) => tick[0]),
+      ticktext: axis.ticks.map(text), showline: true, mirror: true, linecolor: colors.muted, linewidth: 1,
       title: { text: axis.label + below, standoff: 6 } };
   }
 
@@ -111,7 +111,7 @@
     const index = i * height + j, row = rowOf.get(index), verdict = verdictOf(index);
     byId("chip").textContent = data.verdicts[verdict];
     byId("chip").className = `chip ${data.verdicts[verdict]}`;
-    byId("pin").textContent = [row === undefined ? "not trained: inferred from the cells around" : seeds(row), pinned ? "pinned" : ""].filter(Boolean).join(" · ");
+    byId("pin").textContent = [row === undefined ? "not trained: inferred from the cells around it" : seeds(row), pinned ? "pinned" : ""].filter(Boolean).join(" · ");
     byId("settings").textContent = [[x, i], [y, j]].map(([axis, k]) => `${axis.symbol} ${axis.values[k]}`).join(", ");
     byId("horizons").textContent = horizons(i, j);
     byId("score").textContent = row === undefined ? "–" : number(cells.score[row]);
@@ -124,8 +124,8 @@
   const seeds = (row) => (data.predicted ? "predicted, not trained" : cells.seeds[row] === 1 ? "1 seed" : `${cells.seeds[row]} seeds`);
 
   function horizons(i, j) {
-    const said = [[x, i], [y, j]].filter(([axis, k]) => axis.horizons[k]).map(([axis, k]) => `${axis.symbol} ${axis.horizons[k]}`);
-    return said.length ? `memory horizon: ${said.join(", ")} steps` : "";
+    const texts = [[x, i], [y, j]].filter(([axis, k]) => axis.horizons[k]).map(([axis, k]) => `${axis.symbol} ${axis.horizons[k]}`);
+    return texts.length ? `memory horizon: ${texts.join(", ")} steps` : "";
   }
 
   function showChance(index, row) {
@@ -158,11 +158,11 @@
 
   function curveTraces(row, borrowed, verdict) {
     const { steps, losses } = curveOf(row);
-    const colour = borrowed ? colours.muted : colours.solid[verdict];
-    const line = points([], { mode: "lines", x: steps, y: losses, hoverinfo: "x+y", line: { color: colour, width: 2.2, dash: borrowed ? "dot" : "solid" } });
+    const color = borrowed ? colors.muted : colors.solid[verdict];
+    const line = points([], { mode: "lines", x: steps, y: losses, hoverinfo: "x+y", line: { color: color, width: 2.2, dash: borrowed ? "dot" : "solid" } });
     const last = losses.reduce((found, loss, k) => (loss === null ? found : k), -1);
     if (cells.score[row] !== "inf" || last < 0) return [line];
-    return [line, points([[steps[last], losses[last]]], { cliponaxis: true, marker: { symbol: "x-thin", size: 11, line: { width: 2.5, color: colour } } })];
+    return [line, points([[steps[last], losses[last]]], { cliponaxis: true, marker: { symbol: "x-thin", size: 11, line: { width: 2.5, color: color } } })];
   }
 
   // One axis for all cells, so that they compare; a curve that leaves through its top gets some room above.
@@ -178,15 +178,15 @@
     const on = (loss) => (log ? Math.log10(loss) : loss);
     const stops = ends && levels.length ? [ends[0], ...levels.map(on), ends[1]] : [];
     const bands = stops.slice(1).map((stop, v) => ({ type: "rect", layer: "below", xref: "paper", x0: 0, x1: 1, line: { width: 0 },
-      fillcolor: colours.solid[v], opacity: 0.13, y0: raw(Math.max(stops[0], stops[v])), y1: raw(Math.max(stops[0], stop)) }));
+      fillcolor: colors.solid[v], opacity: 0.13, y0: raw(Math.max(stops[0], stops[v])), y1: raw(Math.max(stops[0], stop)) }));
     const names = stops.slice(1).map((stop, v) => ({ text: data.verdicts[v], showarrow: false, xref: "paper", x: 1, xanchor: "right",
-      y: (Math.max(stops[0], stops[v]) + stop) / 2, font: { ...font, size: 11, color: colours.muted }, room: stop - stops[v] }))
+      y: (Math.max(stops[0], stops[v]) + stop) / 2, font: { ...font, size: 11, color: colors.muted }, room: stop - stops[v] }))
       .filter((each) => each.room > 0.06 * (ends[1] - ends[0])).map(({ room, ...each }) => each);
     function raw(value) { return log ? Math.pow(10, value) : value; }
-    const axis = { fixedrange: true, zeroline: false, gridcolor: "rgba(0,0,0,0.06)", linecolor: colours.muted, ticks: "outside", ticklen: 4, tickcolor: colours.muted };
+    const axis = { fixedrange: true, zeroline: false, gridcolor: "rgba(0,0,0,0.06)", linecolor: colors.muted, ticks: "outside", ticklen: 4, tickcolor: colors.muted };
     return { margin: { l: 52, r: 20, t: 6, b: 40 }, width: byId("curve").clientWidth, height: byId("curve").clientHeight, font: { ...font, size: 12 }, showlegend: false, dragmode: false,
       hovermode: "x", shapes: bands, annotations: names,
-      xaxis: { ...axis, title: { text: data.steps ? "step" : "share of training", standoff: 4 }, range: [0, data.steps || longest - 1] },
+      xaxis: { ...axis, title: { text: data.steps ? "step" : "fraction of training", standoff: 4 }, range: [0, data.steps || longest - 1] },
       yaxis: { ...axis, type: log ? "log" : "linear", range: ends || undefined, autorange: !ends, exponentformat: "none", nticks: 6,
         ...(log ? { dtick: ends[1] - ends[0] > 1.2 ? 1 : "D2" } : {}) } };
   }

@@ -1,9 +1,9 @@
-"""The colours of the three verdicts, shared by all figures.
+"""The colors of the three verdicts, shared by all figures.
 
-Good is light, degraded is in the middle, failing is dark, so the order survives a grey printer;
+Good is light, degraded is in the middle, failing is dark, so the order survives a gray printer;
 teal, orange and plum differ in the blue-yellow direction too, so it survives red-green blindness
 (tests/figures/test_palette.py measures both). Within a verdict a cell darkens towards the next one,
-so that one sees where the slope is.
+so that the slope is visible.
 """
 
 from __future__ import annotations
@@ -11,35 +11,35 @@ from __future__ import annotations
 import numpy as np
 
 INK = "#1b1f24"  # text and lines
-MUTED = "#68707b"  # text that helps
-FAINT = "#d9dde2"  # rules and frames
+MUTED = "#68707b"  # secondary text
+FAINT = "#d9dde2"  # lines and frames
 PAPER = "#ffffff"
-RAMPS = (  # of each verdict: the colour of its best score and of its worst
+RAMPS = (  # per verdict: the colors of its best and its worst score
     ("#d8f1eb", "#90d1c8"),
     ("#e79b38", "#ca6623"),
     ("#83264c", "#2f0e2c"),
 )
-# of each verdict: for text marks, chips and swatches on paper
+# per verdict: for text, chips and swatches on paper
 SOLID = ("#4aa79d", "#df8530", "#6b1c40")
 
 
-def rgb(colour: str) -> np.ndarray:
-    """The parts of a "#rrggbb" colour, shape (3,), in [0, 1].
+def rgb(color: str) -> np.ndarray:
+    """The components of a "#rrggbb" color, shape (3,), in [0, 1].
 
     Example:
         >>> rgb("#ff0000").tolist()
         [1.0, 0.0, 0.0]
     """
-    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255.0
+    return np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255.0
 
 
-def hexadecimal(colour: np.ndarray) -> str:
+def hexadecimal(color: np.ndarray) -> str:
     """The inverse of `rgb`."""
-    return "#" + "".join(f"{round(255 * float(part)):02x}" for part in colour)
+    return "#" + "".join(f"{round(255 * float(part)):02x}" for part in color)
 
 
 def paint(verdicts: np.ndarray, shades: np.ndarray) -> np.ndarray:
-    """Colours of cells from their verdicts and shades, shape (..., 3), in [0, 1].
+    """Colors of cells from their verdicts and shades, shape (..., 3), in [0, 1].
 
     Args:
         verdicts: 0 good, 1 degraded, 2 failing.

@@ -1,4 +1,4 @@
-"""The map as a picture: for a README, a paper, a notebook."""
+"""The map as a PNG picture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, HEIGHT = 10.0, 7.2  # inches
-MAP = (0.095, 0.158, 0.547, 0.76)  # left, bottom, width, height, in shares of the figure: a square
+MAP = (
+    0.095,
+    0.158,
+    0.547,
+    0.76,
+)  # left, bottom, width, height, in fractions of the figure; a square
 DASHES = ("solid", (0, (5, 2.5)), (0, (1.2, 2)), (0, (6, 2, 1.2, 2)))  # by _scene.dash
 
 
@@ -52,8 +57,8 @@ def png(phase_map: PhaseMap, *, dpi: int = 150) -> bytes:
 
 def _draw_cells(axes: Axes, phase_map: PhaseMap) -> None:
     x, y = _ticks.edges(phase_map.x), _ticks.edges(phase_map.y)
-    colours = palette.paint(phase_map.verdicts, _scene.shades(phase_map))
-    axes.pcolormesh(x, y, colours.transpose(1, 0, 2), edgecolors="face", linewidth=0.15)
+    colors = palette.paint(phase_map.verdicts, _scene.shades(phase_map))
+    axes.pcolormesh(x, y, colors.transpose(1, 0, 2), edgecolors="face", linewidth=0.15)
     axes.set(xlim=x[[0, -1]], ylim=y[[0, -1]])
     if _scene.untrained(phase_map):
         spots = _scene.dots(phase_map)
@@ -102,23 +107,23 @@ def _axis_label(axis: Axis) -> str:
     return _ticks.label(axis) + small
 
 
-def _halo(width: float, colour: str = palette.PAPER, alpha: float = 0.8) -> list[Any]:
+def _halo(width: float, color: str = palette.PAPER, alpha: float = 0.8) -> list[Any]:
     from matplotlib.patheffects import Normal, Stroke
 
-    return [Stroke(linewidth=width, foreground=colour, alpha=alpha), Normal()]
+    return [Stroke(linewidth=width, foreground=color, alpha=alpha), Normal()]
 
 
 def _draw_over(axes: Axes, phase_map: PhaseMap) -> None:
-    """Curves, window, star and marks first; then their labels, where there is room."""
+    """Draw curves, window, star and marks, then their labels."""
     for index, curve in enumerate(phase_map.curves):
         points = _scene.line(phase_map, curve)
-        for part, colour in zip(
+        for part, color in zip(
             _scene.split(phase_map, points), (palette.INK, palette.PAPER), strict=True
         ):
-            axes.plot(*part.T, color=colour, lw=1.3, ls=DASHES[_scene.dash(curve, index)])
-    found = _scene.recommended(phase_map)
-    if found is not None:
-        x, y, low, high = found
+            axes.plot(*part.T, color=color, lw=1.3, ls=DASHES[_scene.dash(curve, index)])
+    star = _scene.recommended(phase_map)
+    if star is not None:
+        x, y, low, high = star
         style: dict[str, Any] = {
             "color": palette.INK,
             "lw": 1.6,
@@ -144,13 +149,15 @@ def _draw_labels(axes: Axes, phase_map: PhaseMap) -> None:
         drawn.remove()
         return box.width / scale, box.height / scale
 
-    for each in labels(phase_map, (72 * WIDTH * MAP[2], 72 * HEIGHT * MAP[3]), measure):
-        drawn = axes.text(each.x, each.y, each.text, rotation=each.angle, ha=each.align, **style)
-        drawn.set(
-            color=palette.PAPER if each.dark else palette.INK,
-            fontweight="bold" if each.bold else "normal",
+    for label in labels(phase_map, (72 * WIDTH * MAP[2], 72 * HEIGHT * MAP[3]), measure):
+        drawn = axes.text(
+            label.x, label.y, label.text, rotation=label.angle, ha=label.align, **style
         )
-        drawn.set_path_effects(_halo(2.4, palette.RAMPS[2][1], 0.6) if each.dark else _halo(2.4))
+        drawn.set(
+            color=palette.PAPER if label.dark else palette.INK,
+            fontweight="bold" if label.bold else "normal",
+        )
+        drawn.set_path_effects(_halo(2.4, palette.RAMPS[2][1], 0.6) if label.dark else _halo(2.4))
 
 
 def _draw_frame(figure: Figure, phase_map: PhaseMap) -> None:
@@ -158,7 +165,9 @@ def _draw_frame(figure: Figure, phase_map: PhaseMap) -> None:
     figure.text(
         y=0.962, s=_text.title(phase_map), fontsize=14, fontweight="bold", color=palette.INK, **left
     )
-    figure.text(y=0.932, s=_text.held(phase_map), fontsize=9.5, color=palette.MUTED, **left)
+    figure.text(
+        y=0.932, s=_text.fixed_settings(phase_map), fontsize=9.5, color=palette.MUTED, **left
+    )
     figure.text(
         y=0.022, s=_text.caption(phase_map, " (dots)"), fontsize=8, color=palette.MUTED, **left
     )

@@ -1,6 +1,4 @@
-"""The map in the terminal: in colour where there is colour, in glyphs that say the same where there
-is none.
-"""
+"""The map in the terminal, in colors and in glyphs that show the same verdicts."""
 
 from __future__ import annotations
 
@@ -18,64 +16,68 @@ if TYPE_CHECKING:
     from rich.style import Style
     from rich.text import Text
 
-GLYPHS = ("·", "▒", "█")  # good, degraded, failing: the darker, the worse
+GLYPHS = ("·", "▒", "█")  # good, degraded, failing: darker is worse
 ASCII_GLYPHS = (".", "+", "#")
-DARKER = (0.78, 0.86, 1.0)  # of each verdict: its glyph's brightness, in shares of the cell's
-STARS = ("★", "*")  # the recommended cell, where the terminal writes Unicode and where it does not
-LETTERS = "abcdefgh"  # of the marks
-MARGIN = 15  # columns left of the map: the horizon and the beta
-WIDEST = 84  # columns of the map itself
-TALLEST = 40  # rows of the map; where there are more, each row shows several, by their worst cell
+GLYPH_BRIGHTNESS = (0.78, 0.86, 1.0)  # per verdict, relative to the cell
+STARS = ("★", "*")  # the recommended cell, with and without Unicode
+LETTERS = "abcdefgh"  # for the marks
+MARGIN = 15  # columns left of the map, for the horizon and the beta
+MAX_COLUMNS = 84  # of the map without its margin
+MAX_ROWS = 40  # of the map; with more cells, each row shows the worst of several
 
 
 def terminal(phase_map: PhaseMap) -> RenderableType:
-    """The map as something rich prints, at most 100 columns wide.
+    """The map as a renderable of rich, at most 100 columns wide.
 
     Args:
         phase_map: the map.
 
     Returns:
-        A renderable: give it to `rich.print` or a `rich.console.Console`.
+        A renderable for `rich.print` or a `rich.console.Console`.
     """
     return _Map(phase_map)
 
 
 def summary(phase_map: PhaseMap) -> RenderableType:
-    """The recommendation, the usual settings and what was measured, as something rich prints."""
+    """The recommendation, the settings in use and the data behind the map, as a renderable."""
     return _Summary(phase_map)
 
 
 @dataclass(frozen=True)
 class _Summary:
-    """Writes itself when it knows what the console can write."""
+    """Renders the summary for the encoding of a console."""
 
     phase_map: PhaseMap
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
 
-        say = _text.plain if options.ascii_only else str
-        yield from self._recommendation(say)
+        convert = _text.to_ascii if options.ascii_only else str
+        yield from self._recommendation(convert)
         yield Text()
         if self.phase_map.marks:
-            yield self._marks(say, options.ascii_only)
-        yield Text(say(_text.caption(self.phase_map)), style="dim")
+            yield self._marks(convert, options.ascii_only)
+        yield Text(convert(_text.caption(self.phase_map)), style="dim")
         if why := self.phase_map.facts.get("why plain"):
-            yield Text(say(f"trained one run at a time: {why}"), style="dim")
+            yield Text(convert(f"trained one run at a time: {why}"), style="dim")
 
-    def _recommendation(self, say: Callable[[str], str]) -> Iterator[Text]:
+    def _recommendation(self, convert: Callable[[str], str]) -> Iterator[Text]:
         from rich.text import Text
 
-        found = self.phase_map.recommendation
-        if found is None:
+        recommendation = self.phase_map.recommendation
+        if recommendation is None:
             yield Text("No good cell on this map: nothing to recommend.", "bold")
             return
-        yield Text.assemble(("Recommended  ", "dim"), (say(_text.headline(self.phase_map)), "bold"))
-        yield Text.assemble(("Window       ", "dim"), say(_text.window(self.phase_map)))
-        yield Text.assemble(("Why          ", "dim"), say(_text.short_reason(found.reason)))
+        yield Text.assemble(
+            ("Recommended  ", "dim"), (convert(_text.headline(self.phase_map)), "bold")
+        )
+        yield Text.assemble(("Window       ", "dim"), convert(_text.window(self.phase_map)))
+        yield Text.assemble(
+            ("Why          ", "dim"), convert(_text.short_reason(recommendation.reason))
+        )
         yield Text.assemble(("Write        ", "dim"), _text.torch_line(self.phase_map))
 
-    def _marks(self, say: Callable[[str], str], ascii_only: bool) -> RenderableType:
+    def _marks(self, convert: Callable[[str], str], ascii_only: bool) -> RenderableType:
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -88,14 +90,16 @@ class _Summary:
         for mark in self.phase_map.marks:
             away = "-" if mark.verdict is None else _text.distance(mark.distance)
             standing = Text(
-                _text.standing(mark, VERDICTS), "dim" if mark.verdict is None else "bold"
+                _text.verdict_name(mark, VERDICTS), "dim" if mark.verdict is None else "bold"
             )
             if mark.verdict is not None:
                 glyphs = ASCII_GLYPHS if ascii_only else GLYPHS
                 standing = Text.assemble(
                     (glyphs[mark.verdict] * 2, _style(mark.verdict, 0.4)), " ", standing
                 )
-            table.add_row(letters.get(mark.label, ""), Text(say(mark.label)), standing, Text(away))
+            table.add_row(
+                letters.get(mark.label, ""), Text(convert(mark.label)), standing, Text(away)
+            )
         return table
 
 
@@ -104,7 +108,7 @@ def _letters(phase_map: PhaseMap) -> dict[str, str]:
 
 
 def _symbols(phase_map: PhaseMap, star: str) -> dict[Spot, str]:
-    """What is written into cells instead of their glyphs."""
+    """Letters of marks and the star, by cell."""
     letters = _letters(phase_map)
     inside = [mark for mark in _scene.marks_inside(phase_map) if mark.label in letters]
     symbols = {
@@ -120,7 +124,7 @@ def _symbols(phase_map: PhaseMap, star: str) -> dict[Spot, str]:
 
 @dataclass(frozen=True)
 class _Map:
-    """Writes itself when it knows how wide the console is and what it can write."""
+    """Renders the map for the width and the encoding of a console."""
 
     phase_map: PhaseMap
 
@@ -131,21 +135,21 @@ class _Map:
         for line in sheet.lines():
             line.no_wrap, line.overflow = True, "crop"
             if options.ascii_only:
-                line.plain = _text.plain(line.plain)
+                line.plain = _text.to_ascii(line.plain)
             yield line
         yield Text()
 
 
 class _Sheet:
-    """The map cut to the console: how many columns a cell gets, how many cells a row stands for."""
+    """The map scaled to a console: columns per cell, and cells merged into one place."""
 
     def __init__(self, phase_map: PhaseMap, width: int, ascii_only: bool) -> None:
         self.phase_map = phase_map
-        self.ascii = ascii_only
+        self.ascii_only = ascii_only
         self.glyphs = ASCII_GLYPHS if ascii_only else GLYPHS
         columns, rows = phase_map.verdicts.shape
-        room = max(min(WIDEST, width - MARGIN - 1), 1)
-        self.merge_y = -(-rows // TALLEST)
+        room = max(min(MAX_COLUMNS, width - MARGIN - 1), 1)
+        self.merge_y = -(-rows // MAX_ROWS)
         self.merge_x = -(-columns // room)
         wanted = round(2 * rows / self.merge_y / columns)
         self.cell = int(np.clip(wanted, 1, max(1, min(6, room * self.merge_x // columns))))
@@ -162,19 +166,19 @@ class _Sheet:
         return spot[0] // self.merge_x, spot[1] // self.merge_y
 
     def _merged(self) -> tuple[np.ndarray, np.ndarray]:
-        """Verdict and shade of the worst of the cells that share a place."""
+        """Verdict and shade of the worst cell of each place."""
         worst = self.phase_map.verdicts + 0.999 * _scene.shades(self.phase_map)
         for side, by in enumerate((self.merge_x, self.merge_y)):
             worst = np.maximum.reduceat(worst, np.arange(0, worst.shape[side], by), axis=side)
         return worst.astype(int), worst % 1.0
 
     def lines(self) -> Iterator[Text]:
-        """The title, the map from the top down, the ticks, the legend."""
+        """The lines of the title, the map, the ticks and the legend."""
         from rich.text import Text
 
         yield Text(_text.title(self.phase_map), "bold")
-        yield Text(_text.held(self.phase_map) + "\n", "dim")
-        yield Text(_axis_words(self.phase_map.y.name, "beside"), "dim")
+        yield Text(_text.fixed_settings(self.phase_map) + "\n", "dim")
+        yield Text(_axis_label(self.phase_map.y.name, "next to"), "dim")
         ticks = self._ticks("y")
         for row in reversed(range(self.verdicts.shape[1])):
             yield self._row(row, *ticks.get(row, ("", "")))
@@ -213,7 +217,7 @@ class _Sheet:
         return line
 
     def _below(self) -> Iterator[Text]:
-        """The x ticks: where they are, the horizons, the betas, the name."""
+        """The lines of the x ticks: positions, horizons, betas and the name of the axis."""
         from rich.text import Text
 
         size = self.verdicts.shape[0] * self.cell
@@ -221,19 +225,19 @@ class _Sheet:
         free = 0
         for place, (text, below) in sorted(self._ticks("x").items()):
             middle = place * self.cell + (self.cell - 1) // 2
-            rows[0][middle] = "|" if self.ascii else "╵"
+            rows[0][middle] = "|" if self.ascii_only else "╵"
             start = max(middle - len(max(text, below, key=len)) // 2, 0)
             if start < free:
                 continue
-            for row, words in ((1, text), (2, below)):
-                begin = max(middle - len(words) // 2, 0)
-                rows[row][begin : begin + len(words)] = words
+            for row, label in ((1, text), (2, below)):
+                begin = max(middle - len(label) // 2, 0)
+                rows[row][begin : begin + len(label)] = label
             free = middle + len(max(text, below, key=len)) // 2 + 2
         margin = " " * MARGIN
         for row, style in zip(rows, ("dim", "", "dim"), strict=True):
             if "".join(row).strip():
                 yield Text(margin + "".join(row).rstrip(), style)
-        yield Text(margin + _axis_words(self.phase_map.x.name, "beneath"), "dim")
+        yield Text(margin + _axis_label(self.phase_map.x.name, "below"), "dim")
 
     def _legend(self) -> Text:
         from rich.text import Text
@@ -251,7 +255,9 @@ class _Sheet:
         margin = " " * MARGIN
         notes = [f"{letter} {label}" for label, letter in _letters(self.phase_map).items()]
         if self.phase_map.recommendation is not None:
-            notes.insert(0, f"{STARS[self.ascii]} recommended: {_text.headline(self.phase_map)}")
+            notes.insert(
+                0, f"{STARS[self.ascii_only]} recommended: {_text.headline(self.phase_map)}"
+            )
         for note in notes:
             yield Text(margin + note)
         if max(self.merge_x, self.merge_y) > 1:
@@ -262,16 +268,17 @@ class _Sheet:
 
 
 def _style(verdict: int, shade: float) -> Style:
-    """A place's colour behind its glyph, and for the glyph the same colour a little darker."""
+    """The color of a cell as background, and the same color, darker, for its glyph."""
     from rich.style import Style
 
     behind = palette.paint(np.array(verdict), np.array(shade))
     return Style(
-        color=palette.hexadecimal(behind * DARKER[verdict]), bgcolor=palette.hexadecimal(behind)
+        color=palette.hexadecimal(behind * GLYPH_BRIGHTNESS[verdict]),
+        bgcolor=palette.hexadecimal(behind),
     )
 
 
-def _axis_words(name: str, where: str) -> str:
+def _axis_label(name: str, position: str) -> str:
     if name not in _ticks.BETAS:
         return _text.symbol(name)
-    return f"horizon 1/(1-{_text.symbol(name)}) in steps, {_text.symbol(name)} {where} it"
+    return f"horizon 1/(1-{_text.symbol(name)}) in steps, {_text.symbol(name)} {position} it"
