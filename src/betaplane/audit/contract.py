@@ -43,10 +43,10 @@ def groups(subject: BlackBox) -> Finding:
         return Finding(COUPLED)
     if not (names := [name for name in names if _has_effect(subject, name)]):
         return Finding("unknown: no option of groups has an effect")
-    found: dict[str, list[str]] = {}
+    users: dict[str, list[str]] = {}
     for name in names:
-        found.setdefault(_used(subject, name), []).append(name)
-    wrong = [f"{text}: {', '.join(which)}" for text, which in found.items() if text]
+        users.setdefault(_used(subject, name), []).append(name)
+    wrong = [f"{text}: {', '.join(which)}" for text, which in users.items() if text]
     return Finding(
         "; ".join(wrong) or f"each group uses its own {', '.join(names)}", trouble=bool(wrong)
     )
@@ -103,11 +103,11 @@ def _ignores_change(subject: BlackBox, name: str) -> bool:
     same = _alone(subject, x, g, before)
     p = new_parameter(x)
     optimizer = subject.make([p], **before)
-    for step, each in enumerate(g):
+    for step, g_t in enumerate(g):
         if step == 2:
             for group in optimizer.param_groups:
                 group.update(subject.class_options({name: TRIAL_VALUES[name]}))
-        subject.step(optimizer, [(p, each)])
+        subject.step(optimizer, [(p, g_t)])
     return _is_near(p.detach(), same)
 
 
@@ -180,9 +180,9 @@ def repeatable(subject: BlackBox) -> bool:
 def _separate(subject: BlackBox, shape: tuple[int, ...]) -> bool:
     """Whether two parameters, one of them of this shape, step as they do alone."""
     pairs = [_draw(SHAPE, 0), _draw(shape, 1)]
-    found = _together(subject, [(*pair, {}) for pair in pairs])
+    together = _together(subject, [(*pair, {}) for pair in pairs])
     return all(
-        _is_near(one, _alone(subject, *pair)) for one, pair in zip(found, pairs, strict=True)
+        _is_near(end, _alone(subject, *pair)) for end, pair in zip(together, pairs, strict=True)
     )
 
 
@@ -198,17 +198,17 @@ def _alone(subject: BlackBox, x: Tensor, g: Tensor, want: Mapping[str, Any] = {}
 
 
 def _together(
-    subject: BlackBox, each: Sequence[Group], want: Mapping[str, Any] = {}
+    subject: BlackBox, trials: Sequence[Group], want: Mapping[str, Any] = {}
 ) -> list[Tensor]:
     """The final values of parameters of one optimizer, in one group each if they have options."""
-    params = [new_parameter(x) for x, _, _ in each]
+    params = [new_parameter(x) for x, _, _ in trials]
     own = [
         {"params": [p], **subject.class_options(options)}
-        for p, (_, _, options) in zip(params, each, strict=True)
+        for p, (_, _, options) in zip(params, trials, strict=True)
     ]
-    optimizer = subject.make(own if any(options for _, _, options in each) else params, **want)
+    optimizer = subject.make(own if any(options for _, _, options in trials) else params, **want)
     for step in range(STEPS):
-        subject.step(optimizer, [(p, g[step]) for p, (_, g, _) in zip(params, each, strict=True)])
+        subject.step(optimizer, [(p, g[step]) for p, (_, g, _) in zip(params, trials, strict=True)])
     return [p.detach() for p in params]
 
 

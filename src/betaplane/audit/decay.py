@@ -39,53 +39,61 @@ def decay(subject: BlackBox) -> Finding:
     """The kind of weight decay, from the share of a weight that it removes at zero gradient."""
     if "weight_decay" not in subject.settable:
         return Finding("no such option, or it is set")
-    one = decay_share(subject, {"lr": LR, "weight_decay": WEIGHT_DECAY})
-    if not one:
+    share = decay_share(subject, {"lr": LR, "weight_decay": WEIGHT_DECAY})
+    if not share:
         return _none_at_rest(subject)
     lr = subject.path(ONES, (), {"lr": LR}).numbers.get("lr", 0.0)
-    said = f"at weight_decay={WEIGHT_DECAY:g}, lr={lr:g} a step takes"
+    measured = f"at weight_decay={WEIGHT_DECAY:g}, lr={lr:g} a step takes"
     times = {**L2_FACTORS, "times lr": lr}
     coupled = next((text for text in times if _is_l2(subject, times[text])), None)
-    if coupled == "" and not any(scaled(subject)) and near(one, lr * WEIGHT_DECAY, SHARE_TOLERANCE):
-        return Finding(f"l2 or decoupled, which are the same here; {said}", one)
+    if (
+        coupled == ""
+        and not any(scaled(subject))
+        and near(share, lr * WEIGHT_DECAY, SHARE_TOLERANCE)
+    ):
+        return Finding(f"l2 or decoupled, which are the same here; {measured}", share)
     if coupled is not None:
         text = f"l2, {coupled}" if coupled else "l2"
         return Finding(
             f"{text}: it is added to the gradient, and normalized away with it",
             trouble=bool(coupled),
         )
-    if one < 0:
-        return Finding(f"with the wrong sign: it makes weights grow; {said}", one, True)
-    return _decoupled(subject, one, lr, said)
+    if share < 0:
+        return Finding(f"with the wrong sign: it makes weights grow; {measured}", share, True)
+    return _decoupled(subject, share, lr, measured)
 
 
-def _decoupled(subject: BlackBox, one: float, lr: float, said: str) -> Finding:
+def _decoupled(subject: BlackBox, share: float, lr: float, measured: str) -> Finding:
     """The kind of a decay that is not a part of the gradient, from its dependence on lr."""
-    two = decay_share(subject, {"lr": LR, "weight_decay": 2 * WEIGHT_DECAY})
-    if not near(two / one, 2.0, SHARE_TOLERANCE):
+    double = decay_share(subject, {"lr": LR, "weight_decay": 2 * WEIGHT_DECAY})
+    if not near(double / share, 2.0, SHARE_TOLERANCE):
         return Finding(
-            "of its own kind: at twice the weight_decay a step takes, times as much", two / one
+            "of its own kind: at twice the weight_decay a step takes, times as much", double / share
         )
     settable = "lr" in subject.settable
     rate = (
-        decay_share(subject, {"lr": LR / 2, "weight_decay": WEIGHT_DECAY}) / one
+        decay_share(subject, {"lr": LR / 2, "weight_decay": WEIGHT_DECAY}) / share
         if settable
         else None
     )
-    schedule = decay_share(subject, {"lr": LR, "weight_decay": WEIGHT_DECAY}, halved=True) / one
+    schedule = decay_share(subject, {"lr": LR, "weight_decay": WEIGHT_DECAY}, halved=True) / share
     kinds = [kind for kind in KINDS if near(schedule, kind.scheduled, 0.01)]
     kinds = [kind for kind in kinds if rate is None or near(rate, kind.constructed, 0.01)]
     if not kinds:
         half = "" if rate is None else f"half of lr takes {rate:.3g}, "
-        return Finding(f"of its own kind: {half}half by a scheduler {schedule:.3g}; {said}", one)
-    right = [kind for kind in kinds if near(one, lr**kind.power * WEIGHT_DECAY, SHARE_TOLERANCE)]
+        return Finding(
+            f"of its own kind: {half}half by a scheduler {schedule:.3g}; {measured}", share
+        )
+    right = [kind for kind in kinds if near(share, lr**kind.power * WEIGHT_DECAY, SHARE_TOLERANCE)]
     if len(right) == 1:
-        return Finding(f"{right[0].text}; {said}", one, right[0].trouble)
+        return Finding(f"{right[0].text}; {measured}", share, right[0].trouble)
     if len(kinds) > 1:
-        return Finding(f"unknown: {' or '.join(kind.text for kind in right or kinds)}; {said}", one)
+        return Finding(
+            f"unknown: {' or '.join(kind.text for kind in right or kinds)}; {measured}", share
+        )
     return Finding(
-        f"{kinds[0].text}, {one / (lr ** kinds[0].power * WEIGHT_DECAY):.3g} times that; {said}",
-        one,
+        f"{kinds[0].text}, {share / (lr ** kinds[0].power * WEIGHT_DECAY):.3g} times that; {measured}",
+        share,
         True,
     )
 
@@ -131,11 +139,11 @@ def decay_order(subject: BlackBox) -> Finding:
     """Whether decay comes before or after the step, from the first step away from zero."""
     if "weight_decay" not in subject.settable:
         return Finding("there is none")
-    one, two = (
+    single, double = (
         decay_share(subject, {"lr": LR, "weight_decay": share})
         for share in (WEIGHT_DECAY, 2 * WEIGHT_DECAY)
     )
-    if not near(two, 2 * one, 0.02):
+    if not near(double, 2 * single, 0.02):
         return Finding("as part of the gradient")
     moved = [_first_move(subject, {"lr": LR, "weight_decay": share}) for share in (0.0, 0.25)]
     if near(moved[0], moved[1], 1e-9):

@@ -51,12 +51,12 @@ def _has_no_effect(subject: BlackBox, name: str) -> bool:
     generator = torch.Generator().manual_seed(2)
     x, *g = torch.randn(STEPS + 1, *SHAPE, dtype=torch.float64, generator=generator)
     for scale in (1.0, TINY):
-        gradients = [scale * each for each in g]
-        one, two = (
+        gradients = [scale * g_t for g_t in g]
+        first, second = (
             finite(subject.path(x, gradients, {name: value}).points)
             for value in (other_value(name), TRIAL_VALUES[name])
         )
-        if not torch.equal(one, two):
+        if not torch.equal(first, second):
             return False
     return True
 
@@ -84,11 +84,11 @@ def learning_rate(subject: BlackBox) -> Finding:
     return Finding(f"of its own kind: {at}half by a scheduler {scheduled:.3g}")
 
 
-def _same(found: float | None, expected: float | None) -> bool:
+def _same(measured: float | None, expected: float | None) -> bool:
     return (
-        found is expected
-        if found is None or expected is None
-        else near(found, expected, PATH_TOLERANCE)
+        measured is expected
+        if measured is None or expected is None
+        else near(measured, expected, PATH_TOLERANCE)
     )
 
 

@@ -43,13 +43,15 @@ def largest_step(subject: BlackBox) -> Finding:
         "a gradient 1e6 times those before": [*rest, 1e3, *rest[:30]],
         "decay_share gradients": [1e3 * 0.9**t for t in range(100)],
     }
-    found = {
+    largest = {
         name: max(map(abs, subject.moves(history, NO_DECAY))) for name, history in histories.items()
     }
-    name = max(found, key=lambda one: found[one])
+    name = max(largest, key=lambda history: largest[history])
     if not scales(subject):
-        return Finding(f"of lr, under {name}: no bound, steps grow with the gradient", found[name])
-    return Finding(f"of lr, under {name}; the largest of {len(found)} histories", found[name])
+        return Finding(
+            f"of lr, under {name}: no bound, steps grow with the gradient", largest[name]
+        )
+    return Finding(f"of lr, under {name}; the largest of {len(largest)} histories", largest[name])
 
 
 def debiasing(subject: BlackBox) -> Finding:
@@ -97,8 +99,8 @@ def late_gradient(subject: BlackBox) -> Finding:
     )
 
 
-def _lists_near(one: list[float], other: list[float]) -> bool:
-    return all(near(a, b, TOLERANCE) for a, b in zip(one, other, strict=True))
+def _lists_near(first: list[float], second: list[float]) -> bool:
+    return all(near(a, b, TOLERANCE) for a, b in zip(first, second, strict=True))
 
 
 def _late_path(subject: BlackBox, delay: int, size: float = 1.0) -> tuple[Tensor, list[float]]:
@@ -150,33 +152,35 @@ def eps_place(subject: BlackBox) -> Finding:
 def effective_eps(subject: BlackBox) -> Finding:
     """The gradient at which first steps are halved, with the default eps."""
     eps = subject.path(ONES, ()).numbers.get("eps")
-    t, found = first_visible_eps(subject, {})
-    if found is None:
+    t, eps_seen = first_visible_eps(subject, {})
+    if eps_seen is None:
         return Finding("none: steps grow with the gradient")
     if not eps:
-        return Finding(f"at step {t}; not an option", found)
-    if near(found, eps, 0.01):
-        return Finding(f"at step {t}, as eps={eps:g} says", found)
-    return Finding(f"at step {t}, {found / eps:.3g} times the option eps={eps:g}", found, found < 0)
+        return Finding(f"at step {t}; not an option", eps_seen)
+    if near(eps_seen, eps, 0.01):
+        return Finding(f"at step {t}, as eps={eps:g} says", eps_seen)
+    return Finding(
+        f"at step {t}, {eps_seen / eps:.3g} times the option eps={eps:g}", eps_seen, eps_seen < 0
+    )
 
 
 def eps_floor(subject: BlackBox) -> Finding:
     """The effective eps if the option is close to zero."""
     if "eps" not in subject.settable:
         return Finding("eps is no option")
-    _, found = first_visible_eps(subject, {"eps": 1e-30})
-    if found is None:
+    _, eps_seen = first_visible_eps(subject, {"eps": 1e-30})
+    if eps_seen is None:
         return Finding("none: steps grow with the gradient")
-    if found < 1e-12:
-        return Finding("none: eps=1e-30 takes effect, and acts as", found)
-    return Finding("hidden: at eps=1e-30 something still acts as", found, True)
+    if eps_seen < 1e-12:
+        return Finding("none: eps=1e-30 takes effect, and acts as", eps_seen)
+    return Finding("hidden: at eps=1e-30 something still acts as", eps_seen, True)
 
 
 def first_visible_eps(subject: BlackBox, want: dict[str, float]) -> tuple[int, float | None]:
     """The first step at which eps has an effect, and its effective value there."""
     steps = (1, 2, 8)
-    found = {t: eps_at(subject, want, t) for t in steps}
-    return next(((t, eps) for t, eps in found.items() if eps is not None), (1, None))
+    effective = {t: eps_at(subject, want, t) for t in steps}
+    return next(((t, eps) for t, eps in effective.items() if eps is not None), (1, None))
 
 
 def eps_at(subject: BlackBox, want: dict[str, float], t: int) -> float | None:
@@ -226,12 +230,12 @@ def near(a: float, b: float, within: float) -> bool:
     return abs(a - b) <= within * max(abs(a), abs(b))
 
 
-def ratio(found: float, whole: float) -> str:
+def ratio(factor: float, whole: float) -> str:
     """A phrase for the factor of a step at a gradient `whole` times as large."""
     return (
         "proportionally larger steps"
-        if near(found, whole, 0.01)
-        else f"{found:.3g} times the step at {whole:g} times"
+        if near(factor, whole, 0.01)
+        else f"{factor:.3g} times the step at {whole:g} times"
     )
 
 
@@ -243,7 +247,7 @@ def scales(subject: BlackBox) -> bool:
 def scaled(subject: BlackBox) -> list[bool]:
     """For each of eight steps, whether it is independent of the gradient's scale."""
     pairs = zip(*(subject.moves([g] * 8, NO_DECAY) for g in (1.0, 1e3)), strict=True)
-    return [near(one, two, 0.01) for one, two in pairs]
+    return [near(small, large, 0.01) for small, large in pairs]
 
 
 def _start(moves: list[float]) -> str:

@@ -120,11 +120,11 @@ def complex_parameters(subject: BlackBox) -> Finding:
     x, gradients = torch.view_as_complex(noise(2).permute(1, 2, 0).contiguous()), noise(10, seed=1)
     gradients = torch.view_as_complex(gradients.view(5, 2, *SHAPE).permute(0, 2, 3, 1).contiguous())
     try:
-        found = torch.view_as_real(subject.path(x, gradients).points)
+        points = torch.view_as_real(subject.path(x, gradients).points)
     except Exception as error:
         return Finding(f"refused: {error_text(error)}")
     pairs = subject.path(torch.view_as_real(x), torch.view_as_real(gradients)).points
-    off = float((found - pairs).abs().max()) / (float((pairs - pairs[0]).abs().max()) or 1.0)
+    off = float((points - pairs).abs().max()) / (float((pairs - pairs[0]).abs().max()) or 1.0)
     if off < ROUNDING:
         return Finding("as pairs of real ones", off)
     return Finding("not as pairs of real ones; off, of the way gone, by", off, True)
@@ -177,15 +177,15 @@ def copies(subject: BlackBox) -> Finding:
         "pickle": lambda pair: pickle.loads(pickle.dumps(pair)),
         "state_dict": None,
     }
-    said: dict[str, list[str]] = {}
+    ways_by_result: dict[str, list[str]] = {}
     for name, way in ways.items():
         try:
             trouble = _other(subject, way)
         except Exception as error:
             trouble = error_text(error)
-        said.setdefault(trouble or "continue like the original", []).append(name)
-    text = "; ".join(f"{', '.join(names)}: {trouble}" for trouble, names in said.items())
-    return Finding(text, trouble=set(said) != {"continue like the original"})
+        ways_by_result.setdefault(trouble or "continue like the original", []).append(name)
+    text = "; ".join(f"{', '.join(names)}: {trouble}" for trouble, names in ways_by_result.items())
+    return Finding(text, trouble=set(ways_by_result) != {"continue like the original"})
 
 
 def _other(subject: BlackBox, way: Callable[[Any], Any] | None) -> str:
@@ -200,7 +200,7 @@ def _other(subject: BlackBox, way: Callable[[Any], Any] | None) -> str:
     if not isinstance(other, Optimizer) or q is p:
         return "no copy"
     if lost := [
-        word for word in _plain(optimizer) if _plain(other).get(word) != _plain(optimizer)[word]
+        key for key in _plain(optimizer) if _plain(other).get(key) != _plain(optimizer)[key]
     ]:
         return f"lost: {', '.join(lost)}"
     for g in gradients[3:]:
@@ -222,7 +222,7 @@ def _loaded(
 def _plain(optimizer: Optimizer) -> dict[str, Any]:
     group = optimizer.param_groups[0]
     return {
-        word: value for word, value in group.items() if isinstance(value, int | float | str | tuple)
+        key: value for key, value in group.items() if isinstance(value, int | float | str | tuple)
     }
 
 

@@ -120,8 +120,8 @@ def step_function(rule: Rule, decay: str, peak_lr: float) -> Any:
     rate, share, bare = rates[how], rule.weight_decay, replace(rule, weight_decay=0.0)  # pyright: ignore
 
     def step(x: Tensor, g: Tensor, s: Any, lr: float) -> tuple[Tensor, Any]:
-        kept = 1 - share * rate(lr)
-        x, s = bare.step(x * kept if when == "before" else x, g, s, lr)
-        return (x * kept if when == "after" else x), s
+        factor = 1 - share * rate(lr)
+        x, s = bare.step(x * factor if when == "before" else x, g, s, lr)
+        return (x * factor if when == "after" else x), s
 
     return step

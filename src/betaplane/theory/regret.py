@@ -93,8 +93,8 @@ def amsgrad_regret(
 
 def _largest(g: np.ndarray, beta2: float) -> np.ndarray:
     """The largest second moment so far, (T, d)."""
-    v, found = np.zeros(g.shape[1]), np.empty_like(g)
-    for t, each in enumerate(g):
-        v = beta2 * v + (1 - beta2) * each**2
-        found[t] = v
-    return np.maximum.accumulate(found)
+    v, moments = np.zeros(g.shape[1]), np.empty_like(g)
+    for t, g_t in enumerate(g):
+        v = beta2 * v + (1 - beta2) * g_t**2
+        moments[t] = v
+    return np.maximum.accumulate(moments)

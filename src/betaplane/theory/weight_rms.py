@@ -117,8 +117,13 @@ def weight_rms_path(lr: ArrayLike, weight_decay: ArrayLike, start: float = 0.0) 
             instead="lr=[1e-3]",
         )
     if weight_decay.shape not in ((), lr.shape):
-        told = {"value": weight_decay.shape, "allowed": f"() or {lr.shape}", "where": where}
-        raise BadInput("weight_decay has the wrong shape", **told, instead="weight_decay=0.1")
+        raise BadInput(
+            "weight_decay has the wrong shape",
+            value=weight_decay.shape,
+            allowed=f"() or {lr.shape}",
+            where=where,
+            instead="weight_decay=0.1",
+        )
     square, path = start**2, []
     for taken, moved in zip(_taken(where, lr, weight_decay).tolist(), lr.tolist(), strict=True):
         square = (1 - taken) ** 2 * square + moved**2
