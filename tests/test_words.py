@@ -75,4 +75,6 @@ def test_glossary_uses_no_forbidden_word() -> None:
 
 
 def test_paths_exist() -> None:
-    assert all((ROOT / place).exists() for place in [*DATA["paths"], *DATA["pending"]])
+    assert all(
+        (ROOT / place).exists() for place in [*DATA["paths"], *DATA["pending"], *DATA["exempt"]]
+    )

@@ -35,60 +35,59 @@ CORE = (
 
 
 def main(pythons: list[str]) -> int:
-    """Run every combination; returns 1 if tests failed in any."""
+    """Run every combination; return 1 if tests failed in any of them."""
     results = [line for version in pythons or PYTHONS for line in runs(version)]
     print("\n".join(["", *results]))
     return int(any("failed" in line for line in results))
 
 
 def runs(version: str) -> Iterator[str]:
-    """One line per run of a Python."""
+    """One line per run with a version of Python."""
     python = interpreter(version)
     if python is None:
         yield f"Python {version}: skipped, it is not installed here."
         return
-    for word, wanted in (("floor", floors()), ("newest", list(VARIED))):
-        with tempfile.TemporaryDirectory(prefix="betaplane-floors-") as place:
-            yield f"Python {version}, {word}: {tested(python, wanted, Path(place) / 'venv')}"
+    for label, requirements in (("oldest", oldest_releases()), ("newest", list(VARIED))):
+        with tempfile.TemporaryDirectory(prefix="betaplane-floors-") as folder:
+            result = test_result(python, requirements, Path(folder) / "venv")
+            yield f"Python {version}, {label}: {result}"
 
 
 def interpreter(version: str) -> str | None:
-    """The program of a Python, on the path or among pyenv's."""
-    found = shutil.which(f"python{version}")
+    """The path of a Python interpreter, on PATH or installed by pyenv."""
+    on_path = shutil.which(f"python{version}")
     pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
-    candidates = [*([found] if found else []), *map(str, pyenv)]
+    candidates = [*([on_path] if on_path else []), *map(str, pyenv)]
     return next(
         (path for path in candidates if call(path, "-c", "import venv").returncode == 0), None
     )
 
 
-def floors() -> list[str]:
+def oldest_releases() -> list[str]:
     """The oldest releases that pyproject.toml allows: ["torch==2.10.*", "numpy==1.26.*"]."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    given = [line.split(">=") for line in project["dependencies"]]
-    return [f"{name}=={floor.split(',')[0]}.*" for name, floor in given if name in VARIED]
+    bounds = [line.split(">=") for line in project["dependencies"]]
+    return [f"{name}=={oldest.split(',')[0]}.*" for name, oldest in bounds if name in VARIED]
 
 
-def tested(python: str, wanted: list[str], venv: Path) -> str:
-    """Install and test; what came of it."""
+def test_result(python: str, requirements: list[str], venv: Path) -> str:
+    """Install the requirements in a virtual environment and run the tests; return the result."""
     call(python, "-m", "venv", str(venv))
     program = str(venv / "bin" / "python")
     install = [program, "-m", "pip", "install", "-q", "--only-binary", "torch,numpy"]
-    done = call(*install, *wanted, *TOOLS, str(ROOT))
-    if done.returncode != 0:
-        return f"skipped, {', '.join(wanted)} cannot be installed: {last(done.stderr)}"
-    names = "import torch, numpy; print('torch', torch.__version__ + ', numpy', numpy.__version__)"
-    versions = call(program, "-c", names).stdout.strip()
-    done = call(program, "-m", "pytest", "-q", "-p", "no:cacheprovider", *CORE)
-    print(done.stdout[-3000:] if done.returncode else "", end="", flush=True)
-    return (
-        f"{versions}: {last(done.stdout)}"
-        if done.returncode == 0
-        else f"{versions}: failed, {last(done.stdout)}"
-    )
+    installed = call(*install, *requirements, *TOOLS, str(ROOT))
+    if installed.returncode != 0:
+        names = ", ".join(requirements)
+        return f"skipped, {names} cannot be installed: {last_line(installed.stderr)}"
+    code = "import torch, numpy; print('torch', torch.__version__ + ', numpy', numpy.__version__)"
+    versions = call(program, "-c", code).stdout.strip()
+    tests = call(program, "-m", "pytest", "-q", "-p", "no:cacheprovider", *CORE)
+    print(tests.stdout[-3000:] if tests.returncode else "", end="", flush=True)
+    failed = "failed, " if tests.returncode else ""
+    return f"{versions}: {failed}{last_line(tests.stdout)}"
 
 
-def last(text: str) -> str:
+def last_line(text: str) -> str:
     """The last line of a text."""
     return ([line for line in text.splitlines() if line.strip()] or ["no output"])[-1].strip()
 

@@ -216,11 +216,12 @@ def main() -> int:
     parser.add_argument("--count", action="store_true", help="print figures only")
     arguments = parser.parse_args()
     data = tomllib.loads(DATA.read_text(encoding="utf-8"))
-    paths = files(arguments.paths or data["paths"])
+    exempt = files(data["exempt"])
+    paths = [path for path in files(arguments.paths or data["paths"]) if path not in exempt]
     if arguments.count:
         print(counts(paths, data))
         return 0
-    pending = () if arguments.paths else tuple(files(data["pending"]))
+    pending = [] if arguments.paths else files(data["pending"])
     paths = [path for path in paths if path not in pending]
     words = Words(data["forbidden"] + (data["avoid"] if arguments.all else []))
     listed = [finding for path in paths for finding in findings(path, words)]
