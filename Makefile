@@ -34,7 +34,7 @@ bench: .venv/ready-bench
 	$(BIN)/python -m benchmarks
 
 clients: .venv/ready-clients
-	$(BIN)/python -m pytest -q -m "slow or not slow" tests/monitor/test_clients.py tests/monitor/test_eight_bit_clients.py \
+	$(BIN)/python -m pytest -q -m "slow or not slow" tests/monitor/test_callbacks.py tests/monitor/test_quantized.py \
 	  tests/monitor/test_sinks.py
 
 # 200 mutants of what decides, drawn by SEED, and the share of them that a test notices

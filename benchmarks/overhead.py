@@ -1,7 +1,6 @@
-"""What a map costs beside its trainings: 2,025 cells whose training is a formula. `python -m
-benchmarks.overhead`.
+"""Overhead of a map: 2,025 cells whose run is a formula. `python -m benchmarks.overhead`.
 
-Bar: under 5 s (Optuna with SQLite was seen to need 42 to 142 s for as many).
+Bar: under 5 s. Optuna with SQLite took 42 to 142 s for as many trials.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ def trivial(settings: dict[str, float], seed: int) -> list[float]:
 def main() -> None:
     trainer = Trainer("trivial", trivial, best=0.0)
     for workers in (0, 2):
-        began = time.perf_counter()
-        made = map_phases(
+        start = time.perf_counter()
+        phase_map = map_phases(
             trainer, points=45, seeds=1, boundary_seeds=1, dense=True, workers=workers
         )
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         print(
-            f"{made.trainings} trivial trainings, {workers or 'no'} workers: {seconds:.2f} s in all",
+            f"{phase_map.trainings} trivial runs, {workers or 'no'} workers: {seconds:.2f} s in total",
             flush=True,
         )
 

@@ -1,8 +1,8 @@
-"""A run that spikes, watched, and made again with the remedy that the alarm names: `python -m
-benchmarks.spike [FILE]`.
+"""A watched run that spikes, repeated with the proposed remedy: `python -m benchmarks.spike [FILE]`.
 
-The weight of the loss goes up 500 times within 15 steps, and v remembers 10,000. The record is
-written to FILE; `betaplane report FILE --png docs/spike.png` draws it."""
+The weight of the loss rises by a factor of 500 within 15 steps, and v averages over 10,000. The
+record is written to FILE; `betaplane report FILE --png docs/spike.png` draws it.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from betaplane import watch
 from betaplane.monitor import Watcher
 from betaplane.problems import digits, minibatches
 
-# steps; the one from which the weight rises; for how long, how much
-STEPS, HEAVY, LENGTH, TIMES = 180, 120, 15, 500.0
+STEPS = 180
+RISE_AT = 120  # the step from which the weight of the loss rises
+RISE_STEPS = 15
+RISE_FACTOR = 500.0
 
 
 def spike(path: Path, beta2: float = 0.9999) -> tuple[Watcher, list[float]]:
-    """Train, watched; the record goes to `path`, and the losses, unweighted, come back."""
+    """Train and watch; write the record to `path`, and return the unweighted losses."""
     path.unlink(missing_ok=True)
     problem, losses = digits(batch_size=128), []
     model = problem.fresh(0)
@@ -41,18 +43,21 @@ def spike(path: Path, beta2: float = 0.9999) -> tuple[Watcher, list[float]]:
 
 
 def _weight(step: int) -> float:
-    """That of the loss, 1 at the end."""
-    return TIMES ** (min(1.0, max(0.0, (step - HEAVY) / LENGTH)) - 1)
+    """The weight of the loss, 1 at the end."""
+    progress = min(1.0, max(0.0, (step - RISE_AT) / RISE_STEPS))
+    return RISE_FACTOR ** (progress - 1)
 
 
 def main(path: Path) -> None:
     watcher, losses = spike(path)
-    again = path.with_name(f"{path.stem}-again{path.suffix}")
+    repeated_path = path.with_name(f"{path.stem}-again{path.suffix}")
     remedy = watcher.alerts[0].remedy
-    cured, others = spike(again, **remedy)
-    print(f"{watcher.report()}\nThe largest loss after step {HEAVY}: {max(losses[HEAVY:]):.2f}.")
-    print(f"With {remedy}: {max(others[HEAVY:]):.2f}. {cured.report()}")
-    print(f"written: {path}, {again}")
+    repeated, repeated_losses = spike(repeated_path, **remedy)
+    print(
+        f"{watcher.report()}\nThe largest loss after step {RISE_AT}: {max(losses[RISE_AT:]):.2f}."
+    )
+    print(f"With {remedy}: {max(repeated_losses[RISE_AT:]):.2f}. {repeated.report()}")
+    print(f"written: {path}, {repeated_path}")
 
 
 if __name__ == "__main__":

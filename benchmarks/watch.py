@@ -1,16 +1,17 @@
-"""What watching costs: `python -m benchmarks.watch [mlp gpt] [rounds=N]`. About three minutes.
+"""Cost of watching, in time and memory: `python -m benchmarks.watch [mlp gpt] [rounds=N]`.
 
-Two copies of one training run go side by side, one watched; rounds of a few steps of each
-alternate, in an order that alternates too, on one thread. The figure is the median of the rounds'
-ratios with the quartiles beside it: whatever else the machine does weighs on both. Times are of the
-processor, which a busy machine disturbs less; the ratio by the clock stands beside. "own count" is
-what the watcher says it spent, of the time that its steps took.
+It takes about three minutes. Two copies of one run alternate in rounds of a few steps, one of them
+watched; the order alternates too, on one thread. The figure is the median of the rounds' ratios,
+with its quartiles: other load on the machine affects both copies. Times are processor times, which
+other load affects less; the ratio of clock times is printed too. "own count" is the share of its
+steps' time that the watcher measured itself.
 
-light: every step recorded and its light quantities computed, no limit on time.
-default: `watch(optimizer)`: readings every 10 steps, as far as 2 % of the run's time allow.
+light: every step is recorded and its statistics are computed, without a limit on time.
+default: `watch(optimizer)`: readings every 10 steps, as far as 2% of the run's time allow.
 
-Memory is what watching keeps after 140 steps and 64 readings, traced allocations and the record,
-over the state."""
+Memory is what a watcher holds after 140 steps and 64 readings (traced allocations and the record),
+relative to the optimizer's state.
+"""
 
 from __future__ import annotations
 
@@ -77,50 +78,55 @@ def _step(loss: Callable[[], torch.Tensor], optimizer: torch.optim.Optimizer) ->
     return step
 
 
-CASES = {"mlp": (mlp, 20, 60), "gpt": (gpt, 10, 9)}  # steps in a round, rounds
+CASES = {"mlp": (mlp, 20, 60), "gpt": (gpt, 10, 9)}  # steps per round, rounds
 
 
 def timed(step: Step, steps: int) -> tuple[float, float]:
-    """Seconds of the processor and by the clock."""
-    began = time.process_time(), time.perf_counter()
+    """Processor seconds and clock seconds of some steps."""
+    start = time.process_time(), time.perf_counter()
     for _ in range(steps):
         step()
-    return time.process_time() - began[0], time.perf_counter() - began[1]
+    return time.process_time() - start[0], time.perf_counter() - start[1]
 
 
 def ratios(bare: Step, watched: Step, steps: int, rounds: int) -> list[tuple[float, float, float]]:
-    """Of each round: the ratio of processor times, that of the clock, milliseconds of a bare step."""
-    found = []
+    """Per round: ratio of processor times, ratio of clock times, milliseconds per bare step."""
+    rows = []
     for i in range(rounds):
         order = (bare, watched) if i % 2 else (watched, bare)
-        times = {each: timed(each, steps) for each in order}
+        times = {step: timed(step, steps) for step in order}
         (cpu, wall), (bare_cpu, bare_wall) = times[watched], times[bare]
-        found.append((cpu / bare_cpu, wall / bare_wall, bare_cpu / steps * 1e3))
-    return found
+        rows.append((cpu / bare_cpu, wall / bare_wall, bare_cpu / steps * 1e3))
+    return rows
 
 
-def compare(case: str, how: str, rounds: int | None) -> None:
-    make, steps, usual = CASES[case]
-    (bare, _), (watched, optimizer) = make(), make()
-    timed(bare, 3), timed(watched, 3)
-    watcher = WATCHED[how](optimizer)
+def compare(case: str, mode: str, rounds: int | None) -> None:
+    """Print the cost of one mode of watching."""
+    make, steps, default_rounds = CASES[case]
+    bare, _ = make()
+    watched, optimizer = make()
+    timed(bare, 3)
+    timed(watched, 3)
+    watcher = WATCHED[mode](optimizer)
     timed(watched, 2 * steps)  # the schedule settles
     timed(bare, 2)
-    found, own = ratios(bare, watched, steps, rounds or usual), watcher.cost
+    rows = ratios(bare, watched, steps, rounds or default_rounds)
+    own_count = watcher.cost
     watcher.close()
-    cpu, wall, ms = (sorted(column) for column in zip(*found, strict=True))
+    cpu, wall, ms = (sorted(column) for column in zip(*rows, strict=True))
     first, middle, last = statistics.quantiles(cpu, n=4)
-    kept = len(watcher.history.step_stats)
-    readings = max((len(each) for each in watcher.history.readings.values()), default=0)
+    recorded = len(watcher.history.step_stats)
+    readings = max(map(len, watcher.history.readings.values()), default=0)
     print(
-        f"  {case:4} {how:8} {statistics.median(ms):7.2f} ms   {middle:.3f} x  ({first:.3f} to {last:.3f})   "
-        f"clock {statistics.median(wall):.3f} x   own count {own:.2%}   {kept} steps, {readings} readings kept",
+        f"  {case:4} {mode:8} {statistics.median(ms):7.2f} ms   {middle:.3f} x  ({first:.3f} to {last:.3f})   "
+        f"clock {statistics.median(wall):.3f} x   own count {own_count:.2%}   "
+        f"{recorded} steps, {readings} readings",
         flush=True,
     )
 
 
 def memory(case: str) -> None:
-    """Bytes that watching keeps, beside those of the optimizer's state."""
+    """Print the bytes that a watcher holds, relative to those of the optimizer's state."""
     step, optimizer = CASES[case][0]()
     timed(step, 2)
     gc.collect()
@@ -128,29 +134,30 @@ def memory(case: str) -> None:
     watcher = betaplane.watch(optimizer, every=2, budget=math.inf, console=False)
     timed(step, 140)
     gc.collect()
-    kept, peak = tracemalloc.get_traced_memory()
+    traced, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     record = watcher.moment_recorder.nbytes
-    state = sum(each.nbytes for held in optimizer.state.values() for each in held.values())
+    state = sum(
+        tensor.nbytes for param_state in optimizer.state.values() for tensor in param_state.values()
+    )
     watcher.close()
     print(
-        f"  {case:4} state {state / 1e6:.1f} MB: record {record / 1e6:.2f} MB, the rest {kept / 1e6:.2f} MB "
-        f"(peak {peak / 1e6:.2f}): {(record + kept) / state:.2%}",
+        f"  {case:4} state {state / 1e6:.1f} MB: record {record / 1e6:.2f} MB, the rest {traced / 1e6:.2f} MB "
+        f"(peak {peak / 1e6:.2f}): {(record + traced) / state:.2%}",
         flush=True,
     )
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    words = [word for word in sys.argv[1:] if "=" not in word]
-    rounds = next(
-        (int(word.partition("=")[2]) for word in sys.argv[1:] if word.startswith("rounds=")), None
-    )
-    cases = words or [*CASES]
+    arguments = sys.argv[1:]
+    cases = [argument for argument in arguments if "=" not in argument] or [*CASES]
+    options = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    rounds = int(options["rounds"]) if "rounds" in options else None
     print("watched over bare, by processor time: median and quartiles of the rounds")
     for case in cases:
-        for how in WATCHED:
-            compare(case, how, rounds)
+        for mode in WATCHED:
+            compare(case, mode, rounds)
     print("memory")
     for case in cases:
         memory(case)

@@ -95,7 +95,7 @@ def page(rows: list[dict]) -> str:
     return report_html(run, "run.jsonl", quantity(run))
 
 
-def test_a_record_becomes_arrays():
+def test_record_becomes_arrays():
     run = watched_run(record())
     assert run.steps.tolist() == [*range(1, STEPS + 1)]
     assert run.losses[3] == 0.25
@@ -111,8 +111,8 @@ def test_a_record_becomes_arrays():
     ]
 
 
-def test_the_whole_model_is_a_line_before_its_tensors(tmp_path):
-    """The same figures as of `Watcher.totals`, from the record alone."""
+def test_whole_model_is_the_first_row(tmp_path):
+    """The same values as `Watcher.totals`, from the record alone."""
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(8, 30), torch.nn.Linear(30, 2))
     optimizer, path = torch.optim.AdamW(model.named_parameters(), 1e-2), tmp_path / "run.jsonl"
@@ -141,7 +141,7 @@ def test_the_whole_model_is_a_line_before_its_tensors(tmp_path):
     assert np.isnan(run.values["angle"][0]).all()
 
 
-def test_of_several_runs_the_last_or_the_one_asked_for():
+def test_last_run_is_the_default_of_several():
     rows = [
         *record(),
         {**START, "optimizer": "Lion"},
@@ -152,7 +152,7 @@ def test_of_several_runs_the_last_or_the_one_asked_for():
     assert "run 1 of 2 in the file" in as_text(watched_run(rows, 1), "run.jsonl")
 
 
-def test_a_run_in_a_few_lines():
+def test_text_has_a_few_lines():
     told = as_text(watched_run(record()), "run.jsonl").splitlines()
     assert (
         told[0] == "run.jsonl: AdamW, lr 0.001, betas (0.9, 0.999), eps 1e-08, 120 steps, 3 tensors"
@@ -172,7 +172,7 @@ def test_json_is_strict():
     assert told["alarms"][0]["replayed"]["outcomes"][0]["averts"]
 
 
-def test_the_page_holds_every_number():
+def test_page_contains_every_value():
     data = embedded(page(record()))
     assert data["first"] == "lag"
     assert [each["name"] for each in data["quantities"]] == ["update_rms", "lag", "below_eps"]
@@ -227,12 +227,12 @@ def test_many_readings_share_columns_that_show_spikes():
 @pytest.mark.parametrize(
     "rows", [record(), record(200), record()[:1] + record()[-2:]], ids=["few", "200", "no layer"]
 )
-def test_a_picture(rows: list[dict]):
+def test_picture_is_a_png(rows: list[dict]):
     run = watched_run(rows)
     assert report_png(run, "run.jsonl", quantity(run), dpi=40).startswith(b"\x89PNG")
 
 
-def test_a_quantity_is_named():
+def test_quantity_is_found_by_name():
     run = watched_run(record())
     assert quantity(run, "lag").label == "RMS_t"
     assert quantity(watched_run(record()[:1] + record()[-2:])) is None
@@ -315,10 +315,8 @@ def refusal(rows: list[dict]) -> str:
 
 
 @pytest.mark.parametrize("i", range(4), ids=[row["kind"] for row in LINES])
-def test_a_damaged_line_is_told_or_left_out(i: int):
-    """Whatever stands in a place of a record, the report is written or the line's kind and field
-    are told.
-    """
+def test_damaged_line_is_reported_or_ignored(i: int):
+    """For any damage the report is written, or the error names the line's kind and field."""
     short = {**REPLAYED, "sizes": REPLAYED["sizes"][:2], "outcomes": REPLAYED["outcomes"][:1]}
     line = {**LINES[i], "replayed": short} if "replayed" in LINES[i] else LINES[i]
     told = [(place, refusal([*LINES[:i], row, *LINES[i + 1 :]])) for row, place in damaged(line)]
@@ -358,13 +356,13 @@ def test_a_damaged_line_is_told_or_left_out(i: int):
         ({"kind": {}}, "A line has no usable kind: got {}"),
     ],
 )
-def test_the_field_is_named(change: dict, told: str):
+def test_damaged_field_is_named(change: dict, told: str):
     with pytest.raises(BadInput) as caught:
         watched_run([{**READ, **change}])
     assert str(caught.value).startswith(told)
 
 
-def test_losses_that_are_none_or_never_finite():
+def test_missing_or_non_finite_losses_are_described():
     never = watched_run([READ, {"kind": "losses", "steps": [1, 2], "values": [None, None]}])
     assert "\nloss not finite at any of the 2 steps that have one\n" in as_text(never, "run.jsonl")
     assert report_png(never, "run.jsonl", quantity(never), dpi=40).startswith(b"\x89PNG")
@@ -388,7 +386,7 @@ def numbers(browser) -> dict[str, str]:  # noqa: F811
 
 @needs_browser
 @pytest.mark.parametrize("layers", [0, 200])
-def test_it_opens_without_errors_or_network_wide_or_narrow_and_dark(browser, layers, tmp_path):  # noqa: F811
+def test_page_opens_without_errors_or_network_at_any_width(browser, layers, tmp_path):  # noqa: F811
     opened(browser, record(layers), tmp_path)
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = [
@@ -401,7 +399,7 @@ def test_it_opens_without_errors_or_network_wide_or_narrow_and_dark(browser, lay
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", narrow)
     try:
-        # the page waits 100 ms before it draws anew
+        # the page waits 100 ms before it draws again
         browser.execute_async_script("setTimeout(arguments[0], 600)")
         paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
         assert sum(int(part) for part in paper.removeprefix("rgb(").rstrip(")").split(",")) < 100

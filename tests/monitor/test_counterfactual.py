@@ -1,6 +1,4 @@
-"""Replays of the last steps: exact where nothing is changed, and right about what averts a planted
-spike.
-"""
+"""Replays of the last steps: exact without a change, and right about the remedy of a planted spike."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ def past(g: torch.Tensor) -> RecordedSteps:
     return RecordedSteps(g, torch.zeros(64), torch.ones(64), 1e4, NOW)
 
 
-def test_a_replay_of_a_real_run_is_that_run():
+def test_replay_of_a_real_run_reproduces_it():
     watcher, _, _ = train(digits(), 90, adam())
     layer = "2.bias"
     kept = watcher.history.recordings[layer].recorded()
@@ -34,14 +32,14 @@ def test_a_replay_of_a_real_run_is_that_run():
     assert update_sizes(kept, kept.values).tolist() == pytest.approx(read, rel=1e-4)
 
 
-def test_calm_steps_ask_for_nothing():
+def test_calm_steps_have_no_spike():
     found = replay(past(noise()))
     assert found is not None
     assert found.best is None
     assert str(found) == "the update stayed in its normal band"
 
 
-def test_one_bad_batch_is_averted_by_skipping_it():
+def test_one_bad_batch_is_avoided_by_skipping_it():
     g = noise()
     g[48] *= 100
     found = replay(past(g))
@@ -51,14 +49,14 @@ def test_one_bad_batch_is_averted_by_skipping_it():
     assert not {each.name: each for each in found.outcomes}["eps=1e-10"].averts
 
 
-def test_growing_gradients_are_averted_by_a_shorter_memory_rather_than_by_a_smaller_eps():
+def test_growing_gradients_need_a_shorter_memory_not_a_smaller_eps():
     g = noise()
     g[40:] *= 10
     peaks = {each.name: each.peak for each in replay(past(g)).outcomes}
     assert peaks["beta2=0.99"] < peaks["beta2=0.998"] < peaks["eps=1e-10"]
 
 
-def test_the_remedy_is_one_of_the_alternatives_and_told_once():
+def test_remedy_is_one_alternative_and_listed_once():
     g = noise()
     g[40:] *= 10
     peaks = {
@@ -70,14 +68,14 @@ def test_the_remedy_is_one_of_the_alternatives_and_told_once():
     assert len(replay(past(g), {"skip": 3}).outcomes) == len(replay(past(g)).outcomes) == 7
 
 
-def test_a_short_or_broken_past_is_not_replayed():
+def test_short_or_non_finite_record_is_not_replayed():
     assert replay(past(noise(steps=7))) is None
     broken = noise()
     broken[3, 3] = torch.nan
     assert replay(past(broken)) is None
 
 
-def test_a_missed_step_starts_a_ring_anew():
+def test_missed_step_restarts_the_ring_buffer():
     ring, start = RingBuffer(4), (torch.zeros(1), torch.zeros(1), 0.0)
     for step in (1, 2, 3, 5, 6):
         ring.append(step, torch.ones(1), start, NOW)

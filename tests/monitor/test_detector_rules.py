@@ -1,6 +1,4 @@
-"""Each detector on readings made by hand: what fires on one side of its threshold is silent on the
-other.
-"""
+"""Each detector on handmade readings: it fires on one side of its threshold only."""
 
 from __future__ import annotations
 
@@ -40,7 +38,7 @@ def history_of(*readings: Reading, step: int | None = None) -> History:
 
 
 def run(steps: int, every: int = 1, **changes: Any) -> list[Reading]:
-    """Healthy readings of a run; a change is a value, or a function of the step."""
+    """Healthy readings of a run; each change is a value, or a function of the step."""
 
     def reading(step: int) -> Reading:
         told = {
@@ -59,14 +57,14 @@ def found(cause: str, history: History):
 
 
 def losses(history: History, values: list[float], last: int | None = None) -> History:
-    """Losses of the steps up to `last`, this one unless said."""
+    """Add the losses of the steps up to `last`, by default the current step."""
     last = history.step if last is None else last
     for step, loss in enumerate(values, last - len(values) + 1):
         history.record_loss(loss, step)
     return history
 
 
-def test_a_healthy_run_is_silent():
+def test_healthy_run_raises_no_alert():
     history = losses(history_of(*run(64)), [2.0 - 0.01 * k for k in range(64)])
     assert [detector.cause for detector in ALL if found(detector.cause, history)] == []
 
@@ -74,7 +72,7 @@ def test_a_healthy_run_is_silent():
 # NaN and infinity
 
 
-def test_one_tensor_that_is_not_finite_is_enough():
+def test_one_non_finite_tensor_is_enough():
     assert found("non-finite gradients", history_of(HEALTHY)) is None
     told = found(
         "non-finite gradients", history_of(HEALTHY, HEALTHY._replace(layer="bias", finite=False))
@@ -86,9 +84,7 @@ def test_one_tensor_that_is_not_finite_is_enough():
 
 
 def changed(norm: float, loss: float, before: int = 20, **of_last: Any):
-    """A jump of gradient norm and loss after steps that scatter by a factor of 1.05 to either side
-    of 1.
-    """
+    """A jump of gradient norm and loss after steps that vary between 1 / 1.05 and 1.05."""
     history = history_of(
         *run(
             before + 1, **{name: (lambda _, value=value: value) for name, value in of_last.items()}
@@ -112,7 +108,7 @@ def changed(norm: float, loss: float, before: int = 20, **of_last: Any):
         (30.0, 1.0, False),
     ],
 )
-def test_other_data_raise_loss_and_norm_threefold_each_at_least_twofold(norm, loss, fires):
+def test_data_change_needs_a_threefold_jump_each_at_least_twofold(norm, loss, fires):
     told = changed(norm, loss)
     assert bool(told) == fires
     if told:
@@ -123,7 +119,7 @@ def test_other_data_raise_loss_and_norm_threefold_each_at_least_twofold(norm, lo
         assert f"gradient norm {norm:.1f} x and loss {loss:.1f} x their largest" in told.evidence
 
 
-def test_a_batch_is_no_cause_after_large_steps_or_a_raised_rate():
+def test_data_change_is_excluded_after_large_updates_or_a_raised_lr():
     assert changed(9, 9)
     assert changed(9, 9, ratio=0.299)
     assert changed(9, 9, ratio=0.301) is None
@@ -135,7 +131,7 @@ def test_a_batch_is_no_cause_after_large_steps_or_a_raised_rate():
     assert found("sudden data change", history) is None
 
 
-def test_an_update_before_the_jump_that_outgrew_the_usual_is_the_cause():
+def test_data_change_is_excluded_after_an_unusual_update():
     """The last update may be 1.05 if the median is 0.25; 1.5 times the median if that is larger."""
     for last, usual, fires in (
         (1.045, 0.25, True),
@@ -153,7 +149,7 @@ def test_an_update_before_the_jump_that_outgrew_the_usual_is_the_cause():
         assert bool(found("sudden data change", history)) == fires
 
 
-def test_a_jump_must_leave_the_scatter():
+def test_data_change_must_exceed_the_scatter():
     """Three deviations of each and nine of both: 3.2-fold is 1.1 deviations of losses that scatter
     by e.
     """
@@ -182,7 +178,7 @@ def too_large(ratio: float, late: float, first: float = 1.0, **changes: Any):
     ("ratio", "late", "fires"),
     [(0.301, 1.51, True), (0.299, 1.6, False), (0.31, 1.49, False), (0.3, 1.6, True)],
 )
-def test_a_rate_is_too_large_with_updates_like_weights_and_a_risen_loss(ratio, late, fires):
+def test_lr_is_too_large_if_updates_match_weights_and_the_loss_rises(ratio, late, fires):
     told = too_large(ratio, late)
     assert bool(told) == fires
     if told:
@@ -194,11 +190,11 @@ def test_a_rate_is_too_large_with_updates_like_weights_and_a_risen_loss(ratio, l
         )
 
 
-def test_vectors_may_be_replaced_by_one_update():
+def test_large_updates_of_vectors_are_allowed():
     assert too_large(5.0, 2.0, shape=(16,)) is None
 
 
-def test_a_tensor_that_began_at_zero_is_judged_by_its_last_update():
+def test_tensor_that_starts_at_zero_is_judged_by_its_last_update():
     history = losses(
         history_of(*run(20, ratio=lambda step: 9.0 if step < 20 else 0.1)), [1.0] + [2.0] * 19
     )
@@ -207,7 +203,7 @@ def test_a_tensor_that_began_at_zero_is_judged_by_its_last_update():
     assert found("learning rate too large", history) is None
 
 
-def test_after_a_raise_the_loss_before_it_counts_and_the_weights_before_it():
+def test_raised_lr_is_compared_with_the_loss_and_weights_before():
     """Weights grew tenfold with a rate raised tenfold: an update of 0.05 of them is 0.5 of those
     before.
     """
@@ -226,7 +222,7 @@ def test_after_a_raise_the_loss_before_it_counts_and_the_weights_before_it():
     assert found("learning rate too large", steady) is None
 
 
-def test_weights_that_grow_at_a_steady_rate_are_compared_as_they_are():
+def test_weights_that_grow_at_constant_lr_are_compared_as_they_are():
     grows = lambda step: 1.0 if step < 20 else 10.0  # noqa: E731
     assert too_large(0.05, 2.0, weight_rms=grows) is None
     shrinks = lambda step: 10.0 if step < 20 else 1.0  # noqa: E731
@@ -255,7 +251,7 @@ def edge(
     return found("adaptive edge of stability", history)
 
 
-def test_twelve_growing_swings_are_the_edge():
+def test_twelve_growing_oscillations_are_the_edge():
     told = edge()
     assert (told.layer, told.remedy) == ("", {"lr": 5e-4})
     assert f"curvature above {(2 + 2 * 0.9) / (0.1 * 1e-3):.3g}" in told.evidence
@@ -270,7 +266,7 @@ def test_twelve_growing_swings_are_the_edge():
     assert edge(gap=1) is None
 
 
-def test_at_the_edge_a_small_beta1_is_raised_first():
+def test_edge_remedy_raises_a_small_beta1_first():
     told = edge(beta1=0.5)
     assert (told.layer, told.remedy) == ("", {"beta1": 0.9})
     assert f"{(3.8 / 0.1) / (3 / 0.5):.3g} x the curvature" in told.change
@@ -289,7 +285,7 @@ def dead(
     seen: int = 60,
     other: int = 120,
 ):
-    """The first rows had a gradient in the first `seen` looks, the others up to `other`."""
+    """The first rows had a gradient in the first `seen` readings, the others up to `other`."""
     held = TouchedRows(torch.zeros(rows, dtype=torch.bool))
     for look in range(looks):
         touched = torch.full((rows,), look < other)
@@ -300,7 +296,7 @@ def dead(
     return found("dead rows", history)
 
 
-def test_more_than_two_fifths_of_the_rows_silent_for_fifty_readings_are_dead():
+def test_rows_are_dead_if_two_fifths_are_silent_for_fifty_readings():
     told = dead(5)
     assert told.layer == "w"
     assert told.remedy == {"reinitialise": [0, 1, 2, 3, 4], "lr": pytest.approx(1e-3 / 3)}
@@ -316,7 +312,7 @@ def test_more_than_two_fifths_of_the_rows_silent_for_fifty_readings_are_dead():
     assert dead(5, seen=0)  # never touched at all
 
 
-def test_of_a_tall_matrix_every_few_rows_are_looked_at():
+def test_dead_rows_of_a_tall_matrix_are_sampled():
     assert dead(5, height=30).remedy["reinitialise"] == [0, 3, 6, 9, 12]
     assert dead(5, height=31).remedy["reinitialise"] == [0, 4, 8, 12, 16]
 
@@ -337,7 +333,7 @@ def stale(lag: float, size: float, **changes: Any):
     return found("stale second moment", history_of(*run(20, lag=lag, update_rms=size, **changes)))
 
 
-def test_a_lasting_lag_with_full_updates_is_stale():
+def test_lasting_lag_with_large_updates_is_stale():
     told = stale(4.52, 0.804)
     assert told.remedy == {"beta2": 0.95}
     assert "update RMS 0.80 lr, RMS_t 4.5" in told.evidence
@@ -349,7 +345,7 @@ def test_a_lasting_lag_with_full_updates_is_stale():
     assert stale(4.6, 0.81, lr=lambda step: 1e-3 if step < 19 else 2.01e-3) is None
 
 
-def test_the_shorter_memory_is_twice_that_of_m():
+def test_proposed_memory_is_twice_that_of_m():
     assert stale(4.6, 0.9, beta1=0.99, beta2=0.9999).remedy == {"beta2": 0.995}
     assert stale(4.6, 0.9, beta1=0.0).remedy == {"beta2": 0.9}
     assert stale(4.6, 0.9, beta1=0.9, beta2=0.93).remedy == {"beta2": 0.93}
@@ -361,7 +357,7 @@ def test_one_batch_does_not_make_v_stale():
     assert stale(lambda step: 9.0 if step in (16, 20) else 1.0, 0.81) is None
 
 
-def test_few_coordinates_are_averaged_over_more_readings():
+def test_small_tensors_are_averaged_over_more_readings():
     late = lambda step: 0.9 if step > 17 else 0.5  # noqa: E731
     assert stale(4.6, late, shape=(8, 8))
     assert stale(4.6, late, shape=(7, 9)) is None
@@ -375,7 +371,7 @@ def grown(
     steps: int = 20,
     **changes: Any,
 ):
-    """Updates that outgrow their usual size at the last reading of some of three tensors."""
+    """Updates above their usual size at the last reading of some of three tensors."""
     readings = []
     for i in range(3):
         mine = lags if i < layers else [1.0]
@@ -390,7 +386,7 @@ def grown(
     return history_of(*readings)
 
 
-def test_most_tensors_that_lag_at_two_readings_are_stale():
+def test_lag_of_most_tensors_at_two_readings_is_stale():
     cause = "stale second moment"
     told = found(cause, grown([2.26, 2.26], layers=2))
     assert "update RMS 0.60 lr, 2.4 x its usual size, RMS_t 2.3" in told.evidence
@@ -400,7 +396,7 @@ def test_most_tensors_that_lag_at_two_readings_are_stale():
     assert found(cause, grown([2.3, 2.3], last=0.499, layers=2)) is None
 
 
-def test_after_many_readings_one_lag_beyond_all_is_enough():
+def test_record_lag_at_one_reading_is_stale_after_many_readings():
     cause = "stale second moment"
     assert found(cause, grown([1.81], layers=3, steps=33))
     assert found(cause, grown([1.79], layers=3, steps=33)) is None
@@ -418,7 +414,7 @@ def test_after_many_readings_one_lag_beyond_all_is_enough():
 @pytest.mark.parametrize(
     ("beta1", "beta2", "fires"), [(0.9, 0.81, True), (0.9, 0.8101, False), (0.0, 0.0, False)]
 )
-def test_beta1_squared_above_beta2_has_no_bound(beta1, beta2, fires):
+def test_beta1_squared_above_beta2_is_reported(beta1, beta2, fires):
     told = found("beta1^2 >= beta2", history_of(HEALTHY._replace(beta1=beta1, beta2=beta2)))
     assert bool(told) == fires
     if told:
@@ -426,7 +422,7 @@ def test_beta1_squared_above_beta2_has_no_bound(beta1, beta2, fires):
         assert "or beta1 < 0.9" in told.change
 
 
-def test_the_beta2_that_bounds_a_long_momentum_is_beta1():
+def test_proposed_beta2_is_at_least_beta1():
     told = found("beta1^2 >= beta2", history_of(HEALTHY._replace(beta1=0.99, beta2=0.9)))
     assert told.remedy == {"beta2": 0.99}
 
@@ -445,7 +441,7 @@ def test_the_beta2_that_bounds_a_long_momentum_is_beta1():
     ],
     ids=str,
 )
-def test_v_is_lost_where_it_is_zero_or_stands_still(changes, fires):
+def test_underflow_is_v_zero_or_unchanged(changes, fires):
     told = found("second moment underflow", history_of(HEALTHY._replace(**changes)))
     assert bool(told) == fires
     if told:
@@ -456,7 +452,7 @@ def below(**changes: Any):
     return found("eps dominates", history_of(HEALTHY._replace(t=2.0, step=2, **changes)))
 
 
-def test_eps_dominates_above_half_of_the_coordinates():
+def test_eps_dominates_above_half_of_the_elements():
     told = below(below_eps=0.502, eps=1e-3, root_median=2e-4)
     assert (told.layer, told.remedy) == ("w", {"eps": pytest.approx(2e-6)})
     assert "50% of sqrt(v_hat) are below eps = 0.001; they are about 0.0002" in told.evidence
@@ -470,7 +466,7 @@ def test_eps_dominates_above_half_of_the_coordinates():
     }
 
 
-def test_vectors_whose_gradient_is_rounding_do_not_count():
+def test_eps_ignores_vectors_with_rounding_error_as_gradient():
     for g_rms, fires in ((0.995e-4, False), (1.005e-4, True)):
         bias = HEALTHY._replace(layer="b", shape=(16,), t=2.0, below_eps=0.9, g_rms=g_rms)
         assert bool(found("eps dominates", history_of(HEALTHY, bias))) == fires
@@ -487,8 +483,8 @@ def test_vectors_whose_gradient_is_rounding_do_not_count():
 # steps
 
 
-def test_a_v_that_is_not_the_one_before_is_a_changed_state():
-    """v is 1 - beta2 at step 1; beta2 leaves 0.999 of it a step."""
+def test_replaced_v_is_a_changed_state():
+    """v is 1 - beta2 at step 1; beta2 leaves 0.999 of it per step."""
     old = HEALTHY._replace(root_rms=1.0)
     for steps, kept, seen in (
         (1, 0.79, True),
@@ -504,7 +500,7 @@ def test_a_v_that_is_not_the_one_before_is_a_changed_state():
         assert found("optimizer state changed", history_of(old, uncounted)) is None
 
 
-def test_an_update_beyond_adams_bound_is_a_changed_state():
+def test_update_beyond_adams_bound_is_a_changed_state():
     bound = float(update_bound(0.9, 0.999, 6.0))
     for reach, update, past, seen in (
         (1.06, 1.06, 0.9, True),
@@ -519,7 +515,7 @@ def test_an_update_beyond_adams_bound_is_a_changed_state():
         assert found("optimizer state changed", history_of(*others)) is None
 
 
-def test_what_follows_from_a_fault_of_the_state_is_not_told_as_well():
+def test_consequences_of_a_state_fault_are_not_reported():
     diagnosis = Diagnosis(history_of(), lambda alert: None)
     stale = DETECTORS["stale second moment"]
     diagnosis.reported_at["optimizer state changed"] = 100
@@ -529,7 +525,7 @@ def test_what_follows_from_a_fault_of_the_state_is_not_told_as_well():
         assert not diagnosis._is_consequence(DETECTORS["non-finite gradients"])
 
 
-def test_a_count_of_zero_with_a_warm_v_is_wrong():
+def test_zero_count_with_nonzero_v_is_wrong():
     told = found("step count wrong", history_of(HEALTHY._replace(before=0.0, warm=True)))
     assert (told.layer, told.remedy) == ("w", {"step": 1000})  # 1 / (1 - beta2)
     assert found("step count wrong", history_of(HEALTHY._replace(before=0.0, warm=False))) is None
@@ -539,7 +535,7 @@ def test_a_count_of_zero_with_a_warm_v_is_wrong():
     )
 
 
-def test_a_count_with_every_v_cold_is_wrong():
+def test_positive_count_with_every_v_zero_is_wrong():
     cold = HEALTHY._replace(before=7.0, t=8.0, warm=False)
     told = found("step count wrong", history_of(cold))
     assert told.remedy == {"step": 0}
@@ -553,7 +549,7 @@ def test_a_count_with_every_v_cold_is_wrong():
 @pytest.mark.parametrize(
     ("dtype", "fires"), [("float32", True), ("float64", True), ("bfloat16", False)]
 )
-def test_moments_that_vanish_between_readings_are_noticed_in_wide_types(dtype, fires):
+def test_moments_that_vanish_between_readings_are_found_in_wide_dtypes(dtype, fires):
     steps = run(20, every=10, dtype=dtype, root_rms=lambda step: 1.0 if step == 1 else 0.01)
     told = found("step count wrong", history_of(*steps))
     assert bool(told) == fires
@@ -568,7 +564,7 @@ def rushed(losses_of: list[float], **changes: Any):
     return found("warmup too short", losses(history, losses_of))
 
 
-def test_a_loss_that_climbs_at_full_rate_needs_a_warmup():
+def test_climbing_loss_at_full_lr_needs_a_warmup():
     climb = [1.0] * 6 + [1.055] * 6
     told = rushed(climb)
     assert (told.layer, told.remedy) == ("", {"warmup": 2000})
@@ -584,7 +580,7 @@ def test_a_loss_that_climbs_at_full_rate_needs_a_warmup():
     assert found("warmup too short", losses(history_of(*run(12, ratio=0.602)), climb)) is None
 
 
-def test_a_loss_that_stays_at_its_start_needs_one_too():
+def test_stuck_loss_needs_a_warmup():
     assert rushed([1.0] * 32)
     assert rushed([1.0] * 31) is None
     assert rushed([1.0] + [0.94] * 31)  # five losses of 0.952 of the start, above 0.9 x 1.05
@@ -619,7 +615,7 @@ def drift(
     return found("weight norm drift", history_of(*steps))
 
 
-def test_weights_that_shrink_as_the_rate_falls_drift():
+def test_weights_that_shrink_as_lr_falls_drift():
     told = drift()
     assert (told.layer, told.remedy) == ("w", {"decay": "corrected", "peak_lr": 1e-3})
     assert (
@@ -633,7 +629,7 @@ def test_weights_that_shrink_as_the_rate_falls_drift():
     assert drift(shape=(16,)) is None
 
 
-def test_only_decay_that_explains_the_shrinking_is_blamed():
+def test_drift_needs_decay_that_explains_the_shrinkage():
     """79 steps of a decay between s and 0.499 s take 59.2 s of the logarithm; half of log(1 / 0.7)
     is 0.178.
     """
@@ -650,7 +646,7 @@ class Told(list):
         self.append(alert)
 
 
-def test_a_cause_is_reported_again_after_a_thousand_steps():
+def test_cause_is_reported_again_after_a_thousand_steps():
     bad, told = HEALTHY._replace(before=5.0, finite=False), Told()
     history = history_of()
     diagnosis = Diagnosis(history, told)
@@ -662,7 +658,7 @@ def test_a_cause_is_reported_again_after_a_thousand_steps():
     assert diagnosis.alerts == told
 
 
-def test_a_report_names_the_likelier_cause_first():
+def test_report_lists_the_likelier_cause_first():
     history = history_of(
         HEALTHY._replace(finite=False, before=0.0, warm=True, below_eps=0.9, t=5.0)
     )
@@ -676,7 +672,7 @@ def test_a_report_names_the_likelier_cause_first():
     assert order == sorted(order)
 
 
-def test_replays_of_updates_that_are_not_adams_are_not_quoted():
+def test_updates_unlike_adams_are_not_replayed():
     ring = SimpleNamespace(last_step=2, recorded=lambda: pytest.fail("replayed"), full=False)
     for adams in (0.79, 1.26):
         history = history_of(HEALTHY._replace(step=2, adams=adams))
@@ -701,7 +697,7 @@ def noisy(beta2: float, step: int = 64, sign: float = 1.0, steps: int = 64, spik
     return found("second moment too noisy", history)
 
 
-def test_a_short_memory_that_goes_uphill_is_too_noisy():
+def test_short_memory_with_ascent_is_too_noisy():
     told = noisy(0.5)
     assert (told.layer, told.remedy) == ("w", {"beta2": 0.984375})  # 1 - 1 / 64
     assert "cosine of mean update and mean gradient -1.00" in told.evidence

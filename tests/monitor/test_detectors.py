@@ -1,4 +1,4 @@
-"""Causes between two readings, and what looks like a cause and is none."""
+"""Causes that appear between two readings, and runs that only resemble a cause."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Before = Callable[[int, torch.optim.Optimizer], None]
 
 
 def nothing(step: int, optimizer: torch.optim.Optimizer) -> None:
-    """No plant."""
+    """Change nothing."""
 
 
 def regression(
@@ -30,7 +30,7 @@ def regression(
     tell: bool = True,
     **options,
 ) -> Watcher:
-    """A linear map learnt from batches of 32, watched every tenth step."""
+    """A linear map learned from batches of 32, watched every tenth step."""
     torch.manual_seed(0)
     model, true = nn.Linear(16, 4), torch.randn(16, 4)
     optimizer = torch.optim.AdamW(
@@ -54,26 +54,26 @@ def told(watcher: Watcher) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("at", [640, 641, 645, 649])
-def test_other_data_is_told_at_its_step_whatever_the_schedule(at: int):
+def test_data_change_is_reported_at_its_step_with_any_schedule(at: int):
     watcher = regression(700, feed=lambda step, x: 12 * x if step == at else x)
     assert told(watcher)[0] == (at, "sudden data change")
 
 
-def test_other_data_is_read_on_credit_where_the_budget_is_spent():
+def test_data_change_is_read_although_the_budget_is_used_up():
     watcher = regression(645, feed=lambda step, x: 12 * x if step == 641 else x, budget=1e-9)
     assert {
         reading.step for readings in watcher.history.readings.values() for reading in readings
     } == {1, 641}
 
 
-def test_without_losses_nothing_is_read_between():
+def test_without_losses_only_scheduled_steps_are_read():
     watcher = regression(655, feed=lambda step, x: 12 * x if step == 641 else x, tell=False)
     assert {step for step, _ in watcher.history.readings.gradient_norms} == {
         10 * i for i in range(2, 66)
     }
 
 
-def test_a_rate_raised_midway_is_told_before_the_loss_is_above_its_start():
+def test_raised_lr_is_reported_before_the_loss_exceeds_its_start():
     def raised(step: int, optimizer: torch.optim.Optimizer) -> None:
         optimizer.param_groups[0]["lr"] = 1e-2 if step < 1001 else 3.0
 
@@ -84,7 +84,7 @@ def test_a_rate_raised_midway_is_told_before_the_loss_is_above_its_start():
     assert "before lr was raised" in alert.evidence
 
 
-def test_moments_lost_midway_are_told_though_the_count_goes_on():
+def test_emptied_moments_are_reported_although_the_count_continues():
     def emptied(step: int, optimizer: torch.optim.Optimizer) -> None:
         if step == 504:
             for held in optimizer.state.values():
@@ -98,7 +98,7 @@ def test_moments_lost_midway_are_told_though_the_count_goes_on():
 def state_changed(
     at: int, change: Callable[[dict[str, Any]], object], first_only: bool = False
 ) -> Callable:
-    """Changes what the optimizer keeps of every tensor, or of the first."""
+    """A change of the optimizer state of every tensor, or of the first."""
 
     def act(step: int, optimizer: torch.optim.Optimizer) -> None:
         if step == at:
@@ -132,7 +132,7 @@ def scaled(name: str, by: float) -> Callable[[dict[str, Any]], object]:
         (scaled("exp_avg_sq", 1e-4), True, "optimizer state changed"),
     ],
 )
-def test_a_damaged_second_moment_is_blamed_on_the_state(every, at, change, first_only, cause):
+def test_damaged_second_moment_is_a_changed_state(every, at, change, first_only, cause):
     watcher = regression(at + 40, state_changed(at, change, first_only), every=every)
     step, first = told(watcher)[0]
     assert first == cause
@@ -142,12 +142,12 @@ def test_a_damaged_second_moment_is_blamed_on_the_state(every, at, change, first
 
 
 @pytest.mark.parametrize(("name", "by"), [("exp_avg_sq", 100.0), ("exp_avg", 1000.0)])
-def test_a_scaled_moment_is_seen_at_the_next_step(name: str, by: float):
+def test_scaled_moment_is_found_at_the_next_step(name: str, by: float):
     watcher = regression(140, state_changed(104, scaled(name, by)), every=1)
     assert told(watcher)[0] == (104, "optimizer state changed")
 
 
-def test_a_state_of_an_older_step_with_its_count_is_no_error():
+def test_older_state_with_its_count_raises_no_alert():
     kept: dict[int, dict[str, torch.Tensor]] = {}
 
     def restored(step: int, optimizer: torch.optim.Optimizer) -> None:
@@ -161,7 +161,7 @@ def test_a_state_of_an_older_step_with_its_count_is_no_error():
     assert told(regression(160, restored, every=1)) == []
 
 
-def test_a_count_that_begins_again_midway_is_told():
+def test_count_that_restarts_is_reported():
     def restarted(step: int, optimizer: torch.optim.Optimizer) -> None:
         if step == 504:
             for held in optimizer.state.values():
@@ -174,7 +174,7 @@ def test_a_count_that_begins_again_midway_is_told():
 
 
 def count_moved(at: int, to: float, first_only: bool = False) -> Callable:
-    """Sets the count and leaves the moments."""
+    """Set the count without changing the moments."""
 
     def move(step: int, optimizer: torch.optim.Optimizer) -> None:
         if step == at:
@@ -187,7 +187,7 @@ def count_moved(at: int, to: float, first_only: bool = False) -> Callable:
 @pytest.mark.parametrize(
     ("at", "to"), [(12, 1000.0), (24, 1e4), (44, 1e6), (305, 8000.0), (304, 20.0)]
 )
-def test_a_count_that_leaves_its_moments_is_told(at: int, to: float):
+def test_count_that_does_not_match_its_moments_is_reported(at: int, to: float):
     watcher = regression(at + 60, count_moved(at, to), tell=False)
     step = at + 10 - at % 10
     assert told(watcher)[0] == (step, "step count wrong")
@@ -196,18 +196,18 @@ def test_a_count_that_leaves_its_moments_is_told(at: int, to: float):
     assert f"v_hat is too {'small' if to > at else 'large'}" in watcher.alerts[0].evidence
 
 
-def test_a_count_of_one_tensor_is_told_with_its_name():
+def test_wrong_count_of_one_tensor_names_it():
     alert = regression(60, count_moved(24, 1e4, first_only=True), tell=False).alerts[0]
     assert (alert.step, alert.cause) == (30, "step count wrong")
     assert alert.layer
 
 
 @pytest.mark.parametrize("to", [3000.0, 2e5])
-def test_a_count_that_jumps_when_it_hardly_matters_is_no_error(to: float):
+def test_count_jump_without_effect_raises_no_alert(to: float):
     assert told(regression(2560, count_moved(2504, to), tell=False)) == []
 
 
-def test_a_later_checkpoint_is_no_error():
+def test_later_checkpoint_raises_no_alert():
     from copy import deepcopy
 
     later: list = []
@@ -232,7 +232,7 @@ def test_a_later_checkpoint_is_no_error():
     ]
 
 
-def test_moments_and_count_begun_anew_are_no_error():
+def test_reset_of_moments_and_count_raises_no_alert():
     def anew(step: int, optimizer: torch.optim.Optimizer) -> None:
         if step == 504:
             optimizer.state.clear()
@@ -240,7 +240,7 @@ def test_moments_and_count_begun_anew_are_no_error():
     assert told(regression(600, anew, tell=False)) == []
 
 
-def test_an_older_checkpoint_is_no_error():
+def test_older_checkpoint_raises_no_alert():
     kept: list[dict] = []
 
     def back(step: int, optimizer: torch.optim.Optimizer) -> None:
@@ -277,7 +277,7 @@ def frozen(optimizer_of: Callable, steps: int, silent_from: int) -> Watcher:
     return watcher
 
 
-def test_a_layer_that_is_not_trained_any_more_is_neither_dead_nor_below_eps():
+def test_frozen_layer_is_neither_dead_nor_below_eps():
     watcher = frozen(lambda p: torch.optim.Adam(p, 1e-2, betas=(0.8, 0.9)), 600, 150)
     assert (
         next(reading.root_rms for reading in watcher.history.readings.latest()) < 1e-8
@@ -286,7 +286,7 @@ def test_a_layer_that_is_not_trained_any_more_is_neither_dead_nor_below_eps():
 
 
 @pytest.mark.parametrize(("decay", "alarms"), [("none", 0), ("constant", 1), ("with lr", 0)])
-def test_drift_is_what_decay_does_that_does_not_fall_with_the_rate(decay: str, alarms: int):
+def test_drift_needs_decay_that_does_not_fall_with_lr(decay: str, alarms: int):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(16, 64, bias=False), nn.BatchNorm1d(64), nn.Linear(64, 4))
     size = {"none": 0.0, "constant": 1.0, "with lr": 1.0}[decay]
@@ -307,7 +307,7 @@ def test_drift_is_what_decay_does_that_does_not_fall_with_the_rate(decay: str, a
     assert bool(drift) == bool(alarms)
 
 
-def test_a_loss_that_only_falls_is_no_short_warmup():
+def test_falling_loss_is_no_short_warmup():
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)), torch.randn(4096, 64)
     y = torch.where(torch.rand(4096) < 0.6, torch.randint(10, (4096,)), x[:, :10].argmax(1))
@@ -325,13 +325,13 @@ def test_a_loss_that_only_falls_is_no_short_warmup():
     assert told(watcher) == []
 
 
-def test_a_report_without_alarms_says_how_much_was_read():
+def test_report_without_alerts_counts_the_readings():
     assert (
         regression(100, every=25, tell=False).report() == "No alert in 100 steps, 5 of them read."
     )
 
 
-def test_a_closure_costs_no_look_at_every_step():
+def test_closure_adds_no_work_per_step():
     def taken(loss_of: Callable) -> int:
         p = nn.Parameter(torch.ones(4))
         optimizer = torch.optim.Adam([p])
@@ -364,7 +364,7 @@ def test_a_closure_costs_no_look_at_every_step():
     assert taken(lambda optimizer, closure: optimizer.step(closure)) == taken(plain)
 
 
-def test_a_column_is_what_readings_say():
+def test_column_equals_the_readings():
     watcher = regression(900, tell=False)
     [readings] = [each for name, each in watcher.history.readings.items() if name == "weight"]
     assert isinstance(readings, ReadingBuffer)

@@ -1,6 +1,4 @@
-"""What real training scripts do to a watcher: odd losses, names, groups, rules; sizes told are
-those of the weights.
-"""
+"""Watching unusual runs: losses, parameter names, groups, rules, and coarse weights."""
 
 from __future__ import annotations
 
@@ -33,7 +31,7 @@ def unlimited(optimizer: torch.optim.Optimizer, **how: object) -> Watcher:
 
 
 @pytest.mark.parametrize("name", MOVES)
-def test_an_update_is_what_the_weights_moved_by(name: str):
+def test_update_equals_the_displacement_of_the_weights(name: str):
     torch.manual_seed(0)
     p = nn.Parameter(torch.randn(40, 10))
     optimizer = MOVES[name]([("w", p)])
@@ -58,7 +56,7 @@ def test_an_update_is_what_the_weights_moved_by(name: str):
     )
 
 
-def test_weights_too_coarse_to_tell_are_told_by_the_formula():
+def test_update_of_coarse_weights_uses_the_formula():
     p = nn.Parameter(torch.full((8,), 1e4))
     optimizer = torch.optim.Adam([p], lr=1e-3)
     with unlimited(optimizer) as watcher:
@@ -68,7 +66,7 @@ def test_weights_too_coarse_to_tell_are_told_by_the_formula():
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 1.5e308, 0.0])
-def test_an_odd_loss_ends_nothing(odd: float):
+def test_unusual_loss_types_are_accepted(odd: float):
     model = nn.Linear(8, 4)
     optimizer = torch.optim.AdamW(model.parameters())
     with unlimited(optimizer) as watcher:
@@ -82,14 +80,14 @@ def test_an_odd_loss_ends_nothing(odd: float):
 
 
 @pytest.mark.parametrize("wrong", [torch.ones(2), None, "x", [1.0], 1j, torch.tensor(1j)])
-def test_what_is_no_loss_is_told(wrong: object):
+def test_invalid_loss_is_rejected(wrong: object):
     with unlimited(torch.optim.Adam([nn.Parameter(torch.ones(3))])) as watcher:
         with pytest.raises(BadInput, match="A loss is a single number"):
             watcher.loss(wrong)
         watcher.loss(1)
 
 
-def test_parameters_of_one_name_are_told_apart():
+def test_parameters_with_equal_names_are_distinguished():
     modules = [nn.Linear(3, 5), nn.Linear(7, 2), nn.Linear(3, 5)]
     optimizer = torch.optim.AdamW([{"params": module.named_parameters()} for module in modules])
     with unlimited(optimizer) as watcher:
@@ -101,7 +99,7 @@ def test_parameters_of_one_name_are_told_apart():
         assert [total.size for total in watcher.totals()] == [20, 16, 20, 56]
 
 
-def test_groups_may_come_and_go():
+def test_parameter_groups_may_be_added_and_removed():
     small, large, late = (nn.Parameter(torch.randn(n, n)) for n in (3, 30, 5))
     optimizer = torch.optim.AdamW([{"params": [small]}, {"params": [large]}])
     with unlimited(optimizer) as watcher:
@@ -124,7 +122,7 @@ def test_groups_may_come_and_go():
         assert [total.size for total in watcher.totals()] == [900, 25, 925]
 
 
-def test_an_optimizer_without_parameters_yet():
+def test_optimizer_without_parameters_is_accepted():
     p = nn.Parameter(torch.ones(2))
     optimizer = torch.optim.AdamW([{"params": []}])
     with unlimited(optimizer) as watcher:
@@ -134,7 +132,7 @@ def test_an_optimizer_without_parameters_yet():
     assert [reading.layer for reading in watcher.history.readings.latest()] == ["1.0"]
 
 
-def test_a_head_that_begins_at_zero_is_no_large_learning_rate():
+def test_head_that_starts_at_zero_is_no_large_lr():
     torch.manual_seed(0)
     head = nn.Linear(8, 4)
     nn.init.zeros_(head.weight)
@@ -150,8 +148,8 @@ def test_a_head_that_begins_at_zero_is_no_large_learning_rate():
     assert watcher.report().startswith("No alert in 400 steps, ")
 
 
-def test_a_step_without_gradients_blinds_nothing():
-    """A batch of other data is told as it would be without an empty step before it."""
+def test_step_without_gradients_does_not_hide_a_data_change():
+    """A data change is reported as without an empty step before it."""
 
     def idle(step: int, optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
         if step == 100:
@@ -164,7 +162,7 @@ def test_a_step_without_gradients_blinds_nothing():
     assert [alert.cause for alert in watcher.alerts] == ["sudden data change"]
 
 
-def test_a_replay_is_of_the_groups_that_are_there():
+def test_replay_uses_the_current_groups():
     p = nn.Parameter(torch.ones(8))
     optimizer = torch.optim.Adam([p], lr=1e-3)
     with unlimited(optimizer) as watcher:
@@ -177,8 +175,8 @@ def test_a_replay_is_of_the_groups_that_are_there():
         assert watcher.history.recordings["0.0"].recorded().values.lr == 1e-4
 
 
-def test_what_is_not_adam_is_not_replayed():
-    """The alarm is told, with no replay by a formula that is another's."""
+def test_other_rules_are_not_replayed():
+    """The alert has no replay, because Adam's formula does not apply."""
     p = nn.Parameter(torch.randn(50, 2))
     optimizer = betaplane.optim.LaProp([p], 1e-2, betas=(0.9, 0.8))
     with unlimited(optimizer) as watcher:
@@ -198,12 +196,12 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_input_is_told(name: str):
+def test_wrong_input_is_rejected(name: str):
     with pytest.raises(BadInput, match=f"^{name} is"):
         watch(torch.optim.Adam([nn.Parameter(torch.ones(1))]), **WRONG[name])
 
 
-def test_a_wrong_sink_leaves_no_file(tmp_path):
+def test_unknown_sink_leaves_no_file(tmp_path):
     with pytest.raises(BadInput, match="Unknown sink"):
         watch(
             torch.optim.Adam([nn.Parameter(torch.ones(1))]), tmp_path / "new.jsonl", to="tensorbord"

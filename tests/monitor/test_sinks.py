@@ -1,6 +1,4 @@
-"""What sinks take is there afterwards: after a kill, after many files, in each tracker's own
-reader.
-"""
+"""Sinks: records after a kill and after rotation, and values in each tracker's own reader."""
 
 from __future__ import annotations
 
@@ -108,8 +106,8 @@ def test_several_runs_in_a_file_keep_their_order(tmp_path: Path):
 
 @pytest.mark.parametrize("told", range(3, 40, 4))
 @pytest.mark.filterwarnings("ignore:This process")
-def test_a_kill_loses_no_alarm(tmp_path: Path, told: int):
-    """A process is killed while it writes; whatever it had told before is in the files."""
+def test_kill_loses_no_alert(tmp_path: Path, told: int):
+    """A process is killed while it writes; all earlier alerts are in the files."""
     out, into = os.pipe()
     child = os.fork()
     if child == 0:
@@ -132,7 +130,7 @@ def test_a_kill_loses_no_alarm(tmp_path: Path, told: int):
     assert found[:-1] in ([*range(1, last + 1)], [*range(1, last + 2)])
 
 
-def test_a_kill_while_two_files_become_one_doubles_nothing(tmp_path: Path):
+def test_kill_during_a_merge_duplicates_nothing(tmp_path: Path):
     path = tmp_path / "run.jsonl"
     lines = JsonLines(path, limit=4096, files=4)
     first, oldest, step = tmp_path / "run.jsonl.part1", b"", 1
@@ -163,7 +161,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_what_is_none_of_a_record_is_left_as_it_is(tmp_path: Path, name: str):
+def test_foreign_file_is_left_unchanged(tmp_path: Path, name: str):
     other, text = FOREIGN[name]
     (tmp_path / other).write_bytes(text)
     with pytest.raises(
@@ -177,14 +175,14 @@ def test_what_is_none_of_a_record_is_left_as_it_is(tmp_path: Path, name: str):
 @pytest.mark.parametrize(
     "half", [b"", b'{"kind": ', b'{"kind": "start", "optimi', b'{"kind": "losses"']
 )
-def test_half_a_first_line_is_cut_off(tmp_path: Path, half: bytes):
+def test_incomplete_first_line_is_removed(tmp_path: Path, half: bytes):
     lines = JsonLines(broken(tmp_path, half))
     lines.start({})
     lines.close()
     assert (tmp_path / "run.jsonl").read_bytes() == b'{"kind": "start"}\n'
 
 
-def test_a_run_whose_name_has_a_number_is_its_own(tmp_path: Path):
+def test_run_with_a_number_in_its_name_is_separate(tmp_path: Path):
     other = tmp_path / "run.1.jsonl"
     lines = JsonLines(other)
     fill(lines, 1, 101)
@@ -198,7 +196,7 @@ def test_a_run_whose_name_has_a_number_is_its_own(tmp_path: Path):
     assert steps(read_lines(tmp_path / "run.jsonl"), "alert") == [*range(50, 3001, 50)]
 
 
-def test_slow_losses_are_written_as_they_come(tmp_path: Path):
+def test_slow_losses_are_written_immediately(tmp_path: Path):
     lines = JsonLines(tmp_path / "run.jsonl")
     for step in (1, 2, 3):
         lines.loss(step, 1.0)
@@ -229,18 +227,18 @@ for step in range(1, 31):
 
 
 @pytest.mark.parametrize("end", ["", "sys.exit(0)", "raise KeyError", "watcher.close()"])
-def test_a_script_that_ends_loses_nothing(tmp_path: Path, end: str):
+def test_exit_of_a_script_loses_nothing(tmp_path: Path, end: str):
     subprocess.run([sys.executable, "-c", END + end, tmp_path / "run.jsonl"], capture_output=True)
     assert steps(read_lines(tmp_path / "run.jsonl"), "losses") == [*range(1, 31)]
 
 
-def test_a_script_that_ends_loses_no_loss_that_waits_for_a_device(tmp_path: Path):
+def test_exit_of_a_script_writes_losses_pending_on_a_device(tmp_path: Path):
     end = "watcher.losses.pending[31] = torch.tensor(0.5)"
     subprocess.run([sys.executable, "-c", END + end, tmp_path / "run.jsonl"], capture_output=True)
     assert steps(read_lines(tmp_path / "run.jsonl"), "losses") == [*range(1, 32)]
 
 
-def test_a_watcher_that_is_gone_leaves_all_losses_and_the_file(tmp_path: Path):
+def test_deleted_watcher_writes_losses_and_releases_the_file(tmp_path: Path):
     def run() -> ref:
         optimizer = adamw()
         watcher = watch(optimizer, tmp_path / "run.jsonl", console=False)
@@ -262,7 +260,7 @@ def test_a_watcher_that_is_gone_leaves_all_losses_and_the_file(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["run.jsonl", "folder/../run.jsonl", "link.jsonl"])
-def test_a_file_has_one_writer(tmp_path: Path, name: str):
+def test_second_writer_of_a_file_is_rejected(tmp_path: Path, name: str):
     (tmp_path / "folder").mkdir()
     watcher = watch(adamw(), tmp_path / "run.jsonl", console=False)
     (tmp_path / "link.jsonl").symlink_to(tmp_path / "run.jsonl")
@@ -281,7 +279,7 @@ def test_a_file_has_one_writer(tmp_path: Path, name: str):
     assert [row["kind"] for row in read_lines(tmp_path / "run.jsonl")] == ["start", "start"]
 
 
-def test_a_file_that_could_not_be_opened_is_free(tmp_path: Path):
+def test_file_that_could_not_be_opened_is_released(tmp_path: Path):
     for _ in range(2):
         with pytest.raises(BadInput, match="cannot be written"):
             JsonLines(tmp_path / "folder" / "run.jsonl")
@@ -289,7 +287,7 @@ def test_a_file_that_could_not_be_opened_is_free(tmp_path: Path):
     JsonLines(tmp_path / "folder" / "run.jsonl").close()
 
 
-def test_a_full_disk_is_told_once(tmp_path: Path):
+def test_full_disk_is_reported_once(tmp_path: Path):
     resource = pytest.importorskip("resource")
     sinks = Sinks([JsonLines(tmp_path / "run.jsonl")])
     rows = [reading(step) for step in range(1, 10)]
@@ -304,7 +302,7 @@ def test_a_full_disk_is_told_once(tmp_path: Path):
     JsonLines(tmp_path / "run.jsonl").close()
 
 
-def test_a_record_says_what_was_trained(tmp_path: Path):
+def test_record_starts_with_the_metadata(tmp_path: Path):
     watcher, _, losses = train(digits(), 25, adam(3e-3), path=tmp_path / "run.jsonl", every=10)
     start, *rows = read_lines(tmp_path / "run.jsonl")
     assert start["optimizer"] == "AdamW"
@@ -324,7 +322,7 @@ def test_a_record_says_what_was_trained(tmp_path: Path):
     assert watcher.sinks.sinks == []
 
 
-def test_a_record_has_the_names_of_the_model(tmp_path: Path):
+def test_record_has_the_names_of_the_model(tmp_path: Path):
     model = torch.nn.Linear(2, 1)
     with watch(
         torch.optim.Adam(model.parameters()), tmp_path / "run.jsonl", console=False, model=model
@@ -334,7 +332,7 @@ def test_a_record_has_the_names_of_the_model(tmp_path: Path):
     assert [layer["name"] for layer in start["layers"]] == ["weight", "bias"]
 
 
-def test_numbers_are_strict_json(tmp_path: Path):
+def test_record_is_strict_json(tmp_path: Path):
     lines = JsonLines(tmp_path / "run.jsonl")
     lines.readings([{"layer": "w", "step": 1, "snr": math.inf, "beta2": 0.9999995}])
     lines.loss(2, math.nan)
@@ -346,7 +344,7 @@ def test_numbers_are_strict_json(tmp_path: Path):
     assert last["values"] == [None]
 
 
-def test_a_sink_that_fails_stops_no_run():
+def test_failing_sink_does_not_stop_the_run():
     class Full(Sink):
         def readings(self, rows: list[dict]) -> None:
             raise OSError(28, "No space left on device")
@@ -362,7 +360,7 @@ def test_a_sink_that_fails_stops_no_run():
     assert kept == watcher.alerts != []
 
 
-def test_tensorboard_reads_what_was_written(tmp_path: Path):
+def test_tensorboard_reads_the_written_values(tmp_path: Path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     watcher, _, losses = train(digits(), 150, adam(betas=(0.95, 0.85)), to=TensorBoard(tmp_path))
@@ -377,7 +375,7 @@ def test_tensorboard_reads_what_was_written(tmp_path: Path):
     assert told.tensor_proto.string_val[0].decode() == str(watcher.alerts[0])
 
 
-def test_a_writer_of_the_callers_stays_open(tmp_path: Path):
+def test_writer_of_the_caller_stays_open(tmp_path: Path):
     from torch.utils.tensorboard import SummaryWriter
 
     writer = SummaryWriter(tmp_path)
@@ -390,7 +388,9 @@ def test_a_writer_of_the_callers_stays_open(tmp_path: Path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("own", [True, False], ids=["a run of its own", "the caller's run"])
-def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool):
+def test_wandb_offline_run_has_all_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool
+):
     wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
@@ -417,7 +417,7 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: boo
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_mlflow_in_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_mlflow_database_has_all_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.chdir(tmp_path)
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/runs.db")
@@ -436,7 +436,7 @@ def test_mlflow_in_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_trackio_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_trackio_folder_has_all_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
     trackio = pytest.importorskip("trackio")
     sink = Trackio()
@@ -484,7 +484,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_input_is_told(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_wrong_input_is_rejected(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     call, told = WRONG[name]
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(BadInput) as caught:
@@ -492,8 +492,8 @@ def test_wrong_input_is_told(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert str(caught.value).startswith(told)
 
 
-def test_a_pipe_is_not_a_record(tmp_path: Path) -> None:
-    """Reading one would wait for a writer without end."""
+def test_pipe_is_not_a_record(tmp_path: Path) -> None:
+    """Reading a pipe would wait forever for a writer."""
     os.mkfifo(tmp_path / "run.jsonl")
     with pytest.raises(BadInput, match="This is not a regular file"):
         read_lines(tmp_path / "run.jsonl")

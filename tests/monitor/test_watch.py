@@ -1,4 +1,4 @@
-"""Watching changes nothing, keeps its budget, and takes any optimizer that keeps Adam's moments."""
+"""`watch`: neutrality, schedule, budget, records, and rejected arguments."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAKERS = {
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_the_parameters_are_bitwise_the_same(name: str):
+def test_parameters_are_bitwise_equal(name: str):
     torch.manual_seed(0)
     watcher, model, _ = train(digits(), 12, MAKERS[name])
     torch.manual_seed(0)
@@ -42,7 +42,7 @@ def test_the_parameters_are_bitwise_the_same(name: str):
     assert not watcher.alerts, watcher.report()
 
 
-def test_what_adam_reads_off_itself():
+def test_readings_match_adams_state():
     watcher, model, _ = train(digits(), 20, adam(weight_decay=0.0))
     now = {reading.layer: reading for reading in watcher.history.current_readings()}
     assert set(now) == {"0.weight", "0.bias", "2.weight", "2.bias"}
@@ -55,17 +55,17 @@ def test_what_adam_reads_off_itself():
     )
 
 
-def test_a_reading_comes_every_so_many_steps():
+def test_readings_follow_the_schedule():
     watcher, _, _ = train(digits(), 31, adam(), every=10)
     assert [reading.step for reading in watcher.history.readings["0.bias"]] == [1, 10, 20, 30]
 
 
-def test_the_budget_thins_readings_out():
+def test_budget_skips_readings():
     watcher, _, _ = train(digits(), 150, adam(), every=1, budget=0.02)
     assert 1 <= len(watcher.history.readings["0.bias"]) < 64
 
 
-def test_a_budget_is_kept_in_the_long_run():
+def test_budget_holds_over_time():
     budget = Budget(0.1)
     while budget.elapsed < 0.5:
         if budget.allows():
@@ -76,7 +76,7 @@ def test_a_budget_is_kept_in_the_long_run():
     assert budget.spent / budget.elapsed < 0.12
 
 
-def test_closing_stops_it():
+def test_close_stops_watching():
     p = torch.nn.Parameter(torch.ones(2))
     optimizer = torch.optim.Adam([p])
     watcher = watch(optimizer, console=False)
@@ -86,7 +86,7 @@ def test_closing_stops_it():
     assert watcher.history.step == 0
 
 
-def test_alarms_are_on_the_disk(tmp_path):
+def test_alerts_are_on_disk_immediately(tmp_path):
     path = tmp_path / "run.jsonl"
     path.write_text('{"kind": "reading"}\n{"kind": "half')
     watcher, _, _ = train(digits(), 3, adam(betas=(0.95, 0.85)), path=path)
@@ -95,20 +95,20 @@ def test_alarms_are_on_the_disk(tmp_path):
     assert len([row for row in rows if row["kind"] == "reading"]) == 1 + 3 * 4
 
 
-def test_half_a_line_is_not_read(tmp_path):
+def test_incomplete_line_is_not_read(tmp_path):
     path = tmp_path / "run.jsonl"
     path.write_text('{"a": 1}\n{"a": ')
     assert read_lines(path) == [{"a": 1}]
 
 
-def test_the_console_says_step_cause_and_change(capsys):
+def test_console_prints_step_cause_and_change(capsys):
     train(digits(), 2, adam(betas=(0.95, 0.85)), console=True)
     told = capsys.readouterr().err
     assert told.startswith("step 1: beta1^2 >= beta2.")
     assert "Change: beta2=0.95" in told
 
 
-def test_every_detector_has_what_a_reader_asks_for():
+def test_every_detector_has_why_reason_and_source():
     for detector in ALL:
         assert detector.why.endswith(".")
         assert detector.reason
@@ -155,15 +155,15 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_input_is_told(name: str):
+def test_wrong_input_is_rejected(name: str):
     call, told = WRONG[name]
     with pytest.raises(BadInput) as caught:
         call()
     assert str(caught.value).startswith(told)
 
 
-def test_a_count_that_was_lost_is_told_at_any_betas():
-    """What was kept from before the loss cannot be counted back to: 0 to the power of less than 0."""
+def test_lost_count_is_reported_for_any_betas():
+    """With beta1 = 0 the readings before the loss cannot be extrapolated back."""
 
     def forget(step: int, optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> None:
         for state in optimizer.state.values() if step == 40 else ():
@@ -174,7 +174,7 @@ def test_a_count_that_was_lost_is_told_at_any_betas():
     assert watcher.alerts[0].step == 40
 
 
-def test_a_fault_in_watching_stops_the_watching_and_not_the_run():
+def test_error_in_the_watcher_does_not_stop_the_run():
     def fail(watcher: Watcher) -> None:
         watcher.reader.read = lambda by: 1 / 0
 

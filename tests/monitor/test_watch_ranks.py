@@ -1,6 +1,4 @@
-"""Processes that train one model together see what one alone would see, and one of them tells; two
-on one machine.
-"""
+"""Two ranks that train one model read what one process would read, and rank 0 reports."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def started(folder: Path, which: str) -> Path:
-    """Where the processes left what they found; where one fails or hangs, all end."""
+    """The folder with the results of the ranks; if one fails or hangs, all are stopped."""
     logs = [(folder / f"{rank}.out").open("w") for rank in range(WORLD)]
     running = [
         subprocess.Popen(
@@ -66,7 +64,7 @@ def told(folder: Path) -> Found:
 
 
 def far(one: dict[str, Any], other: dict[str, Any], close: float) -> set[str]:
-    """The names of what differs between two readings."""
+    """The names of the quantities that differ between two readings."""
     names = set()
     for name, right in other.items():
         value = one[name]
@@ -79,7 +77,7 @@ def far(one: dict[str, Any], other: dict[str, Any], close: float) -> set[str]:
 
 
 def differing(one: dict[str, Any], other: dict[str, Any], close: float = 1e-5) -> set[str]:
-    """The names of what differs between all readings of two runs."""
+    """The names of the quantities that differ between all readings of two runs."""
     assert one["readings"].keys() == other["readings"].keys()
     names = set()
     for layer, readings in other["readings"].items():
@@ -89,7 +87,7 @@ def differing(one: dict[str, Any], other: dict[str, Any], close: float = 1e-5) -
 
 
 def check(found: Found, name: str, plain: str) -> None:
-    """Both processes saw the same, and that is what one process with the whole model sees."""
+    """Both ranks read the same as one process with the whole model."""
     one, other = (each[name] for each in found)
     right = found[0][plain]
     # of 128 coordinates, which are others in another order
@@ -106,15 +104,13 @@ def check(found: Found, name: str, plain: str) -> None:
 
 
 @pytest.mark.parametrize("name", SOME)
-def test_they_see_what_one_alone_would_see(found: Found, name: str) -> None:
+def test_ranks_read_what_one_process_would_read(found: Found, name: str) -> None:
     check(found, name, SOME[name])
 
 
 @pytest.mark.slow
-def test_other_ways_to_share_a_model(tmp_path: Path) -> None:
-    """Our own optimizer, copies of parts, columns in place of rows; states in bfloat16 differ by
-    their rounding.
-    """
+def test_other_kinds_of_sharding_are_read(tmp_path: Path) -> None:
+    """Own optimizer, replicated shards, shards of columns; bfloat16 states differ by rounding."""
     more = told(started(tmp_path, "more"))
     for name, plain in MORE.items():
         check(more, name, plain)
@@ -123,7 +119,7 @@ def test_other_ways_to_share_a_model(tmp_path: Path) -> None:
     assert differing(one, more[0]["plain, bfloat16"], close=0.1) <= {"snr", "angle"}
 
 
-def test_one_process_tells(folder: Path) -> None:
+def test_only_the_first_rank_reports(folder: Path) -> None:
     for name in ("torch", "ddp"):
         rows = read_lines(folder / f"{name}.jsonl")
         assert len([row for row in rows if row["kind"] == "alert"]) == 1
@@ -131,16 +127,14 @@ def test_one_process_tells(folder: Path) -> None:
         assert len(places) == len(set(places)) == 24 * 4
 
 
-def test_they_read_where_all_can(found: Found) -> None:
+def test_ranks_read_when_all_budgets_allow(found: Found) -> None:
     assert (
         found[0]["disagreeing"] == found[1]["disagreeing"] == {"steps": [1, 2, 5, 6, 9, 10, 11, 12]}
     )
 
 
-def test_nobody_waits_for_one_that_does_not_watch(found: Found) -> None:
-    """The one that watches tells of its own part: of the last layer the second process holds
-    nothing.
-    """
+def test_no_rank_waits_for_one_that_does_not_watch(found: Found) -> None:
+    """The rank that watches reports its own part; the second rank holds nothing of the last layer."""
     assert found[0]["alone"] == {
         "0": [["0.bias", "0.weight", "2.bias", "2.weight"], 1],
         "1": [["0.bias", "0.weight"], 1],

@@ -1,5 +1,4 @@
-"""What each of several processes sees when it watches; `test_watch_ranks.py` starts them and reads
-what they found.
+"""Readings of each of several ranks; `test_watch_ranks.py` starts them and compares their results.
 
 python watch_ranks.py RANK WORLD FOLDER some|more
 """
@@ -32,13 +31,13 @@ Make = Callable[[Any], torch.optim.Optimizer]
 
 
 def net() -> nn.Module:
-    """Of 65 rows two processes take 33 and 32; of the last layer's one row, the second has none."""
+    """Two ranks hold 33 and 32 of 65 rows; the second one holds none of the last layer's single row."""
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(12, 65), nn.Tanh(), nn.Linear(65, 1)).double()
 
 
 def batch(step: int) -> Tensor:
-    """Noise; at one step, other data."""
+    """Noise; at one step, different data."""
     x = torch.randn(8, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(step))
     return 200 * x if step == LOUD else x
 
@@ -50,7 +49,7 @@ def adamw(params: Any) -> torch.optim.Optimizer:
 def train(
     model: nn.Module, make: Make = adamw, share: bool = False, steps: int = STEPS, **options: Any
 ) -> Watcher:
-    """With `share`, each process takes its share of the batch, and torch averages gradients."""
+    """With `share`, each rank gets its part of the batch, and torch averages gradients."""
     optimizer = make(model.parameters())
     watcher = watch(optimizer, model=getattr(model, "module", model), **{**FAST, **options})
     for step in range(1, steps + 1):
@@ -66,7 +65,7 @@ def train(
 
 
 def seen(watcher: Watcher) -> dict[str, Any]:
-    """All that a watcher saw, in plain words and numbers."""
+    """All readings, losses and alerts of a watcher, as JSON-compatible data."""
     return {
         "steps": watcher.history.step,
         "readings": {
@@ -97,9 +96,7 @@ def ours(params: Any) -> torch.optim.Optimizer:
 
 
 def columns() -> nn.Module:
-    """The first layer cut along its columns, as tensor parallelism does; the rest is whole
-    everywhere.
-    """
+    """The first layer is sharded by columns, as in tensor parallelism; the rest is replicated."""
     model, mesh = net(), init_device_mesh("cpu", (dist.get_world_size(),))
     model[0].weight = nn.Parameter(distribute_tensor(model[0].weight.detach(), mesh, [Shard(1)]))
     for name in ("0.bias", "2.weight", "2.bias"):
@@ -110,15 +107,13 @@ def columns() -> nn.Module:
 
 
 def replicated() -> nn.Module:
-    """Two copies of all, of which the mesh's other dimension holds one part each."""
+    """Two replicas; the mesh's other dimension has one shard."""
     mesh = init_device_mesh("cpu", (dist.get_world_size(), 1), mesh_dim_names=("copies", "parts"))
     return fully_shard(net(), mesh=mesh)
 
 
 def disagreeing(folder: Path) -> dict[str, Any]:
-    """One process has spent its budget at first, the other later: they read where both can, and
-    none waits.
-    """
+    """The budgets of the ranks are used up at different steps: they read when both can, and none waits."""
     model = fully_shard(net())
     optimizer = adamw(model.parameters())
     watcher = watch(optimizer, model=model, **{**FAST, "every": 1})
@@ -135,7 +130,7 @@ def disagreeing(folder: Path) -> dict[str, Any]:
 
 
 def alone(folder: Path) -> dict[str, Any]:
-    """Only one process watches, and nobody waits for the other; then only the other one."""
+    """Only one rank watches, without waiting for the other; then only the other one."""
     found: dict[str, Any] = {}
     for rank in range(dist.get_world_size()):
         model = fully_shard(net())

@@ -1,6 +1,4 @@
-"""Whoever steps, and however: nothing trained changes to the last bit, and readings are of the step
-that was taken.
-"""
+"""Watching is bitwise neutral for every way of stepping, and reads the step that was taken."""
 
 from __future__ import annotations
 
@@ -108,7 +106,7 @@ CASES: dict[str, tuple[Make, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_nothing_changes_to_the_last_bit(name: str) -> None:
+def test_watching_is_bitwise_neutral(name: str) -> None:
     make, how = CASES[name]
     model, watcher, optimizer = train(make, every=4, **how)
     bare, _, other = train(make, watched=False, **how)
@@ -135,7 +133,7 @@ MAKERS |= {
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:watch skips tensors")
 @pytest.mark.parametrize("name", MAKERS)
-def test_nothing_changes_with_any_optimizer(name: str) -> None:
+def test_watching_is_bitwise_neutral_for_every_optimizer(name: str) -> None:
     model, watcher, _ = train(MAKERS[name], every=4)
     bare, _, _ = train(MAKERS[name], watched=False)
     assert all(
@@ -145,7 +143,7 @@ def test_nothing_changes_with_any_optimizer(name: str) -> None:
     assert not watcher.alerts, watcher.report()
 
 
-def test_8_bits_are_read_as_they_are() -> None:
+def test_8_bit_states_are_dequantized() -> None:
     model, watcher, optimizer = train(
         lambda p: betaplane.AdamW(p, storage="8bit"), 40, model=net(700)
     )
@@ -172,10 +170,8 @@ def grads_seen(watcher: Watcher) -> list[float]:
     return [each.g_rms for each in watcher.history.readings["0.weight"]]
 
 
-def test_gradients_are_read_as_the_step_takes_them() -> None:
-    """A scaler that leaves its factor to the fused step, one that does not, and none: the same
-    gradients.
-    """
+def test_gradients_are_read_as_the_step_uses_them() -> None:
+    """The gradients are the same for a scaler with a fused step, one without, and no scaler."""
     fused = train(lambda p: torch.optim.AdamW(p, fused=True), 20, scaler=True)[1]
     other = train(lambda p: torch.optim.AdamW(p), 20, scaler=True)[1]
     plain = train(lambda p: torch.optim.AdamW(p), 20)[1]
@@ -191,10 +187,8 @@ def test_gradients_are_read_as_the_step_takes_them() -> None:
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_a_step_that_is_left_out_is_none(fused: bool) -> None:
-    """Even the first: no gradient that is not finite is told, no step counted, and no count called
-    wrong.
-    """
+def test_skipped_step_does_not_count(fused: bool) -> None:
+    """This includes the first step: there is no alert, and the step is not counted."""
     make = lambda p: torch.optim.AdamW(p, fused=fused)  # noqa: E731
     _, watcher, optimizer = train(make, 30, scaler=True, broken=(1, 2, 12))
     assert watcher.history.step == 27
@@ -205,7 +199,7 @@ def test_a_step_that_is_left_out_is_none(fused: bool) -> None:
     assert not watcher.alerts, watcher.report()
 
 
-def test_a_parameter_that_is_left_out_is_not_read() -> None:
+def test_parameter_without_gradient_is_not_read() -> None:
     _, watcher, _ = train(lambda p: betaplane.AdamW(p, nonfinite="skip"), 10, broken=(5,))
     assert [each.step for each in watcher.history.readings["0.weight"]] == [
         1,
@@ -222,7 +216,7 @@ def test_a_parameter_that_is_left_out_is_not_read() -> None:
     assert not watcher.alerts, watcher.report()
 
 
-def test_broken_gradients_are_told_where_nobody_leaves_them_out() -> None:
+def test_non_finite_gradients_are_reported_if_the_step_is_not_skipped() -> None:
     _, watcher, _ = train(lambda p: torch.optim.AdamW(p), 10, broken=(5,))
     assert watcher.alerts[0].cause == "non-finite gradients"
     assert watcher.alerts[0].step == 5
@@ -247,7 +241,7 @@ def test_copies_and_pickles_are_not_watched() -> None:
     assert {float(state["step"]) for state in optimizer.state.values()} == {3.0}
 
 
-def test_two_optimizers_and_two_watchers() -> None:
+def test_two_optimizers_and_two_watchers_are_independent() -> None:
     model = net()
     first, second = (
         torch.optim.AdamW(model[i].named_parameters(), betas=(0.95, 0.85)) for i in (0, 2)
@@ -266,7 +260,7 @@ def test_two_optimizers_and_two_watchers() -> None:
     assert [each.alerts[0].cause for each in (one, two, again)] == ["beta1^2 >= beta2"] * 3
 
 
-def test_closing_gives_the_optimizer_back() -> None:
+def test_close_removes_all_hooks() -> None:
     optimizer = torch.optim.AdamW(net().parameters())
     before = {name: copy.copy(value) for name, value in vars(optimizer).items()}
     watch(optimizer, **FAST).close()
@@ -285,7 +279,7 @@ class Complex(nn.Module):
 
 
 @pytest.mark.parametrize("make", [torch.optim.AdamW, betaplane.AdamW])
-def test_complex_numbers_are_pairs(make: Make) -> None:
+def test_complex_elements_are_pairs(make: Make) -> None:
     model, watcher, _ = train(make, 30, model=Complex())
     bare, _, _ = train(make, 30, model=Complex(), watched=False)
     assert torch.equal(model.weight, bare.weight)
@@ -298,13 +292,13 @@ def test_complex_numbers_are_pairs(make: Make) -> None:
 
 
 class Wrapper:
-    """As Accelerate and Lightning wrap optimizers."""
+    """A wrapper like those of Accelerate and Lightning."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer
 
 
-def test_wrapped_optimizers_and_names_of_a_model() -> None:
+def test_wrapped_optimizer_gets_names_of_the_model() -> None:
     model = net()
     optimizer = torch.optim.AdamW(model.parameters())
     watcher = watch(Wrapper(Wrapper(optimizer)), model=model, **FAST)
@@ -319,7 +313,7 @@ def test_wrapped_optimizers_and_names_of_a_model() -> None:
 
 
 @pytest.mark.parametrize("make", [torch.optim.Adamax, betaplane.Lion, betaplane.AdEMAMix])
-def test_other_states_are_left_out_with_a_word(make: Make) -> None:
+def test_other_states_are_skipped_with_a_warning(make: Make) -> None:
     with pytest.warns(
         UserWarning, match="unreadable moments: 0.weight .no exp_avg.* of its shape."
     ) as told:
@@ -341,7 +335,7 @@ def rare_words() -> Watcher:
     return watcher
 
 
-def test_sparse_gradients_are_left_out_with_a_word() -> None:
+def test_sparse_gradients_are_skipped_with_a_warning() -> None:
     with pytest.warns(UserWarning, match="sparse gradients: 0.0") as told:
         watcher = rare_words()
     assert len(told) == 1
@@ -350,7 +344,7 @@ def test_sparse_gradients_are_left_out_with_a_word() -> None:
 
 
 class Strange(torch.optim.AdamW):
-    """Keeps its moments in codes that nobody knows."""
+    """An optimizer with moments in an unknown 8-bit format."""
 
     def step(self, closure: Any = None) -> None:
         for p in self.param_groups[0]["params"]:
@@ -362,7 +356,7 @@ class Strange(torch.optim.AdamW):
             }
 
 
-def test_codes_of_an_unknown_kind_are_told_once() -> None:
+def test_unknown_quantization_warns_once() -> None:
     with pytest.warns(
         UserWarning, match="unreadable moments: 0.weight .Tensor of torch.uint8."
     ) as told:
@@ -373,7 +367,7 @@ def test_codes_of_an_unknown_kind_are_told_once() -> None:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_compiled_steps_and_models(when: str) -> None:
+def test_compiled_steps_and_models_are_watched(when: str) -> None:
     """A step compiled before or after it is watched, and a compiled model."""
     watchers, models = [], []
     for watched in (True, False):

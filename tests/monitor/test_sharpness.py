@@ -1,6 +1,4 @@
-"""Sharpness against exact Hessians, the noise scale and the balance of weights against simulation,
-totals by hand.
-"""
+"""Sharpness against exact Hessians, noise scale and balance against simulation, totals by hand."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ BETAS = [(0.9, 0.999), (0.0, 0.9), (0.95, 0.95)]
 
 
 class Small:
-    """A net of 27 weights in float64, some Adam steps old."""
+    """A network of 27 float64 weights after some Adam steps."""
 
     def __init__(
         self, betas: tuple[float, float] = (0.9, 0.999), steps: int = 7, lr: float = 0.01
@@ -48,7 +46,7 @@ class Small:
         return (self.model(self.x) - self.y).square().mean()
 
     def exact(self, betas: tuple[float, float], t: int) -> tuple[float, float]:
-        """Both curvatures over the threshold 2 / lr of the theory's form."""
+        """Both curvatures over the threshold 2 / lr, from the theory's closed form."""
         at = torch.cat([p.detach().flatten() for p in self.params])
 
         def loss(flat: torch.Tensor) -> torch.Tensor:
@@ -72,7 +70,7 @@ class Small:
 
 
 @pytest.mark.parametrize("betas", BETAS)
-def test_sharpness_is_that_of_the_exact_hessian(betas: tuple[float, float]):
+def test_sharpness_equals_the_exact_hessian(betas: tuple[float, float]):
     small = Small(betas)
     found = sharpness(small.optimizer, small.loss, rounds=40)
     top, along = small.exact(betas, 7)
@@ -81,14 +79,14 @@ def test_sharpness_is_that_of_the_exact_hessian(betas: tuple[float, float]):
     assert found.loss == small.loss().item()
 
 
-def test_twenty_products_suffice():
+def test_twenty_products_find_the_top_eigenvalue():
     small = Small()
     assert sharpness(small.optimizer, small.loss).top == pytest.approx(
         small.exact((0.9, 0.999), 7)[0], rel=1e-3
     )
 
 
-def test_a_quadratic_leaves_where_its_curvature_passes_one():
+def test_quadratic_diverges_if_its_relative_curvature_exceeds_one():
     """Adam with a frozen v on x^2 h / 2: stable below the threshold, not above."""
     for share in (0.9, 1.1):
         h = share * stability_threshold(0.9, 0.01)
@@ -107,7 +105,7 @@ def test_a_quadratic_leaves_where_its_curvature_passes_one():
         assert (abs(p.item()) > 1e-12) == (share > 1)
 
 
-def test_asking_changes_nothing():
+def test_sharpness_changes_nothing():
     small = Small()
     watcher = betaplane.watch(small.optimizer, console=False)
     small.loss().backward()
@@ -123,7 +121,7 @@ def test_asking_changes_nothing():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_lanczos_finds_the_largest_of_a_random_matrix(seed: int):
+def test_lanczos_finds_the_top_eigenvalue_of_a_random_matrix(seed: int):
     A = torch.randn(60, 60, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     A = A + A.T
     start = torch.randn(60, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
@@ -132,7 +130,7 @@ def test_lanczos_finds_the_largest_of_a_random_matrix(seed: int):
     )
 
 
-def test_the_noise_scale_of_planted_noise():
+def test_noise_scale_recovers_planted_noise():
     """Gradients of one sample: mean mu, covariance sigma^2 I."""
     torch.manual_seed(0)
     mu, sigma, batch, parts, signal, noise = torch.full((200,), 0.1), 3.0, 16, 8, 0.0, 0.0
@@ -143,7 +141,7 @@ def test_the_noise_scale_of_planted_noise():
     assert noise == pytest.approx(200 * 9.0, rel=0.02)
 
 
-def test_microbatches_are_told_apart_while_backward_adds_them():
+def test_microbatch_gradients_are_separated_during_accumulation():
     torch.manual_seed(0)
     p = nn.Parameter(torch.zeros(5, 4))
     parts, given = MicrobatchGradients([p], batch=2), torch.randn(3, 5, 4)
@@ -157,7 +155,7 @@ def test_microbatches_are_told_apart_while_backward_adds_them():
     assert not parts.sums
 
 
-def test_weights_of_noise_come_into_balance():
+def test_weights_under_noise_reach_balance():
     torch.manual_seed(0)
     p = nn.Parameter(torch.full((4000,), 0.01))
     optimizer = torch.optim.AdamW([p], 1e-2, weight_decay=0.5)
@@ -171,7 +169,7 @@ def test_weights_of_noise_come_into_balance():
     assert math.isnan(q.balance(0.2, 1.0, 1e-2, 0.0, 0.9))
 
 
-def test_a_total_is_the_reading_of_all_as_one():
+def test_total_equals_the_reading_of_the_concatenation():
     torch.manual_seed(0)
     p = [nn.Parameter(torch.randn(30, 20)), nn.Parameter(torch.randn(50))]
     both = nn.Parameter(torch.cat([each.detach().flatten() for each in p]))
@@ -194,7 +192,7 @@ def test_a_total_is_the_reading_of_all_as_one():
     assert found.g_norm == pytest.approx(one.g_rms * math.sqrt(650), rel=1e-4)
 
 
-def test_no_readings_no_totals():
+def test_no_readings_give_no_totals():
     assert read_all(1, []) == []
     watcher = betaplane.watch(torch.optim.Adam([nn.Parameter(torch.ones(1))]), console=False)
     assert watcher.totals() == []
@@ -230,7 +228,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_input_is_told(name: str):
+def test_wrong_input_is_rejected(name: str):
     call, told = WRONG[name]
     with pytest.raises(BadInput) as caught:
         call()

@@ -1,6 +1,4 @@
-"""Hugging Face's Trainer, Lightning and Accelerate, as installed: losses and readings are the
-trainer's own.
-"""
+"""Callbacks in the installed Hugging Face Trainer, Lightning and Accelerate."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ def _their_warnings_are_theirs() -> Any:
         yield
 
 
-def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     host = callbacks.HOSTS["HuggingFaceWatch"]
     missing = host._replace(modules=("no_such_package",))
     monkeypatch.setitem(callbacks.HOSTS, "HuggingFaceWatch", missing)
@@ -42,7 +40,7 @@ def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(caught.value) == told
 
 
-def test_there_is_no_other_callback() -> None:
+def test_unknown_callback_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'KerasWatch'"):
         _ = betaplane.monitor.KerasWatch
     with pytest.raises(AttributeError, match="has no attribute 'KerasWatch'"):
@@ -50,7 +48,7 @@ def test_there_is_no_other_callback() -> None:
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """What is in a folder of TensorBoard's."""
+    """The scalars in a TensorBoard folder."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     found = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0}).Reload()
@@ -116,7 +114,7 @@ def logged(trainer: Any) -> list[float]:
 
 
 @slow
-def test_hugging_faces_trainer(tmp_path: Path) -> None:
+def test_hugging_face_trainer_is_watched(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(tmp_path / "theirs")
     callback = betaplane.monitor.HuggingFaceWatch(
@@ -155,7 +153,7 @@ def test_hugging_faces_trainer(tmp_path: Path) -> None:
     [{"gradient_accumulation_steps": 1}, {"bf16": True}, {"torch_compile": True, "max_steps": 4}],
     ids=str,
 )
-def test_hugging_faces_other_ways(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_hugging_face_other_loss_reductions(tmp_path: Path, options: dict[str, Any]) -> None:
     pytest.importorskip("transformers")
     callback = betaplane.monitor.HuggingFaceWatch(**FAST)
     trainer = hugging_face(tmp_path, [callback], adam_beta1=0.95, adam_beta2=0.85, **options)
@@ -166,7 +164,7 @@ def test_hugging_faces_other_ways(tmp_path: Path, options: dict[str, Any]) -> No
 
 
 @slow
-def test_a_model_without_a_loss(tmp_path: Path) -> None:
+def test_model_without_loss_uses_the_logged_loss(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
 
     class Plain(transformers.Trainer):
@@ -256,7 +254,7 @@ def light(folder: Path, callbacks: list[Any], manual: bool = False, **options: A
 
 
 @slow
-def test_lightnings_trainer(tmp_path: Path) -> None:
+def test_lightning_trainer_is_watched(tmp_path: Path) -> None:
     pytest.importorskip("lightning")
     callback = betaplane.monitor.LightningWatch(to=TensorBoard(tmp_path / "ours"), **FAST)
     options = {"accumulate_grad_batches": 2, "gradient_clip_val": 0.5}
@@ -283,7 +281,7 @@ def test_lightnings_trainer(tmp_path: Path) -> None:
 
 
 @slow
-def test_lightning_by_hand_with_two_optimizers(tmp_path: Path) -> None:
+def test_lightning_manual_optimization_watches_two_optimizers(tmp_path: Path) -> None:
     pytest.importorskip("lightning")
     callback = betaplane.monitor.LightningWatch(path=tmp_path / "run.jsonl", **FAST)
     module, bare = (
@@ -308,7 +306,7 @@ def test_lightning_by_hand_with_two_optimizers(tmp_path: Path) -> None:
 
 
 @slow
-def test_accelerates_optimizer(tmp_path: Path) -> None:
+def test_accelerate_optimizer_is_unwrapped(tmp_path: Path) -> None:
     accelerate = pytest.importorskip("accelerate")
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3))

@@ -1,4 +1,4 @@
-"""All tensors in one pass as one by one in float64; the recorder's gradients as the run had them."""
+"""Batched readings against the float64 reference; recorded gradients against those of the run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EXACTLY = (
 def sample(
     name: str, n: int, seed: int, dtype: torch.dtype = torch.float32, **change: object
 ) -> TensorSample:
-    """Moments of 20 steps of gradients whose sizes lie far apart."""
+    """Moments after 20 steps of gradients of very different sizes."""
     g = torch.randn(20, n, generator=torch.Generator().manual_seed(seed)) * torch.logspace(-9, 0, n)
     g[:, ::7] = 0
     m, v, old = torch.zeros(n), torch.zeros(n), torch.zeros(n)
@@ -71,7 +71,7 @@ ROWS = {
     "first step": lambda: sample("e", 30, 4, before=BeforeStep(torch.ones(30), None, 0.0), t=1.0),
     "other numbers": lambda: sample("f", 30, 5, values=StepValues(0.1, 0.0, 0.999, 0.0)),
     "no weights": lambda: sample("h", 30, 6, x=torch.zeros(30)),
-    "rounded at random": lambda: sample(
+    "stochastic rounding": lambda: sample(
         "i", 30, 7, before=BeforeStep(torch.ones(30), torch.ones(30), 3.0, None, True)
     ),
     "not finite": lambda: nan(sample("j", 30, 8)),
@@ -91,23 +91,23 @@ def assert_alike(taken: TensorSample, found: object) -> None:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_a_pass_over_one_tensor_is_the_plain_reading(name: str):
+def test_batched_reading_of_one_tensor_equals_the_reference(name: str):
     taken = ROWS[name]()
     [found] = read_all(5, [taken])
     assert_alike(taken, found)
 
 
-def test_a_pass_over_all_tensors_keeps_them_apart():
+def test_batched_readings_of_all_tensors_are_independent():
     rows = [make() for make in ROWS.values()]
     for taken, found in zip(rows, read_all(5, rows), strict=True):
         assert_alike(taken, found)
 
 
-def test_no_tensors_no_readings():
+def test_no_tensors_give_no_readings():
     assert read_all(1, []) == []
 
 
-def test_a_large_tensor_has_the_median_of_some_coordinates():
+def test_median_of_a_large_tensor_is_sampled():
     taken = sample("a", 10 * MEDIAN_ELEMENTS, 0)
     [found] = read_all(5, [taken])
     assert found.root_median == pytest.approx(
@@ -117,7 +117,7 @@ def test_a_large_tensor_has_the_median_of_some_coordinates():
 
 
 class Run:
-    """A net of a few tensors, its optimizer and what their gradients were."""
+    """A small network, its optimizer, and the gradients of all steps."""
 
     def __init__(self, make: object, dtype: torch.dtype = torch.float32) -> None:
         torch.manual_seed(0)
@@ -149,7 +149,7 @@ MAKERS = {
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_the_tape_knows_the_gradients(name: str):
+def test_recorder_recomputes_the_gradients(name: str):
     make, dtype, error = MAKERS[name]
     run = Run(make, dtype)
     recorder = MomentRecorder(run.optimizer, length=16)
@@ -167,7 +167,7 @@ def test_the_tape_knows_the_gradients(name: str):
         assert past.t == 14
 
 
-def test_light_quantities_are_those_of_the_coordinates():
+def test_step_stats_equal_those_of_the_elements():
     run = Run(lambda p: torch.optim.AdamW(p))
     recorder, seen = MomentRecorder(run.optimizer), []
     for step in range(1, 13):
@@ -205,7 +205,7 @@ def test_light_quantities_are_those_of_the_coordinates():
     assert light.finite
 
 
-def test_blocks_of_any_length_say_the_same():
+def test_step_stats_do_not_depend_on_the_block_length():
     found = []
     for every in (1, 3, 12):
         run, seen = Run(lambda p: torch.optim.AdamW(p)), []
@@ -219,7 +219,7 @@ def test_blocks_of_any_length_say_the_same():
     assert found[2] == pytest.approx(found[0], rel=1e-5)
 
 
-def test_a_tensor_without_a_gradient_starts_anew_alone():
+def test_tensor_without_a_gradient_restarts_alone():
     run = Run(lambda p: torch.optim.AdamW(p))
     recorder = MomentRecorder(run.optimizer)
     for step in range(1, 21):
@@ -237,7 +237,7 @@ def without(run: Run, layer: int) -> None:
     run.optimizer.step()
 
 
-def test_moments_of_another_step_start_the_record_anew():
+def test_moments_of_another_step_restart_the_record():
     run = Run(lambda p: torch.optim.AdamW(p))
     recorder = MomentRecorder(run.optimizer)
     for step in range(1, 21):
@@ -252,7 +252,7 @@ def test_moments_of_another_step_start_the_record_anew():
     assert recorder.steps_recorded(0) == 4
 
 
-def test_another_rule_for_v_is_not_replayed():
+def test_other_rule_for_v_is_not_replayed():
     class Odd(torch.optim.AdamW):
         def step(self) -> None:
             super().step()
@@ -268,7 +268,7 @@ def test_another_rule_for_v_is_not_replayed():
     assert recorder.recorded(0) is None
 
 
-def test_other_betas_start_the_record_anew():
+def test_other_betas_restart_the_record():
     run = Run(lambda p: torch.optim.AdamW(p))
     recorder = MomentRecorder(run.optimizer)
     for step in range(1, 31):
@@ -286,7 +286,7 @@ def test_other_betas_start_the_record_anew():
     assert float((past.g - truth).norm() / truth.norm()) < 1e-4
 
 
-def test_the_record_is_small_beside_a_large_state():
+def test_record_is_small_relative_to_a_large_state():
     p = [nn.Parameter(torch.zeros(100, 1000)) for _ in range(30)]
     optimizer = torch.optim.AdamW(p)
     for each in p:

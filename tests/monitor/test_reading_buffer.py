@@ -1,4 +1,4 @@
-"""Readings in rows of numbers: what comes out is what went in, as far as float32 goes."""
+"""ReadingBuffer: readings are returned as stored, up to float32 rounding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from betaplane.monitor.quantities.reading_buffer import FIELDS, FLOAT64_FIELDS, 
 
 @pytest.fixture(scope="module")
 def read():
-    """The readings of one tensor at ten steps, as they came."""
+    """The readings of one tensor at ten steps."""
     p = torch.nn.Parameter(torch.randn(5, 3))
     optimizer = torch.optim.Adam([p])
     found = []
@@ -26,7 +26,7 @@ def read():
 
 
 @pytest.mark.parametrize("length", [3, 10, 64])
-def test_they_come_out_as_they_went_in(read, length: int):
+def test_readings_are_returned_as_stored(read, length: int):
     kept = ReadingBuffer(length)
     for reading in read:
         kept.append(reading)
@@ -43,14 +43,14 @@ def test_they_come_out_as_they_went_in(read, length: int):
         assert told[0] == pytest.approx(told[1], rel=1e-6, nan_ok=True)
 
 
-def test_what_float32_does_not_hold_is_infinite(read):
+def test_values_beyond_float32_are_infinite(read):
     kept = ReadingBuffer(4)
     for size in (1e300, 1.0):
         kept.append(read[0]._replace(g_max=size))
     assert [each.g_max for each in kept] == [math.inf, 1.0]
 
 
-def test_none_is_none():
+def test_empty_buffer_is_empty():
     assert not ReadingBuffer(4)
     with pytest.raises(IndexError):
         ReadingBuffer(4)[-1]

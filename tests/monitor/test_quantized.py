@@ -1,6 +1,4 @@
-"""States in codes of torchao and bitsandbytes, as installed: read decoded, and as what the step
-used.
-"""
+"""8-bit states of the installed torchao and bitsandbytes: dequantized, as the step used them."""
 
 from __future__ import annotations
 
@@ -46,7 +44,7 @@ def train(make: Any, watched: bool = True) -> tuple[nn.Module, Watcher | None]:
 
 
 def check(make: Any, close: float) -> None:
-    """Nothing changes; moments are near those of 32 bits; no alarm."""
+    """Watching is neutral, moments are close to those in 32 bits, and there is no alert."""
     model, watcher = train(make)
     bare, _ = train(make, watched=False)
     _, plain = train(lambda params: torch.optim.AdamW(params, lr=1e-3))
@@ -68,19 +66,19 @@ def check(make: Any, close: float) -> None:
 @pytest.mark.parametrize(
     ("name", "close"), [("AdamW8bit", 0.02), ("AdamW4bit", 0.15), ("AdamWFp8", 0.05)]
 )
-def test_torchao(name: str, close: float) -> None:
+def test_torchao_states_are_read(name: str, close: float) -> None:
     optim = pytest.importorskip("torchao.optim")
     check(lambda params: getattr(optim, name)(params, lr=1e-3), close)
 
 
 @pytest.mark.parametrize("name", ["AdamW8bit", "AdamW"])
-def test_bitsandbytes(name: str) -> None:
+def test_bitsandbytes_states_are_read(name: str) -> None:
     optim = pytest.importorskip("bitsandbytes").optim
     check(lambda params: getattr(optim, name)(params, lr=1e-3, weight_decay=0.01), 0.05)
 
 
-def test_moments_of_another_shape_are_left_alone() -> None:
-    """AdEMAMix of bitsandbytes keeps two first moments in one tensor."""
+def test_moments_of_another_shape_are_skipped() -> None:
+    """AdEMAMix of bitsandbytes stores two first moments in one tensor."""
     optim = pytest.importorskip("bitsandbytes").optim
     _, watcher = train(lambda params: optim.AdEMAMix(params, lr=1e-3))
     assert not watcher.history.current_readings()
