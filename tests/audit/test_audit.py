@@ -49,7 +49,7 @@ def test_every_optimizer_is_identified_by_its_name(kind: type) -> None:
     found = matched(kind)
     assert found.kind.__name__ == kind.__name__
     assert found.error < FLOAT32_ERROR
-    assert (found.betas, found.decay) == ("as said", "")
+    assert (found.betas, found.decay) == ("as named", "")
     torchs = (
         {"floor": "root", "eps1": torch.finfo(torch.float64).eps}
         if kind.__name__ == "Adafactor"
@@ -211,11 +211,11 @@ def test_plain_class_is_identified_as_adamw() -> None:
 
 
 MATCHED = {
-    EpsInside: ("AdamW", {"eps_at": "root"}, "as said", ""),
+    EpsInside: ("AdamW", {"eps_at": "root"}, "as named", ""),
     Swapped: ("AdamW", {}, "swapped", ""),
-    Uncorrected: ("AdamW", {"debias": "none"}, "as said", ""),
-    DecayAfter: ("AdamW", {}, "as said", "after decoupled"),
-    DecayWithoutLr: ("AdamW", {}, "as said", "before fixed"),
+    Uncorrected: ("AdamW", {"debias": "none"}, "as named", ""),
+    DecayAfter: ("AdamW", {}, "as named", "after decoupled"),
+    DecayWithoutLr: ("AdamW", {}, "as named", "before fixed"),
 }
 
 

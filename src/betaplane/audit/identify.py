@@ -81,7 +81,7 @@ class Candidate:
     kind: type[Rule]
     # fields that are set
     dialect: dict[str, Any] = field(default_factory=dict)
-    betas: str = "as said"  # or "swapped", "complements" (1 - beta)
+    betas: str = "as named"  # or "swapped", "complements" (1 - beta)
     # "", or a decay around the rule's own step: "before" or "after", and its rate
     decay: str = ""
     # by setting: largest relative difference
@@ -99,7 +99,7 @@ class Candidate:
         changes = sum(value != defaults[name] for name, value in self.dialect.items())
         own_decay = self.decay or self.dialect.get("decay", "l2") != "l2"
         changes += int(defaults.get("decay") == "l2" and bool(own_decay))
-        return changes + 2 * bool(self.decay) + 3 * (self.betas != "as said")
+        return changes + 2 * bool(self.decay) + 3 * (self.betas != "as named")
 
     @property
     def unlike(self) -> tuple[str, ...]:

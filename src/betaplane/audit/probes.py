@@ -158,7 +158,7 @@ def effective_eps(subject: BlackBox) -> Finding:
     if not eps:
         return Finding(f"at step {t}; not an option", eps_seen)
     if near(eps_seen, eps, 0.01):
-        return Finding(f"at step {t}, as eps={eps:g} says", eps_seen)
+        return Finding(f"at step {t}, the option eps={eps:g}", eps_seen)
     return Finding(
         f"at step {t}, {eps_seen / eps:.3g} times the option eps={eps:g}", eps_seen, eps_seen < 0
     )

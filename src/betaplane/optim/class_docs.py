@@ -95,7 +95,7 @@ def option_meanings(kind: type[Rule]) -> dict[str, str]:
     Example:
         >>> from betaplane.rules import AdamW
         >>> option_meanings(AdamW)["weight_decay"]
-        'coefficient of weight decay; `decay` says how it enters the step.'
+        'coefficient of weight decay; `decay` selects how it enters the step.'
     """
     meanings: dict[str, str] = {}
     for base in reversed(kind.__mro__):

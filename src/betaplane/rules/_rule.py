@@ -17,7 +17,7 @@ State = Any  # a NamedTuple of tensors, one type per rule
 class Laws(NamedTuple):
     """Properties of a rule at its default hyperparameters, which tests check for every rule.
 
-    A law that does not hold for a good reason is a finding: its value here says so.
+    A law that does not hold for a good reason is a finding: its value here declares it.
     """
 
     odd: bool = True  # step(-x, -g) from the mirrored state returns -x'

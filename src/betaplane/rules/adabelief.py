@@ -52,7 +52,7 @@ class AdaBelief(MomentOptions):
         beta2: decay rate of v, the moving average of (g - m)^2, over 1 / (1 - beta2) steps.
         eps: added to the root of v_hat (gradient units) and to v at every step (squared gradient
             units).
-        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        weight_decay: coefficient of weight decay; `decay` selects how it enters the step.
         rectify: whether RAdam's rectification scales the step while v has few terms.
 
     Source: J. Zhuang et al., 2020, arXiv:2010.07468, Algorithm 2.

@@ -69,7 +69,7 @@ class Adafactor(StepOptions):
             the denominator (floor="root", gradient units).
         eps2: least RMS(x) that a relative step assumes, in units of x, so that zero parameters
             move.
-        weight_decay: coefficient of weight decay; `decay` and `decay_rate` say how it enters the
+        weight_decay: coefficient of weight decay; `decay` and `decay_rate` select how it enters the
             step.
         momentum: whether updates are averaged, which costs one more tensor of state.
         rate: step size: "relative" to RMS(x) with lr as the cap, "warmup" the same with a linear

@@ -49,7 +49,7 @@ class AdamAtan2(StepOptions):
         beta2: decay rate of v, the moving average of squared gradients, over 1 / (1 - beta2) steps.
         a: scale of the update; the step is at most a pi / 2 lr.
         b: scale of the denominator inside of atan2; small ratios are multiplied by a / b.
-        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        weight_decay: coefficient of weight decay; `decay` selects how it enters the step.
         correction: whether m is debiased "inside" of atan2 or "outside" of it.
 
     Source: K. Everett et al., 2024, arXiv:2407.05872. Below, |x' - x| <= lr a atan(B / b), B = 7.27

@@ -42,7 +42,7 @@ class Adamax(StepOptions):
             beta1) steps.
         beta2: decay rate of u, the fading maximum of |g|.
         eps: added to |g| inside of the maximum, or to the denominator; in gradient units.
-        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        weight_decay: coefficient of weight decay; `decay` selects how it enters the step.
         decay: how weight decay enters: "l2" adds it to the gradient, "decoupled" shrinks x by lr
             weight_decay, "independent" by (lr / peak_lr) weight_decay.
         eps_at: where eps is added: inside of the "max", as in torch, or "after" it, as in Keras.

@@ -50,7 +50,7 @@ class AdamC(MomentOptions):
         beta2: decay rate of v, the moving average of squared gradients, over 1 / (1 - beta2) steps.
         eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
             tiny gradients.
-        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        weight_decay: coefficient of weight decay; `decay` selects how it enters the step.
         normalized: whether a normalization follows the layer: decay is then multiplied by lr /
             peak_lr.
 

@@ -43,7 +43,7 @@ class AdamD(MomentOptions):
         beta2: decay rate of v, the moving average of squared gradients, over 1 / (1 - beta2) steps.
         eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
             tiny gradients.
-        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        weight_decay: coefficient of weight decay; `decay` selects how it enters the step.
         eps_at: where eps is added to the denominator: "hat" before debiasing, "after" debiasing, or
             inside the "root".
         debias: which moments are debiased: "second" is AdamD; "both", "none" or "schedule" give

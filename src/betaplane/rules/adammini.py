@@ -51,7 +51,7 @@ class AdamMini(MomentOptions):
         beta2: decay rate of v, the moving average of the mean squared gradient of each block.
         eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
             tiny gradients.
-        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        weight_decay: coefficient of weight decay; `decay` selects how it enters the step.
         blocks: elements that share one second moment: the "rows" of a matrix, the whole "tensor",
             or none ("element", which is AdamW).
         rows: number of neighboring rows per block, a whole number; read if blocks="rows".

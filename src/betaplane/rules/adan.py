@@ -1,6 +1,4 @@
-"""Adan (Xie et al. 2022, arXiv:2208.06677, Algorithm 1), with betas that say what is kept, as its
-authors' code.
-"""
+"""Adan (Xie et al. 2022, arXiv:2208.06677, Algorithm 1), with the betas of its authors' code."""
 
 from __future__ import annotations
 
@@ -57,7 +55,7 @@ class Adan(MomentOptions):
         beta2: decay rate of d, the moving average of gradient differences.
         beta3: decay rate of n, the moving average of the squared look-ahead gradient.
         eps: added to the root of n_hat, in gradient units.
-        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        weight_decay: coefficient of weight decay; `decay` selects how it enters the step.
         proximal: whether decay divides x by 1 + lr weight_decay after the step, or shrinks x before
             it.
         difference: weight of the gradient difference: "kept" is beta2, as in the paper; "new" is 1

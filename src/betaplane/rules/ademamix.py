@@ -56,7 +56,7 @@ class AdEMAMix(MomentOptions):
         alpha: weight of the slow average in the update; 4 to 10 in the paper.
         eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
             tiny gradients.
-        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        weight_decay: coefficient of weight decay; `decay` selects how it enters the step.
         warmup: number of steps T until alpha and beta3 have their full values; the paper takes the
             length of the run, 0 skips the warmup.
 

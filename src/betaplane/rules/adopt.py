@@ -48,7 +48,7 @@ class ADOPT(StepOptions):
         beta1: decay rate of m, the moving average of normalized gradients.
         beta2: decay rate of v, the moving average of squared gradients, over 1 / (1 - beta2) steps.
         eps: least value of the denominator, in gradient units.
-        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        weight_decay: coefficient of weight decay; `decay` selects how it enters the step.
         growth: exponent of the limit of normalized gradients, (t - 1)^growth; larger lets larger
             gradients pass.
         limit: what is raised to the power `growth`: "t-1" (the authors' code), "t"

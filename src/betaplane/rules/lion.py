@@ -36,7 +36,7 @@ class Lion(StepOptions):
     Args:
         beta1: weight of m, against the new gradient, in the direction whose sign is the update.
         beta2: decay rate of m, the moving average of gradients, over 1 / (1 - beta2) steps.
-        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        weight_decay: coefficient of weight decay; `decay` selects how it enters the step.
 
     Source: X. Chen et al., 2023, arXiv:2302.06675, Algorithm 2.
 

@@ -58,7 +58,7 @@ class RAdam(MomentOptions):
         beta2: decay rate of v, the moving average of squared gradients, over 1 / (1 - beta2) steps.
         eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
             tiny gradients.
-        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        weight_decay: coefficient of weight decay; `decay` selects how it enters the step.
         decay: how weight decay enters: "l2" adds it to the gradient, "decoupled" shrinks x by lr
             weight_decay, "independent" by (lr / peak_lr) weight_decay.
         eps_at: where eps is added to the denominator: "hat" before debiasing, as in torch's RAdam;

@@ -61,7 +61,7 @@ class Sophia(StepOptions):
         gamma: scale of the curvature in the denominator, in units of x; larger clips fewer
             elements, and 0 gives signed momentum.
         eps: least value of the denominator, in gradient units.
-        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        weight_decay: coefficient of weight decay; `decay` selects how it enters the step.
         floor: whether the denominator is "max": max(gamma h, eps), or "sum": gamma max(h, 0) + eps.
         debias: whether m is debiased: "none", as in the paper, or "first", as in optax.
 

@@ -49,7 +49,7 @@ class StableAdamW(MomentOptions):
         beta2: decay rate of v, the moving average of squared gradients, over 1 / (1 - beta2) steps.
         eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
             tiny gradients.
-        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        weight_decay: coefficient of weight decay; `decay` selects how it enters the step.
         limits: what RMS_t limits: "rate" scales the learning rate, decay included, as in the paper;
             "update" scales the update, as in timm.
         d: largest RMS_t that does not slow the step; inf gives AdamW.

@@ -55,7 +55,7 @@ class Yogi(MomentOptions):
         beta2: 1 - beta2 is the share of g^2 by which v moves towards g^2 per step.
         eps: added to the root of v_hat, in gradient units; it bounds the update of elements with
             tiny gradients.
-        weight_decay: coefficient of weight decay; `decay` says how it enters the step.
+        weight_decay: coefficient of weight decay; `decay` selects how it enters the step.
         initial_accumulator: value of v before the first step, in squared gradient units; larger
             makes the first steps smaller.
         starts: which moments start at initial_accumulator: "v", as in TensorFlow, or "both", as in

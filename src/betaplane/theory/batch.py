@@ -35,7 +35,7 @@ def same_half_life(beta: ArrayLike, factor: ArrayLike) -> FloatOrArray:
     beta^factor
     ```
 
-    For beta2 it is the small-batch rule of Marek et al., who leave beta1 alone; for the decay of an
+    For beta2 it is the small-batch rule of Marek et al., which does not change beta1; for the decay of an
     average of weights it is the EMA scaling rule of Busbridge et al. The factors k and 1 / k
     cancel.
 

@@ -87,7 +87,7 @@ def preconditioned_curvature(
     ```
     H_hat = (1 - beta1) / ((1 + beta1) (1 - beta1^t))  diag(1 / (sqrt(v_hat) + eps))  H
     top < 2 / lr                  local stability, the same as `stability_threshold`
-    along_gradient > 2 / lr       the loss rises; far fewer false alarms than the top eigenvalue
+    along_gradient > 2 / lr       the loss rises; far fewer false alerts than the top eigenvalue
     ```
 
     Args:

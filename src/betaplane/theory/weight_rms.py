@@ -84,7 +84,7 @@ def weight_rms_path(lr: ArrayLike, weight_decay: ArrayLike, start: float = 0.0) 
     ```
 
     It follows sqrt(lr_t / (2 wd_t)) as fast as lr_t wd_t allows: with lr -> 0 at fixed decay it
-    stops where it is.
+    becomes constant.
 
     Args:
         lr: learning rate of each step, (steps,), >= 0.
