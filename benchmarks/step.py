@@ -111,11 +111,7 @@ def compare(case: str, names: list[str]) -> None:
         ours = getattr(betaplane.optim, by_name(name).__name__)(ours_p, **options)
         seconds, torch_seconds, ratio = paired(ours, theirs)
         per_byte = ratio * traffic(theirs) / traffic(ours)
-        compiles = dispatch.chosen(ours.path, ours_p) == "compiled" and dispatch.sweeps(
-            by_name(name)()
-        )
-        kernel = getattr(ours, "kernel", False) and not options
-        how = "fused" if kernel else "compiled" if compiles else "eager"
+        how = ", ".join(dispatch.path_names(ours))
         times = f"{seconds * 1e3:8.2f} ({torch_seconds * 1e3:6.2f})"
         print(
             f"  {label:14} {how:9} {times}   {ratio:6.2f} x   {per_byte:6.2f} x per byte",

@@ -16,9 +16,9 @@ from torch.func import vmap
 
 from betaplane.errors import BadInput
 from betaplane.optim import optimizer_class
-from betaplane.optim.base import GROUP, OWN
+from betaplane.optim.base import GROUP_OPTIONS, OPTIMIZER_OPTIONS
 from betaplane.optim.rule_from_group import BETAS
-from betaplane.optim.step.dependence import reach
+from betaplane.optim.step.dependence import dependence
 from betaplane.optim.step.step_spec import ROUNDINGS
 from betaplane.optim.storage_formats import STORAGES
 from betaplane.optim.validation import NONFINITE
@@ -93,7 +93,7 @@ def variants(kind: type[Rule]) -> list[Variant]:
         for name, allowed in kind.ranges.items()
         for value in values(allowed, default[name])
     ]  # type: ignore[arg-type]
-    around = GROUP | OWN | {"maximize": False}
+    around = GROUP_OPTIONS | OPTIMIZER_OPTIONS | {"maximize": False}
     own += [
         (name, value) for name, known in AROUND.items() for value in known if value != around[name]
     ]
@@ -141,7 +141,7 @@ def cells(variant: Variant, sizes: tuple[int, ...]) -> Iterator[list[tuple[int, 
     A rule that looks at one element at a time has all kinds in one tensor of a large size.
     """
     alone = "max_norm" in variant.options or "nonfinite" in variant.options
-    mixed = not alone and reach(variant.rule) == "number"
+    mixed = not alone and dependence(variant.rule) == "elementwise"
     large = [n for n in sizes if n in LARGE]
     small = [(n, (word,)) for n, word in product(sizes, SPECIAL) if n not in LARGE]
     if alone:
@@ -216,7 +216,7 @@ def disagreement(variant: Variant, ours: End, reference: End) -> str | None:
     if ours.error != reference.error:
         return f"{ours.error} and {reference.error}"
     eps = torch.finfo(variant.dtype).eps
-    tolerance = 32 * eps if reach(variant.rule) == "number" else max(32 * eps, 1e-5)
+    tolerance = 32 * eps if dependence(variant.rule) == "elementwise" else max(32 * eps, 1e-5)
     for j, (mine, theirs) in enumerate(zip(ours.tensors, reference.tensors, strict=True)):
         largest: dict[str, Tensor] = {}
         for word, b in theirs.items():

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from betaplane.optim.codegen.c_expressions import EXPRESSIONS
-from betaplane.optim.codegen.multi_tensor import swept
+from betaplane.optim.codegen.multi_tensor import multi_tensor_steps
 from betaplane.optim.step.step_spec import StepSpec, StepValues
 from betaplane.rules import Rule
 
@@ -122,7 +122,7 @@ def test_c_computes_what_torch_computes(dtype: torch.dtype) -> None:
     x, g = table(dtype)
     p, states = nn.Parameter(x.clone()), {}
     p.grad, states[p] = g.clone(), {}
-    (sweep,), left = swept(StepSpec(Everything()), [p], states)
+    (sweep,), left = multi_tensor_steps(StepSpec(Everything()), [p], states)
     assert not left
     sweep.step(Everything(), StepValues(1.0))
     wide = torch.promote_types(dtype, torch.float32)

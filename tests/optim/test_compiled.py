@@ -14,8 +14,15 @@ from torch import Tensor, nn
 
 from betaplane.errors import BadInput
 from betaplane.optim import dispatch, optimizer_class, torch_classes
-from betaplane.optim.codegen import build, inductor, multi_tensor
-from betaplane.optim.step.reference import STATE, update
+from betaplane.optim.codegen import (
+    availability,
+    build,
+    compiled_step,
+    inductor,
+    multi_tensor,
+)
+from betaplane.optim.step.dependence import can_compile
+from betaplane.optim.step.reference import STATE, reference_step
 from betaplane.optim.step.step_spec import StepSpec, StepValues
 from betaplane.rules import ALL, SGD, AdaBelief, Adam, AdamMini, Adan, Lion, Rule, StableAdamW
 
@@ -67,9 +74,9 @@ def test_maximize(kind: type[Rule]) -> None:
 
 
 def test_rules_that_look_at_shapes_are_not_compiled() -> None:
-    assert [kind for kind in ALL if dispatch.sweeps(kind())] == SHAPELESS
-    assert dispatch.sweeps(Adam(clip=1.0, cautious="mean"))
-    assert not dispatch.sweeps(Adam(cautious="paper"))  # which has the number of elements in it
+    assert [kind for kind in ALL if can_compile(kind())] == SHAPELESS
+    assert can_compile(Adam(clip=1.0, cautious="mean"))
+    assert not can_compile(Adam(cautious="paper"))  # which has the number of elements in it
     for kind in set(ALL) - set(SHAPELESS):
         agree(kind, torch.float64)
 
@@ -114,7 +121,7 @@ def test_rows_per_block_work_on_every_path(path: str) -> None:
 
 
 def test_auto_compiles_what_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "LARGE", 8)
+    monkeypatch.setattr(dispatch, "MIN_COMPILED_ELEMENTS", 8)
     small, large = (optimizer_class(Lion)([nn.Parameter(torch.zeros(n))]) for n in (4, 16))
     assert "path: eager" in repr(small)
     assert "path: compiled" in repr(large)
@@ -147,16 +154,17 @@ def test_hyperparameters_that_change_need_no_new_code() -> None:
         p.grad = q.grad = numbers(16, seed=step)
         ours.step()
         slow.step()
-        made = made or len(build.native.known)
-    assert len(build.native.known) == made
+        made = made or len(compiled_step.compile_step.known)
+    assert len(compiled_step.compile_step.known) == made
     assert torch.allclose(p, q, rtol=1e-12, atol=1e-12)
 
 
 def test_a_machine_that_cannot_compile_goes_on_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "compiler", lambda: None)
-    monkeypatch.setattr(dispatch, "BROKEN", [])
-    build.native.cache_clear()
-    build.tried.cache_clear()
+    monkeypatch.setattr(build, "find_compiler", lambda: None)
+    failures = list(availability.COMPILE_FAILURES)
+    availability.COMPILE_FAILURES.clear()
+    compiled_step.compile_step.cache_clear()
+    build.try_load_library.cache_clear()
     p, q = nn.Parameter(numbers(4)), nn.Parameter(numbers(4))
     p.grad = q.grad = numbers(4, seed=1)
     optimizer = optimizer_class(Lion)([p], path="compiled")
@@ -166,6 +174,8 @@ def test_a_machine_that_cannot_compile_goes_on_eagerly(monkeypatch: pytest.Monke
         optimizer.step()
     optimizer_class(Lion)([q], path="eager").step()
     assert torch.equal(p, q)
+    availability.COMPILE_FAILURES[:] = failures
+    build.try_load_library.cache_clear()  # the failures of other tests' sources
 
 
 @pytest.mark.parametrize("kind", [Adam, StableAdamW], ids=lambda kind: kind.__name__)
@@ -174,16 +184,16 @@ def test_torch_compiles_the_same_pass_for_other_devices(
 ) -> None:
     """On the CPU here, and the recording itself in place of its code, which takes seconds to make."""
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
-    inductor.written.cache_clear()
+    inductor.compiled_step.cache_clear()
     x, slow = numbers(4, 6), numbers(4, 6)
     held, known = {}, {}
     for step in range(4):
         x.grad = numbers(4, 6, seed=step)
         assert inductor.step_compiled(StepSpec(kind()), x, held, StepValues(0.01), STATE)
-        update(StepSpec(kind()), slow, x.grad, known, StepValues(0.01))
+        reference_step(StepSpec(kind()), slow, x.grad, known, StepValues(0.01))
     assert torch.allclose(x, slow, rtol=1e-12, atol=1e-12)
     assert held["step"] == known["step"] == 4
-    inductor.written.cache_clear()
+    inductor.compiled_step.cache_clear()
 
 
 @dataclass(frozen=True)
@@ -201,7 +211,7 @@ def test_your_rule_is_compiled_where_that_can_be(strange: bool) -> None:
     agree(Odd, torch.float64, strange=strange)
     p = nn.Parameter(numbers(4))
     p.grad = numbers(4, seed=1)
-    sweeps, left = multi_tensor.swept(StepSpec(Odd(strange=strange)), [p], {p: {}})
+    sweeps, left = multi_tensor.multi_tensor_steps(StepSpec(Odd(strange=strange)), [p], {p: {}})
     assert (len(sweeps), len(left)) == ((0, 1) if strange else (1, 0))
 
 

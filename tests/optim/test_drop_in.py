@@ -121,7 +121,7 @@ def test_rmsprop_starts_v_at_1(path: str) -> None:
 
 # ---- ways of use
 
-NAMES = [kind.__name__ for kind in torch_classes.ROLL]
+NAMES = [kind.__name__ for kind in torch_classes.TORCH_CLASSES]
 each = pytest.mark.parametrize("name", NAMES)
 CYCLED = ("SGD", "RMSprop", "Adam", "AdamW")  # whose momentum or beta1 cycles
 SCHEDULERS: dict[str, Any] = {

@@ -15,7 +15,9 @@ from betaplane.optim import torch_classes
 NAMES = ("SGD", "Adam", "AdamW", "NAdam", "RMSprop", "Adafactor", "Lion", "AdaBelief")
 KINDS = [getattr(betaplane.optim, name) for name in NAMES]
 each = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-each_of_torch = pytest.mark.parametrize("kind", torch_classes.ROLL, ids=lambda kind: kind.__name__)
+each_of_torch = pytest.mark.parametrize(
+    "kind", torch_classes.TORCH_CLASSES, ids=lambda kind: kind.__name__
+)
 on_every_path = pytest.mark.parametrize("path", ["auto", "eager", "compiled"])
 HOW: dict[str, dict[str, Any]] = {
     "SGD": {"momentum": 0.9},
@@ -42,7 +44,7 @@ def test_states_have_torchs_dtypes_on_every_path(
 ) -> None:
     how = {"lr": 0.5, **HOW.get(kind.__name__, {})}
     p, q = (nn.Parameter(torch.ones(3, 4, dtype=dtype)) for _ in range(2))
-    expected = stepped(kind.torchs([q], **how), q)
+    expected = stepped(kind.torch_class([q], **how), q)
     found = stepped(kind([p], path=path, zero=dialect, **how), p)
     found.pop("step", None) if "step" not in expected else None
     assert found == expected

@@ -12,19 +12,17 @@ from torch import Tensor, nn
 
 import betaplane
 from betaplane.errors import BadInput
+from betaplane.optim.blocks import row_length
+from betaplane.optim.stochastic_rounding import noise_stream, random_bits, round_stochastically
 from betaplane.optim.storage_formats import (
     STORAGES,
     Companded,
     Dynamic,
     Format,
-    Rounded,
+    StochasticBFloat16,
     check_storage,
     dynamic_map,
-    format_of,
-    noise,
-    round_randomly,
-    row,
-    stream_of,
+    storage_format,
 )
 
 GOLDEN_RATIO = 0x9E349E37
@@ -105,7 +103,7 @@ def reference_noise(
     shape: tuple[int, ...], seed: int, stream: int, start: int, bits: int
 ) -> list[int]:
     """The hash in Python's whole numbers, for one place after another."""
-    length, found = row(torch.Size(shape)), []
+    length, found = row_length(torch.Size(shape)), []
     for place in range(torch.Size(shape).numel()):
         i = place % length % 256
         h = ((start + place - i) * 2654435769 + (seed + stream // 2 + 1) * 0x85EBCA6B) % 2**32
@@ -122,20 +120,20 @@ def reference_noise(
     [(1, 0, 0, 16), (7, 1, 512, 20), (3, 15, 300, 19), (2, 2, 0, 17)],
 )
 def test_noise_is_the_hash_of_its_place(shape, seed, stream, start, bits):
-    found = noise(torch.Size(shape), seed, stream, start, bits)
+    found = random_bits(torch.Size(shape), seed, stream, start, bits)
     assert found.flatten().tolist() == reference_noise(shape, seed, stream, start, bits)
     assert found.shape == shape
 
 
 def test_moments_are_rounded_in_pairs_of_streams():
-    assert [stream_of(place) for place in range(4)] == [15, 0, 1, 2]
+    assert [noise_stream(place) for place in range(4)] == [15, 0, 1, 2]
 
 
 def test_rounding_adds_below_the_sixteenth_bit():
     x = torch.tensor([1 + 2.0**-8, 1 + 2.0**-8])
     r = torch.tensor([32767, 32768], dtype=torch.int32)
-    assert round_randomly(x, r).tolist() == [1.0, 1 + 2.0**-7]
-    value, scale = Rounded().encode(x, 0, 1)
+    assert round_stochastically(x, r).tolist() == [1.0, 1 + 2.0**-7]
+    value, scale = StochasticBFloat16().encode(x, 0, 1)
     assert value.dtype == torch.bfloat16
     assert scale is None
 
@@ -150,7 +148,7 @@ def test_rows_of_32_numbers_have_blocks_of_their_own():
         (2, 3, 8): 48,
         (0, 5): 0,
     }
-    assert {shape: row(torch.Size(shape)) for shape in shapes} == shapes
+    assert {shape: row_length(torch.Size(shape)) for shape in shapes} == shapes
     for shape, scales in {
         (5, 31): (1, 1),
         (5, 32): (5, 1),
@@ -168,18 +166,18 @@ def test_rows_of_32_numbers_have_blocks_of_their_own():
 
 def test_the_format_of_a_tensor():
     big, small = 4096, 4095
-    assert format_of("parameter", big, True) == Format()
-    assert format_of("float32", big, True) == Format(torch.float32)
+    assert storage_format("parameter", big, True) == Format()
+    assert storage_format("float32", big, True) == Format(torch.float32)
     assert (
-        format_of("8bit", small, True)
-        == format_of("dynamic 8bit", small, False)
+        storage_format("8bit", small, True)
+        == storage_format("dynamic 8bit", small, False)
         == Format(torch.float32)
     )
-    assert format_of("bfloat16", 1, False) == Rounded()
-    assert format_of("8bit", big, True) == Companded(signed=False)
-    assert format_of("8bit", big, False) == Companded(signed=True)
-    assert format_of("dynamic 8bit", big, True) == Dynamic(signed=False)
-    assert format_of("dynamic 8bit", big, False) == Dynamic(signed=True)
+    assert storage_format("bfloat16", 1, False) == StochasticBFloat16()
+    assert storage_format("8bit", big, True) == Companded(signed=False)
+    assert storage_format("8bit", big, False) == Companded(signed=True)
+    assert storage_format("dynamic 8bit", big, True) == Dynamic(signed=False)
+    assert storage_format("dynamic 8bit", big, False) == Dynamic(signed=True)
     assert Companded().random
     assert not Format().scaled
     assert [check_storage(name) for name in STORAGES] == list(STORAGES)

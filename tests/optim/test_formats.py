@@ -16,17 +16,17 @@ from torch import Tensor, nn
 
 import betaplane.optim
 from betaplane.errors import BadInput
-from betaplane.optim import optimizer_class, storage_formats
-from betaplane.optim.step import reference
-from betaplane.optim.step.reference import SCALE
-from betaplane.optim.step.step_spec import StepSpec, compensated
+from betaplane.optim import blocks, optimizer_class, storage_formats
+from betaplane.optim.step import chunks
+from betaplane.optim.step.reference import state_layout
+from betaplane.optim.step.step_spec import StepSpec, add_compensated
+from betaplane.optim.stochastic_rounding import random_bits, round_stochastically
 from betaplane.optim.storage_formats import (
+    SCALE,
     STORAGES,
     Companded,
     Dynamic,
     dynamic_map,
-    noise,
-    round_randomly,
 )
 from betaplane.rules import ALL, AdamW, Lion, NAdam, Rule
 
@@ -56,8 +56,9 @@ def test_the_dynamic_map() -> None:
 
 
 def test_dynamic_8_bits_of_adam(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage_formats, "BLOCK", 4)
-    monkeypatch.setattr(storage_formats, "SMALL", 0)
+    monkeypatch.setattr(blocks, "BLOCK", 4)
+    monkeypatch.setattr(storage_formats, "MIN_8BIT_ELEMENTS", 0)
+    state_layout.cache_clear()
     record = golden("adam8bit")
     p = nn.Parameter(torch.tensor(record["params0"], dtype=torch.float64))
     optimizer = optimizer_class(betaplane.optim.Adam.rule)([p], lr=0.001, storage="dynamic 8bit")
@@ -81,13 +82,13 @@ def test_bfloat16_to_nearest_and_at_random() -> None:
         assert torch.tensor(row["x"]).bfloat16().item() == row["bf16"]
     for row in record["stochastic"]:
         x, r = torch.tensor([row["x"]]), torch.tensor([row["r16"]], dtype=torch.int32)
-        assert round_randomly(x, r).item() == row["bf16"]
+        assert round_stochastically(x, r).item() == row["bf16"]
 
 
 def test_kahan() -> None:
     x, lost = torch.tensor(1.0), torch.tensor(0.0)
     for row in golden("low_precision")["kahan"]:
-        x, lost = compensated(x, torch.tensor(row["update"]), lost)
+        x, lost = add_compensated(x, torch.tensor(row["update"]), lost)
         assert x.item() == row["kahan_param"]
         assert lost.item() == row["kahan_comp"]
 
@@ -137,7 +138,12 @@ def test_random_rounding_has_the_right_mean(signed: bool) -> None:
     # five standard errors, at most half a step each
     assert ((mean - x).abs() < 5 * 0.5 * one_step / steps**0.5).all()
     what = torch.tensor([1 + 2.0**-10, -3.0 - 2.0**-9]).repeat(512)
-    mean = sum(round_randomly(what, noise(what.shape, seed)).float() for seed in range(500)) / 500
+    mean = (
+        sum(
+            round_stochastically(what, random_bits(what.shape, seed)).float() for seed in range(500)
+        )
+        / 500
+    )
     assert torch.allclose(mean, what, rtol=1e-3)
     assert not torch.equal(what, what.bfloat16().float())
 
@@ -167,9 +173,9 @@ def test_small_gradients_beside_large_ones_make_no_large_updates(how: str) -> No
 @pytest.mark.parametrize("stream", [0, 1])
 def test_noise_is_uniform_and_new_at_every_step(stream: int) -> None:
     n = 2**20  # of 4,096 blocks, each with a start of its own
-    first, second = (noise(torch.Size([n]), seed, stream).double() / 65536 for seed in (1, 2))
+    first, second = (random_bits(torch.Size([n]), seed, stream).double() / 65536 for seed in (1, 2))
     assert torch.histc(first, 16, 0, 1).std() / (n / 16) < 0.02
-    for other in (second, noise(torch.Size([n]), 1, 1 - stream).double(), first.roll(256)):
+    for other in (second, random_bits(torch.Size([n]), 1, 1 - stream).double(), first.roll(256)):
         assert abs(torch.corrcoef(torch.stack([first, other]))[0, 1]) < 0.06
 
 
@@ -242,7 +248,7 @@ def test_pieces_are_the_whole(
 ) -> None:
     options = {"storage": storage, "average": 0.9, "max_norm": 1.0}
     whole, state, one = trained(kind, "eager", shape, torch.float32, **options)
-    monkeypatch.setattr(reference, "PIECE", 700)
+    monkeypatch.setattr(chunks, "CHUNK_ELEMENTS", 700)
     parts, same, other = trained(kind, "eager", shape, torch.float32, **options)
     assert torch.equal(whole, parts)
     assert all(torch.equal(value, same[word]) for word, value in state.items())
@@ -453,7 +459,7 @@ def test_every_nonnegative_field_is() -> None:
             assert (getattr(s, name) >= 0).all()
         form = StepSpec(rule, storage="8bit")
         signs = {
-            name: form.kept(torch.zeros(100, 100), name, torch.zeros(100, 100)).signed
+            name: form.state_format(torch.zeros(100, 100), name, torch.zeros(100, 100)).signed
             for name in s._fields
             if getattr(s, name).shape == x.shape
         }

@@ -18,7 +18,7 @@ import betaplane.optim
 from betaplane.errors import BadInput
 from betaplane.optim import RuleOptimizer, host_optimizer, optimizer_class
 from betaplane.optim.from_rule import options
-from betaplane.optim.torch_classes import TWINS
+from betaplane.optim.torch_classes import CLASS_OF_RULE
 from betaplane.optim.torch_compatible import TorchCompatible
 from betaplane.rules import ALL, NAMES, SGD, Adagrad, Adam, AdamW, AMSGrad, RMSprop, Rule
 
@@ -129,7 +129,7 @@ def test_which_optimizer() -> None:
     for kind in ALL:
         optimizer = host_optimizer(kind(), [p])
         assert type(optimizer).__name__ == ("Adam" if kind is AMSGrad else kind.__name__)
-        fused = kind is AMSGrad or (kind in TWINS and TWINS[kind].kernel)
+        fused = kind is AMSGrad or (kind in CLASS_OF_RULE and CLASS_OF_RULE[kind].has_fused_kernel)
         assert isinstance(optimizer, TorchCompatible if fused else RuleOptimizer)
         assert optimizer.defaults["lr"] == kind.lr
         found = optimizer.rule_of(optimizer.param_groups[0])
@@ -415,7 +415,7 @@ def test_exported_names() -> None:
     }
     assert set(betaplane.optim.__all__) == (public | {kind.__name__ for kind in ALL}) - {
         "ALL",
-        "TWINS",
+        "CLASS_OF_RULE",
         "Any",
     }
     for name in betaplane.optim.__all__:

@@ -18,8 +18,9 @@ import pytest
 import torch
 
 import betaplane
-from betaplane.optim import dispatch
-from betaplane.optim.codegen import build
+from betaplane.optim.codegen import availability, build
+from betaplane.optim.codegen.cache_folder import cache_folder
+from betaplane.optim.codegen.compiled_step import compile_step
 
 SOURCES = Path(betaplane.__file__).parents[1]
 Steps = Callable[..., tuple[float, int, str]]
@@ -41,14 +42,19 @@ def three_steps() -> tuple[float, int, str]:
     return (
         p.detach().double().sum().item(),
         count,
-        " ".join(["eager" if dispatch.BROKEN else "compiled", *dispatch.BROKEN]),
+        " ".join(
+            [
+                "eager" if availability.COMPILE_FAILURES else "compiled",
+                *availability.COMPILE_FAILURES,
+            ]
+        ),
     )
 
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
     """Take steps in an environment, with nothing remembered from before; None removes a variable."""
-    monkeypatch.setattr(dispatch, "BROKEN", before := dispatch.BROKEN)
+    monkeypatch.setattr(availability, "COMPILE_FAILURES", before := availability.COMPILE_FAILURES)
     kept = list(before)
 
     def taken(seconds: float = 60, **environment: str | None) -> tuple[float, int, str]:
@@ -56,8 +62,8 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
             monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(
                 name, value
             )
-        monkeypatch.setattr(build, "SECONDS", seconds)
-        monkeypatch.setattr(build, "VERSION_SECONDS", seconds)
+        monkeypatch.setattr(build, "COMPILE_TIMEOUT_S", seconds)
+        monkeypatch.setattr(build, "VERSION_TIMEOUT_S", seconds)
         monkeypatch.setattr(tempfile, "tempdir", None)
         forget()
         before.clear()
@@ -70,7 +76,12 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
 
 
 def forget() -> None:
-    for remembered in (build.folder, build.tried, build.native, build.version):
+    for remembered in (
+        cache_folder,
+        build.try_load_library,
+        compile_step,
+        build.compiler_version,
+    ):
         remembered.cache_clear()
 
 
@@ -230,18 +241,17 @@ def test_a_folder_that_others_can_write_is_not_used(
     prepare(home)
     assert steps(XDG_CACHE_HOME=str(home), TMPDIR=str(temporary)) == (right, 0, "compiled")
     assert not libraries(home)
-    assert libraries(temporary)
 
 
 EXIT = """
 import os, sys
-from betaplane.optim.codegen import build
+from betaplane.optim.codegen import build, cache_folder
 if len(sys.argv) > 1:
     os.setgroups([])
     os.setgid(int(sys.argv[1]))
     os.setuid(int(sys.argv[1]))
-build.built("double answer(void) { return 42; }", "answer")
-print(build.folder())
+build.load_library("double answer(void) { return 42; }", "answer")
+print(cache_folder.cache_folder())
 """
 
 

@@ -8,7 +8,8 @@ from torch import nn
 
 from betaplane.errors import BadInput
 from betaplane.optim.state.match_names import by_name
-from betaplane.optim.storage_formats import Format, noise
+from betaplane.optim.stochastic_rounding import random_bits
+from betaplane.optim.storage_formats import Format
 
 
 def optimizer_of(*groups: list[str]) -> torch.optim.Optimizer:
@@ -79,4 +80,4 @@ def test_the_plain_format_keeps_the_type():
 
 def test_noise_begins_at_the_first_place_unless_said():
     shape = torch.Size([300])
-    assert torch.equal(noise(shape, 5), noise(shape, 5, 0, 0, 16))
+    assert torch.equal(random_bits(shape, 5), random_bits(shape, 5, 0, 0, 16))

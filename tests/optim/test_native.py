@@ -15,7 +15,9 @@ from torch import nn
 import betaplane.optim
 from betaplane.optim import dispatch
 from betaplane.optim.codegen import build
-from betaplane.optim.codegen.build import NoCompiler, squares
+from betaplane.optim.codegen.build import NoCompiler
+from betaplane.optim.codegen.cache_folder import cache_folder
+from betaplane.optim.codegen.compiled_step import compile_step, sum_of_squares
 
 SOURCE = "double answer(void) { return 42; }"
 
@@ -24,41 +26,41 @@ SOURCE = "double answer(void) { return 42; }"
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of its own, and nothing remembered from before."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    for remembered in (build.folder, build.tried, build.native):
+    for remembered in (cache_folder, build.try_load_library, compile_step):
         remembered.cache_clear()
     yield tmp_path / "betaplane"
-    for remembered in (build.folder, build.tried, build.native):
+    for remembered in (cache_folder, build.try_load_library, compile_step):
         remembered.cache_clear()
 
 
 def answer() -> float:
-    call = build.built(SOURCE, "answer").answer
+    call = build.load_library(SOURCE, "answer").answer
     call.restype = build.ctypes.c_double
     return call()
 
 
 def test_it_is_made_once_and_found_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer() == 42
-    build.tried.cache_clear()
-    monkeypatch.setattr(build, "make", lambda *_: pytest.fail("made again"))
+    build.try_load_library.cache_clear()
+    monkeypatch.setattr(build, "compile_library", lambda *_: pytest.fail("made again"))
     assert answer() == 42
     assert len(list(cache.iterdir())) == 1
 
 
 @pytest.mark.parametrize("left", [0, 20, 4000])
 def test_a_broken_file_is_made_anew(cache: Path, left: int) -> None:
-    build.built(SOURCE, "answer")
+    build.load_library(SOURCE, "answer")
     (library,) = cache.iterdir()
     content = library.read_bytes()
     library.unlink()  # this process has the old one mapped
     library.write_bytes(content[:left])
-    build.tried.cache_clear()
+    build.try_load_library.cache_clear()
     assert answer() == 42
     assert library.read_bytes() == content
 
 
 def test_processes_that_make_it_at_the_same_time(cache: Path) -> None:
-    code = f"from betaplane.optim.codegen import build; build.built({SOURCE!r}, 'answer')"
+    code = f"from betaplane.optim.codegen import build; build.load_library({SOURCE!r}, 'answer')"
     children = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [child.wait(120) for child in children] == [0, 0]
     assert [one.suffix for one in cache.iterdir()] == [".so"]
@@ -75,31 +77,33 @@ def test_a_home_that_cannot_be_written(cache: Path) -> None:
     cache.parent.mkdir(exist_ok=True)
     cache.write_text("a file in its place")
     assert answer() == 42
-    assert build.folder() != cache
+    assert cache_folder() != cache
 
 
 def test_a_compiler_that_fails_says_so(
     cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with pytest.raises(NoCompiler, match="error"):
-        build.built("no C at all", "answer")
+        build.load_library("no C at all", "answer")
     slow = tmp_path / "slow"
     slow.write_text("#!/bin/sh\nif [ $1 = --version ]; then echo slow; else sleep 60; fi\n")
     slow.chmod(0o700)
     monkeypatch.setenv("CC", str(slow))
-    monkeypatch.setattr(build, "SECONDS", 1)
+    monkeypatch.setattr(build, "COMPILE_TIMEOUT_S", 1)
     with pytest.raises(NoCompiler, match="timed out"):
-        build.built(SOURCE, "answer")
+        build.load_library(SOURCE, "answer")
     assert not [one for one in cache.iterdir() if one.suffix == ".so"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_sums_of_squares(dtype: torch.dtype) -> None:
+def test_sums_of_sum_of_squares(dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
     tensors = [torch.randn(n, dtype=dtype, generator=generator) for n in (0, 1, 16384, 50_001)]
     tensors.append(torch.randn(6, 8, dtype=dtype, generator=generator)[:, ::2])
     exact = sum(float(value.double().square().sum()) for value in tensors)
-    assert squares(tensors) == pytest.approx(exact, rel=1e-6 if dtype != torch.float64 else 1e-12)
+    assert sum_of_squares(tensors) == pytest.approx(
+        exact, rel=1e-6 if dtype != torch.float64 else 1e-12
+    )
 
 
 def test_the_result_does_not_depend_on_the_threads() -> None:
@@ -121,14 +125,14 @@ def test_the_result_does_not_depend_on_the_threads() -> None:
 
 MEMORY = """
 import torch, betaplane
-from betaplane.optim import dispatch
+from betaplane.optim.codegen.availability import COMPILE_FAILURES
 torch.set_num_threads(1)
 
 def told(word):
     return int(next(line for line in open("/proc/self/status") if line.startswith(word)).split()[1]) * 1024
 
 for kind, storage, how in {cases}:
-    dispatch.BROKEN[:] = ["asked for"] * (how == "eager")
+    COMPILE_FAILURES[:] = ["asked for"] * (how == "eager")
     params = [torch.nn.Parameter(torch.zeros(rows, 2000)) for rows in (2000, 1000, 500)]
     for p in params:
         p.grad = torch.ones_like(p)
@@ -166,5 +170,5 @@ def test_a_path_that_is_asked_for_is_taken_by_torchs_classes_too() -> None:
     optimizer = betaplane.optim.AdamW([p], path="compiled")
     p.grad = torch.ones(4)
     optimizer.step()
-    assert optimizer.__dict__["_swept"][0].sweeps
+    assert optimizer._compiled_groups[0].steps
     assert dispatch.PATHS == ("auto", "eager", "compiled")

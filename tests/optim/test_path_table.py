@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from path_table import AROUND, LARGE, SMALL, compared, stacked, variants
 
-from betaplane.optim.base import GROUP, OWN
+from betaplane.optim.base import GROUP_OPTIONS, OPTIMIZER_OPTIONS
 from betaplane.rules import ALL, Rule
 
 every = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
@@ -32,7 +32,7 @@ def check(totals: Counter, results: list[tuple[int, list[str]]]) -> None:
 
 
 def test_every_option_of_the_optimizers_is_in_the_table() -> None:
-    assert set(AROUND) == {*GROUP, *OWN, "maximize"} - {"path"}
+    assert set(AROUND) == {*GROUP_OPTIONS, *OPTIMIZER_OPTIONS, "maximize"} - {"path"}
 
 
 @every

@@ -101,11 +101,11 @@ def test_the_fast_path_heeds_it_at_once() -> None:
         theirs.param_groups[0]["weight_decay"] = 0.1 * t
         by_hand(theirs, q, range(t, t + 1))
         stepped(ours, p, t)
-        lists = ours._lists[0] if t == 2 else ours._lists.get(0)
+        lists = ours._fused_lists[0] if t == 2 else ours._fused_lists.get(0)
         schedule.step()
         assert torch.allclose(p, q, rtol=1e-12, atol=1e-12)
     assert lists is not None
-    assert lists is ours._lists[0]
+    assert lists is ours._fused_lists[0]
 
 
 def test_beside_a_scheduler_of_lr() -> None:
@@ -440,7 +440,7 @@ def test_a_momentum_that_is_switched_on_and_off_has_its_buffer_while_it_is_on(
     ours, theirs = (nn.Parameter(torch.zeros(70, 3, dtype=torch.float64)) for _ in range(2))
     a, b = (
         kind([ours], lr=0.01, path=path, average=0.9),
-        kind.torchs([theirs], lr=0.01, momentum=0.5),
+        kind.torch_class([theirs], lr=0.01, momentum=0.5),
     )
     for momentum in (0, 0, 0.9, 0.9, 0, 0.9):
         a.param_groups[0]["momentum"] = b.param_groups[0]["momentum"] = momentum

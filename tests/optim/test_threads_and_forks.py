@@ -13,7 +13,8 @@ import torch
 
 import betaplane
 from betaplane.optim import rule_optimizer
-from betaplane.optim.codegen import build, trace
+from betaplane.optim.codegen import trace
+from betaplane.optim.codegen.compiled_step import compile_step
 from betaplane.rules import Lion
 
 SOURCES = Path(betaplane.__file__).parents[1]
@@ -32,7 +33,7 @@ def stepped(name: str) -> torch.Tensor:
 def test_threads_that_step_for_the_first_time_at_once_agree(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for remembered in (trace._recorded, build.native):
+    for remembered in (trace._trace, compile_step):
         monkeypatch.setattr(remembered, "known", {})
     ends: list[tuple[str, torch.Tensor]] = []
     start = threading.Barrier(2 * len(RULES))
@@ -49,7 +50,7 @@ def test_threads_that_step_for_the_first_time_at_once_agree(
     alone = {name: stepped(name) for name in RULES}
     assert sorted(name for name, _ in ends) == sorted(2 * RULES)
     assert all(torch.equal(end, alone[name]) for name, end in ends)
-    assert len(trace._recorded.known) == len(RULES)  # each was recorded once
+    assert len(trace._trace.known) == len(RULES)  # each was recorded once
 
 
 def test_threads_get_one_class_per_rule(monkeypatch: pytest.MonkeyPatch) -> None:

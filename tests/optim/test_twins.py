@@ -16,14 +16,22 @@ from torch.testing._internal.common_optimizers import OptimizerErrorEnum, optim_
 
 from betaplane.errors import BadInput
 from betaplane.optim import from_torch, torch_classes
+from betaplane.optim.dispatch import StepPath, group_facts, paths_of
+from betaplane.optim.step.preconditions import CheckedGroup
 from betaplane.optim.torch_compatible import TorchCompatible
 
-TWINS: dict[str, type[TorchCompatible]] = {kind.__name__: kind for kind in torch_classes.ROLL}
-each = pytest.mark.parametrize("kind", TWINS.values(), ids=list(TWINS))
+CLASS_OF_RULE: dict[str, type[TorchCompatible]] = {
+    kind.__name__: kind for kind in torch_classes.TORCH_CLASSES
+}
+each = pytest.mark.parametrize("kind", CLASS_OF_RULE.values(), ids=list(CLASS_OF_RULE))
 fused = pytest.mark.parametrize(
-    "kind", [kind for kind in TWINS.values() if kind.kernel], ids=lambda kind: kind.__name__
+    "kind",
+    [kind for kind in CLASS_OF_RULE.values() if kind.has_fused_kernel],
+    ids=lambda kind: kind.__name__,
 )
-INFOS = {info.optim_cls.__name__: info for info in optim_db if info.optim_cls.__name__ in TWINS}
+INFOS = {
+    info.optim_cls.__name__: info for info in optim_db if info.optim_cls.__name__ in CLASS_OF_RULE
+}
 LAYOUTS = {
     "contiguous": lambda x: x.clone(),
     "channels_last": lambda x: x.to(memory_format=torch.channels_last),
@@ -62,7 +70,7 @@ def test_every_layout_gives_the_same_numbers(
 ) -> None:
     x, gradients = numbers(*SHAPE), numbers(6, *SHAPE, seed=1)
     slow = nn.Parameter(x.clone())
-    expected = stepped(kind.torchs([slow], lr=0.01, foreach=False), slow, gradients)
+    expected = stepped(kind.torch_class([slow], lr=0.01, foreach=False), slow, gradients)
     p = nn.Parameter(LAYOUTS[of_x](x))
     inside = p.detach().storage_offset(), p.stride()
     given = [LAYOUTS[of_g](g) for g in gradients]
@@ -88,7 +96,7 @@ def test_a_view_with_gaps_keeps_what_lies_between(kind: type[TorchCompatible]) -
 def test_a_model_that_becomes_channels_last(kind: type[TorchCompatible], how: str) -> None:
     x, gradients = numbers(*SHAPE), numbers(8, *SHAPE, seed=1)
     slow = nn.Parameter(x.clone())
-    expected = stepped(kind.torchs([slow], lr=0.01, foreach=False), slow, gradients)
+    expected = stepped(kind.torch_class([slow], lr=0.01, foreach=False), slow, gradients)
     first = nn.Parameter(x.clone())
     before = kind([first], lr=0.01)
     stepped(before, first, gradients[:4])
@@ -116,7 +124,7 @@ def test_every_input_torch_tests_with(kind: type[TorchCompatible], path: str) ->
         "for-loop": {"foreach": False},
         "fused": {"fused": True},
     }[path]
-    if path == "fused" and not kind.kernel:
+    if path == "fused" and not kind.has_fused_kernel:
         pytest.skip("torch has no fused kernel for it")
     for how in options(kind):
         if path == "fused" and (
@@ -124,7 +132,7 @@ def test_every_input_torch_tests_with(kind: type[TorchCompatible], path: str) ->
         ):
             continue
         results = []
-        for made in (kind, kind.torchs):
+        for made in (kind, kind.torch_class):
             p = nn.Parameter(numbers(3, 4))
             optimizer = made(
                 [p], **copy.deepcopy(how), **(flags if made is kind else {"foreach": False})
@@ -151,7 +159,7 @@ def test_every_input_torch_refuses(kind: type[TorchCompatible]) -> None:
 @each
 def test_compiled(kind: type[TorchCompatible]) -> None:
     p, q = nn.Parameter(numbers(3, 4)), nn.Parameter(numbers(3, 4))
-    ours, theirs = kind([p], lr=0.01), kind.torchs([q], lr=0.01)
+    ours, theirs = kind([p], lr=0.01), kind.torch_class([q], lr=0.01)
     steps = [torch.compile(optimizer.step, backend="eager") for optimizer in (ours, theirs)]
     for g in numbers(3, 3, 4, seed=1):
         p.grad, q.grad = g.clone(), g.clone()
@@ -183,8 +191,10 @@ def test_a_path_that_is_asked_for_is_taken(
     optimizer = kind([p], **flags)
     p.grad = numbers(3, 4, seed=1)
     optimizer.step()
-    with optimizer._planned():
-        assert [group.get("fused") for group in optimizer.param_groups] == [flags.get("fused")]
+    group = optimizer.param_groups[0]
+    facts = group_facts(optimizer, CheckedGroup(optimizer, group), (0, group), [p], optimizer.state)
+    assert paths_of(facts, optimizer.state) == {StepPath.TORCH_LOOP: [p]}
+    assert group.get("fused") == flags.get("fused")
 
 
 @fused
@@ -196,7 +206,9 @@ def test_a_fused_step_that_is_asked_for_takes_a_tensor_as_lr(kind: type[TorchCom
     assert torch.equal(p, numbers(3, 4))
     del optimizer.found_inf
     slow = nn.Parameter(numbers(3, 4))
-    expected = stepped(kind.torchs([slow], lr=0.01, foreach=False), slow, numbers(2, 3, 4, seed=1))
+    expected = stepped(
+        kind.torch_class([slow], lr=0.01, foreach=False), slow, numbers(2, 3, 4, seed=1)
+    )
     fresh = kind([p], lr=torch.tensor(0.01, dtype=torch.float64), fused=True)
     assert torch.allclose(
         stepped(fresh, p, numbers(2, 3, 4, seed=1)), expected, rtol=1e-12, atol=1e-12
@@ -222,7 +234,7 @@ def test_a_fused_step_that_torch_has_not_is_refused(
 @pytest.mark.parametrize("path", ["auto", "compiled"])
 def test_sparse_gradients_are_for_torchs_loops(kind: type[TorchCompatible], path: str) -> None:
     p, q = nn.Parameter(numbers(4)), nn.Parameter(numbers(4))
-    ours, theirs = kind([p], lr=0.1, path=path), kind.torchs([q], lr=0.1)
+    ours, theirs = kind([p], lr=0.1, path=path), kind.torch_class([q], lr=0.1)
     dense = torch.tensor([0.0, 2.0, 0.0, -1.0], dtype=torch.float64)
     given = [dense, dense.to_sparse(), dense.to_sparse(), dense]
     with torch.sparse.check_sparse_tensor_invariants():
@@ -259,7 +271,7 @@ def test_gradients_scaled_by_amp_are_unscaled_whoever_steps(
             scaler.update()
         return p.detach()
 
-    expected = trained(kind.torchs, numbers(3, 4, dtype=torch.float32))
+    expected = trained(kind.torch_class, numbers(3, 4, dtype=torch.float32))
     found = trained(kind, LAYOUTS[laid](numbers(3, 4, dtype=torch.float32)), **how)
     assert torch.allclose(found, expected, rtol=1e-6)
 
@@ -336,7 +348,7 @@ def test_whatever_changes_between_steps_is_seen(
     kind: type[TorchCompatible], change, amsgrad: bool
 ) -> None:
     found = []
-    for made in (kind, kind.torchs):
+    for made in (kind, kind.torch_class):
         params = [nn.Parameter(numbers(*SHAPE)), nn.Parameter(numbers(7, seed=1))]
         optimizer = made(params, lr=0.01, amsgrad=amsgrad)
         for step in range(6):
@@ -358,10 +370,10 @@ def test_the_lists_are_used() -> None:
     for seed in range(3):
         p.grad = numbers(3, seed=seed)
         optimizer.step()
-    lists = optimizer._lists[0]
+    lists = optimizer._fused_lists[0]
     assert lists is not None
     optimizer.step()
-    assert optimizer._lists[0] is lists
+    assert optimizer._fused_lists[0] is lists
     assert lists.steps.tolist() == [4.0]
 
 
@@ -371,9 +383,9 @@ def test_the_lists_are_used() -> None:
 @each
 def test_checkpoints_go_both_ways(kind: type[TorchCompatible]) -> None:
     for how in options(kind):
-        for first, second in ((kind, kind.torchs), (kind.torchs, kind)):
+        for first, second in ((kind, kind.torch_class), (kind.torch_class, kind)):
             p, q = nn.Parameter(numbers(3, 4)), nn.Parameter(numbers(3, 4))
-            one, alone = first([p], **how), kind.torchs([q], **how)
+            one, alone = first([p], **how), kind.torch_class([q], **how)
             stepped(one, p, numbers(4, 3, 4, seed=1))
             stepped(alone, q, numbers(7, 3, 4, seed=1))
             file = io.BytesIO()
@@ -539,7 +551,7 @@ def test_an_unknown_option_is_told() -> None:
 @each
 def test_a_live_optimizer_goes_on_as_ours(kind: type[TorchCompatible]) -> None:
     p, q = nn.Parameter(numbers(3, 4)), nn.Parameter(numbers(3, 4))
-    theirs, alone = kind.torchs([p], lr=0.01), kind.torchs([q], lr=0.01)
+    theirs, alone = kind.torch_class([p], lr=0.01), kind.torch_class([q], lr=0.01)
     scheduler = torch.optim.lr_scheduler.StepLR(theirs, step_size=1, gamma=0.5)
     stepped(theirs, p, numbers(2, 3, 4, seed=1))
     scheduler.step()

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from betaplane.checkpoints.stored import InertTensor, Unreadable
 from betaplane.monitor.capture.quantized import Quantized
-from betaplane.optim.storage_formats import BLOCK, SCALE, Companded, Dynamic, row
+from betaplane.optim.blocks import BLOCK, row_length
+from betaplane.optim.storage_formats import SCALE, Companded, Dynamic
 
 # what the moments are called
 FIRST, SECOND = ("exp_avg", "m", "state1"), ("exp_avg_sq", "v", "state2")
@@ -216,7 +217,7 @@ def _check_moment(layer: Layer, word: str) -> None:
                 f"{name} has {told}, a map of {table.numel()}, allowed torch.uint8, {blocks}, 256"
             )
     elif _dense(kept, name).dtype == torch.uint8 and scale is not None:
-        length = row(kept.shape)
+        length = row_length(kept.shape)
         shape = (kept.numel() // length, -(-length // BLOCK))
         if (
             tuple(_dense(scale, f"scales of {name}").shape) != shape

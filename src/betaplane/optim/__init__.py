@@ -9,10 +9,10 @@ from betaplane.optim.from_rule import host_optimizer
 from betaplane.optim.from_torch import from_torch
 from betaplane.optim.rule_optimizer import RuleOptimizer, optimizer_class
 from betaplane.optim.scheduler import Schedule
-from betaplane.optim.torch_classes import TWINS
+from betaplane.optim.torch_classes import CLASS_OF_RULE
 from betaplane.rules import ALL
 
-_OPTIMIZERS = {rule.__name__: TWINS.get(rule) or optimizer_class(rule) for rule in ALL}
+_OPTIMIZERS = {rule.__name__: CLASS_OF_RULE.get(rule) or optimizer_class(rule) for rule in ALL}
 globals().update(_OPTIMIZERS)
 
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]

@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 class SGD(TorchCompatible, torch.optim.SGD):
-    r"""torch.optim.SGD, safe, quick by default, with the rule's dialects as options.
+    r"""torch.optim.SGD with checks, its fused kernel by default, and the rule's variants as options.
 
     SGD with momentum as in torch: the buffer is a sum, and dampening skips the first gradient.
 
@@ -67,16 +67,15 @@ class SGD(TorchCompatible, torch.optim.SGD):
     For a constant gradient, b converges to g / (1 - momentum). In the averaged form b = momentum b
     + (1 - momentum) g, the same speed requires an lr larger by 1 / (1 - momentum).
 
-    What ours adds to torch's class of the same name, whose arguments, state and numbers it
-    keeps.
+    What this class adds to torch's class of the same name, whose arguments, state and results it keeps.
 
-    - The fused kernel is the default for dtypes on which it was checked against the loop (optim/kernels.py), on
-      parameters it is safe for: torch 2.13's fused CPU kernels walk raw memory, and where strides differ between
-      parameter, gradient and state they update the wrong elements; where a parameter is a view with gaps, they write
-      outside it. Gradients and states are laid out as their parameter before such a step, and views take torch's loop.
-    - A state of another type than its parameter's (float32 moments of a bfloat16 parameter) is kept through
+    - The fused kernel is the default for dtypes for which it was checked against the loop (step/checked_kernels.py),
+      and for parameters for which it is safe. Torch 2.13's fused CPU kernels walk raw memory: if strides differ between
+      parameter, gradient and state, they update the wrong elements; if a parameter is a view with gaps, they write
+      outside it. Gradients and states are therefore copied into the parameter's layout, and views take torch's loop.
+    - A state of another dtype than its parameter's (float32 moments of a bfloat16 parameter) is kept through
       `load_state_dict`, and the step is computed in it.
-    - The rule's own options (where eps sits, debiasing, decay, clipping, masking) are keyword arguments and group
+    - The rule's own options (where eps is added, debiasing, decay, clipping, masking) are keyword arguments and group
       options; a group that sets one is stepped by the rule.
 
     Args:
@@ -147,7 +146,7 @@ class SGD(TorchCompatible, torch.optim.SGD):
     ) -> None: ...
 
 class Adagrad(TorchCompatible, torch.optim.Adagrad):
-    r"""torch.optim.Adagrad, safe, quick by default, with the rule's dialects as options.
+    r"""torch.optim.Adagrad with checks, its fused kernel by default, and the rule's variants as options.
 
     Adagrad with a decaying learning rate and L2 weight decay; eps outside or inside the root.
 
@@ -161,16 +160,15 @@ class Adagrad(TorchCompatible, torch.optim.Adagrad):
     optax and Keras put eps inside the root and start v at 0.1: `Adagrad(eps_inside=True, eps=1e-7,
     initial_accumulator=0.1)`.
 
-    What ours adds to torch's class of the same name, whose arguments, state and numbers it
-    keeps.
+    What this class adds to torch's class of the same name, whose arguments, state and results it keeps.
 
-    - The fused kernel is the default for dtypes on which it was checked against the loop (optim/kernels.py), on
-      parameters it is safe for: torch 2.13's fused CPU kernels walk raw memory, and where strides differ between
-      parameter, gradient and state they update the wrong elements; where a parameter is a view with gaps, they write
-      outside it. Gradients and states are laid out as their parameter before such a step, and views take torch's loop.
-    - A state of another type than its parameter's (float32 moments of a bfloat16 parameter) is kept through
+    - The fused kernel is the default for dtypes for which it was checked against the loop (step/checked_kernels.py),
+      and for parameters for which it is safe. Torch 2.13's fused CPU kernels walk raw memory: if strides differ between
+      parameter, gradient and state, they update the wrong elements; if a parameter is a view with gaps, they write
+      outside it. Gradients and states are therefore copied into the parameter's layout, and views take torch's loop.
+    - A state of another dtype than its parameter's (float32 moments of a bfloat16 parameter) is kept through
       `load_state_dict`, and the step is computed in it.
-    - The rule's own options (where eps sits, debiasing, decay, clipping, masking) are keyword arguments and group
+    - The rule's own options (where eps is added, debiasing, decay, clipping, masking) are keyword arguments and group
       options; a group that sets one is stepped by the rule.
 
     Args:
@@ -180,8 +178,7 @@ class Adagrad(TorchCompatible, torch.optim.Adagrad):
             Default: 0.
         weight_decay: Coefficient of the L2 penalty, added to the gradient as weight_decay x. In
             [0, inf). Default: 0.
-        initial_accumulator_value: Value of v before the first step, in squared gradient units;
-            larger makes the first steps smaller. In [0, inf). Default: 0.
+        initial_accumulator_value: Default: 0.
         eps: Added to the root of v, in gradient units; with eps_inside=True to v, in squared
             gradient units. In [0, inf). Default: 1e-10.
         foreach: Whether torch's loops over tensors are batched. None lets torch or the rule
@@ -245,7 +242,7 @@ class Adagrad(TorchCompatible, torch.optim.Adagrad):
     ) -> None: ...
 
 class RMSprop(TorchCompatible, torch.optim.RMSprop):
-    r"""torch.optim.RMSprop, safe, quick by default, with the rule's dialects as options.
+    r"""torch.optim.RMSprop with checks, and the rule's variants as options.
 
     RMSprop with the options of torch (momentum, centering, L2 decay), TensorFlow and optax.
 
@@ -264,16 +261,15 @@ class RMSprop(TorchCompatible, torch.optim.RMSprop):
     so that the first steps are small: `RMSprop(initial_accumulator=1.0, eps_inside=True)`. Its
     momentum sums lr u, which differs only while lr changes.
 
-    What ours adds to torch's class of the same name, whose arguments, state and numbers it
-    keeps.
+    What this class adds to torch's class of the same name, whose arguments, state and results it keeps.
 
-    - The fused kernel is the default for dtypes on which it was checked against the loop (optim/kernels.py), on
-      parameters it is safe for: torch 2.13's fused CPU kernels walk raw memory, and where strides differ between
-      parameter, gradient and state they update the wrong elements; where a parameter is a view with gaps, they write
-      outside it. Gradients and states are laid out as their parameter before such a step, and views take torch's loop.
-    - A state of another type than its parameter's (float32 moments of a bfloat16 parameter) is kept through
+    - The fused kernel is the default for dtypes for which it was checked against the loop (step/checked_kernels.py),
+      and for parameters for which it is safe. Torch 2.13's fused CPU kernels walk raw memory: if strides differ between
+      parameter, gradient and state, they update the wrong elements; if a parameter is a view with gaps, they write
+      outside it. Gradients and states are therefore copied into the parameter's layout, and views take torch's loop.
+    - A state of another dtype than its parameter's (float32 moments of a bfloat16 parameter) is kept through
       `load_state_dict`, and the step is computed in it.
-    - The rule's own options (where eps sits, debiasing, decay, clipping, masking) are keyword arguments and group
+    - The rule's own options (where eps is added, debiasing, decay, clipping, masking) are keyword arguments and group
       options; a group that sets one is stepped by the rule.
 
     Args:
@@ -354,7 +350,7 @@ class RMSprop(TorchCompatible, torch.optim.RMSprop):
     ) -> None: ...
 
 class Adam(TorchCompatible, torch.optim.Adam):
-    r"""torch.optim.Adam, safe, quick by default, with the rule's dialects as options.
+    r"""torch.optim.Adam with checks, its fused kernel by default, and the rule's variants as options.
 
     Adam as in torch: eps after both bias corrections, weight decay as an L2 term in g.
 
@@ -367,16 +363,15 @@ class Adam(TorchCompatible, torch.optim.Adam):
     x     = x - lr m_hat / (sqrt(v_hat) + eps)
     ```
 
-    What ours adds to torch's class of the same name, whose arguments, state and numbers it
-    keeps.
+    What this class adds to torch's class of the same name, whose arguments, state and results it keeps.
 
-    - The fused kernel is the default for dtypes on which it was checked against the loop (optim/kernels.py), on
-      parameters it is safe for: torch 2.13's fused CPU kernels walk raw memory, and where strides differ between
-      parameter, gradient and state they update the wrong elements; where a parameter is a view with gaps, they write
-      outside it. Gradients and states are laid out as their parameter before such a step, and views take torch's loop.
-    - A state of another type than its parameter's (float32 moments of a bfloat16 parameter) is kept through
+    - The fused kernel is the default for dtypes for which it was checked against the loop (step/checked_kernels.py),
+      and for parameters for which it is safe. Torch 2.13's fused CPU kernels walk raw memory: if strides differ between
+      parameter, gradient and state, they update the wrong elements; if a parameter is a view with gaps, they write
+      outside it. Gradients and states are therefore copied into the parameter's layout, and views take torch's loop.
+    - A state of another dtype than its parameter's (float32 moments of a bfloat16 parameter) is kept through
       `load_state_dict`, and the step is computed in it.
-    - The rule's own options (where eps sits, debiasing, decay, clipping, masking) are keyword arguments and group
+    - The rule's own options (where eps is added, debiasing, decay, clipping, masking) are keyword arguments and group
       options; a group that sets one is stepped by the rule.
 
     Args:
@@ -388,8 +383,8 @@ class Adam(TorchCompatible, torch.optim.Adam):
             [0, 1). Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.
         amsgrad: Whether the denominator takes the running maximum of v, as in AMSGrad. Default:
             False.
         foreach: Whether torch's loops over tensors are batched. None lets torch or the rule
@@ -483,7 +478,7 @@ class Adam(TorchCompatible, torch.optim.Adam):
     ) -> None: ...
 
 class AdamW(Adam, torch.optim.AdamW):
-    r"""torch.optim.AdamW, safe, quick by default, with the rule's dialects as options.
+    r"""torch.optim.AdamW with checks, its fused kernel by default, and the rule's variants as options.
 
     AdamW: Adam after x has shrunk by 1 - lr weight_decay; the decay never enters m or v.
 
@@ -499,16 +494,15 @@ class AdamW(Adam, torch.optim.AdamW):
     The paper multiplies its decay by the schedule alone, without the peak learning rate:
     weight_decay here is the paper's divided by the peak lr.
 
-    What ours adds to torch's class of the same name, whose arguments, state and numbers it
-    keeps.
+    What this class adds to torch's class of the same name, whose arguments, state and results it keeps.
 
-    - The fused kernel is the default for dtypes on which it was checked against the loop (optim/kernels.py), on
-      parameters it is safe for: torch 2.13's fused CPU kernels walk raw memory, and where strides differ between
-      parameter, gradient and state they update the wrong elements; where a parameter is a view with gaps, they write
-      outside it. Gradients and states are laid out as their parameter before such a step, and views take torch's loop.
-    - A state of another type than its parameter's (float32 moments of a bfloat16 parameter) is kept through
+    - The fused kernel is the default for dtypes for which it was checked against the loop (step/checked_kernels.py),
+      and for parameters for which it is safe. Torch 2.13's fused CPU kernels walk raw memory: if strides differ between
+      parameter, gradient and state, they update the wrong elements; if a parameter is a view with gaps, they write
+      outside it. Gradients and states are therefore copied into the parameter's layout, and views take torch's loop.
+    - A state of another dtype than its parameter's (float32 moments of a bfloat16 parameter) is kept through
       `load_state_dict`, and the step is computed in it.
-    - The rule's own options (where eps sits, debiasing, decay, clipping, masking) are keyword arguments and group
+    - The rule's own options (where eps is added, debiasing, decay, clipping, masking) are keyword arguments and group
       options; a group that sets one is stepped by the rule.
 
     Args:
@@ -520,8 +514,8 @@ class AdamW(Adam, torch.optim.AdamW):
             [0, 1). Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.01.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.01.
         amsgrad: Whether the denominator takes the running maximum of v, as in AMSGrad. Default:
             False.
         maximize: Whether to step up the gradient instead of down. Default: False.
@@ -631,10 +625,10 @@ class AMSGrad(RuleOptimizer):
 
     A torch.optim.Optimizer whose step is a rule's.
 
-    Everything torch.optim promises works: groups that change any option, schedulers, closures, hooks, named parameters,
-    copies, checkpoints. Each parameter counts its own steps. State holds plain tensors under torch's names (step,
-    exp_avg, exp_avg_sq, ...), and keeps its type through `load_state_dict`; where that is wider than the parameter's,
-    the step is computed in it. Complex parameters are pairs of real ones.
+    Everything that torch.optim promises works: groups that change any option, schedulers, closures, hooks, named
+    parameters, copies, checkpoints. Each parameter counts its own steps. The state has plain tensors under torch's keys
+    (step, exp_avg, exp_avg_sq, ...) and keeps its dtype through `load_state_dict`; if that is wider than the
+    parameter's, the step is computed in it. Complex parameters are stepped as pairs of real elements.
 
     Args:
         params: Parameters, (name, parameter) pairs, or groups as dicts with the key params.
@@ -645,8 +639,8 @@ class AMSGrad(RuleOptimizer):
             [0, 1). Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.0.
         correction: Whether v is debiased "after" the maximum is taken, as in torch, or
             "before", as in optax. One of 'after', 'before'. Default: 'after'.
         decay: How weight decay enters: "l2" adds it to the gradient, "decoupled" shrinks x by
@@ -691,7 +685,7 @@ class AMSGrad(RuleOptimizer):
             compiles from 65,536 elements on. Default: 'auto'.
 
     Raises:
-        BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
+        BadInput: for no parameters, a parameter that is not floating-point, a sparse gradient, an option that is
             unknown or out of range, a state dict of another rule or shape.
 
     Source: S. Reddi, S. Kale, S. Kumar, 2018, arXiv:1904.09237, Algorithm 2.
@@ -740,10 +734,10 @@ class Lion(RuleOptimizer):
 
     A torch.optim.Optimizer whose step is a rule's.
 
-    Everything torch.optim promises works: groups that change any option, schedulers, closures, hooks, named parameters,
-    copies, checkpoints. Each parameter counts its own steps. State holds plain tensors under torch's names (step,
-    exp_avg, exp_avg_sq, ...), and keeps its type through `load_state_dict`; where that is wider than the parameter's,
-    the step is computed in it. Complex parameters are pairs of real ones.
+    Everything that torch.optim promises works: groups that change any option, schedulers, closures, hooks, named
+    parameters, copies, checkpoints. Each parameter counts its own steps. The state has plain tensors under torch's keys
+    (step, exp_avg, exp_avg_sq, ...) and keeps its dtype through `load_state_dict`; if that is wider than the
+    parameter's, the step is computed in it. Complex parameters are stepped as pairs of real elements.
 
     Args:
         params: Parameters, (name, parameter) pairs, or groups as dicts with the key params.
@@ -751,8 +745,8 @@ class Lion(RuleOptimizer):
         betas: The tuple (beta1, beta2). beta1: Weight of m, against the new gradient, in the
             direction whose sign is the update. In [0, 1). beta2: Decay rate of m, the moving
             average of gradients, over 1 / (1 - beta2) steps. In [0, 1). Default: (0.9, 0.99).
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.0.
         decay: How weight decay enters: "l2" adds weight_decay x to the gradient, "decoupled"
             shrinks x by lr weight_decay, "independent" by (lr / peak_lr) weight_decay. One of
             'l2', 'decoupled', 'independent'. Default: 'decoupled'.
@@ -787,7 +781,7 @@ class Lion(RuleOptimizer):
             compiles from 65,536 elements on. Default: 'auto'.
 
     Raises:
-        BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
+        BadInput: for no parameters, a parameter that is not floating-point, a sparse gradient, an option that is
             unknown or out of range, a state dict of another rule or shape.
 
     Source: X. Chen et al., 2023, arXiv:2302.06675, Algorithm 2.
@@ -850,10 +844,10 @@ class Sophia(RuleOptimizer):
 
     A torch.optim.Optimizer whose step is a rule's.
 
-    Everything torch.optim promises works: groups that change any option, schedulers, closures, hooks, named parameters,
-    copies, checkpoints. Each parameter counts its own steps. State holds plain tensors under torch's names (step,
-    exp_avg, exp_avg_sq, ...), and keeps its type through `load_state_dict`; where that is wider than the parameter's,
-    the step is computed in it. Complex parameters are pairs of real ones.
+    Everything that torch.optim promises works: groups that change any option, schedulers, closures, hooks, named
+    parameters, copies, checkpoints. Each parameter counts its own steps. The state has plain tensors under torch's keys
+    (step, exp_avg, exp_avg_sq, ...) and keeps its dtype through `load_state_dict`; if that is wider than the
+    parameter's, the step is computed in it. Complex parameters are stepped as pairs of real elements.
 
     Args:
         params: Parameters, (name, parameter) pairs, or groups as dicts with the key params.
@@ -865,8 +859,8 @@ class Sophia(RuleOptimizer):
         gamma: Scale of the curvature in the denominator, in units of x; larger clips fewer
             elements, and 0 gives signed momentum. In [0, inf). Default: 0.01.
         eps: Least value of the denominator, in gradient units. In [0, inf). Default: 1e-12.
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.1.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.1.
         floor: Whether the denominator is "max": max(gamma h, eps), or "sum": gamma max(h, 0) +
             eps. One of 'max', 'sum'. Default: 'max'.
         debias: Whether m is debiased: "none", as in the paper, or "first", as in optax. One of
@@ -905,7 +899,7 @@ class Sophia(RuleOptimizer):
             compiles from 65,536 elements on. Default: 'auto'.
 
     Raises:
-        BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
+        BadInput: for no parameters, a parameter that is not floating-point, a sparse gradient, an option that is
             unknown or out of range, a state dict of another rule or shape.
 
     Source: H. Liu, Z. Li, D. Hall, P. Liang, T. Ma, 2024, arXiv:2305.14342, Algorithms 1 to 3.
@@ -962,10 +956,10 @@ class AdamMini(RuleOptimizer):
 
     A torch.optim.Optimizer whose step is a rule's.
 
-    Everything torch.optim promises works: groups that change any option, schedulers, closures, hooks, named parameters,
-    copies, checkpoints. Each parameter counts its own steps. State holds plain tensors under torch's names (step,
-    exp_avg, exp_avg_sq, ...), and keeps its type through `load_state_dict`; where that is wider than the parameter's,
-    the step is computed in it. Complex parameters are pairs of real ones.
+    Everything that torch.optim promises works: groups that change any option, schedulers, closures, hooks, named
+    parameters, copies, checkpoints. Each parameter counts its own steps. The state has plain tensors under torch's keys
+    (step, exp_avg, exp_avg_sq, ...) and keeps its dtype through `load_state_dict`; if that is wider than the
+    parameter's, the step is computed in it. Complex parameters are stepped as pairs of real elements.
 
     Args:
         params: Parameters, (name, parameter) pairs, or groups as dicts with the key params.
@@ -976,8 +970,8 @@ class AdamMini(RuleOptimizer):
             Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.0.
         blocks: Elements that share one second moment: the "rows" of a matrix, the whole
             "tensor", or none ("element", which is AdamW). One of 'rows', 'tensor', 'element'.
             Default: 'rows'.
@@ -1025,7 +1019,7 @@ class AdamMini(RuleOptimizer):
             compiles from 65,536 elements on. Default: 'auto'.
 
     Raises:
-        BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
+        BadInput: for no parameters, a parameter that is not floating-point, a sparse gradient, an option that is
             unknown or out of range, a state dict of another rule or shape.
 
     Source: Y. Zhang et al., 2024, arXiv:2406.16793, Algorithm 1.
@@ -1088,10 +1082,10 @@ class AdEMAMix(RuleOptimizer):
 
     A torch.optim.Optimizer whose step is a rule's.
 
-    Everything torch.optim promises works: groups that change any option, schedulers, closures, hooks, named parameters,
-    copies, checkpoints. Each parameter counts its own steps. State holds plain tensors under torch's names (step,
-    exp_avg, exp_avg_sq, ...), and keeps its type through `load_state_dict`; where that is wider than the parameter's,
-    the step is computed in it. Complex parameters are pairs of real ones.
+    Everything that torch.optim promises works: groups that change any option, schedulers, closures, hooks, named
+    parameters, copies, checkpoints. Each parameter counts its own steps. The state has plain tensors under torch's keys
+    (step, exp_avg, exp_avg_sq, ...) and keeps its dtype through `load_state_dict`; if that is wider than the
+    parameter's, the step is computed in it. Complex parameters are stepped as pairs of real elements.
 
     Args:
         params: Parameters, (name, parameter) pairs, or groups as dicts with the key params.
@@ -1104,8 +1098,8 @@ class AdEMAMix(RuleOptimizer):
             Default: 5.0.
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.0.
         warmup: Number of steps T until alpha and beta3 have their full values; the paper takes
             the length of the run, 0 skips the warmup. In [0, inf). Default: 0.0.
         decay: How weight decay enters: "l2" adds weight_decay x to the gradient, "decoupled"
@@ -1150,7 +1144,7 @@ class AdEMAMix(RuleOptimizer):
             compiles from 65,536 elements on. Default: 'auto'.
 
     Raises:
-        BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
+        BadInput: for no parameters, a parameter that is not floating-point, a sparse gradient, an option that is
             unknown or out of range, a state dict of another rule or shape.
 
     Source: M. Pagliardini, P. Ablin, D. Grangier, 2024, arXiv:2409.03137, Algorithm 1.
@@ -1186,7 +1180,7 @@ class AdEMAMix(RuleOptimizer):
     ) -> None: ...
 
 class Adafactor(TorchCompatible, torch.optim.Adafactor):
-    r"""torch.optim.Adafactor; the paper's form has floor="square".
+    r"""torch.optim.Adafactor with checks; floor="square" is the paper's variant.
 
     Adafactor: a matrix's second moment as column times row, steps relative to x, clipped.
 
@@ -1222,16 +1216,15 @@ class Adafactor(TorchCompatible, torch.optim.Adafactor):
     The RMS of a step is at most alpha clip, and one of n elements moves by at most sqrt(n) times
     that.
 
-    What ours adds to torch's class of the same name, whose arguments, state and numbers it
-    keeps.
+    What this class adds to torch's class of the same name, whose arguments, state and results it keeps.
 
-    - The fused kernel is the default for dtypes on which it was checked against the loop (optim/kernels.py), on
-      parameters it is safe for: torch 2.13's fused CPU kernels walk raw memory, and where strides differ between
-      parameter, gradient and state they update the wrong elements; where a parameter is a view with gaps, they write
-      outside it. Gradients and states are laid out as their parameter before such a step, and views take torch's loop.
-    - A state of another type than its parameter's (float32 moments of a bfloat16 parameter) is kept through
+    - The fused kernel is the default for dtypes for which it was checked against the loop (step/checked_kernels.py),
+      and for parameters for which it is safe. Torch 2.13's fused CPU kernels walk raw memory: if strides differ between
+      parameter, gradient and state, they update the wrong elements; if a parameter is a view with gaps, they write
+      outside it. Gradients and states are therefore copied into the parameter's layout, and views take torch's loop.
+    - A state of another dtype than its parameter's (float32 moments of a bfloat16 parameter) is kept through
       `load_state_dict`, and the step is computed in it.
-    - The rule's own options (where eps sits, debiasing, decay, clipping, masking) are keyword arguments and group
+    - The rule's own options (where eps is added, debiasing, decay, clipping, masking) are keyword arguments and group
       options; a group that sets one is stepped by the rule.
 
     Args:
@@ -1239,13 +1232,9 @@ class Adafactor(TorchCompatible, torch.optim.Adafactor):
         lr: Learning rate. In [0, inf). Default: 0.01.
         beta2_decay: Exponent in beta2 = 1 - t^beta2_decay; closer to 0 remembers less. In
             (-inf, 0]. Default: -0.8.
-        eps: The tuple (eps1, eps2). eps1: Added to squared gradients (floor="square", squared
-            gradient units), or least value of the denominator (floor="root", gradient units).
-            In [0, inf). eps2: Least RMS(x) that a relative step assumes, in units of x, so that
-            zero parameters move. In [0, inf). Default: (None, 0.001).
-        d: Largest RMS of an update, divided by the step size; inf for no limit. In (0, inf].
-            Default: 1.0.
-        weight_decay: Coefficient of weight decay; `decay` and `decay_rate` select how it enters
+        eps: Default: (None, 0.001).
+        d: Default: 1.0.
+        weight_decay: Coefficient of weight decay; `decay` and `decay_rate` say how it enters
             the step. In [0, inf). Default: 0.0.
         foreach: Whether torch's loops over tensors are batched. None lets torch or the rule
             choose. Default: None.
@@ -1351,10 +1340,10 @@ class StableAdamW(RuleOptimizer):
 
     A torch.optim.Optimizer whose step is a rule's.
 
-    Everything torch.optim promises works: groups that change any option, schedulers, closures, hooks, named parameters,
-    copies, checkpoints. Each parameter counts its own steps. State holds plain tensors under torch's names (step,
-    exp_avg, exp_avg_sq, ...), and keeps its type through `load_state_dict`; where that is wider than the parameter's,
-    the step is computed in it. Complex parameters are pairs of real ones.
+    Everything that torch.optim promises works: groups that change any option, schedulers, closures, hooks, named
+    parameters, copies, checkpoints. Each parameter counts its own steps. The state has plain tensors under torch's keys
+    (step, exp_avg, exp_avg_sq, ...) and keeps its dtype through `load_state_dict`; if that is wider than the
+    parameter's, the step is computed in it. Complex parameters are stepped as pairs of real elements.
 
     Args:
         params: Parameters, (name, parameter) pairs, or groups as dicts with the key params.
@@ -1365,8 +1354,8 @@ class StableAdamW(RuleOptimizer):
             [0, 1). Default: (0.9, 0.99).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-06.
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.01.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.01.
         limits: What RMS_t limits: "rate" scales the learning rate, decay included, as in the
             paper; "update" scales the update, as in timm. One of 'rate', 'update'. Default:
             'rate'.
@@ -1414,7 +1403,7 @@ class StableAdamW(RuleOptimizer):
             compiles from 65,536 elements on. Default: 'auto'.
 
     Raises:
-        BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
+        BadInput: for no parameters, a parameter that is not floating-point, a sparse gradient, an option that is
             unknown or out of range, a state dict of another rule or shape.
 
     Source: M. Wortsman et al., 2023, arXiv:2304.13013, Algorithm 2.
@@ -1473,10 +1462,10 @@ class CautiousAdamW(RuleOptimizer):
 
     A torch.optim.Optimizer whose step is a rule's.
 
-    Everything torch.optim promises works: groups that change any option, schedulers, closures, hooks, named parameters,
-    copies, checkpoints. Each parameter counts its own steps. State holds plain tensors under torch's names (step,
-    exp_avg, exp_avg_sq, ...), and keeps its type through `load_state_dict`; where that is wider than the parameter's,
-    the step is computed in it. Complex parameters are pairs of real ones.
+    Everything that torch.optim promises works: groups that change any option, schedulers, closures, hooks, named
+    parameters, copies, checkpoints. Each parameter counts its own steps. The state has plain tensors under torch's keys
+    (step, exp_avg, exp_avg_sq, ...) and keeps its dtype through `load_state_dict`; if that is wider than the
+    parameter's, the step is computed in it. Complex parameters are stepped as pairs of real elements.
 
     Args:
         params: Parameters, (name, parameter) pairs, or groups as dicts with the key params.
@@ -1487,8 +1476,8 @@ class CautiousAdamW(RuleOptimizer):
             [0, 1). Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.01.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.01.
         decay: How weight decay enters: "l2" adds weight_decay x to the gradient, "decoupled"
             shrinks x by lr weight_decay, "independent" by (lr / peak_lr) weight_decay. One of
             'l2', 'decoupled', 'independent'. Default: 'decoupled'.
@@ -1531,7 +1520,7 @@ class CautiousAdamW(RuleOptimizer):
             compiles from 65,536 elements on. Default: 'auto'.
 
     Raises:
-        BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
+        BadInput: for no parameters, a parameter that is not floating-point, a sparse gradient, an option that is
             unknown or out of range, a state dict of another rule or shape.
 
     Source: K. Liang, L. Chen, B. Liu, Q. Liu, 2024, arXiv:2411.16085, Algorithm 1; the lower limit
@@ -1587,10 +1576,10 @@ class AdamC(RuleOptimizer):
 
     A torch.optim.Optimizer whose step is a rule's.
 
-    Everything torch.optim promises works: groups that change any option, schedulers, closures, hooks, named parameters,
-    copies, checkpoints. Each parameter counts its own steps. State holds plain tensors under torch's names (step,
-    exp_avg, exp_avg_sq, ...), and keeps its type through `load_state_dict`; where that is wider than the parameter's,
-    the step is computed in it. Complex parameters are pairs of real ones.
+    Everything that torch.optim promises works: groups that change any option, schedulers, closures, hooks, named
+    parameters, copies, checkpoints. Each parameter counts its own steps. The state has plain tensors under torch's keys
+    (step, exp_avg, exp_avg_sq, ...) and keeps its dtype through `load_state_dict`; if that is wider than the
+    parameter's, the step is computed in it. Complex parameters are stepped as pairs of real elements.
 
     Args:
         params: Parameters, (name, parameter) pairs, or groups as dicts with the key params.
@@ -1601,8 +1590,8 @@ class AdamC(RuleOptimizer):
             [0, 1). Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.01.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.01.
         normalized: Whether a normalization follows the layer: decay is then multiplied by lr /
             peak_lr. Default: True.
         decay: How weight decay enters: "l2" adds weight_decay x to the gradient, "decoupled"
@@ -1647,7 +1636,7 @@ class AdamC(RuleOptimizer):
             compiles from 65,536 elements on. Default: 'auto'.
 
     Raises:
-        BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
+        BadInput: for no parameters, a parameter that is not floating-point, a sparse gradient, an option that is
             unknown or out of range, a state dict of another rule or shape.
 
     Source: A. Defazio, 2025, arXiv:2506.02285, the corrected decay in the form for AdamW.
@@ -1705,10 +1694,10 @@ class ADOPT(RuleOptimizer):
 
     A torch.optim.Optimizer whose step is a rule's.
 
-    Everything torch.optim promises works: groups that change any option, schedulers, closures, hooks, named parameters,
-    copies, checkpoints. Each parameter counts its own steps. State holds plain tensors under torch's names (step,
-    exp_avg, exp_avg_sq, ...), and keeps its type through `load_state_dict`; where that is wider than the parameter's,
-    the step is computed in it. Complex parameters are pairs of real ones.
+    Everything that torch.optim promises works: groups that change any option, schedulers, closures, hooks, named
+    parameters, copies, checkpoints. Each parameter counts its own steps. The state has plain tensors under torch's keys
+    (step, exp_avg, exp_avg_sq, ...) and keeps its dtype through `load_state_dict`; if that is wider than the
+    parameter's, the step is computed in it. Complex parameters are stepped as pairs of real elements.
 
     Args:
         params: Parameters, (name, parameter) pairs, or groups as dicts with the key params.
@@ -1717,8 +1706,8 @@ class ADOPT(RuleOptimizer):
             normalized gradients. In [0, 1). beta2: Decay rate of v, the moving average of
             squared gradients, over 1 / (1 - beta2) steps. In [0, 1). Default: (0.9, 0.9999).
         eps: Least value of the denominator, in gradient units. In [0, inf). Default: 1e-06.
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.0.
         growth: Exponent of the limit of normalized gradients, (t - 1)^growth; larger lets
             larger gradients pass. In [0, inf). Default: 0.25.
         limit: What is raised to the power `growth`: "t-1" (the authors' code), "t"
@@ -1758,7 +1747,7 @@ class ADOPT(RuleOptimizer):
             compiles from 65,536 elements on. Default: 'auto'.
 
     Raises:
-        BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
+        BadInput: for no parameters, a parameter that is not floating-point, a sparse gradient, an option that is
             unknown or out of range, a state dict of another rule or shape.
 
     Source: S. Taniguchi et al., 2024, arXiv:2411.02853, the algorithm ADOPT with c_t = t^(1/4),
@@ -1820,10 +1809,10 @@ class Yogi(RuleOptimizer):
 
     A torch.optim.Optimizer whose step is a rule's.
 
-    Everything torch.optim promises works: groups that change any option, schedulers, closures, hooks, named parameters,
-    copies, checkpoints. Each parameter counts its own steps. State holds plain tensors under torch's names (step,
-    exp_avg, exp_avg_sq, ...), and keeps its type through `load_state_dict`; where that is wider than the parameter's,
-    the step is computed in it. Complex parameters are pairs of real ones.
+    Everything that torch.optim promises works: groups that change any option, schedulers, closures, hooks, named
+    parameters, copies, checkpoints. Each parameter counts its own steps. The state has plain tensors under torch's keys
+    (step, exp_avg, exp_avg_sq, ...) and keeps its dtype through `load_state_dict`; if that is wider than the
+    parameter's, the step is computed in it. Complex parameters are stepped as pairs of real elements.
 
     Args:
         params: Parameters, (name, parameter) pairs, or groups as dicts with the key params.
@@ -1834,8 +1823,8 @@ class Yogi(RuleOptimizer):
             (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 0.001.
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.0.
         initial_accumulator: Value of v before the first step, in squared gradient units; larger
             makes the first steps smaller. In [0, inf). Default: 1e-06.
         starts: Which moments start at initial_accumulator: "v", as in TensorFlow, or "both", as
@@ -1884,7 +1873,7 @@ class Yogi(RuleOptimizer):
             compiles from 65,536 elements on. Default: 'auto'.
 
     Raises:
-        BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
+        BadInput: for no parameters, a parameter that is not floating-point, a sparse gradient, an option that is
             unknown or out of range, a state dict of another rule or shape.
 
     Source: M. Zaheer, S. Reddi, D. Sachan, S. Kale, S. Kumar, 2018, Adaptive Methods for Nonconvex
@@ -1947,10 +1936,10 @@ class AdaBelief(RuleOptimizer):
 
     A torch.optim.Optimizer whose step is a rule's.
 
-    Everything torch.optim promises works: groups that change any option, schedulers, closures, hooks, named parameters,
-    copies, checkpoints. Each parameter counts its own steps. State holds plain tensors under torch's names (step,
-    exp_avg, exp_avg_sq, ...), and keeps its type through `load_state_dict`; where that is wider than the parameter's,
-    the step is computed in it. Complex parameters are pairs of real ones.
+    Everything that torch.optim promises works: groups that change any option, schedulers, closures, hooks, named
+    parameters, copies, checkpoints. Each parameter counts its own steps. The state has plain tensors under torch's keys
+    (step, exp_avg, exp_avg_sq, ...) and keeps its dtype through `load_state_dict`; if that is wider than the
+    parameter's, the step is computed in it. Complex parameters are stepped as pairs of real elements.
 
     Args:
         params: Parameters, (name, parameter) pairs, or groups as dicts with the key params.
@@ -1961,8 +1950,8 @@ class AdaBelief(RuleOptimizer):
             Default: (0.9, 0.999).
         eps: Added to the root of v_hat (gradient units) and to v at every step (squared
             gradient units). In [0, inf). Default: 1e-16.
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.0.
         rectify: Whether RAdam's rectification scales the step while v has few terms. Default:
             False.
         decay: How weight decay enters: "l2" adds weight_decay x to the gradient, "decoupled"
@@ -2007,7 +1996,7 @@ class AdaBelief(RuleOptimizer):
             compiles from 65,536 elements on. Default: 'auto'.
 
     Raises:
-        BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
+        BadInput: for no parameters, a parameter that is not floating-point, a sparse gradient, an option that is
             unknown or out of range, a state dict of another rule or shape.
 
     Source: J. Zhuang et al., 2020, arXiv:2010.07468, Algorithm 2.
@@ -2069,10 +2058,10 @@ class Adan(RuleOptimizer):
 
     A torch.optim.Optimizer whose step is a rule's.
 
-    Everything torch.optim promises works: groups that change any option, schedulers, closures, hooks, named parameters,
-    copies, checkpoints. Each parameter counts its own steps. State holds plain tensors under torch's names (step,
-    exp_avg, exp_avg_sq, ...), and keeps its type through `load_state_dict`; where that is wider than the parameter's,
-    the step is computed in it. Complex parameters are pairs of real ones.
+    Everything that torch.optim promises works: groups that change any option, schedulers, closures, hooks, named
+    parameters, copies, checkpoints. Each parameter counts its own steps. The state has plain tensors under torch's keys
+    (step, exp_avg, exp_avg_sq, ...) and keeps its dtype through `load_state_dict`; if that is wider than the
+    parameter's, the step is computed in it. Complex parameters are stepped as pairs of real elements.
 
     Args:
         params: Parameters, (name, parameter) pairs, or groups as dicts with the key params.
@@ -2082,8 +2071,8 @@ class Adan(RuleOptimizer):
             differences. In [0, 1). beta3: Decay rate of n, the moving average of the squared
             look-ahead gradient. In [0, 1). Default: (0.98, 0.92, 0.99).
         eps: Added to the root of n_hat, in gradient units. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.0.
         proximal: Whether decay divides x by 1 + lr weight_decay after the step, or shrinks x
             before it. Default: True.
         difference: Weight of the gradient difference: "kept" is beta2, as in the paper; "new"
@@ -2130,7 +2119,7 @@ class Adan(RuleOptimizer):
             compiles from 65,536 elements on. Default: 'auto'.
 
     Raises:
-        BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
+        BadInput: for no parameters, a parameter that is not floating-point, a sparse gradient, an option that is
             unknown or out of range, a state dict of another rule or shape.
 
     Source: X. Xie, P. Zhou, H. Li, Z. Lin, S. Yan, 2022, arXiv:2208.06677, Algorithm 1, and the
@@ -2167,7 +2156,7 @@ class Adan(RuleOptimizer):
     ) -> None: ...
 
 class Adamax(TorchCompatible, torch.optim.Adamax):
-    r"""torch.optim.Adamax, with the rule's dialects as options.
+    r"""torch.optim.Adamax with checks, and the rule's variants as options.
 
     AdaMax: Adam with a decaying maximum of |g| in place of the root of v; L2 weight decay.
 
@@ -2183,16 +2172,15 @@ class Adamax(TorchCompatible, torch.optim.Adamax):
     The paper has no eps: that is eps = 0, with 0 / 0 if all gradients so far are zero. u needs no
     bias correction.
 
-    What ours adds to torch's class of the same name, whose arguments, state and numbers it
-    keeps.
+    What this class adds to torch's class of the same name, whose arguments, state and results it keeps.
 
-    - The fused kernel is the default for dtypes on which it was checked against the loop (optim/kernels.py), on
-      parameters it is safe for: torch 2.13's fused CPU kernels walk raw memory, and where strides differ between
-      parameter, gradient and state they update the wrong elements; where a parameter is a view with gaps, they write
-      outside it. Gradients and states are laid out as their parameter before such a step, and views take torch's loop.
-    - A state of another type than its parameter's (float32 moments of a bfloat16 parameter) is kept through
+    - The fused kernel is the default for dtypes for which it was checked against the loop (step/checked_kernels.py),
+      and for parameters for which it is safe. Torch 2.13's fused CPU kernels walk raw memory: if strides differ between
+      parameter, gradient and state, they update the wrong elements; if a parameter is a view with gaps, they write
+      outside it. Gradients and states are therefore copied into the parameter's layout, and views take torch's loop.
+    - A state of another dtype than its parameter's (float32 moments of a bfloat16 parameter) is kept through
       `load_state_dict`, and the step is computed in it.
-    - The rule's own options (where eps sits, debiasing, decay, clipping, masking) are keyword arguments and group
+    - The rule's own options (where eps is added, debiasing, decay, clipping, masking) are keyword arguments and group
       options; a group that sets one is stepped by the rule.
 
     Args:
@@ -2203,8 +2191,8 @@ class Adamax(TorchCompatible, torch.optim.Adamax):
             rate of u, the fading maximum of |g|. In [0, 1). Default: (0.9, 0.999).
         eps: Added to |g| inside of the maximum, or to the denominator; in gradient units. In
             [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.
         foreach: Whether torch's loops over tensors are batched. None lets torch or the rule
             choose. Default: None.
         maximize: Whether to step up the gradient instead of down. Default: False.
@@ -2279,7 +2267,7 @@ class Adamax(TorchCompatible, torch.optim.Adamax):
     ) -> None: ...
 
 class NAdam(TorchCompatible, torch.optim.NAdam):
-    r"""torch.optim.NAdam, with the rule's dialects as options.
+    r"""torch.optim.NAdam with checks, and the rule's variants as options.
 
     NAdam: Adam with Nesterov's look-ahead along its momentum and L2 weight decay, as in torch.
 
@@ -2302,16 +2290,15 @@ class NAdam(TorchCompatible, torch.optim.NAdam):
     with beta1 and not with mu_t, and v_hat is not multiplied by beta2. Keras has momentum_decay =
     1. `debias="second"` and `"none"` have c = c' = 1.
 
-    What ours adds to torch's class of the same name, whose arguments, state and numbers it
-    keeps.
+    What this class adds to torch's class of the same name, whose arguments, state and results it keeps.
 
-    - The fused kernel is the default for dtypes on which it was checked against the loop (optim/kernels.py), on
-      parameters it is safe for: torch 2.13's fused CPU kernels walk raw memory, and where strides differ between
-      parameter, gradient and state they update the wrong elements; where a parameter is a view with gaps, they write
-      outside it. Gradients and states are laid out as their parameter before such a step, and views take torch's loop.
-    - A state of another type than its parameter's (float32 moments of a bfloat16 parameter) is kept through
+    - The fused kernel is the default for dtypes for which it was checked against the loop (step/checked_kernels.py),
+      and for parameters for which it is safe. Torch 2.13's fused CPU kernels walk raw memory: if strides differ between
+      parameter, gradient and state, they update the wrong elements; if a parameter is a view with gaps, they write
+      outside it. Gradients and states are therefore copied into the parameter's layout, and views take torch's loop.
+    - A state of another dtype than its parameter's (float32 moments of a bfloat16 parameter) is kept through
       `load_state_dict`, and the step is computed in it.
-    - The rule's own options (where eps sits, debiasing, decay, clipping, masking) are keyword arguments and group
+    - The rule's own options (where eps is added, debiasing, decay, clipping, masking) are keyword arguments and group
       options; a group that sets one is stepped by the rule.
 
     Args:
@@ -2323,8 +2310,8 @@ class NAdam(TorchCompatible, torch.optim.NAdam):
             [0, 1). Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.
         momentum_decay: How fast the schedule of mu_t rises to beta1, per step; read if
             momentum="scheduled". In [0, inf). Default: 0.004.
         decoupled_weight_decay: Whether weight decay shrinks x by lr weight_decay, as in AdamW,
@@ -2418,7 +2405,7 @@ class NAdam(TorchCompatible, torch.optim.NAdam):
     ) -> None: ...
 
 class RAdam(TorchCompatible, torch.optim.RAdam):
-    r"""torch.optim.RAdam, with the rule's dialects as options.
+    r"""torch.optim.RAdam with checks, and the rule's variants as options.
 
     RAdam: momentum alone while v has few terms, then Adam with a warmup set by beta2.
 
@@ -2449,16 +2436,15 @@ class RAdam(TorchCompatible, torch.optim.RAdam):
     declared, and the rule is not scale-free. With before="nothing" it is, and decoupled decay also
     waits for the threshold. beta2 <= 0.6 has rho_inf <= 4 and never leads to Adam.
 
-    What ours adds to torch's class of the same name, whose arguments, state and numbers it
-    keeps.
+    What this class adds to torch's class of the same name, whose arguments, state and results it keeps.
 
-    - The fused kernel is the default for dtypes on which it was checked against the loop (optim/kernels.py), on
-      parameters it is safe for: torch 2.13's fused CPU kernels walk raw memory, and where strides differ between
-      parameter, gradient and state they update the wrong elements; where a parameter is a view with gaps, they write
-      outside it. Gradients and states are laid out as their parameter before such a step, and views take torch's loop.
-    - A state of another type than its parameter's (float32 moments of a bfloat16 parameter) is kept through
+    - The fused kernel is the default for dtypes for which it was checked against the loop (step/checked_kernels.py),
+      and for parameters for which it is safe. Torch 2.13's fused CPU kernels walk raw memory: if strides differ between
+      parameter, gradient and state, they update the wrong elements; if a parameter is a view with gaps, they write
+      outside it. Gradients and states are therefore copied into the parameter's layout, and views take torch's loop.
+    - A state of another dtype than its parameter's (float32 moments of a bfloat16 parameter) is kept through
       `load_state_dict`, and the step is computed in it.
-    - The rule's own options (where eps sits, debiasing, decay, clipping, masking) are keyword arguments and group
+    - The rule's own options (where eps is added, debiasing, decay, clipping, masking) are keyword arguments and group
       options; a group that sets one is stepped by the rule.
 
     Args:
@@ -2470,8 +2456,8 @@ class RAdam(TorchCompatible, torch.optim.RAdam):
             [0, 1). Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.
         decoupled_weight_decay: Whether weight decay shrinks x by lr weight_decay, as in AdamW,
             instead of an L2 term in the gradient. Default: False.
         foreach: Whether torch's loops over tensors are batched. None lets torch or the rule
@@ -2578,10 +2564,10 @@ class AdamD(RuleOptimizer):
 
     A torch.optim.Optimizer whose step is a rule's.
 
-    Everything torch.optim promises works: groups that change any option, schedulers, closures, hooks, named parameters,
-    copies, checkpoints. Each parameter counts its own steps. State holds plain tensors under torch's names (step,
-    exp_avg, exp_avg_sq, ...), and keeps its type through `load_state_dict`; where that is wider than the parameter's,
-    the step is computed in it. Complex parameters are pairs of real ones.
+    Everything that torch.optim promises works: groups that change any option, schedulers, closures, hooks, named
+    parameters, copies, checkpoints. Each parameter counts its own steps. The state has plain tensors under torch's keys
+    (step, exp_avg, exp_avg_sq, ...) and keeps its dtype through `load_state_dict`; if that is wider than the
+    parameter's, the step is computed in it. Complex parameters are stepped as pairs of real elements.
 
     Args:
         params: Parameters, (name, parameter) pairs, or groups as dicts with the key params.
@@ -2592,8 +2578,8 @@ class AdamD(RuleOptimizer):
             [0, 1). Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.0.
         decay: How weight decay enters: "l2" adds weight_decay x to the gradient, "decoupled"
             shrinks x by lr weight_decay, "independent" by (lr / peak_lr) weight_decay. One of
             'l2', 'decoupled', 'independent'. Default: 'decoupled'.
@@ -2634,7 +2620,7 @@ class AdamD(RuleOptimizer):
             compiles from 65,536 elements on. Default: 'auto'.
 
     Raises:
-        BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
+        BadInput: for no parameters, a parameter that is not floating-point, a sparse gradient, an option that is
             unknown or out of range, a state dict of another rule or shape.
 
     Source: J. St John, 2021, arXiv:2110.10828. The supremum of |x' - x| / lr is Adam's: it is
@@ -2691,10 +2677,10 @@ class LaProp(RuleOptimizer):
 
     A torch.optim.Optimizer whose step is a rule's.
 
-    Everything torch.optim promises works: groups that change any option, schedulers, closures, hooks, named parameters,
-    copies, checkpoints. Each parameter counts its own steps. State holds plain tensors under torch's names (step,
-    exp_avg, exp_avg_sq, ...), and keeps its type through `load_state_dict`; where that is wider than the parameter's,
-    the step is computed in it. Complex parameters are pairs of real ones.
+    Everything that torch.optim promises works: groups that change any option, schedulers, closures, hooks, named
+    parameters, copies, checkpoints. Each parameter counts its own steps. The state has plain tensors under torch's keys
+    (step, exp_avg, exp_avg_sq, ...) and keeps its dtype through `load_state_dict`; if that is wider than the
+    parameter's, the step is computed in it. Complex parameters are stepped as pairs of real elements.
 
     Args:
         params: Parameters, (name, parameter) pairs, or groups as dicts with the key params.
@@ -2704,8 +2690,8 @@ class LaProp(RuleOptimizer):
             squared gradients, over 1 / (1 - beta2) steps. In [0, 1). Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-15.
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.0.
         lr_at: Whether lr multiplies the "step", as in the paper, or enters the "average", as in
             the authors' code; they differ while lr changes. One of 'step', 'average'. Default:
             'step'.
@@ -2751,7 +2737,7 @@ class LaProp(RuleOptimizer):
             compiles from 65,536 elements on. Default: 'auto'.
 
     Raises:
-        BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
+        BadInput: for no parameters, a parameter that is not floating-point, a sparse gradient, an option that is
             unknown or out of range, a state dict of another rule or shape.
 
     Source: L. Ziyin, Z. T. Wang, M. Ueda, 2020, arXiv:2002.04839, Algorithm 1. beta1 and beta2 do
@@ -2810,10 +2796,10 @@ class AdamAtan2(RuleOptimizer):
 
     A torch.optim.Optimizer whose step is a rule's.
 
-    Everything torch.optim promises works: groups that change any option, schedulers, closures, hooks, named parameters,
-    copies, checkpoints. Each parameter counts its own steps. State holds plain tensors under torch's names (step,
-    exp_avg, exp_avg_sq, ...), and keeps its type through `load_state_dict`; where that is wider than the parameter's,
-    the step is computed in it. Complex parameters are pairs of real ones.
+    Everything that torch.optim promises works: groups that change any option, schedulers, closures, hooks, named
+    parameters, copies, checkpoints. Each parameter counts its own steps. The state has plain tensors under torch's keys
+    (step, exp_avg, exp_avg_sq, ...) and keeps its dtype through `load_state_dict`; if that is wider than the
+    parameter's, the step is computed in it. Complex parameters are stepped as pairs of real elements.
 
     Args:
         params: Parameters, (name, parameter) pairs, or groups as dicts with the key params.
@@ -2825,8 +2811,8 @@ class AdamAtan2(RuleOptimizer):
         a: Scale of the update; the step is at most a pi / 2 lr. In [0, inf). Default: 1.27.
         b: Scale of the denominator inside of atan2; small ratios are multiplied by a / b. In
             [0, inf). Default: 1.0.
-        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
-            [0, inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
+            inf). Default: 0.0.
         correction: Whether m is debiased "inside" of atan2 or "outside" of it. One of 'inside',
             'outside'. Default: 'inside'.
         decay: How weight decay enters: "l2" adds weight_decay x to the gradient, "decoupled"
@@ -2863,7 +2849,7 @@ class AdamAtan2(RuleOptimizer):
             compiles from 65,536 elements on. Default: 'auto'.
 
     Raises:
-        BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
+        BadInput: for no parameters, a parameter that is not floating-point, a sparse gradient, an option that is
             unknown or out of range, a state dict of another rule or shape.
 
     Source: K. Everett et al., 2024, arXiv:2407.05872. Below, |x' - x| <= lr a atan(B / b), B = 7.27

@@ -30,7 +30,7 @@ def check_types(kind: type, params: Any, args: Sequence[Any], options: Mapping[s
         >>> betaplane.Lion(nn.Linear(2, 2))
         Traceback (most recent call last):
             ...
-        betaplane.errors.BadType: A module is no list of parameters: got 'Linear', ... Try: model.parameters()
+        betaplane.errors.BadType: A module is no list of parameters: got 'Linear'; expected ... Try: model.parameters()
     """
     check_given(kind, params)
     check_options(kind, args, options)

@@ -12,7 +12,7 @@ import torch
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput, nearest, unknown
-from betaplane.optim.torch_classes import ROLL
+from betaplane.optim.torch_classes import TORCH_CLASSES
 from betaplane.rules import NAMES, Rule, by_name
 
 ALLOWED = "a name of `betaplane rules`, a rule, an optimizer class or an optimizer"
@@ -87,8 +87,8 @@ def _value(text: str) -> object:
 def _of_class(kind: type) -> Rule:
     if issubclass(kind, Rule) and not inspect.isabstract(kind) and kind is not Rule:
         return kind()
-    for ours in ROLL:
-        if kind is ours.torchs:
+    for ours in TORCH_CLASSES:
+        if kind is ours.torch_class:
             return _of_class(ours)
     if not issubclass(kind, Optimizer) or not isinstance(getattr(kind, "rule", None), type):
         raise _unknown(kind)
@@ -98,8 +98,8 @@ def _of_class(kind: type) -> Rule:
 
 
 def _of_optimizer(optimizer: Optimizer) -> Rule:
-    for ours in ROLL:
-        if type(optimizer) is ours.torchs:
+    for ours in TORCH_CLASSES:
+        if type(optimizer) is ours.torch_class:
             return _of_groups(ours([torch.nn.Parameter(torch.zeros(1))]), optimizer.param_groups)
     if not hasattr(optimizer, "rule_of"):
         raise _unknown(optimizer)

@@ -1,45 +1,47 @@
-"""What an optimizer does around its rule: formats of state and weights, clipping by norm, an
-average, zeroing.
-"""
+"""Options shared by all optimizers: state storage, weight rounding, clipping, averaging, zeroing gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Real
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput, BadType
 from betaplane.optim.argument_types import check_group
-from betaplane.optim.dispatch import check_path, chosen, step_each
-from betaplane.optim.gradient_norm import norm
+from betaplane.optim.blocks import BLOCK, row_length
+from betaplane.optim.codegen.compiled_group import CompiledGroup
+from betaplane.optim.dispatch import check_path, path_names, step_params
 from betaplane.optim.group_keys import check_keys
 from betaplane.optim.rule_from_group import set_peak
+from betaplane.optim.sharding.local_shard import LocalShard
 from betaplane.optim.state.labels import LABEL, contents_under
-from betaplane.optim.state.reencode import portable
+from betaplane.optim.state.reencode import make_portable
+from betaplane.optim.step.around_step import Norms, around_step
+from betaplane.optim.step.fused_adam import FusedAdam
+from betaplane.optim.step.preconditions import Checks, check_ready
 from betaplane.optim.step.reference import STATE
-from betaplane.optim.step.step_spec import AVERAGE, StepSpec, StepValues, check_rounding
-from betaplane.optim.storage_formats import BLOCK, SCALE, check_storage, row
-from betaplane.optim.validation import check_floating, check_lr, check_nonfinite, explained
+from betaplane.optim.step.step_spec import AVERAGE, StepSpec, check_rounding
+from betaplane.optim.storage_formats import SCALE, check_storage
+from betaplane.optim.validation import (
+    check_floating,
+    check_lr,
+    check_nonfinite,
+    explained,
+    loss_of,
+)
 from betaplane.rules import Rule
 from betaplane.tensors.dtensor import local_tensor
 
-GROUP = {"storage": "parameter", "rounding": "nearest", "average": None}
-OWN = {"max_norm": None, "zero": False, "nonfinite": "pass", "path": "auto"}
-
-
-class Norms(NamedTuple):
-    """Lengths measured in a step."""
-
-    gradient: float  # of all gradients together, before clipping
-    update: float  # of all updates together
+GROUP_OPTIONS = {"storage": "parameter", "rounding": "nearest", "average": None}
+OPTIMIZER_OPTIONS = {"max_norm": None, "zero": False, "nonfinite": "pass", "path": "auto"}
 
 
 class BaseOptimizer:
-    """Options that every optimizer here has, beside its rule's.
+    """Options that every optimizer here has, besides its rule's.
 
     Args:
         storage: format of the state: "parameter", the parameter's dtype, as in torch; "float32";
@@ -64,21 +66,65 @@ class BaseOptimizer:
     param_groups: list[dict[str, Any]]
     state: Any
     rule: ClassVar[type[Rule]]
-    norms: Norms | None = None  # of the last step, where max_norm is set
-    _zeroes: bool = False  # whether the passes of this step set gradients to zero
+    # the fields of the rule's state -> torch's state keys, if they differ
+    state_keys: ClassVar[Mapping[str, str]] = STATE
+    torch_name: ClassVar[str] = ""  # the name of torch's class, if torch has one for the rule
+    has_fused_kernel: ClassVar[bool] = False  # torch has a fused kernel
+    keeps_fused_lists: ClassVar[bool] = False  # which can be called with cached lists
+    steps_empty: ClassVar[bool] = True  # parameters without elements are stepped
+    optional_keys: ClassVar[
+        tuple[str, ...]
+    ] = ()  # state keys of a variant that a group can switch off
+    has_step_count: ClassVar[bool | None] = (
+        None  # the state has a step count; None: if the rule's has
+    )
+    norms: Norms | None = None  # of the last step, if max_norm is set
+    converts_state: ClassVar[bool] = False  # torch's state differs from the rule's
 
-    def _around(self, max_norm: float | None, zero: bool, nonfinite: str, path: str) -> None:
-        """Take the options that hold for all groups."""
-        self.max_norm, self.zero = _checked("max_norm", max_norm, 0, float("inf")), bool(zero)
+    def _init_options(self, max_norm: float | None, zero: bool, nonfinite: str, path: str) -> None:
+        """Set the options that hold for all groups."""
+        self.max_norm = _check_number("max_norm", max_norm, 0, float("inf"))
+        self.zero = bool(zero)
         self.nonfinite, self.path = check_nonfinite(nonfinite), check_path(path)
+        self._reset_caches()
 
-    def _kept(self) -> dict[str, Any]:
-        """What copying and pickling keep of it."""
-        return {name: getattr(self, name) for name in OWN}
+    def _reset_caches(self) -> None:
+        """Set everything that is not saved: caches, and what holds during one step."""
+        self._checks = Checks()
+        self._fused_lists: dict[int, FusedAdam | None] = {}  # by index of the group
+        self._compiled_groups: dict[int, CompiledGroup] = {}  # by index of the group
+        self._local_shards: dict[Tensor, LocalShard] = {}
+        self._scale: float = 1.0  # by which this step multiplies gradients
+        self._squared_update: float = 0.0  # norm of this step's update, if max_norm is set
+        self._zero_in_step: bool = (
+            False  # whether this step sets gradients to zero as it reads them
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copying and pickling keep: torch's part and these options."""
+        options = {name: getattr(self, name) for name in OPTIMIZER_OPTIONS}
+        return {**super().__getstate__(), **options}  # pyright: ignore
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy, or a loaded state: caches start empty."""
+        self._reset_caches()
+        super().__setstate__(state)  # pyright: ignore
 
     def rule_of(self, group: Mapping[str, Any]) -> Any:
-        """The rule that a group's options ask for."""
+        """The rule with the options of a group."""
         raise NotImplementedError
+
+    def _take_step(self, closure: Callable[[], Any] | None) -> Any:
+        """Check everything, then step every parameter that has a gradient."""
+        loss = None if closure is None else loss_of(closure)
+        with torch.no_grad():
+            check_ready(self)
+            if self.zero or self.nonfinite != "pass" or self.max_norm is not None:
+                with around_step(self):
+                    step_params(self)
+            else:
+                step_params(self)
+        return loss
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters, checked as torch does and as the rule does.
@@ -87,8 +133,8 @@ class BaseOptimizer:
             param_group: {"params": parameters, ...options}; keys of your own are kept.
 
         Raises:
-            BadInput: for what is no group, for parameters that are none or are in another group, and for an option that
-                is misspelled, of the wrong type or out of range. The optimizer is as it was then.
+            BadInput: if it is not a group; for parameters that are not tensors, or are in another group; for an option
+                that is misspelled, of the wrong type or out of range. The optimizer is then unchanged.
         """
         check_group(type(self), param_group)
         check_keys(param_group, type(self))
@@ -96,10 +142,10 @@ class BaseOptimizer:
             super().add_param_group(param_group)  # pyright: ignore
         except ValueError as error:
             raise explained(error, type(self).__name__) from None
-        self._check_last()
+        self._check_last_group()
 
-    def _check_last(self) -> None:
-        """Check the last group, just added, and take it away if it cannot be stepped."""
+    def _check_last_group(self) -> None:
+        """Check the group that was just added, and remove it if it cannot be stepped."""
         group = self.param_groups[-1]
         try:
             check_lr(group["lr"])
@@ -111,23 +157,38 @@ class BaseOptimizer:
             raise
 
     def _check_options(self, group: Mapping[str, Any]) -> None:
-        """Raise BadInput for an option out of range, or one that a group's parameters do not have."""
+        """Raise BadInput if an option is out of range, or does not fit the group's parameters."""
         self.rule_of(group)
-        check_around(group)
+        check_group_options(group)
 
-    def _path_of(self, group: Any) -> str:
-        """Who steps a group's parameters."""
-        raise NotImplementedError
+    def _has_variant_options(self, group: Mapping[str, Any]) -> bool:
+        """Whether a group's options request what torch does not compute."""
+        return True
+
+    def _takes_sparse(self, group: Mapping[str, Any]) -> bool:
+        """Whether a group's gradients may be sparse."""
+        return False
+
+    def _rule_state(self, param_state: dict[str, Any]) -> dict[str, Any]:
+        """A parameter's state as the rule has it, under torch's keys."""
+        return param_state
+
+    def _torch_state(self, param_state: dict[str, Any]) -> dict[str, Any]:
+        """A parameter's state as torch has it."""
+        return param_state
 
     def __repr__(self) -> str:
-        paths = list(dict.fromkeys(map(self._path_of, self.param_groups)))
-        own = [
+        options = [
             f"{name}: {getattr(self, name)}" for name in ("max_norm", "zero") if getattr(self, name)
         ]
-        return "\n".join([super().__repr__()[:-1], *own, f"path: {', '.join(paths)}", ")"])
+        try:
+            paths = ", ".join(path_names(self))
+        except BadInput:  # an option is out of range
+            paths = "unknown"
+        return "\n".join([super().__repr__()[:-1], *options, f"path: {paths}", ")"])
 
-    def form_of(self, group: Mapping[str, Any]) -> StepSpec:
-        """What is done to the parameters of a group."""
+    def spec_of(self, group: Mapping[str, Any]) -> StepSpec:
+        """What a step does to the parameters of a group."""
         measures = self.max_norm is not None
         return StepSpec(
             self.rule_of(group),
@@ -136,68 +197,49 @@ class BaseOptimizer:
             rounding=group.get("rounding", "nearest"),
             scaled=measures,
             average=group.get("average") is not None,
-            zero=self._zeroes,
+            zero=self._zero_in_step,
             norms=measures,
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The state as torch has it, plain tensors and numbers; see
-        torch.optim.Optimizer.state_dict.
+        """The state as torch has it, plain tensors and numbers; see torch.optim.Optimizer.state_dict.
 
         Returns:
-            {"state": by parameter, "param_groups": options}. Of a state in 8 bits, codes and scales; but float32 where
-            it is sharded otherwise than by rows of 32 numbers or more, for then its blocks are those of this process.
-            Under "betaplane" each group says which rule saved it and what each tensor of its state contains; torch's
-            classes carry that along and do not read it.
+            {"state": by parameter, "param_groups": options}. A state in 8 bits is saved as codes and scales; but as
+            float32 if the parameter is not sharded by rows of 32 elements or more, because its blocks are then local to
+            a rank. Under "betaplane" each group has the name of the rule that saved it and what each tensor of its
+            state contains; torch's classes keep that and do not read it.
         """
-        state_dict = portable(self, super().state_dict(), getattr(self, "words", STATE))  # pyright: ignore
+        state_dict = make_portable(self, super().state_dict(), self.state_keys)  # pyright: ignore
         for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
-            saved[LABEL] = {"rule": self._kind(group).__name__, "state": self.contents_of(group)}
+            saved[LABEL] = {
+                "rule": self._rule_class(group).__name__,
+                "state": self.contents_of(group),
+            }
         return state_dict
 
     def contents_of(self, group: Mapping[str, Any]) -> dict[str, str]:
         """What each tensor of the state contains, by state key, under a group's options."""
-        words = getattr(self, "words", STATE)
-        return {
-            words.get(name, name): text
-            for name, text in contents_under(self._kind(group), group).items()
-        }
+        contents = contents_under(self._rule_class(group), group)
+        return {self.state_keys.get(name, name): text for name, text in contents.items()}
 
-    def _kind(self, group: Mapping[str, Any]) -> type[Rule]:
-        """The rule's class."""
+    def _rule_class(self, group: Mapping[str, Any]) -> type[Rule]:
+        """The class of a group's rule."""
         return self.rule
 
-    @contextmanager
-    def _measured(self) -> Iterator[None]:
-        """Around a step: the length of the gradients before it, what they are scaled by, the length
-        of its update.
-        """
-        self._scale, self._squared = 1.0, 0.0
-        if self.max_norm is None:
-            yield
-            return
-        length = norm(
-            [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
-        )
-        scale = self.max_norm / (length + 1e-6)
-        # as torch's clip_grad_norm_: nan stays nan, which min() would lose
-        self._scale = 1.0 if scale > 1 else scale
-        yield
-        self.norms = Norms(length, self._squared**0.5)
-
     def coded(
-        self, p: Tensor, group: Mapping[str, Any], word: str
+        self, p: Tensor, group: Mapping[str, Any], key: str
     ) -> tuple[Tensor, Tensor, int] | None:
-        """How a tensor of p's state is kept in 8 bits; None where it is not.
+        """How a tensor of p's state is stored in 8 bits; None if it is not.
 
         Args:
             p: the parameter.
             group: its group.
-            word: the tensor's name in the state.
+            key: the tensor's state key.
 
         Returns:
-            The 256 numbers that its codes stand for, over their block's scale; the scales, one for each 256 numbers;
-            how many numbers lie between two places where blocks start anew.
+            The 256 values of its codes, relative to their block's scale; the scales, one per block of 256 elements; and
+            the number of elements after which blocks start again.
 
         Example:
             >>> from betaplane.optim import AdamW
@@ -210,59 +252,24 @@ class BaseOptimizer:
             >>> round((table[code] * scale[0, 0]).item(), 6), length
             (0.001, 64)
         """
-        held, names = (
-            self.state.get(p, {}),
-            {word: name for name, word in getattr(self, "words", STATE).items()},
-        )
-        scale = held.get(word + SCALE)
+        param_state = self.state.get(p, {})
+        scale = param_state.get(key + SCALE)
         if scale is None:
             return None
-        kept = local_tensor(held[word])
-        asked = self.form_of(group).kept(p, names.get(word, word), held[word])
-        table = asked.decode(torch.arange(BLOCK, dtype=torch.uint8), torch.ones(1, 1))
-        return table.to(kept.device), scale, row(kept.shape)
-
-    def _pass(
-        self,
-        i: int,
-        group: Mapping[str, Any],
-        params: list[Tensor],
-        states: Mapping[Tensor, Any],
-        words: Mapping[str, str] = STATE,
-    ) -> None:
-        """Step parameters of group i by its rule."""
-        if self._again(i, {**group, "params": params}):
-            return
-        known = self.__dict__.setdefault("_swept", {})
-        form, path = self.form_of(group), chosen(self.path, params)
-        moved, known[i] = step_each(
-            form, params, states, self._numbers(group), path=path, words=words
-        )
-        self._squared += moved
-
-    def _again(self, i: int, group: Mapping[str, Any]) -> bool:
-        """Step group i by machine code as at the step before, if all is as it was; whether it was
-        done.
-        """
-        lists = self.__dict__.get("_swept", {}).get(i)
-        if lists is None or self.path == "eager":
-            return False
-        form = self.form_of(group)
-        if not lists.fits(form, group["params"], self.state):
-            return False
-        self._squared += lists.step(form.rule, self._numbers(group))
-        return True
-
-    def _numbers(self, group: Mapping[str, Any]) -> StepValues:
-        return StepValues(group["lr"], self._scale, group.get("average") or 0.0)
+        names = {key: name for name, key in self.state_keys.items()}
+        codes = param_state[key]
+        stored = self.spec_of(group).state_format(p, names.get(key, key), codes)
+        table = stored.decode(torch.arange(BLOCK, dtype=torch.uint8), torch.ones(1, 1))
+        local = local_tensor(codes)
+        return table.to(local.device), scale, row_length(local.shape)
 
     @contextmanager
     @torch.no_grad()
     def averaged(self) -> Iterator[None]:
-        """While it lasts, parameters have their running average's values, where one is kept.
+        """Inside the context, parameters have the values of their average.
 
         Raises:
-            BadInput: no average is kept.
+            BadInput: there is no average.
 
         Example:
             >>> from betaplane.optim import AdamW
@@ -275,7 +282,7 @@ class BaseOptimizer:
             >>> round(p.item(), 4), round(inside, 4)
             (0.9, 0.95)
         """
-        pairs = [(p, held[AVERAGE]) for p, held in self.state.items() if AVERAGE in held]
+        pairs = [(p, state[AVERAGE]) for p, state in self.state.items() if AVERAGE in state]
         if not pairs:
             raise BadInput(
                 "No average of the weights is kept",
@@ -292,39 +299,43 @@ class BaseOptimizer:
                 p.copy_(weight)
 
 
-def check_around(group: Mapping[str, Any]) -> None:
-    """Raise BadInput where one of a group's options in GROUP is unknown or out of range."""
-    check_storage(group.get("storage", "parameter"))
-    check_rounding(group.get("rounding", "nearest"))
-    _checked("average", group.get("average"), 0, 1)
+def check_group_options(group: Mapping[str, Any]) -> None:
+    """Raise BadInput if one of a group's GROUP_OPTIONS is unknown or out of range."""
     storage = group.get("storage", "parameter")
-    for p in group["params"] if storage != "parameter" else ():
+    check_storage(storage)
+    check_rounding(group.get("rounding", "nearest"))
+    _check_number("average", group.get("average"), 0, 1)
+    if storage == "parameter":
+        return
+    for p in group["params"]:
         if p.is_complex():
-            where, instead = (
-                f"a {p.dtype} parameter of shape {tuple(p.shape)}",
-                'storage="parameter"',
+            raise BadInput(
+                "The state of complex parameters is kept in their own dtype only",
+                value=storage,
+                allowed="'parameter'",
+                where=f"a {p.dtype} parameter of shape {tuple(p.shape)}",
+                instead='storage="parameter"',
             )
-            text = "The state of complex parameters is kept in their own dtype only"
-            raise BadInput(text, value=storage, allowed="'parameter'", where=where, instead=instead)
 
 
-def _checked(name: str, value: float | None, low: float, high: float) -> float | None:
-    given = None if isinstance(value, Tensor) and value.numel() != 1 else value
-    if value is not None and not isinstance(given, Real | Tensor):
+def _check_number(name: str, value: float | None, low: float, high: float) -> float | None:
+    """Return `value` if it is None or a number in the range: [0, 1) for high = 1, else (low, high)."""
+    if value is None:
+        return None
+    is_vector = isinstance(value, Tensor) and value.numel() != 1
+    if is_vector or not isinstance(value, Real | Tensor):
         raise BadType(
             f"{name} is not a number",
             value=value,
             allowed="a number or None",
             where="the optimizer",
         )
-    if value is not None and not (low < value < high or (value == low == 0 and high == 1)):
-        text = f"({low}, {high})" if high != 1 else "[0, 1)"
-        instead = "average=0.999" if name == "average" else "max_norm=1.0"
+    if not (low < value < high or (value == low == 0 and high == 1)):
         raise BadInput(
             f"{name} is out of range",
             value=value,
-            allowed=text,
+            allowed="[0, 1)" if high == 1 else f"({low}, {high})",
             where="the optimizer",
-            instead=instead,
+            instead="average=0.999" if name == "average" else "max_norm=1.0",
         )
     return value

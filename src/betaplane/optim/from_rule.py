@@ -10,7 +10,7 @@ from betaplane.optim import torch_classes
 from betaplane.optim.as_rule import as_rule
 from betaplane.optim.rule_from_group import BETAS
 from betaplane.optim.rule_optimizer import optimizer_class
-from betaplane.optim.torch_classes import TWINS
+from betaplane.optim.torch_classes import CLASS_OF_RULE
 from betaplane.rules import SGD, AMSGrad, Rule
 
 
@@ -48,15 +48,15 @@ def host_optimizer(rule: Rule | str | type, params: ParamsT, lr: float | None = 
     told = options(rule)
     if type(rule) is AMSGrad and told.pop("correction") == "after":
         return torch_classes.Adam(params, lr=lr, amsgrad=True, **told)
-    twin = TWINS.get(type(rule))
+    twin = CLASS_OF_RULE.get(type(rule))
     if (
         twin is None
-        or not twin.kernel
+        or not twin.has_fused_kernel
         or (isinstance(rule, SGD) and rule.nesterov and rule.momentum == 0)
     ):  # which torch refuses
         return optimizer_class(type(rule))(params, lr=lr, **options(rule))
     return twin(
-        params, lr=lr, **{twin.hyper.get(name, name): value for name, value in told.items()}
+        params, lr=lr, **{twin.torch_options.get(name, name): value for name, value in told.items()}
     )
 
 

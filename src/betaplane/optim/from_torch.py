@@ -7,7 +7,7 @@ from typing import Any
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
-from betaplane.optim.torch_classes import ROLL
+from betaplane.optim.torch_classes import TORCH_CLASSES
 from betaplane.optim.torch_compatible import TorchCompatible
 
 
@@ -39,16 +39,20 @@ def from_torch(optimizer: Optimizer, **options: Any) -> TorchCompatible:
         >>> type(ours).__module__, ours.state[p]["step"].item(), p.data
         ('betaplane.optim.torch_classes', 2.0, tensor([ 0.7981, -1.7961]))
     """
-    found = [kind for kind in ROLL if type(optimizer) is kind.torchs]
+    found = [kind for kind in TORCH_CLASSES if type(optimizer) is kind.torch_class]
     if not found:
-        allowed = ", ".join(f"torch.optim.{kind.__name__}" for kind in ROLL)
+        allowed = ", ".join(f"torch.optim.{kind.__name__}" for kind in TORCH_CLASSES)
         where, given = "from_torch", type(optimizer).__qualname__
         raise BadInput("This optimizer has no twin here", value=given, allowed=allowed, where=where)
     fresh = [{**group, "params": list(group["params"])} for group in optimizer.param_groups]
     ours = found[0](fresh, **options)
     for group, made in zip(optimizer.param_groups, ours.param_groups, strict=True):
         group.update(
-            {name: made[name] for name in ours.dialects if name in made and name not in group}
+            {
+                name: made[name]
+                for name in ours.variant_options
+                if name in made and name not in group
+            }
         )
     ours.param_groups, ours.state = optimizer.param_groups, optimizer.state
     return ours

@@ -1,4 +1,4 @@
-"""The norm of all gradients together, at any magnitude that they can have."""
+"""The norm of all gradients together, at every magnitude."""
 
 from __future__ import annotations
 
@@ -7,59 +7,62 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from betaplane.optim.codegen.build import NoCompiler, squares
-from betaplane.optim.codegen.c_source import WORD
-from betaplane.optim.dispatch import BROKEN, broken
+from betaplane.optim.codegen.availability import COMPILE_FAILURES, record_failure
+from betaplane.optim.codegen.build import NoCompiler
+from betaplane.optim.codegen.c_formats import C_TYPES
+from betaplane.optim.codegen.compiled_step import sum_of_squares
 from betaplane.tensors.dtensor import sum_elements
 
-# squares of float64 numbers neither overflow nor vanish once these are scaled by 2^-600 or 2^600
-POWER = 600
+SCALE_EXPONENT = (
+    600  # squares of float64 elements times 2^-600 or 2^600 neither overflow nor underflow
+)
 
 
-def norm(gradients: list[Tensor]) -> float:
-    """The norm of all gradients together, of their parts on all processes.
+def gradient_norm(gradients: list[Tensor]) -> float:
+    """The norm of all gradients together, including the shards of other ranks.
 
-    Where the sum of squares overflows or is so small that terms may have vanished, it is computed again in float64, and
-    where that is not enough, of scaled gradients.
+    If the sum of squares overflows, or is so small that terms may have underflowed, it is computed again in float64;
+    and if that is not enough, from scaled gradients.
 
     Args:
-        gradients: on every process the same, in the same order.
+        gradients: the same on every rank, in the same order.
 
     Example:
         >>> large, small = torch.tensor([3e30, 4e30]), torch.tensor([3e-30, 4e-30])
-        >>> round(norm([large]) / 1e30, 6), round(norm([small]) / 1e-30, 6)
+        >>> round(gradient_norm([large]) / 1e30, 6), round(gradient_norm([small]) / 1e-30, 6)
         (5.0, 5.0)
     """
-    squared, scale = sum_elements(gradients, _squares), 1.0
-    if not _holds(squared, 1e-20):
+    squared = sum_elements(gradients, _squares)
+    scale = 1.0
+    if not _is_reliable(squared, 1e-20):
         squared = sum_elements(gradients, _squares64)
-    if not _holds(squared, 1e-280):
-        scale = 2.0 ** (-POWER if squared > 1 else POWER)
+    if not _is_reliable(squared, 1e-280):
+        scale = 2.0 ** (-SCALE_EXPONENT if squared > 1 else SCALE_EXPONENT)
         squared = sum_elements(gradients, partial(_squares64, scale=scale))
     return squared**0.5 / scale
 
 
-def _holds(squared: float, least: float) -> bool:
-    """Whether a sum of squares can be relied on, as nan can."""
+def _is_reliable(squared: float, least: float) -> bool:
+    """Whether a sum of squares is accurate; nan is."""
     return least <= squared < float("inf") or squared != squared
 
 
 def _squares(gradients: list[Tensor]) -> float:
-    """The sum of the squares of all elements, as quickly as it can be had."""
+    """The sum of the squares of all elements, by the fastest way."""
     gradients = _real(gradients)
-    if not BROKEN and all(map(_is_plain, gradients)):
+    if not COMPILE_FAILURES and all(map(_is_plain, gradients)):
         try:
-            return squares(gradients)
+            return sum_of_squares(gradients)
         except NoCompiler as error:
-            broken(str(error))
+            record_failure(str(error))
     return float(torch.nn.utils.get_total_norm(gradients)) ** 2
 
 
 def _squares64(gradients: list[Tensor], scale: float = 1.0) -> float:
     """The sum of the squares of all elements times scale, in float64."""
-    # which has no float64
-    host = [g.cpu() if g.device.type == "mps" else g for g in _real(gradients)]
-    return sum(float((g.double() * scale).square().sum()) for g in host)
+    # MPS has no float64
+    on_host = [g.cpu() if g.device.type == "mps" else g for g in _real(gradients)]
+    return sum(float((g.double() * scale).square().sum()) for g in on_host)
 
 
 def _real(gradients: list[Tensor]) -> list[Tensor]:
@@ -67,10 +70,10 @@ def _real(gradients: list[Tensor]) -> list[Tensor]:
 
 
 def _is_plain(g: Tensor) -> bool:
-    """Whether machine code can read g."""
+    """Whether compiled code can read g."""
     return (
         type(g) is Tensor
         and g.device.type == "cpu"
         and g.layout is torch.strided
-        and g.dtype in WORD
+        and g.dtype in C_TYPES
     )

@@ -1,4 +1,4 @@
-"""Any rule as a torch.optim.Optimizer, parameter by parameter: the slow twin of every faster path."""
+"""Any rule as a torch.optim.Optimizer."""
 
 from __future__ import annotations
 
@@ -13,61 +13,60 @@ from torch.optim.optimizer import Optimizer, ParamsT
 
 from betaplane.errors import BadInput, BadType
 from betaplane.optim.argument_types import check_types
-from betaplane.optim.base import GROUP, OWN, BaseOptimizer
+from betaplane.optim.base import GROUP_OPTIONS, OPTIMIZER_OPTIONS, BaseOptimizer
 from betaplane.optim.class_docs import class_docstring
-from betaplane.optim.dispatch import chosen
 from betaplane.optim.group_keys import unknown_option
 from betaplane.optim.once import once
 from betaplane.optim.rule_from_group import BETAS, build
-from betaplane.optim.sharding.step import estimate_part, step_all
+from betaplane.optim.sharding.step import update_shard_curvature
 from betaplane.optim.state.load import load
-from betaplane.optim.step.preconditions import check_ready
-from betaplane.optim.step.reference import STATE, estimate
-from betaplane.optim.validation import check_some, finite, loss_of, warn_of_losses
-from betaplane.optim.zeroing import zeroed
+from betaplane.optim.step.reference import STATE, update_curvature
+from betaplane.optim.validation import check_some, warn_of_losses
 from betaplane.rules import Rule
 from betaplane.tensors.dtensor import is_dtensor
 
-KEYWORD, USUAL = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+KEYWORD = inspect.Parameter.KEYWORD_ONLY
+POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 
 class RuleOptimizer(BaseOptimizer, Optimizer):
     """A torch.optim.Optimizer whose step is a rule's.
 
-    Everything torch.optim promises works: groups that change any option, schedulers, closures, hooks, named parameters,
-    copies, checkpoints. Each parameter counts its own steps. State holds plain tensors under torch's names (step,
-    exp_avg, exp_avg_sq, ...), and keeps its type through `load_state_dict`; where that is wider than the parameter's,
-    the step is computed in it. Complex parameters are pairs of real ones.
+    Everything that torch.optim promises works: groups that change any option, schedulers, closures, hooks, named
+    parameters, copies, checkpoints. Each parameter counts its own steps. The state has plain tensors under torch's keys
+    (step, exp_avg, exp_avg_sq, ...) and keeps its dtype through `load_state_dict`; if that is wider than the
+    parameter's, the step is computed in it. Complex parameters are stepped as pairs of real elements.
 
     Args:
         params: parameters, (name, parameter) pairs or groups.
         lr: learning rate, >= 0.
-        betas: the rule's averaging factors, each in [0, 1), where it has them.
+        betas: the rule's decay rates of moments, each in [0, 1), if it has any.
         others: the rule's own.
 
     Raises:
-        BadInput: for no parameters, a parameter that is not of floating point, a sparse gradient, an option that is
+        BadInput: for no parameters, a parameter that is not floating-point, a sparse gradient, an option that is
             unknown or out of range, a state dict of another rule or shape.
     """
 
     rule: ClassVar[type[Rule]]
 
     def __init_subclass__(cls) -> None:
-        """Set the signature and the docstring from the rule."""
+        """Build the class's docstring and signature from the rule."""
         super().__init_subclass__()
         cls.__signature__ = _signature(cls.rule)  # pyright: ignore[reportAttributeAccessIssue]
         cls.__doc__ = class_docstring(cls, RuleOptimizer, BaseOptimizer)
 
     def __init__(self, params: ParamsT, *args: Any, **options: Any) -> None:
         check_types(type(self), params, args, options)
-        given = self._bound(params, *args, **options)
-        self._around(**{name: given.pop(name) for name in OWN})
+        defaults = self._bind(params, *args, **options)
+        self._init_options(**{name: defaults.pop(name) for name in OPTIMIZER_OPTIONS})
         groups: list[Any] = list(params)
         check_some(groups)
-        super().__init__(groups, given)
+        super().__init__(groups, defaults)
         warn_of_losses(self)
 
-    def _bound(self, *args: Any, **options: Any) -> dict[str, Any]:
+    def _bind(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """All options by name, with defaults for those that are not given."""
         signature = inspect.signature(type(self))
         for name in options:
             if name not in signature.parameters:
@@ -77,104 +76,82 @@ class RuleOptimizer(BaseOptimizer, Optimizer):
         return {name: value for name, value in bound.arguments.items() if name != "params"}
 
     def rule_of(self, group: Mapping[str, Any]) -> Rule:
-        """The rule that a group's options ask for."""
+        """The rule with the options of a group."""
         return build(self.rule, group)
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Update every parameter that has a gradient.
 
         Args:
-            closure: computes the loss again and returns it; called once, with gradients on.
+            closure: computes the loss again and returns it; called once, with gradients enabled.
 
         Returns:
             The closure's loss, or None.
 
         Raises:
             BadInput: for a sparse gradient, options out of range or a state that does not fit; for a gradient that is
-                not finite, where `nonfinite` is "raise". Nothing is written then.
+                not finite, if `nonfinite` is "raise". Nothing is written then.
         """
-        loss = loss_of(closure)
-        check_ready(self)
-        with zeroed(self), finite(self, self.nonfinite), self._measured():
-            step_all(self, self._once)
-        return loss
-
-    def _once(self) -> None:
-        for i, group in enumerate(self.param_groups):
-            if self._again(i, group):
-                continue
-            self._pass(i, group, [p for p in group["params"] if p.grad is not None], self.state)
-
-    def _takes_sparse(self, group: Mapping[str, Any]) -> bool:
-        """Whether a group's gradients may be sparse."""
-        return False
+        return self._take_step(closure)
 
     @torch.no_grad()
     def curvature(self, estimates: Sequence[Tensor]) -> None:
-        """Take an estimate of the Hessian's diagonal into the state; for rules that keep one
-        (Sophia), every few steps.
+        """Add an estimate of the Hessian's diagonal to the state, for rules that store one (Sophia).
+
+        To be called every few steps.
 
         Args:
-            estimates: one a parameter, like it, in the order of the groups, as of `hutchinson` or `sampled_labels`.
+            estimates: one per parameter, like it, in the order of the groups, as from `hutchinson` or `sampled_labels`.
 
         Raises:
-            BadInput: the rule keeps none, or the estimates do not fit the parameters.
+            BadInput: the rule stores no curvature, or the estimates do not fit the parameters.
         """
         name = type(self).__name__
         if not hasattr(self.rule, "curvature"):
             raise BadInput(
                 "This rule keeps no curvature", value=name, allowed="Sophia", where="curvature"
             )
-        estimates = (
-            []
-            if isinstance(estimates, Tensor) or not isinstance(estimates, Iterable)
-            else list(estimates)
-        )
-        if not all(isinstance(h, Tensor) for h in estimates):
-            got, allowed = [type(h).__name__ for h in estimates], "tensors"
-            raise BadType("The estimates are not tensors", value=got, allowed=allowed, where=name)
         pairs = [(group, p) for group in self.param_groups for p in group["params"]]
-        shapes, wanted = [tuple(h.shape) for h in estimates], [tuple(p.shape) for _, p in pairs]
-        if shapes != wanted:
-            raise BadInput(
-                "The estimates do not fit the parameters",
-                value=shapes,
-                allowed=str(wanted),
-                where=name,
-            )
+        estimates = _check_estimates(estimates, [tuple(p.shape) for _, p in pairs], name)
         for (group, p), h in zip(pairs, estimates, strict=True):
-            (estimate_part if is_dtensor(p) else estimate)(self.rule_of(group), p, h, self.state[p])
+            update = update_shard_curvature if is_dtensor(p) else update_curvature
+            update(self.rule_of(group), p, h, self.state[p])
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> None:
-        """Load a state; types are kept, where torch would cast them to the parameter's.
+        """Load a state; dtypes are kept, which torch would cast to the parameter's.
 
         Args:
-            state_dict: what `state_dict()` gave. Where both it and the optimizer have the names of the parameters,
-                these match by name, whatever their order and groups; else by place.
-            strict: whether the names must be the same. If not, a parameter that the state dict lacks keeps the state it
-                has, none in a new optimizer; what only the state dict has is left out.
+            state_dict: the result of `state_dict()`. If both it and the optimizer have the names of the parameters,
+                these are matched by name, whatever their order and groups; else by position.
+            strict: whether the names must be the same. If not, a parameter that the state dict lacks keeps its state
+                (none in a new optimizer), and what only the state dict has is skipped.
 
         Raises:
             BadInput: it is another rule's, of other shapes or for other names; nothing is loaded then.
         """
         load(self, state_dict, super().load_state_dict, STATE, strict=strict)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What copying and pickling keep: torch's part and ours."""
-        return {**super().__getstate__(), **self._kept()}
-
-    def _path_of(self, group: Mapping[str, Any]) -> str:
-        return chosen(self.path, group["params"])
-
     def __reduce__(self) -> tuple:
         return _blank, (self.rule,), self.__getstate__()
 
 
+def _check_estimates(estimates: Any, shapes: list[tuple], where: str) -> list[Tensor]:
+    """The estimates as a list, if they are tensors of these shapes."""
+    is_list = isinstance(estimates, Iterable) and not isinstance(estimates, Tensor)
+    values = list(estimates) if is_list else []
+    if not all(isinstance(h, Tensor) for h in values):
+        got = [type(h).__name__ for h in values]
+        raise BadType("The estimates are not tensors", value=got, allowed="tensors", where=where)
+    got = [tuple(h.shape) for h in values]
+    if got != shapes:
+        raise BadInput(
+            "The estimates do not fit the parameters", value=got, allowed=str(shapes), where=where
+        )
+    return values
+
+
 def _blank(rule: type[Rule]) -> RuleOptimizer:
-    """An optimizer of a rule before its state is filled in: its class has no place that pickle
-    could look it up at.
-    """
+    """An optimizer of a rule without its state, for unpickling: pickle cannot look up the class by name."""
     return object.__new__(optimizer_class(rule))
 
 
@@ -208,22 +185,23 @@ def optimizer_class(rule: type[Rule]) -> type[RuleOptimizer]:
 
 
 def _signature(rule: type[Rule]) -> inspect.Signature:
-    """(params, lr, betas, the rule's own numbers and choices; by keyword the shared options and
-    ours).
+    """The signature of a rule's optimizer.
+
+    By position: params, lr, betas and the rule's hyperparameters and variants. By keyword: the rule's shared options,
+    and those of all optimizers.
     """
     default = {f.name: None if f.default is MISSING else f.default for f in fields(rule)}
     betas = tuple(default[name] for name in BETAS if name in default)
     own = {f.name: f.default for f in fields(rule) if not f.kw_only and f.name not in BETAS}
-    usual = {
+    by_position = {
         "params": inspect.Parameter.empty,
         "lr": rule.lr,
         **({"betas": betas} if betas else {}),
         **own,
     }
-    more = (
-        {f.name: f.default for f in fields(rule) if f.kw_only} | {"maximize": False} | GROUP | OWN
-    )
+    by_keyword = {f.name: f.default for f in fields(rule) if f.kw_only} | {"maximize": False}
+    by_keyword |= GROUP_OPTIONS | OPTIMIZER_OPTIONS
     return inspect.Signature(
-        [inspect.Parameter(name, USUAL, default=value) for name, value in usual.items()]
-        + [inspect.Parameter(name, KEYWORD, default=value) for name, value in more.items()]
+        [inspect.Parameter(name, POSITIONAL, default=value) for name, value in by_position.items()]
+        + [inspect.Parameter(name, KEYWORD, default=value) for name, value in by_keyword.items()]
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput, expect_function
-from betaplane.tensors.dtensor import local_tensor, sum_counts
+from betaplane.tensors.dtensor import local_tensor
 
 FLOATING = (
     torch.float64,
@@ -49,56 +48,13 @@ def loss_of(closure: Callable[[], Any] | None) -> Any:
         return closure()
 
 
-def named(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
+def named_parameters(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
     """Every parameter with its name, or its place where it has none."""
     for i, group in enumerate(optimizer.param_groups):
         names = group.get("param_names") or [
             f"parameter {j} of group {i}" for j in range(len(group["params"]))
         ]
         yield from zip(names, group["params"], strict=True)
-
-
-@contextmanager
-def finite(optimizer: Optimizer, nonfinite: str) -> Iterator[None]:
-    """For one step, what `nonfinite` asks for: gradients with inf or nan raise an error, or are
-    left out.
-
-    Raises:
-        BadInput: where it is "raise" and a gradient is not finite; names the parameter.
-    """
-    held = (
-        []
-        if nonfinite == "pass"
-        else [(name, p, p.grad) for name, p in named(optimizer) if p.grad is not None]
-    )
-    counts = sum_counts([g for *_, g in held], [_nonfinite(g) for *_, g in held])
-    bad = [(name, p, count) for (name, p, _), count in zip(held, counts, strict=True) if count]
-    if bad and nonfinite == "raise":
-        name, p, count = bad[0]
-        raise BadInput(
-            "A gradient is not finite",
-            value=f"{count} of {p.numel()} numbers",
-            allowed="finite numbers",
-            where=f"{name}, shape {tuple(p.shape)}"
-            + (f", and {len(bad) - 1} more" if len(bad) > 1 else ""),
-            instead='nonfinite="skip"',
-        )
-    gradients = [(p, p.grad) for _, p, _ in bad]
-    for p, _ in gradients:
-        p.grad = None
-    try:
-        yield
-    finally:
-        for p, g in gradients:
-            p.grad = g
-
-
-def _nonfinite(g: Tensor) -> int:
-    """How many of a gradient's numbers are not finite; of those this process holds, if it is spread
-    over many.
-    """
-    finite = torch.isfinite(local_tensor(g._values() if g.is_sparse else g))
-    return 0 if bool(finite.all()) else int((~finite).sum())
 
 
 def check_eps(options: Mapping[str, Any], p: Tensor) -> None:

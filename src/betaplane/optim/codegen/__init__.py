@@ -1,3 +1,1 @@
-"""Passes as machine code: a rule's own operations recorded, written as C, built, and called on
-lists of tensors.
-"""
+"""Compiled steps: trace a rule's operations, write them as C, compile, and run them on lists of tensors."""

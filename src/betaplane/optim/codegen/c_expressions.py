@@ -1,4 +1,4 @@
-"""Torch's operations in C's words."""
+"""C expressions for torch's operations."""
 
 from __future__ import annotations
 
@@ -12,100 +12,98 @@ aten = torch.ops.aten
 REDUCTIONS = (aten.mean.default, aten.sum.default)
 
 
-def single(node: Any) -> bool:
-    """Whether a value is one number for the whole tensor."""
+def is_scalar(node: Any) -> bool:
+    """Whether a value is a single number, not one per element."""
     if not isinstance(node, fx.Node):
         return True
     value = node.meta["val"] if "val" in node.meta else node.meta["tensor_meta"]
     return len(value.shape) == 0
 
 
-def name(value: Any) -> str:
-    """A value in an expression: a number, or a node, narrowed to the type of the pass where it is a
-    scalar.
-    """
+def operand(value: Any) -> str:
+    """A value as an operand: a number, or a node; scalars are cast to the dtype of the step."""
     if isinstance(value, fx.Node):
-        return f"((real){value.name})" if single(value) else value.name
+        return f"((real){value.name})" if is_scalar(value) else value.name
     if value in (float("inf"), -float("inf")):
         return "INFINITY" if value > 0 else "-INFINITY"
     return f"((real){float(value)!r})"
 
 
-Say = Callable[[fx.Node], str]
+Expression = Callable[[fx.Node], str]
 
 
-def _joined(sign: str) -> Say:
-    def say(node: fx.Node) -> str:
+def _add(sign: str) -> Expression:
+    def expression(node: fx.Node) -> str:
         a, b = node.args[:2]
         alpha = node.kwargs.get("alpha", 1)
         return (
-            f"{name(a)} {sign} {name(b)}"
+            f"{operand(a)} {sign} {operand(b)}"
             if alpha == 1
-            else f"FMA({sign}{name(alpha)}, {name(b)}, {name(a)})"
+            else f"FMA({sign}{operand(alpha)}, {operand(b)}, {operand(a)})"
         )
 
-    return say
+    return expression
 
 
-def _form(pattern: str) -> Say:
-    def say(node: fx.Node) -> str:
-        return pattern.format(*(name(value) for value in node.args))
+def _pattern(pattern: str) -> Expression:
+    def expression(node: fx.Node) -> str:
+        return pattern.format(*(operand(value) for value in node.args))
 
-    return say
+    return expression
 
 
 def _clamp(node: fx.Node) -> str:
     x, low, high = (*node.args, None, None)[:3]
     low, high = node.kwargs.get("min", low), node.kwargs.get("max", high)
-    value = name(x)
+    value = operand(x)
     if low is not None:
-        value = f"({value} < {name(low)} ? {name(low)} : {value})"
+        value = f"({value} < {operand(low)} ? {operand(low)} : {value})"
     if high is not None:
-        value = f"({value} > {name(high)} ? {name(high)} : {value})"
+        value = f"({value} > {operand(high)} ? {operand(high)} : {value})"
     return value
 
 
 def _power(node: fx.Node) -> str:
-    x, power = name(node.args[0]), node.args[1]
+    x, power = operand(node.args[0]), node.args[1]
     plain = {2: f"{x} * {x}", 3: f"{x} * {x} * {x}", 0.5: f"sqrt_of({x})"}
-    return plain.get(power, f"pow_of({x}, {name(power)})")  # type: ignore[call-overload]
+    return plain.get(power, f"pow_of({x}, {operand(power)})")  # type: ignore[call-overload]
 
 
 def _cast(node: fx.Node) -> str:
     return (
-        f"bf16({name(node.args[0])})"
+        f"bf16({operand(node.args[0])})"
         if node.kwargs.get("dtype") == torch.bfloat16
-        else name(node.args[0])
+        else operand(node.args[0])
     )
 
 
-EXPRESSIONS: dict[Any, Say] = {
-    aten.add.Tensor: _joined("+"),
-    aten.sub.Tensor: _joined("-"),
-    aten.rsub.Scalar: _form("{1} - {0}"),
-    aten.mul.Tensor: _form("{0} * {1}"),
-    aten.div.Tensor: _form("{0} / {1}"),
-    aten.neg.default: _form("-{0}"),
-    aten.abs.default: _form("abs_of({0})"),
-    aten.sign.default: _form("sign_of({0})"),
-    aten.sqrt.default: _form("sqrt_of({0})"),
-    aten.rsqrt.default: _form("1 / sqrt_of({0})"),
-    aten.reciprocal.default: _form("1 / {0}"),
-    aten.lerp.Tensor: _form("lerp_of({0}, {1}, {2})"),
-    aten.lerp.Scalar: _form("lerp_of({0}, {1}, {2})"),
-    aten.maximum.default: _form("max_of({0}, {1})"),
-    aten.minimum.default: _form("min_of({0}, {1})"),
-    aten.where.self: _form("({0} ? {1} : {2})"),
-    aten.atan2.default: _form("arctan2({0}, {1})"),
-    aten.clone.default: _form("{0}"),
-    aten.exp.default: _form("exp_of({0})"),
-    aten.log.default: _form("log_of({0})"),
-    aten.tanh.default: _form("tanh_of({0})"),
+EXPRESSIONS: dict[Any, Expression] = {
+    aten.add.Tensor: _add("+"),
+    aten.sub.Tensor: _add("-"),
+    aten.rsub.Scalar: _pattern("{1} - {0}"),
+    aten.mul.Tensor: _pattern("{0} * {1}"),
+    aten.div.Tensor: _pattern("{0} / {1}"),
+    aten.neg.default: _pattern("-{0}"),
+    aten.abs.default: _pattern("abs_of({0})"),
+    aten.sign.default: _pattern("sign_of({0})"),
+    aten.sqrt.default: _pattern("sqrt_of({0})"),
+    aten.rsqrt.default: _pattern("1 / sqrt_of({0})"),
+    aten.reciprocal.default: _pattern("1 / {0}"),
+    aten.lerp.Tensor: _pattern("lerp_of({0}, {1}, {2})"),
+    aten.lerp.Scalar: _pattern("lerp_of({0}, {1}, {2})"),
+    aten.maximum.default: _pattern("max_of({0}, {1})"),
+    aten.minimum.default: _pattern("min_of({0}, {1})"),
+    aten.where.self: _pattern("({0} ? {1} : {2})"),
+    aten.atan2.default: _pattern("arctan2({0}, {1})"),
+    aten.clone.default: _pattern("{0}"),
+    aten.exp.default: _pattern("exp_of({0})"),
+    aten.log.default: _pattern("log_of({0})"),
+    aten.tanh.default: _pattern("tanh_of({0})"),
     aten.clamp.default: _clamp,
     aten.pow.Tensor_Scalar: _power,
     aten._to_copy.default: _cast,
 }
-for _word, _sign in (
+for _name, _operator in (
     ("gt", ">"),
     ("ge", ">="),
     ("lt", "<"),
@@ -113,12 +111,12 @@ for _word, _sign in (
     ("eq", "=="),
     ("ne", "!="),
 ):
-    for _kind in ("Scalar", "Tensor"):
-        EXPRESSIONS[getattr(getattr(aten, _word), _kind)] = _form(f"(real)({{0}} {_sign} {{1}})")
+    for _overload in ("Scalar", "Tensor"):
+        EXPRESSIONS[getattr(getattr(aten, _name), _overload)] = _pattern(
+            f"(real)({{0}} {_operator} {{1}})"
+        )
 
 
-def spoken(node: fx.Node) -> bool:
-    """Whether there are words for an operation; a rule with any other is stepped operation by
-    operation.
-    """
+def has_expression(node: fx.Node) -> bool:
+    """Whether an operation has a C expression; rules with any other are stepped eagerly."""
     return node.op != "call_function" or node.target in EXPRESSIONS or node.target in REDUCTIONS

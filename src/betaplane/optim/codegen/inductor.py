@@ -1,4 +1,4 @@
-"""A recorded pass as torch.compile's code, for parameters that are not on the CPU."""
+"""Run a traced step through torch.compile, for parameters that are not on the CPU."""
 
 from __future__ import annotations
 
@@ -8,71 +8,81 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from betaplane.optim.codegen.trace import Recording, record
+from betaplane.optim.codegen.trace import TracedStep, trace_step
 from betaplane.optim.once import MAKING, once
-from betaplane.optim.step.reference import count, fill
-from betaplane.optim.step.step_spec import StepSpec, StepValues, fields_of, widest
-from betaplane.optim.storage_formats import Rounded
+from betaplane.optim.step.reference import count_step, fill_state
+from betaplane.optim.step.step_spec import StepSpec, StepValues, promoted_dtype, state_fields
+from betaplane.optim.storage_formats import StochasticBFloat16
+from betaplane.tensors.dtensor import PLAIN_TYPES
 from betaplane.tensors.memory_layout import align_state, copy_in_layout, is_dense
-
-PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def step_compiled(
-    form: StepSpec, p: Tensor, held: dict[str, Any], numbers: StepValues, words: Mapping[str, str]
+    spec: StepSpec,
+    p: Tensor,
+    param_state: dict[str, Any],
+    values: StepValues,
+    keys: Mapping[str, str],
 ) -> bool:
-    """Step p, if there is code for it: its rule does not look at shapes, and no format needs more
-    than a cast.
+    """Step p in place, if it can be compiled: the rule does not depend on shape, formats are only casts.
 
     Args:
-        form: what is done.
-        p: with a gradient.
-        held: torch's state of p; filled here.
-        numbers: learning rate and what else the form takes.
-        words: torch's names for the fields of the rule's state, where they differ.
+        spec: what the step does.
+        p: a parameter with a gradient.
+        param_state: torch's state of p; filled here.
+        values: learning rate and the other numbers that the step takes.
+        keys: torch's state keys for the fields of the rule's state, if they differ.
+
+    Returns:
+        Whether p was stepped.
     """
-    usual = (
-        type(p) in PLAIN and p.is_floating_point() and p.numel() > 0 and p.dim() > 0 and is_dense(p)
-    )
-    if not usual or form.norms or p.grad is None or p.grad.layout is not torch.strided:
+    g = p.grad
+    if spec.norms or g is None or g.layout is not torch.strided or not _is_ordinary(p):
         return False
-    fill(form, p, held, words)
-    align_state(held, p)
-    extras = form.extras(p)
-    fields = (*(name for name, like_x in fields_of(form.rule).items() if like_x), *extras)
-    tensors = [held[words.get(name, name)] for name in fields]
-    formats = [form.weights(p), *(form.kept(p, name, p) for name in fields)]
-    if any(kept.scaled or isinstance(kept, Rounded) for kept in formats):
+    fill_state(spec, p, param_state, keys)
+    align_state(param_state, p)
+    extra = spec.extra_fields(p)
+    names = (*(name for name, like_x in state_fields(spec.rule).items() if like_x), *extra)
+    tensors = [param_state[keys.get(name, name)] for name in names]
+    formats = [spec.weight_format(p), *(spec.state_format(p, name, p) for name in names)]
+    if any(stored.scaled or isinstance(stored, StochasticBFloat16) for stored in formats):
         return False
-    recording = record(form, torch.promote_types(widest(p, *tensors), torch.float32), extras)
-    if recording is None:
+    dtype = torch.promote_types(promoted_dtype(p, *tensors), torch.float32)
+    traced = trace_step(spec, dtype, extra)
+    if traced is None:
         return False
-    single = [held[words.get(name, name)] for name in recording.numbers]
-    scalars = recording.scalars(form.rule, [value.cpu() for value in single], numbers)
-    g = p.grad if p.grad.stride() == p.stride() else copy_in_layout(p.grad, p)
+    numbers = [param_state[keys.get(name, name)] for name in traced.numbers]
+    scalars = traced.scalars(spec.rule, [value.cpu() for value in numbers], values)
+    aligned = g if g.stride() == p.stride() else copy_in_layout(g, p)
     with MAKING:  # torch.compile's code refuses to run while another thread traces
-        written(recording)([flat(p), flat(g), *map(flat, tensors)], scalars)
-    for value, place in zip(single, recording.news, strict=True):
-        value.copy_(scalars[place])
-    if "t" not in recording.numbers:
-        count(held)
-    if form.zero:
-        p.grad.zero_()
+        compiled_step(traced)([_flat(p), _flat(aligned), *map(_flat, tensors)], scalars)
+    for value, i in zip(numbers, traced.new_numbers, strict=True):
+        value.copy_(scalars[i])
+    if "t" not in traced.numbers:
+        count_step(param_state)
+    if spec.zero:
+        g.zero_()
     return True
 
 
+def _is_ordinary(p: Tensor) -> bool:
+    """Whether p is a dense tensor of real elements, in memory of its own."""
+    plain = type(p) in PLAIN_TYPES and p.is_floating_point()
+    return plain and p.numel() > 0 and p.dim() > 0 and is_dense(p)
+
+
 @once
-def written(recording: Recording) -> Callable[[list[Tensor], list[Tensor]], None]:
-    """The pass, writing what it computes into its tensors."""
+def compiled_step(traced: TracedStep) -> Callable[[list[Tensor], list[Tensor]], None]:
+    """A compiled function that takes a traced step in place."""
 
     def step(tensors: list[Tensor], scalars: list[Tensor]) -> None:
-        new = recording.graph(*(value.to(recording.dtype) for value in tensors), *scalars)
-        for home, value in zip((tensors[0], *tensors[2:]), new, strict=False):
-            home.copy_(value)
+        new = traced.graph(*(value.to(traced.dtype) for value in tensors), *scalars)
+        for target, value in zip((tensors[0], *tensors[2:]), new, strict=False):
+            target.copy_(value)
 
     return torch.compile(step, dynamic=True, fullgraph=True)
 
 
-def flat(x: Tensor) -> Tensor:
-    """A dense tensor's numbers in the order they lie in memory."""
+def _flat(x: Tensor) -> Tensor:
+    """A view of a dense tensor's elements in the order of their addresses."""
     return x.view(-1) if x.is_contiguous() else torch.as_strided(x, (x.numel(),), (1,))

@@ -1,6 +1,4 @@
-"""Machine code over a whole list of parameters in one call: what was looked up once is only checked
-again.
-"""
+"""Run compiled C over a whole list of parameters in one call; argument lists are cached and revalidated each step."""
 
 from __future__ import annotations
 
@@ -13,190 +11,194 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from betaplane.optim.codegen.build import Native, native
-from betaplane.optim.codegen.c_expressions import spoken
-from betaplane.optim.codegen.c_source import WORD
-from betaplane.optim.codegen.trace import record
-from betaplane.optim.step.reference import STATE, fill
-from betaplane.optim.step.step_spec import StepSpec, StepValues, fields_of, widest
-from betaplane.optim.storage_formats import SCALE, Dynamic, Format, row
+from betaplane.optim.blocks import row_length
+from betaplane.optim.codegen.c_expressions import has_expression
+from betaplane.optim.codegen.c_formats import C_TYPES
+from betaplane.optim.codegen.compiled_step import CompiledStep, compile_step
+from betaplane.optim.codegen.trace import trace_step
+from betaplane.optim.step.reference import STATE, fill_state
+from betaplane.optim.step.step_spec import StepSpec, StepValues, promoted_dtype, state_fields
+from betaplane.optim.storage_formats import SCALE, Dynamic, Format
 from betaplane.rules import Rule
+from betaplane.tensors.dtensor import PLAIN_TYPES
 from betaplane.tensors.memory_layout import align_state, copy_in_layout, is_dense
-
-PLAIN = (Tensor, torch.nn.Parameter)  # whose memory is their own
 
 
 class MultiTensorStep:
-    """The lists that machine code takes, for parameters of one kind.
+    """The argument lists of compiled code, for parameters that share the code.
 
-    The numbers of their states (steps) are places in one tensor each, so that all are counted at once.
+    Each number of their states (the step count) is a view of one tensor, so that all are updated at once.
     """
 
     def __init__(
         self,
-        code: Native,
+        code: CompiledStep,
         params: list[Tensor],
         states: Mapping[Tensor, Any],
-        words: Mapping[str, str],
+        keys: Mapping[str, str],
     ):
-        self.code, self.params, self.held = code, params, [states[p] for p in params]
-        own = [words.get(name, name) for name in code.recording.tensors]
-        scales = [
-            word + SCALE for word, kept in zip(own, code.formats[1:], strict=True) if kept.scaled
-        ]
-        self.numbers = [words.get(name, name) for name in code.recording.numbers]
-        self.counts = {
-            word: self._gathered(word) for word in dict.fromkeys([*self.numbers, "step"])
+        self.code, self.params = code, params
+        self.param_states = [states[p] for p in params]
+        tensor_keys = [keys.get(name, name) for name in code.traced.tensors]
+        formats = zip(tensor_keys, code.formats[1:], strict=True)
+        scale_keys = [key + SCALE for key, stored in formats if stored.scaled]
+        self.number_keys = [keys.get(name, name) for name in code.traced.numbers]
+        self.numbers = {
+            key: self._gather_numbers(key) for key in dict.fromkeys([*self.number_keys, "step"])
         }
-        self.kept = {
-            word: [held[word] for held in self.held] for word in (*own, *scales, *self.counts)
+        self.known = {
+            key: [state[key] for state in self.param_states]
+            for key in (*tensor_keys, *scale_keys, *self.numbers)
         }
-        self.tensors = [self.kept[word] for word in (*own, *scales)]
+        self.tensors = [self.known[key] for key in (*tensor_keys, *scale_keys)]
         self.layout = _layout(params)
-        self.plain = all(map(Tensor.is_contiguous, params))
-        rows = [row(p.shape) if code.blocks else p.numel() for p in params]
-        self.places = array("q", map(Tensor.numel, params)), array("q", rows)
+        self.contiguous = all(map(Tensor.is_contiguous, params))
+        rows = [row_length(p.shape) if code.blocks else p.numel() for p in params]
+        self.sizes = array("q", map(Tensor.numel, params)), array("q", rows)
 
-    def _gathered(self, word: str) -> Tensor:
-        """A number of every state as places in one tensor, put into the states."""
-        together = torch.stack([torch.as_tensor(held.get(word, 0.0)) for held in self.held])
-        for held, place in zip(self.held, together.unbind(), strict=True):
-            held[word] = place
-        return together
+    def _gather_numbers(self, key: str) -> Tensor:
+        """Stack a number of all states in one tensor, and put views of it into the states."""
+        stacked = torch.stack([torch.as_tensor(state.get(key, 0.0)) for state in self.param_states])
+        for state, view in zip(self.param_states, stacked.unbind(), strict=True):
+            state[key] = view
+        return stacked
 
     def fits(self, states: Mapping[Tensor, dict[str, Any]]) -> bool:
-        """Whether neither parameters, gradients nor states were exchanged for others, or laid out
-        anew.
-        """
-        same = (
-            all(map(is_, map(states.get, self.params), self.held))
-            and _layout(self.params) == self.layout
-        )
-        return same and all(
-            all(map(is_, [held.get(word) for held in self.held], known))
-            for word, known in self.kept.items()
+        """Whether parameters, gradients and states are the same tensors, in the same layout."""
+        if not all(map(is_, map(states.get, self.params), self.param_states)):
+            return False
+        if _layout(self.params) != self.layout:
+            return False
+        return all(
+            all(map(is_, [state.get(key) for state in self.param_states], tensors))
+            for key, tensors in self.known.items()
         )
 
-    def step(self, rule: Rule, numbers: StepValues) -> float:
-        """One step of all; the squared length of their updates, where that is measured."""
-        given: list[Any] = [p.grad for p in self.params]
-        gradients = given
-        if not (self.plain and all(map(Tensor.is_contiguous, given))):
-            gradients = [
+    def step(self, rule: Rule, values: StepValues) -> float:
+        """Step all parameters in place.
+
+        Returns:
+            The squared norm of their updates if the spec measures it, else 0.
+        """
+        grads: list[Any] = [p.grad for p in self.params]
+        aligned = grads
+        if not (self.contiguous and all(map(Tensor.is_contiguous, grads))):
+            aligned = [
                 g if g.stride() == p.stride() else copy_in_layout(g, p)
-                for p, g in zip(self.params, given, strict=True)
+                for p, g in zip(self.params, grads, strict=True)
             ]
-        scalars, sets = self._scalars(rule, numbers)
-        moved = sum(
-            self.code.step([self.params, gradients, *self.tensors], self.places, sets, scalars)
-        )
-        for g, used in (
-            zip(given, gradients, strict=True) if self.code.zero and gradients is not given else ()
-        ):
-            if used is not g:
-                g.zero_()
-        return moved
+        scalars, sets = self._advance_scalars(rule, values)
+        columns = [self.params, aligned, *self.tensors]
+        squared_update = sum(self.code.step(columns, self.sizes, sets, scalars))
+        if self.code.zero and aligned is not grads:
+            for g, copy in zip(grads, aligned, strict=True):
+                if copy is not g:
+                    g.zero_()
+        return squared_update
 
-    def _scalars(self, rule: Rule, numbers: StepValues) -> tuple[array, tuple[array, array]]:
-        """A set for each state of the numbers there is; each parameter's set and seed. The numbers
-        go on by a step.
+    def _advance_scalars(self, rule: Rule, values: StepValues) -> tuple[array, tuple[array, array]]:
+        """Compute the scalars of this step, and write the states' numbers after it.
+
+        Returns:
+            One set of scalars per distinct combination of numbers; for each parameter the index of its set, and its
+            seed for stochastic rounding.
         """
-        steps, recording = self.counts["step"], self.code.recording
+        steps, traced = self.numbers["step"], self.code.traced
         seeds = array("q", steps.long().tolist())
-        columns = [self.counts[word] for word in self.numbers]
-        rows = list(zip(*(column.tolist() for column in columns), strict=True)) or [()] * len(
-            self.params
-        )
-        sets = {one: i for i, one in enumerate(dict.fromkeys(rows))}
-        found = []
-        for one in sets:
-            held = [
-                torch.tensor(value, dtype=column.dtype)
-                for value, column in zip(one, columns, strict=True)
+        columns = [self.numbers[key] for key in self.number_keys]
+        rows = list(zip(*(column.tolist() for column in columns), strict=True))
+        rows = rows or [()] * len(self.params)
+        set_of_row = {row: i for i, row in enumerate(dict.fromkeys(rows))}
+        sets = []
+        for row in set_of_row:
+            numbers = [
+                torch.tensor(number, dtype=column.dtype)
+                for number, column in zip(row, columns, strict=True)
             ]
-            found.append([float(value) for value in recording.scalars(rule, held, numbers)])
-        places = array("q", map(sets.__getitem__, rows))
-        for column, new in zip(columns, recording.news, strict=True):
-            column.copy_(torch.tensor([found[place][new] for place in places], dtype=torch.float64))
-        if "step" not in self.numbers:
+            sets.append([float(value) for value in traced.scalars(rule, numbers, values)])
+        indices = array("q", map(set_of_row.__getitem__, rows))
+        for column, i in zip(columns, traced.new_numbers, strict=True):
+            column.copy_(torch.tensor([sets[j][i] for j in indices], dtype=torch.float64))
+        if "step" not in self.number_keys:
             steps.add_(1)
-        return array("d", chain.from_iterable(found)), (places, seeds)
+        return array("d", chain.from_iterable(sets)), (indices, seeds)
 
 
 def _layout(params: list[Tensor]) -> list[Any]:
-    """What machine code relies on, as one list."""
-    gradients: list[Any] = [p.grad for p in params]
-    if any(g is None for g in gradients):
+    """Sizes, dtypes and strides that the compiled code relies on; empty if a gradient is missing."""
+    grads: list[Any] = [p.grad for p in params]
+    if any(g is None for g in grads):
         return []
-    kinds = [(p.dtype, g.dtype, g.layout) for p, g in zip(params, gradients, strict=True)]
+    dtypes = [(p.dtype, g.dtype, g.layout) for p, g in zip(params, grads, strict=True)]
     strides = [p.is_contiguous() or p.stride() for p in params]
-    return [*map(Tensor.numel, params), *map(Tensor.numel, gradients), *kinds, *strides]
+    return [*map(Tensor.numel, params), *map(Tensor.numel, grads), *dtypes, *strides]
 
 
-def swept(
-    form: StepSpec,
+def multi_tensor_steps(
+    spec: StepSpec,
     params: Sequence[Tensor],
     states: Mapping[Tensor, dict[str, Any]],
-    words: Mapping[str, str] = STATE,
+    keys: Mapping[str, str] = STATE,
 ) -> tuple[list[MultiTensorStep], list[Tensor]]:
-    """Parameters by kind, each kind with its machine code; and those for which there is none.
+    """Group parameters by the code that steps them.
 
     Args:
-        form: what is done.
-        params: with gradients.
+        spec: what the step does.
+        params: parameters with gradients.
         states: torch's state of each; filled here.
-        words: torch's names for the fields of the rule's state, where they differ.
+        keys: torch's state keys for the fields of the rule's state, if they differ.
+
+    Returns:
+        One MultiTensorStep per code, and the parameters for which no code can be generated.
 
     Raises:
-        NoCompiler: this machine makes none.
+        NoCompiler: this machine cannot compile.
     """
-    kinds: dict[Any, list[Tensor]] = {}
-    left = []
+    by_code: dict[Any, list[Tensor]] = {}
+    uncompiled = []
     for p in params:
-        code = _code(form, p, states[p], words) if _usual(p) else None
+        code = _code_for(spec, p, states[p], keys) if _is_ordinary(p) else None
         if code is None:
-            left.append(p)
-        else:
-            single = (words.get(name, name) for name in code.recording.numbers)
-            kinds.setdefault(
-                (code, *(torch.as_tensor(states[p][word]).dtype for word in single)), []
-            ).append(p)
-    return [
-        MultiTensorStep(code, found, states, words) for (code, *_), found in kinds.items()
-    ], left
+            uncompiled.append(p)
+            continue
+        number_keys = (keys.get(name, name) for name in code.traced.numbers)
+        dtypes = (torch.as_tensor(states[p][key]).dtype for key in number_keys)
+        by_code.setdefault((code, *dtypes), []).append(p)
+    steps = [MultiTensorStep(code, group, states, keys) for (code, *_), group in by_code.items()]
+    return steps, uncompiled
 
 
-def _usual(p: Tensor) -> bool:
-    """Whether p is plain memory, all of it its own, and its gradient too."""
-    plain = type(p) in PLAIN and p.device.type == "cpu" and p.dtype in WORD and p.numel() > 0
-    return (
-        plain
-        and p.grad is not None
-        and p.grad.layout is torch.strided
-        and p.grad.dtype in WORD
-        and is_dense(p)
-    )
+def _is_ordinary(p: Tensor) -> bool:
+    """Whether p and its gradient are dense CPU tensors in memory of their own, of dtypes that C has."""
+    g = p.grad
+    plain = type(p) in PLAIN_TYPES and p.device.type == "cpu" and p.dtype in C_TYPES
+    if not plain or p.numel() == 0 or g is None:
+        return False
+    return g.layout is torch.strided and g.dtype in C_TYPES and is_dense(p)
 
 
-def _code(
-    form: StepSpec, p: Tensor, held: dict[str, Any], words: Mapping[str, str]
-) -> Native | None:
-    """The machine code for p; its state is filled in, and laid out as p."""
-    fill(form, p, held, words)
-    align_state(held, p)
-    extras = form.extras(p)
-    fields = (*(name for name, like_x in fields_of(form.rule).items() if like_x), *extras)
-    kept = [held[words.get(name, name)] for name in fields]
-    if any(value.shape != p.shape or value.dtype not in WORD for value in kept):
-        return None  # a rule of rows and columns, or a type without a name in C
-    formats = [form.weights(p)]
-    for name, value in zip(fields, kept, strict=True):
-        asked = form.kept(p, name, p)
-        formats.append(asked if asked.dtype == value.dtype else Format(value.dtype))
-    if any(isinstance(one, Dynamic) or (one.scaled and not p.is_contiguous()) for one in formats):
-        return None  # looked up; or blocks of the tensor as it is read, not as it lies in memory
-    wide = widest(p, *(value for value in kept if value.is_floating_point()))
-    recording = record(form, torch.promote_types(wide, torch.float32), extras)
-    if recording is None or not all(map(spoken, recording.graph.graph.nodes)):
+def _code_for(
+    spec: StepSpec, p: Tensor, param_state: dict[str, Any], keys: Mapping[str, str]
+) -> CompiledStep | None:
+    """The compiled code for p, whose state is filled and laid out as p; None if there can be none."""
+    fill_state(spec, p, param_state, keys)
+    align_state(param_state, p)
+    extra = spec.extra_fields(p)
+    names = (*(name for name, like_x in state_fields(spec.rule).items() if like_x), *extra)
+    tensors = [param_state[keys.get(name, name)] for name in names]
+    if any(value.shape != p.shape or value.dtype not in C_TYPES for value in tensors):
+        return None  # a rule of rows and columns, or a dtype that C does not have
+    formats = [spec.weight_format(p)]
+    for name, value in zip(names, tensors, strict=True):
+        stored = spec.state_format(p, name, p)
+        formats.append(stored if stored.dtype == value.dtype else Format(value.dtype))
+    if any(isinstance(stored, Dynamic) for stored in formats):
+        return None  # its codes are looked up in a table
+    if any(stored.scaled for stored in formats) and not p.is_contiguous():
+        return None  # blocks follow the order of indices, not of addresses
+    floating = [value for value in tensors if value.is_floating_point()]
+    dtype = torch.promote_types(promoted_dtype(p, *floating), torch.float32)
+    traced = trace_step(spec, dtype, extra)
+    if traced is None or not all(map(has_expression, traced.graph.graph.nodes)):
         return None
-    return native(recording, tuple(formats), p.grad.dtype, form.zero)  # type: ignore[union-attr]
+    return compile_step(traced, tuple(formats), p.grad.dtype, spec.zero)  # type: ignore[union-attr]

@@ -1,11 +1,11 @@
-"""A pass over a parameter as a graph of operations, whatever the parameter's shape."""
+"""Trace a step of one parameter as a graph of operations that is valid for every size."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
@@ -13,63 +13,63 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from betaplane.optim.codegen.hoist import hoist
 from betaplane.optim.once import once
-from betaplane.optim.step.dependence import reach
-from betaplane.optim.step.step_spec import StepSpec, StepValues, fields_of
+from betaplane.optim.step.dependence import dependence
+from betaplane.optim.step.step_spec import StepSpec, StepValues, state_fields
 from betaplane.rules import Rule
 
-SAMPLE = 12  # numbers in the tensors a pass is recorded on; the recording holds for any size
+TRACE_ELEMENTS = 12  # in the tensors of the traced step; the trace is valid for any number
 
 
 @dataclass(frozen=True, eq=False)
-class Recording:
-    """A form's pass, in one type for all numbers.
+class TracedStep:
+    """The step of a spec, computed in one dtype.
 
-    The graph takes x, g, the tensors and the scalars; it gives x', the tensors', the update's squared length where the
-    form measures it, and the numbers of the rule's state after the step.
+    The graph takes x, g, the tensors and the scalars. It returns the new x, the new tensors, the squared norm of the
+    update if the spec measures it, and the numbers of the rule's state after the step.
     """
 
     graph: fx.GraphModule
-    dtype: torch.dtype  # of all numbers
-    tensors: tuple[str, ...]  # like x: fields of the rule's state, then the form's extras
+    dtype: torch.dtype  # of all elements
+    tensors: tuple[str, ...]  # like x: fields of the rule's state, then the spec's extra fields
     numbers: tuple[str, ...]  # fields of the rule's state that are single numbers
     constants: tuple[str, ...]  # the rule's hyperparameters that are inputs
-    once: Callable[..., Any]  # of the graph's own inputs, what else is the same for every element
-    # of each of `numbers`, where among the scalars its value after the step is
-    news: tuple[int, ...]
+    hoisted: Callable[..., Any]  # from the graph's inputs to the values that all elements share
+    # for each of `numbers`, the index among the scalars of its value after the step
+    new_numbers: tuple[int, ...]
 
-    def scalars(self, rule: Rule, held: list[Tensor], numbers: StepValues) -> list[Tensor]:
-        """All that is the same for every element, in the graph's order: float64, and the rule's
-        numbers in `dtype`.
+    def scalars(self, rule: Rule, numbers: list[Tensor], values: StepValues) -> list[Tensor]:
+        """The values that all elements share, in the graph's order.
+
+        They are float64, but the numbers of the rule's state are in `dtype`.
         """
-        wide = [torch.as_tensor(value, dtype=torch.float64) for value in numbers]
+        wide = [torch.as_tensor(value, dtype=torch.float64) for value in values]
         wide += [
             torch.as_tensor(getattr(rule, name), dtype=torch.float64) for name in self.constants
         ]
-        given = [*(value.to(self.dtype, copy=True) for value in held), *wide]
-        blank = [torch.empty(0)] * (2 + len(self.tensors))
-        return [*given, *self.once(*blank, *given)]
+        inputs = [*(value.to(self.dtype, copy=True) for value in numbers), *wide]
+        unused = [torch.empty(0)] * (2 + len(self.tensors))
+        return [*inputs, *self.hoisted(*unused, *inputs)]
 
 
-def record(form: StepSpec, dtype: torch.dtype, extras: tuple[str, ...]) -> Recording | None:
-    """The recording of a form for one type, or None where the rule's step depends on the
-    parameter's shape.
+def trace_step(spec: StepSpec, dtype: torch.dtype, extra: tuple[str, ...]) -> TracedStep | None:
+    """Trace the step of a spec, or return None if the rule's step depends on the parameter's shape.
 
-    Forms that differ only in the values of the rule's hyperparameters share it: those are inputs, save 0 and inf, for
-    which rules leave out operations.
+    Specs that differ only in the values of the rule's hyperparameters share a trace. Those values are inputs, except 0
+    and inf, for which rules leave operations out.
 
     Args:
-        form: what is done; its formats do not matter here.
-        dtype: of all numbers, float32 or float64.
-        extras: the state beside the rule's.
+        spec: what the step does; its storage formats do not matter here.
+        dtype: of all elements, float32 or float64.
+        extra: the fields of the state besides the rule's.
     """
-    if any(isinstance(value, Tensor) for value in vars(form.rule).values()):
+    if any(isinstance(value, Tensor) for value in vars(spec.rule).values()):
         return None
-    return _recorded(kind(form), dtype, extras, _constants(form.rule))
+    return _trace(structure_of(spec), dtype, extra, _constants(spec.rule))
 
 
-def kind(form: StepSpec) -> StepSpec:
-    """What is the same for all forms that share their recordings."""
-    return replace(form, rule=_neutral(form.rule), storage="parameter", rounding="nearest")
+def structure_of(spec: StepSpec) -> StepSpec:
+    """The part that specs with the same trace have in common."""
+    return replace(spec, rule=_neutral(spec.rule), storage="parameter", rounding="nearest")
 
 
 def _constants(rule: Rule) -> tuple[str, ...]:
@@ -81,61 +81,80 @@ def _is_input(value: object) -> bool:
 
 
 @cache
-def _names(kind: type[Rule]) -> dict[str, Any]:
-    return {f.name: f.default for f in fields(kind)}
+def _defaults(rule_class: type[Rule]) -> dict[str, Any]:
+    return {f.name: f.default for f in fields(rule_class)}
 
 
 def _neutral(rule: Rule) -> Rule:
-    """The rule with one value for all values of its constants that are treated alike."""
-    usual, names = _names(type(rule)), _constants(rule)
-    return replace(rule, **{name: usual[name] if _is_input(usual[name]) else 0.5 for name in names})
+    """The rule with its default, or 0.5, in place of each hyperparameter that is an input."""
+    defaults = _defaults(type(rule))
+    values = {
+        name: defaults[name] if _is_input(defaults[name]) else 0.5 for name in _constants(rule)
+    }
+    return replace(rule, **values)
 
 
 @once
-def _recorded(
-    form: StepSpec, dtype: torch.dtype, extras: tuple[str, ...], constants: tuple[str, ...]
-) -> Recording | None:
-    if reach(form.rule) == "shape":
+def _trace(
+    spec: StepSpec, dtype: torch.dtype, extra: tuple[str, ...], constants: tuple[str, ...]
+) -> TracedStep | None:
+    if dependence(spec.rule) == "shape":
         return None
-    x, g = torch.zeros(SAMPLE, dtype=dtype), torch.zeros(SAMPLE, dtype=dtype)
-    fresh = form.rule.init(x)
-    own = tuple(name for name, like_x in fields_of(form.rule).items() if like_x)
-    numbers = tuple(name for name in fresh._fields if name not in own)
-    tensors = (*own, *extras)
-    like_x = [torch.zeros(SAMPLE, dtype=dtype) for _ in tensors]
-    single = [getattr(fresh, name).clone() for name in numbers]
-    wide = [torch.ones((), dtype=torch.float64) for _ in (*StepValues._fields, *constants)]
-
-    def step(x: Tensor, g: Tensor, *rest: Tensor) -> list[Tensor]:
-        named = dict(zip((*tensors, *numbers, *StepValues._fields, *constants), rest, strict=True))
-        rule = replace(form.rule, **{name: named[name] for name in constants})
-        s = type(fresh)(**{name: named[name] for name in fresh._fields})
-        given = StepValues(*(named[name] for name in StepValues._fields))
-        done = replace(form, rule=rule).whole(
-            x, g, s, {name: named[name] for name in extras}, given
-        )
-        moved = [] if done.moved is None else [done.moved]
-        new = [getattr(done.s, name) for name in own] + [done.extra[name] for name in extras]
-        return [done.x, *new, *moved, *(getattr(done.s, name) for name in numbers)]
-
-    inputs = [x, g, *like_x, *single, *wide]
+    state = spec.rule.init(torch.zeros(TRACE_ELEMENTS, dtype=dtype))
+    like_x = tuple(name for name, is_like_x in state_fields(spec.rule).items() if is_like_x)
+    numbers = tuple(name for name in state._fields if name not in like_x)
+    tensors = (*like_x, *extra)
+    names = _Names(tensors, numbers, StepValues._fields, constants, extra)
+    step = _flat_step(spec, type(state), names)
+    inputs = [torch.zeros(TRACE_ELEMENTS, dtype=dtype) for _ in ("x", "g", *tensors)]
+    inputs += [getattr(state, name).clone() for name in numbers]
+    inputs += [torch.ones((), dtype=torch.float64) for _ in (*StepValues._fields, *constants)]
     graph = make_fx(step, tracing_mode="fake")(*inputs)
     larger = [torch.cat([value, value]) if value.dim() else value for value in inputs]
-    # no size has become a number in it
+    # the graph must not contain a size as a number
     same = graph.code == make_fx(step, tracing_mode="fake")(*larger).code
-    once = hoist(graph, set(range(2 + len(like_x), len(inputs))))
-    if not (same and all(map(_any_size, graph.graph.nodes))):
+    hoisted = hoist(graph, set(range(2 + len(tensors), len(inputs))))
+    if not (same and all(map(_is_any_size, graph.graph.nodes))):
         return None
-    places = [node for node in graph.graph.nodes if node.op == "placeholder"]
-    outs = list(graph.graph.nodes)[-1].args[0]
-    news = tuple(places.index(out) - 2 - len(tensors) for out in outs[len(outs) - len(numbers) :])
-    return Recording(graph, dtype, tensors, numbers, constants, once.forward, news)
+    placeholders = [node for node in graph.graph.nodes if node.op == "placeholder"]
+    outputs = list(graph.graph.nodes)[-1].args[0]
+    last = outputs[len(outputs) - len(numbers) :]
+    new_numbers = tuple(placeholders.index(node) - 2 - len(tensors) for node in last)
+    return TracedStep(graph, dtype, tensors, numbers, constants, hoisted.forward, new_numbers)
 
 
-def _any_size(node: fx.Node) -> bool:
-    """Whether an operation is pointwise, only about types, or a mean or sum over everything."""
+class _Names(NamedTuple):
+    """The names of a traced step's inputs after x and g, in their order."""
+
+    tensors: tuple[str, ...]
+    numbers: tuple[str, ...]
+    values: tuple[str, ...]
+    constants: tuple[str, ...]
+    extra: tuple[str, ...]  # the last ones of `tensors`
+
+
+def _flat_step(spec: StepSpec, state_class: Any, names: _Names) -> Callable[..., list[Tensor]]:
+    """The step as a function of a flat list of tensors, which returns one."""
+
+    def step(x: Tensor, g: Tensor, *rest: Tensor) -> list[Tensor]:
+        named = dict(zip((name for part in names[:4] for name in part), rest, strict=True))
+        rule = replace(spec.rule, **{name: named[name] for name in names.constants})
+        s = state_class(**{name: named[name] for name in state_class._fields})
+        values = StepValues(*(named[name] for name in names.values))
+        extra = {name: named[name] for name in names.extra}
+        result = replace(spec, rule=rule).apply(x, g, s, extra, values)
+        new = result.s._asdict() | result.extra
+        squared_update = [] if result.squared_update is None else [result.squared_update]
+        tensors = [new[name] for name in names.tensors]
+        return [result.x, *tensors, *squared_update, *(new[name] for name in names.numbers)]
+
+    return step
+
+
+def _is_any_size(node: fx.Node) -> bool:
+    """Whether an operation is pointwise, only about dtypes, or a mean or sum over all elements."""
     if node.op != "call_function":
         return True
     aten = torch.ops.aten
-    plain = (aten._to_copy.default, aten.clone.default, aten.mean.default, aten.sum.default)
-    return torch.Tag.pointwise in getattr(node.target, "tags", ()) or node.target in plain
+    allowed = (aten._to_copy.default, aten.clone.default, aten.mean.default, aten.sum.default)
+    return torch.Tag.pointwise in getattr(node.target, "tags", ()) or node.target in allowed

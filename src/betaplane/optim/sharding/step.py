@@ -1,20 +1,17 @@
-"""A step of sharded parameters: of the part that a process holds, wherever the rule does not look
-further than that.
-"""
+"""Step sharded parameters: each rank steps its local shard, as far as the rule allows."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from betaplane.optim.sharding.local_shard import LocalShard, Means
-from betaplane.optim.step.dependence import kind_of, reach
-from betaplane.optim.step.reference import STATE, estimate
+from betaplane.optim.sharding.local_shard import GlobalMeans, LocalShard
+from betaplane.optim.step.dependence import dependence, rule_structure
+from betaplane.optim.step.reference import STATE, update_curvature
 from betaplane.tensors.dtensor import (
     full_tensor,
     group_by_placement,
@@ -24,203 +21,174 @@ from betaplane.tensors.dtensor import (
 )
 
 Group = dict[str, Any]
-Once = Callable[[], None]
+IndexedGroup = tuple[int, Group]
 GATHERED: set[tuple] = set()  # rules and placements that torch's DTensor cannot compute
 
 
-def step_all(optimizer: Any, once: Once) -> None:
-    """Step every parameter of an optimizer; those on a mesh in the way their rule allows.
+class StepGroups(Protocol):
+    """Steps groups of parameters with the given states; see `dispatch.step_groups`."""
 
-    - By numbers: the parts that this process holds are stepped in place of the parameters, on whatever path plain
-      tensors take.
-    - With means over the tensor: the same, operation by operation, and a mean is a sum over all
-      processes.
-    - By the tensor's shape: as torch's DTensor computes it, or where that lacks an operation, every process steps the
-      whole tensor, brought together for it.
+    def __call__(
+        self, groups: list[IndexedGroup], states: dict[Tensor, Any], *, eager: bool = False
+    ) -> None:
+        """Step the parameters."""
+
+
+def step_sharded(optimizer: Any, step_groups: StepGroups) -> None:
+    """Step every parameter of an optimizer, sharded ones as their rule allows.
+
+    - Elementwise rules: the local shards are stepped in place of the parameters, on any path that plain tensors take.
+    - Rules with means over the tensor: the same, eagerly, and a mean is summed over all ranks.
+    - Rules that depend on shape: DTensor computes them; if it lacks an operation, every rank gathers the whole tensor
+      and steps it.
 
     Args:
         optimizer: one of this package's.
-        once: steps what the optimizer's `param_groups` hold at that time, with the states in its `state`.
+        step_groups: steps groups of plain parameters.
     """
-    if not any(is_dtensor(p) for group in optimizer.param_groups for p in group["params"]):
-        once()
-        return
     rest = []
-    for group in optimizer.param_groups:
-        far = [p for p in group["params"] if moves(group, p)]
-        way = reach(optimizer.rule_of(group)) if far else "number"
-        for p in far if way != "number" else ():
-            if p.grad is not None and p.numel() > 0:
-                (_with_means if way == "mean" else _by_shape)(optimizer, group, p, once)
-        rest.append(
-            {
-                **group,
-                "params": [p for p in group["params"] if way == "number" or not moves(group, p)],
-            }
-        )
-    for groups in _measurable(rest) if optimizer.max_norm is not None else [rest]:
-        _by_parts(optimizer, groups, once)
+    for i, group in enumerate(optimizer.param_groups):
+        sharded = [p for p in group["params"] if is_stepped_in_shards(group, p)]
+        with_gradient = [p for p in sharded if p.grad is not None]
+        needs = "elementwise"
+        if with_gradient:
+            needs = dependence(optimizer._checks.groups[i].spec.rule)
+        if not sharded or (with_gradient and needs == "elementwise"):
+            rest.append((i, group))
+            continue
+        step = _step_with_means if needs == "reduction" else _step_by_shape
+        for p in with_gradient:
+            if p.numel() > 0:
+                step(optimizer, i, group, p, step_groups)
+        plain = [p for p in group["params"] if not is_stepped_in_shards(group, p)]
+        rest.append((i, {**group, "params": plain}))
+    parts = _split_by_placement(rest) if optimizer.max_norm is not None else [rest]
+    for groups in parts:
+        _step_local_shards(optimizer, groups, step_groups)
 
 
-def _measurable(groups: list[Group]) -> list[list[Group]]:
-    """The same, parted so that the lengths of updates can be added up: on a mesh in one way, or on
-    none.
-    """
-    params = [p for group in groups for p in group["params"]]
-    found = [{params[i] for i in places} for places in group_by_placement(params).values()]
-    return [
-        [{**group, "params": [p for p in group["params"] if p in some]} for group in groups]
-        for some in found
-    ]
-
-
-def moves(group: Mapping[str, Any], p: Tensor) -> bool:
-    """Whether p is on a mesh and its step can be taken elsewhere: no gradient is to go through it."""
+def is_stepped_in_shards(group: Mapping[str, Any], p: Tensor) -> bool:
+    """Whether p is sharded and its local shard is stepped in its place: no gradient flows through the step."""
     return is_dtensor(p) and not group.get("differentiable")
 
 
-@contextmanager
-def _instead(
-    optimizer: Any, groups: list[Group], states: Mapping[Tensor, Any]
-) -> Iterator[dict[Tensor, Any]]:
-    """Other parameters and states in an optimizer for a while; yields its states."""
-    kept = optimizer.param_groups, optimizer.state
-    optimizer.param_groups, optimizer.state = groups, defaultdict(dict, states)
-    try:
-        yield optimizer.state
-    finally:
-        optimizer.param_groups, optimizer.state = kept
-
-
-@contextmanager
-def _eagerly(optimizer: Any) -> Iterator[None]:
-    """Operation by operation, since machine code would take the means of the part; what it keeps is
-    kept from this.
-    """
-    path, lists = optimizer.path, optimizer.__dict__.pop("_swept", {})
-    optimizer.path = "eager"
-    try:
-        yield
-    finally:
-        optimizer.path, optimizer._swept = path, lists
-
-
-def _by_parts(optimizer: Any, groups: list[Group], once: Once) -> None:
-    """Each process its own part; what is not on a mesh as it is."""
-    states, parts = optimizer.state, {}
-    with torch.no_grad():
-        for p in (p for group in groups for p in group["params"] if moves(group, p)):
-            parts[p] = _part(optimizer, p)
-            parts[p].take(states.get(p, {}))
-    own = [
-        {**group, "params": [parts[p].x if p in parts else p for p in group["params"]]}
-        for group in groups
+def _split_by_placement(groups: list[IndexedGroup]) -> list[list[IndexedGroup]]:
+    """The groups once per placement of their parameters, so that norms of updates can be summed over ranks."""
+    params = [p for _, group in groups for p in group["params"]]
+    members = [{params[i] for i in indices} for indices in group_by_placement(params).values()]
+    return [
+        [(i, {**group, "params": [p for p in group["params"] if p in some]}) for i, group in groups]
+        for some in members
     ]
-    kept = {
-        p: states[p] for group in groups for p in group["params"] if p in states and p not in parts
-    }
-    before = optimizer._squared
-    with _instead(optimizer, own, kept | {part.x: part.held for part in parts.values()}) as stepped:
-        once()
-    if optimizer.max_norm is not None and parts:
-        optimizer._squared = before + sum_scalar(optimizer._squared - before, next(iter(parts)))
-    with torch.no_grad():
-        for p, part in parts.items():
-            part.held = stepped.pop(part.x)
-            if part.held or p in states:
-                part.give(states[p])
-    states.update(stepped)
 
 
-def _part(optimizer: Any, p: Tensor) -> LocalShard:
-    """This process's part of p, the same as at the step before if p lies where it lay."""
-    known = optimizer.__dict__.setdefault("_parts", {})
-    if p not in known or not known[p].fits():
-        known[p] = LocalShard(p)
-    return known[p]
+def _step_local_shards(optimizer: Any, groups: list[IndexedGroup], step_groups: StepGroups) -> None:
+    """Step each sharded parameter's local shard, and other parameters as they are."""
+    states, shards = optimizer.state, {}
+    params = [(group, p) for _, group in groups for p in group["params"]]
+    for group, p in params:
+        if is_stepped_in_shards(group, p):
+            shards[p] = _local_shard(optimizer, p)
+            shards[p].load(states.get(p, {}))
+    local_groups = [
+        (i, {**group, "params": [shards[p].x if p in shards else p for p in group["params"]]})
+        for i, group in groups
+    ]
+    local_states = defaultdict(dict)
+    local_states.update({p: states[p] for _, p in params if p in states and p not in shards})
+    local_states.update({shard.x: shard.state for shard in shards.values()})
+    before = optimizer._squared_update
+    step_groups(local_groups, local_states)
+    if optimizer.max_norm is not None and shards:
+        local = optimizer._squared_update - before
+        optimizer._squared_update = before + sum_scalar(local, next(iter(shards)))
+    for p, shard in shards.items():
+        shard.state = local_states.pop(shard.x)
+        if shard.state or p in states:
+            shard.store(states[p])
+    states.update(local_states)
 
 
-def _with_means(optimizer: Any, group: Group, p: Any, once: Once) -> None:
-    """Each process its own part, all at the same time."""
-
-    def summed() -> None:
-        with _eagerly(optimizer), Means(_part(optimizer, p)):
-            once()
-
-    _by_parts(optimizer, [{**group, "params": [p]}], summed)
+def _local_shard(optimizer: Any, p: Tensor) -> LocalShard:
+    """This rank's shard of p; that of the last step if p's memory is the same."""
+    shards = optimizer._local_shards
+    if p not in shards or not shards[p].fits():
+        shards[p] = LocalShard(p)
+    return shards[p]
 
 
-@torch.no_grad()
-def _by_shape(optimizer: Any, group: Group, p: Any, once: Once) -> None:
-    """By torch's DTensor, or on the whole tensor; on copies, since DTensor may lack an operation
-    halfway.
+def _step_with_means(optimizer: Any, i: int, group: Group, p: Any, step_groups: StepGroups) -> None:
+    """Step the local shards of one parameter on all ranks at the same time, with means over all of them."""
+
+    def step_with_means(
+        groups: list[IndexedGroup], states: dict[Tensor, Any], *, eager: bool = False
+    ) -> None:
+        with GlobalMeans(_local_shard(optimizer, p)):
+            step_groups(groups, states, eager=True)
+
+    _step_local_shards(optimizer, [(i, {**group, "params": [p]})], step_with_means)
+
+
+def _step_by_shape(optimizer: Any, i: int, group: Group, p: Any, step_groups: StepGroups) -> None:
+    """Step one parameter as a DTensor, or gathered on every rank.
+
+    Copies are stepped, since DTensor may lack an operation halfway.
     """
-    key = (kind_of(optimizer.rule_of(group)), p.shape, p.placements)
-    state, g = _settled(optimizer, optimizer.state[p], p), redistribute_like(p.grad, p)
-    done = None
+    rule = optimizer._checks.groups[i].spec.rule
+    key = (rule_structure(rule), p.shape, p.placements)
+    state, g = _distributed_state(optimizer, optimizer.state[p], p), redistribute_like(p.grad, p)
+
+    def step(x: Tensor, g: Tensor, state: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        x.grad = g
+        states = defaultdict(dict, {x: state})
+        step_groups([(i, {**group, "params": [x]})], states, eager=True)
+        return x, states[x]
+
+    result = None
     if key not in GATHERED:
         try:
-            done = _stepped(
-                optimizer, group, p.detach().clone(), g, _each(torch.clone, state), once
-            )
+            result = step(p.detach().clone(), g, _map_tensors(torch.clone, state))
         except (NotImplementedError, RuntimeError):
             GATHERED.add(key)
-    if done is None:
-        done = _stepped(
-            optimizer,
-            group,
-            full_tensor(p).clone(),
-            full_tensor(g),
-            _each(full_tensor, state),
-            once,
-        )
-    x, new = done
+    if result is None:
+        gathered = _map_tensors(full_tensor, state)
+        result = step(full_tensor(p).clone(), full_tensor(g), gathered)
+    x, new_state = result
     p.copy_(redistribute_like(x, p))
-    if optimizer._zeroes:
+    if optimizer._zero_in_step:
         p.grad.zero_()
-    optimizer.state[p] = _settled(optimizer, new, p)
+    optimizer.state[p] = _distributed_state(optimizer, new_state, p)
 
 
-def _stepped(
-    optimizer: Any, group: Group, x: Tensor, g: Tensor, held: dict[str, Any], once: Once
-) -> tuple[Tensor, dict[str, Any]]:
-    """A parameter and its state after a step."""
-    x.grad = g
-    with _eagerly(optimizer), _instead(optimizer, [{**group, "params": [x]}], {x: held}) as states:
-        once()
-    return x, states[x]
+def _distributed_state(optimizer: Any, state: dict[str, Any], p: Any) -> dict[str, Any]:
+    """A state as it is stored: tensors like p are sharded as p, others are DTensors, numbers are plain."""
+    if not state:
+        return {}
+    rule_state = optimizer._rule_state(state)
+    return optimizer._torch_state(_map_tensors(lambda value: _distribute(value, p), rule_state))
 
 
-def _settled(optimizer: Any, held: dict[str, Any], p: Any) -> dict[str, Any]:
-    """A state as it is kept: what is like p is placed as p, other tensors are on p's mesh, numbers
-    are plain.
-    """
-    theirs, torchs = (getattr(optimizer, word, dict) for word in ("_rules_state", "_torchs_state"))
-    return torchs(_each(lambda value: _at_home(value, p), theirs(held))) if held else {}
-
-
-def _at_home(value: Tensor, p: Any) -> Tensor:
+def _distribute(value: Tensor, p: Any) -> Tensor:
     if value.dim() == 0:
         return full_tensor(value)
-    kept = is_dtensor(value) and not any(one.is_partial() for one in value.placements)  # type: ignore[attr-defined]
-    return value if kept else redistribute_like(value, p)
+    placements = value.placements if is_dtensor(value) else ()  # type: ignore[attr-defined]
+    if placements and not any(placement.is_partial() for placement in placements):
+        return value
+    return redistribute_like(value, p)
 
 
-def _each(function: Callable[[Tensor], Tensor], held: Mapping[str, Any]) -> dict[str, Any]:
-    """A state with its tensors replaced."""
+def _map_tensors(function: Callable[[Tensor], Tensor], state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state with a function applied to its tensors."""
     return {
-        word: function(value) if isinstance(value, Tensor) else value
-        for word, value in held.items()
+        key: function(value) if isinstance(value, Tensor) else value for key, value in state.items()
     }
 
 
-def estimate_part(
-    rule: Any, p: Any, h: Tensor, held: dict[str, Any], words: Mapping[str, str] = STATE
+def update_shard_curvature(
+    rule: Any, p: Any, h: Tensor, param_state: dict[str, Any], keys: Mapping[str, str] = STATE
 ) -> None:
-    """Take an estimate of the curvature of a parameter on a mesh into its state, in each process's
-    own part.
-    """
-    part = LocalShard(p)
-    part.take(held)
-    estimate(rule, part.x, part.part(h), part.held, words)
-    part.give(held)
+    """Add an estimate of a sharded parameter's curvature to its state, on each rank's own shard."""
+    shard = LocalShard(p)
+    shard.load(param_state)
+    update_curvature(rule, shard.x, shard.local(h), shard.state, keys)
+    shard.store(param_state)

@@ -16,7 +16,7 @@ from betaplane.rules import Rule
 LABEL = "betaplane"
 Contents = dict[str, str]  # state key -> what the tensor contains
 
-TORCH = {  # the state keys of torch's classes by rule; the rest are those in STATE
+TORCH_STATE_KEYS = {  # the state keys of torch's classes by rule; the rest are those in STATE
     rules.SGD: {"b": "momentum_buffer"},
     rules.Adagrad: {"v": "sum"},
     rules.RMSprop: {"v": "square_avg", "g_bar": "grad_avg", "b": "momentum_buffer"},
@@ -102,7 +102,7 @@ def _judged(group: Mapping[str, Any], keys: Collection[str]) -> tuple[str, Conte
     kind = _kind(group, keys)
     if kind is None:
         return "", {}
-    words = STATE | TORCH.get(kind, {})
+    words = STATE | TORCH_STATE_KEYS.get(kind, {})
     names = words if set(words.values()) & set(keys) - set(STATE.values()) else STATE
     found = {names.get(name, name): text for name, text in contents_under(kind, group).items()}
     if "mu_product" in found:

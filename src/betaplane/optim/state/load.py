@@ -14,7 +14,7 @@ from torch.optim.optimizer import Optimizer
 from betaplane.errors import BadInput
 from betaplane.optim.state.labels import LABEL, matched_keys, saved_contents
 from betaplane.optim.state.match_names import by_name
-from betaplane.optim.state.reencode import closed, opened
+from betaplane.optim.state.reencode import decode_state_dict, encode_states
 from betaplane.optim.state.validate import check_signs, checked_state, expected_state
 from betaplane.optim.storage_formats import SCALE
 from betaplane.rules import ALL, Rule
@@ -68,7 +68,7 @@ def load(
         check_sizes(optimizer, found)
         saved.extend(old.get("storage", "parameter") for old in found["param_groups"])
         found["state"], groups = checked(optimizer, found, words)
-        found["state"] = opened(optimizer, found, words)
+        found["state"] = decode_state_dict(optimizer, found, words)
         found["param_groups"] = groups
         return found
 
@@ -78,7 +78,7 @@ def load(
         with optimizer.register_load_state_dict_pre_hook(fit):
             load_by_place(state_dict)
         keep_types(optimizer, found)
-        closed(optimizer, words, saved)
+        encode_states(optimizer, words, saved)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A loaded state in the optimizer's own formats, whatever formats it was saved in."""
+"""Convert loaded and saved states between storage formats."""
 
 from __future__ import annotations
 
@@ -8,107 +8,106 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from betaplane.optim.sharding.local_shard import LocalShard, by_rows
+from betaplane.optim.sharding.local_shard import LocalShard, is_sharded_by_rows
 from betaplane.optim.step.step_spec import StepSpec
 from betaplane.optim.storage_formats import SCALE, Format
 from betaplane.tensors.dtensor import is_dtensor
 
 
-def opened(
-    optimizer: Any, state_dict: Mapping[str, Any], words: Mapping[str, str]
+def decode_state_dict(
+    optimizer: Any, state_dict: Mapping[str, Any], keys: Mapping[str, str]
 ) -> dict[Any, dict[str, Any]]:
-    """The states of a state dict, decoded where the optimizer keeps them in another format.
+    """The states of a state dict, decoded if the optimizer stores them in another format.
 
     Args:
-        optimizer: with `form_of(group)`.
+        optimizer: one of this package's.
         state_dict: in the optimizer's groups.
-        words: torch's names for the fields of the rule's state, where they differ.
+        keys: torch's state keys for the fields of the rule's state, if they differ.
     """
     states = dict(state_dict["state"])
-    for group, old in zip(optimizer.param_groups, state_dict["param_groups"], strict=True):
-        theirs = StepSpec(optimizer.rule_of(group), storage=old.get("storage", "parameter"))
-        other = theirs.storage != group.get("storage", "parameter")
-        for p, i in zip(group["params"], old["params"], strict=True):
-            if i in states and (other or (is_dtensor(p) and not by_rows(p))):
-                states[i] = _decoded(theirs, p, states[i], words)
+    for group, saved in zip(optimizer.param_groups, state_dict["param_groups"], strict=True):
+        spec = StepSpec(optimizer.rule_of(group), storage=saved.get("storage", "parameter"))
+        differs = spec.storage != group.get("storage", "parameter")
+        for p, i in zip(group["params"], saved["params"], strict=True):
+            if i in states and (differs or (is_dtensor(p) and not is_sharded_by_rows(p))):
+                states[i] = _decode_state(spec, p, states[i], keys)
     return states
 
 
-def _decoded(
-    form: StepSpec, p: Tensor, held: Mapping[str, Any], words: Mapping[str, str]
+def _decode_state(
+    spec: StepSpec, p: Tensor, param_state: Mapping[str, Any], keys: Mapping[str, str]
 ) -> dict[str, Any]:
-    names = {word: name for name, word in words.items()}
-    found = {word: value for word, value in held.items() if not word.endswith(SCALE)}
-    for word, value in found.items():
-        scale = held.get(word + SCALE)
+    names = {key: name for name, key in keys.items()}
+    decoded = {key: value for key, value in param_state.items() if not key.endswith(SCALE)}
+    for key, value in decoded.items():
+        scale = param_state.get(key + SCALE)
         if scale is not None:
-            found[word] = _wide(p, value, scale, form.kept(p, names.get(word, word), value))
-    return found
+            stored = spec.state_format(p, names.get(key, key), value)
+            decoded[key] = _decode(p, value, scale, stored)
+    return decoded
 
 
-def _wide(p: Tensor, value: Tensor, scale: Tensor, kept: Format) -> Tensor:
-    """A tensor decoded; on a mesh, each process its part."""
+def _decode(p: Tensor, value: Tensor, scale: Tensor, stored: Format) -> Tensor:
+    """Decode a tensor; of a DTensor, each rank its own shard."""
     if not is_dtensor(value):
-        return kept.decode(value, scale)
-    part = LocalShard(p)
-    found = kept.decode(part.part(value), part.part(scale) if is_dtensor(scale) else scale)
-    return part.whole(found)
+        return stored.decode(value, scale)
+    shard = LocalShard(p)
+    local_scale = shard.local(scale) if is_dtensor(scale) else scale
+    return shard.distributed(stored.decode(shard.local(value), local_scale))
 
 
 @torch.no_grad()
-def portable(
-    optimizer: Any, state_dict: dict[str, Any], words: Mapping[str, str]
+def make_portable(
+    optimizer: Any, state_dict: dict[str, Any], keys: Mapping[str, str]
 ) -> dict[str, Any]:
-    """A state dict that can be sharded anew: in float32 where the blocks of 8 bits are not those of
-    whole rows.
+    """A state dict that can be resharded: decoded to float32 if 8-bit blocks are local to a rank.
 
     Args:
-        optimizer: with `form_of(group)`.
-        state_dict: what torch made of it.
-        words: torch's names for the fields of the rule's state, where they differ.
+        optimizer: one of this package's.
+        state_dict: the one that torch made of it.
+        keys: torch's state keys for the fields of the rule's state, if they differ.
     """
     states = dict(state_dict["state"])
-    for group, told in zip(optimizer.param_groups, state_dict["param_groups"], strict=True):
-        for p, i in zip(group["params"], told["params"], strict=True):
-            if (
-                is_dtensor(p)
-                and any(word.endswith(SCALE) for word in states.get(i, {}))
-                and not by_rows(p)
-            ):
-                states[i] = _decoded(optimizer.form_of(group), p, states[i], words)
+    for group, saved in zip(optimizer.param_groups, state_dict["param_groups"], strict=True):
+        for p, i in zip(group["params"], saved["params"], strict=True):
+            has_scales = any(key.endswith(SCALE) for key in states.get(i, {}))
+            if has_scales and is_dtensor(p) and not is_sharded_by_rows(p):
+                states[i] = _decode_state(optimizer.spec_of(group), p, states[i], keys)
     return {**state_dict, "state": states}
 
 
 @torch.no_grad()
-def closed(optimizer: Any, words: Mapping[str, str], saved: list[str]) -> None:
-    """Bring the optimizer's states, just loaded, into its own formats.
+def encode_states(optimizer: Any, keys: Mapping[str, str], saved_storages: list[str]) -> None:
+    """Convert the optimizer's states, just loaded, to its own storage formats.
 
     Args:
-        optimizer: with `form_of(group)`.
-        words: torch's names for the fields of the rule's state, where they differ.
-        saved: the storage of each group in the state dict.
+        optimizer: one of this package's.
+        keys: torch's state keys for the fields of the rule's state, if they differ.
+        saved_storages: the storage of each group in the state dict.
     """
-    for group, theirs in zip(optimizer.param_groups, saved, strict=True):
-        form = optimizer.form_of(group)
-        for p in group["params"] if form.storage != "parameter" or theirs != form.storage else ():
-            _encode(form, p, optimizer.state.get(p, {}), words)
+    for group, saved_storage in zip(optimizer.param_groups, saved_storages, strict=True):
+        spec = optimizer.spec_of(group)
+        if spec.storage != "parameter" or saved_storage != spec.storage:
+            for p in group["params"]:
+                _encode_state(spec, p, optimizer.state.get(p, {}), keys)
 
 
-def _encode(form: StepSpec, p: Tensor, held: dict[str, Any], words: Mapping[str, str]) -> None:
-    like_p = [
-        word
-        for word, value in held.items()
-        if isinstance(value, Tensor) and value.dim() and value.shape == p.shape
-    ]
-    names = {word: name for name, word in words.items()}
-    for word in like_p:
-        name, value = names.get(word, word), held[word]
-        if name in form.extras(p) or word + SCALE in held:
+def _encode_state(
+    spec: StepSpec, p: Tensor, param_state: dict[str, Any], keys: Mapping[str, str]
+) -> None:
+    tensors = {key: value for key, value in param_state.items() if isinstance(value, Tensor)}
+    like_p = [key for key, value in tensors.items() if value.dim() and value.shape == p.shape]
+    names = {key: name for name, key in keys.items()}
+    for key in like_p:
+        name, value = names.get(key, key), param_state[key]
+        if name in spec.extra_fields(p) or key + SCALE in param_state:
             continue
-        kept = form.kept(p, name, value)
-        kept = Format(p.dtype) if kept == Format() else kept
-        part = LocalShard(p) if is_dtensor(p) else None
-        codes, scale = kept.encode(part.part(value) if part else value, 0, 0)
-        held[word] = part.whole(codes) if part else codes
+        stored = spec.state_format(p, name, value)
+        if stored == Format():
+            stored = Format(p.dtype)
+        shard = LocalShard(p) if is_dtensor(p) else None
+        codes, scale = stored.encode(shard.local(value) if shard else value, 0, 0)
+        param_state[key] = shard.distributed(codes) if shard else codes
         if scale is not None:
-            held[word + SCALE] = part.whole(scale) if part and part.by_rows else scale
+            by_rows = shard is not None and shard.by_rows
+            param_state[key + SCALE] = shard.distributed(scale) if by_rows else scale  # type: ignore[union-attr]

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
-from betaplane.optim.step.step_spec import AVERAGE, LOST
-from betaplane.optim.storage_formats import SCALE, scale_shape
+from betaplane.optim.blocks import scale_shape
+from betaplane.optim.step.step_spec import AVERAGE, COMPENSATION
+from betaplane.optim.storage_formats import SCALE
 from betaplane.tensors.dtensor import full_tensor, is_dtensor, local_tensor, sum_counts
 
-BESIDE = (LOST, AVERAGE)  # state keys that any rule may have
+BESIDE = (COMPENSATION, AVERAGE)  # state keys that any rule may have
 
 
 class Expected(NamedTuple):
@@ -40,16 +41,19 @@ def expected_state(optimizer: Any, rule: Any, p: Tensor, words: Mapping[str, str
     x = torch.view_as_real(p) if p.is_complex() else p
     fresh = rule.init(torch.empty(x.shape or (1,), dtype=x.dtype, device="meta"))._asdict()
     unused = {name for name in rule.optional if not fresh[name].dim()}
-    convert = getattr(optimizer, "_torchs_state", dict)
-    tensors = convert({words.get(name, name): value for name, value in fresh.items()})
+    tensors = optimizer._torch_state(
+        {words.get(name, name): value for name, value in fresh.items()}
+    )
     keys = {words.get(name, name) for name in unused}
-    counts = getattr(optimizer, "counts", "step" in tensors)
+    counts = optimizer.has_step_count
+    if counts is None:
+        counts = "step" in tensors
     needed = set(tensors) - keys - {"step"} | ({"step"} if counts else set())
     single = {key for key, value in tensors.items() if not value.dim()} - keys
     if not x.dim():
         tensors = {key: value.reshape(()) for key, value in tensors.items()}
     signs = {words.get(name, name) for name in rule.nonnegative}
-    spare = keys | set(getattr(optimizer, "spare", ()))
+    spare = keys | set(optimizer.optional_keys)
     return Expected(tensors, *map(frozenset, (needed, single, spare, signs)))
 
 

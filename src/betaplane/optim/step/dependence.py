@@ -1,6 +1,4 @@
-"""How far a rule looks: at each number by itself, at means over the whole tensor, or at the
-tensor's shape.
-"""
+"""What the update of one element depends on: that element alone, means over the tensor, or the tensor's shape."""
 
 from __future__ import annotations
 
@@ -15,10 +13,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from betaplane.errors import BadInput
 from betaplane.rules import Rule
 
-Reach = Literal["number", "mean", "shape"]
+Dependence = Literal["elementwise", "reduction", "shape"]
 
 aten = torch.ops.aten
-CREATES = {
+CREATION_OPS = {
     aten._to_copy,
     aten.clone,
     aten.scalar_tensor,
@@ -26,91 +24,98 @@ CREATES = {
     aten.ones_like,
     aten.full_like,
 }
-KNOWN: dict[tuple, Reach] = {}
+CACHE: dict[tuple, Dependence] = {}  # by structure of the rule
 
 
-def reach(rule: Rule) -> Reach:
-    """What of a parameter the step of one of its numbers depends on, told from the operations the
-    rule calls.
+def dependence(rule: Rule) -> Dependence:
+    """What the step of one element depends on, found from the operations that the rule calls.
 
     Returns:
-        "number": on that number alone; "mean": on means over all numbers, too; "shape": on rows, columns, their count.
+        "elementwise": on that element alone; "reduction": also on means over all elements; "shape": on rows, columns or
+        their number.
 
     Example:
         >>> from betaplane.rules import Adafactor, AdamW
-        >>> reach(AdamW()), reach(AdamW(clip=1.0)), reach(Adafactor())
-        ('number', 'mean', 'shape')
+        >>> dependence(AdamW()), dependence(AdamW(clip=1.0)), dependence(Adafactor())
+        ('elementwise', 'reduction', 'shape')
     """
-    kind = kind_of(rule)
-    if kind not in KNOWN:
-        KNOWN[kind] = _reach(rule)
-    return KNOWN[kind]
+    structure = rule_structure(rule)
+    if structure not in CACHE:
+        CACHE[structure] = _trace_dependence(rule)
+    return CACHE[structure]
 
 
-def kind_of(rule: Rule) -> tuple:
-    """What of a rule decides which operations it is made of: of its numbers, only which are 0 or
-    infinite.
+def rule_structure(rule: Rule) -> tuple:
+    """What of a rule decides which operations its step calls.
+
+    That is its class and its options, but of its hyperparameters only which are 0 or infinite: for those, rules leave
+    operations out.
     """
     values = [getattr(rule, field.name) for field in fields(rule)]
-    counts = [
+    ordinary = [
         isinstance(value, Tensor | float) and value not in (0, float("inf")) for value in values
     ]
     return type(rule), *(
-        None if count else value for value, count in zip(values, counts, strict=True)
+        None if any_value else value for value, any_value in zip(values, ordinary, strict=True)
     )
 
 
-def _reach(rule: Rule) -> Reach:
-    plain = {name: float(value) for name, value in vars(rule).items() if isinstance(value, Tensor)}
+def can_compile(rule: Rule) -> bool:
+    """Whether a rule's step can be compiled: it does not depend on shape, and no option is a tensor."""
+    if any(isinstance(value, Tensor) for value in vars(rule).values()):
+        return False
+    return dependence(rule) != "shape"
+
+
+def _trace_dependence(rule: Rule) -> Dependence:
+    floats = {name: float(value) for name, value in vars(rule).items() if isinstance(value, Tensor)}
     try:
-        (short, means), (long, _) = (_calls(replace(rule, **plain), rows) for rows in (3, 6))
-    except BadInput:  # the rule refuses parameters of these shapes, as AdamMini(rows=2) does
+        (short, means), (long, _) = (_calls(replace(rule, **floats), rows) for rows in (3, 6))
+    except BadInput:  # the rule rejects parameters of these shapes, as AdamMini(rows=2) does
         return "shape"
-    others = [function for function, *_ in short if not _pointwise(function)]
-    if short != long or others != [aten.mean.default] * means:
+    reductions = [function for function, *_ in short if not _is_pointwise(function)]
+    if short != long or reductions != [aten.mean.default] * means:
         return "shape"
-    return "mean" if others else "number"
+    return "reduction" if reductions else "elementwise"
 
 
 def is_mean(function: Any, args: tuple, kwargs: Any) -> bool:
-    """Whether a call from Python is that of a mean over a whole tensor."""
+    """Whether a call from Python is the mean over a whole tensor."""
     return function in (torch.mean, Tensor.mean) and len(args) == 1 and not kwargs
 
 
-def _pointwise(function: Any) -> bool:
-    return torch.Tag.pointwise in function.tags or function.overloadpacket in CREATES
+def _is_pointwise(function: Any) -> bool:
+    return torch.Tag.pointwise in function.tags or function.overloadpacket in CREATION_OPS
 
 
 def _calls(rule: Rule, rows: int) -> tuple[list[tuple], int]:
-    """Torch's functions that a step of a matrix comes down to, and how many means it asks for in
-    Python.
-    """
+    """The ATen operations in a step of a matrix, and how many means the rule calls from Python."""
     x = torch.zeros(rows, 4)
     s, lr = rule.init(x), torch.tensor(0.1)
-    with _Functions() as noted, _Means() as means:
+    with _OperationRecorder() as recorder, _MeanCounter() as means:
         rule.step(x, x.clone(), s, lr)
-    return noted.calls, means.count
+    return recorder.calls, means.count
 
 
-class _Functions(TorchDispatchMode):
-    """Notes torch's functions as they are called, with their arguments other than tensors."""
+class _OperationRecorder(TorchDispatchMode):
+    """Records ATen operations with those of their arguments that are not tensors."""
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Note one, and call it."""
+        """Record an operation and call it."""
         self.calls.append((func, *(arg for arg in args if not isinstance(arg, Tensor))))
         return func(*args, **(kwargs or {}))
 
 
-class _Means(TorchFunctionMode):
-    """Counts means."""
+class _MeanCounter(TorchFunctionMode):
+    """Counts the means that are called from Python."""
 
     count = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Count one, and call it."""
+        """Count a mean; call the function."""
         self.count += is_mean(func, args, kwargs)
         return func(*args, **(kwargs or {}))

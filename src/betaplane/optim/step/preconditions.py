@@ -1,68 +1,112 @@
-"""Check all that a step reads before it writes anything, so that no error leaves half a step done."""
+"""Check everything that a step reads before it writes anything, so that an error never leaves half a step."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
 from numbers import Real
-from operator import is_
+from operator import attrgetter, is_
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput, BadType
-from betaplane.optim.step.dependence import kind_of
-from betaplane.optim.step.reference import STATE
+from betaplane.optim.step.dependence import can_compile, rule_structure
+from betaplane.optim.step.step_spec import StepSpec
 from betaplane.optim.validation import check_eps
 
 Group = Mapping[str, Any]
+_dtype = attrgetter("dtype")
 
 
-class Checked:
-    """What was checked before earlier steps, and is checked again only once it changes."""
+class CheckedGroup:
+    """The options of a group that were checked, and what follows from them alone.
+
+    Args:
+        optimizer: one of this package's.
+        group: a param group.
+
+    Raises:
+        BadInput: an option is out of range.
+    """
+
+    def __init__(self, optimizer: Any, group: Group) -> None:
+        self.options = dict(group)
+        self.dtypes = list(map(_dtype, group["params"]))
+        values = [value for name, value in group.items() if name not in ("params", "param_names")]
+        self.may_change_in_place = not all(map(_is_immutable, values))
+        self.spec: StepSpec = optimizer.spec_of(group)
+        self.has_variant_options = optimizer._has_variant_options(group)
+
+    def is_current(self, group: Group) -> bool:
+        """Whether the group's options and dtypes are those that were checked."""
+        if self.may_change_in_place or len(group) != len(self.options):
+            return False
+        return (
+            all(map(is_, group.values(), self.options.values()))
+            and group.keys() == self.options.keys()
+            and list(map(_dtype, group["params"])) == self.dtypes
+        )
+
+    def spec_in(self, optimizer: Any) -> StepSpec:
+        """What this step does to the group's parameters."""
+        norms, zero = optimizer.max_norm is not None, optimizer._zero_in_step
+        if self.spec.norms != norms or self.spec.zero != zero:
+            self.spec = replace(self.spec, scaled=norms, norms=norms, zero=zero)
+        return self.spec
+
+    @cached_property
+    def can_compile(self) -> bool:
+        """Whether the rule's step can be compiled."""
+        return can_compile(self.spec.rule)
+
+
+def _is_immutable(value: Any) -> bool:
+    """Whether an option cannot change in place, as a tensor or a list can."""
+    if isinstance(value, tuple):
+        return all(map(_is_immutable, value))
+    return value is None or isinstance(value, bool | int | float | complex | str)
+
+
+class Checks:
+    """What was checked before earlier steps, and is checked again only when it changes."""
 
     def __init__(self) -> None:
-        # of each group, the values that its rule was made of
-        self.options: dict[int, list[Any]] = {}
-        # of each group, what of its rule decides the shapes of states
-        self.kinds: dict[int, tuple] = {}
-        self.sizes: dict[Tensor, torch.Size] = {}  # of each parameter whose state was looked at
+        self.groups: dict[int, CheckedGroup] = {}  # by index of the group
+        # of each parameter, the size and dtype for which its state was checked
+        self.params: dict[Tensor, tuple[torch.Size, torch.dtype]] = {}
 
 
 def check_ready(optimizer: Any) -> None:
-    """Raise BadInput for options, gradients or states with which a step would end halfway.
+    """Raise BadInput for options, gradients or states with which a step would fail halfway.
 
     Args:
         optimizer: one of this package's.
     """
-    checked = optimizer.__dict__.setdefault("_checked", Checked())
+    checks: Checks = optimizer._checks
     for i, group in enumerate(optimizer.param_groups):
-        found = [p for p in group["params"] if p.grad is not None]
-        sizes, gradients = list(map(Tensor.size, found)), [p.grad for p in found]
-        if found and _changed(checked, i, group):
-            _check_options(optimizer, checked, i, group)
-        if list(map(Tensor.size, gradients)) != sizes:
-            _raise_shape(found)
-        if any(g.layout is not torch.strided for g in gradients) and not optimizer._takes_sparse(
-            group
-        ):
-            _raise_sparse(found)
-        if list(map(checked.sizes.get, found)) != sizes:
-            for p in found:
-                _check_state(optimizer, group, p)
-            checked.sizes.update(zip(found, sizes, strict=True))
+        params = [p for p in group["params"] if p.grad is not None]
+        if not params:
+            continue
+        known = checks.groups.get(i)
+        if known is None or not known.is_current(group):
+            _check_options(optimizer, checks, i, group)
+        sizes, grads = list(map(Tensor.size, params)), [p.grad for p in params]
+        if list(map(Tensor.size, grads)) != sizes:
+            _raise_shape(params)
+        if any(g.layout is not torch.strided for g in grads) and not optimizer._takes_sparse(group):
+            _raise_sparse(params)
+        wanted = list(zip(sizes, map(_dtype, params), strict=True))
+        if list(map(checks.params.get, params)) != wanted:
+            for p in params:
+                _check_state(optimizer, checks.groups[i], p)
+            checks.params.update(zip(params, wanted, strict=True))
 
 
-def _changed(checked: Checked, i: int, group: Group) -> bool:
-    """Whether an option of group i may be another than at the last check."""
-    options, known = list(group.values()), checked.options.get(i, [])
-    same = len(known) == len(options) and all(map(is_, known, options))
-    return not same or any(isinstance(value, Tensor) for value in options)
-
-
-def _check_options(optimizer: Any, checked: Checked, i: int, group: Group) -> None:
-    """Raise BadInput if an option is out of range."""
-    checked.options.pop(i, None)
+def _check_options(optimizer: Any, checks: Checks, i: int, group: Group) -> None:
+    """Check the options of group i, and forget its states if the rule now needs others."""
     if not isinstance(group["lr"], Real | Tensor):
         raise BadType(
             "lr is not a number",
@@ -71,43 +115,44 @@ def _check_options(optimizer: Any, checked: Checked, i: int, group: Group) -> No
             where=type(optimizer).__name__,
         )
     optimizer._check_options(group)
-    kind = kind_of(optimizer.rule_of(group))
-    if checked.kinds.get(i) != kind:  # states of other shapes
+    checked, known = CheckedGroup(optimizer, group), checks.groups.get(i)
+    if known is None or rule_structure(known.spec.rule) != rule_structure(checked.spec.rule):
         for p in group["params"]:
-            checked.sizes.pop(p, None)
-    checked.options[i], checked.kinds[i] = list(group.values()), kind
+            checks.params.pop(p, None)
+    checks.groups[i] = checked
 
 
-def _check_state(optimizer: Any, group: Group, p: Tensor) -> None:
-    """Raise BadInput if p's state has other shapes than the rule makes for p, or cannot be made."""
-    held = optimizer.state.get(p)
-    # Adagrad's state is made early
-    if not held or (p.dtype == torch.float16 and float(held.get("step", 1)) == 0):
-        check_eps(group, p)
+def _check_state(optimizer: Any, checked: CheckedGroup, p: Tensor) -> None:
+    """Raise BadInput if p's state has other shapes than the rule creates for p, or cannot be created."""
+    param_state = optimizer.state.get(p)
+    # Adagrad's state is created before the first step
+    if not param_state or (p.dtype == torch.float16 and float(param_state.get("step", 1)) == 0):
+        check_eps(checked.options, p)
     x = torch.view_as_real(p) if p.is_complex() else p
-    fresh = optimizer.rule_of(group).init(torch.empty(x.shape, dtype=x.dtype, device="meta"))
-    words = getattr(optimizer, "words", STATE)
-    held = getattr(optimizer, "_rules_state", dict)(held) if held else {}
+    fresh = checked.spec.rule.init(torch.empty(x.shape, dtype=x.dtype, device="meta"))
+    rule_state = optimizer._rule_state(dict(param_state)) if param_state else {}
     for name, value in fresh._asdict().items():
-        old = held.get(words.get(name, name))
-        if isinstance(old, Tensor) and old.dim() and old.layout is torch.strided:
-            old = torch.view_as_real(old) if old.is_complex() else old
-            if value.dim() and old.shape != value.shape:
-                what = f"The state {words.get(name, name)} has another shape than its parameter"
-                where = f"{type(optimizer).__name__}, a parameter of shape {tuple(p.shape)}"
-                raise BadInput(
-                    what, value=tuple(old.shape), allowed=str(tuple(value.shape)), where=where
-                )
+        key = optimizer.state_keys.get(name, name)
+        old = rule_state.get(key)
+        if not isinstance(old, Tensor) or not old.dim() or old.layout is not torch.strided:
+            continue
+        old = torch.view_as_real(old) if old.is_complex() else old
+        if value.dim() and old.shape != value.shape:
+            raise BadInput(
+                f"The state {key} has another shape than its parameter",
+                value=tuple(old.shape),
+                allowed=str(tuple(value.shape)),
+                where=f"{type(optimizer).__name__}, a parameter of shape {tuple(p.shape)}",
+            )
 
 
 def _raise_shape(params: list[Tensor]) -> None:
     p = next(p for p in params if p.grad is not None and p.grad.shape != p.shape)
-    got, where = tuple(p.grad.shape), "a gradient"  # type: ignore[union-attr]
     raise BadInput(
         "The gradient has another shape than its parameter",
-        value=got,
+        value=tuple(p.grad.shape),  # type: ignore[union-attr]
         allowed=str(tuple(p.shape)),
-        where=where,
+        where="a gradient",
     )
 
 

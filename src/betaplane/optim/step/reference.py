@@ -1,259 +1,292 @@
-"""One parameter's update, operation by operation: the slow twin of machine code."""
+"""The reference implementation of a step: one parameter at a time, operation by operation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from betaplane.optim.step.dependence import reach
-from betaplane.optim.step.step_spec import LOST, StepSpec, StepValues, fields_of, widest
-from betaplane.optim.storage_formats import BLOCK, SCALE, row, stream_of
+from betaplane.optim.step.chunks import CHUNK_ELEMENTS, can_chunk, chunks
+from betaplane.optim.step.step_spec import (
+    COMPENSATION,
+    StepResult,
+    StepSpec,
+    StepValues,
+    promoted_dtype,
+    state_fields,
+)
+from betaplane.optim.stochastic_rounding import noise_stream
+from betaplane.optim.storage_formats import SCALE, Format
 from betaplane.rules import Rule
 from betaplane.tensors.dtensor import full_tensor
 
-STATE = {"t": "step", "m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}  # torch's names
+# the fields of a rule's state -> torch's state keys, if they differ
+STATE = {"t": "step", "m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}
 
-COUNT = torch.float32  # of step counts, whatever the parameter's dtype: as torch's
-PIECE = 2**18  # numbers that are stepped at once, where a rule goes number by number
+COUNT_DTYPE = torch.float32  # of step counts, for every dtype of the parameter, as torch's
 
 
-def update(
-    form: StepSpec,
+class FieldLayout(NamedTuple):
+    """How one field of a parameter's state is stored."""
+
+    name: str
+    is_number: bool  # a single number, else a tensor
+    dtype: torch.dtype | None  # in which the rule has the number; None for the stored dtype
+    widened: bool  # whether the step computes it in the widest dtype
+    format: Format
+    stream: int  # of random bits for stochastic rounding
+
+
+class StateLayout(NamedTuple):
+    """How the state of a parameter is stored: the rule's fields, then the extra ones."""
+
+    rule_state: Any  # the class of the rule's state
+    fields: tuple[FieldLayout, ...]
+    extra: tuple[FieldLayout, ...]
+    weights: Format
+
+
+@lru_cache(maxsize=4096)
+def state_layout(
+    spec: StepSpec, shape: torch.Size, dtype: torch.dtype, whole_numel: int
+) -> StateLayout:
+    """How the state of a real parameter is stored; found on the meta device, without memory.
+
+    Args:
+        spec: what the step does.
+        shape: the parameter's, or that of a part of it.
+        dtype: the parameter's.
+        whole_numel: the number of elements of the whole parameter.
+    """
+    x = torch.empty(shape, dtype=dtype, device="meta")
+    x.whole_numel = whole_numel  # type: ignore[attr-defined]
+    template = spec.rule.init(x)
+    like_x = state_fields(spec.rule)
+    tensors = [name for name, value in template._asdict().items() if value.dim()]
+    fields = []
+    for name, value in template._asdict().items():
+        stream = noise_stream(1 + (tensors.index(name) if name in tensors else 0))
+        stored = spec.state_format(x, name, value)
+        number = value.dim() == 0
+        fields.append(FieldLayout(name, number, value.dtype, like_x[name], stored, stream))
+    extra = tuple(
+        FieldLayout(name, not shape, None, True, spec.state_format(x, name, x), noise_stream(1))
+        for name in spec.extra_fields(x)
+    )
+    return StateLayout(type(template), tuple(fields), extra, spec.weight_format(x))
+
+
+def layout_of(spec: StepSpec, x: Tensor) -> StateLayout:
+    """How the state of a real parameter, or of a part of one, is stored."""
+    return state_layout(spec, x.shape, x.dtype, getattr(x, "whole_numel", x.numel()))
+
+
+def reference_step(
+    spec: StepSpec,
     p: Tensor,
     g: Tensor,
-    held: dict[str, Any],
-    numbers: StepValues,
+    param_state: dict[str, Any],
+    values: StepValues,
     *,
-    words: Mapping[str, str] = STATE,
+    keys: Mapping[str, str] = STATE,
 ) -> float:
-    """Take one step on p, in place, with the state in `held`, which is filled at the first step.
+    """Take one step on p in place.
 
-    The arithmetic is in the widest type among p and its state, of 32 bits at least. Complex numbers are pairs of real
+    The arithmetic is in the widest dtype among p and its state, of at least 32 bits. Complex elements are pairs of real
     ones.
 
     Args:
-        form: what is done.
+        spec: what the step does.
         p: the parameter.
-        g: its gradient; changed only where the form sets it to zero.
-        held: torch's state of the parameter, by torch's names: tensors.
-        numbers: learning rate and what else the form takes.
-        words: torch's names for the fields of the rule's state, where they differ.
+        g: its gradient; changed only if the spec sets it to zero.
+        param_state: torch's state of the parameter, by torch's keys: tensors. It is filled at the first step.
+        values: learning rate and the other numbers that the step takes.
+        keys: torch's state keys for the fields of the rule's state, if they differ.
 
     Returns:
-        The squared length of the update, where the form measures it; else 0.
+        The squared norm of the update if the spec measures it; else 0.
     """
     if p.numel() == 0:
         return 0.0
-    fill(form, p, held, words)
-    if p.numel() <= PIECE or not _cuts(form, p, g, held):
-        return _step(form, p, g, held, numbers, words)
-    moved, own = 0.0, {}
-    for x, part, own, start in pieces(p, g, held):
-        moved += _step(form, x, part, own, numbers, words, start)
-    for word, value in own.items():
+    fill_state(spec, p, param_state, keys)
+    if p.numel() <= CHUNK_ELEMENTS or not can_chunk(spec, p, g, param_state):
+        return _step(spec, p, g, param_state, values, keys)
+    squared_update, chunk_state = 0.0, {}
+    for x, chunk_g, chunk_state, start in chunks(p, g, param_state):
+        squared_update += _step(spec, x, chunk_g, chunk_state, values, keys, start)
+    for key, value in chunk_state.items():
         if value.dim() == 0:
-            _store(held, word, value, p)
-    return moved
-
-
-def _cuts(form: StepSpec, p: Tensor, g: Tensor, held: Mapping[str, Any]) -> bool:
-    """Whether a step can be taken piece by piece, so that no temporary is large."""
-    like_p = [value for value in held.values() if value.shape == p.shape]
-    return (
-        not p.is_complex()
-        and reach(form.rule) == "number"
-        and all(x.is_contiguous() for x in (p, g, *like_p))
-    )
-
-
-def pieces(
-    p: Tensor, g: Tensor, held: Mapping[str, Tensor]
-) -> Iterator[tuple[Tensor, Tensor, dict[str, Tensor], int]]:
-    """A parameter, its gradient and state in pieces of about PIECE numbers, and the place each
-    begins at.
-
-    They are whole rows, or of one long row whole blocks. Single numbers are copies.
-    """
-    length = row(p.shape)
-    long = length == p.numel()
-    size = PIECE // BLOCK * BLOCK if long else max(1, PIECE // length)
-    scale_size = size // BLOCK if long else size
-    views = [x.view(-1, length) for x in (p.detach(), g)]
-    kept = {
-        word: value.view(-1, length) if value.shape == p.shape else value
-        for word, value in held.items()
-    }
-    for i in range(-(-views[0].shape[long] // size)):
-        own = {
-            word: value.clone() if value.dim() == 0
-            else value.narrow(int(long), *_span(value, long, i, scale_size if word.endswith(SCALE) else size))
-            for word, value in kept.items()
-        }  # fmt: skip
-        x, part = (view.narrow(int(long), *_span(view, long, i, size)) for view in views)
-        x.whole_numel = p.numel()  # type: ignore[attr-defined]
-        yield x, part, own, i * size * (1 if long else length)
-
-
-def _span(value: Tensor, dim: bool, i: int, size: int) -> tuple[int, int]:
-    """Where piece i of a dimension begins, and how long it is."""
-    return i * size, min(size, value.shape[dim] - i * size)
+            _store(param_state, key, value, p)
+    return squared_update
 
 
 def _step(
-    form: StepSpec,
+    spec: StepSpec,
     p: Tensor,
     g: Tensor,
-    held: dict[str, Any],
-    numbers: StepValues,
-    words: Mapping[str, str],
+    param_state: dict[str, Any],
+    values: StepValues,
+    keys: Mapping[str, str],
     start: int = 0,
 ) -> float:
-    """A step of a parameter, or of the piece of one that begins at `start`."""
-    x, seed = _real(p), int(held.get("step", 0))
-    s, extra = _loaded(form, x, held, words)
-    like_x = {name for name, is_like in fields_of(form.rule).items() if is_like}
-    tensors = [value for name, value in s._asdict().items() if name in like_x]
-    wide = torch.promote_types(widest(x, *tensors), torch.float32)
-    s = s._replace(**{name: getattr(s, name).to(wide) for name in like_x})
-    extra = {word: value.to(wide) for word, value in extra.items()}
-    done = form.whole(x.to(wide), _real(g).to(wide), s, extra, numbers)
-    _keep(form, p, done, held, (seed, start), words)
-    if form.zero:
+    """Step a parameter, or the chunk of one that begins at element `start`."""
+    x = torch.view_as_real(p) if p.is_complex() else p
+    g_real = torch.view_as_real(g) if g.is_complex() else g
+    layout = state_layout(spec, x.shape, x.dtype, getattr(x, "whole_numel", x.numel()))
+    seed = int(param_state.get("step", 0))
+    s, extra = _decode_state(layout, x, param_state, keys)
+    widened = [field.name for field in layout.fields if field.widened]
+    dtype = promoted_dtype(x, *(getattr(s, name) for name in widened))
+    dtype = torch.promote_types(dtype, torch.float32)
+    s = s._replace(**{name: getattr(s, name).to(dtype) for name in widened})
+    extra = {name: value.to(dtype) for name, value in extra.items()}
+    result = spec.apply(x.to(dtype), g_real.to(dtype), s, extra, values)
+    _write_back(layout, p, result, param_state, (seed, start), keys)
+    if spec.zero:
         g.zero_()
     if "t" not in s._fields:
-        count(held)
-    return 0.0 if done.moved is None else float(full_tensor(done.moved))
+        count_step(param_state)
+    if result.squared_update is None:
+        return 0.0
+    return float(full_tensor(result.squared_update))
 
 
-def _keep(
-    form: StepSpec,
+def _decode_state(
+    layout: StateLayout, x: Tensor, param_state: Mapping[str, Any], keys: Mapping[str, str]
+) -> tuple[Any, dict[str, Tensor]]:
+    """The rule's state and the extra tensors, from what is stored."""
+    decoded = []
+    for field in (*layout.fields, *layout.extra):
+        key = keys.get(field.name, field.name)
+        value = param_state[key]
+        if not isinstance(value, Tensor):
+            value = torch.tensor(value)
+        elif value.is_complex():
+            value = torch.view_as_real(value)
+        if value.dim() == 0:
+            value = value if field.dtype is None else value.to(x.device, field.dtype)
+        else:
+            value = value.to(x.device)
+            if field.format.scaled:
+                value = field.format.decode(value, param_state.get(key + SCALE))
+        decoded.append(value)
+    s = layout.rule_state(*decoded[: len(layout.fields)])
+    names = [field.name for field in layout.extra]
+    return s, dict(zip(names, decoded[len(layout.fields) :], strict=True))
+
+
+def _write_back(
+    layout: StateLayout,
     p: Tensor,
-    done: Any,
-    held: dict[str, Any],
-    chance: tuple[int, int],
-    words: Mapping[str, str],
+    result: StepResult,
+    param_state: dict[str, Any],
+    randomness: tuple[int, int],
+    keys: Mapping[str, str],
 ) -> None:
-    """Write what a pass left into p and its state, in the form's formats."""
-    x = _real(p)
-    x.copy_(form.weights(x).encode(done.x, stream_of(0), *chance)[0])
-    tensors = [name for name in done.s._fields if getattr(done.s, name).dim()]
-    for name, value in (done.s._asdict() | done.extra).items():
-        place = 1 + (tensors.index(name) if name in tensors else 0)
-        word, asked = words.get(name, name), form.kept(x, name, value)
-        kept, scale = asked.encode(value, stream_of(place), *chance)
-        _store(held, word, kept, p)
+    """Write the results of a step into p and its state, in their storage formats.
+
+    `randomness` is the seed and the first element's index, for stochastic rounding.
+    """
+    x = torch.view_as_real(p) if p.is_complex() else p
+    weights = result.x
+    if type(layout.weights) is not Format:
+        weights, _ = layout.weights.encode(weights, noise_stream(0), *randomness)
+    x.copy_(weights)
+    fields = (*layout.fields, *layout.extra)
+    values = (*result.s, *(result.extra[field.name] for field in layout.extra))
+    for field, value in zip(fields, values, strict=True):
+        key, scale = keys.get(field.name, field.name), None
+        if type(field.format) is not Format:  # else copying converts the dtype
+            value, scale = field.format.encode(value, field.stream, *randomness)
+        _store(param_state, key, value, p)
         if scale is not None:
-            _store(held, word + SCALE, scale, p)
+            _store(param_state, key + SCALE, scale, p)
 
 
-def count(held: dict[str, Any]) -> None:
-    """One step more, where the rule itself does not count: torch's states do."""
-    held["step"] = torch.as_tensor(held.get("step", 0.0)) + 1
+def count_step(param_state: dict[str, Any]) -> None:
+    """Count a step in the state of a rule that has no step count, as torch's states have one."""
+    param_state["step"] = torch.as_tensor(param_state.get("step", 0.0)) + 1
 
 
-def estimate(
-    rule: Rule, p: Tensor, h: Tensor, held: dict[str, Any], words: Mapping[str, str] = STATE
+def update_curvature(
+    rule: Rule, p: Tensor, h: Tensor, param_state: dict[str, Any], keys: Mapping[str, str] = STATE
 ) -> None:
-    """Take an estimate of the curvature into the state in `held`, by the rule's own `curvature`.
+    """Add an estimate of the curvature to a parameter's state, by the rule's own `curvature`.
 
     Args:
         rule: has `curvature(s, h)`.
         p: the parameter.
         h: like p, the estimate.
-        held: torch's state of the parameter; filled if it is empty.
-        words: torch's names for the fields of the rule's state, where they differ.
+        param_state: torch's state of the parameter; filled if it is empty.
+        keys: torch's state keys for the fields of the rule's state, if they differ.
     """
-    form = StepSpec(rule)
-    fill(form, p, held, words)
-    s, _ = _loaded(form, p, held, words)
+    spec = StepSpec(rule)
+    fill_state(spec, p, param_state, keys)
+    x = torch.view_as_real(p) if p.is_complex() else p
+    s, _ = _decode_state(layout_of(spec, x), x, param_state, keys)
     new = rule.curvature(s, h)  # pyright: ignore[reportAttributeAccessIssue]
     for name, value in new._asdict().items():
-        _store(held, words.get(name, name), value, p)
+        _store(param_state, keys.get(name, name), value, p)
 
 
-def fill(form: StepSpec, p: Tensor, held: dict[str, Any], words: Mapping[str, str] = STATE) -> None:
-    """Make what is missing of p's state, as it is before the first step, and keep all of it as the
-    form asks.
-    """
-    x = _real(p)
-    fields = fields_of(form.rule) | dict.fromkeys(form.extras(x), True)
-    if all(
-        _is_kept(form, x, name, like_x, held.get(words.get(name, name)))
-        for name, like_x in fields.items()
-    ):
-        return  # a fresh state to compare with would be written to memory
-    fresh = form.rule.init(x)._asdict()
-    fresh |= {"t": fresh["t"].to(COUNT)} if "t" in fresh else {}
-    fresh |= {name: torch.zeros_like(x) if name == LOST else x.clone() for name in form.extras(x)}
+def fill_state(
+    spec: StepSpec, p: Tensor, param_state: dict[str, Any], keys: Mapping[str, str] = STATE
+) -> None:
+    """Create what p's state lacks, as before the first step, and convert the rest to the spec's formats."""
+    x = torch.view_as_real(p) if p.is_complex() else p
+    layout = state_layout(spec, x.shape, x.dtype, getattr(x, "whole_numel", x.numel()))
+    for field in (*layout.fields, *layout.extra):
+        value = param_state.get(keys.get(field.name, field.name))
+        number = not isinstance(value, Tensor) or value.dim() + value.is_complex() == 0
+        right_dtype = number or field.format.dtype in (None, value.dtype)  # type: ignore[union-attr]
+        if value is None or number != field.is_number or not right_dtype:
+            break
+    else:
+        return
+    _create_missing(spec, p, x, param_state, keys)
+
+
+def _create_missing(
+    spec: StepSpec, p: Tensor, x: Tensor, param_state: dict[str, Any], keys: Mapping[str, str]
+) -> None:
+    fresh = spec.rule.init(x)._asdict()
+    if "t" in fresh:
+        fresh["t"] = fresh["t"].to(COUNT_DTYPE)
+    for name in spec.extra_fields(x):
+        fresh[name] = torch.zeros_like(x) if name == COMPENSATION else x.clone()
     for name, value in fresh.items():
-        word, asked = words.get(name, name), form.kept(x, name, value)
-        old = held.get(word)
-        # else a hyperparameter was, or has become, 0
+        key, stored = keys.get(name, name), spec.state_format(x, name, value)
+        old = param_state.get(key)
+        # a hyperparameter that was 0, or is now 0, changes a tensor into a number or back
         if old is not None and _is_number(old) == _is_number(value):
-            if not asked.dtype or asked.dtype == old.dtype:
+            if not stored.dtype or stored.dtype == old.dtype:
                 continue
             value = old
-        kept, scale = asked.encode(value, 0, 0)
-        held.pop(word, None)
-        _store(held, word, kept, p)
+        codes, scale = stored.encode(value, 0, 0)
+        param_state.pop(key, None)
+        _store(param_state, key, codes, p)
         if scale is not None:
-            held[word + SCALE] = scale
-
-
-def _is_kept(form: StepSpec, x: Tensor, name: str, like_x: bool, value: Any) -> bool:
-    """Whether a field of x's state is there, as the form asks."""
-    if value is None or _is_number(value) == (like_x and x.dim() > 0):
-        return False
-    asked = None if _is_number(value) else form.kept(x, name, _real(value)).dtype
-    return asked is None or asked == value.dtype
+            param_state[key + SCALE] = scale
 
 
 def _is_number(value: Any) -> bool:
-    return not isinstance(value, Tensor) or _real(value).dim() == 0
+    return not isinstance(value, Tensor) or value.dim() + value.is_complex() == 0
 
 
-def _real(x: Tensor) -> Tensor:
-    return torch.view_as_real(x) if x.is_complex() else x
+def _store(param_state: dict[str, Any], key: str, value: Tensor, p: Tensor) -> None:
+    """Write a tensor of a state in place, so that its layout and references to it stay valid.
 
-
-def _loaded(
-    form: StepSpec, x: Tensor, held: Mapping[str, Any], words: Mapping[str, str]
-) -> tuple[Any, dict[str, Tensor]]:
-    """The rule's state and the form's extras, from what is held."""
-    fresh = form.rule.init(x)
-    s = type(fresh)(
-        *(_one(form, x, name, held, words, value) for name, value in fresh._asdict().items())
-    )
-    return s, {name: _one(form, x, name, held, words) for name in form.extras(x)}
-
-
-def _one(
-    form: StepSpec,
-    x: Tensor,
-    name: str,
-    held: Mapping[str, Any],
-    words: Mapping[str, str],
-    fresh: Tensor | None = None,
-) -> Tensor:
-    """A field of the state, decoded; a number in the type of a fresh one."""
-    word = words.get(name, name)
-    value = held[word]
-    value = _real(value) if isinstance(value, Tensor) else torch.tensor(value)
-    if value.dim() == 0:
-        return value if fresh is None else value.to(fresh)
-    return form.kept(x, name, value).decode(value.to(x.device), held.get(word + SCALE))
-
-
-def _store(held: dict[str, Any], word: str, value: Tensor, p: Tensor) -> None:
-    """Write a state in place, so that its layout and whoever else holds it stay; at the first step,
-    a copy.
+    At the first step, a copy is stored.
     """
-    old = held.get(word)
-    if isinstance(old, Tensor) and _real(old).shape == value.shape:
-        _real(old).copy_(value)
-    else:
-        pairs = p.is_complex() and value.dim() > 0 and value.shape[:-1] == p.shape
-        held[word] = torch.view_as_complex(value.contiguous().clone()) if pairs else value.clone()
+    old = param_state.get(key)
+    if isinstance(old, Tensor):
+        old = torch.view_as_real(old) if old.is_complex() else old
+        if old.shape == value.shape:
+            old.copy_(value)
+            return
+    complex_pairs = p.is_complex() and value.dim() > 0 and value.shape[:-1] == p.shape
+    value = value.contiguous().clone() if complex_pairs else value.clone()
+    param_state[key] = torch.view_as_complex(value) if complex_pairs else value

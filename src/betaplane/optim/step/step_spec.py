@@ -1,26 +1,28 @@
-"""All that one pass over a parameter does: the gradient scaled, the rule, the rounding of weights,
-their average.
-"""
+"""What an optimizer step does to one parameter: scale the gradient, apply the rule, round and average the weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
-from betaplane.optim.storage_formats import Format, Rounded, format_of
+from betaplane.optim.storage_formats import Format, StochasticBFloat16, storage_format
 from betaplane.rules import Rule
 
 ROUNDINGS = ("nearest", "stochastic", "kahan")
-LOST, AVERAGE = "compensation", "average"  # words of the state
+COMPENSATION, AVERAGE = "compensation", "average"  # state keys beside the rule's
 
 
 def check_rounding(value: str) -> str:
-    """`value`, if it is one of ROUNDINGS."""
+    """Return `value` if it is one of ROUNDINGS.
+
+    Raises:
+        BadInput: it is not.
+    """
     if value not in ROUNDINGS:
         allowed = " or ".join(map(repr, ROUNDINGS))
         raise BadInput(
@@ -34,23 +36,23 @@ def check_rounding(value: str) -> str:
 
 
 class StepValues(NamedTuple):
-    """What a pass takes besides tensors: floats, or 0-d tensors."""
+    """The numbers that a step takes besides tensors: floats, or 0-dimensional tensors."""
 
     lr: Any
-    scale: Any = 1.0  # of gradients
-    decay: Any = 0.0  # of the weights' average, in [0, 1)
+    scale: Any = 1.0  # factor of the gradients
+    decay: Any = 0.0  # of the average of the weights, in [0, 1)
 
 
 @dataclass(frozen=True)
 class StepSpec:
-    """What is done to each parameter of a group, in one pass.
+    """What one step does to each parameter of a group.
 
-    - `storage`: how the state is kept, see formats.py.
-    - `rounding`: how weights in bfloat16 take updates smaller than their steps: "nearest" loses them; "stochastic"
-      rounds at random, with the right mean; "kahan" keeps what was lost in a tensor beside them
-    - `average`: whether a running average of the weights is kept
+    - `storage`: how the state is stored, see storage_formats.py.
+    - `rounding`: how bfloat16 weights take updates smaller than their precision: "nearest" loses them; "stochastic"
+      uses stochastic rounding, which is right on average; "kahan" keeps the rounding errors in a second tensor
+    - `average`: whether an exponential moving average of the weights is kept
     - `zero`: whether the gradient is set to zero
-    - `norms`: whether the squared length of the update is measured
+    - `norms`: whether the squared norm of the update is measured
     """
 
     rule: Rule
@@ -62,105 +64,103 @@ class StepSpec:
     zero: bool = False
     norms: bool = False
 
-    @property
-    def plain(self) -> bool:
-        """Whether it is the rule and no more."""
-        return self == StepSpec(self.rule, self.maximize)
+    def weight_format(self, p: Tensor) -> Format:
+        """The format in which p itself is stored."""
+        stochastic = p.dtype == torch.bfloat16 and self.rounding == "stochastic"
+        return StochasticBFloat16() if stochastic else Format(p.dtype)
 
-    def weights(self, p: Tensor) -> Format:
-        """How p itself is kept."""
-        rounded = p.dtype == torch.bfloat16 and self.rounding == "stochastic"
-        return Rounded() if rounded else Format(p.dtype)
+    def state_format(self, p: Tensor, name: str, value: Tensor) -> Format:
+        """The format in which the field `name` of p's state is stored.
 
-    def kept(self, p: Tensor, name: str, value: Tensor) -> Format:
-        """How the field `name` of p's state is kept."""
-        if name == LOST:
+        Args:
+            p: the parameter, or a part of it with its number of elements as `whole_numel`.
+            name: a field of the rule's state, or one of `extra_fields`.
+            value: a tensor of the field's shape.
+        """
+        if name == COMPENSATION:
             return Format(torch.bfloat16)
         if name == AVERAGE or value.dim() == 0 or value.shape != p.shape:
             return Format()
-        return format_of(
-            self.storage, getattr(p, "whole_numel", p.numel()), name in self.rule.nonnegative
-        )
+        numel = getattr(p, "whole_numel", p.numel())
+        return storage_format(self.storage, numel, name in self.rule.nonnegative)
 
-    def extras(self, p: Tensor) -> tuple[str, ...]:
-        """The state that is kept beside the rule's, all like p."""
+    def extra_fields(self, p: Tensor) -> tuple[str, ...]:
+        """The state that is stored besides the rule's, each tensor like p."""
         compensated = p.dtype == torch.bfloat16 and self.rounding == "kahan"
-        return (LOST,) * compensated + (AVERAGE,) * self.average
+        return (COMPENSATION,) * compensated + (AVERAGE,) * self.average
 
-    def whole(
-        self, x: Tensor, g: Tensor, s: Any, extra: dict[str, Tensor], numbers: StepValues
+    def apply(
+        self, x: Tensor, g: Tensor, s: Any, extra: dict[str, Tensor], values: StepValues
     ) -> StepResult:
-        """One pass, out of place, in the type of x.
+        """Take one step out of place, in the dtype of x.
 
         Args:
             x: the parameter.
             g: like x, its gradient.
             s: the rule's state.
-            extra: what `extras` names, each like x.
-            numbers: learning rate, scale of the gradient, decay of the average.
+            extra: the tensors of `extra_fields`, each like x.
+            values: learning rate, scale of the gradient, decay of the average.
         """
         if self.maximize:
             g = -g
         if self.scaled:
-            g = g * numbers.scale
-        moved, new = self.rule.step(x, g, s, numbers.lr)
+            g = g * values.scale
+        new_x, new_s = self.rule.step(x, g, s, values.lr)
         extra = dict(extra)
-        if LOST in extra:
-            moved, extra[LOST] = compensated(x, moved - x, extra[LOST])
+        if COMPENSATION in extra:
+            new_x, extra[COMPENSATION] = add_compensated(x, new_x - x, extra[COMPENSATION])
         if AVERAGE in extra:
-            extra[AVERAGE] = moved + numbers.decay * (extra[AVERAGE] - moved)
-        return StepResult(moved, new, extra, (moved - x).square().sum() if self.norms else None)
+            extra[AVERAGE] = new_x + values.decay * (extra[AVERAGE] - new_x)
+        squared_update = (new_x - x).square().sum() if self.norms else None
+        return StepResult(new_x, new_s, extra, squared_update)
 
 
 class StepResult(NamedTuple):
-    """What a pass leaves."""
+    """The tensors after a step."""
 
     x: Tensor
     s: Any
     extra: dict[str, Tensor]
-    moved: Tensor | None  # (), squared length of the update, where it is measured
+    squared_update: Tensor | None  # (), squared norm of the update, if it is measured
 
 
-def compensated(x: Tensor, update: Tensor, lost: Tensor) -> tuple[Tensor, Tensor]:
-    """An update of weights in bfloat16, with what rounding lost carried on; all in a wider type.
+def add_compensated(x: Tensor, update: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    """Add an update to bfloat16 weights and carry the rounding error on; all in a wider dtype.
 
     ```
-    lost = bf16(lost + update)
-    x'   = bf16(x + lost)
-    lost = bf16(lost + (x - x'))
+    error = bf16(error + update)
+    x'    = bf16(x + error)
+    error = bf16(error + (x - x'))
     ```
 
     Source: W. Kahan 1965, "Further remarks on reducing truncation errors"; Zamirai et al. 2020, arXiv:2010.06192, for
     weights in bfloat16.
 
     Example:
-        >>> x = lost = torch.tensor(1.0)
-        >>> lost = 0 * lost
+        >>> x = error = torch.tensor(1.0)
+        >>> error = 0 * error
         >>> for _ in range(100):
-        ...     x, lost = compensated(x, torch.tensor(-1e-4), lost)
+        ...     x, error = add_compensated(x, torch.tensor(-1e-4), error)
         >>> x.item()
         0.98828125
     """
-    lost = _bf16(lost + update)
-    moved = _bf16(x + lost)
-    return moved, _bf16(lost + (x - moved))
+    error = _round_to_bfloat16(error + update)
+    new_x = _round_to_bfloat16(x + error)
+    return new_x, _round_to_bfloat16(error + (x - new_x))
 
 
-def _bf16(x: Tensor) -> Tensor:
+def _round_to_bfloat16(x: Tensor) -> Tensor:
     return x.to(torch.bfloat16).to(x.dtype)
 
 
-@cache
-def fields_of(rule: Rule) -> dict[str, bool]:
+@lru_cache(maxsize=1024)
+def state_fields(rule: Rule) -> dict[str, bool]:
     """The fields of a rule's state; True for those like x, False for single numbers."""
-    fresh = rule.init(torch.zeros(12))
-    return {name: value.dim() > 0 for name, value in zip(fresh._fields, fresh, strict=True)}
+    state = rule.init(torch.zeros(12))
+    return {name: value.dim() > 0 for name, value in zip(state._fields, state, strict=True)}
 
 
-def widest(*tensors: Tensor) -> torch.dtype:
-    """The type to compute in: one that holds all of them, where any is below 32 bits and one is
-    not.
-    """
-    return reduce(
-        torch.promote_types, [value.dtype for value in tensors if value.is_floating_point()]
-    )
+def promoted_dtype(*tensors: Tensor) -> torch.dtype:
+    """The dtype to which torch promotes the floating-point tensors among these."""
+    dtypes = [value.dtype for value in tensors if value.is_floating_point()]
+    return reduce(torch.promote_types, dtypes)

@@ -1,4 +1,4 @@
-/* Goes over a list of tensors in chunks, which threads share, pass after pass. c_text.py fills in the capitals. */
+/* Goes over a list of tensors in chunks, which threads share, pass after pass. c_source.py fills in the capitals. */
 static inline i64 blocks_of(i64 n, i64 row) { return row ? n / row * ((row + LENGTH - 1) / LENGTH) : 0; }
 void step(i64 count, const i64 *size, const i64 *row, const i64 *which, const i64 *seed, void **p,
           const double *s, i64 scalars, double *red, i64 threads) {

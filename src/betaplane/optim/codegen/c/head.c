@@ -1,5 +1,5 @@
 /* What every pass begins with. real: the type it computes in; ROOT, ABS, SIGNED and
-   FUSED: its sqrt, fabs, copysign and fma; ARCTAN: see c_text.py. */
+   FUSED: its sqrt, fabs, copysign and fma; ARCTAN: see c_source.py. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
