@@ -178,7 +178,8 @@ class Adagrad(TorchCompatible, torch.optim.Adagrad):
             Default: 0.
         weight_decay: Coefficient of the L2 penalty, added to the gradient as weight_decay x. In
             [0, inf). Default: 0.
-        initial_accumulator_value: Default: 0.
+        initial_accumulator_value: Value of v before the first step, in squared gradient units;
+            larger makes the first steps smaller. In [0, inf). Default: 0.
         eps: Added to the root of v, in gradient units; with eps_inside=True to v, in squared
             gradient units. In [0, inf). Default: 1e-10.
         foreach: Whether torch's loops over tensors are batched. None lets torch or the rule
@@ -1232,8 +1233,12 @@ class Adafactor(TorchCompatible, torch.optim.Adafactor):
         lr: Learning rate. In [0, inf). Default: 0.01.
         beta2_decay: Exponent in beta2 = 1 - t^beta2_decay; closer to 0 remembers less. In
             (-inf, 0]. Default: -0.8.
-        eps: Default: (None, 0.001).
-        d: Default: 1.0.
+        eps: The tuple (eps1, eps2). eps1: Added to squared gradients (floor="square", squared
+            gradient units), or least value of the denominator (floor="root", gradient units).
+            In [0, inf). eps2: Least RMS(x) that a relative step assumes, in units of x, so that
+            zero parameters move. In [0, inf). Default: (None, 0.001).
+        d: Largest RMS of an update, divided by the step size; inf for no limit. In (0, inf].
+            Default: 1.0.
         weight_decay: Coefficient of weight decay; `decay` and `decay_rate` say how it enters
             the step. In [0, inf). Default: 0.0.
         foreach: Whether torch's loops over tensors are batched. None lets torch or the rule

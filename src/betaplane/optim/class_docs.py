@@ -70,7 +70,7 @@ def argument_lines(cls: type, host: type, shared: type) -> Iterator[str]:
 def _rule_text(cls: type, name: str) -> str:
     """What the rule says of an argument; empty if the rule does not have it."""
     kind: type[Rule] = cls.rule  # pyright: ignore[reportAttributeAccessIssue]
-    own = _fields_of(kind, name, getattr(cls, "hyper", {}))
+    own = _fields_of(kind, name, getattr(cls, "torch_options", {}))
     meanings = option_meanings(kind)
     texts = [
         f"{_sentence(meanings.get(field, ''))} {_allowed(kind, field)}".strip() for field in own
@@ -81,12 +81,12 @@ def _rule_text(cls: type, name: str) -> str:
     return f"The tuple ({', '.join(own)}). " + " ".join(f"{field}: {text}" for field, text in pairs)
 
 
-def _fields_of(kind: type[Rule], name: str, hyper: Mapping[str, str]) -> list[str]:
+def _fields_of(kind: type[Rule], name: str, torch_options: Mapping[str, str]) -> list[str]:
     """The rule's fields that an argument sets."""
     known = [field.name for field in fields(kind)]
     if name == "betas":
         return [field for field in known if field in BETAS]
-    return [field for field in known if hyper.get(field, field) == name]
+    return [field for field in known if torch_options.get(field, field) == name]
 
 
 def option_meanings(kind: type[Rule]) -> dict[str, str]:
