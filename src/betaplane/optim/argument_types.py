@@ -129,7 +129,7 @@ def check_options(kind: type, args: Sequence[Any], options: Mapping[str, Any]) -
     known = inspect.signature(kind).parameters
     for name, value in {**dict(zip([*known][1:], args, strict=False)), **options}.items():
         if name in known:
-            exact = hasattr(kind, "torchs")  # other classes leave the count to their rule
+            exact = hasattr(kind, "torch_class")  # other classes leave the count to their rule
             _check_type(name, value, known[name].default, where, exact)
 
 
