@@ -1,4 +1,4 @@
-"""Be told before any torch optimizer takes a step, whichever it is."""
+"""A hook before every step of every torch optimizer in the process."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from torch.utils.hooks import RemovableHandle
 
 
 def before_steps(act: Callable[[Optimizer], None]) -> RemovableHandle:
-    """Call `act(optimizer)` before each step of every optimizer in the process, until the handle is
-    removed.
+    """Call `act(optimizer)` before each step of every optimizer, until the handle is removed.
 
     Args:
-        act: is given the optimizer about to step; gradients are as the step will see them, clipped and unscaled.
+        act: called with the optimizer that is about to step; its gradients are already clipped and unscaled.
 
     Returns:
-        A handle; `handle.remove()` ends it.
+        A handle; `handle.remove()` removes the hook.
 
     Example:
         >>> import torch

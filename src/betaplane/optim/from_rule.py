@@ -15,8 +15,7 @@ from betaplane.rules import SGD, AMSGrad, Rule
 
 
 def host_optimizer(rule: Rule | str | type, params: ParamsT, lr: float | None = None) -> Optimizer:
-    """The rule as an optimizer: on torch's fused kernel where torch has one for it, else step by
-    step.
+    """The optimizer that computes a rule: on torch's fused kernel if torch has one, else by the rule itself.
 
     Args:
         rule: the update rule, or what `as_rule` takes for one ("adamw", `betaplane.rules.AdamW`).
@@ -45,23 +44,24 @@ def host_optimizer(rule: Rule | str | type, params: ParamsT, lr: float | None = 
     """
     rule = as_rule(rule)
     lr = rule.lr if lr is None else lr
-    told = options(rule)
-    if type(rule) is AMSGrad and told.pop("correction") == "after":
-        return torch_classes.Adam(params, lr=lr, amsgrad=True, **told)
-    twin = CLASS_OF_RULE.get(type(rule))
+    arguments = options(rule)
+    if type(rule) is AMSGrad and arguments.pop("correction") == "after":
+        return torch_classes.Adam(params, lr=lr, amsgrad=True, **arguments)
+    torch_class = CLASS_OF_RULE.get(type(rule))
     if (
-        twin is None
-        or not twin.has_fused_kernel
+        torch_class is None
+        or not torch_class.has_fused_kernel
         or (isinstance(rule, SGD) and rule.nesterov and rule.momentum == 0)
-    ):  # which torch refuses
+    ):  # torch rejects nesterov without momentum
         return optimizer_class(type(rule))(params, lr=lr, **options(rule))
-    return twin(
-        params, lr=lr, **{twin.torch_options.get(name, name): value for name, value in told.items()}
+    names = torch_class.torch_options
+    return torch_class(
+        params, lr=lr, **{names.get(name, name): value for name, value in arguments.items()}
     )
 
 
 def options(rule: Rule) -> dict[str, Any]:
-    """What a rule says of itself, as an optimizer's arguments."""
-    told = rule.options()
-    betas = tuple(told.pop(name) for name in BETAS if name in told)
-    return {**({"betas": betas} if betas else {}), **told}
+    """The options of a rule, as an optimizer's arguments."""
+    fields = rule.options()
+    betas = tuple(fields.pop(name) for name in BETAS if name in fields)
+    return {**({"betas": betas} if betas else {}), **fields}

@@ -1,4 +1,4 @@
-"""From a live torch optimizer to ours."""
+"""Convert a live torch optimizer to this package's class of the same name."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from betaplane.optim.torch_compatible import TorchCompatible
 
 
 def from_torch(optimizer: Optimizer, **options: Any) -> TorchCompatible:
-    """Ours in place of a torch optimizer under way: the same parameters, groups, state and step
-    counts.
+    """Convert a live torch optimizer: the same parameters, groups, state and step counts.
 
-    The state is shared, not copied: go on with one of the two. A learning-rate scheduler that holds the old one keeps
-    working, since the groups are the old one's too.
+    The state is shared, not copied, so keep using only one of the two. A learning-rate scheduler of the old optimizer
+    keeps working, because the groups are shared as well.
 
     Args:
         optimizer: a torch.optim.SGD, Adagrad, RMSprop, Adam, AdamW, Adamax, NAdam, RAdam or Adafactor.
-        options: those of ours that torch's has not (eps_at, clip, nonfinite, ...).
+        options: those that torch's class does not have (eps_at, clip, nonfinite, ...).
 
     Returns:
-        Our optimizer of the same name.
+        This package's optimizer of the same name.
 
     Raises:
         BadInput: for any other optimizer.
@@ -39,13 +38,13 @@ def from_torch(optimizer: Optimizer, **options: Any) -> TorchCompatible:
         >>> type(ours).__module__, ours.state[p]["step"].item(), p.data
         ('betaplane.optim.torch_classes', 2.0, tensor([ 0.7981, -1.7961]))
     """
-    found = [kind for kind in TORCH_CLASSES if type(optimizer) is kind.torch_class]
-    if not found:
+    matches = [kind for kind in TORCH_CLASSES if type(optimizer) is kind.torch_class]
+    if not matches:
         allowed = ", ".join(f"torch.optim.{kind.__name__}" for kind in TORCH_CLASSES)
         where, given = "from_torch", type(optimizer).__qualname__
         raise BadInput("This optimizer has no twin here", value=given, allowed=allowed, where=where)
     fresh = [{**group, "params": list(group["params"])} for group in optimizer.param_groups]
-    ours = found[0](fresh, **options)
+    ours = matches[0](fresh, **options)
     for group, made in zip(optimizer.param_groups, ours.param_groups, strict=True):
         group.update(
             {

@@ -1,6 +1,4 @@
-"""A cache of what is traced and compiled: each thing is made once, by one thread at a time, also
-across forks.
-"""
+"""A thread-safe and fork-safe cache for functions that trace or compile."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ T = TypeVar("T")
 MAKING = threading.RLock()
 MISSING = object()
 
-# a fork waits until nothing is half made, and the child has a free lock
+# a fork waits until no function is running, so that the child's lock is free
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=MAKING.acquire, after_in_parent=MAKING.release, after_in_child=MAKING.release
@@ -26,7 +24,7 @@ if hasattr(os, "register_at_fork"):
 class once(Generic[T]):
     """functools.cache for functions that must not run in two threads at once.
 
-    What is known already is returned without waiting.
+    Values that are cached are returned without waiting.
 
     Example:
         >>> @once
@@ -43,14 +41,14 @@ class once(Generic[T]):
         update_wrapper(self, function)
 
     def __call__(self, *args: Hashable) -> T:
-        """The function's value, computed if it is not known."""
-        found: Any = self.known.get(args, MISSING)
-        if found is MISSING:
+        """The function's value, computed if it is not cached."""
+        value: Any = self.known.get(args, MISSING)
+        if value is MISSING:
             with MAKING:
                 if args not in self.known:
                     self.known[args] = self.function(*args)
-                found = self.known[args]
-        return found
+                value = self.known[args]
+        return value
 
     def cache_clear(self) -> None:
         """Forget all values."""

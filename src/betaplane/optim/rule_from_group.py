@@ -1,4 +1,4 @@
-"""From a param group to its rule."""
+"""Build the rule from the options of a param group."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from betaplane.rules import Rule
 BETAS = ("beta1", "beta2", "beta3")  # the fields that an optimizer takes as one tuple, betas
 
 
-def build(kind: type[Rule], group: Mapping[str, Any], hyper: Mapping[str, str] = {}) -> Rule:
-    """The rule with the options of a group.
+def build(
+    kind: type[Rule], group: Mapping[str, Any], torch_options: Mapping[str, str] = {}
+) -> Rule:
+    """Build a rule from the options of a group.
 
     Args:
         kind: the rule's class.
         group: a param group: `betas`, and options by the rule's names or torch's.
-        hyper: the rule's field -> torch's option, where they differ.
+        torch_options: the rule's field -> torch's option, if they differ.
 
     Raises:
         BadInput: for an option out of range, too many or too few betas, or decay under which weights would grow.
@@ -31,29 +33,31 @@ def build(kind: type[Rule], group: Mapping[str, Any], hyper: Mapping[str, str] =
         AdamW(beta1=0.9, beta2=0.95, eps=1e-08, weight_decay=0.0)
     """
     names = [f.name for f in fields(kind)]
-    given = {name: group[hyper.get(name, name)] for name in names if hyper.get(name, name) in group}
+    keys = {name: torch_options.get(name, name) for name in names}
+    values = {name: group[key] for name, key in keys.items() if key in group}
     betas = [name for name in BETAS if name in names]
     if "betas" in group:
         if not isinstance(group["betas"], tuple | list) or len(group["betas"]) != len(betas):
-            usual = tuple(f.default for f in fields(kind) if f.name in betas)
+            defaults = tuple(f.default for f in fields(kind) if f.name in betas)
             allowed, where = f"{len(betas)} numbers in [0, 1)", kind.__name__
             raise BadInput(
                 "betas do not fit",
                 value=group["betas"],
                 allowed=allowed,
                 where=where,
-                instead=f"betas={usual}",
+                instead=f"betas={defaults}",
             )
-        given |= dict(zip(betas, group["betas"], strict=True))
-    rule = kind(**given)
+        values |= dict(zip(betas, group["betas"], strict=True))
+    rule = kind(**values)
     if getattr(rule, "reads_peak", False) and "lr" in group:
         check_decay(rule, _float(group["lr"]))
     return rule
 
 
 def set_peak(group: dict[str, Any]) -> None:
-    """Set a peak_lr that is None to the lr that the group is made with, or to its lr before an
-    earlier schedule.
+    """Set a peak_lr that is None to the lr that the group starts with.
+
+    That is its lr, or `initial_lr` if an earlier schedule has changed lr.
 
     Example:
         >>> group = {"lr": 0.1, "peak_lr": None}
@@ -67,10 +71,9 @@ def set_peak(group: dict[str, Any]) -> None:
 
 
 def check_decay(rule: Any, lr: float) -> None:
-    """Raise BadInput if decay is relative to the peak of lr, and that is unknown or x would change
-    its sign or grow.
+    """Raise BadInput if decay is relative to the peak of lr, and that is unknown, or weights would grow or change sign.
 
-    Decay that is lr times weight_decay is taken as it is, as in torch.
+    Decay by lr times weight_decay is not checked, as in torch.
     """
     where, peak = type(rule).__name__, rule.peak_lr
     if lr == 0:

@@ -1,4 +1,4 @@
-"""What is checked before optimizers are made and before they step: parameters, options, gradients."""
+"""Checks of parameters, options and closures, before optimizers are created and before they step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ NONFINITE = ("pass", "raise", "skip")
 
 
 def check_nonfinite(value: str) -> str:
-    """`value`, if it is one of NONFINITE."""
+    """Return `value` if it is one of NONFINITE.
+
+    Raises:
+        BadInput: it is not.
+    """
     if value not in NONFINITE:
         allowed, where = " or ".join(map(repr, NONFINITE)), "the optimizer"
         raise BadInput(
@@ -40,7 +44,7 @@ def check_nonfinite(value: str) -> str:
 
 
 def loss_of(closure: Callable[[], Any] | None) -> Any:
-    """The closure's loss, computed with gradients on; None without one."""
+    """The closure's loss, computed with gradients enabled; None without a closure."""
     if closure is None:
         return None
     expect_function(closure, "closure", "optimizer.step(closure)", "step")
@@ -49,7 +53,7 @@ def loss_of(closure: Callable[[], Any] | None) -> Any:
 
 
 def named_parameters(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
-    """Every parameter with its name, or its place where it has none."""
+    """Every parameter with its name, or its position if it has no name."""
     for i, group in enumerate(optimizer.param_groups):
         names = group.get("param_names") or [
             f"parameter {j} of group {i}" for j in range(len(group["params"]))
@@ -58,9 +62,7 @@ def named_parameters(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
 
 
 def check_eps(options: Mapping[str, Any], p: Tensor) -> None:
-    """Raise BadInput if eps is 0 in the dtype of the state: 1e-8 in float16 divides 0 by 0 at a
-    zero gradient.
-    """
+    """Raise BadInput if eps is 0 in the dtype of the state: with 1e-8 in float16, a zero gradient gives 0 / 0."""
     eps = options.get("eps") if options.get("storage", "parameter") == "parameter" else None
     if (
         isinstance(eps, float)
@@ -94,7 +96,7 @@ def _may_have_params(group: dict[str, Any]) -> bool:
 
 
 def check_floating(params: list[Tensor]) -> None:
-    """Raise BadInput unless all are of floating point, real or complex."""
+    """Raise BadInput unless all parameters are floating-point, real or complex."""
     for p in params:
         if p.dtype not in FLOATING:
             raise BadInput(
@@ -107,9 +109,11 @@ def check_floating(params: list[Tensor]) -> None:
 
 
 def check_lr(lr: float | Tensor) -> None:
-    """Raise BadInput unless lr is one number in [0, inf)."""
-    one = lr.numel() == 1 if isinstance(lr, Tensor) else True
-    if not one or not 0 <= float(lr.detach() if isinstance(lr, Tensor) else lr) < float("inf"):
+    """Raise BadInput unless lr is a single number in [0, inf)."""
+    is_single = lr.numel() == 1 if isinstance(lr, Tensor) else True
+    if not is_single or not 0 <= float(lr.detach() if isinstance(lr, Tensor) else lr) < float(
+        "inf"
+    ):
         raise BadInput(
             "lr is out of range",
             value=lr,
@@ -120,10 +124,10 @@ def check_lr(lr: float | Tensor) -> None:
 
 
 def warn_of_losses(optimizer: Any) -> None:
-    """Warn where weights in bfloat16 are so large that an update of the size of lr rounds to zero.
+    """Warn if bfloat16 weights are so large that an update of the size of lr rounds to zero.
 
     Half a step of bfloat16 is 2^-9 of a number just above a power of two. Rules whose updates are not of the size of lr
-    (SGD) are left out.
+    (SGD) are skipped.
     """
     lost, largest = [], 0.0
     for group in optimizer.param_groups:
@@ -148,7 +152,7 @@ def warn_of_losses(optimizer: Any) -> None:
         )
 
 
-KNOWN = {  # how torch's sentences begin: what is allowed, what to write instead
+TORCH_ERRORS = {  # beginning of torch's message -> what is allowed, what to write instead
     "optimizer got an empty": ("at least 1 parameter", "params=model.parameters()"),
     "Invalid learning rate": ("[0, inf)", "lr=0.001"),
     "Invalid epsilon": ("[0, inf)", "eps=1e-8"),
@@ -170,8 +174,8 @@ KNOWN = {  # how torch's sentences begin: what is allowed, what to write instead
 
 
 def explained(error: ValueError, where: str) -> BadInput:
-    """Torch's sentence, completed by what is allowed and what to write instead."""
-    for start, (allowed, instead) in KNOWN.items():
+    """Torch's message, completed by what is allowed and what to write instead."""
+    for start, (allowed, instead) in TORCH_ERRORS.items():
         if str(error).startswith(start):
             return BadInput(str(error), allowed=allowed, where=where, instead=instead)
     return BadInput(str(error), where=where)
