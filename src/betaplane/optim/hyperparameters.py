@@ -1,6 +1,4 @@
-"""The numbers in a param group by name, those in its tuples too: read, checked, and written where
-they are.
-"""
+"""Read, check and write the hyperparameters of a param group by name, including those in tuples."""
 
 from __future__ import annotations
 
@@ -14,16 +12,16 @@ from torch import Tensor
 from betaplane.errors import BadInput
 from betaplane.rules._rule import INF, UNIT, Range, at_least_zero
 
-# options that may be tuples -> what the numbers in them are called, from 1 on
+# options that may be tuples -> the name of their elements, numbered from 1
 TUPLES = {"betas": "beta", "eps": "eps"}
-LEAST_ZERO = ("lr", "weight_decay", "eps", "eps1", "eps2")
+NONNEGATIVE = ("lr", "weight_decay", "eps", "eps1", "eps2")
 
 
-def names(key: str, value: Any) -> list[str]:
-    """What the numbers of an option are called; none for a switch, a word or the parameters.
+def names_in(key: str, value: Any) -> list[str]:
+    """The names of the numbers in an option; none for a switch, a string or the parameters.
 
     Example:
-        >>> names("betas", (0.9, 0.999)), names("eps", 1e-8), names("maximize", True)
+        >>> names_in("betas", (0.9, 0.999)), names_in("eps", 1e-8), names_in("maximize", True)
         (['beta1', 'beta2'], ['eps'], [])
     """
     if key in TUPLES and isinstance(value, tuple | list):
@@ -31,58 +29,59 @@ def names(key: str, value: Any) -> list[str]:
     return [key] if isinstance(value, Real | Tensor) and not isinstance(value, bool) else []
 
 
-def numbers(group: Mapping[str, Any]) -> dict[str, Any]:
-    """A group's numbers by name: of kind float, or tensors.
+def hyperparameters(group: Mapping[str, Any]) -> dict[str, Any]:
+    """A group's hyperparameters by name: floats, or tensors.
 
     Example:
-        >>> numbers({"lr": 0.1, "betas": (0.9, 0.999), "foreach": None})
+        >>> hyperparameters({"lr": 0.1, "betas": (0.9, 0.999), "foreach": None})
         {'lr': 0.1, 'beta1': 0.9, 'beta2': 0.999}
     """
-    pairs = [(names(key, value), value) for key, value in group.items()]
+    pairs = [(names_in(key, value), value) for key, value in group.items()]
     return {
-        name: n for found, value in pairs for name, n in zip(found, several(value), strict=False)
+        name: n for names, value in pairs for name, n in zip(names, as_tuple(value), strict=False)
     }
 
 
-def options(group: Mapping[str, Any], values: Mapping[str, float]) -> dict[str, Any]:
-    """The options of a group that change with these values, tuples as a whole.
+def changed_options(group: Mapping[str, Any], values: Mapping[str, float]) -> dict[str, Any]:
+    """The options of a group that change with these hyperparameters; tuples as a whole.
 
     Example:
-        >>> options({"lr": 0.1, "betas": (0.9, 0.999)}, {"beta2": 0.95})
+        >>> changed_options({"lr": 0.1, "betas": (0.9, 0.999)}, {"beta2": 0.95})
         {'betas': (0.9, 0.95)}
     """
-    found = {}
+    changed = {}
     for key, value in group.items():
-        called = names(key, value)
-        if not values.keys().isdisjoint(called):
+        names = names_in(key, value)
+        if not values.keys().isdisjoint(names):
             new = tuple(
-                values.get(name, old) for name, old in zip(called, several(value), strict=True)
+                values.get(name, old) for name, old in zip(names, as_tuple(value), strict=True)
             )
-            found[key] = new if isinstance(value, tuple | list) else new[0]
-    return found
+            changed[key] = new if isinstance(value, tuple | list) else new[0]
+    return changed
 
 
-def several(value: Any) -> tuple[Any, ...]:
-    """A tuple as it is, one thing as a tuple."""
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """A tuple or list as a tuple; any other value as a tuple of one."""
     return tuple(value) if isinstance(value, tuple | list) else (value,)
 
 
-def written(old: Any, new: Any, *, own: bool) -> Any:
-    """The new value in the place of the old one: a number as it is, a tensor filled, or a tensor of
-    its own.
+def write_value(old: Any, new: Any, *, own: bool) -> Any:
+    """The new value to put in place of the old one.
+
+    A tensor is filled in place, or its copy if `own`; any other value is replaced.
     """
     if isinstance(old, tuple | list):
-        return tuple(written(o, n, own=own) for o, n in zip(old, new, strict=True))
+        return tuple(write_value(o, n, own=own) for o, n in zip(old, new, strict=True))
     return (old.clone() if own else old).fill_(new) if isinstance(old, Tensor) else new
 
 
-def checked(name: str, value: Any, old: Any, where: str) -> float:
-    """The number that `value` will be in the place of old, in its type: 1 - 1e-8 is 1 in 32 bits.
+def check_value(name: str, value: Any, old: Any, where: str) -> float:
+    """The number that `value` is in the dtype of the old one: 1 - 1e-8 is 1 in 32 bits.
 
     Args:
-        name: what it is called.
-        value: a number of any kind.
-        old: what is there now.
+        name: of the hyperparameter.
+        value: a number or a tensor of one element.
+        old: the present value.
         where: for the error.
 
     Raises:
@@ -112,7 +111,7 @@ def checked(name: str, value: Any, old: Any, where: str) -> float:
 
 
 def _range(name: str) -> Range:
-    """Where a number lies in any optimizer; those of ours know more."""
+    """The range of a hyperparameter in any optimizer; a rule may narrow it."""
     if name.startswith("beta") and name[4:].isdigit():
         return UNIT[0.9 if name == "beta1" else 0.999]
-    return at_least_zero(1e-8) if name in LEAST_ZERO else Range(-INF, INF, "(-inf, inf)", 0.0)
+    return at_least_zero(1e-8) if name in NONNEGATIVE else Range(-INF, INF, "(-inf, inf)", 0.0)

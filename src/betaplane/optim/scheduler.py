@@ -1,4 +1,4 @@
-"""A schedule for any number in a param group: betas, eps, weight decay."""
+"""Schedule any hyperparameter of a param group: betas, eps, weight decay."""
 
 from __future__ import annotations
 
@@ -8,38 +8,42 @@ from typing import Any
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
-from betaplane.optim.hyperparameters import checked, numbers, options, written
+from betaplane.optim.hyperparameters import (
+    changed_options,
+    check_value,
+    hyperparameters,
+    write_value,
+)
 from betaplane.optim.schedule_functions import Value
 
 
 class Schedule:
-    """Sets numbers of param groups before every step, as torch.optim.lr_scheduler sets lr, and
-    beside it.
+    """Sets hyperparameters of param groups before every step, as torch.optim.lr_scheduler sets lr.
 
-    The values of step t = 1 are set at once; `step()`, called after the optimizer's, sets those of the next. They hang
-    on t alone, so t is all that is saved, and a run that is resumed goes on exactly. Functions ready to use are in
-    `betaplane.optim.schedule_functions`.
+    It can be used together with a scheduler of lr. The constructor sets the values of step t = 1; `step()`, called
+    after the optimizer's, sets those of the next step. Values depend on t alone, so t is all that is saved, and a
+    resumed run continues exactly. `betaplane.optim.schedule_functions` has functions for common schedules.
 
-    Adam divides v by 1 - beta2^t, as if beta2 had always been what it is now. While beta2 changes that is wrong: in a
-    ramp from 0.95 to 0.999 over 1000 steps updates get up to 20 % too small, from 0.999 to 0.95 up to 19 % too large.
-    With debias="schedule", an option of ours, averages are debiased as they go, whatever the betas do.
+    Adam divides v by 1 - beta2^t, as if beta2 had always had its present value. While beta2 changes, that is wrong: in
+    a ramp from 0.95 to 0.999 over 1,000 steps updates are up to 20% too small, from 0.999 to 0.95 up to 19% too large.
+    With debias="schedule", an option of this package's optimizers, the correction follows the schedule.
 
-    A number that is a tensor is written in place, so that compiled and captured steps see it; only the constructor
-    gives each group a tensor of its own, for torch lets groups share one. A step under torch.compile is compiled anew
-    for every new plain number, which takes seconds: there, let betas be tensors.
+    A hyperparameter that is a tensor is written in place, so that compiled and captured steps see it. Only the
+    constructor gives each group a tensor of its own, because torch lets groups share one. A step under torch.compile is
+    compiled again for every new plain number, which takes seconds: use tensors for the betas there.
 
     Args:
-        optimizer: torch's, ours, or any other torch.optim.Optimizer.
+        optimizer: any torch.optim.Optimizer.
         values: by name ("beta2", "eps", "weight_decay", ...): a function of the step t = 1, 2, ... for all groups, or a
-            list with one for each group, None for those it leaves alone, as it leaves groups that are added later. The
-            numbers in betas are beta1, beta2, beta3; where eps is a tuple, they are eps1, eps2.
+            list with one function per group, None for a group that is not scheduled. Groups that are added later are
+            not scheduled by a list. The elements of betas are named beta1, beta2, beta3; those of an eps that is a
+            tuple eps1, eps2.
 
     Raises:
-        BadInput: for a name that a group does not have, or a value out of range: names the step and the group, before
-            anything is written.
+        BadInput: for a name that a group does not have, or a value out of range. It names the step and the group, and
+            nothing is written.
 
-    Source: torch.optim.lr_scheduler.LambdaLR, whose functions multiply; these give the value
-        itself.
+    Source: torch.optim.lr_scheduler.LambdaLR, whose functions return a factor; these return the value itself.
 
     Example:
         >>> import torch
@@ -88,10 +92,10 @@ class Schedule:
         self._set(self.t + 1)
 
     def get_last_value(self, name: str) -> list[float | None]:
-        """The value that was set last, one a group; None for a group that is left alone.
+        """The value that was set last, one per group; None for a group that is not scheduled.
 
         Args:
-            name: as given to the constructor.
+            name: one of the constructor's.
 
         Raises:
             BadInput: for another name.
@@ -101,20 +105,17 @@ class Schedule:
             raise BadInput(
                 "This is not scheduled", value=name, allowed=allowed, where="get_last_value"
             )
-        return [found.get(name) for found in self._last]
+        return [values.get(name) for values in self._last]
 
     def state_dict(self) -> dict[str, int]:
-        """What is to be saved: the step. The functions are not; make the Schedule with the same
-        ones, and load.
-        """
+        """The step. Functions are not saved: create the Schedule with the same ones, then load."""
         return {"t": self.t}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on where `state_dict()` was taken, and set that step's values; before or after the
-        optimizer has loaded.
+        """Continue from a saved step, and set its values; before or after the optimizer is loaded.
 
         Args:
-            state_dict: what `state_dict()` gave.
+            state_dict: the result of `state_dict()`.
 
         Raises:
             BadInput: it is not a Schedule's, or a value is out of range.
@@ -129,17 +130,19 @@ class Schedule:
     def _set(self, t: int, own: bool = False) -> None:
         """Compute every value of step t, check all, then write them."""
         groups = self.optimizer.param_groups
-        found = [self._values(i, group, t) for i, group in enumerate(groups)]
-        changes = [options(group, values) for group, values in zip(groups, found, strict=True)]
+        values = [self._values(i, group, t) for i, group in enumerate(groups)]
+        changes = [changed_options(group, new) for group, new in zip(groups, values, strict=True)]
         for i, (group, change) in enumerate(zip(groups, changes, strict=True)):
             self._check({**group, **change}, f"group {i} at step {t}")
         for group, change in zip(groups, changes, strict=True):
-            group.update({key: written(group[key], new, own=own) for key, new in change.items()})
-        self.t, self._last = t, found
+            group.update(
+                {key: write_value(group[key], new, own=own) for key, new in change.items()}
+            )
+        self.t, self._last = t, values
 
     def _values(self, i: int, group: Mapping[str, Any], t: int) -> dict[str, float]:
         """The values of one group at step t."""
-        known, found, where = numbers(group), {}, f"group {i} at step {t}"
+        known, values, where = hyperparameters(group), {}, f"group {i} at step {t}"
         for name, functions in self.functions.items():
             function = _of_group(functions, i)
             if function is not None:
@@ -151,28 +154,31 @@ class Schedule:
                         allowed=allowed,
                         where=where,
                     )
-                found[name] = checked(name, function(t), known[name], where)
-        return found
+                values[name] = check_value(name, function(t), known[name], where)
+        return values
 
     def _check(self, group: Mapping[str, Any], where: str) -> None:
-        """Raise BadInput where the rule of an optimizer of ours would refuse the group."""
+        """Raise BadInput if the rule of one of this package's optimizers would reject the group."""
         rule_of = getattr(self.optimizer, "rule_of", None)
         try:
             if rule_of is not None:
                 rule_of(group)
-        except BadInput as told:
-            what, value, allowed, instead = told.what, told.value, told.allowed, told.instead
+        except BadInput as error:
             raise BadInput(
-                what, value=value, allowed=allowed, where=where, instead=instead
+                error.what,
+                value=error.value,
+                allowed=error.allowed,
+                where=where,
+                instead=error.instead,
             ) from None
 
 
 def _functions(name: str, value: Any, groups: int) -> Any:
-    """One function for all groups, or a list of one for each."""
+    """One function for all groups, or a list with one per group."""
     if callable(value):
         return value
-    several = list(value) if isinstance(value, list | tuple) else None
-    if several is None or not all(callable(one) or one is None for one in several):
+    per_group = list(value) if isinstance(value, list | tuple) else None
+    if per_group is None or not all(item is None or callable(item) for item in per_group):
         allowed, instead = "a function of t, or one for each group", f"{name}=lambda t: ..."
         raise BadInput(
             f"{name} is not a function",
@@ -181,12 +187,15 @@ def _functions(name: str, value: Any, groups: int) -> Any:
             where="Schedule",
             instead=instead,
         )
-    if len(several) != groups:
+    if len(per_group) != groups:
         allowed = f"{groups}, one for each group"
         raise BadInput(
-            f"{name} does not fit the groups", value=len(several), allowed=allowed, where="Schedule"
+            f"{name} does not fit the groups",
+            value=len(per_group),
+            allowed=allowed,
+            where="Schedule",
         )
-    return several
+    return per_group
 
 
 def _of_group(functions: Any, i: int) -> Any:
