@@ -1,6 +1,4 @@
-"""What each tensor of an optimizer's state contains: written into state dicts, and compared when
-one is loaded.
-"""
+"""Labels in state dicts that say what each tensor of a state contains, compared when one is loaded."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from betaplane.errors import BadInput
 from betaplane.optim.step.reference import STATE
 from betaplane.rules import Rule
 
-# the key in a saved group; torch's load_state_dict carries it along and reads nothing in it
+# the key in a saved group; torch's load_state_dict keeps it and does not read it
 LABEL = "betaplane"
 Contents = dict[str, str]  # state key -> what the tensor contains
 
@@ -24,7 +22,7 @@ TORCH_STATE_KEYS = {  # the state keys of torch's classes by rule; the rest are 
     rules.NAdam: {"c": "mu_product"},
     rules.Adafactor: {"r": "row_var", "c": "col_var", "v": "variance"},
 }
-BY_STATE_KEY = {  # a key that only this rule's state has; the first that fits counts
+BY_STATE_KEY = {  # a key that only this rule's state has; the first match is used
     "square_avg": rules.RMSprop,
     "sum": rules.Adagrad,
     "exp_inf": rules.Adamax,
@@ -55,8 +53,7 @@ BY_OPTION = {  # an option of a group that shows whose exp_avg and exp_avg_sq th
 
 
 def contents_under(kind: type[Rule], group: Mapping[str, Any]) -> Contents:
-    """What each field of a rule's state contains under the choices in a group; numbers there change
-    nothing.
+    """What each field of a rule's state contains, with the variants that a group chooses.
 
     Example:
         >>> contents_under(rules.StableAdamW, {"debias": "none", "lr": 0.1})
@@ -79,39 +76,37 @@ def saved_contents(
         where: for the error.
 
     Returns:
-        ("", {}) if nothing shows what it is, as for a group without label and state.
+        ("", {}) if that cannot be identified, as for a group without label and state.
 
     Raises:
         BadInput: the label is damaged.
     """
     if LABEL not in group:
-        return _judged(group, keys)
-    given = group[LABEL]
-    texts = given.get("state") if isinstance(given, Mapping) else None
+        return _identify(group, keys)
+    label = group[LABEL]
+    texts = label.get("state") if isinstance(label, Mapping) else None
     if not isinstance(texts, Mapping) or not all(
         isinstance(text, str) for pair in texts.items() for text in pair
     ):
-        raise BadInput(f"{LABEL} in the state dict is damaged", value=given, where=where)
-    return str(given.get("rule", "")), dict(texts)
+        raise BadInput(f"{LABEL} in the state dict is damaged", value=label, where=where)
+    return str(label.get("rule", "")), dict(texts)
 
 
-def _judged(group: Mapping[str, Any], keys: Collection[str]) -> tuple[str, Contents]:
-    """The same of a state dict without label, from torch, from version 0.1.0 or made by hand: by
-    its keys.
-    """
-    kind = _kind(group, keys)
+def _identify(group: Mapping[str, Any], keys: Collection[str]) -> tuple[str, Contents]:
+    """The same for a state dict without label (from torch, or version 0.1.0), identified by its keys."""
+    kind = _identify_rule(group, keys)
     if kind is None:
         return "", {}
-    words = STATE | TORCH_STATE_KEYS.get(kind, {})
-    names = words if set(words.values()) & set(keys) - set(STATE.values()) else STATE
+    state_keys = STATE | TORCH_STATE_KEYS.get(kind, {})
+    names = state_keys if set(state_keys.values()) & set(keys) - set(STATE.values()) else STATE
     found = {names.get(name, name): text for name, text in contents_under(kind, group).items()}
     if "mu_product" in found:
         found["mu_product"] = found["mu_product"].removeprefix("1 - ")
     return kind.__name__, found
 
 
-def _kind(group: Mapping[str, Any], keys: Collection[str]) -> type[Rule] | None:
-    # switched off during the run: torch keeps the maximum and reads it no more
+def _identify_rule(group: Mapping[str, Any], keys: Collection[str]) -> type[Rule] | None:
+    # switched off during the run: torch keeps the maximum but does not read it
     if not group.get("amsgrad", True):
         keys = set(keys) - {"max_exp_avg_sq"}
     found = next((kind for key, kind in BY_STATE_KEY.items() if key in keys), None)
@@ -126,7 +121,7 @@ def matched_keys(saved: tuple[str, Contents], wanted: Contents, where: str) -> d
     """The optimizer's key for each saved key: that of the tensor with the same contents.
 
     Args:
-        saved: who saved it, and what it contains.
+        saved: the rule that saved it, and what it contains.
         wanted: what the optimizer's state contains.
         where: for the error.
 
@@ -139,13 +134,13 @@ def matched_keys(saved: tuple[str, Contents], wanted: Contents, where: str) -> d
     if sorted(contents.values()) != sorted(wanted.values()):
         raise BadInput(
             "The state dict is another rule's",
-            value=f"{rule}: {_told(contents)}",
-            allowed=_told(wanted),
+            value=f"{rule}: {_describe(contents)}",
+            allowed=_describe(wanted),
             where=where,
         )
     keys = {text: key for key, text in wanted.items()}
     return {key: keys[text] for key, text in contents.items()}
 
 
-def _told(contents: Contents) -> str:
+def _describe(contents: Contents) -> str:
     return ", ".join(f"{key} = {text}" for key, text in contents.items())

@@ -1,4 +1,4 @@
-"""Load a state dict into an optimizer: checked first, all or nothing, by name if there are names."""
+"""Load a state dict into an optimizer: by name if there are names, and only if all of it is valid."""
 
 from __future__ import annotations
 
@@ -20,72 +20,73 @@ from betaplane.optim.storage_formats import SCALE
 from betaplane.rules import ALL, Rule
 
 States = dict[Any, dict[str, Any]]
-CHOICES = {name for rule in ALL for name in rule.choices} | {"storage", LABEL}  # no user's own
+CHOICES = {name for rule in ALL for name in rule.choices} | {
+    "storage",
+    LABEL,
+}  # none of these is a user's own key
 
 
 def load(
     optimizer: Optimizer,
     state_dict: dict[str, Any],
-    load_by_place: Callable[[dict[str, Any]], None],
-    words: Mapping[str, str],
+    load_by_position: Callable[[dict[str, Any]], None],
+    state_keys: Mapping[str, str],
     *,
     strict: bool,
 ) -> None:
-    """Load a state, all or nothing: on any error the optimizer is as it was.
+    """Load a state, all or nothing: on any error the optimizer is unchanged.
 
-    First each saved group's options replace those of the optimizer's group, as in torch; options that it lacks stay,
-    and `storage` does. Then, for the rule that the group asks for now:
+    First the options of each saved group replace those of the optimizer's group, as in torch; options that the saved
+    group lacks, and `storage`, stay. Then, for the rule with the group's options:
 
     | the state dict | is |
     |---|---|
     | contains what the rule's state contains, tensor by tensor (`Rule.contents`) | loaded |
-    | contains anything else, though shapes and keys fit (AdaBelief's v in Adam) | refused |
-    | has a tensor too many, or lacks one that the rule needs | refused |
+    | contains anything else, though shapes and keys fit (AdaBelief's v in Adam) | rejected |
+    | has a tensor too many, or lacks one that the rule needs | rejected |
     | has a tensor of an option that is off in its group (amsgrad, momentum) | loaded, tensor included |
     | has the same tensors under other keys | loaded, keys changed |
-    | says nothing of its contents (torch, version 0.1.0) | judged by its options and state keys |
-    | has tensors of another shape or dtype, or a second moment below 0 | refused |
-    | has its count of steps as a number, in shape (1,), or in the group (apex, Megatron) | loaded |
-    | has no count of steps, or one that is not whole or below 0 | refused |
-    | has no state for a parameter | loaded; that parameter starts afresh |
+    | does not say what it contains (torch, version 0.1.0) | identified by its options and state keys |
+    | has tensors of another shape or dtype, or a second moment below 0 | rejected |
+    | has its step count as a number, in shape (1,), or in the group (apex, Megatron) | loaded |
+    | has no step count, or one that is not an integer or is below 0 | rejected |
+    | has no state for a parameter | loaded; that parameter starts with no state |
 
     Args:
         optimizer: with `rule_of(group)` and `contents_of(group)`.
-        state_dict: what `state_dict()` gave.
-        load_by_place: torch's load_state_dict.
-        words: torch's names for the fields of the rule's state, where they differ.
+        state_dict: the result of `state_dict()`.
+        load_by_position: torch's load_state_dict.
+        state_keys: torch's state keys for the fields of the rule's state, if they differ.
         strict: whether both must have the same names.
 
     Raises:
-        BadInput: the state dict is refused.
+        BadInput: the state dict is rejected.
     """
-    found: dict[str, Any] = {}
+    prepared: dict[str, Any] = {}
     saved: list[str] = []
 
-    def fit(optimizer: Optimizer, given: dict[str, Any]) -> dict[str, Any]:
-        check_layout(given, type(optimizer).__name__)
-        found.update(by_name(optimizer, given, strict=strict))
-        check_sizes(optimizer, found)
-        saved.extend(old.get("storage", "parameter") for old in found["param_groups"])
-        found["state"], groups = checked(optimizer, found, words)
-        found["state"] = decode_state_dict(optimizer, found, words)
-        found["param_groups"] = groups
-        return found
+    def prepare(optimizer: Optimizer, loaded: dict[str, Any]) -> dict[str, Any]:
+        check_layout(loaded, type(optimizer).__name__)
+        prepared.update(by_name(optimizer, loaded, strict=strict))
+        check_sizes(optimizer, prepared)
+        saved.extend(old.get("storage", "parameter") for old in prepared["param_groups"])
+        prepared["state"], groups = check_states(optimizer, prepared, state_keys)
+        prepared["state"] = decode_state_dict(optimizer, prepared, state_keys)
+        prepared["param_groups"] = groups
+        return prepared
 
     check_layout(state_dict, type(optimizer).__name__)
     with _all_or_nothing(optimizer):
-        # the last: users' own hooks may rename and reshape
-        with optimizer.register_load_state_dict_pre_hook(fit):
-            load_by_place(state_dict)
-        keep_types(optimizer, found)
-        encode_states(optimizer, words, saved)
+        # registered last, because users' own hooks may rename and reshape
+        with optimizer.register_load_state_dict_pre_hook(prepare):
+            load_by_position(state_dict)
+        restore_dtypes(optimizer, prepared)
+        encode_states(optimizer, state_keys, saved)
 
 
 @contextmanager
 def _all_or_nothing(optimizer: Optimizer) -> Iterator[None]:
-    """Give an optimizer back its groups and state on an error; torch makes new ones and writes into
-    none.
-    """
+    """Restore an optimizer's groups and state on an error; torch creates new ones and does not change the old."""
     before = dict(optimizer.__dict__)
     try:
         yield
@@ -121,7 +122,7 @@ def _is_group(group: Any) -> bool:
 
 
 def check_sizes(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None:
-    """Raise BadInput where a state dict has other groups than the optimizer, or of other lengths."""
+    """Raise BadInput if a state dict has other groups than the optimizer, or groups of other lengths."""
     groups, saved = optimizer.param_groups, state_dict["param_groups"]
     sizes = [[len(group["params"]) for group in side] for side in (saved, groups)]
     if sizes[0] != sizes[1]:
@@ -131,30 +132,30 @@ def check_sizes(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None:
         )
 
 
-def checked(
-    optimizer: Any, state_dict: Mapping[str, Any], words: Mapping[str, str]
+def check_states(
+    optimizer: Any, state_dict: Mapping[str, Any], state_keys: Mapping[str, str]
 ) -> tuple[States, list[dict[str, Any]]]:
     """The states and groups to load, checked against each group's rule.
 
     Args:
         optimizer: with `rule_of(group)` and `contents_of(group)`.
-        state_dict: what is to be loaded, in the optimizer's groups.
-        words: torch's names for the fields of the rule's state, where they differ.
+        state_dict: the state dict to load, in the optimizer's groups.
+        state_keys: torch's state keys for the fields of the rule's state, if they differ.
     """
     states, groups, signed = dict(state_dict["state"]), [], []
     for group, old in zip(optimizer.param_groups, state_dict["param_groups"], strict=True):
         merged = {**group, **_options(optimizer, old)}
         rule = _rule_of(optimizer, {**merged, "params": group["params"]})
-        keys = _matched(optimizer, merged, old, states)
+        keys = _renamed_keys(optimizer, merged, old, states)
         counted = any(
             "step" not in states[i] for i in old["params"] if isinstance(states.get(i), Mapping)
         )
         for p, i, where in zip(
-            group["params"], old["params"], _places(optimizer, old), strict=True
+            group["params"], old["params"], _parameter_names(optimizer, old), strict=True
         ):
             if i in states:
-                expected = expected_state(optimizer, rule, p, words)
-                states[i] = checked_state(_renamed(states[i], keys, old), expected, p, where)
+                expected = expected_state(optimizer, rule, p, state_keys)
+                states[i] = checked_state(_rename_keys(states[i], keys, old), expected, p, where)
                 coded = {
                     key for key in expected.nonnegative if isinstance(states[i].get(key), Tensor)
                 }
@@ -162,7 +163,7 @@ def checked(
                 if not states[i]:
                     del states[i]
         if "step" in old and counted and any("step" in states.get(i, ()) for i in old["params"]):
-            merged.pop("step")  # it is in the states now, and would stand still here
+            merged.pop("step")  # it is in the states now, and would not be counted here
         groups.append(merged)
     check_signs(
         [
@@ -177,7 +178,7 @@ def checked(
 def _options(optimizer: Any, old: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a saved group that this optimizer has, and a user's own keys.
 
-    Not how the state was kept, which is for the process that resumes to say.
+    `storage` is not taken over: the optimizer that resumes decides it.
     """
     own = set(inspect.signature(type(optimizer)).parameters).union(*optimizer.param_groups) - {
         "storage",
@@ -187,7 +188,7 @@ def _options(optimizer: Any, old: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rule_of(optimizer: Any, group: Mapping[str, Any]) -> Rule:
-    """The rule that a loaded group asks for."""
+    """The rule with the options of a loaded group."""
     where = type(optimizer).__name__
     lr = group.get("lr")
     if not isinstance(lr, Real | Tensor):
@@ -197,33 +198,35 @@ def _rule_of(optimizer: Any, group: Mapping[str, Any]) -> Rule:
     try:
         return optimizer.rule_of(group)
     except (TypeError, KeyError, AttributeError, IndexError) as error:
-        told = {
+        options = {
             name: value for name, value in group.items() if name not in ("params", "param_names")
         }
         raise BadInput(
-            "The options of the state dict are not those of this optimizer", value=told, where=where
+            "The options of the state dict are not those of this optimizer",
+            value=options,
+            where=where,
         ) from error
 
 
-def _matched(
+def _renamed_keys(
     optimizer: Any, merged: Mapping[str, Any], old: Mapping[str, Any], states: Mapping[Any, Any]
 ) -> Any:
-    """The optimizer's key for each saved key that is another."""
-    held = [states[i] for i in old["params"] if isinstance(states.get(i), Mapping)]
-    saved = saved_contents(old, {key for state in held for key in state}, type(optimizer).__name__)
+    """The optimizer's key for each saved key that differs from it."""
+    param_states = [states[i] for i in old["params"] if isinstance(states.get(i), Mapping)]
+    saved = saved_contents(
+        old, {key for state in param_states for key in state}, type(optimizer).__name__
+    )
     return matched_keys(saved, optimizer.contents_of(merged), type(optimizer).__name__)
 
 
-def _places(optimizer: Any, old: Mapping[str, Any]) -> list[str]:
-    """What each parameter of a saved group is called in an error."""
+def _parameter_names(optimizer: Any, old: Mapping[str, Any]) -> list[str]:
+    """The name of each parameter of a saved group, for errors."""
     names = old.get("param_names") or [f"parameter {i}" for i in old["params"]]
     return [f"{name} of {type(optimizer).__name__}" for name in names]
 
 
-def _renamed(held: Any, keys: Mapping[str, str], old: Mapping[str, Any]) -> Any:
-    """A parameter's state under the optimizer's keys, its step taken from the group if it is there
-    alone.
-    """
+def _rename_keys(held: Any, keys: Mapping[str, str], old: Mapping[str, Any]) -> Any:
+    """A parameter's state under the optimizer's keys; a step count that only the group has is added."""
     if not isinstance(held, Mapping) or not held:
         return held
     names = {**keys} | {key + SCALE: new + SCALE for key, new in keys.items()}
@@ -231,23 +234,23 @@ def _renamed(held: Any, keys: Mapping[str, str], old: Mapping[str, Any]) -> Any:
     return step | {names.get(key, key): value for key, value in held.items()}
 
 
-def keep_types(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None:
-    """Give states back the types they had in the state dict; torch casts them to their parameters'.
+def restore_dtypes(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None:
+    """Convert states back to their dtypes in the state dict; torch has cast them to their parameters'.
 
     Args:
-        optimizer: has just loaded it.
-        state_dict: what it loaded.
+        optimizer: the optimizer that has just loaded the state dict.
+        state_dict: the state dict.
     """
     saved = [i for group in state_dict["param_groups"] for i in group["params"]]
     params = [p for group in optimizer.param_groups for p in group["params"]]
     for i, p in zip(saved, params, strict=True):
-        held = optimizer.state.get(p, {})
-        for word, value in state_dict["state"].get(i, {}).items():
-            cast = held.get(word)
+        param_state = optimizer.state.get(p, {})
+        for key, value in state_dict["state"].get(i, {}).items():
+            cast = param_state.get(key)
             if (
-                word != "step"
+                key != "step"
                 and isinstance(cast, Tensor)
                 and isinstance(value, Tensor)
                 and cast.dtype != value.dtype
             ):
-                held[word] = value.detach().clone().to(p.device)
+                param_state[key] = value.detach().clone().to(p.device)

@@ -1,6 +1,4 @@
-"""A state dict in an optimizer's own order: torch matches parameters by their places, here names
-do.
-"""
+"""Reorder a state dict by parameter name (torch matches parameters by position)."""
 
 from __future__ import annotations
 
@@ -15,36 +13,35 @@ from betaplane.errors import BadInput
 def by_name(
     optimizer: Optimizer, state_dict: Mapping[str, Any], *, strict: bool = True
 ) -> Mapping[str, Any]:
-    """The state dict with every parameter where the optimizer has that name; as it is where either
-    side has no names.
+    """Reorder a state dict as the optimizer's parameters, by name; unchanged if either side has no names.
 
-    A group gets the options of the saved group that its parameters were in; where they were in several, those that
-    these agree on.
+    A group gets the options of the saved group that its parameters were in. If they were in several, it gets those
+    that have the same value in all of them.
 
     Args:
-        optimizer: made from named parameters.
-        state_dict: what `state_dict()` gave.
-        strict: whether both must have the same names. Else a parameter that the state dict lacks keeps the state it
-            has, none in a new optimizer, and what only the state dict has is left out.
+        optimizer: created from named parameters.
+        state_dict: the result of `state_dict()`.
+        strict: whether both must have the same names. If not, a parameter that the state dict lacks keeps its state
+            (none in a new optimizer), and what only the state dict has is skipped.
 
     Returns:
-        A state dict that torch can load by places.
+        A state dict that torch can load by position.
 
     Raises:
         BadInput: for names that only one side has, if strict.
     """
-    names, saved = _places(optimizer.param_groups), _places(state_dict["param_groups"])
+    names, saved = _by_name(optimizer.param_groups), _by_name(state_dict["param_groups"])
     if names is None or saved is None:
         return state_dict
     if strict:
         _check_same(names, saved, type(optimizer).__name__)
     ids = {name: i for i, name in enumerate(names)}
     state = {
-        ids[name]: _held(optimizer, state_dict, p, saved.get(name))
+        ids[name]: _state_of(optimizer, state_dict, p, saved.get(name))
         for name, (p, _) in names.items()
     }
     groups = [
-        _agreed(saved[name][1] for name in group["param_names"] if name in saved)
+        _common_options(saved[name][1] for name in group["param_names"] if name in saved)
         | {
             "params": [ids[name] for name in group["param_names"]],
             "param_names": list(group["param_names"]),
@@ -53,24 +50,26 @@ def by_name(
     ]
     return {
         **state_dict,
-        "state": {i: held for i, held in state.items() if held},
+        "state": {i: value for i, value in state.items() if value},
         "param_groups": groups,
     }
 
 
-def _places(groups: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Any, Mapping[str, Any]]] | None:
-    """Each name's parameter and group; None where a parameter has no name, or two have the same."""
-    found = {}
+def _by_name(
+    groups: Iterable[Mapping[str, Any]],
+) -> dict[str, tuple[Any, Mapping[str, Any]]] | None:
+    """Each name's parameter and group; None if a parameter has no name, or two have the same."""
+    named = {}
     for group in groups:
         names = group.get("param_names") or ()
         if (
             len(names) != len(group["params"])
             or len(set(names)) != len(names)
-            or not found.keys().isdisjoint(names)
+            or not named.keys().isdisjoint(names)
         ):
             return None
-        found |= {name: (p, group) for name, p in zip(names, group["params"], strict=True)}
-    return found
+        named |= {name: (p, group) for name, p in zip(names, group["params"], strict=True)}
+    return named
 
 
 def _check_same(names: Mapping[str, Any], saved: Mapping[str, Any], where: str) -> None:
@@ -86,16 +85,14 @@ def _check_same(names: Mapping[str, Any], saved: Mapping[str, Any], where: str) 
         )
 
 
-def _held(
+def _state_of(
     optimizer: Optimizer, state_dict: Mapping[str, Any], p: Any, place: tuple[Any, Any] | None
 ) -> Any:
-    """A parameter's state: what was saved, or without a place in the state dict what the optimizer
-    has.
-    """
+    """A parameter's saved state; the optimizer's if the state dict does not have the parameter."""
     return optimizer.state.get(p) if place is None else state_dict["state"].get(place[0])
 
 
-def _agreed(groups: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def _common_options(groups: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The options that all groups have with one value."""
     first, *others = {id(group): group for group in groups}.values() or [{}]
     return {

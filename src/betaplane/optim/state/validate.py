@@ -29,22 +29,22 @@ class Expected(NamedTuple):
     nonnegative: frozenset[str]
 
 
-def expected_state(optimizer: Any, rule: Any, p: Tensor, words: Mapping[str, str]) -> Expected:
+def expected_state(optimizer: Any, rule: Any, p: Tensor, state_keys: Mapping[str, str]) -> Expected:
     """The state that an optimizer needs for a parameter.
 
     Args:
-        optimizer: its class may say which keys are `spare`, and whether torch `counts` the steps.
+        optimizer: one of this package's.
         rule: of the parameter's group.
         p: the parameter.
-        words: torch's names for the fields of the rule's state, if they differ.
+        state_keys: torch's state keys for the fields of the rule's state, if they differ.
     """
     x = torch.view_as_real(p) if p.is_complex() else p
     fresh = rule.init(torch.empty(x.shape or (1,), dtype=x.dtype, device="meta"))._asdict()
     unused = {name for name in rule.optional if not fresh[name].dim()}
     tensors = optimizer._torch_state(
-        {words.get(name, name): value for name, value in fresh.items()}
+        {state_keys.get(name, name): value for name, value in fresh.items()}
     )
-    keys = {words.get(name, name) for name in unused}
+    keys = {state_keys.get(name, name) for name in unused}
     counts = optimizer.has_step_count
     if counts is None:
         counts = "step" in tensors
@@ -52,16 +52,16 @@ def expected_state(optimizer: Any, rule: Any, p: Tensor, words: Mapping[str, str
     single = {key for key, value in tensors.items() if not value.dim()} - keys
     if not x.dim():
         tensors = {key: value.reshape(()) for key, value in tensors.items()}
-    signs = {words.get(name, name) for name in rule.nonnegative}
+    signs = {state_keys.get(name, name) for name in rule.nonnegative}
     spare = keys | set(optimizer.optional_keys)
     return Expected(tensors, *map(frozenset, (needed, single, spare, signs)))
 
 
-def checked_state(held: Any, expected: Expected, p: Tensor, where: str) -> dict[str, Any]:
+def checked_state(param_state: Any, expected: Expected, p: Tensor, where: str) -> dict[str, Any]:
     """A saved state with single numbers as 0-dimensional tensors.
 
     Args:
-        held: by state key.
+        param_state: by state key.
         expected: what is needed.
         p: the parameter.
         where: for the error.
@@ -69,11 +69,11 @@ def checked_state(held: Any, expected: Expected, p: Tensor, where: str) -> dict[
     Raises:
         BadInput: a needed tensor is missing, or one is unknown or of another shape or dtype.
     """
-    if not isinstance(held, Mapping):
+    if not isinstance(param_state, Mapping):
         raise BadInput(
-            "The state of a parameter is not a dict", value=type(held).__name__, where=where
+            "The state of a parameter is not a dict", value=type(param_state).__name__, where=where
         )
-    found = {key: value for key, value in held.items() if not _empty(value)}
+    found = {key: value for key, value in param_state.items() if not _empty(value)}
     if not found:
         return {}
     result = {key: _checked(key, value, found, expected, p, where) for key, value in found.items()}
@@ -86,14 +86,12 @@ def checked_state(held: Any, expected: Expected, p: Tensor, where: str) -> dict[
 
 
 def _empty(value: Any) -> bool:
-    """Whether a value stands for none: torch 1's SGD saves None, torch's flattened state dicts read
-    back {}.
-    """
+    """Whether a value means that there is no state: torch 1's SGD saves None, flattened state dicts give {}."""
     return value is None or (isinstance(value, Mapping) and not value)
 
 
 def _checked(
-    key: Any, value: Any, held: Mapping[str, Any], expected: Expected, p: Tensor, where: str
+    key: Any, value: Any, param_state: Mapping[str, Any], expected: Expected, p: Tensor, where: str
 ) -> Any:
     if key == "step":
         return step_count(value, where)
@@ -102,13 +100,13 @@ def _checked(
         and key.endswith(SCALE)
         and key.removesuffix(SCALE) in {*expected.tensors, *expected.spare}
     ):
-        return _checked_scale(key, value, held, where)
+        return _checked_scale(key, value, param_state, where)
     if key not in expected.tensors and key not in expected.spare and key not in BESIDE:
         allowed = ", ".join(expected.tensors)
         raise BadInput("The state dict is another rule's", value=key, allowed=allowed, where=where)
     if key in expected.single:
         return _single(key, value, where)
-    _check_dtype(key, value, key + SCALE in held, p, where)
+    _check_dtype(key, value, key + SCALE in param_state, p, where)
     _check_shape(key, value, expected.tensors.get(key), key in expected.spare, p, where)
     return value
 
@@ -143,8 +141,8 @@ def _check_shape(
         )
 
 
-def _checked_scale(key: str, value: Any, held: Mapping[str, Any], where: str) -> Any:
-    codes = held.get(key.removesuffix(SCALE))
+def _checked_scale(key: str, value: Any, param_state: Mapping[str, Any], where: str) -> Any:
+    codes = param_state.get(key.removesuffix(SCALE))
     if (
         not isinstance(value, Tensor)
         or not value.is_floating_point()
@@ -162,17 +160,15 @@ def _checked_scale(key: str, value: Any, held: Mapping[str, Any], where: str) ->
 
 
 def _single(key: str, value: Any, where: str) -> Tensor:
-    """One number of a state, as a 0-dimensional tensor; torch 1 saved them as numbers or in shape
-    (1,).
-    """
+    """A single number of a state as a 0-dimensional tensor; torch 1 saved numbers, or tensors of shape (1,)."""
     number = isinstance(value, Real) and not isinstance(value, bool)
-    one = (
+    number_tensor = (
         isinstance(value, Tensor)
         and value.numel() == 1
         and not value.is_complex()
         and value.dtype != torch.bool
     )
-    if not number and not one:
+    if not number and not number_tensor:
         got = f"shape {tuple(value.shape)}, {value.dtype}" if isinstance(value, Tensor) else value
         raise BadInput(
             f"The state {key} is not one number", value=got, allowed="a number", where=where
@@ -190,31 +186,32 @@ def step_count(value: Any, where: str) -> Tensor:
     """A saved count of steps as a 0-dimensional tensor of floating point.
 
     Args:
-        value: a whole number >= 0, or a tensor of one, of any shape.
+        value: an integer >= 0, or a tensor of one element.
         where: for the error.
 
     Raises:
-        BadInput: it is none.
+        BadInput: it is not a step count.
 
     Example:
         >>> step_count(torch.tensor([7]), "AdamW"), step_count(7, "AdamW")
         (tensor(7.), tensor(7.))
     """
-    one = _single("step", value, where)
-    count = 0.0 if one.is_meta else float(full_tensor(one))
+    number_tensor = _single("step", value, where)
+    count = 0.0 if number_tensor.is_meta else float(full_tensor(number_tensor))
     if not (math.isfinite(count) and count >= 0 and count == int(count)):
         raise BadInput(
             "The state's step is no count", value=count, allowed="a whole number >= 0", where=where
         )
-    return one.clone()  # states may share the tensor of a group, and each counts for itself
+    return (
+        number_tensor.clone()
+    )  # states may share the tensor of a group, but each counts its own steps
 
 
 def check_signs(values: list[tuple[str, Tensor]]) -> None:
-    """Raise BadInput if a second moment has negative elements; sharded ones are checked by all
-    ranks together.
+    """Raise BadInput if a second moment has negative elements, on any rank.
 
     Args:
-        values: what each is, and the tensor, in the same order on every rank.
+        values: a description and the tensor, in the same order on every rank.
     """
     tensors = [value for _, value in values]
     for (what, _), count in zip(
