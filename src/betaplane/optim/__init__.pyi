@@ -384,8 +384,8 @@ class Adam(TorchCompatible, torch.optim.Adam):
             [0, 1). Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.
         amsgrad: Whether the denominator takes the running maximum of v, as in AMSGrad. Default:
             False.
         foreach: Whether torch's loops over tensors are batched. None lets torch or the rule
@@ -515,8 +515,8 @@ class AdamW(Adam, torch.optim.AdamW):
             [0, 1). Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.01.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.01.
         amsgrad: Whether the denominator takes the running maximum of v, as in AMSGrad. Default:
             False.
         maximize: Whether to step up the gradient instead of down. Default: False.
@@ -640,8 +640,8 @@ class AMSGrad(RuleOptimizer):
             [0, 1). Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.0.
         correction: Whether v is debiased "after" the maximum is taken, as in torch, or
             "before", as in optax. One of 'after', 'before'. Default: 'after'.
         decay: How weight decay enters: "l2" adds it to the gradient, "decoupled" shrinks x by
@@ -746,8 +746,8 @@ class Lion(RuleOptimizer):
         betas: The tuple (beta1, beta2). beta1: Weight of m, against the new gradient, in the
             direction whose sign is the update. In [0, 1). beta2: Decay rate of m, the moving
             average of gradients, over 1 / (1 - beta2) steps. In [0, 1). Default: (0.9, 0.99).
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.0.
         decay: How weight decay enters: "l2" adds weight_decay x to the gradient, "decoupled"
             shrinks x by lr weight_decay, "independent" by (lr / peak_lr) weight_decay. One of
             'l2', 'decoupled', 'independent'. Default: 'decoupled'.
@@ -860,8 +860,8 @@ class Sophia(RuleOptimizer):
         gamma: Scale of the curvature in the denominator, in units of x; larger clips fewer
             elements, and 0 gives signed momentum. In [0, inf). Default: 0.01.
         eps: Least value of the denominator, in gradient units. In [0, inf). Default: 1e-12.
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.1.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.1.
         floor: Whether the denominator is "max": max(gamma h, eps), or "sum": gamma max(h, 0) +
             eps. One of 'max', 'sum'. Default: 'max'.
         debias: Whether m is debiased: "none", as in the paper, or "first", as in optax. One of
@@ -971,8 +971,8 @@ class AdamMini(RuleOptimizer):
             Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.0.
         blocks: Elements that share one second moment: the "rows" of a matrix, the whole
             "tensor", or none ("element", which is AdamW). One of 'rows', 'tensor', 'element'.
             Default: 'rows'.
@@ -1099,8 +1099,8 @@ class AdEMAMix(RuleOptimizer):
             Default: 5.0.
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.0.
         warmup: Number of steps T until alpha and beta3 have their full values; the paper takes
             the length of the run, 0 skips the warmup. In [0, inf). Default: 0.0.
         decay: How weight decay enters: "l2" adds weight_decay x to the gradient, "decoupled"
@@ -1239,7 +1239,7 @@ class Adafactor(TorchCompatible, torch.optim.Adafactor):
             zero parameters move. In [0, inf). Default: (None, 0.001).
         d: Largest RMS of an update, divided by the step size; inf for no limit. In (0, inf].
             Default: 1.0.
-        weight_decay: Coefficient of weight decay; `decay` and `decay_rate` say how it enters
+        weight_decay: Coefficient of weight decay; `decay` and `decay_rate` select how it enters
             the step. In [0, inf). Default: 0.0.
         foreach: Whether torch's loops over tensors are batched. None lets torch or the rule
             choose. Default: None.
@@ -1359,8 +1359,8 @@ class StableAdamW(RuleOptimizer):
             [0, 1). Default: (0.9, 0.99).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-06.
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.01.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.01.
         limits: What RMS_t limits: "rate" scales the learning rate, decay included, as in the
             paper; "update" scales the update, as in timm. One of 'rate', 'update'. Default:
             'rate'.
@@ -1481,8 +1481,8 @@ class CautiousAdamW(RuleOptimizer):
             [0, 1). Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.01.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.01.
         decay: How weight decay enters: "l2" adds weight_decay x to the gradient, "decoupled"
             shrinks x by lr weight_decay, "independent" by (lr / peak_lr) weight_decay. One of
             'l2', 'decoupled', 'independent'. Default: 'decoupled'.
@@ -1595,8 +1595,8 @@ class AdamC(RuleOptimizer):
             [0, 1). Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.01.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.01.
         normalized: Whether a normalization follows the layer: decay is then multiplied by lr /
             peak_lr. Default: True.
         decay: How weight decay enters: "l2" adds weight_decay x to the gradient, "decoupled"
@@ -1711,8 +1711,8 @@ class ADOPT(RuleOptimizer):
             normalized gradients. In [0, 1). beta2: Decay rate of v, the moving average of
             squared gradients, over 1 / (1 - beta2) steps. In [0, 1). Default: (0.9, 0.9999).
         eps: Least value of the denominator, in gradient units. In [0, inf). Default: 1e-06.
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.0.
         growth: Exponent of the limit of normalized gradients, (t - 1)^growth; larger lets
             larger gradients pass. In [0, inf). Default: 0.25.
         limit: What is raised to the power `growth`: "t-1" (the authors' code), "t"
@@ -1828,8 +1828,8 @@ class Yogi(RuleOptimizer):
             (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 0.001.
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.0.
         initial_accumulator: Value of v before the first step, in squared gradient units; larger
             makes the first steps smaller. In [0, inf). Default: 1e-06.
         starts: Which moments start at initial_accumulator: "v", as in TensorFlow, or "both", as
@@ -1955,8 +1955,8 @@ class AdaBelief(RuleOptimizer):
             Default: (0.9, 0.999).
         eps: Added to the root of v_hat (gradient units) and to v at every step (squared
             gradient units). In [0, inf). Default: 1e-16.
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.0.
         rectify: Whether RAdam's rectification scales the step while v has few terms. Default:
             False.
         decay: How weight decay enters: "l2" adds weight_decay x to the gradient, "decoupled"
@@ -2076,8 +2076,8 @@ class Adan(RuleOptimizer):
             differences. In [0, 1). beta3: Decay rate of n, the moving average of the squared
             look-ahead gradient. In [0, 1). Default: (0.98, 0.92, 0.99).
         eps: Added to the root of n_hat, in gradient units. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.0.
         proximal: Whether decay divides x by 1 + lr weight_decay after the step, or shrinks x
             before it. Default: True.
         difference: Weight of the gradient difference: "kept" is beta2, as in the paper; "new"
@@ -2196,8 +2196,8 @@ class Adamax(TorchCompatible, torch.optim.Adamax):
             rate of u, the fading maximum of |g|. In [0, 1). Default: (0.9, 0.999).
         eps: Added to |g| inside of the maximum, or to the denominator; in gradient units. In
             [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.
         foreach: Whether torch's loops over tensors are batched. None lets torch or the rule
             choose. Default: None.
         maximize: Whether to step up the gradient instead of down. Default: False.
@@ -2315,8 +2315,8 @@ class NAdam(TorchCompatible, torch.optim.NAdam):
             [0, 1). Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.
         momentum_decay: How fast the schedule of mu_t rises to beta1, per step; read if
             momentum="scheduled". In [0, inf). Default: 0.004.
         decoupled_weight_decay: Whether weight decay shrinks x by lr weight_decay, as in AdamW,
@@ -2461,8 +2461,8 @@ class RAdam(TorchCompatible, torch.optim.RAdam):
             [0, 1). Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.
         decoupled_weight_decay: Whether weight decay shrinks x by lr weight_decay, as in AdamW,
             instead of an L2 term in the gradient. Default: False.
         foreach: Whether torch's loops over tensors are batched. None lets torch or the rule
@@ -2583,8 +2583,8 @@ class AdamD(RuleOptimizer):
             [0, 1). Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-08.
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.0.
         decay: How weight decay enters: "l2" adds weight_decay x to the gradient, "decoupled"
             shrinks x by lr weight_decay, "independent" by (lr / peak_lr) weight_decay. One of
             'l2', 'decoupled', 'independent'. Default: 'decoupled'.
@@ -2695,8 +2695,8 @@ class LaProp(RuleOptimizer):
             squared gradients, over 1 / (1 - beta2) steps. In [0, 1). Default: (0.9, 0.999).
         eps: Added to the root of v_hat, in gradient units; it bounds the update of elements
             with tiny gradients. In [0, inf). Default: 1e-15.
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.0.
         lr_at: Whether lr multiplies the "step", as in the paper, or enters the "average", as in
             the authors' code; they differ while lr changes. One of 'step', 'average'. Default:
             'step'.
@@ -2816,8 +2816,8 @@ class AdamAtan2(RuleOptimizer):
         a: Scale of the update; the step is at most a pi / 2 lr. In [0, inf). Default: 1.27.
         b: Scale of the denominator inside of atan2; small ratios are multiplied by a / b. In
             [0, inf). Default: 1.0.
-        weight_decay: Coefficient of weight decay; `decay` says how it enters the step. In [0,
-            inf). Default: 0.0.
+        weight_decay: Coefficient of weight decay; `decay` selects how it enters the step. In
+            [0, inf). Default: 0.0.
         correction: Whether m is debiased "inside" of atan2 or "outside" of it. One of 'inside',
             'outside'. Default: 'inside'.
         decay: How weight decay enters: "l2" adds weight_decay x to the gradient, "decoupled"
