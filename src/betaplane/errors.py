@@ -38,13 +38,11 @@ class BadInput(ValueError):
         where: str = "",
         instead: str = "",
     ) -> None:
-        self.what, self.value, self.allowed, self.where, self.instead = (
-            what,
-            value,
-            allowed,
-            where,
-            instead,
-        )
+        self.what = what
+        self.value = value
+        self.allowed = allowed
+        self.where = where
+        self.instead = instead
         got = f"got {value!r}" if value is not BadInput.MISSING else ""
         expected = f"expected {allowed}" if allowed else ""
         facts = "; ".join(filter(None, (got, expected)))
@@ -66,18 +64,18 @@ class BadKey(BadInput, KeyError):
 
 
 def _rebuild(
-    kind: type[BadInput], what: str, value: object, allowed: str, where: str, instead: str
+    cls: type[BadInput], what: str, value: object, allowed: str, where: str, instead: str
 ) -> BadInput:
     """Unpickle a BadInput that a worker process raised."""
-    return kind(what, value=value, allowed=allowed, where=where, instead=instead)
+    return cls(what, value=value, allowed=allowed, where=where, instead=instead)
 
 
-def expect(value: object, kinds: type | tuple[type, ...], name: str, instead: str = "") -> None:
+def expect(value: object, types: type | tuple[type, ...], name: str, instead: str = "") -> None:
     """Raise BadInput unless an argument has one of the given types.
 
     Args:
         value: what was passed.
-        kinds: the accepted types.
+        types: the accepted types.
         name: the argument's name.
         instead: a line to paste that works.
 
@@ -90,10 +88,9 @@ def expect(value: object, kinds: type | tuple[type, ...], name: str, instead: st
             ...
         betaplane.errors.BadInput: reference is of the wrong type: got 'int'; expected str. Try: load("digits")
     """
-    if not isinstance(value, kinds):
-        allowed = " or ".join(
-            kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,))
-        )
+    if not isinstance(value, types):
+        choices = types if isinstance(types, tuple) else (types,)
+        allowed = " or ".join(choice.__name__ for choice in choices)
         raise BadInput(
             f"{name} is of the wrong type",
             value=type(value).__name__,
@@ -143,30 +140,28 @@ def expect_function(
 
 
 def _can_take(function: Callable[..., object], count: int) -> bool:
-    """Whether a function can be called with so many positional arguments; True if that is not
-    known.
-    """
-    # here, since it takes 10 ms to import and most calls do not need it
+    """Whether a function takes this number of positional arguments; True if that is unknown."""
+    # imported lazily: it takes 10 ms, and most calls do not need it
     from inspect import signature
 
     try:
-        known = signature(function)
+        parameters = signature(function)
     except (TypeError, ValueError):
         return True
     try:
-        known.bind(*range(count))
+        parameters.bind(*range(count))
     except TypeError:
         return False
     return True
 
 
 def unknown(
-    kind: str, name: object, known: Iterable[str], *, where: str = "", instead: str = "{}"
+    noun: str, name: object, known: Iterable[str], *, where: str = "", instead: str = "{}"
 ) -> BadInput:
     """The BadInput for a name that does not exist, with the nearest name that does.
 
     Args:
-        kind: what the name should have been ("rule", "problem", "axis").
+        noun: what the name should have been ("rule", "problem", "axis").
         name: the name that was given.
         known: the names that exist.
         where: the source of the name.
@@ -181,17 +176,17 @@ def unknown(
     names = list(known)
     close = nearest(name, names, "") if isinstance(name, str) else ""
     guess = f"Did you mean {close!r}? " if close else ""
-    text = f"Unknown {kind} {name!r}. {guess}Choose one of: {', '.join(names)}"
+    text = f"Unknown {noun} {name!r}. {guess}Choose one of: {', '.join(names)}"
     return BadInput(text, where=where, instead=instead.format(close) if close else "")
 
 
-def nearest(name: str, known: Iterable[str], usual: str) -> str:
+def nearest(name: str, known: Iterable[str], default: str) -> str:
     """The known name closest to `name`.
 
     Args:
-        name: what was written; case, hyphens and underscores are ignored.
+        name: the name that was given; case, hyphens and underscores are ignored.
         known: the names that exist.
-        usual: what to return if no name is close.
+        default: the name to return if none is close.
 
     Example:
         >>> nearest("lionn", ["adam", "lion"], "adam"), nearest("Adam-Mini", ["adam", "adammini"], "adam")
@@ -201,10 +196,10 @@ def nearest(name: str, known: Iterable[str], usual: str) -> str:
     """
     from difflib import get_close_matches  # imported lazily: only needed on the error path
 
-    plain = {_plain(each): each for each in known}
-    close = get_close_matches(_plain(name), plain, n=1)
-    return plain[close[0]] if close else usual
+    by_spelling = {_normalize(candidate): candidate for candidate in known}
+    close = get_close_matches(_normalize(name), by_spelling, n=1)
+    return by_spelling[close[0]] if close else default
 
 
-def _plain(name: str) -> str:
+def _normalize(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")

@@ -62,7 +62,7 @@ def advice(request):
     return advise(**CASES[request.param])
 
 
-def test_every_row_says_everything(advice):
+def test_every_row_is_complete(advice):
     assert [row.name for row in advice.rows] == NAMES
     for row in advice.rows:
         assert row.confidence in CONFIDENCE
@@ -75,20 +75,20 @@ def test_every_row_says_everything(advice):
             assert row.low <= row.value <= row.high
 
 
-def test_the_betas_are_below_the_blow_up(advice):
+def test_betas_have_bounded_updates(advice):
     b1, b2 = advice.settings["betas"]
     assert b1 < math.sqrt(b2)
     assert advice["beta2"].low >= b1**2 * (1 - 1e-12)
     assert advice["beta1"].high <= math.sqrt(advice["beta2"].value)
 
 
-def test_it_fits_80_columns(advice):
+def test_text_fits_80_columns(advice):
     lines = str(advice).splitlines()
     assert max(map(len, lines)) <= 80
     assert str(advice).count("\n    betaplane.AdamW(") == 1
 
 
-def test_the_lines_run(advice):
+def test_lines_to_paste_run(advice):
     model = torch.nn.Linear(4, 2)
     pasted = re.findall(
         r"^    (\w[\w.]*\(.*?\n    \))", str(advice).split("To paste")[1], re.DOTALL | re.MULTILINE
@@ -105,7 +105,7 @@ def test_the_lines_run(advice):
         )
 
 
-def test_as_json_and_in_notebooks(advice):
+def test_json_and_html_have_all_rows(advice):
     told = json.loads(json.dumps(advice.to_dict()), parse_constant=pytest.fail)
     assert [row["name"] for row in told["rows"]] == NAMES
     assert told["sources"].keys() >= {name for row in told["rows"] for name in row["sources"]}
@@ -145,12 +145,12 @@ VALUES = [  # computed by hand, from the formulas of the papers
 @pytest.mark.parametrize(
     ("case", "name", "value"), VALUES, ids=[f"{case}, {name}" for case, name, _ in VALUES]
 )
-def test_the_value(case, name, value):
+def test_value_equals_its_formula(case, name, value):
     found = advise(**CASES[case])[name].value
     assert found == (value if isinstance(value, str) else pytest.approx(value, rel=1e-9))
 
 
-def test_sources_that_disagree_are_told_with_their_values():
+def test_disagreeing_sources_are_listed_with_values():
     told = " ".join(advise(**CASES["carried"]).warnings)
     assert "Malladi et al.) 0.988" in told  # 1 - 0.1 / 8
     assert f"{3e-4 / math.sqrt(8):.3g} (taken)" in told
@@ -172,7 +172,7 @@ def test_carrying_over_is_a_group_action(there, beyond):
         assert getattr(home, name) == pytest.approx(getattr(start, name), rel=1e-9)
 
 
-def test_the_warmup_that_does_not_fit_is_told():
+def test_warmup_that_does_not_fit_has_a_warning():
     told = advise(before=FROM, after="batch=64", dataset_size=6400, epochs=500)  # 50,000 steps
     assert (
         "Warmup of 16,000 steps is more than a tenth of the run; take 5,000 steps." in told.warnings
@@ -211,7 +211,7 @@ KEPT = [  # before, what else is said, beta2, the note on it
 @pytest.mark.parametrize(
     ("before", "more", "beta2", "note"), KEPT, ids=[before for before, *_ in KEPT]
 )
-def test_at_its_own_batch_size_a_bounded_beta2_stays(before, more, beta2, note):
+def test_bounded_beta2_is_kept_at_its_batch_size(before, more, beta2, note):
     told = advise(before=before, after="batch=512", **more)
     assert told["beta2"].value == beta2
     moved = [line for line in told.warnings if line.startswith("beta2 = ")]
@@ -219,7 +219,7 @@ def test_at_its_own_batch_size_a_bounded_beta2_stays(before, more, beta2, note):
     assert note in "".join(moved)
 
 
-def test_a_beta2_above_the_largest_is_told_as_that():
+def test_too_large_beta2_is_lowered_with_a_warning():
     told = advise(before="batch=512,betas=0.9,0.999999", after="batch=64")
     assert told["beta2"].value == 0.99999
     assert (
@@ -367,7 +367,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("given", "told"), BAD, ids=[told[:40] for _, told in BAD])
-def test_bad_input(given, told):
+def test_bad_input_raises_one_sentence(given, told):
     with pytest.raises(BadInput) as error:
         advise(**given)
     assert told in str(error.value)
@@ -449,7 +449,7 @@ def test_the_reason_of_a_weight_decay_is_true_of_it():
     assert long.reason.endswith("the range is a memory of all epochs to one.")
 
 
-def test_an_eps_of_zero_stays_and_says_so():
+def test_eps_of_zero_is_kept():
     assert (
         advise(before="batch=32,lr=1e-3,eps=0", after="batch=64")["eps"].reason
         == "It was 0 and stays 0."

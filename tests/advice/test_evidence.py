@@ -22,7 +22,7 @@ REPORTING = sorted({one.source for one in ALL.experiments})
 
 
 @pytest.mark.parametrize("name", ALL.sources)
-def test_a_source_says_who_when_where_and_how_far_it_was_checked(name):
+def test_source_is_complete(name):
     source = ALL.sources[name]
     assert source.authors
     assert 2010 < source.year < 2100
@@ -51,7 +51,7 @@ def test_a_law_is_numbers_with_a_source(name):
     assert all(isinstance(number, int | float | list) for number in law.values())
 
 
-def test_torchs_defaults_are_what_is_said():
+def test_defaults_of_torch_equal_the_evidence():
     said = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
     defaults = torch.optim.AdamW([torch.ones(1)]).defaults
     assert {name: defaults[name] for name in said} == said
@@ -78,8 +78,8 @@ def unseen() -> list[tuple[str, str, float, float, float, bool]]:
     return found
 
 
-def test_the_window_holds_what_a_source_it_never_saw_found_best():
-    """At least 80 % of the experiments, and at least 75 % on average over sources; the table is
+def test_window_contains_the_best_beta2_of_held_out_sources():
+    """At least 80% of the experiments, and at least 75% on average over sources; the table is
     printed (-s).
     """
     rows = unseen()
@@ -93,7 +93,7 @@ def test_the_window_holds_what_a_source_it_never_saw_found_best():
     assert sum(sum(held) / len(held) for held in shares.values()) >= 0.75 * len(shares)
 
 
-def test_the_windows_of_language_models_say_something():
+def test_windows_of_language_models_are_narrow():
     """A window from other sources spans less than a factor 40 in memory horizon; all there is spans
     a factor 5000.
     """
@@ -132,19 +132,19 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("text", "told"), BROKEN.items(), ids=list(BROKEN.values()))
-def test_a_file_of_another_form_is_refused(text, told, tmp_path: Path):
+def test_invalid_file_is_rejected(text, told, tmp_path: Path):
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(BadInput) as error:
         evidence(tmp_path / "mine.toml")
     assert told in str(error.value)
 
 
-def test_a_whole_file_is_taken(tmp_path: Path):
+def test_valid_file_is_read(tmp_path: Path):
     (tmp_path / "mine.toml").write_text(experiment())
     assert len(evidence(tmp_path / "mine.toml").experiments) == 1
 
 
-def test_a_file_of_yours_counts(tmp_path: Path):
+def test_file_of_the_user_is_used(tmp_path: Path):
     mine = tmp_path / "mine.toml"
     extra = '[[experiments]]\nsource = "orvieto2025"\nsetting = "mine"\n'
     extra += 'unit = "tokens"\nbatch = 1e6\nbest = [0.999]\n\n'

@@ -57,12 +57,12 @@ def test_the_window_of_a_store(tmp_path):
     )
 
 
-def test_the_beta2_taken_is_robust_rather_than_lucky(tmp_path):
+def test_chosen_beta2_is_far_from_bad_ones(tmp_path):
     lucky = {0.9: 0.9, 0.93: 0.001, 0.99: 0.02, 0.999: 0.01, 0.9999: 0.02}
     assert window(stored(tmp_path / "a.sqlite", lucky), batch=32).best == 0.999
 
 
-def test_a_map_comes_first(tmp_path):
+def test_map_has_priority(tmp_path):
     advice = advise(32, map=stored(tmp_path / "a.sqlite", FINALS))
     row = advice["beta2"]
     assert (row.value, row.low, row.high, row.confidence) == (0.99, 0.95, 0.999, MEASURED)
@@ -85,21 +85,21 @@ def test_a_map_of_another_batch_size_is_carried_over(tmp_path):
     ],
     ids=str,
 )
-def test_trainings_of_another_plan_do_not_count(tmp_path, other):
+def test_runs_of_another_plan_are_ignored(tmp_path, other):
     path = stored(tmp_path / "a.sqlite", FINALS)
     alone = window(path, batch=32)
     stored(path, {0.3: 0.001, 0.5: 0.001, 0.9: 0.001, 0.95: 0.9, 0.97: 0.001}, **other)
     assert window(path, batch=32) == alone
 
 
-def test_the_longest_trainings_count_however_few(tmp_path):
+def test_longest_runs_are_used_even_if_few(tmp_path):
     path = stored(tmp_path / "a.sqlite", FINALS)
     stored(path, {0.9: 0.4, 0.99: 0.3, 0.999: 0.01}, steps=200)
     found = window(path, batch=32)
     assert (found.low, found.high, found.trainings) == (0.999, 0.999, 3)
 
 
-def test_only_the_trainings_it_rests_on_are_counted(tmp_path):
+def test_only_runs_of_the_window_are_counted(tmp_path):
     path = stored(tmp_path / "a.sqlite", FINALS)
     stored(path, FINALS, beta1=0.0)
     assert window(path, batch=32).trainings == len(FINALS)
@@ -107,7 +107,7 @@ def test_only_the_trainings_it_rests_on_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize("final", [float("inf"), 1.0, 2.0])
-def test_a_map_on_which_nothing_trains(tmp_path, final):
+def test_map_without_good_runs_is_rejected(tmp_path, final):
     path = stored(tmp_path / "a.sqlite", dict.fromkeys(FINALS, final))
     with pytest.raises(
         BadInput, match=f"No run on the map trains well: got {final}; expected a final loss below"
@@ -179,7 +179,7 @@ def saved(path: Path, g: torch.Tensor, **options) -> Path:
     return path
 
 
-def test_a_checkpoint_tells_of_eps_and_its_settings(tmp_path):
+def test_checkpoint_gives_eps_and_settings(tmp_path):
     g = torch.tensor([1.0, 1e-3, 1e-5, 0.0])
     path = saved(tmp_path / "opt.pt", g, lr=2e-3, betas=(0.8, 0.98), eps=1e-4, weight_decay=0.2)
     found = read_checkpoint(path)
@@ -199,7 +199,7 @@ def test_a_checkpoint_where_eps_is_small_keeps_it(tmp_path):
 
 
 @pytest.mark.parametrize("storage", ["float32", "bfloat16", "8bit"])
-def test_a_checkpoint_in_few_bits_says_the_same(tmp_path, storage):
+def test_checkpoint_of_8_bits_gives_the_same(tmp_path, storage):
     """What is kept in 8 bits are codes, and not second moments."""
     p = torch.nn.Parameter(torch.zeros(64, 128))
     optimizer = betaplane.AdamW([p], storage=storage)
@@ -217,7 +217,7 @@ class Evil:
         return Path.touch, (Path("touched"),)
 
 
-def test_a_file_that_someone_sent_runs_no_code(tmp_path, monkeypatch):
+def test_untrusted_file_runs_no_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     bare = lambda what, path: Path(path).write_bytes(pickle.dumps(what))  # noqa: E731
     for write, told in (
@@ -230,7 +230,7 @@ def test_a_file_that_someone_sent_runs_no_code(tmp_path, monkeypatch):
     assert not Path("touched").exists()
 
 
-def test_files_that_hold_nothing_of_use(tmp_path):
+def test_files_without_measurements_are_rejected(tmp_path):
     torch.save({"param_groups": [{"lr": 1.0}], "state": {}}, tmp_path / "sgd.pt")
     with pytest.raises(BadInput, match="holds no state of an Adam-type optimizer"):
         read_checkpoint(tmp_path / "sgd.pt")

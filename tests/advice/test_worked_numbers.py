@@ -201,7 +201,7 @@ def test_a_single_update_of_two_learning_rates_is_left_alone():
     assert advise(before="batch=1,betas=0,0.75")["update clipping"].high == pytest.approx(2.0)
 
 
-MEMORY = [  # said, format, stage, GB: 16 bytes a parameter in mixed precision, 4 + 4 + 8 in float32
+MEMORY = [  # said, format, stage, GB: 16 bytes per parameter in mixed precision, 4 + 4 + 8 in float32
     ({"params": 1e9, "memory": 16}, "float32", 0, "16"),
     ({"params": 1e9, "memory": 15.9}, "8bit", 0, "10"),
     ({"params": 1e9, "memory": 15.9, "ranks": 2}, "float32", 1, "10"),

@@ -17,7 +17,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize(("words", "first"), CALLS.items())
-def test_as_a_table(words, first, capsys):
+def test_advise_prints_a_table(words, first, capsys):
     code, out, err = ended(words, capsys)
     assert (code, err) == (0, "")
     assert out.startswith(first)
@@ -33,7 +33,7 @@ def test_as_a_table(words, first, capsys):
 
 
 @pytest.mark.parametrize("words", CALLS)
-def test_as_json(words, capsys):
+def test_advise_prints_json(words, capsys):
     code, out, _ = ended(f"{words} --json", capsys)
     told = json.loads(out, parse_constant=pytest.fail)
     assert code == 0

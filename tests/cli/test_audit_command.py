@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_file_as_json(capsys):
+def test_audit_of_a_file_prints_json(capsys):
     code, out, err = ended("audit mine.py:Mine --set pace=fast --set lr=0.01 --json", capsys)
     told = json.loads(out, parse_constant=pytest.fail)
     assert code == 0
@@ -44,7 +44,7 @@ def test_a_file_as_json(capsys):
     assert next(row for row in told["rows"] if row["what"] == "copies")["trouble"] is False
 
 
-def test_a_module_as_a_table(capsys):
+def test_audit_of_a_module_prints_a_table(capsys):
     code, out, _ = ended("audit torch.optim:SGD", capsys)
     assert code == 0
     name, head, *lines = out.splitlines()

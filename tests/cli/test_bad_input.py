@@ -179,34 +179,34 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trainer_store: bytes
     return tmp_path
 
 
-def said(err: str) -> list[str]:
+def messages(err: str) -> list[str]:
     """The lines of stderr, without what the user's file prints."""
     return [line for line in err.splitlines() if line != "read"]
 
 
-@pytest.mark.parametrize(("words", "told"), ROWS.items(), ids=ROWS)
-def test_bad_input(folder: Path, capsys, words: str, told: str):
+@pytest.mark.parametrize(("command", "message"), ROWS.items(), ids=ROWS)
+def test_bad_input_prints_one_sentence(folder: Path, capsys, command: str, message: str):
     before = {path: path.read_bytes() for path in folder.glob("*.sqlite")}
-    code, out, err = ended(words, capsys)
+    code, out, err = ended(command, capsys)
     assert (code, out) == (2, "")
-    (sentence,) = said(err)
+    (sentence,) = messages(err)
     assert sentence.startswith("betaplane: ")
-    assert told in sentence
+    assert message in sentence
     assert re.fullmatch(r"betaplane: [^:].*\.( Try: .*)?", sentence)
     assert not list(folder.glob("out/*"))
     assert {path: path.read_bytes() for path in before} == before
 
 
-@pytest.mark.parametrize(("words", "told"), USAGE.items(), ids=USAGE)
-def test_words_that_no_option_takes(folder: Path, capsys, words: str, told: str):
-    code, out, err = ended(words, capsys)
+@pytest.mark.parametrize(("command", "message"), USAGE.items(), ids=USAGE)
+def test_invalid_option_prints_usage(folder: Path, capsys, command: str, message: str):
+    code, out, err = ended(command, capsys)
     assert (code, out) == (2, "")
-    assert told in err
+    assert message in err
     assert "Usage: betaplane" in err
     assert "Traceback" not in err
 
 
-def test_betas_without_a_bound_are_warned_of(folder: Path, capsys):
+def test_unbounded_betas_print_a_warning(folder: Path, capsys):
     code, _, err = ended(f"{FINE} --engine plain --seeds 1 --betas 0.99,0.5", capsys)
     assert code == 0
     assert (
@@ -215,13 +215,13 @@ def test_betas_without_a_bound_are_warned_of(folder: Path, capsys):
     )
 
 
-def test_betas_with_a_bound_are_not_warned_of(folder: Path, capsys):
+def test_bounded_betas_print_no_warning(folder: Path, capsys):
     assert "Warning" not in ended(f"{FINE} --engine plain --seeds 1 --betas 0,0", capsys)[2]
 
 
-def test_as_a_process(folder: Path):
+def test_error_of_a_process_is_one_line(folder: Path):
     words = "map mine.py:fine --store corrupt.sqlite --points 3"
     command = [sys.executable, "-c", "from betaplane.cli.main import main; main()", *words.split()]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert [line.partition(": ")[0] for line in said(ran.stderr)] == ["betaplane"]
+    assert [line.partition(": ")[0] for line in messages(ran.stderr)] == ["betaplane"]

@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "from betaplane.cli.main import main; main(['map', '--help'])",
     ],
 )
-def test_help_waits_for_nothing_heavy(code: str):
+def test_help_imports_no_large_package(code: str):
     look = f"import atexit, sys; atexit.register(lambda: print([n for n in {HEAVY} if n in sys.modules])); {code}"
     ran = subprocess.run(
         [sys.executable, "-c", look], capture_output=True, text=True, timeout=60, check=True
@@ -39,7 +39,7 @@ def test_help_waits_for_nothing_heavy(code: str):
     assert ran.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_built_in_as_json(folder: Path, capsys):
+def test_map_of_a_built_in_problem_prints_json(folder: Path, capsys):
     words = "map counterexample:n=5 --points 6 --steps 300 --seeds 1 --json --workers 0"
     code, out, err = ended(words, capsys)
     told = json.loads(out, parse_constant=pytest.fail)
@@ -54,7 +54,7 @@ def test_a_built_in_as_json(folder: Path, capsys):
 
 
 @pytest.mark.parametrize("name", ["fine", "make", "made", "train", "trainer"])
-def test_a_problem_of_ones_own(folder: Path, capsys, name: str):
+def test_map_accepts_a_problem_of_a_file(folder: Path, capsys, name: str):
     words = f"map mine.py:{name} --points 3 --seeds 1 --boundary-seeds 1 --workers 0 --engine plain --json"
     code, out, err = ended(words, capsys)
     assert code == 0
@@ -64,13 +64,13 @@ def test_a_problem_of_ones_own(folder: Path, capsys, name: str):
     assert "read" in err
 
 
-def test_what_the_user_prints_in_a_worker_goes_to_stderr(folder: Path, capfd):
+def test_output_of_the_user_in_a_worker_goes_to_stderr(folder: Path, capfd):
     _, out, err = ended(f"{TINY.replace('--workers 0', '--workers 1')} --json", capfd)
     assert json.loads(out)["trainings"] > 0
     assert "training" in err.splitlines()
 
 
-def test_other_axes(folder: Path, capsys):
+def test_map_accepts_other_axes(folder: Path, capsys):
     _, out, _ = ended(f"{TINY} --x lr --y beta2=0:0.99 --points 4x5 --beta1 0.5 --json", capsys)
     told = json.loads(out)
     assert (told["x"]["name"], len(told["x"]["values"])) == ("lr", 4)
@@ -83,7 +83,7 @@ def test_other_axes(folder: Path, capsys):
     assert Path("out/train-lr-beta2.png").exists()
 
 
-def test_the_same_command_computes_nothing_again(folder: Path, capsys):
+def test_rerun_reuses_all_runs(folder: Path, capsys):
     _, out, err = ended(TINY, capsys)
     assert "Recommended" in out
     assert "in the store" not in err
@@ -95,14 +95,14 @@ def test_the_same_command_computes_nothing_again(folder: Path, capsys):
     assert f"{trainings}/{trainings} 0.0/s" in err
 
 
-def test_a_finer_map_uses_what_is_known(folder: Path, capsys):
+def test_more_seeds_reuse_finished_runs(folder: Path, capsys):
     known = ended(f"{TINY} --dense --points 3", capsys)[2].count("training\n")
     assert (
         ended(f"{TINY} --dense --points 3 --seeds 2", capsys)[2].count("training\n") == known == 9
     )
 
 
-def test_status(folder: Path, capsys):
+def test_status_prints_the_contents_of_the_store(folder: Path, capsys):
     ended(TINY, capsys)
     _, out, _ = ended(f"{TINY} --status --json", capsys)
     told = json.loads(out)
@@ -112,7 +112,7 @@ def test_status(folder: Path, capsys):
     assert f"trainings  {told['trainings']}\n" in out
 
 
-def test_merge(folder: Path, capsys):
+def test_merge_copies_finished_runs(folder: Path, capsys):
     ended(f"{TINY} --store one.sqlite", capsys)
     _, _, err = ended(f"{TINY} --store two.sqlite --merge one.sqlite", capsys)
     assert "runs from one.sqlite into two.sqlite" in err
@@ -123,7 +123,7 @@ def test_merge(folder: Path, capsys):
     )
 
 
-def test_so_many_trainings(folder: Path, capsys):
+def test_map_stops_at_the_number_of_runs(folder: Path, capsys):
     _, out, err = ended(f"{TINY} --points 12 --trainings 20 --json", capsys)
     told = json.loads(out)
     assert (told["trainings"], told["facts"]["ended"]) == (20, "trainings spent")
@@ -134,7 +134,7 @@ def test_so_many_trainings(folder: Path, capsys):
     assert "; 20 of them in the store" in err
 
 
-def test_so_long(folder: Path, capsys):
+def test_map_stops_at_the_time_limit(folder: Path, capsys):
     Path("slow.py").write_text(
         "import time\ndef train(s, seed):\n    time.sleep(0.2)\n    return [1.0, s['beta2']]"
     )
@@ -148,7 +148,7 @@ def test_so_long(folder: Path, capsys):
     assert json.loads(out)["trainings"] > first["trainings"]
 
 
-def test_a_stack_keeps_to_the_time(folder: Path, capsys):
+def test_stacked_runs_stop_at_the_time_limit(folder: Path, capsys):
     words = "map digits --points 12 --dense --workers 0 --json --engine auto --budget 3s"
     _, out, _ = ended(words, capsys)
     told = json.loads(out)
@@ -157,7 +157,7 @@ def test_a_stack_keeps_to_the_time(folder: Path, capsys):
 
 
 @pytest.mark.parametrize(("what", "name"), [("problems", "counterexample"), ("rules", "adamw")])
-def test_lists(capsys, what: str, name: str):
+def test_lists_print_names_as_text_and_json(capsys, what: str, name: str):
     _, out, _ = ended(f"{what} --json", capsys)
     assert name in [row["name"] for row in json.loads(out)]
     _, out, err = ended(what, capsys)

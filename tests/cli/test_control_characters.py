@@ -44,7 +44,7 @@ def checkpoint(**changes: Any) -> None:
     torch.save(held, "opt.pt")
 
 
-def test_inspect(bad: str, capsys: pytest.CaptureFixture):
+def test_inspect_escapes_control_characters(bad: str, capsys: pytest.CaptureFixture):
     checkpoint(param_names=[bad])
     code, out, _ = ended("inspect opt.pt --png moments.png", capsys)
     assert code == 0
@@ -69,7 +69,7 @@ def record(bad: str) -> None:
     Path("run.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def test_report(bad: str, capsys: pytest.CaptureFixture):
+def test_report_escapes_control_characters(bad: str, capsys: pytest.CaptureFixture):
     record(bad)
     code, out, err = ended("report run.jsonl", capsys)
     assert (code, clean(out + err)) in ((0, True), (2, True))
@@ -77,7 +77,7 @@ def test_report(bad: str, capsys: pytest.CaptureFixture):
         assert bad not in Path("run.html").read_text()
 
 
-def test_replay(bad: str, capsys: pytest.CaptureFixture):
+def test_replay_escapes_control_characters(bad: str, capsys: pytest.CaptureFixture):
     drawn = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
     about = {"problem": bad}
     save(

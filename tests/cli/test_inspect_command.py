@@ -35,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_healthy_checkpoint(capsys):
+def test_healthy_checkpoint_has_no_marked_line(capsys):
     code, out, err = ended("inspect well.pt", capsys)
     assert (code, err) == (0, "")
     head, columns, *rows = out.splitlines()
@@ -51,7 +51,7 @@ def test_a_healthy_checkpoint(capsys):
     assert "!" not in out
 
 
-def test_the_sick_layer_comes_first(capsys):
+def test_suspicious_layer_comes_first(capsys):
     _, out, _ = ended("inspect sick.pt --top 1", capsys)
     rows = out.splitlines()
     assert rows[2].startswith("! 1.bias")
@@ -62,7 +62,7 @@ def test_the_sick_layer_comes_first(capsys):
     )
 
 
-def test_a_state_that_holds_inf(capsys):
+def test_state_with_inf_is_marked(capsys):
     held = torch.load("well.pt")
     held["state"][1]["exp_avg_sq"][0] = torch.inf
     held["state"][2]["step"].fill_(torch.inf)
@@ -80,7 +80,7 @@ def test_a_state_that_holds_inf(capsys):
     assert Path("inf.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_rule_that_divides_otherwise(capsys):
+def test_other_rule_has_no_bound(capsys):
     x = torch.nn.Parameter(torch.ones(3))
     optimizer = betaplane.LaProp([("x", x)])
     for g in (1.0, 2.0, 3.0):
@@ -94,7 +94,7 @@ def test_a_rule_that_divides_otherwise(capsys):
     assert row[9] == "-"
 
 
-def test_new_betas(capsys):
+def test_new_betas_print_their_effect(capsys):
     _, out, _ = ended("inspect well.pt --betas 0.9,0.95", capsys)
     assert (
         "at the next step v_hat is 0.141 and m_hat 1 times the right value, updates 2.66 times"
@@ -109,7 +109,7 @@ def test_new_betas(capsys):
     )
 
 
-def test_json(capsys):
+def test_inspect_prints_json(capsys):
     code, out, err = ended("inspect sick.pt --json --betas 0.9,0.999", capsys)
     told = json.loads(out, parse_constant=pytest.fail)
     assert (code, err) == (0, "")
@@ -119,14 +119,14 @@ def test_json(capsys):
     assert told["horizons"][0]["memory"] == pytest.approx([10, 1000])
 
 
-def test_a_file_that_does_not_say_its_betas(capsys):
+def test_file_without_betas_names_the_option(capsys):
     _, out, _ = ended("inspect bare.pt", capsys)
     assert "The file does not contain the betas: pass them as --trained-with 0.9,0.999." in out
     _, out, _ = ended("inspect bare.pt --trained-with 0.9,0.999 --eps 1e-8", capsys)
     assert out.splitlines()[2].startswith("! parameter 3")
 
 
-def test_a_picture(capsys):
+def test_png_is_written(capsys):
     assert ended("inspect well.pt --png drawn/moments.png", capsys)[0] == 0
     assert Path("drawn/moments.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in Path("drawn").iterdir()] == ["moments.png"]
@@ -149,7 +149,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize(("words", "told"), ROWS.items(), ids=ROWS)
-def test_bad_input(words: str, told: str, capsys):
+def test_bad_input_prints_one_sentence(words: str, told: str, capsys):
     before = {path: path.read_bytes() for path in Path().glob("*.pt")}
     code, out, err = ended(words, capsys)
     assert (code, out) == (2, "")

@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_recorded_and_replayed(capsys):
+def test_recording_is_replayed(capsys):
     code, out, err = ended(
         "record mine.py:fine --steps 40 --after 3 --out mine.safetensors", capsys
     )
@@ -46,7 +46,7 @@ def test_recorded_and_replayed(capsys):
     assert sorted(os.listdir("out")) == ["mine-predicted.html", "mine-predicted.png"]
 
 
-def test_the_counterexample_as_json(capsys):
+def test_counterexample_prints_json(capsys):
     code, out, err = ended(
         "replay grads.safetensors --points 40 --batch-size 1 --batch-size 10 --json", capsys
     )
@@ -62,7 +62,7 @@ def test_the_counterexample_as_json(capsys):
     assert len(alone["model"]["cosine"]) == len(alone["layers"]["x"]["rms"]) == 40
 
 
-def test_an_extrapolation_says_so(capsys):
+def test_extrapolation_prints_a_warning(capsys):
     ended("record digits:hidden=2 --steps 56 --coordinates 60 --out digits.safetensors", capsys)
     code, out, _ = ended("replay digits.safetensors --points 8 --batch-size 4", capsys)
     assert code == 0
@@ -70,7 +70,7 @@ def test_an_extrapolation_says_so(capsys):
     assert "out/digits-batch4-predicted.png" in out
 
 
-def test_a_layer_without_gradients_says_so(capsys):
+def test_layer_without_gradients_is_named(capsys):
     net = nn.ModuleDict({"used": nn.Linear(1, 1), "unused": nn.Linear(1, 1)})
     stream = record_pass(net, lambda net, x: net["used"](x).square().mean(), torch.ones(40, 4, 1))
     save(stream, "unused.safetensors")
@@ -111,7 +111,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize(("words", "told"), ROWS.items(), ids=ROWS)
-def test_bad_input(capsys, words: str, told: str):
+def test_bad_input_prints_one_sentence(capsys, words: str, told: str):
     before = sorted(os.listdir())
     code, out, err = ended(words, capsys)
     sentence = [line for line in err.splitlines() if line != "read"]

@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_watched_run(capsys):
+def test_report_prints_a_watched_run(capsys):
     code, out, err = ended("report run.jsonl", capsys)
     assert (code, err) == (0, "")
     head, loss, first, alarm, written = out.splitlines()
@@ -50,7 +50,7 @@ def test_a_watched_run(capsys):
     assert "First cause: beta1^2 &gt;= beta2, step 1" in Path("run.html").read_text()
 
 
-def test_a_picture_and_a_page_elsewhere(capsys):
+def test_picture_and_page_are_written(capsys):
     code, out, _ = ended(
         "report run.jsonl --out drawn/a.html --png drawn/a.png --quantity snr", capsys
     )
@@ -61,7 +61,7 @@ def test_a_picture_and_a_page_elsewhere(capsys):
     assert not Path("run.html").exists()
 
 
-def test_json(capsys):
+def test_report_prints_json(capsys):
     code, out, err = ended("report run.jsonl --json", capsys)
     told = json.loads(out, parse_constant=pytest.fail)
     assert (code, err) == (0, "")
@@ -94,7 +94,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize(("words", "told"), ROWS.items(), ids=ROWS)
-def test_bad_input(words: str, told: str, capsys):
+def test_bad_input_prints_one_sentence(words: str, told: str, capsys):
     before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
     code, out, err = ended(words, capsys)
     assert (code, out) == (2, "")
@@ -104,7 +104,7 @@ def test_bad_input(words: str, told: str, capsys):
     assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
 
 
-def test_readings_that_are_spread_too_far(capsys):
+def test_too_distant_readings_are_rejected(capsys):
     rows = [{"kind": "reading", "layer": f"l{i}", "step": i, "lag": 1.0} for i in range(1100)]
     Path("wide.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     code, _, err = ended("report wide.jsonl", capsys)

@@ -27,7 +27,7 @@ def told(words: str, capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(out, parse_constant=pytest.fail)
 
 
-def test_bytes_are_the_published_ones(capsys) -> None:
+def test_bytes_equal_the_published_ones(capsys) -> None:
     rows = {row["name"]: row["state_bytes"] for row in told("rules", capsys)}
     assert tuple(rows) == NAMES
     for name, found in rows.items():
@@ -45,7 +45,7 @@ def test_bytes_are_the_published_ones(capsys) -> None:
     [*(kind() for kind in ALL), SGD(momentum=0.9), RMSprop(momentum=0.9), RMSprop(centered=True)],
     ids=str,
 )
-def test_bytes_are_what_the_optimizer_holds(rule: Rule) -> None:
+def test_bytes_equal_the_state_of_the_optimizer(rule: Rule) -> None:
     p = torch.nn.Parameter(torch.ones(24, 16))
     options = {
         name: value
@@ -66,7 +66,7 @@ def test_bytes_are_what_the_optimizer_holds(rule: Rule) -> None:
     assert (tensors + rest) * p.numel() == sum(value.numel() for value in state)
 
 
-def test_what_momentum_and_small_matrices_hold() -> None:
+def test_state_of_momentum_and_small_matrices_is_counted() -> None:
     assert state_size(Adafactor(momentum=True)) == (1, 2 / 1024)
     assert state_size(Adafactor(min_dim=128), rows=64) == (1, 0.0)
 
@@ -85,7 +85,7 @@ def value(formula: str, P: float, N: int, s: float) -> float:
 
 
 @pytest.mark.parametrize("words", ["rules --params 7e9 --ranks 8 --rule lion", "rules --help"])
-def test_the_formulas_printed_are_those_computed(capsys, words: str) -> None:
+def test_printed_formulas_equal_the_computed_ones(capsys, words: str) -> None:
     printed = formulas(ended(words, capsys)[1])
     assert [stage for stage, _ in printed] == [0, 1, 2, 3, 2, 3]
     for row in told("rules --params 7e9 --ranks 8 --rule lion", capsys)["rows"]:
@@ -94,7 +94,7 @@ def test_the_formulas_printed_are_those_computed(capsys, words: str) -> None:
             assert value(formula, 7e9, 8, row["state_bytes"]) / 1e9 == pytest.approx(gb, rel=1e-12)
 
 
-def test_stages(capsys) -> None:
+def test_stages_equal_the_published_ones(capsys) -> None:
     adamw = told("rules --params 70e9 --ranks 64", capsys)
     assert (adamw["rule"], adamw["params"], adamw["ranks"]) == ("adamw", 70e9, 64)
     assert list(adamw["rows"][0]["paper"].values()) == [1120.0, 293.125, 155.3125, 17.5]
@@ -115,7 +115,7 @@ def test_tables_fit_a_terminal(capsys, words: str, monkeypatch: pytest.MonkeyPat
     assert "DeepSpeed  DeepSpeed" in out or "--params" not in words  # no word is broken
 
 
-def test_only_one_rule(capsys) -> None:
+def test_one_rule_is_listed_alone(capsys) -> None:
     assert [row["name"] for row in told("rules --rule adan", capsys)] == ["adan"]
     _, out, _ = ended("rules --rule adan", capsys)
     assert "16.00      8.00  4.06" in out

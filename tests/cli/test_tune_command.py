@@ -18,7 +18,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_table_of_what_was_tried(capsys):
+def test_tune_prints_a_table_of_settings(capsys):
     code, out, _ = ended("tune mine.py:fine --seeds 1 --workers 0", capsys)
     assert code == 0
     assert out.startswith("line: ")
@@ -27,7 +27,7 @@ def test_a_table_of_what_was_tried(capsys):
     assert max(map(len, out.splitlines()[:-1])) <= 80
 
 
-def test_as_json_with_a_store(folder, capsys):
+def test_tune_prints_json_and_writes_a_store(folder, capsys):
     code, out, err = ended(
         "tune mine.py:trainer --seeds 1 --workers 0 --store kept.sqlite --json", capsys
     )
@@ -48,7 +48,7 @@ def test_as_json_with_a_store(folder, capsys):
         ("map mine.py:stopped --workers 0", RESUME),
     ],
 )
-def test_ctrl_c_promises_a_store_where_there_is_one(words, more, capsys):
+def test_ctrl_c_mentions_resuming_if_there_is_a_store(words, more, capsys):
     with Path("mine.py").open("a") as file:
         file.write("\ndef stopped():\n    raise KeyboardInterrupt\n")
     code, out, err = ended(words, capsys)
@@ -68,7 +68,7 @@ def test_ctrl_c_promises_a_store_where_there_is_one(words, more, capsys):
         "tune mine.py:fine --workers 0 --store mine.py": "The file is not a store",
     }.items(),
 )
-def test_bad_input(words, told, capsys):
+def test_bad_input_prints_one_sentence(words, told, capsys):
     code, out, err = ended(words, capsys)
     assert (code, out) == (2, "")
     assert f"betaplane: {told}" in err

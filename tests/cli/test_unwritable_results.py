@@ -46,7 +46,7 @@ def test_map_prints_json_without_a_file(capsys: pytest.CaptureFixture[str]) -> N
     assert [Path(each).suffix for each in json.loads(out)["files"]] == [".png", ".sqlite"]
 
 
-def test_record_refuses_a_folder_it_cannot_write_before_the_work(
+def test_record_rejects_an_unwritable_folder_before_recording(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     code, out, err = ended("record mine2.py:fine --out /proc/grads.safetensors", capsys)

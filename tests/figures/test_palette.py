@@ -1,4 +1,4 @@
-"""The verdicts stay apart for every eye and on a grey printer."""
+"""The verdicts stay apart for every eye and on a gray printer."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def seen(eye: str) -> np.ndarray:
     ("eye", "least"), [*((eye, 25.0) for eye in EYES if eye != "grey"), ("grey", 6.0)]
 )
 def test_any_two_verdicts_are_apart(eye, least):
-    colours = seen(eye)
+    colors = seen(eye)
     for a, b in itertools.combinations(range(3), 2):
         apart = np.linalg.norm(
-            colours[a == VERDICTS][:, None] - colours[b == VERDICTS][None], axis=-1
+            colors[a == VERDICTS][:, None] - colors[b == VERDICTS][None], axis=-1
         )
         assert apart.min() > least, (a, b)
 

@@ -24,7 +24,7 @@ def test_every_example_decodes(name):
         assert image.size == (600, 432)
 
 
-def test_a_cell_has_its_colour():
+def test_a_cell_has_its_color():
     with Image.open(io.BytesIO(png(bulge()))) as image:
         assert image.size == (1500, 1080)
         pixels = np.asarray(image.convert("RGB"))[100:880, 150:950].reshape(-1, 3) / 255

@@ -1,4 +1,4 @@
-"""The terminal map reads the same with colour, without, and in ASCII."""
+"""The terminal map reads the same with color, without, and in ASCII."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def printed(phase_map, width: int = 100, encoding: str = "utf-8", **options) -> 
     return raw.getvalue().decode(encoding)
 
 
-def test_without_colour_every_glyph_and_no_codes():
+def test_without_color_every_glyph_and_no_codes():
     text = printed(bulge(), color_system=None)
     assert "\x1b" not in text
     for symbol in (*GLYPHS, "★", "a (0.9, 0.999)", "0.999", "1,000"):
         assert symbol in text
 
 
-def test_with_colour_the_glyphs_are_the_same():
-    coloured = printed(bulge(), force_terminal=True, color_system="truecolor")
-    assert "\x1b[" in coloured
-    assert sum(coloured.count(glyph) for glyph in GLYPHS) == sum(
+def test_with_color_the_glyphs_are_the_same():
+    colored = printed(bulge(), force_terminal=True, color_system="truecolor")
+    assert "\x1b[" in colored
+    assert sum(colored.count(glyph) for glyph in GLYPHS) == sum(
         printed(bulge(), color_system=None).count(glyph) for glyph in GLYPHS
     )
 

@@ -36,7 +36,7 @@ def eps(run: RunSpec) -> Decision:
                 PUBLISHED,
             )
         )
-    reason = "From 1e-20 to 1e-6 losses hardly differ as long as eps is well below sqrt(v)."
+    reason = "From 1e-20 to 1e-6 losses hardly differ while eps is well below sqrt(v)."
     row = Recommendation(
         "eps", DEFAULT, LOW, HIGH, reason, "eps << sqrt(v)", ("orvieto2025", "wen2025"), PUBLISHED
     )

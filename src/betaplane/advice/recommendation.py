@@ -63,7 +63,7 @@ class Decision:
 
 
 def mark_chosen(candidates: Sequence[Candidate], value: float) -> tuple[Candidate, ...]:
-    """The candidates with the chosen one marked; the value is added if it is none of them."""
+    """The candidates with the chosen one marked; a value that no candidate has is added."""
     values = [candidate.value for candidate in candidates]
     if value not in values:
         return (Candidate("advised", value, (), chosen=True), *candidates)

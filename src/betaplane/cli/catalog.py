@@ -85,11 +85,11 @@ def rules_command(
             instead=f"--params 70e9 --ranks {ranks:g}",
         )
     if params is None:
-        kinds = [type(rule_of(rule))] if rule else ALL
-        memory_tables.show_rules([memory_tables.rule_row(kind) for kind in kinds], as_json)
+        classes = [type(rule_of(rule))] if rule else ALL
+        memory_tables.show_rules([memory_tables.rule_row(cls) for cls in classes], as_json)
     else:
-        kind = type(rule_of(rule or "adamw"))
-        stages = memory_tables.stages(kind, params, 1 if ranks is None else ranks)
+        cls = type(rule_of(rule or "adamw"))
+        stages = memory_tables.stages(cls, params, 1 if ranks is None else ranks)
         memory_tables.show_stages(stages, as_json)
 
 

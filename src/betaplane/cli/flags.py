@@ -73,10 +73,10 @@ def _pasted(line: str, flags: Mapping[str, str]) -> str:
     code, mark, comment = line.partition("  # ")
     comment = re.sub(r"\w+=\S+", lambda argument: _pasted(argument[0], flags), comment)
     if match := MERGE.fullmatch(code):
-        words = [f"--store {match[1]}", f"--merge {shlex.quote(ast.literal_eval(match[2]))}"]
+        arguments = [f"--store {match[1]}", f"--merge {shlex.quote(ast.literal_eval(match[2]))}"]
     else:
-        words = [_words(*each, flags) for each in _keywords(code)]
-    return " ".join(words) + mark + comment if words and all(words) else line
+        arguments = [_argument(*keyword, flags) for keyword in _keywords(code)]
+    return " ".join(arguments) + mark + comment if arguments and all(arguments) else line
 
 
 def _keywords(code: str) -> list[tuple[str, ast.expr, str]]:
@@ -99,7 +99,7 @@ def _keywords(code: str) -> list[tuple[str, ast.expr, str]]:
     return [(k.arg or "", k.value, ast.get_source_segment(source, k.value) or "") for k in keywords]
 
 
-def _words(name: str, node: ast.expr, source: str, flags: Mapping[str, str]) -> str:
+def _argument(name: str, node: ast.expr, source: str, flags: Mapping[str, str]) -> str:
     """One argument as a flag with its value; "" if it cannot be typed."""
     flag = flags.get(name, "")
     try:

@@ -128,7 +128,7 @@ def map_command(
     """
     from betaplane.cli.map_session import MapSession
 
-    hyperparameters = {
+    options = {
         "lr": lr,
         "batch_size": batch_size,
         "steps": steps,
@@ -140,7 +140,7 @@ def map_command(
         "eps": eps,
         "weight_decay": weight_decay,
     }
-    given = {name: value for name, value in hyperparameters.items() if value is not None}
+    hyperparameters = {name: value for name, value in options.items() if value is not None}
     how: dict[str, Any] = {
         "seeds": seeds,
         "boundary_seeds": boundary_seeds,
@@ -149,7 +149,7 @@ def map_command(
         "seconds": budget(budget_),
         "engine": engine,
     }
-    options = {
+    run_options = {
         "early_stop": early_stop,
         "independent": independent,
         "compile": compile,
@@ -158,9 +158,9 @@ def map_command(
     nx, ny = grid_shape(points)
     result = sys.stdout
     with redirect_stdout(sys.stderr):  # what a problem file prints is not part of the result
-        session = MapSession(problem, data, rule, given, out, store, as_json, result)
+        session = MapSession(problem, data, rule, hyperparameters, out, store, as_json, result)
         axes = axis_range(x, nx), axis_range(y, ny)
-        plan: Plan = session.plan(*axes, how, options, (good, failing))
+        plan: Plan = session.plan(*axes, how, run_options, (good, failing))
         own_betas = betas(betas_)
         session.check_betas(plan, own_betas, strict)
         session.merge(merge or [])

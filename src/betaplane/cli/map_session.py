@@ -41,7 +41,7 @@ class MapSession:
         reference: str,
         data: Path | None,
         rule: str,
-        given: dict[str, Any],
+        hyperparameters: dict[str, Any],
         out: Path,
         store: Path | None,
         as_json: bool,
@@ -49,29 +49,35 @@ class MapSession:
     ) -> None:
         self.reference = _with_data(reference, data)
         self.problem = load(self.reference)
-        self.given = given
+        self.hyperparameters = hyperparameters
         self.out = out
         self.as_json = as_json
         self.result = result
         self.rule = self._rule(rule)
         self.changes: dict[str, Any] = {}
         if isinstance(self.problem, Problem):
-            self.changes = {name: given[name] for name in PROBLEM_OPTIONS if name in given}
+            self.changes = {
+                name: hyperparameters[name] for name in PROBLEM_OPTIONS if name in hyperparameters
+            }
             self.problem = self.problem.with_(**self.changes)
         self.store = store or out / f"{file_name(self.problem.name)}.sqlite"
         self.console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
     def _rule(self, name: str) -> Rule:
-        """The rule with the hyperparameters that were given."""
+        """The rule with the hyperparameters from the command line."""
         rule = rule_of(name)
-        kind = type(rule)
-        own = {f.name: self.given[f.name] for f in fields(kind) if f.name in self.given}
+        rule_class = type(rule)
+        own = {
+            f.name: self.hyperparameters[f.name]
+            for f in fields(rule_class)
+            if f.name in self.hyperparameters
+        }
         for foreign in RULE_OPTIONS:
-            if foreign in self.given and foreign not in own:
+            if foreign in self.hyperparameters and foreign not in own:
                 raise BadInput(
-                    f"{kind.__name__} has no {foreign}",
-                    value=self.given[foreign],
-                    allowed=", ".join(kind.hyperparameters()),
+                    f"{rule_class.__name__} has no {foreign}",
+                    value=self.hyperparameters[foreign],
+                    allowed=", ".join(rule_class.hyperparameters()),
                     where=foreign,
                     instead='rule="adam"',
                 )
@@ -98,7 +104,7 @@ class MapSession:
         if how["engine"] not in engines:
             raise unknown("engine", how["engine"], engines, where="engine", instead='engine="{}"')
         _check_device(options["device"])
-        own = {name: self.given.get(name) for name in ("lr", "batch_size", "steps")}
+        own = {name: self.hyperparameters.get(name) for name in ("lr", "batch_size", "steps")}
         return plan_for(
             self.problem,
             x[:3],

@@ -44,21 +44,21 @@ ZeRO: Rajbhandari et al. 2020, arXiv:1910.02054, section 5. DeepSpeed's estimate
 counts float32 gradients too."""
 
 
-def bytes_of(kind: type[Rule]) -> dict[str, float]:
+def bytes_of(rule_class: type[Rule]) -> dict[str, float]:
     """Bytes of state per parameter in each format, from the state of one matrix."""
-    tensors, rest = state_size(kind(), MATRIX_SIDE, MATRIX_SIDE)
+    tensors, rest = state_size(rule_class(), MATRIX_SIDE, MATRIX_SIDE)
     return {form: state_bytes(tensors, form, rest) for form in FORMATS}
 
 
-def rule_row(kind: type[Rule]) -> dict[str, Any]:
+def rule_row(rule_class: type[Rule]) -> dict[str, Any]:
     """Name, default hyperparameters, source and memory of a rule."""
-    rule = kind()
-    defaults = ", ".join(f"{name}={getattr(rule, name):g}" for name in kind.hyperparameters())
+    rule = rule_class()
+    defaults = ", ".join(f"{name}={getattr(rule, name):g}" for name in rule_class.hyperparameters())
     return {
-        "name": kind.__name__.lower(),
+        "name": rule_class.__name__.lower(),
         "hyperparameters": defaults,
-        "source": kind.source,
-        "state_bytes": bytes_of(kind),
+        "source": rule_class.source,
+        "state_bytes": bytes_of(rule_class),
     }
 
 
@@ -80,18 +80,18 @@ def show_rules(rows: list[dict[str, Any]], as_json: bool) -> None:
     console.print(f"\n{RULES_NOTE}", soft_wrap=True)
 
 
-def stages(kind: type[Rule], params: float, ranks: float) -> dict[str, Any]:
+def stages(rule_class: type[Rule], params: float, ranks: float) -> dict[str, Any]:
     """GB on each device under ZeRO's stages, for each format of the states."""
     rows = []
-    for form, states in bytes_of(kind).items():
+    for form, states in bytes_of(rule_class).items():
         paper = {i: _gb(zero_bytes, params, ranks, i, states) for i in (0, 1, 2, 3)}
         deepspeed = {i: _gb(deepspeed_bytes, params, ranks, i, states) for i in (2, 3)}
         rows.append({"states": form, "state_bytes": states, "paper": paper, "deepspeed": deepspeed})
     about = {
-        "rule": kind.__name__.lower(),
+        "rule": rule_class.__name__.lower(),
         "params": params,
         "ranks": int(ranks),
-        "unit": "1e9 bytes a device",
+        "unit": "1e9 bytes per device",
     }
     return {**about, "rows": rows}
 
@@ -149,7 +149,7 @@ def _aligned(values: Sequence[float]) -> list[str]:
 
 def _in_words(params: float) -> str:
     """A large number in millions or billions."""
-    for unit, word in ((1e9, " billion"), (1e6, " million")):
+    for unit, name in ((1e9, " billion"), (1e6, " million")):
         if params >= unit:
-            return f"{params / unit:,.6g}{word}"
+            return f"{params / unit:,.6g}{name}"
     return f"{params:,.6g}"

@@ -48,8 +48,8 @@ def tune_command(
         from betaplane.cli.parse import rule as rule_of
         from betaplane.maps import tune
 
-        given = {"steps": steps, "lr": lr, "batch_size": batch_size, "seeds": seeds}
-        how = {name: value for name, value in given.items() if value is not None}
+        options = {"steps": steps, "lr": lr, "batch_size": batch_size, "seeds": seeds}
+        how = {name: value for name, value in options.items() if value is not None}
         tuned = tune(
             problem, store=store, workers=workers, watch=_progress, rule=rule_of(rule), **how
         )
