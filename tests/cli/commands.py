@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from betaplane.cli.main import main
+from betaplane.cli.main import app, main
 
 PROBLEMS = """
 import torch
@@ -69,3 +71,11 @@ def ended(arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str,
     with pytest.raises(SystemExit) as left:
         main(arguments.split())
     return int(left.value.code or 0), *capsys.readouterr()
+
+
+def command_of(name: str) -> Any:
+    """A command of the app, with its parameters."""
+    import typer  # after betaplane.cli.main, which selects plain help texts
+
+    commands: Any = typer.main.get_command(app)
+    return commands.commands[name]

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import typer
+from commands import command_of
 
 from betaplane.cli.flags import with_flags
-from betaplane.cli.main import app
 from betaplane.errors import BadInput, BadType
-
-COMMANDS = typer.main.get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
 
 # command line, where, instead -> where and instead as they are printed
 TRANSLATED = {
@@ -63,7 +60,7 @@ UNCHANGED = [
 def translated(line: str, error: BadInput) -> BadInput:
     """The error as the command line with these words shows it."""
     command, *words = line.split()
-    return with_flags(error, COMMANDS[command].make_context(command, words))
+    return with_flags(error, command_of(command).make_context(command, words))
 
 
 @pytest.mark.parametrize(("case", "expected"), TRANSLATED.items(), ids=map(str, TRANSLATED))

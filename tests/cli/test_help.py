@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from commands import ended
+from commands import command_of, ended
 
 from betaplane.cli.main import COMMANDS
 
@@ -46,16 +46,7 @@ def test_options_are_grouped(capsys, name: str):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_help_text_is_a_sentence_with_a_capital_letter(capsys, name: str):
-    for param in _params(name):
+    for param in command_of(name).params:
         text = param.help or ""
         assert text.endswith((".", ":Class.")), param.name
         assert text[0].isupper() or text.startswith(("eps ", "module:")), param.name
-
-
-def _params(name: str) -> list:
-    import typer
-
-    from betaplane.cli.main import app
-
-    commands = typer.main.get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
-    return commands[name].params
