@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import pickle
 import pydoc
 import subprocess
 import sys
@@ -58,6 +59,13 @@ def test_packages_of_the_list_are_those_that_type_checkers_see() -> None:
     assert aliases - {None} == set(betaplane._PACKAGES)
     for name in betaplane._PACKAGES:
         assert getattr(betaplane, name).__name__ == f"betaplane.{name}"
+
+
+@every
+def test_class_is_pickled_by_the_name_that_it_is_imported_as(name: str) -> None:
+    kind = getattr(betaplane, name)
+    assert kind.__name__ == kind.__qualname__ == name
+    assert pickle.loads(pickle.dumps(kind)) is kind
 
 
 @every

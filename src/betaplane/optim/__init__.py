@@ -13,6 +13,9 @@ from betaplane.optim.torch_classes import CLASS_OF_RULE
 from betaplane.rules import ALL
 
 _OPTIMIZERS = {rule.__name__: CLASS_OF_RULE.get(rule) or optimizer_class(rule) for rule in ALL}
+for _optimizer in _OPTIMIZERS.values():
+    if _optimizer.__module__ == RuleOptimizer.__module__:
+        _optimizer.__module__ = __name__  # where pickle looks the class up
 globals().update(_OPTIMIZERS)
 
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
