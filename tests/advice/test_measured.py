@@ -222,7 +222,7 @@ def test_untrusted_file_runs_no_code(tmp_path, monkeypatch):
     bare = lambda what, path: Path(path).write_bytes(pickle.dumps(what))  # noqa: E731
     for write, told in (
         (torch.save, "The pickle in this file would call"),
-        (bare, "The file is damaged, or no torch"),
+        (bare, "The file is damaged, or not a torch"),
     ):
         write(Evil(), "evil.pt")
         with pytest.raises(BadInput, match=told):
@@ -232,7 +232,7 @@ def test_untrusted_file_runs_no_code(tmp_path, monkeypatch):
 
 def test_files_without_measurements_are_rejected(tmp_path):
     torch.save({"param_groups": [{"lr": 1.0}], "state": {}}, tmp_path / "sgd.pt")
-    with pytest.raises(BadInput, match="holds no state of an Adam-type optimizer"):
+    with pytest.raises(BadInput, match="contains no state of an Adam-type optimizer"):
         read_checkpoint(tmp_path / "sgd.pt")
     with pytest.raises(BadInput, match="The store has no map over beta2: got 1; expected"):
         window(stored(tmp_path / "one.sqlite", {0.9: 0.1}), batch=32)

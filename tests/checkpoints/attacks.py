@@ -382,19 +382,20 @@ def gradients(count: int, seed: int, folder: Path) -> Iterator[tuple[str, Callab
     draws, path, whole = random.Random(seed), folder / "grads.safetensors", stream()
     data = save(whole, path).read_bytes()
     with safe_open(path, framework="pt") as file:
-        told, tensors = dict(file.metadata()), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    del told["digest"]
+        metadata = dict(file.metadata())
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del metadata["digest"]
     for i in range(count):
         if i % 2:
             path.write_bytes(corrupted(data, draws))
         else:
-            head = json.loads(told["stream"])
+            head = json.loads(metadata["stream"])
             target, (*way, last) = head, draws.choice(PLACES)
             for step in way:
                 target = target[step]
             target[last] = draws.choice(NONSENSE)
             index = tensors["index"] - (i % 8 == 0) * draws.choice([1, 100, 2**62])
-            save_file({**tensors, "index": index}, path, {**told, "stream": json.dumps(head)})
+            save_file({**tensors, "index": index}, path, {**metadata, "stream": json.dumps(head)})
         yield ("damaged" if i % 2 else "nonsense"), lambda: _gradients(path, whole)
 
 

@@ -41,10 +41,10 @@ def test_files_do_no_harm(kind: str, count: int, seed: int, tmp_path: Path):
     ]
     found = subprocess.run(words, capture_output=True, text=True, timeout=500, check=False)
     assert found.returncode == 0, found.stderr[-2000:]
-    told = json.loads(found.stdout)
-    print(told)
-    assert told["faults"] == []
-    assert sum(told["outcomes"].values()) == told["files"] == count
-    assert told["outcomes"]["refused"] > count / 2
-    assert told["seconds"][0] < SECONDS
-    assert told["megabytes"][0] < MEGABYTES
+    report = json.loads(found.stdout)
+    print(report)
+    assert report["faults"] == []
+    assert sum(report["outcomes"].values()) == report["files"] == count
+    assert report["outcomes"]["refused"] > count / 2
+    assert report["seconds"][0] < SECONDS
+    assert report["megabytes"][0] < MEGABYTES

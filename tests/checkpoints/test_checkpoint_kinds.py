@@ -108,7 +108,7 @@ def test_the_layers_are_those_of_the_optimizer(kind: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", ["flat.pt", "dcp"])
-def test_flattened_groups_are_told_apart(kind: str, tmp_path: Path):
+def test_flattened_groups_are_distinguished(kind: str, tmp_path: Path):
     model, _ = trained()
     halves = [list(model[0].parameters()), list(model[2].parameters())]
     optimizer = torch.optim.AdamW(
@@ -121,9 +121,9 @@ def test_flattened_groups_are_told_apart(kind: str, tmp_path: Path):
     found = read_checkpoint(
         saved(held, path) if kind == "flat.pt" else distributed(held, path)
     ).layers
-    told = {layer.name: layer.settings[:4] for layer in found}
-    assert told["0.weight"] == told["0.bias"] == (1e-3, 0.9, 0.95, 1e-8)
-    assert told["2.weight"] == told["2.bias"] == (1e-3, 0.9, 0.999, 1e-6)
+    settings_of = {layer.name: layer.settings[:4] for layer in found}
+    assert settings_of["0.weight"] == settings_of["0.bias"] == (1e-3, 0.9, 0.95, 1e-8)
+    assert settings_of["2.weight"] == settings_of["2.bias"] == (1e-3, 0.9, 0.999, 1e-6)
 
 
 @pytest.mark.parametrize("elastic", [False, True])
@@ -208,7 +208,7 @@ def test_relatives_are_read_and_not_judged_by_adams_bound(kind, tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", [betaplane.LaProp, betaplane.AdaBelief, betaplane.Yogi])
-def test_updates_of_rules_that_divide_otherwise_are_not_told_as_adams(kind, tmp_path: Path):
+def test_rules_that_divide_differently_have_no_adam_update(kind, tmp_path: Path):
     optimizer = trained(kind)[1]
     for row in inspect(saved(optimizer.state_dict(), tmp_path / "opt.pt")).rows:
         h = row.health

@@ -38,11 +38,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert not Path(RAN).exists(), "code in a file was run"
 
 
-def refused(path: str | Path, told: str = "") -> str:
+def refused(path: str | Path, message: str = "") -> str:
     with pytest.raises(BadInput) as error:
         inspect(path)
     sentence = str(error.value)
-    assert told in sentence
+    assert message in sentence
     assert "\n" not in sentence
     assert str(path) in sentence
     return sentence
@@ -154,22 +154,22 @@ def file_of_the_index_is_gone() -> None:
 
 ROWS = {
     empty: "The file is empty: got 'bad'; expected an optimizer's state on disk",
-    words: "The file is damaged, or no torch checkpoint",
-    zeros: "The file is damaged, or no torch checkpoint",
+    words: "The file is damaged, or not a torch checkpoint",
+    zeros: "The file is damaged, or not a torch checkpoint",
     cut: "The archive is damaged or cut short",
     start_of_an_archive: "The archive is damaged or cut short",
-    another_archive: "The file is damaged, or no torch checkpoint",
+    another_archive: "The file is damaged, or not a torch checkpoint",
     squeezed: "The archive has compressed records, so torch did not write it",
-    numbers: "The file holds no state of an Adam-type optimizer",
-    a_model: "The file holds no state of an Adam-type optimizer",
-    momentum: "The file holds no state of an Adam-type optimizer",
+    numbers: "The file contains no state of an Adam-type optimizer",
+    a_model: "The file contains no state of an Adam-type optimizer",
+    momentum: "The file contains no state of an Adam-type optimizer",
     not_laid_out: "The state in this file is not laid out as an optimizer's",
     hostile: "The pickle in this file would call posix.system, so it was not opened",
     hostile_and_old: "so it was not opened",
     bare_pickle: "The pickle in this file would call posix.system, so it was not opened",
     unknown_class: "The pickle in this file would call acme.codes.Runner, so it was not opened",
-    empty_folder: "The folder holds no checkpoint, or several",
-    folder_of_two: "The folder holds no checkpoint, or several",
+    empty_folder: "The folder contains no checkpoint, or several",
+    folder_of_two: "The folder contains no checkpoint, or several",
     hostile_index: "The pickle in this file would call posix.system, so it was not opened",
     hostile_part: "",
     index_pointing_outside: "The folder is damaged (its index points outside of it)",
@@ -177,10 +177,12 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize(("write", "told"), ROWS.items(), ids=lambda x: getattr(x, "__name__", ""))
-def test_a_sentence(write, told: str):
+@pytest.mark.parametrize(
+    ("write", "message"), ROWS.items(), ids=lambda x: getattr(x, "__name__", "")
+)
+def test_a_sentence(write, message: str):
     write()
-    sentence = refused("bad", told)
+    sentence = refused("bad", message)
     assert sentence.endswith("Try: torch.save(optimizer.state_dict(), 'opt.pt')")
 
 
@@ -191,26 +193,26 @@ def test_no_file_at_all():
 
 def test_safetensors():
     Path("bad.safetensors").write_bytes(b"\xff" * 64)
-    refused("bad.safetensors", "This is no whole safetensors file")
+    refused("bad.safetensors", "This is not a complete safetensors file")
     save_file({"weight": torch.ones(3)}, "model.safetensors")
-    refused("model.safetensors", "The file holds no state of an Adam-type optimizer")
+    refused("model.safetensors", "The file contains no state of an Adam-type optimizer")
     save_file(
         {"exp_avg": torch.ones(3), "exp_avg_sq": torch.ones(3)}, "words.safetensors", {"lr": "abc"}
     )
-    refused("words.safetensors", "an optimizer's (lr is 'abc', allowed one number)")
+    refused("words.safetensors", "an optimizer's (lr is 'abc', expected one number)")
 
 
 def test_the_eps_of_adafactor_is_no_other_rules():
     held = trained(betaplane.Adafactor)[1].state_dict()
-    refused(saved(held, Path("opt.pt")), "The file holds no state of an Adam-type optimizer")
+    refused(saved(held, Path("opt.pt")), "The file contains no state of an Adam-type optimizer")
 
 
 NO_SETTINGS = [
-    ({"betas": (1.0, 0.999)}, "(beta1 is 1, allowed [0, 1))"),
-    ({"betas": (0.9, 1.0)}, "(beta2 is 1, allowed [0, 1))"),
-    ({"betas": (0.9, float("nan"))}, "(beta2 is nan, allowed [0, 1))"),
-    ({"betas": 0.9}, "(betas is 0.9, allowed two numbers)"),
-    ({"lr": [1.0]}, "(lr is [1.0], allowed one number)"),
+    ({"betas": (1.0, 0.999)}, "(beta1 is 1, expected [0, 1))"),
+    ({"betas": (0.9, 1.0)}, "(beta2 is 1, expected [0, 1))"),
+    ({"betas": (0.9, float("nan"))}, "(beta2 is nan, expected [0, 1))"),
+    ({"betas": 0.9}, "(betas is 0.9, expected two numbers)"),
+    ({"lr": [1.0]}, "(lr is [1.0], expected one number)"),
 ]
 NO_STEPS = [
     (torch.tensor([3.0, 4.0]), "tensor([3., 4.])"),
@@ -221,73 +223,73 @@ NO_STEPS = [
     (10**400, "1000"),
 ]
 NO_MOMENTS = [
-    (lambda: torch.ones(3).to_sparse(), "is sparse_coo, allowed a dense tensor"),
-    (lambda: torch.ones(3, device="meta"), "is on meta, allowed a dense tensor"),
+    (lambda: torch.ones(3).to_sparse(), "is sparse_coo, expected a dense tensor"),
+    (lambda: torch.ones(3, device="meta"), "is on meta, expected a dense tensor"),
     (
         lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
-        "is nested, allowed a dense tensor",
+        "is nested, expected a dense tensor",
     ),
 ]
 NO_SCALES = [
-    ([1.0], "(scales of exp_avg of '0.weight' is a list, allowed a tensor)"),
-    ("words", "is a str, allowed a tensor"),
+    ([1.0], "(scales of exp_avg of '0.weight' is a list, expected a tensor)"),
+    ("words", "is a str, expected a tensor"),
     (
         torch.ones(3),
-        "(the scales of exp_avg of '0.weight' are (3,) torch.float32, allowed (64, 1) floats)",
+        "(the scales of exp_avg of '0.weight' are (3,) torch.float32, expected (64, 1) floats)",
     ),
-    (torch.ones(1), "are (1,) torch.float32, allowed (64, 1) floats"),
-    (torch.ones(64, 1, dtype=torch.bool), "are (64, 1) torch.bool, allowed (64, 1) floats"),
-    (torch.ones(64, 1).to_sparse(), "is sparse_coo, allowed a dense tensor"),
+    (torch.ones(1), "are (1,) torch.float32, expected (64, 1) floats"),
+    (torch.ones(64, 1, dtype=torch.bool), "are (64, 1) torch.bool, expected (64, 1) floats"),
+    (torch.ones(64, 1).to_sparse(), "is sparse_coo, expected a dense tensor"),
 ]
 
 
-@pytest.mark.parametrize(("changes", "told"), NO_SETTINGS)
-def test_settings_that_are_none(changes: dict, told: str):
+@pytest.mark.parametrize(("changes", "message"), NO_SETTINGS)
+def test_invalid_settings_raise(changes: dict, message: str):
     held = trained(steps=1)[1].state_dict()
     held["param_groups"][0] |= changes
-    refused(saved(held, Path("opt.pt")), told)
+    refused(saved(held, Path("opt.pt")), message)
 
 
-@pytest.mark.parametrize(("step", "told"), NO_STEPS, ids=lambda x: type(x).__name__)
-def test_steps_that_are_none(step, told: str):
+@pytest.mark.parametrize(("step", "message"), NO_STEPS, ids=lambda x: type(x).__name__)
+def test_invalid_steps_raise(step, message: str):
     held = trained(steps=1)[1].state_dict()
     held["state"][0]["step"] = step
-    refused(saved(held, Path("opt.pt")), f"(step of '0.weight' is {told}")
+    refused(saved(held, Path("opt.pt")), f"(step of '0.weight' is {message}")
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
-@pytest.mark.parametrize(("moment", "told"), NO_MOMENTS)
+@pytest.mark.parametrize(("moment", "message"), NO_MOMENTS)
 @pytest.mark.parametrize("word", ["exp_avg", "exp_avg_sq"])
 def test_moments_that_hold_no_numbers_in_order(
-    moment: Callable[[], torch.Tensor], told: str, word: str
+    moment: Callable[[], torch.Tensor], message: str, word: str
 ):
     held = trained(steps=1)[1].state_dict()
     held["state"][0][word] = moment()
-    refused(saved(held, Path("opt.pt")), f"({word} of '0.weight' {told}")
+    refused(saved(held, Path("opt.pt")), f"({word} of '0.weight' {message}")
 
 
-@pytest.mark.parametrize(("scale", "told"), NO_SCALES)
+@pytest.mark.parametrize(("scale", "message"), NO_SCALES)
 @pytest.mark.parametrize("storage", ["8bit", "dynamic 8bit"])
-def test_scales_that_do_not_fit_their_codes(scale, told: str, storage: str):
+def test_scales_that_do_not_fit_their_codes(scale, message: str, storage: str):
     held = trained(betaplane.AdamW, steps=1, storage=storage)[1].state_dict()
     held["state"][0]["exp_avg_scale"] = scale
-    refused(saved(held, Path("opt.pt")), told)
+    refused(saved(held, Path("opt.pt")), message)
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         (
             {"absmax1": torch.ones(19)},
-            "has torch.uint8 codes, 19 scales, a map of 256, allowed torch.uint8, 20, 256",
+            "has torch.uint8 codes, 19 scales, a map of 256, expected torch.uint8, 20, 256",
         ),
-        ({"qmap1": torch.ones(9)}, "20 scales, a map of 9, allowed"),
+        ({"qmap1": torch.ones(9)}, "20 scales, a map of 9, expected"),
         ({"state1": torch.ones(64, 80)}, "has torch.float32 codes"),
-        ({"qmap1": "words"}, "(map of state1 of '0.weight' is a str, allowed a tensor)"),
-        ({"absmax1": None}, "(scales of state1 of '0.weight' is a NoneType, allowed a tensor)"),
+        ({"qmap1": "words"}, "(map of state1 of '0.weight' is a str, expected a tensor)"),
+        ({"absmax1": None}, "(scales of state1 of '0.weight' is a NoneType, expected a tensor)"),
     ],
 )
-def test_codes_of_bitsandbytes_that_do_not_fit(changes: dict, told: str):
+def test_codes_of_bitsandbytes_that_do_not_fit(changes: dict, message: str):
     held = trained(steps=1)[1].state_dict()
     parts = {"state": torch.ones(64, 80).byte(), "qmap": torch.ones(256), "absmax": torch.ones(20)}
     held["state"][0] = {
@@ -295,7 +297,7 @@ def test_codes_of_bitsandbytes_that_do_not_fit(changes: dict, told: str):
         **{f"{word}{i}": x for i in (1, 2) for word, x in parts.items()},
         **changes,
     }
-    refused(saved(held, Path("opt.pt")), told)
+    refused(saved(held, Path("opt.pt")), message)
 
 
 def test_codes_of_torchao_that_do_not_fit():
@@ -308,7 +310,7 @@ def test_codes_of_torchao_that_do_not_fit():
     forget("torchao")
     refused(
         "opt.pt",
-        "exp_avg of '0.weight' has torch.uint8 codes, 19 scales, a map of 256, allowed torch.uint8, 20",
+        "exp_avg of '0.weight' has torch.uint8 codes, 19 scales, a map of 256, expected torch.uint8, 20",
     )
 
 
@@ -320,7 +322,7 @@ def test_steps_between_0_and_1():
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (
             {"eps": -1.0},
@@ -331,9 +333,9 @@ def test_steps_between_0_and_1():
         ({"trained": (-1.0, 0.9)}, "beta1 is out of range: got -1.0"),
     ],
 )
-def test_bad_options(options: dict, told: str):
+def test_bad_options(options: dict, message: str):
     saved(trained()[1].state_dict(), Path("opt.pt"))
-    with pytest.raises(BadInput, match=re.escape(told)):
+    with pytest.raises(BadInput, match=re.escape(message)):
         inspect("opt.pt", **options)
 
 

@@ -11,7 +11,7 @@ import torch
 from betaplane.checkpoints.findings import suspicions
 from betaplane.checkpoints.health import Health, health
 from betaplane.checkpoints.layer import GroupSettings, Layer
-from betaplane.checkpoints.new_betas import forgotten, planned
+from betaplane.checkpoints.new_betas import planned, steps_to_forget
 
 SETTINGS = GroupSettings(1e-3, 0.9, 0.99, 1e-8)
 
@@ -136,13 +136,13 @@ def reasons(
 CASES = [  # numbers, severe, words; None where nothing is suspicious
     ({}, None, ""),
     ({"spoiled": 1}, True, "1 of its moments are nan or infinite"),
-    ({"dtype": "int16"}, False, "kept as int16: they cannot be read"),
+    ({"dtype": "int16"}, False, "stored as int16, which cannot be read"),
     ({"dtype": "8bit"}, None, ""),
     ({"t": 0.0}, True, "its step is 0 and its moments are not"),
     ({"t": 0.0, "m_rms": 0.0}, True, "its step is 0 and its moments are not"),
     ({"t": 0.0, "root_v": 0.0}, True, "its step is 0 and its moments are not"),
     ({"t": 0.0, "m_rms": 0.0, "root_v": 0.0}, False, "it has taken 0 steps, others 10"),
-    ({"t": 1.0, "uneven": 0.101}, True, "up to 0.1 apart"),
+    ({"t": 1.0, "uneven": 0.101}, True, "ratio is up to 0.1 from 1"),
     ({"t": 1.0, "uneven": 0.0995}, False, "it has taken 1 steps"),
     ({"t": 1.0, "uneven": 0.2, "dtype": "8bit"}, False, "it has taken 1 steps"),
     ({"t": 9.0}, False, "it has taken 9 steps, others 10"),
@@ -158,7 +158,7 @@ CASES = [  # numbers, severe, words; None where nothing is suspicious
     ({"ratio": 2.0003, "dtype": "float64"}, True, "no gradients give more than 2"),
     ({"ratio": 2.0001, "dtype": "float64"}, None, ""),
     ({"ratio": 99.0, "dtype": "8bit"}, None, ""),
-    ({"lost": 0.001}, True, "v = 0 while m is not in 0.10% of it"),
+    ({"lost": 0.001}, True, "v = 0 and m != 0 in 0.10% of it"),
     ({"lost": 0.001, "dtype": "8bit"}, None, ""),
     ({"damped": 0.1005}, True, "sqrt(v_hat) < eps = 1e-08 in 10% of it"),
     ({"damped": 0.0995}, None, ""),
@@ -230,7 +230,7 @@ def test_planned_betas_do_what_the_recursion_does(old, new, t):
     assert found.steps == pytest.approx(max(off, default=0), rel=0.005)
     assert found.scale_m == pytest.approx((1 - new[0] ** t) / (1 - old[0] ** t))
     assert found.scale_v == pytest.approx((1 - new[1] ** t) / (1 - old[1] ** t))
-    assert (found.forget_m, found.forget_v) == (forgotten(new[0]), forgotten(new[1]))
+    assert (found.forget_m, found.forget_v) == (steps_to_forget(new[0]), steps_to_forget(new[1]))
     assert (found.betas, found.t) == (new, t)
 
 
@@ -242,6 +242,6 @@ def test_unchanged_betas_change_nothing():
 
 
 def test_forgetting_takes_two_decades():
-    assert forgotten(0.1) == pytest.approx(2.0)
-    assert forgotten(0.0) == 0.0
-    assert forgotten(0.01) == pytest.approx(1.0)
+    assert steps_to_forget(0.1) == pytest.approx(2.0)
+    assert steps_to_forget(0.0) == 0.0
+    assert steps_to_forget(0.01) == pytest.approx(1.0)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from betaplane.checkpoints.new_betas import forgotten, planned
+from betaplane.checkpoints.new_betas import planned, steps_to_forget
 from betaplane.errors import BadInput
 
 CHANGES = [
@@ -46,36 +46,36 @@ def updates(
 
 @pytest.mark.parametrize(("old", "new", "t"), CHANGES)
 def test_updates_are_off_as_torchs(old, new, t: int):
-    told, real = planned(old, new, t), updates(old, new, t, 400)
-    assert told.update_at_once == pytest.approx(real[0], rel=1e-9)
-    assert told.update_most == pytest.approx(
+    change, real = planned(old, new, t), updates(old, new, t, 400)
+    assert change.update_at_once == pytest.approx(real[0], rel=1e-9)
+    assert change.update_most == pytest.approx(
         max([1.0, *real], key=lambda u: abs(math.log(u))), rel=1e-2
     )
     last = max((k for k, u in enumerate(real, 1) if abs(u - 1) > 0.01), default=0)
-    assert told.steps == last or (last == 400 and told.steps > 400)
+    assert change.steps == last or (last == 400 and change.steps > 400)
 
 
 @pytest.mark.parametrize(("old", "new", "t"), CHANGES)
 def test_scaled_moments_are_right_at_once(old, new, t: int):
-    told = planned(old, new, t)
-    assert updates(old, new, t, 20, (told.scale_m, told.scale_v)) == pytest.approx(
+    change = planned(old, new, t)
+    assert updates(old, new, t, 20, (change.scale_m, change.scale_v)) == pytest.approx(
         [1.0] * 20, rel=1e-9
     )
 
 
 def test_forgotten_is_one_percent():
-    assert 0.95 ** forgotten(0.95) == pytest.approx(0.01)
+    assert 0.95 ** steps_to_forget(0.95) == pytest.approx(0.01)
     assert planned((0.9, 0.999), (0.9, 0.95), 10).forget_v == pytest.approx(89.78, abs=0.01)
 
 
 def test_betas_without_a_bound():
-    told = planned((0.9, 0.999), (0.9, 0.8), 10)
-    assert told.bound == math.inf
-    assert told.growth == pytest.approx(0.9 / math.sqrt(0.8))
+    change = planned((0.9, 0.999), (0.9, 0.8), 10)
+    assert change.bound == math.inf
+    assert change.growth == pytest.approx(0.9 / math.sqrt(0.8))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (((0.9, 0.999), (0.9, 1.0), 10), "beta2 is out of range: got 1.0"),
         (((0.9, 0.999), (-0.1, 0.9), 10), "beta1 is out of range: got -0.1"),
@@ -83,6 +83,6 @@ def test_betas_without_a_bound():
         (((0.9, 0.999), (0.9, 0.9), 0), "t is out of range: got 0.0"),
     ],
 )
-def test_bad_input(arguments, told: str):
-    with pytest.raises(BadInput, match=told):
+def test_bad_input(arguments, message: str):
+    with pytest.raises(BadInput, match=message):
         planned(*arguments)

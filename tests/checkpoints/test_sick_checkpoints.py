@@ -58,10 +58,10 @@ def no_number(s: State) -> None:
 PLANTED: list[tuple[Callable[[State], None], str]] = [
     (nan, "1 of its moments are nan or infinite, or a negative v"),
     (negative, "1 of its moments are nan or infinite, or a negative v"),
-    (rows_without_v, "v = 0 while m is not in 33.33% of it"),
+    (rows_without_v, "v = 0 and m != 0 in 33.33% of it"),
     (tiny, "sqrt(v_hat) < eps = 1e-08 in 100% of it: there Adam is SGD with lr / eps"),
     (reset, "its step is 0 and its moments are not: steps were reset"),
-    (one_step, "its step is 1, where |m_hat| = sqrt(v_hat), and they are up to "),
+    (one_step, "its step is 1, so |m_hat| = sqrt(v_hat), but their ratio is up to "),
     (no_longer_root, "and no gradients give more than 1.06 at step 12: damage, or changed betas"),
     (endless, "its step is inf"),
     (no_number, "its step is nan"),
@@ -93,7 +93,7 @@ def test_moments_that_cannot_move(tmp_path: Path):
     assert len(found.suspicious) == 4
     assert (
         found.suspicious[0].reasons[0].what
-        == "v cannot fall in bfloat16: 1 - beta2 = 0.001 is below half a step of it"
+        == "v cannot fall in bfloat16: 1 - beta2 = 0.001 is below half its spacing"
     )
 
 
@@ -155,7 +155,7 @@ def test_eps_is_advised_so_that_it_leaves_99_percent_alone(tmp_path: Path):
     assert (kept >= 0.99).float().mean() >= 0.99
 
 
-def test_packed_states_are_told_and_not_guessed(tmp_path: Path):
+def test_packed_states_are_reported_and_not_guessed(tmp_path: Path):
     held = trained()[1].state_dict()
     codes = {
         "step": 3,
@@ -169,7 +169,7 @@ def test_packed_states_are_told_and_not_guessed(tmp_path: Path):
         if row.health.name == "0.weight"
     )
     assert row.health.dtype == "uint8"
-    assert row.reasons[0].what == "its moments are kept as uint8: they cannot be read"
+    assert row.reasons[0].what == "its moments are stored as uint8, which cannot be read"
 
 
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.complex64])
@@ -183,7 +183,9 @@ def test_moments_of_types_that_are_not_read(dtype: torch.dtype, tmp_path: Path):
         for row in inspect(saved(held, tmp_path / "opt.pt")).rows
         if row.health.name == "0.weight"
     )
-    assert row.reasons[0].what == f"its moments are kept as {str(dtype)[6:]}: they cannot be read"
+    assert (
+        row.reasons[0].what == f"its moments are stored as {str(dtype)[6:]}, which cannot be read"
+    )
 
 
 def test_sick_8_bit_states(tmp_path: Path):

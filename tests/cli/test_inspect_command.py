@@ -133,7 +133,7 @@ def test_png_is_written(capsys):
 
 
 ROWS = {
-    "inspect text.pt": "The file is damaged, or no torch checkpoint (",
+    "inspect text.pt": "The file is damaged, or not a torch checkpoint (",
     "inspect gone.pt": "There is no such checkpoint: got 'gone.pt'; expected an optimizer's state on disk (inspect).",
     "inspect well.pt --betas 0.9": "Invalid betas: got '0.9'; expected two numbers in [0, 1) (--betas). Try: "
     "--betas 0.9,0.999",

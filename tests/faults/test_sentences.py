@@ -104,27 +104,29 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize(("source", "told"), ROWS.items())
-def test_users_code_that_fails(folder: Path, capsys, source: str, told: str):
+@pytest.mark.parametrize(("source", "message"), ROWS.items())
+def test_failing_user_code_gets_one_sentence(folder: Path, capsys, source: str, message: str):
     code, out, err = ended(["map", source, *SMALL, "--workers", "0", "--engine", "plain"], capsys)
     assert (code, out) == (2, "")
-    assert re.search(f"betaplane: .*{told}", err)
+    assert re.search(f"betaplane: .*{message}", err)
     assert "Traceback" not in err
     assert not list(Path("out").glob("*.p*"))
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("raises", r"raises\(beta1=.*line 13: KeyError: 'no such thing'\)\."),
         ("dies", r"A worker process died.*EXIT\(3\)"),
     ],
 )
-def test_a_worker_that_fails(folder: Path, capfd, monkeypatch, name: str, told: str):
+def test_a_failing_worker_gets_one_sentence(
+    folder: Path, capfd, monkeypatch, name: str, message: str
+):
     monkeypatch.setenv("PATH", "")  # as on a machine without pgrep, which loky would call
     code, out, err = ended(["map", f"trainers.py:{name}", *SMALL, "--workers", "1"], capfd)
     assert (code, out) == (2, "")
-    assert re.search(f"^betaplane: {told}", err, re.MULTILINE)
+    assert re.search(f"^betaplane: {message}", err, re.MULTILINE)
     assert "Traceback" not in err
     assert set(stored(Path(f"out/{name}.sqlite"))), "what was finished is kept"
 

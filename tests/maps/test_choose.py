@@ -15,8 +15,8 @@ from betaplane.maps.sampling.ask_tell import Dense, Refine, Request, fill, fill_
 BUDGET = 400
 
 
-def verdicts_of(told):
-    return {spot: verdict(votes) for spot, votes in told.items()}
+def verdicts_of(runs):
+    return {spot: verdict(votes) for spot, votes in runs.items()}
 
 
 @pytest.mark.parametrize("guard", [True, False])
@@ -25,11 +25,11 @@ def verdicts_of(told):
 )
 def test_the_counterexample_is_judged_right_from_a_part_of_its_cells(shape, share, guard):
     truth = counterexample(*shape)
-    told = train(
+    runs = train(
         Refine(shape, seeds=1, boundary_seeds=1, guard=guard), lambda spot, _: int(truth[spot])
     )
-    judged = fill(shape, verdicts_of(told))
-    assert len(told) <= share * truth.size
+    judged = fill(shape, verdicts_of(runs))
+    assert len(runs) <= share * truth.size
     assert (judged != truth).mean() <= 0.005
     assert judged.dtype == np.int8
 
@@ -37,27 +37,27 @@ def test_the_counterexample_is_judged_right_from_a_part_of_its_cells(shape, shar
 @pytest.mark.parametrize("width", [1.5, 3.0])
 def test_a_tongue_that_leaves_the_boundary_is_followed(width):
     truth, strip = tongue(64, width, seed=3)
-    told = train(
+    runs = train(
         Refine((64, 64), seeds=1, boundary_seeds=1),
         lambda spot, _: FAILING if truth[spot] else GOOD,
     )
-    assert (fill((64, 64), verdicts_of(told))[strip] == FAILING).all()
+    assert (fill((64, 64), verdicts_of(runs))[strip] == FAILING).all()
 
 
-def test_three_verdicts_are_told_apart():
+def test_three_verdicts_are_distinguished():
     x, y = np.indices((40, 50))
     truth = np.select([x + y < 30, x + y < 45], [FAILING, DEGRADED], GOOD)
-    told = train(Refine((40, 50), seeds=1, boundary_seeds=1), lambda spot, _: int(truth[spot]))
-    assert np.array_equal(fill((40, 50), verdicts_of(told)), truth)
-    told = train(Refine((40, 50), seeds=1, budget=300), lambda spot, _: int(truth[spot]))
-    assert (fill_by_surface((40, 50), told)[0] != truth).mean() < 0.02
+    runs = train(Refine((40, 50), seeds=1, boundary_seeds=1), lambda spot, _: int(truth[spot]))
+    assert np.array_equal(fill((40, 50), verdicts_of(runs)), truth)
+    runs = train(Refine((40, 50), seeds=1, budget=300), lambda spot, _: int(truth[spot]))
+    assert (fill_by_surface((40, 50), runs)[0] != truth).mean() < 0.02
 
 
 def misjudged(variant, width, seed, points):
     truth = Bay(variant, points).p_fail(width)
-    told = train(Refine((points, points), seeds=1, budget=BUDGET), labels(truth, seed))
-    assert 0.9 * BUDGET < sum(map(len, told.values())) <= BUDGET
-    return ((fill_by_surface((points, points), told)[0] == FAILING) != (truth > 0.5)).mean()
+    runs = train(Refine((points, points), seeds=1, budget=BUDGET), labels(truth, seed))
+    assert 0.9 * BUDGET < sum(map(len, runs.values())) <= BUDGET
+    return ((fill_by_surface((points, points), runs)[0] == FAILING) != (truth > 0.5)).mean()
 
 
 def test_400_trainings_misjudge_little_of_a_wave_and_an_island():
@@ -92,16 +92,16 @@ CHOOSERS = {
 
 
 def asks(chooser, label, *, more=0, pieces=1, backwards=False):
-    """Every batch that is asked for; told in so many pieces, in either order, with more seeds than
+    """Every batch that is asked for; runs in so many pieces, in either order, with more seeds than
     were asked for.
     """
-    history, told = [], {}
+    history, runs = [], {}
     while batch := chooser.ask():
         history.append(batch)
         for part in range(pieces):
             for spot, seeds in batch[part::pieces]:
-                told[spot] = [label(spot, seed) for seed in range(seeds + more)]
-            chooser.tell(dict(reversed(told.items())) if backwards else told)
+                runs[spot] = [label(spot, seed) for seed in range(seeds + more)]
+            chooser.tell(dict(reversed(runs.items())) if backwards else runs)
             remaining = {
                 spot for piece in range(part + 1, pieces) for spot, _ in batch[piece::pieces]
             }
@@ -130,42 +130,42 @@ def test_what_was_not_asked_for_is_not_looked_at():
 
 
 def test_spots_beside_a_change_and_spots_that_disagree_are_repeated():
-    told = train(
+    runs = train(
         Refine((30, 30), seeds=2, boundary_seeds=5),
         lambda spot, _: FAILING if spot[1] < 12 else GOOD,
     )
-    assert all(len(votes) == (5 if spot[1] in (11, 12) else 2) for spot, votes in told.items())
-    told = train(
+    assert all(len(votes) == (5 if spot[1] in (11, 12) else 2) for spot, votes in runs.items())
+    runs = train(
         Refine((9, 9), seeds=2, boundary_seeds=3),
         lambda spot, seed: FAILING * (spot == (0, 0) and seed == 0),
     )
-    assert len(told[(0, 0)]) == 3
-    assert verdict(told[(0, 0)]) == GOOD
+    assert len(runs[(0, 0)]) == 3
+    assert verdict(runs[(0, 0)]) == GOOD
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3])
 @pytest.mark.parametrize("budget", [1, 2, 5, 17, 90, 163])
 def test_a_budget_is_kept(budget, seeds):
     label = labels(Bay(2, 30).p_fail(0.05), seed=0)
-    told = train(Refine((30, 30), seeds=seeds, boundary_seeds=6, budget=budget), label)
-    assert 0 < sum(map(len, told.values())) <= budget
+    runs = train(Refine((30, 30), seeds=seeds, boundary_seeds=6, budget=budget), label)
+    assert 0 < sum(map(len, runs.values())) <= budget
     if budget >= 90:
-        assert sum(map(len, told.values())) == budget
+        assert sum(map(len, runs.values())) == budget
 
 
 def test_a_budget_beyond_the_whole_grid_ends():
-    told = train(
+    runs = train(
         Refine((6, 5), seeds=1, boundary_seeds=2, budget=10_000),
         labels(Bay(0, 6).p_fail(0.1), seed=0),
     )
-    assert all(len(votes) <= 2 for votes in told.values())
+    assert all(len(votes) <= 2 for votes in runs.values())
 
 
 def test_a_budget_repeats_where_p_fail_is_near_one_half():
     truth = Bay(3, 64).p_fail(0.03)
-    told = train(Refine((64, 64), seeds=1, budget=300), labels(truth, seed=0))
-    repeated = np.array([truth[spot] for spot, votes in told.items() if len(votes) > 1])
-    single = np.array([truth[spot] for spot, votes in told.items() if len(votes) == 1])
+    runs = train(Refine((64, 64), seeds=1, budget=300), labels(truth, seed=0))
+    repeated = np.array([truth[spot] for spot, votes in runs.items() if len(votes) > 1])
+    single = np.array([truth[spot] for spot, votes in runs.items() if len(votes) == 1])
     assert len(repeated) > 10
     assert np.abs(repeated - 0.5).mean() < np.abs(single - 0.5).mean()
 
@@ -177,14 +177,14 @@ shapes = st.tuples(st.integers(1, 14), st.integers(1, 14))
 @given(shapes, st.integers(0, 2**32), st.booleans(), st.integers(2, 9))
 def test_on_any_grid_it_ends_and_keeps_what_was_trained(shape, seed, guard, start):
     truth = np.random.default_rng(seed).integers(0, 3, shape)
-    told = train(
+    runs = train(
         Refine(shape, seeds=1, boundary_seeds=2, start=start, guard=guard),
         lambda spot, _: int(truth[spot]),
     )
-    judged = fill(shape, verdicts_of(told), start=start)
+    judged = fill(shape, verdicts_of(runs), start=start)
     assert judged.shape == shape
-    assert all(judged[spot] == truth[spot] for spot in told)
-    assert {(0, 0), (shape[0] - 1, shape[1] - 1)} <= set(told)
+    assert all(judged[spot] == truth[spot] for spot in runs)
+    assert {(0, 0), (shape[0] - 1, shape[1] - 1)} <= set(runs)
 
 
 def test_dense_is_every_cell_once():
@@ -212,9 +212,9 @@ def test_fill_by_surface_outvotes_a_stray_label():
 
 @pytest.mark.parametrize("kind", [GOOD, DEGRADED, FAILING])
 def test_one_verdict_everywhere(kind):
-    told = train(Refine((20, 20), seeds=1, budget=100), lambda *_: kind)
-    assert (fill((20, 20), verdicts_of(told), start=7) == kind).all()
-    judged, p_fail = fill_by_surface((20, 20), told)
+    runs = train(Refine((20, 20), seeds=1, budget=100), lambda *_: kind)
+    assert (fill((20, 20), verdicts_of(runs), start=7) == kind).all()
+    judged, p_fail = fill_by_surface((20, 20), runs)
     assert (judged == kind).all()
     assert ((p_fail > 0.5) == (kind == FAILING)).all()
 
@@ -234,7 +234,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("call", "text"), BAD)
-def test_bad_input_is_told(call, text):
-    with pytest.raises(BadInput) as told:
+def test_bad_input_raises(call, text):
+    with pytest.raises(BadInput) as caught:
         call()
-    assert text in str(told.value)
+    assert text in str(caught.value)

@@ -48,7 +48,7 @@ def problem(make, **fields):
     return Problem(make.__name__, make, nn.functional.mse_loss, X, X, **own)
 
 
-def test_a_problem_that_cannot_be_stacked_is_mapped_plain_and_says_why(tmp_path):
+def test_a_problem_that_cannot_be_stacked_is_mapped_plain_with_the_reason(tmp_path):
     store = tmp_path / "counting.sqlite"
     for _ in range(2):  # measured, and read from the store
         found = map_phases(problem(Counting), store=store, **SMALL)
@@ -72,7 +72,7 @@ def test_a_stack_that_is_asked_for_and_cannot_be_is_refused():
         map_phases(problem(Counting), engine="stacked", **SMALL)
 
 
-def test_tune_says_why_it_trains_one_run_at_a_time():
+def test_tune_gives_the_reason_for_one_run_at_a_time():
     found = tune(problem(Counting), seeds=1, workers=0)
     assert "module.calls changes" in found.why_plain
     assert "module.calls changes" in found.to_dict()["why_plain"]

@@ -80,7 +80,7 @@ def test_marks(phase_map: PhaseMap):
     }  # fmt: skip
 
 
-def test_nothing_says_that_it_was_trained(phase_map: PhaseMap):
+def test_no_output_calls_a_prediction_trained(phase_map: PhaseMap):
     text, page = told(phase_map), html(phase_map)
     shown, data = page.split('<script type="application/json"', 1)
     for each in (text, shown):
@@ -101,7 +101,7 @@ def test_an_extrapolation_is_marked():
     assert made.facts["batch"] == "extrapolated"
 
 
-def test_a_mean_that_is_all_noise_is_told():
+def test_a_mean_of_noise_gets_a_warning():
     noise = np.random.default_rng(0).standard_normal((64, 40))
     noise -= 0.9 * noise.mean(axis=0)  # less is left of the mean than chance would leave
     stream = Gradients(torch.from_numpy(noise), (Layer("x", (40,), 40),))

@@ -212,7 +212,7 @@ def test_thousands_of_keys(tmp_path: Path):
         assert store.claim(keys, me) == set(keys[5000:])
 
 
-def test_all_goes_on_while_runs_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_all_includes_runs_that_finish_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(run_table, "RUNS_PER_PAGE", 3)
     with opened(tmp_path / "map.sqlite") as store:
         store.finish(record(key) for key in KEYS[:10])
@@ -256,7 +256,7 @@ def test_meta_is_a_dict_on_disk(tmp_path: Path):
             del store.meta["seeds"]
 
 
-def test_status_tells_what_is_there(tmp_path: Path):
+def test_status_counts_runs_claims_and_owners(tmp_path: Path):
     dead = replace(Owner.here(), pid=ended_pid(), token="dead")
     with opened(tmp_path / "map.sqlite") as store:
         store.finish([record("a"), record("b"), replace(record("c"), seconds=math.nan)])
@@ -415,7 +415,7 @@ def test_what_is_no_store_of_this_problem_is_refused_and_left_alone(
     assert [child.name for child in tmp_path.iterdir()] == ["map.sqlite"]
 
 
-def test_damage_behind_the_first_pages_is_told_when_it_is_met(tmp_path: Path):
+def test_damage_after_the_first_pages_raises_when_it_is_read(tmp_path: Path):
     path = tmp_path / "map.sqlite"
     ours(path)
     with path.open("r+b") as file:
@@ -434,7 +434,7 @@ def test_an_empty_file_becomes_a_store(tmp_path: Path):
         assert store.finish([record("a")]) == 1
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
+def test_a_folder_that_cannot_be_created_raises(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(
         BadInput, match="The store's folder cannot be created: got 'Not a directory'"
@@ -442,7 +442,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
         opened(tmp_path / "file" / "deeper" / "map.sqlite")
 
 
-def test_a_parent_that_is_a_file_is_told(tmp_path: Path):
+def test_a_parent_that_is_a_file_raises(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match="The store's folder cannot be created"):
         opened(tmp_path / "file" / "map.sqlite")
@@ -473,7 +473,7 @@ def one_by_one(store: Store, kept: list[str]) -> None:
         kept.append(key)
 
 
-def test_a_full_disk_is_told_and_costs_nothing_that_was_finished(tmp_path: Path):
+def test_a_full_disk_raises_and_keeps_all_finished_runs(tmp_path: Path):
     with small_disk(tmp_path / "disk", "1m") as disk:
         kept = []
         with (
@@ -512,7 +512,7 @@ def test_claims_that_a_full_disk_kept_do_not_hold_up_the_same_process(tmp_path: 
             assert len(store.claim(KEYS, Owner.here())) == left
 
 
-def test_a_disk_that_cannot_be_written_is_told_and_can_be_merged_from(tmp_path: Path):
+def test_a_read_only_disk_raises_and_can_be_merged_from(tmp_path: Path):
     with small_disk(tmp_path / "disk", "1m") as disk:
         ours(disk / "map.sqlite")
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
@@ -530,14 +530,14 @@ def test_a_disk_that_cannot_be_written_is_told_and_can_be_merged_from(tmp_path: 
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
 )
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path):
+def test_a_read_only_folder_raises(tmp_path: Path):
     tmp_path.chmod(0o500)
     with pytest.raises(BadInput, match="The store cannot be opened"):
         opened(tmp_path / "map.sqlite")
     tmp_path.chmod(0o700)
 
 
-def test_a_full_database_is_told_and_its_claims_stand(tmp_path: Path):
+def test_a_full_database_raises_and_keeps_its_claims(tmp_path: Path):
     """SQLite's own limit gives the answer of a full disk on every machine."""
     me = Owner.here()
     with opened(tmp_path / "map.sqlite") as store:
@@ -615,7 +615,7 @@ def test_owners_of_this_machine_are_looked_up():
     assert not replace(me, started=None).alive(beat=now - 121)
 
 
-def test_a_killed_process_that_nobody_collected_is_dead():
+def test_a_zombie_process_is_dead():
     child = subprocess.Popen(["sleep", "60"])
     owner = replace(Owner.here(), pid=child.pid, started=ownership._start_ticks(child.pid))
     assert owner.alive(beat=0)
@@ -693,7 +693,7 @@ def test_a_thread_may_beat_while_another_finishes(tmp_path: Path):
         assert (failures, len(store)) == ([], 100)
 
 
-def test_a_lock_is_waited_for_and_told_when_it_stays(
+def test_a_lock_is_waited_for_and_raises_if_it_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     path = tmp_path / "map.sqlite"
@@ -888,7 +888,7 @@ def wait_for(happened: Callable[[], bool]) -> bool:
     return happened()
 
 
-def test_two_busy_writers_are_never_told_of_a_lock(tmp_path: Path):
+def test_two_busy_writers_never_get_a_lock_error(tmp_path: Path):
     path = tmp_path / "map.sqlite"
     with child(FINISHES, path, "one") as one, child(FINISHES, path, "two") as two:
         assert one.stdout

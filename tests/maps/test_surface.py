@@ -135,7 +135,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("call", "text"), BAD)
-def test_bad_input_is_told(call, text):
+def test_bad_input_raises(call, text):
     with pytest.raises(BadInput) as told:
         call()
     assert text in str(told.value)

@@ -80,9 +80,9 @@ def test_the_evidence_and_the_variance_are_those_of_laplace():
     f = covariance @ surface.slope
     w = trials * sigmoid(f) * sigmoid(-f)
     likelihood = (fails * f - trials * np.log1p(np.exp(f))).sum()
-    told = likelihood - f @ np.linalg.solve(covariance + 1e-9 * np.eye(40), f) / 2
-    told -= np.linalg.slogdet(np.eye(40) + w[:, None] * covariance)[1] / 2
-    assert surface.evidence == pytest.approx(told, abs=0.02)
+    expected = likelihood - f @ np.linalg.solve(covariance + 1e-9 * np.eye(40), f) / 2
+    expected -= np.linalg.slogdet(np.eye(40) + w[:, None] * covariance)[1] / 2
+    assert surface.evidence == pytest.approx(expected, abs=0.02)
     where = np.array([[1.0, 1.0], [5.0, 5.5], [30.0, 5.0]])
     cross = KERNEL(where, points)
     mean, sd = surface.latent(where)
@@ -159,8 +159,8 @@ def test_the_worth_of_a_training_is_doubt_of_the_sign_times_what_it_removes():
     for n in (1, 3):
         noise = np.minimum(1 / (p * (1 - p)), 50.0)
         wrong = 1 / (1 + np.exp(1.702 * np.abs(mean) / sd))
-        told = wrong * sd**2 / (sd**2 + noise / n) / n
-        np.testing.assert_allclose(found.worth(np.full(4, n)), told, rtol=1e-6)
+        expected = wrong * sd**2 / (sd**2 + noise / n) / n
+        np.testing.assert_allclose(found.worth(np.full(4, n)), expected, rtol=1e-6)
 
 
 def test_a_planned_training_removes_doubt_as_an_observation_would():
@@ -178,15 +178,17 @@ def test_a_planned_training_removes_doubt_as_an_observation_would():
             posterior[index, index] + noise[index] / n
         )
         wrong = 1 / (1 + np.exp(1.702 * np.abs(mean) / np.sqrt(np.diag(posterior))))
-        told = wrong * np.diag(posterior) / (np.diag(posterior) + noise)
-        np.testing.assert_allclose(found.worth(np.ones(4)), told, rtol=1e-5)
+        expected = wrong * np.diag(posterior) / (np.diag(posterior) + noise)
+        np.testing.assert_allclose(found.worth(np.ones(4)), expected, rtol=1e-5)
 
 
 def plan(**how):
     points, fails, trials = sample()
     asked = {(5, 5): 1, (5, 6): 3, (9, 9): 1}
-    told = {"seeds": 2, "cap": 3, "size": 6, **how}
-    return BatchPlan([fit(points, fails, trials, KERNEL)], asked, [(1, 1), (4, 5), (6, 5)], **told)
+    options = {"seeds": 2, "cap": 3, "size": 6, **how}
+    return BatchPlan(
+        [fit(points, fails, trials, KERNEL)], asked, [(1, 1), (4, 5), (6, 5)], **options
+    )
 
 
 def test_a_plan_keeps_its_size_and_its_cap():
@@ -241,7 +243,7 @@ def test_each_kind_of_change_has_a_surface():
 
 
 def test_start_lines_are_three_apart_or_as_many_as_asked():
-    told = {
+    expected = {
         (1, 9): [0],
         (2, 9): [0, 1],
         (6, 9): [0, 5],
@@ -249,7 +251,7 @@ def test_start_lines_are_three_apart_or_as_many_as_asked():
         (10, 9): [0, 3, 6, 9],
         (9, 3): [0, 4, 8],
     }
-    assert {given: start_lines(*given).tolist() for given in told} == told
+    assert {given: start_lines(*given).tolist() for given in expected} == expected
 
 
 def test_boxes_are_halved_along_each_axis_that_is_wide():
@@ -317,7 +319,7 @@ def test_both_sides_of_a_change_are_beside_it():
 # the chooser
 
 
-def test_what_a_chooser_does_unless_told():
+def test_the_defaults_of_a_chooser():
     usual = Refine((100, 100))
     assert (usual.seeds, usual.boundary_seeds, usual.start, usual.guard, usual.batch) == (
         2,
@@ -367,12 +369,12 @@ def test_under_a_budget_a_quarter_of_a_batch_follows_the_tree():
     the budget.
     """
     chooser = Refine((33, 33), seeds=1, budget=120, batch=8, start=5)
-    told = {}
+    runs = {}
     while batch := chooser.ask():
-        told |= {spot: [FAILING if spot[1] < 16.5 else GOOD] * seeds for spot, seeds in batch}
-        chooser.tell(told)
-    assert sum(map(len, told.values())) <= 120
-    assert len(told) > 25
+        runs |= {spot: [FAILING if spot[1] < 16.5 else GOOD] * seeds for spot, seeds in batch}
+        chooser.tell(runs)
+    assert sum(map(len, runs.values())) <= 120
+    assert len(runs) > 25
 
 
 def test_lengths_and_amplitudes_are_tried_on_ladders():

@@ -44,7 +44,7 @@ def test_it_ends_at_the_best_setting(beta1, beta2):
     assert all(trial.beta1 < math.sqrt(trial.beta2) for trial in found.trials)
 
 
-def test_the_threshold_is_told():
+def test_the_threshold_is_reported():
     found = tune(bowl(0.9, 0.99)[0], seeds=1, workers=0)
     low, high = found.threshold
     assert low < 0.93 < high
@@ -61,7 +61,7 @@ def test_the_counterexample():
     assert found.trainings < 0.05 * found.grid
 
 
-def test_the_same_call_goes_on_from_the_store(tmp_path):
+def test_the_same_call_resumes_from_the_store(tmp_path):
     trainer, seen = bowl(0.9, 0.99)
     first = tune(trainer, seeds=2, workers=0, store=tmp_path / "tune.sqlite")
     trained = len(seen)
@@ -104,7 +104,7 @@ def test_every_setting_diverges():
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "message"),
     [
         ({"seeds": 0}, "seeds is out of range: got 0; expected [1, 1000]"),
         ({"lr": -1.0}, "lr is out of range: got -1.0"),
@@ -113,7 +113,7 @@ def test_every_setting_diverges():
         ({"workers": -1}, "workers is out of range: got -1"),
     ],
 )
-def test_bad_input(how, told):
+def test_bad_input(how, message):
     with pytest.raises(BadInput) as error:
         tune(counterexample(n=5), **{"workers": 0, **how})
-    assert told in str(error.value)
+    assert message in str(error.value)

@@ -16,7 +16,7 @@ EPS = 0.3
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_a_plain_loop_says_the_same(frozen: bool):
+def test_a_plain_loop_agrees(frozen: bool):
     g = noisy(200, 3)
     found = replay_gradients(
         stream(g, frozen=frozen), BETA1, BETA2, eps=EPS, dtype=torch.float64

@@ -452,8 +452,8 @@ BAD = [
 
 @pytest.mark.parametrize(("call", "text"), BAD, ids=range(len(BAD)))
 def test_bad_input(call, text: str):
-    with pytest.raises(betaplane.BadInput) as told:
+    with pytest.raises(betaplane.BadInput) as caught:
         call()
-    assert text in str(told.value)
-    assert told.value.where
-    assert told.value.instead
+    assert text in str(caught.value)
+    assert caught.value.where
+    assert caught.value.instead

@@ -79,12 +79,12 @@ def foreign(path: Path) -> dict[str, tuple[bytes, str]]:
 
 
 def test_foreign_files(tmp_path: Path):
-    for name, (content, told) in foreign(tmp_path).items():
+    for name, (content, message) in foreign(tmp_path).items():
         path = tmp_path / "given.safetensors"
         path.write_bytes(content)
         with pytest.raises(BadInput) as caught:
             load(path)
-        assert told in str(caught.value), name
+        assert message in str(caught.value), name
 
 
 def rewritten(path: Path, values: dict | None = None, **head: object) -> Path:
@@ -92,10 +92,11 @@ def rewritten(path: Path, values: dict | None = None, **head: object) -> Path:
     changed.
     """
     with safe_open(path, framework="pt") as file:
-        told, tensors = dict(file.metadata()), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    del told["digest"]
-    told["stream"] = json.dumps({**json.loads(told["stream"]), **head})
-    save_file({**tensors, **(values or {})}, path, told)
+        metadata = dict(file.metadata())
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del metadata["digest"]
+    metadata["stream"] = json.dumps({**json.loads(metadata["stream"]), **head})
+    save_file({**tensors, **(values or {})}, path, metadata)
     return path
 
 
@@ -106,7 +107,7 @@ def test_a_file_without_a_digest_is_read(stream, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "message"),
     [
         ("batch_size", 0, "batch_size is not a number >= 1"),
         ("batch_size", -3, "batch_size is not a number >= 1"),
@@ -125,20 +126,21 @@ def test_a_file_without_a_digest_is_read(stream, tmp_path: Path):
         ("layers", [["x", [200], 79]], "shape of the gradients does not match the layers"),
     ],
 )
-def test_heads_of_nonsense(stream, tmp_path: Path, field: str, value: object, told: str):
+def test_heads_of_nonsense(stream, tmp_path: Path, field: str, value: object, message: str):
     path = rewritten(save(stream, tmp_path / "grads.safetensors"), **{field: value})
     with pytest.raises(BadInput) as caught:
         load(path)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("place", "told"), [(-1, "positions outside of their"), (10**6, "positions outside of their")]
+    ("place", "message"),
+    [(-1, "positions outside of their"), (10**6, "positions outside of their")],
 )
-def test_an_index_outside_of_its_tensor(stream, tmp_path: Path, place: int, told: str):
+def test_an_index_outside_of_its_tensor(stream, tmp_path: Path, place: int, message: str):
     index = stream.index.clone()
     index[3] = place
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=message):
         load(rewritten(save(stream, tmp_path / "grads.safetensors"), {"index": index}))
 
 

@@ -29,6 +29,10 @@ def main() -> None:
     how = _arguments()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT / "src"))
+    if how.check:
+        outdated = outdated_keys()
+        print("\n".join(outdated) or "every key of equivalent.json is a mutant")
+        sys.exit(bool(outdated))
     import_heavy()
     sample = drawn(how.seed, how.count, how.only)
     if how.list:
@@ -54,6 +58,11 @@ def _arguments() -> Any:
         "--stale", action="store_true", help="keep the record of executions if only sources changed"
     )
     parser.add_argument("--list", action="store_true", help="print the sample and run nothing")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="print keys of equivalent.json that are no mutant any more, and run nothing",
+    )
     return parser.parse_args()
 
 
@@ -68,6 +77,12 @@ def drawn(seed: int, count: int, only: str) -> list[Mutant]:
         if len(sample) < count and mutant.applied(_source(mutant.file)) is not None:
             sample.append(mutant)
     return sorted(sample, key=lambda mutant: (mutant.file, mutant.span))
+
+
+def outdated_keys() -> list[str]:
+    """Keys of equivalent mutants whose file or line has changed."""
+    keys = {mutant.key for file in sources() for mutant in mutants(file, _source(file))}
+    return [key for key in json.loads(EQUIVALENT.read_text()) if key not in keys]
 
 
 @cache

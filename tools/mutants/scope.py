@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from tools.mutants.executions import ROOT
 
-DECIDES = {  # files that decide something, by package
-    "maps": "judge choose* surface predict tune plan grid arguments record store claims digest salvage",
+# files that decide something, by package
+DECIDES = {
+    "maps": "verdicts sampling/* assemble predicted_map tune tune_walk plan grid validation"
+    " store/run_record store/run_table store/store store/run_claims store/digest store/salvage",
     "advice": "[!_]*",
-    "monitor": "judge detectors/*",
-    "checkpoints": "suspicions planned health",
+    "monitor": "diagnosis detectors/*",
+    "checkpoints": "findings new_betas health",
     "optim": "state/* storage_formats",
 }
-DECIDE_NOTHING = ("__init__.py", "advice/render.py")  # show.py sets columns
+DECIDE_NOTHING = ("__init__.py", "advice/render.py")  # render.py formats text
 # their tests, by folder; those that start other processes or compilers execute no mutant
 NOTICE = {
     "maps": "arguments axes choose damaged_store judge predict store surface* tune",
     "advice": "*",
     "monitor": "detector* quantities counterfactual readings",
-    "checkpoints": "health_numbers checkpoint_kinds layer_names planned_betas sick_checkpoints step_counts",
+    "checkpoints": "health_numbers checkpoint_kinds layer_names planned_betas sick_checkpoints"
+    " step_counts",
     "optim": "format* loading names* keys state_dicts",
 }
 

@@ -1,4 +1,4 @@
-"""An optimizer's state on disk: read without running what is in the file, measured, judged."""
+"""Read an optimizer's state from disk without running code in the file, measure it, judge it."""
 
 from betaplane.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from betaplane.checkpoints.inspect import Inspection, inspect

@@ -1,4 +1,4 @@
-"""The optimizer state in a checkpoint on disk, whoever wrote it: found by its structure, not by its
+"""Read the optimizer state in a checkpoint of any library; it is found by its structure, not its
 name.
 """
 
@@ -14,45 +14,49 @@ from safetensors import SafetensorError, safe_open
 
 from betaplane.checkpoints import dcp
 from betaplane.checkpoints.layer import Layer, checked
-from betaplane.checkpoints.layout import contents
-from betaplane.checkpoints.naming import named
+from betaplane.checkpoints.layout import find_contents
+from betaplane.checkpoints.naming import named_layers
 from betaplane.checkpoints.torch_file import UNSUMMED, damaged, read
 
-SHARED = 10_000_000  # bytes that tensors may share with others in any file
-LONGEST_HEAD = 20_000_000  # bytes of a safetensors file: 150,000 tensors
-UNCOUNTED = "Nothing in the file counts the steps of some layers, so what depends on their number is unknown."
-FILES = ("optimizer.pt", "optimizer.bin", "optimizer.safetensors")  # in a folder
+MAX_SHARED_BYTES = 10_000_000  # that tensors may share with others in any file
+MAX_HEADER_BYTES = 20_000_000  # of a safetensors file, for 150,000 tensors
+UNCOUNTED = (
+    "The file has no step count for some layers, so quantities that depend on the step are unknown."
+)
+INCOMPLETE = "This is not a complete safetensors file"
+FILES_IN_FOLDER = ("optimizer.pt", "optimizer.bin", "optimizer.safetensors")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds of an optimizer."""
+    """The optimizer state in a file."""
 
     path: str
     kind: str
     layers: tuple[Layer, ...]
-    notes: tuple[str, ...] = ()  # sentences on what the file leaves unknown
+    notes: tuple[str, ...] = ()  # sentences about information that the file lacks
 
 
 def read_checkpoint(
     path: str | Path, betas: tuple[float, float] | None = None, eps: float | None = None
 ) -> Checkpoint:
-    """Read the optimizer state in a file or folder; nothing in it is run.
+    """Read the optimizer state in a file or folder without running code in it.
 
-    Understood are torch's state dicts, alone or anywhere in a dict (Hugging Face's optimizer.pt, Lightning's .ckpt),
-    folders of torch.distributed.checkpoint, DeepSpeed's ZeRO shards (a file or their folder), and safetensors whose
-    names contain those of the moments. 8-bit states are decoded: betaplane's, bitsandbytes' and torchao's.
+    Supported are torch's state dicts, alone or anywhere in a dict (Hugging Face's optimizer.pt,
+    Lightning's .ckpt), folders of torch.distributed.checkpoint, DeepSpeed's ZeRO shards (a file or
+    their folder), and safetensors whose names contain those of the moments. 8-bit states of
+    betaplane, bitsandbytes and torchao are decoded.
 
     Args:
         path: of the file or folder.
-        betas: those it was trained with, each in [0, 1), where the file does not say.
-        eps: the same, >= 0, gradient units.
+        betas: the betas of the training, each in [0, 1); used if the file lacks them.
+        eps: the eps of the training, >= 0, gradient units; used if the file lacks it.
 
     Returns:
-        Its layers; tensors stay on disk where the format allows.
+        The layers; tensors stay on disk if the format allows it.
 
     Raises:
-        BadInput: it is missing, damaged, would run code, or holds no moments.
+        BadInput: the file is missing, damaged, would run code, or contains no moments.
 
     Example:
         >>> import tempfile, torch
@@ -67,93 +71,101 @@ def read_checkpoint(
         ('x', 1.0, 0.99, 'float32')
     """
     path, notes = Path(path), list[str]()
-    kind, held = _opened(path, notes)
-    try:
-        found, unknown = named(contents(held))
-        layers = [checked(layer) for layer in found if layer.dtype]
-    except Exception as error:  # a file can hold anything under the names we look for
-        told = str(error) if isinstance(error, ValueError) else type(error).__name__
-        raise damaged(
-            path, f"The state in this file is not laid out as an optimizer's ({told})"
-        ) from None
+    kind, data = _read(path, notes)
+    layers, name_notes = _checked_layers(path, data)
     if not layers:
-        raise damaged(path, "The file holds no state of an Adam-type optimizer")
-    if sum(layer.bytes for layer in layers) > 2 * _size(path) + SHARED:
-        raise damaged(
-            path,
-            "The tensors in this file share their memory, and together are many times as large",
-        )
-    notes += unknown + ([UNCOUNTED] if any(layer.t is None for layer in layers) else [])
-    return Checkpoint(
-        str(path), kind, tuple(_with(layer, betas, eps) for layer in layers), tuple(notes)
-    )
+        raise damaged(path, "The file contains no state of an Adam-type optimizer")
+    if sum(layer.bytes for layer in layers) > 2 * _size(path) + MAX_SHARED_BYTES:
+        what = "The tensors in this file share memory and are together much larger than the file"
+        raise damaged(path, what)
+    notes += name_notes
+    if any(layer.t is None for layer in layers):
+        notes.append(UNCOUNTED)
+    layers = [_with_defaults(layer, betas, eps) for layer in layers]
+    return Checkpoint(str(path), kind, tuple(layers), tuple(notes))
+
+
+def _checked_layers(path: Path, data: Any) -> tuple[list[Layer], list[str]]:
+    """The layers with moments, and notes on their names."""
+    try:
+        layers, notes = named_layers(find_contents(data))
+        return [checked(layer) for layer in layers if layer.dtype], notes
+    except Exception as error:  # a file can contain anything under the expected names
+        why = str(error) if isinstance(error, ValueError) else type(error).__name__
+        what = f"The state in this file is not laid out as an optimizer's ({why})"
+        raise damaged(path, what) from None
 
 
 def _size(path: Path) -> int:
-    """Bytes of the file, or of all files in the folder it stands for."""
+    """Bytes of the file, or of all files in its folder if it is the index of a folder."""
     folder = path.parent if path.name == dcp.INDEX else path
     files = folder.rglob("*") if folder.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _with(layer: Layer, betas: tuple[float, float] | None, eps: float | None) -> Layer:
-    """The layer with settings that its file leaves open."""
+def _with_defaults(layer: Layer, betas: tuple[float, float] | None, eps: float | None) -> Layer:
+    """The layer, with betas and eps filled in if its file lacks them."""
     s = layer.settings
     if s.beta1 is None and betas is not None:
         s = s._replace(beta1=betas[0], beta2=betas[1])
     return replace(layer, settings=s._replace(eps=eps) if s.eps is None else s)
 
 
-def _opened(path: Path, notes: list[str]) -> tuple[str, Any]:
-    """What kind of checkpoint it is, and what is in it."""
+def _read(path: Path, notes: list[str]) -> tuple[str, Any]:
+    """The kind of a checkpoint, and its content."""
     if path.is_dir():
-        return _folder(path, notes)
+        return _read_folder(path, notes)
     if path.name == dcp.INDEX and path.is_file():
         return "torch.distributed.checkpoint", dcp.read_folder(path.parent, notes)
     if path.suffix == ".safetensors":
-        return "safetensors", _safetensors(path, notes)
-    held = read(path, notes)
+        return "safetensors", _read_safetensors(path, notes)
+    data = read(path, notes)
+    return _kind(data), data
+
+
+def _kind(data: Any) -> str:
+    """The library that wrote a torch file."""
+    if not isinstance(data, Mapping):
+        return "torch"
+    inner = data.get("optimizer_state_dict", data)
+    keys = {*data, *(inner if isinstance(inner, Mapping) else ())}
     kinds = {"optimizer_states": "Lightning", "base_optimizer_state": "DeepSpeed ZeRO"}
-    inner = held.get("optimizer_state_dict", held) if isinstance(held, Mapping) else {}
-    keys = {
-        *(held if isinstance(held, Mapping) else ()),
-        *(inner if isinstance(inner, Mapping) else ()),
-    }
-    return next((kind for key, kind in kinds.items() if key in keys), "torch"), held
+    return next((kind for key, kind in kinds.items() if key in keys), "torch")
 
 
-def _folder(path: Path, notes: list[str]) -> tuple[str, Any]:
+def _read_folder(path: Path, notes: list[str]) -> tuple[str, Any]:
     if (path / dcp.INDEX).is_file():
         return "torch.distributed.checkpoint", dcp.read_folder(path, notes)
     shards = sorted(path.glob("*optim_states.pt")) or sorted(path.glob("*/*optim_states.pt"))
     if len({shard.parent for shard in shards}) == 1:
         return "DeepSpeed ZeRO", [read(shard) for shard in shards]
-    inside = next((path / name for name in FILES if (path / name).is_file()), None)
-    inside = inside or next((found.parent for found in sorted(path.glob(f"*/{dcp.INDEX}"))), None)
+    inside = next((path / name for name in FILES_IN_FOLDER if (path / name).is_file()), None)
+    inside = inside or next((index.parent for index in sorted(path.glob(f"*/{dcp.INDEX}"))), None)
     if inside is None:
-        raise damaged(path, "The folder holds no checkpoint, or several")
-    return _opened(inside, notes)
+        raise damaged(path, "The folder contains no checkpoint, or several")
+    return _read(inside, notes)
 
 
-def _safetensors(path: Path, notes: list[str]) -> Any:
-    """The tensors by name, and the settings in the metadata, as one flat state."""
+def _read_safetensors(path: Path, notes: list[str]) -> Any:
+    """The tensors by name and the settings in the metadata, as one flat state."""
     if not path.is_file():
         raise damaged(path, "There is no such checkpoint")
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-        if length > LONGEST_HEAD:
-            raise damaged(path, "This is no whole safetensors file (its head is too long)")
+        if length > MAX_HEADER_BYTES:
+            raise damaged(path, f"{INCOMPLETE} (its header is too long)")
         with safe_open(path, framework="pt") as file:
-            told = file.metadata() or {}
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise damaged(path, f"This is no whole safetensors file ({type(error).__name__})") from None
+        raise damaged(path, f"{INCOMPLETE} ({type(error).__name__})") from None
     notes.append(UNSUMMED)
-    return {"flat": tensors, "group": {name: _json(text) for name, text in told.items()}}
+    group = {name: _parse_json(text) for name, text in metadata.items()}
+    return {"flat": tensors, "group": group}
 
 
-def _json(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -1,6 +1,4 @@
-"""The health of one tensor's moments, as numbers: sizes, spread, the exact bound on the update,
-what eps swallows.
-"""
+"""Measure one tensor's moments: size, spread, the exact bound on the update, damping by eps."""
 
 from __future__ import annotations
 
@@ -13,35 +11,34 @@ from torch import Tensor
 from betaplane.checkpoints.layer import Layer
 from betaplane.theory import update_bound
 
-EXACT = 1e-30  # a v below it has lost digits in float32, and says nothing of the bound
-DECADES = (-24.0, 4.0, 280)  # of the histogram of log10 sqrt(v_hat): from, to, cells
+MIN_EXACT_V = 1e-30  # a smaller v has lost digits in float32, and is not compared with the bound
+DECADES = (-24.0, 4.0, 280)  # of the histogram of log10 sqrt(v_hat): low, high, number of bins
 
 
 @dataclass(frozen=True)
 class Health:
-    """What one layer's moments say. A number is nan where the file lacks what it needs."""
+    """Statistics of one layer's moments; each is nan if the file lacks its inputs."""
 
     name: str
-    numbers: int  # coordinates
+    numbers: int  # elements
     t: float  # steps
-    m_rms: float  # gradient units, without correction
+    m_rms: float  # gradient units, without bias correction
     root_v: float  # root of the mean of v_hat, gradient units
-    # max |m_hat| / sqrt(v_hat) over coordinates with v > 0, eps left out; nan where the rule is not
-    # Adam
+    # max |m_hat| / sqrt(v_hat) over elements with v > 0, without eps; nan if the rule is not Adam
     ratio: float
-    bound: float  # its exact supremum at this step; nan where the rule is not Adam
+    bound: float  # its exact supremum at this step; nan if the rule is not Adam
     damped: float  # share with sqrt(v_hat) < eps
     zero: float  # share with v = 0
-    lost: float  # share with v = 0 while m is not
+    lost: float  # share with v = 0 and m != 0
     dead_rows: float  # share of rows with v = 0 throughout; 0 for vectors
     spread: float  # standard deviation of sqrt(v) over its mean
-    update: float  # RMS of m_hat / (sqrt(v_hat) + eps), units of lr; nan where the rule is not Adam
-    spoiled: int  # moments that are nan or infinite, and negative v
-    # where t = 1: largest distance of |m_hat| / sqrt(v_hat) from 1, which it is exactly
+    update: float  # RMS of m_hat / (sqrt(v_hat) + eps), units of lr; nan if the rule is not Adam
+    spoiled: int  # number of elements of m and v that are nan or infinite, or a negative v
+    # if t = 1: largest distance of |m_hat| / sqrt(v_hat) from 1, its exact value
     uneven: float
     dtype: str
     bytes: int
-    shares: tuple[float, ...]  # of sqrt(v_hat) > 0 in cells of log10, see DECADES
+    shares: tuple[float, ...]  # histogram of log10 sqrt(v_hat) for v > 0, see DECADES
 
 
 def health(layer: Layer) -> Health:
@@ -51,70 +48,70 @@ def health(layer: Layer) -> Health:
         layer: of a checkpoint.
 
     Returns:
-        Its numbers. Those that need the step or betas are nan if the file lacks these.
+        Its statistics. Those that need the step or betas are nan if the file lacks these.
 
     Source: definitions; the bound is `betaplane.theory.update_bound`.
 
     Example:
         >>> from betaplane.checkpoints.layer import GroupSettings
-        >>> held = {"step": 1, "exp_avg": torch.tensor([0.1, 0.0]), "exp_avg_sq": torch.tensor([1e-3, 0.0])}
-        >>> found = health(Layer("x", held, GroupSettings(1e-3, 0.9, 0.999, 1e-8)))
+        >>> state = {"step": 1, "exp_avg": torch.tensor([0.1, 0.0]), "exp_avg_sq": torch.tensor([1e-3, 0.0])}
+        >>> found = health(Layer("x", state, GroupSettings(1e-3, 0.9, 0.999, 1e-8)))
         >>> round(found.ratio, 4), round(found.bound, 4), found.zero, round(found.root_v, 4), round(found.update, 4)
         (1.0, 1.0, 0.5, 0.7071, 0.7071)
     """
     m, v = (None if x is None else x.detach().flatten() for x in (layer.m, layer.v))
-    rows = layer.v
-    told = _moments(layer, m, v)
     return Health(
         name=layer.name,
         numbers=max((x.numel() for x in (m, v) if x is not None), default=0),
         t=math.nan if layer.t is None else layer.t,
         dtype=layer.dtype,
         bytes=layer.bytes,
-        dead_rows=_dead_rows(rows) if rows is not None else math.nan,
+        dead_rows=math.nan if layer.v is None else _dead_rows(layer.v),
         bound=_bound(layer),
-        **told,
+        **_statistics(layer, m, v),
     )
 
 
-def _moments(layer: Layer, m: Tensor | None, v: Tensor | None) -> dict:
-    """What m and v say, in float64 where it is summed."""
-    known = corrections(layer)
-    first, second = known or (1.0, 1.0)
-    eps = layer.settings.eps
-    found: dict = dict.fromkeys(
-        ("m_rms", "root_v", "ratio", "damped", "zero", "lost", "spread", "update", "uneven"),
-        math.nan,
-    )
-    found |= {"spoiled": _spoiled(m, v), "shares": ()}
+def _statistics(layer: Layer, m: Tensor | None, v: Tensor | None) -> dict:
+    """The statistics of m and v, flat; sums are in float64."""
+    names = ("m_rms", "root_v", "ratio", "damped", "zero", "lost", "spread", "update", "uneven")
+    statistics: dict = dict.fromkeys(names, math.nan)
+    statistics |= {"spoiled": _spoiled(m, v), "shares": ()}
     if m is not None and m.numel():
-        found["m_rms"] = _rms(m)
+        statistics["m_rms"] = _rms(m)
     if v is None or not v.numel():
-        return found
-    root = _root(v, second)
-    top = layer.largest_v
-    largest = (
-        root if top is None or top.numel() != v.numel() else _root(top.detach().flatten(), second)
-    )
-    alive = largest[largest > 0]
-    found |= {"zero": _share(v == 0), "spread": _spread(root / math.sqrt(second))}
-    if m is not None and m.shape == v.shape:
-        found["lost"] = _share((v <= 0) & (m != 0))
-    if not known:
-        return found
-    found |= {
+        return statistics
+    same_shape = m is not None and m.shape == v.shape
+    statistics |= {"zero": _share(v == 0), "spread": _spread(_root(v, 1.0))}
+    if same_shape:
+        statistics["lost"] = _share((v <= 0) & (m != 0))
+    factors = corrections(layer)
+    if factors is not None:
+        statistics |= _corrected_statistics(layer, m if same_shape else None, v, *factors)
+    return statistics
+
+
+def _corrected_statistics(
+    layer: Layer, m: Tensor | None, v: Tensor, m_factor: float, v_factor: float
+) -> dict:
+    """The statistics that need bias correction; those with m only if it has the shape of v."""
+    eps = layer.settings.eps
+    root = _root(v, v_factor)
+    denominator = root
+    largest_v = layer.largest_v
+    if largest_v is not None and largest_v.numel() == v.numel():
+        denominator = _root(largest_v.detach().flatten(), v_factor)
+    statistics = {
         "root_v": _rms(root),
-        "damped": math.nan if eps is None else _share(largest < eps),
-        "shares": _shares(alive),
+        "damped": math.nan if eps is None else _share(denominator < eps),
+        "shares": _histogram(denominator[denominator > 0]),
     }
-    if m is not None and m.shape == v.shape and layer.adam:
-        found |= _ratios(m.float() * first, root, v.float() * second > EXACT, layer.t)
-        found["update"] = (
-            math.nan
-            if eps is None
-            else _rms(torch.where(m == 0, 0, m.float() * first / (largest + eps)))
-        )
-    return found
+    if m is not None and layer.adam:
+        m_hat = m.float() * m_factor
+        statistics |= _ratios(m_hat, root, v.float() * v_factor > MIN_EXACT_V, layer.t)
+        if eps is not None:
+            statistics["update"] = _rms(torch.where(m == 0, 0, m_hat / (denominator + eps)))
+    return statistics
 
 
 def _root(v: Tensor, factor: float) -> Tensor:
@@ -122,7 +119,7 @@ def _root(v: Tensor, factor: float) -> Tensor:
 
 
 def _ratios(m: Tensor, root: Tensor, exact: Tensor, t: float | None) -> dict:
-    """What a rule that divides as Adam does makes of them."""
+    """The ratio |m_hat| / sqrt(v_hat), for rules that divide as Adam does."""
     ratio = (m.abs() / root)[exact]
     ratio = ratio[ratio.isfinite()]
     return {
@@ -132,11 +129,12 @@ def _ratios(m: Tensor, root: Tensor, exact: Tensor, t: float | None) -> dict:
 
 
 def corrections(layer: Layer) -> tuple[float, float] | None:
-    """What m and v are multiplied by at this step: 1 / (1 - beta^t); 1 before the first step and if
-    not corrected.
+    """The factors of bias correction for m and v at this step: 1 / (1 - beta^t).
+
+    They are 1 before the first step and for rules without bias correction.
 
     Returns:
-        None if that is unknown: no step or betas are in the file, or the step is no number of steps.
+        None if they are unknown: the file lacks the step or betas, or the step is not a step count.
     """
     t, s = layer.t, layer.settings
     if not s.corrected or t == 0:
@@ -151,18 +149,18 @@ def _log(beta: float) -> float:
 
 
 def _bound(layer: Layer) -> float:
-    """The largest |m_hat| / sqrt(v_hat) that gradients can give at this step."""
+    """The largest |m_hat| / sqrt(v_hat) that any gradients can produce at this step."""
     t, s = layer.t, layer.settings
     if not layer.adam or s.beta1 is None or s.beta2 is None or t is None or not 1 <= t < math.inf:
         return math.nan
-    whole = update_bound(s.beta1, s.beta2, t)
-    return whole if s.corrected else whole * (1 - s.beta1**t) / math.sqrt(1 - s.beta2**t)
+    bound = update_bound(s.beta1, s.beta2, t)
+    return bound if s.corrected else bound * (1 - s.beta1**t) / math.sqrt(1 - s.beta2**t)
 
 
 def _spoiled(*moments: Tensor | None) -> int:
     _, v = moments
-    wild = sum(int((~x.isfinite()).sum()) for x in moments if x is not None)
-    return wild + (0 if v is None else int((v < 0).sum()))
+    not_finite = sum(int((~x.isfinite()).sum()) for x in moments if x is not None)
+    return not_finite + (0 if v is None else int((v < 0).sum()))
 
 
 def _dead_rows(v: Tensor) -> float:
@@ -182,9 +180,10 @@ def _spread(root: Tensor) -> float:
     return float(root.double().std(correction=0)) / mean if mean > 0 else math.nan
 
 
-def _shares(alive: Tensor) -> tuple[float, ...]:
-    low, high, cells = DECADES
-    if not alive.numel():
+def _histogram(positive: Tensor) -> tuple[float, ...]:
+    """The share of values in each bin of log10, see DECADES."""
+    low, high, bins = DECADES
+    if not positive.numel():
         return ()
-    place = alive.log10().nan_to_num(high).clamp(low, high)
-    return tuple((torch.histc(place, cells, low, high) / alive.numel()).tolist())
+    place = positive.log10().nan_to_num(high).clamp(low, high)
+    return tuple((torch.histc(place, bins, low, high) / positive.numel()).tolist())

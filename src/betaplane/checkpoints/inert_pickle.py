@@ -1,6 +1,4 @@
-"""Read a pickle without importing, calling or hashing anything that it could misuse, in time and
-memory of its size.
-"""
+"""Read a pickle without importing or calling anything, in time and memory proportional to its size."""
 
 from __future__ import annotations
 
@@ -11,19 +9,23 @@ from typing import Any
 
 import torch
 
-FEWEST_OPERATIONS = 500_000  # allowed in any file: a third of a second, and at most about 60 MB
-# of the file, beyond that: torch writes one operation per 10 bytes at the very least
+# operations allowed in any file; they take a third of a second and at most about 60 MB
+MIN_OPERATIONS = 500_000
+# one more operation is allowed per so many bytes of the file; torch's files have at least 10
 BYTES_PER_OPERATION = 8
-KEY_ATOMS = 100  # of a key: nested tuples that share their parts would be hashed for ever
-LARGEST_KEY = 2**63  # of whole numbers
-HARMLESS = (
+MAX_KEY_PARTS = 100  # nested tuples that share their parts could be hashed forever
+MAX_INT_KEY = 2**63
+# packages whose objects are in checkpoints next to the state; each object becomes an `Inert`
+HARMLESS_PACKAGES = (
     "deepspeed.", "lightning.", "pytorch_lightning.", "lightning_fabric.", "transformers.", "omegaconf.", "argparse.",
     "numpy.", "collections.", "pathlib.", "typing.", "enum.", "torch.distributed.", "torch.nn.", "torch.optim.",
     "torch.storage.", "torchao.optim.subclass_8bit.", "megatron.", "apex.", "transformer_engine.",
-)  # fmt: skip  # packages that leave objects in checkpoints beside the state; each object becomes an `Inert`
-LEFT_OUT = (
+)  # fmt: skip
+# operations that allocate memory by a stated length, or use registered classes; no checkpoint needs
+# them
+UNSUPPORTED_OPERATIONS = (
     "bytearray8", "next_buffer", "readonly_buffer", "ext1", "ext2", "ext4", "inst", "obj",
-)  # fmt: skip  # operations that fill memory by a length, or take registered classes; no checkpoint needs them
+)  # fmt: skip
 
 
 class Refused(pickle.UnpicklingError):
@@ -35,48 +37,49 @@ class Refused(pickle.UnpicklingError):
 
 
 class Inert:
-    """What stands for an object of another program: its arguments and fields, and no behavior."""
+    """A stand-in for an object of another library: its arguments and fields, without behavior."""
 
     def __init__(self, *args: Any) -> None:
         self.args = args
 
-    def take(self, state: Any) -> None:
-        """Keep the fields of a pickled state: a dict of them, or a pair of dicts as classes with
-        slots give.
-        """
-        for each in state if isinstance(state, tuple) and len(state) == 2 else (state,):
-            if isinstance(each, dict):
-                self.__dict__.update({name: x for name, x in each.items() if isinstance(name, str)})
+    def set_state(self, state: Any) -> None:
+        """Set the fields of a pickled state: a dict, or a pair of dicts for classes with slots."""
+        parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
+        for part in parts:
+            if isinstance(part, dict):
+                self.__dict__.update({name: x for name, x in part.items() if isinstance(name, str)})
 
     def append(self, value: Any) -> None:
-        """Items are dropped."""
+        """Ignore the item."""
 
 
 def checked_key(key: Any) -> Any:
-    """A key of a dict, if hashing it takes no time.
+    """A key of a dict, if it can be hashed quickly.
 
     Raises:
-        ValueError: it is a nest of tuples with more than `KEY_ATOMS` parts, or not a plain value.
+        ValueError: it is a nest of tuples with more than `MAX_KEY_PARTS` parts, or not a plain
+            value.
     """
-    atoms, parts = 0, [key]
+    count, parts = 0, [key]
     while parts:
-        part, atoms = parts.pop(), atoms + 1
-        if atoms > KEY_ATOMS or (isinstance(part, int) and abs(part) >= LARGEST_KEY):
+        part, count = parts.pop(), count + 1
+        if count > MAX_KEY_PARTS or (isinstance(part, int) and abs(part) >= MAX_INT_KEY):
             raise ValueError("a key of a dict is too large")
         if isinstance(part, tuple):
-            parts.extend(part[: KEY_ATOMS + 1])
+            parts.extend(part[: MAX_KEY_PARTS + 1])
         elif not isinstance(part, str | bytes | int | float | Inert | torch.dtype | None):
             raise ValueError(f"a key of a dict is a {type(part).__name__}")
     return key
 
 
 class Unpickler(pickle._Unpickler):  # type: ignore[name-defined]  # the one in C cannot be limited
-    """Builds plain containers, and of all else what `table` makes of it or an `Inert`.
+    """Builds plain containers; other objects are built by `table` or become an `Inert`.
 
     Args:
         file: with `read` and `readline`.
-        size: bytes of the file or folder that the pickle belongs to; what it may make grows with it.
-        table: what stands for a global, by its full name: called where the pickle calls it.
+        size: bytes of the file or folder of the pickle; the number of allowed operations grows with
+            it.
+        table: replacements of globals by their full name; called when the pickle calls the global.
         storage: called with a persistent id.
     """
 
@@ -93,69 +96,71 @@ class Unpickler(pickle._Unpickler):  # type: ignore[name-defined]  # the one in 
         storage: Callable[[Any], Any] | None = None,
     ) -> None:
         super().__init__(file, encoding="utf-8", errors="surrogateescape")
-        self.left = max(FEWEST_OPERATIONS, size // BYTES_PER_OPERATION)
-        self.table, self.storage = table, storage
+        self.left = max(MIN_OPERATIONS, size // BYTES_PER_OPERATION)
+        self.table = table
+        self.storage = storage
 
     def load(self) -> Any:
-        """The object. Garbage is not collected meanwhile: to look through many new objects again
-        and again is slow.
+        """The object.
+
+        Garbage collection is disabled meanwhile; it would scan the many new objects repeatedly.
         """
-        collected = gc.isenabled()
+        was_enabled = gc.isenabled()
         gc.disable()
         try:
             return super().load()
         finally:
-            if collected:
+            if was_enabled:
                 gc.enable()
 
     def find_class(self, module: str, name: str) -> Any:
-        """What stands for a global; nothing is imported."""
+        """The replacement of a global; nothing is imported."""
         full = f"{module}.{name}"
         if full in self.table:
             return self.table[full]
-        if not full.startswith(HARMLESS):
+        if not full.startswith(HARMLESS_PACKAGES):
             raise Refused(full)
         return Inert
 
     def persistent_load(self, pid: Any) -> Any:
-        """A storage."""
+        """The storage with a persistent id."""
         if self.storage is None:
-            raise ValueError("it refers to data that it does not hold")
+            raise ValueError("it refers to data that it does not contain")
         return self.storage(pid)
 
     def load_reduce(self) -> None:
-        """Call one of the stand-ins; nothing else can be called."""
+        """Call one of the replacements; nothing else can be called."""
         args, function = self.stack.pop(), self.stack.pop()
         if not callable(function) or not isinstance(args, tuple):
-            raise ValueError("it calls what is no function")
+            raise ValueError("it calls an object that is not a function")
         self.append(function(*args))
 
     load_newobj = load_reduce
 
     def load_newobj_ex(self) -> None:
-        """The same, without keywords."""
+        """As `load_newobj`; keyword arguments are ignored."""
         self.stack.pop()
         self.load_reduce()
 
     def load_build(self) -> None:
-        """Give an `Inert` its fields; other objects keep theirs."""
+        """Set the fields of an `Inert`; other objects are unchanged."""
         state = self.stack.pop()
         if isinstance(self.stack[-1], Inert):
-            self.stack[-1].take(state)
+            self.stack[-1].set_state(state)
 
     def load_dict(self) -> None:
-        """A dict of the items since the last mark."""
+        """Build a dict of the items since the last mark."""
         items = self.pop_mark()
         self.append({})
         self._set(items)
 
     def load_setitem(self) -> None:
-        """One item of a dict."""
+        """Set one item of a dict."""
         value, key = self.stack.pop(), self.stack.pop()
         self._set([key, value])
 
     def load_setitems(self) -> None:
-        """Items of a dict."""
+        """Set items of a dict."""
         self._set(self.pop_mark())
 
     def _set(self, items: list[Any]) -> None:
@@ -166,29 +171,29 @@ class Unpickler(pickle._Unpickler):  # type: ignore[name-defined]  # the one in 
                 for key, value in zip(items[::2], items[1::2], strict=True)
             )
         elif not isinstance(target, Inert):
-            raise ValueError("it sets items of what is no dict")
+            raise ValueError("it sets items of an object that is not a dict")
 
     def load_empty_set(self) -> None:
-        """No optimizer keeps sets."""
+        """Build an `Inert`: no optimizer state contains sets."""
         self.append(Inert())
 
     def load_additems(self) -> None:
-        """Items of a set are dropped."""
+        """Ignore the items of a set."""
         self.pop_mark()
 
     def load_frozenset(self) -> None:
-        """No optimizer keeps sets."""
+        """Build an `Inert`: no optimizer state contains sets."""
         self.pop_mark()
         self.append(Inert())
 
 
 def _limited(load: Callable[[Unpickler], None]) -> Callable[[Unpickler], None]:
-    """The operation, counted."""
+    """The operation, with a limit on the total number of operations."""
 
     def counted(self: Unpickler) -> None:
         self.left -= 1
         if self.left < 0:
-            raise ValueError("it makes more objects than a checkpoint of its size holds")
+            raise ValueError("it has more objects than a checkpoint of its size")
         load(self)
 
     return counted
@@ -197,5 +202,5 @@ def _limited(load: Callable[[Unpickler], None]) -> Callable[[Unpickler], None]:
 Unpickler.dispatch = {
     code: _limited(getattr(Unpickler, load.__name__))
     for code, load in pickle._Unpickler.dispatch.items()  # type: ignore[attr-defined]
-    if load.__name__.removeprefix("load_") not in LEFT_OUT
+    if load.__name__.removeprefix("load_") not in UNSUPPORTED_OPERATIONS
 }

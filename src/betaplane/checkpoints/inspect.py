@@ -1,5 +1,5 @@
-"""The health of an optimizer checkpoint: its layers with reasons, horizons, eps, memory, what new
-betas would do.
+"""Inspect an optimizer checkpoint: suspicious layers, memory horizons, eps, bytes, effect of new
+betas.
 """
 
 from __future__ import annotations
@@ -25,54 +25,54 @@ from betaplane.theory import (
     update_bound,
 )
 
-SETTLED = 3  # memory horizons of m after which the size of updates tells of the gradients
-# share of coordinates that an advised eps leaves alone, and of its update that each keeps
-KEPT = 0.99
+SETTLED_HORIZONS = 3  # of m, after which the update size shows the signal-to-noise ratio
+# An advised eps leaves this share of elements with at least this share of their update.
+UNDAMPED_SHARE = 0.99
 
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer."""
+    """The health of one layer, and the reasons to suspect it."""
 
     health: Health
     reasons: tuple[Suspicion, ...]
 
     @property
     def severe(self) -> bool:
-        """Whether one of the reasons is."""
-        return any(one.severe for one in self.reasons)
+        """Whether one of the reasons is severe."""
+        return any(reason.severe for reason in self.reasons)
 
 
 @dataclass(frozen=True)
 class Horizons:
-    """How far back the moments of some layers look, in steps."""
+    """Memory of the moments of some layers, in steps."""
 
     betas: tuple[float, float]
     t: float  # steps taken; nan if the file does not count them
     memory: tuple[float, float]  # 1 / (1 - beta) of m and of v
     half_life: tuple[float, float]
-    correction: float  # what sqrt(v) is divided by at this step
-    # signal-to-noise ratio of the gradients that the size of updates shows; nan in early steps
+    correction: float  # divisor of sqrt(v) at this step: bias correction
+    # signal-to-noise ratio of the gradients, from the update size; nan in early steps
     snr: float
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a checkpoint shows."""
+    """The result of `inspect`."""
 
     path: str
     kind: str
     rows: tuple[LayerRow, ...]  # suspicious first
     horizons: tuple[Horizons, ...]
     eps: float | None  # of the first layer that has one
-    damped: float  # share of all coordinates with sqrt(v_hat) < eps
-    # the largest power of ten with which 99 % of those with v > 0 keep 99 % of their update
+    damped: float  # share of all elements with sqrt(v_hat) < eps
+    # the largest power of ten with which 99% of the elements with v > 0 keep 99% of their update
     eps_advised: float
     bytes: int
-    numbers: int
-    formats: dict[str, int]  # bytes by format
+    numbers: int  # elements
+    formats: dict[str, int]  # bytes by storage format
     planned: tuple[Planned, ...]
-    notes: tuple[str, ...] = ()  # sentences on what the file leaves unknown
+    notes: tuple[str, ...] = ()  # sentences about information that the file lacks
 
     @property
     def suspicious(self) -> tuple[LayerRow, ...]:
@@ -80,13 +80,12 @@ class Inspection:
         return tuple(row for row in self.rows if row.severe)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, for JSON: numbers that are not finite are None."""
-        told = asdict(self)
-        told["suspicious"] = [row.health.name for row in self.suspicious]
-        told["bytes_as"] = {
-            name: bytes_as(self.numbers, name) for name in ("float32", "bfloat16", "8bit")
-        }
-        return json_safe(told)
+        """All fields, for JSON: numbers that are not finite are None."""
+        formats = ("float32", "bfloat16", "8bit")
+        data = asdict(self)
+        data["suspicious"] = [row.health.name for row in self.suspicious]
+        data["bytes_as"] = {name: bytes_as(self.numbers, name) for name in formats}
+        return json_safe(data)
 
 
 def inspect(
@@ -99,12 +98,12 @@ def inspect(
 
     Args:
         path: a file or folder, see `read_checkpoint`.
-        betas: those it is to go on with, each in [0, 1); what that does is then told.
-        trained: those it was trained with, where the file does not say.
-        eps: the same, >= 0, gradient units.
+        betas: new betas to continue with, each in [0, 1); their effect is then predicted.
+        trained: the betas of the training; used if the file lacks them.
+        eps: the eps of the training, >= 0, gradient units; used if the file lacks it.
 
     Returns:
-        Its layers, suspicious ones first, and what they say together.
+        Its layers, suspicious ones first, and their totals.
 
     Raises:
         BadInput: the file cannot be read, or betas or eps are out of range.
@@ -125,13 +124,18 @@ def inspect(
         (1e-12, 28, 1.874)
     """
     _check(betas, trained, eps)
-    found = read_checkpoint(path, trained, eps)
-    measured = [health(layer) for layer in found.layers]
-    latest = max((one.t for one in measured if math.isfinite(one.t)), default=math.nan)
-    pairs = zip(found.layers, measured, strict=True)
-    rows = [LayerRow(one, tuple(suspicions(layer, one, latest))) for layer, one in pairs]
+    checkpoint = read_checkpoint(path, trained, eps)
+    measured = [health(layer) for layer in checkpoint.layers]
+    latest = _latest_step(measured)
+    pairs = zip(checkpoint.layers, measured, strict=True)
+    rows = [LayerRow(h, tuple(suspicions(layer, h, latest))) for layer, h in pairs]
     rows.sort(key=lambda row: (not row.severe, not row.reasons))
-    return _together(found, measured, rows, betas)
+    return _inspection(checkpoint, measured, rows, betas)
+
+
+def _latest_step(measured: list[Health]) -> float:
+    """The largest step count; nan if there is none."""
+    return max((h.t for h in measured if math.isfinite(h.t)), default=math.nan)
 
 
 def _check(
@@ -150,80 +154,96 @@ def _check(
         )
 
 
-def _together(
-    found: Checkpoint,
+def _inspection(
+    checkpoint: Checkpoint,
     measured: list[Health],
     rows: list[LayerRow],
     betas: tuple[float, float] | None,
-):
-    known = [one for one in measured if math.isfinite(one.damped)]
-    count = sum(one.numbers for one in known)
-    settings = _settings(found.layers, measured)
+) -> Inspection:
+    groups = _by_betas(checkpoint.layers, measured)
     formats = Counter[str]()
-    for one in measured:
-        formats[one.dtype] += one.bytes
+    for h in measured:
+        formats[h.dtype] += h.bytes
+    changes = []
+    if betas is not None:
+        changes = [planned(pair, betas, t) for pair, t in groups if t >= 1]
     return Inspection(
-        path=found.path,
-        kind=found.kind,
+        path=checkpoint.path,
+        kind=checkpoint.kind,
         rows=tuple(rows),
-        horizons=tuple(_horizons(pair, t, share) for (pair, t), share in settings.items()),
-        eps=next(
-            (layer.settings.eps for layer in found.layers if layer.settings.eps is not None), None
-        ),
-        damped=sum(one.damped * one.numbers for one in known) / count if count else math.nan,
-        eps_advised=_eps(measured),
-        bytes=sum(one.bytes for one in measured),
-        numbers=sum(one.numbers for one in measured),
+        horizons=tuple(_horizons(pair, t, group) for (pair, t), group in groups.items()),
+        eps=_first_eps(checkpoint.layers),
+        damped=_damped_share(measured),
+        eps_advised=_advised_eps(measured),
+        bytes=sum(h.bytes for h in measured),
+        numbers=sum(h.numbers for h in measured),
         formats=dict(formats),
-        planned=tuple(planned(pair, betas, t) for pair, t in settings if t >= 1) if betas else (),
-        notes=found.notes,
+        planned=tuple(changes),
+        notes=checkpoint.notes,
     )
 
 
-def _settings(
+def _first_eps(layers: tuple[Layer, ...]) -> float | None:
+    eps = (layer.settings.eps for layer in layers)
+    return next((value for value in eps if value is not None), None)
+
+
+def _damped_share(measured: list[Health]) -> float:
+    """The share of all elements with sqrt(v_hat) < eps; nan if it is unknown for every layer."""
+    known = [h for h in measured if math.isfinite(h.damped)]
+    elements = sum(h.numbers for h in known)
+    return sum(h.damped * h.numbers for h in known) / elements if elements else math.nan
+
+
+def _by_betas(
     layers: tuple[Layer, ...], measured: list[Health]
 ) -> dict[tuple[tuple[float, float], float], list[Health]]:
-    """The layers of each pair of betas, with the largest step among them."""
-    found: dict[tuple[float, float], list[Health]] = {}
-    for layer, one in zip(layers, measured, strict=True):
+    """The layers of each pair of betas, by that pair and the largest step among them."""
+    groups: dict[tuple[float, float], list[Health]] = {}
+    for layer, h in zip(layers, measured, strict=True):
         s = layer.settings
         if s.beta1 is not None and s.beta2 is not None:
-            found.setdefault((s.beta1, s.beta2), []).append(one)
-    latest = {
-        pair: max((one.t for one in of if math.isfinite(one.t)), default=math.nan)
-        for pair, of in found.items()
-    }
-    return {(pair, latest[pair]): of for pair, of in found.items()}
+            groups.setdefault((s.beta1, s.beta2), []).append(h)
+    return {(pair, _latest_step(group)): group for pair, group in groups.items()}
 
 
-def _horizons(betas: tuple[float, float], t: float, of: list[Health]) -> Horizons:
-    sized = [one for one in of if math.isfinite(one.update)]
-    numbers = sum(one.numbers for one in sized)
-    rms = (
-        math.sqrt(sum(one.update**2 * one.numbers for one in sized) / numbers)
-        if numbers
-        else math.nan
-    )
+def _horizons(betas: tuple[float, float], t: float, group: list[Health]) -> Horizons:
+    beta1, beta2 = betas
+    rms = _update_rms(group)
+    is_settled = rms < 1 and t > SETTLED_HORIZONS / (1 - beta1)
     return Horizons(
-        betas, t, (memory_horizon(betas[0]), memory_horizon(betas[1])), (half_life(betas[0]), half_life(betas[1])),
-        math.sqrt(1 - betas[1] ** t) if t >= 1 else math.nan,
-        snr_from_update_rms(rms, betas[0]) if rms < 1 and t > SETTLED / (1 - betas[0]) else math.nan,
-    )  # fmt: skip
+        betas=betas,
+        t=t,
+        memory=(memory_horizon(beta1), memory_horizon(beta2)),
+        half_life=(half_life(beta1), half_life(beta2)),
+        correction=math.sqrt(1 - beta2**t) if t >= 1 else math.nan,
+        snr=snr_from_update_rms(rms, beta1) if is_settled else math.nan,
+    )
 
 
-def _eps(measured: list[Health]) -> float:
-    """The eps below which damping stops to matter, from the histograms; nan without any v > 0."""
-    low, high, cells = DECADES
-    alive = [(one.shares, one.numbers * (1 - one.zero)) for one in measured if one.shares]
-    total, below = sum(number for _, number in alive), 0.0
-    for cell in range(cells):
-        below += sum(shares[cell] * number for shares, number in alive)
-        if total and below > (1 - KEPT) * total:
-            edge = low + (high - low) * cell / cells  # everything from here on is larger
-            return 10.0 ** math.floor(edge + math.log10(1 / KEPT - 1))
+def _update_rms(group: list[Health]) -> float:
+    """The root mean square of the update over the elements of some layers; nan if unknown."""
+    known = [h for h in group if math.isfinite(h.update)]
+    elements = sum(h.numbers for h in known)
+    if not elements:
+        return math.nan
+    return math.sqrt(sum(h.update**2 * h.numbers for h in known) / elements)
+
+
+def _advised_eps(measured: list[Health]) -> float:
+    """The largest eps without relevant damping, from the histograms; nan without any v > 0."""
+    low, high, bins = DECADES
+    histograms = [(h.shares, h.numbers * (1 - h.zero)) for h in measured if h.shares]
+    total = sum(elements for _, elements in histograms)
+    below = 0.0
+    for i in range(bins):
+        below += sum(shares[i] * elements for shares, elements in histograms)
+        if total and below > (1 - UNDAMPED_SHARE) * total:
+            edge = low + (high - low) * i / bins  # the remaining elements are larger
+            return 10.0 ** math.floor(edge + math.log10(1 / UNDAMPED_SHARE - 1))
     return math.nan
 
 
 def bytes_as(numbers: int, form: str) -> float:
-    """Bytes of Adam's two moments of so many numbers in a format."""
+    """Bytes of Adam's two moments of `numbers` elements in a storage format."""
     return numbers * state_bytes(2, form)

@@ -1,4 +1,4 @@
-"""Find the optimizers' states in what a file holds, by the way they are laid out."""
+"""Find optimizer states in the content of a file, by their layout."""
 
 from __future__ import annotations
 
@@ -12,102 +12,113 @@ from torch import Tensor
 from betaplane.checkpoints.layer import ADAM, FIRST, SECOND, GroupSettings, Layer, settings, short
 from betaplane.optim.storage_formats import SCALE
 
-DEEP = 6  # how many levels down a state dict may lie
-MOST = 200_000  # containers that are looked into
-LONGEST_NAME = 1000
-NESTED = "__bnb_optimizer_quant_state__"  # where bitsandbytes puts the moments
+MAX_DEPTH = 6  # levels of containers that are searched
+MAX_CONTAINERS = 200_000  # that are searched
+MAX_NAME_LENGTH = 1000
+STATE_KEYS = {*ADAM, *FIRST, *SECOND}
+BNB_STATE_KEY = "__bnb_optimizer_quant_state__"  # of the moments of bitsandbytes
 
 
 @dataclass
 class Contents:
-    """What a file holds: the layers of each optimizer by its place, and the models, names with
-    tensors.
+    """The optimizers and models in a file.
+
+    An optimizer is its place in the file (nested keys) and its layers; a model is a dict of names
+    and tensors.
     """
 
     optimizers: list[tuple[str, list[Layer]]] = field(default_factory=list)
     models: list[Mapping[str, Tensor]] = field(default_factory=list)
 
 
-def contents(held: Any) -> Contents:
-    """The optimizers and models in a nest of dicts and lists; each container is looked into once."""
-    found, waiting, seen = Contents(), [((), held)], set[int]()
+def find_contents(data: Any) -> Contents:
+    """The optimizers and models in nested dicts and lists; each container is searched once."""
+    contents, waiting, seen = Contents(), [((), data)], set[int]()
     while waiting:
-        place, each = waiting.pop()
-        if id(each) in seen or not isinstance(each, Mapping | list | tuple):
+        place, container = waiting.pop()
+        if id(container) in seen or not isinstance(container, Mapping | list | tuple):
             continue
-        seen.add(id(each))
-        states = _states(each) if isinstance(each, Mapping) else []
-        found.optimizers += [(".".join(place), list(layers)) for layers in states]
-        if isinstance(each, Mapping) and _is_model(each):
-            found.models.append(each)
-        elif not states and len(place) <= DEEP:
-            waiting += [*_children(each, place)][::-1]
-            if len(waiting) + len(seen) > MOST:
-                raise ValueError(f"it has more than {MOST:,} dicts and lists")
-    return found
+        seen.add(id(container))
+        states = _states(container) if isinstance(container, Mapping) else []
+        contents.optimizers += [(".".join(place), list(layers)) for layers in states]
+        if isinstance(container, Mapping) and _is_model(container):
+            contents.models.append(container)
+        elif not states and len(place) <= MAX_DEPTH:
+            waiting += [*_children(container, place)][::-1]
+            if len(waiting) + len(seen) > MAX_CONTAINERS:
+                raise ValueError(f"it has more than {MAX_CONTAINERS:,} dicts and lists")
+    return contents
 
 
-def _children(held: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The containers in a container with their places; no more of them than are looked into."""
-    pairs = held.items() if isinstance(held, Mapping) else enumerate(held)
-    nests = ((key, child) for key, child in pairs if isinstance(child, Mapping | list | tuple))
-    for key, child in islice(nests, MOST):
+def _children(container: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The containers in a container with their places, at most as many as are searched."""
+    pairs = container.items() if isinstance(container, Mapping) else enumerate(container)
+    nested = ((key, child) for key, child in pairs if isinstance(child, Mapping | list | tuple))
+    for key, child in islice(nested, MAX_CONTAINERS):
         yield (*place, str(key) if isinstance(key, str | int) else "?"), child
 
 
-def _is_model(held: Mapping[Any, Any]) -> bool:
-    return bool(held) and all(
-        isinstance(x, Tensor) and isinstance(name, str) for name, x in held.items()
+def _is_model(container: Mapping[Any, Any]) -> bool:
+    return bool(container) and all(
+        isinstance(x, Tensor) and isinstance(name, str) for name, x in container.items()
     )
 
 
-def _text(key: Any) -> str:
-    """A name or number as text.
+def _name(key: Any) -> str:
+    """The name or number of a parameter as text.
 
     Raises:
-        ValueError: it is anything else, or longer than a name.
+        ValueError: it is anything else, or too long.
     """
-    if not isinstance(key, str | int) or len(str(key)) > LONGEST_NAME:
-        raise ValueError(f"{short(key)} is no name of a parameter")
+    if not isinstance(key, str | int) or len(str(key)) > MAX_NAME_LENGTH:
+        raise ValueError(f"{short(key)} is not the name of a parameter")
     return str(key)
 
 
-def _states(held: Mapping[Any, Any]) -> list[Iterator[Layer]]:
-    """The optimizers that a dict is the state of, usually one or none."""
-    if "state" in held and "param_groups" in held and isinstance(held["state"], Mapping):
-        return [_of_state_dict(held)]
-    if "base_optimizer_state" in held:
-        return [_of_zero(held)]
-    if "flat" in held and "group" in held:
-        return [_of_flat(held["flat"], held["group"])]
-    flat = _nested(held)
-    return [_of_state_dict(flat)] if flat["param_groups"] else []
+def _states(data: Mapping[Any, Any]) -> list[Iterator[Layer]]:
+    """The optimizers whose state is in a dict, usually one or none."""
+    if "state" in data and "param_groups" in data and isinstance(data["state"], Mapping):
+        return [_of_state_dict(data)]
+    if "base_optimizer_state" in data:
+        return [_of_zero(data)]
+    if "flat" in data and "group" in data:
+        return [_of_flat(data["flat"], data["group"])]
+    nested = _nested(data)
+    return [_of_state_dict(nested)] if nested["param_groups"] else []
 
 
-def _of_state_dict(held: Mapping[str, Any]) -> Iterator[Layer]:
+def _of_state_dict(state_dict: Mapping[str, Any]) -> Iterator[Layer]:
     """The layers of torch's state dict; parameters are numbers or names."""
-    groups = held["param_groups"]
-    owner: dict[str, Layer] = {}
+    groups = state_dict["param_groups"]
+    layers: dict[str, Layer] = {}
     for group in groups.values() if isinstance(groups, Mapping) else groups:
-        ids = group.get("params", ())
-        names = _names(group, ids)
-        told, shared = settings(group), _count_of(group)
-        for i, name in zip(ids, names or ids, strict=True):
-            owner[_text(i)] = Layer(
-                _text(name), shared, told, numbered=not names and _text(i).isdecimal()
-            )
-    for i, state in held["state"].items():
+        layers |= _layers_of_group(group)
+    for i, state in state_dict["state"].items():
         if isinstance(state, Mapping):
-            layer = owner.get(_text(i)) or Layer(
-                _text(i), {}, GroupSettings(), numbered=_text(i).isdecimal()
-            )
-            yield replace(layer, held={**layer.held, **state, **state.get(NESTED, {})})
+            layer = layers.get(_name(i)) or _unknown_layer(_name(i))
+            yield replace(layer, held={**layer.held, **state, **state.get(BNB_STATE_KEY, {})})
+
+
+def _layers_of_group(group: Mapping[str, Any]) -> dict[str, Layer]:
+    """The layers of a param group without their state, by number or name."""
+    ids = group.get("params", ())
+    names = _names(group, ids)
+    group_settings, count = settings(group), _step_count(group)
+    return {
+        _name(i): Layer(
+            _name(name), count, group_settings, numbered=not names and _name(i).isdecimal()
+        )
+        for i, name in zip(ids, names or ids, strict=True)
+    }
+
+
+def _unknown_layer(name: str) -> Layer:
+    """A layer that no param group lists."""
+    return Layer(name, {}, GroupSettings(), numbered=name.isdecimal())
 
 
 def _names(group: Mapping[str, Any], ids: Any) -> list[str] | None:
-    """The names of a group's parameters, if it has one for each; a name that stands twice names
-    nothing.
-    """
+    """The names of a group's parameters, if each parameter has a unique one."""
     names = group.get("param_names")
     if not isinstance(names, list | tuple) or len(names) != len(ids):
         return None
@@ -115,23 +126,23 @@ def _names(group: Mapping[str, Any], ids: Any) -> list[str] | None:
     return [*names] if usable else None
 
 
-def _count_of(group: Mapping[str, Any]) -> dict[str, Any]:
-    """The count of steps that apex, Megatron and Transformer Engine keep in the group; None there
-    is no count.
+def _step_count(group: Mapping[str, Any]) -> dict[str, Any]:
+    """The step count that apex, Megatron and Transformer Engine keep in the group; empty if there
+    is none.
     """
     return {} if group.get("step") is None else {"step": group["step"]}
 
 
-def _nested(held: Mapping[Any, Any]) -> dict[str, Any]:
-    """A flattened state dict as torch nests it: of "state.0.weight.exp_avg" the parameter is
+def _nested(flat: Mapping[Any, Any]) -> dict[str, Any]:
+    """A flattened state dict in torch's nesting; in "state.0.weight.exp_avg" the parameter is
     "0.weight".
     """
     tops: dict[str, dict[str, dict[str, Any]]] = {"state": {}, "param_groups": {}}
-    for key, value in held.items():
-        top, _, place = key.partition(".") if isinstance(key, str) else ("", "", "")
-        name, _, word = place.rpartition(".")
+    for key, value in flat.items():
+        top, _, rest = key.partition(".") if isinstance(key, str) else ("", "", "")
+        name, _, state_key = rest.rpartition(".")
         if top in tops and name:
-            tops[top].setdefault(name, {})[word] = value
+            tops[top].setdefault(name, {})[state_key] = value
     groups = [
         {**group, "params": [name], "param_names": [name]}
         for name, group in tops["param_groups"].items()
@@ -139,57 +150,49 @@ def _nested(held: Mapping[Any, Any]) -> dict[str, Any]:
     return {"state": tops["state"], "param_groups": groups}
 
 
-def _of_zero(held: Mapping[str, Any]) -> Iterator[Layer]:
-    """The layers of one rank's shard: flat groups, cut at the places where parameters begin."""
-    base, pads = held["base_optimizer_state"], held.get("group_paddings") or []
-    elastic = not isinstance(base, Mapping)
-    states = base if elastic else list(base.get("state", {}).values())
-    groups = [] if elastic else list(base.get("param_groups", ()))
-    told, steps = [settings(group) for group in groups], [_count_of(group) for group in groups]
-    step = held.get("base_optimizer_state_step")
+def _of_zero(shard: Mapping[str, Any]) -> Iterator[Layer]:
+    """The layers of one rank's ZeRO shard: flat groups, split at the boundaries of parameters."""
+    base, paddings = shard["base_optimizer_state"], shard.get("group_paddings") or []
+    is_elastic = not isinstance(base, Mapping)
+    states = base if is_elastic else list(base.get("state", {}).values())
+    groups = [] if is_elastic else list(base.get("param_groups", ()))
+    step = shard.get("base_optimizer_state_step")
+    count = {} if step is None else {"step": step}
     for i, state in enumerate(states):
-        shared = {} if step is None else {"step": step}
-        state = {**shared, **(steps[i] if i < len(steps) else {}), **state}
-        cuts = (held.get("param_slice_mappings") or [{}] * (i + 1))[i]
-        whole = Layer(f"group {i}", state, told[i] if i < len(told) else GroupSettings())
-        yield from _cut(whole, cuts, 0 if elastic or i >= len(pads) else int(pads[i]))
+        group = groups[i] if i < len(groups) else None
+        group_count = {} if group is None else _step_count(group)
+        group_settings = GroupSettings() if group is None else settings(group)
+        slices = (shard.get("param_slice_mappings") or [{}] * (i + 1))[i]
+        flat = Layer(f"group {i}", {**count, **group_count, **state}, group_settings)
+        yield from _split(flat, slices, 0 if is_elastic or i >= len(paddings) else int(paddings[i]))
 
 
-def _cut(layer: Layer, cuts: Mapping[str, Any], pad: int) -> Iterator[Layer]:
-    flat = {word: x for word, x in layer.held.items() if isinstance(x, Tensor) and x.dim()}
-    length = max((x.numel() for x in flat.values()), default=0) - pad
-    places = {
-        _text(name): (at.start, at.start + at.numel)
-        for name, at in cuts.items()
-        if hasattr(at, "numel")
+def _split(layer: Layer, slices: Mapping[str, Any], padding: int) -> Iterator[Layer]:
+    """The layers of a flat group; the whole group without its padding if the slices are unknown."""
+    flat = {key: x for key, x in layer.held.items() if isinstance(x, Tensor) and x.dim()}
+    length = max((x.numel() for x in flat.values()), default=0) - padding
+    bounds = {
+        _name(name): (part.start, part.start + part.numel)
+        for name, part in slices.items()
+        if hasattr(part, "numel")
     }
-    for name, (start, end) in (places or {layer.name: (0, length)}).items():
-        yield replace(
-            layer,
-            name=name,
-            held={**layer.held, **{word: x[start:end] for word, x in flat.items()}},
-        )
+    for name, (start, end) in (bounds or {layer.name: (0, length)}).items():
+        tensors = {key: x[start:end] for key, x in flat.items()}
+        yield replace(layer, name=name, held={**layer.held, **tensors})
 
 
 def _of_flat(tensors: Mapping[str, Tensor], group: Mapping[str, Any]) -> Iterator[Layer]:
-    """The layers of tensors under names such as "state.0.exp_avg" or "exp_avg.lm_head.weight"."""
+    """The layers of tensors with names such as "state.0.exp_avg" or "exp_avg.lm_head.weight"."""
     states: dict[str, dict[str, Any]] = {}
     for name, x in tensors.items():
         parts = name.split(".")
-        word = next(
-            (p for p in (parts[-1], parts[0]) if p.removesuffix(SCALE) in {*ADAM, *FIRST, *SECOND}),
-            None,
-        )
-        if word:
-            parts.remove(word)
-            states.setdefault(".".join(parts) or "x", {})[word] = x
+        key = next((p for p in (parts[-1], parts[0]) if p.removesuffix(SCALE) in STATE_KEYS), None)
+        if key:
+            parts.remove(key)
+            states.setdefault(".".join(parts) or "x", {})[key] = x
     shared = states.pop("x", {}) if set(states.get("x", {})) == {"step"} else {}
     for name, state in states.items():
         if not set(state) <= {"step"}:
             name = name.removeprefix("state.")
-            yield Layer(
-                name,
-                {**_count_of(group), **shared, **state},
-                settings(group),
-                numbered=name.isdecimal(),
-            )
+            held = {**_step_count(group), **shared, **state}
+            yield Layer(name, held, settings(group), numbered=name.isdecimal())

@@ -1,4 +1,4 @@
-"""Names of layers that a state dict numbers: only those that the shapes in the file prove."""
+"""Names of numbered layers, if the shapes in the file determine them."""
 
 from __future__ import annotations
 
@@ -13,29 +13,32 @@ from betaplane.checkpoints.layout import Contents
 from betaplane.checkpoints.stored import InertTensor
 
 Shape = tuple[int, ...]
-# of normalization: no optimizer has them
+# of normalization layers; they are not optimized
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
-SAVE_NAMES = "Save an optimizer of model.named_parameters() to have names."
-UNNAMED = f"The file has no names of parameters: layers are numbered in the optimizer's order. {SAVE_NAMES}"
+SAVE_NAMES = "Save an optimizer of model.named_parameters() to get names."
+UNNAMED = (
+    f"The file has no parameter names: layers are numbered in the optimizer's order. {SAVE_NAMES}"
+)
 AMBIGUOUS = (
-    "Layers with a number have the shape of several tensors of the model, and the file does not say which of them they "
-    f"are. {SAVE_NAMES}"
+    "Several tensors of the model have the shape of a numbered layer, so its name is unknown. "
+    f"{SAVE_NAMES}"
 )
 
 
-def named(found: Contents) -> tuple[list[Layer], list[str]]:
-    """All layers, each under a name of its own, and what cannot be known of the names.
+def named_layers(contents: Contents) -> tuple[list[Layer], list[str]]:
+    """All layers with unique names, and notes on names that are unknown.
 
-    A number stays a number ("parameter 3") unless its shape is that of one parameter of the model and of one layer of
-    its optimizer: groups can list parameters in any order, so nothing follows from the order.
+    A number stays a number ("parameter 3") unless exactly one parameter of the model and one layer
+    of the optimizer have its shape. Groups can list parameters in any order, so the order proves
+    nothing.
 
     Args:
-        found: the optimizers and models of a file.
+        contents: the optimizers and models of a file.
     """
-    models = [_shapes(model) for model in found.models]
-    optimizers = [(place, _named(layers, models)) for place, layers in found.optimizers]
+    models = [_shapes(model) for model in contents.models]
+    optimizers = [(place, _named(layers, models)) for place, layers in contents.optimizers]
     notes = _notes([layer for _, layers in optimizers for layer in layers], bool(models))
-    return _apart(optimizers), notes
+    return _with_unique_names(optimizers), notes
 
 
 def _notes(layers: list[Layer], has_model: bool) -> list[str]:
@@ -45,56 +48,53 @@ def _notes(layers: list[Layer], has_model: bool) -> list[str]:
 
 
 def _named(layers: list[Layer], models: Sequence[dict[str, Shape]]) -> list[Layer]:
-    """The layers of one optimizer: numbers become the names that are proved, or "parameter 3"."""
-    shapes = Counter(
-        shape for layer in layers if layer.numbered and (shape := _shape(layer)) is not None
-    )
-    fitting = [model for model in models if not shapes - Counter(model.values())]
-    return [_with_name(layer, shapes, fitting) if layer.numbered else layer for layer in layers]
+    """The layers of one optimizer; numbers become proved names, or "parameter 3"."""
+    numbered = [_shape(layer) for layer in layers if layer.numbered]
+    shapes = Counter(shape for shape in numbered if shape is not None)
+    possible = [model for model in models if not shapes - Counter(model.values())]
+    return [_with_name(layer, shapes, possible) if layer.numbered else layer for layer in layers]
 
 
 def _with_name(layer: Layer, shapes: Counter[Shape], models: Sequence[dict[str, Shape]]) -> Layer:
-    name = _proved(_shape(layer), shapes, models)
+    name = _proved_name(_shape(layer), shapes, models)
     return replace(layer, name=name or f"parameter {layer.name}", numbered=name is None)
 
 
-def _proved(
+def _proved_name(
     shape: Shape | None, shapes: Counter[Shape], models: Sequence[dict[str, Shape]]
 ) -> str | None:
-    """The one name of a shape, if every model that the optimizer can belong to has the same one."""
+    """The only name with this shape, if it is the same in every model that the optimizer can fit."""
     if shape is None or shapes[shape] > 1 or not models:
         return None
     names = [[name for name, other in model.items() if other == shape] for model in models]
-    if any(len(each) != 1 for each in names):
+    if any(len(candidates) != 1 for candidates in names):
         return None
-    shortest = min((each[0] for each in names), key=len)  # others may have a prefix, as "module."
-    return shortest if all(f".{each[0]}".endswith(f".{shortest}") for each in names) else None
+    only = [name for (name,) in names]
+    shortest = min(only, key=len)  # the others may have a prefix such as "module."
+    return shortest if all(f".{name}".endswith(f".{shortest}") for name in only) else None
 
 
 def _shape(layer: Layer) -> Shape | None:
-    moment = next((layer.held[word] for word in (*FIRST, *SECOND) if word in layer.held), None)
-    kept = moment.codes if isinstance(moment, InertTensor) else moment  # pyright: ignore
-    return tuple(kept.shape) if isinstance(kept, Tensor) else None
+    moment = next((layer.held[key] for key in (*FIRST, *SECOND) if key in layer.held), None)
+    tensor = moment.codes if isinstance(moment, InertTensor) else moment  # pyright: ignore
+    return tuple(tensor.shape) if isinstance(tensor, Tensor) else None
 
 
 def _shapes(model: Mapping[str, Tensor]) -> dict[str, Shape]:
-    """Shapes of what may be a parameter; of tied tensors only the first."""
-    found, seen = {}, set()
+    """Shapes of all possible parameters; only the first of tied tensors."""
+    shapes, seen = {}, set()
     for name, x in model.items():
         memory = (x.untyped_storage().data_ptr(), x.storage_offset(), tuple(x.shape))
-        if (
-            x.is_floating_point()
-            and not name.endswith(BUFFERS)
-            and not (x.numel() and memory in seen)
-        ):
-            found[name] = tuple(x.shape)
+        is_tied = x.numel() > 0 and memory in seen
+        if x.is_floating_point() and not name.endswith(BUFFERS) and not is_tied:
+            shapes[name] = tuple(x.shape)
         seen.add(memory)
-    return found
+    return shapes
 
 
-def _apart(optimizers: Sequence[tuple[str, list[Layer]]]) -> list[Layer]:
-    """The layers of all optimizers; the place of the optimizer is put before names that several of
-    them have.
+def _with_unique_names(optimizers: Sequence[tuple[str, list[Layer]]]) -> list[Layer]:
+    """The layers of all optimizers; names that occur more than once get the optimizer's place as a
+    prefix.
     """
     count = Counter(layer.name for _, layers in optimizers for layer in layers)
     return [

@@ -1,4 +1,4 @@
-"""Tensors over the bytes of a file, rebuilt from what its pickle says of them if that fits the
+"""Rebuild tensors as views of the bytes of a file, after checking that their description fits the
 bytes.
 """
 
@@ -14,9 +14,9 @@ from torch import Tensor
 
 from betaplane.checkpoints.inert_pickle import Inert, checked_key
 
-MOST_DIMENSIONS = 32
-NUMBERS = {"f8": "d", "f4": "f", "i8": "q", "i4": "i", "u8": "Q", "u4": "I"}  # of numpy's scalars
-VALUES = (
+MAX_DIMENSIONS = 32
+NUMPY_FORMATS = {"f8": "d", "f4": "f", "i8": "q", "i4": "i", "u8": "Q", "u4": "I"}  # for struct
+BUILTINS = (
     "set",
     "slice",
     "range",
@@ -38,9 +38,9 @@ STORAGES = {
 
 
 class Span(NamedTuple):
-    """Where a storage's bytes are."""
+    """The position of a storage's bytes."""
 
-    buffer: Any  # bytes that can be written without changing the file
+    buffer: Any  # a copy-on-write buffer: writing does not change the file
     start: int
     length: int
 
@@ -49,11 +49,12 @@ class Storage:
     """Bytes of a file as elements of a dtype."""
 
     def __init__(self, span: Span, dtype: torch.dtype) -> None:
-        self.span, self.dtype = span, dtype
+        self.span = span
+        self.dtype = dtype
         self.flat: dict[torch.dtype, Tensor] = {}
 
     def elements(self, dtype: torch.dtype) -> Tensor:
-        """All of them, flat; no copy if they are aligned."""
+        """All elements, flat; without a copy if they are aligned."""
         if dtype not in self.flat:
             self.flat[dtype] = _elements(self.span, dtype)
         return self.flat[dtype]
@@ -70,10 +71,10 @@ def _elements(span: Span, dtype: torch.dtype) -> Tensor:
 
 
 class Storages:
-    """The storages of a file, as its pickle asks for them.
+    """The storages of a file, created when its pickle refers to them.
 
     Args:
-        spans: of each key its bytes.
+        spans: the bytes of each key.
     """
 
     def __init__(self, spans: Mapping[str, Span]) -> None:
@@ -81,101 +82,87 @@ class Storages:
         self.made: dict[tuple[str, torch.dtype], Storage] = {}
 
     def __call__(self, pid: Any) -> Storage:
-        """The storage of a persistent id: ("storage", dtype, key, location, elements), and perhaps
-        a view of it.
+        """The storage of a persistent id: ("storage", dtype, key, location, elements), optionally
+        with a view.
         """
-        mark, dtype, key, _, count, *view = pid
-        if (
-            mark != "storage"
-            or not isinstance(dtype, torch.dtype)
-            or not isinstance(key, str)
-            or view not in ([], [None])
-        ):
+        tag, dtype, key, _, count, *view = pid
+        has_types = isinstance(dtype, torch.dtype) and isinstance(key, str)
+        if tag != "storage" or not has_types or view not in ([], [None]):
             raise ValueError("a storage is not described as torch does")
         if type(count) is not int or count < 0:
-            raise ValueError("a storage has no number of elements")
+            raise ValueError("a storage has an invalid number of elements")
         if (key, dtype) not in self.made:
             self.made[key, dtype] = Storage(self.span(key, count * dtype.itemsize), dtype)
         return self.made[key, dtype]
 
     def span(self, key: str, length: int) -> Span:
-        """The bytes of a storage, which must be as many as its description says."""
-        found = self.spans.get(key)
-        if found is None or found.length != length:
-            held = 0 if found is None else found.length
-            raise ValueError(
-                f"storage {key!r} has {held:,} bytes, and by its description {length:,}"
-            )
-        return found
+        """The bytes of a storage, whose length must match its description."""
+        span = self.spans.get(key)
+        if span is None or span.length != length:
+            stored = 0 if span is None else span.length
+            raise ValueError(f"storage {key!r} has {stored:,} bytes, but describes {length:,}")
+        return span
 
 
 class Lengths(Storages):
-    """The lengths of the storages that a pickle asks for; each is the first bytes of the file."""
+    """Records the lengths of the storages that a pickle refers to; each is the first bytes of the file."""
 
     def __init__(self, buffer: Any) -> None:
         super().__init__({})
         self.buffer = buffer
-        self.found: dict[str, tuple[int, int]] = {}  # bytes, bytes per element
+        self.lengths: dict[str, tuple[int, int]] = {}  # bytes, bytes per element
 
     def __call__(self, pid: Any) -> Storage:
-        """A storage, its length noted."""
+        """A storage; its length is recorded."""
         storage = super().__call__(pid)
-        self.found[pid[2]] = (storage.span.length, storage.dtype.itemsize)
+        self.lengths[pid[2]] = (storage.span.length, storage.dtype.itemsize)
         return storage
 
     def span(self, key: str, length: int) -> Span:
-        """Bytes that are in the file, whatever they are."""
+        """Bytes of this length, from the start of the file."""
         if length > len(self.buffer):
             raise ValueError(f"storage {key!r} is larger than the file")
         return Span(self.buffer, 0, length)
 
     def places(self, keys: Any, at: int) -> dict[str, Span]:
-        """The bytes of each storage: one after the other from `at` on, each after the number of its
-        elements.
-        """
+        """The bytes of each storage, in sequence from `at`, each after its number of elements."""
         spans = {}
         for key in keys:
-            length, item = self.found[key]
+            length, item = self.lengths[key]
             if struct.unpack_from("<q", self.buffer, at)[0] * item != length:
                 raise ValueError(f"storage {key!r} has another length than its description")
             spans[key], at = Span(self.buffer, at + 8, length), at + 8 + length
-        if at != len(self.buffer) or set(spans) != set(self.found):
+        if at != len(self.buffer) or set(spans) != set(self.lengths):
             raise ValueError("its storages do not fill it")
         return spans
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A tensor without elements in order: sparse, nested, quantized, or on the meta device."""
+    """A tensor that is not dense: sparse, nested, quantized, or on the meta device."""
 
     kind: str
 
 
 class InertTensor(Inert):
-    """What stands for a tensor of another program's class: its fields, and no operations."""
+    """A stand-in for a tensor subclass of another library: its fields, without operations."""
 
 
 def tensor(
     storage: Any, offset: Any, size: Any, stride: Any, *_: Any, dtype: torch.dtype | None = None
 ) -> Tensor:
-    """A view of the storage, if it lies within it.
+    """A view of the storage, if it is within its bounds.
 
     Raises:
-        ValueError: a size, stride or offset is no whole number >= 0, or reaches beyond the storage.
+        ValueError: a size, stride or offset is not a whole number >= 0, or exceeds the storage.
     """
-    if (
-        not isinstance(storage, Storage)
-        or not isinstance(size, tuple)
-        or not isinstance(stride, tuple)
-    ):
+    has_types = isinstance(size, tuple) and isinstance(stride, tuple)
+    if not isinstance(storage, Storage) or not has_types:
         raise ValueError("a tensor is not described as torch does")
-    sides = (offset, *size, *stride)
-    if (
-        any(type(n) is not int or n < 0 for n in sides)
-        or len(size) != len(stride)
-        or len(size) > MOST_DIMENSIONS
-    ):
-        raise ValueError(f"a tensor has offset, sizes and strides {_short(sides)}")
+    integers = (offset, *size, *stride)
+    are_valid = all(type(n) is int and n >= 0 for n in integers)
+    if not are_valid or len(size) != len(stride) or len(size) > MAX_DIMENSIONS:
+        raise ValueError(f"a tensor has offset, sizes and strides {_short(integers)}")
     flat = storage.elements(dtype or storage.dtype)
     last = offset + sum((n - 1) * by for n, by in zip(size, stride, strict=True))
     if 0 in size:
@@ -186,17 +173,14 @@ def tensor(
 
 
 def _short(numbers: tuple[Any, ...]) -> str:
-    return (
-        "("
-        + ", ".join(str(n)[:20] if type(n) is int and abs(n) < 2**64 else "?" for n in numbers[:6])
-        + ")"
-    )
+    texts = [str(n)[:20] if type(n) is int and abs(n) < 2**64 else "?" for n in numbers[:6]]
+    return f"({', '.join(texts)})"
 
 
 def _tensor_v3(
     storage: Any, offset: Any, size: Any, stride: Any, _: Any, __: Any, dtype: Any, *___: Any
 ) -> Tensor:
-    """A tensor of a dtype that has no class of storage."""
+    """A tensor of a dtype that has no storage class."""
     if not isinstance(dtype, torch.dtype):
         raise ValueError("a tensor has no dtype")
     return tensor(storage, offset, size, stride, dtype=dtype)
@@ -205,26 +189,26 @@ def _tensor_v3(
 def _subclass(function: Any, kind: Any, args: Any, state: Any) -> Any:
     """A tensor of a subclass: the plain one, or a stand-in with its fields."""
     if kind is InertTensor:
-        found = InertTensor(*args)
-        found.take(state)
-        return found
+        stand_in = InertTensor(*args)
+        stand_in.set_state(state)
+        return stand_in
     if function is _subclass or not callable(function):
         raise ValueError("a tensor is not described as torch does")
     return function(*args)
 
 
 def _scalar(dtype: Any, data: Any = b"") -> float | int:
-    """A number of numpy's."""
-    return struct.unpack(f"<{NUMBERS[dtype.args[0]]}", data)[0]
+    """A numpy scalar."""
+    return struct.unpack(f"<{NUMPY_FORMATS[dtype.args[0]]}", data)[0]
 
 
 def _encoded(text: Any, *_: Any) -> bytes:
-    """Bytes, as protocol 2 has them."""
+    """Bytes, as pickle protocol 2 encodes them."""
     return text.encode("latin1") if isinstance(text, str) else b""
 
 
 def _ordered(items: Any = ()) -> dict[Any, Any]:
-    """A dict of pairs, or of another dict."""
+    """A dict from pairs or from another dict."""
     pairs = items.items() if isinstance(items, dict) else items
     return {checked_key(key): value for key, value in pairs}
 
@@ -258,7 +242,7 @@ TABLE: dict[str, Any] = {
     "torch.Tensor": Inert,
     "torch.Size": tuple,
     "torch.BoolTensor": Inert,
-    **{f"builtins.{name}": Inert for name in VALUES},
+    **{f"builtins.{name}": Inert for name in BUILTINS},
     "_codecs.encode": _encoded,
     "collections.OrderedDict": _ordered,
     "collections.defaultdict": lambda *_: {},
