@@ -51,13 +51,13 @@ REPLAYED = {
 
 
 def alert(step: int, cause: str, layer: str = "", **more: object) -> dict:
-    told = {
+    fields = {
         "evidence": "2 < 3 & more",
         "why": "It harms.",
         "change": "beta2=0.95",
         "source": "A. Author, 2020",
     }
-    return {"kind": "alert", "step": step, "layer": layer, "cause": cause, **told, **more}
+    return {"kind": "alert", "step": step, "layer": layer, "cause": cause, **fields, **more}
 
 
 def record(layers: int = 3, every: int = 10) -> list[dict]:
@@ -153,23 +153,24 @@ def test_last_run_is_the_default_of_several():
 
 
 def test_text_has_a_few_lines():
-    told = as_text(watched_run(record()), "run.jsonl").splitlines()
+    lines = as_text(watched_run(record()), "run.jsonl").splitlines()
     assert (
-        told[0] == "run.jsonl: AdamW, lr 0.001, betas (0.9, 0.999), eps 1e-08, 120 steps, 3 tensors"
+        lines[0]
+        == "run.jsonl: AdamW, lr 0.001, betas (0.9, 0.999), eps 1e-08, 120 steps, 3 tensors"
     )
-    assert told[1] == "loss 1 at first, 0.0101 at best, not finite at last"
-    assert told[2] == "First cause: stale second moment, step 90 in layer.1"
-    assert told[3].startswith(
+    assert lines[1] == "loss 1 at first, 0.0101 at best, not finite at last"
+    assert lines[2] == "First cause: stale second moment, step 90 in layer.1"
+    assert lines[3].startswith(
         "1. step 90 in layer.1: stale second moment. 2 < 3 & more. It harms. Change: beta2=0.95."
     )
     assert as_text(watched_run(record()[:-2]), "run.jsonl").endswith("No alert in 120 steps")
 
 
 def test_json_is_strict():
-    told = json.loads(json.dumps(as_json(watched_run(record())), allow_nan=False))
-    assert told["loss"] == {"first": 1.0, "best": 1 / 99, "last": None}
-    assert told["layers"][1]["update_rms"] == {"last": 0.5, "largest": 5.0}
-    assert told["alarms"][0]["replayed"]["outcomes"][0]["averts"]
+    report = json.loads(json.dumps(as_json(watched_run(record())), allow_nan=False))
+    assert report["loss"] == {"first": 1.0, "best": 1 / 99, "last": None}
+    assert report["layers"][1]["update_rms"] == {"last": 0.5, "largest": 5.0}
+    assert report["alarms"][0]["replayed"]["outcomes"][0]["averts"]
 
 
 def test_page_contains_every_value():
@@ -215,10 +216,10 @@ def test_many_readings_share_columns_that_show_spikes():
     run = watched_run(rows)
     starts = column_starts(run, MAX_COLUMNS)
     assert len(starts) == MAX_COLUMNS
-    found = column_maxima(run.values["lag"], starts)
-    assert found.max() == 9.0
+    maxima = column_maxima(run.values["lag"], starts)
+    assert maxima.max() == 9.0
     at = edges(run, starts)
-    assert at[found[0].argmax()] < 1234 < at[found[0].argmax() + 1]
+    assert at[maxima[0].argmax()] < 1234 < at[maxima[0].argmax() + 1]
     loss = embedded(page(rows))["loss"]
     assert len(loss["steps"]) <= MAX_POINTS
     assert max(loss["values"]) == 7.0
@@ -240,8 +241,8 @@ def test_quantity_is_found_by_name():
 
 def test_causes_of_older_records_get_their_present_name():
     old = alert(BROKEN, "second moment lost in its type", "layer.1")
-    [found] = watched_run([*record()[:-2], old]).alerts
-    assert found == {**old, "cause": "second moment underflow"}
+    [loaded] = watched_run([*record()[:-2], old]).alerts
+    assert loaded == {**old, "cause": "second moment underflow"}
 
 
 def without(row: dict, name: str) -> dict:
@@ -269,10 +270,10 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_input_is_rejected(name: str):
-    call, told = WRONG[name]
+    call, message = WRONG[name]
     with pytest.raises(BadInput) as caught:
         call()
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
 
 
 # replacements for an item of a damaged line
@@ -319,8 +320,10 @@ def test_damaged_line_is_reported_or_ignored(i: int):
     """For any damage the report is written, or the error names the line's kind and field."""
     short = {**REPLAYED, "sizes": REPLAYED["sizes"][:2], "outcomes": REPLAYED["outcomes"][:1]}
     line = {**LINES[i], "replayed": short} if "replayed" in LINES[i] else LINES[i]
-    told = [(place, refusal([*LINES[:i], row, *LINES[i + 1 :]])) for row, place in damaged(line)]
-    sentences = [(place.split(".")[0], sentence) for place, sentence in told if sentence]
+    refusals = [
+        (place, refusal([*LINES[:i], row, *LINES[i + 1 :]])) for row, place in damaged(line)
+    ]
+    sentences = [(place.split(".")[0], sentence) for place, sentence in refusals if sentence]
     assert sentences
     for name, sentence in sentences:
         assert sentence.startswith(
@@ -330,7 +333,7 @@ def test_damaged_line_is_reported_or_ignored(i: int):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (
             {"shape": [None]},
@@ -356,10 +359,10 @@ def test_damaged_line_is_reported_or_ignored(i: int):
         ({"kind": {}}, "A line has no usable kind: got {}"),
     ],
 )
-def test_damaged_field_is_named(change: dict, told: str):
+def test_damaged_field_is_named(change: dict, message: str):
     with pytest.raises(BadInput) as caught:
         watched_run([{**READ, **change}])
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
 
 
 def test_missing_or_non_finite_losses_are_described():

@@ -78,14 +78,14 @@ ROWS = {
 }
 
 
-def assert_alike(taken: TensorSample, found: object) -> None:
+def assert_alike(taken: TensorSample, reading: object) -> None:
     wide = read(
         taken.layer, 5, taken.shape, taken.values, taken.before, taken.x, taken.m, taken.v, taken.t
     )
     for name in EXACTLY:
-        assert getattr(found, name) == getattr(wide, name), name
+        assert getattr(reading, name) == getattr(wide, name), name
     for name in set(wide._fields) - {*EXACTLY}:
-        assert getattr(found, name) == pytest.approx(
+        assert getattr(reading, name) == pytest.approx(
             getattr(wide, name), rel=2e-5, abs=1e-30, nan_ok=True
         ), name
 
@@ -93,14 +93,14 @@ def assert_alike(taken: TensorSample, found: object) -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_batched_reading_of_one_tensor_equals_the_reference(name: str):
     taken = ROWS[name]()
-    [found] = read_all(5, [taken])
-    assert_alike(taken, found)
+    [reading] = read_all(5, [taken])
+    assert_alike(taken, reading)
 
 
 def test_batched_readings_of_all_tensors_are_independent():
     rows = [make() for make in ROWS.values()]
-    for taken, found in zip(rows, read_all(5, rows), strict=True):
-        assert_alike(taken, found)
+    for taken, reading in zip(rows, read_all(5, rows), strict=True):
+        assert_alike(taken, reading)
 
 
 def test_no_tensors_give_no_readings():
@@ -109,11 +109,11 @@ def test_no_tensors_give_no_readings():
 
 def test_median_of_a_large_tensor_is_sampled():
     taken = sample("a", 10 * MEDIAN_ELEMENTS, 0)
-    [found] = read_all(5, [taken])
-    assert found.root_median == pytest.approx(
+    [reading] = read_all(5, [taken])
+    assert reading.root_median == pytest.approx(
         read_all(5, [sample("a", 10 * MEDIAN_ELEMENTS, 0)])[0].root_median
     )
-    assert 0.5 < found.root_median / read("a", 5, (1,), *taken[2:]).root_median < 2
+    assert 0.5 < reading.root_median / read("a", 5, (1,), *taken[2:]).root_median < 2
 
 
 class Run:
@@ -175,10 +175,10 @@ def test_step_stats_equal_those_of_the_elements():
         recorder.record(step)
         seen += recorder.new_stats() if step % 4 == 0 else []
     assert [light.step for light in seen] == [*range(1, 13)]
-    held = [run.optimizer.state[slot.p] for slot in recorder.coordinates]
+    param_states = [run.optimizer.state[slot.p] for slot in recorder.coordinates]
     parts = [
         [each[key].double().flatten()[:: slot.spacing] for key in ("exp_avg", "exp_avg_sq")]
-        for each, slot in zip(held, recorder.coordinates, strict=True)
+        for each, slot in zip(param_states, recorder.coordinates, strict=True)
     ]
     sizes = [rms(update(*debias(m, v, 12, 0.9, 0.999), 1e-8)) for m, v in parts]
     last, before = (
@@ -206,7 +206,7 @@ def test_step_stats_equal_those_of_the_elements():
 
 
 def test_step_stats_do_not_depend_on_the_block_length():
-    found = []
+    stats = []
     for every in (1, 3, 12):
         run, seen = Run(lambda p: torch.optim.AdamW(p)), []
         recorder = MomentRecorder(run.optimizer)
@@ -214,9 +214,9 @@ def test_step_stats_do_not_depend_on_the_block_length():
             run.step()
             recorder.record(step)
             seen += recorder.new_stats() if step % every == 0 else []
-        found.append([value for light in seen for value in light if not isinstance(value, str)])
-    assert found[1] == pytest.approx(found[0], rel=1e-5)
-    assert found[2] == pytest.approx(found[0], rel=1e-5)
+        stats.append([value for light in seen for value in light if not isinstance(value, str)])
+    assert stats[1] == pytest.approx(stats[0], rel=1e-5)
+    assert stats[2] == pytest.approx(stats[0], rel=1e-5)
 
 
 def test_tensor_without_a_gradient_restarts_alone():

@@ -36,8 +36,10 @@ def test_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(vars(callbacks), "HuggingFaceWatch", raising=False)
     with pytest.raises(BadInput) as caught:
         _ = betaplane.monitor.HuggingFaceWatch
-    told = "no_such_package is not installed (betaplane.monitor). Try: pip install 'betaplane[hf]'"
-    assert str(caught.value) == told
+    message = (
+        "no_such_package is not installed (betaplane.monitor). Try: pip install 'betaplane[hf]'"
+    )
+    assert str(caught.value) == message
 
 
 def test_unknown_callback_is_an_attribute_error() -> None:
@@ -51,16 +53,19 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """The scalars in a TensorBoard folder."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    found = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0}).Reload()
-    tags = found.Tags()
-    told = {
-        name: [(each.step, each.value) for each in found.Scalars(name)] for name in tags["scalars"]
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0}).Reload()
+    tags = events.Tags()
+    scalar_values = {
+        name: [(event.step, event.value) for event in events.Scalars(name)]
+        for name in tags["scalars"]
     }
-    words = {
-        name: [(each.step, str(each.tensor_proto.string_val[0])) for each in found.Tensors(name)]
+    texts = {
+        name: [
+            (event.step, str(event.tensor_proto.string_val[0])) for event in events.Tensors(name)
+        ]
         for name in tags["tensors"]
     }
-    return told | words  # type: ignore[return-value]
+    return scalar_values | texts  # type: ignore[return-value]
 
 
 # -- Hugging Face --
@@ -90,7 +95,7 @@ def sentences() -> list[dict[str, Tensor]]:
 def hugging_face(folder: Path, callbacks: list[Any], **options: Any) -> Any:
     from transformers import Trainer, TrainingArguments
 
-    usual = {
+    defaults = {
         "per_device_train_batch_size": 4,
         "gradient_accumulation_steps": 2,
         "max_steps": 12,
@@ -103,7 +108,7 @@ def hugging_face(folder: Path, callbacks: list[Any], **options: Any) -> Any:
         "disable_tqdm": True,
         "report_to": [],
     }
-    arguments = TrainingArguments(str(folder), **{**usual, **options})
+    arguments = TrainingArguments(str(folder), **{**defaults, **options})
     trainer = Trainer(language_model(), arguments, train_dataset=sentences(), callbacks=callbacks)
     trainer.train()
     return trainer
@@ -234,14 +239,14 @@ def light(folder: Path, callbacks: list[Any], manual: bool = False, **options: A
     data = TensorDataset(
         torch.randn(96, 8, generator=generator), torch.randint(3, (96,), generator=generator)
     )
-    usual = {
+    defaults = {
         "max_epochs": 1,
         "accelerator": "cpu",
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
     trainer = pl.Trainer(
-        **{**usual, **options},
+        **{**defaults, **options},
         default_root_dir=folder,
         logger=TensorBoardLogger(folder, name="theirs", version=""),
         log_every_n_steps=1,

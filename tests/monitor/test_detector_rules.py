@@ -41,17 +41,17 @@ def run(steps: int, every: int = 1, **changes: Any) -> list[Reading]:
     """Healthy readings of a run; each change is a value, or a function of the step."""
 
     def reading(step: int) -> Reading:
-        told = {
+        finding = {
             name: change(step) if callable(change) else change for name, change in changes.items()
         }
         return HEALTHY._replace(
-            **{"step": step, "t": float(step), "before": step - 1.0, "warm": step > 1, **told}
+            **{"step": step, "t": float(step), "before": step - 1.0, "warm": step > 1, **finding}
         )
 
     return [reading(step) for step in range(1, steps + 1, every)]
 
 
-def found(cause: str, history: History):
+def find(cause: str, history: History):
     detector = DETECTORS[cause]
     return detector.find(history, detector.threshold)
 
@@ -66,18 +66,18 @@ def losses(history: History, values: list[float], last: int | None = None) -> Hi
 
 def test_healthy_run_raises_no_alert():
     history = losses(history_of(*run(64)), [2.0 - 0.01 * k for k in range(64)])
-    assert [detector.cause for detector in ALL if found(detector.cause, history)] == []
+    assert [detector.cause for detector in ALL if find(detector.cause, history)] == []
 
 
 # NaN and infinity
 
 
 def test_one_non_finite_tensor_is_enough():
-    assert found("non-finite gradients", history_of(HEALTHY)) is None
-    told = found(
+    assert find("non-finite gradients", history_of(HEALTHY)) is None
+    finding = find(
         "non-finite gradients", history_of(HEALTHY, HEALTHY._replace(layer="bias", finite=False))
     )
-    assert (told.layer, told.remedy) == ("bias", {"nonfinite": "skip"})
+    assert (finding.layer, finding.remedy) == ("bias", {"nonfinite": "skip"})
 
 
 # data
@@ -94,7 +94,7 @@ def changed(norm: float, loss: float, before: int = 20, **of_last: Any):
     history.readings.gradient_norms.extend(
         (step, value) for step, value in enumerate([*usual, 1.05 * norm], 1)
     )
-    return found("sudden data change", losses(history, [*usual, 1.05 * loss]))
+    return find("sudden data change", losses(history, [*usual, 1.05 * loss]))
 
 
 @pytest.mark.parametrize(
@@ -109,14 +109,14 @@ def changed(norm: float, loss: float, before: int = 20, **of_last: Any):
     ],
 )
 def test_data_change_needs_a_threefold_jump_each_at_least_twofold(norm, loss, fires):
-    told = changed(norm, loss)
-    assert bool(told) == fires
-    if told:
-        assert (told.layer, told.remedy) == (
+    finding = changed(norm, loss)
+    assert bool(finding) == fires
+    if finding:
+        assert (finding.layer, finding.remedy) == (
             "",
             {"skip": 21, "max_norm": pytest.approx(1.05, rel=0.1)},
         )
-        assert f"gradient norm {norm:.1f} x and loss {loss:.1f} x their largest" in told.evidence
+        assert f"gradient norm {norm:.1f} x and loss {loss:.1f} x their largest" in finding.evidence
 
 
 def test_data_change_is_excluded_after_large_updates_or_a_raised_lr():
@@ -128,7 +128,7 @@ def test_data_change_is_excluded_after_large_updates_or_a_raised_lr():
     raised = run(21, lr=lambda step: 1e-3 if step < 19 else 2.01e-3)
     history = losses(history_of(*raised), [1.0, 1.01] * 10 + [9.0])
     history.readings.gradient_norms.extend(history.losses)
-    assert found("sudden data change", history) is None
+    assert find("sudden data change", history) is None
 
 
 def test_data_change_is_excluded_after_an_unusual_update():
@@ -146,7 +146,7 @@ def test_data_change_is_excluded_after_an_unusual_update():
         for reading in run(21, layer="calm"):
             history.readings.add(reading)
         history.readings.gradient_norms.extend(history.losses)
-        assert bool(found("sudden data change", history)) == fires
+        assert bool(find("sudden data change", history)) == fires
 
 
 def test_data_change_must_exceed_the_scatter():
@@ -156,19 +156,19 @@ def test_data_change_must_exceed_the_scatter():
     history = history_of(*run(21))
     noisy = [math.e ** (1 - 2 * (k % 2)) for k in range(20)]
     history.readings.gradient_norms.extend(enumerate([*noisy, math.e * 3.2], 1))
-    assert found("sudden data change", losses(history, [*noisy, math.e * 3.2])) is None
+    assert find("sudden data change", losses(history, [*noisy, math.e * 3.2])) is None
     calm = [1.01 ** (1 - 2 * (k % 2)) for k in range(20)]
     history = history_of(*run(21))
     history.readings.gradient_norms.extend(enumerate([*calm, 9.0], 1))
     # 2.3 deviations of the loss
-    assert found("sudden data change", losses(history, [*noisy, math.e * 4])) is None
+    assert find("sudden data change", losses(history, [*noisy, math.e * 4])) is None
 
 
 # the learning rate
 
 
 def too_large(ratio: float, late: float, first: float = 1.0, **changes: Any):
-    return found(
+    return find(
         "learning rate too large",
         losses(history_of(*run(20, ratio=ratio, **changes)), [first] + [late] * 19),
     )
@@ -179,14 +179,14 @@ def too_large(ratio: float, late: float, first: float = 1.0, **changes: Any):
     [(0.301, 1.51, True), (0.299, 1.6, False), (0.31, 1.49, False), (0.3, 1.6, True)],
 )
 def test_lr_is_too_large_if_updates_match_weights_and_the_loss_rises(ratio, late, fires):
-    told = too_large(ratio, late)
-    assert bool(told) == fires
-    if told:
+    finding = too_large(ratio, late)
+    assert bool(finding) == fires
+    if finding:
         lr = float(f"{1e-3 * 0.01 / ratio:.1g}")
-        assert (told.layer, told.remedy) == ("w", {"lr": pytest.approx(lr)})
+        assert (finding.layer, finding.remedy) == ("w", {"lr": pytest.approx(lr)})
         assert (
             f"an update of {ratio:.2f} of the weights; loss {late:.3g}, at the start 1"
-            in told.evidence
+            in finding.evidence
         )
 
 
@@ -198,9 +198,9 @@ def test_tensor_that_starts_at_zero_is_judged_by_its_last_update():
     history = losses(
         history_of(*run(20, ratio=lambda step: 9.0 if step < 20 else 0.1)), [1.0] + [2.0] * 19
     )
-    assert found("learning rate too large", history)
+    assert find("learning rate too large", history)
     history.readings.zero_at_start.add("w")
-    assert found("learning rate too large", history) is None
+    assert find("learning rate too large", history) is None
 
 
 def test_raised_lr_is_compared_with_the_loss_and_weights_before():
@@ -214,12 +214,12 @@ def test_raised_lr_is_compared_with_the_loss_and_weights_before():
         ratio=lambda step: 0.001 if step < 38 else 0.05,
     )
     history = losses(history_of(*steps), [10.0] + [1.0] * 20 + [1.6] * 19)
-    told = found("learning rate too large", history)
-    assert "an update of 0.50 of the weights; loss 1.6, before lr was raised 1" in told.evidence
+    finding = find("learning rate too large", history)
+    assert "an update of 0.50 of the weights; loss 1.6, before lr was raised 1" in finding.evidence
     calm = losses(history_of(*steps), [10.0] + [1.0] * 20 + [1.4] * 19)
-    assert found("learning rate too large", calm) is None
+    assert find("learning rate too large", calm) is None
     steady = losses(history_of(*run(40, ratio=0.5)), [10.0] + [1.0] * 20 + [1.6] * 19)
-    assert found("learning rate too large", steady) is None
+    assert find("learning rate too large", steady) is None
 
 
 def test_weights_that_grow_at_constant_lr_are_compared_as_they_are():
@@ -248,14 +248,14 @@ def edge(
         GradientCorrelation(step, correlation, float(norm))
         for step, norm in zip(steps, norms, strict=True)
     )
-    return found("adaptive edge of stability", history)
+    return find("adaptive edge of stability", history)
 
 
 def test_twelve_growing_oscillations_are_the_edge():
-    told = edge()
-    assert (told.layer, told.remedy) == ("", {"lr": 5e-4})
-    assert f"curvature above {(2 + 2 * 0.9) / (0.1 * 1e-3):.3g}" in told.evidence
-    assert "grew 2.0 x in 12 steps" in told.evidence
+    finding = edge()
+    assert (finding.layer, finding.remedy) == ("", {"lr": 5e-4})
+    assert f"curvature above {(2 + 2 * 0.9) / (0.1 * 1e-3):.3g}" in finding.evidence
+    assert "grew 2.0 x in 12 steps" in finding.evidence
     assert edge(correlation=-0.501)
     assert edge(correlation=-0.499) is None
     assert edge(grown=1.505)
@@ -267,9 +267,9 @@ def test_twelve_growing_oscillations_are_the_edge():
 
 
 def test_edge_remedy_raises_a_small_beta1_first():
-    told = edge(beta1=0.5)
-    assert (told.layer, told.remedy) == ("", {"beta1": 0.9})
-    assert f"{(3.8 / 0.1) / (3 / 0.5):.3g} x the curvature" in told.change
+    finding = edge(beta1=0.5)
+    assert (finding.layer, finding.remedy) == ("", {"beta1": 0.9})
+    assert f"{(3.8 / 0.1) / (3 / 0.5):.3g} x the curvature" in finding.change
     assert edge(beta1=0.5, beta2=0.8).remedy == {"lr": 5e-4}  # beta1 = 0.9 needs beta2 > 0.81
     assert edge(beta1=0.5, beta2=0.82).remedy == {"beta1": 0.9}
 
@@ -293,14 +293,14 @@ def dead(
         held.add(touched)
     history = history_of(*run(20, shape=(height or rows, 4)))
     history.readings.rows["w"] = held
-    return found("dead rows", history)
+    return find("dead rows", history)
 
 
 def test_rows_are_dead_if_two_fifths_are_silent_for_fifty_readings():
-    told = dead(5)
-    assert told.layer == "w"
-    assert told.remedy == {"reinitialise": [0, 1, 2, 3, 4], "lr": pytest.approx(1e-3 / 3)}
-    assert "5 of 10 rows" in told.evidence
+    finding = dead(5)
+    assert finding.layer == "w"
+    assert finding.remedy == {"reinitialise": [0, 1, 2, 3, 4], "lr": pytest.approx(1e-3 / 3)}
+    assert "5 of 10 rows" in finding.evidence
     assert dead(7, rows=18) is None
     assert dead(201, rows=500)
     assert dead(199, rows=500) is None
@@ -323,20 +323,20 @@ def test_rows_that_come_and_go_are_not_dead():
         held.add(torch.arange(10) == look % 10 if look < 100 else torch.arange(10) > 4)
     history = history_of(*run(20, shape=(10, 4)))
     history.readings.rows["w"] = held
-    assert found("dead rows", history) is None
+    assert find("dead rows", history) is None
 
 
 # the second moment
 
 
 def stale(lag: float, size: float, **changes: Any):
-    return found("stale second moment", history_of(*run(20, lag=lag, update_rms=size, **changes)))
+    return find("stale second moment", history_of(*run(20, lag=lag, update_rms=size, **changes)))
 
 
 def test_lasting_lag_with_large_updates_is_stale():
-    told = stale(4.52, 0.804)
-    assert told.remedy == {"beta2": 0.95}
-    assert "update RMS 0.80 lr, RMS_t 4.5" in told.evidence
+    finding = stale(4.52, 0.804)
+    assert finding.remedy == {"beta2": 0.95}
+    assert "update RMS 0.80 lr, RMS_t 4.5" in finding.evidence
     assert stale(4.48, 0.81) is None
     assert stale(4.6, 0.796) is None
     assert stale(4.6, 0.81, ratio=0.299)
@@ -388,43 +388,43 @@ def grown(
 
 def test_lag_of_most_tensors_at_two_readings_is_stale():
     cause = "stale second moment"
-    told = found(cause, grown([2.26, 2.26], layers=2))
-    assert "update RMS 0.60 lr, 2.4 x its usual size, RMS_t 2.3" in told.evidence
-    assert found(cause, grown([2.24, 2.24], layers=2)) is None
-    assert found(cause, grown([2.3], layers=2)) is None
-    assert found(cause, grown([2.3, 2.3], layers=1)) is None
-    assert found(cause, grown([2.3, 2.3], last=0.499, layers=2)) is None
+    finding = find(cause, grown([2.26, 2.26], layers=2))
+    assert "update RMS 0.60 lr, 2.4 x its usual size, RMS_t 2.3" in finding.evidence
+    assert find(cause, grown([2.24, 2.24], layers=2)) is None
+    assert find(cause, grown([2.3], layers=2)) is None
+    assert find(cause, grown([2.3, 2.3], layers=1)) is None
+    assert find(cause, grown([2.3, 2.3], last=0.499, layers=2)) is None
 
 
 def test_record_lag_at_one_reading_is_stale_after_many_readings():
     cause = "stale second moment"
-    assert found(cause, grown([1.81], layers=3, steps=33))
-    assert found(cause, grown([1.79], layers=3, steps=33)) is None
-    assert found(cause, grown([1.9], layers=3, steps=32)) is None
+    assert find(cause, grown([1.81], layers=3, steps=33))
+    assert find(cause, grown([1.79], layers=3, steps=33)) is None
+    assert find(cause, grown([1.9], layers=3, steps=32)) is None
     other = losses(grown([1.9], layers=3, steps=33), [1.0, 1.01] * 16 + [9.0])
-    assert found(cause, other) is None  # the batch is unlike all before it
+    assert find(cause, other) is None  # the batch is unlike all before it
     for deviations, fires in ((5.97, True), (6.03, False)):
         last = math.exp(0.05 + deviations * 0.05 * math.sqrt(32 / 31))
         history = losses(grown([1.81], layers=3, steps=33), [1.0, math.exp(0.1)] * 16 + [last])
-        assert bool(found(cause, history)) == fires
+        assert bool(find(cause, history)) == fires
     scattered = [0.5, 1.7] * 16
-    assert found(cause, grown([*scattered, 1.9], layers=3, steps=33)) is None
+    assert find(cause, grown([*scattered, 1.9], layers=3, steps=33)) is None
 
 
 @pytest.mark.parametrize(
     ("beta1", "beta2", "fires"), [(0.9, 0.81, True), (0.9, 0.8101, False), (0.0, 0.0, False)]
 )
 def test_beta1_squared_above_beta2_is_reported(beta1, beta2, fires):
-    told = found("beta1^2 >= beta2", history_of(HEALTHY._replace(beta1=beta1, beta2=beta2)))
-    assert bool(told) == fires
-    if told:
-        assert (told.layer, told.remedy) == ("", {"beta2": 0.95})
-        assert "or beta1 < 0.9" in told.change
+    finding = find("beta1^2 >= beta2", history_of(HEALTHY._replace(beta1=beta1, beta2=beta2)))
+    assert bool(finding) == fires
+    if finding:
+        assert (finding.layer, finding.remedy) == ("", {"beta2": 0.95})
+        assert "or beta1 < 0.9" in finding.change
 
 
 def test_proposed_beta2_is_at_least_beta1():
-    told = found("beta1^2 >= beta2", history_of(HEALTHY._replace(beta1=0.99, beta2=0.9)))
-    assert told.remedy == {"beta2": 0.99}
+    finding = find("beta1^2 >= beta2", history_of(HEALTHY._replace(beta1=0.99, beta2=0.9)))
+    assert finding.remedy == {"beta2": 0.99}
 
 
 @pytest.mark.parametrize(
@@ -442,22 +442,22 @@ def test_proposed_beta2_is_at_least_beta1():
     ids=str,
 )
 def test_underflow_is_v_zero_or_unchanged(changes, fires):
-    told = found("second moment underflow", history_of(HEALTHY._replace(**changes)))
-    assert bool(told) == fires
-    if told:
-        assert (told.layer, told.remedy) == ("w", {"storage": "float32"})
+    finding = find("second moment underflow", history_of(HEALTHY._replace(**changes)))
+    assert bool(finding) == fires
+    if finding:
+        assert (finding.layer, finding.remedy) == ("w", {"storage": "float32"})
 
 
 def below(**changes: Any):
-    return found("eps dominates", history_of(HEALTHY._replace(t=2.0, step=2, **changes)))
+    return find("eps dominates", history_of(HEALTHY._replace(t=2.0, step=2, **changes)))
 
 
 def test_eps_dominates_above_half_of_the_elements():
-    told = below(below_eps=0.502, eps=1e-3, root_median=2e-4)
-    assert (told.layer, told.remedy) == ("w", {"eps": pytest.approx(2e-6)})
-    assert "50% of sqrt(v_hat) are below eps = 0.001; they are about 0.0002" in told.evidence
+    finding = below(below_eps=0.502, eps=1e-3, root_median=2e-4)
+    assert (finding.layer, finding.remedy) == ("w", {"eps": pytest.approx(2e-6)})
+    assert "50% of sqrt(v_hat) are below eps = 0.001; they are about 0.0002" in finding.evidence
     assert below(below_eps=0.5) is None
-    assert found("eps dominates", history_of(HEALTHY._replace(below_eps=0.9))) is None  # at t = 1
+    assert find("eps dominates", history_of(HEALTHY._replace(below_eps=0.9))) is None  # at t = 1
     assert below(below_eps=0.9, root_median=0.0, root_rms=3e-4).remedy == {
         "eps": pytest.approx(3e-6)
     }
@@ -469,8 +469,8 @@ def test_eps_dominates_above_half_of_the_elements():
 def test_eps_ignores_vectors_with_rounding_error_as_gradient():
     for g_rms, fires in ((0.995e-4, False), (1.005e-4, True)):
         bias = HEALTHY._replace(layer="b", shape=(16,), t=2.0, below_eps=0.9, g_rms=g_rms)
-        assert bool(found("eps dominates", history_of(HEALTHY, bias))) == fires
-    worst = found(
+        assert bool(find("eps dominates", history_of(HEALTHY, bias))) == fires
+    worst = find(
         "eps dominates",
         history_of(
             HEALTHY._replace(t=2.0, below_eps=0.6),
@@ -495,9 +495,9 @@ def test_replaced_v_is_a_changed_state():
     ):
         v = kept * 0.001 * 0.999 ** (steps - 1)
         now = HEALTHY._replace(step=1 + steps, t=1.0 + steps, before=float(steps), kept_rms=v**0.5)
-        assert bool(found("optimizer state changed", history_of(old, now))) == seen
+        assert bool(find("optimizer state changed", history_of(old, now))) == seen
         uncounted = now._replace(t=now.t + 5)
-        assert found("optimizer state changed", history_of(old, uncounted)) is None
+        assert find("optimizer state changed", history_of(old, uncounted)) is None
 
 
 def test_update_beyond_adams_bound_is_a_changed_state():
@@ -510,9 +510,9 @@ def test_update_beyond_adams_bound_is_a_changed_state():
     ):
         readings = run(6, reach=past, update_max=update * bound)
         readings[-1] = readings[-1]._replace(reach=reach)
-        assert bool(found("optimizer state changed", history_of(*readings))) == seen
+        assert bool(find("optimizer state changed", history_of(*readings))) == seen
         others = [*readings[:-1], readings[-1]._replace(beta1=0.9001)]
-        assert found("optimizer state changed", history_of(*others)) is None
+        assert find("optimizer state changed", history_of(*others)) is None
 
 
 def test_consequences_of_a_state_fault_are_not_reported():
@@ -526,22 +526,22 @@ def test_consequences_of_a_state_fault_are_not_reported():
 
 
 def test_zero_count_with_nonzero_v_is_wrong():
-    told = found("step count wrong", history_of(HEALTHY._replace(before=0.0, warm=True)))
-    assert (told.layer, told.remedy) == ("w", {"step": 1000})  # 1 / (1 - beta2)
-    assert found("step count wrong", history_of(HEALTHY._replace(before=0.0, warm=False))) is None
+    finding = find("step count wrong", history_of(HEALTHY._replace(before=0.0, warm=True)))
+    assert (finding.layer, finding.remedy) == ("w", {"step": 1000})  # 1 / (1 - beta2)
+    assert find("step count wrong", history_of(HEALTHY._replace(before=0.0, warm=False))) is None
     assert (
-        found("step count wrong", history_of(HEALTHY._replace(before=0.0, warm=True, g_rms=0.0)))
+        find("step count wrong", history_of(HEALTHY._replace(before=0.0, warm=True, g_rms=0.0)))
         is None
     )
 
 
 def test_positive_count_with_every_v_zero_is_wrong():
     cold = HEALTHY._replace(before=7.0, t=8.0, warm=False)
-    told = found("step count wrong", history_of(cold))
-    assert told.remedy == {"step": 0}
-    assert "the count was 7 while every v was 0" in told.evidence
+    finding = find("step count wrong", history_of(cold))
+    assert finding.remedy == {"step": 0}
+    assert "the count was 7 while every v was 0" in finding.evidence
     assert (
-        found("step count wrong", history_of(cold, HEALTHY._replace(layer="b", before=7.0, t=8.0)))
+        find("step count wrong", history_of(cold, HEALTHY._replace(layer="b", before=7.0, t=8.0)))
         is None
     )
 
@@ -551,33 +551,33 @@ def test_positive_count_with_every_v_zero_is_wrong():
 )
 def test_moments_that_vanish_between_readings_are_found_in_wide_dtypes(dtype, fires):
     steps = run(20, every=10, dtype=dtype, root_rms=lambda step: 1.0 if step == 1 else 0.01)
-    told = found("step count wrong", history_of(*steps))
-    assert bool(told) == fires
-    if told:
-        assert (told.layer, told.remedy) == ("", {"step": 0})
+    finding = find("step count wrong", history_of(*steps))
+    assert bool(finding) == fires
+    if finding:
+        assert (finding.layer, finding.remedy) == ("", {"step": 0})
 
 
 def rushed(losses_of: list[float], **changes: Any):
     history = history_of(
         *run(len(losses_of), ratio=0.2, beta2=changes.pop("beta2", 0.999), **changes)
     )
-    return found("warmup too short", losses(history, losses_of))
+    return find("warmup too short", losses(history, losses_of))
 
 
 def test_climbing_loss_at_full_lr_needs_a_warmup():
     climb = [1.0] * 6 + [1.055] * 6
-    told = rushed(climb)
-    assert (told.layer, told.remedy) == ("", {"warmup": 2000})
-    assert "loss 1.05, 1.1 x its start" in told.evidence
+    finding = rushed(climb)
+    assert (finding.layer, finding.remedy) == ("", {"warmup": 2000})
+    assert "loss 1.05, 1.1 x its start" in finding.evidence
     assert rushed([1.0] * 6 + [1.045] * 6) is None
     assert rushed(climb, lr=lambda step: 1e-3 * min(1.0, step / 3)) is None  # warmed up
     assert rushed(climb, beta2=0.8) is None  # 10 steps are v's memory
     assert rushed([1.0] * 6 + [0.698] * 5 + [1.055] * 6) is None  # it had fallen
     assert rushed([1.0] * 6 + [0.702] * 5 + [1.055] * 6)
-    assert found("warmup too short", losses(history_of(*run(12, ratio=0.0995)), climb)) is None
-    assert found("warmup too short", losses(history_of(*run(12, ratio=0.1005)), climb))
-    assert found("warmup too short", losses(history_of(*run(12, ratio=0.598)), climb))
-    assert found("warmup too short", losses(history_of(*run(12, ratio=0.602)), climb)) is None
+    assert find("warmup too short", losses(history_of(*run(12, ratio=0.0995)), climb)) is None
+    assert find("warmup too short", losses(history_of(*run(12, ratio=0.1005)), climb))
+    assert find("warmup too short", losses(history_of(*run(12, ratio=0.598)), climb))
+    assert find("warmup too short", losses(history_of(*run(12, ratio=0.602)), climb)) is None
 
 
 def test_stuck_loss_needs_a_warmup():
@@ -612,15 +612,15 @@ def drift(
         shrink=lambda step: shrink * (1 if step <= 40 else lr),
         shape=shape,
     )
-    return found("weight norm drift", history_of(*steps))
+    return find("weight norm drift", history_of(*steps))
 
 
 def test_weights_that_shrink_as_lr_falls_drift():
-    told = drift()
-    assert (told.layer, told.remedy) == ("w", {"decay": "corrected", "peak_lr": 1e-3})
+    finding = drift()
+    assert (finding.layer, finding.remedy) == ("w", {"decay": "corrected", "peak_lr": 1e-3})
     assert (
         "weights at 0.70 of their size at the peak lr 0.001, gradients over weights 2.0 x their least"
-        in told.evidence
+        in finding.evidence
     )
     assert drift(grown=1.99) is None
     assert drift(lr=0.501) is None
@@ -647,15 +647,15 @@ class Told(list):
 
 
 def test_cause_is_reported_again_after_a_thousand_steps():
-    bad, told = HEALTHY._replace(before=5.0, finite=False), Told()
+    bad, finding = HEALTHY._replace(before=5.0, finite=False), Told()
     history = history_of()
-    diagnosis = Diagnosis(history, told)
+    diagnosis = Diagnosis(history, finding)
     for step in (1, 2, 1000, 1001):
         history.step = step
         history.readings.add(bad._replace(step=step))
         diagnosis.check()
-    assert [alert.step for alert in told if alert.cause == "non-finite gradients"] == [1, 1001]
-    assert diagnosis.alerts == told
+    assert [alert.step for alert in finding if alert.cause == "non-finite gradients"] == [1, 1001]
+    assert diagnosis.alerts == finding
 
 
 def test_report_lists_the_likelier_cause_first():
@@ -694,13 +694,13 @@ def noisy(beta2: float, step: int = 64, sign: float = 1.0, steps: int = 64, spik
     )
     history = history_of(*run(20), step=step)
     history.recordings["w"] = SimpleNamespace(last_step=step, full=True, recorded=lambda: past)
-    return found("second moment too noisy", history)
+    return find("second moment too noisy", history)
 
 
 def test_short_memory_with_ascent_is_too_noisy():
-    told = noisy(0.5)
-    assert (told.layer, told.remedy) == ("w", {"beta2": 0.984375})  # 1 - 1 / 64
-    assert "cosine of mean update and mean gradient -1.00" in told.evidence
+    finding = noisy(0.5)
+    assert (finding.layer, finding.remedy) == ("w", {"beta2": 0.984375})  # 1 - 1 / 64
+    assert "cosine of mean update and mean gradient -1.00" in finding.evidence
     assert noisy(0.5, sign=-1.0)
     assert noisy(0.5, step=80)
     assert noisy(0.5, step=72) is None  # looked at every sixteenth step

@@ -49,14 +49,14 @@ def regression(
     return watcher
 
 
-def told(watcher: Watcher) -> list[tuple[int, str]]:
+def causes(watcher: Watcher) -> list[tuple[int, str]]:
     return [(alert.step, alert.cause) for alert in watcher.alerts]
 
 
 @pytest.mark.parametrize("at", [640, 641, 645, 649])
 def test_data_change_is_reported_at_its_step_with_any_schedule(at: int):
     watcher = regression(700, feed=lambda step, x: 12 * x if step == at else x)
-    assert told(watcher)[0] == (at, "sudden data change")
+    assert causes(watcher)[0] == (at, "sudden data change")
 
 
 def test_data_change_is_read_although_the_budget_is_used_up():
@@ -87,11 +87,11 @@ def test_raised_lr_is_reported_before_the_loss_exceeds_its_start():
 def test_emptied_moments_are_reported_although_the_count_continues():
     def emptied(step: int, optimizer: torch.optim.Optimizer) -> None:
         if step == 504:
-            for held in optimizer.state.values():
-                held["exp_avg"].zero_(), held["exp_avg_sq"].zero_()
+            for param_state in optimizer.state.values():
+                param_state["exp_avg"].zero_(), param_state["exp_avg_sq"].zero_()
 
     watcher = regression(520, emptied, tell=False)
-    assert told(watcher)[0] == (510, "step count wrong")
+    assert causes(watcher)[0] == (510, "step count wrong")
     assert "while the count continued to 510" in watcher.alerts[0].evidence
 
 
@@ -102,22 +102,22 @@ def state_changed(
 
     def act(step: int, optimizer: torch.optim.Optimizer) -> None:
         if step == at:
-            for held in [*optimizer.state.values()][: 1 if first_only else None]:
-                change(held)
+            for param_state in [*optimizer.state.values()][: 1 if first_only else None]:
+                change(param_state)
 
     return act
 
 
-def zero_v(held: dict[str, Any]) -> None:
-    held["exp_avg_sq"].zero_()
+def zero_v(param_state: dict[str, Any]) -> None:
+    param_state["exp_avg_sq"].zero_()
 
 
-def zero_both(held: dict[str, Any]) -> None:
-    held["exp_avg"].zero_(), held["exp_avg_sq"].zero_()
+def zero_both(param_state: dict[str, Any]) -> None:
+    param_state["exp_avg"].zero_(), param_state["exp_avg_sq"].zero_()
 
 
 def scaled(name: str, by: float) -> Callable[[dict[str, Any]], object]:
-    return lambda held: held[name].mul_(by)
+    return lambda param_state: param_state[name].mul_(by)
 
 
 @pytest.mark.parametrize("every", [1, 10])
@@ -134,41 +134,41 @@ def scaled(name: str, by: float) -> Callable[[dict[str, Any]], object]:
 )
 def test_damaged_second_moment_is_a_changed_state(every, at, change, first_only, cause):
     watcher = regression(at + 40, state_changed(at, change, first_only), every=every)
-    step, first = told(watcher)[0]
+    step, first = causes(watcher)[0]
     assert first == cause
     assert at <= step <= at + 10
     follow = ("sudden data change", "stale second moment", "learning rate too large")
-    assert not [each for each in told(watcher) if each[1] in follow]
+    assert not [each for each in causes(watcher) if each[1] in follow]
 
 
 @pytest.mark.parametrize(("name", "by"), [("exp_avg_sq", 100.0), ("exp_avg", 1000.0)])
 def test_scaled_moment_is_found_at_the_next_step(name: str, by: float):
     watcher = regression(140, state_changed(104, scaled(name, by)), every=1)
-    assert told(watcher)[0] == (104, "optimizer state changed")
+    assert causes(watcher)[0] == (104, "optimizer state changed")
 
 
 def test_older_state_with_its_count_raises_no_alert():
     kept: dict[int, dict[str, torch.Tensor]] = {}
 
     def restored(step: int, optimizer: torch.optim.Optimizer) -> None:
-        for i, held in enumerate(optimizer.state.values()):
+        for i, param_state in enumerate(optimizer.state.values()):
             if step == 50:
-                kept[i] = {name: value.clone() for name, value in held.items()}
+                kept[i] = {name: value.clone() for name, value in param_state.items()}
             if step == 104:
                 for name, value in kept[i].items():
-                    held[name].copy_(value)
+                    param_state[name].copy_(value)
 
-    assert told(regression(160, restored, every=1)) == []
+    assert causes(regression(160, restored, every=1)) == []
 
 
 def test_count_that_restarts_is_reported():
     def restarted(step: int, optimizer: torch.optim.Optimizer) -> None:
         if step == 504:
-            for held in optimizer.state.values():
-                held["step"].zero_()
+            for param_state in optimizer.state.values():
+                param_state["step"].zero_()
 
     watcher = regression(520, restarted, tell=False)
-    assert told(watcher)[0] == (510, "step count wrong")
+    assert causes(watcher)[0] == (510, "step count wrong")
     assert "the count fell from 500 to 7" in watcher.alerts[0].evidence
     assert watcher.alerts[0].remedy == {"step": 509}
 
@@ -178,8 +178,8 @@ def count_moved(at: int, to: float, first_only: bool = False) -> Callable:
 
     def move(step: int, optimizer: torch.optim.Optimizer) -> None:
         if step == at:
-            for held in [*optimizer.state.values()][: 1 if first_only else None]:
-                held["step"].fill_(to)
+            for param_state in [*optimizer.state.values()][: 1 if first_only else None]:
+                param_state["step"].fill_(to)
 
     return move
 
@@ -190,7 +190,7 @@ def count_moved(at: int, to: float, first_only: bool = False) -> Callable:
 def test_count_that_does_not_match_its_moments_is_reported(at: int, to: float):
     watcher = regression(at + 60, count_moved(at, to), tell=False)
     step = at + 10 - at % 10
-    assert told(watcher)[0] == (step, "step count wrong")
+    assert causes(watcher)[0] == (step, "step count wrong")
     assert watcher.alerts[0].remedy == {"step": step - 1}
     assert watcher.alerts[0].layer == ""
     assert f"v_hat is too {'small' if to > at else 'large'}" in watcher.alerts[0].evidence
@@ -204,7 +204,7 @@ def test_wrong_count_of_one_tensor_names_it():
 
 @pytest.mark.parametrize("to", [3000.0, 2e5])
 def test_count_jump_without_effect_raises_no_alert(to: float):
-    assert told(regression(2560, count_moved(2504, to), tell=False)) == []
+    assert causes(regression(2560, count_moved(2504, to), tell=False)) == []
 
 
 def test_later_checkpoint_raises_no_alert():
@@ -228,7 +228,7 @@ def test_later_checkpoint_raises_no_alert():
 
     regression(801, kept)
     assert "step count wrong" not in [
-        cause for _, cause in told(regression(120, loaded, tell=False))
+        cause for _, cause in causes(regression(120, loaded, tell=False))
     ]
 
 
@@ -237,7 +237,7 @@ def test_reset_of_moments_and_count_raises_no_alert():
         if step == 504:
             optimizer.state.clear()
 
-    assert told(regression(600, anew, tell=False)) == []
+    assert causes(regression(600, anew, tell=False)) == []
 
 
 def test_older_checkpoint_raises_no_alert():
@@ -247,16 +247,16 @@ def test_older_checkpoint_raises_no_alert():
         if step == 404:
             kept.append(
                 {
-                    i: {k: x.clone() for k, x in held.items()}
-                    for i, held in enumerate(optimizer.state.values())
+                    i: {k: x.clone() for k, x in param_state.items()}
+                    for i, param_state in enumerate(optimizer.state.values())
                 }
             )
         if step == 504:
-            for held, old in zip(optimizer.state.values(), kept[0].values(), strict=True):
-                for word, x in old.items():
-                    held[word].copy_(x)
+            for param_state, old in zip(optimizer.state.values(), kept[0].values(), strict=True):
+                for key, x in old.items():
+                    param_state[key].copy_(x)
 
-    assert told(regression(600, back, tell=False)) == []
+    assert causes(regression(600, back, tell=False)) == []
 
 
 def frozen(optimizer_of: Callable, steps: int, silent_from: int) -> Watcher:
@@ -282,7 +282,7 @@ def test_frozen_layer_is_neither_dead_nor_below_eps():
     assert (
         next(reading.root_rms for reading in watcher.history.readings.latest()) < 1e-8
     )  # v faded below eps
-    assert told(watcher) == []
+    assert causes(watcher) == []
 
 
 @pytest.mark.parametrize(("decay", "alarms"), [("none", 0), ("constant", 1), ("with lr", 0)])
@@ -303,7 +303,7 @@ def test_drift_needs_decay_that_does_not_fall_with_lr(decay: str, alarms: int):
             optimizer.zero_grad()
             (model(x) - x @ true).square().mean().backward()
             optimizer.step()
-    drift = [cause for _, cause in told(watcher) if cause == "weight norm drift"]
+    drift = [cause for _, cause in causes(watcher) if cause == "weight norm drift"]
     assert bool(drift) == bool(alarms)
 
 
@@ -322,7 +322,7 @@ def test_falling_loss_is_no_short_warmup():
             watcher.loss(loss)
             optimizer.step()
     assert watcher.history.losses.recent_median > 0.8 * watcher.history.losses.first
-    assert told(watcher) == []
+    assert causes(watcher) == []
 
 
 def test_report_without_alerts_counts_the_readings():

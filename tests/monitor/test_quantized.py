@@ -51,15 +51,15 @@ def check(make: Any, close: float) -> None:
     assert all(
         torch.equal(a, b) for a, b in zip(model.parameters(), bare.parameters(), strict=True)
     )
-    found, right = (
+    readings, right = (
         {each.layer: each for each in which.history.current_readings()}
         for which in (watcher, plain)
     )
-    assert set(found) == set(right) == {"0.weight", "0.bias", "2.weight", "2.bias"}
+    assert set(readings) == set(right) == {"0.weight", "0.bias", "2.weight", "2.bias"}
     for layer, reading in right.items():
-        assert found[layer].root_rms == pytest.approx(reading.root_rms, rel=close)
-        assert found[layer].m_rms == pytest.approx(reading.m_rms, rel=close)
-        assert found[layer].t == 40
+        assert readings[layer].root_rms == pytest.approx(reading.root_rms, rel=close)
+        assert readings[layer].m_rms == pytest.approx(reading.m_rms, rel=close)
+        assert readings[layer].t == 40
     assert not watcher.alerts, watcher.report()
 
 

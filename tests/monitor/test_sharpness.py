@@ -52,10 +52,14 @@ class Small:
         def loss(flat: torch.Tensor) -> torch.Tensor:
             parts = flat.split([p.numel() for p in self.params])
             names = dict(self.model.named_parameters())
-            given = {
+            parameters = {
                 name: part.view_as(p) for (name, p), part in zip(names.items(), parts, strict=True)
             }
-            return (torch.func.functional_call(self.model, given, self.x) - self.y).square().mean()
+            return (
+                (torch.func.functional_call(self.model, parameters, self.x) - self.y)
+                .square()
+                .mean()
+            )
 
         H, g = (
             torch.autograd.functional.hessian(loss, at),
@@ -63,20 +67,20 @@ class Small:
         )
         v = torch.cat([self.optimizer.state[p]["exp_avg_sq"].flatten() for p in self.params])
         H = (H + H.T) / 2
-        found = preconditioned_curvature(
+        result = preconditioned_curvature(
             H.numpy(), g.numpy(), v.numpy() / (1 - betas[1] ** t), betas[0], t, 1e-6
         )
-        return found.top * 0.01 / 2, found.along_gradient * 0.01 / 2
+        return result.top * 0.01 / 2, result.along_gradient * 0.01 / 2
 
 
 @pytest.mark.parametrize("betas", BETAS)
 def test_sharpness_equals_the_exact_hessian(betas: tuple[float, float]):
     small = Small(betas)
-    found = sharpness(small.optimizer, small.loss, rounds=40)
+    result = sharpness(small.optimizer, small.loss, rounds=40)
     top, along = small.exact(betas, 7)
-    assert found.top == pytest.approx(top, rel=1e-6)
-    assert found.along_gradient == pytest.approx(along, rel=1e-9)
-    assert found.loss == small.loss().item()
+    assert result.top == pytest.approx(top, rel=1e-6)
+    assert result.along_gradient == pytest.approx(along, rel=1e-9)
+    assert result.loss == small.loss().item()
 
 
 def test_twenty_products_find_the_top_eigenvalue():
@@ -97,8 +101,8 @@ def test_quadratic_diverges_if_its_relative_curvature_exceeds_one():
             "exp_avg": torch.zeros_like(p),
             "exp_avg_sq": torch.full_like(p, 1 - (1 - 1e-15) ** 10_001).detach(),
         }
-        found = sharpness(optimizer, lambda p=p, h=h: (h * p * p / 2).sum())
-        assert found.top == pytest.approx(share, rel=1e-2)
+        result = sharpness(optimizer, lambda p=p, h=h: (h * p * p / 2).sum())
+        assert result.top == pytest.approx(share, rel=1e-2)
         for _ in range(300):
             p.grad = h * p.detach()
             optimizer.step()
@@ -135,8 +139,8 @@ def test_noise_scale_recovers_planted_noise():
     torch.manual_seed(0)
     mu, sigma, batch, parts, signal, noise = torch.full((200,), 0.1), 3.0, 16, 8, 0.0, 0.0
     for _ in range(400):
-        found = noise_of_parts(mu + sigma / math.sqrt(batch) * torch.randn(parts, 200), batch)
-        signal, noise = signal + found.signal / 400, noise + found.noise / 400
+        result = noise_of_parts(mu + sigma / math.sqrt(batch) * torch.randn(parts, 200), batch)
+        signal, noise = signal + result.signal / 400, noise + result.noise / 400
     assert signal == pytest.approx(200 * 0.01, rel=0.1)
     assert noise == pytest.approx(200 * 9.0, rel=0.02)
 
@@ -144,11 +148,11 @@ def test_noise_scale_recovers_planted_noise():
 def test_microbatch_gradients_are_separated_during_accumulation():
     torch.manual_seed(0)
     p = nn.Parameter(torch.zeros(5, 4))
-    parts, given = MicrobatchGradients([p], batch=2), torch.randn(3, 5, 4)
-    for g in given:
+    parts, gradients = MicrobatchGradients([p], batch=2), torch.randn(3, 5, 4)
+    for g in gradients:
         (p * g / 3).sum().backward()
         parts.add()
-    whole = noise_of_parts(given.flatten(1), 2)
+    whole = noise_of_parts(gradients.flatten(1), 2)
     assert parts.noise().noise == pytest.approx(whole.noise, rel=1e-5)
     assert parts.noise().signal == pytest.approx(whole.signal, rel=1e-4, abs=1e-5)
     parts.clear()
@@ -186,10 +190,10 @@ def test_total_equals_the_reading_of_the_concatenation():
                     each.grad = part.view_as(each)
                 optimizer.step()
         readings.append(watcher.history.readings.latest())
-    found, [one] = total(readings[0]), readings[1]
-    for name in {*found._fields} & {*one._fields} - {"step"}:
-        assert getattr(found, name) == pytest.approx(getattr(one, name), rel=1e-4), name
-    assert found.g_norm == pytest.approx(one.g_rms * math.sqrt(650), rel=1e-4)
+    result, [one] = total(readings[0]), readings[1]
+    for name in {*result._fields} & {*one._fields} - {"step"}:
+        assert getattr(result, name) == pytest.approx(getattr(one, name), rel=1e-4), name
+    assert result.g_norm == pytest.approx(one.g_rms * math.sqrt(650), rel=1e-4)
 
 
 def test_no_readings_give_no_totals():
@@ -229,7 +233,7 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_input_is_rejected(name: str):
-    call, told = WRONG[name]
+    call, message = WRONG[name]
     with pytest.raises(BadInput) as caught:
         call()
-    assert str(caught.value).startswith(told), str(caught.value)
+    assert str(caught.value).startswith(message), str(caught.value)

@@ -74,11 +74,11 @@ def test_many_files_are_one_record(tmp_path: Path):
     assert steps(rows, "alert") == [*range(50, 3001, 50)]
     assert len(steps(rows, "start")) == 1
     for kind, every in (("reading", 5), ("losses", 1)):
-        found = steps(rows, kind)
-        assert found == sorted(set(found))
-        assert found[0] == every
-        assert found[-1] == 3000
-        assert len(found) > 30
+        recorded = steps(rows, kind)
+        assert recorded == sorted(set(recorded))
+        assert recorded[0] == every
+        assert recorded[-1] == 3000
+        assert len(recorded) > 30
 
 
 def test_thinned_steps_stay_evenly_spaced(tmp_path: Path):
@@ -86,8 +86,8 @@ def test_thinned_steps_stay_evenly_spaced(tmp_path: Path):
     for step in range(1, 3001):
         lines.readings([reading(step)])
     lines.close()
-    found = steps(read_lines(tmp_path / "run.jsonl"), "reading")
-    old = [step for step in found if step < 2800]
+    recorded = steps(read_lines(tmp_path / "run.jsonl"), "reading")
+    old = [step for step in recorded if step < 2800]
     apart = [b - a for a, b in itertools.pairwise(old)]
     assert max(apart) <= 3 * (sum(apart) / len(apart))
 
@@ -104,9 +104,9 @@ def test_several_runs_in_a_file_keep_their_order(tmp_path: Path):
     assert len([row for row in rows if row["kind"] == "start"]) == 3
 
 
-@pytest.mark.parametrize("told", range(3, 40, 4))
+@pytest.mark.parametrize("count", range(3, 40, 4))
 @pytest.mark.filterwarnings("ignore:This process")
-def test_kill_loses_no_alert(tmp_path: Path, told: int):
+def test_kill_loses_no_alert(tmp_path: Path, count: int):
     """A process is killed while it writes; all earlier alerts are in the files."""
     out, into = os.pipe()
     child = os.fork()
@@ -118,16 +118,16 @@ def test_kill_loses_no_alert(tmp_path: Path, told: int):
             os.write(into, b"%d\n" % step)
     os.close(into)
     with os.fdopen(out) as pipe:
-        last = [int(pipe.readline()) for _ in range(told)][-1]
+        last = [int(pipe.readline()) for _ in range(count)][-1]
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         last = max([last, *(int(line) for line in pipe.read().split())])
     lines = JsonLines(tmp_path / "run.jsonl", limit=4096, files=3)
     lines.alert(alarm(-1))
     lines.close()
-    found = steps(read_lines(tmp_path / "run.jsonl"), "alert")
-    assert found[-1] == -1
-    assert found[:-1] in ([*range(1, last + 1)], [*range(1, last + 2)])
+    recorded = steps(read_lines(tmp_path / "run.jsonl"), "alert")
+    assert recorded[-1] == -1
+    assert recorded[:-1] in ([*range(1, last + 1)], [*range(1, last + 2)])
 
 
 def test_kill_during_a_merge_duplicates_nothing(tmp_path: Path):
@@ -187,11 +187,11 @@ def test_run_with_a_number_in_its_name_is_separate(tmp_path: Path):
     lines = JsonLines(other)
     fill(lines, 1, 101)
     lines.close()
-    kept = other.read_bytes()
+    content = other.read_bytes()
     lines = JsonLines(tmp_path / "run.jsonl", limit=4096, files=3)
     fill(lines, 1, 3001)
     lines.close()
-    assert other.read_bytes() == kept
+    assert other.read_bytes() == content
     assert len([*tmp_path.iterdir()]) == 1 + 3
     assert steps(read_lines(tmp_path / "run.jsonl"), "alert") == [*range(50, 3001, 50)]
 
@@ -316,8 +316,8 @@ def test_record_starts_with_the_metadata(tmp_path: Path):
     assert start["layers"][0]["shape"] == [32, 64]
     assert {"betaplane", "torch", "python"} == set(start["versions"])
     assert steps(rows, "losses") == [*range(1, 26)]
-    kept = [value for row in rows if row["kind"] == "losses" for value in row["values"]]
-    assert kept == pytest.approx(losses, rel=1e-6)
+    values = [value for row in rows if row["kind"] == "losses" for value in row["values"]]
+    assert values == pytest.approx(losses, rel=1e-6)
     assert steps(rows, "reading") == [step for step in (1, 10, 20) for _ in range(4)]
     assert watcher.sinks.sinks == []
 
@@ -349,15 +349,15 @@ def test_failing_sink_does_not_stop_the_run():
         def readings(self, rows: list[dict]) -> None:
             raise OSError(28, "No space left on device")
 
-    kept: list[Alert] = []
+    alerts: list[Alert] = []
 
     class PreStepSample(Sink):
         def alert(self, alert: Alert) -> None:
-            kept.append(alert)
+            alerts.append(alert)
 
     with pytest.warns(UserWarning, match="Full failed and is disabled .OSError: .* No space left"):
         watcher, _, _ = train(digits(), 5, adam(betas=(0.95, 0.85)), to=[Full(), PreStepSample()])
-    assert kept == watcher.alerts != []
+    assert alerts == watcher.alerts != []
 
 
 def test_tensorboard_reads_the_written_values(tmp_path: Path):
@@ -370,9 +370,9 @@ def test_tensorboard_reads_the_written_values(tmp_path: Path):
     assert seen[:100] == [*range(1, 101)]
     assert 20 < len(seen[100:]) < 40
     assert board.Scalars("betaplane.loss")[3].value == pytest.approx(losses[3])
-    (told,) = board.Tensors("betaplane.alerts/text_summary")
-    assert told.step == 1
-    assert told.tensor_proto.string_val[0].decode() == str(watcher.alerts[0])
+    (tensor,) = board.Tensors("betaplane.alerts/text_summary")
+    assert tensor.step == 1
+    assert tensor.tensor_proto.string_val[0].decode() == str(watcher.alerts[0])
 
 
 def test_writer_of_the_caller_stays_open(tmp_path: Path):
@@ -485,11 +485,11 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_input_is_rejected(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    call, told = WRONG[name]
+    call, message = WRONG[name]
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(BadInput) as caught:
         call(tmp_path)
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
 
 
 def test_pipe_is_not_a_record(tmp_path: Path) -> None:

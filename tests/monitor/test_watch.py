@@ -103,9 +103,9 @@ def test_incomplete_line_is_not_read(tmp_path):
 
 def test_console_prints_step_cause_and_change(capsys):
     train(digits(), 2, adam(betas=(0.95, 0.85)), console=True)
-    told = capsys.readouterr().err
-    assert told.startswith("step 1: beta1^2 >= beta2.")
-    assert "Change: beta2=0.95" in told
+    printed = capsys.readouterr().err
+    assert printed.startswith("step 1: beta1^2 >= beta2.")
+    assert "Change: beta2=0.95" in printed
 
 
 def test_every_detector_has_why_reason_and_source():
@@ -156,10 +156,10 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_input_is_rejected(name: str):
-    call, told = WRONG[name]
+    call, message = WRONG[name]
     with pytest.raises(BadInput) as caught:
         call()
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
 
 
 def test_lost_count_is_reported_for_any_betas():

@@ -18,7 +18,7 @@ DECIDE_NOTHING = ("__init__.py", "advice/render.py")  # render.py formats text
 NOTICE = {
     "maps": "arguments axes choose damaged_store judge predict store surface* tune",
     "advice": "*",
-    "monitor": "detector* quantities counterfactual readings",
+    "monitor": "detector* formulas counterfactual reading_buffer",
     "checkpoints": "health_numbers checkpoint_kinds layer_names planned_betas sick_checkpoints"
     " step_counts",
     "optim": "format* loading names* keys state_dicts",

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput, expect_function
+from betaplane.tensors import param_names
 from betaplane.tensors.dtensor import local_tensor
 
 FLOATING = (
@@ -23,6 +24,7 @@ FLOATING = (
     torch.complex128,
 )
 NONFINITE = ("pass", "raise", "skip")
+POSITION = "parameter {index} of group {group}"  # in place of a name
 
 
 def check_nonfinite(value: str) -> str:
@@ -54,11 +56,8 @@ def loss_of(closure: Callable[[], Any] | None) -> Any:
 
 def named_parameters(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
     """Every parameter with its name, or its position if it has no name."""
-    for i, group in enumerate(optimizer.param_groups):
-        names = group.get("param_names") or [
-            f"parameter {j} of group {i}" for j in range(len(group["params"]))
-        ]
-        yield from zip(names, group["params"], strict=True)
+    for name, p, _ in param_names.named_parameters(optimizer, position=POSITION):
+        yield name, p
 
 
 def check_eps(options: Mapping[str, Any], p: Tensor) -> None:
