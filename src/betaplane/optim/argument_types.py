@@ -13,8 +13,7 @@ from betaplane.errors import BadKey, BadType
 
 
 def check_types(kind: type, params: Any, args: Sequence[Any], options: Mapping[str, Any]) -> None:
-    """Raise BadType for parameters that are none, and for an option of another type than its
-    default's.
+    """Raise BadType for invalid parameters, and for an option of another type than its default's.
 
     Args:
         kind: the optimizer's class.
@@ -37,7 +36,7 @@ def check_types(kind: type, params: Any, args: Sequence[Any], options: Mapping[s
 
 
 def check_given(kind: type, params: Any) -> None:
-    """Raise BadType for parameters that are none.
+    """Raise BadType if params are not parameters.
 
     Args:
         kind: the optimizer's class.
@@ -63,8 +62,7 @@ def check_given(kind: type, params: Any) -> None:
 
 
 def check_group(kind: type, group: Any) -> None:
-    """Raise BadType or BadKey, as torch's classes raise TypeError and KeyError, for what is no
-    param group.
+    """Raise BadType or BadKey if a value is not a param group; torch's classes raise TypeError or KeyError.
 
     Its parameters become a list, as in torch.
 
@@ -133,10 +131,10 @@ def check_options(kind: type, args: Sequence[Any], options: Mapping[str, Any]) -
             _check_type(name, value, known[name].default, where, exact)
 
 
-def _check_type(name: str, value: Any, usual: Any, where: str, exact: bool) -> None:
-    allowed = _missed(name, value, usual, exact)
+def _check_type(name: str, value: Any, default: Any, where: str, exact: bool) -> None:
+    allowed = _allowed_types(name, value, default, exact)
     if allowed:
-        instead = f"{name}={usual!r}"
+        instead = f"{name}={default!r}"
         raise BadType(
             f"{name} is of the wrong type",
             value=value,
@@ -146,14 +144,14 @@ def _check_type(name: str, value: Any, usual: Any, where: str, exact: bool) -> N
         )
 
 
-def _missed(name: str, value: Any, usual: Any, exact: bool) -> str:
-    """What would be allowed in the place of an option's usual value; nothing if the value is."""
-    if isinstance(usual, tuple):
-        kinds = (Real, Tensor, type(None)) if None in usual else (Real, Tensor)
+def _allowed_types(name: str, value: Any, default: Any, exact: bool) -> str:
+    """The values that are allowed in place of an option's default; empty if the value is one of them."""
+    if isinstance(default, tuple):
+        kinds = (Real, Tensor, type(None)) if None in default else (Real, Tensor)
         items = value if isinstance(value, (tuple, list)) else ()
-        whole = len(items) == len(usual) or (name == "betas" and items and not exact)
+        whole = len(items) == len(default) or (name == "betas" and items and not exact)
         fits = whole and all(isinstance(item, kinds) for item in items)
-        return "" if fits else f"{len(usual)} numbers"
-    if isinstance(usual, bool):  # a text is true whatever it says
+        return "" if fits else f"{len(default)} numbers"
+    if isinstance(default, bool):  # every string is true, even 'False'
         return "True or False" if isinstance(value, str) else ""
-    return "a number" if isinstance(usual, Real) and not isinstance(value, Real | Tensor) else ""
+    return "a number" if isinstance(default, Real) and not isinstance(value, Real | Tensor) else ""

@@ -120,9 +120,7 @@ def _of_groups(optimizer: Any, groups: list[dict[str, Any]]) -> Rule:
 
 
 def _as_made(group: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a group; a peak_lr that only is the group's own lr is left to whoever uses the
-    rule.
-    """
+    """The options of a group; a peak_lr that is only the group's own lr is removed."""
     options = {**group, "params": list(group["params"])}
     if options.get("peak_lr") == options.get("initial_lr", options["lr"]):
         options["peak_lr"] = None

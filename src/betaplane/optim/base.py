@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from numbers import Real
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from betaplane.errors import BadInput, BadType
+from betaplane.errors import BadInput
 from betaplane.optim.argument_types import check_group
 from betaplane.optim.blocks import BLOCK, row_length
 from betaplane.optim.codegen.compiled_group import CompiledGroup
 from betaplane.optim.dispatch import check_path, path_names, step_params
 from betaplane.optim.group_keys import check_keys
+from betaplane.optim.option_ranges import check_group_options, check_number
 from betaplane.optim.rule_from_group import set_peak
 from betaplane.optim.sharding.local_shard import LocalShard
 from betaplane.optim.state.labels import LABEL, contents_under
@@ -24,8 +24,8 @@ from betaplane.optim.step.around_step import Norms, around_step
 from betaplane.optim.step.fused_adam import FusedAdam
 from betaplane.optim.step.preconditions import Checks, check_ready
 from betaplane.optim.step.reference import STATE
-from betaplane.optim.step.step_spec import AVERAGE, StepSpec, check_rounding
-from betaplane.optim.storage_formats import SCALE, check_storage
+from betaplane.optim.step.step_spec import AVERAGE, StepSpec
+from betaplane.optim.storage_formats import SCALE
 from betaplane.optim.validation import (
     check_floating,
     check_lr,
@@ -83,7 +83,7 @@ class BaseOptimizer:
 
     def _init_options(self, max_norm: float | None, zero: bool, nonfinite: str, path: str) -> None:
         """Set the options that hold for all groups."""
-        self.max_norm = _check_number("max_norm", max_norm, 0, float("inf"))
+        self.max_norm = check_number("max_norm", max_norm, 0, float("inf"))
         self.zero = bool(zero)
         self.nonfinite, self.path = check_nonfinite(nonfinite), check_path(path)
         self._reset_caches()
@@ -297,45 +297,3 @@ class BaseOptimizer:
         finally:
             for (p, _), weight in zip(pairs, weights, strict=True):
                 p.copy_(weight)
-
-
-def check_group_options(group: Mapping[str, Any]) -> None:
-    """Raise BadInput if one of a group's GROUP_OPTIONS is unknown or out of range."""
-    storage = group.get("storage", "parameter")
-    check_storage(storage)
-    check_rounding(group.get("rounding", "nearest"))
-    _check_number("average", group.get("average"), 0, 1)
-    if storage == "parameter":
-        return
-    for p in group["params"]:
-        if p.is_complex():
-            raise BadInput(
-                "The state of complex parameters is kept in their own dtype only",
-                value=storage,
-                allowed="'parameter'",
-                where=f"a {p.dtype} parameter of shape {tuple(p.shape)}",
-                instead='storage="parameter"',
-            )
-
-
-def _check_number(name: str, value: float | None, low: float, high: float) -> float | None:
-    """Return `value` if it is None or a number in the range: [0, 1) for high = 1, else (low, high)."""
-    if value is None:
-        return None
-    is_vector = isinstance(value, Tensor) and value.numel() != 1
-    if is_vector or not isinstance(value, Real | Tensor):
-        raise BadType(
-            f"{name} is not a number",
-            value=value,
-            allowed="a number or None",
-            where="the optimizer",
-        )
-    if not (low < value < high or (value == low == 0 and high == 1)):
-        raise BadInput(
-            f"{name} is out of range",
-            value=value,
-            allowed="[0, 1)" if high == 1 else f"({low}, {high})",
-            where="the optimizer",
-            instead="average=0.999" if name == "average" else "max_norm=1.0",
-        )
-    return value

@@ -12,15 +12,12 @@ import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
-from betaplane.optim.codegen.availability import COMPILE_FAILURES, record_failure
-from betaplane.optim.codegen.build import NoCompiler
-from betaplane.optim.codegen.compiled_group import step_compiled_group
+from betaplane.optim.codegen.availability import COMPILE_FAILURES
+from betaplane.optim.rule_step import step_by_rule
 from betaplane.optim.sharding.step import step_sharded
 from betaplane.optim.step.checked_kernels import has_checked_kernel, kernel_can_step
 from betaplane.optim.step.fused_adam import FusedAdam
 from betaplane.optim.step.preconditions import CheckedGroup
-from betaplane.optim.step.reference import reference_step
-from betaplane.optim.step.step_spec import StepSpec, StepValues
 from betaplane.optim.step.torch_step import torch_step
 from betaplane.tensors.dtensor import PLAIN_TYPES, is_dtensor
 
@@ -224,7 +221,7 @@ def step_groups(
     if by_torch:
         torch_step(optimizer, by_torch, states)
     for facts, path, members in by_rule:
-        step_by_rule(facts, path, members, states)
+        step_by_rule(facts, members, states, compiled=path is StepPath.COMPILED)
 
 
 def _step_new_lists(facts: GroupFacts, states: dict[Tensor, Any]) -> bool:
@@ -234,60 +231,6 @@ def _step_new_lists(facts: GroupFacts, states: dict[Tensor, Any]) -> bool:
     if lists is not None:
         lists.step(facts.group, [p.grad for p in facts.params])  # type: ignore[misc]
     return lists is not None
-
-
-def step_by_rule(
-    facts: GroupFacts,
-    path: StepPath,
-    params: list[Tensor],
-    states: dict[Tensor, Any],
-) -> None:
-    """Step parameters of a group by the rule: compiled, or each by the reference implementation."""
-    spec = facts.checked.spec_in(facts.optimizer)
-    optimizer, group, keys = facts.optimizer, facts.group, facts.optimizer.state_keys
-    values = StepValues(group["lr"], optimizer._scale, group.get("average") or 0.0)
-    rule_states = states
-    if optimizer.converts_state:
-        rule_states = {p: optimizer._rule_state(states.get(p, {})) for p in params}
-    if path is not StepPath.COMPILED or not _step_compiled(
-        facts, spec, params, rule_states, values
-    ):
-        for p in params:
-            g: Any = p.grad
-            optimizer._squared_update += reference_step(
-                spec, p, g, rule_states[p], values, keys=keys
-            )
-    if optimizer.converts_state:  # empty tensors have no state
-        converted = {p: optimizer._torch_state(state) for p, state in rule_states.items() if state}
-        states.update(converted)
-
-
-def _step_compiled(
-    facts: GroupFacts,
-    spec: StepSpec,
-    params: list[Tensor],
-    states: Mapping[Tensor, Any],
-    values: StepValues,
-) -> bool:
-    """Step parameters by compiled code, with the arguments of the last step if they still fit.
-
-    Returns:
-        False if this machine cannot compile; nothing was stepped then.
-    """
-    optimizer = facts.optimizer
-    cached = optimizer._compiled_groups.get(facts.index)
-    if cached is not None and cached.fits(spec, params, states):
-        optimizer._squared_update += cached.step(spec.rule, values)
-        return True
-    try:
-        squared_update, optimizer._compiled_groups[facts.index] = step_compiled_group(
-            spec, params, states, values, optimizer.state_keys
-        )
-    except NoCompiler as error:
-        record_failure(str(error))
-        return False
-    optimizer._squared_update += squared_update
-    return True
 
 
 def path_names(optimizer: Any) -> list[str]:

@@ -1,6 +1,4 @@
-"""Keys of param groups: a user's own pass, as in torch; misspelled options and those of the whole
-optimizer do not.
-"""
+"""Check the keys of param groups: users' own are allowed, misspelled options are not."""
 
 from __future__ import annotations
 
@@ -24,8 +22,7 @@ WHOLE: dict[str, Callable[[Any], bool]] = {
 
 
 def check_keys(group: Mapping[str, Any], kind: type) -> None:
-    """Raise BadInput for a key of a group that is almost an option's name, or an option of the
-    whole optimizer.
+    """Raise BadInput for a key that is almost the name of an option, or an option of the whole optimizer.
 
     Torch ignores every key that it does not know, and users keep their own in groups ("lr_scale",
     "name", "rho").
@@ -80,11 +77,10 @@ def unknown_option(name: str, value: Any, kind: type) -> BadInput:
 
 
 def misspelled(name: str, known: Iterable[str]) -> str | None:
-    """The option that a name is a slip of the pen away from; None for one that is known, or like
-    none.
+    """The option that a name misspells; None if the name is known, or similar to none.
 
-    A slip is another case or hyphen, a letter too many, too few or swapped with its neighbor, and in a name of six
-    letters or more another letter; in one of ten or more, two of these.
+    A misspelling is another case or hyphen, a letter too many, too few or swapped with its neighbor; in a name of six
+    letters or more also a wrong letter; in one of ten or more, two of these.
 
     Example:
         >>> known = ["lr", "betas", "eps", "weight_decay", "momentum"]

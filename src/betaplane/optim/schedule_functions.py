@@ -1,4 +1,4 @@
-"""Values over a run as functions of the step t = 1, 2, ...: what a Schedule follows."""
+"""Schedules as functions of the step t = 1, 2, ..., for `Schedule`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Value = Callable[[int], float]
 
 
 def linear(start: float, end: float, steps: float) -> Value:
-    """Straight from start to end: start + (end - start) min((t - 1) / steps, 1).
+    """A linear ramp: start + (end - start) min((t - 1) / steps, 1).
 
     Args:
         start: value of the first step.
@@ -36,8 +36,7 @@ def linear(start: float, end: float, steps: float) -> Value:
 
 
 def cosine(start: float, end: float, steps: float) -> Value:
-    """Half a cosine from start to end: end + (start - end) (1 + cos(pi s)) / 2, s = min((t - 1) /
-    steps, 1).
+    """Half a cosine: end + (start - end) (1 + cos(pi s)) / 2, with s = min((t - 1) / steps, 1).
 
     Args:
         start: value of the first step.
@@ -62,7 +61,7 @@ def cosine(start: float, end: float, steps: float) -> Value:
 
 
 def horizon(start: float, end: float, steps: float) -> Value:
-    """A beta whose memory horizon 1 / (1 - beta) goes from one to another in equal factors.
+    """A beta whose memory horizon 1 / (1 - beta) changes by the same factor at every step.
 
     ```
     1 - beta = (1 - start)^(1 - s) (1 - end)^s        s = min((t - 1) / steps, 1)
@@ -86,17 +85,18 @@ def horizon(start: float, end: float, steps: float) -> Value:
         [0.9, 0.99, 0.999]
     """
     _check_steps(steps, "horizon")
-    near, far = 1 - _checked("start", start, "horizon"), 1 - _checked("end", end, "horizon")
+    first = 1 - _check_beta("start", start, "horizon")
+    last = 1 - _check_beta("end", end, "horizon")
 
     def beta(t: int) -> float:
         s = min((t - 1) / steps, 1)
-        return 1 - near ** (1 - s) * far**s
+        return 1 - first ** (1 - s) * last**s
 
     return beta
 
 
 def power(exponent: float = 0.8) -> Value:
-    """Adafactor's beta2 = 1 - t^-exponent: 0 at the first step, so that v needs no debiasing.
+    """Adafactor's beta2 = 1 - t^-exponent: 0 at the first step, so v needs no bias correction.
 
     Args:
         exponent: > 0.
@@ -125,7 +125,7 @@ def power(exponent: float = 0.8) -> Value:
 
 
 def ademamix_alpha(alpha: float, steps: float) -> Value:
-    """AdEMAMix's weight of the slow average: alpha min(t / steps, 1).
+    """AdEMAMix's weight of the slow moment: alpha min(t / steps, 1).
 
     Args:
         alpha: value from step `steps` on.
@@ -148,15 +148,14 @@ def ademamix_alpha(alpha: float, steps: float) -> Value:
 
 
 def ademamix_beta3(beta1: float, beta3: float, steps: float) -> Value:
-    """AdEMAMix's beta3: its half-life goes straight from beta1's, at t = 0, to that of beta3, at t
-    = steps.
+    """AdEMAMix's beta3: its half-life changes linearly from beta1's (t = 0) to beta3's (t = steps).
 
     ```
     beta = exp(ln(beta1) ln(beta3) / ((1 - s) ln(beta3) + s ln(beta1)))        s = min(t / steps, 1)
     ```
 
     Args:
-        beta1: where it starts from, in [0, 1).
+        beta1: the initial value, in [0, 1).
         beta3: value from step `steps` on, in [0, 1).
         steps: T, the length, > 0; in the paper that of the run.
 
@@ -173,17 +172,16 @@ def ademamix_beta3(beta1: float, beta3: float, steps: float) -> Value:
         [0.999601, 0.9998, 0.9999, 0.9999]
     """
     _check_steps(steps, "ademamix_beta3")
-    near = float(half_life(_checked("beta1", beta1, "ademamix_beta3")))
-    far = float(half_life(_checked("beta3", beta3, "ademamix_beta3")))
-    return lambda t: float(beta_from_half_life(_between(near, far, min(t / steps, 1))))
+    first = float(half_life(_check_beta("beta1", beta1, "ademamix_beta3")))
+    last = float(half_life(_check_beta("beta3", beta3, "ademamix_beta3")))
+    return lambda t: float(beta_from_half_life(_between(first, last, min(t / steps, 1))))
 
 
 def per_batch(beta: float, batch: Value, base: float) -> Value:
-    """A beta that remembers the same number of samples whatever the batch size: beta^(batch /
-    base).
+    """A beta with the same memory, in samples, at every batch size: beta^(batch / base).
 
     Args:
-        beta: what is right at batch size `base`, in [0, 1).
+        beta: the value at batch size `base`, in [0, 1).
         batch: the batch size, > 0, as a function of t.
         base: batch size, > 0.
 
@@ -196,13 +194,13 @@ def per_batch(beta: float, batch: Value, base: float) -> Value:
     Source: M. Marek et al., 2025, arXiv:2507.07101: of beta2, at fixed beta1.
 
     Example:
-        A run at batch size 512, beta2 = 0.95, begun with 1000 steps at 16.
+        A run at batch size 512 with beta2 = 0.95, which starts with 1,000 steps at batch size 16.
 
         >>> beta2 = per_batch(0.95, lambda t: 16 if t <= 1000 else 512, base=512)
         >>> [round(beta2(t), 4) for t in (1, 1001)]
         [0.9984, 0.95]
     """
-    _checked("beta", beta, "per_batch")
+    _check_beta("beta", beta, "per_batch")
     if not 0 < base < math.inf:
         raise BadInput(
             "base is out of range",
@@ -229,7 +227,7 @@ def _check_steps(steps: float, where: str) -> None:
         )
 
 
-def _checked(name: str, beta: float, where: str) -> float:
+def _check_beta(name: str, beta: float, where: str) -> float:
     if not 0 <= beta < 1:
         raise BadInput(
             f"{name} is out of range",

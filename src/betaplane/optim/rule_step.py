@@ -1,0 +1,74 @@
+"""Step parameters by their rule: compiled, or eagerly by the reference implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from betaplane.optim.codegen.availability import record_failure
+from betaplane.optim.codegen.build import NoCompiler
+from betaplane.optim.codegen.compiled_group import step_compiled_group
+from betaplane.optim.step.reference import reference_step
+from betaplane.optim.step.step_spec import StepSpec, StepValues
+
+
+def step_by_rule(
+    facts: Any,
+    params: list[Tensor],
+    states: dict[Tensor, Any],
+    *,
+    compiled: bool,
+) -> None:
+    """Step parameters of a group by the rule: compiled, or each by the reference implementation.
+
+    Args:
+        facts: of the group, see `dispatch.GroupFacts`.
+        params: the parameters, with gradients.
+        states: torch's state of each; filled at its first step.
+        compiled: whether to compile.
+    """
+    spec = facts.checked.spec_in(facts.optimizer)
+    optimizer, group, keys = facts.optimizer, facts.group, facts.optimizer.state_keys
+    values = StepValues(group["lr"], optimizer._scale, group.get("average") or 0.0)
+    rule_states = states
+    if optimizer.converts_state:
+        rule_states = {p: optimizer._rule_state(states.get(p, {})) for p in params}
+    if not compiled or not _step_compiled(facts, spec, params, rule_states, values):
+        for p in params:
+            g: Any = p.grad
+            optimizer._squared_update += reference_step(
+                spec, p, g, rule_states[p], values, keys=keys
+            )
+    if optimizer.converts_state:  # empty tensors have no state
+        converted = {p: optimizer._torch_state(state) for p, state in rule_states.items() if state}
+        states.update(converted)
+
+
+def _step_compiled(
+    facts: Any,
+    spec: StepSpec,
+    params: list[Tensor],
+    states: Mapping[Tensor, Any],
+    values: StepValues,
+) -> bool:
+    """Step parameters by compiled code, with the arguments of the last step if they still fit.
+
+    Returns:
+        False if this machine cannot compile; nothing was stepped then.
+    """
+    optimizer = facts.optimizer
+    cached = optimizer._compiled_groups.get(facts.index)
+    if cached is not None and cached.fits(spec, params, states):
+        optimizer._squared_update += cached.step(spec.rule, values)
+        return True
+    try:
+        squared_update, optimizer._compiled_groups[facts.index] = step_compiled_group(
+            spec, params, states, values, optimizer.state_keys
+        )
+    except NoCompiler as error:
+        record_failure(str(error))
+        return False
+    optimizer._squared_update += squared_update
+    return True
