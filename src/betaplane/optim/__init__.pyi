@@ -67,7 +67,8 @@ class SGD(TorchCompatible, torch.optim.SGD):
     For a constant gradient, b converges to g / (1 - momentum). In the averaged form b = momentum b
     + (1 - momentum) g, the same speed requires an lr larger by 1 / (1 - momentum).
 
-    What this class adds to torch's class of the same name, whose arguments, state and results it keeps.
+    What this class adds to torch's class of the same name, whose arguments, state and results it
+    keeps.
 
     - The fused kernel is the default for dtypes for which it was checked against the loop (step/checked_kernels.py),
       and for parameters for which it is safe. Torch 2.13's fused CPU kernels walk raw memory: if strides differ between
@@ -146,7 +147,9 @@ class SGD(TorchCompatible, torch.optim.SGD):
     ) -> None: ...
 
 class Adagrad(TorchCompatible, torch.optim.Adagrad):
-    r"""torch.optim.Adagrad with checks, its fused kernel by default, and the rule's variants as options.
+    r"""torch.optim.Adagrad with checks, its fused kernel by default, and the rule's variants as
+        options.
+    
 
     Adagrad with a decaying learning rate and L2 weight decay; eps outside or inside the root.
 
@@ -160,7 +163,8 @@ class Adagrad(TorchCompatible, torch.optim.Adagrad):
     optax and Keras put eps inside the root and start v at 0.1: `Adagrad(eps_inside=True, eps=1e-7,
     initial_accumulator=0.1)`.
 
-    What this class adds to torch's class of the same name, whose arguments, state and results it keeps.
+    What this class adds to torch's class of the same name, whose arguments, state and results it
+    keeps.
 
     - The fused kernel is the default for dtypes for which it was checked against the loop (step/checked_kernels.py),
       and for parameters for which it is safe. Torch 2.13's fused CPU kernels walk raw memory: if strides differ between
@@ -262,7 +266,8 @@ class RMSprop(TorchCompatible, torch.optim.RMSprop):
     so that the first steps are small: `RMSprop(initial_accumulator=1.0, eps_inside=True)`. Its
     momentum sums lr u, which differs only while lr changes.
 
-    What this class adds to torch's class of the same name, whose arguments, state and results it keeps.
+    What this class adds to torch's class of the same name, whose arguments, state and results it
+    keeps.
 
     - The fused kernel is the default for dtypes for which it was checked against the loop (step/checked_kernels.py),
       and for parameters for which it is safe. Torch 2.13's fused CPU kernels walk raw memory: if strides differ between
@@ -351,7 +356,9 @@ class RMSprop(TorchCompatible, torch.optim.RMSprop):
     ) -> None: ...
 
 class Adam(TorchCompatible, torch.optim.Adam):
-    r"""torch.optim.Adam with checks, its fused kernel by default, and the rule's variants as options.
+    r"""torch.optim.Adam with checks, its fused kernel by default, and the rule's variants as
+        options.
+    
 
     Adam as in torch: eps after both bias corrections, weight decay as an L2 term in g.
 
@@ -364,7 +371,8 @@ class Adam(TorchCompatible, torch.optim.Adam):
     x     = x - lr m_hat / (sqrt(v_hat) + eps)
     ```
 
-    What this class adds to torch's class of the same name, whose arguments, state and results it keeps.
+    What this class adds to torch's class of the same name, whose arguments, state and results it
+    keeps.
 
     - The fused kernel is the default for dtypes for which it was checked against the loop (step/checked_kernels.py),
       and for parameters for which it is safe. Torch 2.13's fused CPU kernels walk raw memory: if strides differ between
@@ -479,7 +487,9 @@ class Adam(TorchCompatible, torch.optim.Adam):
     ) -> None: ...
 
 class AdamW(Adam, torch.optim.AdamW):
-    r"""torch.optim.AdamW with checks, its fused kernel by default, and the rule's variants as options.
+    r"""torch.optim.AdamW with checks, its fused kernel by default, and the rule's variants as
+        options.
+    
 
     AdamW: Adam after x has shrunk by 1 - lr weight_decay; the decay never enters m or v.
 
@@ -495,7 +505,8 @@ class AdamW(Adam, torch.optim.AdamW):
     The paper multiplies its decay by the schedule alone, without the peak learning rate:
     weight_decay here is the paper's divided by the peak lr.
 
-    What this class adds to torch's class of the same name, whose arguments, state and results it keeps.
+    What this class adds to torch's class of the same name, whose arguments, state and results it
+    keeps.
 
     - The fused kernel is the default for dtypes for which it was checked against the loop (step/checked_kernels.py),
       and for parameters for which it is safe. Torch 2.13's fused CPU kernels walk raw memory: if strides differ between
@@ -1217,7 +1228,8 @@ class Adafactor(TorchCompatible, torch.optim.Adafactor):
     The RMS of a step is at most alpha clip, and one of n elements moves by at most sqrt(n) times
     that.
 
-    What this class adds to torch's class of the same name, whose arguments, state and results it keeps.
+    What this class adds to torch's class of the same name, whose arguments, state and results it
+    keeps.
 
     - The fused kernel is the default for dtypes for which it was checked against the loop (step/checked_kernels.py),
       and for parameters for which it is safe. Torch 2.13's fused CPU kernels walk raw memory: if strides differ between
@@ -2177,7 +2189,8 @@ class Adamax(TorchCompatible, torch.optim.Adamax):
     The paper has no eps: that is eps = 0, with 0 / 0 if all gradients so far are zero. u needs no
     bias correction.
 
-    What this class adds to torch's class of the same name, whose arguments, state and results it keeps.
+    What this class adds to torch's class of the same name, whose arguments, state and results it
+    keeps.
 
     - The fused kernel is the default for dtypes for which it was checked against the loop (step/checked_kernels.py),
       and for parameters for which it is safe. Torch 2.13's fused CPU kernels walk raw memory: if strides differ between
@@ -2295,7 +2308,8 @@ class NAdam(TorchCompatible, torch.optim.NAdam):
     with beta1 and not with mu_t, and v_hat is not multiplied by beta2. Keras has momentum_decay =
     1. `debias="second"` and `"none"` have c = c' = 1.
 
-    What this class adds to torch's class of the same name, whose arguments, state and results it keeps.
+    What this class adds to torch's class of the same name, whose arguments, state and results it
+    keeps.
 
     - The fused kernel is the default for dtypes for which it was checked against the loop (step/checked_kernels.py),
       and for parameters for which it is safe. Torch 2.13's fused CPU kernels walk raw memory: if strides differ between
@@ -2441,7 +2455,8 @@ class RAdam(TorchCompatible, torch.optim.RAdam):
     declared, and the rule is not scale-free. With before="nothing" it is, and decoupled decay also
     waits for the threshold. beta2 <= 0.6 has rho_inf <= 4 and never leads to Adam.
 
-    What this class adds to torch's class of the same name, whose arguments, state and results it keeps.
+    What this class adds to torch's class of the same name, whose arguments, state and results it
+    keeps.
 
     - The fused kernel is the default for dtypes for which it was checked against the loop (step/checked_kernels.py),
       and for parameters for which it is safe. Torch 2.13's fused CPU kernels walk raw memory: if strides differ between

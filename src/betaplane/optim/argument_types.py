@@ -62,7 +62,8 @@ def check_given(kind: type, params: Any) -> None:
 
 
 def check_group(kind: type, group: Any) -> None:
-    """Raise BadType or BadKey if a value is not a param group; torch's classes raise TypeError or KeyError.
+    """Raise BadType or BadKey if a value is not a param group; torch's classes raise TypeError or
+    KeyError.
 
     Its parameters become a list, as in torch.
 
@@ -145,7 +146,9 @@ def _check_type(name: str, value: Any, default: Any, where: str, exact: bool) ->
 
 
 def _allowed_types(name: str, value: Any, default: Any, exact: bool) -> str:
-    """The values that are allowed in place of an option's default; empty if the value is one of them."""
+    """The values that are allowed in place of an option's default; empty if the value is one of
+    them.
+    """
     if isinstance(default, tuple):
         kinds = (Real, Tensor, type(None)) if None in default else (Real, Tensor)
         items = value if isinstance(value, (tuple, list)) else ()

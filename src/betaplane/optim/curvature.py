@@ -57,7 +57,8 @@ def hutchinson(
 def sampled_labels(
     logits: Tensor, params: Sequence[Tensor], generator: torch.Generator | None = None
 ) -> list[Tensor]:
-    """B g_hat^2, where g_hat is the gradient of the mean loss on labels sampled from the model's predictions.
+    """B g_hat^2, where g_hat is the gradient of the mean loss on labels sampled from the model's
+    predictions.
 
     On average it is the diagonal of the Gauss-Newton matrix of the mean cross-entropy, and never
     negative.

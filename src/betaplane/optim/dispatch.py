@@ -41,7 +41,9 @@ class StepPath(Enum):
 
 @dataclass(eq=False)
 class GroupFacts:
-    """What decides the paths of a group's parameters in this step, besides the parameters themselves."""
+    """What decides the paths of a group's parameters in this step, besides the parameters
+    themselves.
+    """
 
     optimizer: Any
     checked: CheckedGroup
@@ -112,7 +114,9 @@ def choose_path(p: Tensor, facts: GroupFacts, param_state: Mapping[str, Any]) ->
 
 
 def _has_mixed_dtypes(p: Tensor, param_state: Mapping[str, Any]) -> bool:
-    """Whether p's gradient or state has another dtype than p, as after `model.bfloat16()` between steps."""
+    """Whether p's gradient or state has another dtype than p, as after `model.bfloat16()` between
+    steps.
+    """
     if p.grad is not None and p.grad.dtype != p.dtype:
         return True
     tensors = [value for value in param_state.values() if isinstance(value, Tensor)]

@@ -15,7 +15,8 @@ from betaplane.rules import SGD, AMSGrad, Rule
 
 
 def host_optimizer(rule: Rule | str | type, params: ParamsT, lr: float | None = None) -> Optimizer:
-    """The optimizer that computes a rule: on torch's fused kernel if torch has one, else by the rule itself.
+    """The optimizer that computes a rule: on torch's fused kernel if torch has one, else by the
+    rule itself.
 
     Args:
         rule: the update rule, or what `as_rule` takes for one ("adamw", `betaplane.rules.AdamW`).

@@ -22,7 +22,8 @@ WHOLE: dict[str, Callable[[Any], bool]] = {
 
 
 def check_keys(group: Mapping[str, Any], kind: type) -> None:
-    """Raise BadInput for a key that is almost the name of an option, or an option of the whole optimizer.
+    """Raise BadInput for a key that is almost the name of an option, or an option of the whole
+    optimizer.
 
     Torch ignores every key that it does not know, and users keep their own in groups ("lr_scale",
     "name", "rho").

@@ -71,7 +71,8 @@ def set_peak(group: dict[str, Any]) -> None:
 
 
 def check_decay(rule: Any, lr: float) -> None:
-    """Raise BadInput if decay is relative to the peak of lr, and that is unknown, or weights would grow or change sign.
+    """Raise BadInput if decay is relative to the peak of lr, and that is unknown, or weights would
+    grow or change sign.
 
     Decay by lr times weight_decay is not checked, as in torch.
     """

@@ -96,7 +96,8 @@ class RuleOptimizer(BaseOptimizer, Optimizer):
 
     @torch.no_grad()
     def curvature(self, estimates: Sequence[Tensor]) -> None:
-        """Add an estimate of the Hessian's diagonal to the state, for rules that store one (Sophia).
+        """Add an estimate of the Hessian's diagonal to the state, for rules that store one
+        (Sophia).
 
         To be called every few steps.
 
@@ -151,7 +152,9 @@ def _check_estimates(estimates: Any, shapes: list[tuple], where: str) -> list[Te
 
 
 def _blank(rule: type[Rule]) -> RuleOptimizer:
-    """An optimizer of a rule without its state, for unpickling: pickle cannot look up the class by name."""
+    """An optimizer of a rule without its state, for unpickling: pickle cannot look up the class by
+    name.
+    """
     return object.__new__(optimizer_class(rule))
 
 

@@ -43,7 +43,8 @@ class Schedule:
         BadInput: for a name that a group does not have, or a value out of range. It names the step and the group, and
             nothing is written.
 
-    Source: torch.optim.lr_scheduler.LambdaLR, whose functions return a factor; these return the value itself.
+    Source: torch.optim.lr_scheduler.LambdaLR, whose functions return a factor; these return the
+        value itself.
 
     Example:
         >>> import torch

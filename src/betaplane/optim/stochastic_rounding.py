@@ -10,7 +10,8 @@ from torch import Tensor
 
 from betaplane.optim.blocks import BLOCK, row_length
 
-# 2^32 divided by the golden ratio, and its upper 16 bits 2^16 divided by it: multiples are spread evenly at both ends
+# 2^32 divided by the golden ratio, and its upper 16 bits 2^16 divided by it: multiples are spread
+# evenly at both ends
 GOLDEN_STEP = 0x9E349E37
 
 

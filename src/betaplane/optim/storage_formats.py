@@ -1,4 +1,6 @@
-"""Storage formats of a state's tensors: a dtype, bfloat16 with stochastic rounding, or 8 bits in blocks of 256."""
+"""Storage formats of a state's tensors: a dtype, bfloat16 with stochastic rounding, or 8 bits in
+blocks of 256.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ Encoded = tuple[Tensor, Tensor | None]  # a tensor of the same shape, and scales
 
 @dataclass(frozen=True)
 class Format:
-    """A format that stores a tensor of a state in a dtype; `dtype` None is the dtype that the rule gave it."""
+    """A format that stores a tensor of a state in a dtype; `dtype` None is the dtype that the rule
+    gave it.
+    """
 
     dtype: torch.dtype | None = None
     scaled = False  # whether scales are stored as well
@@ -62,7 +66,8 @@ class StochasticBFloat16(Format):
 
 @dataclass(frozen=True)
 class Companded(Format):
-    """8 bits per element: exponent and first digits of 1 + a multiple of (element / largest in its block).
+    """8 bits per element: exponent and first digits of 1 + a multiple of (element / largest in its
+    block).
 
     ```
     unsigned: c in 0 .. 255,     value = (2^(c div 16) (1 + (c mod 16) / 16) - 1) / 63487
@@ -131,7 +136,8 @@ class Companded(Format):
 
 @dataclass(frozen=True)
 class Dynamic(Format):
-    """8 bits per element: the nearest of 256 values, whose steps shrink by decades (Dettmers et al. 2022).
+    """8 bits per element: the nearest of 256 values, whose steps shrink by decades (Dettmers et al.
+    2022).
 
     The map of bitsandbytes (arXiv:2110.02861), for states that must match its own. Values are looked up in a table, so
     it is slower than the companded code.

@@ -25,7 +25,9 @@ class SGD(TorchCompatible, torch.optim.SGD):
     converts_state = True
 
     def _rule_state(self, param_state: dict[str, Any]) -> dict[str, Any]:
-        """The state with a step count: a buffer from torch, which does not count, is not the first one."""
+        """The state with a step count: a buffer from torch, which does not count, is not the first
+        one.
+        """
         started = isinstance(param_state.get("momentum_buffer"), Tensor)
         if started and "step" not in param_state:
             param_state["step"] = torch.tensor(1.0)
@@ -33,14 +35,18 @@ class SGD(TorchCompatible, torch.optim.SGD):
 
 
 class Adagrad(TorchCompatible, torch.optim.Adagrad):
-    """torch.optim.Adagrad with checks, its fused kernel by default, and the rule's variants as options."""
+    """torch.optim.Adagrad with checks, its fused kernel by default, and the rule's variants as
+    options.
+    """
 
     rule, torch_class, has_fused_kernel, sparse = rules.Adagrad, torch.optim.Adagrad, True, True
     torch_options = {"initial_accumulator": "initial_accumulator_value"}
     state_keys = STATE | TORCH_STATE_KEYS[rules.Adagrad]
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> None:
-        """Load a state as the others do; a parameter without one has the sum that torch's constructor creates."""
+        """Load a state as the others do; a parameter without one has the sum that torch's
+        constructor creates.
+        """
         super().load_state_dict(state_dict, strict)
         for group in self.param_groups:
             start = group["initial_accumulator_value"]
@@ -62,7 +68,9 @@ class RMSprop(TorchCompatible, torch.optim.RMSprop):
 
 
 class Adam(TorchCompatible, torch.optim.Adam):
-    """torch.optim.Adam with checks, its fused kernel by default, and the rule's variants as options."""
+    """torch.optim.Adam with checks, its fused kernel by default, and the rule's variants as
+    options.
+    """
 
     rule, torch_class, has_fused_kernel = rules.Adam, torch.optim.Adam, True
     keeps_fused_lists = True
@@ -73,7 +81,9 @@ class Adam(TorchCompatible, torch.optim.Adam):
 
 
 class AdamW(Adam, torch.optim.AdamW):
-    """torch.optim.AdamW with checks, its fused kernel by default, and the rule's variants as options."""
+    """torch.optim.AdamW with checks, its fused kernel by default, and the rule's variants as
+    options.
+    """
 
     rule, torch_class = rules.AdamW, torch.optim.AdamW
 
@@ -124,7 +134,9 @@ class Adafactor(TorchCompatible, torch.optim.Adafactor):
     torch_defaults = {"floor": "root"}
 
     def rule_of(self, group: Mapping[str, Any]) -> Rule:
-        """The rule with the options of a group; eps1 None is the precision of the parameters' dtype."""
+        """The rule with the options of a group; eps1 None is the precision of the parameters'
+        dtype.
+        """
         eps1, eps2 = group["eps"]
         if eps1 is None:
             dtype = group["params"][0].dtype if group["params"] else torch.float32

@@ -1,4 +1,6 @@
-"""Torch's optimizer classes with checks, fused kernels by default, and a rule's variants as options."""
+"""Torch's optimizer classes with checks, fused kernels by default, and a rule's variants as
+options.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ from betaplane.rules import Rule
 
 
 class TorchCompatible(BaseOptimizer, Optimizer):
-    """What this class adds to torch's class of the same name, whose arguments, state and results it keeps.
+    """What this class adds to torch's class of the same name, whose arguments, state and results it
+    keeps.
 
     - The fused kernel is the default for dtypes for which it was checked against the loop (step/checked_kernels.py),
       and for parameters for which it is safe. Torch 2.13's fused CPU kernels walk raw memory: if strides differ between
@@ -153,7 +156,8 @@ class TorchCompatible(BaseOptimizer, Optimizer):
         return set(paths_of(facts, self.state)) <= {StepPath.FUSED}
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> None:
-        """Load a state, torch's or this package's; dtypes are kept, which torch would cast to the parameter's.
+        """Load a state, torch's or this package's; dtypes are kept, which torch would cast to the
+        parameter's.
 
         Args:
             state_dict: the result of `state_dict()`. If both it and the optimizer have the names of the parameters,

@@ -61,7 +61,9 @@ def named_parameters(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
 
 
 def check_eps(options: Mapping[str, Any], p: Tensor) -> None:
-    """Raise BadInput if eps is 0 in the dtype of the state: with 1e-8 in float16, a zero gradient gives 0 / 0."""
+    """Raise BadInput if eps is 0 in the dtype of the state: with 1e-8 in float16, a zero gradient
+    gives 0 / 0.
+    """
     eps = options.get("eps") if options.get("storage", "parameter") == "parameter" else None
     if (
         isinstance(eps, float)

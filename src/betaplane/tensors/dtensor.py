@@ -1,4 +1,6 @@
-"""Helpers for sharded tensors (torch's DTensor): detect, redistribute, take local parts, sum over ranks."""
+"""Helpers for sharded tensors (torch's DTensor): detect, redistribute, take local parts, sum over
+ranks.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Memory layout of tensors: which ones are dense, which two are laid out alike, copies in another's layout."""
+"""Memory layout of tensors: which ones are dense, which two are laid out alike, copies in another's
+layout.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Names of an optimizer's parameters: the model's, the optimizer's own, or the parameter's position."""
+"""Names of an optimizer's parameters: the model's, the optimizer's own, or the parameter's
+position.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,3 @@
-"""Compiled steps: trace a rule's operations, write them as C, compile, and run them on lists of tensors."""
+"""Compiled steps: trace a rule's operations, write them as C, compile, and run them on lists of
+tensors.
+"""

@@ -153,7 +153,9 @@ def processor() -> str:
 
 
 def is_complete(path: Path) -> bool:
-    """Whether a library of this user is at path, as it was written: its last bytes are a digest of the rest."""
+    """Whether a library of this user is at path, as it was written: its last bytes are a digest of
+    the rest.
+    """
     try:
         content = read_private(path)
     except OSError:

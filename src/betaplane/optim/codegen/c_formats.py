@@ -29,7 +29,9 @@ class StoreCode(NamedTuple):
 
 
 def golden_table() -> str:
-    """The multiples of the golden ratio within a block, as a table: computing the products is slower."""
+    """The multiples of the golden ratio within a block, as a table: computing the products is
+    slower.
+    """
     multiples = ",".join(f"{i * GOLDEN_STEP & 0xFFFFFFFF}u" for i in range(BLOCK))
     return f"static const unsigned lattice[{BLOCK}] = {{{multiples}}};"
 

@@ -1,4 +1,6 @@
-"""C source of a traced step: one loop over memory, and one before it for each mean over the whole tensor."""
+"""C source of a traced step: one loop over memory, and one before it for each mean over the whole
+tensor.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +110,9 @@ class _Writer:
         return head + "\n".join(passes) + self._driver()
 
     def sums(self, k: int) -> list[fx.Node]:
-        """The sums of pass k: those that later passes need, and in the last pass those that are measured."""
+        """The sums of pass k: those that later passes need, and in the last pass those that are
+        measured.
+        """
         reductions = [node for node in self.calls if node.target in REDUCTIONS]
         return [node for node in reductions if min(self.level[node] - 1, self.last) == k]
 
@@ -117,7 +121,9 @@ class _Writer:
         return [node for k in range(self.last + 1) for node in self.sums(k)]
 
     def _needed(self, roots: list[fx.Node]) -> set[fx.Node]:
-        """The nodes from which roots are computed in one pass; sums are known from the passes before."""
+        """The nodes from which roots are computed in one pass; sums are known from the passes
+        before.
+        """
         needed: set[fx.Node] = set()
         stack = list(roots)
         while stack:
@@ -222,7 +228,9 @@ class _Writer:
         return [store_code(i, stored, operand(node)) for i, (stored, node) in enumerate(pairs)]
 
     def _sum(self, node: fx.Node) -> str:
-        """A sum or mean that an earlier pass computed; rounded, so that it overflows where torch's does."""
+        """A sum or mean that an earlier pass computed; rounded, so that it overflows where torch's
+        does.
+        """
         divisor = " / red[0]" if node.target is torch.ops.aten.mean.default else ""
         return f"const double {node.name} = (real)red[{1 + self.all_sums().index(node)}]{divisor};"
 
@@ -244,7 +252,9 @@ class _Writer:
 
 
 def _arctan(dtype: torch.dtype) -> str:
-    """C for arctan(z) / z as a polynomial in w = z^2, for |z| <= tan(pi / 8), fitted at Chebyshev's nodes."""
+    """C for arctan(z) / z as a polynomial in w = z^2, for |z| <= tan(pi / 8), fitted at Chebyshev's
+    nodes.
+    """
     degree = 7 if dtype == torch.float32 else 17
     largest_w = 0.1715728752538099  # tan(pi / 8)^2
     k = torch.arange(degree + 1, dtype=torch.float64)

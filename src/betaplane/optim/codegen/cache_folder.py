@@ -16,7 +16,8 @@ WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 @once
 def cache_folder() -> Path:
-    """The folder of compiled code: $XDG_CACHE_HOME/betaplane, ~/.cache/betaplane, or a temporary folder.
+    """The folder of compiled code: $XDG_CACHE_HOME/betaplane, ~/.cache/betaplane, or a temporary
+    folder.
 
     Files in it are loaded as code. So the folder must belong to this user, and only this user and root may write to it
     or to a folder above it, as ssh requires for keys; folders above it may have the sticky bit, as /tmp has. The
@@ -48,7 +49,9 @@ def _preferred_folder() -> Path | None:
 
 
 def _create(place: Path) -> Path:
-    """Create a folder and its missing parents for this user alone; returns it without links in its path."""
+    """Create a folder and its missing parents for this user alone; returns it without links in its
+    path.
+    """
     for part in (*reversed(place.parents), place):
         if not part.exists():
             part.mkdir(mode=0o700, exist_ok=True)

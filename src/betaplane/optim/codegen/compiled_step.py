@@ -42,8 +42,10 @@ class CompiledStep:
         Args:
             columns: the x, the g, each of the traced step's tensors as stored, and the scales; all tensors of one
                 parameter are dense and laid out alike.
-            sizes: for each parameter its number of elements, and the number after which blocks start again.
-            sets: for each parameter the index of its set of scalars, and its seed for stochastic rounding.
+            sizes: for each parameter its number of elements, and the number after which blocks
+                start again.
+            sets: for each parameter the index of its set of scalars, and its seed for stochastic
+                rounding.
             scalars: sets of the traced step's scalars, one after the other.
 
         Returns:
@@ -82,7 +84,8 @@ def compile_step(
 
 
 def num_threads() -> int:
-    """How many threads compiled code may use: torch's number, but one in a fork of a process that had loaded it.
+    """How many threads compiled code may use: torch's number, but one in a fork of a process that
+    had loaded it.
 
     OpenMP's threads do not exist in a fork, which would wait for them forever.
     """

@@ -24,7 +24,8 @@ def step_compiled(
     values: StepValues,
     keys: Mapping[str, str],
 ) -> bool:
-    """Step p in place, if it can be compiled: the rule does not depend on shape, formats are only casts.
+    """Step p in place, if it can be compiled: the rule does not depend on shape, formats are only
+    casts.
 
     Args:
         spec: what the step does.

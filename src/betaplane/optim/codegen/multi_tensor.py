@@ -1,4 +1,6 @@
-"""Run compiled C over a whole list of parameters in one call; argument lists are cached and revalidated each step."""
+"""Run compiled C over a whole list of parameters in one call; argument lists are cached and
+revalidated each step.
+"""
 
 from __future__ import annotations
 
@@ -169,7 +171,9 @@ def multi_tensor_steps(
 
 
 def _is_ordinary(p: Tensor) -> bool:
-    """Whether p and its gradient are dense CPU tensors in memory of their own, of dtypes that C has."""
+    """Whether p and its gradient are dense CPU tensors in memory of their own, of dtypes that C
+    has.
+    """
     g = p.grad
     plain = type(p) in PLAIN_TYPES and p.device.type == "cpu" and p.dtype in C_TYPES
     if not plain or p.numel() == 0 or g is None:

@@ -66,7 +66,9 @@ class LocalShard:
         return part.new_zeros([size or 1 for size in part.shape]) if self.is_empty else part
 
     def store(self, param_state: dict[str, Any]) -> None:
-        """Write what is new in the shard's state into the parameter's; the rest was changed in place."""
+        """Write what is new in the shard's state into the parameter's; the rest was changed in
+        place.
+        """
         for key in set(param_state) - set(self.state):
             del param_state[key]
         for key, value in self.state.items():

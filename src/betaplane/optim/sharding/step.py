@@ -37,7 +37,8 @@ class StepGroups(Protocol):
 def step_sharded(optimizer: Any, step_groups: StepGroups) -> None:
     """Step every parameter of an optimizer, sharded ones as their rule allows.
 
-    - Elementwise rules: the local shards are stepped in place of the parameters, on any path that plain tensors take.
+    - Elementwise rules: the local shards are stepped in place of the parameters, on any path that
+      plain tensors take.
     - Rules with means over the tensor: the same, eagerly, and a mean is summed over all ranks.
     - Rules that depend on shape: DTensor computes them; if it lacks an operation, every rank gathers the whole tensor
       and steps it.
@@ -68,12 +69,16 @@ def step_sharded(optimizer: Any, step_groups: StepGroups) -> None:
 
 
 def is_stepped_in_shards(group: Mapping[str, Any], p: Tensor) -> bool:
-    """Whether p is sharded and its local shard is stepped in its place: no gradient flows through the step."""
+    """Whether p is sharded and its local shard is stepped in its place: no gradient flows through
+    the step.
+    """
     return is_dtensor(p) and not group.get("differentiable")
 
 
 def _split_by_placement(groups: list[IndexedGroup]) -> list[list[IndexedGroup]]:
-    """The groups once per placement of their parameters, so that norms of updates can be summed over ranks."""
+    """The groups once per placement of their parameters, so that norms of updates can be summed
+    over ranks.
+    """
     params = [p for _, group in groups for p in group["params"]]
     members = [{params[i] for i in indices} for indices in group_by_placement(params).values()]
     return [
@@ -118,7 +123,9 @@ def _local_shard(optimizer: Any, p: Tensor) -> LocalShard:
 
 
 def _step_with_means(optimizer: Any, i: int, group: Group, p: Any, step_groups: StepGroups) -> None:
-    """Step the local shards of one parameter on all ranks at the same time, with means over all of them."""
+    """Step the local shards of one parameter on all ranks at the same time, with means over all of
+    them.
+    """
 
     def step_with_means(
         groups: list[IndexedGroup], states: dict[Tensor, Any], *, eager: bool = False
@@ -161,7 +168,9 @@ def _step_by_shape(optimizer: Any, i: int, group: Group, p: Any, step_groups: St
 
 
 def _distributed_state(optimizer: Any, state: dict[str, Any], p: Any) -> dict[str, Any]:
-    """A state as it is stored: tensors like p are sharded as p, others are DTensors, numbers are plain."""
+    """A state as it is stored: tensors like p are sharded as p, others are DTensors, numbers are
+    plain.
+    """
     if not state:
         return {}
     rule_state = optimizer._rule_state(state)

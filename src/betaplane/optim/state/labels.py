@@ -93,7 +93,9 @@ def saved_contents(
 
 
 def _identify(group: Mapping[str, Any], keys: Collection[str]) -> tuple[str, Contents]:
-    """The same for a state dict without label (from torch, or version 0.1.0), identified by its keys."""
+    """The same for a state dict without label (from torch, or version 0.1.0), identified by its
+    keys.
+    """
     kind = _identify_rule(group, keys)
     if kind is None:
         return "", {}

@@ -86,7 +86,9 @@ def load(
 
 @contextmanager
 def _all_or_nothing(optimizer: Optimizer) -> Iterator[None]:
-    """Restore an optimizer's groups and state on an error; torch creates new ones and does not change the old."""
+    """Restore an optimizer's groups and state on an error; torch creates new ones and does not
+    change the old.
+    """
     before = dict(optimizer.__dict__)
     try:
         yield
@@ -122,7 +124,9 @@ def _is_group(group: Any) -> bool:
 
 
 def check_sizes(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None:
-    """Raise BadInput if a state dict has other groups than the optimizer, or groups of other lengths."""
+    """Raise BadInput if a state dict has other groups than the optimizer, or groups of other
+    lengths.
+    """
     groups, saved = optimizer.param_groups, state_dict["param_groups"]
     sizes = [[len(group["params"]) for group in side] for side in (saved, groups)]
     if sizes[0] != sizes[1]:
@@ -226,7 +230,9 @@ def _parameter_names(optimizer: Any, old: Mapping[str, Any]) -> list[str]:
 
 
 def _rename_keys(held: Any, keys: Mapping[str, str], old: Mapping[str, Any]) -> Any:
-    """A parameter's state under the optimizer's keys; a step count that only the group has is added."""
+    """A parameter's state under the optimizer's keys; a step count that only the group has is
+    added.
+    """
     if not isinstance(held, Mapping) or not held:
         return held
     names = {**keys} | {key + SCALE: new + SCALE for key, new in keys.items()}
@@ -235,7 +241,8 @@ def _rename_keys(held: Any, keys: Mapping[str, str], old: Mapping[str, Any]) -> 
 
 
 def restore_dtypes(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> None:
-    """Convert states back to their dtypes in the state dict; torch has cast them to their parameters'.
+    """Convert states back to their dtypes in the state dict; torch has cast them to their
+    parameters'.
 
     Args:
         optimizer: the optimizer that has just loaded the state dict.

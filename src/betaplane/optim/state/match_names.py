@@ -13,7 +13,8 @@ from betaplane.errors import BadInput
 def by_name(
     optimizer: Optimizer, state_dict: Mapping[str, Any], *, strict: bool = True
 ) -> Mapping[str, Any]:
-    """Reorder a state dict as the optimizer's parameters, by name; unchanged if either side has no names.
+    """Reorder a state dict as the optimizer's parameters, by name; unchanged if either side has no
+    names.
 
     A group gets the options of the saved group that its parameters were in. If they were in several, it gets those
     that have the same value in all of them.

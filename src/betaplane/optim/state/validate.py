@@ -86,7 +86,9 @@ def checked_state(param_state: Any, expected: Expected, p: Tensor, where: str) -
 
 
 def _empty(value: Any) -> bool:
-    """Whether a value means that there is no state: torch 1's SGD saves None, flattened state dicts give {}."""
+    """Whether a value means that there is no state: torch 1's SGD saves None, flattened state dicts
+    give {}.
+    """
     return value is None or (isinstance(value, Mapping) and not value)
 
 
@@ -160,7 +162,9 @@ def _checked_scale(key: str, value: Any, param_state: Mapping[str, Any], where: 
 
 
 def _single(key: str, value: Any, where: str) -> Tensor:
-    """A single number of a state as a 0-dimensional tensor; torch 1 saved numbers, or tensors of shape (1,)."""
+    """A single number of a state as a 0-dimensional tensor; torch 1 saved numbers, or tensors of
+    shape (1,).
+    """
     number = isinstance(value, Real) and not isinstance(value, bool)
     number_tensor = (
         isinstance(value, Tensor)

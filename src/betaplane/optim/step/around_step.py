@@ -62,7 +62,9 @@ def _finite_gradients(optimizer: Any) -> Iterator[None]:
 
 
 def _nonfinite_gradients(optimizer: Any) -> list[tuple[str, Tensor, int]]:
-    """The parameters whose gradients are not finite on any rank: name, parameter, number of elements."""
+    """The parameters whose gradients are not finite on any rank: name, parameter, number of
+    elements.
+    """
     named = [(name, p) for name, p in named_parameters(optimizer) if p.grad is not None]
     grads: list[Any] = [p.grad for _, p in named]
     counts = sum_counts(grads, [_count_nonfinite(g) for g in grads])
@@ -77,7 +79,9 @@ def _count_nonfinite(g: Tensor) -> int:
 
 @contextmanager
 def _measured_norms(optimizer: Any) -> Iterator[None]:
-    """Around a step, measure the norms of gradients and update, and set the factor that clips gradients."""
+    """Around a step, measure the norms of gradients and update, and set the factor that clips
+    gradients.
+    """
     if optimizer.max_norm is None:
         yield
         return

@@ -27,7 +27,8 @@ def can_chunk(spec: StepSpec, p: Tensor, g: Tensor, param_state: Mapping[str, Te
 def chunks(
     p: Tensor, g: Tensor, param_state: Mapping[str, Tensor]
 ) -> Iterator[tuple[Tensor, Tensor, dict[str, Tensor], int]]:
-    """Views of a parameter, its gradient and its state, and the index of each chunk's first element.
+    """Views of a parameter, its gradient and its state, and the index of each chunk's first
+    element.
 
     Chunks are whole rows, or whole blocks of one long row, and have about CHUNK_ELEMENTS elements. Single numbers of
     the state are copied.

@@ -1,4 +1,6 @@
-"""What the update of one element depends on: that element alone, means over the tensor, or the tensor's shape."""
+"""What the update of one element depends on: that element alone, means over the tensor, or the
+tensor's shape.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ def rule_structure(rule: Rule) -> tuple:
 
 
 def can_compile(rule: Rule) -> bool:
-    """Whether a rule's step can be compiled: it does not depend on shape, and no option is a tensor."""
+    """Whether a rule's step can be compiled: it does not depend on shape, and no option is a
+    tensor.
+    """
     if any(isinstance(value, Tensor) for value in vars(rule).values()):
         return False
     return dependence(rule) != "shape"

@@ -1,4 +1,6 @@
-"""Check everything that a step reads before it writes anything, so that an error never leaves half a step."""
+"""Check everything that a step reads before it writes anything, so that an error never leaves half
+a step.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +125,9 @@ def _check_options(optimizer: Any, checks: Checks, i: int, group: Group) -> None
 
 
 def _check_state(optimizer: Any, checked: CheckedGroup, p: Tensor) -> None:
-    """Raise BadInput if p's state has other shapes than the rule creates for p, or cannot be created."""
+    """Raise BadInput if p's state has other shapes than the rule creates for p, or cannot be
+    created.
+    """
     param_state = optimizer.state.get(p)
     # Adagrad's state is created before the first step
     if not param_state or (p.dtype == torch.float16 and float(param_state.get("step", 1)) == 0):

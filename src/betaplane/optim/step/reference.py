@@ -235,7 +235,9 @@ def update_curvature(
 def fill_state(
     spec: StepSpec, p: Tensor, param_state: dict[str, Any], keys: Mapping[str, str] = STATE
 ) -> None:
-    """Create what p's state lacks, as before the first step, and convert the rest to the spec's formats."""
+    """Create what p's state lacks, as before the first step, and convert the rest to the spec's
+    formats.
+    """
     x = torch.view_as_real(p) if p.is_complex() else p
     layout = state_layout(spec, x.shape, x.dtype, getattr(x, "whole_numel", x.numel()))
     for field in (*layout.fields, *layout.extra):

@@ -1,4 +1,6 @@
-"""What an optimizer step does to one parameter: scale the gradient, apply the rule, round and average the weights."""
+"""What an optimizer step does to one parameter: scale the gradient, apply the rule, round and
+average the weights.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ def torch_step(
 ) -> None:
     """Step groups by torch's class.
 
-    A shallow copy of the optimizer has these groups and states, so that `param_groups` of the optimizer itself stays
+    A shallow copy of the optimizer has these groups and states, so that `param_groups` of the
+    optimizer itself stays
     complete: tensor hooks, other threads and debuggers may read it during the step.
 
     Args:
@@ -41,7 +42,9 @@ def torch_step(
 
 @contextmanager
 def _aligned(params: list[Tensor], states: dict[Tensor, Any]) -> Iterator[None]:
-    """Lay out the gradients and states of parameters as the parameters are; the gradients for one step."""
+    """Lay out the gradients and states of parameters as the parameters are; the gradients for one
+    step.
+    """
     replaced = []
     try:
         for p in params:
@@ -56,6 +59,8 @@ def _aligned(params: list[Tensor], states: dict[Tensor, Any]) -> Iterator[None]:
 
 
 def unhooked_step(torch_class: type[Optimizer]) -> Callable[..., Any]:
-    """The step of a torch class without the hooks that torch wraps around it; ours has them already."""
+    """The step of a torch class without the hooks that torch wraps around it; ours has them
+    already.
+    """
     step = torch_class.step
     return step.__wrapped__ if getattr(step, "hooked", False) else step  # pyright: ignore
