@@ -108,8 +108,9 @@ def json_safe(
     if isinstance(data, list | tuple):
         return [json_safe(value, digits, default) for value in data]
     if not isinstance(data, float):
-        known = default is None or isinstance(data, int | str | None)
-        return data if known else default(data)
+        if default is None or isinstance(data, int | str | None):
+            return data
+        return default(data)
     if not math.isfinite(data):
         return None
     return data if digits is None else float(f"{data:.{digits}g}")
