@@ -25,10 +25,10 @@ VARIED = ("torch", "numpy")  # the rest is installed as pip chooses
 TOOLS = ("pytest", "pytest-timeout", "hypothesis", "expecttest", "pandas", "pyarrow")
 CORE = (
     "tests/rules/test_rules.py",
-    "tests/optim/test_host.py",
+    "tests/optim/test_from_rule.py",
     "tests/optim/test_loading.py",
-    "tests/optim/test_names.py",
-    "tests/optim/test_twins.py",
+    "tests/optim/test_match_names.py",
+    "tests/optim/test_torch_classes.py",
     "tests/checkpoints/test_checkpoint_kinds.py",
     "tests/replicas/test_stacked.py",
 )

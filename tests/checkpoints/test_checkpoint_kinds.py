@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
-from written import (
+from checkpoint_files import (
     STEPS,
     CodedTensor,
     distributed,
@@ -23,6 +21,8 @@ from written import (
     trained,
     zero_shards,
 )
+from safetensors.torch import save_file
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
 
 import betaplane
 from betaplane.checkpoints import inspect, read_checkpoint

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from checkpoint_files import CodedTensor, distributed, foreign, forget, saved, trained, zero_shards
 from safetensors.torch import save_file
-from written import CodedTensor, distributed, foreign, forget, saved, trained, zero_shards
 
 import betaplane
 from betaplane.checkpoints import inspect

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from checkpoint_files import saved
 from torch import nn
-from written import saved
 
 from betaplane.checkpoints import inspect, read_checkpoint
 from betaplane.checkpoints.naming import AMBIGUOUS, UNNAMED

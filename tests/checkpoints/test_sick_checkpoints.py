@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from written import eight_bits, saved, trained
+from checkpoint_files import eight_bits, saved, trained
 
 from betaplane.checkpoints import inspect
 

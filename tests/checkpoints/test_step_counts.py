@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from checkpoint_files import saved
 from torch import nn
-from written import saved
 
 from betaplane.advice.measurements import read_checkpoint as advised
 from betaplane.checkpoints import inspect

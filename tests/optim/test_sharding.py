@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-SCRIPT = Path(__file__).with_name("ranks.py")
+SCRIPT = Path(__file__).with_name("sharded_runs.py")
 WORLD = 2
 CLOSE = 1e-10
 

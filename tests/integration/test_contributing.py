@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 COPIED = ("src", "tools", "tests/rules", "tests/data", "pyproject.toml")
 RULE = re.compile(r"1\. `(.+?)`:\n\n   ```python\n(.*?\n)   ```\n", re.DOTALL)

@@ -1,7 +1,7 @@
 """What each of several processes checks of sharded training; `test_sharding.py` starts them and
 reads what they found.
 
-    python ranks.py RANK WORLD FOLDER some|more
+    python sharded_runs.py RANK WORLD FOLDER some|more
 
 A check is a function that returns figures; all processes go through all of them in the same order.
 """

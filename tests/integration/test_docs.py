@@ -19,7 +19,7 @@ from tools.site.theory_special import SPECIAL
 from betaplane.rules import ALL
 from betaplane.rules.sgd import SGD
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WITH_CODE = [page for page in PAGES if blocks(page.read_text())]
 SLOW = [
     page for page in WITH_CODE if any(block.mark == "slow" for block in blocks(page.read_text()))

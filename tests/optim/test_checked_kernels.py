@@ -156,11 +156,12 @@ def test_a_negative_variance_is_torchs_at_every_size() -> None:
         assert bool(ends[0].isnan().any())
 
 
-@pytest.mark.parametrize("special", [1.0, 1e20, float("inf"), float("nan")])
+@pytest.mark.parametrize("special", [1.0, 1e18, float("inf"), float("nan")])
 @pytest.mark.parametrize("path", ["eager", "compiled"])
 def test_max_norm_clips_what_torch_clips_to(special: float, path: str) -> None:
     """One gradient that is not finite makes the norm so, and with it every gradient, as in
-    clip_grad_norm_.
+    clip_grad_norm_. Squares that overflow are another matter: there torch's norm is infinite, and
+    ours is not (test_gradient_norm.py).
     """
     params = [nn.Parameter(torch.ones(3)) for _ in range(4)]
     for i, p in enumerate(params):
