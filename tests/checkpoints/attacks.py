@@ -457,7 +457,7 @@ def _seconds() -> float:
 
 
 def _reset_peak() -> bool:
-    """Begin to measure the peak of memory anew, so that the writing of a file does not count."""
+    """Reset the measured peak of memory, so that the writing of a file does not count."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

@@ -1,5 +1,5 @@
 """What goes wrong while a map is under way ends it with a sentence; what is finished is kept,
-nobody stays behind.
+no process stays behind.
 """
 
 from __future__ import annotations

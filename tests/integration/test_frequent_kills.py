@@ -22,8 +22,8 @@ QUICK = 1.5  # seconds that a machine with an idle core takes to import torch
 
 @pytest.mark.slow
 def test_a_stacked_map_of_288_runs_gets_on_between_kills(tmp_path: Path):
-    """20 kills, 2 to 6 s apart, longer on a busy machine; left alone then, its map is as if nobody
-    had disturbed it.
+    """20 kills, 2 to 6 s apart, longer on a busy machine; left alone then, its map is that of an
+    undisturbed run.
     """
     job, luck, states = Job("counterexample:n=5", tmp_path, 2, how=HOW), random.Random(0), []
     for _ in range(20):

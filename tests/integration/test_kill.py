@@ -1,4 +1,4 @@
-"""A map that is killed again and again ends as if nothing had happened, and leaves nobody behind."""
+"""A map that is killed again and again ends as if nothing had happened, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def made(folder: Path, kind: str, workers: int) -> Job:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict]:
-    """What a map says that nobody disturbs, by kind; trained in this process."""
+    """What an undisturbed map says, by kind; trained in this process."""
 
     @cache
     def of(kind: str) -> dict:
@@ -90,7 +90,7 @@ def survive(job: Job, kills: int) -> None:
         life = job.start()
         live_for_a_while(life, luck)
         struck += life.process.is_alive()
-        life.kill(parent_only=number % 2 == 0)  # and nobody stays behind
+        life.kill(parent_only=number % 2 == 0)  # and no process stays behind
         watch.look()
     assert struck > kills / 2, "it was hardly ever alive when it was killed"
 

@@ -74,9 +74,7 @@ def resumed(path: Path) -> None:
         assert store.meta.get("speeds") in (None, SPEEDS)
         me = Owner.here()
         missing = [key for key in KEYS if key not in known]
-        assert store.claim(missing, me) == set(missing), (
-            "a run that nobody trains waits for somebody"
-        )
+        assert store.claim(missing, me) == set(missing), "a run without a worker waits for one"
         assert store.finish(TRUE[key] for key in missing) == len(missing)
         store.status()
         assert check(store.load(KEYS).values()) == set(KEYS)

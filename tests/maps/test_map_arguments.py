@@ -69,12 +69,12 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
         "lr is not a number: got '1e-3'; expected a number (lr). Try",
     ),
     "steps as a float": (lambda: mapped(steps=10.5), "steps is not a whole number: got 10.5"),
-    "a misspelt argument": (
+    "a misspelled argument": (
         lambda: mapped(seed=3),
         "Unknown argument 'seed'. Did you mean 'seeds'?",
     ),
     "its nearest name": (lambda: mapped(boundary_seed=3), "Try: boundary_seeds=..."),
-    "a misspelt hyperparameter": (lambda: mapped(weigth_decay=0.1), "Try: weight_decay=..."),
+    "a misspelled hyperparameter": (lambda: mapped(weigth_decay=0.1), "Try: weight_decay=..."),
     "a hyperparameter out of range": (
         lambda: mapped("lr", "eps", beta1=1.5),
         "beta1 is out of range: got 1.5",
@@ -104,7 +104,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: mapped(settings=(0.9, 0.99)),
         'settings={"beta1": 0.9, "beta2": 0.98}',
     ),
-    "settings misspelt": (
+    "settings misspelled": (
         lambda: mapped(settings={"beta_2": 0.99}),
         'Try: settings={"beta2": ...}',
     ),

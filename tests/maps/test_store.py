@@ -276,7 +276,7 @@ def test_status_counts_runs_claims_and_owners(tmp_path: Path):
 
 
 def test_every_commit_reaches_the_disk(tmp_path: Path):
-    """A kill cannot tell whether the machine would have lost it too; SQLite's settings can."""
+    """A kill does not show whether the machine would have lost it too; SQLite's settings can."""
     with opened(tmp_path / "map.sqlite") as store:
         assert store.rows("PRAGMA synchronous") == [(2,)]  # FULL
         assert store.rows("PRAGMA journal_mode") == [("wal",)]
@@ -712,7 +712,7 @@ def test_a_lock_is_waited_for_and_raises_if_it_stays(
             BadInput, match=r"Another process kept the store locked.*got 'database is locked'"
         ):
             store.finish([record("b")])
-        assert len(store) == 1  # readers go on
+        assert len(store) == 1  # readers continue
         db.execute("ROLLBACK")
         assert store.finish([record("b")]) == 1
 
@@ -727,7 +727,7 @@ from betaplane.maps.store.lease import Owner
 from betaplane.maps.store.run_record import Record
 from betaplane.maps.store.store import Store
 
-def tell(*words, sep=" "):
+def report(*words, sep=" "):
     print(*words, sep=sep, flush=True)
 
 def record(key):
@@ -739,13 +739,13 @@ with Store.open(sys.argv[1], "1f3a", "digits") as store:
     for number in range(1_000_000):
         keys = [f"{sys.argv[2]} {number} {part}" for part in range(number % 3 + 1)]
         store.finish(map(record, keys))
-        tell(*keys, sep="\\n")
+        report(*keys, sep="\\n")
 """
 
 CREATES = """
 for number in range(1_000_000):
     path = f"{sys.argv[1]}/{number}.sqlite"
-    tell(path)
+    report(path)
     Store.open(path, "1f3a", "digits").close()
 """
 
@@ -753,21 +753,21 @@ WORKS = """
 path, stall = sys.argv[1], int(sys.argv[2])
 keys, me, count = [f"k{number:03}" for number in range(500)], Owner.here(), 0
 with Store.open(path, "1f3a", "digits") as store:
-    tell("open")
+    report("open")
     sys.stdin.readline()
     while todo := set(keys) - store.load(keys).keys():
         free = sorted(todo - store.claimed_elsewhere(todo, me))
         granted = store.claim(free[:7], me)
         time.sleep(0 if granted else 0.005)
         for key in granted:
-            tell("computed", key)
+            report("computed", key)
             count += 1
             if count == stall:
-                tell("stalled")
+                report("stalled")
                 time.sleep(600)
         store.finish(map(record, granted))
         for key in granted:
-            tell("finished", key)
+            report("finished", key)
 """
 
 

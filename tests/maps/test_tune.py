@@ -77,7 +77,7 @@ def test_a_map_takes_what_tuning_trained(tmp_path):
 
 @pytest.mark.slow
 def test_the_digits():
-    """Within 2 % of the loss's range of the best of a dense map of 12 x 12, with 15 % of its
+    """Within 2% of the loss's range of the best of a dense map of 12 x 12, with 15% of its
     trainings.
     """
     from betaplane.maps import map_phases

@@ -107,7 +107,7 @@ def test_sums_of_sum_of_squares(dtype: torch.dtype) -> None:
 
 
 def test_the_result_does_not_depend_on_the_threads() -> None:
-    """Sums over a tensor are taken in the same order, whoever takes them."""
+    """Sums over a tensor are taken in the same order by every path."""
     ends = []
     for threads in (1, 2):
         before = torch.get_num_threads()
@@ -128,7 +128,7 @@ import torch, betaplane
 from betaplane.optim.codegen.availability import COMPILE_FAILURES
 torch.set_num_threads(1)
 
-def told(word):
+def memory(word):
     return int(next(line for line in open("/proc/self/status") if line.startswith(word)).split()[1]) * 1024
 
 for kind, storage, how in {cases}:
@@ -141,9 +141,9 @@ for kind, storage, how in {cases}:
     optimizer.step()
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # forget the peak so far
-    now = told("VmRSS")
+    now = memory("VmRSS")
     optimizer.step()
-    print((told("VmHWM") - now) / 16e6)
+    print((memory("VmHWM") - now) / 16e6)
 """
 # kind, storage, how: how much more memory a step may take at its peak, in units of the largest
 # parameter

@@ -91,7 +91,7 @@ def test_a_model_cast_between_steps_is_stepped_in_the_wider_dtype(
     )
     assert torch.allclose(p.double(), q.double(), **tolerance)
     assert not torch.equal(p, start)
-    for extra in range(2):  # and goes on
+    for extra in range(2):  # and continues
         p.grad = None
         p.grad = torch.full((3, 4), 1.0 + extra, dtype=dtype)
         optimizer.step()

@@ -155,7 +155,7 @@ def test_an_unknown_option_of_a_group_is_not_ignored() -> None:
 
 @one_each
 def test_state_loaded_from_another_layout(rule: Rule) -> None:
-    """A run saved by a channels_last model goes on in a contiguous one."""
+    """A run saved by a channels_last model continues in a contiguous one."""
     x, gradients = numbers(*SHAPE), numbers(8, *SHAPE, seed=1)
     one, two = nn.Parameter(LAYOUTS["channels_last"](x)), nn.Parameter(x.clone())
     first = host_optimizer(rule, [one], lr=0.01)

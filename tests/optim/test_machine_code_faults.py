@@ -274,7 +274,7 @@ def test_a_temporary_folder_is_removed_at_exit(tmp_path: Path) -> None:
 
 
 def test_a_planted_library_is_not_loaded(tmp_path: Path, right: float, steps: Steps) -> None:
-    """Whoever can write to the folder can seal a library, since the digest is no secret."""
+    """Anyone who can write to the folder can seal a library, since the digest is no secret."""
     steps(XDG_CACHE_HOME=str(tmp_path))
     for file in libraries(tmp_path):
         without_the_function(file)

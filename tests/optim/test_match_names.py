@@ -1,4 +1,4 @@
-"""Loading by name: reordered, regrouped and grown models go on where they were, whatever the class."""
+"""Loading by name: reordered, regrouped and grown models continue from their state, whatever the class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from betaplane.rules import ALL
 
 CLASSES = [getattr(betaplane.optim, rule.__name__) for rule in ALL]
 each = pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
-# by place, no shape tells a from b
+# by place, shapes do not distinguish a from b
 SHAPES = {"a.weight": (2, 3), "a.bias": (3,), "b.weight": (2, 3), "b.bias": (3,)}
 ORDERS = {
     "same": [["a.weight", "a.bias", "b.weight", "b.bias"]],
@@ -89,7 +89,7 @@ def test_names_find_their_state(kind, first: str, second: str) -> None:
 
 @each
 def test_a_grown_model_goes_on(kind) -> None:
-    """What was there goes on, what is new takes a first step, what is gone is forgotten."""
+    """What was there continues, what is new takes a first step, what is gone is forgotten."""
     saved, params = before(kind)
     after = moved(params, ["c.weight"])
     del after["a.bias"]

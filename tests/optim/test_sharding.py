@@ -116,7 +116,7 @@ def test_blocks_of_8_bits_go_with_their_rows(found: dict[str, Any]) -> None:
 
 
 def test_vectors_stay_in_8_bits(found: dict[str, Any]) -> None:
-    """Where blocks change, numbers are rounded anew: m by 1/8 of itself at most, v by 1/16."""
+    """Where blocks change, elements are rounded again: m by 1/8 of itself at most, v by 1/16."""
     assert found["vectors_in_eight_bits"] < 0.25
 
 

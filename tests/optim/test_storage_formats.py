@@ -31,7 +31,7 @@ from betaplane.optim.storage_formats import (
 from betaplane.rules import ALL, AdamW, Lion, NAdam, Rule
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
-# blocks start anew with every row of the first; the second is one row
+# blocks start again with every row of the first; the second is one row
 WIDE, TALL = (20, 300), (300, 20)
 every = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 

@@ -512,7 +512,7 @@ def test_an_eps_that_is_zero_in_float16_is_refused() -> None:
     assert torch.equal(p, torch.zeros_like(p))
 
 
-# ---- dialects
+# ---- variants
 
 
 @pytest.mark.parametrize(
@@ -567,6 +567,6 @@ def test_a_live_optimizer_goes_on_as_ours(kind: type[TorchCompatible]) -> None:
 def test_only_torchs_own_can_be_converted() -> None:
     with pytest.raises(
         BadInput,
-        match=r"This optimizer has no twin here: got 'Rprop'; expected torch\.optim\.SGD, ",
+        match=r"Cannot convert this optimizer: betaplane has no equivalent class: got 'Rprop'; expected torch\.optim\.SGD, ",
     ):
         from_torch(torch.optim.Rprop([nn.Parameter(torch.zeros(1))]))

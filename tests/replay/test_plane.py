@@ -1,4 +1,4 @@
-"""The fast plane against its slow twin and against a plain loop of Adam."""
+"""The fast plane against its reference implementation and against a plain loop of Adam."""
 
 from __future__ import annotations
 

@@ -250,7 +250,7 @@ def test_rows_are_clipped_where_the_step_clips():
 
 
 class Buffered(nn.Module):
-    """Buffers as they come: made in forward, expanded, assigned anew in another shape, changed in
+    """Buffers as they come: made in forward, expanded, reassigned in another shape, changed in
     place.
     """
 

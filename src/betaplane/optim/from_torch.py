@@ -42,7 +42,12 @@ def from_torch(optimizer: Optimizer, **options: Any) -> TorchCompatible:
     if not matches:
         allowed = ", ".join(f"torch.optim.{kind.__name__}" for kind in TORCH_CLASSES)
         where, given = "from_torch", type(optimizer).__qualname__
-        raise BadInput("This optimizer has no twin here", value=given, allowed=allowed, where=where)
+        raise BadInput(
+            "Cannot convert this optimizer: betaplane has no equivalent class",
+            value=given,
+            allowed=allowed,
+            where=where,
+        )
     fresh = [{**group, "params": list(group["params"])} for group in optimizer.param_groups]
     ours = matches[0](fresh, **options)
     for group, made in zip(optimizer.param_groups, ours.param_groups, strict=True):

@@ -89,7 +89,7 @@ def frozen(path: Path) -> bool:
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Commit the transaction that the block begins; roll it back if the block raises."""
+    """Commit the transaction that the block begins; undo it if the block raises."""
     try:
         yield
         db.execute("COMMIT")
