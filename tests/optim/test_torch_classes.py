@@ -567,6 +567,7 @@ def test_a_live_optimizer_goes_on_as_ours(kind: type[TorchCompatible]) -> None:
 def test_only_torchs_own_can_be_converted() -> None:
     with pytest.raises(
         BadInput,
-        match=r"Cannot convert this optimizer: betaplane has no equivalent class: got 'Rprop'; expected torch\.optim\.SGD, ",
+        match=r"Cannot convert this optimizer: betaplane has no equivalent class: got 'Rprop'; "
+        r"expected torch\.optim\.SGD, ",
     ):
         from_torch(torch.optim.Rprop([nn.Parameter(torch.zeros(1))]))
