@@ -146,6 +146,11 @@ def command(source: str, *more: str) -> list[str]:
 # Ctrl-C
 
 
+def obey_ctrl_c() -> None:
+    """Undo an ignored SIGINT, which tests that run in the background of a shell inherit."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
 @pytest.mark.parametrize("early", [True, False], ids=["while workers start", "while they train"])
 def test_ctrl_c(folder: Path, capsys, early: bool):
@@ -156,6 +161,7 @@ def test_ctrl_c(folder: Path, capsys, early: bool):
         stderr=-1,
         text=True,
         start_new_session=True,
+        preexec_fn=obey_ctrl_c,
     ) as ran:
         assert ran.stderr is not None
         assert "cells" in ran.stderr.readline()
