@@ -16,12 +16,13 @@ DECIDES = {
 DECIDE_NOTHING = ("__init__.py", "advice/render.py")  # render.py formats text
 # their tests, by folder; those that start other processes or compilers execute no mutant
 NOTICE = {
-    "maps": "arguments axes choose damaged_store judge predict store surface* tune",
+    "maps": "map_arguments ask_tell damaged_store grid predicted_map store gaussian_process* tune"
+    " verdicts",
     "advice": "*",
     "monitor": "detector* formulas counterfactual reading_buffer",
     "checkpoints": "health_numbers checkpoint_kinds layer_names planned_betas sick_checkpoints"
     " step_counts",
-    "optim": "format* loading names* keys state_dicts",
+    "optim": "storage_* loading match_names* group_keys state_dicts",
 }
 
 
@@ -43,10 +44,11 @@ def noticing(only: str = "") -> list[str]:
     found = [file for file in files if ">>>" in (ROOT / file).read_text()]
     for package in sorted({file.split("/")[2] for file in files}):
         folder = ROOT / "tests" / package
-        tests = {
-            path
-            for pattern in NOTICE[package].split()
-            for path in folder.glob(f"test_{pattern}.py")
-        }
-        found += sorted(str(path.relative_to(ROOT)) for path in tests)
+        tests = set()
+        for pattern in NOTICE[package].split():
+            matches = list(folder.glob(f"test_{pattern}.py"))
+            if not matches:  # a renamed test would otherwise be lost in silence
+                raise FileNotFoundError(f"no test in {folder} is named test_{pattern}.py")
+            tests |= {str(path.relative_to(ROOT)) for path in matches}
+        found += sorted(tests)
     return found
