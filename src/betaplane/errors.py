@@ -191,14 +191,17 @@ def nearest(name: str, known: Iterable[str], default: str) -> str:
     Example:
         >>> nearest("lionn", ["adam", "lion"], "adam"), nearest("Adam-Mini", ["adam", "adammini"], "adam")
         ('lion', 'adammini')
+        >>> nearest("Adma", ["adamax", "adam"], "sgd")  # swapped letters come first
+        'adam'
         >>> nearest("speed", ["lr", "beta1"], "beta1")
         'beta1'
     """
     from difflib import get_close_matches  # imported lazily: only needed on the error path
 
     by_spelling = {_normalize(candidate): candidate for candidate in known}
-    close = get_close_matches(_normalize(name), by_spelling, n=1)
-    return by_spelling[close[0]] if close else default
+    close = get_close_matches(_normalize(name), by_spelling, n=3)
+    swapped = [match for match in close if sorted(match) == sorted(_normalize(name))]
+    return by_spelling[(swapped + close)[0]] if close else default
 
 
 def _normalize(name: str) -> str:

@@ -380,7 +380,8 @@ ROWS = {
     "unknown": (
         Plain,
         {"beta": 1},
-        "There is no option beta: got 1; expected lr, betas, eps, weight_decay (Plain).",
+        "Unknown option 'beta'. Did you mean 'betas'? Choose one of: lr, betas, eps, weight_decay "
+        "(Plain). Try: betas=...",
     ),
     "refused": (
         torch.optim.Adam,

@@ -64,7 +64,7 @@ ROWS = {
     "gone.py:Mine": "The file does not exist: got 'gone.py'; expected a Python file that exists (audit).",
     "broken.py:Mine": "The file raises an error when it is imported (",
     "mine.py:Mine --set lr": "Invalid constructor argument: got 'lr'; expected name=value (--set). Try: --set lr=0.001",
-    "mine.py:Mine --set speed=1": "There is no option speed: got 1; expected lr, pace (Mine).",
+    "mine.py:Mine --set speed=1": "Unknown option 'speed'. Choose one of: lr, pace (Mine).",
     "mine.py:Mine --set lr=-1": "Mine cannot be constructed (ValueError: Invalid learning rate: -1).",
 }
 

@@ -18,7 +18,7 @@ CLASSES = [betaplane.AdamW, betaplane.SGD, betaplane.Lion, betaplane.Adan]
 P = nn.Parameter(torch.ones(2))
 
 MISTAKES: dict[str, tuple[Callable[[type], object], str]] = {
-    "a module": (lambda kind: kind(NET), "A module is no list of parameters: got 'Linear'"),
+    "a module": (lambda kind: kind(NET), "A module is not a list of parameters: got 'Linear'"),
     "None": (lambda kind: kind(None), "should be an iterable of Tensors or dicts: got 'NoneType'"),
     "a tensor": (
         lambda kind: kind(NET.weight),
@@ -30,7 +30,7 @@ MISTAKES: dict[str, tuple[Callable[[type], object], str]] = {
     ),
     "params of a module": (
         lambda kind: kind([{"params": NET}]),
-        "A module is no list of parameters: got 'Linear'",
+        "A module is not a list of parameters: got 'Linear'",
     ),
     "params of a set": (
         lambda kind: kind([{"params": {P}}]),

@@ -341,11 +341,11 @@ BAD = [
     ),
     (
         lambda: Schedule(adamw(), beta3=lambda t: 0.9),
-        "There is no such number in the group: got 'beta3'; expected lr, beta1",
+        "Unknown hyperparameter 'beta3'. Did you mean 'beta2'? Choose one of: lr, beta1",
     ),
     (
         lambda: Schedule(adamw(), amsgrad=lambda t: 1),
-        "There is no such number in the group: got 'amsgrad'",
+        "Unknown hyperparameter 'amsgrad'. Choose one of: ",
     ),
     (
         lambda: Schedule(adamw(), beta2=0.95),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, unknown
 
 BETAS = ("beta1", "beta2", "beta3")
 # a matrix, which some rules need, with sides from 16 to 128: libraries factor from there on
@@ -72,12 +72,10 @@ class BlackBox:
         known = list(inspect.signature(self.cls).parameters.values())[1:]
         if "lr" in [p.name for p in known if p.default is p.empty]:
             self.base = {"lr": 1e-3}
-        unknown = [name for name in self.options if name not in [p.name for p in known]]
-        if unknown and not any(p.kind is p.VAR_KEYWORD for p in known):
-            allowed, value = ", ".join(p.name for p in known), self.options[unknown[0]]
-            raise BadInput(
-                f"There is no option {unknown[0]}", value=value, allowed=allowed, where=self.name
-            )
+        names = [p.name for p in known]
+        strange = [name for name in self.options if name not in names]
+        if strange and not any(p.kind is p.VAR_KEYWORD for p in known):
+            raise unknown("option", strange[0], names, where=self.name, instead="{}=...")
         starred = ("VAR_POSITIONAL", "VAR_KEYWORD")
         needed = [p.name for p in known if p.default is p.empty and p.kind.name not in starred]
         missing = [name for name in needed if name not in self._fixed_options()]

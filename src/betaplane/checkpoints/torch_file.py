@@ -17,6 +17,7 @@ from betaplane.checkpoints.stored import TABLE, Lengths, Span, Storages
 from betaplane.errors import BadInput
 
 SAVE_EXAMPLE = "torch.save(optimizer.state_dict(), 'opt.pt')"
+INSPECT_EXAMPLE = "betaplane inspect path/to/optimizer.pt"
 NOT_A_CHECKPOINT = "The file is damaged, or not a torch checkpoint"
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the format before torch 1.6
 UNSUMMED = "This file has no checksums, so damage to its numbers cannot be detected."
@@ -29,7 +30,7 @@ def damaged(path: str | Path, what: str) -> BadInput:
         value=str(path),
         allowed="an optimizer's state on disk",
         where="inspect",
-        instead=SAVE_EXAMPLE,
+        instead=SAVE_EXAMPLE if Path(path).exists() else INSPECT_EXAMPLE,
     )
 
 

@@ -29,7 +29,7 @@ def check_types(kind: type, params: Any, args: Sequence[Any], options: Mapping[s
         >>> betaplane.Lion(nn.Linear(2, 2))
         Traceback (most recent call last):
             ...
-        betaplane.errors.BadType: A module is no list of parameters: got 'Linear'; expected ... Try: model.parameters()
+        betaplane.errors.BadType: A module is not a list of parameters: got 'Linear'; ... Try: model.parameters()
     """
     check_given(kind, params)
     check_options(kind, args, options)
@@ -45,7 +45,7 @@ def check_given(kind: type, params: Any) -> None:
     where = kind.__name__
     if isinstance(params, nn.Module):
         raise BadType(
-            "A module is no list of parameters",
+            "A module is not a list of parameters",
             value=type(params).__name__,
             allowed="parameters, (name, parameter) pairs or groups",
             where=where,

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.optim.optimizer import Optimizer
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, unknown
 from betaplane.optim.hyperparameters import (
     changed_options,
     check_value,
@@ -148,13 +148,7 @@ class Schedule:
             function = _of_group(functions, i)
             if function is not None:
                 if name not in known:
-                    allowed = ", ".join(known)
-                    raise BadInput(
-                        "There is no such number in the group",
-                        value=name,
-                        allowed=allowed,
-                        where=where,
-                    )
+                    raise unknown("hyperparameter", name, known, where=where, instead="{}=...")
                 values[name] = check_value(name, function(t), known[name], where)
         return values
 
