@@ -21,6 +21,7 @@ from betaplane.figures.report.quantities import (
     edges,
 )
 from betaplane.figures.report.run import WatchedRun
+from betaplane.text import plural
 
 MAX_COLUMNS = 240  # of the heat map; with more readings, a column shows the largest of several
 MAX_POINTS = 4000  # of the loss; with more steps, each stretch shows its extremes
@@ -56,7 +57,7 @@ def report_html(run: WatchedRun, title: str, quantity: Quantity | None) -> str:
 
 
 def _caption(run: WatchedRun) -> str:
-    caption = f"Every tensor at the {len(run.at):,} steps that were read."
+    caption = f"Every tensor, read at {plural(len(run.at), 'step')}."
     per_column = -(-len(run.at) // MAX_COLUMNS)
     if per_column > 1:
         caption += f" A column shows the largest of up to {per_column} readings."
