@@ -6,6 +6,7 @@ python watch_ranks.py RANK WORLD FOLDER some|more
 from __future__ import annotations
 
 import json
+import os
 import math
 import sys
 from collections.abc import Callable
@@ -176,6 +177,7 @@ def main(rank: int, world: int, folder: Path, which: str) -> None:
     dist.barrier()
     (folder / f"{rank}.json").write_text(json.dumps(found))
     dist.destroy_process_group()
+    os._exit(0)  # gloo's threads may abort a process while it ends
 
 
 if __name__ == "__main__":

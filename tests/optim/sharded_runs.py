@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import sys
 import traceback
 import warnings
@@ -625,7 +626,9 @@ def main(rank: int, world: int, folder: Path, which: str) -> None:
     with written(found, folder / f"{rank}.json"):
         for check in SOME if which == "some" else MORE:
             found[check.__name__] = check(folder)
+    dist.barrier()  # a process that ends early breaks the other's connections
     dist.destroy_process_group()
+    os._exit(0)  # gloo's threads may abort a process while it ends
 
 
 @contextmanager
