@@ -6,8 +6,8 @@ python watch_ranks.py RANK WORLD FOLDER some|more
 from __future__ import annotations
 
 import json
-import os
 import math
+import os
 import sys
 from collections.abc import Callable
 from datetime import timedelta
