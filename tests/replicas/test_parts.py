@@ -58,7 +58,7 @@ def test_windows_add_up_to_the_steps(steps, points):
     assert set(lengths[:-1]) <= {lengths[0]}
 
 
-def test_final_loss_is_the_median_of_the_last_tenth():
+def test_final_loss_is_the_mean_of_the_last_tenth():
     curve = np.r_[np.full(90, 9.0), np.arange(10.0)]
     assert final_loss(curve) == 4.5
     assert final_loss(np.r_[curve, np.nan]) == float("inf")

@@ -166,7 +166,7 @@ class Mapper:
                 ended = RUNS_SPENT
         except OutOfTime:
             ended = TIME_SPENT
-            self._load_finished(requests)
+            self._load_finished(scheduler, requests)
         facts = map_facts(self.problem, plan, self.choice, self.store.damaged, ended)
         return assemble_map(self.problem, plan, self.records, settings, facts)
 
@@ -186,19 +186,20 @@ class Mapper:
         )
 
     def _train(self, scheduler: RunScheduler, requests: Sequence[Request]) -> None:
-        tasks = [
-            Task(self.plan.key(spot, seed), spot, seed)
-            for spot, seeds in requests
-            for seed in range(seeds)
-        ]
-        results = scheduler.finished(tasks)
-        for spot, seeds in requests:
-            self.records[spot] = [results[self.plan.key(spot, seed)] for seed in range(seeds)]
+        tasks = {spot: self._tasks(spot, seeds) for spot, seeds in sorted(requests)}
+        results = scheduler.finished([task for group in tasks.values() for task in group])
+        for spot, group in tasks.items():
+            self.records[spot] = [results[task.key] for task in group]
 
-    def _load_finished(self, requests: Sequence[Request]) -> None:
+    def _load_finished(self, scheduler: RunScheduler, requests: Sequence[Request]) -> None:
         """Take the finished runs of a batch that the time limit interrupted."""
         for spot, seeds in requests:
-            keys = [self.plan.key(spot, seed) for seed in range(seeds)]
-            stored = self.store.load(keys)
+            keys = [task.key for task in self._tasks(spot, seeds)]
+            stored = scheduler.stored(keys)
             if stored:
                 self.records[spot] = [stored[key] for key in keys if key in stored]
+
+    def _tasks(self, spot: Spot, seeds: int) -> list[Task]:
+        """The runs of a cell, one per seed."""
+        runs = [self.plan.run(spot, seed) for seed in range(seeds)]
+        return [Task(self.plan.key(run), run) for run in runs]

@@ -67,11 +67,11 @@ class Plan:
         in_rule = {name: getattr(run.rule, name) for name in run.rule.hyperparameters()}
         return {**in_rule, "lr": run.lr, "batch_size": run.batch_size}
 
-    def key(self, spot: Spot, seed: int) -> str:
+    def key(self, run: Run) -> str:
         """The key of a run in the store; equal runs of different maps have equal keys."""
         names = ("points", "early_stop", "independent")
         options = {name: getattr(self.options, name) for name in names}
-        return run_key(run_settings(self.run(spot, seed)), seed, self.steps, **options)
+        return run_key(run_settings(run), run.seed, self.steps, **options)
 
     @property
     def fixed(self) -> dict[str, float]:

@@ -7,16 +7,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from betaplane.maps.phase_map import Spot
 from betaplane.maps.plan import Plan, run_settings
 from betaplane.maps.store.lease import Owner
 from betaplane.maps.store.run_record import Record
 from betaplane.maps.store.store import Store
 from betaplane.maps.store.unfinished_runs import SavedChunk, chunk_key
-from betaplane.replicas import Outcome, Pool
+from betaplane.replicas import Outcome, Pool, Run, final_loss
 
 POLL_SECONDS = 0.2  # between two queries for the results of other processes
 CLAIM_SECONDS = 1.0  # of work claimed at once, if a chunk takes less
@@ -29,9 +28,8 @@ ABANDON_FACTOR = 1.05
 class Task(NamedTuple):
     """One requested run."""
 
-    key: str
-    spot: Spot
-    seed: int
+    key: str  # see `Plan.key`
+    run: Run
 
 
 @dataclass(frozen=True)
@@ -95,12 +93,12 @@ class RunScheduler:
             OutOfTime: the plan's time is spent; runs that end shortly after are stored first.
         """
         new = self._missing(tasks)
-        self._learn(self.store.load(new), wanted=len(new))
+        self._learn(self.stored(new), wanted=len(new))
         chunks = self._chunks(tasks)
         while missing := self._missing(tasks):
             for chunk, outcomes in self._trained(chunks):
                 self._store(chunk, outcomes)
-            self._learn(self.store.load(self._missing(tasks)))  # results of other processes
+            self._learn(self.stored(self._missing(tasks)))  # results of other processes
             still_missing = self._missing(tasks)
             if still_missing and self._is_late():
                 raise OutOfTime
@@ -108,6 +106,12 @@ class RunScheduler:
                 time.sleep(POLL_SECONDS)
                 self._heartbeat()
         return {task.key: self.known[task.key] for task in tasks}
+
+    def stored(self, keys: Sequence[str]) -> dict[str, Record]:
+        """The finished runs among some keys, by key; from the store."""
+        records = self.store.load(keys)
+        # earlier releases stored the median of the last tenth as the final loss
+        return {key: replace(r, final=final_loss(r.curve)) for key, r in records.items()}
 
     def _missing(self, tasks: Sequence[Task]) -> list[str]:
         return [task.key for task in tasks if task.key not in self.known]
@@ -130,14 +134,13 @@ class RunScheduler:
             self.watch(self.progress)
 
     def _chunks(self, tasks: Sequence[Task]) -> list[list[Task]]:
-        """Tasks that are trained together: one seed and one batch size, in the order of their cells.
+        """Tasks that are trained together: one seed and one batch size, in the order requested.
 
         Finished tasks are not removed first, so that a killed map resumes with the same chunks.
         """
         groups: dict[tuple[int, int], list[Task]] = {}
-        for task in sorted(tasks, key=lambda task: (task.seed, task.spot)):
-            batch_size = self.plan.run(task.spot, 0).batch_size
-            groups.setdefault((batch_size, task.seed), []).append(task)
+        for task in sorted(tasks, key=lambda task: task.run.seed):
+            groups.setdefault((task.run.batch_size, task.run.seed), []).append(task)
         return [
             group[i : i + self.chunk]
             for group in groups.values()
@@ -161,7 +164,7 @@ class RunScheduler:
             yield from self._ended(running)
 
     def _submit(self, tasks: Sequence[Task]) -> Future:
-        runs = [self.plan.run(task.spot, task.seed) for task in tasks]
+        runs = [task.run for task in tasks]
         saved = SavedChunk(self.store.path, _chunk_key(tasks)) if self.engine == "stacked" else None
         return self.pool.submit(runs, self.engine, self.plan.options, saved)
 
@@ -199,8 +202,8 @@ class RunScheduler:
     def _record(self, task: Task, outcome: Outcome) -> Record:
         return Record(
             key=task.key,
-            settings=run_settings(self.plan.run(task.spot, task.seed)),
-            seed=task.seed,
+            settings=run_settings(task.run),
+            seed=task.run.seed,
             steps=self.plan.steps,
             initial=outcome.initial,
             final=outcome.final,

@@ -52,7 +52,8 @@ class Tuner:
     def loss(self, spot: Spot) -> float:
         """The median final loss of a setting, the upper of two; trains it if necessary."""
         if spot not in self.records:
-            tasks = [Task(self.plan.key(spot, s), spot, s) for s in range(self.plan.seeds)]
+            runs = [self.plan.run(spot, seed) for seed in range(self.plan.seeds)]
+            tasks = [Task(self.plan.key(run), run) for run in runs]
             results = self.scheduler.finished(tasks)
             self.records[spot] = [results[task.key] for task in tasks]
         finals = sorted(record.final for record in self.records[spot])

@@ -76,14 +76,19 @@ def windows(steps: int, points: int) -> list[int]:
 
 
 def final_loss(curve: np.ndarray) -> float:
-    """The median of the curve's last tenth; inf if it has a non-finite value or the curve is empty.
+    """The mean of the curve's last tenth; inf if it has a non-finite value or the curve is empty.
+
+    It is the expected loss of a run that ends at a random point of its last tenth: unlike the
+    median, it counts spikes, so that a loss that alternates between 0 and 1000 is not small.
 
     Example:
         >>> final_loss(np.array([4.0, 3.0, 2.0])), final_loss(np.array([1.0, np.nan]))
         (2.0, inf)
+        >>> final_loss(np.array([0.0] * 19 + [1000.0]))
+        500.0
     """
-    tail = curve[-max(1, len(curve) // 10) :]
-    return float(np.median(tail)) if len(tail) and np.isfinite(tail).all() else float("inf")
+    tail = curve[-max(1, len(curve) // 10) :].astype(np.float64)
+    return float(np.mean(tail)) if len(tail) and np.isfinite(tail).all() else float("inf")
 
 
 def certainly_failing(curves: np.ndarray, initial: np.ndarray, points: int) -> np.ndarray:
