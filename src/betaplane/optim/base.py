@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from betaplane.errors import BadInput
 from betaplane.optim.argument_types import check_group
+from betaplane.optim.averaged_weights import AveragedWeights
 from betaplane.optim.blocks import BLOCK, row_length
 from betaplane.optim.codegen.compiled_group import CompiledGroup
 from betaplane.optim.dispatch import check_path, path_names, step_params
@@ -24,7 +24,8 @@ from betaplane.optim.step.around_step import Norms, around_step
 from betaplane.optim.step.fused_adam import FusedAdam
 from betaplane.optim.step.preconditions import Checks, check_ready
 from betaplane.optim.step.reference import STATE
-from betaplane.optim.step.step_spec import AVERAGE, StepSpec
+from betaplane.optim.step.step_spec import StepSpec
+from betaplane.optim.step.torch_step import unhooked_step
 from betaplane.optim.storage_formats import SCALE
 from betaplane.optim.validation import (
     check_floating,
@@ -40,7 +41,7 @@ GROUP_OPTIONS = {"storage": "parameter", "rounding": "nearest", "average": None}
 OPTIMIZER_OPTIONS = {"max_norm": None, "zero": False, "nonfinite": "pass", "path": "auto"}
 
 
-class BaseOptimizer:
+class BaseOptimizer(AveragedWeights):
     """Options that every optimizer here has, besides its rule's.
 
     Args:
@@ -68,6 +69,7 @@ class BaseOptimizer:
     rule: ClassVar[type[Rule]]
     # the fields of the rule's state -> torch's state keys, if they differ
     state_keys: ClassVar[Mapping[str, str]] = STATE
+    torch_class: ClassVar[Any]  # torch's class, if torch has one for the rule
     torch_name: ClassVar[str] = ""  # the name of torch's class, if torch has one for the rule
     has_fused_kernel: ClassVar[bool] = False  # torch has a fused kernel
     keeps_fused_lists: ClassVar[bool] = False  # which can be called with cached lists
@@ -114,8 +116,21 @@ class BaseOptimizer:
         """The rule with the options of a group."""
         raise NotImplementedError
 
-    def _take_step(self, closure: Callable[[], Any] | None) -> Any:
-        """Check everything, then step every parameter that has a gradient."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Check everything, then update every parameter that has a gradient.
+
+        Args:
+            closure: computes the loss again and returns it; called once, with gradients enabled.
+
+        Returns:
+            The closure's loss, or None.
+
+        Raises:
+            BadInput: for options out of range, a state that does not fit, or a sparse gradient that torch rejects; for
+                a gradient that is not finite, if `nonfinite` is "raise". Nothing is written then.
+        """
+        if torch.compiler.is_compiling() and not self._exceeds_torch():
+            return unhooked_step(self.torch_class)(self, closure)
         loss = None if closure is None else loss_of(closure)
         with torch.no_grad():
             check_ready(self)
@@ -125,6 +140,11 @@ class BaseOptimizer:
             else:
                 step_params(self)
         return loss
+
+    def _exceeds_torch(self) -> bool:
+        """Whether any option requests what torch does not compute."""
+        extra = self.zero or self.max_norm is not None
+        return extra or any(map(self._has_variant_options, self.param_groups))
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters, checked as torch does and as the rule does.
@@ -262,38 +282,3 @@ class BaseOptimizer:
         table = stored.decode(torch.arange(BLOCK, dtype=torch.uint8), torch.ones(1, 1))
         local = local_tensor(codes)
         return table.to(local.device), scale, row_length(local.shape)
-
-    @contextmanager
-    @torch.no_grad()
-    def averaged(self) -> Iterator[None]:
-        """Inside the context, parameters have the values of their average.
-
-        Raises:
-            BadInput: there is no average.
-
-        Example:
-            >>> from betaplane.optim import AdamW
-            >>> p = torch.nn.Parameter(torch.tensor([1.0]))
-            >>> optimizer = AdamW([p], lr=0.1, average=0.5, weight_decay=0.0)
-            >>> p.grad = torch.ones(1)
-            >>> optimizer.step()
-            >>> with optimizer.averaged():
-            ...     inside = p.item()
-            >>> round(p.item(), 4), round(inside, 4)
-            (0.9, 0.95)
-        """
-        pairs = [(p, state[AVERAGE]) for p, state in self.state.items() if AVERAGE in state]
-        if not pairs:
-            raise BadInput(
-                "No average of the weights is kept",
-                where=type(self).__name__,
-                instead="average=0.999",
-            )
-        weights = [p.detach().clone() for p, _ in pairs]
-        for p, average in pairs:
-            p.copy_(average)
-        try:
-            yield
-        finally:
-            for (p, _), weight in zip(pairs, weights, strict=True):
-                p.copy_(weight)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, ClassVar
 
@@ -78,21 +78,6 @@ class RuleOptimizer(BaseOptimizer, Optimizer):
     def rule_of(self, group: Mapping[str, Any]) -> Rule:
         """The rule with the options of a group."""
         return build(self.rule, group)
-
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Update every parameter that has a gradient.
-
-        Args:
-            closure: computes the loss again and returns it; called once, with gradients enabled.
-
-        Returns:
-            The closure's loss, or None.
-
-        Raises:
-            BadInput: for a sparse gradient, options out of range or a state that does not fit; for a gradient that is
-                not finite, if `nonfinite` is "raise". Nothing is written then.
-        """
-        return self._take_step(closure)
 
     @torch.no_grad()
     def curvature(self, estimates: Sequence[Tensor]) -> None:

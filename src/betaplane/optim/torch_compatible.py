@@ -5,11 +5,10 @@ options.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, ClassVar
 
-import torch
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput
@@ -21,7 +20,6 @@ from betaplane.optim.group_keys import unknown_option
 from betaplane.optim.rule_from_group import BETAS, build, set_peak
 from betaplane.optim.state.load import load
 from betaplane.optim.step.preconditions import CheckedGroup
-from betaplane.optim.step.torch_step import unhooked_step
 from betaplane.optim.validation import explained, warn_of_losses
 from betaplane.rules import Rule
 
@@ -102,28 +100,6 @@ class TorchCompatible(BaseOptimizer, Optimizer):
         return build(
             self._rule_class(group), {**self.torch_defaults, **options}, self.torch_options
         )
-
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Update every parameter that has a gradient.
-
-        Args:
-            closure: computes the loss again and returns it; called once, with gradients enabled.
-
-        Returns:
-            The closure's loss, or None.
-
-        Raises:
-            BadInput: for options out of range, a state that does not fit, or a sparse gradient that torch rejects; for
-                a gradient that is not finite, if `nonfinite` is "raise". Nothing is written then.
-        """
-        if torch.compiler.is_compiling() and not self._exceeds_torch():
-            return unhooked_step(self.torch_class)(self, closure)
-        return self._take_step(closure)
-
-    def _exceeds_torch(self) -> bool:
-        """Whether any option requests what torch does not compute."""
-        extra = self.zero or self.max_norm is not None
-        return extra or any(map(self._has_variant_options, self.param_groups))
 
     def _has_variant_options(self, group: Mapping[str, Any]) -> bool:
         return any(group.get(name, value) != value for name, value in self.variant_options.items())

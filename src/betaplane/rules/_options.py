@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -10,7 +11,6 @@ from torch import Tensor
 
 from betaplane.rules._math import (
     Number,
-    add_l2,
     bias_correction,
     is_infinite,
     is_zero,
@@ -69,16 +69,26 @@ class StepOptions(Rule):
     @property
     def reads_peak(self) -> bool:
         """Whether the step depends on peak_lr."""
-        return self.decay == "independent" and not is_zero(self.weight_decay)
+        return self.decay == "independent" and self.decays
+
+    @cached_property
+    def decays(self) -> bool:
+        """Whether there is weight decay."""
+        return not is_zero(self.weight_decay)
+
+    @cached_property
+    def limits_update(self) -> bool:
+        """Whether `clip` or `cautious` changes the update."""
+        return not is_infinite(self.clip) or self.cautious != "off"
 
     def apply_decay(
         self, x: Tensor, g: Tensor, lr: Number, rate: Number | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return x and g after weight decay, which is proportional to `rate` (by default, lr)."""
-        if is_zero(self.weight_decay):
+        if not self.decays:
             return x, g
         if self.decay == "l2":
-            return x, add_l2(g, x, self.weight_decay)
+            return x, g + self.weight_decay * x
         return x * self.decay_factor(lr, rate), g
 
     def decay_factor(self, lr: Number, rate: Number | None = None) -> Number:
@@ -98,7 +108,7 @@ class StepOptions(Rule):
 
     def clip_and_mask(self, u: Tensor, g: Tensor) -> Tensor:
         """The update u after `clip` and `cautious`."""
-        return self.mask_update(self.clip_update(u), g)
+        return self.mask_update(self.clip_update(u), g) if self.limits_update else u
 
     def clip_update(self, u: Tensor) -> Tensor:
         """The update u, scaled so that its RMS is at most `clip`."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import Number, is_zero, zero_step
+from betaplane.rules._math import Number, zero_step
 from betaplane.rules._options import MomentOptions
 from betaplane.rules._rule import UNIT, Laws, at_least_zero
 
@@ -107,7 +107,7 @@ class AdamC(MomentOptions):
     @property
     def reads_peak(self) -> bool:
         """Whether the step depends on peak_lr."""
-        corrected = self.normalized and self.decay == "decoupled" and not is_zero(self.weight_decay)
+        corrected = self.normalized and self.decay == "decoupled" and self.decays
         return corrected or super().reads_peak
 
     def decay_share(self, lr: Number, rate: Number | None = None) -> Number:
