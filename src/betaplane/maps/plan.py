@@ -55,7 +55,10 @@ class Plan:
 
     def run(self, spot: Spot, seed: int) -> Run:
         """The run of a cell with a seed."""
-        values = self.at(spot)
+        return self.run_with(self.at(spot), seed)
+
+    def run_with(self, values: Mapping[str, float], seed: int) -> Run:
+        """The run with other values of some hyperparameters, lr or batch_size."""
         hyperparameters = self.rule.hyperparameters()
         in_rule = {name: value for name, value in values.items() if name in hyperparameters}
         batch_size = int(values.get("batch_size", self.batch_size))
