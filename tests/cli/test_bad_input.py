@@ -36,6 +36,8 @@ ROWS = {
     # other numbers
     f"{FINE} --lr -1": "lr is out of range: got -1.0; expected (0, inf) (--lr). Try: --lr 0.001",
     f"{FINE} --lr nan": "lr is out of range: got nan",
+    f"{FINE} --lr fast": "Invalid learning rate: got 'fast'; expected a number, fixed, or a number and fixed (--lr",
+    f"{FINE} --lr 0.1,loose": "Invalid learning rate: got '0.1,loose'",
     "map mine.py:train --workers 0 --lr 0": "lr is out of range: got 0.0",
     f"{FINE} --eps -1": "eps is out of range: got -1.0; expected [0, inf) (Adam). Try: --eps 1e-08",
     f"{FINE} --weight-decay -1": "weight_decay is out of range: got -1.0",
@@ -146,7 +148,7 @@ ROWS = {
 USAGE = {
     "map --seeds two": "Invalid value for '--seeds'",
     "rules --params 70B": "Invalid value for '--params'",
-    "map --lr fast": "Invalid value for '--lr'",
+    "map --eps fast": "Invalid value for '--eps'",
     "map --sedes 2": "No such option: --sedes",
     "map digits digits": "unexpected extra argument",
     "mapp": "No such command 'mapp'",

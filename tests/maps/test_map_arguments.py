@@ -211,7 +211,7 @@ def test_a_function_is_a_problem() -> None:
 
 
 def test_reprs_are_short() -> None:
-    phase_map = mapped(steps=300, lr=0.1)
+    phase_map = mapped(steps=300, lr=0.1, search_lr=False)
     watcher = betaplane.watch(torch.optim.Adam([nn.Parameter(torch.zeros(2))]), to=[])
     watcher.close()
     assert (

@@ -69,7 +69,7 @@ def test_it_recommends_a_beta2_at_the_usual_beta1(phase_map: PhaseMap):
     advice = phase_map.recommendation
     assert advice.settings["beta1"] == pytest.approx(0.9)
     assert advice.settings["beta2"] > critical_beta2(0.9, n=20)
-    assert advice.reason.startswith("Of the beta2 at the usual beta1, it lies farthest inside")
+    assert advice.reason.startswith("Of the beta2 at the usual beta1, it has the lowest cost of")
     assert advice.reason.endswith("the map's upper edge.")
     assert "predicted to be good from" in advice.reason
 

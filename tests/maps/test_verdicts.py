@@ -9,7 +9,8 @@ import pytest
 
 from betaplane.maps.grid import Axis
 from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD, Thresholds
-from betaplane.maps.verdicts import judge, known_curves, mark, recommend, score, verdict
+from betaplane.maps.recommend import candidates, recommend
+from betaplane.maps.verdicts import judge, known_curves, mark, score, verdict
 
 INF = math.inf
 LIMITS = Thresholds(good=0.1, failing=0.5)
@@ -48,7 +49,8 @@ def test_the_thresholds_themselves_are_degraded():
 
 def cell(*finals):
     curves = [np.array([2.0, final]) for final in finals]
-    return judge({"beta1": 0.9}, finals, curves, initial=2.0, best=0.0, thresholds=LIMITS)
+    scores = [score(final, initial=2.0, best=0.0) for final in finals]
+    return judge({"beta1": 0.9}, finals, curves, scores, LIMITS)
 
 
 def test_a_cell_is_the_median_of_its_seeds():
@@ -109,7 +111,9 @@ def recommended(text, x=None, y=None, scores=None, trained=None):
             else scores[spot]
         )
         settings = {"beta1": x.values[spot[0]], "beta2": y.values[spot[1]]}
-        cells[spot] = judge(settings, [level], [np.array([level])], 4.0, 0.0, LIMITS)
+        cells[spot] = judge(
+            settings, [level], [np.array([level])], [score(level, 4.0, 0.0)], LIMITS
+        )
     return recommend(x, y, cells, verdicts)
 
 
@@ -141,7 +145,9 @@ def test_beta_zero_is_no_edge_and_the_last_value_is_one_cell_from_it():
     found = recommended("..... ..... ..... ..... .....", x=FINE, y=FINE)
     assert found.spot == (0, 0)
     assert found.distance == INF
-    assert found.reason == "Every cell of the map is good; this one lies farthest from its edges."
+    assert found.reason.startswith(
+        "It has the lowest loss of 3 good cells that are at least 1 decade"
+    )
     assert recommended("..... ..... ..... ..... .....", x=QUARTERS[1:], y=QUARTERS[1:]).spot == (
         2,
         2,
@@ -196,8 +202,49 @@ def test_degraded_cells_are_not_good():
 
 
 def test_only_trained_cells_are_recommended():
-    found = recommended("..... ..... ..... ..... xxxxx", x=FINE, y=FINE, trained=[(4, 1), (0, 0)])
-    assert found.spot == (4, 1)
+    found = recommended("..... ..... ..... ..... xxxxx", x=FINE, y=FINE, trained=[(1, 1), (0, 0)])
+    assert found.spot == (1, 1)
+
+
+def test_beta1_above_the_root_of_beta2_is_never_recommended():
+    """Good everywhere: (0.9, 0) and (0.99, 0.9) have the lowest scores."""
+    scores = np.full((3, 5), 0.05)
+    scores[1, 0], scores[2, 1], scores[1, 2] = 0.0, 0.001, 0.04
+    found = recommended("... ... ... ... ...", scores=scores)
+    assert found.settings == {"beta1": 0.9, "beta2": 0.99}
+    assert recommended("x. x.", x=DECADES[:2], y=DECADES[:2], trained=[(1, 0), (1, 1)]).spot == (
+        1,
+        1,
+    )
+    assert recommended("x. x.", x=DECADES[:2], y=DECADES[:2], trained=[(1, 0)]) is None
+
+
+def test_a_setting_on_the_edge_of_the_map_says_how_to_extend_it():
+    found = recommended(".. xx xx xx xx", x=DECADES[:2])
+    assert found.spot[1] == 4
+    assert any(
+        "beta2 = 0.9999 lies on the edge" in note and "--y beta2=0:0.99999" in note
+        for note in found.notes
+    )
+    inside = recommended("..... ..... ..... ..... xxxxx", trained=[(2, 3)])
+    assert inside.notes == ()
+
+
+def test_candidates_are_apart_and_the_lowest_in_their_neighborhood():
+    x, y = Axis("beta1", FINE), Axis("beta2", FINE)
+    scores = np.full((5, 5), 0.09)
+    scores[1, 3] = 0.0  # its neighbors are worse than those of (1, 4)
+    scores[0, 4] = scores[1, 4] = scores[2, 4] = 0.01
+    cells = {}
+    for i, j in np.ndindex(5, 5):
+        settings = {"beta1": FINE[i], "beta2": FINE[j]}
+        cells[i, j] = judge(settings, [0.0], [np.zeros(1)], [scores[i, j]], LIMITS)
+    found = candidates(x, y, cells)
+    assert found[0] == {"beta1": FINE[1], "beta2": FINE[4]}
+    assert 1 < len(found) <= 5
+    places = [(4 * -math.log10(1 - c["beta1"]), 4 * -math.log10(1 - c["beta2"])) for c in found]
+    away = [math.dist(a, b) / 4 for k, a in enumerate(places) for b in places[:k]]
+    assert min(away) >= 0.4
 
 
 def test_the_window_is_the_run_of_good_cells_around_the_setting():
@@ -220,10 +267,8 @@ def test_the_reason_names_edges_that_are_not_ends():
     found = recommended("xx .. .. .. ..", x=DECADES[:2])
     assert found.window == (0.0, 0.999)
     assert "from the map's lower edge to beta2 = 0.999." in found.reason
-    assert (
-        f"{10**found.distance:.2g} times in memory horizon ({found.distance:.2f} decades)"
-        in found.reason
-    )
+    assert "decade" in found.reason
+    assert "horizon" not in found.reason  # distances along other axes are none
 
 
 def marked(beta1, beta2, text="..... ..... ..... ..... xxxxx"):

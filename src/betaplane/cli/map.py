@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from betaplane.cli.parse import axis_range, betas, budget, grid_shape
+from betaplane.cli.parse import axis_range, betas, budget, grid_shape, learning_rate
 
 if TYPE_CHECKING:
     from betaplane.maps import Plan
@@ -43,7 +43,10 @@ def map_command(
     ] = False,
     rule: Annotated[str, RunOpt(help="Update rule (see `betaplane rules`).")] = "adam",
     steps: Annotated[Optional[int], RunOpt(help="Optimizer steps per run.")] = None,
-    lr: Annotated[Optional[float], RunOpt(help="Peak learning rate.")] = None,
+    lr: Annotated[
+        Optional[str],
+        RunOpt(help="Peak learning rate: 0.01, or fixed, or 0.01,fixed to try no others."),
+    ] = None,
     batch_size: Annotated[Optional[int], RunOpt(help="Samples per step.")] = None,
     schedule: Annotated[
         Optional[str],
@@ -128,8 +131,9 @@ def map_command(
     """
     from betaplane.cli.map_session import MapSession
 
+    rate, search_lr = learning_rate(lr)
     options = {
-        "lr": lr,
+        "lr": rate,
         "batch_size": batch_size,
         "steps": steps,
         "schedule": schedule,
@@ -148,6 +152,7 @@ def map_command(
         "trainings": trainings,
         "seconds": budget(budget_),
         "engine": engine,
+        "search_lr": search_lr,
     }
     run_options = {
         "early_stop": early_stop,

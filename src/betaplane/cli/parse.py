@@ -71,6 +71,34 @@ def axis_range(text: str, points: int) -> tuple[str, float | None, float | None,
     return name, low, high, points
 
 
+def learning_rate(text: str | None) -> tuple[float | None, bool]:
+    """The learning rate to start from, None for the problem's own, and whether to try others.
+
+    Args:
+        text: a number, "fixed", both with a comma between them, or None.
+
+    Example:
+        >>> learning_rate("0.01"), learning_rate("fixed"), learning_rate("0.01,fixed")
+        ((0.01, True), (None, False), (0.01, False))
+    """
+    if text is None:
+        return None, True
+    number, _, rest = text.partition(",")
+    fixed = "fixed" in (number, rest)
+    try:
+        if rest not in ("", "fixed"):
+            raise ValueError
+        return (None if number == "fixed" else float(number)), not fixed
+    except ValueError:
+        raise BadInput(
+            "Invalid learning rate",
+            value=text,
+            allowed="a number, fixed, or a number and fixed",
+            where="lr",
+            instead="lr=0.01",
+        ) from None
+
+
 def betas(text: str | None, argument: str = "betas") -> dict[str, float] | None:
     """A pair of betas as settings.
 

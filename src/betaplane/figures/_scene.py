@@ -133,9 +133,12 @@ def recommended(phase_map: PhaseMap) -> tuple[float, float, float, float] | None
     """Position of the recommended cell and of the ends of its window: x, y, low, high."""
     if phase_map.recommendation is None:
         return None
-    i, j = phase_map.recommendation.spot
-    low, high = (place(phase_map.y, end) for end in phase_map.recommendation.window)
-    return float(phase_map.x.positions[i]), float(phase_map.y.positions[j]), low, high
+    best = phase_map.recommendation
+    low, high = (place(phase_map.y, end) for end in best.window)
+    px, py = phase_map.x.positions, phase_map.y.positions
+    x = float(np.clip(place(phase_map.x, best.settings[phase_map.x.name]), px[0], px[-1]))
+    y = float(np.clip(place(phase_map.y, best.settings[phase_map.y.name]), py[0], py[-1]))
+    return x, y, low, high
 
 
 def on_failing(phase_map: PhaseMap, points: np.ndarray) -> np.ndarray:

@@ -119,13 +119,21 @@ def caption(phase_map: PhaseMap, dots: str = "") -> str:
     )
     parts = [share, plural(phase_map.trainings, "run")]
     parts += [f"up to {plural(phase_map.steps, 'step')} each"] if phase_map.steps else []
+    undecided = sum(not cell.decided for cell in phase_map.cells.values())
+    parts += [f"{plural(undecided, 'cell')} undecided"] if undecided else []
     return " · ".join([*parts, seeds(phase_map)])
 
 
 def headline(phase_map: PhaseMap) -> str:
-    """The recommended values of the two axes; empty if there is no recommendation."""
+    """The recommended learning rate, if it was searched, and values of the two axes; empty if there
+    is no recommendation.
+    """
     best = phase_map.recommendation
-    return "" if best is None else settings(best.settings, phase_map.x.name, phase_map.y.name)
+    if best is None:
+        return ""
+    axes = [phase_map.x.name, phase_map.y.name]
+    names = ["lr", *axes] if best.decision is not None and "lr" not in axes else axes
+    return settings(best.settings, *names)
 
 
 def short_reason(reason: str) -> str:

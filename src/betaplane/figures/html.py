@@ -182,8 +182,13 @@ def _recommendation(phase_map: PhaseMap) -> str:
     return (
         f"<p class='headline'>{escape(_text.headline(phase_map))}</p><p>{escape(_text.window(phase_map))}</p>"
         f"<p class='why'>{escape(_text.with_symbols(recommendation.reason))}</p>"
+        f"{''.join(_note(note) for note in recommendation.notes)}"
         f"<div class='code'><code id='code'>{line}</code><button id='copy' type='button'>Copy</button></div>"
     )
+
+
+def _note(note: str) -> str:
+    return f"<p class='note'>{escape(_text.with_symbols(note))}</p>"
 
 
 def _marks(phase_map: PhaseMap) -> str:

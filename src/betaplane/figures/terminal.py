@@ -76,6 +76,8 @@ class _Summary:
             ("Why          ", "dim"), convert(_text.short_reason(recommendation.reason))
         )
         yield Text.assemble(("Write        ", "dim"), _text.torch_line(self.phase_map))
+        for note in recommendation.notes:
+            yield Text.assemble(("Note         ", "dim"), convert(_text.with_symbols(note)))
 
     def _marks(self, convert: Callable[[str], str], ascii_only: bool) -> RenderableType:
         from rich import box

@@ -8,13 +8,15 @@ import numpy as np
 import torch
 
 from betaplane.errors import BadInput
+from betaplane.maps.decision import Decision
 from betaplane.maps.engine import Choice
 from betaplane.maps.phase_map import Cell, Mark, PhaseMap, Spot
 from betaplane.maps.plan import Plan, common_settings
+from betaplane.maps.recommend import recommend, with_decision
 from betaplane.maps.sampling.infer import fill, fill_by_surface
 from betaplane.maps.sampling.votes import beside_change
 from betaplane.maps.store.run_record import Record
-from betaplane.maps.verdicts import judge, known_curves, mark, recommend, score, verdict
+from betaplane.maps.verdicts import judge, known_curves, mark, score, verdict
 from betaplane.problems import Problem, Trainer
 
 MAX_FITTED_CELLS = 400  # of each kind; fitting takes the cube of their number
@@ -23,7 +25,10 @@ Records = Mapping[Spot, list[Record]]
 
 
 class ScoreScale:
-    """The losses that score 1 (before training) and 0 (the best, by batch size).
+    """The losses that score 1 (before training) and 0 (the best, by batch size and seed).
+
+    Runs with the same seed have the same initialization and minibatches, and are compared with each
+    other: scored against the best loss of all seeds, one lucky seed would leave no setting good.
 
     The noise of a small batch keeps every setting from the loss that a large batch reaches in as
     many steps. Scored against that loss, no beta2 would be good. So each batch size is scored
@@ -47,15 +52,29 @@ class ScoreScale:
             )
         self.initial = float(np.median([record.initial for _, record in by_size]))
         start = self.initial if known_best is None else known_best
-        self.best = {size: start for size, _ in by_size}
+        self.best = {(size, record.seed): start for size, record in by_size}
         if known_best is None:
             for size, record in by_size:
                 final = record.final if np.isfinite(record.final) else self.initial
-                self.best[size] = min(self.best[size], final)
+                key = size, record.seed
+                self.best[key] = min(self.best[key], final)
+            self._bound_partial_seeds()
 
-    def best_at(self, spot: Spot) -> float:
-        """The loss that scores 0 at a cell."""
-        return self.best[self._batch_size(spot)]
+    def _bound_partial_seeds(self) -> None:
+        """Seeds beyond the plan's ran near changes of verdict only, not at the best cells: their
+        best is at most the mean best of the others.
+        """
+        for size in {size for size, _ in self.best}:
+            whole = [
+                b for (s, seed), b in self.best.items() if s == size and seed < self._plan.seeds
+            ]
+            for key in [k for k in self.best if k[0] == size and k[1] >= self._plan.seeds]:
+                self.best[key] = min(self.best[key], float(np.mean(whole or [self.best[key]])))
+
+    def score(self, spot: Spot, record: Record) -> float:
+        """The score of a run of a cell."""
+        best = self.best[self._batch_size(spot), record.seed]
+        return score(record.final, self.initial, best)
 
     def _batch_size(self, spot: Spot) -> float:
         return self._plan.settings(spot)["batch_size"]
@@ -66,8 +85,7 @@ def seed_verdicts(plan: Plan, records: Records, known_best: float | None) -> dic
     scale = ScoreScale(plan, records, known_best)
 
     def verdict_of(spot: Spot, record: Record) -> int:
-        run_score = score(record.final, scale.initial, scale.best_at(spot))
-        return verdict(run_score, plan.thresholds)
+        return verdict(scale.score(spot, record), plan.thresholds)
 
     return {spot: [verdict_of(spot, r) for r in runs] for spot, runs in records.items()}
 
@@ -78,6 +96,7 @@ def assemble_map(
     records: Records,
     settings: Mapping[str, float] | None,
     facts: Mapping[str, str],
+    decision: Decision | None = None,
 ) -> PhaseMap:
     """The map of the finished runs.
 
@@ -87,13 +106,17 @@ def assemble_map(
         records: the finished runs, at least one.
         settings: the user's own setting to mark, by hyperparameter name.
         facts: how the map was made.
+        decision: the comparison with the default over learning rates; None if it was not made.
 
     Raises:
         BadInput: no run was finished.
     """
     scale = ScoreScale(plan, records, problem.best)
-    cells = _judged_cells(plan, records, scale)
+    cells = judged_cells(plan, records, problem.best)
     verdicts, p_fails = _judged_grid(plan, cells, seed_verdicts(plan, records, problem.best))
+    recommendation = recommend(plan.x, plan.y, cells, verdicts)
+    if decision is not None:
+        recommendation = with_decision(decision, plan.x, plan.y, verdicts, plan.fixed)
     return PhaseMap(
         problem=problem.name,
         rule=type(plan.rule).__name__,
@@ -110,19 +133,20 @@ def assemble_map(
         trainings=sum(len(runs) for runs in records.values()),
         marks=tuple(_marks(plan, settings, verdicts)),
         curves=known_curves(plan.x, plan.y, getattr(problem, "boundary", None)),
-        recommendation=recommend(plan.x, plan.y, cells, verdicts),
+        recommendation=recommendation,
         facts=facts,
     )
 
 
-def _judged_cells(plan: Plan, records: Records, scale: ScoreScale) -> dict[Spot, Cell]:
+def judged_cells(plan: Plan, records: Records, known_best: float | None) -> dict[Spot, Cell]:
+    """The trained cells with their verdicts; see `ScoreScale` for the arguments."""
+    scale = ScoreScale(plan, records, known_best)
     return {
         spot: judge(
             plan.settings(spot),
             [record.final for record in runs],
             [record.curve for record in runs],
-            scale.initial,
-            scale.best_at(spot),
+            [scale.score(spot, record) for record in runs],
             plan.thresholds,
         )
         for spot, runs in sorted(records.items())

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from betaplane.errors import BadInput
+from betaplane.maps.decision import Decision
 from betaplane.maps.phase_map import VERDICTS, Mark, PhaseMap
 from betaplane.text import json_safe
 
@@ -21,7 +23,7 @@ def rows(phase_map: PhaseMap) -> Iterator[dict[str, Any]]:
 
     The rows are sorted by x, then y. If a verdict was inferred from other cells, `trained` is
     False; score, final and the interval are then None, and `p_fail` is from the probability
-    surface.
+    surface. If more seeds may change the verdict, `decided` is False.
     """
     for i, x in enumerate(phase_map.x.values):
         for j, y in enumerate(phase_map.y.values):
@@ -37,6 +39,7 @@ def rows(phase_map: PhaseMap) -> Iterator[dict[str, Any]]:
                 "seeds": len(cell.finals) if cell else 0,
                 "p_fail_low": cell.p_low if cell else None,
                 "p_fail_high": cell.p_high if cell else None,
+                "decided": cell.decided if cell else None,
             }
 
 
@@ -78,6 +81,22 @@ def _recommendation(phase_map: PhaseMap) -> dict[str, Any] | None:
         "window": {"of": phase_map.y.name, "low": low, "high": high},
         "distance": recommendation.distance,
         "reason": recommendation.reason,
+        "notes": list(recommendation.notes),
+        "comparison": _comparison(recommendation.decision),
+    }
+
+
+def _comparison(decision: Decision | None) -> dict[str, Any] | None:
+    """The comparison with the default; None if it was not made."""
+    if decision is None:
+        return None
+    return {
+        "default": dict(decision.default),
+        "gain": asdict(decision.gain),
+        "best other setting against the default at its best lr": asdict(decision.gain_at_best_lr),
+        "keeps betas": decision.keeps_betas,
+        "keeps lr": decision.keeps_lr,
+        "lr margin": list(decision.lr_margin),
     }
 
 

@@ -9,16 +9,20 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from betaplane.maps.assemble import assemble_map, map_facts, seed_verdicts
+from betaplane.maps.assemble import assemble_map, judged_cells, map_facts, seed_verdicts
+from betaplane.maps.decision import Decision
 from betaplane.maps.engine import choose_engine
 from betaplane.maps.estimate import Estimate, affordable_chunk, estimate_map
+from betaplane.maps.lr_search import LearningRateSearch
 from betaplane.maps.phase_map import PhaseMap, Spot
-from betaplane.maps.plan import Along, Plan, plan_for
+from betaplane.maps.plan import Along, Plan, default_values, plan_for
 from betaplane.maps.progress import shown_progress
+from betaplane.maps.recommend import candidates
 from betaplane.maps.sampling.ask_tell import Chooser, Dense, Refine, Request
 from betaplane.maps.scheduler import OutOfTime, Progress, RunScheduler, Task
 from betaplane.maps.store.run_record import Record
 from betaplane.maps.store.store import Store
+from betaplane.maps.trials import Trials
 from betaplane.maps.validation import check_resources, marked_setting
 from betaplane.problems import Problem, Trainer, check, fingerprint
 from betaplane.problems.check import call_user_code
@@ -162,13 +166,40 @@ class Mapper:
             while requests := chooser.ask():
                 self._train(scheduler, requests)
                 chooser.tell(seed_verdicts(plan, self.records, self.problem.best))
+            self._decide_verdicts(scheduler)
             if plan.trainings and len(scheduler.known) >= plan.trainings:
                 ended = RUNS_SPENT
         except OutOfTime:
             ended = TIME_SPENT
             self._load_finished(scheduler, requests)
         facts = map_facts(self.problem, plan, self.choice, self.store.damaged, ended)
-        return assemble_map(self.problem, plan, self.records, settings, facts)
+        decision = self._decision(scheduler)
+        return assemble_map(self.problem, plan, self.records, settings, facts, decision)
+
+    def _decide_verdicts(self, scheduler: RunScheduler) -> None:
+        """Train undecided cells with as many seeds again."""
+        plan = self.plan
+        if plan.trainings is None and plan.seeds > 1:
+            cells = judged_cells(plan, self.records, self.problem.best)
+            undecided = [spot for spot, cell in cells.items() if not cell.decided]
+            seeds = 2 * max(plan.seeds, plan.boundary_seeds)
+            self._train(scheduler, [Request(spot, seeds) for spot in undecided])
+
+    def _decision(self, scheduler: RunScheduler) -> Decision | None:
+        """The comparison of learning rates and the default; None if it does not apply, or its runs
+        do not fit into the limits.
+        """
+        plan = self.plan
+        defaults = default_values(plan)
+        unused_lr = isinstance(self.problem, Trainer) and "lr" not in self.problem.defaults
+        if not plan.search_lr or plan.trainings is not None or unused_lr or not defaults:
+            return None
+        cells = judged_cells(plan, self.records, self.problem.best)
+        search = LearningRateSearch(Trials(plan, scheduler), defaults, plan.lr)
+        try:
+            return search.run(candidates(plan.x, plan.y, cells))
+        except OutOfTime:
+            return None
 
     def _scheduler(self, watch: Callable[[Progress], None]) -> RunScheduler:
         engine = self.choice.engine

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from betaplane.errors import BadInput
+from betaplane.maps.decision import Decision
 from betaplane.maps.grid import Axis, position
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class Cell:
     p_high: float  # upper end
     # (points,), loss over training of the median seed; shorter if it diverged
     curve: np.ndarray = field(repr=False)
+    # False if the verdict may change with more seeds: seeds disagree, and the 95% interval of their
+    # mean score contains a threshold
+    decided: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,9 @@ class Recommendation:
     distance: float  # to the nearest cell that is not good, decades; inf if every cell is good
     window: tuple[float, float]  # smallest and largest good y value around it, at its x value
     reason: str  # one sentence
+    # the comparison with the default over learning rates and fresh seeds; None if it was not made
+    decision: Decision | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()  # what to know or try before relying on it
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value:g}" for name, value in self.settings.items())

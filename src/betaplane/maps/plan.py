@@ -32,6 +32,7 @@ class Plan:
     seeds: int = 2  # runs per cell
     boundary_seeds: int = 4  # runs per cell next to a change of verdict
     dense: bool = False  # train every cell
+    search_lr: bool = True  # try other learning rates before recommending a setting
     trainings: int | None = None  # maximum number of runs
     seconds: float | None = None  # time limit
     thresholds: Thresholds = Thresholds()
@@ -158,6 +159,17 @@ def run_settings(run: Run) -> dict[str, Any]:
         "lr": run.lr,
         "batch_size": run.batch_size,
     }
+
+
+def default_values(plan: Plan) -> dict[str, float]:
+    """The rule's default values of what the axes vary, without lr; empty if there is none, or the
+    batch size varies: settings for other batch sizes are not compared.
+    """
+    names = (plan.x.name, plan.y.name)
+    if "batch_size" in names:
+        return {}
+    default = type(plan.rule)()
+    return {name: float(getattr(default, name)) for name in names if name != "lr"}
 
 
 def common_settings(fixed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,8 @@ from betaplane.maps.phase_map import (
     Thresholds,
 )
 from betaplane.maps.plan import common_settings
-from betaplane.maps.verdicts import known_curves, mark, recommend
+from betaplane.maps.recommend import recommend
+from betaplane.maps.verdicts import known_curves, mark
 from betaplane.replay import Gradients, Quantities, Replay, predicted, thresholds
 from betaplane.replay.predict import FAILING_ABOVE, GOOD_BELOW
 
@@ -125,6 +126,7 @@ def _recommendation(
     if recommendation is None:
         return None
     reason = recommendation.reason.replace("training is good", "training is predicted to be good")
+    reason = reason.replace("lowest loss", "lowest cost")
     reason = f"Of the beta2 at the usual beta1, {reason[0].lower()}{reason[1:]}"
     return replace(recommendation, reason=reason)
 

@@ -37,7 +37,7 @@ class Trials:
             seeds: the seeds of the runs.
         """
         tasks = [self._task(setting, seed) for setting in settings for seed in seeds]
-        self.records |= self.scheduler.finished(tasks)
+        self.records |= self.scheduler.finished(list({task.key: task for task in tasks}.values()))
         finals = [self.records[task.key].final for task in tasks]
         return np.array(finals).reshape(len(settings), len(seeds))
 

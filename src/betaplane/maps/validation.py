@@ -23,6 +23,7 @@ TYPES: dict[str, tuple[type, str]] = {
     "thresholds": (Thresholds, "Thresholds(good=0.05, failing=0.5)"),
     "options": (Options, "Options(points=100)"),
     "dense": (bool, "True"),
+    "search_lr": (bool, "False"),
 }
 # arguments of `map_phases` that are not fields of the plan
 CALL = ("x", "y", "points", "store", "workers", "settings", "progress")

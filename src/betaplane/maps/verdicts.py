@@ -1,4 +1,4 @@
-"""Verdicts from losses, and the recommended setting from verdicts."""
+"""Verdicts from losses; marks and known curves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from betaplane.maps.grid import BETAS, Axis, position
+from betaplane.maps.decision import half_width
+from betaplane.maps.grid import Axis, position
 from betaplane.maps.phase_map import (
     DEGRADED,
     FAILING,
@@ -16,15 +17,10 @@ from betaplane.maps.phase_map import (
     Cell,
     Curve,
     Mark,
-    Recommendation,
-    Spot,
     Thresholds,
 )
 from betaplane.maps.sampling.wilson import wilson
 
-# In decades of memory horizon. A cell this far from any failure is safe; beyond this distance, a
-# lower loss counts more.
-SAFE_DISTANCE = 1.0
 CURVE_POINTS = 200
 
 
@@ -58,8 +54,7 @@ def judge(
     settings: Mapping[str, Any],
     finals: Sequence[float],
     curves: Sequence[np.ndarray],
-    initial: float,
-    best: float,
+    scores: Sequence[float],
     thresholds: Thresholds,
 ) -> Cell:
     """The cell that these runs, one per seed, amount to.
@@ -68,11 +63,9 @@ def judge(
         settings: the cell's hyperparameters.
         finals: final loss of each seed.
         curves: loss curve of each seed, (points,).
-        initial: loss before training, which scores 1.
-        best: the loss that scores 0.
+        scores: score of each seed, see `score`.
         thresholds: scores at which the verdict changes.
     """
-    scores = [score(final, initial, best) for final in finals]
     middle = _upper_median(scores)
     fails = sum(verdict(s, thresholds) == FAILING for s in scores)
     low, high = wilson(fails, len(scores))
@@ -85,7 +78,22 @@ def judge(
         p_low=float(low),
         p_high=float(high),
         curve=curves[scores.index(middle)],
+        decided=is_decided(scores, thresholds),
     )
+
+
+def is_decided(scores: Sequence[float], thresholds: Thresholds) -> bool:
+    """Whether the seeds agree on the verdict, or the interval of their mean contains no threshold.
+
+    Example:
+        >>> is_decided([0.01, 0.02], Thresholds()), is_decided([0.04, 0.06], Thresholds())
+        (True, False)
+    """
+    if len({verdict(s, thresholds) for s in scores}) == 1:
+        return True
+    capped = np.minimum(scores, 1.0)  # as useless as no training
+    middle, half = float(np.mean(capped)), half_width(capped)
+    return not any(abs(middle - limit) <= half for limit in (thresholds.good, thresholds.failing))
 
 
 def _upper_median(scores: Sequence[float]) -> float:
@@ -94,80 +102,6 @@ def _upper_median(scores: Sequence[float]) -> float:
     So one divergence out of two runs is not hidden.
     """
     return sorted(scores)[len(scores) // 2]
-
-
-def recommend(
-    x: Axis, y: Axis, cells: Mapping[Spot, Cell], verdicts: np.ndarray
-) -> Recommendation | None:
-    """The most robust good cell: farthest from any cell that is not good, up to `SAFE_DISTANCE`;
-    then the lowest score.
-
-    Cells beyond the map's edge are unknown. So the edge counts as not good, one cell out, unless no
-    value exists beyond it (beta = 0).
-
-    Args:
-        x: the horizontal axis.
-        y: the vertical axis.
-        cells: the trained cells.
-        verdicts: (nx, ny), of every cell of the grid.
-
-    Returns:
-        The recommendation; None if no trained cell is good.
-    """
-    good = [spot for spot, cell in cells.items() if cell.verdict == GOOD]
-    if not good:
-        return None
-    px, py = x.positions, y.positions
-    bad = np.argwhere(verdicts != GOOD)
-    points = np.stack([px[bad[:, 0]], py[bad[:, 1]]], axis=1)
-
-    def clearance(spot: Spot) -> float:
-        here = np.array([px[spot[0]], py[spot[1]]])
-        return float(np.sqrt(((points - here) ** 2).sum(axis=1)).min()) if len(points) else math.inf
-
-    def rank(spot: Spot) -> tuple[float, float, Spot]:
-        distance = min(clearance(spot), _edge_distance(x, spot[0]), _edge_distance(y, spot[1]))
-        return -round(min(distance, SAFE_DISTANCE), 9), cells[spot].score, spot
-
-    spot = min(good, key=rank)
-    low, high = _good_range(verdicts[spot[0]] == GOOD, spot[1])
-    distance = clearance(spot)
-    reason = _reason(y, distance, low, high)
-    window = (y.values[low], y.values[high])
-    return Recommendation(cells[spot].settings, spot, distance, window, reason)
-
-
-def _edge_distance(axis: Axis, index: int) -> float:
-    """Distance to the nearest value beyond the axis, which was not examined, in decades."""
-    positions = axis.positions
-    spacing = float(np.diff(positions).mean())
-    above = positions[-1] - positions[index] + spacing
-    if axis.name in BETAS and axis.values[0] == 0:
-        return float(above)
-    return float(min(above, positions[index] - positions[0] + spacing))
-
-
-def _good_range(good: np.ndarray, index: int) -> tuple[int, int]:
-    """The first and last index of the contiguous good cells around an index."""
-    low = high = index
-    while low > 0 and good[low - 1]:
-        low -= 1
-    while high + 1 < len(good) and good[high + 1]:
-        high += 1
-    return low, high
-
-
-def _reason(y: Axis, distance: float, low: int, high: int) -> str:
-    if math.isinf(distance):
-        return "Every cell of the map is good; this one lies farthest from its edges."
-    first = "the map's lower edge" if low == 0 else f"{y.name} = {y.values[low]:.6g}"
-    at_upper_edge = high == len(y) - 1
-    last = "the map's upper edge" if at_upper_edge else f"{y.name} = {y.values[high]:.6g}"
-    return (
-        f"It lies farthest inside the good region: {10**distance:.2g} times in memory horizon "
-        f"({distance:.2f} decades) from the nearest cell that is not good; at this setting "
-        f"training is good from {first} to {last}."
-    )
 
 
 def mark(

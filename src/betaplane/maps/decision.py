@@ -1,0 +1,158 @@
+"""Compare two settings seed by seed: how much lower the loss of one is, with its interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+# 97.5% quantiles of Student's t by degrees of freedom; beyond the last, that of 30
+T_QUANTILES = (
+    (1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (5, 2.571), (6, 2.447), (7, 2.365),
+    (8, 2.306), (9, 2.262), (10, 2.228), (12, 2.179), (15, 2.131), (20, 2.086), (30, 2.042),
+)  # fmt: skip
+MATERIAL = 0.01  # a gain below this share is not worth a change
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How much lower the mean loss of a setting is than another's, over paired seeds.
+
+    If all losses are positive, gains are shares of the other's loss (0.2: 20% lower), from the
+    mean difference of the logarithms. Otherwise they are shares of the other's decrease from the
+    initial loss.
+    """
+
+    low: float  # ends of the 95% interval
+    middle: float
+    high: float
+    of_loss: bool  # a share of the other's loss; else of its decrease
+    seeds: int
+    deciding_seeds: float  # about how many seeds would separate them; inf if they are equal
+
+    @property
+    def is_measurable(self) -> bool:
+        """Whether the setting is better beyond noise, and by more than `MATERIAL`."""
+        return self.low > 0 and self.middle >= MATERIAL
+
+    def could_be_decided_by(self, seeds: int) -> bool:
+        """Whether this many more seeds would probably show it to be measurable."""
+        return self.middle >= MATERIAL and self.deciding_seeds <= self.seeds + seeds
+
+    def __str__(self) -> str:
+        unit = "loss" if self.of_loss else "of the decrease of the loss"
+        sign = "lower" if self.middle >= 0 else "higher"
+        share = _percent(abs(self.middle))
+        ends = f"{_percent(self.low)} to {_percent(self.high)}"
+        head = f"{unit} {share} {sign}" if self.of_loss else f"{share} {unit} {sign}"
+        return f"{head} (95% interval {ends}, {self.seeds} paired seeds)"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The setting to use, and how it compares with the default."""
+
+    setting: Mapping[str, float]  # all that was decided: lr and the axes' hyperparameters
+    default: Mapping[str, float]  # the default at the given learning rate
+    best_default: Mapping[str, float]  # the default at its best learning rate
+    gain: Gain  # of the setting over the default at the given learning rate
+    gain_at_best_lr: Gain  # of the best other setting over the default at its best learning rate
+    lrs: tuple[float, float]  # the smallest and the largest learning rate that was tried
+    lr_margin: tuple[float, float]  # learning rates around it that lose at most 10% of the decrease
+    notes: tuple[str, ...]
+
+    @property
+    def keeps_betas(self) -> bool:
+        """Whether the default values of the axes stay."""
+        return all(
+            self.setting[name] == value for name, value in self.default.items() if name != "lr"
+        )
+
+    @property
+    def keeps_lr(self) -> bool:
+        """Whether the given learning rate stays."""
+        return self.setting["lr"] == self.default["lr"]
+
+
+def gain(finals: np.ndarray, other: np.ndarray, initial: np.ndarray) -> Gain:
+    """The gain of a setting over another, from their losses with the same seeds.
+
+    A run that diverged, or ends above its initial loss, counts as its initial loss: a large loss
+    and a larger one are equally useless.
+
+    Args:
+        finals: final losses of the setting, (seeds,); inf or nan if a run diverged.
+        other: final losses of the other setting, (seeds,), with the same seeds.
+        initial: losses before training, (seeds,).
+
+    Example:
+        >>> found = gain(np.array([0.5, 1.0]), np.array([1.0, 2.0]), np.array([4.0, 4.0]))
+        >>> found.middle, found.low, found.is_measurable
+        (0.5, 0.5, True)
+    """
+    both = np.stack([finals, other])
+    of_loss = is_positive(both, initial)
+    setting, base = heights(both, initial, of_loss)
+    differences = base - setting
+    if not of_loss:
+        differences = differences / max(float(np.mean(initial - base)), np.finfo(float).tiny)
+    middle, half = float(np.mean(differences)), half_width(differences)
+    share = _share if of_loss else float
+    return Gain(
+        low=share(middle - half),
+        middle=share(middle),
+        high=share(middle + half),
+        of_loss=of_loss,
+        seeds=len(differences),
+        deciding_seeds=_deciding_seeds(differences),
+    )
+
+
+def is_positive(finals: np.ndarray, initial: np.ndarray) -> bool:
+    """Whether all losses are positive, so that their logarithms can be compared."""
+    capped = _capped(finals, initial)
+    return bool((capped > 0).all() and (initial > 0).all())
+
+
+def heights(finals: np.ndarray, initial: np.ndarray, of_loss: bool) -> np.ndarray:
+    """The losses on the scale on which settings are compared: logarithms, or the losses themselves.
+
+    Args:
+        finals: final losses, (..., seeds).
+        initial: losses before training, (seeds,); no loss counts as more.
+        of_loss: whether to take logarithms.
+    """
+    capped = _capped(finals, initial)
+    return np.log(capped) if of_loss else capped
+
+
+def half_width(differences: np.ndarray) -> float:
+    """Half of the 95% interval of the mean, by Student's t; inf for a single number."""
+    n = len(differences)
+    if n < 2:
+        return math.inf
+    quantile = next((t for df, t in T_QUANTILES if df >= n - 1), T_QUANTILES[-1][1])
+    return quantile * float(np.std(differences, ddof=1)) / math.sqrt(n)
+
+
+def _capped(finals: np.ndarray, initial: np.ndarray) -> np.ndarray:
+    finite = np.where(np.isfinite(finals), finals, np.inf)
+    return np.minimum(finite, initial)
+
+
+def _deciding_seeds(differences: np.ndarray) -> float:
+    """The number of seeds at which the mean would be twice its standard error."""
+    mean = abs(float(np.mean(differences)))
+    spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else math.inf
+    return max(2.0, math.ceil((2 * spread / mean) ** 2)) if mean > 0 else math.inf
+
+
+def _share(difference: float) -> float:
+    """A difference of logarithms as a share of the loss; -inf for an unbounded one."""
+    return 1 - math.exp(min(-difference, 700.0))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g}%" if abs(share) < 10 else f"{100 * share:.0e}%"
