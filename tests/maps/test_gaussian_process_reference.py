@@ -242,11 +242,13 @@ def test_each_kind_of_change_has_a_surface():
 # the quadtree
 
 
-def test_start_lines_are_three_apart_or_as_many_as_asked():
+def test_start_lines_are_three_apart_but_at_least_three():
     expected = {
         (1, 9): [0],
         (2, 9): [0, 1],
-        (6, 9): [0, 5],
+        (4, 9): [0, 2, 3],
+        (5, 9): [0, 2, 4],
+        (6, 9): [0, 2, 5],
         (7, 9): [0, 3, 6],
         (10, 9): [0, 3, 6, 9],
         (9, 3): [0, 4, 8],
@@ -277,10 +279,10 @@ def test_a_box_is_mixed_by_what_lies_within_its_reach():
 
 
 def test_only_boxes_of_known_corners_are_left_or_split():
-    seen = np.full((7, 4), UNKNOWN)
+    seen = np.full((7, 7), UNKNOWN)
     seen[0, 0] = seen[0, 3] = seen[3, 0] = GOOD
     missing, leaves = next(iter(levels(seen, 9, guard=False)))
-    assert missing.tolist() == [[3, 3], [6, 0], [6, 3]]
+    assert missing.tolist() == [[0, 6], [3, 3], [3, 6], [6, 0], [6, 3], [6, 6]]
     assert leaves.tolist() == []
     seen[3, 3] = GOOD
     assert next(iter(levels(seen, 9, guard=False)))[1].tolist() == [[0, 3, 0, 3]]

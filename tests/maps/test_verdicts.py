@@ -233,15 +233,17 @@ def test_a_setting_on_the_edge_of_the_map_says_how_to_extend_it():
 def test_candidates_are_apart_and_the_lowest_in_their_neighborhood():
     x, y = Axis("beta1", FINE), Axis("beta2", FINE)
     scores = np.full((5, 5), 0.09)
-    scores[1, 3] = 0.0  # its neighbors are worse than those of (1, 4)
-    scores[0, 4] = scores[1, 4] = scores[2, 4] = 0.01
+    scores[1, 1] = 0.0  # its neighbors are worse than those of (1, 3)
+    scores[0, 3] = scores[1, 3] = scores[2, 3] = 0.01
+    scores[:, 4] = 0.001  # on the edge
     cells = {}
     for i, j in np.ndindex(5, 5):
         settings = {"beta1": FINE[i], "beta2": FINE[j]}
         cells[i, j] = judge(settings, [0.0], [np.zeros(1)], [scores[i, j]], LIMITS)
     found = candidates(x, y, cells)
-    assert found[0] == {"beta1": FINE[1], "beta2": FINE[4]}
+    assert found[0] == {"beta1": FINE[1], "beta2": FINE[3]}
     assert 1 < len(found) <= 5
+    assert found[1]["beta2"] < FINE[4]
     places = [(4 * -math.log10(1 - c["beta1"]), 4 * -math.log10(1 - c["beta2"])) for c in found]
     away = [math.dist(a, b) / 4 for k, a in enumerate(places) for b in places[:k]]
     assert min(away) >= 0.4

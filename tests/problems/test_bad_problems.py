@@ -19,6 +19,7 @@ from betaplane.problems import (
 )
 
 ONES = torch.ones(8, 1)
+RAMP = torch.arange(8.0)[:, None]
 
 
 def line(**changes) -> Problem:
@@ -120,6 +121,23 @@ ROWS = {
         lambda: check(line(loss=lambda y, t: y - t)),
         r"not a scalar: got 'shape \(4, 1\).*\.mean\(\)",
     ),
+    "broadcast targets": (
+        lambda: check(
+            line(inputs=RAMP, targets=torch.arange(8.0), loss=lambda y, t: (y - t).square().mean())
+        ),
+        r"target is broadcast.*got 'output \(4, 1\), target \(4,\)'.*reshape\(-1, 1\)",
+    ),
+    "broadcast outputs": (
+        lambda: check(
+            line(
+                inputs=RAMP,
+                module=lambda: nn.Sequential(nn.Linear(1, 1), nn.Flatten(0)),
+                targets=torch.arange(8.0)[:, None],
+                loss=lambda y, t: (y - t).square().mean(),
+            )
+        ),
+        r"target is broadcast.*got 'output \(4,\), target \(4, 1\)'.*reshape\(-1\)",
+    ),
     "loss a number": (lambda: check(line(loss=lambda y, t: 1.0)), "not a scalar: got 'float'"),
     "loss detached": (
         lambda: check(line(loss=lambda y, t: t.mean())),
@@ -190,3 +208,12 @@ def test_bad_reference_is_rejected(reference, message):
 
 def test_built_in_problems_are_named_as_their_functions():
     assert all(name == function.__name__ for name, function in BUILT_IN.items())
+
+
+def test_losses_of_all_pairs_by_design_and_flattened_targets_are_accepted() -> None:
+    """A contrastive loss needs equal shapes; a loss that flattens both is the same either way."""
+    flat = line(
+        inputs=RAMP, targets=torch.arange(8.0), loss=lambda y, t: (y.flatten() - t).square().mean()
+    )
+    check(flat)
+    check(line(inputs=RAMP, targets=RAMP, loss=lambda y, t: (y - t.T).square().mean()))

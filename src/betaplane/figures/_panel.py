@@ -80,6 +80,11 @@ class Panel:
             self._write(VERDICTS[verdict], 9, x=52, fontweight="bold")
             self._write(rule, 9, palette.MUTED, x=108)
             self.y -= 15.5
+        if not all(cell.decided for cell in phase_map.cells.values()):
+            self.axes.plot(22, self.y - 5, "x", ms=5, mew=1.1, color=palette.INK)
+            self._write("undecided", 9, x=52, fontweight="bold")
+            self._write("seeds disagree", 9, palette.MUTED, x=122)
+            self.y -= 15.5
         self.y -= 10
 
     def _marks(self, phase_map: PhaseMap) -> None:
@@ -114,8 +119,8 @@ class Panel:
 def _named_cells(phase_map: PhaseMap) -> list[tuple[str, Cell]]:
     """The recommended cell and those nearest to the marks, if they were trained."""
     spots = {}
-    if phase_map.recommendation is not None:
-        spots[phase_map.recommendation.spot] = "recommended"
+    if _scene.is_recommended_cell(phase_map):
+        spots[phase_map.recommendation.spot] = "recommended"  # pyright: ignore[reportOptionalMemberAccess]
     for mark in _scene.marks_inside(phase_map)[:4]:
         spot = _ticks.nearest(phase_map.x, mark.x), _ticks.nearest(phase_map.y, mark.y)
         spots.setdefault(spot, _text.short_label(mark))

@@ -141,6 +141,17 @@ def recommended(phase_map: PhaseMap) -> tuple[float, float, float, float] | None
     return x, y, low, high
 
 
+def is_recommended_cell(phase_map: PhaseMap) -> bool:
+    """Whether the recommended setting is a cell of the map: its betas and its learning rate."""
+    best = phase_map.recommendation
+    if best is None:
+        return False
+    cell = phase_map.cells.get(best.spot)
+    return cell is not None and all(
+        best.settings.get(name, value) == value for name, value in cell.settings.items()
+    )
+
+
 def on_failing(phase_map: PhaseMap, points: np.ndarray) -> np.ndarray:
     """Whether points (k, 2) are on failing cells, which are dark, so that text on them is light."""
     spots = []

@@ -188,7 +188,7 @@ def _recommendation(phase_map: PhaseMap) -> str:
 
 
 def _note(note: str) -> str:
-    return f"<p class='note'>{escape(_text.with_symbols(note))}</p>"
+    return f"<p class='note'>{escape(note)}</p>"
 
 
 def _marks(phase_map: PhaseMap) -> str:

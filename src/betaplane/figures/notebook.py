@@ -35,6 +35,6 @@ def _rows(phase_map: PhaseMap) -> list[tuple[str, str]]:
             ("why", _text.short_reason(recommendation.reason)),
         ]
         rows.append(("write", _text.torch_line(phase_map)))
-        rows += [("note", _text.with_symbols(note)) for note in recommendation.notes]
+        rows += [("note", note) for note in recommendation.notes]
     marks = [(mark.label, _text.verdict_name(mark, VERDICTS)) for mark in phase_map.marks]
     return [*rows, *marks, ("data", _text.caption(phase_map))]

@@ -77,7 +77,7 @@ class _Summary:
         )
         yield Text.assemble(("Write        ", "dim"), _text.torch_line(self.phase_map))
         for note in recommendation.notes:
-            yield Text.assemble(("Note         ", "dim"), convert(_text.with_symbols(note)))
+            yield Text.assemble(("Note         ", "dim"), note)
 
     def _marks(self, convert: Callable[[str], str], ascii_only: bool) -> RenderableType:
         from rich import box

@@ -9,6 +9,7 @@ from betaplane.maps.plan import Plan
 from betaplane.replicas import Speeds
 
 REFINED_SHARE = 0.45  # of a dense map's runs that a refined map usually takes
+LR_SEARCH_RUNS = 90  # that the search over learning rates usually takes
 REFINED_ROUNDS = 5  # rounds in which a refined map of ordinary size is chosen
 
 
@@ -48,7 +49,8 @@ def estimate_map(
 def _expected_runs(plan: Plan) -> int:
     cells = plan.shape[0] * plan.shape[1]
     runs = round(cells * plan.seeds * (1.0 if plan.dense else REFINED_SHARE))
-    return min(runs, plan.trainings or runs)
+    searched = LR_SEARCH_RUNS if plan.search_lr and plan.trainings is None else 0
+    return min(runs + searched, plan.trainings or runs + searched)
 
 
 def _expected_stacks(plan: Plan) -> int:

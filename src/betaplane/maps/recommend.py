@@ -132,7 +132,7 @@ def _nearest(axis: Axis, value: float) -> int:
 def candidates(x: Axis, y: Axis, cells: Mapping[Spot, Cell]) -> list[Mapping[str, float]]:
     """The settings of up to `CANDIDATES` good cells with the lowest scores, apart from each other.
 
-    A cell's score is averaged with those around it, since of many noisy scores the lowest is partly
+    Cells on an edge of the map come last: what lies beyond them is unknown. A cell's score is averaged with those around it, since of many noisy scores the lowest is partly
     luck.
     """
     good = [spot for spot, cell in cells.items() if cell.verdict == GOOD and is_admissible(cell)]
@@ -146,13 +146,21 @@ def candidates(x: Axis, y: Axis, cells: Mapping[Spot, Cell]) -> list[Mapping[str
         return float(np.mean(near))
 
     chosen: list[Spot] = []
-    for spot in sorted(good, key=smoothed):
+    for spot in sorted(good, key=lambda spot: (_is_on_edge(x, y, spot), smoothed(spot))):
         if all(distance(spot, other) >= CANDIDATE_SPACING for other in chosen):
             chosen.append(spot)
     return [
         {axis.name: cells[spot].settings[axis.name] for axis in (x, y)}
         for spot in chosen[:CANDIDATES]
     ]
+
+
+def _is_on_edge(x: Axis, y: Axis, spot: Spot) -> bool:
+    """Whether a cell has no neighbor on one side; beta = 0 is no edge."""
+    return any(
+        index == len(axis) - 1 or (index == 0 and not (axis.name in BETAS and axis.values[0] == 0))
+        for axis, index in ((x, spot[0]), (y, spot[1]))
+    )
 
 
 def is_admissible(cell: Cell) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,42 @@ def _check(problem: Problem, where: str) -> None:
     shapes = f"output of {_shape(output)} and target of {_shape(y)}"
     loss = call_user_code(f"The loss of {where} fails on {shapes}", lambda: problem.loss(output, y))
     _check_loss(loss, f"{where}, with {shapes}")
+    _check_broadcast(problem, output, y, loss, where)
+
+
+def _check_broadcast(problem: Problem, output: object, y: Tensor, loss: Tensor, where: str) -> None:
+    """Raise BadInput if a target of shape (B,) is broadcast against an output of shape (B, 1)."""
+    if not isinstance(output, Tensor) or not _is_broadcast(problem, output, y, loss):
+        return
+    shape = ", ".join(map(str, (-1, *output.shape[1:])))
+    raise BadInput(
+        "The target is broadcast against the output: every output is compared with every target",
+        value=f"output {tuple(output.shape)}, target {tuple(y.shape)}",
+        allowed="equal shapes",
+        where=where,
+        instead=f"targets=targets.reshape({shape})",
+    )
+
+
+def _is_broadcast(problem: Problem, output: Tensor, y: Tensor, loss: Tensor) -> bool:
+    """Whether the loss is that of all pairs, and not that of as many outputs and targets."""
+    if output.numel() != y.numel() or output.shape == y.shape or len(y) == 1:
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own, of broadcasting
+            return _equals_all_pairs(problem, output.detach(), y, loss)
+    except Exception:  # the loss needs the shapes that it was given
+        return False
+
+
+def _equals_all_pairs(problem: Problem, output: Tensor, y: Tensor, loss: Tensor) -> bool:
+    both = torch.broadcast_tensors(output, y)
+    seed_generators(0)
+    pairs = problem.loss(*both)
+    seed_generators(0)
+    aligned = problem.loss(output.reshape(y.shape), y)
+    return torch.allclose(pairs, loss) and not torch.allclose(aligned, loss)
 
 
 def _check_loss(loss: object, where: str) -> None:

@@ -19,11 +19,15 @@ UNKNOWN = -1  # in `seen`: not trained yet
 def start_lines(points: int, start: int) -> np.ndarray:
     """The indices of the coarse start grid, of 0..points-1: at most `start`, about 3 apart or more.
 
+    At least 3, so that no region is inferred from the corners of a small grid alone.
+
     Example:
         >>> start_lines(64, 9).tolist(), start_lines(7, 9).tolist(), start_lines(1, 9).tolist()
         ([0, 8, 16, 24, 32, 39, 47, 55, 63], [0, 3, 6], [0])
+        >>> start_lines(5, 9).tolist()
+        [0, 2, 4]
     """
-    gaps = max(1, min(start - 1, (points - 1) // 3))
+    gaps = max(min(2, points - 1), min(start - 1, (points - 1) // 3))
     return np.unique(np.linspace(0, points - 1, gaps + 1).round().astype(int))
 
 
