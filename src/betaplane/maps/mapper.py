@@ -174,6 +174,9 @@ class Mapper:
             self._load_finished(scheduler, requests)
         facts = map_facts(self.problem, plan, self.choice, self.store.damaged, ended)
         decision = self._decision(scheduler)
+        if decision is not None:
+            low, high = decision.lrs
+            facts["learning rates"] = f"{low:g} to {high:g} tried for the recommendation"
         return assemble_map(self.problem, plan, self.records, settings, facts, decision)
 
     def _decide_verdicts(self, scheduler: RunScheduler) -> None:

@@ -132,8 +132,8 @@ def _nearest(axis: Axis, value: float) -> int:
 def candidates(x: Axis, y: Axis, cells: Mapping[Spot, Cell]) -> list[Mapping[str, float]]:
     """The settings of up to `CANDIDATES` good cells with the lowest scores, apart from each other.
 
-    Cells on an edge of the map come last: what lies beyond them is unknown. A cell's score is averaged with those around it, since of many noisy scores the lowest is partly
-    luck.
+    Cells on an edge of the map come last: what lies beyond them is unknown. A cell's score is
+    averaged with those around it, since of many noisy scores the lowest is partly luck.
     """
     good = [spot for spot, cell in cells.items() if cell.verdict == GOOD and is_admissible(cell)]
     px, py = x.positions, y.positions
