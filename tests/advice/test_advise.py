@@ -477,3 +477,30 @@ def test_weight_decay_leaves_most_of_the_weights(
     before = f"batch={old},lr={lr},betas=0.9,0.95,wd={decay}"
     settings = advise(before=before, after=f"batch={new}").settings
     assert 0.899 <= 1 - settings["lr"] * settings["weight_decay"] < 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "warned"),
+    [
+        ("batch=4,betas=0.9,0.95", "batch=4", True),
+        ("batch=4,betas=0.9,0.95", "batch=64", True),
+        ("batch=4,betas=0.9,0.9985", "batch=4", False),
+        ("batch=512,betas=0.9,0.95", "batch=4", False),
+        ("batch=4,betas=0.9,0", "batch=4", False),
+        ("batch=4,lr=1e-3", "batch=4", False),
+    ],
+)
+def test_a_beta2_below_every_published_best_has_a_warning(before, after, warned):
+    notes = advise(before=before, after=after).warnings
+    assert any("below the best one of every published sweep" in note for note in notes) == warned
+
+
+def test_the_published_best_of_the_warning_is_the_shortest_half_life():
+    """In samples it is 256 log(0.5) / log(0.877...), of the Conformer."""
+    shortest = evidence().shortest_half_life("samples")
+    assert shortest == pytest.approx(256 * math.log(0.5) / math.log(0.8774571228))
+    least = 0.5 ** (4 / shortest)
+    for beta2, warned in ((least - 1e-6, True), (least + 1e-6, False)):
+        notes = advise(before=f"batch=4,betas=0.9,{beta2!r}", after="batch=4").warnings
+        assert any("every published sweep" in note for note in notes) == warned
+    assert evidence().without("dahl2023").shortest_half_life("samples") is None

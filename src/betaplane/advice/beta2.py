@@ -28,6 +28,7 @@ from betaplane.text import format_beta
 from betaplane.theory import (
     beta_from_half_life,
     critical_first_order,
+    half_life,
     same_half_life,
     shi_threshold,
     square_root_scaling,
@@ -174,7 +175,7 @@ def _max_settled(run: RunSpec) -> float:
 
 
 def _notes(run: RunSpec, wanted: float, value: float, beta1: float) -> tuple[str, ...]:
-    notes = _clipping_note(run, wanted, value, beta1)
+    notes = _clipping_note(run, wanted, value, beta1) + _low_note(run)
     if run.replay is not None:
         notes.append(_replay_note(run.replay))
     bounds = _thresholds(run, beta1)
@@ -205,6 +206,21 @@ def _clipping_note(run: RunSpec, wanted: float, value: float, beta1: float) -> l
         reason = "kept, because it works at this batch size"
         return [f"beta2 = {text} averages over more than a tenth of the run; {reason}."]
     return []
+
+
+def _low_note(run: RunSpec) -> list[str]:
+    """A warning if the working setting has a shorter half-life than every published best one."""
+    before = run.before
+    shortest = run.evidence.shortest_half_life(run.unit)
+    if before is None or not before.beta2 or before.batch is None or shortest is None:
+        return []
+    if half_life(before.beta2, before.batch) >= shortest:
+        return []
+    least = format_beta(float(beta_from_half_life(shortest, before.batch)))
+    return [
+        f"Your beta2 = {format_beta(before.beta2)} at a batch of {before.batch:g} {run.unit} is "
+        f"below the best one of every published sweep, at least {least} at this batch size."
+    ]
 
 
 def _gap(beta2: float) -> str:

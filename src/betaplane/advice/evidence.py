@@ -100,6 +100,11 @@ class Evidence:
         width = WINDOW_DEVIATIONS * max(math.sqrt(variance), MIN_DEVIATION_DECADES)
         return Spread(10.0**mean, 10.0 ** (mean - width), 10.0 ** (mean + width), tuple(by_source))
 
+    def shortest_half_life(self, unit: str) -> float | None:
+        """The shortest half-life of v, in units, that was best in an experiment of a unit."""
+        found = (half_life(min(e.best), e.batch) for e in self.experiments if e.unit == unit)
+        return min(found, default=None)
+
 
 @cache
 def evidence(path: Path = FILE) -> Evidence:
