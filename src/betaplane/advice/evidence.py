@@ -17,7 +17,12 @@ from betaplane.theory import half_life
 FILE = Path(__file__).with_name("evidence.toml")
 UNITS = ("tokens", "samples")
 VERIFIED = ("read", "second hand", "memory", "here")
+KINDS = ("optimum", "end", "search", "fixed")  # what the best beta2 of an experiment is
+BEST = ("optimum", "search")  # kinds whose beta2 was better than others on both sides
 WINDOW_DEVIATIONS = 2.0  # standard deviations from the mean to each end of a window
+# width of the window of language models: the smallest that contains 90% of the optima of a source
+# that the center was made without
+TOKENS_WINDOW_DECADES = 1.1
 MIN_DEVIATION_DECADES = 0.2  # smallest standard deviation, however few sources there are
 
 
@@ -46,6 +51,7 @@ class Experiment:
     batch: float  # units per step, > 0
     best: tuple[float, ...]  # in (0, 1)
     steps: int | None = None
+    kind: str = "optimum"  # one of KINDS
 
     @property
     def half_life(self) -> float:
@@ -79,6 +85,9 @@ class Evidence:
     def half_lives(self, unit: str) -> Spread | None:
         """The best half-lives of v in the experiments of a unit; all sources have the same weight.
 
+        Values that were held fixed are not used. An end of a sweep counts as it is, although the
+        best value may lie beyond it: without it the center would be biased towards short sweeps.
+
         Args:
             unit: "tokens" or "samples".
 
@@ -90,19 +99,25 @@ class Evidence:
         Example:
             >>> spread = evidence().half_lives("tokens")
             >>> [f"{tokens:.2g}" for tokens in (spread.low, spread.middle, spread.high)]
-            ['3.3e+06', '1.7e+07', '8.9e+07']
+            ['5.8e+06', '2e+07', '7.3e+07']
         """
-        by_source = _logs(e for e in self.experiments if e.unit == unit)
+        by_source = _logs(e for e in self.experiments if e.unit == unit and e.kind != "fixed")
         if not by_source:
             return None
         mean = fmean(fmean(logs) for logs in by_source.values())
         variance = fmean(fmean((log - mean) ** 2 for log in logs) for logs in by_source.values())
         width = WINDOW_DEVIATIONS * max(math.sqrt(variance), MIN_DEVIATION_DECADES)
+        if unit == "tokens":
+            width = TOKENS_WINDOW_DECADES / 2
         return Spread(10.0**mean, 10.0 ** (mean - width), 10.0 ** (mean + width), tuple(by_source))
 
     def shortest_half_life(self, unit: str) -> float | None:
         """The shortest half-life of v, in units, that was best in an experiment of a unit."""
-        found = (half_life(min(e.best), e.batch) for e in self.experiments if e.unit == unit)
+        found = (
+            half_life(min(e.best), e.batch)
+            for e in self.experiments
+            if e.unit == unit and e.kind in BEST
+        )
         return min(found, default=None)
 
 
@@ -157,6 +172,7 @@ def _check(contents: Evidence, path: Path) -> None:
         _check_name(source.verified, VERIFIED, path, f"value of verified in source {name}:")
     for e in contents.experiments:
         _check_name(e.source, contents.sources, path, "source in an experiment:")
+        _check_name(e.kind, KINDS, path, f"kind in an experiment of {e.source}:")
         _check_name(e.unit, UNITS, path, f"unit in an experiment of {e.source}:")
         if not (e.batch > 0 and e.best and all(0 < beta2 < 1 for beta2 in e.best)):
             raise _invalid(
