@@ -14,15 +14,18 @@ DECIDES = {
     "optim": "state/* storage_formats",
 }
 DECIDE_NOTHING = ("__init__.py", "advice/render.py")  # render.py formats text
-# their tests, by folder; those that start other processes or compilers execute no mutant
+# quick tests that reach them in this process: of the package's own folder, or of the one named;
+# those that start other processes or compilers execute no mutant
 NOTICE = {
-    "maps": "map_arguments ask_tell damaged_store grid predicted_map store gaussian_process* tune"
-    " verdicts",
-    "advice": "*",
-    "monitor": "detector* formulas counterfactual reading_buffer",
+    "maps": "map_arguments ask_tell damaged_store engine grid predicted_map store gaussian_process*"
+    " tune verdicts cli/tune_command",
+    "advice": "* cli/advise_command",
+    "monitor": "batched counterfactual detect* formulas odd_runs reading_buffer sharpness watch"
+    " watcher",
     "checkpoints": "health_numbers checkpoint_kinds layer_names planned_betas sick_checkpoints"
-    " step_counts",
-    "optim": "storage_* loading match_names* group_keys state_dicts",
+    " step_counts cli/inspect_command",
+    "optim": "storage_* loading match_names* group_keys state_dicts argument_types complex drop_in"
+    " dtypes empty_parameters peak_lr preconditions probes torch_classes",
 }
 
 
@@ -43,12 +46,17 @@ def noticing(only: str = "") -> list[str]:
     files = sources(only)
     found = [file for file in files if ">>>" in (ROOT / file).read_text()]
     for package in sorted({file.split("/")[2] for file in files}):
-        folder = ROOT / "tests" / package
-        tests = set()
-        for pattern in NOTICE[package].split():
-            matches = list(folder.glob(f"test_{pattern}.py"))
-            if not matches:  # a renamed test would otherwise be lost in silence
-                raise FileNotFoundError(f"no test in {folder} is named test_{pattern}.py")
-            tests |= {str(path.relative_to(ROOT)) for path in matches}
-        found += sorted(tests)
+        found += sorted(
+            {test for pattern in NOTICE[package].split() for test in _tests(package, pattern)}
+        )
     return found
+
+
+def _tests(package: str, pattern: str) -> list[str]:
+    """The test files of "grid" (in the package's own folder) or "cli/tune_command"."""
+    folder, _, name = pattern.rpartition("/")
+    path = f"tests/{folder or package}/test_{name}.py"
+    matches = [str(match.relative_to(ROOT)) for match in ROOT.glob(path)]
+    if not matches:  # a renamed test would otherwise be lost in silence
+        raise FileNotFoundError(f"no test matches {path}")
+    return matches
