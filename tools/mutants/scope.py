@@ -25,7 +25,7 @@ NOTICE = {
     "checkpoints": "health_numbers checkpoint_kinds layer_names planned_betas sick_checkpoints"
     " step_counts cli/inspect_command",
     "optim": "storage_* loading match_names* group_keys state_dicts argument_types complex drop_in"
-    " dtypes empty_parameters peak_lr preconditions probes torch_classes",
+    " dtypes empty_parameters peak_lr preconditions probes torch_classes validate",
 }
 
 
