@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -19,23 +20,26 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_tune_prints_a_table_of_settings(capsys):
-    code, out, _ = ended("tune mine.py:fine --seeds 1 --workers 0", capsys)
+    code, out, _ = ended("tune mine.py:fine --seeds 2 --max-runs 16 --workers 0", capsys)
     assert code == 0
     assert out.startswith("line: ")
-    assert out.count("<- best") == 1
-    assert "of a grid's 1,152)." in out
+    assert out.count("<- use") == 1
+    answers = "Keep the default|Change lr|Change betas|Change lr and betas"
+    assert re.search(rf"^({answers}): betas=\(0\.\d+, 0\.\d+\), lr=", out, re.MULTILINE)
+    assert "runs, " in out
     assert max(map(len, out.splitlines()[:-1])) <= 80
 
 
 def test_tune_prints_json_and_writes_a_store(folder, capsys):
     code, out, err = ended(
-        "tune mine.py:trainer --seeds 1 --workers 0 --store kept.sqlite --json", capsys
+        "tune mine.py:trainer --seeds 2 --max-runs 16 --workers 0 --store kept.sqlite --json", capsys
     )
     told = json.loads(out, parse_constant=pytest.fail)
     assert code == 0
     assert "read" in err
-    assert told["trainings"] == len(told["trials"]) > 3
-    assert told["beta2"] > told["beta1"]
+    assert told["trainings"] == sum(len(trial["finals"]) for trial in told["trials"]) <= 16
+    assert told["answer"] in ("keep the default", "change lr", "change betas", "change lr and betas")
+    assert told["beta1"] < told["beta2"] ** 0.5
     assert (folder / "kept.sqlite").exists()
 
 
@@ -64,6 +68,8 @@ def test_ctrl_c_mentions_resuming_if_there_is_a_store(words, more, capsys):
         "tune mine.py:fine --workers 0 --rule sgd": "SGD has no beta1",
         "tune mine.py:fine --workers 0 --rule adamm": "Unknown rule 'adamm'",
         "tune mine.py:fine --workers 0 --seeds 0": "seeds is out of range: got 0",
+        "tune mine.py:fine --workers 0 --seeds 1": "seeds is out of range: got 1",
+        "tune mine.py:fine --workers 0 --max-runs 9": "max_runs is too small: got 9",
         "tune mine.py:fine --workers 0 --batch-size 9": "The batch size does not fit the data: got 9",
         "tune mine.py:fine --workers 0 --store mine.py": "The file is not a store",
     }.items(),

@@ -73,7 +73,7 @@ def test_a_stack_that_is_asked_for_and_cannot_be_is_refused():
 
 
 def test_tune_gives_the_reason_for_one_run_at_a_time():
-    found = tune(problem(Counting), seeds=1, workers=0)
+    found = tune(problem(Counting), seeds=2, max_runs=16, workers=0)
     assert "module.calls changes" in found.why_plain
     assert "module.calls changes" in found.to_dict()["why_plain"]
 

@@ -1,4 +1,4 @@
-"""Axes, plans and tuning: worked numbers and ends of ranges."""
+"""Axes and plans: worked numbers and ends of ranges."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from betaplane.errors import BadInput
 from betaplane.maps.grid import Axis, axis, explicit, position
 from betaplane.maps.phase_map import Thresholds
 from betaplane.maps.plan import common_settings, plan_for
-from betaplane.maps.tune import Trial, Tuned, tune
 from betaplane.maps.validation import marked_setting
 from betaplane.problems import Trainer, counterexample
 
@@ -164,71 +163,3 @@ def test_the_marked_settings_are_torchs_default_and_that_of_language_models():
         "(0.9, 0.999) torch's default": (0.9, 0.999, 0.1),
         "(0.9, 0.95) language models": (0.9, 0.95, 0.1),
     }
-
-
-def bowl(beta1: float, beta2: float, bad=lambda b1, b2, seed: False):
-    """A parabola in log horizons around a best setting; where `bad`, it diverges."""
-
-    def train(settings, seed):
-        b1, b2 = settings["beta1"], settings["beta2"]
-        away = math.log2((1 - b1) / (1 - beta1)) ** 2 + math.log2((1 - b2) / (1 - beta2)) ** 2
-        return [1.0, math.inf if bad(b1, b2, seed) else 0.01 * away]
-
-    return Trainer("bowl", train, defaults={"lr": 1e-3})
-
-
-def order(found: Tuned) -> list[tuple[int, int]]:
-    """The settings in the order tried, as log2 of the memory horizon over 10."""
-    return [
-        tuple(round(math.log2(0.1 / (1 - b))) for b in (trial.beta1, trial.beta2))
-        for trial in found.trials
-    ]
-
-
-def test_the_walk_doubles_the_horizon_and_ends_after_two_steps_in_vain():
-    """From (0, 0) up in beta2 past the best at 1; then beta1 up to the root, and down, two steps
-    beyond the best.
-    """
-    found = tune(bowl(0.9, 0.95), seeds=1, workers=0)
-    assert order(found) == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 1), (-1, 1), (-2, 1)]
-    assert (found.beta1, found.beta2, found.loss) == (0.9, 0.95, 0.0)
-    assert (found.trainings, found.grid, found.initial) == (7, 1152, 1.0)
-
-
-def test_of_two_seeds_the_worse_decides():
-    found = tune(
-        bowl(0.9, 0.95, bad=lambda b1, b2, seed: b2 > 0.94 and seed == 1), seeds=2, workers=0
-    )
-    assert found.beta2 == 0.9
-    trial = next(trial for trial in found.trials if trial.beta2 == 0.95)
-    assert trial.loss == math.inf
-    assert trial.finals == (pytest.approx(0.0), math.inf)
-    assert found.trainings == 2 * len(found.trials)
-
-
-def test_the_threshold_lies_between_the_last_bad_and_the_first_good_beta2():
-    found = tune(bowl(0.9, 0.9875, bad=lambda b1, b2, seed: b2 < 0.96), seeds=1, workers=0)
-    assert found.threshold == (0.95, 0.975)
-    assert found.reason.startswith(
-        "beta2 passed its threshold between 0.95 and 0.975; the lowest loss of "
-    )
-    assert (
-        f"{found.trainings} runs ({found.trainings / 1152:.1%} of a grid's 1,152)." in found.reason
-    )
-    told = found.to_dict()
-    assert told["trials"][0]["loss"] is None
-    assert told["trials"][0]["finals"] == [None]
-    assert min(trial["loss"] for trial in told["trials"] if trial["loss"] is not None) == 0.0
-    easy = tune(bowl(0.9, 0.9), seeds=1, workers=0)
-    assert easy.threshold is None
-    assert easy.reason.startswith("the lowest loss of")
-
-
-def test_the_lattice_reaches_from_a_horizon_of_one_and_a_quarter_to_ten_thousand():
-    far = tune(bowl(1 - 1e-9, 1 - 1e-9), seeds=1, workers=0)
-    assert 0.5e4 < 1 / (1 - far.beta2) <= 1e4
-    near = tune(bowl(0.0, 0.9), seeds=1, workers=0)
-    assert near.beta1 == 0.0
-    assert order(near)[-1][0] <= -3
-    assert {trial.beta1 for trial in near.trials} >= {0.0, 0.2, 0.6, 0.8, 0.9}
-    assert isinstance(near.trials[0], Trial)

@@ -6,7 +6,7 @@ from tools.mutants.executions import ROOT
 
 # files that decide something, by package
 DECIDES = {
-    "maps": "verdicts sampling/* assemble predicted_map tune tune_walk plan grid validation"
+    "maps": "verdicts sampling/* assemble predicted_map tune tune_search tune_model plan grid validation"
     " store/run_record store/run_table store/store store/run_claims store/digest store/salvage",
     "advice": "[!_]*",
     "monitor": "diagnosis detectors/*",

@@ -1,4 +1,4 @@
-"""`betaplane tune`: find betas in a few runs."""
+"""`betaplane tune`: find a learning rate and betas in a few runs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,17 @@ def tune_command(
     problem: Annotated[
         str, typer.Argument(help="A built-in problem or path/to/file.py:name.")
     ] = "digits",
-    seeds: Annotated[int, Opt(help="Runs per setting.")] = 2,
+    max_runs: Annotated[int, Opt(help="Maximum number of runs.")] = 48,
+    seeds: Annotated[
+        int, Opt(help="Fresh seeds that compare the best setting with the default.")
+    ] = 4,
     steps: Annotated[Optional[int], Opt(help="Optimizer steps per run.")] = None,
-    lr: Annotated[Optional[float], Opt(help="Peak learning rate.")] = None,
+    lr: Annotated[
+        Optional[float], Opt(help="Peak learning rate at which the search starts.")
+    ] = None,
+    fix_lr: Annotated[
+        bool, Opt("--fix-lr", help="Keep the learning rate; try betas only.")
+    ] = False,
     batch_size: Annotated[Optional[int], Opt(help="Samples per step.")] = None,
     rule: Annotated[str, Opt(help="Update rule with two betas (see `betaplane rules`).")] = "adam",
     workers: Annotated[Optional[int], Opt(help="Worker processes [default: one per core].")] = None,
@@ -33,10 +41,10 @@ def tune_command(
         bool, Opt("--json", help="Print the result as JSON and nothing else.")
     ] = False,
 ) -> None:
-    """Find betas in a few runs.
+    """Find a learning rate and betas in a few runs.
 
-    The search halves 1 - beta2 until the loss stops falling, then tries beta1 below sqrt(beta2),
-    and repeats both while the loss improves.
+    The search starts at the default betas, tries learning rates first, then lr and betas together,
+    and compares the best setting with the default on fresh seeds.
 
     \b
     Examples:
@@ -50,9 +58,8 @@ def tune_command(
 
         options = {"steps": steps, "lr": lr, "batch_size": batch_size, "seeds": seeds}
         how = {name: value for name, value in options.items() if value is not None}
-        tuned = tune(
-            problem, store=store, workers=workers, watch=_progress, rule=rule_of(rule), **how
-        )
+        limits = {"max_runs": max_runs, "fix_lr": fix_lr, "workers": workers, "store": store}
+        tuned = tune(problem, watch=_progress, rule=rule_of(rule), **limits, **how)
     if as_json:
         print(json.dumps(tuned.to_dict(), indent=2), file=result)
     else:
@@ -67,12 +74,15 @@ def _progress(progress: Progress) -> None:
 
 def _show(tuned: Tuned) -> None:
     typer.echo(f"{tuned.problem}: {len(tuned.trials)} settings, in the order they were tried\n")
-    typer.echo("     beta1      beta2       loss")
+    typer.echo("        lr      beta1      beta2       loss  seeds")
     for trial in tuned.trials:
-        best = (trial.beta1, trial.beta2) == (tuned.beta1, tuned.beta2)
-        mark = "  <- best" if best else ""
-        typer.echo(f"{trial.beta1:>10.6g} {trial.beta2:>10.6g} {trial.loss:>10.4g}{mark}")
+        chosen = (trial.lr, trial.beta1, trial.beta2) == (tuned.lr, tuned.beta1, tuned.beta2)
+        numbers = f"{trial.lr:>10.4g} {trial.beta1:>10.6g} {trial.beta2:>10.6g} {trial.loss:>10.4g}"
+        mark = "  <- use" if chosen else ""
+        typer.echo(f"{numbers} {len(trial.finals):>6}{mark}")
+    setting = f"betas=({tuned.beta1:g}, {tuned.beta2:g}), lr={tuned.lr:g}"
     reason = tuned.reason[0].upper() + tuned.reason[1:]
-    typer.echo(f"\nbetas=({tuned.beta1:g}, {tuned.beta2:g}), lr={tuned.fixed['lr']:g}: {reason}")
+    answer = tuned.answer[0].upper() + tuned.answer[1:]
+    typer.echo(f"\n{answer}: {setting}\n{reason}")
     if tuned.why_plain:
         typer.echo(f"Trained one run at a time, because {tuned.why_plain}.")

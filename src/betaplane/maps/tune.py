@@ -1,4 +1,4 @@
-"""Find betas in a few runs: raise beta2 past its threshold, then try beta1 below sqrt(beta2)."""
+"""Find a learning rate and betas in a few runs, and compare them with the default."""
 
 from __future__ import annotations
 
@@ -9,30 +9,46 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from betaplane.errors import BadInput, expect, expect_function
+from betaplane.maps.decision import Gain
 from betaplane.maps.engine import choose_engine
+from betaplane.maps.grid import explicit
 from betaplane.maps.mapper import store_of, temporary_store
-from betaplane.maps.plan import Plan, plan_for
+from betaplane.maps.plan import Plan, default_values, plan_for
 from betaplane.maps.progress import shown_progress
 from betaplane.maps.scheduler import Progress, RunScheduler
-from betaplane.maps.tune_walk import Tuner, lattice_axes
+from betaplane.maps.trials import Trials
+from betaplane.maps.tune_search import (
+    BETA1S,
+    BETA2S,
+    MAX_LR_STEPS,
+    Comparison,
+    Lattice,
+    Search,
+    reserved_runs,
+)
 from betaplane.maps.validation import check_resources
 from betaplane.problems import Problem, Trainer, check
 from betaplane.problems.source import as_problem
 from betaplane.replicas import Pool, Source
 
-DENSE_MAP_RUNS = 24 * 24 * 2  # of `betaplane map --dense`
+MAX_RUNS = 48
+FRESH_SEEDS = 4
+FEWEST_SEARCH_RUNS = 4  # the given learning rate, two others and another pair of betas
 
 
 @dataclass(frozen=True)
 class Trial:
     """A setting that was tried."""
 
+    lr: float
     beta1: float
     beta2: float
     # median over seeds of the final losses, the upper of two; inf if the run diverged
     loss: float
-    finals: tuple[float, ...]  # one per seed
+    finals: tuple[float, ...]  # one per seed, in the order they were trained
 
 
 @dataclass(frozen=True)
@@ -40,30 +56,67 @@ class Tuned:
     """The result of `tune`."""
 
     problem: str
+    lr: float
     beta1: float
     beta2: float
-    loss: float
-    # the last beta2 that was not good and the first that was, at beta1 = 0.9
-    threshold: tuple[float, float] | None
+    loss: float  # median over the fresh seeds, the upper of two
+    default: Mapping[str, float]  # the default betas at the given learning rate
+    best_default: Mapping[str, float]  # the default betas at their best learning rate
+    gain: Gain  # of the result over the default
+    gain_at_best_lr: Gain  # of the best setting found over `best_default`
     trials: tuple[Trial, ...] = field(repr=False)  # in the order they were tried
     trainings: int  # number of runs
-    grid: int  # runs of a dense map of 24 x 24 settings with two seeds
     initial: float  # loss before training
-    fixed: Mapping[str, float] = field(default_factory=dict)  # lr, batch_size, eps, ...
+    ends: tuple[str, ...] = ()  # hyperparameters at an end of what may be tried
+    fixed: Mapping[str, float] = field(default_factory=dict)  # batch_size, eps, ...
     # why the problem cannot be stacked, as a clause after "because"; "" if it can
     why_plain: str = ""
 
     @property
+    def keeps_lr(self) -> bool:
+        """Whether the given learning rate stays."""
+        return self.lr == self.default["lr"]
+
+    @property
+    def keeps_betas(self) -> bool:
+        """Whether the default betas stay."""
+        return (self.beta1, self.beta2) == (self.default["beta1"], self.default["beta2"])
+
+    @property
+    def answer(self) -> str:
+        """What to do: "keep the default", "change lr", "change betas" or "change lr and betas"."""
+        changed = [
+            name for name, kept in (("lr", self.keeps_lr), ("betas", self.keeps_betas)) if not kept
+        ]
+        return f"change {' and '.join(changed)}" if changed else "keep the default"
+
+    @property
     def reason(self) -> str:
-        """One sentence on how the result was found."""
-        passed = ""
-        if self.threshold:
-            below, above = self.threshold
-            passed = f"beta2 passed its threshold between {below:.4g} and {above:.4g}; "
-        return (
-            f"{passed}the lowest loss of {len(self.trials)} settings, {self.trainings} runs "
-            f"({self.trainings / self.grid:.1%} of a grid's {self.grid:,})."
-        )
+        """Why, in a few sentences."""
+        default = f"the default (betas=({self.default['beta1']:g}, {self.default['beta2']:g}), "
+        default += f"lr={self.default['lr']:g})"
+        cost = f"{self.trainings} runs, {len(self.trials)} settings."
+        if self.keeps_lr and self.keeps_betas:
+            first = "no setting was measurably better than the default."
+        else:
+            first = f"compared with {default}: {self.gain}."
+        return " ".join([first, *self._about_betas(), *self._about_ends(), cost])
+
+    def _about_betas(self) -> list[str]:
+        best = f"the default at its best lr={self.best_default['lr']:g}"
+        if self.keeps_betas:
+            return [f"The best setting found, compared with {best}: {self.gain_at_best_lr}."]
+        compared = f"Compared with {best}: {self.gain_at_best_lr}."
+        if self.gain_at_best_lr.is_measurable:
+            return [compared]
+        return [f"{compared} That is within noise: these betas are not measurably better."]
+
+    def _about_ends(self) -> list[str]:
+        notes = []
+        for name in self.ends:
+            start = f": repeat with lr={self.lr:g} to try further" if name == "lr" else ""
+            notes.append(f"{name} is at the end of what was tried{start}.")
+        return notes
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; a loss that is not finite is None."""
@@ -75,12 +128,22 @@ class Tuned:
             }
             for trial in self.trials
         ]
-        return {**asdict(self), "fixed": dict(self.fixed), "reason": self.reason, "trials": trials}
+        return {
+            **asdict(self),
+            "loss": _finite_or_none(self.loss),
+            "gain": _gain_dict(self.gain),
+            "gain_at_best_lr": _gain_dict(self.gain_at_best_lr),
+            "answer": self.answer,
+            "reason": self.reason,
+            "trials": trials,
+        }
 
 
 def tune(
     source: Source,
     *,
+    max_runs: int = MAX_RUNS,
+    fix_lr: bool = False,
     store: str | Path | None = None,
     workers: int | None = None,
     changes: Mapping[str, Any] | None = None,
@@ -88,60 +151,98 @@ def tune(
     progress: bool | None = None,
     **how: Any,
 ) -> Tuned:
-    r"""Find betas in a few runs: halve 1 - beta2 until the loss falls no further, then try beta1 <
-    sqrt(beta2).
+    r"""Find a learning rate and betas in a few runs, and compare them with the default.
 
-    The search starts at (0.9, 0.9) and walks in factors of 2 of the memory horizon: up in beta2,
-    then down and up in beta1. It repeats this over beta1 and beta2 while the loss falls, three
-    times at most. A walk ends after two steps that do not lower the loss, and at beta1 =
-    sqrt(beta2). Runs that are certain to fail are cut short.
+    The search starts at the default betas and the given learning rate, and tries factors of 3 of
+    the learning rate as long as the loss falls. Then a Gaussian process over the logarithms of lr
+    and of the horizons 1 / (1 - beta) chooses the setting from which it expects most, until it
+    expects no improvement; all runs have the same seed. Three finalists are trained with two more
+    seeds.
+
+    The best is compared, on fresh seeds, with the default betas at the given learning rate and at
+    their best learning rate. The default stays unless another setting is measurably better: the 95%
+    interval of the gain lies above 0. If both others are, the one with the lower mean is used, and
+    the reason states whether their difference is measurable. No setting has beta1 >= sqrt(beta2).
 
     Args:
         source: as in `map_phases`: a Problem, a Trainer, a function train(settings, seed), a
             reference ("digits").
+        max_runs: maximum number of runs, including those of the comparison.
+        fix_lr: whether to keep the given learning rate and try betas only.
         store: file that keeps every finished run, as for maps; the same call resumes from it.
         workers: worker processes. None: one per core; 0: train in this process.
         changes: fields of the problem to replace after loading.
         watch: called with the progress after every finished run, instead of the bar.
         progress: whether to show the progress; by default in terminals and notebooks, after two
             seconds.
-        how: arguments of `plan_for`: rule, lr, batch_size, steps, seeds.
+        how: arguments of `plan_for`: rule, lr, batch_size, steps; seeds: number of fresh seeds,
+            4 by default.
 
     Returns:
-        The best setting, all that were tried, and their cost.
+        The setting to use, its gain over the default with its interval, and all trials.
 
     Raises:
-        BadInput: the problem cannot be trained, the rule has no betas, or every setting diverged.
-
-    Source: Y. Zhang et al., 2026, arXiv:2603.02092: raise beta2 as batches shrink, past its
-    threshold, then tune beta1 < sqrt(beta2). The factors and the patience are our choice.
+        BadInput: the problem cannot be trained, the rule has no betas, there are too few runs, or
+            every setting diverged.
 
     Example:
-        >>> def train(settings, seed):  # diverges below 0.93, best at 0.975
-        ...     beta2 = settings["beta2"]
-        ...     return [1.0, abs(beta2 - 0.975) if beta2 > 0.93 else math.inf]
-        >>> found = tune(Trainer("mine", train), seeds=1, workers=0)
-        >>> found.beta2, found.threshold, found.trainings
-        (0.975, (0.9, 0.95), 9)
+        >>> def train(settings, seed):  # best at lr = 0.03, beta2 = 0.99
+        ...     away = math.log10(settings["lr"] / 0.03) ** 2
+        ...     away += math.log10((1 - settings["beta2"]) / 0.01) ** 2
+        ...     return [1.0, min(0.01 + 0.1 * away, 1.0)]
+        >>> found = tune(Trainer("mine", train, defaults={"lr": 0.01}), workers=0)
+        >>> found.answer, found.beta2
+        ('change lr and betas', 0.99)
     """
     check_resources(store, workers)
     if watch is not None:
         expect_function(watch, "watch", "watch=print", "tune", takes=1)
     expect(changes, (Mapping, type(None)), "changes", 'changes={"schedule": "constant"}')
+    expect(max_runs, int, "max_runs", f"max_runs={MAX_RUNS}")
     problem = as_problem(source)
     with ExitStack() as stack:
         bar = stack.enter_context(shown_progress("runs", progress))
         path = Path(store) if store is not None else temporary_store(stack)
         problem = _changed(problem, changes or {}, how.get("steps"))
-        plan = plan_for(problem, *lattice_axes(problem), **how)
+        axes = explicit("beta1", list(BETA1S)), explicit("beta2", list(BETA2S))
+        plan = plan_for(problem, *axes, **{"seeds": FRESH_SEEDS, **how})
+        _check_counts(plan.seeds, max_runs)
         leftovers = [path.parent] if store is None else []
         pool = Pool(problem, workers=workers, leftovers=leftovers)
         opened = stack.enter_context(store_of(problem, path))
         stack.enter_context(pool)
         choice = choose_engine(problem, plan, pool, plan.run((0, 0), 0), plan.seeds, opened.meta)
         scheduler = RunScheduler(plan, pool, opened, choice.engine, 1, watch or bar.watch)
-        tuner = Tuner(problem, plan, scheduler)
-        return _result(tuner, tuner.run(), choice.why_plain)
+        trials = Trials(plan, scheduler)
+        search = Search(trials, _lattice(problem, plan, fix_lr), max_runs, plan.seeds)
+        return _result(problem, plan, search, search.run(), choice.why_plain)
+
+
+def _lattice(problem: Problem | Trainer, plan: Plan, fix_lr: bool) -> Lattice:
+    unused_lr = isinstance(problem, Trainer) and "lr" not in problem.defaults
+    default = default_values(plan)
+    reach = 0 if fix_lr or unused_lr else MAX_LR_STEPS
+    return Lattice.around(plan.lr, (default["beta1"], default["beta2"]), reach)
+
+
+def _check_counts(seeds: int, max_runs: int) -> None:
+    if seeds < 2:
+        raise BadInput(
+            "seeds is out of range",
+            value=seeds,
+            allowed="[2, 1000]: one seed gives no interval",
+            where="seeds",
+            instead=f"seeds={FRESH_SEEDS}",
+        )
+    fewest = reserved_runs(seeds) + FEWEST_SEARCH_RUNS
+    if max_runs < fewest:
+        raise BadInput(
+            "max_runs is too small",
+            value=max_runs,
+            allowed=f"[{fewest}, inf) with {seeds} fresh seeds",
+            where="max_runs",
+            instead=f"max_runs={max(fewest, MAX_RUNS)}",
+        )
 
 
 def _changed(
@@ -155,33 +256,29 @@ def _changed(
     return problem
 
 
-def _result(tuner: Tuner, threshold: tuple[float, float] | None, why_plain: str) -> Tuned:
-    plan = tuner.plan
-    converged = [spot for spot in tuner.records if math.isfinite(tuner.loss(spot))]
-    if not converged:
-        raise _all_diverged(tuner.problem, plan, len(tuner.records))
-    best = min(converged, key=tuner.loss)
-    betas = plan.at(best)
+def _result(
+    problem: Problem | Trainer, plan: Plan, search: Search, found: Comparison, why_plain: str
+) -> Tuned:
+    lattice = search.lattice
     trials = [
-        Trial(
-            plan.x.values[i],
-            plan.y.values[j],
-            tuner.loss((i, j)),
-            tuple(record.final for record in records),
-        )
-        for (i, j), records in tuner.records.items()
+        Trial(**lattice.at(cell), loss=_upper_median(runs.values()), finals=tuple(runs.values()))
+        for cell, runs in search.losses.items()
     ]
+    if not any(math.isfinite(final) for trial in trials for final in trial.finals):
+        raise _all_diverged(problem, plan, len(trials))
     return Tuned(
-        problem=tuner.problem.name,
-        beta1=betas["beta1"],
-        beta2=betas["beta2"],
-        loss=tuner.loss(best),
-        threshold=threshold,
+        problem=problem.name,
+        **lattice.at(found.cell),
+        loss=_upper_median(found.finals),
+        default=lattice.at(lattice.default(lattice.start)),
+        best_default=lattice.at(found.best_default),
+        gain=found.over_default,
+        gain_at_best_lr=found.over_best_lr,
         trials=tuple(trials),
-        trainings=sum(len(records) for records in tuner.records.values()),
-        grid=DENSE_MAP_RUNS,
-        initial=tuner.initial,
-        fixed=plan.fixed,
+        trainings=sum(len(trial.finals) for trial in trials),
+        initial=float(search.trials.initials([0])[0]),
+        ends=tuple(lattice.ends(found.cell)),
+        fixed={name: value for name, value in plan.fixed.items() if name != "lr"},
         why_plain=why_plain,
     )
 
@@ -194,6 +291,16 @@ def _all_diverged(problem: Problem | Trainer, plan: Plan, settings: int) -> BadI
         where=f"problem {problem.name!r}, lr={plan.lr:g}",
         instead=f"lr={plan.lr / 10:g}",
     )
+
+
+def _upper_median(finals: Any) -> float:
+    ordered = sorted(math.inf if np.isnan(final) else final for final in finals)
+    return float(ordered[len(ordered) // 2])
+
+
+def _gain_dict(found: Gain) -> dict[str, Any]:
+    numbers = {name: _finite_or_none(value) for name, value in asdict(found).items()}
+    return {**numbers, "of_loss": found.of_loss}
 
 
 def _finite_or_none(loss: float) -> float | None:
