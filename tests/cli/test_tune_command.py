@@ -32,13 +32,19 @@ def test_tune_prints_a_table_of_settings(capsys):
 
 def test_tune_prints_json_and_writes_a_store(folder, capsys):
     code, out, err = ended(
-        "tune mine.py:trainer --seeds 2 --max-runs 16 --workers 0 --store kept.sqlite --json", capsys
+        "tune mine.py:trainer --seeds 2 --max-runs 16 --workers 0 --store kept.sqlite --json",
+        capsys,
     )
     told = json.loads(out, parse_constant=pytest.fail)
     assert code == 0
     assert "read" in err
     assert told["trainings"] == sum(len(trial["finals"]) for trial in told["trials"]) <= 16
-    assert told["answer"] in ("keep the default", "change lr", "change betas", "change lr and betas")
+    assert told["answer"] in (
+        "keep the default",
+        "change lr",
+        "change betas",
+        "change lr and betas",
+    )
     assert told["beta1"] < told["beta2"] ** 0.5
     assert (folder / "kept.sqlite").exists()
 
