@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -29,8 +30,12 @@ def step_by_rule(
         states: torch's state of each; filled at its first step.
         compiled: whether to compile.
     """
-    spec = facts.checked.spec_in(facts.optimizer)
     optimizer, group, keys = facts.optimizer, facts.group, facts.optimizer.state_keys
+    norms, zero = optimizer.max_norm is not None, optimizer._zero_in_step
+    spec = facts.checked.spec
+    if spec.norms != norms or spec.zero != zero:
+        spec = replace(spec, scaled=norms, norms=norms, zero=zero)
+        facts.checked.spec = spec  # one object, so that what is cached for it is found
     values = StepValues(group["lr"], optimizer._scale, group.get("average") or 0.0)
     rule_states = states
     if optimizer.converts_state:

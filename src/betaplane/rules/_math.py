@@ -78,8 +78,9 @@ def bias_correction(beta: Number, t: Tensor) -> Tensor:
     1 - 0.9999^t would lose three digits, and a power of a float64 tensor costs more than the
     rest of a small step.
     """
-    log_beta = log(beta)
-    return -torch.expm1(t * (log_beta.to(t.dtype) if isinstance(log_beta, Tensor) else log_beta))
+    if isinstance(beta, Tensor):
+        return -torch.expm1(t * beta.log().to(t.dtype))
+    return -torch.expm1(t * (math.log(beta) if beta > 0 else -math.inf))
 
 
 def debias(average: Tensor, beta: Number, t: Tensor) -> Tensor:

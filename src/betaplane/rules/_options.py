@@ -89,11 +89,11 @@ class StepOptions(Rule):
             return x, g
         if self.decay == "l2":
             return x, g + self.weight_decay * x
-        return x * self.decay_factor(lr, rate), g
+        return x * (1 - self.decay_share(lr, rate)), g
 
-    def decay_factor(self, lr: Number, rate: Number | None = None) -> Number:
+    def decay_factor(self, lr: Number) -> Number:
         """The factor by which weight decay multiplies x."""
-        return 1 - self.decay_share(lr, rate)
+        return 1 - self.decay_share(lr)
 
     def decay_share(self, lr: Number, rate: Number | None = None) -> Number:
         """The share of x that weight decay removes."""
@@ -162,6 +162,11 @@ class MomentOptions(StepOptions):
 
     eps, beta1, beta2 = 0.0, 0.0, 0.0  # fields of every subclass
 
+    @cached_property
+    def has_eps_root(self) -> bool:
+        """Whether eps_root is added inside the root."""
+        return not is_zero(self.eps_root)
+
     def contents(self) -> dict[str, str]:
         """What each field of the state contains; with debias="schedule" moments are debiased."""
         return {name: self._moment_text(text) for name, text in super().contents().items()}
@@ -190,9 +195,9 @@ class MomentOptions(StepOptions):
         """The root of v_hat with eps where `eps_at` has it."""
         debiases = self.debias in ("both", "second")
         if self.eps_at == "hat":
-            root = _sqrt(v, self.eps_root) + self.eps
+            root = (v + self.eps_root if self.has_eps_root else v).sqrt() + self.eps
             return root / bias_correction(self.beta2, t).sqrt() if debiases else root
-        if self.eps_at == "after" and is_zero(self.eps_root):
+        if self.eps_at == "after" and not self.has_eps_root:
             return (self.sqrt_v_hat(v, t) if debiases else v.sqrt()) + self.eps
         v_hat = v / bias_correction(self.beta2, t) if debiases else v
         if self.eps_at == "root":
@@ -202,7 +207,3 @@ class MomentOptions(StepOptions):
     def sqrt_v_hat(self, v: Tensor, t: Tensor) -> Tensor:
         """The root of v_hat; dividing after the root, as torch's Adam, does not overflow."""
         return v.sqrt() / bias_correction(self.beta2, t).sqrt()
-
-
-def _sqrt(v: Tensor, eps_root: Number) -> Tensor:
-    return v.sqrt() if is_zero(eps_root) else (v + eps_root).sqrt()

@@ -135,10 +135,10 @@ class Adan(MomentOptions):
         """Whether decay comes after the step."""
         return self.proximal and self.decay != "l2"
 
-    def decay_factor(self, lr: Number, rate: Number | None = None) -> Number:
+    def decay_factor(self, lr: Number) -> Number:
         """The factor by which weight decay multiplies x.
 
         Proximal decay minimizes |x' - x|^2 + lr weight_decay |x'|^2 over x'.
         """
-        share = self.decay_share(lr, rate)
+        share = self.decay_share(lr)
         return 1 / (1 + share) if self.after else 1 - share

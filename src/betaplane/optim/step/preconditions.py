@@ -5,7 +5,6 @@ a step.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from numbers import Real
 from operator import attrgetter, is_
@@ -51,13 +50,6 @@ class CheckedGroup:
             and group.keys() == self.options.keys()
             and list(map(_dtype, group["params"])) == self.dtypes
         )
-
-    def spec_in(self, optimizer: Any) -> StepSpec:
-        """What this step does to the group's parameters."""
-        norms, zero = optimizer.max_norm is not None, optimizer._zero_in_step
-        if self.spec.norms != norms or self.spec.zero != zero:
-            self.spec = replace(self.spec, scaled=norms, norms=norms, zero=zero)
-        return self.spec
 
     @cached_property
     def can_compile(self) -> bool:
