@@ -235,7 +235,7 @@ NOISY_SECOND_MOMENT = Detector(
 )
 COUPLED_BETAS = Detector(
     cause=COUPLED_CAUSE,
-    why="m outlives v: after gradients vanish the update grows without bound.",
+    why="m decays more slowly than sqrt(v), so the update grows without bound after gradients vanish.",
     find=_find_coupled,
 )
 SECOND_MOMENT_UNDERFLOW = Detector(
