@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from betaplane.figures import palette
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 WIDTH, ROW_HEIGHT = 9.0, 0.24  # inches: of the picture, per layer
 MAX_NAME_CHARACTERS = 44
@@ -34,17 +38,9 @@ def moments_png(
         The bytes of a PNG file.
     """
     import matplotlib.style
-    import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
-    shares = np.array([row[2] for row in rows], dtype=float)
-    edges = np.linspace(*span, shares.shape[1] + 1)
-    shades = shares / np.maximum(shares.max(axis=1, keepdims=True), 1e-300)
-    colors = LinearSegmentedColormap.from_list(
-        "", [palette.PAPER, palette.RAMPS[0][1], palette.INK]
-    )
     with matplotlib.style.context(["default", {"font.size": 8, "font.family": "DejaVu Sans"}]):
         figure = Figure(
             figsize=(WIDTH, 1.3 + ROW_HEIGHT * len(rows)),
@@ -54,29 +50,49 @@ def moments_png(
         )
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        axes.pcolormesh(edges, np.arange(len(rows) + 1), shades, cmap=colors, vmin=0, vmax=1)
-        axes.set_yticks(
-            np.arange(len(rows)) + 0.5,
-            [_label(name, severe) for name, severe, _ in rows],
-            parse_math=False,
-        )
-        axes.set_ylim(len(rows), 0)
-        axes.set_xlim(*_window(edges, shares, eps))
-        axes.set_xlabel(
-            "log10 sqrt(v_hat) of coordinates with v > 0; darkest at the most frequent value of a layer"
-        )
         axes.set_title(title, loc="left", fontweight="bold", parse_math=False)
+        _draw_histograms(axes, rows, span, eps)
         if eps:
-            axes.axvline(math.log10(eps), color=palette.SOLID[2], lw=1.6)
-            axes.annotate(
-                f" eps = {eps:g}",
-                (math.log10(eps), len(rows) - 0.15),
-                color=palette.SOLID[2],
-                va="bottom",
-            )
+            _mark_eps(axes, eps, len(rows))
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
+
+
+def _draw_histograms(
+    axes: Axes,
+    rows: Sequence[tuple[str, bool, Sequence[float]]],
+    span: tuple[float, float],
+    eps: float | None,
+) -> None:
+    """Draw one row of shades per layer."""
+    import numpy as np
+    from matplotlib.colors import LinearSegmentedColormap
+
+    shares = np.array([row[2] for row in rows], dtype=float)
+    edges = np.linspace(*span, shares.shape[1] + 1)
+    shades = shares / np.maximum(shares.max(axis=1, keepdims=True), 1e-300)
+    colors = LinearSegmentedColormap.from_list(
+        "", [palette.PAPER, palette.RAMPS[0][1], palette.INK]
+    )
+    axes.pcolormesh(edges, np.arange(len(rows) + 1), shades, cmap=colors, vmin=0, vmax=1)
+    axes.set_yticks(
+        np.arange(len(rows)) + 0.5,
+        [_label(name, severe) for name, severe, _ in rows],
+        parse_math=False,
+    )
+    axes.set_ylim(len(rows), 0)
+    axes.set_xlim(*_window(edges, shares, eps))
+    axes.set_xlabel(
+        "log10 sqrt(v_hat) of coordinates with v > 0; darkest at the most frequent value of a layer"
+    )
+
+
+def _mark_eps(axes: Axes, eps: float, height: int) -> None:
+    """Draw a line at eps, with its value near the last of `height` rows."""
+    x, color = math.log10(eps), palette.SOLID[2]
+    axes.axvline(x, color=color, lw=1.6)
+    axes.annotate(f" eps = {eps:g}", (x, height - 0.15), color=color, va="bottom")
 
 
 def _label(name: str, severe: bool) -> str:

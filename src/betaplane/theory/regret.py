@@ -65,6 +65,19 @@ def amsgrad_regret(
     )
     check_arrays(where, shrink=(shrink, BETA))
     (g,) = check_arrays(where, g=(g, ANY))
+    _check_betas_and_shape(g, beta1, beta2, where)
+    g = g.reshape(len(g), -1)
+    t, roots = np.arange(1, len(g) + 1), np.sqrt(_largest(g, beta2)).sum(axis=1)
+    start = math.sqrt(len(g)) / lr * roots[-1] + (
+        beta1 * shrink ** (t - 1.0) * np.sqrt(t) * roots
+    ).sum() / (2 * lr)
+    path = lr * math.sqrt(1 + math.log(len(g))) * np.sqrt((g**2).sum(axis=0)).sum()
+    tail = (1 - beta1) ** 2 * (1 - beta1 / math.sqrt(beta2)) * math.sqrt(1 - beta2)
+    return float(diameter**2 / (1 - beta1) * start + path / tail)
+
+
+def _check_betas_and_shape(g: np.ndarray, beta1: float, beta2: float, where: str) -> None:
+    """Raise BadInput unless beta1 is below sqrt(beta2) and g is one row of gradients per step."""
     if not beta1 < math.sqrt(beta2):
         raise BadInput(
             "beta1 is not below sqrt(beta2)",
@@ -81,14 +94,6 @@ def amsgrad_regret(
             where=where,
             instead="g[None]",
         )
-    g = g.reshape(len(g), -1)
-    t, roots = np.arange(1, len(g) + 1), np.sqrt(_largest(g, beta2)).sum(axis=1)
-    start = math.sqrt(len(g)) / lr * roots[-1] + (
-        beta1 * shrink ** (t - 1.0) * np.sqrt(t) * roots
-    ).sum() / (2 * lr)
-    path = lr * math.sqrt(1 + math.log(len(g))) * np.sqrt((g**2).sum(axis=0)).sum()
-    tail = (1 - beta1) ** 2 * (1 - beta1 / math.sqrt(beta2)) * math.sqrt(1 - beta2)
-    return float(diameter**2 / (1 - beta1) * start + path / tail)
 
 
 def _largest(g: np.ndarray, beta2: float) -> np.ndarray:
