@@ -5,6 +5,7 @@ measurably better.
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -13,7 +14,14 @@ import betaplane
 from betaplane.errors import BadInput
 from betaplane.maps import tune
 from betaplane.maps.decision import gain
-from betaplane.maps.tune_model import Model, expected_improvement, fitted
+from betaplane.maps.tune_model import (
+    AMPLITUDES,
+    NOISES,
+    STRETCHES,
+    Model,
+    expected_improvement,
+    fitted,
+)
 from betaplane.maps.tune_search import FIRST_FRESH_SEED, Lattice
 from betaplane.problems import Trainer, counterexample
 
@@ -120,6 +128,7 @@ def test_fresh_seeds_are_not_those_of_the_search():
     assert {seed for *_, seed in seen} == {0, 1, 2, 1000, 1001, 1002}
 
 
+@pytest.mark.slow
 def test_the_counterexample_does_not_diverge():
     problem = counterexample(n=10)
     found = tune(problem, steps=300, workers=0)
@@ -176,6 +185,24 @@ def test_posterior_agrees_with_the_conditional_gaussian():
     )
     variance = 0.49 - np.einsum("ij,jk,ik->i", across, inverse, across)
     np.testing.assert_allclose(deviation**2, variance, rtol=1e-5)
+
+
+def test_the_fitted_model_has_the_largest_likelihood():
+    """Against the textbook formula with an explicit inverse and determinant."""
+    rng = np.random.default_rng(3)
+    points = rng.uniform(-1, 1, (9, 3))
+    heights = np.sin(2 * points[:, 0]) + 0.1 * rng.standard_normal(9)
+    residual = heights - heights.mean()
+
+    def likelihood(amplitude, noise, stretch):
+        covariance = Model(points, heights, amplitude, noise, stretch)._kernel(points, points)
+        covariance += noise**2 * np.eye(9)
+        quadratic = residual @ np.linalg.inv(covariance) @ residual
+        return -0.5 * (quadratic + np.linalg.slogdet(covariance)[1])
+
+    best = max(product(AMPLITUDES, NOISES, STRETCHES), key=lambda option: likelihood(*option))
+    model = fitted(points, heights)
+    assert (model.amplitude, model.noise, model.stretch) == best
 
 
 def test_expected_improvement_agrees_with_sampling():

@@ -37,12 +37,6 @@ class Model:
         explained = np.square(np.linalg.solve(factor, across.T)).sum(0)
         return mean, np.sqrt(np.maximum(self.amplitude**2 - explained, JITTER))
 
-    def log_likelihood(self) -> float:
-        """Of the observed heights, without the constant."""
-        factor, weights = self._solved()
-        residual = self.heights - self.heights.mean()
-        return float(-0.5 * residual @ weights - np.log(np.diag(factor)).sum())
-
     def _solved(self) -> tuple[np.ndarray, np.ndarray]:
         covariance = self._kernel(self.points, self.points)
         covariance += (self.noise**2 + JITTER) * np.eye(len(self.points))
@@ -50,16 +44,41 @@ class Model:
         return np.linalg.cholesky(covariance), np.linalg.solve(covariance, residual)
 
     def _kernel(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        apart = (a[:, None] - b[None]) / (self.stretch * LENGTHS)
-        c = math.sqrt(5) * np.sqrt(np.square(apart).sum(-1))
-        return self.amplitude**2 * (1 + c + c**2 / 3) * np.exp(-c)
+        return self.amplitude**2 * correlation(a, b, self.stretch)
+
+
+def correlation(a: np.ndarray, b: np.ndarray, stretch: float) -> np.ndarray:
+    """Matern 5/2 between points (m, 3) and (n, 3)."""
+    apart = (a[:, None] - b[None]) / (stretch * LENGTHS)
+    c = math.sqrt(5) * np.sqrt(np.square(apart).sum(-1))
+    return (1 + c + c**2 / 3) * np.exp(-c)
 
 
 def fitted(points: np.ndarray, heights: np.ndarray) -> Model:
     """The model with the largest likelihood among the options of its kernel."""
-    options = product(AMPLITUDES, NOISES, STRETCHES)
-    models = [Model(points, heights, *option) for option in options]
-    return max(models, key=Model.log_likelihood)
+    options = [
+        (likelihood, (amplitude, noise, stretch))
+        for stretch in STRETCHES
+        for amplitude, noise, likelihood in _likelihoods(points, heights, stretch)
+    ]
+    return Model(points, heights, *max(options)[1])
+
+
+def _likelihoods(
+    points: np.ndarray, heights: np.ndarray, stretch: float
+) -> list[tuple[float, float, float]]:
+    """(amplitude, noise, log likelihood without its constant) of all amplitudes and noises.
+
+    One eigendecomposition of the correlation serves them all.
+    """
+    values, vectors = np.linalg.eigh(correlation(points, points, stretch))
+    squares = np.square(vectors.T @ (heights - heights.mean()))
+    found = []
+    for amplitude, noise in product(AMPLITUDES, NOISES):
+        variances = amplitude**2 * np.maximum(values, 0) + noise**2 + JITTER
+        likelihood = -0.5 * float((squares / variances + np.log(variances)).sum())
+        found.append((amplitude, noise, likelihood))
+    return found
 
 
 def expected_improvement(mean: np.ndarray, deviation: np.ndarray, best: float) -> np.ndarray:
