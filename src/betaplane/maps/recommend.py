@@ -136,18 +136,20 @@ def candidates(x: Axis, y: Axis, cells: Mapping[Spot, Cell]) -> list[Mapping[str
     averaged with those around it, since of many noisy scores the lowest is partly luck.
     """
     good = [spot for spot, cell in cells.items() if cell.verdict == GOOD and is_admissible(cell)]
-    px, py = x.positions, y.positions
+    if not good:
+        return []
+    places = np.array([(x.positions[i], y.positions[j]) for i, j in cells])
+    scores = np.array([min(cell.score, 1.0) for cell in cells.values()])
 
-    def distance(one: Spot, other: Spot) -> float:
-        return math.hypot(px[one[0]] - px[other[0]], py[one[1]] - py[other[1]])
+    def distances(spot: Spot) -> np.ndarray:
+        return np.hypot(*(places - (x.positions[spot[0]], y.positions[spot[1]])).T)
 
-    def smoothed(spot: Spot) -> float:
-        near = [min(c.score, 1.0) for s, c in cells.items() if distance(s, spot) <= NEIGHBORHOOD]
-        return float(np.mean(near))
-
+    away = {spot: distances(spot) for spot in good}
+    smoothed = {spot: float(scores[away[spot] <= NEIGHBORHOOD].mean()) for spot in good}
+    index = {spot: k for k, spot in enumerate(cells)}
     chosen: list[Spot] = []
-    for spot in sorted(good, key=lambda spot: (_is_on_edge(x, y, spot), smoothed(spot))):
-        if all(distance(spot, other) >= CANDIDATE_SPACING for other in chosen):
+    for spot in sorted(good, key=lambda spot: (_is_on_edge(x, y, spot), smoothed[spot])):
+        if all(away[spot][index[other]] >= CANDIDATE_SPACING for other in chosen):
             chosen.append(spot)
     return [
         {axis.name: cells[spot].settings[axis.name] for axis in (x, y)}

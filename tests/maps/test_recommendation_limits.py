@@ -1,0 +1,73 @@
+"""What no recommendation may be, over a thousand random maps."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from betaplane.maps.decision import Decision, gain
+from betaplane.maps.grid import axis
+from betaplane.maps.phase_map import Cell, Thresholds
+from betaplane.maps.recommend import candidates, recommend, with_decision
+from betaplane.maps.verdicts import verdict
+
+MAPS = 1000
+
+
+def random_map(seed: int):
+    """A map with random ranges, noise and regions: axes, cells of a random part of the grid, and
+    verdicts.
+    """
+    rng = np.random.default_rng(seed)
+    x = axis("beta1", float(rng.choice([0.0, 0.5])), float(rng.choice([0.9, 0.99, 0.999])), 8)
+    y = axis("beta2", float(rng.choice([0.0, 0.9])), float(rng.choice([0.99, 0.9999])), 8)
+    px, py = np.meshgrid(x.positions, y.positions, indexing="ij")
+    slope, offset, noise = rng.uniform(-1, 2), rng.uniform(-1, 2), rng.choice([0.0, 0.3, 1.0])
+    height = offset + slope * px - py + noise * rng.normal(size=px.shape)
+    scores = 1 / (1 + np.exp(-4 * height))
+    cells: dict[tuple[int, int], Cell] = {}
+    for i, j in np.ndindex(scores.shape):
+        settings = {"beta1": x.values[i], "beta2": y.values[j]}
+        final = float(scores[i, j])
+        judged = verdict(final, Thresholds())
+        cells[i, j] = Cell(settings, (final,), final, judged, 0.0, 0.0, 1.0, np.array([final]))
+    verdicts = np.array([[cells[i, j].verdict for j in range(len(y))] for i in range(len(x))])
+    trained = {spot: cell for spot, cell in cells.items() if rng.random() < 0.7}
+    return x, y, trained, verdicts
+
+
+def lies_on_edge(ax, value: float) -> bool:
+    return value == ax.values[-1] or (value == ax.values[0] and value != 0)
+
+
+def test_no_recommendation_is_inadmissible_or_on_an_unmarked_edge():
+    recommended = 0
+    for seed in range(MAPS):
+        x, y, cells, verdicts = random_map(seed)
+        found = recommend(x, y, cells, verdicts)
+        tried = candidates(x, y, cells)
+        assert (found is None) == (not tried)
+        for betas in tried:
+            assert betas["beta1"] == 0 or betas["beta1"] < math.sqrt(betas["beta2"])
+        if found is None:
+            continue
+        recommended += 1
+        beta1, beta2 = found.settings["beta1"], found.settings["beta2"]
+        assert beta1 == 0 or beta1 < math.sqrt(beta2)
+        on_edges = [ax.name for ax, value in ((x, beta1), (y, beta2)) if lies_on_edge(ax, value)]
+        assert [note.split()[0] for note in found.notes] == on_edges
+    assert recommended > MAPS // 2
+
+
+def test_a_decided_setting_beyond_the_map_is_marked():
+    x, y, _, verdicts = random_map(0)
+    default = {"beta1": 0.9, "beta2": 0.999, "lr": 0.01}
+    other = {"beta1": 0.5, "beta2": 0.99999, "lr": 0.01}
+    better = gain(np.full(4, 0.5), np.full(4, 1.0), np.full(4, 2.0))
+    decision = Decision(other, default, default, better, better, (0.01, 0.01), (0.01, 0.01), ())
+    found = with_decision(decision, x, y, verdicts, {"eps": 1e-8, "lr": 0.01})
+    assert found.settings["beta2"] == 0.99999
+    assert any(note.startswith("beta2 = 0.99999 lies on the edge") for note in found.notes)
+    kept = Decision(default, default, default, better, better, (0.01, 0.01), (0.01, 0.01), ())
+    assert with_decision(kept, x, y, verdicts, {}).notes == ()
