@@ -72,6 +72,8 @@ def test_betas_without_a_bound():
     change = planned((0.9, 0.999), (0.9, 0.8), 10)
     assert change.bound == math.inf
     assert change.growth == pytest.approx(0.9 / math.sqrt(0.8))
+    forgetful = planned((0.9, 0.999), (0.9, 0.0), 10)  # v is the last gradient's square
+    assert (forgetful.bound, forgetful.growth) == (math.inf, math.exp(700))
 
 
 @pytest.mark.parametrize(
