@@ -11,7 +11,9 @@ from tests.monitor.test_detector_rules import HEALTHY, find, history_of, losses,
 
 from betaplane.monitor.capture.adam_state import StepValues
 from betaplane.monitor.detectors._statistics import Jump, deviations, jump, root_variation
+from betaplane.monitor.detectors.gradients import _earlier_median
 from betaplane.monitor.detectors.rate import _update_over_weights
+from betaplane.monitor.detectors.second_moment import _lags
 from betaplane.monitor.detectors.state import _v_evidence, v_left
 from betaplane.monitor.detectors.steps import (
     _count_restarted,
@@ -23,6 +25,8 @@ from betaplane.monitor.detectors.steps import (
     _v_kept,
     _v_over_least,
 )
+from betaplane.monitor.diagnosis import Diagnosis
+from betaplane.monitor.reading_history import TouchedRows
 from betaplane.monitor.recorders.ring_buffer import RecordedSteps
 
 NO_JUMP = Jump(0.0, 0.0)
@@ -86,6 +90,7 @@ def test_noise_is_judged_from_two_memories_of_v():
         return find("second moment too noisy", history)
 
     assert found(1 - 1 / 32).remedy == {"beta2": 0.996875}  # ten times the memory
+    assert found(1 - 1 / 31).remedy == {"beta2": 0.996774}
     assert found(1 - 1 / 33) is None
 
 
@@ -180,6 +185,15 @@ def test_evidence_of_a_changed_v_says_since_when_and_in_which_direction():
     assert "fall no further than to 1" in fell
     rose = _v_evidence(FIRST, later(3, 2 * V), 1.5)
     assert rose == "v was 1.5 times what it was at step 10, 2 steps before, with every step counted"
+
+
+def test_v_at_exactly_four_fifths_or_five_fourths_is_not_changed():
+    old = HEALTHY._replace(beta2=0.2)  # v is 0.8 of its corrected value
+    for root, kept in ((1.25, 0.8), (1.0, 1.25)):
+        new = old._replace(step=2, t=2.0, before=1.0, kept_rms=1.0)
+        first = old._replace(root_rms=root)
+        assert v_left(first, new) == kept
+        assert find("optimizer state changed", history_of(first, new)) is None
 
 
 def test_first_gradient_of_zero_shows_no_changed_state():
@@ -396,3 +410,133 @@ def test_count_of_zero_is_right_and_above_it_not_with_v_zero():
     assert find("step count wrong", history_of(cold._replace(before=1.0, t=2.0)))
     warm = HEALTHY._replace(warm=True, before=0.0)
     assert find("step count wrong", history_of(warm)).layer == "w"
+
+
+# data
+
+
+def changed(norms: list[float], values: list[float], **of_readings):
+    """Losses and gradient norms up to step 21, the last of each far above the others."""
+    history = losses(history_of(*run(21, **of_readings)), values)
+    history.readings.gradient_norms.extend(enumerate(norms, 22 - len(norms)))
+    return find("sudden data change", history)
+
+
+CALM = [1.0, 1.01] * 10
+
+
+def test_eight_readings_before_a_data_change_must_be_calm():
+    for step, fires in ((12, True), (13, False), (20, False), (21, True)):
+        at = lambda now, step=step: 0.5 if now == step else 0.001  # noqa: E731
+        assert bool(changed([*CALM, 9.0], [*CALM, 9.0], ratio=at)) == fires
+    for step, fires in ((13, True), (14, False), (21, False)):
+        raised_at = lambda now, step=step: 1e-3 if now < step else 3e-3  # noqa: E731
+        assert bool(changed([*CALM, 9.0], [*CALM, 9.0], lr=raised_at)) == fires
+
+
+def test_data_change_needs_three_earlier_norms():
+    assert changed([1.0, 1.0, 1.0, 9.0], [*CALM, 9.0])
+    assert changed([1.0, 1.0, 9.0], [*CALM, 9.0]) is None
+
+
+def test_both_jumps_are_nine_deviations_together():
+    """A norm of 4 after ones is 3.47 deviations of at least 0.4; the loss is fivefold."""
+    for scatter, fires in ((0.335, True), (0.35, False)):
+        usual = [math.exp(scatter), math.exp(-scatter)] * 10
+        assert bool(changed([1.0, 1.0, 1.0, 4.0], [*usual, 5 * usual[0]])) == fires
+
+
+def test_norm_to_clip_to_is_the_lower_median_of_the_earlier_ones():
+    assert changed([*CALM, 9.0], [*CALM, 9.0]).remedy == {"skip": 21, "max_norm": 1.0}
+    assert _earlier_median([(1, 5.0), (2, 1.0), (3, 3.0), (4, 9.0)]) == 3.0
+    assert _earlier_median([(1, 5.0), (2, 1.0), (3, 9.0)]) == 1.0
+
+
+# rows
+
+
+def test_rows_restart_with_a_third_of_the_last_rate():
+    rows = TouchedRows(torch.zeros(10, dtype=torch.bool))
+    for look in range(120):
+        rows.add((torch.arange(10) > 4) | torch.tensor(look < 60))
+    history = history_of(*run(20, shape=(10, 4), lr=lambda step: 3e-4 * step))
+    history.readings.rows["w"] = rows
+    assert find("dead rows", history).remedy["lr"] == pytest.approx(2e-3)
+
+
+# the second moment
+
+
+def test_lag_at_two_readings_or_a_record_at_one():
+    threshold = 4.0  # so that two readings need 2.0, and one needs 1.6
+    many = [1.0, 1.1] * 16
+    assert _lags([1.0, 2.01, 2.01], threshold, one_is_enough=False)
+    assert not _lags([1.0, 2.01, 1.99], threshold, one_is_enough=False)
+    assert not _lags([1.0, 1.99, 2.01], threshold, one_is_enough=True)
+    assert not _lags([9.0, 9.0], threshold, one_is_enough=True)
+    assert _lags([*many, 1.61], threshold, one_is_enough=True)
+    assert not _lags([*many, 1.61], threshold, one_is_enough=False)
+    assert not _lags([*many, 1.59], threshold, one_is_enough=True)
+    assert not _lags([*many[1:], 1.61], threshold, one_is_enough=True)
+    assert not _lags([1.7, *many[1:], 1.69], threshold, one_is_enough=True)
+    assert not _lags([1.7, *many[1:], 1.7], threshold, one_is_enough=True)
+    assert not _lags([0.0, *many, 1.7], threshold, one_is_enough=True)  # a scatter of many decades
+
+
+def test_record_lag_is_three_deviations_above_the_others():
+    """Logarithms of 0.2 and 0 in turn: mean 0.1, standard deviation 0.1 sqrt(32 / 31)."""
+    earlier = [math.exp(0.2), 1.0] * 16
+    for share, fires in ((1.01, True), (0.99, False)):
+        last = math.exp(0.1 + share * 3 * 0.1 * math.sqrt(32 / 31))
+        assert _lags([*earlier, last], 2.0, one_is_enough=True) == fires
+
+
+def test_half_of_the_tensors_is_not_most_of_them():
+    def found(grown: int, all_of: int):
+        readings = []
+        for i in range(all_of):
+            late = 2.3 if i < grown else 1.0
+            readings += run(
+                20,
+                layer=str(i),
+                lag=lambda step, late=late: late if step > 18 else 1.0,
+                update_rms=lambda step, late=late: 0.6 if step == 20 and late > 1 else 0.25,
+            )
+        return find("stale second moment", history_of(*readings))
+
+    assert found(1, 2) is None
+    assert found(2, 3).layer in "01"
+    assert found(1, 1).layer == "0"
+
+
+def test_lags_at_readings_outside_the_schedule_do_not_count():
+    lags = lambda step: 2.3 if step > 18 else 1.0  # noqa: E731
+    updates = lambda step: 0.6 if step == 20 else 0.25  # noqa: E731
+    history = history_of(*run(20, lag=lags, update_rms=updates))
+    assert find("stale second moment", history)
+    history.readings.off_schedule.append(20)
+    assert find("stale second moment", history) is None
+
+
+def test_eps_of_the_tensor_with_most_elements_below_it_is_reported():
+    readings = [
+        HEALTHY._replace(layer=name, t=2.0, below_eps=share, root_median=1e-9)
+        for name, share in (("a", 0.6), ("b", 0.9), ("c", 0.7))
+    ]
+    assert find("eps dominates", history_of(*readings)).layer == "b"
+
+
+def test_proposed_beta2_has_six_digits():
+    """beta1 = 1 - 1 / 15 has a memory of 15 steps; 1 - 1 / 30 is 0.9666..."""
+    lagging = run(20, lag=5.0, update_rms=0.9, beta1=1 - 1 / 15)
+    assert find("stale second moment", history_of(*lagging)).remedy == {"beta2": 0.966667}
+
+
+# the diagnosis
+
+
+def test_updates_follow_adam_within_a_quarter():
+    for adams, follows in ((0.8, False), (0.801, True), (1.249, True), (1.25, False)):
+        diagnosis = Diagnosis(history_of(HEALTHY._replace(adams=adams)), lambda alert: None)
+        assert diagnosis._follows_adam("w") == follows
+    assert Diagnosis(history_of(), lambda alert: None)._follows_adam("w")

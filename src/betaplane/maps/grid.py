@@ -92,7 +92,7 @@ def axis(name: str, low: float, high: float, points: int, *, argument: str = "")
 
 def explicit(name: str, values: Sequence[float]) -> Axis:
     """An axis of the given values, sorted."""
-    _check(name, min(values), max(values), max(len(values), 2))
+    _check(name, min(values), max(values), len(values))
     return Axis(name, tuple(sorted(set(values))))
 
 
