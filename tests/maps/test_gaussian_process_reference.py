@@ -294,6 +294,9 @@ def test_only_boxes_of_known_corners_are_left_or_split():
 
 def test_cells_are_filled_from_their_box_or_the_nearest_trained_one():
     assert nearest(np.array([[0, -1, -1, -1, 2]])).tolist() == [[0, 0, 0, 2, 2]]
+    seen = np.full((5, 5), UNKNOWN)
+    seen[3, 3], seen[0, 4] = GOOD, FAILING  # sqrt(18) and 4 from the corner
+    assert nearest(seen)[0, 0] == FAILING
     assert fill((1, 7), {(0, 0): GOOD, (0, 3): GOOD, (0, 6): FAILING}).tolist() == [
         [0, 0, 0, 0, 0, 2, 2]
     ]

@@ -28,6 +28,7 @@ from betaplane.monitor.detectors.steps import (
 from betaplane.monitor.diagnosis import Diagnosis
 from betaplane.monitor.reading_history import TouchedRows
 from betaplane.monitor.recorders.ring_buffer import RecordedSteps
+from betaplane.theory import update_bound
 
 NO_JUMP = Jump(0.0, 0.0)
 
@@ -198,8 +199,47 @@ def test_v_at_exactly_four_fifths_or_five_fourths_is_not_changed():
 
 def test_first_gradient_of_zero_shows_no_changed_state():
     old, new = FIRST, later(1, 0.1 * V)
-    assert find("optimizer state changed", history_of(old, new)).layer == "w"
+    finding = find("optimizer state changed", history_of(old, new))
+    assert (finding.layer, finding.remedy) == ("w", {})
+    assert "v was 0.1 times what it was at step 10, with every step counted" in finding.evidence
     assert find("optimizer state changed", history_of(old, new._replace(g_rms=0.0))) is None
+
+
+def beyond_bound(*changes: dict, times: float = 1.06, **of_last):
+    """Six readings, some of them changed; the last update is above Adam's bound."""
+    bound = float(update_bound(0.9, 0.999, 6.0))
+    readings = run(6, reach=0.9)
+    readings[-1] = readings[-1]._replace(update_max=times * bound, **{"reach": 1.2, **of_last})
+    for change in changes:
+        readings[change["step"] - 1] = readings[change["step"] - 1]._replace(**change)
+    return find("optimizer state changed", history_of(*readings))
+
+
+def test_update_beyond_the_bound_is_measured_by_the_bound():
+    assert "the largest update is 1.06 times what any gradients" in beyond_bound().evidence
+    assert "is 1.1 times" in beyond_bound(reach=1.1, times=1.3).evidence
+    assert beyond_bound(times=1.04) is None
+
+
+def test_bound_needs_the_betas_of_the_reading_before():
+    assert beyond_bound({"step": 3, "beta1": 0.8}, {"step": 4, "beta2": 0.99})
+    assert beyond_bound({"step": 5, "beta1": 0.8}) is None
+    assert beyond_bound({"step": 5, "beta2": 0.99}) is None
+
+
+def test_bound_needs_three_readings_that_kept_it_in_a_wide_dtype():
+    assert beyond_bound({"step": 2, "reach": 1.0})
+    assert beyond_bound({"step": 2, "reach": 1.01}) is None
+    assert beyond_bound(dtype="bfloat16") is None
+    bound = float(update_bound(0.9, 0.999, 6.0))
+    last = run(6, reach=1.2, update_max=1.2 * bound)[-1]
+    assert find("optimizer state changed", history_of(*run(5)[2:], last))
+    assert find("optimizer state changed", history_of(*run(5)[3:], last)) is None
+
+
+def test_bound_of_an_unknown_count_is_that_of_the_first_step():
+    """Adam's first update is at most 1; this one is 1.06 times the bound of the sixth, 1.016."""
+    assert beyond_bound(t=0.0).evidence.startswith("the largest update is 1.08 times")
 
 
 # the count
