@@ -251,3 +251,58 @@ def test_updates_follow_adam_within_a_quarter():
         diagnosis = Diagnosis(history_of(HEALTHY._replace(adams=adams)), lambda alert: None)
         assert diagnosis._follows_adam("w") == follows
     assert Diagnosis(history_of(), lambda alert: None)._follows_adam("w")
+
+
+# a short warmup
+
+
+def rushed(losses_of: list[float], **changes):
+    return find(
+        "warmup too short",
+        losses(history_of(*run(len(losses_of), **{"ratio": 0.2, **changes})), losses_of),
+    )
+
+
+@pytest.mark.parametrize("scale", [0.01, 100.0])
+def test_losses_of_any_scale_are_compared_with_the_first(scale):
+    def found(*parts: tuple[float, int]):
+        return rushed([scale * level for level, count in parts for _ in range(count)])
+
+    climbed = found((1.0, 6), (1.055, 6))
+    assert (
+        climbed.evidence
+        == f"loss {1.055 * scale:.3g}, 1.1 x its start, at full lr from the first step"
+    )
+    assert found((1.0, 6), (1.045, 6)) is None
+    assert found((1.0, 6), (0.702, 5), (1.055, 6))
+    assert found((1.0, 6), (0.698, 5), (1.055, 6)) is None
+    assert found((1.0, 32))
+    assert found((1.0, 8), (0.81, 24)) is None
+
+
+def test_warmup_is_blamed_for_updates_between_a_tenth_and_six_tenths_of_the_weights():
+    climb = [1.0] * 6 + [1.055] * 6
+    for ratio, fires in ((0.099, False), (0.101, True), (0.599, True), (0.601, False)):
+        assert bool(rushed(climb, ratio=ratio)) == fires
+    assert rushed(climb, ratio=0.2, shape=(16,)) is None  # of matrices alone
+    once = lambda step: 0.2 if step == 3 else 0.01  # noqa: E731
+    assert rushed(climb, ratio=once)
+
+
+def test_warmup_of_two_memories_of_v_is_long_enough():
+    """2 / (1 - 0.75) is 8 steps."""
+    climb = [1.0] * 2 + [1.2] * 5
+    assert rushed(climb, beta2=0.75).remedy == {"warmup": 8}
+    assert rushed([*climb, 1.2], beta2=0.75) is None
+
+
+def test_rate_of_99_percent_of_the_largest_is_full():
+    climb = [1.0] * 6 + [1.055] * 6
+    for first, fires in ((0.991, True), (0.989, False)):
+        assert (
+            bool(rushed(climb, lr=lambda step, first=first: first if step == 1 else 1.0)) == fires
+        )
+
+
+def test_loss_that_is_not_finite_needs_no_warmup():
+    assert rushed([1.0] * 6 + [math.inf] * 6) is None

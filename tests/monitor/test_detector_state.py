@@ -96,6 +96,7 @@ def test_update_beyond_the_bound_is_measured_by_the_bound():
 
 def test_bound_needs_the_betas_of_the_reading_before():
     assert beyond_bound({"step": 3, "beta1": 0.8}, {"step": 4, "beta2": 0.99})
+    assert beyond_bound({"step": 4, "beta1": 0.8}, {"step": 3, "beta2": 0.99})
     assert beyond_bound({"step": 5, "beta1": 0.8}) is None
     assert beyond_bound({"step": 5, "beta2": 0.99}) is None
 
