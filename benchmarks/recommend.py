@@ -1,7 +1,8 @@
 """Losses of the recommended setting on seeds that no map used, against the default and the best.
 
-`python -m benchmarks.recommend [PROBLEM ...]`: built-in problems or file.py:name. For each problem
-a map of 8 x 8 cells is trained and recommends a setting. Then, with fresh seeds:
+`python -m benchmarks.recommend [PROBLEM ...]`: built-in problems or file.py:name; by default those
+of `benchmarks/recommend_problems`, about an hour. For each problem a map of 8 x 8 cells is trained
+and recommends a setting. Then, with fresh seeds:
 
 - the score of the recommendation, of the rule's default betas at the given learning rate, and of the
   default at its best learning rate: 0 is the best of a lattice of 12 betas x 7 learning rates, 1 the
@@ -15,6 +16,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 
@@ -28,7 +30,7 @@ from betaplane.maps.trials import Trials
 from betaplane.problems.source import as_problem
 from betaplane.replicas import Pool, chunk_size
 
-PROBLEMS = ("digits", "text:steps=200")
+FOLDER = Path(__file__).with_name("recommend_problems")
 DEFAULT = (0.9, 0.999)
 BETAS = (
     DEFAULT, (0.9, 0.99), (0.9, 0.95), (0.9, 0.9), (0.95, 0.99), (0.8, 0.95),
@@ -44,7 +46,7 @@ def main(sources: list[str]) -> None:
     print(
         f"{'problem':<20}{'runs':>5}  {'recommended':<28}{'score':>7}{'default':>8}{'its lr':>8}  gain"
     )
-    rows = [row(source) for source in sources or PROBLEMS]
+    rows = [row(source) for source in sources or own_problems()]
     print(f"\nno worse than the default within noise: {sum(r[0] for r in rows)} of {len(rows)}")
     stated = [r[1] for r in rows if r[1] is not None]
     print(f"stated gains whose interval holds: {sum(stated)} of {len(stated)}")
@@ -52,6 +54,14 @@ def main(sources: list[str]) -> None:
         f"within 10% of the way from the best: {sum(r[2] for r in rows)} of {len(rows)}; ", end=""
     )
     print(f"the default {sum(r[3] for r in rows)}, at its best lr {sum(r[4] for r in rows)}")
+
+
+def own_problems() -> list[str]:
+    """References to the problems of the folder."""
+    return [
+        f"{path}:{'trainer' if 'trainer =' in path.read_text() else 'problem'}"
+        for path in sorted(FOLDER.glob("*.py"))
+    ]
 
 
 def row(source: str) -> tuple[bool, bool | None, bool, bool, bool]:
