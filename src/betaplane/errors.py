@@ -156,7 +156,13 @@ def _can_take(function: Callable[..., object], count: int) -> bool:
 
 
 def unknown(
-    noun: str, name: object, known: Iterable[str], *, where: str = "", instead: str = "{}"
+    noun: str,
+    name: object,
+    known: Iterable[str],
+    *,
+    where: str = "",
+    instead: str = "{}",
+    kind: type[BadInput] = BadInput,
 ) -> BadInput:
     """The BadInput for a name that does not exist, with the nearest name that does.
 
@@ -166,6 +172,7 @@ def unknown(
         known: the names that exist.
         where: the source of the name.
         instead: a line to paste, with {} in place of the nearest name.
+        kind: the class of the error.
 
     Example:
         >>> print(unknown("rule", "adm", ["sgd", "adam"], instead="--rule {}"))
@@ -177,7 +184,7 @@ def unknown(
     close = nearest(name, names, "") if isinstance(name, str) else ""
     guess = f"Did you mean {close!r}? " if close else ""
     text = f"Unknown {noun} {name!r}. {guess}Choose one of: {', '.join(names)}"
-    return BadInput(text, where=where, instead=instead.format(close) if close else "")
+    return kind(text, where=where, instead=instead.format(close) if close else "")
 
 
 def nearest(name: str, known: Iterable[str], default: str) -> str:

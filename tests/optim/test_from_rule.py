@@ -402,9 +402,9 @@ BAD = [
 
 @pytest.mark.parametrize(("call", "text"), BAD, ids=[text[:40] for _, text in BAD])
 def test_bad_input(call, text: str) -> None:
-    with pytest.raises(BadInput) as told:
+    with pytest.raises(BadInput) as error:
         call()
-    assert text in str(told.value)
+    assert text in str(error.value)
 
 
 def test_exported_names() -> None:
@@ -417,6 +417,7 @@ def test_exported_names() -> None:
         "ALL",
         "CLASS_OF_RULE",
         "Any",
+        "explain_calls",
     }
     for name in betaplane.optim.__all__:
         assert getattr(betaplane.optim, name)

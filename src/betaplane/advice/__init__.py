@@ -7,6 +7,7 @@ from betaplane.advice.measurements import Checkpoint, Window, read_checkpoint, w
 from betaplane.advice.optuna import optuna_betas
 from betaplane.advice.recommendation import CONFIDENCE, Candidate, Recommendation
 from betaplane.advice.settings import Settings, carried, settings
+from betaplane.call_errors import explain_calls
 
 __all__ = [
     "CONFIDENCE",
@@ -28,3 +29,5 @@ __all__ = [
     "settings",
     "window",
 ]
+
+explain_calls(__name__)

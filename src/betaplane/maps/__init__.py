@@ -1,5 +1,6 @@
 """Maps of where training converges: choice of cells, verdicts, store of runs, recommendation."""
 
+from betaplane.call_errors import explain_calls
 from betaplane.maps.estimate import Estimate
 from betaplane.maps.export import rows, to_csv, to_frame, to_json, to_parquet
 from betaplane.maps.grid import Axis, axis, explicit, position
@@ -56,3 +57,5 @@ __all__ = [
     "to_parquet",
     "tune",
 ]
+
+explain_calls(__name__)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from betaplane.call_errors import explain_calls
 from betaplane.monitor.alert import Alert
 from betaplane.monitor.counterfactual import Replayed, replay
 from betaplane.monitor.detectors import ALL, Detector
@@ -22,6 +23,8 @@ __all__ = [
     "ALL", "Alert", "Console", "Detector", "JsonLines", "MLflow", "Replayed", "Sink", "TensorBoard", "Trackio", "Wandb",
     "Watcher", "read_lines", "replay", "watch",
 ]  # fmt: skip
+
+explain_calls(__name__)
 
 
 def __getattr__(name: str) -> Any:

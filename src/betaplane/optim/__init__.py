@@ -4,6 +4,7 @@ itself.
 Type checkers and editors read `__init__.pyi`, which `python -m tools.stubs` writes.
 """
 
+from betaplane.call_errors import explain_calls
 from betaplane.optim.curvature import hutchinson, sampled_labels
 from betaplane.optim.from_rule import host_optimizer
 from betaplane.optim.from_torch import from_torch
@@ -28,3 +29,5 @@ __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "sampled_labels",
     *_OPTIMIZERS,
 ]
+
+explain_calls(__name__, methods=False)

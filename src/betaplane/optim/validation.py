@@ -149,7 +149,7 @@ def warn_of_losses(optimizer: Any) -> None:
         warnings.warn(
             f"{type(optimizer).__name__}: in {len(lost)} bfloat16 parameters updates of the size of lr round to zero "
             f'(half a step of the weights there is up to {largest:.2g}): write rounding="kahan" or "stochastic".',
-            stacklevel=4,
+            stacklevel=4,  # the caller of the constructor, which `explain_calls` wraps
         )
 
 

@@ -1,5 +1,6 @@
 """Problems: a module, a loss, data and a minibatch order; built-in ones and the user's own."""
 
+from betaplane.call_errors import explain_calls
 from betaplane.problems.check import check
 from betaplane.problems.counterexample import counterexample
 from betaplane.problems.digits import digits
@@ -31,3 +32,5 @@ __all__ = [
     "text",
     "valley",
 ]
+
+explain_calls(__name__)

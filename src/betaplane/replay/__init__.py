@@ -2,6 +2,7 @@
 beta2) plane.
 """
 
+from betaplane.call_errors import explain_calls
 from betaplane.replay.batch import with_batch_size
 from betaplane.replay.gradients import Gradients, Layer
 from betaplane.replay.predict import predicted, thresholds, turning_point
@@ -30,3 +31,5 @@ __all__ = [
     "turning_point",
     "with_batch_size",
 ]
+
+explain_calls(__name__)

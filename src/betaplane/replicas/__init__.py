@@ -1,5 +1,6 @@
 """Train many runs of one problem side by side."""
 
+from betaplane.call_errors import explain_calls
 from betaplane.replicas.plain import train_plain
 from betaplane.replicas.pool import Pool, Source, cores
 from betaplane.replicas.run import Options, Outcome, Run, final_loss
@@ -20,3 +21,5 @@ __all__ = [
     "train_plain",
     "train_stacked",
 ]
+
+explain_calls(__name__)

@@ -64,7 +64,7 @@ def train_stacked(
         warnings.warn(
             f"{problem.name} is trained one run at a time, because {reason}.",
             UserWarning,
-            stacklevel=2,
+            stacklevel=3,  # the caller, since `explain_calls` wraps this function
         )
         return [train_plain(problem, run, options) for run in runs]
     return stacked_outcomes(problem, runs, options)

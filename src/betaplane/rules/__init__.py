@@ -1,5 +1,6 @@
 """Update rules, one per file: hyperparameters as fields, `init` and `step` as pure functions."""
 
+from betaplane.call_errors import explain_calls
 from betaplane.errors import unknown
 from betaplane.rules._rule import Laws, Range, Rule, State
 from betaplane.rules._state_size import StateSize, state_size
@@ -109,3 +110,6 @@ def by_name(name: str) -> type[Rule]:
     if name not in NAMES:
         raise unknown("rule", name, NAMES, where="rules", instead='by_name("{}")')
     return ALL[NAMES.index(name)]
+
+
+explain_calls(__name__, methods=False)

@@ -1,5 +1,6 @@
 """Closed forms with their sources: divergence, bounds, memory, stability, warmup, scaling."""
 
+from betaplane.call_errors import explain_calls
 from betaplane.theory.adam_field import rest_shift, two_cycle
 from betaplane.theory.batch import Scaled, beta_rules_gap, same_half_life, square_root_scaling
 from betaplane.theory.batch_lr import adam_lr, sgd_lr, sign_lr, surge_batch
@@ -177,3 +178,5 @@ __all__ = [
     "zero_bytes",
     "zhang_threshold",
 ]
+
+explain_calls(__name__)
