@@ -106,9 +106,9 @@ def test_lines_to_paste_run(advice):
 
 
 def test_json_and_html_have_all_rows(advice):
-    told = json.loads(json.dumps(advice.to_dict()), parse_constant=pytest.fail)
-    assert [row["name"] for row in told["rows"]] == NAMES
-    assert told["sources"].keys() >= {name for row in told["rows"] for name in row["sources"]}
+    result = json.loads(json.dumps(advice.to_dict()), parse_constant=pytest.fail)
+    assert [row["name"] for row in result["rows"]] == NAMES
+    assert result["sources"].keys() >= {name for row in result["rows"] for name in row["sources"]}
     page = advice._repr_html_()
     assert page.count("<tr>") == 1 + len(NAMES)
     assert "<script" not in page
@@ -151,15 +151,15 @@ def test_value_equals_its_formula(case, name, value):
 
 
 def test_disagreeing_sources_are_listed_with_values():
-    told = " ".join(advise(**CASES["carried"]).warnings)
-    assert "Malladi et al.) 0.988" in told  # 1 - 0.1 / 8
-    assert f"{3e-4 / math.sqrt(8):.3g} (taken)" in told
+    result = " ".join(advise(**CASES["carried"]).warnings)
+    assert "Malladi et al.) 0.988" in result  # 1 - 0.1 / 8
+    assert f"{3e-4 / math.sqrt(8):.3g} (taken)" in result
     held = {one.label: one.value for one in advise(**CASES["carried"]).candidates["beta2"]}
     assert held["SDE scaling (Malladi et al.)"] == pytest.approx(1 - 0.05 / 8)
-    told = " ".join(advise(**CASES["samples"]).warnings)
+    result = " ".join(advise(**CASES["samples"]).warnings)
     n = 60_000 / 32
-    assert f"{n**-3.5:.1e} (Shi et al., constant 1)" in told
-    assert f"1 - beta2 = {4 / n**2:.1e} (exact, on the counterexample)" in told
+    assert f"{n**-3.5:.1e} (Shi et al., constant 1)" in result
+    assert f"1 - beta2 = {4 / n**2:.1e} (exact, on the counterexample)" in result
 
 
 @pytest.mark.parametrize(("there", "beyond"), [(64, 8), (2048, 16), (1, 4096), (512, 512)])
@@ -173,25 +173,26 @@ def test_carrying_over_is_a_group_action(there, beyond):
 
 
 def test_warmup_that_does_not_fit_has_a_warning():
-    told = advise(before=FROM, after="batch=64", dataset_size=6400, epochs=500)  # 50,000 steps
+    result = advise(before=FROM, after="batch=64", dataset_size=6400, epochs=500)  # 50,000 steps
     assert (
-        "Warmup of 16,000 steps is more than a tenth of the run; take 5,000 steps." in told.warnings
+        "Warmup of 16,000 steps is more than a tenth of the run; take 5,000 steps."
+        in result.warnings
     )
-    assert told["warmup"].value == 16_000
-    told = advise(before=FROM, after="batch=64", dataset_size=6400, epochs=100)
+    assert result["warmup"].value == 16_000
+    result = advise(before=FROM, after="batch=64", dataset_size=6400, epochs=100)
     assert (
         "Warmup of 16,000 steps would not end before the run; reduced to a tenth of it, 1,000 steps."
-        in told.warnings
+        in result.warnings
     )
-    assert told["warmup"].value == told["warmup"].high == 1000
+    assert result["warmup"].value == result["warmup"].high == 1000
 
 
 def test_a_run_too_short_for_its_momentum_keeps_beta2_at_beta1():
-    told = advise(**CASES["31 steps"])
-    assert told.settings["betas"] == (0.9, 0.9)
-    assert told["update clipping"].value == "none"
+    result = advise(**CASES["31 steps"])
+    assert result.settings["betas"] == (0.9, 0.9)
+    assert result["update clipping"].value == "none"
     assert "tenth of the run; lowered to beta1 = 0.9, the smallest recommended value." in " ".join(
-        told.warnings
+        result.warnings
     )
 
 
@@ -212,19 +213,19 @@ KEPT = [  # before, what else is said, beta2, the note on it
     ("before", "more", "beta2", "note"), KEPT, ids=[before for before, *_ in KEPT]
 )
 def test_bounded_beta2_is_kept_at_its_batch_size(before, more, beta2, note):
-    told = advise(before=before, after="batch=512", **more)
-    assert told["beta2"].value == beta2
-    moved = [line for line in told.warnings if line.startswith("beta2 = ")]
+    result = advise(before=before, after="batch=512", **more)
+    assert result["beta2"].value == beta2
+    moved = [line for line in result.warnings if line.startswith("beta2 = ")]
     assert len(moved) == bool(note)
     assert note in "".join(moved)
 
 
 def test_too_large_beta2_is_lowered_with_a_warning():
-    told = advise(before="batch=512,betas=0.9,0.999999", after="batch=64")
-    assert told["beta2"].value == 0.99999
+    result = advise(before="batch=512,betas=0.9,0.999999", after="batch=64")
+    assert result["beta2"].value == 0.99999
     assert (
         "beta2 = 1 - 1.3e-07 is above 0.99999, the largest recommended value; lowered to it."
-        in told.warnings
+        in result.warnings
     )
 
 
@@ -366,11 +367,11 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("given", "told"), BAD, ids=[told[:40] for _, told in BAD])
-def test_bad_input_raises_one_sentence(given, told):
+@pytest.mark.parametrize(("given", "message"), BAD, ids=[message[:40] for _, message in BAD])
+def test_bad_input_raises_one_sentence(given, message):
     with pytest.raises(BadInput) as error:
         advise(**given)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -425,8 +426,8 @@ def test_the_reason_of_a_capped_warmup_has_the_figure_that_is_used():
         "0",
         f"{start} 0.3 steps, rounded to 0.",
     )
-    told = "Warmup of 100 steps would not end before the run; reduced to a tenth of it, 0.3 steps, rounded to 0."
-    assert told in tiny.warnings
+    message = "Warmup of 100 steps would not end before the run; reduced to a tenth of it, 0.3 steps, rounded to 0."
+    assert message in tiny.warnings
     long = advise(batch_size=32, dataset_size=60_000, epochs=100)["warmup"]
     assert (long.text, long.reason[:57]) == (
         "9375",

@@ -144,12 +144,12 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize(("text", "told"), BROKEN.items(), ids=list(BROKEN.values()))
-def test_invalid_file_is_rejected(text, told, tmp_path: Path):
+@pytest.mark.parametrize(("text", "message"), BROKEN.items(), ids=list(BROKEN.values()))
+def test_invalid_file_is_rejected(text, message, tmp_path: Path):
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(BadInput) as error:
         evidence(tmp_path / "mine.toml")
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_valid_file_is_read(tmp_path: Path):

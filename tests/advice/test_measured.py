@@ -220,12 +220,12 @@ class Evil:
 def test_untrusted_file_runs_no_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     bare = lambda what, path: Path(path).write_bytes(pickle.dumps(what))  # noqa: E731
-    for write, told in (
+    for write, message in (
         (torch.save, "The pickle in this file would call"),
         (bare, "The file is damaged, or not a torch"),
     ):
         write(Evil(), "evil.pt")
-        with pytest.raises(BadInput, match=told):
+        with pytest.raises(BadInput, match=message):
             read_checkpoint("evil.pt")
     assert not Path("touched").exists()
 

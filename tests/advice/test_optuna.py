@@ -50,7 +50,7 @@ def test_two_pairs_in_one_trial():
 
 
 @pytest.mark.parametrize(
-    ("ranges", "told"),
+    ("ranges", "message"),
     [
         (
             {"beta1": (0.9, 0.5)},
@@ -64,7 +64,7 @@ def test_two_pairs_in_one_trial():
         ),
     ],
 )
-def test_bad_input(ranges, told):
+def test_bad_input(ranges, message):
     with pytest.raises(BadInput) as error:
         betaplane.optuna_betas(optuna.create_study().ask(), **ranges)
-    assert told in str(error.value)
+    assert message in str(error.value)

@@ -174,7 +174,7 @@ def test_theorems_speak_from_three_minibatches_on():
 
 def test_warmup_that_ends_with_the_run_is_too_long():
     """2,000 steps: of a run of 20,000 a tenth, of 2,001 almost all, of 2,000 the whole run."""
-    for steps, value, told in (
+    for steps, value, message in (
         (20_000, 2000, ""),
         (19_999, 2000, "take 2,000"),
         (2000, 200, "reduced to a tenth of it, 200"),
@@ -182,8 +182,8 @@ def test_warmup_that_ends_with_the_run_is_too_long():
         found = advise(before="batch=1,warmup=2000", dataset_size=steps, epochs=1)
         assert found["warmup"].value == pytest.approx(value)
         said = [note for note in found.warnings if note.startswith("Warmup")]
-        assert len(said) == bool(told)
-        assert told in "".join(said)
+        assert len(said) == bool(message)
+        assert message in "".join(said)
 
 
 def test_warmup_stays_between_a_twentieth_and_a_tenth_of_the_run():

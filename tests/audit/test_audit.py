@@ -349,8 +349,8 @@ def test_a_whole_audit() -> None:
     assert found["lr=-1"].finding == "no such option, or it is set"
     assert calls == sorted(calls)
     assert calls[-1][0] == calls[-1][1]
-    told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert told["rows"][0] == {
+    payload = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert payload["rows"][0] == {
         "what": "rule",
         "finding": "AdamW; off by",
         "number": found.error,

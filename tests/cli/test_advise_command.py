@@ -35,14 +35,14 @@ def test_advise_prints_a_table(words, first, capsys):
 @pytest.mark.parametrize("words", CALLS)
 def test_advise_prints_json(words, capsys):
     code, out, _ = ended(f"{words} --json", capsys)
-    told = json.loads(out, parse_constant=pytest.fail)
+    payload = json.loads(out, parse_constant=pytest.fail)
     assert code == 0
-    assert len(told["rows"]) == 10
-    assert told["lines"][0].startswith("betaplane.AdamW(model.parameters(), lr=")
+    assert len(payload["rows"]) == 10
+    assert payload["lines"][0].startswith("betaplane.AdamW(model.parameters(), lr=")
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     {
         "advise": "The batch size is missing",
         "advise --batch-size -3": "batch_size is out of range: got -3.0",
@@ -57,7 +57,7 @@ def test_advise_prints_json(words, capsys):
         "advise --batch-size 32 --evidence nowhere.toml": "The evidence cannot be read",
     }.items(),
 )
-def test_bad_input(words, told, capsys):
+def test_bad_input(words, message, capsys):
     code, out, err = ended(words, capsys)
     assert (code, out) == (2, "")
-    assert err.startswith(f"betaplane: {told}")
+    assert err.startswith(f"betaplane: {message}")

@@ -33,15 +33,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_audit_of_a_file_prints_json(capsys):
     code, out, err = ended("audit mine.py:Mine --set pace=fast --set lr=0.01 --json", capsys)
-    told = json.loads(out, parse_constant=pytest.fail)
+    payload = json.loads(out, parse_constant=pytest.fail)
     assert code == 0
     assert "read" in err.splitlines()
-    assert (told["rule"], told["options"]) == ("SGD", {"pace": "fast", "lr": 0.01})
-    assert told["error"] < 1e-9
-    assert {"what": "gradients", "finding": "left alone", "number": 0.0, "trouble": False} in told[
-        "rows"
-    ]
-    assert next(row for row in told["rows"] if row["what"] == "copies")["trouble"] is False
+    assert (payload["rule"], payload["options"]) == ("SGD", {"pace": "fast", "lr": 0.01})
+    assert payload["error"] < 1e-9
+    assert {
+        "what": "gradients",
+        "finding": "left alone",
+        "number": 0.0,
+        "trouble": False,
+    } in payload["rows"]
+    assert next(row for row in payload["rows"] if row["what"] == "copies")["trouble"] is False
 
 
 def test_audit_of_a_module_prints_a_table(capsys):
@@ -69,9 +72,9 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize(("words", "told"), ROWS.items(), ids=ROWS)
-def test_bad_input(capsys, words: str, told: str):
+@pytest.mark.parametrize(("words", "message"), ROWS.items(), ids=ROWS)
+def test_bad_input(capsys, words: str, message: str):
     code, out, err = ended(f"audit {words}", capsys)
     assert (code, out) == (2, "")
     (sentence,) = [line for line in err.splitlines() if line != "read"]
-    assert sentence.startswith(f"betaplane: {told}")
+    assert sentence.startswith(f"betaplane: {message}")

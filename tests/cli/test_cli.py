@@ -42,15 +42,15 @@ def test_help_imports_no_large_package(code: str):
 def test_map_of_a_built_in_problem_prints_json(folder: Path, capsys):
     words = "map counterexample:n=5 --points 6 --steps 300 --seeds 1 --json --workers 0"
     code, out, err = ended(words, capsys)
-    told = json.loads(out, parse_constant=pytest.fail)
+    payload = json.loads(out, parse_constant=pytest.fail)
     assert code == 0
     assert "6 x 6 cells" in err
-    assert [path.suffix for path in map(Path, told["files"])] == [".png", ".html", ".sqlite"]
-    assert all(Path(path).stat().st_size > 0 for path in told["files"])
-    assert sorted(map(str, Path("out").iterdir())) == sorted(told["files"])
-    assert len(told["cells"]) == 36
+    assert [path.suffix for path in map(Path, payload["files"])] == [".png", ".html", ".sqlite"]
+    assert all(Path(path).stat().st_size > 0 for path in payload["files"])
+    assert sorted(map(str, Path("out").iterdir())) == sorted(payload["files"])
+    assert len(payload["cells"]) == 36
     again = json.loads(ended(words, capsys)[1])
-    assert {**again, "files": 0} == {**told, "files": 0}
+    assert {**again, "files": 0} == {**payload, "files": 0}
 
 
 @pytest.mark.parametrize("name", ["fine", "make", "made", "train", "trainer"])
@@ -72,14 +72,14 @@ def test_output_of_the_user_in_a_worker_goes_to_stderr(folder: Path, capfd):
 
 def test_map_accepts_other_axes(folder: Path, capsys):
     _, out, _ = ended(f"{TINY} --x lr --y beta2=0:0.99 --points 4x5 --beta1 0.5 --json", capsys)
-    told = json.loads(out)
-    assert (told["x"]["name"], len(told["x"]["values"])) == ("lr", 4)
-    assert (told["y"]["name"], told["y"]["values"][-1], len(told["y"]["values"])) == (
+    payload = json.loads(out)
+    assert (payload["x"]["name"], len(payload["x"]["values"])) == ("lr", 4)
+    assert (payload["y"]["name"], payload["y"]["values"][-1], len(payload["y"]["values"])) == (
         "beta2",
         0.99,
         5,
     )
-    assert told["fixed"]["beta1"] == 0.5
+    assert payload["fixed"]["beta1"] == 0.5
     assert Path("out/train-lr-beta2.png").exists()
 
 
@@ -105,11 +105,15 @@ def test_more_seeds_reuse_finished_runs(folder: Path, capsys):
 def test_status_prints_the_contents_of_the_store(folder: Path, capsys):
     ended(TINY, capsys)
     _, out, _ = ended(f"{TINY} --status --json", capsys)
-    told = json.loads(out)
-    assert (told["problem"], told["under way"], told["left by dead processes"]) == ("train", 0, 0)
-    assert told["trainings"] > 0
+    payload = json.loads(out)
+    assert (payload["problem"], payload["under way"], payload["left by dead processes"]) == (
+        "train",
+        0,
+        0,
+    )
+    assert payload["trainings"] > 0
     _, out, _ = ended(f"{TINY} --status", capsys)
-    assert f"trainings  {told['trainings']}\n" in out
+    assert f"trainings  {payload['trainings']}\n" in out
 
 
 def test_merge_copies_finished_runs(folder: Path, capsys):
@@ -125,10 +129,10 @@ def test_merge_copies_finished_runs(folder: Path, capsys):
 
 def test_map_stops_at_the_number_of_runs(folder: Path, capsys):
     _, out, err = ended(f"{TINY} --points 12 --trainings 20 --json", capsys)
-    told = json.loads(out)
-    assert (told["trainings"], told["facts"]["ended"]) == (20, "trainings spent")
+    payload = json.loads(out)
+    assert (payload["trainings"], payload["facts"]["ended"]) == (20, "trainings spent")
     assert "Maximum number of runs reached. Rerun with more --trainings to continue." in err
-    assert len([cell for cell in told["cells"] if not cell["trained"]]) == 124
+    assert len([cell for cell in payload["cells"] if not cell["trained"]]) == 124
     _, out, err = ended(f"{TINY} --points 12 --trainings 25 --json", capsys)
     assert json.loads(out)["trainings"] == 25
     assert "; 20 of them in the store" in err
@@ -151,9 +155,9 @@ def test_map_stops_at_the_time_limit(folder: Path, capsys):
 def test_stacked_runs_stop_at_the_time_limit(folder: Path, capsys):
     words = "map digits --points 12 --dense --workers 0 --json --engine auto --budget 3s"
     _, out, _ = ended(words, capsys)
-    told = json.loads(out)
-    assert told["facts"]["ended"] == "time spent"
-    assert 0 < told["trainings"] < 288
+    payload = json.loads(out)
+    assert payload["facts"]["ended"] == "time spent"
+    assert 0 < payload["trainings"] < 288
 
 
 @pytest.mark.parametrize(("what", "name"), [("problems", "counterexample"), ("rules", "adamw")])

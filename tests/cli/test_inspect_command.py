@@ -111,12 +111,12 @@ def test_new_betas_print_their_effect(capsys):
 
 def test_inspect_prints_json(capsys):
     code, out, err = ended("inspect sick.pt --json --betas 0.9,0.999", capsys)
-    told = json.loads(out, parse_constant=pytest.fail)
+    payload = json.loads(out, parse_constant=pytest.fail)
     assert (code, err) == (0, "")
-    assert told["suspicious"] == ["1.bias"]
-    assert told["rows"][0]["health"]["t"] == 100
-    assert told["planned"][0]["update_at_once"] == pytest.approx(1)
-    assert told["horizons"][0]["memory"] == pytest.approx([10, 1000])
+    assert payload["suspicious"] == ["1.bias"]
+    assert payload["rows"][0]["health"]["t"] == 100
+    assert payload["planned"][0]["update_at_once"] == pytest.approx(1)
+    assert payload["horizons"][0]["memory"] == pytest.approx([10, 1000])
 
 
 def test_file_without_betas_names_the_option(capsys):
@@ -148,12 +148,12 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize(("words", "told"), ROWS.items(), ids=ROWS)
-def test_bad_input_prints_one_sentence(words: str, told: str, capsys):
+@pytest.mark.parametrize(("words", "message"), ROWS.items(), ids=ROWS)
+def test_bad_input_prints_one_sentence(words: str, message: str, capsys):
     before = {path: path.read_bytes() for path in Path().glob("*.pt")}
     code, out, err = ended(words, capsys)
     assert (code, out) == (2, "")
     assert err.startswith("betaplane: ")
-    assert told in err
+    assert message in err
     assert len(err.splitlines()) == 1
     assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before

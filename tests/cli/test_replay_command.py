@@ -110,11 +110,11 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize(("words", "told"), ROWS.items(), ids=ROWS)
-def test_bad_input_prints_one_sentence(capsys, words: str, told: str):
+@pytest.mark.parametrize(("words", "message"), ROWS.items(), ids=ROWS)
+def test_bad_input_prints_one_sentence(capsys, words: str, message: str):
     before = sorted(os.listdir())
     code, out, err = ended(words, capsys)
     sentence = [line for line in err.splitlines() if line != "read"]
     assert (code, out) == (2, "")
-    assert sentence[0].startswith(f"betaplane: {told}")
+    assert sentence[0].startswith(f"betaplane: {message}")
     assert sorted(name for name in os.listdir() if name != "__pycache__") == before

@@ -63,15 +63,15 @@ def test_picture_and_page_are_written(capsys):
 
 def test_report_prints_json(capsys):
     code, out, err = ended("report run.jsonl --json", capsys)
-    told = json.loads(out, parse_constant=pytest.fail)
+    payload = json.loads(out, parse_constant=pytest.fail)
     assert (code, err) == (0, "")
-    assert [alarm["cause"] for alarm in told["alarms"]] == ["beta1^2 >= beta2"]
-    assert [layer["layer"] for layer in told["layers"]] == ["weight", "bias"]
-    assert told["layers"][0]["reach"]["largest"] > 0
-    assert told["whole"]["reach"]["largest"] == max(
-        layer["reach"]["largest"] for layer in told["layers"]
+    assert [alarm["cause"] for alarm in payload["alarms"]] == ["beta1^2 >= beta2"]
+    assert [layer["layer"] for layer in payload["layers"]] == ["weight", "bias"]
+    assert payload["layers"][0]["reach"]["largest"] > 0
+    assert payload["whole"]["reach"]["largest"] == max(
+        layer["reach"]["largest"] for layer in payload["layers"]
     )
-    assert told["whole"]["weight_rms"]["last"] > 0
+    assert payload["whole"]["weight_rms"]["last"] > 0
     assert not Path("run.html").exists()
 
 
@@ -93,13 +93,13 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize(("words", "told"), ROWS.items(), ids=ROWS)
-def test_bad_input_prints_one_sentence(words: str, told: str, capsys):
+@pytest.mark.parametrize(("words", "message"), ROWS.items(), ids=ROWS)
+def test_bad_input_prints_one_sentence(words: str, message: str, capsys):
     before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
     code, out, err = ended(words, capsys)
     assert (code, out) == (2, "")
     assert err.startswith("betaplane: ")
-    assert told in err
+    assert message in err
     assert len(err.splitlines()) == 1
     assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
 

@@ -21,14 +21,14 @@ PUBLISHED = {  # bytes of float32 state a parameter, where two moments are not w
 }  # fmt: skip
 
 
-def told(words: str, capsys: pytest.CaptureFixture[str]) -> Any:
+def payload_of(words: str, capsys: pytest.CaptureFixture[str]) -> Any:
     code, out, err = ended(f"{words} --json", capsys)
     assert (code, err) == (0, "")
     return json.loads(out, parse_constant=pytest.fail)
 
 
 def test_bytes_equal_the_published_ones(capsys) -> None:
-    rows = {row["name"]: row["state_bytes"] for row in told("rules", capsys)}
+    rows = {row["name"]: row["state_bytes"] for row in payload_of("rules", capsys)}
     assert tuple(rows) == NAMES
     for name, found in rows.items():
         number = PUBLISHED.get(name, 8)
@@ -88,17 +88,17 @@ def value(formula: str, P: float, N: int, s: float) -> float:
 def test_printed_formulas_equal_the_computed_ones(capsys, words: str) -> None:
     printed = formulas(ended(words, capsys)[1])
     assert [stage for stage, _ in printed] == [0, 1, 2, 3, 2, 3]
-    for row in told("rules --params 7e9 --ranks 8 --rule lion", capsys)["rows"]:
+    for row in payload_of("rules --params 7e9 --ranks 8 --rule lion", capsys)["rows"]:
         numbers = [*row["paper"].values(), *row["deepspeed"].values()]
         for (_, formula), gb in zip(printed, numbers, strict=True):
             assert value(formula, 7e9, 8, row["state_bytes"]) / 1e9 == pytest.approx(gb, rel=1e-12)
 
 
 def test_stages_equal_the_published_ones(capsys) -> None:
-    adamw = told("rules --params 70e9 --ranks 64", capsys)
+    adamw = payload_of("rules --params 70e9 --ranks 64", capsys)
     assert (adamw["rule"], adamw["params"], adamw["ranks"]) == ("adamw", 70e9, 64)
     assert list(adamw["rows"][0]["paper"].values()) == [1120.0, 293.125, 155.3125, 17.5]
-    one = told("rules --params 70e9", capsys)
+    one = payload_of("rules --params 70e9", capsys)
     assert one["ranks"] == 1
     assert {*one["rows"][0]["paper"].values()} == {1120.0}
 
@@ -116,7 +116,7 @@ def test_tables_fit_a_terminal(capsys, words: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_one_rule_is_listed_alone(capsys) -> None:
-    assert [row["name"] for row in told("rules --rule adan", capsys)] == ["adan"]
+    assert [row["name"] for row in payload_of("rules --rule adan", capsys)] == ["adan"]
     _, out, _ = ended("rules --rule adan", capsys)
     assert "16.00      8.00  4.06" in out
     assert "Xie et al. 2022" in out

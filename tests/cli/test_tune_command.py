@@ -35,17 +35,17 @@ def test_tune_prints_json_and_writes_a_store(folder, capsys):
         "tune mine.py:trainer --seeds 2 --max-runs 16 --workers 0 --store kept.sqlite --json",
         capsys,
     )
-    told = json.loads(out, parse_constant=pytest.fail)
+    payload = json.loads(out, parse_constant=pytest.fail)
     assert code == 0
     assert "read" in err
-    assert told["trainings"] == sum(len(trial["finals"]) for trial in told["trials"]) <= 16
-    assert told["answer"] in (
+    assert payload["trainings"] == sum(len(trial["finals"]) for trial in payload["trials"]) <= 16
+    assert payload["answer"] in (
         "keep the default",
         "change lr",
         "change betas",
         "change lr and betas",
     )
-    assert told["beta1"] < told["beta2"] ** 0.5
+    assert payload["beta1"] < payload["beta2"] ** 0.5
     assert (folder / "kept.sqlite").exists()
 
 
@@ -67,7 +67,7 @@ def test_ctrl_c_mentions_resuming_if_there_is_a_store(words, more, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     {
         "tune nowhere": "Unknown problem 'nowhere'",
         "tune mine.py:nan --workers 0": "inputs contain values that are not finite",
@@ -80,7 +80,7 @@ def test_ctrl_c_mentions_resuming_if_there_is_a_store(words, more, capsys):
         "tune mine.py:fine --workers 0 --store mine.py": "The file is not a store",
     }.items(),
 )
-def test_bad_input_prints_one_sentence(words, told, capsys):
+def test_bad_input_prints_one_sentence(words, message, capsys):
     code, out, err = ended(words, capsys)
     assert (code, out) == (2, "")
-    assert f"betaplane: {told}" in err
+    assert f"betaplane: {message}" in err

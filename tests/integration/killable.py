@@ -165,7 +165,7 @@ def shown(phase_map: PhaseMap) -> dict[str, Any]:
     finals = {
         str(spot): [repr(final) for final in cell.finals] for spot, cell in phase_map.cells.items()
     }
-    told = {**to_json(phase_map), "curves": curves, "finals": finals}
-    for cell in told["cells"]:
+    payload = {**to_json(phase_map), "curves": curves, "finals": finals}
+    for cell in payload["cells"]:
         cell["p_fail"] = round(cell["p_fail"], 9)
-    return json.loads(json.dumps(told))
+    return json.loads(json.dumps(payload))

@@ -50,7 +50,7 @@ def opened(path: Path) -> Store:
     return Store.open(path, "1f3a", "digits")
 
 
-def told(one: Record) -> tuple:
+def contents(one: Record) -> tuple:
     return (
         one.key, dict(one.settings), one.seed, one.steps, one.initial, one.final, one.curve.tobytes(), one.seconds,
         one.engine,
@@ -62,7 +62,7 @@ def check(records: Iterator[Record] | list[Record]) -> set[str]:
     keys = set()
     for one in records:
         assert one.key not in keys, "two runs of one key"
-        assert told(one) == told(TRUE[one.key]), "silently another value"
+        assert contents(one) == contents(TRUE[one.key]), "silently another value"
         keys.add(one.key)
     return keys
 

@@ -136,6 +136,6 @@ BAD = [
 
 @pytest.mark.parametrize(("call", "text"), BAD)
 def test_bad_input_raises(call, text):
-    with pytest.raises(BadInput) as told:
+    with pytest.raises(BadInput) as error:
         call()
-    assert text in str(told.value)
+    assert text in str(error.value)

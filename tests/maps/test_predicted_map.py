@@ -39,7 +39,7 @@ def phase_map(replay) -> PhaseMap:
     return predict_map(replay, settings={"beta1": 0.5, "beta2": 0.5})
 
 
-def told(phase_map: PhaseMap) -> str:
+def printed(phase_map: PhaseMap) -> str:
     text = io.StringIO()
     for each in (terminal(phase_map), summary(phase_map)):
         Console(file=text, width=120).print(each)
@@ -81,7 +81,7 @@ def test_marks(phase_map: PhaseMap):
 
 
 def test_no_output_calls_a_prediction_trained(phase_map: PhaseMap):
-    text, page = told(phase_map), html(phase_map)
+    text, page = printed(phase_map), html(phase_map)
     shown, data = page.split('<script type="application/json"', 1)
     for each in (text, shown):
         assert "should converge: counterexample" in each
@@ -97,7 +97,7 @@ def test_no_output_calls_a_prediction_trained(phase_map: PhaseMap):
 def test_an_extrapolation_is_marked():
     small = with_batch_size(record_problem(betaplane.load("digits:hidden=2"), 60, 56), 4)
     made = predict_map(replay_gradients(small, [0.0, 0.9], [0.9, 0.99]))
-    assert "EXTRAPOLATED" in told(made)
+    assert "EXTRAPOLATED" in printed(made)
     assert made.facts["batch"] == "extrapolated"
 
 

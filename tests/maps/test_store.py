@@ -808,14 +808,14 @@ def integrity(store: Store) -> str:
 
 def test_what_finish_returned_for_survives_kill_9(tmp_path: Path):
     moments = random.Random(0)
-    told: list[str] = []
+    reported: list[str] = []
     for turn in range(20):
         with child(FINISHES, tmp_path / "map.sqlite", turn) as process:
-            told += killed(process, moments.uniform(0, 0.15))
+            reported += killed(process, moments.uniform(0, 0.15))
         with opened(tmp_path / "map.sqlite") as store:
-            assert store.load(told).keys() == set(told)
+            assert store.load(reported).keys() == set(reported)
             assert integrity(store) == "ok"
-    assert len(told) > 200
+    assert len(reported) > 200
 
 
 def test_a_store_killed_while_it_is_created_opens(tmp_path: Path):
@@ -861,9 +861,9 @@ def test_the_claims_of_a_killed_process_are_taken_over(tmp_path: Path):
     with child(WORKS, path, 60) as victim, child(WORKS, path, 0) as survivor, opened(path) as store:
         started(victim, survivor)
         assert victim.stdout
-        told = [line.split() for line in iter(victim.stdout.readline, "stalled\n")]
-        finished = {key for word, key in told if word == "finished"}
-        under_way = {key for word, key in told if word == "computed"} - finished
+        reported = [line.split() for line in iter(victim.stdout.readline, "stalled\n")]
+        finished = {key for word, key in reported if word == "finished"}
+        under_way = {key for word, key in reported if word == "computed"} - finished
         held = (
             store.claimed_elsewhere(KEYS, Owner.here())
             if wait_for(lambda: len(store) >= 493)
@@ -893,19 +893,19 @@ def test_two_busy_writers_never_get_a_lock_error(tmp_path: Path):
     with child(FINISHES, path, "one") as one, child(FINISHES, path, "two") as two:
         assert one.stdout
         assert one.stdout.readline()
-        told = killed(two, 0.7)
+        reported = killed(two, 0.7)
         assert one.poll() is None
-        told += killed(one, 0)
+        reported += killed(one, 0)
     with opened(path) as store:
-        assert store.load(told).keys() == set(told)
+        assert store.load(reported).keys() == set(reported)
 
 
 def test_a_copy_of_a_killed_store_is_whole(tmp_path: Path):
     """File, WAL and all, moved elsewhere: nothing in it is bound to its place."""
     with child(FINISHES, tmp_path / "map.sqlite", 0) as process:
-        told = killed(process, 0.1)
+        reported = killed(process, 0.1)
     for path in tmp_path.glob("map.sqlite*"):
         shutil.copy(path, path.with_name(path.name.replace("map", "moved")))
     with opened(tmp_path / "other.sqlite") as store:
         store.merge(tmp_path / "moved.sqlite")
-        assert store.load(told).keys() == set(told)
+        assert store.load(reported).keys() == set(reported)

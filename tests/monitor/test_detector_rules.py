@@ -641,13 +641,13 @@ def test_drift_needs_decay_that_explains_the_shrinkage():
 # the diagnosis
 
 
-class Told(list):
+class Alerts(list):
     def __call__(self, alert: Alert) -> None:
         self.append(alert)
 
 
 def test_cause_is_reported_again_after_a_thousand_steps():
-    bad, finding = HEALTHY._replace(before=5.0, finite=False), Told()
+    bad, finding = HEALTHY._replace(before=5.0, finite=False), Alerts()
     history = history_of()
     diagnosis = Diagnosis(history, finding)
     for step in (1, 2, 1000, 1001):

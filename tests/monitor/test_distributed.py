@@ -56,10 +56,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(folder: Path) -> Found:
-    return told(folder)
+    return read_findings(folder)
 
 
-def told(folder: Path) -> Found:
+def read_findings(folder: Path) -> Found:
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(WORLD)]
 
 
@@ -111,7 +111,7 @@ def test_ranks_read_what_one_process_would_read(found: Found, name: str) -> None
 @pytest.mark.slow
 def test_other_kinds_of_sharding_are_read(tmp_path: Path) -> None:
     """Own optimizer, replicated shards, shards of columns; bfloat16 states differ by rounding."""
-    more = told(started(tmp_path, "more"))
+    more = read_findings(started(tmp_path, "more"))
     for name, plain in MORE.items():
         check(more, name, plain)
     one, other = (each["sharded, bfloat16"] for each in more)

@@ -316,10 +316,10 @@ def test_wrapped_optimizer_gets_names_of_the_model() -> None:
 def test_other_states_are_skipped_with_a_warning(make: Make) -> None:
     with pytest.warns(
         UserWarning, match="unreadable moments: 0.weight .no exp_avg.* of its shape."
-    ) as told:
+    ) as caught:
         model, watcher, _ = train(make, 20)
     bare, _, _ = train(make, 20, watched=False)
-    assert len(told) == 1
+    assert len(caught) == 1
     assert not watcher.history.current_readings()
     assert torch.equal(model[0].weight, bare[0].weight)
 
@@ -336,9 +336,9 @@ def rare_words() -> Watcher:
 
 
 def test_sparse_gradients_are_skipped_with_a_warning() -> None:
-    with pytest.warns(UserWarning, match="sparse gradients: 0.0") as told:
+    with pytest.warns(UserWarning, match="sparse gradients: 0.0") as caught:
         watcher = rare_words()
-    assert len(told) == 1
+    assert len(caught) == 1
     assert watcher.history.step == 3
     assert not watcher.alerts
 
@@ -359,9 +359,9 @@ class Strange(torch.optim.AdamW):
 def test_unknown_quantization_warns_once() -> None:
     with pytest.warns(
         UserWarning, match="unreadable moments: 0.weight .Tensor of torch.uint8."
-    ) as told:
+    ) as caught:
         _, watcher, _ = train(Strange, 20)
-    assert len(told) == 1
+    assert len(caught) == 1
     assert not watcher.history.current_readings()
 
 

@@ -236,12 +236,14 @@ def fresh_states(folder: Path) -> dict[str, bool]:
         model = sharded()
         before = [p.full_tensor().detach().clone() for p in model.parameters()]
         optimizer = made(model, case)
-        told = get_optimizer_state_dict(model, optimizer)
+        saved_state = get_optimizer_state_dict(model, optimizer)
         same = all(
             torch.equal(x, p.full_tensor()) for x, p in zip(before, model.parameters(), strict=True)
         )
         words = [None] * dist.get_world_size()
-        dist.all_gather_object(words, sorted((name, *held) for name, held in told["state"].items()))
+        dist.all_gather_object(
+            words, sorted((name, *held) for name, held in saved_state["state"].items())
+        )
         found[word(case)] = same and all(one == words[0] for one in words)
     return found
 
@@ -307,9 +309,9 @@ def whole_state_dicts(folder: Path) -> dict[str, float]:
                 model, plain.state_dict(), options=StateDictOptions(full_state_dict=True)
             )
         one, two = made(helped, case), made(direct, case)
-        told = get_optimizer_state_dict(plain, right)
+        saved_state = get_optimizer_state_dict(plain, right)
         set_optimizer_state_dict(
-            helped, one, copy.deepcopy(told), options=StateDictOptions(full_state_dict=True)
+            helped, one, copy.deepcopy(saved_state), options=StateDictOptions(full_state_dict=True)
         )
         two.load_state_dict(copy.deepcopy(right.state_dict()))
         for model, optimizer in ((plain, right), (helped, one), (direct, two)):
@@ -523,11 +525,11 @@ def vectors_in_eight_bits(folder: Path) -> float:
 
         step(whole_one, 1)
         for before, after in ((whole_one, first), (first, second), (second, last)):
-            told = before.state_dict()
+            saved_state = before.state_dict()
             if after is last:
-                own = told["state"][0]
+                own = saved_state["state"][0]
                 own |= {k: v.full_tensor() for k, v in own.items() if isinstance(v, DTensor)}
-            after.load_state_dict(told)
+            after.load_state_dict(saved_state)
             p, r = (optimizer.param_groups[0]["params"][0] for optimizer in (before, after))
             start = (p.full_tensor() if isinstance(p, DTensor) else p).detach().clone()
             with torch.no_grad():
@@ -573,8 +575,8 @@ def data_parallel(folder: Path, cases: list[Case] = FEW) -> dict[str, float]:
         train(zero, optimizer, range(2))
         optimizer.consolidate_state_dict(to=0)
         if dist.get_rank() == 0:
-            told = optimizer.state_dict()
-            assert len(told["state"]) == (6 if optimizer.optim.state else 0)
+            saved_state = optimizer.state_dict()
+            assert len(saved_state["state"]) == (6 if optimizer.optim.state else 0)
         train(zero, optimizer, range(2, 4))
         found[word(case)] = max(apart(ddp, plain), apart(zero, plain))
     return found

@@ -54,12 +54,12 @@ SLIPS = {
 def test_a_misspelled_option_of_a_group_is_refused(kind: Any, slip: str, late: bool) -> None:
     group = {"params": [nn.Parameter(torch.ones(2))], slip: 0.1}
     meant = SLIPS[slip]
-    with pytest.raises(BadInput) as told:
+    with pytest.raises(BadInput) as error:
         kind([nn.Parameter(torch.ones(2))]).add_param_group(group) if late else kind([group])
-    assert str(told.value).startswith(
+    assert str(error.value).startswith(
         f"There is no option {slip} (a key of your own needs a name less like {meant})"
     )
-    assert str(told.value).endswith(f'Try: "{meant}": ...')
+    assert str(error.value).endswith(f'Try: "{meant}": ...')
 
 
 @some

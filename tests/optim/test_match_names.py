@@ -268,6 +268,6 @@ BAD = [
 
 @pytest.mark.parametrize(("call", "text"), BAD, ids=[text[:40] for _, text in BAD])
 def test_bad_input(call, text: str) -> None:
-    with pytest.raises(BadInput) as told:
+    with pytest.raises(BadInput) as error:
         call()
-    assert text in str(told.value)
+    assert text in str(error.value)

@@ -197,9 +197,9 @@ BAD = [
 
 @pytest.mark.parametrize(("call", "text"), BAD, ids=[text[:50] for _, text in BAD])
 def test_decay_under_which_weights_would_grow_is_refused(call: Any, text: str) -> None:
-    with pytest.raises(BadInput) as told:
+    with pytest.raises(BadInput) as error:
         call()
-    assert text in str(told.value)
+    assert text in str(error.value)
 
 
 @each

@@ -51,9 +51,9 @@ def refused(optimizer: torch.optim.Optimizer, given: list[nn.Parameter], text: s
     """A step raises BadInput, and writes nothing."""
     before = [p.detach().clone() for p in given]
     states = copy.deepcopy([dict(optimizer.state.get(p, {})) for p in given])
-    with pytest.raises(BadInput) as told:
+    with pytest.raises(BadInput) as raised:
         optimizer.step()
-    assert text in str(told.value)
+    assert text in str(raised.value)
     assert all(torch.equal(p, old) for p, old in zip(given, before, strict=True))
     for p, old in zip(given, states, strict=True):
         held = optimizer.state.get(p, {})

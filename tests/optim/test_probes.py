@@ -67,8 +67,8 @@ def test_zero_gradients_in_float16_do_not_become_nan(kind) -> None:
     p = nn.Parameter(torch.ones(3, dtype=torch.float16))
     try:
         stepped(kind([p]), p, torch.zeros(3, dtype=torch.float16))
-    except betaplane.BadInput as told:
-        assert "eps is zero in the type of the optimizer's state" in str(told)  # noqa: PT017
+    except betaplane.BadInput as error:
+        assert "eps is zero in the type of the optimizer's state" in str(error)  # noqa: PT017
     assert bool(torch.isfinite(p).all())
 
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def told(folder: Path, which: str, seconds: float) -> dict[str, Any]:
+def run_ranks(folder: Path, which: str, seconds: float) -> dict[str, Any]:
     """What the first process found, once all have ended well; where one fails or hangs, all end."""
     with ExitStack() as stack:
         logs = [stack.enter_context((folder / f"{rank}.out").open("w")) for rank in range(WORLD)]
@@ -51,7 +51,7 @@ def told(folder: Path, which: str, seconds: float) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return told(tmp_path_factory.mktemp("ranks"), "some", 120)
+    return run_ranks(tmp_path_factory.mktemp("ranks"), "some", 120)
 
 
 def far(figures: dict[str, float]) -> dict[str, float]:
@@ -136,6 +136,6 @@ def test_ddp_and_zero(found: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_every_rule_on_every_road(tmp_path: Path) -> None:
-    more = told(tmp_path, "more", 900)
+    more = run_ranks(tmp_path, "more", 900)
     assert not more["other_placements"]  # what differs, and by how much
     assert not far(more["every_resharding"] | more["every_data_parallel"] | more["compiled"])

@@ -27,10 +27,10 @@ every = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 @every
 def test_rule_has_equations_source_and_example(kind: type[Rule]) -> None:
     """Equations, source and an example whose numbers are run."""
-    told = inspect.getdoc(kind) or ""
-    assert "```" in told
-    assert re.search(r"Source: .*\d{4}", told, re.DOTALL)
-    examples = doctest.DocTestParser().get_examples(told)
+    doc = inspect.getdoc(kind) or ""
+    assert "```" in doc
+    assert re.search(r"Source: .*\d{4}", doc, re.DOTALL)
+    examples = doctest.DocTestParser().get_examples(doc)
     assert sum(bool(re.search(r"\d\.\d{3}", example.want)) for example in examples) >= 1
     assert re.search(r"\d{4}", kind.source)
 

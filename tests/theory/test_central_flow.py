@@ -68,18 +68,18 @@ def test_a_preconditioner_that_trades_size_for_curvature() -> None:
 @pytest.mark.parametrize("beta2", [0.98, 0.99, 0.995])
 def test_when_a_converged_run_becomes_unstable(beta2: float) -> None:
     """Adam on x^2 / 2: predicted at step 500 from v, observed when curvature passes the threshold."""
-    beta1, lr, x, m, v, told, seen = 0.9, 0.01, 1.0, 0.0, 0.0, math.inf, 0
+    beta1, lr, x, m, v, edge, seen = 0.9, 0.01, 1.0, 0.0, 0.0, math.inf, 0
     for t in range(1, 20_000):
         m, v = beta1 * m + (1 - beta1) * x, beta2 * v + (1 - beta2) * x * x
         x -= lr * m / (1 - beta1**t) / math.sqrt(v / (1 - beta2**t))
         room = stability_threshold(beta1, lr) * math.sqrt(v / (1 - beta2**t))
         if t == 500:
-            told = t + steps_to_edge(room, beta2)
+            edge = t + steps_to_edge(room, beta2)
         if room < 1:
             seen = t
             break
     assert seen > 600
-    assert seen == pytest.approx(told, rel=0.01)
+    assert seen == pytest.approx(edge, rel=0.01)
 
 
 def test_the_flow_follows_as_the_average_does() -> None:

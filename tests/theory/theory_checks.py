@@ -48,8 +48,8 @@ def refuses(call: Callable[[], object], text: str) -> None:
     """The call must end in a BadInput that says `text`, names the place and a line to write
     instead.
     """
-    with pytest.raises(BadInput) as told:
+    with pytest.raises(BadInput) as error:
         call()
-    assert text in str(told.value)
-    assert told.value.where
-    assert told.value.instead
+    assert text in str(error.value)
+    assert error.value.where
+    assert error.value.instead
