@@ -26,6 +26,13 @@ def test_factor_is_that_of_the_batch_sizes() -> None:
     assert RunSpec(32, before=Settings(batch=32, lr=0.5)).carried.lr == 0.5
 
 
+def test_unknown_run_is_of_samples_in_float32_on_one_device() -> None:
+    run = RunSpec(32)
+    assert (run.unit, run.dtype, run.ranks) == ("samples", "float32", 1)
+    assert (run.total, run.epoch, run.params, run.memory, run.before) == (None,) * 5
+    assert (run.map, run.replay, run.checkpoint) == (None,) * 3
+
+
 def test_run_of_exactly_one_batch_is_a_run() -> None:
     assert RunSpec(32, total=32, epoch=32).steps == 1
     assert RunSpec(1, ranks=1).ranks == 1
