@@ -37,6 +37,13 @@ FAULTS = [
     ({"seeds": 0}, "seeds is out of range: got 0; expected [1, 1000] (seeds). Try: seeds=2"),
     ({"steps": 0}, "steps is out of range: got 0; expected [1, inf) (steps). Try: steps=1000"),
     ({"trainings": 0}, "expected [1, inf) (trainings). Try: trainings=400"),
+    ({"boundary_seeds": 0}, "expected [1, 1000] (boundary_seeds). Try: boundary_seeds=4"),
+    ({"batch_size": 0}, "expected [1, inf) (batch_size). Try: batch_size=32"),
+    ({"seeds": 1.5}, "(seeds). Try: seeds=2"),
+    ({"boundary_seeds": 1.5}, "(boundary_seeds). Try: boundary_seeds=4"),
+    ({"steps": 1.5}, "(steps). Try: steps=1000"),
+    ({"batch_size": 1.5}, "(batch_size). Try: batch_size=32"),
+    ({"trainings": 1.5}, "(trainings). Try: trainings=400"),
     ({"lr": 0.0}, "lr is out of range: got 0.0; expected (0, inf) (lr). Try: lr=0.001"),
     (
         {"x": "beta1", "y": "beta1"},
