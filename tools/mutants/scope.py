@@ -18,7 +18,7 @@ DECIDE_NOTHING = ("__init__.py", "advice/render.py")  # render.py formats text
 # those that start other processes or compilers execute no mutant
 NOTICE = {
     "maps": "map_arguments ask_tell damaged_store engine grid plan predicted_map sampling_numbers store"
-    " gaussian_process* tune verdicts cli/tune_command",
+    " store_rows gaussian_process* tune verdicts cli/tune_command",
     "advice": "* cli/advise_command",
     "monitor": "batched counterfactual detect* formulas odd_runs reading_buffer sharpness watch"
     " watcher",
