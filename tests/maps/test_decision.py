@@ -187,3 +187,5 @@ def test_a_function_that_names_no_learning_rate_is_not_searched():
 def test_a_gain_says_its_interval():
     found = Gain(0.05, 0.12, 0.18, True, 8, 5)
     assert str(found) == "loss 12% lower (95% interval 5% to 18%, 8 paired seeds)"
+    wide = Gain(-20.0, 0.999, 1.0, True, 8, 5)
+    assert str(wide) == "loss 100% lower (95% interval -2e+03% to 100%, 8 paired seeds)"

@@ -155,4 +155,6 @@ def _share(difference: float) -> float:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g}%" if abs(share) < 10 else f"{100 * share:.0e}%"
+    if abs(share) < 0.0995:
+        return f"{100 * share:.2g}%"
+    return f"{100 * share:.0f}%" if abs(share) < 10 else f"{100 * share:.0e}%"
