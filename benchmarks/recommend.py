@@ -7,21 +7,23 @@ and recommends a setting. Then, with fresh seeds:
 - the score of the recommendation, of the rule's default betas at the given learning rate, and of the
   default at its best learning rate: 0 is the best of a lattice of 12 betas x 7 learning rates, 1 the
   loss before training;
-- the gain over the default at the given learning rate, and whether the stated interval, widened by
-  the noise of this measurement, contains it.
+- the gain over the default at the given learning rate, as stated and as measured, and whether the
+  stated interval contains the measured gain.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from betaplane.maps import map_phases
-from betaplane.maps.decision import Gain, gain
+from betaplane.maps.decision import gain
 from betaplane.maps.engine import choose_engine
 from betaplane.maps.mapper import store_of, temporary_store
 from betaplane.maps.plan import plan_for
@@ -41,19 +43,30 @@ LATTICE_SEEDS = range(2000, 2002)
 SEEDS = range(2000, 2012)
 
 
+@dataclass(frozen=True)
+class Row:
+    """What was measured on one problem."""
+
+    is_no_worse: bool  # than the default at the given learning rate, within noise
+    holds: bool | None  # the stated interval contains the gain; None if no gain is stated
+    scores: tuple[float, float, float]  # recommended, default, default at its best learning rate
+
+
 def main(sources: list[str]) -> None:
     """Print a row per problem and the counts."""
-    print(
-        f"{'problem':<20}{'runs':>5}  {'recommended':<28}{'score':>7}{'default':>8}{'its lr':>8}  gain"
+    heads = (
+        f"{'problem':<20}{'runs':>5}  {'recommended':<28}{'score':>7}{'default':>8}{'its lr':>8}"
     )
-    rows = [row(source) for source in sources or own_problems()]
-    print(f"\nno worse than the default within noise: {sum(r[0] for r in rows)} of {len(rows)}")
-    stated = [r[1] for r in rows if r[1] is not None]
-    print(f"stated gains whose interval holds: {sum(stated)} of {len(stated)}")
+    print(f"{heads}  gain over the default: stated, measured")
+    rows = [row for source in sources or own_problems() if (row := measure(source)) is not None]
+    stated = [row.holds for row in rows if row.holds is not None]
+    close = [sum(row.scores[k] <= 0.1 for row in rows) for k in range(3)]
     print(
-        f"within 10% of the way from the best: {sum(r[2] for r in rows)} of {len(rows)}; ", end=""
+        f"\nno worse than the default within noise: {sum(r.is_no_worse for r in rows)} of {len(rows)}"
     )
-    print(f"the default {sum(r[3] for r in rows)}, at its best lr {sum(r[4] for r in rows)}")
+    print(f"stated intervals that contain the measured gain: {sum(stated)} of {len(stated)}")
+    print(f"within 10% of the way from the best: {close[0]} of {len(rows)}; ", end="")
+    print(f"the default {close[1]}, at its best lr {close[2]}")
 
 
 def own_problems() -> list[str]:
@@ -64,56 +77,63 @@ def own_problems() -> list[str]:
     ]
 
 
-def row(source: str) -> tuple[bool, bool | None, bool, bool, bool]:
-    """Map, train on fresh seeds, print."""
-    start, problem = time.perf_counter(), as_problem(source)
+def measure(source: str) -> Row | None:
+    """Map a problem, train what is compared on fresh seeds, print a line; None without an answer."""
+    start = time.perf_counter()
     with ExitStack() as stack:
         path = temporary_store(stack)
         phase_map = map_phases(source, points=8, store=path, workers=1, progress=False)
-        found = phase_map.recommendation
-        if found is None or found.decision is None:
-            print(f"{problem.name:<20} no recommendation")
-            return False, None, False, False, False
-        plan = plan_for(problem)
-        pool = Pool(problem, workers=1)
-        store = stack.enter_context(store_of(problem, path))
-        stack.enter_context(pool)
-        choice = choose_engine(problem, plan, pool, plan.run((3, 3), 0), 500, store.meta)
-        chunk = chunk_size(problem, choice.engine, False)
-        trials = Trials(plan, RunScheduler(plan, pool, store, choice.engine, chunk, lambda _: None))
-        betas = {name: found.settings[name] for name in ("beta1", "beta2")}
-        recommended = {**betas, "lr": found.settings["lr"]}
-        default = {"beta1": DEFAULT[0], "beta2": DEFAULT[1]}
-        lattice = [
-            {"beta1": beta1, "beta2": beta2, "lr": plan.lr * 3.0**k}
-            for beta1, beta2 in BETAS
-            for k in EXPONENTS
-        ]
-        rough = np.nan_to_num(trials.finals(lattice, LATTICE_SEEDS), posinf=np.inf).mean(axis=1)
-        best = lattice[int(np.argmin(rough))]
-        at_best_lr = lattice[int(np.argmin(rough[: len(EXPONENTS)]))]
-        settings = [recommended, {**default, "lr": plan.lr}, at_best_lr, best]
-        finals = trials.finals(settings, SEEDS)
-        initial = trials.initials(SEEDS)
-    measured = gain(finals[0], finals[1], initial)
-    mean = np.minimum(np.where(np.isfinite(finals), finals, np.inf), initial).mean(axis=1)
-    low = min(mean)
-    scores = (mean - low) / max(float(initial.mean()) - low, 1e-300)
-    stated = None if found.decision.gain.middle == 0 else holds(found.decision.gain, measured)
-    text = f"lr {recommended['lr']:.3g} ({betas['beta1']:.4g}, {betas['beta2']:.5g})"
+        recommendation = phase_map.recommendation
+        if recommendation is None or recommendation.decision is None:
+            print(f"{phase_map.problem:<20} no recommendation")
+            return None
+        names = ("lr", "beta1", "beta2")
+        setting = {name: recommendation.settings[name] for name in names}
+        finals, initial = compare(source, path, setting, stack)
+    stated, measured = recommendation.decision.gain, gain(finals[0], finals[1], initial)
+    holds = None if stated.middle == 0 else stated.low <= measured.middle <= stated.high
+    scores = scored(finals, initial)
+    text = f"lr {setting['lr']:.3g} ({setting['beta1']:.4g}, {setting['beta2']:.5g})"
+    numbers = "".join(f"{score:>8.3f}" for score in scores)
     seconds = time.perf_counter() - start
-    numbers = f"{scores[0]:>7.3f}{scores[1]:>8.3f}{scores[2]:>8.3f}"
-    print(
-        f"{problem.name:<20}{phase_map.trainings:>5}  {text:<28}{numbers}  "
-        f"{measured} {stated} ({seconds:.0f} s)",
-        flush=True,
-    )
-    return measured.high >= 0, stated, *(bool(s <= 0.1) for s in scores[:3])  # type: ignore[return-value]
+    print(f"{phase_map.problem:<20}{phase_map.trainings:>5}  {text:<28}{numbers}", end="  ")
+    print(f"{stated}; {measured}; {holds} ({seconds:.0f} s)", flush=True)
+    return Row(measured.high >= 0, holds, scores)
 
 
-def holds(stated: Gain, measured: Gain) -> bool:
-    """Whether the two intervals overlap."""
-    return stated.low <= measured.high and measured.low <= stated.high
+def compare(
+    source: str, path: Path, setting: Mapping[str, float], stack: ExitStack
+) -> tuple[np.ndarray, np.ndarray]:
+    """Final losses (4, seeds) of the setting, the default, the default at its best learning rate
+    and the best of the lattice; initial losses (seeds,).
+    """
+    problem = as_problem(source)
+    plan = plan_for(problem)
+    pool = Pool(problem, workers=1)
+    store = stack.enter_context(store_of(problem, path))
+    stack.enter_context(pool)
+    choice = choose_engine(problem, plan, pool, plan.run((3, 3), 0), 500, store.meta)
+    chunk = chunk_size(problem, choice.engine, False)
+    trials = Trials(plan, RunScheduler(plan, pool, store, choice.engine, chunk, lambda _: None))
+    lattice = [
+        {"beta1": beta1, "beta2": beta2, "lr": plan.lr * 3.0**k}
+        for beta1, beta2 in BETAS
+        for k in EXPONENTS
+    ]
+    rough = trials.finals(lattice, LATTICE_SEEDS).mean(axis=1)
+    rough[np.isnan(rough)] = np.inf
+    at_best_lr = lattice[int(np.argmin(rough[: len(EXPONENTS)]))]
+    default = {"beta1": DEFAULT[0], "beta2": DEFAULT[1], "lr": plan.lr}
+    settings = [setting, default, at_best_lr, lattice[int(np.argmin(rough))]]
+    return trials.finals(settings, SEEDS), trials.initials(SEEDS)
+
+
+def scored(finals: np.ndarray, initial: np.ndarray) -> tuple[float, float, float]:
+    """The scores of the first three settings; 0 is the best of all four."""
+    mean = np.minimum(np.where(np.isfinite(finals), finals, np.inf), initial).mean(axis=1)
+    way = max(float(initial.mean() - mean.min()), np.finfo(float).tiny)
+    first, second, third, _ = ((mean - mean.min()) / way).tolist()
+    return first, second, third
 
 
 if __name__ == "__main__":

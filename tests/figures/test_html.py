@@ -187,3 +187,15 @@ def test_a_predicted_cell_tells_what_was_replayed(browser, tmp_path):
     assert "predicted, not trained" in text(browser, "pin")
     assert text(browser, "final") == ""  # not shown: there are no losses
     assert not browser.find_element("id", "curve").is_displayed()
+
+
+def test_undecided_cells_are_marked_and_explained():
+    plain = bulge(points=8)
+    spots = [(1, 2), (3, 4)]
+    cells = {spot: replace(cell, decided=spot not in spots) for spot, cell in plain.cells.items()}
+    page = html(replace(plain, cells=cells))
+    places = [[plain.x.positions[i], plain.y.positions[j]] for i, j in spots]
+    assert embedded(page)["undecided"] == places
+    assert "<b>✕ undecided</b> seeds disagree" in page
+    assert embedded(html(plain))["undecided"] == []
+    assert "undecided</b>" not in html(plain)

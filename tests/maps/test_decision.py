@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from betaplane.maps import map_phases
-from betaplane.maps.decision import Gain, gain, half_width, heights, is_positive
+from betaplane.maps.decision import (
+    Gain,
+    better_than_default,
+    gain,
+    half_width,
+    heights,
+    is_positive,
+)
 from betaplane.maps.lr_search import FACTOR, FRESH_SEEDS, MOST_FACTORS, LearningRateSearch
 from betaplane.maps.trials import Trials
 from betaplane.problems import Trainer
@@ -182,6 +189,19 @@ def test_a_function_that_names_no_learning_rate_is_not_searched():
     trainer = Trainer("no lr", lambda settings, seed: [2.0, 1.0])
     found = map_phases(trainer, points=3, seeds=1, workers=0).recommendation
     assert found is None or found.decision is None
+
+
+def test_what_replaces_another_setting_is_measurably_better_than_it():
+    """Rows: gain of the default at its best lr, of the best other setting over the default as given,
+    and over the default at its best lr.
+    """
+    better, noise = (Gain(low, 0.1, 0.2, True, 8, 5) for low in (0.05, -0.05))
+    table = {
+        (noise, noise, noise): 0, (better, noise, noise): 1, (better, better, noise): 1,
+        (noise, better, noise): 0, (noise, noise, better): 0, (better, noise, better): 1,
+        (noise, better, better): 2, (better, better, better): 2,
+    }  # fmt: skip
+    assert {gains: better_than_default(*gains) for gains in table} == table
 
 
 def test_a_gain_says_its_interval():

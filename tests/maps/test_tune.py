@@ -64,7 +64,7 @@ def test_the_best_setting_is_found(lr, beta1, beta2, answer):
 
 
 def test_the_learning_rate_stays_if_it_is_fixed():
-    found = tune(bowl(1e-2, 0.8, 0.99)[0], workers=0, fix_lr=True)
+    found = tune(bowl(1e-2, 0.8, 0.99)[0], workers=0, search_lr=False)
     assert {trial.lr for trial in found.trials} == {1e-3}
     assert (found.answer, found.beta1, found.beta2) == ("change betas", 0.8, 0.99)
 
@@ -145,7 +145,7 @@ def test_the_same_call_resumes_from_the_store(tmp_path):
 
 
 def test_a_map_takes_what_tuning_trained(tmp_path):
-    tune(bowl(1e-3, 0.9, 0.99)[0], workers=0, fix_lr=True, store=tmp_path / "tune.sqlite")
+    tune(bowl(1e-3, 0.9, 0.99)[0], workers=0, search_lr=False, store=tmp_path / "tune.sqlite")
     window = betaplane.advise(1, map=tmp_path / "tune.sqlite")["beta2"]
     assert window.low <= 0.99 <= window.high
 
@@ -225,7 +225,10 @@ def test_every_setting_diverges():
         ({"seeds": 0}, "seeds is out of range: got 0; expected [1, 1000]"),
         ({"seeds": 1}, "seeds is out of range: got 1; expected [2, 1000]: one seed gives"),
         ({"max_runs": 21}, "max_runs is too small: got 21; expected [22, inf) with 4 fresh seeds"),
-        ({"max_runs": "9"}, "max_runs is of the wrong type: got 'str'"),
+        ({"max_runs": "9"}, "max_runs is not a whole number: got '9'"),
+        ({"max_runs": True}, "max_runs is not a whole number: got True"),
+        ({"max_rums": 48}, "Unknown argument 'max_rums'. Did you mean 'max_runs'?"),
+        ({"search_lr": "no"}, "search_lr is of the wrong type: got 'no'"),
         ({"lr": -1.0}, "lr is out of range: got -1.0"),
         ({"rule": betaplane.rules.SGD()}, "SGD has no beta1 to put on an axis"),
         ({"watch": "bar"}, "watch is not callable: got 'bar'; expected a function (tune"),

@@ -113,12 +113,12 @@ class Evidence:
 
     def shortest_half_life(self, unit: str) -> float | None:
         """The shortest half-life of v, in units, that was best in an experiment of a unit."""
-        found = (
+        half_lives = (
             half_life(min(e.best), e.batch)
             for e in self.experiments
             if e.unit == unit and e.kind in BEST
         )
-        return min(found, default=None)
+        return min(half_lives, default=None)
 
 
 @cache

@@ -133,17 +133,10 @@ def map_command(
 
     rate, search_lr = learning_rate(lr)
     options = {
-        "lr": rate,
-        "batch_size": batch_size,
-        "steps": steps,
-        "schedule": schedule,
-        "warmup": warmup,
-        "order": order,
-        "beta1": beta1,
-        "beta2": beta2,
-        "eps": eps,
+        "lr": rate, "batch_size": batch_size, "steps": steps, "schedule": schedule,
+        "warmup": warmup, "order": order, "beta1": beta1, "beta2": beta2, "eps": eps,
         "weight_decay": weight_decay,
-    }
+    }  # fmt: skip
     hyperparameters = {name: value for name, value in options.items() if value is not None}
     how: dict[str, Any] = {
         "seeds": seeds,

@@ -26,11 +26,11 @@ def tune_command(
     ] = 4,
     steps: Annotated[Optional[int], Opt(help="Optimizer steps per run.")] = None,
     lr: Annotated[
-        Optional[float], Opt(help="Peak learning rate at which the search starts.")
+        Optional[str],
+        Opt(
+            help="Peak learning rate to start from: 0.01, or fixed, or 0.01,fixed to try no others."
+        ),
     ] = None,
-    fix_lr: Annotated[
-        bool, Opt("--fix-lr", help="Keep the learning rate; try betas only.")
-    ] = False,
     batch_size: Annotated[Optional[int], Opt(help="Samples per step.")] = None,
     rule: Annotated[str, Opt(help="Update rule with two betas (see `betaplane rules`).")] = "adam",
     workers: Annotated[Optional[int], Opt(help="Worker processes [default: one per core].")] = None,
@@ -53,12 +53,14 @@ def tune_command(
     """
     result = sys.stdout
     with redirect_stdout(sys.stderr):  # what a problem file prints is not part of the result
+        from betaplane.cli.parse import learning_rate
         from betaplane.cli.parse import rule as rule_of
         from betaplane.maps import tune
 
-        options = {"steps": steps, "lr": lr, "batch_size": batch_size, "seeds": seeds}
+        rate, search_lr = learning_rate(lr)
+        options = {"steps": steps, "lr": rate, "batch_size": batch_size, "seeds": seeds}
         how = {name: value for name, value in options.items() if value is not None}
-        limits = {"max_runs": max_runs, "fix_lr": fix_lr, "workers": workers, "store": store}
+        limits = {"max_runs": max_runs, "search_lr": search_lr, "workers": workers, "store": store}
         tuned = tune(problem, watch=_progress, rule=rule_of(rule), **limits, **how)
     if as_json:
         print(json.dumps(tuned.to_dict(), indent=2), file=result)

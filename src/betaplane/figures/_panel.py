@@ -80,7 +80,7 @@ class Panel:
             self._write(VERDICTS[verdict], 9, x=52, fontweight="bold")
             self._write(rule, 9, palette.MUTED, x=108)
             self.y -= 15.5
-        if not all(cell.decided for cell in phase_map.cells.values()):
+        if len(_scene.undecided(phase_map)):
             self.axes.plot(22, self.y - 5, "x", ms=5, mew=1.1, color=palette.INK)
             self._write("undecided", 9, x=52, fontweight="bold")
             self._write("seeds disagree", 9, palette.MUTED, x=122)

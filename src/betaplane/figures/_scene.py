@@ -141,6 +141,16 @@ def recommended(phase_map: PhaseMap) -> tuple[float, float, float, float] | None
     return x, y, low, high
 
 
+def undecided(phase_map: PhaseMap) -> np.ndarray:
+    """Positions of the cells whose seeds disagree on the verdict, (k, 2)."""
+    cells = [
+        (phase_map.x.positions[i], phase_map.y.positions[j])
+        for (i, j), cell in phase_map.cells.items()
+        if not cell.decided
+    ]
+    return np.array(cells).reshape(-1, 2)
+
+
 def is_recommended_cell(phase_map: PhaseMap) -> bool:
     """Whether the recommended setting is a cell of the map: its betas and its learning rate."""
     best = phase_map.recommendation

@@ -148,6 +148,7 @@ def _overlay(phase_map: PhaseMap) -> dict[str, Any]:
         "dashes": [
             DASHES[_scene.dash(curve, index)] for index, curve in enumerate(phase_map.curves)
         ],
+        "undecided": _scene.undecided(phase_map).tolist(),
         "dots": _scene.dots(phase_map).tolist() if _scene.untrained(phase_map) else [],
         "marks": marks,
         "star": _scene.recommended(phase_map),
@@ -171,6 +172,8 @@ def _legend(phase_map: PhaseMap) -> str:
             VERDICTS, palette.RAMPS, _text.verdict_rules(phase_map), strict=True
         )
     ]
+    if len(_scene.undecided(phase_map)):
+        items.append("<li><b>✕ undecided</b> seeds disagree</li>")
     return "".join(items)
 
 

@@ -57,7 +57,8 @@
       mode: "lines", line: { color: dark ? "#fff" : colors.ink, width: 1.9, dash: data.dashes[k] } })));
     const dots = points(data.dots, { marker: { size: Math.min(3, Math.max(2, 90 / Math.max(width, height))), color: colors.ink, opacity: 0.4 } });
     const marks = points(data.marks, { marker: { size: 10, color: "#fff", line: { color: colors.ink, width: 2 } } });
-    return [dots, ...lines, ...star(), marks];
+    const crosses = points(data.undecided, { marker: { symbol: "x-thin", size: 6, line: { color: colors.ink, width: 1.4 } } });
+    return [dots, crosses, ...lines, ...star(), marks];
   }
 
   function star() {

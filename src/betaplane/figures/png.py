@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from betaplane.errors import expect
 from betaplane.figures import _scene, _text, _ticks, palette
 from betaplane.figures._layout import labels
@@ -123,11 +121,7 @@ def _draw_over(axes: Axes, phase_map: PhaseMap) -> None:
             _scene.split(phase_map, points), (palette.INK, palette.PAPER), strict=True
         ):
             axes.plot(*part.T, color=color, lw=1.3, ls=DASHES[_scene.dash(curve, index)])
-    undecided = [spot for spot, cell in phase_map.cells.items() if not cell.decided]
-    if undecided:
-        i, j = np.array(undecided).T
-        px, py = phase_map.x.positions[i], phase_map.y.positions[j]
-        axes.plot(px, py, "x", ms=3.5, mew=0.9, color=palette.INK, zorder=3)
+    axes.plot(*_scene.undecided(phase_map).T, "x", ms=3.5, mew=0.9, color=palette.INK, zorder=3)
     star = _scene.recommended(phase_map)
     if star is not None:
         x, y, low, high = star

@@ -224,7 +224,9 @@ def map_facts(
     if choice.why_plain:
         facts["why plain"] = f"not stacked, because {choice.why_plain}"
     facts["device"] = plan.options.device
-    facts["seeds"] = f"{plan.seeds}; {plan.boundary_seeds} next to a change of verdict"
+    facts["seeds"] = (
+        f"{plan.seeds}; {plan.boundary_seeds} next to a change of verdict, twice as many if they disagree"
+    )
     own_order = plan.options.independent
     facts["minibatches"] = "each run its own" if own_order else "the same for all runs of a seed"
     facts["subnormal numbers"] = "flushed to zero"

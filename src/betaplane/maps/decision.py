@@ -110,6 +110,24 @@ def gain(finals: np.ndarray, other: np.ndarray, initial: np.ndarray) -> Gain:
     )
 
 
+def better_than_default(
+    default_over_given: Gain, best_over_given: Gain, best_over_default: Gain
+) -> int:
+    """What to use: 0 the default as given, 1 the default at its best learning rate, 2 the best other
+    setting.
+
+    Whatever replaces another setting is measurably better than it.
+
+    Args:
+        default_over_given: of the default at its best learning rate over the given one.
+        best_over_given: of the best other setting over the default at the given learning rate.
+        best_over_default: of the best other setting over the default at its best learning rate.
+    """
+    if best_over_given.is_measurable and best_over_default.is_measurable:
+        return 2
+    return 1 if default_over_given.is_measurable else 0
+
+
 def is_positive(finals: np.ndarray, initial: np.ndarray) -> bool:
     """Whether all losses are positive, so that their logarithms can be compared."""
     capped = _capped(finals, initial)

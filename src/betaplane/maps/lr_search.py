@@ -10,7 +10,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from betaplane.maps.decision import Decision, Gain, gain, heights, is_positive
+from betaplane.maps.decision import (
+    Decision,
+    Gain,
+    better_than_default,
+    gain,
+    heights,
+    is_positive,
+)
 from betaplane.maps.trials import Trials
 
 FACTOR = 3.0  # between neighboring learning rates
@@ -110,12 +117,12 @@ class LearningRateSearch:
     def _best(self, lines: Sequence[Line]) -> dict[str, float]:
         """The setting with the lowest expected loss."""
         of_loss = self._of_loss(lines)
-        found = [
+        expected = [
             (height, line.at(k))
             for line in lines
             for k, height in line.expected(self.initial, of_loss).items()
         ]
-        return min(found, key=lambda pair: pair[0])[1]
+        return min(expected, key=lambda pair: pair[0])[1]
 
     def _compare(self, best: int, rival: dict[str, float]) -> Decision:
         given, best_default = self.line.at(0), self.line.at(best)
@@ -127,10 +134,7 @@ class LearningRateSearch:
             over_best = self._gain(rival, best_default, seeds)
         finals, initial = self.trials.finals(tried, seeds), self.trials.initials(seeds)
         over_given = [gain(losses, finals[0], initial) for losses in finals]
-        if over_best.is_measurable and over_given[2].is_measurable:
-            chosen = 2
-        else:
-            chosen = 1 if over_given[1].is_measurable else 0
+        chosen = better_than_default(over_given[1], over_given[2], over_best)
         setting = tried[chosen]
         return Decision(
             setting=setting,

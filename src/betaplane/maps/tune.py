@@ -29,7 +29,7 @@ from betaplane.maps.tune_search import (
     Search,
     reserved_runs,
 )
-from betaplane.maps.validation import check_resources
+from betaplane.maps.validation import check_resources, whole
 from betaplane.problems import Problem, Trainer, check
 from betaplane.problems.source import as_problem
 from betaplane.replicas import Pool, Source
@@ -51,7 +51,7 @@ class Trial:
     finals: tuple[float, ...]  # one per seed, in the order they were trained
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tuned:
     """The result of `tune`."""
 
@@ -71,6 +71,10 @@ class Tuned:
     fixed: Mapping[str, float] = field(default_factory=dict)  # batch_size, eps, ...
     # why the problem cannot be stacked, as a clause after "because"; "" if it can
     why_plain: str = ""
+
+    def __repr__(self) -> str:
+        setting = f"lr={self.lr:g}, betas=({self.beta1:g}, {self.beta2:g})"
+        return f"Tuned({self.problem!r}, {self.answer}: {setting}; {self.trainings} runs)"
 
     @property
     def keeps_lr(self) -> bool:
@@ -106,10 +110,7 @@ class Tuned:
         best = f"the default at its best lr={self.best_default['lr']:g}"
         if self.keeps_betas:
             return [f"The best setting found, compared with {best}: {self.gain_at_best_lr}."]
-        compared = f"Compared with {best}: {self.gain_at_best_lr}."
-        if self.gain_at_best_lr.is_measurable:
-            return [compared]
-        return [f"{compared} That is within noise: these betas are not measurably better."]
+        return [f"Compared with {best}: {self.gain_at_best_lr}."]
 
     def _about_ends(self) -> list[str]:
         notes = []
@@ -143,7 +144,6 @@ def tune(
     source: Source,
     *,
     max_runs: int = MAX_RUNS,
-    fix_lr: bool = False,
     store: str | Path | None = None,
     workers: int | None = None,
     changes: Mapping[str, Any] | None = None,
@@ -161,22 +161,21 @@ def tune(
 
     The best is compared, on fresh seeds, with the default betas at the given learning rate and at
     their best learning rate. The default stays unless another setting is measurably better: the 95%
-    interval of the gain lies above 0. If both others are, the one with the lower mean is used, and
-    the reason states whether their difference is measurable. No setting has beta1 >= sqrt(beta2).
+    interval of the gain lies above 0, and the gain is at least 1%. Other betas must be measurably
+    better than the default at its best learning rate too. No setting has beta1 >= sqrt(beta2).
 
     Args:
         source: as in `map_phases`: a Problem, a Trainer, a function train(settings, seed), a
             reference ("digits").
         max_runs: maximum number of runs, including those of the comparison.
-        fix_lr: whether to keep the given learning rate and try betas only.
         store: file that keeps every finished run, as for maps; the same call resumes from it.
         workers: worker processes. None: one per core; 0: train in this process.
         changes: fields of the problem to replace after loading.
         watch: called with the progress after every finished run, instead of the bar.
         progress: whether to show the progress; by default in terminals and notebooks, after two
             seconds.
-        how: arguments of `plan_for`: rule, lr, batch_size, steps; seeds: number of fresh seeds,
-            4 by default.
+        how: arguments of `plan_for`: rule, lr, batch_size, steps; search_lr=False to keep the given
+            learning rate and try betas only; seeds: number of fresh seeds, 4 by default.
 
     Returns:
         The setting to use, its gain over the default with its interval, and all trials.
@@ -198,7 +197,7 @@ def tune(
     if watch is not None:
         expect_function(watch, "watch", "watch=print", "tune", takes=1)
     expect(changes, (Mapping, type(None)), "changes", 'changes={"schedule": "constant"}')
-    expect(max_runs, int, "max_runs", f"max_runs={MAX_RUNS}")
+    whole("max_runs", max_runs, MAX_RUNS)
     problem = as_problem(source)
     with ExitStack() as stack:
         bar = stack.enter_context(shown_progress("runs", progress))
@@ -214,14 +213,14 @@ def tune(
         choice = choose_engine(problem, plan, pool, plan.run((0, 0), 0), plan.seeds, opened.meta)
         scheduler = RunScheduler(plan, pool, opened, choice.engine, 1, watch or bar.watch)
         trials = Trials(plan, scheduler)
-        search = Search(trials, _lattice(problem, plan, fix_lr), max_runs, plan.seeds)
+        search = Search(trials, _lattice(problem, plan), max_runs, plan.seeds)
         return _result(problem, plan, search, search.run(), choice.why_plain)
 
 
-def _lattice(problem: Problem | Trainer, plan: Plan, fix_lr: bool) -> Lattice:
+def _lattice(problem: Problem | Trainer, plan: Plan) -> Lattice:
     unused_lr = isinstance(problem, Trainer) and "lr" not in problem.defaults
     default = default_values(plan)
-    reach = 0 if fix_lr or unused_lr else MAX_LR_STEPS
+    reach = 0 if unused_lr or not plan.search_lr else MAX_LR_STEPS
     return Lattice.around(plan.lr, (default["beta1"], default["beta2"]), reach)
 
 

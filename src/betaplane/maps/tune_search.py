@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from betaplane.maps.decision import MATERIAL, Gain, gain, heights, is_positive
+from betaplane.maps.decision import Gain, better_than_default, gain, heights, is_positive
 from betaplane.maps.tune_model import Model, expected_improvement, fitted
 
 BETA1S = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
@@ -174,7 +174,7 @@ class Search:
         initial = self.trials.initials(self.fresh_seeds)
         over_given = [gain(losses, finals[0], initial) for losses in finals]
         over_best_lr = gain(finals[2], finals[1], initial)
-        chosen = self._chosen(over_given, over_best_lr)
+        chosen = better_than_default(over_given[1], over_given[2], over_best_lr)
         return Comparison(
             (given, best_lr, best)[chosen],
             best_lr,
@@ -182,16 +182,6 @@ class Search:
             over_given[chosen],
             over_best_lr,
         )
-
-    def _chosen(self, over_given: Sequence[Gain], over_best_lr: Gain) -> int:
-        """Index of the default, the default at its best learning rate, or the best setting.
-
-        What replaces the default is measurably better than it. Of two such settings the one with
-        the lower mean over fresh seeds is used, whether or not their difference is measurable.
-        """
-        if over_given[2].is_measurable and over_best_lr.middle >= MATERIAL:
-            return 2
-        return 1 if over_given[1].is_measurable else 0
 
     def _train(self, cells: Sequence[Cell], seeds: Sequence[int]) -> np.ndarray:
         finals = self.trials.finals([self.lattice.at(cell) for cell in cells], seeds)

@@ -25,8 +25,10 @@ TYPES: dict[str, tuple[type, str]] = {
     "dense": (bool, "True"),
     "search_lr": (bool, "False"),
 }
-# arguments of `map_phases` that are not fields of the plan
-CALL = ("x", "y", "points", "store", "workers", "settings", "progress")
+# arguments of `map_phases` and `tune` that are not fields of the plan
+CALL = (
+    "x", "y", "points", "store", "workers", "settings", "progress", "max_runs", "changes", "watch"
+)  # fmt: skip
 ENGINES = ("auto", "stacked", "plain")
 SECONDS_PER_UNIT = {"s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
@@ -63,7 +65,7 @@ def _check_names(arguments: Mapping[str, Any], plan_fields: Sequence[str], rule:
         if name not in plan_fields:
             close = nearest(name, [*allowed, *CALL], "")
             known = [*allowed, close] if close in CALL else allowed
-            raise unknown("argument", name, known, where="map_phases", instead="{}=...")
+            raise unknown("argument", name, known, where="map_phases, tune", instead="{}=...")
 
 
 def _check_type(name: str, value: Any) -> None:
