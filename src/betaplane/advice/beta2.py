@@ -219,7 +219,7 @@ def _low_note(run: RunSpec) -> list[str]:
     least = format_beta(float(beta_from_half_life(shortest, before.batch)))
     return [
         f"Your beta2 = {format_beta(before.beta2)} at a batch of {before.batch:g} {run.unit} is "
-        f"below the best one of every published sweep, at least {least} at this batch size."
+        f"below the best one of every published sweep or random search, at least {least} at this batch size."
     ]
 
 
