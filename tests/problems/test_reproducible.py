@@ -213,3 +213,33 @@ def test_the_map_command_rejects_unseeded_data(tmp_path: Path):
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "torch.manual_seed(0)" in ran.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("folder", ["site-packages", "dist-packages"])
+def test_registries_of_a_library_of_another_environment_may_change(tmp_path: Path, folder: str):
+    """As in transformers: using a model fills registries that other methods of it refer to."""
+    library = tmp_path / "env" / "lib" / "python3" / folder
+    library.mkdir(parents=True)
+    name = f"library_in_{folder[:4]}"
+    (library / f"{name}.py").write_text(
+        dedent("""
+            from torch import nn
+
+            REGISTRY = {"models": 0.0}
+
+            class Model(nn.Linear):
+                def __init__(self):
+                    super().__init__(2, 3)
+                    REGISTRY["models"] += 1.0
+
+                @classmethod
+                def registered(cls):
+                    return REGISTRY
+        """)
+    )
+    code = f"import sys\nsys.path.append({str(library)!r})\nfrom {name} import Model\n"
+    problem = "problem = Problem('mine', Model, cross_entropy, x, y, batch_size=2, steps=10)"
+    (tmp_path / "project").mkdir()
+    file = tmp_path / "project" / "mine.py"
+    file.write_text(dedent(HEAD) + code + problem)
+    assert load(f"{file}:problem").examples == 6

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 import random
 import sys
-import sysconfig
 from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from betaplane.problems.user_code import is_user_code
 
 MAX_VALUES = 100_000  # values visited: more than any file contains
 GENERATORS = random.Random, np.random.Generator, np.random.RandomState, torch.Generator
@@ -25,12 +25,6 @@ GLOBAL_GENERATORS = (
     torch.default_generator,
 )
 LEAVES = Tensor, np.ndarray, np.generic, int, float, complex, *GENERATORS
-LIBRARIES = (  # prefixes of files that are not the user's
-    *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")),
-    str(Path(torch.__file__).parents[1]),
-    str(Path(__file__).parents[1]),
-    "<frozen",
-)
 Named = tuple[str, Any]
 
 
@@ -62,11 +56,6 @@ def captured_values(name: str, value: object, skip: tuple = ()) -> Iterator[Name
                 (f"{name}: {label}" if ":" not in name else f"{name}.{label}", member)
                 for label, member in _members(value)
             ]
-
-
-def is_user_code(file: str | None) -> bool:
-    """Whether the code of this file is the user's own, not a library's."""
-    return file is None or not file.startswith(LIBRARIES)
 
 
 def _members(value: Any) -> list[Named]:

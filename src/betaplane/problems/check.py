@@ -5,7 +5,6 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,9 +15,7 @@ from betaplane.problems.generators import preserve_generators, seed_generators
 from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.problems.snapshot import put_back
-
-# prefixes of files that are not the user's
-LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<frozen")
+from betaplane.problems.user_code import is_user_code
 
 
 def check(problem: Problem) -> None:
@@ -147,7 +144,7 @@ def error_line(error: BaseException) -> str:
         file, line = error.filename, error.lineno
     else:
         frames = traceback.extract_tb(error.__traceback__)
-        user_frames = [frame for frame in frames if not frame.filename.startswith(LIBRARIES)]
+        user_frames = [frame for frame in frames if is_user_code(frame.filename)]
         last = (user_frames or frames)[-1]
         file, line = last.filename, last.lineno
     text = " ".join(str(error).split())

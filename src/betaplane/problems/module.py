@@ -12,8 +12,8 @@ from pathlib import Path
 from types import ModuleType
 
 from betaplane.errors import BadInput
-from betaplane.problems.captured import is_user_code
 from betaplane.problems.check import error_line
+from betaplane.problems.user_code import is_user_code
 
 
 @contextmanager

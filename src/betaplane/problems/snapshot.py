@@ -11,11 +11,9 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import sysconfig
 import types
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,13 +21,8 @@ from torch import nn
 from torch.nn.modules import module as global_hooks
 
 from betaplane.problems.containers import PLAIN, Content, Holder, Names, holder, same
+from betaplane.problems.user_code import is_user_code
 
-LIBRARIES = (
-    *(sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")),
-    str(Path(torch.__file__).parent),
-    str(Path(__file__).parents[1]),
-    "<frozen",
-)
 EXTERNAL_MODULES = {  # the results of their functions differ from call to call
     "time",
     "datetime",
@@ -149,7 +142,7 @@ class Snapshot:
         code, names = function.__code__, _names(function.__code__)
         yield from zip(code.co_freevars, function.__closure__ or (), strict=True)
         yield from ((path, values) for values in (function.__defaults__, function.__kwdefaults__))
-        if _of_library(code.co_filename):
+        if not is_user_code(code.co_filename):
             return
         yield "", Names(function.__globals__, names)
         for name in names & function.__globals__.keys():
@@ -158,8 +151,8 @@ class Snapshot:
                 yield "os.environ", os.environ
             if function.__name__ != "__init__" and _library(value) in EXTERNAL_MODULES:
                 self.outside = self.outside or f"{function.__qualname__} uses {name!r}"
-            elif isinstance(value, types.ModuleType) and not _of_library(
-                getattr(value, "__file__", None) or LIBRARIES[0]
+            elif isinstance(value, types.ModuleType) and is_user_code(
+                getattr(value, "__file__", None) or "<frozen"
             ):
                 yield name, Names(vars(value), names)
 
@@ -199,7 +192,7 @@ def _class(cls: type) -> Iterator[Named]:
     if (
         module is not None
         and cls.__module__ != "__main__"
-        and _of_library(getattr(module, "__file__", None) or "<frozen")
+        and not is_user_code(getattr(module, "__file__", None) or "<frozen")
     ):
         return
     yield from ((base.__qualname__, base) for base in cls.__bases__)
@@ -232,10 +225,6 @@ def _attribute_names(item: Any) -> list[str]:
 
 def _of_builtins(cls: type) -> bool:
     return cls.__module__ in ("builtins", "typing", "abc")
-
-
-def _of_library(file: str) -> bool:
-    return file.startswith(LIBRARIES)
 
 
 def _library(item: Any) -> str:
