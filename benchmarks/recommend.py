@@ -1,7 +1,7 @@
 """Losses of the recommended setting on seeds that no map used, against the default and the best.
 
 `python -m benchmarks.recommend [PROBLEM ...]`: built-in problems or file.py:name; by default those
-of `benchmarks/recommend_problems`, about an hour. For each problem a map of 8 x 8 cells is trained
+of `benchmarks/recommend_problems`, about an hour and a half. For each problem a map of 8 x 8 cells is trained
 and recommends a setting. Then, with fresh seeds:
 
 - the score of the recommendation, of the rule's default betas at the given learning rate, and of the
@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from betaplane.errors import BadInput
 from betaplane.maps import map_phases
 from betaplane.maps.decision import gain
 from betaplane.maps.engine import choose_engine
@@ -82,7 +83,11 @@ def measure(source: str) -> Row | None:
     start = time.perf_counter()
     with ExitStack() as stack:
         path = temporary_store(stack)
-        phase_map = map_phases(source, points=8, store=path, workers=1, progress=False)
+        try:
+            phase_map = map_phases(source, points=8, store=path, workers=1, progress=False)
+        except BadInput as error:  # such as a library that is not installed
+            print(error, flush=True)
+            return None
         recommendation = phase_map.recommendation
         if recommendation is None or recommendation.decision is None:
             print(f"{phase_map.problem:<20} no recommendation")
