@@ -154,10 +154,20 @@ def wait_until(true: Callable[[], object], seconds: float) -> None:
         time.sleep(0.01)
 
 
+class Near(float):
+    """A number that equals every number within 1e-6 of it."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, float) and abs(float(self) - float(other)) <= 1e-6
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 def shown(phase_map: PhaseMap) -> dict[str, Any]:
     """All that a map says, the engine's loss curves to the last bit.
 
-    P(fail) is rounded: the linear algebra under it adds up differently with another number of threads.
+    P(fail) equals what is within 1e-6 of it: the linear algebra under it adds up differently with
+    another number of threads.
     """
     curves = {
         str(spot): np.asarray(cell.curve).tobytes().hex() for spot, cell in phase_map.cells.items()
@@ -166,6 +176,7 @@ def shown(phase_map: PhaseMap) -> dict[str, Any]:
         str(spot): [repr(final) for final in cell.finals] for spot, cell in phase_map.cells.items()
     }
     payload = {**to_json(phase_map), "curves": curves, "finals": finals}
+    payload = json.loads(json.dumps(payload))
     for cell in payload["cells"]:
-        cell["p_fail"] = round(cell["p_fail"], 9)
-    return json.loads(json.dumps(payload))
+        cell["p_fail"] = Near(cell["p_fail"])
+    return payload
