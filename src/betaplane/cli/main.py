@@ -20,6 +20,7 @@ from betaplane.cli.advise import advise_command
 from betaplane.cli.audit import audit_command
 from betaplane.cli.catalog import problems_command, rules_command
 from betaplane.cli.command import Command
+from betaplane.cli.init import init_command
 from betaplane.cli.inspect import inspect_command
 from betaplane.cli.map import map_command
 from betaplane.cli.record import record_command
@@ -81,6 +82,7 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
 
 
 COMMANDS = {
+    "init": init_command,
     "map": map_command,
     "record": record_command,
     "replay": replay_command,
