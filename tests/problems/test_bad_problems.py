@@ -12,6 +12,7 @@ from betaplane.problems import (
     check,
     counterexample,
     load,
+    power,
     quadratic,
     reddi,
     text,
@@ -158,6 +159,7 @@ ROWS = {
     "delta": (lambda: reddi(delta=0.1), 'delta requires independent draws.*order="replacement"'),
     "large delta": (lambda: reddi(delta=9, order="replacement"), "delta is out of range: got 9"),
     "x0": (lambda: reddi(x0=2), r"x0 is out of range: got 2; expected \[-1, 1\]"),
+    "power": (lambda: power(k=2), "k is out of range: got 2"),
     "scale": (lambda: reddi(scale=0), "scale is out of range: got 0"),
     "condition": (lambda: valley(condition=0.5), "condition is out of range: got 0.5"),
     "noiseless batch": (

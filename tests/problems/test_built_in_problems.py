@@ -14,6 +14,7 @@ from betaplane.problems import (
     counterexample,
     digits,
     minibatches,
+    power,
     quadratic,
     reddi,
     sparse,
@@ -77,10 +78,27 @@ def test_valley_has_the_documented_curvatures():
         assert loss_at(problem, start) == pytest.approx(h.sum().item() / 2)
 
 
+def test_adam_on_power_has_the_published_ratio():
+    problem = power(k=4)
+    assert loss_at(problem, [0.0]) == problem.best
+    assert loss_at(problem, [-0.5]) == 0.5**4 / 4
+    module = problem.fresh(0)
+    rule = torch.optim.Adam(module.parameters(), lr=problem.lr, betas=(0.9, 0.93), eps=0.0)
+    path = []
+    for _ in range(1000):
+        rule.zero_grad()
+        problem.loss(module(problem.inputs), problem.targets).backward()
+        rule.step()
+        path.append(module.x.item())
+    assert path[-1] / path[-2] == pytest.approx(0.982020914, abs=1e-8)
+
+
 @pytest.mark.parametrize(
     "problem",
     [
         counterexample(dtype=F64),
+        power(k=3),
+        power(k=6),
         counterexample(a=0.01, dtype=F64),
         quadratic(A=3, dtype=F64),
         reddi(dtype=F64),
@@ -90,6 +108,7 @@ def test_valley_has_the_documented_curvatures():
 @pytest.mark.parametrize("batch", [[0], [1], [2, 0, 1]])
 def test_analytic_gradient_is_autograd(problem, batch):
     module = problem.fresh(0)
+    batch = [i % problem.examples for i in batch]
 
     def loss(parameters, s, target):
         return problem.loss(functional_call(module, parameters, (s,)), target)

@@ -26,6 +26,7 @@ USUAL = {  # arguments that every function with a parameter of this name accepts
     "curvature": 2.0,
     "decay": 0.5,
     "decay_from": 0.9,
+    "degree": 4.0,
     "delta": 0.01,
     "end": 0.1,
     "epochs": 3.0,

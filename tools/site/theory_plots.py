@@ -82,6 +82,7 @@ SERIES: dict[str, tuple[Any, ...]] = {
     "form": ("float32", "bfloat16", "8bit"),
     "momentum": (True, False),
     "kurtosis": (3.0, 10.0, 100.0),
+    "degree": (4, 6, 8),
     "samples": (1e5, 1e6, 1e7),
     "end": (0.0, 0.1, 0.5),
     "lr": (1e-4, 1e-3, 1e-2),

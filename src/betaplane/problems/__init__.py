@@ -8,6 +8,7 @@ from betaplane.problems.fingerprint import fingerprint
 from betaplane.problems.load import BUILT_IN, load
 from betaplane.problems.mnist import mnist
 from betaplane.problems.order import minibatches
+from betaplane.problems.power import power
 from betaplane.problems.problem import Problem, Trainer
 from betaplane.problems.quadratic import quadratic
 from betaplane.problems.reddi import reddi
@@ -26,6 +27,7 @@ __all__ = [
     "load",
     "minibatches",
     "mnist",
+    "power",
     "quadratic",
     "reddi",
     "sparse",

@@ -15,6 +15,7 @@ from betaplane.problems.check import call_user_code, check
 from betaplane.problems.counterexample import counterexample
 from betaplane.problems.digits import digits
 from betaplane.problems.mnist import mnist
+from betaplane.problems.power import power
 from betaplane.problems.problem import Origin, Problem, Trainer
 from betaplane.problems.quadratic import quadratic
 from betaplane.problems.reddi import reddi
@@ -32,6 +33,7 @@ BUILT_IN: dict[str, Callable[..., Problem]] = {
     "counterexample": counterexample,
     "quadratic": quadratic,
     "reddi": reddi,
+    "power": power,
 }
 
 

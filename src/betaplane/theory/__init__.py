@@ -22,6 +22,7 @@ from betaplane.theory.bounds import blow_up_rate, extremal_gradients, kingma_ba_
 from betaplane.theory.bounds_relatives import adamax_bound, atan2_bound, laprop_bound
 from betaplane.theory.central_flow import flow_rate, resting_root_v, steps_to_edge, swing
 from betaplane.theory.concentration import Concentration, concentration, second_moment_spread
+from betaplane.theory.degenerate import degenerate_critical_beta2, degenerate_ratio
 from betaplane.theory.epsilon import (
     damping,
     eps_after_correction,
@@ -111,6 +112,8 @@ __all__ = [
     "debiased_beta",
     "decay_horizon",
     "deepspeed_bytes",
+    "degenerate_critical_beta2",
+    "degenerate_ratio",
     "diverges",
     "drift",
     "eps_after_correction",
