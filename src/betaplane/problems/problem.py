@@ -187,7 +187,8 @@ class Trainer:
         name: name on maps and in the store.
         train: train(settings, seed) -> losses; settings maps hyperparameter names (beta1, beta2,
             lr, eps, batch_size, weight_decay) to numbers. losses is a sequence of floats in the
-            order of training, of any length >= 1; a loss that is not finite means divergence.
+            order of training, of any length >= 1; a loss that is not finite means divergence. A
+            generator, which yields the losses, is closed as soon as a loss is not finite.
         best: the smallest possible loss, or None if it is not known.
         defaults: settings that the map does not vary, by name.
         note: one sentence that describes it.

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import reprlib
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-import numpy as np
-
-from betaplane.errors import BadInput
 from betaplane.problems import Problem, Trainer
-from betaplane.problems.check import call_user_code
+from betaplane.replicas.callable import train_callable
 from betaplane.replicas.objective import isolated
 from betaplane.replicas.plain import plain_rate, train_plain
 from betaplane.replicas.proof import NotProved, prove, why_plain
@@ -35,7 +29,7 @@ def train(
     stackable.
     """
     if isinstance(problem, Trainer):
-        return [train_callable(problem, run) for run in runs]
+        return [train_callable(problem, run, options) for run in runs]
     if engine == "stacked":
         return stacked_outcomes(problem, runs, options, storage)
     return [train_plain(problem, run, options) for run in runs]
@@ -68,36 +62,6 @@ def train_stacked(
         )
         return [train_plain(problem, run, options) for run in runs]
     return stacked_outcomes(problem, runs, options)
-
-
-def train_callable(trainer: Trainer, run: Run) -> Outcome:
-    """Train one run with the user's own training function."""
-    start = time.perf_counter()
-    settings = {name: getattr(run.rule, name) for name in run.rule.hyperparameters()}
-    settings |= {"lr": run.lr, "batch_size": run.batch_size}
-    text = ", ".join(f"{name}={value:g}" for name, value in settings.items())
-    losses = call_user_code(
-        f"{trainer.name}({text}; seed {run.seed}) failed",
-        lambda: trainer.train(settings, run.seed),
-    )
-    curve = _curve(losses, trainer.name)
-    return Outcome(float(curve[0]), curve, True, time.perf_counter() - start)
-
-
-def _curve(losses: Any, name: str) -> np.ndarray:
-    try:
-        curve = np.atleast_1d(np.asarray([] if losses is None else losses, dtype=np.float32))
-    except (TypeError, ValueError, RuntimeError):
-        curve = np.empty(0)
-    if curve.ndim != 1 or not len(curve):
-        raise BadInput(
-            "train(settings, seed) returned no sequence of losses",
-            value=reprlib.repr(losses),
-            allowed="a sequence of at least 1 float",
-            where=f"trainer {name!r}",
-            instead="return losses  # a list of floats",
-        )
-    return curve
 
 
 def chunk_size(problem: Problem | Trainer, engine: str, compiled: bool = False) -> int:
