@@ -46,6 +46,57 @@ def test_a_range_that_is_none_is_refused(name, low, high, points):
         axis(name, low, high, points)
 
 
+def test_the_position_of_no_memory_is_plain_zero():
+    assert math.copysign(1, position("beta1", 0.0)) == 1
+    assert position("beta1", 0.3) == 0.154901959986  # 12 decimals, so that decades are whole
+    assert axis("beta1", 0.0, 0.9, 2).values == (0.0, 0.9)
+    assert math.copysign(1, axis("beta1", 0.0, 0.9, 2).values[0]) == 1
+
+
+def test_an_axis_of_betas_is_labeled_by_its_horizon():
+    assert Axis("beta2", (0.0, 0.9)).label == "beta2, by memory horizon 1/(1-beta2) in steps"
+    assert Axis("lr", (0.1, 1.0)).label == "lr"
+
+
+FAULTS = [  # axis, argument, end of the sentence
+    (("batch_size", 4, 4, 3), "", '(axis). Try: axis("batch_size", 4, 256, 24)'),
+    (("batch_size", 4, 4, 3), "x", '(x). Try: x=("batch_size", 4, 256)'),
+    (("beta1", 0.9, 0.5, 3), "", '(axis). Try: axis("beta1", 0, 0.99, 24)'),
+    (("beta2", 0.9, 0.5, 3), "y", '(y). Try: y=("beta2", 0, 0.9999)'),
+    (("lr", 0.0, 0.1, 3), "x", '(x). Try: x=("lr", 0.0001, 0.1)'),
+    (("lr", 1.0, 1.00001, 2), "x", '(x). Try: x=("lr", 0.0001, 0.1)'),
+    (("lr", 1.0, 1.00001, 2), "", '(axis). Try: axis("lr", 0.0001, 0.1, 24)'),
+    (("lr", True, 0.1, 3), "", '(axis). Try: axis("lr", 0.0001, 0.1, 24)'),
+    (("lr", "1e-3", 0.1, 3), "y", '(y). Try: y=("lr", 0.0001, 0.1)'),
+    (("lr", 1e-3, 0.1, 1), "x", "expected [2, inf) (points). Try: points=24"),
+    (("epss", 0.1, 0.2, 3), "", '(axis). Try: name="eps"'),
+    (("epss", 0.1, 0.2, 3), "x", '(x). Try: x="eps"'),
+]
+
+
+@pytest.mark.parametrize(("given", "argument", "end"), FAULTS, ids=str)
+def test_an_axis_that_is_none_gets_an_example(given, argument, end):
+    with pytest.raises(BadInput) as raised:
+        axis(*given, argument=argument)
+    assert str(raised.value).endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "interval"),
+    [
+        ("beta1", 0.0, 1.0, "[0, 1)"),
+        ("batch_size", 1, 2, "[1, inf)"),
+        ("lr", 1e-300, 1e300, "(0, inf)"),
+    ],
+)
+def test_the_ends_of_an_axis_are_those_of_what_exists(name, low, high, interval):
+    explicit(name, (low, high * 0.9999))
+    for values in ((low - 0.001, high / 2), (low, math.inf)):
+        with pytest.raises(BadInput) as raised:
+            explicit(name, values)
+        assert f"low < high, both in {interval}" in str(raised.value)
+
+
 USUAL = {
     "beta1": (0.0, 0.99), "beta2": (0.0, 0.9999), "lr": (1e-4, 0.1), "eps": (1e-12, 0.1),
     "batch_size": (4, 256), "weight_decay": (1e-4, 1.0),

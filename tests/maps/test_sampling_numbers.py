@@ -8,10 +8,12 @@ import pytest
 from betaplane.errors import BadInput
 from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD
 from betaplane.maps.sampling.ask_tell import Refine
-from betaplane.maps.sampling.gaussian_process import _KernelSearch
+from betaplane.maps.sampling.gaussian_process import _KernelSearch, fit
 from betaplane.maps.sampling.infer import fill, fill_by_surface
 from betaplane.maps.sampling.laplace import BIAS, Kernel, laplace
 from betaplane.maps.sampling.quadtree import UNKNOWN, levels, roots, start_cells
+from betaplane.maps.sampling.votes import verdict_grid
+from betaplane.maps.sampling.wilson import wilson
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -97,3 +99,51 @@ def test_batch_is_a_twentieth_of_the_budget_and_at_least_eight() -> None:
         Refine((64, 64), **{name: low})
         with pytest.raises(BadInput, match=f"{name} is too small: got {low - 1}"):
             Refine((64, 64), **{name: low - 1})
+
+
+def test_intervals_stay_within_0_and_1() -> None:
+    for trials in range(1, 60):
+        for fails in range(trials + 1):
+            low, high = wilson(fails, trials)
+            assert 0.0 <= low < high <= 1.0
+            assert low - 1e-12 < fails / trials < high + 1e-12
+
+
+def test_a_quarter_of_a_batch_follows_the_splits_of_the_tree() -> None:
+    """A disk of failures; the tree alone would take 7 of the 16 runs, the surface alone none."""
+    chooser = Refine((65, 65), seeds=1, budget=240, start=5, batch=16)
+    first = chooser.ask()
+    chooser.tell({(x, y): [FAILING if x * x + y * y < 1000 else GOOD] for (x, y), _ in first})
+    missing = [
+        {(int(x), int(y)) for x, y in spots}
+        for spots, _ in levels(verdict_grid((65, 65), chooser.votes), 5, chooser.guard)
+    ]
+    batch = chooser.ask()
+    assert (len(first), len(missing[0]), len(missing[1])) == (25, 0, 33)
+    assert sum(spot in missing[1] for spot, _ in batch) == 4
+
+
+def test_a_fixed_subset_of_the_points_chooses_the_kernel() -> None:
+    """Labels of points outside of the 200 that are drawn do not change it."""
+    cells = np.indices((20, 20)).reshape(2, -1).T.astype(float)
+    drawn = np.sort(np.random.default_rng(0).permutation(400)[:200])
+    fails = (cells[:, 1] < 10).astype(float)
+    noisy = np.random.default_rng(1).integers(0, 2, 400).astype(float)
+    noisy[drawn] = fails[drawn]
+    ones = np.ones(400)
+    assert fit(cells, noisy, ones).kernel == fit(cells, fails, ones).kernel
+    noisy[drawn[::2]] = 1 - noisy[drawn[::2]]
+    assert fit(cells, noisy, ones).kernel != fit(cells, fails, ones).kernel
+
+
+def test_points_of_other_shapes_are_refused() -> None:
+    for points in (np.zeros(2), np.zeros((2, 3)), np.zeros((2, 2, 1)), np.zeros((0, 2))):
+        with pytest.raises(BadInput, match="shapes of the trained points do not match"):
+            fit(points, np.zeros(len(points)), np.ones(len(points)))
+    for trials in (np.ones(1), np.ones(3)):
+        with pytest.raises(BadInput, match="do not match"):
+            fit(np.zeros((2, 2)), np.zeros(2), trials)
+    for fails, trials in (([-1.0, 0.0], [1.0, 1.0]), ([0.0, 0.0], [1.0, 0.5]), ([0, 2], [1, 1])):
+        with pytest.raises(BadInput, match="Invalid counts of failures"):
+            fit(np.zeros((2, 2)), np.array(fails), np.array(trials))
+    assert fit(np.zeros((2, 2)), np.array([0, 1]), np.ones(2)).evidence < 0

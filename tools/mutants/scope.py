@@ -6,8 +6,9 @@ from tools.mutants.executions import ROOT
 
 # files that decide something, by package
 DECIDES = {
-    "maps": "verdicts sampling/* assemble predicted_map tune tune_search tune_model plan grid validation"
-    " store/run_record store/run_table store/store store/run_claims store/digest store/salvage",
+    "maps": "verdicts recommend decision lr_search sampling/* assemble predicted_map tune tune_search"
+    " tune_model plan grid validation store/run_record store/run_table store/store store/run_claims"
+    " store/digest store/salvage",
     "advice": "[!_]*",
     "monitor": "diagnosis detectors/*",
     "checkpoints": "findings new_betas health",
@@ -17,8 +18,9 @@ DECIDE_NOTHING = ("__init__.py", "advice/render.py")  # render.py formats text
 # quick tests that reach them in this process: of the package's own folder, or of the one named;
 # those that start other processes or compilers execute no mutant
 NOTICE = {
-    "maps": "map_arguments ask_tell damaged_store engine grid plan predicted_map sampling_numbers store"
-    " store_rows gaussian_process* tune verdicts cli/tune_command",
+    "maps": "map_arguments ask_tell assemble damaged_store decision* engine grid plan predicted_map"
+    " recommendation_limits sampling_numbers score_scale store store_rows gaussian_process* tune verdicts"
+    " cli/tune_command",
     "advice": "* cli/advise_command",
     "monitor": "batched counterfactual detect* formulas odd_runs reading_buffer sharpness watch"
     " watcher",

@@ -163,8 +163,9 @@ def _capped(finals: np.ndarray, initial: np.ndarray) -> np.ndarray:
 def _deciding_seeds(differences: np.ndarray) -> float:
     """The number of seeds at which the mean would be twice its standard error."""
     mean = abs(float(np.mean(differences)))
-    spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else math.inf
-    return max(2.0, math.ceil((2 * spread / mean) ** 2)) if mean > 0 else math.inf
+    if mean == 0 or len(differences) < 2:
+        return math.inf
+    return max(2, math.ceil((2 * float(np.std(differences, ddof=1)) / mean) ** 2))
 
 
 def _share(difference: float) -> float:

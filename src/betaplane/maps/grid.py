@@ -99,7 +99,7 @@ def explicit(name: str, values: Sequence[float]) -> Axis:
 def _spaced_values(name: str, low: float, high: float, points: int) -> list[float]:
     positions = np.linspace(position(name, low), position(name, high), points)
     if name in BETAS:
-        betas = [float(1 - _rounded(10.0**-place) + 0.0) for place in positions]
+        betas = [1 - _rounded(10.0**-place) for place in positions]
         return [float(f"{beta:.12g}") for beta in betas]
     if name == "batch_size":
         return [round(10.0**place) for place in positions]
