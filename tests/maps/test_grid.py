@@ -97,6 +97,28 @@ def test_the_ends_of_an_axis_are_those_of_what_exists(name, low, high, interval)
         assert f"low < high, both in {interval}" in str(raised.value)
 
 
+def test_linear_axes_are_even_in_values():
+    assert axis("beta2", 0.0, 0.9, 4, scale="linear").values == (0.0, 0.3, 0.6, 0.9)
+    assert axis("weight_decay", 0.0, 0.2, 3, scale="linear").values == (0.0, 0.1, 0.2)
+    assert axis("batch_size", 1, 5, 3, scale="linear").values == (1, 3, 5)
+    linear = axis("lr", 0.1, 0.5, 5, scale="linear")
+    np.testing.assert_allclose(linear.positions, [0.0, 0.75, 1.5, 2.25, 3.0], rtol=1e-12)
+    assert [linear.value(place) for place in (0.0, 1.5, 3.0)] == pytest.approx([0.1, 0.3, 0.5])
+
+
+def test_linear_axes_are_chosen_together_or_one_by_one():
+    trainer = Trainer("mine", lambda settings, seed: [1.0])
+    plan = plan_for(trainer, "beta1", ("lr", 0.1, 0.3, "log"), points=3, scale="linear")
+    assert (plan.x.scale, plan.y.scale) == ("linear", "log")
+    assert plan.x.values == (0.0, 0.495, 0.99)
+    plan = plan_for(trainer, ("beta1", 0.0, 0.8, "linear"), "beta2", points=3)
+    assert (plan.x.values, plan.y.scale) == ((0.0, 0.4, 0.8), "log")
+    with pytest.raises(BadInput, match=r"Unknown scale 'lin'\. Did you mean 'linear'"):
+        plan_for(trainer, scale="lin")
+    with pytest.raises(BadInput, match=r"Invalid range for the lr axis.*\(0, inf\)"):
+        axis("lr", 0.0, 1.0, 3, scale="linear")
+
+
 USUAL = {
     "beta1": (0.0, 0.99), "beta2": (0.0, 0.9999), "lr": (1e-4, 0.1), "eps": (1e-12, 0.1),
     "batch_size": (4, 256), "weight_decay": (1e-4, 1.0),

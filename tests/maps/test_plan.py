@@ -193,9 +193,9 @@ def test_cells_along_both_axes() -> None:
 
 
 def test_the_forms_of_an_axis() -> None:
-    assert axis_range("lr", "x") == axis_range(("lr",), "x") == ("lr", None, None)
-    assert axis_range(["lr", 0.1, 1], "x") == ("lr", 0.1, 1)
-    assert axis_range(("lr", None, 0.1), "x") == ("lr", None, 0.1)
+    assert axis_range("lr", "x") == axis_range(("lr",), "x") == ("lr", None, None, None)
+    assert axis_range(["lr", 0.1, 1], "x") == ("lr", 0.1, 1, None)
+    assert axis_range(("lr", None, 0.1), "x") == ("lr", None, 0.1, None)
     for bad in ((), ("lr", 1), ("lr", 1, 2, 3), (1, 2, 3), ("lr", True, 2), ("lr", 1, "2"), 3):
         with pytest.raises(BadInput, match="y is not an axis"):
             axis_range(bad, "y")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from betaplane.maps import Plan
 
 AXIS = (
-    "Horizontal axis: beta1, beta2, lr, eps, batch_size or weight_decay, with a range if you "
-    "like: lr=1e-4:1e-1."
+    "Horizontal axis: beta1, beta2, lr, eps, batch_size, weight_decay or an option of a built-in "
+    "problem, with a range if you like: lr=1e-4:1e-1, n=5:50:linear."
 )
 AxisOpt = partial(typer.Option, rich_help_panel="Axes")
 RunOpt = partial(typer.Option, rich_help_panel="Training")
@@ -35,6 +35,7 @@ def map_command(
     x: Annotated[str, AxisOpt("--x", help=AXIS)] = "beta1",
     y: Annotated[str, AxisOpt("--y", help="Vertical axis (same format as --x).")] = "beta2",
     points: Annotated[str, AxisOpt("--points", help="Cells per axis: 24, or 32x48.")] = "24",
+    scale: Annotated[str, AxisOpt("--scale", help="Scale of the axes: log or linear.")] = "log",
     betas_: Annotated[
         Optional[str], AxisOpt("--betas", help="Your own setting, marked on the map: 0.9,0.98.")
     ] = None,
@@ -146,6 +147,7 @@ def map_command(
         "seconds": budget(budget_),
         "engine": engine,
         "search_lr": search_lr,
+        "scale": scale,
     }
     run_options = {
         "early_stop": early_stop,
@@ -153,12 +155,12 @@ def map_command(
         "compile": compile,
         "device": device,
     }
-    nx, ny = grid_shape(points)
+    shape = grid_shape(points)
     result = sys.stdout
     with redirect_stdout(sys.stderr):  # what a problem file prints is not part of the result
         session = MapSession(problem, data, rule, hyperparameters, out, store, as_json, result)
-        axes = axis_range(x, nx), axis_range(y, ny)
-        plan: Plan = session.plan(*axes, how, run_options, (good, failing))
+        axes = axis_range(x), axis_range(y)
+        plan: Plan = session.plan(*axes, shape, how, run_options, (good, failing))
         own_betas = betas(betas_)
         session.check_betas(plan, own_betas, strict)
         session.merge(merge or [])

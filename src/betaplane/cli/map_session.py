@@ -87,6 +87,7 @@ class MapSession:
         self,
         x: tuple,
         y: tuple,
+        points: tuple[int, int],
         how: dict[str, Any],
         options: dict[str, Any],
         limits: tuple[float, float],
@@ -94,9 +95,10 @@ class MapSession:
         """The plan that the options describe.
 
         Args:
-            x: name, low, high and number of cells of the horizontal axis.
+            x: name, low, high and scale of the horizontal axis.
             y: of the vertical axis.
-            how: fields of the plan.
+            points: cells along x and y.
+            how: fields of the plan, and the scale of axes that give none.
             options: fields of `betaplane.replicas.Options`.
             limits: scores below which a cell is good and above which it fails.
         """
@@ -107,9 +109,9 @@ class MapSession:
         own = {name: self.hyperparameters.get(name) for name in ("lr", "batch_size", "steps")}
         return plan_for(
             self.problem,
-            x[:3],
-            y[:3],
-            (x[3], y[3]),
+            x,
+            y,
+            points,
             rule=self.rule,
             thresholds=Thresholds(*limits),
             options=Options(**options),

@@ -47,28 +47,33 @@ def grid_shape(text: str) -> tuple[int, int]:
     return nx, ny
 
 
-def axis_range(text: str, points: int) -> tuple[str, float | None, float | None, int]:
-    """An axis as (name, low, high, points); low and high are None if the text has only a name.
+def axis_range(text: str) -> tuple[str, float | None, float | None, str | None]:
+    """An axis as (name, low, high, scale); what the text does not give is None.
 
     Example:
-        >>> axis_range("lr=1e-4:0.1", 8), axis_range("batch-size", 24)
-        (('lr', 0.0001, 0.1, 8), ('batch_size', None, None, 24))
+        >>> axis_range("lr=1e-4:0.1"), axis_range("batch-size")
+        (('lr', 0.0001, 0.1, None), ('batch_size', None, None, None))
+        >>> axis_range("n=5:50:linear")
+        ('n', 5.0, 50.0, 'linear')
     """
     name, _, ends = text.partition("=")
     name = name.strip().replace("-", "_")  # "batch-size", as options are written
     if not ends:
-        return name, None, None, points
+        return name, None, None, None
     try:
-        low, high = (float(end) for end in ends.split(":"))
+        low_end, high_end, *scale = ends.split(":")
+        low, high = float(low_end), float(high_end)
+        if len(scale) > 1:
+            raise ValueError
     except ValueError:
         raise BadInput(
             "Invalid range of an axis",
             value=text,
-            allowed="name=low:high",
+            allowed="name=low:high, or name=low:high:linear",
             where="x/y",
             instead='x=("beta1", 0, 0.99)',
         ) from None
-    return name, low, high, points
+    return name, low, high, scale[0] if scale else None
 
 
 def learning_rate(text: str | None) -> tuple[float | None, bool]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from betaplane.figures import _curves, _scene, _text, _ticks, palette
+from betaplane.maps.grid import distance_units
 from betaplane.maps.phase_map import VERDICTS, Cell, Mark, PhaseMap
 from betaplane.text import plural
 
@@ -96,7 +97,7 @@ class Panel:
             self.axes.plot(4, self.y - 5, "o", ms=6, mfc=color, mec=palette.INK, mew=0.8)
             self._write(mark.label, 9, x=14)
             self.y -= 12.5
-            self._write(_mark_line(mark), 8, palette.MUTED, x=14)
+            self._write(_mark_line(mark, phase_map), 8, palette.MUTED, x=14)
             self.y -= 15.5
         self.y -= 9
 
@@ -214,7 +215,8 @@ def _apart(heights: list[float], gap: float, most: float) -> list[float]:
     return heights
 
 
-def _mark_line(mark: Mark) -> str:
+def _mark_line(mark: Mark, phase_map: PhaseMap) -> str:
     verdict = _text.verdict_name(mark, VERDICTS)
     near = np.isfinite(mark.distance) and mark.verdict is not None
-    return f"{verdict}, {mark.distance:.2f} decades from the boundary" if near else verdict
+    units = distance_units(phase_map.x, phase_map.y)[1]
+    return f"{verdict}, {mark.distance:.2f} {units} from the boundary" if near else verdict

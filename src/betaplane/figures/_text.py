@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 
+from betaplane.maps.grid import distance_units
 from betaplane.maps.phase_map import Mark, PhaseMap
 from betaplane.text import format_number, plural, printable
 
@@ -65,16 +66,18 @@ def settings(values: Mapping[str, float], *names: str) -> str:
     )
 
 
-def distance(decades: float) -> str:
-    """A distance on the map in decades and as a factor.
+def distance(length: float, phase_map: PhaseMap) -> str:
+    """A distance on a map: in decades and as a factor, unless an axis is linear.
 
-    Example:
-        >>> distance(0.301), distance(float("inf"))
-        ('0.30 decades (a factor of 2)', 'no other verdict on this map')
+    Args:
+        length: the distance between two positions; inf if there is no other verdict.
+        phase_map: gives the scales of the axes.
     """
-    if not math.isfinite(decades):
+    if not math.isfinite(length):
         return "no other verdict on this map"
-    return f"{decades:.2f} decades (a factor of {10.0**decades:.2g})"
+    units = distance_units(phase_map.x, phase_map.y)[1]
+    factor = f" (a factor of {10.0**length:.2g})" if units == "decades" else ""
+    return f"{length:.2f} {units}{factor}"
 
 
 def score(phase_map: PhaseMap) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from betaplane.figures._text import MINUS, symbol
-from betaplane.maps.grid import BETAS, Axis, position
+from betaplane.maps.grid import BETAS, Axis
 from betaplane.text import format_beta, format_number
 
 MAX_TICKS = 8
@@ -19,7 +19,7 @@ FACTORS = ((1,), (1, 3), (1, 2, 5))  # round values within a decade, by preferen
 class Tick:
     """One tick of an axis."""
 
-    position: float  # see maps.grid.position
+    position: float  # see Axis.position
     text: str  # the horizon, or the value
     below: str  # the beta; empty on other axes
 
@@ -43,7 +43,7 @@ def label(axis: Axis) -> str:
     """The label of an axis."""
     return (
         f"memory horizon 1/(1 {MINUS} {symbol(axis.name)}), steps"
-        if axis.name in BETAS
+        if axis.horizons
         else symbol(axis.name)
     )
 
@@ -54,13 +54,28 @@ def ticks(axis: Axis) -> list[Tick]:
     Example:
         >>> [(tick.text, tick.below) for tick in ticks(Axis("beta2", (0.0, 0.9, 0.99)))]
         [('1', '0'), ('10', '0.9'), ('100', '0.99')]
+        >>> [tick.text for tick in ticks(Axis("lr", (0.0, 0.2, 0.4), "linear"))]
+        ['0', '0.1', '0.2', '0.3', '0.4', '0.5']
     """
     low, high = edges(axis)[[0, -1]]
-    for spots in _round_spots(axis.name, low, high):
+    sets = _round_spots(axis.name, low, high) if axis.scale == "log" else _steps(axis, low, high)
+    for spots in sets:
         if 3 <= len(spots) <= MAX_TICKS:
-            return [_tick(axis.name, spot) for spot in spots]
+            return [_tick(axis, spot) for spot in spots]
     every = max(1, math.ceil(len(axis) / 6))
-    return [_tick(axis.name, float(spot)) for spot in axis.positions[::every]]
+    return [_tick(axis, float(spot)) for spot in axis.positions[::every]]
+
+
+def _steps(axis: Axis, low: float, high: float) -> list[list[float]]:
+    """Sets of positions of multiples of a round step, the coarsest first."""
+    first, last = axis.value(low), axis.value(high)
+    first = first if axis.values[0] < 0 else max(first, 0.0)
+    ten = 10.0 ** math.floor(math.log10(last - first))
+    sets = []
+    for step in (ten, ten / 2, ten / 5, ten / 10):
+        multiples = range(math.ceil(first / step - 1e-9), math.floor(last / step + 1e-9) + 1)
+        sets.append([axis.position(round(step * i, 12)) for i in multiples])
+    return sets
 
 
 def _round_spots(name: str, low: float, high: float) -> list[list[float]]:
@@ -79,10 +94,12 @@ def _round_spots(name: str, low: float, high: float) -> list[list[float]]:
     return [[spot for spot in spots if low - 1e-9 <= spot <= high + 1e-9] for spots in sets]
 
 
-def _tick(name: str, spot: float) -> Tick:
+def _tick(axis: Axis, spot: float) -> Tick:
+    if not axis.horizons:
+        value = axis.value(spot)
+        rounding = 1e-9 * (axis.values[-1] - axis.values[0])
+        return Tick(spot, format_number(axis.name, 0.0 if abs(value) < rounding else value), "")
     value = 10.0**spot
-    if name not in BETAS:
-        return Tick(spot, format_number(name, value), "")
     return Tick(
         spot,
         f"{value:.3g}" if value < 1000 else f"{value:,.0f}",
@@ -100,7 +117,8 @@ def place(axis: Axis, value: float) -> float:
     """The position of a value; NaN if it is not valid on the axis."""
     if not math.isfinite(value) or (axis.name in BETAS and not 0.0 <= value < 1.0):
         return math.nan
-    return position(axis.name, value) if axis.name in BETAS or value > 0 else math.nan
+    has_position = axis.name in BETAS or axis.scale == "linear" or value > 0
+    return axis.position(value) if has_position else math.nan
 
 
 def nearest(axis: Axis, value: float) -> int:

@@ -200,7 +200,7 @@ def _marks(phase_map: PhaseMap) -> str:
     rows = []
     for mark in phase_map.marks:
         chip = "none" if mark.verdict is None else VERDICTS[mark.verdict]
-        away = _text.DASH if mark.verdict is None else _text.distance(mark.distance)
+        away = _text.DASH if mark.verdict is None else _text.distance(mark.distance, phase_map)
         verdict = f"<span class='chip {chip}'>{_text.verdict_name(mark, VERDICTS)}</span>"
         rows.append(f"<tr><td>{escape(mark.label)}</td><td>{verdict}</td><td>{away}</td></tr>")
     head = "<tr><th>Setting</th><th>Verdict</th><th>To the nearest other verdict</th></tr>"

@@ -103,7 +103,7 @@ def _draw_ticks(axes: Axes, phase_map: PhaseMap) -> None:
 
 
 def _axis_label(axis: Axis) -> str:
-    small = f"  (below: {_text.symbol(axis.name)})" if axis.name in _ticks.BETAS else ""
+    small = f"  (below: {_text.symbol(axis.name)})" if axis.horizons else ""
     return _ticks.label(axis) + small
 
 

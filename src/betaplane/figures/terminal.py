@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from betaplane.figures import _scene, _text, _ticks, palette
+from betaplane.maps.grid import Axis
 from betaplane.maps.phase_map import FAILING, VERDICTS, PhaseMap, Spot
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class _Summary:
         )
         letters = _letters(self.phase_map)
         for mark in self.phase_map.marks:
-            away = "-" if mark.verdict is None else _text.distance(mark.distance)
+            away = "-" if mark.verdict is None else _text.distance(mark.distance, self.phase_map)
             standing = Text(
                 _text.verdict_name(mark, VERDICTS), "dim" if mark.verdict is None else "bold"
             )
@@ -180,7 +181,7 @@ class _Sheet:
 
         yield Text(_text.title(self.phase_map), "bold")
         yield Text(_text.fixed_settings(self.phase_map) + "\n", "dim")
-        yield Text(_axis_label(self.phase_map.y.name, "next to"), "dim")
+        yield Text(_axis_label(self.phase_map.y, "next to"), "dim")
         ticks = self._ticks("y")
         for row in reversed(range(self.verdicts.shape[1])):
             yield self._row(row, *ticks.get(row, ("", "")))
@@ -239,7 +240,7 @@ class _Sheet:
         for row, style in zip(rows, ("dim", "", "dim"), strict=True):
             if "".join(row).strip():
                 yield Text(margin + "".join(row).rstrip(), style)
-        yield Text(margin + _axis_label(self.phase_map.x.name, "below"), "dim")
+        yield Text(margin + _axis_label(self.phase_map.x, "below"), "dim")
 
     def _legend(self) -> Text:
         from rich.text import Text
@@ -280,7 +281,8 @@ def _style(verdict: int, shade: float) -> Style:
     )
 
 
-def _axis_label(name: str, position: str) -> str:
-    if name not in _ticks.BETAS:
+def _axis_label(axis: Axis, position: str) -> str:
+    name = axis.name
+    if not axis.horizons:
         return _text.symbol(name)
     return f"horizon 1/(1-{_text.symbol(name)}) in steps, {_text.symbol(name)} {position} it"

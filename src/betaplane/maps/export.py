@@ -55,8 +55,16 @@ def to_json(phase_map: PhaseMap) -> dict[str, Any]:
         {
             "problem": phase_map.problem,
             "rule": phase_map.rule,
-            "x": {"name": phase_map.x.name, "values": list(phase_map.x.values)},
-            "y": {"name": phase_map.y.name, "values": list(phase_map.y.values)},
+            "x": {
+                "name": phase_map.x.name,
+                "values": list(phase_map.x.values),
+                "scale": phase_map.x.scale,
+            },
+            "y": {
+                "name": phase_map.y.name,
+                "values": list(phase_map.y.values),
+                "scale": phase_map.y.scale,
+            },
             "fixed": dict(phase_map.fixed),
             "steps": phase_map.steps,
             "trainings": phase_map.trainings,

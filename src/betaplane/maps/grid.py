@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -13,11 +14,15 @@ from betaplane.errors import BadInput, unknown
 NAMES = ("beta1", "beta2", "lr", "eps", "batch_size", "weight_decay")
 BETAS = ("beta1", "beta2")
 EXAMPLE_RANGES = {"batch_size": (4, 256), "beta1": (0, 0.99), "beta2": (0, 0.9999)}
+Scale = Literal["log", "linear"]
+SCALES: tuple[Scale, ...] = ("log", "linear")
+# The length of every linear axis, so that distances can be compared with decades of other axes
+LINEAR_LENGTH = 3.0
 
 
 def position(name: str, value: float) -> float:
-    """Position of a value on its axis: log10 of the memory horizon 1 / (1 - beta) for betas, log10
-    of the value otherwise.
+    """Position of a value on a logarithmic axis: log10 of the memory horizon 1 / (1 - beta) for
+    betas, log10 of the value otherwise.
 
     Equal distances are equal factors of the horizon (or of the value): beta = 0 is at 0, 0.9 at 1,
     0.999 at 3.
@@ -37,16 +42,42 @@ class Axis:
 
     name: str
     values: tuple[float, ...]
+    scale: Scale = "log"
+    of_problem: bool = False  # an option of the problem, such as n of `counterexample`
+
+    @property
+    def horizons(self) -> bool:
+        """Whether it is laid out in memory horizons 1 / (1 - beta)."""
+        return self.name in BETAS and self.scale == "log"
 
     @property
     def positions(self) -> np.ndarray:
-        """Positions of the values, shape (len(values),); see `position`."""
-        return np.array([position(self.name, value) for value in self.values])
+        """Positions of the values, shape (len(values),)."""
+        return np.array([self.position(value) for value in self.values])
+
+    def position(self, value: float) -> float:
+        """The position of a value: see `position`; on a linear axis, in thirds of its length.
+
+        Example:
+            >>> Axis("lr", (0.01, 0.1)).position(0.1), Axis("lr", (0.01, 0.1), "linear").position(0.1)
+            (-1.0, 3.0)
+        """
+        if self.scale == "log":
+            return position(self.name, value)
+        low, high = self.values[0], self.values[-1]
+        return LINEAR_LENGTH * (value - low) / ((high - low) or 1.0)
+
+    def value(self, position: float) -> float:
+        """The value at a position."""
+        if self.scale == "linear":
+            low, high = self.values[0], self.values[-1]
+            return low + (high - low) * position / LINEAR_LENGTH
+        return 1 - 10.0**-position if self.name in BETAS else 10.0**position
 
     @property
     def label(self) -> str:
         """The text along the axis."""
-        if self.name in BETAS:
+        if self.horizons:
             return f"{self.name}, by memory horizon 1/(1-{self.name}) in steps"
         return self.name
 
@@ -54,18 +85,41 @@ class Axis:
         return len(self.values)
 
 
-def axis(name: str, low: float, high: float, points: int, *, argument: str = "") -> Axis:
-    """An axis of `points` values from low to high, evenly spaced in `position`, rounded to 4
-    digits.
+def distance_units(x: Axis, y: Axis) -> tuple[str, str]:
+    """One unit of a distance on a map, and the plural."""
+    scales = {x.scale, y.scale}
+    if scales == {"log"}:
+        return "decade", "decades"
+    if scales == {"linear"}:
+        return "third of an axis", "thirds of an axis"
+    return "decade or third of an axis", "decades or thirds of an axis"
 
-    For betas, 1 - beta is rounded; batch sizes are whole numbers. Values that round to the same
-    number become one point.
+
+def axis(
+    name: str,
+    low: float,
+    high: float,
+    points: int,
+    *,
+    scale: Scale = "log",
+    whole: bool | None = None,
+    argument: str = "",
+) -> Axis:
+    """An axis of `points` evenly spaced values from low to high, rounded to 4 digits.
+
+    On the logarithmic scale, values are evenly spaced in `position`, and 1 - beta is rounded for
+    betas. Batch sizes are whole numbers. Values that round to the same number become one point.
 
     Args:
-        name: a hyperparameter: beta1, beta2, lr, eps, batch_size or weight_decay.
-        low: the smallest value; in [0, 1) for betas, >= 1 for batch sizes, > 0 for the others.
+        name: a hyperparameter: beta1, beta2, lr, eps, batch_size or weight_decay; or an option of
+            the problem.
+        low: the smallest value; in [0, 1) for betas, >= 1 for batch sizes, > 0 for the others, or
+            >= 0 on a linear scale.
         high: the largest value, in the same range, > low.
         points: number of values, >= 2.
+        scale: "log" or "linear".
+        whole: for an option of the problem: whether its values are whole numbers. None: the name is
+            a hyperparameter.
         argument: the argument that gave the range ("x" or "y"), for errors.
 
     Raises:
@@ -76,9 +130,14 @@ def axis(name: str, low: float, high: float, points: int, *, argument: str = "")
         (0.0, 0.9, 0.99, 0.999)
         >>> axis("batch_size", 4, 256, 4).values
         (4, 16, 64, 256)
+        >>> axis("beta2", 0, 0.9, 4, scale="linear").values
+        (0.0, 0.3, 0.6, 0.9)
     """
-    _check(name, low, high, points, argument)
-    values = sorted(set(_spaced_values(name, low, high, points)))
+    if scale not in SCALES:
+        raise unknown("scale", scale, SCALES, where=argument or "axis", instead='scale="{}"')
+    _check(name, low, high, points, argument, scale, whole)
+    integers = name == "batch_size" or bool(whole)
+    values = sorted(set(_spaced_values(name, low, high, points, scale, integers)))
     if len(values) < 2:
         raise BadInput(
             f"The range of the {name} axis is too narrow",
@@ -87,7 +146,7 @@ def axis(name: str, low: float, high: float, points: int, *, argument: str = "")
             where=argument or "axis",
             instead=_example(name, argument),
         )
-    return Axis(name, tuple(values))
+    return Axis(name, tuple(values), scale, whole is not None)
 
 
 def explicit(name: str, values: Sequence[float]) -> Axis:
@@ -96,22 +155,33 @@ def explicit(name: str, values: Sequence[float]) -> Axis:
     return Axis(name, tuple(sorted(set(values))))
 
 
-def _spaced_values(name: str, low: float, high: float, points: int) -> list[float]:
-    positions = np.linspace(position(name, low), position(name, high), points)
-    if name in BETAS:
-        betas = [1 - _rounded(10.0**-place) for place in positions]
-        return [float(f"{beta:.12g}") for beta in betas]
-    if name == "batch_size":
-        return [round(10.0**place) for place in positions]
-    return [_rounded(10.0**place) for place in positions]
+def _spaced_values(
+    name: str, low: float, high: float, points: int, scale: Scale, whole: bool
+) -> list[float]:
+    ends = Axis(name, (low, high), scale)
+    first, last = ends.positions
+    values = [ends.value(place) for place in np.linspace(first, last, points)]
+    if whole:
+        return [round(value) for value in values]
+    if ends.horizons:
+        return [float(f"{1 - _rounded(1 - value):.12g}") for value in values]
+    return [_rounded(value) for value in values]
 
 
 def _rounded(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _check(name: str, low: float, high: float, points: int, argument: str = "") -> None:
-    if name not in NAMES:
+def _check(
+    name: str,
+    low: float,
+    high: float,
+    points: int,
+    argument: str = "",
+    scale: Scale = "log",
+    whole: bool | None = None,
+) -> None:
+    if name not in NAMES and whole is None:
         where = argument or "axis"
         raise unknown("axis", name, NAMES, where=where, instead=f'{argument or "name"}="{{}}"')
     for what, value in {"low": low, "high": high, "points": points}.items():
@@ -123,7 +193,7 @@ def _check(name: str, low: float, high: float, points: int, argument: str = "") 
                 where=argument or "axis",
                 instead=_example(name, argument),
             )
-    _check_range(name, low, high, argument)
+    _check_range(name, low, high, argument, scale)
     if points < 2:
         raise BadInput(
             "An axis needs at least 2 points",
@@ -134,10 +204,11 @@ def _check(name: str, low: float, high: float, points: int, argument: str = "") 
         )
 
 
-def _check_range(name: str, low: float, high: float, argument: str) -> None:
-    lower, upper, interval = _bounds(name)
-    inside = low >= lower and high < upper and (name in BETAS or low > 0)
-    if not inside or not low < high:
+def _check_range(name: str, low: float, high: float, argument: str, scale: Scale) -> None:
+    interval = _interval(name, scale)
+    lower, upper = (float(end) for end in interval[1:-1].split(","))
+    above = low >= lower if interval[0] == "[" else low > lower
+    if not (above and high < upper and low < high):
         raise BadInput(
             f"Invalid range for the {name} axis",
             value=(low, high),
@@ -147,16 +218,19 @@ def _check_range(name: str, low: float, high: float, argument: str) -> None:
         )
 
 
-def _bounds(name: str) -> tuple[float, float, str]:
+def _interval(name: str, scale: Scale) -> str:
+    """The valid values of an axis."""
     if name in BETAS:
-        return 0.0, 1.0, "[0, 1)"
+        return "[0, 1)"
     if name == "batch_size":
-        return 1.0, math.inf, "[1, inf)"
-    return 0.0, math.inf, "(0, inf)"
+        return "[1, inf)"
+    if scale == "log" or name == "lr":
+        return "(0, inf)"
+    return "[0, inf)" if name in NAMES else "(-inf, inf)"
 
 
 def _example(name: str, argument: str) -> str:
-    low, high = EXAMPLE_RANGES.get(name, (1e-4, 0.1))
+    low, high = EXAMPLE_RANGES.get(name, (1e-4, 0.1) if name in NAMES else (5, 50))
     if argument:
         return f'{argument}=("{name}", {low}, {high})'
     return f'axis("{name}", {low}, {high}, 24)'

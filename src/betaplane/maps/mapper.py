@@ -50,8 +50,9 @@ def map_phases(
     Args:
         source: a Problem, a Trainer, a function train(settings, seed) -> losses, or a reference
             that `load` accepts ("digits", "file.py:name").
-        x: the horizontal axis: a name (beta1, beta2, lr, eps, batch_size, weight_decay), (name,
-            low, high), or an Axis.
+        x: the horizontal axis: a name (beta1, beta2, lr, eps, batch_size, weight_decay, or an
+            option of a built-in problem), (name, low, high), (name, low, high, "linear"), or an
+            Axis.
         y: the vertical axis, in the same form.
         points: cells along each axis that is not an Axis.
         store: file that keeps every finished run; the same call resumes from it. None: a temporary
@@ -60,7 +61,7 @@ def map_phases(
         settings: your own setting to mark on the map, by hyperparameter name.
         progress: whether to show the progress; by default in terminals and notebooks, after two
             seconds.
-        how: arguments of `plan_for`: rule ("adamw"), lr, batch_size, steps, seeds, boundary_seeds,
+        how: arguments of `plan_for`: rule ("adamw"), scale ("linear"), lr, batch_size, steps, seeds, boundary_seeds,
             dense, trainings, budget ("20m"), beta1, beta2, ...
 
     Raises:

@@ -11,7 +11,7 @@ import numpy as np
 
 from betaplane.errors import BadInput
 from betaplane.maps.decision import Decision
-from betaplane.maps.grid import Axis, position
+from betaplane.maps.grid import Axis
 
 if TYPE_CHECKING:
     import pandas
@@ -55,7 +55,7 @@ class Mark:
     x: float
     y: float
     verdict: int | None  # of the nearest cell; None if the setting is outside the map
-    # to the nearest cell with another verdict, in decades of the axes' positions; inf if none
+    # to the nearest cell with another verdict, in decades of the axes; inf if none
     distance: float
 
 
@@ -177,4 +177,4 @@ class PhaseMap:
 
 def _nearest(axis: Axis, value: float) -> int:
     """The index of the nearest value on an axis."""
-    return int(np.argmin(np.abs(axis.positions - position(axis.name, value))))
+    return int(np.argmin(np.abs(axis.positions - axis.position(value))))

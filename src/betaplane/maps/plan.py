@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from betaplane.errors import BadInput
-from betaplane.maps.grid import BETAS, NAMES, Axis, axis
+from betaplane.maps.grid import BETAS, NAMES, Axis, Scale, axis
 from betaplane.maps.phase_map import Spot, Thresholds
 from betaplane.maps.store.run_record import run_key
 from betaplane.maps.validation import axis_range, checked, grid_points
@@ -94,7 +94,13 @@ EXAMPLE_COUNTS = {
     "batch_size": 32,
     "trainings": 400,
 }
-Along = str | Axis | tuple[str, float | None, float | None]  # the accepted forms of an axis
+# The accepted forms of an axis
+Along = (
+    str
+    | Axis
+    | tuple[str, float | None, float | None]
+    | tuple[str, float | None, float | None, Scale | None]
+)
 
 DEFAULT_RANGES = {
     "beta1": (0.0, 0.99),
@@ -111,15 +117,18 @@ def plan_for(
     x: Along = "beta1",
     y: Along = "beta2",
     points: int | tuple[int, int] = 24,
+    scale: Scale = "log",
     **how: Any,
 ) -> Plan:
     """A plan for a problem; what is not given is taken from the problem.
 
     Args:
         problem: gives the default learning rate, batch size and number of steps.
-        x: a name, (name, low, high) with None for the default end, or an Axis.
+        x: a name, (name, low, high) with None for the default end, (name, low, high, scale), or an
+            Axis.
         y: in the same form.
         points: cells along each axis that is not an Axis, or (along x, along y).
+        scale: "log" or "linear", of the axes that give none.
         how: fields of `Plan`; `budget`, such as "20m", instead of `seconds`; hyperparameters of the
             rule (beta1=0.8). A rule is anything that `betaplane.optim.as_rule` accepts: "adamw",
             "adam:debias=none", betaplane.AdamW, ...
@@ -134,21 +143,21 @@ def plan_for(
     else:
         defaults |= {name: value for name, value in problem.defaults.items() if name in defaults}
     nx, ny = grid_points(points)
-    plan = Plan(_axis(x, nx, "x"), _axis(y, ny, "y"), **{**defaults, **how})
+    plan = Plan(_axis(x, nx, "x", scale), _axis(y, ny, "y", scale), **{**defaults, **how})
     if isinstance(problem, Problem):  # raises if the values do not fit the problem
         sizes = [int(ax.values[-1]) for ax in (plan.x, plan.y) if ax.name == "batch_size"]
         problem.with_(lr=plan.lr, batch_size=max(sizes, default=plan.batch_size), steps=plan.steps)
     return plan
 
 
-def _axis(along: Along, points: int, argument: str) -> Axis:
+def _axis(along: Along, points: int, argument: str, scale: Scale) -> Axis:
     if isinstance(along, Axis):
         return along
-    name, low, high = axis_range(along, argument)
+    name, low, high, own_scale = axis_range(along, argument)
     default_low, default_high = DEFAULT_RANGES.get(name, (0.0, 1.0))
     low = default_low if low is None else low
     high = default_high if high is None else high
-    return axis(name, low, high, points, argument=argument)
+    return axis(name, low, high, points, scale=own_scale or scale, argument=argument)
 
 
 def run_settings(run: Run) -> dict[str, Any]:

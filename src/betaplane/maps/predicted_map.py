@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from betaplane.errors import expect
-from betaplane.maps.grid import Axis, position
+from betaplane.maps.grid import Axis
 from betaplane.maps.phase_map import (
     Cell,
     Curve,
@@ -120,7 +120,7 @@ def _threshold_curve(replay: Replay) -> Curve:
 def _recommendation(
     x: Axis, y: Axis, cells: Mapping[Spot, Cell], verdicts: np.ndarray
 ) -> Recommendation | None:
-    column = int(np.argmin(np.abs(x.positions - position(x.name, DEFAULT_BETA1))))
+    column = int(np.argmin(np.abs(x.positions - x.position(DEFAULT_BETA1))))
     at_beta1 = {spot: cell for spot, cell in cells.items() if spot[0] == column}
     recommendation = recommend(x, y, at_beta1, verdicts)
     if recommendation is None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from betaplane.maps.decision import Decision
-from betaplane.maps.grid import BETAS, Axis, position
+from betaplane.maps.grid import BETAS, Axis, distance_units
 from betaplane.maps.phase_map import GOOD, Cell, Recommendation, Spot
 
 # In decades along the axes. A cell this far from any failure is safe; beyond this distance, a lower
@@ -60,7 +60,7 @@ def recommend(
         spot,
         clearance(spot),
         (y.values[low], y.values[high]),
-        _reason(y, safety(spot), ties, low, high),
+        _reason(x, y, safety(spot), ties, low, high),
         notes=edge_notes(x, y, cells[spot].settings),
     )
 
@@ -126,7 +126,7 @@ def _pair(setting: Mapping[str, float]) -> str:
 
 
 def _nearest(axis: Axis, value: float) -> int:
-    return int(np.argmin(np.abs(axis.positions - position(axis.name, value))))
+    return int(np.argmin(np.abs(axis.positions - axis.position(value))))
 
 
 def candidates(x: Axis, y: Axis, cells: Mapping[Spot, Cell]) -> list[Mapping[str, float]]:
@@ -178,7 +178,7 @@ def edge_notes(x: Axis, y: Axis, settings: Mapping[str, float]) -> tuple[str, ..
         value = settings[axis.name]
         if value >= axis.values[-1]:
             low, high = min(axis.values[0], value), _beyond(axis, value)
-        elif value <= axis.values[0] and not (axis.name in BETAS and value == 0):
+        elif value <= axis.values[0] and value != 0:
             low, high = value / 10, max(axis.values[-1], value)
         else:
             continue
@@ -190,8 +190,10 @@ def edge_notes(x: Axis, y: Axis, settings: Mapping[str, float]) -> tuple[str, ..
 
 
 def _beyond(axis: Axis, value: float) -> float:
-    """The end of a range that extends a decade beyond a value."""
-    return 1 - (1 - value) / 10 if axis.name in BETAS else 10 * value
+    """The end of a range that extends a decade, or the length of a linear axis, beyond a value."""
+    if axis.name in BETAS:
+        return 1 - (1 - value) / 10
+    return 10 * value if axis.scale == "log" else 2 * value - axis.values[0]
 
 
 def _edge_distance(axis: Axis, index: int) -> float:
@@ -214,22 +216,23 @@ def good_range(good: np.ndarray, index: int) -> tuple[int, int]:
     return low, high
 
 
-def _reason(y: Axis, safety: float, ties: int, low: int, high: int) -> str:
+def _reason(x: Axis, y: Axis, safety: float, ties: int, low: int, high: int) -> str:
     """What the criterion compared: the distance, and the loss of cells that tie."""
     first = "the map's lower edge" if low == 0 else f"{y.name} = {y.values[low]:.6g}"
     at_upper_edge = high == len(y) - 1
     last = "the map's upper edge" if at_upper_edge else f"{y.name} = {y.values[high]:.6g}"
+    unit, units = distance_units(x, y)
     if safety >= SAFE_DISTANCE:
         head = (
             f"It has the lowest loss of {ties} good cells that are at least {SAFE_DISTANCE:g} "
-            "decade from every cell that is not good and from the edges of the map"
+            f"{unit} from every cell that is not good and from the edges of the map"
             if ties > 1
-            else f"It is the only good cell at least {SAFE_DISTANCE:g} decade from every cell that "
-            "is not good and from the edges of the map"
+            else f"It is the only good cell at least {SAFE_DISTANCE:g} {unit} from every cell "
+            "that is not good and from the edges of the map"
         )
     else:
         head = (
             f"No good cell is farther from the cells that are not good and from the edges of the "
-            f"map: {safety:.2f} decades"
+            f"map: {safety:.2f} {units}"
         )
     return f"{head}; at this setting training is good from {first} to {last}."

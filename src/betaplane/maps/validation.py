@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from betaplane.errors import BadInput, expect, nearest, unknown
-from betaplane.maps.grid import NAMES
+from betaplane.maps.grid import NAMES, Scale
 from betaplane.maps.phase_map import Thresholds
 from betaplane.optim.as_rule import as_rule
 from betaplane.replicas import Options
@@ -27,7 +27,7 @@ TYPES: dict[str, tuple[type, str]] = {
 }
 # arguments of `map_phases` and `tune` that are not fields of the plan
 CALL = (
-    "x", "y", "points", "store", "workers", "settings", "progress", "max_runs", "changes", "watch"
+    "x", "y", "points", "scale", "store", "workers", "settings", "progress", "max_runs", "changes", "watch"
 )  # fmt: skip
 ENGINES = ("auto", "stacked", "plain")
 SECONDS_PER_UNIT = {"s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
@@ -179,36 +179,38 @@ def grid_points(points: Any) -> tuple[int, int]:
     return pair[0], pair[1]
 
 
-def axis_range(along: Any, argument: str) -> tuple[str, float | None, float | None]:
-    """An axis as (name, low, high), with None for an end that is not given.
+def axis_range(along: Any, argument: str) -> tuple[str, float | None, float | None, Scale | None]:
+    """An axis as (name, low, high, scale), with None for what is not given.
 
     Args:
-        along: a name, or (name, low, high).
+        along: a name, (name, low, high), or (name, low, high, scale).
         argument: "x" or "y", for the error.
 
     Raises:
         BadInput: it is anything else.
     """
     if isinstance(along, str):
-        return along, None, None
+        return along, None, None, None
     parts = tuple(along) if isinstance(along, (tuple, list)) else ()
     if not _is_range(parts):
         raise BadInput(
             f"{argument} is not an axis",
             value=along,
-            allowed=f"one of {', '.join(NAMES)}, (name, low, high), or an Axis",
+            allowed=f"one of {', '.join(NAMES)}, (name, low, high), (name, low, high, scale), or an Axis",
             where=argument,
             instead=f'{argument}=("beta2", 0.9, 0.999)',
         )
-    name, low, high = parts if len(parts) == 3 else (*parts, None, None)
-    return name, low, high
+    name, low, high, scale = [*parts, None, None, None][:4]
+    return name, low, high, scale
 
 
 def _is_range(parts: tuple) -> bool:
-    """Whether these are (name,) or (name, low, high)."""
-    if len(parts) not in (1, 3) or not isinstance(parts[0], str):
+    """Whether these are (name,), (name, low, high) or (name, low, high, scale)."""
+    if len(parts) not in (1, 3, 4) or not isinstance(parts[0], str):
         return False
-    return all(end is None or _is_number(end) for end in parts[1:])
+    scale = parts[3] if len(parts) == 4 else None
+    is_scale = scale is None or isinstance(scale, str)
+    return is_scale and all(end is None or _is_number(end) for end in parts[1:3])
 
 
 def _is_number(value: Any) -> bool:

@@ -122,7 +122,7 @@ def mark(
     if x.name not in settings or y.name not in settings:
         return None
     values = float(settings[x.name]), float(settings[y.name])
-    here = position(x.name, values[0]), position(y.name, values[1])
+    here = x.position(values[0]), y.position(values[1])
     px, py = x.positions, y.positions
     distances = np.hypot(px[:, None] - here[0], py[None, :] - here[1])
     i, j = np.unravel_index(int(np.argmin(distances)), distances.shape)
