@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from tests.maps.test_decision import DEFAULT, PaperTrials
 
 from betaplane.maps.decision import (
     Gain,
@@ -14,7 +15,7 @@ from betaplane.maps.decision import (
     heights,
     is_positive,
 )
-from betaplane.maps.lr_search import Line, _last_share
+from betaplane.maps.lr_search import LearningRateSearch, Line, _last_share
 
 
 def of(low: float, middle: float, deciding_seeds: float = 9.0) -> Gain:
@@ -133,3 +134,107 @@ def test_the_share_of_the_last_tenth_is_its_fall_over_the_whole() -> None:
     assert _last_share(np.full(20, 3.0)) == 0.0
     assert _last_share(np.arange(20.0)) == 0.0
     assert _last_share(np.r_[curve[:-1], math.nan]) == 0.0
+
+
+def searched(best: float, others: dict[float, float] | None = None, given: float = 0.01):
+    """A search whose loss is 0.1 at `best`, in factors of three from the given learning rate."""
+    trials = PaperTrials(given * 3**best, others)
+    search = LearningRateSearch(trials, DEFAULT, given)
+    return search, search.run([{"beta1": 0.9, "beta2": beta2} for beta2 in trials.others])
+
+
+@pytest.mark.parametrize(
+    ("best", "tried"),
+    [
+        (0, range(-1, 2)),
+        (1, range(-1, 3)),
+        (3, range(-1, 5)),
+        (-1, range(-2, 2)),
+        (-3, range(-4, 2)),
+        (9, range(-1, 6)),
+        (-9, range(-5, 2)),
+    ],
+)
+def test_learning_rates_are_tried_until_the_best_is_inside(best: int, tried: range) -> None:
+    """At most five factors of three from the given one."""
+    search, found = searched(best)
+    assert sorted(search.line.finals) == [*tried]
+    assert found.lrs == pytest.approx((0.01 * 3 ** tried[0], 0.01 * 3 ** tried[-1]), rel=1e-5)
+    said = [note for note in found.notes if "was tried: start from" in note]
+    assert len(said) == (abs(best) > 4)
+    if best == 9:
+        assert "the largest that was tried: start from --lr 2.43" in said[0]
+    if best == -9:
+        assert "the smallest that was tried: start from --lr 4.11523e-05" in said[0]
+
+
+def test_a_rival_with_its_own_rate_is_tried_around_it() -> None:
+    trials = PaperTrials(0.09, {0.99: 0.5})
+    search = LearningRateSearch(trials, DEFAULT, 0.01)
+    found = search.run([{"beta1": 0.9, "beta2": 0.99, "lr": 0.27}])
+    rates = {s["lr"] for s in trials.asked if s["beta2"] == 0.99}
+    assert rates == {0.03, 0.09, 0.27, 0.81}
+    assert found.setting == {"beta1": 0.9, "beta2": 0.99, "lr": 0.09}
+    assert found.best_default == {**DEFAULT, "lr": 0.09}
+    assert found.default == {**DEFAULT, "lr": 0.01}
+
+
+def test_rates_around_the_best_lose_a_tenth_of_the_decrease() -> None:
+    """From 2 to 0.1: 0.19 more than 0.1 is allowed, and each factor of three costs 0.2 times the
+    factor that varies with the seeds, 1 to 1.02.
+    """
+    assert searched(0)[1].lr_margin == (0.01, 0.01)
+    wide = PaperTrials(0.01)
+    wide.initials = lambda seeds: np.full(len(seeds), 2.3)  # 0.22 are allowed
+    assert LearningRateSearch(wide, DEFAULT, 0.01).run([]).lr_margin == pytest.approx(
+        (0.01 / 3, 0.03), rel=1e-5
+    )
+
+
+def test_runs_that_still_fall_at_the_end_are_not_finished() -> None:
+    def notes(last: float) -> tuple[str, ...]:
+        trials = PaperTrials(0.01)
+        trials.curve = lambda setting, seed: np.r_[2.0, np.full(89, 1.0), np.full(10, last)]
+        return LearningRateSearch(trials, DEFAULT, 0.01).run([]).notes
+
+    assert notes(1.0) == ()
+    assert notes(0.99) == ()  # 0.01 of 1.01
+    assert notes(0.5)[0].startswith("Training is not finished: 33% of the decrease")
+    assert notes(0.97)[0].startswith("Training is not finished: 3% of")
+
+
+def test_a_gain_within_the_noise_is_noted_with_the_seeds_that_would_decide() -> None:
+    class Noisy(PaperTrials):
+        def loss(self, setting, seed):
+            """A fifth better on average, with a spread of a factor of three."""
+            loss = super().loss(setting, seed)
+            other = setting["beta2"] != DEFAULT["beta2"]
+            return loss * 0.8 * 3.0 ** (1 if seed % 2 else -1) if other else loss
+
+    found = LearningRateSearch(Noisy(0.01), DEFAULT, 0.01).run([{"beta1": 0.9, "beta2": 0.95}])
+    assert found.keeps_betas
+    [note] = [note for note in found.notes if "would decide" in note]
+    over = found.gain_at_best_lr
+    assert f"less than the noise of {over.seeds} seeds" in note
+    assert f"about {over.deciding_seeds:.0f} seeds would decide" in note
+    assert searched(0, {0.95: 1.0})[1].notes == ()
+
+
+def test_more_seeds_are_trained_if_they_are_enough_to_decide() -> None:
+    """A gain whose logarithm is 0.2 with a standard deviation of 0.4 needs 16 seeds, not 8."""
+
+    class Noisy(PaperTrials):
+        spread = 0.4
+
+        def loss(self, setting, seed):
+            sign = 1 if seed % 2 else -1
+            other = setting["beta2"] != DEFAULT["beta2"]
+            return 0.2 * (math.exp(-0.2 + sign * self.spread) if other else 1.0)
+
+    candidates = [{"beta1": 0.9, "beta2": 0.95}]
+    found = LearningRateSearch(Noisy(0.01), DEFAULT, 0.01).run(candidates)
+    assert found.gain_at_best_lr.seeds == 24
+    Noisy.spread = 0.9  # 81 seeds
+    assert LearningRateSearch(Noisy(0.01), DEFAULT, 0.01).run(candidates).gain_at_best_lr.seeds == 8
+    Noisy.spread = 0.1  # decided by 8
+    assert LearningRateSearch(Noisy(0.01), DEFAULT, 0.01).run(candidates).gain_at_best_lr.seeds == 8
