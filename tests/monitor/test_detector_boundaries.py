@@ -306,3 +306,24 @@ def test_rate_of_99_percent_of_the_largest_is_full():
 
 def test_loss_that_is_not_finite_needs_no_warmup():
     assert rushed([1.0] * 6 + [math.inf] * 6) is None
+
+
+def test_the_rate_of_a_tensor_is_compared_with_its_own():
+    """Another tensor with ten times the rate, or a rate that falls later, is no warmup."""
+    climb = [1.0] * 6 + [1.055] * 6
+    slow = run(12, ratio=0.2, lr=1e-3)
+    fast = run(12, ratio=0.2, lr=1e-2, layer="b")
+    for readings in ([*slow, *fast], [*fast, *slow]):
+        history = history_of(*sorted(readings, key=lambda reading: reading.step))
+        assert find("warmup too short", losses(history, climb))
+    assert rushed(climb, lr=lambda step: 1.0 if step < 6 else 0.5)
+    assert rushed(climb, lr=lambda step: 0.5 if step < 6 else 1.0) is None
+
+
+def test_a_loss_that_stays_or_falls_slowly_is_stuck_after_32_steps():
+    """Above 0.8 of the first loss, and not falling by more than its noise."""
+    flat = [1.0] * 40
+    assert rushed(flat)
+    assert rushed(flat[:31]) is None
+    assert rushed([1.0] * 16 + [0.79] * 24) is None
+    assert rushed([2.0, *[1.5] * 39]) is None  # 0.75 of the first, and level since

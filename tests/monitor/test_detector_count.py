@@ -94,6 +94,20 @@ def test_v_measured_after_the_step_alone_includes_its_gradient():
         assert _v_kept(slow, new._replace(root_rms=math.sqrt(v / weight))) == kept
 
 
+def test_gradients_since_then_add_their_square_to_v():
+    """One step more: half of 8 times 1/2 weight and half of 2 squared is 4, with no tolerance."""
+    first = FIRST._replace(t=1.0, root_rms=math.sqrt(8.0), beta2=0.5)
+    kept = {"before": 500.0, "t": 501.0, "kept_rms": math.nan, "g_rms": 2.0, "beta2": 0.5}
+    for v, same in ((4.0, True), (6.0, False), (2.5, False)):
+        new = later(1, 1.0, **kept)._replace(root_rms=math.sqrt(v))
+        assert _v_kept(first, new) == same
+
+
+def test_v_that_is_zero_before_or_after_was_not_kept():
+    assert not _v_kept(FIRST._replace(root_rms=0.0), counted(500.0)._replace(kept_rms=1.0))
+    assert not _v_kept(FIRST, counted(500.0)._replace(kept_rms=0.0))
+
+
 def test_misfit_is_the_change_of_lag_over_the_factor():
     first = FIRST._replace(step=2, t=1.0, lag=1.0)
     far = first._replace(step=3, t=51.0, before=50.0)

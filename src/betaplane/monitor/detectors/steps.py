@@ -17,7 +17,7 @@ WARMUP_CAUSE = "warmup too short"
 COUNT_LIMITS = limits(COUNT_CAUSE)
 WARMUP_LIMITS = limits(WARMUP_CAUSE)
 MIN_V_KEPT = 0.98  # of what beta2 leaves of v, in which case v has not restarted; rounding below
-FULL_LR = 0.99  # of the largest lr; above it there was no warmup
+FULL_LR = 0.99  # of the present lr; from it on there was no warmup
 RESTART = "load the moments with the count, or set state['step'] to 0"
 
 
@@ -165,7 +165,7 @@ def _find_short_warmup(history: History, threshold: float) -> Finding | None:
     if climb <= threshold and not _is_stuck(history, first.t):
         return None
     length = float(linear_warmup_steps(first.beta2))
-    if first.t >= length or not _full_lr_from_start(history, readings):
+    if first.t >= length or not _full_lr_from_start(history, first):
         return None
     if losses.min_median < WARMUP_LIMITS["fallen"] * losses.first:
         return None  # the run had started to learn
@@ -184,9 +184,9 @@ def _is_stuck(history: History, t: float) -> bool:
     return t >= WARMUP_LIMITS["stuck_steps"] and high and not losses.falling
 
 
-def _full_lr_from_start(history: History, readings: list[Reading]) -> bool:
-    lr = max(reading.lr for reading in readings)
-    return all(reading.lr >= FULL_LR * lr for reading in history.readings[readings[0].layer])
+def _full_lr_from_start(history: History, last: Reading) -> bool:
+    """Whether no earlier learning rate of a tensor was below the present one."""
+    return all(reading.lr >= FULL_LR * last.lr for reading in history.readings[last.layer])
 
 
 def _largest_ratio(history: History) -> float:
