@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from betaplane.errors import BadInput
+from betaplane.problems.batch import describe
 from betaplane.problems.generators import preserve_generators, seed_generators
-from betaplane.problems.order import minibatches
+from betaplane.problems.loss_form import LossForm
 from betaplane.problems.problem import Problem
 from betaplane.problems.snapshot import put_back
 from betaplane.problems.user_code import is_user_code
@@ -42,16 +43,30 @@ def _check(problem: Problem, where: str) -> None:
         raise BadInput(
             "The module has no parameters to train", value=0, allowed="at least 1", where=where
         )
-    batch = next(minibatches(problem.examples, problem.batch_size, problem.order, seed=0, block=1))[
-        0
-    ]
-    x, y = problem.inputs[batch], problem.targets[batch]
+    what = f"Reading the data of {where} failed"
+    batch = call_user_code(what, lambda: next(problem.batches(problem.batch_size, seed=0)))
+    if problem.form is LossForm.OUTPUT and problem.data is None:
+        x, y = batch
+        _check_pair(problem, module, x, y, where)
+        return
+    shown = describe(batch)
+    loss = call_user_code(
+        f"The loss of {where} fails on a minibatch ({shown})",
+        lambda: problem.loss_of(module, batch),
+    )
+    _check_loss(loss, f"{where}, with a minibatch ({shown})")
+
+
+def _check_pair(problem: Problem, module: nn.Module, x: Tensor, y: Tensor, where: str) -> None:
+    """Check module and loss apart, so that an error names the shapes at which it occurred."""
+    assert problem.loss is not None
     output = call_user_code(
         f"The module of {where} fails on input of shape {tuple(x.shape)}, {x.dtype}",
         lambda: module(x),
     )
     shapes = f"output of {_shape(output)} and target of {_shape(y)}"
-    loss = call_user_code(f"The loss of {where} fails on {shapes}", lambda: problem.loss(output, y))
+    compute = problem.loss
+    loss = call_user_code(f"The loss of {where} fails on {shapes}", lambda: compute(output, y))
     _check_loss(loss, f"{where}, with {shapes}")
     _check_broadcast(problem, output, y, loss, where)
 
@@ -84,6 +99,7 @@ def _is_broadcast(problem: Problem, output: Tensor, y: Tensor, loss: Tensor) -> 
 
 def _equals_all_pairs(problem: Problem, output: Tensor, y: Tensor, loss: Tensor) -> bool:
     both = torch.broadcast_tensors(output, y)
+    assert problem.loss is not None
     seed_generators(0)
     pairs = problem.loss(*both)
     seed_generators(0)

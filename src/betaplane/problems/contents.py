@@ -13,8 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from betaplane.problems.batch import tensors_in
 from betaplane.problems.captured import captured_values
-from betaplane.problems.problem import FUNCTIONS, Problem, Trainer
+from betaplane.problems.generators import preserve_generators, seed_generators
+from betaplane.problems.problem import Problem, Trainer
+from betaplane.problems.problem_checks import FUNCTIONS
+from betaplane.problems.snapshot import put_back
 
 MAX_HASHED_BYTES = 2**30  # of larger tensors a sample is hashed, and all bytes are summed
 THREADS_RTOL = 1e-3  # relative difference that another number of threads may make
@@ -31,13 +35,13 @@ class Leaf(NamedTuple):
 Contents = Mapping[str, Leaf]
 
 
-def contents(problem: Problem | Trainer, *, data: bool = True) -> Contents:
+def contents(problem: Problem | Trainer, *, data: bool = True) -> dict[str, Leaf]:
     """Digests of data, of parameters and buffers at seed 0, and of all numbers that the problem's
     functions refer to, by name.
 
     Args:
         problem: the problem.
-        data: whether to include inputs and targets.
+        data: whether to include inputs and targets, if they are in memory.
 
     Example:
         >>> from betaplane.problems.digits import digits
@@ -46,11 +50,25 @@ def contents(problem: Problem | Trainer, *, data: bool = True) -> Contents:
     """
     if isinstance(problem, Trainer):
         return {name: leaf_of(value) for name, value in captured_values("train", problem.train)}
-    own = {"inputs": problem.inputs, "targets": problem.targets}
+    own = {"inputs": problem.inputs, "targets": problem.targets} if problem.data is None else {}
     named = {**(own if data else {}), **_fresh(problem)}
     for name in FUNCTIONS:
         named |= dict(captured_values(name, getattr(problem, name), skip=tuple(own.values())))
-    return {name: leaf_of(value) for name, value in named.items()}
+    leaves = {name: leaf_of(value) for name, value in named.items()}
+    return leaves if problem.data is None else leaves | contents_of_data(problem)
+
+
+def contents_of_data(problem: Problem) -> dict[str, Leaf]:
+    """Digests of the tensors and arrays that a problem's data refer to, and of the tensors of the
+    first minibatch at seed 0; the data and the generators do not change.
+    """
+    captured = captured_values("data", problem.data)
+    leaves = {name: leaf_of(v) for name, v in captured if isinstance(v, (Tensor, np.ndarray))}
+    with suppress(Exception), preserve_generators(), put_back(data=problem.data):
+        seed_generators(0)
+        batch = next(problem.batches(problem.batch_size, seed=0))
+        leaves |= {f"batch, tensor {i}": leaf_of(t) for i, t in enumerate(tensors_in(batch))}
+    return leaves
 
 
 def differing_names(a: Contents, b: Contents, same: Callable[[Leaf, Leaf], bool]) -> list[str]:

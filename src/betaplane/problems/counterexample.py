@@ -11,7 +11,8 @@ from torch import Tensor
 from betaplane.errors import BadInput
 from betaplane.problems._slopes import Point, cyclic_boundary, mean_output
 from betaplane.problems._validation import at_least
-from betaplane.problems.problem import Order, Problem
+from betaplane.problems.order import Order
+from betaplane.problems.problem import Problem
 
 
 def counterexample(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from betaplane.problems.captured import captured_values
-from betaplane.problems.contents import leaf_of, seeded, tensor_digest
+from betaplane.problems.contents import contents_of_data, leaf_of, seeded, tensor_digest
 from betaplane.problems.generators import preserve_generators, seed_generators
 from betaplane.problems.problem import Problem, Trainer
 from betaplane.problems.snapshot import put_back
@@ -65,7 +66,7 @@ def _of_problem(problem: Problem, former: bool) -> tuple:
         module = problem.make()
         parameters = [(name, tuple(p.shape), str(p.dtype)) for name, p in module.named_parameters()]
         details = () if former else _details(problem, module)
-        loss = problem.loss(module(problem.inputs[:32].clone()), problem.targets[:32].clone())
+        loss = problem.loss_of(module, _first_batch(problem))
         loss.backward()
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
         norm = sum(float(g.abs().double().square().sum()) for g in gradients) ** 0.5
@@ -73,8 +74,7 @@ def _of_problem(problem: Problem, former: bool) -> tuple:
     return (
         problem.name,
         parameters,
-        _hashed(problem.inputs),
-        _hashed(problem.targets),
+        *_data_facts(problem),
         problem.order,
         problem.schedule,
         problem.warmup,
@@ -93,7 +93,26 @@ def _details(problem: Problem, module: nn.Module) -> tuple:
     constants = sorted(
         (name, leaf_of(value).digest) for name, value in captured_values("loss", problem.loss)
     )
+    if problem.data is not None:
+        return norms, constants
     return norms, constants, tensor_digest(problem.inputs), tensor_digest(problem.targets)
+
+
+def _first_batch(problem: Problem) -> Any:
+    if problem.data is None:
+        return problem.inputs[:32].clone(), problem.targets[:32].clone()
+    return next(problem.batches(problem.batch_size, seed=0))
+
+
+def _data_facts(problem: Problem) -> tuple:
+    """Data in memory as they are; of other data the number of examples, what they contain and the
+    first minibatch.
+    """
+    if problem.data is None:
+        return _hashed(problem.inputs), _hashed(problem.targets)
+    return problem.examples, *sorted(
+        (name, leaf.digest) for name, leaf in contents_of_data(problem).items()
+    )
 
 
 def _norm(t: Tensor) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from betaplane.problems.problem import Order
+Order = Literal["shuffle", "replacement", "cyclic"]
+ORDERS: tuple[Order, ...] = ("shuffle", "replacement", "cyclic")
 
 
 def minibatches(n: int, batch_size: int, order: Order, seed: int, block: int) -> Iterator[Tensor]:

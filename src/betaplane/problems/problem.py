@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -12,19 +11,20 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from betaplane.errors import BadInput, expect_function, unknown
-from betaplane.problems._validation import one_of
+from betaplane.problems.data_source import (
+    Data,
+    default_size,
+    endless,
+    number_of_examples,
+    pair_of_tensors,
+)
 from betaplane.problems.generators import preserve_generators, seed_generators
-from betaplane.theory.schedules import NAMES
+from betaplane.problems.loss_form import LossForm, loss_form
+from betaplane.problems.order import Order, minibatches
+from betaplane.problems.problem_checks import FUNCTIONS, check_fields
 
-Order = Literal["shuffle", "replacement", "cyclic"]
-ORDERS: tuple[Order, ...] = ("shuffle", "replacement", "cyclic")
-Loss = Callable[[Tensor, Tensor], Tensor]
-# fields that are the user's code
-FUNCTIONS = ("module", "loss", "constrain", "gradient", "boundary")
-EXAMPLES = {
-    "module": "module=lambda: torch.nn.Linear(2, 1)",
-    "loss": "loss=torch.nn.functional.mse_loss",
-}
+Loss = Callable[[Any, Any], Tensor]
+SOURCES = ("data", "validation")  # fields with data that are not tensors in memory
 Gradient = Callable[[Mapping[str, Tensor], Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
 
 
@@ -37,6 +37,10 @@ class Origin:
     contents: Mapping[str, Any] = field(repr=False)
 
 
+class _Default(int):
+    """A batch size that was not given."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Problem:
     """A training problem: everything that a run needs except the rule's hyperparameters and a seed.
@@ -47,9 +51,9 @@ class Problem:
     random.seed(seed), numpy.random.seed(seed), torch.manual_seed(seed)
     module = problem.module()
     optimizer = Rule([*module.parameters(), *loss.parameters()])  # if the loss is an nn.Module
-    for x, y in minibatches:
+    for batch in minibatches:  # x, y of tensors in memory
         optimizer.zero_grad()
-        loss(module(x), y).backward()
+        loss(module(x), y).backward()  # or loss(module, batch), or module(**batch).loss
         optimizer.step()
     ```
 
@@ -63,11 +67,12 @@ class Problem:
         name: name on maps and in the store.
         module: a function that returns a new module; all generators are seeded before the call, so
             that the initialization is a function of the run's seed.
-        loss: loss(output, target) -> scalar, the mean over the minibatch. Parameters of an
-            nn.Module are trained too.
-        inputs: tensor (N, ...), the inputs of the module.
+        loss: loss(output, target) or loss(model, batch) -> scalar, the mean over the minibatch.
+            The names of its parameters decide; None: the `.loss` of the module's output.
+            Parameters of an nn.Module are trained too.
+        inputs: tensor (N, ...), the inputs of the module; None if `data` is given.
         targets: tensor (N, ...), the targets of the loss.
-        batch_size: examples per step, in [1, N].
+        batch_size: examples per step, in [1, N]; by default the loader's own, or 32.
         order: how minibatches are drawn: "shuffle" (every example once per epoch, in a new order
             each epoch), "replacement" (independent draws), "cyclic" (0, 1, ..., N - 1, repeated).
         steps: steps per run, >= 1.
@@ -86,6 +91,11 @@ class Problem:
             is known; None uses autograd.
         boundary: boundary(beta1) -> the exact critical beta2 or nan, if it is known; maps show it.
         note: one sentence that describes it, for `betaplane problems`.
+        data: instead of inputs and targets, a DataLoader, a Dataset, or a function (batch_size,
+            seed) -> batches. Batches are tuples, mappings, dataclasses or objects with `.to`. A
+            loader is iterated epoch by epoch, without worker processes; `order` is that of a
+            map-style Dataset. A function is called once per run; if it returns a generator, that
+            must not end before the run does.
 
     Example:
         >>> x = torch.arange(8.0)[:, None]
@@ -97,10 +107,10 @@ class Problem:
 
     name: str
     module: Callable[[], nn.Module]
-    loss: Loss
-    inputs: Tensor
-    targets: Tensor
-    batch_size: int = 32
+    loss: Loss | None
+    inputs: Tensor = None  # pyright: ignore[reportAssignmentType]  # None if there are data
+    targets: Tensor = None  # pyright: ignore[reportAssignmentType]
+    batch_size: int = _Default(32)
     order: Order = "shuffle"
     steps: int = 1000
     lr: float = 1e-3
@@ -112,26 +122,69 @@ class Problem:
     gradient: Gradient | None = None
     boundary: Callable[[float], float] | None = None
     note: str = ""
+    data: Data | None = field(default=None, kw_only=True)
+    validation: Any = field(default=None, kw_only=True)
+    metric: Loss | None = field(default=None, kw_only=True)
+    form: LossForm = field(init=False, repr=False)  # how the loss is called
     origin: Origin | None = field(default=None, repr=False, kw_only=True)  # set by `betaplane.load`
 
     def __post_init__(self) -> None:
-        _check(self)
+        pair = pair_of_tensors(self.data)
+        if pair is not None and self.inputs is None and self.targets is None:
+            self._set(inputs=pair[0], targets=pair[1], data=None)
+        if isinstance(self.batch_size, _Default):
+            self._set(batch_size=default_size(self.data, self.where, int(self.batch_size)))
+        check_fields(self)
+        self._set(form=loss_form(self.loss, self.data is None, self.where))
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        data = f"{self.examples} examples of shape {tuple(self.inputs.shape[1:])}"
+        data = f"data of a {type(self.data).__name__}"
+        if self.data is None:
+            data = f"{self.examples} examples of shape {tuple(self.inputs.shape[1:])}"
         numbers = f"batch_size={self.batch_size}, steps={self.steps}, lr={self.lr:g}"
         return f"Problem({self.name!r}, {data}, {numbers})"
 
     @property
+    def where(self) -> str:
+        """The problem's name as the place of an error."""
+        return f"problem {self.name!r}"
+
+    @property
     def examples(self) -> int:
-        """N, the number of examples."""
+        """N, the number of examples; 0 if it is not known (a stream, or a function)."""
+        if self.data is not None:
+            return number_of_examples(self.data) or 0
         return len(self.inputs)
 
     @property
     def functions(self) -> dict[str, Any]:
         """The user's code, by the name of its field; what it can reach may change while it runs."""
-        names = ("module", "loss", "constrain", "gradient")
+        names = ("module", "loss", "constrain", "gradient", *SOURCES, "metric")
         return {name: getattr(self, name) for name in names}
+
+    def batches(self, batch_size: int, seed: int) -> Iterator[Any]:
+        """Minibatches without end: pairs (x, y) of tensors in memory, or those of the data.
+
+        Data may draw from the global generators, epoch by epoch.
+        """
+        if self.data is not None:
+            yield from endless(self.data, batch_size, self.order, seed, self.where)
+        for index in minibatches(self.examples, batch_size, self.order, seed, block=1):
+            yield self.inputs[index[0]], self.targets[index[0]]
+
+    def loss_of(self, module: nn.Module, batch: Any, loss: Loss | None = None) -> Tensor:
+        """The loss of a minibatch.
+
+        Args:
+            module: the module.
+            batch: the minibatch.
+            loss: the loss on the device of the module, if that is another one than this problem's.
+        """
+        return self.form.value_of(self.loss if loss is None else loss, module, batch)
 
     def fresh(self, seed: int) -> nn.Module:
         """The module at the start of a run with this seed; the global generators do not change."""
@@ -159,9 +212,16 @@ class Problem:
         modes = [(part, part.training) for part in module.modules()]
         module.eval()
         with torch.no_grad():
-            module(self.inputs[: self.batch_size].clone())
+            self._run_once(module)
         for part, training in modes:
             part.training = training
+
+    def _run_once(self, module: nn.Module) -> None:
+        if self.data is None:
+            module(self.inputs[: self.batch_size].clone())
+        else:
+            with preserve_generators():
+                self.loss_of(module, next(self.batches(self.batch_size, seed=0)))
 
     def with_(self, **changes: Any) -> Problem:
         """A copy with some fields changed, checked again.
@@ -169,13 +229,14 @@ class Problem:
         Raises:
             BadInput: a name is not a field, or a value is not valid.
         """
-        names = [field.name for field in fields(self)]
+        names = [field.name for field in fields(self) if field.init]
         for name in changes:
             if name not in names:
                 where = f"problem {self.name!r}"
                 raise unknown("field", name, names, where=where, instead="{}=...")
         # the reference does not lead to the changed functions
-        without_origin = {"origin": None} if changes.keys() & set(FUNCTIONS) else {}
+        own = {*FUNCTIONS, *SOURCES}
+        without_origin = {"origin": None} if changes.keys() & own else {}
         return replace(self, **{**without_origin, **changes})
 
 
@@ -204,82 +265,3 @@ class Trainer:
     def __post_init__(self) -> None:
         instead = "train=lambda settings, seed: losses"
         expect_function(self.train, "train", instead, f"trainer {self.name!r}")
-
-
-def _check(problem: Problem) -> None:
-    """Raise BadInput for a problem that cannot be trained, before anything is computed."""
-    where = f"problem {problem.name!r}"
-    _check_functions(problem, where)
-    _check_data(problem, where)
-    n = problem.examples
-    if not (_whole(problem.batch_size) and 1 <= problem.batch_size <= n):
-        raise BadInput(
-            "The batch size does not fit the data",
-            value=problem.batch_size,
-            allowed=f"[1, {n}]",
-            where=where,
-            instead=f"batch_size={min(32, n)}",
-        )
-    ranges = (
-        ("steps", _whole(problem.steps) and problem.steps >= 1, "1, 2, 3, ...", "steps=1000"),
-        ("lr", _number(problem.lr) and 0 < problem.lr < math.inf, "(0, inf)", "lr=0.001"),
-        ("warmup", _number(problem.warmup) and 0 <= problem.warmup < 1, "[0, 1)", "warmup=0.1"),
-    )
-    for name, holds, allowed, instead in ranges:
-        if not holds:
-            value = getattr(problem, name)
-            raise BadInput(
-                f"{name} is out of range",
-                value=value,
-                allowed=allowed,
-                where=where,
-                instead=instead,
-            )
-    one_of(ORDERS, where, order=problem.order)
-    one_of(NAMES, where, schedule=problem.schedule)
-    one_of(("minibatch", "full"), where, record=problem.record)
-
-
-def _check_functions(problem: Problem, where: str) -> None:
-    for name in FUNCTIONS:
-        function = getattr(problem, name)
-        if name in EXAMPLES or function is not None:
-            expect_function(function, name, EXAMPLES.get(name, f"{name}=None"), where)
-
-
-def _check_data(problem: Problem, where: str) -> None:
-    for name in ("inputs", "targets"):
-        data = getattr(problem, name)
-        if not isinstance(data, Tensor) or data.dim() == 0:
-            raise BadInput(
-                f"{name} is not a tensor of examples",
-                value=type(data).__name__,
-                allowed="a tensor of shape (N, ...)",
-                where=where,
-                instead=f"{name}=torch.as_tensor({name})",
-            )
-        if data.is_floating_point() and not bool(torch.isfinite(data).all()):
-            raise BadInput(
-                f"{name} contain values that are not finite",
-                value=int((~torch.isfinite(data)).sum()),
-                allowed="0 NaN or infinite entries",
-                where=f"{where}, {name} of shape {tuple(data.shape)}",
-                instead=f"{name}=torch.nan_to_num({name})",
-            )
-    if problem.examples == 0:
-        raise BadInput("The data set is empty", value=0, allowed="at least 1 example", where=where)
-    if len(problem.targets) != problem.examples:
-        raise BadInput(
-            "inputs and targets differ in length",
-            value=len(problem.targets),
-            allowed=f"{problem.examples} targets, one per input",
-            where=where,
-        )
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

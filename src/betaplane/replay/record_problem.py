@@ -6,13 +6,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from betaplane.errors import BadInput, expect, expect_function
 from betaplane.optim.from_rule import host_optimizer
-from betaplane.problems import Problem, minibatches
+from betaplane.problems import Problem
+from betaplane.problems.generators import preserve_generators, seed_generators
+from betaplane.problems.snapshot import put_back
 from betaplane.replay.gradients import Gradients
 from betaplane.replay.recorder import Recorder
 from betaplane.rules import Adam
@@ -72,13 +76,15 @@ def record_problem(
     trained = after + steps if live else after
     lr_factors = multipliers(problem.schedule, max(problem.steps, trained), problem.warmup)
     total = after + steps
-    for t, batch in enumerate(_batches(problem, recorded, after, total, seed)):
-        gradients = _gradients(problem, module, *batch, (seed * 1_000_003 + t) % 2**63)
-        if t >= after:
-            record.take(gradients)
-        if t < trained:
-            _step(problem, module, optimizer, gradients, problem.lr * float(lr_factors[t]))
-        watch(t + 1, total)
+    with preserve_generators(), put_back(data=problem.data):
+        seed_generators(seed)  # from which data may draw
+        for t, batch in enumerate(_batches(problem, recorded, after, total, seed)):
+            gradients = _gradients(problem, module, batch, (seed * 1_000_003 + t) % 2**63)
+            if t >= after:
+                record.take(gradients)
+            if t < trained:
+                _step(problem, module, optimizer, gradients, problem.lr * float(lr_factors[t]))
+            watch(t + 1, total)
     stream = record.stream()
     return stream.with_(
         frozen=not live, about={**stream.about, "problem": problem.name, "order": problem.order}
@@ -108,6 +114,8 @@ def _whole_epochs(problem: Problem, steps: int) -> int:
     """Steps rounded down to whole epochs; unchanged if examples are sampled independently or no
     epoch fits.
     """
+    if problem.data is not None:
+        return steps
     n, b = problem.examples, problem.batch_size
     period = n // math.gcd(n, b) if problem.order == "cyclic" else n // b
     if problem.order == "replacement" or not 2 <= period <= steps:
@@ -117,26 +125,23 @@ def _whole_epochs(problem: Problem, steps: int) -> int:
 
 def _batches(
     problem: Problem, recorded: Problem, after: int, total: int, seed: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[Any]:
     """Minibatches to train on, then those to record; the recorded ones start with a new epoch."""
     for source, count, own_seed in ((problem, after, seed), (recorded, total - after, seed + 1)):
-        indices = minibatches(source.examples, source.batch_size, source.order, own_seed, block=1)
-        for _ in range(count):
-            index = next(indices)[0]
-            yield source.inputs[index], source.targets[index]
+        yield from islice(source.batches(source.batch_size, own_seed), count)
 
 
 def _gradients(
-    problem: Problem, module: nn.Module, x: Tensor, y: Tensor, seed: int
+    problem: Problem, module: nn.Module, batch: Any, seed: int
 ) -> dict[str, Tensor | None]:
     named = {name: p for name, p in module.named_parameters() if p.requires_grad}
     if problem.gradient is not None:
         with torch.no_grad():
-            gradients, _ = problem.gradient(named, x, y)
+            gradients, _ = problem.gradient(named, *batch)
         return {name: gradients[name].reshape(p.shape) for name, p in named.items()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # for dropout
-        loss = problem.loss(module(x), y)
+        loss = problem.loss_of(module, batch)
     gradients = torch.autograd.grad(loss, [*named.values()], allow_unused=True)
     return dict(zip(named, gradients, strict=True))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,10 +32,11 @@ class Objective(nn.Module):
         super().__init__()
         self.module = problem.make().to(device)
         self.loss = problem.loss.to(device) if isinstance(problem.loss, nn.Module) else problem.loss
+        self.form = problem.form
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+    def forward(self, batch: Any) -> Tensor:
         """The loss of a minibatch."""
-        return self.loss(self.module(x), y)
+        return self.form.value_of(self.loss, self.module, batch)
 
 
 def run_seed(run: Run, independent: bool) -> int:
@@ -55,7 +57,8 @@ def fresh_objective(problem: Problem, run: Run, independent: bool, device: str) 
     """
     seed_generators(run_seed(run, independent))
     objective = Objective(problem, device)
-    if independent:
+    # data draw their order from the global generators
+    if independent and problem.data is None:
         seed_generators(run.seed)
     return objective
 
@@ -91,7 +94,7 @@ def trained_names(problem: Problem, objective: Objective, x: Tensor, y: Tensor) 
             if p.requires_grad and name.startswith(MODULE_PREFIX)
         }
     with put_back(objective=objective), preserve_generators():
-        objective(x.clone(), y.clone()).backward()
+        objective((x.clone(), y.clone())).backward()
         names = {name for name, p in objective.named_parameters() if p.grad is not None}
         objective.zero_grad()
         return names
@@ -109,7 +112,7 @@ def full_loss(objective: Objective, x: Tensor, y: Tensor) -> float:
                 instead='record="minibatch"',
             )
         objective.module.eval()
-        return float(objective(x.clone(), y.clone()))
+        return float(objective((x.clone(), y.clone())))
 
 
 def initial_loss(objective: Objective, x: Tensor, y: Tensor) -> float | None:

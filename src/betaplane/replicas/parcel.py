@@ -19,10 +19,12 @@ from betaplane.errors import BadInput
 from betaplane.problems import Problem, Trainer
 from betaplane.problems.contents import contents
 from betaplane.problems.load import find_problem
-from betaplane.problems.problem import FUNCTIONS
+from betaplane.problems.problem import SOURCES
+from betaplane.problems.problem_checks import FUNCTIONS
 from betaplane.problems.reproducible import check_same_contents
 
 DATA = ("inputs", "targets")
+CODE = (*FUNCTIONS, *SOURCES)  # fields that workers load by the problem's reference
 
 
 class Parcel:
@@ -44,11 +46,11 @@ class Parcel:
         self.origin = problem.origin
         stripped: Any = problem
         if isinstance(problem, Problem):
-            stripped = _without(problem, DATA + (FUNCTIONS if problem.origin else ()))
+            stripped = _without(problem, DATA + (CODE if problem.origin else ()))
         try:
             # unpickled only in `open`: that may run the user's file, which may print
             self._pickled = cloudpickle.dumps(stripped)
-            if isinstance(problem, Problem):
+            if isinstance(problem, Problem) and problem.data is None:
                 self._write(problem)
         except BaseException:
             self.remove()
@@ -62,7 +64,7 @@ class Parcel:
         """
         problem: Problem | Trainer = cloudpickle.loads(self._pickled)
         if isinstance(problem, Problem):
-            inputs, targets = torch.load(self.folder / "data", mmap=True, weights_only=False)
+            inputs, targets = self._tensors()
             functions = self._functions(inputs, targets)
             problem = _with_fields(problem, inputs=inputs, targets=targets, **functions)
         source = self.origin.reference if self.origin else f"problem {problem.name!r}"
@@ -86,15 +88,22 @@ class Parcel:
                 instead="workers=0, or TMPDIR=/elsewhere",
             ) from error
 
-    def _functions(self, inputs: Tensor, targets: Tensor) -> dict[str, Any]:
+    def _tensors(self) -> tuple[Tensor | None, Tensor | None]:
+        """Inputs and targets; None if the problem has other data."""
+        path = self.folder / "data"
+        if not path.exists():
+            return None, None
+        return torch.load(path, mmap=True, weights_only=False)
+
+    def _functions(self, inputs: Tensor | None, targets: Tensor | None) -> dict[str, Any]:
         if self.origin is None:
             return {}
         problem: Any = find_problem(self.origin.reference)
         for copy_of_worker, shared in ((problem.inputs, inputs), (problem.targets, targets)):
             # free the worker's own copy, to which globals of the user's file still refer
-            with suppress(Exception):
+            with suppress(Exception):  # there is no copy of data that are not in memory
                 copy_of_worker.data = shared
-        return {name: getattr(problem, name) for name in FUNCTIONS}
+        return {name: getattr(problem, name) for name in CODE}
 
 
 def _compact(data: Tensor) -> Tensor:

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from betaplane.optim.from_rule import host_optimizer
+from betaplane.problems.batch import to_device
 from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.replicas.objective import (
@@ -53,24 +55,27 @@ class PlainTraining:
 
     def __init__(self, problem: Problem, run: Run, options: Options) -> None:
         self.problem, self.run, self.options = problem, run, options
-        self.inputs = problem.inputs.to(options.device)
-        self.targets = problem.targets.to(options.device)
         self.lengths = windows(problem.steps, options.points)
         self.lr_factors = multipliers(problem.schedule, problem.steps, problem.warmup)
         self.start = time.perf_counter()
         self.objective = fresh_objective(problem, run, options.independent, options.device)
         self.optimizer = host_optimizer(run.rule, _optimizer_parameters(self.objective), run.lr)
-        self.initial = initial_loss(self.objective, self.inputs, self.targets)
+        self.initial: float | None = None  # without tensors in memory, that of the first minibatch
+        if problem.data is None:
+            self.inputs = problem.inputs.to(options.device)
+            self.targets = problem.targets.to(options.device)
+            self.initial = initial_loss(self.objective, self.inputs, self.targets)
 
     def outcome(self, after_step: Callable[[], None] = lambda: None) -> Outcome:
         """Train to the end, or until the verdict is certain; call `after_step` after each step."""
         curve: list[float] = []
-        for x, y in self.blocks():
-            total = torch.zeros((), dtype=torch.float64, device=x.device)
-            for k in range(len(x)):
-                total += self._step(len(curve) * self.lengths[0] + k, x[k], y[k])
+        batches = self.batches()
+        for length in self.lengths:
+            total = torch.zeros((), dtype=torch.float64, device=self.options.device)
+            for k in range(length):
+                total += self._step(len(curve) * self.lengths[0] + k, next(batches))
                 after_step()
-            curve.append(self._point(total, len(x)))
+            curve.append(self._point(total, length))
             if self._ends_early(curve):
                 break
         # no gradient is left on parameters of the user's loss or module factory
@@ -79,21 +84,27 @@ class PlainTraining:
         seconds = time.perf_counter() - self.start
         return Outcome(self._initial(), np.array(curve, dtype=np.float32), whole, seconds)
 
-    def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The minibatches of each window, (length, batch, ...)."""
+    def batches(self) -> Iterator[Any]:
+        """The minibatches of the run, on its device."""
         problem, seed = self.problem, run_seed(self.run, self.options.independent)
-        stream = minibatches(
-            problem.examples, self.run.batch_size, problem.order, seed, self.lengths[0]
-        )
-        for length in self.lengths:
-            index = next(stream)[:length].to(self.inputs.device)
-            yield self.inputs[index], self.targets[index]
+        if problem.data is None:
+            yield from self._gathered(seed)
+        for batch in problem.batches(self.run.batch_size, seed):
+            yield to_device(batch, self.options.device)
 
-    def _step(self, steps_done: int, x: Tensor, y: Tensor) -> Tensor:
+    def _gathered(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The minibatches of tensors in memory; those of a window are gathered together."""
+        problem, size = self.problem, self.run.batch_size
+        stream = minibatches(problem.examples, size, problem.order, seed, self.lengths[0])
+        for index in stream:
+            index = index.to(self.inputs.device)
+            yield from zip(self.inputs[index], self.targets[index], strict=True)
+
+    def _step(self, steps_done: int, batch: Any) -> Tensor:
         for group in self.optimizer.param_groups:
             group["lr"] = self.run.lr * float(self.lr_factors[steps_done])
         self.optimizer.zero_grad()
-        loss = self.gradients(x, y)
+        loss = self.gradients(batch)
         if self.initial is None:
             self.initial = float(loss)
         self.optimizer.step()
@@ -101,15 +112,15 @@ class PlainTraining:
             self._constrain(self.problem.constrain)
         return loss
 
-    def gradients(self, x: Tensor, y: Tensor) -> Tensor:
+    def gradients(self, batch: Any) -> Tensor:
         """Set every parameter's gradient; return the loss."""
         if self.problem.gradient is None:
-            loss = self.objective(x, y)
+            loss = self.objective(batch)
             loss.backward()
             return loss.detach()
         named = dict(self.objective.named_parameters())
         with torch.no_grad():
-            grads, loss = analytic_gradient(self.problem, named, x, y)
+            grads, loss = analytic_gradient(self.problem, named, *batch)
         for name, p in named.items():
             p.grad = grads[name].reshape(p.shape) if p.requires_grad and name in grads else None
         return loss.detach()

@@ -67,6 +67,8 @@ def prove(problem: Problem, run: Run, options: Options, replicas: int = 2) -> fl
     Raises:
         NotProved: the problem cannot be stacked.
     """
+    if problem.data is not None:
+        raise NotProved("its data are not two tensors in memory")
     options = replace(options, early_stop=False, compile=False, points=2)
     try:
         return _prove(problem, _stable(run, 1.0), options, replicas)

@@ -41,12 +41,12 @@ def affordable_steps(problem: Problem, run: Run, options: Options) -> int:
     with isolated(problem):
         training = PlainTraining(problem, run, options)
         _reject(structural_obstacle(training.objective))
-        x, y = next(training.blocks())
+        x, y = next(training.batches())
         with put_back(objective=training.objective), preserve_generators():
-            _reject(_forward_obstacle(training, x[0].clone(), y[0].clone()))
+            _reject(_forward_obstacle(training, x.clone(), y.clone()))
         with put_back(objective=training.objective), preserve_generators():
             start = time.perf_counter()
-            training.gradients(x[0], y[0])
+            training.gradients((x, y))
             seconds = time.perf_counter() - start
     return int(np.clip(PLAIN_SECONDS / (6 * seconds), MIN_STEPS, MAX_STEPS))
 

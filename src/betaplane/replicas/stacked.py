@@ -199,7 +199,8 @@ class Training:
 
         def loss(*carried: dict) -> Tensor:
             tensors = {name: tensor for tree in carried for name, tensor in tree.items()}
-            return functional_call(self.objective, tensors, (x.clone(), y.clone()), strict=True)
+            batch = x.clone(), y.clone()
+            return functional_call(self.objective, tensors, (batch,), strict=True)
 
         replicas = vmap(loss, in_dims=(0, 0, self.stack.constants_dim), randomness="same")
         unchanged = put_back(objective=self.objective)

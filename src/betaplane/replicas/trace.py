@@ -35,7 +35,7 @@ def replica_step(problem: Problem, objective: Objective, rule: Rule) -> Callable
     ) -> tuple[Tensor, dict]:
         tensors = {**params, **constants, **{name: b.clone() for name, b in buffers.items()}}
         # functional_call writes reassigned buffers into `tensors`
-        value = functional_call(objective, tensors, (x, y), strict=True)
+        value = functional_call(objective, tensors, ((x, y),), strict=True)
         return value, {name: tensors[name] for name in buffers}
 
     def step(

@@ -60,7 +60,7 @@ def tensor_properties(objective: Objective) -> dict[str, tuple]:
 
 
 def forward_obstacle(
-    objective: Objective, gradients: Callable[[Tensor, Tensor], Any], x: Tensor, y: Tensor
+    objective: Objective, gradients: Callable[[Any], Any], x: Tensor, y: Tensor
 ) -> str:
     """Compute gradients and observe every operation; return what a stack would lose, or "".
 
@@ -73,7 +73,7 @@ def forward_obstacle(
     buffers = {name: (b, b._version) for name, b in objective.named_buffers()}
     calls, writes = _Calls(), _Writes()
     with writes, calls:
-        gradients(x, y)
+        gradients((x, y))
     if calls.lost:
         return f"the forward pass {calls.lost}"
     places = {_place(p): name for name, p in objective.named_parameters()}
