@@ -22,8 +22,9 @@ from betaplane.optim.codegen import (
     multi_tensor,
 )
 from betaplane.optim.step.dependence import can_compile
-from betaplane.optim.step.reference import STATE, reference_step
+from betaplane.optim.step.reference import reference_step
 from betaplane.optim.step.step_spec import StepSpec, StepValues
+from betaplane.optim.step.stored_state import STATE
 from betaplane.rules import ALL, SGD, AdaBelief, Adam, AdamMini, Adan, Lion, Rule, StableAdamW
 
 SHAPELESS = [kind for kind in ALL if kind.__name__ not in ("AdamMini", "Adafactor")]

@@ -51,7 +51,24 @@ def test_the_optimizer_takes_estimates_as_the_rule_does(path: str) -> None:
     assert torch.allclose(p, x, rtol=1e-12, atol=1e-12)
 
 
-def test_estimates_that_do_not_fit_are_told() -> None:
+@pytest.mark.parametrize(
+    ("storage", "tolerance"), [("float32", 1e-6), ("bfloat16", 1e-2), ("8bit", 0.1)]
+)
+def test_estimates_are_stored_in_the_storage_format(storage: str, tolerance: float) -> None:
+    p = nn.Parameter(torch.ones(64, 64))
+    optimizer = optimizer_class(Sophia)([p], storage=storage)
+    p.grad = torch.ones(64, 64)
+    optimizer.step()
+    optimizer.curvature([torch.full((64, 64), 3.0)])
+    h = optimizer.state[p]["h"]
+    coded = optimizer.coded(p, optimizer.param_groups[0], "h")
+    if coded is not None:
+        table, scale, _ = coded
+        h = table[h.int()] * scale
+    assert torch.allclose(h.float(), torch.tensor(0.03), rtol=tolerance)
+
+
+def test_estimates_that_do_not_fit_are_rejected() -> None:
     with pytest.raises(
         BadInput,
         match=r"The estimates do not fit the parameters: got \[\(3,\)\]; expected \[\(2,\)\]",

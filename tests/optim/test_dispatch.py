@@ -18,7 +18,7 @@ from betaplane.errors import BadInput
 from betaplane.optim import dispatch, optimizer_class
 from betaplane.optim.dispatch import StepPath
 from betaplane.optim.step.preconditions import CheckedGroup
-from betaplane.rules import AMSGrad
+from betaplane.rules import AdamW, AMSGrad
 
 SOURCES = str(Path(betaplane.__file__).parent)
 
@@ -135,17 +135,18 @@ def test_fused_step_enters_at_most_10_functions(count: int) -> None:
 EAGER: dict[str, Callable[[list[nn.Parameter]], Any]] = {
     "Lion": lambda params: betaplane.Lion(params, path="eager"),
     "AMSGrad": lambda params: optimizer_class(AMSGrad)(params, path="eager"),
-    "AdamW": lambda params: betaplane.AdamW(params, eps_at="hat", path="eager"),
+    "AdamW": lambda params: optimizer_class(AdamW)(params, path="eager"),
+    "AdamW of Keras": lambda params: betaplane.AdamW(params, eps_at="hat", path="eager"),
 }
 
 
 @pytest.mark.parametrize("name", EAGER)
-def test_eager_step_enters_few_functions(name: str) -> None:
+def test_eager_step_enters_at_most_25_functions(name: str) -> None:
     entered = functions_entered(EAGER[name]([with_gradient(10)]))
     in_rules = {function for function in entered if function[0].startswith("/rules/")}
     print(f"\neager {name} step: {len(entered)} functions entered, {len(in_rules)} in rules/")
-    assert 0 < len(entered - in_rules) <= 19
-    assert len(entered) <= 30
+    assert in_rules
+    assert len(entered) <= 25
 
 
 class GroupsSeen(TorchDispatchMode):

@@ -9,6 +9,7 @@ import io
 import json
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,10 +19,11 @@ import betaplane.optim
 from betaplane.errors import BadInput
 from betaplane.optim import blocks, optimizer_class, storage_formats
 from betaplane.optim.step import chunks
-from betaplane.optim.step.reference import state_layout
 from betaplane.optim.step.step_spec import StepSpec, add_compensated
+from betaplane.optim.step.stored_state import state_layout
 from betaplane.optim.stochastic_rounding import random_bits, round_stochastically
 from betaplane.optim.storage_formats import (
+    EIGHT_BIT,
     SCALE,
     STORAGES,
     Companded,
@@ -330,6 +332,48 @@ def test_training_goes_on_after_loading(storage: str, rounding: str) -> None:
         torch.equal(value, theirs[word]) and value.dtype == theirs[word].dtype
         for word, value in ours.items()
     )
+
+
+def coded_values(optimizer: Any, p: Tensor, key: str) -> Tensor:
+    """A tensor of the state, decoded if it is stored in 8 bits."""
+    value = optimizer.state[p][key]
+    coded = optimizer.coded(p, optimizer.param_groups[0], key)
+    if coded is None:
+        return value.float()
+    table, scale, _ = coded  # a row of 64 elements is a block
+    return table[value.int()] * scale
+
+
+@pytest.mark.parametrize("new", STORAGES)
+@pytest.mark.parametrize("old", STORAGES)
+def test_storage_that_changes_between_steps_keeps_the_moments(old: str, new: str) -> None:
+    p, q = (nn.Parameter(torch.ones(64, 64)) for _ in range(2))
+    optimizer, reference = betaplane.AdamW([p], storage=old), betaplane.AdamW([q])
+    for step in range(4):
+        p.grad = torch.full((64, 64), 1.0 + step)
+        q.grad = p.grad.clone()
+        if step == 2:
+            optimizer.param_groups[0]["storage"] = new
+        optimizer.step()
+        reference.step()
+    for key in ("exp_avg", "exp_avg_sq"):
+        wanted = reference.state[q][key]
+        assert torch.allclose(coded_values(optimizer, p, key), wanted, rtol=0.2)
+    assert torch.allclose(p, q, rtol=2e-3)
+    assert (("exp_avg_scale") in optimizer.state[p]) == (new in EIGHT_BIT)
+
+
+def test_storage_that_changes_on_a_copy_before_its_first_step_is_rejected() -> None:
+    p = nn.Parameter(torch.ones(64, 64))
+    optimizer = betaplane.AdamW([p], storage="8bit")
+    p.grad = torch.ones(64, 64)
+    optimizer.step()
+    copied = copy.deepcopy(optimizer)
+    copied.param_groups[0]["storage"] = "float32"
+    for x in copied.param_groups[0]["params"]:
+        x.grad = torch.ones(64, 64)
+    with pytest.raises(BadInput, match="The state is stored in 8 bits: got 'float32'"):
+        copied.step()
 
 
 @pytest.mark.parametrize("theirs", ["float32", "bfloat16", "8bit"])

@@ -23,8 +23,8 @@ from betaplane.optim.state.reencode import make_portable
 from betaplane.optim.step.around_step import Norms, around_step
 from betaplane.optim.step.fused_adam import FusedAdam
 from betaplane.optim.step.preconditions import Checks, check_ready
-from betaplane.optim.step.reference import STATE
 from betaplane.optim.step.step_spec import StepSpec
+from betaplane.optim.step.stored_state import STATE
 from betaplane.optim.step.torch_step import unhooked_step
 from betaplane.optim.storage_formats import SCALE
 from betaplane.optim.validation import (

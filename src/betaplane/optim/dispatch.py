@@ -167,15 +167,6 @@ def group_facts(
     return facts
 
 
-def paths_of(facts: GroupFacts, states: Mapping[Tensor, Any]) -> dict[StepPath, list[Tensor]]:
-    """The parameters of a group by path."""
-    by_path: dict[StepPath, list[Tensor]] = {}
-    for p in facts.params:
-        path = choose_path(p, facts, states.get(p, {}))
-        by_path.setdefault(path, []).append(p)
-    return by_path
-
-
 def step_params(optimizer: Any) -> None:
     """Step every parameter of an optimizer that has a gradient."""
     groups = list(enumerate(optimizer.param_groups))
@@ -214,10 +205,11 @@ def step_groups(
         if facts.fused_lists and lists and lists.fits(params, grads, states, group["amsgrad"]):
             lists.step(group, grads)
             continue
-        paths = paths_of(facts, states)
+        paths = [choose_path(p, facts, states.get(p, {})) for p in params]
         if facts.fused_lists and set(paths) == {StepPath.FUSED} and _step_new_lists(facts, states):
             continue
-        for path, members in paths.items():
+        for path in dict.fromkeys(paths):
+            members = [p for p, chosen in zip(params, paths, strict=True) if chosen is path]
             if path in (StepPath.FUSED, StepPath.TORCH_LOOP):
                 by_torch.append(({**group, "params": members}, path is StepPath.FUSED))
             else:
@@ -244,7 +236,9 @@ def path_names(optimizer: Any) -> list[str]:
         params = indexed[1]["params"]
         checked = CheckedGroup(optimizer, indexed[1])
         facts = group_facts(optimizer, checked, indexed, params, optimizer.state)
-        names |= dict.fromkeys(path.value for path in paths_of(facts, optimizer.state))
+        states = optimizer.state
+        paths = [choose_path(p, facts, states.get(p, {})) for p in params]
+        names |= dict.fromkeys(path.value for path in paths)
     return list(names)
 
 

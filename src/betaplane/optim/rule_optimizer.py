@@ -20,7 +20,8 @@ from betaplane.optim.once import once
 from betaplane.optim.rule_from_group import BETAS, build
 from betaplane.optim.sharding.step import update_shard_curvature
 from betaplane.optim.state.load import load
-from betaplane.optim.step.reference import STATE, update_curvature
+from betaplane.optim.step.reference import update_curvature
+from betaplane.optim.step.stored_state import STATE
 from betaplane.optim.validation import check_some, warn_of_losses
 from betaplane.rules import Rule
 from betaplane.tensors.dtensor import is_dtensor
@@ -101,7 +102,7 @@ class RuleOptimizer(BaseOptimizer, Optimizer):
         estimates = _check_estimates(estimates, [tuple(p.shape) for _, p in pairs], name)
         for (group, p), h in zip(pairs, estimates, strict=True):
             update = update_shard_curvature if is_dtensor(p) else update_curvature
-            update(self.rule_of(group), p, h, self.state[p])
+            update(self.spec_of(group), p, h, self.state[p])
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> None:
         """Load a state; dtypes are kept, which torch would cast to the parameter's.

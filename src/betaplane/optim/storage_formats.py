@@ -186,7 +186,8 @@ def dynamic_map(signed: bool) -> Tensor:
     return torch.tensor(sorted(values), dtype=torch.float64)
 
 
-STORAGES = ("parameter", "float32", "bfloat16", "8bit", "dynamic 8bit")
+EIGHT_BIT = ("8bit", "dynamic 8bit")
+STORAGES = ("parameter", "float32", "bfloat16", *EIGHT_BIT)
 
 
 def check_storage(value: str) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 from betaplane import rules
 from betaplane.optim.rule_from_group import build
 from betaplane.optim.state.labels import TORCH_STATE_KEYS
-from betaplane.optim.step.reference import COUNT_DTYPE, STATE
+from betaplane.optim.step.stored_state import COUNT_DTYPE, STATE
 from betaplane.optim.torch_compatible import TorchCompatible
 from betaplane.rules import Rule
 

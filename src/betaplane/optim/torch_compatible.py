@@ -15,7 +15,7 @@ from betaplane.errors import BadInput
 from betaplane.optim.argument_types import check_given, check_options
 from betaplane.optim.base import GROUP_OPTIONS, OPTIMIZER_OPTIONS, BaseOptimizer
 from betaplane.optim.class_docs import class_docstring
-from betaplane.optim.dispatch import StepPath, group_facts, paths_of
+from betaplane.optim.dispatch import StepPath, choose_path, group_facts
 from betaplane.optim.group_keys import unknown_option
 from betaplane.optim.rule_from_group import BETAS, build, set_peak
 from betaplane.optim.state.load import load
@@ -129,7 +129,8 @@ class TorchCompatible(BaseOptimizer, Optimizer):
         if not group.get("fused"):
             return False
         facts = group_facts(self, CheckedGroup(self, group), indexed, params, self.state)
-        return set(paths_of(facts, self.state)) <= {StepPath.FUSED}
+        paths = [choose_path(p, facts, self.state.get(p, {})) for p in params]
+        return set(paths) <= {StepPath.FUSED}
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True) -> None:
         """Load a state, torch's or this package's; dtypes are kept, which torch would cast to the

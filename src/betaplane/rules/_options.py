@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -162,6 +162,9 @@ class MomentOptions(StepOptions):
 
     eps, beta1, beta2 = 0.0, 0.0, 0.0  # fields of every subclass
 
+    # whether v is debiased before its root is taken; after it, as in torch's Adam, nothing overflows
+    debiases_inside_root: ClassVar[bool] = False
+
     @cached_property
     def has_eps_root(self) -> bool:
         """Whether eps_root is added inside the root."""
@@ -197,13 +200,10 @@ class MomentOptions(StepOptions):
         if self.eps_at == "hat":
             root = (v + self.eps_root if self.has_eps_root else v).sqrt() + self.eps
             return root / bias_correction(self.beta2, t).sqrt() if debiases else root
-        if self.eps_at == "after" and not self.has_eps_root:
-            return (self.sqrt_v_hat(v, t) if debiases else v.sqrt()) + self.eps
+        if self.eps_at == "after" and not self.has_eps_root and not self.debiases_inside_root:
+            root = v.sqrt() / bias_correction(self.beta2, t).sqrt() if debiases else v.sqrt()
+            return root + self.eps
         v_hat = v / bias_correction(self.beta2, t) if debiases else v
         if self.eps_at == "root":
             return (v_hat + (self.eps_root + self.eps)).sqrt()
-        return (v_hat + self.eps_root).sqrt() + self.eps
-
-    def sqrt_v_hat(self, v: Tensor, t: Tensor) -> Tensor:
-        """The root of v_hat; dividing after the root, as torch's Adam, does not overflow."""
-        return v.sqrt() / bias_correction(self.beta2, t).sqrt()
+        return (v_hat + self.eps_root if self.has_eps_root else v_hat).sqrt() + self.eps

@@ -99,6 +99,7 @@ class NAdam(MomentOptions):
     }
     choices = {"momentum": ("scheduled", "constant", "single")}
     lr = 2e-3
+    debiases_inside_root = True  # as in torch's NAdam, which overflows at its largest gradients
     source = "Dozat 2016, ICLR workshop"
 
     def contents(self) -> dict[str, str]:
@@ -124,12 +125,6 @@ class NAdam(MomentOptions):
         u = self.ahead(m, g, t, c) / self.denominator(v, t)
         x = x - lr * self.clip_and_mask(u, g)
         return x, NAdamState(t, m, v, c)
-
-    def sqrt_v_hat(self, v: Tensor, t: Tensor) -> Tensor:
-        """sqrt(v_hat), divided before the root as torch's NAdam does: it overflows at its largest
-        gradients.
-        """
-        return (v / bias_correction(self.beta2, t)).sqrt()
 
     def mu(self, t: Tensor) -> Number:
         """The momentum of step t."""

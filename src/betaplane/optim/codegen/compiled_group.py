@@ -14,8 +14,9 @@ from betaplane.optim.codegen.availability import record_failure
 from betaplane.optim.codegen.inductor import step_compiled
 from betaplane.optim.codegen.multi_tensor import MultiTensorStep, multi_tensor_steps
 from betaplane.optim.codegen.trace import structure_of
-from betaplane.optim.step.reference import STATE, reference_step
+from betaplane.optim.step.reference import reference_step
 from betaplane.optim.step.step_spec import StepSpec, StepValues
+from betaplane.optim.step.stored_state import STATE
 from betaplane.rules import Rule
 
 

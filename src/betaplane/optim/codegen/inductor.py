@@ -10,8 +10,9 @@ from torch import Tensor
 
 from betaplane.optim.codegen.trace import TracedStep, trace_step
 from betaplane.optim.once import MAKING, once
-from betaplane.optim.step.reference import count_step, fill_state
+from betaplane.optim.step.reference import count_step
 from betaplane.optim.step.step_spec import StepSpec, StepValues, promoted_dtype, state_fields
+from betaplane.optim.step.stored_state import fill_state
 from betaplane.optim.storage_formats import StochasticBFloat16
 from betaplane.tensors.dtensor import PLAIN_TYPES
 from betaplane.tensors.memory_layout import align_state, copy_in_layout, is_dense
@@ -40,14 +41,14 @@ def step_compiled(
     g = p.grad
     if spec.norms or g is None or g.layout is not torch.strided or not _is_ordinary(p):
         return False
-    fill_state(spec, p, param_state, keys)
-    align_state(param_state, p)
     extra = spec.extra_fields(p)
     names = (*(name for name, like_x in state_fields(spec.rule).items() if like_x), *extra)
-    tensors = [param_state[keys.get(name, name)] for name in names]
     formats = [spec.weight_format(p), *(spec.state_format(p, name, p) for name in names)]
     if any(stored.scaled or isinstance(stored, StochasticBFloat16) for stored in formats):
         return False
+    fill_state(spec, p, param_state, keys)
+    align_state(param_state, p)
+    tensors = [param_state[keys.get(name, name)] for name in names]
     dtype = torch.promote_types(promoted_dtype(p, *tensors), torch.float32)
     traced = trace_step(spec, dtype, extra)
     if traced is None:

@@ -18,8 +18,8 @@ from betaplane.optim.codegen.c_expressions import has_expression
 from betaplane.optim.codegen.c_formats import C_TYPES
 from betaplane.optim.codegen.compiled_step import CompiledStep, compile_step
 from betaplane.optim.codegen.trace import trace_step
-from betaplane.optim.step.reference import STATE, fill_state
 from betaplane.optim.step.step_spec import StepSpec, StepValues, promoted_dtype, state_fields
+from betaplane.optim.step.stored_state import STATE, fill_state
 from betaplane.optim.storage_formats import SCALE, Dynamic, Format
 from betaplane.rules import Rule
 from betaplane.tensors.dtensor import PLAIN_TYPES

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from betaplane.optim.sharding.local_shard import GlobalMeans, LocalShard
 from betaplane.optim.step.dependence import dependence, rule_structure
-from betaplane.optim.step.reference import STATE, update_curvature
+from betaplane.optim.step.reference import update_curvature
+from betaplane.optim.step.step_spec import StepSpec
 from betaplane.tensors.dtensor import (
     full_tensor,
     group_by_placement,
@@ -193,11 +194,9 @@ def _map_tensors(function: Callable[[Tensor], Tensor], state: Mapping[str, Any])
     }
 
 
-def update_shard_curvature(
-    rule: Any, p: Any, h: Tensor, param_state: dict[str, Any], keys: Mapping[str, str] = STATE
-) -> None:
+def update_shard_curvature(spec: StepSpec, p: Any, h: Tensor, param_state: dict[str, Any]) -> None:
     """Add an estimate of a sharded parameter's curvature to its state, on each rank's own shard."""
     shard = LocalShard(p)
     shard.load(param_state)
-    update_curvature(rule, shard.x, shard.local(h), shard.state, keys)
+    update_curvature(spec, shard.x, shard.local(h), shard.state)
     shard.store(param_state)

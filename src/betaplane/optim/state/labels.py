@@ -7,7 +7,7 @@ from typing import Any
 
 from betaplane import rules
 from betaplane.errors import BadInput
-from betaplane.optim.step.reference import STATE
+from betaplane.optim.step.stored_state import STATE
 from betaplane.rules import Rule
 
 # the key in a saved group; torch's load_state_dict keeps it and does not read it

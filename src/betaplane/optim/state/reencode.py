@@ -92,6 +92,22 @@ def encode_states(optimizer: Any, keys: Mapping[str, str], saved_storages: list[
                 _encode_state(spec, p, optimizer.state.get(p, {}), keys)
 
 
+@torch.no_grad()
+def change_storage(optimizer: Any, group: Mapping[str, Any], old: StepSpec) -> None:
+    """Convert the states of a group whose `storage` changed between steps.
+
+    Args:
+        optimizer: one of this package's.
+        group: with the new option.
+        old: what the last step did.
+    """
+    keys, spec = optimizer.state_keys, optimizer.spec_of(group)
+    for p in group["params"]:
+        if p in optimizer.state:
+            optimizer.state[p] = _decode_state(old, p, optimizer.state[p], keys)
+            _encode_state(spec, p, optimizer.state[p], keys)
+
+
 def _encode_state(
     spec: StepSpec, p: Tensor, param_state: dict[str, Any], keys: Mapping[str, str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -10,6 +11,9 @@ from betaplane.optim.blocks import BLOCK, row_length
 from betaplane.optim.step.dependence import dependence
 from betaplane.optim.step.step_spec import StepSpec
 from betaplane.optim.storage_formats import SCALE
+
+# views of a parameter, its gradient and its state, and the index of the first element
+Chunk = tuple[Tensor, Tensor, dict[str, Any], int]
 
 CHUNK_ELEMENTS = 2**18  # elements that are stepped at once if the rule is elementwise
 
@@ -24,14 +28,12 @@ def can_chunk(spec: StepSpec, p: Tensor, g: Tensor, param_state: Mapping[str, Te
     )
 
 
-def chunks(
-    p: Tensor, g: Tensor, param_state: Mapping[str, Tensor]
-) -> Iterator[tuple[Tensor, Tensor, dict[str, Tensor], int]]:
-    """Views of a parameter, its gradient and its state, and the index of each chunk's first
-    element.
+def chunks(p: Tensor, g: Tensor, param_state: Mapping[str, Tensor]) -> Iterator[Chunk]:
+    """The chunks of a parameter: whole rows, or whole blocks of one long row, of about
+    CHUNK_ELEMENTS elements.
 
-    Chunks are whole rows, or whole blocks of one long row, and have about CHUNK_ELEMENTS elements. Single numbers of
-    the state are copied.
+    The last chunk has the single numbers of the state, and the others have copies, so that a step of every chunk
+    starts from the same numbers and changes them once.
     """
     length = row_length(p.shape)
     one_row = length == p.numel()
@@ -43,9 +45,12 @@ def chunks(
         key: value.view(-1, length) if value.shape == p.shape else value
         for key, value in param_state.items()
     }
-    for i in range(-(-views[0].shape[dim] // size)):
+    last = (views[0].shape[dim] - 1) // size
+    for i in range(last + 1):
         chunk_state = {
             key: _chunk(value, dim, i, scale_size if key.endswith(SCALE) else size)
+            if value.dim()
+            else (value if i == last else value.clone())
             for key, value in state_views.items()
         }
         x, chunk_g = (_chunk(view, dim, i, size) for view in views)
@@ -54,7 +59,5 @@ def chunks(
 
 
 def _chunk(value: Tensor, dim: int, i: int, size: int) -> Tensor:
-    """Chunk i of a dimension; a copy of a single number."""
-    if value.dim() == 0:
-        return value.clone()
+    """Chunk i of a dimension."""
     return value.narrow(dim, i * size, min(size, value.shape[dim] - i * size))

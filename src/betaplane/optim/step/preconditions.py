@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput, BadType
+from betaplane.optim.state.reencode import change_storage
 from betaplane.optim.step.dependence import can_compile, rule_structure
 from betaplane.optim.step.step_spec import StepSpec
+from betaplane.optim.storage_formats import EIGHT_BIT, SCALE
 from betaplane.optim.validation import check_eps
 
 Group = Mapping[str, Any]
@@ -110,6 +112,8 @@ def _check_options(optimizer: Any, checks: Checks, i: int, group: Group) -> None
         )
     optimizer._check_options(group)
     checked, known = CheckedGroup(optimizer, group), checks.groups.get(i)
+    if known is not None and known.spec.storage != checked.spec.storage:
+        change_storage(optimizer, group, known.spec)
     if known is None or rule_structure(known.spec.rule) != rule_structure(checked.spec.rule):
         for p in group["params"]:
             checks.params.pop(p, None)
@@ -124,6 +128,7 @@ def _check_state(optimizer: Any, checked: CheckedGroup, p: Tensor) -> None:
     # Adagrad's state is created before the first step
     if not param_state or (p.dtype == torch.float16 and float(param_state.get("step", 1)) == 0):
         check_eps(checked.options, p)
+    _check_storage(param_state or {}, checked.spec.storage, p)
     x = torch.view_as_real(p) if p.is_complex() else p
     fresh = checked.spec.rule.init(torch.empty(x.shape, dtype=x.dtype, device="meta"))
     rule_state = optimizer._rule_state(dict(param_state)) if param_state else {}
@@ -140,6 +145,18 @@ def _check_state(optimizer: Any, checked: CheckedGroup, p: Tensor) -> None:
                 allowed=str(tuple(value.shape)),
                 where=f"{type(optimizer).__name__}, a parameter of shape {tuple(p.shape)}",
             )
+
+
+def _check_storage(param_state: Mapping[str, Any], storage: str, p: Tensor) -> None:
+    """Raise BadInput if p's state has 8-bit codes that `storage` would read as values."""
+    if storage not in EIGHT_BIT and any(key.endswith(SCALE) for key in param_state):
+        raise BadInput(
+            "The state is stored in 8 bits",
+            value=storage,
+            allowed=" or ".join(map(repr, EIGHT_BIT)),
+            where=f"storage, a parameter of shape {tuple(p.shape)}",
+            instead='storage="8bit", and the other storage after one step',
+        )
 
 
 def _raise_shape(params: list[Tensor]) -> None:
