@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from betaplane.advice import advise, read_checkpoint, window
-from betaplane.advice.measurements import _nearest, _robust
+from betaplane.advice.measurements import _nearest, _robust, _window
+from betaplane.errors import BadInput
 from betaplane.maps.store.run_record import Record, run_key
 from betaplane.maps.store.store import Store
 
@@ -95,3 +96,45 @@ def test_a_beta2_a_decade_from_bad_ones_is_far_enough():
     assert _robust([0.99, 0.999, 0.9999], [0.9, 0.99999], finals) == 0.9999
     assert _robust([0.99, 0.999], [0.9, 0.9995], finals) == 0.99
     assert _robust([0.95, 0.98], [0.9], {0.95: 1.0, 0.98: 2.0}) == 0.98
+
+
+def test_a_window_ends_at_the_first_bad_beta2_on_either_side():
+    """Of 3 before training and 1 at best, up to 1.1 is good, 1.1 itself not."""
+    finals = {0.3: 1.0, 0.5: 1.2, 0.9: 1.09, 0.95: 1.0, 0.99: 1.05, 0.995: 1.1, 0.999: 1.0}
+    found = _window("mine", (0.9, 32.0), finals, 3.0, 0.05, 7)
+    assert (found.low, found.high) == (0.3, 0.3)  # the first of the lowest losses
+    finals[0.3] = 1.01
+    found = _window("mine", (0.9, 32.0), finals, 3.0, 0.05, 7)
+    assert (found.low, found.high) == (0.9, 0.99)
+    assert (found.open_low, found.open_high) == (False, False)
+    assert (found.problem, found.beta1, found.batch, found.trainings) == ("mine", 0.9, 32.0, 7)
+    # log10 of horizons beyond: 0.7 from 0.5 and 0.3 to 0.995; 1 and 0.6; 1.7 and 0.3
+    assert found.best == 0.95
+
+
+@pytest.mark.parametrize(("number", "fits"), [(1, False), (2, True)])
+def test_a_map_over_beta2_has_two_values_of_it(tmp_path: Path, number, fits):
+    path = mapped(tmp_path / "a.sqlite", dict(list({0.9: 0.0, 0.99: 0.5}.items())[:number]))
+    if fits:
+        assert window(path, batch=32).low == 0.9
+        return
+    with pytest.raises(BadInput, match="has no map over beta2: got 1; expected at least 2"):
+        window(path, batch=32)
+
+
+def test_of_the_longest_runs_those_of_the_commonest_settings_are_read(tmp_path: Path):
+    """Three runs at lr = 1e-3, two at 1e-2 with lower losses."""
+    path = tmp_path / "a.sqlite"
+    mapped(path, {0.9: 0.0, 0.99: 0.0}, lr=1e-2)
+    mapped(path, {0.95: 0.2, 0.99: 0.2, 0.999: 0.9})
+    found = window(path, batch=32)
+    assert (found.low, found.high, found.trainings) == (0.95, 0.99, 3)
+
+
+def test_steps_are_the_largest_count_and_an_lr_of_0_is_unknown(tmp_path: Path):
+    v = torch.ones(1)
+    state = {i: {"step": 3 * i + 1, "exp_avg": v, "exp_avg_sq": v} for i in range(3)}
+    group = {"params": [0, 1, 2], "lr": 0.0, "betas": (0.9, 0.999), "eps": 1e-8}
+    torch.save({"state": state, "param_groups": [group]}, tmp_path / "a.pt")
+    found = read_checkpoint(tmp_path / "a.pt")
+    assert (found.steps, found.numbers, found.settings.lr) == (7, 3, None)

@@ -225,15 +225,12 @@ def _window(
     good: float,
     runs: int,
 ) -> Window:
+    from betaplane.maps.recommend import good_range  # imported lazily: it takes a while
+
     betas, best = list(finals), min(finals.values())
     fine = [final - best < good * (initial - best) for final in finals.values()]
-    low = high = betas.index(min(finals, key=lambda b: finals[b]))
-    while low > 0 and fine[low - 1]:
-        low -= 1
-    while high + 1 < len(betas) and fine[high + 1]:
-        high += 1
-    within = betas[low : high + 1]
-    beyond = [*betas[max(low - 1, 0) : low], *betas[high + 1 : high + 2]]
+    low, high = good_range(fine, betas.index(min(finals, key=lambda b: finals[b])))
+    within, beyond = betas[low : high + 1], betas[:low] + betas[high + 1 :]
     return Window(
         problem,
         *place,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -206,8 +206,13 @@ def _edge_distance(axis: Axis, index: int) -> float:
     return float(min(above, positions[index] - positions[0] + spacing))
 
 
-def good_range(good: np.ndarray, index: int) -> tuple[int, int]:
-    """The first and last index of the contiguous good cells around an index."""
+def good_range(good: Sequence[bool] | np.ndarray, index: int) -> tuple[int, int]:
+    """The first and last index of the contiguous good cells around an index.
+
+    Example:
+        >>> good_range([True, False, True, True, True], 3)
+        (2, 4)
+    """
     low = high = index
     while low > 0 and good[low - 1]:
         low -= 1
