@@ -64,9 +64,15 @@ def start(work: Callable[[], Any], limit: float) -> Child:
 
 
 def finished(child: Child) -> tuple[bool, Any]:
-    """Whether a child has ended, and its answer; None if it crashed or was stopped."""
+    """Whether a child has ended, and its answer.
+
+    The answer is None if it crashed or used up its CPU time, and "" if it only took too long, which
+    a busy machine explains as well.
+    """
+    late = False
     if os.waitpid(child.pid, os.WNOHANG) == (0, 0):
-        if time.monotonic() < child.deadline:
+        late = time.monotonic() >= child.deadline
+        if not late:
             return False, None
         os.killpg(child.pid, signal.SIGKILL)
         os.waitpid(child.pid, 0)
@@ -74,7 +80,7 @@ def finished(child: Child) -> tuple[bool, Any]:
         with open(f"{child.folder}/answer") as file:
             return True, json.load(file)
     except (OSError, ValueError):
-        return True, None
+        return True, "" if late else None
     finally:
         shutil.rmtree(child.folder, ignore_errors=True)
 
