@@ -41,14 +41,14 @@ def import_heavy() -> None:
 
 
 def start(work: Callable[[], Any], limit: float) -> Child:
-    """Fork; the child writes what `work` returns and has `limit` seconds of CPU, and ten times as
+    """Fork; the child writes what `work` returns and has `limit` seconds of CPU, and thirty times as
     long in all.
     """
     folder = tempfile.mkdtemp(prefix="mutant-")
     sys.stdout.flush()
     pid = os.fork()
     if pid:
-        return Child(pid, folder, time.monotonic() + 10 * limit)
+        return Child(pid, folder, time.monotonic() + 30 * limit)
     os.setsid()
     os.environ["TMPDIR"] = tempfile.tempdir = folder
     resource.setrlimit(resource.RLIMIT_CPU, (int(limit) + 1, int(limit) + 2))
