@@ -10,17 +10,16 @@ import pytest
 from betaplane.errors import BadInput
 from betaplane.maps.assemble import (
     MAX_FITTED_CELLS,
-    ScoreScale,
     assemble_map,
     informative_cells,
     judged_cells,
     map_facts,
-    seed_verdicts,
 )
 from betaplane.maps.engine import Choice
 from betaplane.maps.grid import explicit
 from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD, PhaseMap
 from betaplane.maps.plan import Plan
+from betaplane.maps.score_scale import ScoreScale, seed_verdicts
 from betaplane.maps.store.run_record import Record
 from betaplane.problems import Trainer
 from betaplane.replicas import Options, Speeds
@@ -115,15 +114,15 @@ def test_the_best_losses_are_of_each_batch_size_and_seed() -> None:
     }
     scale = ScoreScale(sizes, records, None)
     assert scale.best == {
-        (4, 0): 4.0,
-        (4, 1): 5.0,
-        (4, 2): 4.5,
-        (16, 0): 2.0,
-        (16, 1): 1.0,
-        (16, 2): 0.5,
+        ((4,), 0): 4.0,
+        ((4,), 1): 5.0,
+        ((4,), 2): 4.5,
+        ((16,), 0): 2.0,
+        ((16,), 1): 1.0,
+        ((16,), 2): 0.5,
     }
     alone = ScoreScale(sizes, {(0, 0): [record(2, 3.0)], (1, 0): [record(0, 8.0)]}, None)
-    assert alone.best == {(4, 2): 3.0, (16, 0): 8.0}
+    assert alone.best == {((4,), 2): 3.0, ((16,), 0): 8.0}
     assert scale.initial == 10.0
     middle = ScoreScale(sizes, {(0, 0): [record(s, 1.0, 8.0 + s) for s in (0, 1, 4)]}, None)
     assert middle.initial == 9.0
@@ -131,7 +130,7 @@ def test_the_best_losses_are_of_each_batch_size_and_seed() -> None:
 
 def test_a_run_that_diverged_is_no_best() -> None:
     scale = ScoreScale(plan(), {(0, 0): [record(0, math.nan), record(1, math.inf)]}, None)
-    assert scale.best == {(4, 0): 10.0, (4, 1): 10.0}
+    assert scale.best == {((), 0): 10.0, ((), 1): 10.0}
     assert scale.score((0, 0), record(0, math.nan)) == math.inf
 
 

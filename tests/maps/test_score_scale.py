@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from betaplane.maps import DEGRADED, GOOD, map_phases
-from betaplane.maps.assemble import ScoreScale
 from betaplane.maps.grid import explicit
 from betaplane.maps.plan import Plan
+from betaplane.maps.score_scale import ScoreScale
 from betaplane.maps.store.run_record import Record
 from betaplane.problems import Trainer
 

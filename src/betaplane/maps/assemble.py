@@ -1,93 +1,33 @@
-"""Assemble a PhaseMap from the records of its runs: score scale, verdicts, marks, recommendation."""
+"""Assemble a PhaseMap from the records of its runs: verdicts, curves, marks, recommendation."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 
-from betaplane.errors import BadInput
 from betaplane.maps.decision import Decision
 from betaplane.maps.engine import Choice
-from betaplane.maps.phase_map import Cell, Mark, PhaseMap, Spot
+from betaplane.maps.phase_map import Cell, Curve, Mark, PhaseMap, Spot
 from betaplane.maps.plan import Plan, common_settings
 from betaplane.maps.recommend import recommend, with_decision
 from betaplane.maps.sampling.infer import fill, fill_by_surface
 from betaplane.maps.sampling.votes import beside_change
-from betaplane.maps.store.run_record import Record
-from betaplane.maps.verdicts import judge, known_curves, mark, score, verdict
+from betaplane.maps.score_scale import (
+    KnownBest,
+    Records,
+    ScoreScale,
+    known_bests,
+    seed_verdicts,
+)
+from betaplane.maps.verdicts import judge, known_curves, mark
 from betaplane.problems import Problem, Trainer
+from betaplane.problems.family import variant
+from betaplane.rules import Adam, AdamW
 
 MAX_FITTED_CELLS = 400  # of each kind; fitting takes the cube of their number
-
-Records = Mapping[Spot, list[Record]]
-
-
-class ScoreScale:
-    """The losses that score 1 (before training) and 0 (the best, by batch size and seed).
-
-    Runs with the same seed have the same initialization and minibatches, and are compared with each
-    other: scored against the best loss of all seeds, one lucky seed would leave no setting good.
-
-    The noise of a small batch keeps every setting from the loss that a large batch reaches in as
-    many steps. Scored against that loss, no beta2 would be good. So each batch size is scored
-    against the best loss that was reached with it.
-
-    Args:
-        plan: gives the batch size of each cell.
-        records: the finished runs, at least one.
-        known_best: the problem's lowest possible loss; None if it is unknown.
-
-    Raises:
-        BadInput: no run was finished.
-    """
-
-    def __init__(self, plan: Plan, records: Records, known_best: float | None) -> None:
-        self._plan = plan
-        by_size = [(self._batch_size(s), r) for s, runs in records.items() for r in runs]
-        if not by_size:
-            raise BadInput(
-                "No run was finished", value=0, allowed="at least 1", instead='budget="20m"'
-            )
-        self.initial = float(np.median([record.initial for _, record in by_size]))
-        start = self.initial if known_best is None else known_best
-        self.best = {(size, record.seed): start for size, record in by_size}
-        if known_best is None:
-            for size, record in by_size:
-                final = record.final if np.isfinite(record.final) else self.initial
-                key = size, record.seed
-                self.best[key] = min(self.best[key], final)
-            self._bound_partial_seeds()
-
-    def _bound_partial_seeds(self) -> None:
-        """Seeds beyond the plan's ran near changes of verdict only, not at the best cells: their
-        best is at most the mean best of the others.
-        """
-        for size in {size for size, _ in self.best}:
-            whole = [
-                b for (s, seed), b in self.best.items() if s == size and seed < self._plan.seeds
-            ]
-            for key in [k for k in self.best if k[0] == size and k[1] >= self._plan.seeds]:
-                self.best[key] = min(self.best[key], float(np.mean(whole or [self.best[key]])))
-
-    def score(self, spot: Spot, record: Record) -> float:
-        """The score of a run of a cell."""
-        best = self.best[self._batch_size(spot), record.seed]
-        return score(record.final, self.initial, best)
-
-    def _batch_size(self, spot: Spot) -> float:
-        return self._plan.settings(spot)["batch_size"]
-
-
-def seed_verdicts(plan: Plan, records: Records, known_best: float | None) -> dict[Spot, list[int]]:
-    """The verdict of each run, by cell, in the order of the seeds."""
-    scale = ScoreScale(plan, records, known_best)
-
-    def verdict_of(spot: Spot, record: Record) -> int:
-        return verdict(scale.score(spot, record), plan.thresholds)
-
-    return {spot: [verdict_of(spot, r) for r in runs] for spot, runs in records.items()}
 
 
 def assemble_map(
@@ -111,10 +51,12 @@ def assemble_map(
     Raises:
         BadInput: no run was finished.
     """
-    scale = ScoreScale(plan, records, problem.best)
-    cells = judged_cells(plan, records, problem.best)
-    verdicts, p_fails = _judged_grid(plan, cells, seed_verdicts(plan, records, problem.best))
-    recommendation = recommend(plan.x, plan.y, cells, verdicts)
+    known = known_bests(problem, plan)
+    scale = ScoreScale(plan, records, known)
+    cells = judged_cells(plan, records, known)
+    verdicts, p_fails = _judged_grid(plan, cells, seed_verdicts(plan, records, known))
+    # an option of the problem cannot be recommended
+    recommendation = None if plan.problem_options else recommend(plan.x, plan.y, cells, verdicts)
     if decision is not None:
         recommendation = with_decision(decision, plan.x, plan.y, verdicts, plan.fixed)
     return PhaseMap(
@@ -132,13 +74,25 @@ def assemble_map(
         steps=plan.steps,
         trainings=sum(len(runs) for runs in records.values()),
         marks=tuple(_marks(plan, settings, verdicts)),
-        curves=known_curves(plan.x, plan.y, getattr(problem, "boundary", None)),
+        curves=_curves(problem, plan),
         recommendation=recommendation,
         facts=facts,
     )
 
 
-def judged_cells(plan: Plan, records: Records, known_best: float | None) -> dict[Spot, Cell]:
+def _curves(problem: Problem | Trainer, plan: Plan) -> tuple[Curve, ...]:
+    """The known curves; the exact boundary is Adam's without weight decay."""
+    is_adam = type(plan.rule) in (Adam, AdamW) and plan.fixed.get("weight_decay", 0.0) == 0.0
+    boundary = problem.boundary if isinstance(problem, Problem) and is_adam else None
+    if boundary is None or not plan.x.of_problem or plan.y.name != "beta2":
+        return known_curves(plan.x, plan.y, boundary)
+    assert isinstance(problem, Problem)
+    variants = [variant(problem, {plan.x.name: value}) for value in plan.x.values]
+    critical = [v.boundary(plan.fixed["beta1"]) if v.boundary else math.nan for v in variants]
+    return (Curve("exact boundary", np.array(plan.x.values), np.array(critical)),)
+
+
+def judged_cells(plan: Plan, records: Records, known_best: KnownBest) -> dict[Spot, Cell]:
     """The trained cells with their verdicts; see `ScoreScale` for the arguments."""
     scale = ScoreScale(plan, records, known_best)
     return {
@@ -220,6 +174,8 @@ def map_facts(
     facts = {"ended": ended}
     if "batch_size" in (plan.x.name, plan.y.name) and problem.best is None:
         facts["best loss, each batch size"] = "the lowest loss reached with it scores 0"
+    if plan.problem_options:
+        facts["problem"] = f"{', '.join(plan.problem_options)}: each value scored by itself"
     facts["engine"] = choice.engine
     if choice.why_plain:
         facts["why plain"] = f"not stacked, because {choice.why_plain}"

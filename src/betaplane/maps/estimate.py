@@ -56,9 +56,10 @@ def _expected_runs(plan: Plan) -> int:
 def _expected_stacks(plan: Plan) -> int:
     """Stacks trained one after another, each of which takes at least as long as one run.
 
-    No stack contains runs of two seeds or two batch sizes.
+    No stack contains runs of two seeds, two batch sizes or two variants of the problem.
     """
-    sizes = [len(axis) for axis in (plan.x, plan.y) if axis.name == "batch_size"]
+    apart = ("batch_size", *plan.problem_options)
+    sizes = [len(axis) for axis in (plan.x, plan.y) if axis.name in apart]
     return (plan.seeds if plan.dense else REFINED_ROUNDS * plan.boundary_seeds) * math.prod(sizes)
 
 

@@ -104,6 +104,7 @@ def axis(
     scale: Scale = "log",
     whole: bool | None = None,
     argument: str = "",
+    known: Sequence[str] = NAMES,
 ) -> Axis:
     """An axis of `points` evenly spaced values from low to high, rounded to 4 digits.
 
@@ -121,6 +122,7 @@ def axis(
         whole: for an option of the problem: whether its values are whole numbers. None: the name is
             a hyperparameter.
         argument: the argument that gave the range ("x" or "y"), for errors.
+        known: the names that exist, for errors.
 
     Raises:
         BadInput: the name is unknown, or the range is empty, out of bounds or too narrow.
@@ -135,7 +137,10 @@ def axis(
     """
     if scale not in SCALES:
         raise unknown("scale", scale, SCALES, where=argument or "axis", instead='scale="{}"')
-    _check(name, low, high, points, argument, scale, whole)
+    if name not in NAMES and whole is None:
+        where = argument or "axis"
+        raise unknown("axis", name, known, where=where, instead=f'{argument or "name"}="{{}}"')
+    _check(name, low, high, points, argument, scale)
     integers = name == "batch_size" or bool(whole)
     values = sorted(set(_spaced_values(name, low, high, points, scale, integers)))
     if len(values) < 2:
@@ -179,11 +184,7 @@ def _check(
     points: int,
     argument: str = "",
     scale: Scale = "log",
-    whole: bool | None = None,
 ) -> None:
-    if name not in NAMES and whole is None:
-        where = argument or "axis"
-        raise unknown("axis", name, NAMES, where=where, instead=f'{argument or "name"}="{{}}"')
     for what, value in {"low": low, "high": high, "points": points}.items():
         if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
             raise BadInput(

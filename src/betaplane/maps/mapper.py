@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from betaplane.maps.assemble import assemble_map, judged_cells, map_facts, seed_verdicts
+from betaplane.maps.assemble import assemble_map, judged_cells, map_facts
 from betaplane.maps.decision import Decision
 from betaplane.maps.engine import choose_engine
 from betaplane.maps.estimate import Estimate, affordable_chunk, estimate_map
@@ -20,6 +20,7 @@ from betaplane.maps.progress import shown_progress
 from betaplane.maps.recommend import candidates
 from betaplane.maps.sampling.ask_tell import Chooser, Dense, Refine, Request
 from betaplane.maps.scheduler import OutOfTime, Progress, RunScheduler, Task
+from betaplane.maps.score_scale import known_bests, seed_verdicts
 from betaplane.maps.store.run_record import Record
 from betaplane.maps.store.store import Store
 from betaplane.maps.trials import Trials
@@ -148,6 +149,7 @@ class Mapper:
         cells = plan.shape[0] * plan.shape[1]
         probed = plan.run((plan.shape[0] // 2, plan.shape[1] - 1), 0)
         self.choice = choose_engine(problem, plan, pool, probed, cells, store.meta)
+        self.known_best = known_bests(problem, plan)
         self.records: dict[Spot, list[Record]] = {}
 
     def estimate(self) -> Estimate:
@@ -166,7 +168,7 @@ class Mapper:
         try:
             while requests := chooser.ask():
                 self._train(scheduler, requests)
-                chooser.tell(seed_verdicts(plan, self.records, self.problem.best))
+                chooser.tell(seed_verdicts(plan, self.records, self.known_best))
             self._decide_verdicts(scheduler)
             if plan.trainings and len(scheduler.known) >= plan.trainings:
                 ended = RUNS_SPENT
@@ -184,7 +186,7 @@ class Mapper:
         """Train undecided cells with as many seeds again."""
         plan = self.plan
         if plan.trainings is None and plan.seeds > 1:
-            cells = judged_cells(plan, self.records, self.problem.best)
+            cells = judged_cells(plan, self.records, self.known_best)
             undecided = [spot for spot, cell in cells.items() if not cell.decided]
             seeds = 2 * max(plan.seeds, plan.boundary_seeds)
             self._train(scheduler, [Request(spot, seeds) for spot in undecided])
@@ -198,7 +200,7 @@ class Mapper:
         unused_lr = isinstance(self.problem, Trainer) and "lr" not in self.problem.defaults
         if not plan.search_lr or plan.trainings is not None or unused_lr or not defaults:
             return None
-        cells = judged_cells(plan, self.records, self.problem.best)
+        cells = judged_cells(plan, self.records, self.known_best)
         search = LearningRateSearch(Trials(plan, scheduler), defaults, plan.lr)
         try:
             return search.run(candidates(plan.x, plan.y, cells))

@@ -4,17 +4,19 @@ trained.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from itertools import product
 from typing import Any
 
 from betaplane.errors import BadInput
-from betaplane.maps.grid import BETAS, NAMES, Axis, Scale, axis
+from betaplane.maps.grid import NAMES, Axis, Scale, axis
 from betaplane.maps.phase_map import Spot, Thresholds
+from betaplane.maps.plan_checks import check_axes, check_dense, check_numbers, check_thresholds
 from betaplane.maps.store.run_record import run_key
 from betaplane.maps.validation import axis_range, checked, grid_points
 from betaplane.problems import Problem, Trainer
+from betaplane.problems.family import numeric_options, variant
 from betaplane.replicas import Options, Run
 from betaplane.rules import Adam, Rule
 
@@ -40,10 +42,22 @@ class Plan:
     engine: str = "auto"
 
     def __post_init__(self) -> None:
-        _check_axes(self)
-        _check_numbers(self)
-        _check_dense(self)
-        _check_thresholds(self.thresholds)
+        check_axes(self)
+        check_numbers(self)
+        check_dense(self)
+        check_thresholds(self.thresholds)
+
+    @property
+    def problem_options(self) -> tuple[str, ...]:
+        """The axes that are options of the problem."""
+        return tuple(axis.name for axis in (self.x, self.y) if axis.of_problem)
+
+    def group(self, spot: Spot) -> tuple[float, ...]:
+        """The values of the axes between which losses cannot be compared: the batch size, and
+        options of the problem.
+        """
+        at = self.at(spot)
+        return tuple(at[name] for name in at if name in ("batch_size", *self.problem_options))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -63,13 +77,17 @@ class Plan:
         hyperparameters = self.rule.hyperparameters()
         in_rule = {name: value for name, value in values.items() if name in hyperparameters}
         batch_size = int(values.get("batch_size", self.batch_size))
-        return Run(replace(self.rule, **in_rule), values.get("lr", self.lr), batch_size, seed)
+        of_problem = tuple(
+            sorted((name, values[name]) for name in self.problem_options if name in values)
+        )
+        lr = values.get("lr", self.lr)
+        return Run(replace(self.rule, **in_rule), lr, batch_size, seed, of_problem)
 
     def settings(self, spot: Spot) -> dict[str, float]:
         """All hyperparameters of a cell, by name."""
         run = self.run(spot, 0)
         in_rule = {name: getattr(run.rule, name) for name in run.rule.hyperparameters()}
-        return {**in_rule, "lr": run.lr, "batch_size": run.batch_size}
+        return {**in_rule, "lr": run.lr, "batch_size": run.batch_size, **dict(run.variant)}
 
     def key(self, run: Run) -> str:
         """The key of a run in the store; equal runs of different maps have equal keys."""
@@ -85,15 +103,6 @@ class Plan:
         return {name: value for name, value in settings.items() if name not in varied}
 
 
-MAX_SEEDS = 1000  # per cell; the interval of P(fail) is then 6% wide
-MAX_DENSE_RUNS = 1_000_000  # listing more takes longer than seconds
-EXAMPLE_COUNTS = {
-    "seeds": 2,
-    "boundary_seeds": 4,
-    "steps": 1000,
-    "batch_size": 32,
-    "trainings": 400,
-}
 # The accepted forms of an axis
 Along = (
     str
@@ -143,26 +152,43 @@ def plan_for(
     else:
         defaults |= {name: value for name, value in problem.defaults.items() if name in defaults}
     nx, ny = grid_points(points)
-    plan = Plan(_axis(x, nx, "x", scale), _axis(y, ny, "y", scale), **{**defaults, **how})
+    options = numeric_options(problem)
+    axes = _axis(x, nx, "x", scale, options), _axis(y, ny, "y", scale, options)
+    plan = Plan(*axes, **{**defaults, **how})
     if isinstance(problem, Problem):  # raises if the values do not fit the problem
+        for spot in product((0, len(plan.x) - 1), (0, len(plan.y) - 1)):
+            variant(problem, dict(plan.run(spot, 0).variant))
         sizes = [int(ax.values[-1]) for ax in (plan.x, plan.y) if ax.name == "batch_size"]
         problem.with_(lr=plan.lr, batch_size=max(sizes, default=plan.batch_size), steps=plan.steps)
     return plan
 
 
-def _axis(along: Along, points: int, argument: str, scale: Scale) -> Axis:
+def _axis(
+    along: Along, points: int, argument: str, scale: Scale, options: Mapping[str, bool]
+) -> Axis:
     if isinstance(along, Axis):
         return along
     name, low, high, own_scale = axis_range(along, argument)
+    whole = None if name in NAMES else options.get(name)
+    if whole is not None and (low is None or high is None):
+        raise BadInput(
+            f"The axis {name}, an option of the problem, has no range",
+            where=argument,
+            instead=f'{argument}=("{name}", 5, 50)',
+        )
     default_low, default_high = DEFAULT_RANGES.get(name, (0.0, 1.0))
     low = default_low if low is None else low
     high = default_high if high is None else high
-    return axis(name, low, high, points, scale=own_scale or scale, argument=argument)
+    scale = own_scale or scale
+    known = (*NAMES, *options)
+    return axis(name, low, high, points, scale=scale, whole=whole, argument=argument, known=known)
 
 
 def run_settings(run: Run) -> dict[str, Any]:
     """A run's rule, options and hyperparameters as plain values, for the store."""
+    of_problem = {"problem": dict(run.variant)} if run.variant else {}
     return {
+        **of_problem,
         "rule": type(run.rule).__name__,
         **run.rule.options(),
         "lr": run.lr,
@@ -172,10 +198,10 @@ def run_settings(run: Run) -> dict[str, Any]:
 
 def default_values(plan: Plan) -> dict[str, float]:
     """The rule's default values of what the axes vary, without lr; empty if there is none, or the
-    batch size varies: settings for other batch sizes are not compared.
+    batch size or the problem varies: settings for other batch sizes are not compared.
     """
     names = (plan.x.name, plan.y.name)
-    if "batch_size" in names:
+    if "batch_size" in names or plan.problem_options:
         return {}
     default = type(plan.rule)()
     return {name: float(getattr(default, name)) for name in names if name != "lr"}
@@ -190,84 +216,3 @@ def common_settings(fixed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         "(0.9, 0.95) language models": (0.9, 0.95),
     }
     return {label: {**fixed, "beta1": b1, "beta2": b2} for label, (b1, b2) in pairs.items()}
-
-
-def _check_axes(plan: Plan) -> None:
-    rule_fields = {f.name for f in fields(plan.rule)}
-    allowed = [name for name in NAMES if name in {*rule_fields, "lr", "batch_size"}]
-    for argument, ax in {"x": plan.x, "y": plan.y}.items():
-        if ax.name not in rule_fields and ax.name not in ("lr", "batch_size"):
-            raise BadInput(
-                f"{type(plan.rule).__name__} has no {ax.name} to put on an axis",
-                value=ax.name,
-                allowed=", ".join(allowed),
-                where=argument,
-                instead='rule="adam"' if ax.name in BETAS else f'{argument}="lr"',
-            )
-    if plan.x.name == plan.y.name:
-        raise BadInput(
-            "Both axes are the same",
-            value=plan.x.name,
-            allowed="two different hyperparameters",
-            where="x, y",
-            instead=_two_axes(plan.x.name, allowed),
-        )
-
-
-def _two_axes(x: str, allowed: list[str]) -> str:
-    """The arguments that keep x and put another hyperparameter on y."""
-    first_choices = ("beta2", "beta1", "lr", "batch_size")
-    y = next(name for name in first_choices if name in allowed and name != x)
-    return f'x="{y}", y="{x}"' if (x, y) == ("beta2", "beta1") else f'x="{x}", y="{y}"'
-
-
-def _check_numbers(plan: Plan) -> None:
-    for name, example in EXAMPLE_COUNTS.items():
-        value = getattr(plan, name)
-        largest = MAX_SEEDS if name in ("seeds", "boundary_seeds") else math.inf
-        if value is not None and not 1 <= value <= largest:
-            allowed = f"[1, {largest}]" if largest < math.inf else "[1, inf)"
-            raise _out_of_range(name, value, allowed, example)
-    if not 0 < plan.lr < math.inf:
-        raise _out_of_range("lr", plan.lr, "(0, inf)", 0.001)
-
-
-def _out_of_range(name: str, value: float, allowed: str, example: float) -> BadInput:
-    return BadInput(
-        f"{name} is out of range",
-        value=value,
-        allowed=allowed,
-        where=name,
-        instead=f"{name}={example}",
-    )
-
-
-def _check_dense(plan: Plan) -> None:
-    runs = plan.shape[0] * plan.shape[1] * plan.seeds
-    if plan.dense and runs > MAX_DENSE_RUNS:
-        raise BadInput(
-            "A dense map trains every cell with every seed",
-            value=runs,
-            allowed=f"at most {MAX_DENSE_RUNS:,} runs",
-            where="points, seeds",
-            instead="points=64, seeds=2",
-        )
-    if plan.dense and plan.trainings is not None and plan.trainings < runs:
-        raise BadInput(
-            "A dense map trains every cell with every seed",
-            value=plan.trainings,
-            allowed=f"[{runs}, inf)",
-            where="trainings",
-            instead=f"trainings={runs}",
-        )
-
-
-def _check_thresholds(thresholds: Thresholds) -> None:
-    if not 0 < thresholds.good <= thresholds.failing:
-        raise BadInput(
-            "The thresholds are not in order",
-            value=(thresholds.good, thresholds.failing),
-            allowed="0 < good <= failing",
-            where="thresholds",
-            instead="thresholds=Thresholds(good=0.05, failing=0.5)",
-        )

@@ -134,13 +134,16 @@ class RunScheduler:
             self.watch(self.progress)
 
     def _chunks(self, tasks: Sequence[Task]) -> list[list[Task]]:
-        """Tasks that are trained together: one seed and one batch size, in the order requested.
+        """Tasks that are trained together: one seed, one batch size and one variant of the problem,
+        in the order requested.
 
         Finished tasks are not removed first, so that a killed map resumes with the same chunks.
         """
-        groups: dict[tuple[int, int], list[Task]] = {}
+        groups: dict[tuple, list[Task]] = {}
         for task in sorted(tasks, key=lambda task: task.run.seed):
-            groups.setdefault((task.run.batch_size, task.run.seed), []).append(task)
+            groups.setdefault((task.run.batch_size, task.run.variant, task.run.seed), []).append(
+                task
+            )
         return [
             group[i : i + self.chunk]
             for group in groups.values()

@@ -11,10 +11,12 @@ from torch import Tensor
 from betaplane.errors import BadInput
 from betaplane.problems._slopes import Point, cyclic_boundary, mean_output
 from betaplane.problems._validation import at_least
+from betaplane.problems.family import family
 from betaplane.problems.order import Order
 from betaplane.problems.problem import Problem
 
 
+@family
 def counterexample(
     n: int = 10,
     a: float = 1.0,

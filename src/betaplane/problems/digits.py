@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from betaplane.problems._classifier import classifier
+from betaplane.problems.family import family
 from betaplane.problems.problem import Problem
 
 
+@family
 def digits(
     model: str = "mlp",
     hidden: int = 32,

@@ -13,6 +13,7 @@ import torch
 
 from betaplane.errors import BadInput
 from betaplane.problems._classifier import classifier
+from betaplane.problems.family import family
 from betaplane.problems.problem import Problem
 
 IMAGES = ("train-images-idx3-ubyte", "train-images.idx3-ubyte")
@@ -23,6 +24,7 @@ FILES = (
 )
 
 
+@family
 def mnist(
     data: str | Path,
     model: str = "mlp",

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from betaplane.problems._slopes import Point, mean_output
 from betaplane.problems._validation import at_least
+from betaplane.problems.family import family
 from betaplane.problems.problem import Problem
 from betaplane.theory.degenerate import degenerate_critical_beta2
 
 
+@family
 def power(
     k: int = 4,
     x0: float = 1.0,

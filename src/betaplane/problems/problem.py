@@ -18,6 +18,7 @@ from betaplane.problems.data_source import (
     number_of_examples,
     pair_of_tensors,
 )
+from betaplane.problems.family import KEPT, Family
 from betaplane.problems.generators import preserve_generators, seed_generators
 from betaplane.problems.loss_form import LossForm, loss_form
 from betaplane.problems.order import Order, minibatches
@@ -127,6 +128,7 @@ class Problem:
     metric: Loss | None = field(default=None, kw_only=True)
     form: LossForm = field(init=False, repr=False)  # how the loss is called
     origin: Origin | None = field(default=None, repr=False, kw_only=True)  # set by `betaplane.load`
+    family: Family | None = field(default=None, repr=False, kw_only=True)  # of built-in problems
 
     def __post_init__(self) -> None:
         pair = pair_of_tensors(self.data)
@@ -234,10 +236,18 @@ class Problem:
             if name not in names:
                 where = f"problem {self.name!r}"
                 raise unknown("field", name, names, where=where, instead="{}=...")
-        # the reference does not lead to the changed functions
-        own = {*FUNCTIONS, *SOURCES}
-        without_origin = {"origin": None} if changes.keys() & own else {}
-        return replace(self, **{**without_origin, **changes})
+        return replace(self, **{**self._consequences(changes), **changes})
+
+    def _consequences(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Other fields that no longer hold after some were changed."""
+        found: dict[str, Any] = {}
+        if changes.keys() & {*FUNCTIONS, *SOURCES}:  # the reference does not lead to them
+            found["origin"] = None
+        if changes.keys() - {*KEPT, "note", "origin"}:  # other options would lose the changes
+            found["family"] = None
+        elif self.family and self.boundary and changes.keys() & {"order", "schedule"}:
+            found["boundary"] = self.family.boundary(changes)
+        return found
 
 
 @dataclass(frozen=True, eq=False)

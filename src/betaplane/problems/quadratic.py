@@ -12,10 +12,12 @@ from torch import Tensor
 
 from betaplane.problems._slopes import Point, cyclic_boundary, mean_output
 from betaplane.problems._validation import at_least
+from betaplane.problems.family import family
 from betaplane.problems.order import Order
 from betaplane.problems.problem import Problem
 
 
+@family
 def quadratic(
     n: int = 10,
     A: float = 0.0,

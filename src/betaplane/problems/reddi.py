@@ -11,10 +11,12 @@ from torch import Tensor
 from betaplane.errors import BadInput
 from betaplane.problems._slopes import Point, cyclic_boundary, line_gradient, mean_output
 from betaplane.problems._validation import at_least
+from betaplane.problems.family import family
 from betaplane.problems.order import Order
 from betaplane.problems.problem import Problem
 
 
+@family
 def reddi(
     C: float = 3.0,
     period: int | None = None,

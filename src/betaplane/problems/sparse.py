@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from betaplane.problems._validation import at_least
+from betaplane.problems.family import family
 from betaplane.problems.problem import Problem
 
 
+@family
 def sparse(
     words: int = 300,
     documents: int = 8192,

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from betaplane.errors import BadInput
 from betaplane.problems._validation import at_least
+from betaplane.problems.family import family
 from betaplane.problems.problem import Problem
 
 
+@family
 def text(
     path: str | Path | None = None,
     width: int = 32,

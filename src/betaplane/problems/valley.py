@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from betaplane.errors import BadInput
 from betaplane.problems._slopes import mean_output
 from betaplane.problems._validation import at_least
+from betaplane.problems.family import family
 from betaplane.problems.problem import Problem
 
 
+@family
 def valley(
     condition: float = 1e4,
     dimension: int = 2,

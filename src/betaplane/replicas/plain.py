@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from betaplane.optim.from_rule import host_optimizer
 from betaplane.problems.batch import to_device
+from betaplane.problems.family import variant
 from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.replicas.objective import (
@@ -37,6 +38,7 @@ def train_plain(problem: Problem, run: Run, options: Options = Options()) -> Out
         run: its hyperparameters and seed.
         options: options of all runs; `compile` is ignored.
     """
+    problem = variant(problem, dict(run.variant))
     with isolated(problem):
         return PlainTraining(problem, run, options).outcome()
 

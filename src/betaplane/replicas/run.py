@@ -20,6 +20,8 @@ class Run:
     lr: float  # peak learning rate
     batch_size: int
     seed: int  # determines initialization, minibatch order and dropout
+    # options of a built-in problem that differ from the given problem's, such as (("n", 20),)
+    variant: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         """Look up a rule by name; set the peak of lr in rules with a decay relative to it."""

@@ -58,10 +58,10 @@ def stacked_outcomes(
 
 
 def check_alike(runs: Sequence[Run], independent: bool) -> None:
-    """Raise BadInput for runs that cannot be one stack: runs with several batch sizes, or with
-    several seeds unless they are independent.
+    """Raise BadInput for runs that cannot be one stack: runs with several batch sizes or variants
+    of the problem, or with several seeds unless they are independent.
     """
-    for name in ("batch_size",) if independent else ("batch_size", "seed"):
+    for name in ("batch_size", "variant", *(() if independent else ("seed",))):
         values = sorted({getattr(run, name) for run in runs})
         if len(values) != 1:
             raise BadInput(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from betaplane.problems import Problem, Trainer
+from betaplane.problems.family import variant
 from betaplane.replicas.callable import train_callable
 from betaplane.replicas.objective import isolated
 from betaplane.replicas.plain import plain_rate, train_plain
@@ -25,11 +26,12 @@ def train(
     options: Options,
     storage: UnfinishedRuns | None = None,
 ) -> list[Outcome]:
-    """Train the runs with an engine; "stacked" is only for problems that `probe` has proved to be
+    """Train runs of one variant with an engine; "stacked" is only for problems that `probe` has proved to be
     stackable.
     """
     if isinstance(problem, Trainer):
         return [train_callable(problem, run, options) for run in runs]
+    problem = variant(problem, dict(runs[0].variant))
     if engine == "stacked":
         return stacked_outcomes(problem, runs, options, storage)
     return [train_plain(problem, run, options) for run in runs]
@@ -54,6 +56,7 @@ def train_stacked(
         BadInput: the runs have several batch sizes or seeds.
     """
     check_alike(runs, options.independent)
+    problem = variant(problem, dict(runs[0].variant))
     if reason := why_plain(problem, runs[0], options):
         warnings.warn(
             f"{problem.name} is trained one run at a time, because {reason}.",
@@ -95,6 +98,7 @@ def probe(problem: Problem, run: Run, runs: int, options: Options, steps: int = 
     """Prove that a stack trains the problem, and measure both engines on a task of copies of one
     run.
     """
+    problem = variant(problem, dict(run.variant))
     quick = replace(options, points=2, early_stop=False, compile=False)
     plain = plain_rate(problem.with_(steps=2 * steps), run, quick)
     try:

@@ -1,0 +1,109 @@
+"""Checks of a plan: axes, counts, thresholds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from betaplane.errors import BadInput
+from betaplane.maps.grid import BETAS, NAMES
+from betaplane.maps.phase_map import Thresholds
+
+if TYPE_CHECKING:
+    from betaplane.maps.plan import Plan
+
+MAX_SEEDS = 1000  # per cell; the interval of P(fail) is then 6% wide
+MAX_DENSE_RUNS = 1_000_000  # listing more takes longer than seconds
+EXAMPLE_COUNTS = {
+    "seeds": 2,
+    "boundary_seeds": 4,
+    "steps": 1000,
+    "batch_size": 32,
+    "trainings": 400,
+}
+
+
+def check_axes(plan: Plan) -> None:
+    """Check that the rule or the problem has both hyperparameters."""
+    rule_fields = {f.name for f in fields(plan.rule)}
+    allowed = [name for name in NAMES if name in {*rule_fields, "lr", "batch_size"}]
+    for argument, ax in {"x": plan.x, "y": plan.y}.items():
+        if ax.name not in {*rule_fields, "lr", "batch_size", *plan.problem_options}:
+            raise BadInput(
+                f"{type(plan.rule).__name__} has no {ax.name} to put on an axis",
+                value=ax.name,
+                allowed=", ".join(allowed),
+                where=argument,
+                instead='rule="adam"' if ax.name in BETAS else f'{argument}="lr"',
+            )
+    if plan.x.name == plan.y.name:
+        raise BadInput(
+            "Both axes are the same",
+            value=plan.x.name,
+            allowed="two different hyperparameters",
+            where="x, y",
+            instead=_two_axes(plan.x.name, allowed),
+        )
+
+
+def _two_axes(x: str, allowed: list[str]) -> str:
+    """The arguments that keep x and put another hyperparameter on y."""
+    first_choices = ("beta2", "beta1", "lr", "batch_size")
+    y = next(name for name in first_choices if name in allowed and name != x)
+    return f'x="{y}", y="{x}"' if (x, y) == ("beta2", "beta1") else f'x="{x}", y="{y}"'
+
+
+def check_numbers(plan: Plan) -> None:
+    """Check counts and the learning rate."""
+    for name, example in EXAMPLE_COUNTS.items():
+        value = getattr(plan, name)
+        largest = MAX_SEEDS if name in ("seeds", "boundary_seeds") else math.inf
+        if value is not None and not 1 <= value <= largest:
+            allowed = f"[1, {largest}]" if largest < math.inf else "[1, inf)"
+            raise _out_of_range(name, value, allowed, example)
+    if not 0 < plan.lr < math.inf:
+        raise _out_of_range("lr", plan.lr, "(0, inf)", 0.001)
+
+
+def _out_of_range(name: str, value: float, allowed: str, example: float) -> BadInput:
+    return BadInput(
+        f"{name} is out of range",
+        value=value,
+        allowed=allowed,
+        where=name,
+        instead=f"{name}={example}",
+    )
+
+
+def check_dense(plan: Plan) -> None:
+    """Check that a dense map is affordable."""
+    runs = plan.shape[0] * plan.shape[1] * plan.seeds
+    if plan.dense and runs > MAX_DENSE_RUNS:
+        raise BadInput(
+            "A dense map trains every cell with every seed",
+            value=runs,
+            allowed=f"at most {MAX_DENSE_RUNS:,} runs",
+            where="points, seeds",
+            instead="points=64, seeds=2",
+        )
+    if plan.dense and plan.trainings is not None and plan.trainings < runs:
+        raise BadInput(
+            "A dense map trains every cell with every seed",
+            value=plan.trainings,
+            allowed=f"[{runs}, inf)",
+            where="trainings",
+            instead=f"trainings={runs}",
+        )
+
+
+def check_thresholds(thresholds: Thresholds) -> None:
+    """Check the order of the thresholds."""
+    if not 0 < thresholds.good <= thresholds.failing:
+        raise BadInput(
+            "The thresholds are not in order",
+            value=(thresholds.good, thresholds.failing),
+            allowed="0 < good <= failing",
+            where="thresholds",
+            instead="thresholds=Thresholds(good=0.05, failing=0.5)",
+        )
