@@ -26,7 +26,7 @@ NOTICE = {
     " watcher",
     "checkpoints": "health_numbers checkpoint_kinds layer_names planned_betas sick_checkpoints"
     " step_counts finding_limits cli/inspect_command",
-    "optim": "storage_* labels loading match_names* group_keys state_dicts argument_types complex drop_in"
+    "optim": "storage_* labels loading reencode match_names* group_keys state_dicts argument_types complex drop_in"
     " dtypes empty_parameters peak_lr preconditions probes torch_classes validate",
 }
 
