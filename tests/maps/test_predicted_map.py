@@ -111,3 +111,53 @@ def test_a_mean_of_noise_gets_a_warning():
     )
     clear = stream.with_(values=stream.values + 0.5)
     assert "warning" not in predict_map(replay_gradients(clear, [0.5, 0.9], [0.9, 0.99])).facts
+
+
+def test_a_predicted_map_states_its_thresholds_and_no_losses(phase_map: PhaseMap, replay):
+    assert (phase_map.thresholds.good, phase_map.thresholds.failing) == (2.0, 20.0)
+    costs = {spot: cell.score for spot, cell in phase_map.cells.items()}
+    for spot, cost in costs.items():
+        assert phase_map.verdicts[spot] == (0 if cost < 2 else 1 if cost <= 20 else 2)
+        assert phase_map.cells[spot].verdict == phase_map.verdicts[spot]
+    cell = phase_map.cells[0, 0]
+    assert (len(cell.curve), cell.finals) == (0, ())
+    assert np.isnan([cell.p_fail, cell.p_low, cell.p_high, phase_map.initial, phase_map.best]).all()
+    assert phase_map.x.values == tuple(replay.beta1.tolist())
+    assert phase_map.y.values == tuple(replay.beta2.tolist())
+
+
+def test_a_predicted_map_has_the_name_it_is_given_or_that_of_the_recording(replay):
+    assert predict_map(replay, "mine").problem == "mine"
+    assert predict_map(replay).problem == replay.stream.about["problem"]
+
+
+def test_a_single_beta_is_no_map(replay):
+    for betas, name in (([[0.9], [0.9, 0.99]], "beta1"), ([[0.0, 0.9], [0.99]], "beta2")):
+        with pytest.raises(betaplane.BadInput, match=f"A map needs at least 2 values of {name}"):
+            predict_map(replay_gradients(replay.stream, *betas))
+
+
+def test_a_column_in_which_every_beta2_is_good_has_no_threshold():
+    """Equal gradients: the mean update points downhill whatever the betas."""
+    stream = Gradients(torch.ones(64, 3, dtype=torch.float64), (Layer("x", (3,), 3),))
+    found = predict_map(replay_gradients(stream, [0.0, 0.9], [0.5, 0.9, 0.99]))
+    assert (found.verdicts == 0).all()
+    assert np.isnan(found.curves[0].y).all()
+    assert found.problem == "recorded gradients"
+    assert "batch_size" not in found.fixed
+
+
+def test_notes_and_facts_state_what_was_recorded(phase_map: PhaseMap, replay):
+    basis = phase_map.predicted.rests_on
+    assert basis.endswith("weights frozen" if replay.stream.frozen else "weights moving")
+    assert phase_map.facts["weights"].startswith("frozen" if replay.stream.frozen else "moving")
+    assert len(phase_map.predicted.notes) == phase_map.verdicts.size
+    costs = replay.whole.cost.ravel()
+    for note, cost in zip(phase_map.predicted.notes, costs, strict=True):
+        assert note.startswith(
+            "cost infinite (uphill), " if np.isinf(cost) else f"cost {cost:.3g}, "
+        )
+    frozen = replay.stream.with_(frozen=not replay.stream.frozen)
+    other = predict_map(replay_gradients(frozen, [0.0, 0.9], [0.9, 0.99]))
+    assert other.predicted.rests_on != basis
+    assert other.facts["weights"].startswith("frozen" if frozen.frozen else "moving")

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from betaplane.errors import expect
+from betaplane.errors import BadInput, expect
 from betaplane.maps.grid import Axis
 from betaplane.maps.phase_map import (
     Cell,
@@ -48,6 +48,9 @@ def predict_map(
     Returns:
         A map whose cells have the replay's cost as their score, and no losses.
 
+    Raises:
+        BadInput: the replay has a single value of beta1 or of beta2.
+
     Example:
         >>> from betaplane.problems import counterexample
         >>> from betaplane.replay import record_problem, replay_gradients
@@ -56,6 +59,7 @@ def predict_map(
         ['failing', 'degraded', 'good']
     """
     expect(replay, Replay, "replay", "predict_map(replay_gradients(stream))")
+    _check(replay)
     stream = replay.stream
     x, y = Axis("beta1", tuple(replay.beta1.tolist())), Axis("beta2", tuple(replay.beta2.tolist()))
     verdicts = predicted(replay)
@@ -81,6 +85,17 @@ def predict_map(
         facts=_facts(replay),
         predicted=Prediction(_basis(stream), _notes(replay.whole)),
     )
+
+
+def _check(replay: Replay) -> None:
+    for name, values in {"beta1": replay.beta1, "beta2": replay.beta2}.items():
+        if len(values) < 2:
+            raise BadInput(
+                f"A map needs at least 2 values of {name}",
+                value=values.tolist(),
+                where="predict_map",
+                instead="predict_map(replay_gradients(stream))",
+            )
 
 
 def _cell(replay: Replay, spot: Spot, verdict: int) -> Cell:
