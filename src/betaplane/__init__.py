@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from betaplane.maps import PhaseMap, Plan, Store, axis, map_phases, predict_map, tune
     from betaplane.monitor import Watcher, watch
     from betaplane.optim import Schedule, from_torch
-    from betaplane.problems import Problem, Trainer, load
+    from betaplane.problems import Command, Problem, Trainer, load
     from betaplane.replay import (
         Gradients,
         Replay,
@@ -47,7 +47,7 @@ _HOMES = {
     "betaplane.figures": ("html", "png"),
     "betaplane.maps": ("PhaseMap", "Plan", "Store", "axis", "map_phases", "predict_map", "tune"),
     "betaplane.monitor": ("Watcher", "watch"),
-    "betaplane.problems": ("Problem", "Trainer", "load"),
+    "betaplane.problems": ("Command", "Problem", "Trainer", "load"),
     "betaplane.replay": (
         "Gradients",
         "Replay",
@@ -64,6 +64,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Advice",
     "BadInput",
+    "Command",
     "Gradients",
     "Options",
     "PhaseMap",

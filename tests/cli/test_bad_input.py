@@ -99,11 +99,11 @@ ROWS = {
     "map digit": "Unknown problem 'digit'. Did you mean 'digits'? Choose one of: digits, mnist, ",
     "map mnist": "mnist needs data (problem 'mnist'). Try: mnist:data=path/to/mnist",
     "map digits:hiden=3": "Unknown option 'hiden'. Did you mean 'hidden'?",
-    "map mine.py:fine --data .": "A problem in your own file reads its own data: got '.'",
+    "map mine.py:fine --data .": "A problem of your own reads its own data: got '.'",
     "map gone.py:fine": "The problem file does not exist: got 'gone.py'; expected a Python file that exists",
     "map mine.py": "The name of the problem is missing: expected line, ",
     "map mine.py:fin": "The file has no 'fin': expected line, ",
-    "map mine.py:number": "number is not a problem: got 'int'; expected a Problem, a Trainer, a function ",
+    "map mine.py:number": "number is not a problem: got 'int'; expected a Problem, a Trainer, a Command, ",
     "map broken.py:fine": "The file raises an error when it is imported (",
     "map mine.py:raises": "mine.py, line 45: ZeroDivisionError: division by zero).",
     "map mine.py:nan": "inputs contain values that are not finite: got 8; expected 0 NaN or infinite entries (problem "

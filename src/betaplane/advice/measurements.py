@@ -205,7 +205,9 @@ def _shared(record: Any) -> frozenset:
 
 def _place(record: Any) -> tuple[float, float | None]:
     """beta1 and the batch size; None for a Trainer, which need not use the batch size it is given."""
-    batch = None if record.engine == "callable" else float(record.settings["batch_size"])
+    batch = (
+        None if record.engine in ("callable", "command") else float(record.settings["batch_size"])
+    )
     return float(record.settings["beta1"]), batch
 
 

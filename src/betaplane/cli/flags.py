@@ -34,13 +34,16 @@ def with_flags(error: BadInput, context: Any) -> BadInput:
             options.
     """
     flags = _flags(context.command)
-    return type(error)(
+    translated = type(error)(
         _backticks(error.what, flags),
         value=error.value,
         allowed=_backticks(error.allowed, flags),
         where=_named(error.where, flags),
         instead=_pasted(error.instead, flags),
     )
+    for note in getattr(error, "__notes__", ()):
+        translated.add_note(note)
+    return translated
 
 
 def _flags(command: Any) -> dict[str, str]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Annotated
 
-# one thread per process, since worker processes use all cores; set before torch is imported
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ.setdefault("MKL_NUM_THREADS", "1")
-os.environ.setdefault("TYPER_USE_RICH", "0")  # plain help text, at half the start-up time
+import betaplane.cli.environment  # noqa: F401 - sets variables that torch and typer read
+
+# isort: split
 
 import typer
 
@@ -28,6 +25,7 @@ from betaplane.cli.replay import replay_command
 from betaplane.cli.report import report_command
 from betaplane.cli.tune import tune_command
 from betaplane.errors import BadInput
+from betaplane.text import printable
 
 app = typer.Typer(
     name="betaplane",
@@ -103,6 +101,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(args=arguments, prog_name="betaplane")
     except BadInput as error:
+        for note in getattr(error, "__notes__", ()):  # the last lines of a command's stderr
+            print(printable(note), file=sys.stderr)
         print(f"betaplane: {error}", file=sys.stderr)
         sys.exit(2)
     except Stopped as stopped:

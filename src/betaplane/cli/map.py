@@ -10,6 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from betaplane.cli.own_command import (
+    CommandOpt,
+    EnvironmentOpt,
+    LossesOpt,
+    LossOpt,
+    RunsOpt,
+    ShellOpt,
+    TimeoutOpt,
+    one_source,
+    own_command,
+)
 from betaplane.cli.parse import axis_range, betas, budget, grid_shape, learning_rate
 
 if TYPE_CHECKING:
@@ -17,7 +28,8 @@ if TYPE_CHECKING:
 
 AXIS = (
     "Horizontal axis: beta1, beta2, lr, eps, batch_size, weight_decay or an option of a built-in "
-    "problem, with a range if you like: lr=1e-4:1e-1, n=5:50:linear."
+    "problem, with a range if you like: lr=1e-4:1e-1, n=5:50:linear. For a function or a command "
+    "also a hyperparameter of your own: dropout=0.01:0.5."
 )
 AxisOpt = partial(typer.Option, rich_help_panel="Axes")
 RunOpt = partial(typer.Option, rich_help_panel="Training")
@@ -27,11 +39,20 @@ OutOpt = partial(typer.Option, rich_help_panel="Output")
 
 def map_command(
     problem: Annotated[
-        str,
+        Optional[str],
         typer.Argument(
-            help="A built-in problem (see `betaplane problems`) or path/to/file.py:name."
+            help="A built-in problem (see `betaplane problems`) or path/to/file.py:name "
+            "[default: digits].",
+            show_default=False,
         ),
-    ] = "digits",
+    ] = None,
+    command: CommandOpt = None,
+    loss: LossOpt = None,
+    timeout: TimeoutOpt = None,
+    losses: LossesOpt = None,
+    runs: RunsOpt = None,
+    shell: ShellOpt = False,
+    reads_environment: EnvironmentOpt = False,
     x: Annotated[str, AxisOpt("--x", help=AXIS)] = "beta1",
     y: Annotated[str, AxisOpt("--y", help="Vertical axis (same format as --x).")] = "beta2",
     points: Annotated[str, AxisOpt("--points", help="Cells per axis: 24, or 32x48.")] = "24",
@@ -83,7 +104,7 @@ def map_command(
     device: Annotated[str, RunOpt(help="Device: cpu, or cuda if there is one.")] = "cpu",
     workers: Annotated[
         Optional[int],
-        RunOpt(help="Worker processes [default: one per core]."),
+        RunOpt(help="Worker processes [default: one per core; 1 for --command]."),
     ] = None,
     seeds: Annotated[int, SearchOpt(help="Runs per cell.")] = 2,
     boundary_seeds: Annotated[
@@ -127,6 +148,7 @@ def map_command(
       betaplane map my_problem.py:problem --budget 20m
       betaplane map digits --x batch_size=4:256 --y beta2 --points 7x24
       betaplane map counterexample:n=20 --points 64
+      betaplane map --command 'python train.py --beta2 {beta2} --lr {lr}' ...
 
     The first example maps the handwritten digits on 24 x 24 cells and takes about a minute.
     """
@@ -158,7 +180,10 @@ def map_command(
     shape = grid_shape(points)
     result = sys.stdout
     with redirect_stdout(sys.stderr):  # what a problem file prints is not part of the result
-        session = MapSession(problem, data, rule, hyperparameters, out, store, as_json, result)
+        own = {"losses": losses, "runs": runs, "shell": shell}
+        own_run = own_command(command, loss, timeout, **own, reads_environment=reads_environment)
+        source = one_source(problem, own_run, "digits")
+        session = MapSession(source, data, rule, hyperparameters, out, store, as_json, result)
         axes = axis_range(x), axis_range(y)
         plan: Plan = session.plan(*axes, shape, how, run_options, (good, failing))
         own_betas = betas(betas_)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
@@ -20,7 +21,8 @@ from betaplane.errors import BadInput, unknown
 from betaplane.maps import Estimate, PhaseMap, Plan, Thresholds, plan_for, run_plan, to_json
 from betaplane.maps import Progress as Done
 from betaplane.maps.mapper import store_of
-from betaplane.problems import Problem, load
+from betaplane.problems import Command, Problem
+from betaplane.problems.source import as_problem
 from betaplane.replicas import ENGINES, Options
 from betaplane.rules import Rule
 from betaplane.text import plural
@@ -38,7 +40,7 @@ class MapSession:
 
     def __init__(
         self,
-        reference: str,
+        source: str | Command,
         data: Path | None,
         rule: str,
         hyperparameters: dict[str, Any],
@@ -47,8 +49,11 @@ class MapSession:
         as_json: bool,
         result: TextIO,
     ) -> None:
-        self.reference = _with_data(reference, data)
-        self.problem = load(self.reference)
+        source = _with_data(source, data)
+        self.problem = as_problem(source)
+        self.reference = (
+            source if isinstance(source, str) else f"--command {shlex.quote(str(source.command))}"
+        )
         self.hyperparameters = hyperparameters
         self.out = out
         self.as_json = as_json
@@ -224,6 +229,8 @@ class MapSession:
             console.print(figures.summary(phase_map))
             for name, path in files.items():
                 console.print(f"{name:>8}  {path}", soft_wrap=True)
+        if failures := phase_map.facts.get("failed commands"):
+            self._warn(f"{failures}.")
         if damaged := phase_map.facts.get("damaged runs"):
             self._warn(f"damaged runs: {damaged}.")
         if hint := RESUME_HINTS.get(phase_map.facts["ended"]):
@@ -274,17 +281,17 @@ def _announcement(estimate: Estimate, plan: Plan) -> str:
     return text
 
 
-def _with_data(reference: str, data: Path | None) -> str:
+def _with_data(reference: str | Command, data: Path | None) -> str | Command:
     """The problem's reference with the user's data folder or file as its option."""
     if data is None:
         return reference
-    if ".py" in reference:
+    if not isinstance(reference, str) or ".py" in reference:
         raise BadInput(
-            "A problem in your own file reads its own data",
+            "A problem of your own reads its own data",
             value=str(data),
             allowed="a built-in problem that reads data: mnist, text",
             where="data",
-            instead=f"betaplane map {reference}",
+            instead=f"betaplane map {reference}" if isinstance(reference, str) else "",
         )
     option = "path" if reference.startswith("text") else "data"
     return f"{reference}{',' if ':' in reference else ':'}{option}={data}"

@@ -10,6 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from betaplane.cli.own_command import (
+    CommandOpt,
+    EnvironmentOpt,
+    LossesOpt,
+    LossOpt,
+    RunsOpt,
+    ShellOpt,
+    TimeoutOpt,
+    one_source,
+    own_command,
+)
+
 if TYPE_CHECKING:
     from betaplane.maps import Progress, Tuned
 
@@ -18,8 +30,19 @@ Opt = typer.Option
 
 def tune_command(
     problem: Annotated[
-        str, typer.Argument(help="A built-in problem or path/to/file.py:name.")
-    ] = "digits",
+        Optional[str],
+        typer.Argument(
+            help="A built-in problem or path/to/file.py:name [default: digits].",
+            show_default=False,
+        ),
+    ] = None,
+    command: CommandOpt = None,
+    loss: LossOpt = None,
+    timeout: TimeoutOpt = None,
+    losses: LossesOpt = None,
+    runs: RunsOpt = None,
+    shell: ShellOpt = False,
+    reads_environment: EnvironmentOpt = False,
     max_runs: Annotated[int, Opt(help="Maximum number of runs.")] = 48,
     seeds: Annotated[
         int, Opt(help="Fresh seeds that compare the best setting with the default.")
@@ -61,7 +84,10 @@ def tune_command(
         options = {"steps": steps, "lr": rate, "batch_size": batch_size, "seeds": seeds}
         how = {name: value for name, value in options.items() if value is not None}
         limits = {"max_runs": max_runs, "search_lr": search_lr, "workers": workers, "store": store}
-        tuned = tune(problem, watch=_progress, rule=rule_of(rule), **limits, **how)
+        own = {"losses": losses, "runs": runs, "shell": shell}
+        own_run = own_command(command, loss, timeout, **own, reads_environment=reads_environment)
+        source = one_source(problem, own_run, "digits")
+        tuned = tune(source, watch=_progress, rule=rule_of(rule), **limits, **how)
     if as_json:
         print(json.dumps(tuned.to_dict(), indent=2), file=result)
     else:

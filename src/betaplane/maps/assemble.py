@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +28,7 @@ from betaplane.maps.verdicts import judge, known_curves, mark
 from betaplane.problems import Problem, Trainer
 from betaplane.problems.family import variant
 from betaplane.rules import Adam, AdamW
+from betaplane.text import plural
 
 MAX_FITTED_CELLS = 400  # of each kind; fitting takes the cube of their number
 
@@ -160,7 +163,12 @@ def _marks(
 
 
 def map_facts(
-    problem: Problem | Trainer, plan: Plan, choice: Choice, damaged: int, ended: str
+    problem: Problem | Trainer,
+    plan: Plan,
+    choice: Choice,
+    damaged: int,
+    ended: str,
+    failures: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, str]:
     """How a map was made, as labels and text.
 
@@ -170,6 +178,7 @@ def map_facts(
         choice: the engine and what it rests on.
         damaged: runs in the store that were damaged and trained again.
         ended: why the map ended.
+        failures: how commands failed.
     """
     facts = {"ended": ended}
     if "batch_size" in (plan.x.name, plan.y.name) and problem.best is None:
@@ -186,7 +195,19 @@ def map_facts(
     own_order = plan.options.independent
     facts["minibatches"] = "each run its own" if own_order else "the same for all runs of a seed"
     facts["subnormal numbers"] = "flushed to zero"
+    if failures:
+        facts["failed commands"] = _failures(failures)
     if damaged:
         facts["damaged runs"] = f"{damaged} in the store, trained again"
     facts["torch"] = torch.__version__
     return facts
+
+
+def _failures(failures: Sequence[Mapping[str, Any]]) -> str:
+    """How many commands failed, for which reasons, and the last line of the stderr of one."""
+    reasons = Counter(failure["reason"] for failure in failures)
+    counts = ", ".join(f"{reason}: {plural(count, 'run')}" for reason, count in reasons.items())
+    lines = [line for failure in failures for line in failure["stderr"][-1:]]
+    return f"{counts} counted as diverged" + (
+        f"; the last line of stderr: {lines[-1]}" if lines else ""
+    )

@@ -19,7 +19,7 @@ PROOF_VERSION = 1
 class Choice:
     """An engine, and the measurements behind the choice."""
 
-    engine: str  # "stacked", "plain" or "callable"
+    engine: str  # "stacked", "plain", "callable" or "command"
     speeds: Speeds | None = None  # None if nothing was measured
 
     @property
@@ -43,7 +43,7 @@ def choose_engine(
 
     ```
     problem, plan.engine          engine
-    a Trainer                     callable
+    a Trainer                     command, callable
     "plain"                       plain
     "stacked", "auto": not proved an error, plain
     "stacked", "auto": proved     stacked, the faster one
@@ -61,7 +61,7 @@ def choose_engine(
         BadInput: the plan requests stacking, and the problem cannot be stacked.
     """
     if isinstance(problem, Trainer):
-        return Choice("callable")
+        return Choice("command" if problem.command else "callable")
     if plan.engine == "plain":
         return Choice("plain")
     speeds = _measured(plan, pool, run, runs, known)

@@ -9,10 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from betaplane.errors import BadInput, unknown
+from betaplane.errors import BadInput, nearest, unknown
 
 NAMES = ("beta1", "beta2", "lr", "eps", "batch_size", "weight_decay")
 BETAS = ("beta1", "beta2")
+RESERVED = ("seed", "steps", "run", "rule")  # no axes
 EXAMPLE_RANGES = {"batch_size": (4, 256), "beta1": (0, 0.99), "beta2": (0, 0.9999)}
 Scale = Literal["log", "linear"]
 SCALES: tuple[Scale, ...] = ("log", "linear")
@@ -113,14 +114,14 @@ def axis(
 
     Args:
         name: a hyperparameter: beta1, beta2, lr, eps, batch_size or weight_decay; or an option of
-            the problem.
+            the problem or a hyperparameter of the user's own.
         low: the smallest value; in [0, 1) for betas, >= 1 for batch sizes, > 0 for the others, or
             >= 0 on a linear scale.
         high: the largest value, in the same range, > low.
         points: number of values, >= 2.
         scale: "log" or "linear".
-        whole: for an option of the problem: whether its values are whole numbers. None: the name is
-            a hyperparameter.
+        whole: for an option of the problem or a hyperparameter of the user's own: whether its
+            values are whole numbers. None: the name is a hyperparameter of the rule, or batch_size.
         argument: the argument that gave the range ("x" or "y"), for errors.
         known: the names that exist, for errors.
 
@@ -137,7 +138,7 @@ def axis(
     """
     if scale not in SCALES:
         raise unknown("scale", scale, SCALES, where=argument or "axis", instead='scale="{}"')
-    if name not in NAMES and whole is None:
+    if name not in known and whole is None:
         where = argument or "axis"
         raise unknown("axis", name, known, where=where, instead=f'{argument or "name"}="{{}}"')
     _check(name, low, high, points, argument, scale)
@@ -155,7 +156,7 @@ def axis(
 
 
 def explicit(name: str, values: Sequence[float]) -> Axis:
-    """An axis of the given values, sorted."""
+    """An axis of the given values, sorted; the name may be a hyperparameter of the user's own."""
     _check(name, min(values), max(values), len(values))
     return Axis(name, tuple(sorted(set(values))))
 
@@ -175,6 +176,28 @@ def _spaced_values(
 
 def _rounded(value: float) -> float:
     return float(f"{value:.4g}")
+
+
+def check_own_axis(name: str, low: float | None, high: float | None, argument: str) -> None:
+    """Raise BadInput for a hyperparameter of the user's own without a range, or with a name that
+    has another meaning.
+    """
+    if not name.isidentifier() or name in RESERVED:
+        raise BadInput(
+            "The name cannot be a hyperparameter",
+            value=name,
+            allowed=f"letters, digits and _, and none of {', '.join(RESERVED)}",
+            where=argument,
+        )
+    if low is None or high is None:
+        close = nearest(name, NAMES, "")
+        guess = f" (or did you mean {close}?)" if close else ""
+        raise BadInput(
+            f"A hyperparameter of your own needs a range{guess}",
+            value=name,
+            where=argument,
+            instead=f'{argument}=("{name}", 0.1, 10)',
+        )
 
 
 def _check(

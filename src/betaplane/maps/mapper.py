@@ -110,6 +110,8 @@ def run_plan(
     if isinstance(problem, Problem):
         problem = problem.with_(**{**(changes or {}), "steps": plan.steps})
         check(problem)
+    else:
+        problem = problem.with_steps(plan.steps)
     with ExitStack() as stack:
         path = Path(store) if store is not None else temporary_store(stack)
         leftovers = [path.parent] if store is None else []
@@ -175,7 +177,8 @@ class Mapper:
         except OutOfTime:
             ended = TIME_SPENT
             self._load_finished(scheduler, requests)
-        facts = map_facts(self.problem, plan, self.choice, self.store.damaged, ended)
+        failures = scheduler.failures() if self.choice.engine == "command" else []
+        facts = map_facts(self.problem, plan, self.choice, self.store.damaged, ended, failures)
         decision = self._decision(scheduler)
         if decision is not None:
             low, high = decision.lrs
@@ -197,7 +200,7 @@ class Mapper:
         """
         plan = self.plan
         defaults = default_values(plan)
-        unused_lr = isinstance(self.problem, Trainer) and "lr" not in self.problem.defaults
+        unused_lr = isinstance(self.problem, Trainer) and not self.problem.uses_lr
         if not plan.search_lr or plan.trainings is not None or unused_lr or not defaults:
             return None
         cells = judged_cells(plan, self.records, self.known_best)

@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any
 
 from betaplane.errors import BadInput
-from betaplane.maps.grid import NAMES, Axis, Scale, axis
+from betaplane.maps.grid import NAMES, Axis, Scale, axis, check_own_axis
 from betaplane.maps.phase_map import Spot, Thresholds
 from betaplane.maps.plan_checks import check_axes, check_dense, check_numbers, check_thresholds
 from betaplane.maps.store.run_record import run_key
@@ -40,6 +40,7 @@ class Plan:
     thresholds: Thresholds = Thresholds()
     options: Options = field(default_factory=Options)
     engine: str = "auto"
+    own_axes: bool = False  # axes may be hyperparameters of the user's own
 
     def __post_init__(self) -> None:
         check_axes(self)
@@ -77,17 +78,18 @@ class Plan:
         hyperparameters = self.rule.hyperparameters()
         in_rule = {name: value for name, value in values.items() if name in hyperparameters}
         batch_size = int(values.get("batch_size", self.batch_size))
-        of_problem = tuple(
-            sorted((name, values[name]) for name in self.problem_options if name in values)
-        )
         lr = values.get("lr", self.lr)
-        return Run(replace(self.rule, **in_rule), lr, batch_size, seed, of_problem)
+        of_problem = {name: values[name] for name in self.problem_options if name in values}
+        rest = values.keys() - {*in_rule, *of_problem, "lr", "batch_size"}
+        variant, own = _pairs(of_problem), _pairs({name: values[name] for name in rest})
+        return Run(replace(self.rule, **in_rule), lr, batch_size, seed, variant, own)
 
     def settings(self, spot: Spot) -> dict[str, float]:
         """All hyperparameters of a cell, by name."""
         run = self.run(spot, 0)
         in_rule = {name: getattr(run.rule, name) for name in run.rule.hyperparameters()}
-        return {**in_rule, "lr": run.lr, "batch_size": run.batch_size, **dict(run.variant)}
+        more = dict(run.variant + run.own)
+        return {**in_rule, "lr": run.lr, "batch_size": run.batch_size, **more}
 
     def key(self, run: Run) -> str:
         """The key of a run in the store; equal runs of different maps have equal keys."""
@@ -145,17 +147,19 @@ def plan_for(
     Raises:
         BadInput: a name is unknown, or a value is of the wrong type or out of range.
     """
-    how = checked(how, [f.name for f in fields(Plan) if f.name not in ("x", "y")])
+    how = checked(how, [f.name for f in fields(Plan) if f.name not in ("x", "y", "own_axes")])
     defaults: dict[str, Any] = {"lr": how["rule"].lr, "batch_size": 1, "steps": 1}
     if isinstance(problem, Problem):
         defaults = {name: getattr(problem, name) for name in defaults}
     else:
         defaults |= {name: value for name, value in problem.defaults.items() if name in defaults}
     nx, ny = grid_points(points)
-    options = numeric_options(problem)
-    axes = _axis(x, nx, "x", scale, options), _axis(y, ny, "y", scale, options)
-    plan = Plan(*axes, **{**defaults, **how})
-    if isinstance(problem, Problem):  # raises if the values do not fit the problem
+    options, own = numeric_options(problem), isinstance(problem, Trainer)
+    axes = _axis(x, nx, "x", scale, options, own), _axis(y, ny, "y", scale, options, own)
+    plan = Plan(*axes, **{**defaults, **how}, own_axes=own)
+    if isinstance(problem, Trainer):
+        _check_command(problem, plan, how)
+    else:  # raises if the values do not fit the problem
         for spot in product((0, len(plan.x) - 1), (0, len(plan.y) - 1)):
             variant(problem, dict(plan.run(spot, 0).variant))
         sizes = [int(ax.values[-1]) for ax in (plan.x, plan.y) if ax.name == "batch_size"]
@@ -163,12 +167,36 @@ def plan_for(
     return plan
 
 
+def _pairs(values: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted(values.items()))
+
+
+def _check_command(trainer: Trainer, plan: Plan, given: Mapping[str, Any]) -> None:
+    """Check that a command mentions what the plan varies, and what was given."""
+    if trainer.command is None:
+        return
+    default = type(plan.rule)()
+    names = plan.rule.hyperparameters()
+    changed = [name for name in names if getattr(plan.rule, name) != getattr(default, name)]
+    axes = [plan.x.name, plan.y.name]
+    used = [*axes, *changed, *(name for name in ("lr", "batch_size", "steps") if name in given)]
+    known = [*names, "lr", "batch_size", *axes, *(["steps"] if "steps" in used else [])]
+    trainer.command.check_settings(list(dict.fromkeys(known)), list(dict.fromkeys(used)))
+
+
 def _axis(
-    along: Along, points: int, argument: str, scale: Scale, options: Mapping[str, bool]
+    along: Along,
+    points: int,
+    argument: str,
+    scale: Scale,
+    options: Mapping[str, bool],
+    own: bool,
 ) -> Axis:
     if isinstance(along, Axis):
         return along
     name, low, high, own_scale = axis_range(along, argument)
+    if own and name not in NAMES:
+        check_own_axis(name, low, high, argument)
     whole = None if name in NAMES else options.get(name)
     if whole is not None and (low is None or high is None):
         raise BadInput(
@@ -180,7 +208,7 @@ def _axis(
     low = default_low if low is None else low
     high = default_high if high is None else high
     scale = own_scale or scale
-    known = (*NAMES, *options)
+    known = (*NAMES, *options, *([name] if own else []))
     return axis(name, low, high, points, scale=scale, whole=whole, argument=argument, known=known)
 
 
@@ -193,17 +221,21 @@ def run_settings(run: Run) -> dict[str, Any]:
         **run.rule.options(),
         "lr": run.lr,
         "batch_size": run.batch_size,
+        **dict(run.own),
     }
 
 
 def default_values(plan: Plan) -> dict[str, float]:
     """The rule's default values of what the axes vary, without lr; empty if there is none, or the
-    batch size or the problem varies: settings for other batch sizes are not compared.
+    batch size, the problem or a hyperparameter of the user's own varies: such settings are not
+    compared.
     """
     names = (plan.x.name, plan.y.name)
     if "batch_size" in names or plan.problem_options:
         return {}
     default = type(plan.rule)()
+    if not all(name == "lr" or hasattr(default, name) for name in names):
+        return {}
     return {name: float(getattr(default, name)) for name in names if name != "lr"}
 
 

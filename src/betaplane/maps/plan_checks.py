@@ -29,7 +29,8 @@ def check_axes(plan: Plan) -> None:
     rule_fields = {f.name for f in fields(plan.rule)}
     allowed = [name for name in NAMES if name in {*rule_fields, "lr", "batch_size"}]
     for argument, ax in {"x": plan.x, "y": plan.y}.items():
-        if ax.name not in {*rule_fields, "lr", "batch_size", *plan.problem_options}:
+        is_own = plan.own_axes and ax.name not in NAMES
+        if not is_own and ax.name not in {*rule_fields, "lr", "batch_size", *plan.problem_options}:
             raise BadInput(
                 f"{type(plan.rule).__name__} has no {ax.name} to put on an axis",
                 value=ax.name,

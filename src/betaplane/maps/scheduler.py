@@ -4,17 +4,21 @@ other processes.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from betaplane.maps.plan import Plan, run_settings
 from betaplane.maps.store.lease import Owner
 from betaplane.maps.store.run_record import Record
 from betaplane.maps.store.store import Store
 from betaplane.maps.store.unfinished_runs import SavedChunk, chunk_key
+from betaplane.problems.commands.command_run import CommandFailed
 from betaplane.replicas import Outcome, Pool, Run, final_loss
 
 POLL_SECONDS = 0.2  # between two queries for the results of other processes
@@ -23,6 +27,7 @@ HEARTBEAT_SECONDS = 20.0
 # Multiple of the plan's time after which unfinished runs are abandoned. Stacks save their state
 # before that.
 ABANDON_FACTOR = 1.05
+FAILURE = "failure of "  # start of the name under which the failure of a command is stored
 
 
 class Task(NamedTuple):
@@ -58,7 +63,7 @@ class RunScheduler:
         plan: gives the runs of the tasks and the time limit.
         pool: the workers.
         store: keeps every finished run.
-        engine: "stacked", "plain" or "callable".
+        engine: "stacked", "plain", "callable" or "command".
         chunk: number of runs trained together, >= 1.
         watch: called with the progress after every finished chunk.
         began: time.monotonic() at which the plan's seconds begin; now by default.
@@ -85,6 +90,7 @@ class RunScheduler:
         self.began = self.last_heartbeat if began is None else began
         self.known: dict[str, Record] = {}  # every requested run that is finished
         self.progress = Progress(0, 0, 0, 0.0)
+        self.has_trained = False  # whether a run of this process ended with losses
 
     def finished(self, tasks: Sequence[Task]) -> dict[str, Record]:
         """The results of all tasks, by key; each is on disk before `watch` is called.
@@ -113,6 +119,11 @@ class RunScheduler:
         # earlier releases stored the median of the last tenth as the final loss
         return {key: replace(r, final=final_loss(r.curve)) for key, r in records.items()}
 
+    def failures(self) -> list[dict[str, Any]]:
+        """How commands failed, of the requested runs."""
+        stored = self.store.meta.starting_with(FAILURE)
+        return [stored[key] for key in self.known if key in stored]
+
     def _missing(self, tasks: Sequence[Task]) -> list[str]:
         return [task.key for task in tasks if task.key not in self.known]
 
@@ -120,6 +131,9 @@ class RunScheduler:
         pairs = zip(chunk, outcomes, strict=True)
         records = [self._record(task, outcome) for task, outcome in pairs]
         self.store.finish(records, chunk=_chunk_key(chunk))
+        for task, outcome in zip(chunk, outcomes, strict=True):
+            if outcome.failure is not None:
+                self.store.meta[f"{FAILURE}{task.key}"] = {**outcome.failure, **_named(task.run)}
         self._learn({record.key: record for record in records}, computed=len(records))
 
     def _learn(self, records: dict[str, Record], *, wanted: int = 0, computed: int = 0) -> None:
@@ -200,7 +214,24 @@ class RunScheduler:
         self._heartbeat()
         # results before failures, so that every result is stored
         for future in sorted(ended, key=lambda future: future.exception() is not None):
-            yield running.pop(future), self.pool.result(future)
+            tasks = running.pop(future)
+            yield tasks, self._outcomes(future)
+
+    def _outcomes(self, future: Future) -> list[Outcome]:
+        """The outcomes of a chunk.
+
+        A command that failed before its first loss stops the map, unless a run of this process has
+        logged losses before: then the settings are to blame, and the run counts as diverged.
+        """
+        try:
+            outcomes = self.pool.result(future)
+        except CommandFailed as error:
+            if not self.has_trained or error.failure is None:
+                raise
+            lost = np.array([np.nan], np.float32)
+            return [Outcome(math.nan, lost, False, math.nan, error.failure)]
+        self.has_trained = True
+        return outcomes
 
     def _record(self, task: Task, outcome: Outcome) -> Record:
         return Record(
@@ -237,6 +268,11 @@ class RunScheduler:
         if time.monotonic() - self.last_heartbeat > HEARTBEAT_SECONDS:
             self.last_heartbeat = time.monotonic()
             self.store.beat(self.owner)
+
+
+def _named(run: Run) -> dict[str, Any]:
+    """Settings and seed of a run, to find it in the list of failures."""
+    return {"settings": run_settings(run), "seed": run.seed}
 
 
 def _chunk_key(tasks: Sequence[Task]) -> str:

@@ -60,9 +60,9 @@ class ScoreScale:
             raise BadInput(
                 "No run was finished", value=0, allowed="at least 1", instead='budget="20m"'
             )
-        self.initial = float(np.median([record.initial for _, record in runs]))
+        self.initial = _median([record.initial for _, record in runs])
         self._initials = {
-            group: float(np.median([r.initial for s, r in runs if plan.group(s) == group]))
+            group: _median([r.initial for s, r in runs if plan.group(s) == group])
             for group in {plan.group(spot) for spot, _ in runs}
         }
         best_of = known_best if callable(known_best) else lambda _: known_best
@@ -107,3 +107,8 @@ def seed_verdicts(plan: Plan, records: Records, known_best: KnownBest) -> dict[S
         return verdict(scale.score(spot, record), plan.thresholds)
 
     return {spot: [verdict_of(spot, r) for r in runs] for spot, runs in records.items()}
+
+
+def _median(initials: list[float]) -> float:
+    """The median of those that are finite: a command may fail before its first loss."""
+    return float(np.median([initial for initial in initials if np.isfinite(initial)] or [np.nan]))

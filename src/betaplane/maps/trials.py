@@ -43,8 +43,10 @@ class Trials:
 
     def initials(self, seeds: Sequence[int]) -> np.ndarray:
         """The losses before training, float (len(seeds),); of seeds that were trained."""
-        by_seed = {record.seed: record.initial for record in self.records.values()}
-        return np.array([by_seed[seed] for seed in seeds])
+        records = [r for r in self.records.values() if np.isfinite(r.initial)]
+        by_seed = {record.seed: record.initial for record in records}
+        usual = float(np.median([*by_seed.values()] or [np.nan]))
+        return np.array([by_seed.get(seed, usual) for seed in seeds])
 
     def curve(self, setting: Setting, seed: int) -> np.ndarray:
         """The loss curve of a run that was trained, float32 (points,)."""

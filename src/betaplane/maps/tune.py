@@ -218,7 +218,7 @@ def tune(
 
 
 def _lattice(problem: Problem | Trainer, plan: Plan) -> Lattice:
-    unused_lr = isinstance(problem, Trainer) and "lr" not in problem.defaults
+    unused_lr = isinstance(problem, Trainer) and not problem.uses_lr
     default = default_values(plan)
     reach = 0 if unused_lr or not plan.search_lr else MAX_LR_STEPS
     return Lattice.around(plan.lr, (default["beta1"], default["beta2"]), reach)
@@ -249,7 +249,7 @@ def _changed(
 ) -> Problem | Trainer:
     """The problem with some fields replaced, checked; a Trainer as it is."""
     if not isinstance(problem, Problem):
-        return problem
+        return problem.with_steps(steps) if steps else problem
     problem = problem.with_(**changes, **({"steps": steps} if steps else {}))
     check(problem)
     return problem

@@ -2,6 +2,7 @@
 
 from betaplane.call_errors import explain_calls
 from betaplane.problems.check import check
+from betaplane.problems.commands.command import Command
 from betaplane.problems.counterexample import counterexample
 from betaplane.problems.digits import digits
 from betaplane.problems.fingerprint import fingerprint
@@ -18,6 +19,7 @@ from betaplane.problems.valley import valley
 
 __all__ = [
     "BUILT_IN",
+    "Command",
     "Problem",
     "Trainer",
     "check",

@@ -11,12 +11,12 @@ from typing import Any
 
 from betaplane.errors import BadInput
 from betaplane.problems.check import error_line
+from betaplane.problems.commands.as_trainer import from_command
+from betaplane.problems.commands.command import Command
 from betaplane.problems.module import import_file, importable
 from betaplane.problems.problem import Problem, Trainer
 
-ALLOWED = (
-    "a Problem, a Trainer, a function without arguments that returns one, or train(settings, seed)"
-)
+ALLOWED = "a Problem, a Trainer, a Command, a function without arguments that returns one, or train(settings, seed)"
 
 
 def from_file(reference: str) -> Problem | Trainer:
@@ -37,9 +37,11 @@ def from_file(reference: str) -> Problem | Trainer:
         problem = _attribute(module, name, path)
         if inspect.isfunction(problem):
             problem = _from_function(problem, name, path)
-    if isinstance(problem, Trainer):
+    if isinstance(problem, Command):
+        return from_command(problem)
+    if isinstance(problem, Trainer) and problem.command is None:
         return replace(problem, train=_Train(f"{path.resolve()}:{name}", problem.train))
-    if not isinstance(problem, Problem):
+    if not isinstance(problem, (Problem, Trainer)):
         raise BadInput(
             f"{name} is not a problem",
             value=type(problem).__name__,
@@ -82,7 +84,7 @@ def _attribute(module: ModuleType, name: str, path: Path) -> Any:
 
 def _is_candidate(value: object, module: ModuleType) -> bool:
     defined_here = inspect.isfunction(value) and value.__module__ == module.__name__
-    return isinstance(value, (Problem, Trainer)) or defined_here
+    return isinstance(value, (Problem, Trainer, Command)) or defined_here
 
 
 def _from_function(function: Any, name: str, path: Path) -> Any:

@@ -26,7 +26,7 @@ def fingerprint(problem: Problem | Trainer, *, former: bool = False) -> str:
     schedule, warmup, whether `constrain` and `gradient` are set, and the loss and gradient norm at
     seed 0 on the first 32 examples, to 4 digits. Batch size, steps and learning rate are omitted,
     since a map may vary them. For a Trainer it covers the name, the defaults and the source of the
-    train function.
+    train function, or the command, its loss and the scripts that it names.
 
     Args:
         problem: the problem.
@@ -49,15 +49,22 @@ def fingerprint(problem: Problem | Trainer, *, former: bool = False) -> str:
 
 
 def _of_trainer(trainer: Trainer) -> tuple:
-    try:
-        source = inspect.getsource(trainer.train)
-    except (OSError, TypeError):
-        source = ""
+    command = trainer.command
+    source = command.fingerprint() if command else _source(trainer.train)
+    # the steps of a command are part of the keys of its runs
+    skipped = ("steps",) if trainer.command else ()
     return (
         trainer.name,
-        sorted(trainer.defaults.items()),
+        sorted((name, value) for name, value in trainer.defaults.items() if name not in skipped),
         hashlib.sha256(source.encode()).hexdigest(),
     )
+
+
+def _source(function: Any) -> str:
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        return ""
 
 
 def _of_problem(problem: Problem, former: bool) -> tuple:

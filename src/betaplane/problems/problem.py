@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from betaplane.errors import BadInput, expect_function, unknown
+from betaplane.problems.commands.command import Command
 from betaplane.problems.data_source import (
     Data,
     default_size,
@@ -275,3 +276,21 @@ class Trainer:
     def __post_init__(self) -> None:
         instead = "train=lambda settings, seed: losses"
         expect_function(self.train, "train", instead, f"trainer {self.name!r}")
+
+    @property
+    def command(self) -> Command | None:
+        """The command that trains, or None if a function does."""
+        return self.train if isinstance(self.train, Command) else None
+
+    def with_steps(self, steps: int) -> Trainer:
+        """A copy whose command receives the number of steps; itself if it takes none."""
+        names = () if self.command is None else self.command.mentioned
+        is_given = self.command is not None and self.command.reads_environment and steps > 1
+        if "steps" not in names and not is_given:
+            return self
+        return replace(self, defaults={**self.defaults, "steps": steps})
+
+    @property
+    def uses_lr(self) -> bool:
+        """Whether the learning rate is known to have an effect."""
+        return "lr" in self.defaults or (self.command is not None and self.command.uses("lr"))

@@ -7,11 +7,13 @@ import inspect
 from torch import nn
 
 from betaplane.errors import BadInput
+from betaplane.problems.commands.as_trainer import from_command
+from betaplane.problems.commands.command import Command
 from betaplane.problems.load import load
 from betaplane.problems.problem import Problem, Trainer
 
 ALLOWED = (
-    "a Problem, a Trainer, a function train(settings, seed) -> losses, "
+    "a Problem, a Trainer, a Command, a function train(settings, seed) -> losses, "
     'or a reference such as "digits"'
 )
 
@@ -21,8 +23,8 @@ def as_problem(source: object) -> Problem | Trainer:
 
     Args:
         source: a Problem or a Trainer, returned unchanged; a reference that `load` takes ("digits",
-            "file.py:name"); or a function train(settings, seed) -> losses, which becomes a Trainer
-            with its name.
+            "file.py:name"); or a Command or a function train(settings, seed) -> losses, which
+            becomes a Trainer with its name.
 
     Raises:
         BadInput: it is something else.
@@ -39,6 +41,8 @@ def as_problem(source: object) -> Problem | Trainer:
     """
     if isinstance(source, (Problem, Trainer)):
         return source
+    if isinstance(source, Command):
+        return from_command(source)
     if isinstance(source, str):
         return load(source)
     if isinstance(source, nn.Module) or (

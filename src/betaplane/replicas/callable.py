@@ -12,6 +12,7 @@ import numpy as np
 from betaplane.errors import BadInput
 from betaplane.problems import Trainer
 from betaplane.problems.check import call_user_code
+from betaplane.problems.commands.command_run import CommandRun
 from betaplane.replicas.run import Options, Outcome, Run, certainly_failing
 
 Settings = dict[str, float]
@@ -29,38 +30,46 @@ def train_callable(trainer: Trainer, run: Run, options: Options = Options()) -> 
         options: `early_stop=False` trains to the end, or until a loss is not finite.
     """
     start = time.perf_counter()
-    settings = run_values(run)
+    settings = run_values(run) | _steps(trainer)
     text = ", ".join(f"{name}={value:g}" for name, value in settings.items())
     what = f"{trainer.name}({text}; seed {run.seed}) failed"
     losses = call_user_code(what, lambda: trainer.train(settings, run.seed))
-    ended_early = False
-    if isinstance(losses, Generator):
+    if isinstance(losses, Generator | CommandRun):
         collect = lambda: _collected(losses, trainer, options)  # noqa: E731
-        losses, ended_early = call_user_code(what, collect)
-    curve = _curve(losses, trainer.name)
-    return Outcome(float(curve[0]), curve, not ended_early, time.perf_counter() - start)
+        values, whole = call_user_code(what, collect)
+    else:
+        values, whole = losses, True
+    curve = _curve(values, trainer.name)
+    failure = losses.failure if isinstance(losses, CommandRun) else None
+    return Outcome(float(curve[0]), curve, whole, time.perf_counter() - start, failure)
 
 
 def run_values(run: Run) -> Settings:
     """The settings of a run that its training function receives."""
     values = {name: getattr(run.rule, name) for name in run.rule.hyperparameters()}
-    return values | {"lr": run.lr, "batch_size": run.batch_size}
+    return values | {"lr": run.lr, "batch_size": run.batch_size, **dict(run.own)}
+
+
+def _steps(trainer: Trainer) -> Settings:
+    """The number of steps, if it is given."""
+    steps = trainer.defaults.get("steps")
+    return {} if steps is None else {"steps": steps}
 
 
 def _collected(
-    losses: Generator[Any, None, Any], trainer: Trainer, options: Options
+    losses: Generator[Any, None, Any] | CommandRun, trainer: Trainer, options: Options
 ) -> tuple[list[float], bool]:
-    """The losses that a generator yields, and whether it was stopped before its end."""
+    """The losses that a generator yields, and whether it was not stopped before its end."""
     yielded: list[float] = []
     is_certain = _verdict_check(trainer, options)
     try:
         for loss in losses:
             yielded.append(_number(loss, trainer.name))
             if is_certain(yielded):
-                return yielded, True
+                return yielded, False
     finally:
         losses.close()
-    return yielded, False
+    return yielded, True
 
 
 def _verdict_check(trainer: Trainer, options: Options) -> Callable[[list[float]], bool]:

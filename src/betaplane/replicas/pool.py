@@ -30,14 +30,18 @@ import loky
 import torch
 
 from betaplane.errors import BadInput
-from betaplane.problems import Problem, Trainer, load
+from betaplane.problems import Command, Problem, Trainer
 from betaplane.problems.check import call_user_code
+from betaplane.problems.commands.command_run import end_runs
+from betaplane.problems.source import as_problem
 from betaplane.replicas.parcel import Parcel
 from betaplane.replicas.run import Options, Outcome, Run
+from betaplane.replicas.threads import MAX_COMMANDS, CommandThreads
 from betaplane.replicas.unfinished import UnfinishedRuns
 from betaplane.replicas.worker import train
 
-Source = str | Problem | Trainer  # a reference that `load` takes, or the problem itself
+# a reference that `load` takes, or the problem itself
+Source = str | Problem | Trainer | Command
 PARENT_POLL_SECONDS = 0.5  # between two checks whether the parent process still exists
 
 WORKER_ENVIRONMENT = {
@@ -62,7 +66,7 @@ class Pool:
             process, in one file.
         changes: fields of the problem to replace after loading (`Problem.with_`).
         workers: number of processes; None: one per core; 0: train in this process, when `submit` is
-            called.
+            called. For a command: how many run at once; None: one.
         leftovers: folders to remove if this process is killed.
 
     Raises:
@@ -76,16 +80,20 @@ class Pool:
         workers: int | None = None,
         leftovers: Sequence[Path] = (),
     ) -> None:
-        self.workers = cores() if workers is None else workers
-        largest = max(2, cores())
+        self._problem, self._leftovers = _resolve(source, changes or {}), leftovers
+        self._command = self._problem.command if isinstance(self._problem, Trainer) else None
+        default = 1 if self._command else cores()
+        self.workers = default if workers is None else workers
+        largest, why = max(2, cores()), "more workers than cores slow each other down"
+        if self._command:
+            largest, why = MAX_COMMANDS, "each is a process of its own"
         if not 0 <= self.workers <= largest:
             raise BadInput(
                 "workers is out of range",
                 value=workers,
-                allowed=f"[0, {largest}], since more workers than cores slow each other down",
-                instead=f"workers={cores()}",
+                allowed=f"[0, {largest}], since {why}",
+                instead=f"workers={default}",
             )
-        self._problem, self._leftovers = _resolve(source, changes or {}), leftovers
 
     def submit(
         self,
@@ -114,6 +122,8 @@ class Pool:
         return future
 
     def _submit(self, function: Callable, arguments: tuple) -> Future:
+        if self._command:
+            return self._threads.submit(_call, function, self._problem, arguments)
         try:
             with _sigint_blocked():
                 return self._executor.submit(_call_in_worker, function, arguments)
@@ -125,6 +135,10 @@ class Pool:
                 where="the problem's functions and tensors",
                 instead='map_phases("my_problem.py:problem")  # or workers=0',
             ) from error
+
+    @cached_property
+    def _threads(self) -> CommandThreads:
+        return CommandThreads(self.workers, lambda: end_runs(self._command))
 
     @cached_property
     def _executor(self) -> loky.ProcessPoolExecutor:
@@ -148,7 +162,9 @@ class Pool:
             _raise_worker_death(error)
 
     def close(self) -> None:
-        """Kill the workers and remove the data file."""
+        """Kill the workers and remove the data file; end the commands."""
+        if "_threads" in vars(self):
+            self._threads.close()
         if "_executor" in vars(self):
             try:
                 self._executor.shutdown(kill_workers=True)
@@ -181,7 +197,7 @@ def cores() -> int:
 
 
 def _resolve(source: Source, changes: dict[str, Any]) -> Problem | Trainer:
-    problem = load(source) if isinstance(source, str) else source
+    problem = as_problem(source)
     return problem.with_(**changes) if isinstance(problem, Problem) and changes else problem
 
 

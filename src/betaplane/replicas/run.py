@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +24,7 @@ class Run:
     seed: int  # determines initialization, minibatch order and dropout
     # options of a built-in problem that differ from the given problem's, such as (("n", 20),)
     variant: tuple[tuple[str, float], ...] = ()
+    own: tuple[tuple[str, float], ...] = ()  # hyperparameters of the user's own, by name
 
     def __post_init__(self) -> None:
         """Look up a rule by name; set the peak of lr in rules with a decay relative to it."""
@@ -52,6 +55,7 @@ class Outcome:
     curve: np.ndarray = field(repr=False)
     whole: bool  # the curve has all its points
     seconds: float  # time, divided by the number of runs that were trained together
+    failure: Mapping[str, Any] | None = None  # how a command failed: reason, stderr
 
     @property
     def final(self) -> float:

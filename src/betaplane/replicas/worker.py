@@ -16,7 +16,7 @@ from betaplane.replicas.run import Options, Outcome, Run
 from betaplane.replicas.stacked import check_alike, stacked_outcomes
 from betaplane.replicas.unfinished import UnfinishedRuns
 
-ENGINES = ("stacked", "plain", "callable")
+ENGINES = ("stacked", "plain", "callable", "command")
 
 
 def train(

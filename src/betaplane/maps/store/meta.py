@@ -50,6 +50,11 @@ class Meta(MutableMapping[str, Any]):
     def __len__(self) -> int:
         return len(self._intact())
 
+    def starting_with(self, start: str) -> dict[str, Any]:
+        """The values whose name has this start, by the rest of their name."""
+        length = len(start)
+        return {n[length:]: json.loads(v) for n, v in self._intact().items() if n.startswith(start)}
+
     def _intact(self) -> dict[str, str]:
         """The undamaged values, as JSON text, by name."""
         rows = self._store.rows("SELECT name, value, digest FROM meta ORDER BY name")
