@@ -115,23 +115,21 @@ def test_json_and_html_have_all_rows(advice):
     assert "beta1 &lt; sqrt" in page or "beta1 stays" in page
 
 
+# Step Law, carried from its best batch to this one
+STEP_LAW = 1.79 * 124e6**-0.713 * 10e9**0.307 * (524_288 / (0.58 * 10e9**0.571)) ** 0.21
 VALUES = [  # computed by hand, from the formulas of the papers
-    ("samples", "beta2", 0.5 ** (32 / 10 ** np.mean(np.log10(
-        [1024 * np.log(0.5) / np.log(0.9978504782), 1024 * np.log(0.5) / np.log(0.6572080807),
-         512 * np.log(0.5) / np.log(0.9968160029), 256 * np.log(0.5) / np.log(0.8774571228),
-         256 * np.log(0.5) / np.log(0.8993064521), 512 * np.log(0.5) / np.log(0.9834185656),
-         128 * np.log(0.5) / np.log(0.9955159690), 128 * np.log(0.5) / np.log(0.9982167124)])))),
+    ("samples", "beta2", 0.999),
     ("samples", "lr", 1e-3),
     ("samples", "weight_decay", 0.05 * math.sqrt(32 / 600_000) / 1e-3),
-    ("language", "lr", 1.79 * 124e6**-0.713 * 10e9**0.307),
+    ("language", "lr", STEP_LAW),
     ("language", "warmup", 0.05 * 10e9 / 524_288),
     ("language", "weight_decay",
-     524_288 / (10e9 * 1.79 * 124e6**-0.713 * 10e9**0.307 * 1.084 * (10e9 / 124e6) ** -0.527)),
+     524_288 / (10e9 * STEP_LAW * 1.084 * (10e9 / 124e6) ** -0.527)),
     ("carried", "beta1", 0.9),
     ("carried", "beta2", 0.95**0.125),
-    ("carried", "lr", 3e-4 / math.sqrt(8)),
+    ("carried", "lr", 3e-4 / 8**0.21),
     ("carried", "warmup", 16_000),
-    ("carried", "weight_decay", 0.1 / math.sqrt(8)),
+    ("carried", "weight_decay", 0.1 / 8**0.79),
     ("carried", "update clipping", 1.0),
     ("larger batch", "beta2", 0.9),
     ("larger batch", "update clipping", "none"),
@@ -153,7 +151,7 @@ def test_value_equals_its_formula(case, name, value):
 def test_disagreeing_sources_are_listed_with_values():
     result = " ".join(advise(**CASES["carried"]).warnings)
     assert "Malladi et al.) 0.988" in result  # 1 - 0.1 / 8
-    assert f"{3e-4 / math.sqrt(8):.3g} (taken)" in result
+    assert f"{3e-4 / 8**0.21:.3g} (taken)" in result
     held = {one.label: one.value for one in advise(**CASES["carried"]).candidates["beta2"]}
     assert held["SDE scaling (Malladi et al.)"] == pytest.approx(1 - 0.05 / 8)
     result = " ".join(advise(**CASES["samples"]).warnings)
@@ -231,14 +229,14 @@ def test_too_large_beta2_is_lowered_with_a_warning():
 
 def test_every_rule_names_its_entries_and_every_law_is_used():
     """Each name in the rules' sources is in the evidence, and no law lies there for nothing."""
-    rules = ("beta1", "beta2", "eps", "lr", "warmup", "decay", "clipping", "memory")
+    rules = ("beta1", "beta2", "eps", "lr", "warmup", "decay", "clipping", "memory", "evidence")
     folder = FILE.parent
     text = {name: (folder / f"{name}.py").read_text() for name in rules}
     words = {
         name: {node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)}
         for name, code in text.items()
     }
-    for name in rules:
+    for name in rules[:-1]:
         assert words[name] & set(evidence().sources), name
     assert set(evidence().laws) <= set().union(*words.values())
 
@@ -431,7 +429,7 @@ def test_the_reason_of_a_capped_warmup_has_the_figure_that_is_used():
     long = advise(batch_size=32, dataset_size=60_000, epochs=100)["warmup"]
     assert (long.text, long.reason[:57]) == (
         "9375",
-        "5% of the run, longer than the 1,377 steps after which v ",
+        "5% of the run, longer than the 2,000 steps after which v ",
     )
 
 
@@ -487,7 +485,7 @@ def test_weight_decay_leaves_most_of_the_weights(
         ("batch=4,betas=0.9,0.95", "batch=64", True),
         ("batch=4,betas=0.9,0.9985", "batch=4", False),
         ("batch=512,betas=0.9,0.95", "batch=4", False),
-        ("batch=4,betas=0.9,0", "batch=4", False),
+        ("batch=4,betas=0.9,0", "batch=4", True),
         ("batch=4,lr=1e-3", "batch=4", False),
     ],
 )

@@ -1,23 +1,18 @@
-"""The evidence: its form, and whether advice that never saw a source contains what that source
-found best.
-"""
+"""The evidence: its form, and what is read from an entry."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 import torch
 
 from betaplane.advice import Evidence, evidence
-from betaplane.advice.beta1 import DEFAULT as DEFAULT_BETA1
-from betaplane.advice.beta2 import window
 from betaplane.advice.evidence import FILE, UNITS, VERIFIED
-from betaplane.advice.run_spec import RunSpec
 from betaplane.errors import BadInput
 
 ALL = evidence()
-REPORTING = sorted({one.source for one in ALL.experiments})
 
 
 @pytest.mark.parametrize("name", ALL.sources)
@@ -59,52 +54,6 @@ def test_defaults_of_torch_equal_the_evidence():
     )
 
 
-def unseen() -> list[tuple[str, str, float, float, float, bool]]:
-    """Source, setting, the window that the other sources give, the best beta2, and whether it lies
-    inside.
-    """
-    found = []
-    for source in REPORTING:
-        others = ALL.without(source)
-        for one in ALL.experiments:
-            if one.source == source:
-                total = None if one.steps is None else one.steps * one.batch
-                low, high = window(
-                    RunSpec(one.batch, one.unit, total=total, evidence=others), DEFAULT_BETA1
-                )
-                inside = any(low <= beta2 <= high for beta2 in one.best)
-                found.append((source, one.setting, low, high, one.best[0], inside))
-    return found
-
-
-def test_window_contains_the_best_beta2_of_held_out_sources():
-    """At least 80% of the experiments, and at least 75% on average over sources; the table is
-    printed (-s).
-    """
-    rows = unseen()
-    for source, setting, low, high, best, inside in rows:
-        print(
-            f"{source:<14}{setting[:44]:<46}[{low:.5f}, {high:.5f}]  {best:.5f}  {'in' if inside else 'OUT'}"
-        )
-    shares = {s: [row[-1] for row in rows if row[0] == s] for s in REPORTING}
-    print(f"{sum(row[-1] for row in rows)} of {len(rows)}")
-    assert sum(row[-1] for row in rows) >= 0.8 * len(rows)
-    assert sum(sum(held) / len(held) for held in shares.values()) >= 0.75 * len(shares)
-
-
-def test_windows_of_language_models_contain_nine_of_ten_unseen_optima():
-    """The window is 1.1 decades wide, and made without the source whose optima are counted."""
-    optima = [e for e in ALL.experiments if e.unit == "tokens" and e.kind == "optimum"]
-    assert {e.source for e in optima} == {"marek2025", "orvieto2025"}
-    inside = 0
-    for e in optima:
-        spread = ALL.without(e.source).half_lives("tokens")
-        assert spread is not None
-        assert spread.high / spread.low == pytest.approx(10**1.1)
-        inside += spread.low <= e.half_life <= spread.high
-    assert inside >= 0.9 * len(optima)
-
-
 def test_values_that_were_held_fixed_do_not_move_the_center():
     used = [e for e in ALL.experiments if e.kind != "fixed"]
     assert len(used) < len(ALL.experiments)
@@ -112,7 +61,15 @@ def test_values_that_were_held_fixed_do_not_move_the_center():
     assert others.half_lives("tokens") == ALL.half_lives("tokens")
 
 
+def test_mixtures_of_experts_are_kept_aside():
+    dense = [e for e in ALL.experiments if e.model == "dense"]
+    assert len(dense) < len(ALL.experiments)
+    others = Evidence(ALL.sources, tuple(dense), ALL.laws)
+    assert others.half_lives("tokens") == ALL.half_lives("tokens")
+
+
 HEAD = '[sources.a]\nauthors="A"\nyear=2020\nsetting="s"\nverified="read"\n[laws]\n'
+LR_SWEEP = '\n[[lr_sweeps]]\nsource = "a"\nsetting = "s"\nbatch = [1, 2]\nlr = [1e-3, 2e-3]\n'
 GOOD = {"source": '"a"', "setting": '"s"', "unit": '"tokens"', "batch": "1", "best": "[0.9]"}
 
 
@@ -141,6 +98,13 @@ BROKEN = {
     ): "Unknown kind in an experiment of a: 'best'. Choose one of: optimum, ",
     experiment(batch="0"): "An experiment of a needs batch > 0",
     experiment(speed="1"): "An entry has the wrong fields",
+    experiment(kind='"end"'): "An end of a sweep of a needs next, the beta2 before it",
+    experiment(
+        model='"3"'
+    ): "Unknown model in an experiment of a: '3'. Choose one of: dense, experts",
+    experiment(betas="[0.9, 0.99]", losses="[1.0]"): "An entry has the wrong fields",
+    experiment() + LR_SWEEP.replace("[1e-3, 2e-3]", "[1e-3]"): "A sweep of lr of a needs one",
+    experiment() + LR_SWEEP.replace('"a"', '"b"'): "Unknown source in a sweep of lr: 'b'.",
 }
 
 
@@ -153,8 +117,47 @@ def test_invalid_file_is_rejected(text, message, tmp_path: Path):
 
 
 def test_valid_file_is_read(tmp_path: Path):
-    (tmp_path / "mine.toml").write_text(experiment())
-    assert len(evidence(tmp_path / "mine.toml").experiments) == 1
+    (tmp_path / "mine.toml").write_text(experiment() + LR_SWEEP)
+    contents = evidence(tmp_path / "mine.toml")
+    assert len(contents.experiments) == len(contents.lr_sweeps) == 1
+
+
+def grid(losses: tuple[float, ...], tmp_path: Path):
+    """The experiment of a grid with betas 0.8, 0.9 and 0.95, in another order."""
+    entry = experiment(betas="[0.9, 0.8, 0.95]", losses=f"[{losses[1]}, {losses[0]}, {losses[2]}]")
+    (tmp_path / "mine.toml").write_text(entry.replace("best=[0.9]", ""))
+    return evidence(tmp_path / "mine.toml").experiments[0]
+
+
+def steps(beta2: float) -> float:
+    """log10 of the half-life, by its formula."""
+    return math.log10(math.log(0.5) / math.log(beta2))
+
+
+def test_the_lowest_loss_inside_of_a_grid_is_an_optimum(tmp_path):
+    one = grid((1.2, 1.0, 1.1), tmp_path)
+    assert (one.best, one.kind, one.observation.side) == ((0.9,), "optimum", 0)
+    assert one.observation.value == pytest.approx(steps(0.9))
+
+
+@pytest.mark.parametrize(
+    ("losses", "best", "before", "side"),
+    [((1.2, 1.1, 1.0), 0.95, 0.9, 1), ((1.0, 1.1, 1.2), 0.8, 0.9, -1)],
+)
+def test_the_lowest_loss_at_an_end_of_a_grid_is_a_bound(losses, best, before, side, tmp_path):
+    one = grid(losses, tmp_path)
+    assert (one.best, one.kind, one.observation.side) == ((best,), "end", side)
+    assert one.observation.value == pytest.approx((steps(best) + steps(before)) / 2)
+
+
+def test_a_flat_optimum_is_less_certain_than_a_sharp_one(tmp_path):
+    sharp, flat = (
+        grid((1 + rise, 1.0, 1 + rise), tmp_path / str(rise)).observation
+        for rise in (0.1, 0.001)
+        if (tmp_path / str(rise)).mkdir() is None
+    )
+    assert sharp.value == flat.value
+    assert flat.deviation > 3 * sharp.deviation > 0
 
 
 def test_file_of_the_user_is_used(tmp_path: Path):

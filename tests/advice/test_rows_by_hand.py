@@ -173,11 +173,16 @@ def test_a_carried_warmup_is_called_rounded_if_it_is_printed_5_percent_off():
 
 
 def test_settings_are_carried_over_by_the_ratio_of_the_batches():
-    """A fourth of the batch: beta2^(1/4), half of lr and decay, twice eps, four times the warmup."""
+    """A 2^100th of the batch: lr by 2^-21, decay by 2^-79; a fourth: beta2^(1/4), twice eps, four times
+    the warmup.
+    """
+    far = carried(Settings(2.0**100, lr=1.0, weight_decay=1.0), 1.0)
+    assert (far.lr, far.weight_decay) == pytest.approx((2.0**-21, 2.0**-79))
     old = Settings(64.0, 1e-3, 0.9, 0.5**4, 1e-8, 0.1, 100.0)
     new = carried(old, 16.0)
     assert (new.batch, new.beta1, new.warmup) == (16.0, 0.9, 400.0)
-    assert (new.lr, new.beta2, new.eps, new.weight_decay) == pytest.approx((5e-4, 0.5, 2e-8, 0.05))
+    assert (new.beta2, new.eps) == pytest.approx((0.5, 2e-8))
+    assert new.lr * new.weight_decay == pytest.approx(1e-4 / 4)
     assert carried(Settings(batch=64.0), 16.0) == Settings(batch=16.0)
     assert carried(Settings(batch=1e9, beta2=0.999999), 1.0).beta2 < 1
     with pytest.raises(BadInput, match="The settings have no batch size"):

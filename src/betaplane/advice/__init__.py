@@ -2,7 +2,8 @@
 
 from betaplane.advice.advice import Advice
 from betaplane.advice.advise import advise
-from betaplane.advice.evidence import Evidence, Experiment, Source, Spread, evidence
+from betaplane.advice.evidence import Evidence, Experiment, LrSweep, Source, evidence
+from betaplane.advice.half_lives import Spread
 from betaplane.advice.measurements import Checkpoint, Window, read_checkpoint, window
 from betaplane.advice.optuna import optuna_betas
 from betaplane.advice.recommendation import CONFIDENCE, Candidate, Recommendation
@@ -16,6 +17,7 @@ __all__ = [
     "Checkpoint",
     "Evidence",
     "Experiment",
+    "LrSweep",
     "Recommendation",
     "Settings",
     "Source",

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from betaplane.advice.half_lives import Spread
 from betaplane.advice.measurements import Threshold
 from betaplane.advice.recommendation import (
     HEURISTIC,
@@ -39,6 +40,7 @@ MAX_FLOAT64 = 1 - 2.0**-53  # largest float64 below 1
 MAX_BETA2 = 0.99999  # the best values of published sweeps are smaller
 MAX_HORIZON_SHARE = 0.1  # of the run: with a longer horizon, v has not settled at the end
 DEFAULT = {"tokens": 0.95, "samples": 0.999}
+TUNE_RUNS = 48  # what `betaplane tune` trains at most by default
 RANGE_FACTOR = 4.0  # of the memory horizon of a working setting, to each side
 
 
@@ -134,16 +136,33 @@ def _published(run: RunSpec) -> Recommendation | None:
     spread = run.evidence.half_lives(run.unit)
     if spread is None:
         return None
-    low, middle, high = (
+    if not spread.known:
+        return _unknown(run, spread)
+    low, point, high = (
         float(beta_from_half_life(half_life, run.batch))
-        for half_life in (spread.low, spread.middle, spread.high)
+        for half_life in (spread.low, spread.point, spread.high)
     )
     reason = (
-        f"v's half-life was best at {spread.middle:.2g} {run.unit} ({spread.low:.1g} to {spread.high:.1g}) in "
-        "published sweeps."
+        f"v's half-life was best between {spread.low:.1g} and {spread.high:.1g} {run.unit} in published sweeps; "
+        "too short costs more than too long."
     )
-    formula = f"2^(-batch / {spread.middle:.2g})"
-    return Recommendation("beta2", middle, low, high, reason, formula, spread.sources, PUBLISHED)
+    formula = f"2^(-batch / {spread.point:.2g})"
+    return Recommendation("beta2", point, low, high, reason, formula, spread.sources, PUBLISHED)
+
+
+def _unknown(run: RunSpec, spread: Spread) -> Recommendation:
+    """The default of torch; for a tiny batch the smallest beta2 that was best in a published search."""
+    shortest = run.evidence.shortest_half_life(run.unit) or 0.0
+    least = float(beta_from_half_life(shortest, run.batch)) if shortest else 0.0
+    value = max(DEFAULT[run.unit], least)
+    reason = f"Nothing is known for this kind of data: measure (`betaplane tune`, about {TUNE_RUNS} runs)."
+    formula = (
+        f"habit; the best half-lives of published searches spread over {spread.decades:.2g} decades"
+        if value == DEFAULT[run.unit]
+        else f"2^(-batch / {shortest:.2g}), the shortest half-life of published searches"
+    )
+    sources = ("torch", *spread.sources) if run.unit == "samples" else spread.sources
+    return Recommendation("beta2", value, 0.0, MAX_BETA2, reason, formula, sources, HEURISTIC)
 
 
 def _default(run: RunSpec) -> Recommendation:
@@ -212,7 +231,7 @@ def _low_note(run: RunSpec) -> list[str]:
     """A warning if the working setting has a shorter half-life than every published best one."""
     before = run.before
     shortest = run.evidence.shortest_half_life(run.unit)
-    if before is None or not before.beta2 or before.batch is None or shortest is None:
+    if before is None or before.beta2 is None or before.batch is None or shortest is None:
         return []
     if half_life(before.beta2, before.batch) >= shortest:
         return []
@@ -252,7 +271,7 @@ def _candidates(run: RunSpec) -> list[Candidate]:
         if 0 <= scaled < 1:
             candidates.append(Candidate("SDE scaling (Malladi et al.)", scaled, ("malladi2022",)))
     published = _published(run)
-    if published is not None and (run.epoch or run.unit == "tokens" or run.before is None):
+    if published is not None and published.confidence == PUBLISHED:
         candidates.append(Candidate("best in sweeps", float(published.value), published.sources))
     if run.steps and run.steps > (horizons := run.evidence.laws["refresh"]["horizons"]):
         label = "1000 horizons per run (Fernandez-Hernandez et al.)"

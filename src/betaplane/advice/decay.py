@@ -12,6 +12,7 @@ from betaplane.advice.recommendation import (
     Recommendation,
 )
 from betaplane.advice.run_spec import RunSpec
+from betaplane.advice.settings import LR_EXPONENT
 from betaplane.theory import coupled_decay, decay_horizon, normalized_decay
 
 DEFAULT = {"tokens": 0.1, "samples": 0.01}
@@ -54,7 +55,7 @@ def _carried(run: RunSpec, value: float) -> Decision:
         "weight_decay", value, value / RANGE_FACTOR, value * RANGE_FACTOR, reason,
         "batch / (lr weight_decay) stays", ("wang2024", "bergsma2025"), PUBLISHED,
     )  # fmt: skip
-    before = value / run.factor**0.5
+    before = value / run.factor ** (1 - LR_EXPONENT)
     unchanged = Candidate("same (torch's habit)", before, ("torch",))
     return Decision(
         row,
@@ -70,17 +71,18 @@ def _reason(run: RunSpec, value: float) -> str:
     if value == 0:
         return "Your setting has no weight decay, so none is carried over."
     if run.carried.lr is None:
-        return "The weights then average over as many samples as before, if you also multiply lr by sqrt(k)."
+        return f"The weights then average over as many samples as before, if you also multiply lr by k^{LR_EXPONENT}."
     return "The weights then average over as many samples as before, at the new lr."
 
 
 def _power_law(run: RunSpec, lr: float) -> Decision:
     law = run.evidence.laws["decay_power_lines"]
-    # fraction of the run that the weights average over
-    share = law["factor"] * ((run.total or 1) / (run.params or 1)) ** law["a"]
+    # fraction of the run that the weights average over, at most all of it
+    share = min(1.0, law["factor"] * ((run.total or 1) / (run.params or 1)) ** law["a"])
     value = float(decay_horizon(lr, share * (run.steps or 1)))
-    reason = f"The weights should average over {share:.2g} of this run; that share falls with tokens per parameter."
-    formula = "1 / (lr steps 1.084 (tokens / params)^-0.527)"
+    part = "the whole run" if share == 1 else f"{share:.2g} of this run"
+    reason = f"The weights should average over {part}; that share falls with tokens per parameter."
+    formula = "1 / (lr steps min(1, 1.084 (tokens / params)^-0.527))"
     sources = "bergsma2025", "wang2024"
     row = Recommendation(
         "weight_decay",

@@ -11,6 +11,7 @@ from betaplane.errors import BadInput, unknown
 from betaplane.theory import same_half_life
 
 ALIASES = {"wd": "weight_decay", "batch_size": "batch", "warmup_steps": "warmup"}
+LR_EXPONENT = 0.21  # of lr in the batch size: `batch_exponent` of the sweeps in evidence.toml
 EXAMPLE = "batch=512,lr=3e-4,betas=0.9,0.95,wd=0.1,warmup=2000"
 RANGES = {  # low, high, whether low itself is allowed
     "batch": (1.0, math.inf, True),
@@ -104,8 +105,8 @@ def carried(before: Settings, batch: float) -> Settings:
 
     ```
     beta2 -> beta2^k               its half-life in samples stays
-    lr    -> lr sqrt(k)            eps -> eps / sqrt(k)
-    weight_decay -> weight_decay sqrt(k)      its horizon batch / (lr weight_decay) in samples stays
+    lr    -> lr k^0.21             eps -> eps / sqrt(k)
+    weight_decay -> weight_decay k^0.79       its horizon batch / (lr weight_decay) in samples stays
     warmup -> warmup / k           its samples stay
     beta1 stays
     ```
@@ -123,19 +124,20 @@ def carried(before: Settings, batch: float) -> Settings:
     Raises:
         BadInput: batch is not >= 1, or `before` has no batch size.
 
-    Source: beta1, beta2: M. Marek et al., 2025, arXiv:2507.07101; lr, eps: S. Malladi et al., 2022,
-    arXiv:2205.10287; weight_decay: X. Wang, L. Aitchison, 2024, arXiv:2405.13698.
+    Source: beta1, beta2: M. Marek et al., 2025, arXiv:2507.07101; lr: the exponent that fits the
+    published sweeps of evidence.toml; eps: S. Malladi et al., 2022, arXiv:2205.10287;
+    weight_decay: X. Wang, L. Aitchison, 2024, arXiv:2405.13698.
 
     Example:
         >>> new = carried(settings("batch=512,lr=3e-4,betas=0.9,0.95,wd=0.1,warmup=2000"), 64)
         >>> round(new.beta2, 4), round(new.lr, 6), round(new.weight_decay, 4), new.warmup
-        (0.9936, 0.000106, 0.0354, 16000.0)
+        (0.9936, 0.000194, 0.0193, 16000.0)
     """
     if before.batch is None:
         raise missing_batch_size()
     k = Settings(batch=batch).batch / before.batch  # pyright: ignore[reportOptionalOperand]
-    root = math.sqrt(k)
-    factors = {"lr": root, "eps": 1 / root, "weight_decay": root, "warmup": 1 / k}
+    by_lr = k**LR_EXPONENT
+    factors = {"lr": by_lr, "eps": k**-0.5, "weight_decay": k / by_lr, "warmup": 1 / k}
     new = {
         name: value * by
         for name, by in factors.items()
