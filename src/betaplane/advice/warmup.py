@@ -24,7 +24,7 @@ def warmup(run: RunSpec, beta2: float) -> Decision:
     """The old warmup in samples; else twice the horizon of v, within 5% to 10% of the run."""
     untuned = float(linear_warmup_steps(beta2))
     if run.carried.warmup is not None:
-        return _carried(run, run.carried.warmup, untuned)
+        return _carried(run, run.carried.warmup, beta2)
     formula = "2 / (1 - beta2)"
     if run.steps is None:
         reason = "By then v averages over its whole horizon, and early steps are no larger than later ones."
@@ -63,11 +63,11 @@ def _steps(value: float) -> str:
     return f"{value:.2g} steps, rounded to {text}"
 
 
-def _carried(run: RunSpec, before: float, untuned: float) -> Decision:
+def _carried(run: RunSpec, before: float, beta2: float) -> Decision:
     """As many samples as before; a tenth of the run if the run has fewer samples."""
-    steps = run.steps or math.inf
+    steps, untuned = run.steps or math.inf, float(linear_warmup_steps(beta2))
     value = before if before < steps else MAX_SHARE * steps
-    reason = _reason(before, value)
+    reason = _reason(before, value, beta2 == run.carried.beta2)
     row = Recommendation(
         "warmup", value, min(value, untuned), value, reason, "steps / k", ("marek2025",), HEURISTIC
     )
@@ -81,7 +81,7 @@ def _carried(run: RunSpec, before: float, untuned: float) -> Decision:
     return Decision(row, mark_chosen(candidates, value), _late(before, steps))
 
 
-def _reason(before: float, value: float) -> str:
+def _reason(before: float, value: float, same_memory: bool) -> str:
     """The reason for a warmup that is carried over; it is true of the number that is printed."""
     if before == 0:
         return "Your setting has no warmup, so none is carried over."
@@ -89,7 +89,8 @@ def _reason(before: float, value: float) -> str:
         return f"The samples of your warmup do not fit into the run; a tenth of the run is {_steps(value)}."
     if "rounded" in (text := _steps(value)):
         return f"The samples of your warmup are {text}{'' if round(value) else ', which is none'}."
-    return "Warmup has as many samples as before, and v averages over as many."
+    memory = ", and v averages over as many" if same_memory else ""
+    return f"Warmup has as many samples as before{memory}."
 
 
 def _late(before: float, steps: float) -> tuple[str, ...]:
