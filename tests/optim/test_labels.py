@@ -165,6 +165,32 @@ def test_a_users_own_key_named_step_stays_if_every_state_counts():
     assert (optimizer.param_groups[0]["step"], optimizer.param_groups[0]["mine"]) == (8, "x")
 
 
+def test_a_parameter_with_an_empty_state_has_none_whatever_its_group_counts():
+    optimizer, saved = saved_pair(step=8)
+    del saved["state"][0]["step"]
+    saved["state"][1] = {}
+    optimizer.load_state_dict(saved)
+    assert counts(optimizer) == [8.0]
+
+
+def test_negative_second_moments_of_complex_parameters_are_refused():
+    def made() -> torch.optim.Optimizer:
+        return betaplane.AdamW([nn.Parameter(torch.ones(2, dtype=torch.complex64))], lr=0.1)
+
+    optimizer = made()
+    optimizer.param_groups[0]["params"][0].grad = torch.ones(2, dtype=torch.complex64)
+    optimizer.step()
+    saved = copy.deepcopy(optimizer.state_dict())
+    made().load_state_dict(copy.deepcopy(saved))
+    v = saved["state"][0]["exp_avg_sq"]
+    pairs = torch.view_as_real(v) if v.is_complex() else v
+    pairs[0, 1] = -1.0
+    for moment in (pairs, torch.view_as_complex(pairs)):
+        saved["state"][0]["exp_avg_sq"] = moment
+        with pytest.raises(BadInput, match="has negative elements: got 1"):
+            made().load_state_dict(copy.deepcopy(saved))
+
+
 def test_a_state_without_storage_keeps_its_dtype():
     """As torch saves it, without the key; float32 moments of a bfloat16 parameter stay float32."""
     optimizer, saved = saved_pair()

@@ -253,3 +253,11 @@ def test_bfloat16_loads_into_the_parameters_type():
     target.load_state_dict(source.state_dict())
     assert target.state[q]["exp_avg"].dtype == torch.float32
     assert torch.equal(target.state[q]["exp_avg"], source.state[p]["exp_avg"].float())
+
+
+def test_zeros_are_decoded_without_a_sign():
+    for stored in (Companded(random=False), Companded(signed=False, random=False), Dynamic()):
+        codes, scale = stored.encode(torch.tensor([0.0, -0.0, 1.0]))
+        value = stored.decode(codes, scale)
+        assert not value.signbit().any()
+        assert value[:2].tolist() == [0.0, 0.0]

@@ -45,6 +45,7 @@ def test_expected_state_of_adamw() -> None:
     assert "max_exp_avg_sq" in found.spare
     scalar = expected(nn.Parameter(torch.tensor(1.0)))
     assert scalar.tensors["exp_avg"].shape == ()
+    assert (scalar.needed, scalar.spare) == (found.needed, found.spare)
 
 
 def test_a_good_state_is_taken_as_it_is() -> None:
@@ -85,6 +86,9 @@ REFUSED = [
     ({"exp_avg": M, "exp_avg_sq": V}, "The state lacks step"),
     ({"step": 4}, "The state lacks exp_avg, exp_avg_sq"),
     ([GOOD], "The state of a parameter is not a dict: got 'list'"),
+    ({**GOOD, "exp_avg": {"a": M}}, "exp_avg is not a tensor: got 'dict'"),
+    (with_codes(exp_avg=None), "exp_avg_scale does not fit its codes: got 'Tensor'"),
+    (with_codes(exp_avg=3.0), "exp_avg"),
 ]
 
 
@@ -109,6 +113,29 @@ def test_states_of_complex_parameters_may_be_complex_or_pairs() -> None:
     assert checked({**GOOD, "exp_avg": M + 0j, "exp_avg_sq": pairs}, p)["exp_avg_sq"] is pairs
     with pytest.raises(BadInput, match="exp_avg has another shape"):
         checked({**GOOD, "exp_avg": M, "exp_avg_sq": pairs}, p)
+
+
+def test_whole_numbers_are_no_state_of_complex_parameters() -> None:
+    p = nn.Parameter(torch.zeros(2, 3, dtype=torch.complex64))
+    with pytest.raises(BadInput, match=r"exp_avg has another dtype: got torch\.int64"):
+        checked({**GOOD, "exp_avg": torch.ones(2, 3, 2, dtype=torch.int64)}, p)
+
+
+def test_a_variant_that_is_off_has_the_parameters_shape_if_it_was_on() -> None:
+    p = nn.Parameter(torch.zeros(2, 3))
+    optimizer = betaplane.RMSprop([p])
+    rule = optimizer.rule_of(optimizer.param_groups[0])
+    needs = expected_state(optimizer, rule, p, optimizer.state_keys)
+    assert {"grad_avg", "momentum_buffer"} <= needs.spare
+    good = {"step": torch.tensor(4.0), "square_avg": V}
+    for spare in (M, torch.tensor(0.0)):
+        assert checked_state({**good, "grad_avg": spare}, needs, p, "p")["grad_avg"] is spare
+    with pytest.raises(
+        BadInput, match=r"grad_avg has another shape: got \(3,\); expected \(2, 3\)"
+    ):
+        checked_state({**good, "grad_avg": M[0]}, needs, p, "p")
+    with pytest.raises(BadInput, match=r"square_avg has another shape: got \(\); expected"):
+        checked_state({**good, "square_avg": torch.tensor(1.0)}, needs, p, "p")
 
 
 def test_step_counts_are_whole_and_not_negative() -> None:
@@ -168,3 +195,10 @@ def test_state_dicts_without_names_on_both_sides_stay_as_they_are() -> None:
         assert by_name(optimizer, saved) is saved
     saved = named("a", "b").state_dict()
     assert by_name(named("b", "a"), saved) is not saved
+
+
+def test_groups_without_a_common_name_have_no_saved_options() -> None:
+    own = betaplane.AdamW([("a", nn.Parameter(torch.zeros(2)))], lr=0.5)
+    loose = by_name(own, named("b").state_dict(), strict=False)
+    assert loose["param_groups"] == [{"params": [0], "param_names": ["a"]}]
+    assert loose["state"] == {}
