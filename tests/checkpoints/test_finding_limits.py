@@ -78,7 +78,7 @@ def test_eight_bits_are_too_coarse_for_zeros_and_a_first_step() -> None:
 
 @pytest.mark.parametrize(("dtype", "bits"), [("bfloat16", 9), ("float16", 12)])
 def test_v_cannot_fall_below_half_the_spacing_of_its_dtype(dtype: str, bits: int) -> None:
-    for share, stuck in ((1.01, 0), (0.99, 1)):
+    for share, stuck in ((1.01, 0), (1.0, 0), (0.99, 1)):
         settings = SETTINGS._replace(beta2=1 - share * 2.0**-bits)
         assert len(reasons(settings=settings, dtype=dtype)) == stuck
         assert reasons(settings=settings._replace(storage="float32"), dtype=dtype) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from benchmarks.synthetic_maps import train
 
 from betaplane.errors import BadInput
 from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD
@@ -12,7 +13,8 @@ from betaplane.maps.sampling.gaussian_process import _KernelSearch, fit
 from betaplane.maps.sampling.infer import fill, fill_by_surface
 from betaplane.maps.sampling.laplace import BIAS, Kernel, laplace
 from betaplane.maps.sampling.quadtree import UNKNOWN, levels, roots, start_cells
-from betaplane.maps.sampling.votes import verdict_grid
+from betaplane.maps.sampling.thin import thinned
+from betaplane.maps.sampling.votes import verdict, verdict_grid
 from betaplane.maps.sampling.wilson import wilson
 
 
@@ -147,3 +149,43 @@ def test_points_of_other_shapes_are_refused() -> None:
         with pytest.raises(BadInput, match="Invalid counts of failures"):
             fit(np.zeros((2, 2)), np.array(fails), np.array(trials))
     assert fit(np.zeros((2, 2)), np.array([0, 1]), np.ones(2)).evidence < 0
+
+
+def test_a_budget_is_spent_on_runs_that_are_worth_a_thousandth() -> None:
+    """Of 64 cells in a row the last repeats are worth 0.001 to 0.01 each."""
+    runs = train(
+        Refine((64, 1), seeds=1, boundary_seeds=2, budget=2000, batch=40),
+        lambda spot, _: FAILING if spot[0] < 4 else GOOD,
+    )
+    assert [len(votes) for votes in runs.values()] == [2] * 64
+
+
+def test_the_verdict_of_a_cell_is_the_upper_median() -> None:
+    votes = {(GOOD,): 0, (GOOD, FAILING): 2, (0, 1, 2): 1, (0, 0, 1, 1): 1, (0, 0, 0, 2): 0}
+    assert {seeds: verdict(seeds) for seeds in votes} == votes
+    grid = verdict_grid((2, 3), {(0, 1): [GOOD, FAILING], (1, 2): [DEGRADED]})
+    assert grid.tolist() == [[-1, 2, -1], [-1, -1, 1]]
+
+
+def test_blocks_of_agreeing_points_become_one_point_each() -> None:
+    """Of 4 x 4 points, columns 0 and 1 are merged first, then 2 as well; 3 is a block of its own."""
+    cells = np.indices((4, 4)).reshape(2, -1).T.astype(float)
+    points, fails, trials = thinned(cells, np.zeros(16), np.ones(16), 4)
+    assert points.tolist() == [[1, 1], [1, 3], [3, 1], [3, 3]]
+    assert (fails.tolist(), trials.tolist()) == ([0] * 4, [9, 3, 3, 1])
+    points, _, trials = thinned(cells, np.zeros(16), np.ones(16), 9)
+    assert sorted({x for x, _ in points.tolist()}) == [0.5, 2, 3]
+    assert trials.tolist() == [4, 2, 2, 2, 1, 1, 2, 1, 1]
+    assert len(thinned(cells, np.zeros(16), np.ones(16), 16)[0]) == 16
+
+
+def test_points_that_disagree_are_merged_last() -> None:
+    """One failure in a corner: its block stays apart until the limit leaves no choice."""
+    cells = np.indices((4, 4)).reshape(2, -1).T.astype(float)
+    fails = np.zeros(16)
+    fails[0] = 1
+    points, failed, trials = thinned(cells, fails, np.ones(16), 12)
+    assert (len(points), failed.sum(), trials.sum()) == (12, 1, 16)
+    assert trials[failed > 0].tolist() == [1]
+    points, failed, trials = thinned(cells, fails, np.ones(16), 1)
+    assert (points.tolist(), failed.tolist(), trials.tolist()) == ([[1.5, 1.5]], [1], [16])
