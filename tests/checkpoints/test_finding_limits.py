@@ -149,6 +149,12 @@ def test_statistics_of_two_elements_by_hand() -> None:
     assert math.isnan(measured([0.3], [0.01], 2, settings).uneven)
 
 
+def test_a_first_step_without_gradients_has_no_ratio() -> None:
+    found = measured([0.0, 0.0], [0.0, 0.0], 1)
+    assert math.isnan(found.ratio)
+    assert math.isnan(found.uneven)
+
+
 def test_shares_of_zero_lost_and_spoiled_elements() -> None:
     found = measured([0.0, 1.0, math.nan, 1.0], [0.0, 0.0, 1.0, -1.0])
     assert (found.zero, found.lost, found.spoiled) == (0.5, 0.5, 2)

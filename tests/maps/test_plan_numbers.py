@@ -167,7 +167,9 @@ def test_a_linear_axis_may_begin_at_0_if_0_is_valid(name, low, outside, interval
 def test_options_of_a_problem_may_be_any_numbers_on_a_linear_axis():
     found = axis("n", -5, 5, 3, scale="linear", whole=True)
     assert (found.values, found.of_problem) == ((-5, 0, 5), True)
-    assert axis("a", -1, 1, 3, scale="linear", whole=False).values == (-1, 0, 1)
+    assert axis("n", 1, 10, 3, scale="linear", whole=True).values == (1, 6, 10)
+    assert axis("a", 1, 10, 3, scale="linear", whole=False).values == (1, 5.5, 10)
+    assert axis("n", 1, 100, 4, whole=True).values == (1, 5, 22, 100)
     assert not axis("lr", 0.1, 1, 2).of_problem
     with pytest.raises(BadInput) as raised:
         axis("n", 5, 5, 3, whole=True)

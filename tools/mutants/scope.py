@@ -19,7 +19,7 @@ DECIDE_NOTHING = ("__init__.py", "advice/render.py")  # render.py formats text
 # those that start other processes or compilers execute no mutant
 NOTICE = {
     "maps": "map_arguments ask_tell assemble damaged_store decision* engine grid plan* predicted_map"
-    " recommend* sampling_numbers score_scale store store_rows gaussian_process* tune verdicts"
+    " recommend* sampling_numbers score_scale store store_rows gaussian_process* tune* verdicts"
     " cli/tune_command",
     "advice": "* cli/advise_command",
     "monitor": "batched counterfactual detect* formulas odd_runs reading_buffer sharpness watch"

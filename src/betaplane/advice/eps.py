@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from betaplane.advice.measurements import Checkpoint
 from betaplane.advice.recommendation import HEURISTIC, MEASURED, PUBLISHED, Decision, Recommendation
 from betaplane.advice.run_spec import RunSpec
 from betaplane.theory import vanishing_eps
@@ -19,10 +20,10 @@ MAX_DAMPED = 0.01  # fraction of elements with sqrt(v_hat) < eps above which eps
 def eps(run: RunSpec) -> Decision:
     """1e-8, or the value carried over; less if gradients are, or should be, smaller than eps."""
     if run.checkpoint is not None:
-        return _measured(run)
+        return _measured(run, run.checkpoint)
     if run.carried.eps is not None:
         return _carried(run, run.carried.eps)
-    if (run.params or 0) >= LARGE_MODEL_PARAMS:
+    if run.params is not None and run.params >= LARGE_MODEL_PARAMS:
         reason = "Gradients per element shrink toward eps as models grow; at 4.8B parameters 1e-15 helped."
         return Decision(
             Recommendation(
@@ -43,10 +44,8 @@ def eps(run: RunSpec) -> Decision:
     return Decision(row, (), _too_small(run, DEFAULT))
 
 
-def _measured(run: RunSpec) -> Decision:
-    checkpoint = run.checkpoint
-    current = (checkpoint.settings.eps if checkpoint else None) or DEFAULT
-    damped = checkpoint.damped if checkpoint else 0.0
+def _measured(run: RunSpec, checkpoint: Checkpoint) -> Decision:
+    current, damped = checkpoint.settings.eps or DEFAULT, checkpoint.damped
     if math.isnan(damped):
         reason = (
             "Your checkpoint lacks the step or betas, so sqrt(v_hat) is unknown; eps is unchanged."
@@ -63,7 +62,7 @@ def _measured(run: RunSpec) -> Decision:
         )
         return Decision(row, (), _too_small(run, current))
     value = current if damped < MAX_DAMPED else min(current, DEFAULT) * REDUCTION
-    share = f"{damped:.2%} of {checkpoint.numbers if checkpoint else 0:,} elements have sqrt(v) < eps = {current:g}"
+    share = f"{damped:.2%} of {checkpoint.numbers:,} elements have sqrt(v) < eps = {current:g}"
     reduction_note = (
         f"; reduced to {REDUCTION:g} times {'that' if current <= DEFAULT else f'the default {DEFAULT:g}'}"
         if value < current
