@@ -35,7 +35,7 @@ bench: .venv/ready-bench
 
 clients: .venv/ready-clients
 	$(BIN)/python -m pytest -q -m "slow or not slow" tests/monitor/test_callbacks.py tests/monitor/test_quantized.py \
-	  tests/monitor/test_sinks.py
+	  tests/monitor/test_sinks.py tests/problems/test_from_trainer.py tests/problems/test_from_lightning.py
 
 # 200 mutants of what decides, drawn by SEED, and the share of them that a test notices
 SEED ?= 0

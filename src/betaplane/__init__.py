@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from betaplane.maps import PhaseMap, Plan, Store, axis, map_phases, predict_map, tune
     from betaplane.monitor import Watcher, watch
     from betaplane.optim import Schedule, from_torch
-    from betaplane.problems import Command, Problem, Trainer, load
+    from betaplane.problems import Command, Problem, Trainer, from_lightning, from_trainer, load
     from betaplane.replay import (
         Gradients,
         Replay,
@@ -47,7 +47,14 @@ _HOMES = {
     "betaplane.figures": ("html", "png"),
     "betaplane.maps": ("PhaseMap", "Plan", "Store", "axis", "map_phases", "predict_map", "tune"),
     "betaplane.monitor": ("Watcher", "watch"),
-    "betaplane.problems": ("Command", "Problem", "Trainer", "load"),
+    "betaplane.problems": (
+        "Command",
+        "Problem",
+        "Trainer",
+        "from_lightning",
+        "from_trainer",
+        "load",
+    ),
     "betaplane.replay": (
         "Gradients",
         "Replay",
@@ -78,7 +85,9 @@ __all__ = [
     "Watcher",
     "advise",
     "axis",
+    "from_lightning",
     "from_torch",
+    "from_trainer",
     "html",
     "load",
     "map_phases",

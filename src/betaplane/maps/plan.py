@@ -61,6 +61,11 @@ class Plan:
         return tuple(at[name] for name in at if name in ("batch_size", *self.problem_options))
 
     @property
+    def run_options(self) -> Options:
+        """The options of training, with the settings that must have an effect."""
+        return replace(self.options, varied=(self.x.name, self.y.name))
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Cells along x and y."""
         return len(self.x), len(self.y)

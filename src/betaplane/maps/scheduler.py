@@ -183,7 +183,7 @@ class RunScheduler:
     def _submit(self, tasks: Sequence[Task]) -> Future:
         runs = [task.run for task in tasks]
         saved = SavedChunk(self.store.path, _chunk_key(tasks)) if self.engine == "stacked" else None
-        return self.pool.submit(runs, self.engine, self.plan.options, saved)
+        return self.pool.submit(runs, self.engine, self.plan.run_options, saved)
 
     def _claimed(self, chunks: Sequence[Sequence[Task]]) -> Iterator[list[Task]]:
         """The tasks of each chunk that this process may train.

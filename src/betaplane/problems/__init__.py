@@ -6,6 +6,8 @@ from betaplane.problems.commands.command import Command
 from betaplane.problems.counterexample import counterexample
 from betaplane.problems.digits import digits
 from betaplane.problems.fingerprint import fingerprint
+from betaplane.problems.from_lightning import from_lightning
+from betaplane.problems.from_trainer import from_trainer
 from betaplane.problems.load import BUILT_IN, load
 from betaplane.problems.mnist import mnist
 from betaplane.problems.order import minibatches
@@ -26,6 +28,8 @@ __all__ = [
     "counterexample",
     "digits",
     "fingerprint",
+    "from_lightning",
+    "from_trainer",
     "load",
     "minibatches",
     "mnist",

@@ -24,12 +24,12 @@ class LossForm(Enum):
     """How a loss is called.
 
     ```
-    the loss                                          form
-    None                                              OWN
-    first parameter a model, or second a batch        MODEL
-    first parameter an output, or second a target     OUTPUT
-    other names; inputs and targets are tensors       OUTPUT
-    other names, or names of both forms               an error
+    the loss                                                    form
+    None                                                        OWN
+    the first parameter is a model or the second is the batch   MODEL
+    the first is an output or the second is the target          OUTPUT
+    other names; inputs and targets are tensors                 OUTPUT
+    other names, or names of both forms                         an error
     ```
     """
 

@@ -13,6 +13,8 @@ from betaplane.errors import BadInput
 from betaplane.problems import Trainer
 from betaplane.problems.check import call_user_code
 from betaplane.problems.commands.command_run import CommandRun
+from betaplane.problems.reports import reporting
+from betaplane.replicas.reported import train_reported
 from betaplane.replicas.run import Options, Outcome, Run, certainly_failing
 
 Settings = dict[str, float]
@@ -31,6 +33,8 @@ def train_callable(trainer: Trainer, run: Run, options: Options = Options()) -> 
     """
     start = time.perf_counter()
     settings = run_values(run) | _steps(trainer)
+    if (training := reporting(trainer.train)) is not None:
+        return train_reported(trainer, training, settings, run, options)
     text = ", ".join(f"{name}={value:g}" for name, value in settings.items())
     what = f"{trainer.name}({text}; seed {run.seed}) failed"
     losses = call_user_code(what, lambda: trainer.train(settings, run.seed))

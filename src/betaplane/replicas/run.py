@@ -44,6 +44,7 @@ class Options:
     independent: bool = False  # each run has its own initialization and minibatch order
     compile: bool = False  # compile the stacked step (needs a C++ compiler, takes about 10 s)
     device: str = "cpu"
+    varied: tuple[str, ...] = ()  # settings that must have an effect on a training function
 
 
 @dataclass(frozen=True)

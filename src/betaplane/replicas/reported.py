@@ -1,0 +1,80 @@
+"""Runs of a training whose loop belongs to a library: it calls back with its losses."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from betaplane.errors import BadInput
+from betaplane.problems import Trainer
+from betaplane.problems.check import call_user_code
+from betaplane.problems.reports import Reporting
+from betaplane.replicas.run import Options, Outcome, Run, certainly_failing
+
+
+class LossReport:
+    """The losses of a run so far, and whether its verdict is certain.
+
+    A loss that is not finite is certain. If the number of losses is known, the rule of the other
+    engines applies too (`certainly_failing`).
+
+    Args:
+        varied: the settings that must have an effect.
+        early_stop: apply that rule.
+    """
+
+    def __init__(self, varied: tuple[str, ...] = (), early_stop: bool = True) -> None:
+        self.varied, self.early_stop = varied, early_stop
+        self.losses: list[float] = []
+        self.validations: list[float] = []
+        self.expected: int | None = None
+        self.is_certain = False
+
+    def expect(self, losses: int) -> None:
+        """Set the number of losses of a whole run."""
+        self.expected = losses
+
+    def loss(self, value: Any) -> bool:
+        """Record the next loss; return whether the verdict of the run is certain."""
+        self.losses.append(float(value))
+        self.is_certain = self.is_certain or self._fails()
+        return self.is_certain
+
+    def validation(self, value: Any) -> None:
+        """Record a value of the held-out metric."""
+        self.validations.append(float(value))
+
+    def _fails(self) -> bool:
+        if not np.isfinite(self.losses[-1]):
+            return True
+        if not self.early_stop or self.expected is None or len(self.losses) >= self.expected:
+            return False
+        curves = np.array([self.losses], np.float32)
+        return bool(certainly_failing(curves, curves[:, 0], self.expected)[0])
+
+
+def train_reported(
+    trainer: Trainer, training: Reporting, settings: dict[str, float], run: Run, options: Options
+) -> Outcome:
+    """Train one run of a training that reports its losses.
+
+    Raises:
+        BadInput: it reports no loss.
+    """
+    start = time.perf_counter()
+    text = ", ".join(f"{name}={value:g}" for name, value in settings.items())
+    varied = (*options.varied, *(["lr"] if "lr" in trainer.defaults else []))
+    report = LossReport(varied, options.early_stop)
+    what = f"{trainer.name}({text}; seed {run.seed}) failed"
+    call_user_code(what, lambda: training.run(settings, run.seed, report))
+    if not report.losses:
+        raise BadInput(
+            "The training made no step",
+            value="0 losses",
+            allowed="at least 1 step: data that are not empty, max_steps or epochs above 0",
+            where=f"trainer {trainer.name!r}",
+        )
+    curve = np.array(report.losses, np.float32)
+    return Outcome(float(curve[0]), curve, not report.is_certain, time.perf_counter() - start)
