@@ -93,7 +93,7 @@ class Uncertainty:
 
     def add(self, index: int, runs: int) -> None:
         """Account for so many future runs at one candidate."""
-        covariance = self._kernel(self._candidates, self._candidates[index : index + 1])[:, 0]
+        covariance = self._kernel(self._candidates, self._candidates[[index]])[:, 0]
         covariance -= self._factors[:, : self._used] @ self._factors[index, : self._used]
         column = covariance / np.sqrt(self._variance[index] + self._noise[index] / runs)
         self._factors[:, self._used] = column
