@@ -218,6 +218,15 @@ def test_a_plan_takes_only_what_it_may_and_what_is_worth_it():
     assert plan(seeds=2).chosen == {}
 
 
+def test_a_known_spot_gets_one_more_run_and_a_new_one_its_seeds():
+    known = plan(cap=2, size=2)
+    known.take(2, among=[(5, 5)])
+    assert (known.chosen, known.left) == ({(5, 5): 2}, 1)
+    new = plan(cap=4, seeds=3, size=3)
+    new.take(3, among=[(1, 1), (4, 5), (6, 5)])
+    assert list(new.chosen.values()) == [3]
+
+
 def test_a_kernel_is_chosen_again_when_a_quarter_more_is_known():
     surfaces = Surfaces()
     votes = {(x, y): [FAILING if y < 4 else GOOD] for x in range(8) for y in range(8)}
