@@ -7,10 +7,10 @@ import pytest
 
 from betaplane.maps import DEGRADED, GOOD, map_phases
 from betaplane.maps.grid import explicit
-from betaplane.maps.plan import Plan
-from betaplane.maps.score_scale import ScoreScale
+from betaplane.maps.plan import Plan, plan_for
+from betaplane.maps.score_scale import ScoreScale, known_bests
 from betaplane.maps.store.run_record import Record
-from betaplane.problems import Trainer
+from betaplane.problems import Trainer, counterexample
 
 
 def record(seed: int, final: float, initial: float = 10.0) -> Record:
@@ -62,3 +62,43 @@ def test_batch_sizes_are_compared_with_themselves_and_the_page_says_so():
     )
     assert other.best == 2.0
     assert "best loss, each batch size" not in other.facts
+
+
+def test_runs_without_an_initial_loss_do_not_count_in_its_median():
+    found = ScoreScale(
+        plan(), {(0, 0): [record(s, 1.0, i) for s, i in ((0, np.inf), (1, 8.0))]}, None
+    )
+    assert found.initial == 8.0
+    lost = ScoreScale(plan(), {(0, 0): [record(0, np.inf, np.nan)]}, 0.0)
+    assert np.isnan(lost.initial)
+
+
+def test_each_variant_of_a_problem_has_its_own_scale():
+    """n = 5 begins at 4 and reaches 1, n = 20 begins at 40 and reaches 20; 2.5 and 30 are halfway."""
+    sizes = plan_for(counterexample(), ("n", 5, 20), ("beta2", 0.9, 0.99), points=2)
+    records = {
+        (0, 0): [record(0, 1.0, 4.0)],
+        (0, 1): [record(0, 2.5, 4.0)],
+        (1, 0): [record(0, 20.0, 40.0)],
+        (1, 1): [record(0, 30.0, 40.0)],
+    }
+    scale = ScoreScale(sizes, records, None)
+    assert [scale.score(spot, run) for spot, [run] in records.items()] == [0.0, 0.5, 0.0, 0.5]
+    assert sorted(scale.best.values()) == [1.0, 20.0]
+    assert scale.initial == 22.0
+
+
+def test_the_known_best_is_that_of_each_variant():
+    """-3 / (2 n) on the counterexample."""
+    problem = counterexample()
+    sizes = plan_for(problem, ("n", 5, 20), ("beta2", 0.9, 0.99), points=2)
+    best_of = known_bests(problem, sizes)
+    assert [best_of((i, j)) for i in (0, 1) for j in (0, 1)] == pytest.approx(
+        [-0.3, -0.3, -0.075, -0.075]
+    )
+    betas = plan_for(problem, points=2)
+    assert known_bests(problem, betas) == problem.best
+    trainer = Trainer("mine", losses, best=0.25)
+    assert known_bests(trainer, plan()) == 0.25
+    scale = ScoreScale(sizes, {(0, 0): [record(0, 1.0)], (1, 1): [record(0, 2.0)]}, best_of)
+    assert sorted(scale.best.values()) == pytest.approx([-0.3, -0.075])

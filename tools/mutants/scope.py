@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tools.mutants.executions import ROOT
 
 # files that decide something, by package
 DECIDES = {
-    "maps": "verdicts recommend decision lr_search sampling/* assemble predicted_map tune tune_search"
-    " tune_model plan grid validation store/run_record store/run_table store/store store/run_claims"
-    " store/digest store/salvage",
+    "maps": "verdicts recommend decision lr_search sampling/* assemble score_scale predicted_map tune"
+    " tune_search tune_model plan plan_checks grid validation store/run_record store/run_table store/store"
+    " store/run_claims store/digest store/salvage",
     "advice": "[!_]*",
     "monitor": "diagnosis detectors/*",
     "checkpoints": "findings new_betas health",
@@ -18,7 +20,7 @@ DECIDE_NOTHING = ("__init__.py", "advice/render.py")  # render.py formats text
 # quick tests that reach them in this process: of the package's own folder, or of the one named;
 # those that start other processes or compilers execute no mutant
 NOTICE = {
-    "maps": "map_arguments ask_tell assemble damaged_store decision* engine grid plan* predicted_map"
+    "maps": "map_arguments ask_tell assemble damaged_store decision* engine grid plan* predicted_map problem_axes"
     " recommend* sampling_numbers score_scale store store_rows gaussian_process* tune* verdicts"
     " cli/tune_command",
     "advice": "* cli/advise_command",
@@ -36,7 +38,7 @@ def sources(only: str = "") -> list[str]:
     found = []
     for package, patterns in DECIDES.items():
         folder = ROOT / "src" / "betaplane" / package
-        found += [path for pattern in patterns.split() for path in folder.glob(f"{pattern}.py")]
+        found += [path for pattern in patterns.split() for path in _matching(folder, pattern)]
     names = sorted({str(path.relative_to(ROOT)) for path in found})
     return [name for name in names if not name.endswith(DECIDE_NOTHING) and only in name]
 
@@ -54,11 +56,15 @@ def noticing(only: str = "") -> list[str]:
     return found
 
 
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    matches = [*folder.glob(f"{pattern}.py")]
+    if not matches:  # a renamed file would otherwise be lost in silence
+        raise FileNotFoundError(f"no file matches {folder / pattern}.py")
+    return matches
+
+
 def _tests(package: str, pattern: str) -> list[str]:
     """The test files of "grid" (in the package's own folder) or "cli/tune_command"."""
     folder, _, name = pattern.rpartition("/")
     path = f"tests/{folder or package}/test_{name}.py"
-    matches = [str(match.relative_to(ROOT)) for match in ROOT.glob(path)]
-    if not matches:  # a renamed test would otherwise be lost in silence
-        raise FileNotFoundError(f"no test matches {path}")
-    return matches
+    return [str(match.relative_to(ROOT)) for match in _matching(ROOT, path.removesuffix(".py"))]
