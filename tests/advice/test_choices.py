@@ -223,6 +223,22 @@ def test_without_sweeps_of_its_unit_the_habit_is_taken(unit, habit, source):
     assert replayed(0.3, run).low == 0.3
 
 
+def test_where_sweeps_disagree_the_habit_or_the_shortest_best_half_life_is_taken():
+    """At a batch of 1, half-lives of 2 and 2,000, and of 2,000 and 2,000,000 samples."""
+    low, high = (
+        RunSpec(1.0, evidence=experiments(0.5 ** (1 / n), 0.5 ** (1e-3 / n))) for n in (2, 2000)
+    )
+    habit, shortest = beta2(low, 0.5).row, beta2(high, 0.5).row
+    assert (habit.value, shortest.value) == (0.999, pytest.approx(0.5 ** (1 / 2000)))
+    assert habit.formula.startswith("habit; the best half-lives of published searches spread over")
+    assert shortest.formula.startswith("2^(-batch / 2e+03), the shortest half-life of")
+    assert habit.sources == shortest.sources == ("torch", "s0", "s1")
+    for row in (habit, shortest):
+        assert (row.low, row.high, row.confidence) == (0.25, 0.99999, HEURISTIC)
+    ends = RunSpec(1.0, evidence=experiments(0.5, 0.5**1e-4, kind="end"))
+    assert beta2(ends, 0.5).row.value == 0.999
+
+
 def test_a_carried_beta1_is_marked_beside_its_scaled_value():
     """1 - k (1 - beta1): 0 for twice the batch of 0.5, below 0 for more."""
 

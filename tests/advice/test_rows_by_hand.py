@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from betaplane.advice.eps import eps
+from betaplane.advice.evidence import LrSweep, evidence
+from betaplane.advice.lr import batch_exponent, batch_pairs, lr
 from betaplane.advice.measurements import Checkpoint
 from betaplane.advice.memory import accumulation, critical_batch, states, zero
-from betaplane.advice.recommendation import HEURISTIC, MEASURED
+from betaplane.advice.recommendation import HEURISTIC, MEASURED, PUBLISHED
 from betaplane.advice.run_spec import RunSpec
-from betaplane.advice.settings import Settings, carried, settings
+from betaplane.advice.settings import LR_EXPONENT, Settings, carried, settings
 from betaplane.advice.warmup import warmup
 from betaplane.errors import BadInput
 
@@ -187,3 +190,61 @@ def test_settings_are_carried_over_by_the_ratio_of_the_batches():
     assert carried(Settings(batch=1e9, beta2=0.999999), 1.0).beta2 < 1
     with pytest.raises(BadInput, match="The settings have no batch size"):
         carried(Settings(lr=1.0), 16.0)
+
+
+# the learning rate
+
+
+def test_the_exponent_of_lr_is_the_mean_of_the_sources():
+    """lr^4 ~ batch and lr^2 ~ batch: 1/4 and 1/2; of one source, the squares of log ratios weigh."""
+    quarter = LrSweep("a", "s", batch=(1.0, 16.0), lr=(1e-3, 2e-3))
+    half = LrSweep("b", "s", batch=(1.0, 4.0), lr=(1e-3, 2e-3))
+    assert batch_exponent([quarter]) == pytest.approx(0.25)
+    assert batch_exponent([quarter, half, half]) == pytest.approx(0.375)
+    same = replace(half, source="a")
+    assert batch_exponent([quarter, same]) == pytest.approx((4 * 1 + 2 * 1) / (16 + 4))
+    k, ratio = batch_pairs(LrSweep("a", "s", batch=(1.0, 2.0, 8.0), lr=(1.0, 4.0, 2.0)))
+    np.testing.assert_allclose(k / math.log(2), [1, 3, 2])
+    np.testing.assert_allclose(ratio / math.log(2), [2, 1, -1])
+
+
+def test_a_carried_lr_grows_less_than_the_root_of_the_batch():
+    """Four times the batch of 8: the range goes from 1 / sqrt(2) to 2 sqrt(2) times the old rate."""
+    decision = lr(RunSpec(32.0, before=settings("batch=8,lr=0.01")))
+    row, values = decision.row, [one.value for one in decision.candidates]
+    assert values == pytest.approx([0.01 * 4**LR_EXPONENT, 0.02, 0.01])
+    assert [one.chosen for one in decision.candidates] == [True, False, False]
+    assert (row.value, row.low, row.high) == pytest.approx(
+        (values[0], 0.01 / math.sqrt(2), 0.02 * math.sqrt(2))
+    )
+    assert "The best lr rose as batch^" in row.reason
+    same = lr(RunSpec(8.0, before=settings("batch=8,lr=0.01"))).row
+    assert (same.value, same.reason) == (0.01, "It works at this batch size.")
+
+
+def test_the_law_of_lr_is_called_extrapolated_outside_of_its_sweeps():
+    law = evidence().laws["lr_step_law"]
+    inside = {
+        "params": float(np.sqrt(law["params"][0] * law["params"][1])),
+        "total": float(np.sqrt(law["tokens"][0] * law["tokens"][1])),
+    }
+    batch = float(np.sqrt(law["batch"][0] * law["batch"][1])) if "batch" in law else 1e5
+    run = RunSpec(batch, unit="tokens", **inside)
+    decision = lr(run)
+    assert (decision.warnings, decision.row.confidence) == ((), PUBLISHED)
+    values = [one.value for one in decision.candidates]
+    assert decision.row.value == values[0]
+    assert decision.row.low == pytest.approx(min(*values, values[0] / 2))
+    assert decision.row.high == pytest.approx(max(*values, values[0] * 2))
+    for name, field in (("params", "params"), ("tokens", "total")):
+        for end, factor in ((0, 0.99), (1, 1.01)):
+            assert lr(replace(run, **{field: law[name][end]})).warnings == ()
+            beyond = lr(replace(run, **{field: law[name][end] * factor}))
+            assert beyond.row.confidence == HEURISTIC
+            assert beyond.warnings[0].startswith(f"The law for lr was fitted for {name} ")
+    for other in (
+        replace(run, params=None),
+        replace(run, total=None),
+        replace(run, unit="samples"),
+    ):
+        assert lr(other).row.formula == "torch's default"

@@ -227,6 +227,15 @@ def test_a_known_spot_gets_one_more_run_and_a_new_one_its_seeds():
     assert list(new.chosen.values()) == [3]
 
 
+def test_of_cells_that_are_worth_the_same_the_first_is_taken():
+    """So far away, the covariances with all points are equal to the last bit."""
+    points, fails, trials = sample()
+    far = [(3000, 0), (1000, 0), (2000, 0)]
+    found = BatchPlan([fit(points, fails, trials, KERNEL)], {}, far, seeds=2, cap=2, size=4)
+    found.take(4)
+    assert found.chosen == {(1000, 0): 2, (2000, 0): 2}
+
+
 def test_a_kernel_is_chosen_again_when_a_quarter_more_is_known():
     surfaces = Surfaces()
     votes = {(x, y): [FAILING if y < 4 else GOOD] for x in range(8) for y in range(8)}
