@@ -12,7 +12,8 @@ from betaplane.optim.codegen.hoist import hoist, values
 from betaplane.problems import Problem, Trainer
 from betaplane.replicas import Options, Pool, Run, Speeds, probe
 from betaplane.replicas.compiled import _expm1, _lerp
-from betaplane.replicas.run import certainly_failing, final_loss, windows
+from betaplane.replicas.judge import final_value
+from betaplane.replicas.run import certainly_failing, windows
 from betaplane.replicas.shared_batch import share_inputs
 from betaplane.replicas.worker import train
 from betaplane.rules import Adam
@@ -60,9 +61,9 @@ def test_windows_add_up_to_the_steps(steps, points):
 
 def test_final_loss_is_the_mean_of_the_last_tenth():
     curve = np.r_[np.full(90, 9.0), np.arange(10.0)]
-    assert final_loss(curve) == 4.5
-    assert final_loss(np.r_[curve, np.nan]) == float("inf")
-    assert final_loss(np.array([])) == float("inf")
+    assert final_value(curve) == 4.5
+    assert final_value(np.r_[curve, np.nan]) == float("inf")
+    assert final_value(np.array([])) == float("inf")
 
 
 def test_only_runs_that_cannot_recover_are_certainly_failing():

@@ -119,6 +119,13 @@ def map_command(
     ] = None,
     good: Annotated[float, SearchOpt(help="Score below which a cell is good.")] = 0.05,
     failing: Annotated[float, SearchOpt(help="Score above which a cell fails.")] = 0.5,
+    judge: Annotated[
+        str, SearchOpt(help="What a run is judged by: loss, regret or gradient-norm.")
+    ] = "loss",
+    score: Annotated[
+        str,
+        SearchOpt(help="Scale of scores: linear, or log if the lowest possible loss is known."),
+    ] = "linear",
     out: Annotated[Path, OutOpt(help="Folder for the picture, the page and the store.")] = Path(
         "out"
     ),
@@ -170,6 +177,8 @@ def map_command(
         "engine": engine,
         "search_lr": search_lr,
         "scale": scale,
+        "judge": judge,
+        "score": score,
     }
     run_options = {
         "early_stop": early_stop,

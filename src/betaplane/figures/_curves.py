@@ -65,7 +65,8 @@ def axis(phase_map: PhaseMap, curves: Sequence[np.ndarray]) -> dict[str, Any]:
     """One loss axis for all curves: whether it is logarithmic, its ends, the levels of verdicts.
 
     It ends a little above the initial loss; diverging curves leave through the top. If batch size
-    is an axis there are no levels, since each batch size is scored against its own best loss.
+    or an option of the problem is an axis there are no levels, since each value is scored against
+    its own best loss; nor are there on a log scale.
     """
     initial, best = float(phase_map.initial), float(phase_map.best)
     finite = np.concatenate([np.asarray(curve, dtype=float) for curve in curves] or [np.zeros(0)])
@@ -77,6 +78,10 @@ def axis(phase_map: PhaseMap, curves: Sequence[np.ndarray]) -> dict[str, Any]:
     levels = (
         []
         if "batch_size" in (phase_map.x.name, phase_map.y.name)
+        or phase_map.x.of_problem
+        or phase_map.y.of_problem
+        or phase_map.score == "log"
+        or phase_map.judge == "gradient-norm"
         else [best + share * drop for share in shares]
     )
     low = min(float(finite.min()), best if best > 0 else initial)

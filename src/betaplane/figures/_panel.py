@@ -107,7 +107,7 @@ class Panel:
         axis = _curves.axis(phase_map, [cell.curve for _, cell in shown])
         if not shown or axis["ends"] is None:
             return
-        self._head("Loss over training")
+        self._head(f"{_text.measure(phase_map).capitalize()} over training")
         left = PANEL[0] + 24 / self.width * PANEL[2]
         size = (
             PANEL[2] * (self.width - 90) / self.width,

@@ -20,6 +20,8 @@ SYMBOLS = {
 }
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 SCORE = f"(final {MINUS} best) / (initial {MINUS} best)"
+LOG_SCORE = f"share of the most decades of (final {MINUS} best) that a run did not gain"
+JUDGED = {"regret": "average regret", "gradient-norm": "gradient norm"}
 ASCII = (
     ("β", "beta"),
     ("₁", "1"),
@@ -82,7 +84,15 @@ def distance(length: float, phase_map: PhaseMap) -> str:
 
 def score(phase_map: PhaseMap) -> str:
     """The definition of the score of the cells of a map."""
-    return "Cost = factor of lr lost to noise" if phase_map.predicted else f"Score = {SCORE}"
+    if phase_map.predicted:
+        return "Cost = factor of lr lost to noise"
+    of = "" if phase_map.judge == "loss" else f" of the {measure(phase_map)}"
+    return f"Score = {LOG_SCORE if phase_map.score == 'log' else SCORE}{of}"
+
+
+def measure(phase_map: PhaseMap) -> str:
+    """What the runs are judged by, and their curves show."""
+    return JUDGED.get(phase_map.judge, "loss")
 
 
 def title(phase_map: PhaseMap) -> str:

@@ -76,6 +76,7 @@ def _data(phase_map: PhaseMap) -> dict[str, Any]:
         "lossAxis": _curves.axis(phase_map, curves),
         "initial": float(phase_map.initial),
         "steps": phase_map.steps,
+        "measure": _text.measure(phase_map).capitalize(),
         "colors": {
             "ramps": palette.RAMPS,
             "solid": palette.SOLID,
@@ -216,8 +217,8 @@ def _facts(phase_map: PhaseMap) -> list[tuple[str, str]]:
         ]
     measured = [
         ("data", _text.caption(phase_map)),
-        ("initial loss", _text.loss(phase_map.initial)),
-        ("best loss", f"{_text.loss(phase_map.best)} (scores 0)"),
-        ("score", f"{_text.SCORE}, the median over seeds"),
+        (f"initial {_text.measure(phase_map)}", _text.loss(phase_map.initial)),
+        (f"best {_text.measure(phase_map)}", f"{_text.loss(phase_map.best)} (scores 0)"),
+        ("score", f"{_text.score(phase_map).removeprefix('Score = ')}, the median over seeds"),
     ]
     return [*measured, *phase_map.facts.items()]

@@ -148,7 +148,7 @@
     const source = row ?? rowOf.get(data.nearest[index]);
     const borrowed = row === undefined;
     byId("curve-title").textContent = source === undefined ? "No loss curve: nothing was trained"
-      : borrowed ? `Loss of the nearest trained cell, ${nameOf(cells.index[source])}` : "Loss, median seed";
+      : borrowed ? `${data.measure} of the nearest trained cell, ${nameOf(cells.index[source])}` : `${data.measure}, median seed`;
     const traces = [];
     if (source !== undefined) traces.push(...curveTraces(source, borrowed, verdict));
     const top = Math.max(...traces.flatMap((trace) => trace.y.filter((loss) => loss !== null)));

@@ -27,6 +27,7 @@ from betaplane.maps.score_scale import (
 from betaplane.maps.verdicts import judge, known_curves, mark
 from betaplane.problems import Problem, Trainer
 from betaplane.problems.family import variant
+from betaplane.replicas.judge import NAMES as JUDGE_NAMES
 from betaplane.rules import Adam, AdamW
 from betaplane.text import plural
 
@@ -74,6 +75,8 @@ def assemble_map(
         initial=scale.initial,
         best=min(scale.best.values()),
         thresholds=plan.thresholds,
+        judge=plan.options.judge,
+        score=plan.score,
         steps=plan.steps,
         trainings=sum(len(runs) for runs in records.values()),
         marks=tuple(_marks(plan, settings, verdicts)),
@@ -185,6 +188,10 @@ def map_facts(
         facts["best loss, each batch size"] = "the lowest loss reached with it scores 0"
     if plan.problem_options:
         facts["problem"] = f"{', '.join(plan.problem_options)}: each value scored by itself"
+    if plan.options.judge != "loss":
+        facts["judged by"] = JUDGE_NAMES[plan.options.judge]
+    if plan.score == "log":
+        facts["score"] = "on a log scale: 0 for most decades gained, 1 for none"
     facts["engine"] = choice.engine
     if choice.why_plain:
         facts["why plain"] = f"not stacked, because {choice.why_plain}"

@@ -70,6 +70,8 @@ def to_json(phase_map: PhaseMap) -> dict[str, Any]:
             "trainings": phase_map.trainings,
             "initial": phase_map.initial,
             "best": phase_map.best,
+            "judge": phase_map.judge,
+            "score": phase_map.score,
             "thresholds": {"good": thresholds.good, "failing": thresholds.failing},
             "recommendation": _recommendation(phase_map),
             "marks": [_mark(mark) for mark in phase_map.marks],

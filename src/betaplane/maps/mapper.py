@@ -62,7 +62,8 @@ def map_phases(
         settings: your own setting to mark on the map, by hyperparameter name.
         progress: whether to show the progress; by default in terminals and notebooks, after two
             seconds.
-        how: arguments of `plan_for`: rule ("adamw"), scale ("linear"), lr, batch_size, steps, seeds, boundary_seeds,
+        how: arguments of `plan_for`: rule ("adamw"), scale ("linear"), judge ("regret"),
+            score ("log"), lr, batch_size, steps, seeds, boundary_seeds,
             dense, trainings, budget ("20m"), beta1, beta2, ...
 
     Raises:
@@ -201,6 +202,8 @@ class Mapper:
         plan = self.plan
         defaults = default_values(plan)
         unused_lr = isinstance(self.problem, Trainer) and not self.problem.uses_lr
+        if plan.options.judge != "loss" or plan.score != "linear":
+            return None  # settings are compared by their losses
         if not plan.search_lr or plan.trainings is not None or unused_lr or not defaults:
             return None
         cells = judged_cells(plan, self.records, self.known_best)

@@ -7,12 +7,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 from betaplane.errors import BadInput
 from betaplane.maps.grid import NAMES, Axis, Scale, axis, check_own_axis
 from betaplane.maps.phase_map import Spot, Thresholds
-from betaplane.maps.plan_checks import check_axes, check_dense, check_numbers, check_thresholds
+from betaplane.maps.plan_checks import (
+    check_axes,
+    check_dense,
+    check_judge,
+    check_numbers,
+    check_score,
+    check_thresholds,
+)
 from betaplane.maps.store.run_record import run_key
 from betaplane.maps.validation import axis_range, checked, grid_points
 from betaplane.problems import Problem, Trainer
@@ -41,6 +48,8 @@ class Plan:
     options: Options = field(default_factory=Options)
     engine: str = "auto"
     own_axes: bool = False  # axes may be hyperparameters of the user's own
+    # of the lowest loss that is known to be possible: "linear", or "log" for its decades
+    score: Literal["linear", "log"] = "linear"
 
     def __post_init__(self) -> None:
         check_axes(self)
@@ -100,6 +109,8 @@ class Plan:
         """The key of a run in the store; equal runs of different maps have equal keys."""
         names = ("points", "early_stop", "independent")
         options = {name: getattr(self.options, name) for name in names}
+        if self.options.judge != "loss":
+            options["judge"] = self.options.judge
         return run_key(run_settings(run), run.seed, self.steps, **options)
 
     @property
@@ -145,13 +156,14 @@ def plan_for(
         y: in the same form.
         points: cells along each axis that is not an Axis, or (along x, along y).
         scale: "log" or "linear", of the axes that give none.
-        how: fields of `Plan`; `budget`, such as "20m", instead of `seconds`; hyperparameters of the
-            rule (beta1=0.8). A rule is anything that `betaplane.optim.as_rule` accepts: "adamw",
-            "adam:debias=none", betaplane.AdamW, ...
+        how: fields of `Plan`; `judge`, a field of its options; `budget`, such as "20m", instead of
+            `seconds`; hyperparameters of the rule (beta1=0.8). A rule is anything that
+            `betaplane.optim.as_rule` accepts: "adamw", "adam:debias=none", betaplane.AdamW, ...
 
     Raises:
         BadInput: a name is unknown, or a value is of the wrong type or out of range.
     """
+    judge = how.pop("judge", None)
     how = checked(how, [f.name for f in fields(Plan) if f.name not in ("x", "y", "own_axes")])
     defaults: dict[str, Any] = {"lr": how["rule"].lr, "batch_size": 1, "steps": 1}
     if isinstance(problem, Problem):
@@ -161,7 +173,11 @@ def plan_for(
     nx, ny = grid_points(points)
     options, own = numeric_options(problem), isinstance(problem, Trainer)
     axes = _axis(x, nx, "x", scale, options, own), _axis(y, ny, "y", scale, options, own)
+    if judge is not None:
+        how["options"] = replace(how.get("options", Options()), judge=judge)
     plan = Plan(*axes, **{**defaults, **how}, own_axes=own)
+    check_judge(plan, problem)
+    check_score(plan, problem)
     if isinstance(problem, Trainer):
         _check_command(problem, plan, how)
     else:  # raises if the values do not fit the problem

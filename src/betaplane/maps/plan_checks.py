@@ -6,13 +6,17 @@ import math
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, unknown
 from betaplane.maps.grid import BETAS, NAMES
 from betaplane.maps.phase_map import Thresholds
+from betaplane.problems import Problem, Trainer
+from betaplane.replicas import JUDGES
+from betaplane.replicas.judge import known_best
 
 if TYPE_CHECKING:
     from betaplane.maps.plan import Plan
 
+SCORES = ("linear", "log")
 MAX_SEEDS = 1000  # per cell; the interval of P(fail) is then 6% wide
 MAX_DENSE_RUNS = 1_000_000  # listing more takes longer than seconds
 EXAMPLE_COUNTS = {
@@ -95,6 +99,36 @@ def check_dense(plan: Plan) -> None:
             allowed=f"[{runs}, inf)",
             where="trainings",
             instead=f"trainings={runs}",
+        )
+
+
+def check_judge(plan: Plan, problem: Problem | Trainer) -> None:
+    """Check that the judge exists, and can be computed for this problem."""
+    judge = plan.options.judge
+    if judge not in JUDGES:
+        raise unknown("judge", judge, JUDGES, where="judge", instead='judge="{}"')
+    has_gradient = isinstance(problem, Problem) and problem.data is None
+    if judge == "gradient-norm" and not has_gradient:
+        raise BadInput(
+            "The norm of the gradient needs a problem with tensors in memory",
+            value=problem.name,
+            allowed="loss, regret",
+            where="judge",
+            instead='judge="regret"',
+        )
+
+
+def check_score(plan: Plan, problem: Problem | Trainer) -> None:
+    """Check that the scale of scores exists, and that the lowest possible loss is known to it."""
+    if plan.score not in SCORES:
+        raise unknown("score", plan.score, SCORES, where="score", instead='score="{}"')
+    if plan.score == "log" and known_best(problem.best, plan.options.judge) is None:
+        raise BadInput(
+            "A score on a log scale needs the lowest possible loss, and it is not known",
+            value=problem.name,
+            allowed="a problem with `best`, such as best=0.0",
+            where="score",
+            instead='score="linear"',
         )
 
 

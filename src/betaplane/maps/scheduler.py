@@ -19,7 +19,7 @@ from betaplane.maps.store.run_record import Record
 from betaplane.maps.store.store import Store
 from betaplane.maps.store.unfinished_runs import SavedChunk, chunk_key
 from betaplane.problems.commands.command_run import CommandFailed
-from betaplane.replicas import Outcome, Pool, Run, final_loss
+from betaplane.replicas import Outcome, Pool, Run, final_value
 
 POLL_SECONDS = 0.2  # between two queries for the results of other processes
 CLAIM_SECONDS = 1.0  # of work claimed at once, if a chunk takes less
@@ -117,7 +117,8 @@ class RunScheduler:
         """The finished runs among some keys, by key; from the store."""
         records = self.store.load(keys)
         # earlier releases stored the median of the last tenth as the final loss
-        return {key: replace(r, final=final_loss(r.curve)) for key, r in records.items()}
+        judge = self.plan.options.judge
+        return {key: replace(r, final=final_value(r.curve, judge)) for key, r in records.items()}
 
     def failures(self) -> list[dict[str, Any]]:
         """How commands failed, of the requested runs."""
@@ -229,7 +230,7 @@ class RunScheduler:
             if not self.has_trained or error.failure is None:
                 raise
             lost = np.array([np.nan], np.float32)
-            return [Outcome(math.nan, lost, False, math.nan, error.failure)]
+            return [Outcome(math.nan, lost, False, math.nan, failure=error.failure)]
         self.has_trained = True
         return outcomes
 

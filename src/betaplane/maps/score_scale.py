@@ -10,9 +10,10 @@ from betaplane.errors import BadInput
 from betaplane.maps.phase_map import Spot
 from betaplane.maps.plan import Plan
 from betaplane.maps.store.run_record import Record
-from betaplane.maps.verdicts import score, verdict
+from betaplane.maps.verdicts import log_score, score, verdict
 from betaplane.problems import Problem, Trainer
 from betaplane.problems.family import variant
+from betaplane.replicas.judge import known_best
 
 Records = Mapping[Spot, list[Record]]
 KnownBest = float | None | Callable[[Spot], float | None]  # for all cells, or of each
@@ -20,9 +21,14 @@ Group = tuple[float, ...]  # see `Plan.group`
 
 
 def known_bests(problem: Problem | Trainer, plan: Plan) -> KnownBest:
-    """The lowest possible loss of the problem, or of its variant in each cell."""
-    if not isinstance(problem, Problem) or not plan.problem_options:
-        return problem.best
+    """The lowest possible value of what is judged, or that of the problem's variant in each cell."""
+    best_of_problem = known_best(problem.best, plan.options.judge)
+    if (
+        not isinstance(problem, Problem)
+        or not plan.problem_options
+        or plan.options.judge == "gradient-norm"
+    ):
+        return best_of_problem
     bests: dict[tuple, float | None] = {}
 
     def best(spot: Spot) -> float | None:
@@ -65,18 +71,22 @@ class ScoreScale:
             group: _median([r.initial for s, r in runs if plan.group(s) == group])
             for group in {plan.group(spot) for spot, _ in runs}
         }
-        best_of = known_best if callable(known_best) else lambda _: known_best
-        self.best: dict[tuple[Group, int], float] = {}
+        self.lowest: dict[tuple[Group, int], float] = {}
         for spot, record in runs:
-            self._include(plan.group(spot), record, best_of(spot))
-        if best_of(runs[0][0]) is None:
-            self._bound_partial_seeds()
+            self._include(plan.group(spot), record)
+        self._bound_partial_seeds()
+        best_of = known_best if callable(known_best) else lambda _: known_best
+        self.best = dict(self.lowest)
+        for spot, record in runs:
+            known = best_of(spot)
+            if known is not None:
+                self.best[plan.group(spot), record.seed] = known
 
-    def _include(self, group: Group, record: Record, known: float | None) -> None:
+    def _include(self, group: Group, record: Record) -> None:
         initial = self.initial_of(group)
         final = record.final if np.isfinite(record.final) else initial
-        lowest = min(self.best.get((group, record.seed), initial), final)
-        self.best[group, record.seed] = lowest if known is None else known
+        key = group, record.seed
+        self.lowest[key] = min(self.lowest.get(key, initial), final)
 
     def initial_of(self, group: Group) -> float:
         """The loss that scores 1 in a group."""
@@ -88,15 +98,20 @@ class ScoreScale:
         """
         for group in self._initials:
             whole = [
-                b for (g, seed), b in self.best.items() if g == group and seed < self._plan.seeds
+                b for (g, seed), b in self.lowest.items() if g == group and seed < self._plan.seeds
             ]
-            for key in [k for k in self.best if k[0] == group and k[1] >= self._plan.seeds]:
-                self.best[key] = min(self.best[key], float(np.mean(whole or [self.best[key]])))
+            for key in [k for k in self.lowest if k[0] == group and k[1] >= self._plan.seeds]:
+                self.lowest[key] = min(
+                    self.lowest[key], float(np.mean(whole or [self.lowest[key]]))
+                )
 
     def score(self, spot: Spot, record: Record) -> float:
         """The score of a run of a cell."""
         group = self._plan.group(spot)
-        return score(record.final, self.initial_of(group), self.best[group, record.seed])
+        initial, best = self.initial_of(group), self.best[group, record.seed]
+        if self._plan.score == "log":
+            return log_score(record.final, initial, best, self.lowest[group, record.seed])
+        return score(record.final, initial, best)
 
 
 def seed_verdicts(plan: Plan, records: Records, known_best: KnownBest) -> dict[Spot, list[int]]:

@@ -27,7 +27,7 @@ TYPES: dict[str, tuple[type, str]] = {
 }
 # arguments of `map_phases` and `tune` that are not fields of the plan
 CALL = (
-    "x", "y", "points", "scale", "store", "workers", "settings", "progress", "max_runs", "changes", "watch"
+    "x", "y", "points", "scale", "judge", "store", "workers", "settings", "progress", "max_runs", "changes", "watch"
 )  # fmt: skip
 ENGINES = ("auto", "stacked", "plain")
 SECONDS_PER_UNIT = {"s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}

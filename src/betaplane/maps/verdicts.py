@@ -22,6 +22,7 @@ from betaplane.maps.phase_map import (
 from betaplane.maps.sampling.wilson import wilson
 
 CURVE_POINTS = 200
+FLOAT32 = np.finfo(np.float32)  # curves are stored in it
 
 
 def score(final: float, initial: float, best: float) -> float:
@@ -41,6 +42,33 @@ def score(final: float, initial: float, best: float) -> float:
         return math.inf
     span = initial - best
     return (final - best) / span if span > 0 else (0.0 if final <= best else math.inf)
+
+
+def log_score(final: float, initial: float, best: float, lowest: float) -> float:
+    """1 - log((initial - best) / (final - best)) / log((initial - best) / (lowest - best)): 0 for the
+    run that gained most decades, 1 for none, inf for divergence.
+
+    It compares rates where the loss approaches the best one geometrically. Differences that float32
+    cannot represent count as the smallest that it can.
+
+    Args:
+        final: loss after training; inf or nan if the run diverged.
+        initial: loss before training.
+        best: the lowest possible loss.
+        lowest: the lowest loss that a run reached.
+
+    Example:
+        >>> [round(log_score(10.0**-k, initial=1.0, best=0.0, lowest=1e-20), 2) for k in (0, 5, 20)]
+        [1.0, 0.75, 0.0]
+    """
+    if not math.isfinite(final):
+        return math.inf
+    smallest = max(float(FLOAT32.tiny), float(FLOAT32.eps) * abs(best))
+    gap, first, last = (max(loss - best, smallest) for loss in (final, initial, lowest))
+    decades = math.log(first / last)
+    if decades <= 0:
+        return 0.0 if gap <= first else math.inf
+    return math.log(gap / last) / decades
 
 
 def verdict(score: float, thresholds: Thresholds) -> int:

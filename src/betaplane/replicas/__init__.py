@@ -1,13 +1,16 @@
 """Train many runs of one problem side by side."""
 
 from betaplane.call_errors import explain_calls
+from betaplane.replicas.judge import JUDGES, Judge, final_value
 from betaplane.replicas.plain import train_plain
 from betaplane.replicas.pool import Pool, Source, cores
-from betaplane.replicas.run import Options, Outcome, Run, final_loss
+from betaplane.replicas.run import Options, Outcome, Run
 from betaplane.replicas.worker import ENGINES, Speeds, chunk_size, probe, train_stacked
 
 __all__ = [
     "ENGINES",
+    "JUDGES",
+    "Judge",
     "Options",
     "Outcome",
     "Pool",
@@ -16,7 +19,7 @@ __all__ = [
     "Speeds",
     "chunk_size",
     "cores",
-    "final_loss",
+    "final_value",
     "probe",
     "train_plain",
     "train_stacked",

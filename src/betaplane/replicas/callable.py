@@ -14,6 +14,7 @@ from betaplane.problems import Trainer
 from betaplane.problems.check import call_user_code
 from betaplane.problems.commands.command_run import CommandRun
 from betaplane.problems.reports import reporting
+from betaplane.replicas.judge import curve_of
 from betaplane.replicas.reported import train_reported
 from betaplane.replicas.run import Options, Outcome, Run, certainly_failing
 
@@ -29,7 +30,8 @@ def train_callable(trainer: Trainer, run: Run, options: Options = Options()) -> 
     Args:
         trainer: the function, which returns a sequence of losses or yields them.
         run: the hyperparameters and the seed.
-        options: `early_stop=False` trains to the end, or until a loss is not finite.
+        options: with `early_stop=False`, or another judge than the loss, it trains to the end, or
+            until a loss is not finite.
     """
     start = time.perf_counter()
     settings = run_values(run) | _steps(trainer)
@@ -45,7 +47,9 @@ def train_callable(trainer: Trainer, run: Run, options: Options = Options()) -> 
         values, whole = losses, True
     curve = _curve(values, trainer.name)
     failure = losses.failure if isinstance(losses, CommandRun) else None
-    return Outcome(float(curve[0]), curve, whole, time.perf_counter() - start, failure)
+    seconds, judge = time.perf_counter() - start, options.judge
+    points = curve_of(curve, [1] * len(curve), judge)
+    return Outcome(float(curve[0]), points, whole, seconds, judge, failure)
 
 
 def run_values(run: Run) -> Settings:
@@ -82,7 +86,7 @@ def _verdict_check(trainer: Trainer, options: Options) -> Callable[[list[float]]
     A loss that is not finite is certain. If the number of losses of a run is known, the rule of the
     other engines applies too (`certainly_failing`).
     """
-    expected = getattr(trainer.train, "losses", None) if options.early_stop else None
+    expected = getattr(trainer.train, "losses", None) if options.stops_early else None
 
     def is_certain(losses: list[float]) -> bool:
         if not np.isfinite(losses[-1]):

@@ -100,18 +100,35 @@ def trained_names(problem: Problem, objective: Objective, x: Tensor, y: Tensor) 
         return names
 
 
-def full_loss(objective: Objective, x: Tensor, y: Tensor) -> float:
-    """The loss in evaluation mode; the objective and the generators do not change."""
-    with put_back(objective=objective) as before, preserve_generators(), torch.no_grad():
+@contextmanager
+def evaluation(objective: Objective, where: str, instead: str) -> Iterator[None]:
+    """Put the module in evaluation mode; at the end of the block, the objective and the generators
+    are as before.
+
+    Args:
+        objective: module and loss.
+        where: the option that needs the evaluation, for the error.
+        instead: the option that does not.
+
+    Raises:
+        BadInput: the module has state that cannot be restored.
+    """
+    with put_back(objective=objective) as before, preserve_generators():
         if before.unseen:
             raise BadInput(
                 "The module cannot be evaluated without changing its training",
                 value=before.unseen,
                 allowed="state that can be restored",
-                where='record="full"',
-                instead='record="minibatch"',
+                where=where,
+                instead=instead,
             )
         objective.module.eval()
+        yield
+
+
+def full_loss(objective: Objective, x: Tensor, y: Tensor) -> float:
+    """The loss in evaluation mode; the objective and the generators do not change."""
+    with evaluation(objective, 'record="full"', 'record="minibatch"'), torch.no_grad():
         return float(objective((x.clone(), y.clone())))
 
 

@@ -17,6 +17,8 @@ from betaplane.problems.batch import to_device
 from betaplane.problems.family import variant
 from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
+from betaplane.replicas.gradient_norm import full_gradient_norm
+from betaplane.replicas.judge import curve_of, recorded
 from betaplane.replicas.objective import (
     Objective,
     analytic_gradient,
@@ -56,7 +58,8 @@ class PlainTraining:
     """
 
     def __init__(self, problem: Problem, run: Run, options: Options) -> None:
-        self.problem, self.run, self.options = problem, run, options
+        self.problem = problem = recorded(problem, options.judge)
+        self.run, self.options = run, options
         self.lengths = windows(problem.steps, options.points)
         self.lr_factors = multipliers(problem.schedule, problem.steps, problem.warmup)
         self.start = time.perf_counter()
@@ -66,7 +69,7 @@ class PlainTraining:
         if problem.data is None:
             self.inputs = problem.inputs.to(options.device)
             self.targets = problem.targets.to(options.device)
-            self.initial = initial_loss(self.objective, self.inputs, self.targets)
+            self.initial = self._initial_value()
 
     def outcome(self, after_step: Callable[[], None] = lambda: None) -> Outcome:
         """Train to the end, or until the verdict is certain; call `after_step` after each step."""
@@ -84,7 +87,9 @@ class PlainTraining:
         self.optimizer.zero_grad()
         whole = len(curve) == len(self.lengths)
         seconds = time.perf_counter() - self.start
-        return Outcome(self._initial(), np.array(curve, dtype=np.float32), whole, seconds)
+        points, judge = np.array(curve, dtype=np.float32), self.options.judge
+        points = curve_of(points, self.lengths, judge)
+        return Outcome(self._initial(), points, whole, seconds, judge)
 
     def batches(self) -> Iterator[Any]:
         """The minibatches of the run, on its device."""
@@ -135,15 +140,26 @@ class PlainTraining:
 
     def _point(self, total: Tensor, steps: int) -> float:
         if self.problem.record == "full":
-            return full_loss(self.objective, self.inputs, self.targets)
+            return self._full_value()
         return float(total) / steps
+
+    def _full_value(self) -> float:
+        """The loss on all examples, or the norm of its gradient."""
+        if self.options.judge == "gradient-norm":
+            return full_gradient_norm(self.problem, self.objective, self.inputs, self.targets)
+        return full_loss(self.objective, self.inputs, self.targets)
+
+    def _initial_value(self) -> float | None:
+        if self.options.judge == "gradient-norm":
+            return self._full_value()
+        return initial_loss(self.objective, self.inputs, self.targets)
 
     def _initial(self) -> float:
         assert self.initial is not None  # set by the first step
         return self.initial
 
     def _ends_early(self, curve: list[float]) -> bool:
-        if not self.options.early_stop:
+        if not self.options.stops_early:
             return not np.isfinite(curve[-1])
         curves, initial = np.array([curve]), np.array([self._initial()])
         return bool(certainly_failing(curves, initial, len(self.lengths))[0])

@@ -51,7 +51,7 @@ def why_plain(problem: Problem, run: Run, options: Options) -> str:
         options: options of the runs; `compile` and `points` do not matter.
     """
     reasons = _reasons.setdefault(problem, {})
-    key = (type(run.rule), run.batch_size, options.independent, options.device)
+    key = (type(run.rule), run.batch_size, options.independent, options.device, options.judge)
     if key not in reasons:
         try:
             prove(problem, run, options)
@@ -69,7 +69,9 @@ def prove(problem: Problem, run: Run, options: Options, replicas: int = 2) -> fl
     """
     if problem.data is not None:
         raise NotProved("its data are not two tensors in memory")
-    options = replace(options, early_stop=False, compile=False, points=2)
+    # the regret is computed from the losses that are compared
+    judge = "gradient-norm" if options.judge == "gradient-norm" else "loss"
+    options = replace(options, early_stop=False, compile=False, points=2, judge=judge)
     try:
         return _prove(problem, _stable(run, 1.0), options, replicas)
     except Differs:

@@ -11,6 +11,7 @@ from betaplane.errors import BadInput
 from betaplane.problems import Trainer
 from betaplane.problems.check import call_user_code
 from betaplane.problems.reports import Reporting
+from betaplane.replicas.judge import curve_of
 from betaplane.replicas.run import Options, Outcome, Run, certainly_failing
 
 
@@ -66,7 +67,7 @@ def train_reported(
     start = time.perf_counter()
     text = ", ".join(f"{name}={value:g}" for name, value in settings.items())
     varied = (*options.varied, *(["lr"] if "lr" in trainer.defaults else []))
-    report = LossReport(varied, options.early_stop)
+    report = LossReport(varied, options.stops_early)
     what = f"{trainer.name}({text}; seed {run.seed}) failed"
     call_user_code(what, lambda: training.run(settings, run.seed, report))
     if not report.losses:
@@ -77,4 +78,6 @@ def train_reported(
             where=f"trainer {trainer.name!r}",
         )
     curve = np.array(report.losses, np.float32)
-    return Outcome(float(curve[0]), curve, not report.is_certain, time.perf_counter() - start)
+    points = curve_of(curve, [1] * len(curve), options.judge)
+    seconds = time.perf_counter() - start
+    return Outcome(float(curve[0]), points, not report.is_certain, seconds, options.judge)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from betaplane.optim.as_rule import as_rule
+from betaplane.replicas.judge import Judge, final_value
 from betaplane.rules._rule import Rule
 
 
@@ -45,6 +46,12 @@ class Options:
     compile: bool = False  # compile the stacked step (needs a C++ compiler, takes about 10 s)
     device: str = "cpu"
     varied: tuple[str, ...] = ()  # settings that must have an effect on a training function
+    judge: Judge = "loss"  # what a run is judged by: "loss", "regret" or "gradient-norm"
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether a run ends when its verdict is certain: only a loss is certain before the end."""
+        return self.early_stop and self.judge == "loss"
 
 
 @dataclass(frozen=True)
@@ -56,12 +63,13 @@ class Outcome:
     curve: np.ndarray = field(repr=False)
     whole: bool  # the curve has all its points
     seconds: float  # time, divided by the number of runs that were trained together
+    judge: Judge = "loss"  # what the initial value and the curve are
     failure: Mapping[str, Any] | None = None  # how a command failed: reason, stderr
 
     @property
     def final(self) -> float:
-        """The loss at the end of the run; see `final_loss`."""
-        return final_loss(self.curve)
+        """The value by which the run is judged; see `final_value`."""
+        return final_value(self.curve, self.judge)
 
 
 def windows(steps: int, points: int) -> list[int]:
@@ -80,22 +88,6 @@ def windows(steps: int, points: int) -> list[int]:
     length = -(-steps // points)
     whole, rest = divmod(steps, length)
     return [length] * whole + [rest] * (rest > 0)
-
-
-def final_loss(curve: np.ndarray) -> float:
-    """The mean of the curve's last tenth; inf if it has a non-finite value or the curve is empty.
-
-    It is the expected loss of a run that ends at a random point of its last tenth: unlike the
-    median, it counts spikes, so that a loss that alternates between 0 and 1000 is not small.
-
-    Example:
-        >>> final_loss(np.array([4.0, 3.0, 2.0])), final_loss(np.array([1.0, np.nan]))
-        (2.0, inf)
-        >>> final_loss(np.array([0.0] * 19 + [1000.0]))
-        500.0
-    """
-    tail = curve[-max(1, len(curve) // 10) :].astype(np.float64)
-    return float(np.mean(tail)) if len(tail) and np.isfinite(tail).all() else float("inf")
 
 
 def certainly_failing(curves: np.ndarray, initial: np.ndarray, points: int) -> np.ndarray:

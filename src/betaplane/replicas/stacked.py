@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.func import functional_call, vmap
+from torch.func import functional_call, grad, vmap
 from torch.utils import _pytree as pytree
 
 from betaplane.errors import BadInput
@@ -16,9 +16,12 @@ from betaplane.problems.generators import preserve_generators
 from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.problems.snapshot import put_back
+from betaplane.replicas.gradient_norm import mean_gradient_norm
+from betaplane.replicas.judge import curve_of, recorded
 from betaplane.replicas.objective import (
     INITIAL_LOSS_EXAMPLES,
     Objective,
+    analytic_gradient,
     fresh_objective,
     isolated,
     run_seed,
@@ -30,6 +33,7 @@ from betaplane.replicas.trace import RecordedStep
 from betaplane.replicas.unfinished import Progress, UnfinishedRuns
 from betaplane.theory.schedules import multipliers
 
+Tensors = Mapping[str, Tensor]
 RECORDING_RUN_STEPS = 10_000  # number of run-steps that take as long as one recording of the step
 MAX_COMPILED_STEPS = 20  # that are compiled as one
 MAX_TINY_ELEMENTS = 16  # parameters of a model for which several steps are compiled as one
@@ -82,7 +86,7 @@ class Training:
 
     def __init__(self, problem: Problem, runs: Sequence[Run], options: Options) -> None:
         check_alike(runs, options.independent)
-        self.problem, self.options = problem, options
+        self.problem, self.options = recorded(problem, options.judge), options
         self.runs = list(runs)
         self.alive = np.arange(len(runs))  # index of the run of each replica in the stack
         self.lengths = windows(problem.steps, options.points)
@@ -92,9 +96,7 @@ class Training:
         self.targets = problem.targets.to(options.device)
         self.seeds = [run_seed(run, options.independent) for run in runs]
         self.objective, self.stack = self._fresh_stack()
-        self.initial = self._evaluate(
-            self.inputs[:INITIAL_LOSS_EXAMPLES], self.targets[:INITIAL_LOSS_EXAMPLES]
-        )
+        self.initial = self._initial()
         self.lr_factors = torch.from_numpy(
             multipliers(problem.schedule, problem.steps, problem.warmup)
         )
@@ -120,9 +122,10 @@ class Training:
         return [
             Outcome(
                 float(self.initial[i]),
-                self.curves[i, : self.ended[i]].copy(),
+                curve_of(self.curves[i, : self.ended[i]], self.lengths, self.options.judge).copy(),
                 self.ended[i] == len(self.lengths),
                 seconds,
+                self.options.judge,
             )
             for i in range(len(self.runs))
         ]
@@ -182,8 +185,21 @@ class Training:
             for i in range(0, length, k):
                 total += self.step(self.stack, lrs[i : i + k], x[i : i + k], y[i : i + k])
         if self.problem.record == "full":
-            return self._evaluate(self.inputs, self.targets)
+            return self._full_value()
         return (total / length).cpu().numpy()
+
+    def _initial(self) -> np.ndarray:
+        """The value before training, of every replica, (R,)."""
+        if self.options.judge == "gradient-norm":
+            return self._full_value()
+        first = slice(INITIAL_LOSS_EXAMPLES)
+        return self._evaluate(self._loss, self.inputs[first], self.targets[first])
+
+    def _full_value(self) -> np.ndarray:
+        """The loss on all examples, or the norm of its gradient, of every replica, (R,)."""
+        judge = self.options.judge
+        value = self._gradient_norm if judge == "gradient-norm" else self._loss
+        return self._evaluate(value, self.inputs, self.targets)
 
     def _steps_per_call(self, length: int) -> int:
         """The number of steps that are compiled as one: several for tiny models, for which a call
@@ -193,21 +209,36 @@ class Training:
         largest = MAX_COMPILED_STEPS if self.options.compile and tiny else 1
         return max(k for k in range(1, largest + 1) if length % k == 0)
 
-    def _evaluate(self, x: Tensor, y: Tensor) -> np.ndarray:
-        """The loss of every replica on the examples, in evaluation mode, (R,)."""
+    def _loss(
+        self, params: Tensors, buffers: Tensors, constants: Tensors, x: Tensor, y: Tensor
+    ) -> Tensor:
+        """The loss of one replica."""
+        batch = x.clone(), y.clone()
+        tensors = {**params, **buffers, **constants}
+        return functional_call(self.objective, tensors, (batch,), strict=True)
+
+    def _gradient_norm(
+        self, params: Tensors, buffers: Tensors, constants: Tensors, x: Tensor, y: Tensor
+    ) -> Tensor:
+        """The norm of the gradient of one replica."""
+
+        def gradients(x: Tensor, y: Tensor) -> Tensors:
+            if self.problem.gradient is not None:
+                return analytic_gradient(self.problem, {**params, **constants}, x, y)[0]
+            return grad(self._loss)(params, buffers, constants, x, y)
+
+        return mean_gradient_norm(gradients, x, y)
+
+    def _evaluate(self, value: Callable[..., Tensor], x: Tensor, y: Tensor) -> np.ndarray:
+        """A value of every replica on the examples, in evaluation mode, (R,)."""
         carried = (self.stack.params, self.stack.buffers, self.stack.constants)
-
-        def loss(*carried: dict) -> Tensor:
-            tensors = {name: tensor for tree in carried for name, tensor in tree.items()}
-            batch = x.clone(), y.clone()
-            return functional_call(self.objective, tensors, (batch,), strict=True)
-
-        replicas = vmap(loss, in_dims=(0, 0, self.stack.constants_dim), randomness="same")
+        dims = (0, 0, self.stack.constants_dim, None, None)
+        replicas = vmap(value, in_dims=dims, randomness="same")
         unchanged = put_back(objective=self.objective)
         with unchanged, preserve_generators(), torch.no_grad(), stacking_errors():
             self.objective.module.eval()
             carried = pytree.tree_map(torch.clone, carried)
-            return replicas(*carried).double().expand(len(self.stack)).cpu().numpy()
+            return replicas(*carried, x, y).double().expand(len(self.stack)).cpu().numpy()
 
     def _drop_ended(self, point: int) -> None:
         """Remove ended runs from the stack if they are a quarter of it and the steps that this
@@ -215,7 +246,7 @@ class Training:
         """
         curves = self.curves[self.alive, : point + 1]
         failing = ~np.isfinite(curves[:, -1])
-        if self.options.early_stop:
+        if self.options.stops_early:
             failing |= certainly_failing(curves, self.initial[self.alive], len(self.lengths))
         self.ended[self.alive[failing]] = np.minimum(self.ended[self.alive[failing]], point + 1)
         unfinished = self.ended[self.alive] > point + 1
