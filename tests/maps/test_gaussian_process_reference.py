@@ -296,6 +296,21 @@ def test_a_box_is_mixed_by_what_lies_within_its_reach():
         assert mixed(box, sums_of(seen), guard=True).tolist() == [guarded]
 
 
+def test_the_ring_around_a_box_ends_at_the_edge_of_the_grid():
+    for shape in ((4, 4), (4, 12), (12, 4)):
+        seen = np.full(shape, UNKNOWN)
+        seen[0, 0] = GOOD
+        box = np.array([[0, 3, 0, 3]])
+        assert mixed(box, sums_of(seen), guard=True).tolist() == [False]
+        seen[-1, -1] = FAILING
+        reached = max(shape) < 8
+        assert mixed(box, sums_of(seen), guard=True).tolist() == [reached]
+        seen[3, 3] = FAILING
+        assert mixed(box, sums_of(seen), guard=True).tolist() == [True]
+        last = np.array([[shape[0] - 4, shape[0] - 1, shape[1] - 4, shape[1] - 1]])
+        assert mixed(last, sums_of(seen), guard=False).tolist() == [reached]
+
+
 def test_only_boxes_of_known_corners_are_left_or_split():
     seen = np.full((7, 7), UNKNOWN)
     seen[0, 0] = seen[0, 3] = seen[3, 0] = GOOD

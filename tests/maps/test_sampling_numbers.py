@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from benchmarks.synthetic_maps import train
@@ -148,6 +150,9 @@ def test_points_of_other_shapes_are_refused() -> None:
     for fails, trials in (([-1.0, 0.0], [1.0, 1.0]), ([0.0, 0.0], [1.0, 0.5]), ([0, 2], [1, 1])):
         with pytest.raises(BadInput, match="Invalid counts of failures"):
             fit(np.zeros((2, 2)), np.array(fails), np.array(trials))
+    for point in ([math.nan, 1.0], [1.0, math.inf]):
+        with pytest.raises(BadInput, match="expected finite points"):
+            fit(np.array([[0.0, 0.0], point]), np.zeros(2), np.ones(2))
     assert fit(np.zeros((2, 2)), np.array([0, 1]), np.ones(2)).evidence < 0
 
 
