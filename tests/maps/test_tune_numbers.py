@@ -136,3 +136,12 @@ def test_if_every_setting_diverges_a_smaller_rate_is_proposed() -> None:
         )
     text = str(raised.value)
     assert "(problem 'lost', lr=0.02). Try: lr=0.002" in text
+
+
+def test_what_was_not_tuned_is_fixed() -> None:
+    found = tune(
+        Trainer("flat", lambda settings, seed: [1.0, 0.5]), workers=0, eps=1e-6, batch_size=7
+    )
+    assert {"eps": 1e-6, "batch_size": 7}.items() <= found.fixed.items()
+    assert not {"lr", "beta1", "beta2"} & found.fixed.keys()
+    assert (found.answer, found.initial, found.loss) == ("keep the default", 1.0, 0.5)
