@@ -11,9 +11,14 @@ from betaplane.cli.init import FORMS
 from betaplane.maps import map_phases
 from betaplane.problems import Problem, load
 
+NEEDS = {"trainer": "transformers", "lightning": "lightning"}
+
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.filterwarnings("ignore")  # of the libraries
 def test_starting_file_trains_as_it_is(form: str, tmp_path: Path, capsys) -> None:
+    if form in NEEDS:
+        pytest.importorskip(NEEDS[form])
     path = tmp_path / "mine.py"
     code, out, err = ended(f"init {path} --from {form}", capsys)
     assert (code, err) == (0, "")

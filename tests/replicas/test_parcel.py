@@ -173,3 +173,21 @@ def test_temporary_folders_are_removed_after_every_signal(tmp_path: Path, by: si
     while list(place.glob("betaplane-*")) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not list(place.glob("betaplane-*"))
+
+
+@pytest.mark.parametrize("by_reference", [True, False])
+def test_functions_may_refer_to_the_data(tmp_path: Path, by_reference: bool):
+    path = tmp_path / "mine.py"
+    path.write_text(dedent(FILE).replace("* weight", "* weight * x.std()"))
+    mine = load(f"{path}:problem")
+    assert isinstance(mine, Problem)
+    if not by_reference:
+        mine = mine.with_(loss=mine.loss)
+        assert mine.origin is None
+    parcel = Parcel(mine)
+    try:
+        opened = parcel.open()
+    finally:
+        parcel.remove()
+    assert isinstance(opened, Problem)
+    assert torch.equal(opened.inputs, mine.inputs)
