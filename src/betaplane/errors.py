@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from betaplane.text import printable
 
-__all__ = ["BadInput", "BadKey", "BadType", "expect", "expect_function", "nearest", "unknown"]
+__all__ = [
+    "BadInput",
+    "BadKey",
+    "BadType",
+    "expect",
+    "expect_function",
+    "nearest",
+    "one_of",
+    "unknown",
+]
 
 
 class BadInput(ValueError):
@@ -158,13 +167,16 @@ def _can_take(function: Callable[..., object], count: int) -> bool:
 def unknown(
     noun: str,
     name: object,
-    known: Iterable[str],
+    known: Iterable[object],
     *,
     where: str = "",
     instead: str = "{}",
+    close: str = "",
     kind: type[BadInput] = BadInput,
 ) -> BadInput:
     """The BadInput for a name that does not exist, with the nearest name that does.
+
+    All errors of unknown names are made here, so that they read the same.
 
     Args:
         noun: what the name should have been ("rule", "problem", "axis").
@@ -172,6 +184,7 @@ def unknown(
         known: the names that exist.
         where: the source of the name.
         instead: a line to paste, with {} in place of the nearest name.
+        close: the nearest name, if it is not the one that `nearest` finds.
         kind: the class of the error.
 
     Example:
@@ -181,10 +194,31 @@ def unknown(
         Unknown rule 'zzz'. Choose one of: sgd, adam.
     """
     names = list(known)
-    close = nearest(name, names, "") if isinstance(name, str) else ""
+    texts = [choice for choice in names if isinstance(choice, str)]
+    if isinstance(name, str):
+        close = close or nearest(name, texts, "")
     guess = f"Did you mean {close!r}? " if close else ""
-    text = f"Unknown {noun} {name!r}. {guess}Choose one of: {', '.join(names)}"
+    text = f"Unknown {noun} {name!r}. {guess}Choose one of: {', '.join(map(str, names))}"
     return kind(text, where=where, instead=instead.format(close) if close else "")
+
+
+def one_of(allowed: Collection[object], where: str = "", **options: object) -> None:
+    """Raise BadInput for the first option that is not one of `allowed`.
+
+    Args:
+        allowed: the valid values.
+        where: the source of the options.
+        options: name=value.
+
+    Example:
+        >>> one_of(("shuffle", "cyclic"), "digits", order="cyclical")
+        Traceback (most recent call last):
+            ...
+        betaplane.errors.BadInput: Unknown order 'cyclical'. Did you mean 'cyclic'? Choose ...
+    """
+    for name, value in options.items():
+        if value not in allowed:
+            raise unknown(name, value, allowed, where=where, instead=f'{name}="{{}}"')
 
 
 def nearest(name: str, known: Iterable[str], default: str) -> str:

@@ -61,7 +61,7 @@ ROWS = {
     f"{FINE} --rule adamm": f"Unknown rule 'adamm'. Did you mean 'adam'? Choose one of: {', '.join(NAMES)} "
     "(--rule). Try: --rule adam",
     f"{FINE} --rule lionn": "--rule). Try: --rule lion",
-    f"{FINE} --rule adam:debias=nein": "debias is unknown: got 'nein'; expected 'both' or 'second'",
+    f"{FINE} --rule adam:debias=nein": "Unknown debias 'nein'. Choose one of: both, second",
     f"{FINE} --rule adam:debia=none": "Unknown option of Adam 'debia'. Did you mean 'debias'? Choose one of: ",
     f"{FINE} --rule adam:debias": "--rule). Try: --rule adam:debias=both",
     f"{FINE} --rule xyz": "Unknown rule 'xyz'. Choose one of: sgd, ",
@@ -149,9 +149,7 @@ USAGE = {
     "map --seeds two": "Invalid value for '--seeds'",
     "rules --params 70B": "Invalid value for '--params'",
     "map --eps fast": "Invalid value for '--eps'",
-    "map --sedes 2": "No such option: --sedes",
     "map digits digits": "unexpected extra argument",
-    "mapp": "No such command 'mapp'",
 }
 
 

@@ -466,10 +466,10 @@ def test_clipping_averaging_and_zeroing_in_one_step(kind: str, how: str) -> None
 
 
 BAD = [
-    ({"storage": "4bit"}, "storage is unknown: got '4bit'; expected 'parameter' or 'float32'"),
+    ({"storage": "4bit"}, "Unknown storage '4bit'. Choose one of: parameter, float32"),
     (
         {"rounding": "up"},
-        "rounding is unknown: got 'up'; expected 'nearest' or 'stochastic' or 'kahan'",
+        "Unknown rounding 'up'. Choose one of: nearest, stochastic, kahan",
     ),
     ({"average": 1.0}, r"average is out of range: got 1.0; expected \[0, 1\)"),
     ({"max_norm": 0.0}, r"max_norm is out of range: got 0.0; expected \(0, inf\)"),

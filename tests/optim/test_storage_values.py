@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import betaplane
 from betaplane.errors import BadInput
 from betaplane.optim.blocks import row_length
+from betaplane.optim.option_ranges import check_group_options
 from betaplane.optim.stochastic_rounding import noise_stream, random_bits, round_stochastically
 from betaplane.optim.storage_formats import (
     STORAGES,
@@ -20,7 +21,6 @@ from betaplane.optim.storage_formats import (
     Dynamic,
     Format,
     StochasticBFloat16,
-    check_storage,
     dynamic_map,
     storage_format,
 )
@@ -180,9 +180,10 @@ def test_the_format_of_a_tensor():
     assert storage_format("dynamic 8bit", big, False) == Dynamic(signed=True)
     assert Companded().random
     assert not Format().scaled
-    assert [check_storage(name) for name in STORAGES] == list(STORAGES)
-    with pytest.raises(BadInput, match="storage is unknown: got '4bit'"):
-        check_storage("4bit")
+    for name in STORAGES:
+        check_group_options({"storage": name, "params": []})
+    with pytest.raises(BadInput, match="Unknown storage '4bit'"):
+        check_group_options({"storage": "4bit", "params": []})
 
 
 # Loading

@@ -149,9 +149,9 @@ BAD = [
     (lambda: eps_after_correction(1, 0.9, 0), "t is out of range: got 0.0"),
     (
         lambda: vanishing_gradient("fp8"),
-        "The number format is unknown: got 'fp8'; expected float64, float32, bfloat16",
+        "Unknown dtype 'fp8'. Choose one of: float64, float32, bfloat16",
     ),
-    (lambda: vanishing_eps(1.0, "half"), "The number format is unknown: got 'half'"),
+    (lambda: vanishing_eps(1.0, "half"), "Unknown dtype 'half'"),
     (lambda: vanishing_eps(-1.0, "float32"), "root_v is out of range: got -1.0"),
     (lambda: mup_hidden(0, 256, 1e-3), "width is out of range: got 0.0"),
     (lambda: mup_hidden(256, -1, 1e-3), "base_width is out of range: got -1.0"),

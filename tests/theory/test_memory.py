@@ -96,8 +96,7 @@ def test_rows_and_columns_stay_in_float32() -> None:
 BAD = [
     (
         lambda: number_bytes("int8"),
-        "The format is unknown: got 'int8'; expected float32, bfloat16, float16, 8bit, 4bit (number_bytes). "
-        'Try: form="float32"',
+        "Unknown form 'int8'. Choose one of: float32, bfloat16, float16, 8bit, 4bit (number_bytes).",
     ),
     (
         lambda: number_bytes("8bit", 0),
@@ -118,7 +117,7 @@ BAD = [
     (lambda: zero_bytes(1, math.nan, 1), "ranks is out of range: got nan"),
     (lambda: zero_bytes("7e9", 8, 3), "params is not a number: got '7e9' (zero_bytes"),
     (lambda: number_bytes("8bit", block="x"), "block is not a number: got 'x'"),
-    (lambda: number_bytes(["8bit"]), "The format is unknown: got ['8bit']"),
+    (lambda: number_bytes(["8bit"]), "Unknown form ['8bit']"),
     (lambda: zero_bytes(1, 1, 4), "There is no such stage: got 4; expected 0, 1, 2, 3 (zero_bytes"),
     (
         lambda: zero_bytes(1, 1, 1, states=-1.0),

@@ -326,7 +326,7 @@ BAD = [
     ),
     (
         lambda: multipliers("cosine", 10),
-        "The schedule is unknown: got 'cosine'; expected constant, inverse_sqrt, warmup_cosine, warmup_linear",
+        "Unknown schedule 'cosine'. Did you mean 'warmup_cosine'? Choose one of: constant, ",
     ),
     (lambda: multipliers("constant", 0), "steps is out of range: got 0; expected 1, 2, ..."),
     (

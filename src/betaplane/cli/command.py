@@ -1,17 +1,24 @@
-"""The class of all commands: options in groups, and errors that name flags."""
+"""The classes of commands: options in groups, errors that name flags, the nearest of an unknown name."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from betaplane.cli.flags import with_flags
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, unknown
 
 
 class Command(TyperCommand):
     """A command whose help lists its options under the headings of their `rich_help_panel`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments; an unknown option gets the sentence of all unknown names."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            raise _explained(error, self, ctx) from error
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an error of the library is raised again with flags in it."""
@@ -31,6 +38,32 @@ class Command(TyperCommand):
             if records:
                 with formatter.section(heading):
                     formatter.write_dl(records)
+
+
+class Commands(TyperGroup):
+    """The group of all commands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the options before the command."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            raise _explained(error, self, ctx) from error
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first argument names."""
+        if args[0] not in self.commands:
+            raise unknown("command", args[0], self.commands, instead="betaplane {}")
+        return super().resolve_command(ctx, args)
+
+
+def _explained(error: Exception, command: Any, ctx: Any) -> Exception:
+    """The error for an unknown option, with the nearest one; other errors as they are."""
+    if type(error).__name__ != "NoSuchOption":  # of click, or of the copy of click in typer
+        return error
+    flags = [flag for param in command.get_params(ctx) for flag in param.opts if flag[0] == "-"]
+    name: str = error.option_name  # type: ignore[attr-defined]
+    return unknown("option", name, flags, where=ctx.command_path, instead="{}")
 
 
 def _heading(param: Any) -> str:

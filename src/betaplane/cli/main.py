@@ -16,7 +16,7 @@ import typer
 from betaplane.cli.advise import advise_command
 from betaplane.cli.audit import audit_command
 from betaplane.cli.catalog import problems_command, rules_command
-from betaplane.cli.command import Command
+from betaplane.cli.command import Command, Commands
 from betaplane.cli.init import init_command
 from betaplane.cli.inspect import inspect_command
 from betaplane.cli.map import map_command
@@ -28,6 +28,7 @@ from betaplane.errors import BadInput
 from betaplane.text import printable
 
 app = typer.Typer(
+    cls=Commands,
     name="betaplane",
     no_args_is_help=True,
     add_completion=False,

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, one_of
 from betaplane.optim.argument_types import check_group
 from betaplane.optim.averaged_weights import AveragedWeights
 from betaplane.optim.blocks import BLOCK, row_length
 from betaplane.optim.codegen.compiled_group import CompiledGroup
-from betaplane.optim.dispatch import check_path, path_names, step_params
+from betaplane.optim.dispatch import PATHS, path_names, step_params
 from betaplane.optim.group_keys import check_keys
 from betaplane.optim.option_ranges import check_group_options, check_number
 from betaplane.optim.rule_from_group import set_peak
@@ -28,9 +28,9 @@ from betaplane.optim.step.stored_state import STATE
 from betaplane.optim.step.torch_step import unhooked_step
 from betaplane.optim.storage_formats import SCALE
 from betaplane.optim.validation import (
+    NONFINITE,
     check_floating,
     check_lr,
-    check_nonfinite,
     explained,
     loss_of,
 )
@@ -87,7 +87,9 @@ class BaseOptimizer(AveragedWeights):
         """Set the options that hold for all groups."""
         self.max_norm = check_number("max_norm", max_norm, 0, float("inf"))
         self.zero = bool(zero)
-        self.nonfinite, self.path = check_nonfinite(nonfinite), check_path(path)
+        one_of(NONFINITE, "the optimizer", nonfinite=nonfinite)
+        one_of(PATHS, "the optimizer", path=path)
+        self.nonfinite, self.path = nonfinite, path
         self._reset_caches()
 
     def _reset_caches(self) -> None:

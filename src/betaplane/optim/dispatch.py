@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from betaplane.errors import BadInput
 from betaplane.optim.codegen.availability import COMPILE_FAILURES
 from betaplane.optim.rule_step import step_by_rule
 from betaplane.optim.sharding.step import step_sharded
@@ -240,21 +239,3 @@ def path_names(optimizer: Any) -> list[str]:
         paths = [choose_path(p, facts, states.get(p, {})) for p in params]
         names |= dict.fromkeys(path.value for path in paths)
     return list(names)
-
-
-def check_path(value: str) -> str:
-    """Return `value` if it is one of PATHS.
-
-    Raises:
-        BadInput: it is not.
-    """
-    if value not in PATHS:
-        allowed = " or ".join(map(repr, PATHS))
-        raise BadInput(
-            "path is unknown",
-            value=value,
-            allowed=allowed,
-            where="the optimizer",
-            instead='path="auto"',
-        )
-    return value

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any
 
-from betaplane.errors import BadInput, nearest
+from betaplane.errors import BadInput, unknown
 from betaplane.optim.dispatch import PATHS
 from betaplane.optim.rule_from_group import BETAS
 from betaplane.optim.validation import NONFINITE
@@ -48,33 +48,22 @@ def check_keys(group: Mapping[str, Any], kind: type) -> None:
             )
         meant = misspelled(str(name), known)
         if meant:
-            raise BadInput(
-                f"There is no option {name} (a key of your own needs a name less like {meant})",
-                value=value,
-                allowed=", ".join(known[1:]),
-                where=where,
-                instead=f'"{meant}": ...',
-            )
+            where = f"{where}; a key of your own needs a name less like {meant}"
+            instead = '"{}": ...'
+            raise unknown("option", name, known[1:], where=where, instead=instead, close=meant)
 
 
-def unknown_option(name: str, value: Any, kind: type) -> BadInput:
+def unknown_option(name: str, kind: type) -> BadInput:
     """The error for an argument that an optimizer does not have, with the nearest one that it has.
 
     Args:
         name: of the argument.
-        value: of the argument.
         kind: the optimizer's class.
     """
     known = list(inspect.signature(kind).parameters)[1:]
-    near = misspelled(name, known) or nearest(name, known, "")
-    instead = f"{near}=..." if near else ""
-    return BadInput(
-        f"There is no option {name}",
-        value=value,
-        allowed=", ".join(known),
-        where=kind.__name__,
-        instead=instead,
-    )
+    close = misspelled(name, known) or ""
+    where = kind.__name__
+    return unknown("argument", name, known, where=where, instead="{}=...", close=close)
 
 
 def misspelled(name: str, known: Iterable[str]) -> str | None:

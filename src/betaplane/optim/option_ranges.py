@@ -8,16 +8,16 @@ from typing import Any
 
 from torch import Tensor
 
-from betaplane.errors import BadInput, BadType
-from betaplane.optim.step.step_spec import check_rounding
-from betaplane.optim.storage_formats import check_storage
+from betaplane.errors import BadInput, BadType, one_of
+from betaplane.optim.step.step_spec import ROUNDINGS
+from betaplane.optim.storage_formats import STORAGES
 
 
 def check_group_options(group: Mapping[str, Any]) -> None:
     """Raise BadInput if one of a group's options is unknown or out of range."""
     storage = group.get("storage", "parameter")
-    check_storage(storage)
-    check_rounding(group.get("rounding", "nearest"))
+    one_of(STORAGES, "the optimizer", storage=storage)
+    one_of(ROUNDINGS, "the optimizer", rounding=group.get("rounding", "nearest"))
     check_number("average", group.get("average"), 0, 1)
     if storage == "parameter":
         return

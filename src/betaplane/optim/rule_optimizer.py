@@ -71,7 +71,7 @@ class RuleOptimizer(BaseOptimizer, Optimizer):
         signature = inspect.signature(type(self))
         for name in options:
             if name not in signature.parameters:
-                raise unknown_option(name, options[name], type(self))
+                raise unknown_option(name, type(self))
         bound = signature.bind(*args, **options)
         bound.apply_defaults()
         return {name: value for name, value in bound.arguments.items() if name != "params"}

@@ -10,7 +10,6 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from betaplane.errors import BadInput
 from betaplane.optim.blocks import block_scales, inverse_scales, join_blocks, split_blocks
 from betaplane.optim.stochastic_rounding import random_bits, round_stochastically
 
@@ -188,24 +187,6 @@ def dynamic_map(signed: bool) -> Tensor:
 
 EIGHT_BIT = ("8bit", "dynamic 8bit")
 STORAGES = ("parameter", "float32", "bfloat16", *EIGHT_BIT)
-
-
-def check_storage(value: str) -> str:
-    """Return `value` if it is one of STORAGES.
-
-    Raises:
-        BadInput: it is not.
-    """
-    if value not in STORAGES:
-        allowed = " or ".join(map(repr, STORAGES))
-        raise BadInput(
-            "storage is unknown",
-            value=value,
-            allowed=allowed,
-            where="the optimizer",
-            instead='storage="8bit"',
-        )
-    return value
 
 
 def storage_format(storage: str, numel: int, nonnegative: bool) -> Format:

@@ -87,9 +87,9 @@ class TorchCompatible(BaseOptimizer, Optimizer):
     def _explain_type_error(self, options: Mapping[str, Any], error: TypeError) -> Exception:
         """An error that names the unknown option, if there is one."""
         known = inspect.signature(type(self)).parameters
-        for name, value in options.items():
+        for name in options:
             if name not in known:
-                return unknown_option(name, value, type(self))
+                return unknown_option(name, type(self))
         return error
 
     def rule_of(self, group: Mapping[str, Any]) -> Rule:

@@ -27,24 +27,6 @@ NONFINITE = ("pass", "raise", "skip")
 POSITION = "parameter {index} of group {group}"  # in place of a name
 
 
-def check_nonfinite(value: str) -> str:
-    """Return `value` if it is one of NONFINITE.
-
-    Raises:
-        BadInput: it is not.
-    """
-    if value not in NONFINITE:
-        allowed, where = " or ".join(map(repr, NONFINITE)), "the optimizer"
-        raise BadInput(
-            "nonfinite is unknown",
-            value=value,
-            allowed=allowed,
-            where=where,
-            instead='nonfinite="skip"',
-        )
-    return value
-
-
 def loss_of(closure: Callable[[], Any] | None) -> Any:
     """The closure's loss, computed with gradients enabled; None without a closure."""
     if closure is None:

@@ -6,7 +6,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from betaplane.problems._validation import at_least, one_of
+from betaplane.errors import one_of
+from betaplane.problems._validation import at_least
 from betaplane.problems.problem import Problem
 
 MODELS = ("mlp", "logistic")

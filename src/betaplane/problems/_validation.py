@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from betaplane.errors import BadInput, unknown
+from betaplane.errors import BadInput
 
 
 def at_least(low: float, where: str, **options: float) -> None:
@@ -18,10 +16,3 @@ def at_least(low: float, where: str, **options: float) -> None:
                 where=where,
                 instead=f"{name}={low}",
             )
-
-
-def one_of(allowed: Collection[str], where: str, **options: str) -> None:
-    """Raise BadInput for the first option that is not one of `allowed`."""
-    for name, value in options.items():
-        if value not in allowed:
-            raise unknown(name, value, allowed, where=where, instead=f'{name}="{{}}"')

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from betaplane.errors import BadInput, expect_function
-from betaplane.problems._validation import one_of
+from betaplane.errors import BadInput, expect_function, one_of
 from betaplane.problems.data_source import check_data, number_of_examples
 from betaplane.problems.order import ORDERS
 from betaplane.theory.schedules import NAMES

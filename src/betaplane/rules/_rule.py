@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.errors import BadInput, nearest
+from betaplane.errors import BadInput, one_of
 
 State = Any  # a NamedTuple of tensors, one type per rule
 
@@ -88,7 +88,7 @@ class Rule:
             if getattr(self, name) is not None or getattr(type(self), name, 0.0) is not None:
                 self._check_number(name, allowed)
         for name, choices in self.choices.items():
-            self._check_choice(name, choices)
+            one_of(choices, type(self).__name__, **{name: getattr(self, name)})
 
     def _check_number(self, name: str, allowed: Range) -> None:
         value = getattr(self, name)
@@ -100,17 +100,6 @@ class Rule:
         if error:
             where, instead = type(self).__name__, f"{name}={allowed.example}"
             raise BadInput(error, value=value, allowed=interval, where=where, instead=instead)
-
-    def _check_choice(self, name: str, choices: tuple[object, ...]) -> None:
-        value = getattr(self, name)
-        if value not in choices:
-            raise BadInput(
-                f"{name} is unknown",
-                value=value,
-                allowed=" or ".join(map(repr, choices)),
-                where=type(self).__name__,
-                instead=f"{name}={_closest(value, choices)!r}",
-            )
 
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value!r}" for name, value in self.options().items())
@@ -152,9 +141,3 @@ class Rule:
     def hyperparameters(cls) -> tuple[str, ...]:
         """The names of the rule's own numerical fields in order, without shared options."""
         return tuple(f.name for f in fields(cls) if f.type in ("float", float) and not f.kw_only)
-
-
-def _closest(value: object, choices: tuple[object, ...]) -> object:
-    """The choice nearest to a misspelled value; the first if none is close."""
-    texts = [choice for choice in choices if isinstance(choice, str)]
-    return nearest(value, texts, "") or choices[0] if isinstance(value, str) else choices[0]

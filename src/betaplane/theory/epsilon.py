@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from betaplane.errors import BadInput
+from betaplane.errors import one_of
 from betaplane.theory._validation import (
     BETA,
     NOT_NEGATIVE,
@@ -144,12 +144,5 @@ def vanishing_eps(root_v: ArrayLike, dtype: str) -> FloatOrArray:
 
 
 def _format(dtype: str, where: str) -> tuple[int, int, int]:
-    if dtype not in FORMATS:
-        raise BadInput(
-            "The number format is unknown",
-            value=dtype,
-            allowed=", ".join(FORMATS),
-            where=where,
-            instead='dtype="float32"',
-        )
+    one_of(tuple(FORMATS), where, dtype=dtype)
     return FORMATS[dtype]

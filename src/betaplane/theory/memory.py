@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, one_of
 from betaplane.theory._validation import NOT_NEGATIVE, ArgumentRange, check_floats
 
 BITS = {"float32": 32, "bfloat16": 16, "float16": 16, "8bit": 8, "4bit": 4}  # of one number
@@ -35,14 +35,7 @@ def number_bytes(form: str, block: int | None = None) -> float:
         >>> number_bytes("bfloat16"), number_bytes("8bit"), number_bytes("8bit", block=2048)
         (2.0, 1.015625, 1.001953125)
     """
-    if form not in tuple(BITS):
-        raise BadInput(
-            "The format is unknown",
-            value=form,
-            allowed=", ".join(BITS),
-            where="number_bytes",
-            instead='form="float32"',
-        )
+    one_of(tuple(BITS), "number_bytes", form=form)
     (length,) = check_floats(
         "number_bytes",
         block=(BLOCKS.get(form, 1) if block is None else block, ArgumentRange("[1, inf)", 256)),

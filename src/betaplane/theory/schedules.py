@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from betaplane.errors import BadInput
+from betaplane.errors import one_of
 from betaplane.theory._validation import ArgumentRange, check_floats, check_integers
 
 Schedule = Callable[[np.ndarray, int, float], np.ndarray]
@@ -135,14 +135,7 @@ def multipliers(name: str, steps: int, warmup: float = 0.0) -> np.ndarray:
         >>> multipliers("warmup_linear", steps=4)
         array([1.  , 0.75, 0.5 , 0.25])
     """
-    if name not in NAMES:
-        raise BadInput(
-            "The schedule is unknown",
-            value=name,
-            allowed=", ".join(NAMES),
-            where="schedule",
-            instead='schedule="constant"',
-        )
+    one_of(NAMES, "multipliers", schedule=name)
     check_integers(name, steps=(steps, 1))
     (warmup,) = check_floats(name, warmup=(warmup, ArgumentRange("[0, 1)", 0.1)))
     return ALL[NAMES.index(name)](np.arange(1, steps + 1), steps, warmup)

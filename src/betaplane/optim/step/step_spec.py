@@ -11,30 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.errors import BadInput
 from betaplane.optim.storage_formats import Format, StochasticBFloat16, storage_format
 from betaplane.rules import Rule
 
 ROUNDINGS = ("nearest", "stochastic", "kahan")
 COMPENSATION, AVERAGE = "compensation", "average"  # state keys beside the rule's
-
-
-def check_rounding(value: str) -> str:
-    """Return `value` if it is one of ROUNDINGS.
-
-    Raises:
-        BadInput: it is not.
-    """
-    if value not in ROUNDINGS:
-        allowed = " or ".join(map(repr, ROUNDINGS))
-        raise BadInput(
-            "rounding is unknown",
-            value=value,
-            allowed=allowed,
-            where="the optimizer",
-            instead='rounding="kahan"',
-        )
-    return value
 
 
 class StepValues(NamedTuple):
