@@ -1,23 +1,44 @@
-"""CONTRIBUTING.md: its recipe for a rule runs in a copy of the project, and its paths exist."""
+"""CONTRIBUTING.md: its recipes are followed in a copy of the project, and its paths exist."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.integration.recipes import PAGE, ROOT, apply, commands, patched, recipes
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "CONTRIBUTING.md").read_text()
-COPIED = ("src", "tools", "tests/rules", "tests/data", "pyproject.toml")
-RULE = re.compile(r"1\. `(.+?)`:\n\n   ```python\n(.*?\n)   ```\n", re.DOTALL)
+RECIPES = recipes()
+NAMES = ["rule", "detector", "sink", "problem", "closed form", "axis"]
+COPIED = ("src", "tools", "benchmarks", "tests", "pyproject.toml")
+UNUSED = shutil.ignore_patterns("__pycache__")
+# One process, in which the imports are shared: run the commands, and print what came of each
+DRIVER = """\
+import io, json, sys
+from contextlib import redirect_stdout
+import pytest
+from betaplane.cli.main import main
+outcomes = {}
+for name, tests, calls in json.loads(sys.argv[1]):
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        codes = [int(pytest.main(["-q", "-p", "no:cacheprovider", *words])) for words in tests]
+        for words in calls:
+            try:
+                main(words)
+            except SystemExit as exit:
+                codes.append(exit.code or 0)
+    outcomes[name] = codes, printed.getvalue()
+print(json.dumps(outcomes))
+"""
 CHECK = """\
-import inspect, torch, betaplane
+import torch, betaplane
 from betaplane.cli.parse import rule
 p = torch.nn.Parameter(torch.ones(3))
 optimizer = betaplane.Signum([p], lr=0.1, betas=(0.5,))
@@ -30,34 +51,30 @@ assert rule("signum") == betaplane.rules.Signum()
 """
 
 
-def recipe() -> str:
-    return PAGE.partition("## Adding a rule")[2].partition("\n## ")[0]
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project after the recipe's steps."""
+    """A copy of the project after the steps of all recipes, without their tests."""
     copy = tmp_path_factory.mktemp("project")
     for name in COPIED:
-        (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        copy_of = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy_of(ROOT / name, copy / name)
-    path, code = RULE.search(recipe()).groups()  # type: ignore[union-attr]
-    (copy / path).write_text(textwrap.dedent(code))
-    register(copy / "src/betaplane/rules/__init__.py")
-    run(copy, "-m", "tools.stubs")
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, copy / name, ignore=UNUSED)
+        else:
+            shutil.copy(ROOT / name, copy / name)
+    for blocks in RECIPES.values():
+        apply(blocks, copy)
+        for words in commands(blocks, "python"):
+            run(copy, *words)
     return copy
 
 
-def register(registry: Path) -> None:
-    """The second step: import the rule, and add it to ALL and to __all__."""
-    text = registry.read_text()
-    text = text.replace("__all__ = [\n", '__all__ = [\n    "Signum",\n')
-    text = text.replace("    AdamAtan2,\n)", "    AdamAtan2,\n    Signum,\n)")
-    marker = "from betaplane.rules.sophia import Sophia\n"
-    registry.write_text(
-        text.replace(marker, f"from betaplane.rules.signum import Signum\n{marker}")
-    )
+@pytest.fixture(scope="module")
+def outcomes(project: Path) -> dict[str, Any]:
+    """The exit codes of each recipe's commands, and what they printed."""
+    calls = [
+        (name, commands(blocks, "pytest"), commands(blocks, "betaplane"))
+        for name, blocks in RECIPES.items()
+    ]
+    return json.loads(run(project, "-c", DRIVER, json.dumps(calls)).splitlines()[-1])
 
 
 def run(copy: Path, *arguments: str) -> str:
@@ -68,14 +85,16 @@ def run(copy: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def test_every_recipe_is_followed() -> None:
+    assert list(RECIPES) == NAMES
+    assert all(commands(blocks, "pytest") for blocks in RECIPES.values())
+
+
 def test_a_rule_is_two_files_and_a_command() -> None:
-    steps = re.findall(r"^\d\. (.*)$", recipe(), re.MULTILINE)
-    assert [bool(re.search(r"`src/betaplane/rules/\w+\.py`", step)) for step in steps] == [
-        True,
-        True,
-        False,
-    ]
-    assert "`.venv/bin/python -m tools.stubs`" in steps[2]
+    blocks = RECIPES["rule"]
+    files = [block.path for block in blocks if block.language != "bash"]
+    assert files == ["src/betaplane/rules/signum.py", "src/betaplane/rules/__init__.py"]
+    assert commands(blocks, "python") == [["-m", "tools.stubs"]]
 
 
 def test_rule_of_the_recipe_is_an_optimizer(project: Path) -> None:
@@ -84,19 +103,34 @@ def test_rule_of_the_recipe_is_an_optimizer(project: Path) -> None:
     assert "class Signum(RuleOptimizer):" in stub
 
 
-def test_rule_of_the_recipe_passes_the_tests_of_rules(project: Path) -> None:
-    options = ("-q", "-p", "no:cacheprovider", "-k", "Signum or signum or registry or exported")
-    printed = run(project, "-m", "pytest", *options, "tests/rules", "src/betaplane/rules/signum.py")
-    assert int(re.search(r"(\d+) passed", printed)[1]) >= 15  # type: ignore[index]
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("rule", 15), ("detector", 2), ("sink", 1), ("problem", 4), ("closed form", 5), ("axis", 1)],
+)
+def test_tests_and_commands_of_a_recipe_pass(
+    name: str, least: int, outcomes: dict[str, Any]
+) -> None:
+    codes, printed = outcomes[name]
+    assert set(codes) == {0}, printed
+    assert sum(map(int, re.findall(r"(\d+) passed", printed))) >= least, printed
+
+
+def test_maps_of_the_recipes_recommend_a_setting(outcomes: dict[str, Any]) -> None:
+    for name in ("problem", "axis"):
+        assert "Recommended" in outcomes[name][1]
+
+
+def test_a_change_without_its_context_is_an_error() -> None:
+    assert patched("a\nb\n", " a\n+c\n") == "a\nc\nb\n"
+    with pytest.raises(ValueError, match="0 places have this context"):
+        patched("a\nb\n", " x\n+c\n")
+    with pytest.raises(ValueError, match="2 places have this context"):
+        patched("a\na\n", " a\n+c\n")
 
 
 def test_every_path_of_the_page_exists() -> None:
+    created = {block.path for blocks in RECIPES.values() for block in blocks}
     paths = re.findall(r"`((?:src|tests|tools)/[\w/.]+)`", PAGE)
     missing = [path for path in paths if not (ROOT / path).exists()]
-    assert missing == ["src/betaplane/rules/signum.py"]
-
-
-@pytest.mark.parametrize("added", ["detector", "sink", "problem", "closed form", "axis"])
-def test_other_recipes_have_five_lines(added: str) -> None:
-    text = re.search(rf"## Adding an? {added}\n(.*?)\n## ", PAGE, re.DOTALL)[1]  # type: ignore[index]
-    assert re.findall(r"^(\d)\. ", text, re.MULTILINE) == ["1", "2", "3", "4", "5"]
+    assert len(missing) == 10
+    assert set(missing) <= created

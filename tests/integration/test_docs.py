@@ -88,5 +88,5 @@ def test_every_rule_page_has_equations_state_and_source() -> None:
 def test_every_formula_has_a_plot_with_values() -> None:
     for function in closed_forms():
         plot = SPECIAL.get(function.__name__) or plot_of(function)
-        results = [result_at(plot, x, curve) for x in plot.values[::20] for curve in plot.curves]
-        assert np.mean([np.isfinite(np.ravel(result)).all() for result in results]) > 0.4, function
+        points = [result_at(plot, x, curve) for x in plot.values[::20] for curve in plot.curves]
+        assert np.mean([np.isfinite(np.ravel(point)).all() for point in points]) > 0.4, function

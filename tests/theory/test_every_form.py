@@ -11,7 +11,7 @@ from theory_checks import refuses
 
 from betaplane import theory
 
-USUAL = {  # arguments that every function with a parameter of this name accepts
+VALID = {  # arguments that every function with a parameter of this name accepts
     "a": 1.2,
     "above": 4.5,
     "batch": 32.0,
@@ -92,7 +92,7 @@ EVERY = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
 def usual(form) -> dict[str, float]:
     """Good arguments for the parameters that are numbers."""
     return {
-        name: USUAL[name]
+        name: VALID[name]
         for name, p in inspect.signature(form).parameters.items()
         if p.annotation != "bool"
     }

@@ -11,10 +11,18 @@ import numpy as np
 
 from betaplane.errors import BadInput, nearest, unknown
 
-NAMES = ("beta1", "beta2", "lr", "eps", "batch_size", "weight_decay")
+# the hyperparameters that an axis can vary, each with its default range
+RANGES: dict[str, tuple[float, float]] = {
+    "beta1": (0, 0.99),
+    "beta2": (0, 0.9999),
+    "lr": (1e-4, 0.1),
+    "eps": (1e-12, 0.1),
+    "batch_size": (4, 256),
+    "weight_decay": (1e-4, 1.0),
+}
+NAMES = tuple(RANGES)
 BETAS = ("beta1", "beta2")
 RESERVED = ("seed", "steps", "run", "rule")  # no axes
-EXAMPLE_RANGES = {"batch_size": (4, 256), "beta1": (0, 0.99), "beta2": (0, 0.9999)}
 Scale = Literal["log", "linear"]
 SCALES: tuple[Scale, ...] = ("log", "linear")
 # The length of every linear axis, so that distances can be compared with decades of other axes
@@ -254,7 +262,7 @@ def _interval(name: str, scale: Scale) -> str:
 
 
 def _example(name: str, argument: str) -> str:
-    low, high = EXAMPLE_RANGES.get(name, (1e-4, 0.1) if name in NAMES else (5, 50))
+    low, high = RANGES.get(name, (5, 50))
     if argument:
         return f'{argument}=("{name}", {low}, {high})'
     return f'axis("{name}", {low}, {high}, 24)'

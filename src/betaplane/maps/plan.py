@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any, Literal
 
 from betaplane.errors import BadInput
-from betaplane.maps.grid import NAMES, Axis, Scale, axis, check_own_axis
+from betaplane.maps.grid import NAMES, RANGES, Axis, Scale, axis, check_own_axis
 from betaplane.maps.phase_map import Spot, Thresholds
 from betaplane.maps.plan_checks import (
     check_axes,
@@ -129,15 +129,6 @@ Along = (
     | tuple[str, float | None, float | None, Scale | None]
 )
 
-DEFAULT_RANGES = {
-    "beta1": (0.0, 0.99),
-    "beta2": (0.0, 0.9999),
-    "lr": (1e-4, 1e-1),
-    "eps": (1e-12, 1e-1),
-    "batch_size": (4, 256),
-    "weight_decay": (1e-4, 1.0),
-}
-
 
 def plan_for(
     problem: Problem | Trainer,
@@ -225,7 +216,7 @@ def _axis(
             where=argument,
             instead=f'{argument}=("{name}", 5, 50)',
         )
-    default_low, default_high = DEFAULT_RANGES.get(name, (0.0, 1.0))
+    default_low, default_high = RANGES.get(name, (0.0, 1.0))
     low = default_low if low is None else low
     high = default_high if high is None else high
     scale = own_scale or scale
