@@ -152,14 +152,14 @@ def _jax_problem(name: str, task):
     import jax.numpy as jnp
     import optax
 
-    data, labels = jnp.asarray(task.inputs.numpy()), jnp.asarray(task.targets.numpy())
+    tensors, labels = jnp.asarray(task.inputs.numpy()), jnp.asarray(task.targets.numpy())
     if name == "counterexample":
         phi = lambda x: jnp.where(x >= -1, x, ((x + 2) ** 2 - 3) / 2)  # noqa: E731
-        return jnp.ones(()), lambda x, i: (data[i] * phi(x)).mean()
+        return jnp.ones(()), lambda x, i: (tensors[i] * phi(x)).mean()
     w1, b1, w2, b2 = (jnp.asarray(p.detach().numpy()) for p in task.fresh(0).parameters())
 
     def loss(p, i):
-        hidden = j.nn.relu(data[i] @ p[0].T + p[1])
+        hidden = j.nn.relu(tensors[i] @ p[0].T + p[1])
         return optax.softmax_cross_entropy_with_integer_labels(
             hidden @ p[2].T + p[3], labels[i]
         ).mean()

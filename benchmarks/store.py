@@ -55,7 +55,7 @@ def in_chunks(folder: Path) -> float:
     began = time.perf_counter()
     me = Owner.here()
     with Store.open(folder / "chunks.sqlite", "f", "benchmark") as store:
-        records = {result.key: result for result in map(record, range(RESULTS))}
+        records = {row.key: row for row in map(record, range(RESULTS))}
         done = store.load(records)
         todo = [key for key in records if key not in done]
         for start in range(0, RESULTS, CHUNK):

@@ -36,9 +36,9 @@ CORE = (
 
 def main(pythons: list[str]) -> int:
     """Run every combination; return 1 if tests failed in any of them."""
-    results = [line for version in pythons or PYTHONS for line in runs(version)]
-    print("\n".join(["", *results]))
-    return int(any("failed" in line for line in results))
+    outcomes = [line for version in pythons or PYTHONS for line in runs(version)]
+    print("\n".join(["", *outcomes]))
+    return int(any("failed" in line for line in outcomes))
 
 
 def runs(version: str) -> Iterator[str]:
@@ -49,8 +49,8 @@ def runs(version: str) -> Iterator[str]:
         return
     for label, requirements in (("oldest", oldest_releases()), ("newest", list(VARIED))):
         with tempfile.TemporaryDirectory(prefix="betaplane-floors-") as folder:
-            result = test_result(python, requirements, Path(folder) / "venv")
-            yield f"Python {version}, {label}: {result}"
+            outcome = test_result(python, requirements, Path(folder) / "venv")
+            yield f"Python {version}, {label}: {outcome}"
 
 
 def interpreter(version: str) -> str | None:

@@ -156,7 +156,7 @@ def function_lengths(path: Path) -> list[int]:
     ]
 
 
-def counts(paths: list[Path], data: dict[str, Any]) -> str:
+def counts(paths: list[Path], word_lists: dict[str, Any]) -> str:
     """The figures of the text and of the code, one per line."""
     python = [path for path in paths if path.suffix == ".py"]
     prose = [CODE.sub(" ", t.content) for p in python for t in texts(p) if t.source == "docstring"]
@@ -171,12 +171,12 @@ def counts(paths: list[Path], data: dict[str, Any]) -> str:
         [
             f"words of docstring                 {total:,}",
             f"'where' per 1,000 words            {1000 * where / max(total, 1):.1f}",
-            f"forbidden words                    {_number(paths, data['forbidden'])}",
-            f"words to avoid                     {_number(paths, data['avoid'])}",
-            f"'a' for 'per'                      {_number(paths, _rates(data))}",
+            f"forbidden words                    {_number(paths, word_lists['forbidden'])}",
+            f"words to avoid                     {_number(paths, word_lists['avoid'])}",
+            f"'a' for 'per'                      {_number(paths, _rates(word_lists))}",
             f"'stochastic rounding'              {_number(paths, STOCHASTIC)}",
             f"names that name nothing            "
-            f"{sum(1 for path in python for _ in vague_names(path, data['names']))}",
+            f"{sum(1 for path in python for _ in vague_names(path, word_lists['names']))}",
             f"lines over {MAX_COLUMNS} columns             {wide} of {len(lines):,}"
             f" ({wide / max(len(lines), 1):.2%})",
             f"code lines per function            median {deciles[4]:.0f}, p90 {deciles[8]:.0f},"
@@ -190,8 +190,8 @@ def counts(paths: list[Path], data: dict[str, Any]) -> str:
 STOCHASTIC = [{"pattern": "stochastic(?:ally)? round(?:ing|ed)", "write": ""}]
 
 
-def _rates(data: dict[str, Any]) -> list[dict[str, str]]:
-    return [entry for entry in data["forbidden"] if entry["write"] == "per"]
+def _rates(word_lists: dict[str, Any]) -> list[dict[str, str]]:
+    return [entry for entry in word_lists["forbidden"] if entry["write"] == "per"]
 
 
 def _number(paths: list[Path], entries: list[dict[str, str]]) -> int:
@@ -215,19 +215,19 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="also words to avoid, and vague names")
     parser.add_argument("--count", action="store_true", help="print figures only")
     arguments = parser.parse_args()
-    data = tomllib.loads(DATA.read_text(encoding="utf-8"))
-    exempt = files(data["exempt"])
-    paths = [path for path in files(arguments.paths or data["paths"]) if path not in exempt]
+    word_lists = tomllib.loads(DATA.read_text(encoding="utf-8"))
+    exempt = files(word_lists["exempt"])
+    paths = [path for path in files(arguments.paths or word_lists["paths"]) if path not in exempt]
     if arguments.count:
-        print(counts(paths, data))
+        print(counts(paths, word_lists))
         return 0
-    pending = [] if arguments.paths else files(data["pending"])
+    pending = [] if arguments.paths else files(word_lists["pending"])
     paths = [path for path in paths if path not in pending]
-    words = Words(data["forbidden"] + (data["avoid"] if arguments.all else []))
+    words = Words(word_lists["forbidden"] + (word_lists["avoid"] if arguments.all else []))
     listed = [finding for path in paths for finding in findings(path, words)]
     if arguments.all:
         python = [path for path in paths if path.suffix == ".py"]
-        listed += [finding for path in python for finding in vague_names(path, data["names"])]
+        listed += [finding for path in python for finding in vague_names(path, word_lists["names"])]
     print(*listed, sep="\n", end="\n" if listed else "")
     return 1 if listed else 0
 

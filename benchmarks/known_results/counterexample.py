@@ -66,9 +66,9 @@ def boundaries(
     smallest = dict.fromkeys(beta1s, math.nan)
     for _ in range(2):
         pairs = [(beta1, float(q)) for beta1, grid in grids.items() for q in grid]
-        results = iter(divergence(pairs))
+        scores = iter(divergence(pairs))
         for beta1, grid in list(grids.items()):
-            values = np.array([next(results) for _ in grid])
+            values = np.array([next(scores) for _ in grid])
             first = int((values > 0).argmax())
             if first == 0:  # Adam diverges at all points, or at none
                 smallest[beta1] = 0.0 if values[0] > 0 else math.nan

@@ -142,8 +142,8 @@ def index_pointing_outside() -> None:
     distributed({"optim": trained()[1].state_dict()}, Path("bad"))
     shutil.copy("bad/__0_0.distcp", "outside.distcp")
     index = pickle.loads(Path("bad/.metadata").read_bytes())
-    for info in index.storage_data.values():
-        info.relative_path = "../outside.distcp"
+    for entry in index.storage_data.values():
+        entry.relative_path = "../outside.distcp"
     Path("bad/.metadata").write_bytes(pickle.dumps(index))
 
 

@@ -67,20 +67,20 @@ class Small:
         )
         v = torch.cat([self.optimizer.state[p]["exp_avg_sq"].flatten() for p in self.params])
         H = (H + H.T) / 2
-        result = preconditioned_curvature(
+        curvature = preconditioned_curvature(
             H.numpy(), g.numpy(), v.numpy() / (1 - betas[1] ** t), betas[0], t, 1e-6
         )
-        return result.top * 0.01 / 2, result.along_gradient * 0.01 / 2
+        return curvature.top * 0.01 / 2, curvature.along_gradient * 0.01 / 2
 
 
 @pytest.mark.parametrize("betas", BETAS)
 def test_sharpness_equals_the_exact_hessian(betas: tuple[float, float]):
     small = Small(betas)
-    result = sharpness(small.optimizer, small.loss, rounds=40)
+    estimate = sharpness(small.optimizer, small.loss, rounds=40)
     top, along = small.exact(betas, 7)
-    assert result.top == pytest.approx(top, rel=1e-6)
-    assert result.along_gradient == pytest.approx(along, rel=1e-9)
-    assert result.loss == small.loss().item()
+    assert estimate.top == pytest.approx(top, rel=1e-6)
+    assert estimate.along_gradient == pytest.approx(along, rel=1e-9)
+    assert estimate.loss == small.loss().item()
 
 
 def test_twenty_products_find_the_top_eigenvalue():
@@ -101,8 +101,8 @@ def test_quadratic_diverges_if_its_relative_curvature_exceeds_one():
             "exp_avg": torch.zeros_like(p),
             "exp_avg_sq": torch.full_like(p, 1 - (1 - 1e-15) ** 10_001).detach(),
         }
-        result = sharpness(optimizer, lambda p=p, h=h: (h * p * p / 2).sum())
-        assert result.top == pytest.approx(share, rel=1e-2)
+        estimate = sharpness(optimizer, lambda p=p, h=h: (h * p * p / 2).sum())
+        assert estimate.top == pytest.approx(share, rel=1e-2)
         for _ in range(300):
             p.grad = h * p.detach()
             optimizer.step()
@@ -139,8 +139,8 @@ def test_noise_scale_recovers_planted_noise():
     torch.manual_seed(0)
     mu, sigma, batch, parts, signal, noise = torch.full((200,), 0.1), 3.0, 16, 8, 0.0, 0.0
     for _ in range(400):
-        result = noise_of_parts(mu + sigma / math.sqrt(batch) * torch.randn(parts, 200), batch)
-        signal, noise = signal + result.signal / 400, noise + result.noise / 400
+        measured = noise_of_parts(mu + sigma / math.sqrt(batch) * torch.randn(parts, 200), batch)
+        signal, noise = signal + measured.signal / 400, noise + measured.noise / 400
     assert signal == pytest.approx(200 * 0.01, rel=0.1)
     assert noise == pytest.approx(200 * 9.0, rel=0.02)
 
@@ -190,10 +190,10 @@ def test_total_equals_the_reading_of_the_concatenation():
                     each.grad = part.view_as(each)
                 optimizer.step()
         readings.append(watcher.history.readings.latest())
-    result, [one] = total(readings[0]), readings[1]
-    for name in {*result._fields} & {*one._fields} - {"step"}:
-        assert getattr(result, name) == pytest.approx(getattr(one, name), rel=1e-4), name
-    assert result.g_norm == pytest.approx(one.g_rms * math.sqrt(650), rel=1e-4)
+    whole, [one] = total(readings[0]), readings[1]
+    for name in {*whole._fields} & {*one._fields} - {"step"}:
+        assert getattr(whole, name) == pytest.approx(getattr(one, name), rel=1e-4), name
+    assert whole.g_norm == pytest.approx(one.g_rms * math.sqrt(650), rel=1e-4)
 
 
 def test_no_readings_give_no_totals():

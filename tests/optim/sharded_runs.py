@@ -344,7 +344,7 @@ def types_are_kept(folder: Path) -> list[str]:
     )
     found = []
     for name in ("AdamW", "Lion", "StableAdamW"):
-        results = []
+        saved = []
         for spread in (lambda x: distribute_tensor(x, mesh, [Shard(0)]), lambda x: x):
             p = nn.Parameter(spread(x.bfloat16()))
             optimizer = getattr(betaplane.optim, name)([p], lr=0.01)
@@ -355,8 +355,8 @@ def types_are_kept(folder: Path) -> list[str]:
                 held["exp_avg"] = held["exp_avg"].float()
             optimizer.load_state_dict(state)
             optimizer.step()
-            results += [str(optimizer.state[p]["exp_avg"].dtype), whole(p.detach()).tolist()]
-        found.append(results[0] if results[:2] == results[2:] else "differ")
+            saved += [str(optimizer.state[p]["exp_avg"].dtype), whole(p.detach()).tolist()]
+        found.append(saved[0] if saved[:2] == saved[2:] else "differ")
     return found
 
 

@@ -24,9 +24,9 @@ def totals() -> Iterator[Counter]:
     print(f"\n{counts['combinations']:,} combinations, {counts['disagreements']} disagreements")
 
 
-def check(totals: Counter, results: list[tuple[int, list[str]]]) -> None:
-    wrong = [text for _, found in results for text in found]
-    totals["combinations"] += sum(count for count, _ in results)
+def check(totals: Counter, checked: list[tuple[int, list[str]]]) -> None:
+    wrong = [text for _, found in checked for text in found]
+    totals["combinations"] += sum(count for count, _ in checked)
     totals["disagreements"] += len(wrong)
     assert not wrong, "\n".join(wrong)
 

@@ -30,7 +30,9 @@ fused = pytest.mark.parametrize(
     ids=lambda kind: kind.__name__,
 )
 INFOS = {
-    info.optim_cls.__name__: info for info in optim_db if info.optim_cls.__name__ in CLASS_OF_RULE
+    entry.optim_cls.__name__: entry
+    for entry in optim_db
+    if entry.optim_cls.__name__ in CLASS_OF_RULE
 }
 LAYOUTS = {
     "contiguous": lambda x: x.clone(),
@@ -55,8 +57,8 @@ def stepped(optimizer: torch.optim.Optimizer, p: Tensor, gradients: Any) -> Tens
 
 
 def options(kind: type[TorchCompatible]) -> list[dict[str, Any]]:
-    info = INFOS[kind.__name__]
-    return [case.kwargs for case in info.optim_inputs_func("cpu", torch.float64)]
+    entry = INFOS[kind.__name__]
+    return [case.kwargs for case in entry.optim_inputs_func("cpu", torch.float64)]
 
 
 # ---- layouts, first of all: a wrong one corrupts memory
@@ -131,14 +133,14 @@ def test_every_input_torch_tests_with(kind: type[TorchCompatible], path: str) ->
             isinstance(how.get("lr"), Tensor) or isinstance(how.get("betas", (0,))[0], Tensor)
         ):
             continue
-        results = []
+        weights = []
         for made in (kind, kind.torch_class):
             p = nn.Parameter(numbers(3, 4))
             optimizer = made(
                 [p], **copy.deepcopy(how), **(flags if made is kind else {"foreach": False})
             )
-            results.append(stepped(optimizer, p, numbers(5, 3, 4, seed=1)))
-        assert torch.allclose(*results, rtol=1e-12, atol=1e-12), how
+            weights.append(stepped(optimizer, p, numbers(5, 3, 4, seed=1)))
+        assert torch.allclose(*weights, rtol=1e-12, atol=1e-12), how
 
 
 @each

@@ -160,14 +160,14 @@ def plot_of(function: Callable[..., Any]) -> Plot:
 @STYLED
 def draw(function: Callable[..., Any], plot: Plot) -> str:
     """The plot of a closed form, as SVG; a formula with several results has a panel for each."""
-    results = [[result_at(plot, value, other) for value in plot.values] for other in plot.curves]
-    fields = _fields(results)
+    curves = [[result_at(plot, value, other) for value in plot.values] for other in plot.curves]
+    fields = _fields(curves)
     title = (
         f"1 / (1 - {function.__name__})" if function.__name__ in RETURN_BETAS else function.__name__
     )
     figure, axes = panels(len(fields), width=7.0 if len(fields) > 1 else 5.4)
     for i, panel in enumerate(axes):
-        for other, row in zip(plot.curves, results, strict=True):
+        for other, row in zip(plot.curves, curves, strict=True):
             style = "o" if plot.values.dtype.kind == "U" else "-"
             panel.plot(_axis(plot), _heights(function, row, i), style, label=_label(plot, other))
         panel.set(title=f"{title}{fields[i]}", xlabel=HORIZON if plot.x in BETA_NAMES else plot.x)
@@ -189,9 +189,9 @@ def result_at(plot: Plot, value: Any, other: Any) -> Any:
         return math.nan
 
 
-def _fields(results: list[list[Any]]) -> tuple[str, ...]:
+def _fields(curves: list[list[Any]]) -> tuple[str, ...]:
     names = next(
-        (result._fields for row in results for result in row if hasattr(result, "_fields")), None
+        (point._fields for row in curves for point in row if hasattr(point, "_fields")), None
     )
     return tuple(f".{name}" for name in names) if names else ("",)
 
@@ -229,8 +229,8 @@ def _set_scales(panel: Any) -> None:
 
 
 def _data(line: Any, axis: str) -> np.ndarray:
-    data = np.asarray(getattr(line, f"get_{axis}data")(orig=False), dtype=float)
-    return data[np.isfinite(data)]
+    values = np.asarray(getattr(line, f"get_{axis}data")(orig=False), dtype=float)
+    return values[np.isfinite(values)]
 
 
 def _spans(data: np.ndarray) -> bool:

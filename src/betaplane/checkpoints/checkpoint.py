@@ -71,8 +71,8 @@ def read_checkpoint(
         ('x', 1.0, 0.99, 'float32')
     """
     path, notes = Path(path), list[str]()
-    kind, data = _read(path, notes)
-    layers, name_notes = _checked_layers(path, data)
+    kind, loaded = _read(path, notes)
+    layers, name_notes = _checked_layers(path, loaded)
     if not layers:
         raise damaged(path, "The file contains no state of an Adam-type optimizer")
     if sum(layer.bytes for layer in layers) > 2 * _size(path) + MAX_SHARED_BYTES:
@@ -85,10 +85,10 @@ def read_checkpoint(
     return Checkpoint(str(path), kind, tuple(layers), tuple(notes))
 
 
-def _checked_layers(path: Path, data: Any) -> tuple[list[Layer], list[str]]:
+def _checked_layers(path: Path, loaded: Any) -> tuple[list[Layer], list[str]]:
     """The layers with moments, and notes on their names."""
     try:
-        layers, notes = named_layers(find_contents(data))
+        layers, notes = named_layers(find_contents(loaded))
         return [checked(layer) for layer in layers if layer.dtype], notes
     except Exception as error:  # a file can contain anything under the expected names
         why = str(error) if isinstance(error, ValueError) else type(error).__name__
@@ -119,16 +119,16 @@ def _read(path: Path, notes: list[str]) -> tuple[str, Any]:
         return "torch.distributed.checkpoint", dcp.read_folder(path.parent, notes)
     if path.suffix == ".safetensors":
         return "safetensors", _read_safetensors(path, notes)
-    data = read(path, notes)
-    return _kind(data), data
+    loaded = read(path, notes)
+    return _kind(loaded), loaded
 
 
-def _kind(data: Any) -> str:
+def _kind(loaded: Any) -> str:
     """The library that wrote a torch file."""
-    if not isinstance(data, Mapping):
+    if not isinstance(loaded, Mapping):
         return "torch"
-    inner = data.get("optimizer_state_dict", data)
-    keys = {*data, *(inner if isinstance(inner, Mapping) else ())}
+    inner = loaded.get("optimizer_state_dict", loaded)
+    keys = {*loaded, *(inner if isinstance(inner, Mapping) else ())}
     kinds = {"optimizer_states": "Lightning", "base_optimizer_state": "DeepSpeed ZeRO"}
     return next((kind for key, kind in kinds.items() if key in keys), "torch")
 

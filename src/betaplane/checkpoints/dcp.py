@@ -88,21 +88,21 @@ class _Folder:
         chunks = ((chunk, read_bytes(self._slice(where), self.folder)) for chunk, where in parts)
         return _assembled(tuple(metadata.size), chunks)
 
-    def _slice(self, info: Any) -> bytes:
-        file = (self.folder / info.relative_path).resolve()
+    def _slice(self, entry: Any) -> bytes:
+        file = (self.folder / entry.relative_path).resolve()
         if not file.is_relative_to(self.folder.resolve()):
             raise ValueError("its index points outside of it")
-        if getattr(info, "transform_descriptors", None):
+        if getattr(entry, "transform_descriptors", None):
             raise ValueError("its files are compressed")
         if not file.is_file():
-            raise FileNotFoundError(info.relative_path)
-        are_ints = type(info.offset) is type(info.length) is int
-        if not are_ints or info.offset < 0 or not 0 < info.length <= self.left:
+            raise FileNotFoundError(entry.relative_path)
+        are_ints = type(entry.offset) is type(entry.length) is int
+        if not are_ints or entry.offset < 0 or not 0 < entry.length <= self.left:
             raise ValueError("its index describes more bytes than its files contain")
-        self.left -= info.length
+        self.left -= entry.length
         with file.open("rb") as opened:
-            opened.seek(info.offset)
-            return opened.read(info.length)
+            opened.seek(entry.offset)
+            return opened.read(entry.length)
 
 
 def _is_optimizer_state(keys: tuple[Any, ...]) -> bool:

@@ -82,10 +82,10 @@ class Inspection:
     def to_dict(self) -> dict[str, Any]:
         """All fields, for JSON: numbers that are not finite are None."""
         formats = ("float32", "bfloat16", "8bit")
-        data = asdict(self)
-        data["suspicious"] = [row.health.name for row in self.suspicious]
-        data["bytes_as"] = {name: bytes_as(self.numbers, name) for name in formats}
-        return json_safe(data)
+        report = asdict(self)
+        report["suspicious"] = [row.health.name for row in self.suspicious]
+        report["bytes_as"] = {name: bytes_as(self.numbers, name) for name in formats}
+        return json_safe(report)
 
 
 def inspect(

@@ -31,9 +31,9 @@ class Contents:
     models: list[Mapping[str, Tensor]] = field(default_factory=list)
 
 
-def find_contents(data: Any) -> Contents:
+def find_contents(loaded: Any) -> Contents:
     """The optimizers and models in nested dicts and lists; each container is searched once."""
-    contents, waiting, seen = Contents(), [((), data)], set[int]()
+    contents, waiting, seen = Contents(), [((), loaded)], set[int]()
     while waiting:
         place, container = waiting.pop()
         if id(container) in seen or not isinstance(container, Mapping | list | tuple):
@@ -75,15 +75,15 @@ def _name(key: Any) -> str:
     return str(key)
 
 
-def _states(data: Mapping[Any, Any]) -> list[Iterator[Layer]]:
+def _states(mapping: Mapping[Any, Any]) -> list[Iterator[Layer]]:
     """The optimizers whose state is in a dict, usually one or none."""
-    if "state" in data and "param_groups" in data and isinstance(data["state"], Mapping):
-        return [_of_state_dict(data)]
-    if "base_optimizer_state" in data:
-        return [_of_zero(data)]
-    if "flat" in data and "group" in data:
-        return [_of_flat(data["flat"], data["group"])]
-    nested = _nested(data)
+    if "state" in mapping and "param_groups" in mapping and isinstance(mapping["state"], Mapping):
+        return [_of_state_dict(mapping)]
+    if "base_optimizer_state" in mapping:
+        return [_of_zero(mapping)]
+    if "flat" in mapping and "group" in mapping:
+        return [_of_flat(mapping["flat"], mapping["group"])]
+    nested = _nested(mapping)
     return [_of_state_dict(nested)] if nested["param_groups"] else []
 
 

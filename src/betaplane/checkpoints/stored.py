@@ -197,9 +197,9 @@ def _subclass(function: Any, kind: Any, args: Any, state: Any) -> Any:
     return function(*args)
 
 
-def _scalar(dtype: Any, data: Any = b"") -> float | int:
+def _scalar(dtype: Any, buffer: Any = b"") -> float | int:
     """A numpy scalar."""
-    return struct.unpack(f"<{NUMPY_FORMATS[dtype.args[0]]}", data)[0]
+    return struct.unpack(f"<{NUMPY_FORMATS[dtype.args[0]]}", buffer)[0]
 
 
 def _encoded(text: Any, *_: Any) -> bytes:
@@ -225,15 +225,15 @@ TABLE: dict[str, Any] = {
     "torch._utils._rebuild_tensor": tensor,
     "torch._utils._rebuild_tensor_v2": tensor,
     "torch._utils._rebuild_tensor_v3": _tensor_v3,
-    "torch._utils._rebuild_parameter": lambda data, *_: data,
-    "torch._utils._rebuild_parameter_with_state": lambda data, *_: data,
+    "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
+    "torch._utils._rebuild_parameter_with_state": lambda tensor, *_: tensor,
     "torch._utils._rebuild_sparse_tensor": lambda layout, *_: Unreadable(str(layout)),
     "torch._utils._rebuild_sparse_csr_tensor": lambda layout, *_: Unreadable(str(layout)),
     "torch._utils._rebuild_nested_tensor": _unreadable("nested"),
     "torch._utils._rebuild_qtensor": _unreadable("quantized"),
     "torch._utils._rebuild_meta_tensor_no_storage": _unreadable("on meta"),
     "torch._utils._rebuild_device_tensor_from_numpy": _unreadable("on another device"),
-    "torch._utils._rebuild_device_tensor_from_cpu_tensor": lambda data, *_: data,
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor": lambda tensor, *_: tensor,
     "torch._utils._rebuild_wrapper_subclass": Inert,
     "torch._tensor._rebuild_from_type_v2": _subclass,
     "torch.serialization._get_layout": _layout,

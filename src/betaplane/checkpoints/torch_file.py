@@ -57,12 +57,12 @@ def read(path: Path, notes: list[str] | None = None) -> Any:
         return _load(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), file, notes)
 
 
-def read_bytes(data: bytes, path: Path) -> Any:
-    """The object that `torch.save` wrote into `data`, a part of the file `path`."""
-    if not data.startswith(b"PK\x03\x04"):
+def read_bytes(archive: bytes, path: Path) -> Any:
+    """The object that `torch.save` wrote into `archive`, a part of the file `path`."""
+    if not archive.startswith(b"PK\x03\x04"):
         raise damaged(path, "The file is damaged (a part of it is not a saved tensor)")
     with _errors_as_bad_input(path):
-        return _load(bytearray(data), io.BytesIO(data), None)
+        return _load(bytearray(archive), io.BytesIO(archive), None)
 
 
 @contextmanager
@@ -88,12 +88,12 @@ def _errors_as_bad_input(path: Path) -> Iterator[None]:
 def _load(buffer: Any, file: Any, notes: list[str] | None) -> Any:
     """The object in an archive or in the older format; `file` reads the same bytes as `buffer`."""
     if buffer[:4] == b"PK\x03\x04":
-        data, has_checksums = _load_archive(buffer, file)
+        loaded, has_checksums = _load_archive(buffer, file)
     else:
-        data, has_checksums = _load_old_format(buffer, file), False
+        loaded, has_checksums = _load_old_format(buffer, file), False
     if not has_checksums and notes is not None:
         notes.append(UNSUMMED)
-    return data
+    return loaded
 
 
 def _load_archive(buffer: Any, file: Any) -> tuple[Any, bool]:

@@ -39,7 +39,7 @@ def audit_command(
       betaplane audit torch.optim:AdamW
       betaplane audit my_optimizer.py:MyAdam --set betas="(0.9, 0.95)"
     """
-    result = sys.stdout
+    stdout = sys.stdout
     options = dict(map(_setting, settings or []))
     with redirect_stdout(sys.stderr):  # what the class prints is not part of the result
         cls = _load_class(optimizer)
@@ -49,7 +49,7 @@ def audit_command(
         with DelayedProgress("measuring") as progress:
             report = audit(cls, progress, **options)
     if as_json:
-        print(json.dumps(report.to_dict(), indent=2), file=result)
+        print(json.dumps(report.to_dict(), indent=2), file=stdout)
     else:
         _show(report)
 

@@ -74,7 +74,7 @@ def tune_command(
       betaplane tune digits
       betaplane tune my_problem.py:problem --store out/tune.sqlite
     """
-    result = sys.stdout
+    stdout = sys.stdout
     with redirect_stdout(sys.stderr):  # what a problem file prints is not part of the result
         from betaplane.cli.parse import learning_rate
         from betaplane.cli.parse import rule as rule_of
@@ -89,7 +89,7 @@ def tune_command(
         source = one_source(problem, own_run, "digits")
         tuned = tune(source, watch=_progress, rule=rule_of(rule), **limits, **how)
     if as_json:
-        print(json.dumps(tuned.to_dict(), indent=2), file=result)
+        print(json.dumps(tuned.to_dict(), indent=2), file=stdout)
     else:
         _show(tuned)
 

@@ -19,26 +19,28 @@ def part(name: str) -> str:
     return files("betaplane.figures").joinpath(name).read_text(encoding="utf-8")
 
 
-def script_json(data: Any) -> str:
+def script_json(content: Any) -> str:
     """JSON that is safe in a script element; NaN becomes null and infinity "inf".
 
     Example:
         >>> script_json({"a": [1.0, float("nan"), "</script>"]})
         '{"a":[1.0,null,"\\\\u003c/script>"]}'
     """
-    return json.dumps(plain(data), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return json.dumps(plain(content), allow_nan=False, separators=(",", ":")).replace(
+        "<", "\\u003c"
+    )
 
 
-def plain(data: Any) -> Any:
+def plain(content: Any) -> Any:
     """Data with numbers of Python, rounded to six digits."""
-    if isinstance(data, dict):
-        return {key: plain(value) for key, value in data.items()}
-    if isinstance(data, (list, tuple)):
-        return [plain(value) for value in data]
-    if isinstance(data, (float, np.floating)):
-        number = float(data)
+    if isinstance(content, dict):
+        return {key: plain(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [plain(value) for value in content]
+    if isinstance(content, (float, np.floating)):
+        number = float(content)
         return "inf" if math.isinf(number) else json_safe(number, digits=6)
-    return int(data) if isinstance(data, np.integer) else data
+    return int(content) if isinstance(content, np.integer) else content
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> str:

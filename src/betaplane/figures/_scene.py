@@ -27,16 +27,16 @@ def shades(phase_map: PhaseMap) -> np.ndarray:
     Trained cells have the position of the logarithm of their score. The others are interpolated
     from trained cells of the same verdict, for display only.
     """
-    result = np.full(phase_map.verdicts.shape, np.nan)
+    shades = np.full(phase_map.verdicts.shape, np.nan)
     best = _best_score(phase_map)
     for spot, cell in phase_map.cells.items():
-        result[spot] = _shade(cell, int(phase_map.verdicts[spot]), best, phase_map.thresholds)
-    trained = np.isfinite(result)
+        shades[spot] = _shade(cell, int(phase_map.verdicts[spot]), best, phase_map.thresholds)
+    trained = np.isfinite(shades)
     for verdict in (GOOD, DEGRADED, FAILING):
         here = phase_map.verdicts == verdict
         known, unknown = np.argwhere(here & trained), np.argwhere(here & ~trained)
-        result[tuple(unknown.T)] = _spread(known, result[tuple(known.T)], unknown)
-    return _smooth(result, trained, phase_map.verdicts)
+        shades[tuple(unknown.T)] = _spread(known, shades[tuple(known.T)], unknown)
+    return _smooth(shades, trained, phase_map.verdicts)
 
 
 def _smooth(
@@ -83,15 +83,15 @@ def nearest_trained(phase_map: PhaseMap) -> np.ndarray:
     Cells of the same verdict are preferred. The indices are -1 if no cell was trained.
     """
     shape = phase_map.verdicts.shape
-    result = np.full((*shape, 2), -1)
+    nearest = np.full((*shape, 2), -1)
     trained = np.array(list(phase_map.cells), dtype=int).reshape(-1, 2)
     if not len(trained):
-        return result
+        return nearest
     for spot in np.ndindex(shape):
         other = phase_map.verdicts[tuple(trained.T)] != phase_map.verdicts[spot]
         square = ((trained - np.array(spot)) ** 2).sum(1) + 1e6 * other
-        result[spot] = trained[np.argmin(square)]
-    return result
+        nearest[spot] = trained[np.argmin(square)]
+    return nearest
 
 
 def untrained(phase_map: PhaseMap) -> bool:

@@ -230,9 +230,9 @@ class Mapper:
 
     def _train(self, scheduler: RunScheduler, requests: Sequence[Request]) -> None:
         tasks = {spot: self._tasks(spot, seeds) for spot, seeds in sorted(requests)}
-        results = scheduler.finished([task for group in tasks.values() for task in group])
+        records = scheduler.finished([task for group in tasks.values() for task in group])
         for spot, group in tasks.items():
-            self.records[spot] = [results[task.key] for task in group]
+            self.records[spot] = [records[task.key] for task in group]
 
     def _load_finished(self, scheduler: RunScheduler, requests: Sequence[Request]) -> None:
         """Take the finished runs of a batch that the time limit interrupted."""

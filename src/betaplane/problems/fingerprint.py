@@ -127,8 +127,8 @@ def _norm(t: Tensor) -> float:
     return float(torch.linalg.vector_norm(t.detach().to(dtype)))
 
 
-def _hashed(data: Tensor) -> tuple[tuple[int, ...], str, str]:
+def _hashed(tensor: Tensor) -> tuple[tuple[int, ...], str, str]:
     """Shape, dtype and sha256 of the data, or of evenly spaced rows of at most MAX_HASHED_BYTES."""
-    stride = -(-data.nbytes // MAX_HASHED_BYTES) or 1
-    sample = data[::stride].detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return tuple(data.shape), str(data.dtype), hashlib.sha256(sample.numpy().data).hexdigest()
+    stride = -(-tensor.nbytes // MAX_HASHED_BYTES) or 1
+    sample = tensor[::stride].detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return tuple(tensor.shape), str(tensor.dtype), hashlib.sha256(sample.numpy().data).hexdigest()

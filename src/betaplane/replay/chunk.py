@@ -86,5 +86,5 @@ def inverse(root: Tensor, eps: Tensor) -> Tensor:
     undefined = None
     if not bool((eps > 0).all()) and bool(root.amin() < low):
         undefined = (root < low) & (eps == 0)
-    result = root.add_(eps).clamp_(min=low).reciprocal_()
-    return result if undefined is None else result.masked_fill_(undefined, 0.0)
+    reciprocal = root.add_(eps).clamp_(min=low).reciprocal_()
+    return reciprocal if undefined is None else reciprocal.masked_fill_(undefined, 0.0)

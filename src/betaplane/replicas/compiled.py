@@ -19,10 +19,10 @@ def compile_in_place(graph: fx.GraphModule, carried: int, inputs: list[Tensor]) 
     """
     nodes = list(graph.graph.nodes)
     targets, end = nodes[:carried], nodes[-1]
-    *results, loss = end.args[0]
+    *outputs, loss = end.args[0]
     with graph.graph.inserting_before(end):
-        for target, result in zip(targets, results, strict=True):
-            graph.graph.call_function(torch.ops.aten.copy_.default, (target, result))
+        for target, output in zip(targets, outputs, strict=True):
+            graph.graph.call_function(torch.ops.aten.copy_.default, (target, output))
     end.args = ([loss],)
     graph.recompile()
     return compile_graph(graph, inputs)

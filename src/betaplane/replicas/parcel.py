@@ -77,8 +77,8 @@ class Parcel:
 
     def _write(self, problem: Problem) -> None:
         try:
-            data = _compact(problem.inputs), _compact(problem.targets)
-            torch.save(data, self.folder / "data")
+            tensors = _compact(problem.inputs), _compact(problem.targets)
+            torch.save(tensors, self.folder / "data")
         except (OSError, RuntimeError) as error:
             size = problem.inputs.nbytes + problem.targets.nbytes
             raise BadInput(
@@ -106,11 +106,13 @@ class Parcel:
         return {name: getattr(problem, name) for name in CODE}
 
 
-def _compact(data: Tensor) -> Tensor:
+def _compact(tensor: Tensor) -> Tensor:
     """The tensor with its own storage if it is a small part of a larger one."""
-    if data.layout != torch.strided:
-        return data
-    return data.clone() if data.untyped_storage().nbytes() > 2 * max(data.nbytes, 1) else data
+    if tensor.layout != torch.strided:
+        return tensor
+    return (
+        tensor.clone() if tensor.untyped_storage().nbytes() > 2 * max(tensor.nbytes, 1) else tensor
+    )
 
 
 def _without(problem: Problem, names: tuple[str, ...]) -> Problem:

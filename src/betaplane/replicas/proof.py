@@ -141,9 +141,9 @@ def as_float64(problem: Problem) -> Problem:
     loss = problem.loss
     if isinstance(loss, nn.Module):
         loss = copy.deepcopy(loss).double()
-    data = {name: _as_float64(getattr(problem, name)) for name in ("inputs", "targets")}
-    return problem.with_(module=lambda: problem.module().double(), loss=loss, **data)
+    tensors = {name: _as_float64(getattr(problem, name)) for name in ("inputs", "targets")}
+    return problem.with_(module=lambda: problem.module().double(), loss=loss, **tensors)
 
 
-def _as_float64(data: Tensor) -> Tensor:
-    return data.double() if data.is_floating_point() else data
+def _as_float64(tensor: Tensor) -> Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor

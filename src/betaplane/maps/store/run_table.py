@@ -112,9 +112,9 @@ class RunTable(Claims):
         """As `_read`, after a value was too big to read: a single such row is damaged."""
         if len(values) == 1:
             return [], values
-        results = [self._read(column, [value]) for value in values]
-        records = [record for found, _ in results for record in found]
-        return records, [value for _, damaged in results for value in damaged]
+        reads = [self._read(column, [value]) for value in values]
+        records = [record for found, _ in reads for record in found]
+        return records, [value for _, damaged in reads for value in damaged]
 
     def _record(self, row: tuple) -> Record | None:
         if self._version == 1 and is_valid_row(row):  # betaplane 0.1 wrote no digests

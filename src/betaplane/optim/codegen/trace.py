@@ -142,11 +142,11 @@ def _flat_step(spec: StepSpec, state_class: Any, names: _Names) -> Callable[...,
         s = state_class(**{name: named[name] for name in state_class._fields})
         values = StepValues(*(named[name] for name in names.values))
         extra = {name: named[name] for name in names.extra}
-        result = replace(spec, rule=rule).apply(x, g, s, extra, values)
-        new = result.s._asdict() | result.extra
-        squared_update = [] if result.squared_update is None else [result.squared_update]
+        stepped = replace(spec, rule=rule).apply(x, g, s, extra, values)
+        new = stepped.s._asdict() | stepped.extra
+        squared_update = [] if stepped.squared_update is None else [stepped.squared_update]
         tensors = [new[name] for name in names.tensors]
-        return [result.x, *tensors, *squared_update, *(new[name] for name in names.numbers)]
+        return [stepped.x, *tensors, *squared_update, *(new[name] for name in names.numbers)]
 
     return step
 

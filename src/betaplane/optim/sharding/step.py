@@ -152,16 +152,16 @@ def _step_by_shape(optimizer: Any, i: int, group: Group, p: Any, step_groups: St
         step_groups([(i, {**group, "params": [x]})], states, eager=True)
         return x, states[x]
 
-    result = None
+    stepped = None
     if key not in GATHERED:
         try:
-            result = step(p.detach().clone(), g, _map_tensors(torch.clone, state))
+            stepped = step(p.detach().clone(), g, _map_tensors(torch.clone, state))
         except (NotImplementedError, RuntimeError):
             GATHERED.add(key)
-    if result is None:
+    if stepped is None:
         gathered = _map_tensors(full_tensor, state)
-        result = step(full_tensor(p).clone(), full_tensor(g), gathered)
-    x, new_state = result
+        stepped = step(full_tensor(p).clone(), full_tensor(g), gathered)
+    x, new_state = stepped
     p.copy_(redistribute_like(x, p))
     if optimizer._zero_in_step:
         p.grad.zero_()

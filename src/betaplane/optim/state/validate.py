@@ -76,13 +76,13 @@ def checked_state(param_state: Any, expected: Expected, p: Tensor, where: str) -
     found = {key: value for key, value in param_state.items() if not _empty(value)}
     if not found:
         return {}
-    result = {key: _checked(key, value, found, expected, p, where) for key, value in found.items()}
+    checked = {key: _checked(key, value, found, expected, p, where) for key, value in found.items()}
     missing = sorted(expected.needed - set(found))
     if missing:
         raise BadInput(
             f"The state lacks {', '.join(missing)}", value=", ".join(map(str, found)), where=where
         )
-    return result
+    return checked
 
 
 def _empty(value: Any) -> bool:
