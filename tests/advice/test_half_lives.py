@@ -23,9 +23,10 @@ from betaplane.advice.half_lives import (
     PRIOR_DEVIATION,
     PRIOR_SAMPLES,
     Observation,
+    Spread,
     spread,
 )
-from betaplane.advice.lr import batch_exponent
+from betaplane.advice.lr import LAW_FACTOR, batch_exponent
 from betaplane.advice.settings import LR_EXPONENT
 
 OPTIMA = (Observation("a", 7.0, 0.1), Observation("a", 7.2, 0.3), Observation("b", 7.5, 0.05))
@@ -112,6 +113,19 @@ def test_a_source_with_many_sweeps_weighs_as_much_as_one_with_few():
     assert many == pytest.approx(few, abs=1e-6)
 
 
+def test_the_window_is_at_most_1_1_decades_and_1_5_are_still_known():
+    assert MAX_WINDOW == 1.1
+    known = [Spread(1.0, 0.1, 10.0, (), decades).known for decades in (1.49, 1.5, 1.505)]
+    assert known == [True, True, False]
+
+
+def test_sweeps_that_contradict_each_other_have_a_center_between_them():
+    far = [Observation(f"s{i}", value) for i, value in enumerate((0.0, 0.0, 12.0, 12.0))]
+    bounds = [Observation("t", 46.0, side=1), Observation("u", -34.0, side=-1)]
+    assert 5.9 < center(*far) < 6.1
+    assert 5.9 < center(*far, *bounds) < 6.1
+
+
 def test_the_window_is_capped_and_says_when_nothing_is_known():
     apart = spread((Observation("a", 3.0), Observation("b", 6.0)))
     assert math.log10(apart.high / apart.low) == pytest.approx(MAX_WINDOW)
@@ -155,6 +169,13 @@ def test_carrying_lr_over_by_the_fit_misses_less_than_other_rules():
         }
         assert middle["fitted"] < min(middle["unchanged"], middle["sqrt(k)"])
         assert rows["range"].mean() > 0.8
+
+
+def test_the_range_of_the_law_of_lr_holds_most_of_its_sweeps():
+    errors = [next(iter(rows.values())) for rows in law_errors(evidence()).values()]
+    within = [np.mean(abs(values) <= math.log(LAW_FACTOR)) for values in errors]
+    assert within[2] > 0.86  # the law's own sweeps
+    assert within[3] > 0.9  # mixtures of experts
 
 
 def test_the_law_of_lr_is_closer_with_the_batch_size():

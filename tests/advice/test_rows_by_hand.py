@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from betaplane.advice import advise
 from betaplane.advice.eps import eps
 from betaplane.advice.evidence import LrSweep, evidence
 from betaplane.advice.lr import batch_exponent, batch_pairs, lr
@@ -248,3 +249,25 @@ def test_the_law_of_lr_is_called_extrapolated_outside_of_its_sweeps():
         replace(run, unit="samples"),
     ):
         assert lr(other).row.formula == "torch's default"
+
+
+def test_a_law_of_lr_is_extrapolated_outside_of_its_range_with_a_warning():
+    """Step Law was fitted to 60M to 1.1B parameters, 2B to 100B tokens, and 49k to 4.2M per step."""
+    inside = {"batch_tokens": 524_288, "tokens": 10e9, "params": 124e6}
+    changes = {"params": (5e7, 2e9), "tokens": (1e9, 2e11), "batch_tokens": (4e4, 5e6)}
+    said = "The law for lr was fitted for "
+
+    def warned(**run: float) -> list[str]:
+        found = advise(**run)
+        notes = [note for note in found.warnings if note.startswith(said)]
+        assert found["lr"].confidence == (HEURISTIC if notes else PUBLISHED)
+        return notes
+
+    assert warned(**inside) == []
+    for name, values in changes.items():
+        for value in values:
+            [note] = warned(**{**inside, name: value})
+            assert note.startswith(f"{said}{name.removesuffix('_tokens')} ")
+            assert note.endswith("; here it is extrapolated: sweep lr.")
+    [note] = warned(batch_tokens=1e6, tokens=1e12, params=7e9)
+    assert "params 6e+07 to 1.1e+09, tokens 2e+09 to 1e+11;" in note

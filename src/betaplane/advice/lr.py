@@ -22,7 +22,7 @@ from betaplane.advice.settings import LR_EXPONENT
 DEFAULT = 1e-3
 LOW, HIGH = 1e-4, 1e-2
 CARRIED_FACTOR = math.sqrt(2)  # the step of most grids of lr, by which the range is widened
-LAW_FACTOR = 2.0  # 89% of the best lr of the law's own sweeps lie within this factor of it
+LAW_FACTOR = 2.0  # 87% of the best lr of the law's own sweeps lie within this factor of it
 
 
 def lr(run: RunSpec) -> Decision:
