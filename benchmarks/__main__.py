@@ -11,6 +11,7 @@ for name in (
     "known_results",
     "replay",
     "watch",
+    "advise",
 ):
     print(f"\n== benchmarks/{name}.py", flush=True)
     runpy.run_module(f"benchmarks.{name}", run_name="__main__")

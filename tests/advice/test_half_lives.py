@@ -5,18 +5,21 @@ the window never saw.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from benchmarks.advise import (
     ASIDE,
     carry_errors,
+    contains,
     law_errors,
     leave_one_out,
+    regret,
     regrets,
 )
 
-from betaplane.advice import evidence
+from betaplane.advice import Experiment, evidence
 from betaplane.advice.evidence import UNITS
 from betaplane.advice.half_lives import (
     MAX_WINDOW,
@@ -133,6 +136,33 @@ def test_the_window_is_capped_and_says_when_nothing_is_known():
     assert not apart.known
     known = {unit: found.known for unit in UNITS if (found := evidence().half_lives(unit))}
     assert known == {"tokens": True, "samples": False}
+
+
+GRID = Experiment(
+    "s", "", "tokens", 100.0, (0.5,), betas=(0.25, 0.5, 0.5**0.5), losses=(1.3, 1.0, 1.1)
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.25, 0.3), (0.5, 0.0), (0.5**0.5, 0.1), (0.5 ** (2**-0.5), 0.05), (0.1, 0.3), (0.999, 0.1)],
+    ids=["low end", "best", "high end", "between, half of a step", "below", "above"],
+)
+def test_regret_is_interpolated_in_log_half_lives_and_held_outside(value, expected):
+    """The half-lives of 0.25, 0.5 and sqrt(0.5) are a half, 1 and 2 steps."""
+    assert regret(GRID, value) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("before", "inside"),
+    [(None, [True, False, False]), (0.6, [True, True, False]), (0.4, [True, False, True])],
+    ids=["optimum", "end from above", "end from below"],
+)
+def test_a_window_contains_an_end_of_a_sweep_if_it_reaches_to_it(before, inside):
+    """The best half-life is 100 tokens; beyond an end the best one may be shorter, or longer."""
+    one = replace(GRID, kind="end" if before else "optimum", next=before, losses=())
+    windows = ((50.0, 200.0), (10.0, 99.0), (101.0, 200.0))
+    assert [contains(window, one) for window in windows] == inside
 
 
 def test_windows_hold_nine_of_ten_optima_of_sources_they_never_saw():

@@ -16,11 +16,12 @@ observations with a deviation of PRIOR_DEVIATION; without it a few sources that 
 give a window that excludes the next one. The prior of mu is normal: a weak one from recipes if there
 are any, else nearly flat.
 
-The window holds 90% of the best half-lives of new sweeps, x ~ N(mu, omega^2) over the posterior. The
-point lies above its center, because a half-life that is too short costs more than one that is too
-long: in the published grids the loss of sweeps with an optimum inside rises about twice as much at a
-quarter of the best half-life as at four times it (`python -m benchmarks.advise`). It minimizes the
-expected squared error in which errors from below count twice (asymmetric least squares).
+The window is meant to hold 90% of the best half-lives of new sweeps, x ~ N(mu, omega^2) over the
+posterior, and is cut to MAX_WINDOW decades. The point lies above its center, because a half-life
+that is too short costs more than one that is too long: in the published grids the loss of sweeps
+with an optimum inside rises about twice as much at a quarter of the best half-life as at four times
+it (`python -m benchmarks.advise`). It minimizes the expected squared error in which errors from
+below count twice (asymmetric least squares).
 """
 
 from __future__ import annotations
