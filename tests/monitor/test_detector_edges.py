@@ -16,6 +16,7 @@ from betaplane.monitor.detectors.decay import _decay_explains
 from betaplane.monitor.detectors.gradients import _is_usual_update
 from betaplane.monitor.detectors.rate import _largest_update, _matrices
 from betaplane.monitor.diagnosis import Diagnosis
+from betaplane.monitor.history import GradientCorrelation
 from betaplane.monitor.recorders.ring_buffer import RecordedSteps
 
 VALUES = StepValues(0.1, 0.9, 0.999, 1e-8)
@@ -131,6 +132,19 @@ def test_an_update_of_three_tenths_of_the_weights_explains_a_jump_of_the_loss():
 
     assert changed(0.2999)
     assert changed(0.3001) is None
+
+
+def test_the_largest_rate_is_at_the_edge_of_stability():
+    """Oscillations of the whole model are blamed on the tensor with the largest rate."""
+    readings = [HEALTHY._replace(layer=name, lr=lr) for name, lr in (("a", 1e-3), ("b", 4e-3))]
+    for order in (readings, readings[::-1]):
+        history = history_of(*order, step=1)
+        history.correlations.extend(
+            GradientCorrelation(step, -0.9, 1.0 + step / 12) for step in range(-10, 2)
+        )
+        found = find("adaptive edge of stability", history)
+        assert found.remedy == {"lr": 2e-3}
+        assert f"curvature above {(2 + 2 * 0.9) / (0.1 * 4e-3):.3g}" in found.evidence
 
 
 @pytest.mark.parametrize(
