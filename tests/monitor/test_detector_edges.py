@@ -17,6 +17,7 @@ from betaplane.monitor.detectors.gradients import _is_usual_update
 from betaplane.monitor.detectors.rate import _largest_update, _matrices
 from betaplane.monitor.diagnosis import Diagnosis
 from betaplane.monitor.history import GradientCorrelation
+from betaplane.monitor.reading_history import TouchedRows
 from betaplane.monitor.recorders.ring_buffer import RecordedSteps
 
 VALUES = StepValues(0.1, 0.9, 0.999, 1e-8)
@@ -132,6 +133,26 @@ def test_an_update_of_three_tenths_of_the_weights_explains_a_jump_of_the_loss():
 
     assert changed(0.2999)
     assert changed(0.3001) is None
+
+
+def test_the_tensor_that_lags_most_is_stale():
+    for first, second in ((5.0, 6.0), (6.0, 5.0)):
+        readings = [
+            *run(20, layer="a", lag=first, update_rms=0.9),
+            *run(20, layer="b", lag=second, update_rms=0.9),
+        ]
+        history = history_of(*sorted(readings, key=lambda reading: reading.step))
+        assert find("stale second moment", history).layer == ("a" if first > second else "b")
+
+
+def test_rows_that_were_never_touched_do_not_make_the_others_steady():
+    """Six rows without any gradient, and four with one in ten readings, as in an embedding."""
+    rows = TouchedRows(torch.zeros(10, dtype=torch.bool))
+    for look in range(200):
+        rows.add(torch.arange(10) == 6 + look % 10)
+    history = history_of(*run(20, shape=(10, 4)))
+    history.readings.rows["w"] = rows
+    assert find("dead rows", history) is None
 
 
 def test_the_largest_rate_is_at_the_edge_of_stability():
