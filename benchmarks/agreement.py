@@ -22,6 +22,7 @@ class Agreement:
     good: float  # balanced accuracy of good against the other verdicts
     good_per_beta1: float  # the same, per beta1
     failing: float  # balanced accuracy of failing against the other verdicts
+    failing_above_zero: float  # the same without the cells at beta2 = 0, most of which fail
     # median distance of the boundaries of good, in decades of 1 - beta2; per beta1
     good_distance: float
     failing_distance: float  # the same for the boundaries of failing
@@ -30,10 +31,12 @@ class Agreement:
 def agreement(verdicts: np.ndarray, trained: PhaseMap) -> Agreement:
     y, per_beta1 = trained.y.positions, verdicts_per_beta1(trained)
     good, failing = verdicts == GOOD, verdicts == FAILING
+    above = np.array(trained.y.values) > 0
     return Agreement(
         balanced_accuracy(good, trained.verdicts == GOOD),
         balanced_accuracy(good, per_beta1 == GOOD),
         balanced_accuracy(failing, trained.verdicts == FAILING),
+        balanced_accuracy(failing[:, above], trained.verdicts[:, above] == FAILING),
         boundary_distance(good, per_beta1 == GOOD, y),
         boundary_distance(~failing, trained.verdicts != FAILING, y),
     )
@@ -71,6 +74,16 @@ def boundary(fine: np.ndarray, y: np.ndarray) -> float:
         return math.nan
     below = int(np.flatnonzero(~fine)[-1])
     return float((y[below] + y[below + 1]) / 2)
+
+
+def constant_verdicts(trained: PhaseMap) -> np.ndarray:
+    """Failing below one beta2 for all beta1: the beta2 with the highest balanced accuracy of failing
+    on this map without beta2 = 0, chosen after training. No rule of this form does better.
+    """
+    beta2 = np.array(trained.y.values)
+    shape = trained.verdicts.shape
+    rules = [np.broadcast_to(np.where(beta2 < c, FAILING, GOOD), shape) for c in beta2]
+    return max(rules, key=lambda rule: np.nan_to_num(agreement(rule, trained).failing_above_zero))
 
 
 def rule_verdicts(trained: PhaseMap) -> np.ndarray:

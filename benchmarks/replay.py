@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.agreement import agreement, rule_verdicts
+from benchmarks.agreement import agreement, constant_verdicts, rule_verdicts
 from benchmarks.dense_maps import dense_map
 from benchmarks.known_results.counterexample import MONTE_CARLO
 from betaplane.maps.phase_map import FAILING, GOOD, PhaseMap
@@ -113,9 +113,11 @@ def agreement_table() -> None:
     learning rate of training.
 
     Columns: balanced accuracy of "good" against the other verdicts; the same with trained cells
-    scored against the best cell with the same beta1 ("per b1"); balanced accuracy of "failing"; the
-    distances of the boundaries of good and of failing, in decades of 1 - beta2, median over beta1.
-    "rule" is beta1 < sqrt(beta2).
+    scored against the best cell with the same beta1 ("per b1"); balanced accuracy of "failing", and
+    without the cells at beta2 = 0 ("b2 > 0"); the distances of the boundaries of good and of
+    failing, in decades of 1 - beta2, median over beta1. "rule" is beta1 < sqrt(beta2), "constant"
+    the best constant beta2 below which all cells fail, chosen after training. A replay predicts
+    failure; the columns of good show that it does not predict good.
     """
     head()
     for name in PROBLEMS:
@@ -132,8 +134,19 @@ def text_table() -> None:
 
 
 def head() -> None:
-    columns = ("good", "per b1", "failing", "off good", "off fail")
-    row("problem", "batch", "good", "failing", "", *columns, "rule:", "good", "per b1", "failing")
+    columns = ("good", "per b1", "failing", "b2 > 0", "off good", "off fail")
+    row(
+        "problem",
+        "batch",
+        "good",
+        "failing",
+        "",
+        *columns,
+        "rule:",
+        *columns[:4],
+        "constant:",
+        *columns[2:4],
+    )
 
 
 def compare(problem: Problem, name: str) -> None:
@@ -142,8 +155,9 @@ def compare(problem: Problem, name: str) -> None:
     gradients = record_problem(problem, COORDINATES, ROWS, after=100)
     ours = agreement(predicted_verdicts(gradients, trained), trained)
     rule = agreement(rule_verdicts(trained), trained)
-    rule_columns = rule.good, rule.good_per_beta1, rule.failing
-    row(name, problem.batch_size, *shares, "", *astuple(ours), "", *rule_columns)
+    constant = agreement(constant_verdicts(trained), trained)
+    constants = "", constant.failing, constant.failing_above_zero
+    row(name, problem.batch_size, *shares, "", *astuple(ours), "", *astuple(rule)[:4], *constants)
 
 
 def recording_table() -> None:

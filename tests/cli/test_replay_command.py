@@ -41,7 +41,7 @@ def test_recording_is_replayed(capsys):
     code, out, _ = ended("replay mine.safetensors --points 12 --betas 0.9,0.98", capsys)
     assert code == 0
     assert out.startswith("Where Adam should converge: line")
-    assert "good cost < 2" in out
+    assert "not failing cost < 20" in out
     assert "0.weight" not in out
     assert sorted(os.listdir("out")) == ["mine-predicted.html", "mine-predicted.png"]
 
@@ -53,12 +53,12 @@ def test_counterexample_prints_json(capsys):
     alone, averaged = json.loads(out, parse_constant=pytest.fail)["maps"]
     assert (code, err) == (0, "")
     assert alone["verdicts"][0][0] == "failing"  # beta1 = beta2 = 0: the signs of n and -1
-    assert alone["verdicts"][0][-1] == "good"
+    assert alone["verdicts"][0][-1] == "not failing"
     # ten losses make the whole
-    assert {each for row in averaged["verdicts"] for each in row} == {"good"}
+    assert {each for row in averaged["verdicts"] for each in row} == {"not failing"}
     assert (averaged["batch_size"], averaged["changed"], averaged["steps"]) == (10, "averaged", 16)
     assert all(Path(path).stat().st_size > 0 for path in alone["files"] + averaged["files"])
-    assert alone["threshold"]["good"][0] == pytest.approx(0.978, abs=2e-3)
+    assert alone["threshold"]["cost 2"][0] == pytest.approx(0.978, abs=2e-3)
     assert len(alone["model"]["cosine"]) == len(alone["layers"]["x"]["rms"]) == 40
 
 

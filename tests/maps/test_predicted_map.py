@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 import betaplane
-from betaplane.figures import html, png, summary, terminal
+from betaplane.figures import _text, html, palette, png, summary, terminal
 from betaplane.maps import PhaseMap, predict_map, rows, to_json
 from betaplane.problems import counterexample
 from betaplane.replay import (
@@ -23,6 +23,8 @@ from betaplane.replay import (
     thresholds,
     with_batch_size,
 )
+from betaplane.replay.export import to_json as replay_to_json
+from betaplane.replay.predict import LIMITS
 from betaplane.theory.boundary import critical_beta2
 
 
@@ -55,23 +57,22 @@ def test_failing_ends_at_the_exact_boundary_or_just_above(phase_map: PhaseMap):
 
 def test_the_curve_is_the_threshold(phase_map: PhaseMap, replay):
     curve, _ = phase_map.curves
-    np.testing.assert_array_equal(curve.y, thresholds(replay))
+    ends = thresholds(replay, most=20.0)
+    np.testing.assert_array_equal(curve.y, np.where(ends > 0, ends, np.nan))
     assert curve.label == "predicted beta2*"
-    good = phase_map.verdicts == 0
-    assert all(
-        good[i, j] == (beta2 > curve.y[i])
-        for i in range(9)
-        for j, beta2 in enumerate(phase_map.y.values)
-    )
+    for end, verdicts in zip(curve.y[:9], phase_map.verdicts[:9], strict=True):
+        above = np.array(phase_map.y.values) > end
+        assert (verdicts[above] == 0).all()
+        assert verdicts[~above][-1] == 2
 
 
-def test_it_recommends_a_beta2_at_the_usual_beta1(phase_map: PhaseMap):
-    advice = phase_map.recommendation
-    assert advice.settings["beta1"] == pytest.approx(0.9)
-    assert advice.settings["beta2"] > critical_beta2(0.9, n=20)
-    assert advice.reason.startswith("Of the beta2 at the usual beta1, it has the lowest cost of")
-    assert advice.reason.endswith("the map's upper edge.")
-    assert "predicted to be good from" in advice.reason
+def test_it_recommends_nothing_and_states_the_beta2_that_may_work(phase_map: PhaseMap):
+    assert phase_map.recommendation is None
+    first = float(phase_map.predicted.window.split("beta2 of ")[1].split()[0])
+    assert critical_beta2(0.9, n=20) <= first + 0.01
+    assert phase_map.word(beta1=0.9, beta2=first) == "not failing"
+    assert phase_map.predicted.window.endswith("and above is not predicted to fail.")
+    assert "β₂ of" in html(phase_map)
 
 
 def test_marks(phase_map: PhaseMap):
@@ -94,6 +95,26 @@ def test_no_output_calls_a_prediction_trained(phase_map: PhaseMap):
     assert to_json(phase_map)["initial"] is None
 
 
+def test_every_output_says_that_only_failure_is_predicted(phase_map: PhaseMap, replay):
+    """Cells that are not predicted to fail have one gray and no verdict."""
+    page = html(phase_map)
+    assert LIMITS in " ".join(printed(phase_map).split())
+    assert LIMITS in page
+    assert LIMITS == to_json(phase_map)["limits"] == replay_to_json(replay)["limits"]
+    assert {row["verdict"] for row in rows(phase_map)} == {"not failing", "failing"}
+    assert phase_map.word(beta1=0.9, beta2=0.999) == "not failing"
+    for verdict in ("good", "degraded"):
+        assert f"<b>{verdict}</b>" not in page
+        assert verdict not in printed(phase_map).replace(LIMITS, "")
+    colors = {palette.hexadecimal(c) for c in painted(phase_map)[phase_map.verdicts == 0]}
+    assert colors == {"#eceef1"}
+
+
+def painted(phase_map: PhaseMap) -> np.ndarray:
+    shades = np.linspace(0, 1, phase_map.verdicts.size).reshape(phase_map.verdicts.shape)
+    return palette.paint(phase_map.verdicts, shades, _text.ramps(phase_map))
+
+
 def test_an_extrapolation_is_marked():
     small = with_batch_size(record_problem(betaplane.load("digits:hidden=2"), 60, 56), 4)
     made = predict_map(replay_gradients(small, [0.0, 0.9], [0.9, 0.99]))
@@ -114,10 +135,10 @@ def test_a_mean_of_noise_gets_a_warning():
 
 
 def test_a_predicted_map_states_its_thresholds_and_no_losses(phase_map: PhaseMap, replay):
-    assert (phase_map.thresholds.good, phase_map.thresholds.failing) == (2.0, 20.0)
+    assert (phase_map.thresholds.good, phase_map.thresholds.failing) == (20.0, 20.0)
     costs = {spot: cell.score for spot, cell in phase_map.cells.items()}
     for spot, cost in costs.items():
-        assert phase_map.verdicts[spot] == (0 if cost < 2 else 1 if cost <= 20 else 2)
+        assert phase_map.verdicts[spot] == (0 if cost <= 20 else 2)
         assert phase_map.cells[spot].verdict == phase_map.verdicts[spot]
     cell = phase_map.cells[0, 0]
     assert (len(cell.curve), cell.finals) == (0, ())

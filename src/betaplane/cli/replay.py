@@ -30,17 +30,17 @@ def replay_command(
         bool, Opt("--json", help="Print all quantities of all cells as JSON and nothing else.")
     ] = False,
 ) -> None:
-    """Predict the map from recorded gradients.
+    """Predict from recorded gradients where training fails.
 
     The command runs the recorded minibatch gradients through Adam's moments for every beta1 and
     beta2; nothing is trained. For each cell it measures whether the mean update points along the
     mean gradient, and how noisy the updates are. The cost of a cell is the factor by which both
-    reduce the usable learning rate, relative to beta2 -> 1 at the same beta1. A cell is good below
-    2; it is failing above 20, or if the mean update points uphill.
+    reduce the usable learning rate, relative to beta2 -> 1 at the same beta1. A cell is
+    failing above 20, or if the mean update points uphill.
 
-    Replay measures direction and noise. It does not model the learning rate (instability, a noise
-    level that is too high, too few steps) or problems without gradient noise. It compares values
-    of beta2, not of beta1.
+    A replay predicts failure; it does not predict which of the other settings are good. It measures
+    direction and noise, not the learning rate (instability, a noise level that is too high, too few
+    steps) or problems without gradient noise. It compares values of beta2, not of beta1.
 
     Gradients of larger batches are averages of recorded ones, exact at frozen weights. Those of
     smaller batches are extrapolated: the variance is right, the tails are too light, and the map

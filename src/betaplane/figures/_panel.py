@@ -9,7 +9,7 @@ import numpy as np
 
 from betaplane.figures import _curves, _scene, _text, _ticks, palette
 from betaplane.maps.grid import distance_units
-from betaplane.maps.phase_map import VERDICTS, Cell, Mark, PhaseMap
+from betaplane.maps.phase_map import Cell, Mark, PhaseMap
 from betaplane.text import plural
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ class Panel:
 
     def _recommendation(self, phase_map: PhaseMap) -> None:
         recommendation = phase_map.recommendation
-        self._head("Recommended")
+        self._head("Recommended" if phase_map.predicted is None else "Predicted")
         if recommendation is None:
-            self._lines("No good cell on this map: nothing to recommend.", 9, palette.INK, 40)
+            self._lines(_text.no_recommendation(phase_map), 9, palette.INK, 40)
         else:
             self._write(_text.headline(phase_map), 13, fontweight="bold")
             self.y -= 21
@@ -73,14 +73,18 @@ class Panel:
 
     def _legend(self, phase_map: PhaseMap) -> None:
         self._head(_text.score(phase_map))
-        for verdict, rule in enumerate(_text.verdict_rules(phase_map)):
-            ramp = palette.paint(np.full((1, 64), verdict), np.linspace(0, 1, 64)[None])
+        ramps = _text.ramps(phase_map)
+        for verdict, (name, rule) in _text.verdict_rules(phase_map).items():
+            shades = np.linspace(0, 1, 64)[None]
+            ramp = palette.paint(np.full((1, 64), verdict), shades, ramps)
             self.axes.imshow(
                 ramp, extent=(0, 44, self.y - 10, self.y), aspect="auto", interpolation="bilinear"
             )
-            self._write(VERDICTS[verdict], 9, x=52, fontweight="bold")
+            self._write(name, 9, x=52, fontweight="bold")
             self._write(rule, 9, palette.MUTED, x=108)
             self.y -= 15.5
+        if phase_map.predicted is not None:
+            self._lines(phase_map.predicted.limits, 8, palette.MUTED, 46)
         if len(_scene.undecided(phase_map)):
             self.axes.plot(22, self.y - 5, "x", ms=5, mew=1.1, color=palette.INK)
             self._write("undecided", 9, x=52, fontweight="bold")
@@ -93,7 +97,7 @@ class Panel:
             return
         self._head("Settings in use")
         for mark in phase_map.marks[:6]:
-            color = palette.MUTED if mark.verdict is None else palette.SOLID[mark.verdict]
+            color = _text.chip_color(mark, phase_map)
             self.axes.plot(4, self.y - 5, "o", ms=6, mfc=color, mec=palette.INK, mew=0.8)
             self._write(mark.label, 9, x=14)
             self.y -= 12.5
@@ -216,7 +220,7 @@ def _apart(heights: list[float], gap: float, most: float) -> list[float]:
 
 
 def _mark_line(mark: Mark, phase_map: PhaseMap) -> str:
-    verdict = _text.verdict_name(mark, VERDICTS)
+    verdict = _text.verdict_name(mark, phase_map.verdict_names)
     near = np.isfinite(mark.distance) and mark.verdict is not None
     units = distance_units(phase_map.x, phase_map.y)[1]
     return f"{verdict}, {mark.distance:.2f} {units} from the boundary" if near else verdict

@@ -6,8 +6,9 @@ import math
 import re
 from collections.abc import Mapping
 
+from betaplane.figures import palette
 from betaplane.maps.grid import distance_units
-from betaplane.maps.phase_map import Mark, PhaseMap
+from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD, Mark, PhaseMap
 from betaplane.text import format_number, plural, printable
 
 SYMBOLS = {
@@ -159,18 +160,46 @@ def short_reason(reason: str) -> str:
     return with_symbols(reason.split(";")[0].rstrip(".") + ".")
 
 
+def no_recommendation(phase_map: PhaseMap) -> str:
+    """What a map without a recommendation says instead."""
+    if phase_map.predicted is not None:
+        return with_symbols(phase_map.predicted.window)
+    if phase_map.x.of_problem or phase_map.y.of_problem:
+        return "An option of the problem is no setting: nothing to recommend."
+    return "No good cell on this map: nothing to recommend."
+
+
 def window(phase_map: PhaseMap) -> str:
     """The values of y for which training is good; empty if there is no recommendation."""
     best, name = phase_map.recommendation, phase_map.y.name
     return "" if best is None else f"good for {symbol(name)} from {span(name, best.window)}"
 
 
-def verdict_rules(phase_map: PhaseMap) -> tuple[str, str, str]:
-    """The range of scores of each verdict."""
+def verdict_rules(phase_map: PhaseMap) -> dict[int, tuple[str, str]]:
+    """The name and the range of scores of each verdict of a map."""
     good, failing = phase_map.thresholds.good, phase_map.thresholds.failing
+    names = phase_map.verdict_names
     if phase_map.predicted is not None:
-        return f"cost < {good:g}", f"{good:g} to {failing:g}", f"> {failing:g}, uphill"
-    return f"score < {good:g}", f"{good:g} to {failing:g}", f"> {failing:g} or diverged"
+        rules = {GOOD: f"cost < {failing:g}", FAILING: f"> {failing:g}, uphill"}
+    else:
+        rules = {
+            GOOD: f"score < {good:g}",
+            DEGRADED: f"{good:g} to {failing:g}",
+            FAILING: f"> {failing:g} or diverged",
+        }
+    return {verdict: (names[verdict], rule) for verdict, rule in rules.items()}
+
+
+def ramps(phase_map: PhaseMap) -> tuple[tuple[str, str], ...]:
+    """The colors of the verdicts of a map."""
+    return palette.RAMPS if phase_map.predicted is None else palette.PREDICTED_RAMPS
+
+
+def chip_color(mark: Mark, phase_map: PhaseMap) -> str:
+    """The color of a mark's verdict; gray if it has none, or is not predicted to fail."""
+    if mark.verdict is None or (phase_map.predicted and mark.verdict != FAILING):
+        return palette.MUTED
+    return palette.SOLID[mark.verdict]
 
 
 def span(name: str, window: tuple[float, float]) -> str:

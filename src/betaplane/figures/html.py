@@ -67,7 +67,8 @@ def _data(phase_map: PhaseMap) -> dict[str, Any]:
         "y": _axis(phase_map.y),
         "codes": base64.b64encode(codes.tobytes()).decode(),
         "levelsPerVerdict": SHADE_CODES,
-        "verdicts": VERDICTS,
+        "verdicts": phase_map.verdict_names,
+        "chips": _chips(phase_map),
         "pFail": [float(f"{p:.3g}") for p in np.asarray(phase_map.p_fail, dtype=float).ravel()],
         "cells": _cells(phase_map),
         "nearest": _nearest(phase_map),
@@ -78,7 +79,7 @@ def _data(phase_map: PhaseMap) -> dict[str, Any]:
         "steps": phase_map.steps,
         "measure": _text.measure(phase_map).capitalize(),
         "colors": {
-            "ramps": palette.RAMPS,
+            "ramps": _text.ramps(phase_map),
             "solid": palette.SOLID,
             "ink": palette.INK,
             "muted": palette.MUTED,
@@ -169,19 +170,25 @@ def _measure(text: str, bold: bool) -> tuple[float, float]:
 def _legend(phase_map: PhaseMap) -> str:
     items = [
         f'<li><i style="background:linear-gradient(90deg,{start},{end})"></i><b>{name}</b> {escape(rule)}</li>'
-        for name, (start, end), rule in zip(
-            VERDICTS, palette.RAMPS, _text.verdict_rules(phase_map), strict=True
-        )
+        for verdict, (name, rule) in _text.verdict_rules(phase_map).items()
+        for start, end in [_text.ramps(phase_map)[verdict]]
     ]
+    if phase_map.predicted is not None:
+        items.append(f"<li>{escape(phase_map.predicted.limits)}</li>")
     if len(_scene.undecided(phase_map)):
         items.append("<li><b>✕ undecided</b> seeds disagree</li>")
     return "".join(items)
 
 
+def _chips(phase_map: PhaseMap) -> tuple[str, ...]:
+    """The style of the chip of each verdict; cells that are not predicted to fail have none."""
+    return VERDICTS if phase_map.predicted is None else ("none", *VERDICTS[1:])
+
+
 def _recommendation(phase_map: PhaseMap) -> str:
     recommendation = phase_map.recommendation
     if recommendation is None:
-        return "<p class='headline'>Nothing to recommend</p><p>No cell on this map is good.</p>"
+        return f"<p class='headline'>{escape(_text.no_recommendation(phase_map))}</p>"
     line = escape(_text.torch_line(phase_map))
     return (
         f"<p class='headline'>{escape(_text.headline(phase_map))}</p><p>{escape(_text.window(phase_map))}</p>"
@@ -200,9 +207,11 @@ def _marks(phase_map: PhaseMap) -> str:
         return ""
     rows = []
     for mark in phase_map.marks:
-        chip = "none" if mark.verdict is None else VERDICTS[mark.verdict]
+        chip = "none" if mark.verdict is None else _chips(phase_map)[mark.verdict]
         away = _text.DASH if mark.verdict is None else _text.distance(mark.distance, phase_map)
-        verdict = f"<span class='chip {chip}'>{_text.verdict_name(mark, VERDICTS)}</span>"
+        verdict = (
+            f"<span class='chip {chip}'>{_text.verdict_name(mark, phase_map.verdict_names)}</span>"
+        )
         rows.append(f"<tr><td>{escape(mark.label)}</td><td>{verdict}</td><td>{away}</td></tr>")
     head = "<tr><th>Setting</th><th>Verdict</th><th>To the nearest other verdict</th></tr>"
     return f"<section><h2>Settings in use</h2><table>{head}{''.join(rows)}</table></section>"

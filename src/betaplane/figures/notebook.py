@@ -7,7 +7,7 @@ from html import escape
 
 from betaplane.figures import _text
 from betaplane.figures.png import png
-from betaplane.maps.phase_map import VERDICTS, PhaseMap
+from betaplane.maps.phase_map import PhaseMap
 
 CELL_STYLE = "padding:2px 14px 2px 0;text-align:left"
 
@@ -27,7 +27,7 @@ def repr_html(phase_map: PhaseMap) -> str:
 def _rows(phase_map: PhaseMap) -> list[tuple[str, str]]:
     recommendation = phase_map.recommendation
     if recommendation is None:
-        rows = [("recommended", "nothing: no good cell on this map")]
+        rows = [("recommended", _text.no_recommendation(phase_map))]
     else:
         rows = [
             ("recommended", _text.headline(phase_map)),
@@ -36,5 +36,8 @@ def _rows(phase_map: PhaseMap) -> list[tuple[str, str]]:
         ]
         rows.append(("write", _text.torch_line(phase_map)))
         rows += [("note", note) for note in recommendation.notes]
-    marks = [(mark.label, _text.verdict_name(mark, VERDICTS)) for mark in phase_map.marks]
-    return [*rows, *marks, ("data", _text.caption(phase_map))]
+    marks = [
+        (mark.label, _text.verdict_name(mark, phase_map.verdict_names)) for mark in phase_map.marks
+    ]
+    limits = [("limits", phase_map.predicted.limits)] if phase_map.predicted else []
+    return [*rows, *marks, *limits, ("data", _text.caption(phase_map))]

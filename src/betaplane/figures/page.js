@@ -111,7 +111,7 @@
     here = [i, j];
     const index = i * height + j, row = rowOf.get(index), verdict = verdictOf(index);
     byId("chip").textContent = data.verdicts[verdict];
-    byId("chip").className = `chip ${data.verdicts[verdict]}`;
+    byId("chip").className = `chip ${data.chips[verdict]}`;
     byId("pin").textContent = [row === undefined ? "not trained: inferred from the cells around it" : seeds(row), pinned ? "pinned" : ""].filter(Boolean).join(" · ");
     byId("settings").textContent = [[x, i], [y, j]].map(([axis, k]) => `${axis.symbol} ${axis.values[k]}`).join(", ");
     byId("horizons").textContent = horizons(i, j);

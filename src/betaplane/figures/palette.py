@@ -8,6 +8,8 @@ so that the slope is visible.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 INK = "#1b1f24"  # text and lines
@@ -19,6 +21,8 @@ RAMPS = (  # per verdict: the colors of its best and its worst score
     ("#e79b38", "#ca6623"),
     ("#83264c", "#2f0e2c"),
 )
+# of a predicted map: cells that are not predicted to fail have no verdict, and no color
+PREDICTED_RAMPS = (("#eceef1", "#eceef1"), *RAMPS[1:])
 # per verdict: for text, chips and swatches on paper
 SOLID = ("#4aa79d", "#df8530", "#6b1c40")
 
@@ -38,13 +42,16 @@ def hexadecimal(color: np.ndarray) -> str:
     return "#" + "".join(f"{round(255 * float(part)):02x}" for part in color)
 
 
-def paint(verdicts: np.ndarray, shades: np.ndarray) -> np.ndarray:
+def paint(
+    verdicts: np.ndarray, shades: np.ndarray, ramps: Sequence[tuple[str, str]] = RAMPS
+) -> np.ndarray:
     """Colors of cells from their verdicts and shades, shape (..., 3), in [0, 1].
 
     Args:
         verdicts: 0 good, 1 degraded, 2 failing.
         shades: like verdicts, in [0, 1]: 0 the best score of the verdict, 1 the worst.
+        ramps: the colors of the best and the worst score of each verdict.
     """
-    ends = np.array([[rgb(start), rgb(end)] for start, end in RAMPS])
+    ends = np.array([[rgb(start), rgb(end)] for start, end in ramps])
     start, end = ends[verdicts, 0], ends[verdicts, 1]
     return start + (end - start) * np.clip(shades, 0.0, 1.0)[..., None]

@@ -57,7 +57,7 @@ def png(phase_map: PhaseMap, *, dpi: int = 150) -> bytes:
 
 def _draw_cells(axes: Axes, phase_map: PhaseMap) -> None:
     x, y = _ticks.edges(phase_map.x), _ticks.edges(phase_map.y)
-    colors = palette.paint(phase_map.verdicts, _scene.shades(phase_map))
+    colors = palette.paint(phase_map.verdicts, _scene.shades(phase_map), _text.ramps(phase_map))
     axes.pcolormesh(x, y, colors.transpose(1, 0, 2), edgecolors="face", linewidth=0.15)
     axes.set(xlim=x[[0, -1]], ylim=y[[0, -1]])
     if _scene.untrained(phase_map):

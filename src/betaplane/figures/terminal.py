@@ -10,7 +10,7 @@ import numpy as np
 
 from betaplane.figures import _scene, _text, _ticks, palette
 from betaplane.maps.grid import Axis
-from betaplane.maps.phase_map import FAILING, VERDICTS, PhaseMap, Spot
+from betaplane.maps.phase_map import FAILING, PhaseMap, Spot
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -58,6 +58,8 @@ class _Summary:
         yield Text()
         if self.phase_map.marks:
             yield self._marks(convert, options.ascii_only)
+        if self.phase_map.predicted is not None:
+            yield Text(self.phase_map.predicted.limits, style="bold")
         yield Text(convert(_text.caption(self.phase_map)), style="dim")
         if why := self.phase_map.facts.get("why plain"):
             yield Text(convert(f"trained one run at a time: {why}"), style="dim")
@@ -67,7 +69,7 @@ class _Summary:
 
         recommendation = self.phase_map.recommendation
         if recommendation is None:
-            yield Text("No good cell on this map: nothing to recommend.", "bold")
+            yield Text(convert(_text.no_recommendation(self.phase_map)), "bold")
             return
         yield Text.assemble(
             ("Recommended  ", "dim"), (convert(_text.headline(self.phase_map)), "bold")
@@ -93,12 +95,15 @@ class _Summary:
         for mark in self.phase_map.marks:
             away = "-" if mark.verdict is None else _text.distance(mark.distance, self.phase_map)
             standing = Text(
-                _text.verdict_name(mark, VERDICTS), "dim" if mark.verdict is None else "bold"
+                _text.verdict_name(mark, self.phase_map.verdict_names),
+                "dim" if mark.verdict is None else "bold",
             )
             if mark.verdict is not None:
                 glyphs = ASCII_GLYPHS if ascii_only else GLYPHS
                 standing = Text.assemble(
-                    (glyphs[mark.verdict] * 2, _style(mark.verdict, 0.4)), " ", standing
+                    (glyphs[mark.verdict] * 2, _style(mark.verdict, 0.4, self.phase_map)),
+                    " ",
+                    standing,
                 )
             table.add_row(
                 letters.get(mark.label, ""), Text(convert(mark.label)), standing, Text(away)
@@ -161,7 +166,7 @@ class _Sheet:
         }
         self.verdicts, shades = self._merged()
         self.styles = [
-            [_style(*place) for place in zip(*pair, strict=True)]
+            [_style(*place, phase_map) for place in zip(*pair, strict=True)]
             for pair in zip(self.verdicts, shades, strict=True)
         ]
 
@@ -246,9 +251,9 @@ class _Sheet:
         from rich.text import Text
 
         line = Text(" " * MARGIN)
-        for verdict, rule in enumerate(_text.verdict_rules(self.phase_map)):
-            line.append(self.glyphs[verdict] * 2, _style(verdict, 0.4))
-            line.append(f" {VERDICTS[verdict]} ", "bold").append(f"{rule}   ", "dim")
+        for verdict, (name, rule) in _text.verdict_rules(self.phase_map).items():
+            line.append(self.glyphs[verdict] * 2, _style(verdict, 0.4, self.phase_map))
+            line.append(f" {name} ", "bold").append(f"{rule}   ", "dim")
         line.rstrip()
         return line
 
@@ -270,11 +275,11 @@ class _Sheet:
             )
 
 
-def _style(verdict: int, shade: float) -> Style:
+def _style(verdict: int, shade: float, phase_map: PhaseMap) -> Style:
     """The color of a cell as background, and the same color, darker, for its glyph."""
     from rich.style import Style
 
-    behind = palette.paint(np.array(verdict), np.array(shade))
+    behind = palette.paint(np.array(verdict), np.array(shade), _text.ramps(phase_map))
     return Style(
         color=palette.hexadecimal(behind * GLYPH_BRIGHTNESS[verdict]),
         bgcolor=palette.hexadecimal(behind),

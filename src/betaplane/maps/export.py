@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from betaplane.errors import BadInput
 from betaplane.maps.decision import Decision
-from betaplane.maps.phase_map import VERDICTS, Mark, PhaseMap
+from betaplane.maps.phase_map import Mark, PhaseMap
 from betaplane.text import json_safe
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def rows(phase_map: PhaseMap) -> Iterator[dict[str, Any]]:
             yield {
                 phase_map.x.name: x,
                 phase_map.y.name: y,
-                "verdict": VERDICTS[phase_map.verdicts[i, j]],
+                "verdict": phase_map.verdict_names[phase_map.verdicts[i, j]],
                 "p_fail": float(phase_map.p_fail[i, j]),
                 "trained": cell is not None and phase_map.predicted is None,
                 "score": cell.score if cell else None,
@@ -74,9 +74,10 @@ def to_json(phase_map: PhaseMap) -> dict[str, Any]:
             "score": phase_map.score,
             "thresholds": {"good": thresholds.good, "failing": thresholds.failing},
             "recommendation": _recommendation(phase_map),
-            "marks": [_mark(mark) for mark in phase_map.marks],
+            "marks": [_mark(mark, phase_map) for mark in phase_map.marks],
             "cells": list(rows(phase_map)),
             "facts": dict(phase_map.facts),
+            **({"limits": phase_map.predicted.limits} if phase_map.predicted else {}),
         }
     )
 
@@ -110,13 +111,13 @@ def _comparison(decision: Decision | None) -> dict[str, Any] | None:
     }
 
 
-def _mark(mark: Mark) -> dict[str, Any]:
+def _mark(mark: Mark, phase_map: PhaseMap) -> dict[str, Any]:
     return {
         "label": mark.label,
         "x": mark.x,
         "y": mark.y,
         "distance": mark.distance,
-        "verdict": None if mark.verdict is None else VERDICTS[mark.verdict],
+        "verdict": None if mark.verdict is None else phase_map.verdict_names[mark.verdict],
     }
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 GOOD, DEGRADED, FAILING = 0, 1, 2
 VERDICTS = ("good", "degraded", "failing")
+PREDICTED_VERDICTS = ("not failing", "degraded", "failing")  # only failure is predicted
 Spot = tuple[int, int]  # a cell of the grid: (index on x, index on y)
 
 
@@ -94,6 +95,8 @@ class Prediction:
     """
 
     rests_on: str  # one line
+    limits: str = ""  # one line: what is not predicted
+    window: str = ""  # one line: which beta2 are not predicted to fail
     # one line per cell, in the order of `verdicts`
     notes: tuple[str, ...] = field(default=(), repr=False)
 
@@ -131,9 +134,15 @@ class PhaseMap:
 
     def __repr__(self) -> str:
         nx, ny = self.verdicts.shape
-        counts = [f"{int((self.verdicts == v).sum())} {name}" for v, name in enumerate(VERDICTS)]
+        shown = (GOOD, DEGRADED, FAILING) if self.predicted is None else (GOOD, FAILING)
+        counts = [f"{int((self.verdicts == v).sum())} {self.verdict_names[v]}" for v in shown]
         axes = f"{self.x.name} x {self.y.name}, {nx} x {ny} cells"
         return f"PhaseMap({self.problem!r}, {self.rule}, {axes}: {', '.join(counts)})"
+
+    @property
+    def verdict_names(self) -> tuple[str, str, str]:
+        """The names of the verdicts, by their numbers."""
+        return VERDICTS if self.predicted is None else PREDICTED_VERDICTS
 
     def spot(self, **settings: float) -> Spot:
         """The cell nearest to a setting, given by the names of the two axes.
@@ -155,8 +164,10 @@ class PhaseMap:
         return _nearest(self.x, settings[names[0]]), _nearest(self.y, settings[names[1]])
 
     def word(self, **settings: float) -> str:
-        """The verdict of the cell nearest to a setting: "good", "degraded" or "failing"."""
-        return VERDICTS[self.verdicts[self.spot(**settings)]]
+        """The verdict of the cell nearest to a setting: "good", "degraded" or "failing"; of a
+        prediction "not failing" or "failing".
+        """
+        return self.verdict_names[self.verdicts[self.spot(**settings)]]
 
     def to_frame(self) -> pandas.DataFrame:
         """One row per cell, as a pandas data frame; see `betaplane.maps.rows`."""

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
 from betaplane.errors import BadInput, expect
 from betaplane.maps.grid import Axis
 from betaplane.maps.phase_map import (
+    FAILING,
+    GOOD,
     Cell,
     Curve,
     Mark,
     PhaseMap,
     Prediction,
-    Recommendation,
     Spot,
     Thresholds,
 )
 from betaplane.maps.plan import common_settings
-from betaplane.maps.recommend import recommend
 from betaplane.maps.verdicts import known_curves, mark
 from betaplane.replay import Gradients, Quantities, Replay, predicted, thresholds
-from betaplane.replay.predict import FAILING_ABOVE, GOOD_BELOW
+from betaplane.replay.predict import FAILING_ABOVE, LIMITS
 
-# The beta1 whose beta2 is recommended. A replay compares values of beta2 at one beta1, and does not
+# The beta1 whose beta2 are described. A replay compares values of beta2 at one beta1, and does not
 # compare values of beta1.
 DEFAULT_BETA1 = 0.9
 CHANGES = {
@@ -56,13 +55,13 @@ def predict_map(
         >>> from betaplane.replay import record_problem, replay_gradients
         >>> phase_map = predict_map(replay_gradients(record_problem(counterexample(n=10), steps=10)))
         >>> [phase_map.word(beta1=0.9, beta2=beta2) for beta2 in (0.5, 0.8, 0.99)]
-        ['failing', 'degraded', 'good']
+        ['failing', 'not failing', 'not failing']
     """
     expect(replay, Replay, "replay", "predict_map(replay_gradients(stream))")
     _check(replay)
     stream = replay.stream
     x, y = Axis("beta1", tuple(replay.beta1.tolist())), Axis("beta2", tuple(replay.beta2.tolist()))
-    verdicts = predicted(replay)
+    verdicts = np.where(predicted(replay) == FAILING, FAILING, GOOD).astype(np.int8)
     cells = {spot: _cell(replay, spot, int(verdicts[spot])) for spot in np.ndindex(verdicts.shape)}
     fixed = {"eps": replay.eps}
     if stream.batch_size:
@@ -78,12 +77,11 @@ def predict_map(
         p_fail=np.full(verdicts.shape, np.nan),
         initial=math.nan,
         best=math.nan,
-        thresholds=Thresholds(GOOD_BELOW, FAILING_ABOVE),
+        thresholds=Thresholds(FAILING_ABOVE, FAILING_ABOVE),
         marks=_marks(fixed, settings, x, y, verdicts),
         curves=(_threshold_curve(replay), *known_curves(x, y, None)[:1]),
-        recommendation=_recommendation(x, y, cells, verdicts),
         facts=_facts(replay),
-        predicted=Prediction(_basis(stream), _notes(replay.whole)),
+        predicted=Prediction(_basis(stream), LIMITS, _window(x, y, verdicts), _notes(replay.whole)),
     )
 
 
@@ -128,22 +126,20 @@ def _marks(
 
 
 def _threshold_curve(replay: Replay) -> Curve:
-    threshold = thresholds(replay)
+    threshold = thresholds(replay, most=FAILING_ABOVE)
     return Curve("predicted beta2*", replay.beta1, np.where(threshold > 0, threshold, np.nan))
 
 
-def _recommendation(
-    x: Axis, y: Axis, cells: Mapping[Spot, Cell], verdicts: np.ndarray
-) -> Recommendation | None:
+def _window(x: Axis, y: Axis, verdicts: np.ndarray) -> str:
+    """The beta2 at the usual beta1 that are not predicted to fail, as a sentence."""
     column = int(np.argmin(np.abs(x.positions - x.position(DEFAULT_BETA1))))
-    at_beta1 = {spot: cell for spot, cell in cells.items() if spot[0] == column}
-    recommendation = recommend(x, y, at_beta1, verdicts)
-    if recommendation is None:
-        return None
-    reason = recommendation.reason.replace("training is good", "training is predicted to be good")
-    reason = reason.replace("lowest loss", "lowest cost")
-    reason = f"Of the beta2 at the usual beta1, {reason[0].lower()}{reason[1:]}"
-    return replace(recommendation, reason=reason)
+    at = f"At beta1 = {x.values[column]:.4g}"
+    failing = np.flatnonzero(verdicts[column] == FAILING)
+    if not len(failing):
+        return f"{at}, no beta2 on the map is predicted to fail."
+    if failing[-1] + 1 == len(y):
+        return f"{at}, beta2 is predicted to fail up to the edge of the map."
+    return f"{at}, beta2 of {y.values[failing[-1] + 1]:.4g} and above is not predicted to fail."
 
 
 def _basis(stream: Gradients) -> str:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from betaplane.replay.predict import FAILING_ABOVE, predicted, thresholds
+from betaplane.replay.predict import FAILING_ABOVE, LIMITS, predicted, thresholds
 from betaplane.replay.quantities import Quantities, Replay
 from betaplane.text import json_safe
 
-VERDICT_NAMES = ("good", "degraded", "failing", "no gradient")
+VERDICT_NAMES = ("not failing", "not failing", "failing", "no gradient")
 
 
 def to_json(replay: Replay) -> dict[str, Any]:
@@ -24,11 +24,12 @@ def to_json(replay: Replay) -> dict[str, Any]:
         >>> from betaplane.replay.record_problem import record_problem
         >>> from betaplane.replay.replay import replay_gradients
         >>> data = to_json(replay_gradients(record_problem(counterexample(n=10), steps=10), [0.0], [0.5, 0.999]))
-        >>> data["verdicts"], data["model"]["cost"][0][0], round(data["threshold"]["good"][0], 3)
-        ([['failing', 'good']], None, 0.978)
+        >>> data["verdicts"], data["model"]["cost"][0][0], round(data["threshold"]["cost 2"][0], 3)
+        ([['failing', 'not failing']], None, 0.978)
     """
     stream = replay.stream
     return {
+        "limits": LIMITS,
         "steps": stream.steps,
         "coordinates": stream.coordinates,
         "batch_size": stream.batch_size,
@@ -41,7 +42,7 @@ def to_json(replay: Replay) -> dict[str, Any]:
         "beta2": replay.beta2.tolist(),
         "verdicts": [[VERDICT_NAMES[verdict] for verdict in row] for row in predicted(replay)],
         "threshold": {
-            "good": _plain(thresholds(replay)),
+            "cost 2": _plain(thresholds(replay)),
             "not failing": _plain(thresholds(replay, most=FAILING_ABOVE)),
         },
         "model": _plain_quantities(replay.whole),

@@ -11,16 +11,20 @@ from betaplane.replay.gradients import Gradients
 from betaplane.replay.quantities import Replay
 from betaplane.replay.replay import replay_gradients
 
+# what every output of a replay says
+LIMITS = "A replay predicts failure; it does not predict which of the other settings are good."
 NO_GRADIENT = 3  # instead of a verdict
 # thresholds of the cost, the same for all problems; evaluated in benchmarks/replay.py
 GOOD_BELOW, FAILING_ABOVE = 2.0, 20.0
 
 
 def predicted(replay: Replay, layer: str | None = None) -> np.ndarray:
-    """The verdict of every cell: 0 good, 1 degraded, 2 failing, 3 no gradient; int8 (n1, n2).
+    """The class of every cell: 0 cost below 2, 1 cost from 2 to 20, 2 failing, 3 no gradient; int8
+    (n1, n2).
 
-    A cell is good if its cost is below 2, and failing if it is above 20 or the mean update points
-    uphill; see `quantities.cost`. A layer without any gradient has no verdict, 3.
+    A cell is failing if its cost is above 20 or the mean update points uphill; see
+    `quantities.cost`. Only failure is predicted: classes 0 and 1 do not distinguish good from
+    degraded settings. A layer without any gradient is in class 3.
 
     Args:
         replay: the replayed plane.
