@@ -23,7 +23,7 @@ import numpy as np
 
 from betaplane.maps import PhaseMap, map_phases
 from betaplane.maps.verdicts import score, verdict
-from betaplane.replicas import Options, final_loss
+from betaplane.replicas import Options, final_value
 
 MAX_LINES = 5  # of betaplane, per problem
 CELLS = 10
@@ -109,7 +109,7 @@ def compare(name: str, points: int = 4, cells: int = CELLS) -> Comparison:
 
 
 def _final(losses: list[float]) -> float:
-    return final_loss(np.array(losses, np.float32))
+    return final_value(np.array(losses, np.float32))
 
 
 def main(names: list[str]) -> None:

@@ -120,7 +120,7 @@ def map_command(
     good: Annotated[float, SearchOpt(help="Score below which a cell is good.")] = 0.05,
     failing: Annotated[float, SearchOpt(help="Score above which a cell fails.")] = 0.5,
     judge: Annotated[
-        str, SearchOpt(help="What a run is judged by: loss, regret or gradient-norm.")
+        str, SearchOpt(help="What a run is judged by: loss, regret, gradient-norm or validation.")
     ] = "loss",
     score: Annotated[
         str,

@@ -116,6 +116,14 @@ def check_judge(plan: Plan, problem: Problem | Trainer) -> None:
             where="judge",
             instead='judge="regret"',
         )
+    if judge == "validation" and isinstance(problem, Problem) and problem.validation is None:
+        raise BadInput(
+            "The problem has no held-out data",
+            value=problem.name,
+            allowed="a problem with validation",
+            where="judge",
+            instead="Problem(..., validation=(inputs, targets))",
+        )
 
 
 def check_score(plan: Plan, problem: Problem | Trainer) -> None:

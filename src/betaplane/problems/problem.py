@@ -98,6 +98,10 @@ class Problem:
             loader is iterated epoch by epoch, without worker processes; `order` is that of a
             map-style Dataset. A function is called once per run; if it returns a generator, that
             must not end before the run does.
+        validation: held-out data, for maps with `judge="validation"`: a pair (inputs, targets), or
+            in one of the forms of `data`. They are read whole, in evaluation mode.
+        metric: metric(output, target) or metric(model, batch) -> number of the held-out data, the
+            smaller the better; by default the loss.
 
     Example:
         >>> x = torch.arange(8.0)[:, None]
@@ -128,6 +132,7 @@ class Problem:
     validation: Any = field(default=None, kw_only=True)
     metric: Loss | None = field(default=None, kw_only=True)
     form: LossForm = field(init=False, repr=False)  # how the loss is called
+    metric_form: LossForm = field(init=False, repr=False)  # how the metric, or the loss, is called
     origin: Origin | None = field(default=None, repr=False, kw_only=True)  # set by `betaplane.load`
     family: Family | None = field(default=None, repr=False, kw_only=True)  # of built-in problems
 
@@ -138,7 +143,11 @@ class Problem:
         if isinstance(self.batch_size, _Default):
             self._set(batch_size=default_size(self.data, self.where, int(self.batch_size)))
         check_fields(self)
-        self._set(form=loss_form(self.loss, self.data is None, self.where))
+        form = loss_form(self.loss, self.data is None, self.where)
+        own = self.metric is not None
+        tensors = isinstance(self.validation, tuple)
+        metric = loss_form(self.metric, tensors, self.where, "metric") if own else form
+        self._set(form=form, metric_form=metric)
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():

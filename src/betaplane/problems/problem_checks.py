@@ -33,6 +33,7 @@ def check_fields(problem: Problem) -> None:
         _check_tensors(problem, where)
     else:
         _check_source(problem, where)
+    _check_validation(problem, where)
     _check_batch_size(problem, where)
     _check_numbers(problem, where)
     one_of(ORDERS, where, order=problem.order)
@@ -50,6 +51,35 @@ def _check_batch_size(problem: Problem, where: str) -> None:
             where=where,
             instead=f"batch_size={min(32, n)}",
         )
+
+
+def _check_validation(problem: Problem, where: str) -> None:
+    data = problem.validation
+    if data is None and problem.metric is not None:
+        raise BadInput(
+            "The metric has no held-out data",
+            allowed="validation, if there is a metric",
+            where=where,
+            instead="validation=(inputs, targets)",
+        )
+    if isinstance(data, tuple):
+        if len(data) != 2 or not all(isinstance(t, Tensor) and t.dim() for t in data):
+            raise BadInput(
+                "validation is not a pair of tensors",
+                value=", ".join(type(part).__name__ for part in data),
+                allowed="(inputs, targets), a DataLoader, a Dataset or a function",
+                where=where,
+                instead="validation=(inputs, targets)",
+            )
+        if len(data[0]) != len(data[1]) or not len(data[0]):
+            raise BadInput(
+                "Held-out inputs and targets differ in length, or are empty",
+                value=f"{len(data[0])} inputs, {len(data[1])} targets",
+                allowed="one target per input",
+                where=where,
+            )
+    elif data is not None:
+        check_data(data, where, "validation")
 
 
 def _check_numbers(problem: Problem, where: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import reprlib
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,8 @@ from betaplane.problems import Trainer
 from betaplane.problems.check import call_user_code
 from betaplane.problems.commands.command_run import CommandRun
 from betaplane.problems.reports import reporting
-from betaplane.replicas.judge import curve_of
-from betaplane.replicas.reported import train_reported
-from betaplane.replicas.run import Options, Outcome, Run, certainly_failing
+from betaplane.replicas.reported import LossReport, train_reported
+from betaplane.replicas.run import Options, Outcome, Run
 
 Settings = dict[str, float]
 
@@ -40,16 +40,10 @@ def train_callable(trainer: Trainer, run: Run, options: Options = Options()) -> 
     text = ", ".join(f"{name}={value:g}" for name, value in settings.items())
     what = f"{trainer.name}({text}; seed {run.seed}) failed"
     losses = call_user_code(what, lambda: trainer.train(settings, run.seed))
-    if isinstance(losses, Generator | CommandRun):
-        collect = lambda: _collected(losses, trainer, options)  # noqa: E731
-        values, whole = call_user_code(what, collect)
-    else:
-        values, whole = losses, True
-    curve = _curve(values, trainer.name)
+    report = call_user_code(what, lambda: _collected(losses, trainer, options))
     failure = losses.failure if isinstance(losses, CommandRun) else None
-    seconds, judge = time.perf_counter() - start, options.judge
-    points = curve_of(curve, [1] * len(curve), judge)
-    return Outcome(float(curve[0]), points, whole, seconds, judge, failure)
+    outcome = report.outcome(trainer.name, options.judge, time.perf_counter() - start)
+    return replace(outcome, failure=failure)
 
 
 def run_values(run: Run) -> Settings:
@@ -64,56 +58,44 @@ def _steps(trainer: Trainer) -> Settings:
     return {} if steps is None else {"steps": steps}
 
 
-def _collected(
-    losses: Generator[Any, None, Any] | CommandRun, trainer: Trainer, options: Options
-) -> tuple[list[float], bool]:
-    """The losses that a generator yields, and whether it was not stopped before its end."""
-    yielded: list[float] = []
-    is_certain = _verdict_check(trainer, options)
+def _collected(losses: Any, trainer: Trainer, options: Options) -> LossReport:
+    """What a function returned or yields; a generator is stopped when the verdict is certain."""
+    report = LossReport(early_stop=options.stops_early)
+    report.expected = getattr(trainer.train, "losses", None)
+    if not isinstance(losses, Generator | CommandRun):
+        for value in _values(losses, trainer.name):
+            _take(report, value, trainer.name)
+        report.is_certain = False  # the function has trained to its end
+        return report
     try:
-        for loss in losses:
-            yielded.append(_number(loss, trainer.name))
-            if is_certain(yielded):
-                return yielded, False
+        for value in losses:
+            if _take(report, value, trainer.name):
+                break
     finally:
         losses.close()
-    return yielded, True
+    if not report.losses:
+        raise _no_losses([], trainer.name)
+    return report
 
 
-def _verdict_check(trainer: Trainer, options: Options) -> Callable[[list[float]], bool]:
-    """A function of the losses so far: whether the verdict of the run is certain.
-
-    A loss that is not finite is certain. If the number of losses of a run is known, the rule of the
-    other engines applies too (`certainly_failing`).
-    """
-    expected = getattr(trainer.train, "losses", None) if options.stops_early else None
-
-    def is_certain(losses: list[float]) -> bool:
-        if not np.isfinite(losses[-1]):
-            return True
-        if expected is None or len(losses) >= expected:
-            return False
-        curves = np.array([losses], np.float32)
-        return bool(certainly_failing(curves, curves[:, 0], expected)[0])
-
-    return is_certain
-
-
-def _number(loss: Any, name: str) -> float:
+def _take(report: LossReport, value: Any, name: str) -> bool:
     try:
-        return float(loss.item() if hasattr(loss, "item") else loss)
-    except (TypeError, ValueError, RuntimeError):
-        raise _no_losses(loss, name) from None
+        return report.take(value)
+    except (TypeError, ValueError, RuntimeError, KeyError):
+        raise _no_losses(value, name) from None
 
 
-def _curve(losses: Any, name: str) -> np.ndarray:
+def _values(losses: Any, name: str) -> list[Any]:
+    """The losses that a function returned: one number, an array, or a list of numbers or dicts."""
+    if isinstance(losses, (list, tuple)) and losses and isinstance(losses[0], Mapping):
+        return list(losses)
     try:
         curve = np.atleast_1d(np.asarray([] if losses is None else losses, dtype=np.float32))
     except (TypeError, ValueError, RuntimeError):
         curve = np.empty(0)
     if curve.ndim != 1 or not len(curve):
         raise _no_losses(losses, name)
-    return curve
+    return curve.tolist()
 
 
 def _no_losses(losses: Any, name: str) -> BadInput:

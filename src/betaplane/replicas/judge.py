@@ -1,4 +1,6 @@
-"""What a run is judged by: its loss, its average regret, or the norm of its gradient."""
+"""What a run is judged by: its loss, its average regret, the norm of its gradient, or a metric of
+held-out data.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,13 @@ import numpy as np
 
 from betaplane.problems.problem import Problem
 
-Judge = Literal["loss", "regret", "gradient-norm"]
-JUDGES: tuple[Judge, ...] = ("loss", "regret", "gradient-norm")
+Judge = Literal["loss", "regret", "gradient-norm", "validation"]
+JUDGES: tuple[Judge, ...] = ("loss", "regret", "gradient-norm", "validation")
 NAMES = {
     "loss": "loss",
     "regret": "average loss of the minibatches so far (average regret, up to a constant)",
     "gradient-norm": "smallest norm of the gradient of the full loss, over the points of the curve",
+    "validation": "loss or metric of the held-out data",
 }
 RECORDED: Mapping[str, Literal["minibatch", "full"]] = {
     "regret": "minibatch",
@@ -29,7 +32,11 @@ def recorded(problem: Problem, judge: Judge) -> Problem:
 
 
 def known_best(best: float | None, judge: Judge) -> float | None:
-    """The lowest possible value: the problem's lowest loss, or 0 for the norm of a gradient."""
+    """The lowest possible value: the problem's lowest loss, or 0 for the norm of a gradient; None
+    for held-out data.
+    """
+    if judge == "validation":
+        return None
     return 0.0 if judge == "gradient-norm" else best
 
 
@@ -56,15 +63,15 @@ def curve_of(points: np.ndarray, lengths: Sequence[int], judge: Judge) -> np.nda
 def final_value(curve: np.ndarray, judge: Judge = "loss") -> float:
     """The value by which a run is judged; inf if it is not finite or the curve is empty.
 
-    The loss is the mean of the curve's last tenth: the expected loss of a run that ends at a random
-    point of its last tenth. Unlike the median, it counts spikes, so that a loss that alternates
-    between 0 and 1000 is not small. The regret is the last point, the norm of the gradient the
+    The loss, or the held-out metric, is the mean of the curve's last tenth: the expected loss of a
+    run that ends at a random point of its last tenth. Unlike the median, it counts spikes, so that
+    a loss that alternates between 0 and 1000 is not small. The regret is the last point, the norm of the gradient the
     smallest one.
 
     Example:
         >>> curve = np.array([4.0, 1.0, 2.0])
         >>> [final_value(curve, judge) for judge in JUDGES]
-        [2.0, 2.0, 1.0]
+        [2.0, 2.0, 1.0, 2.0]
         >>> final_value(np.array([0.0] * 19 + [1000.0])), final_value(np.array([1.0, np.nan]))
         (500.0, inf)
     """
@@ -74,4 +81,4 @@ def final_value(curve: np.ndarray, judge: Judge = "loss") -> float:
         return float("inf")
     if judge == "gradient-norm":
         return float(values.min())
-    return float(tail.mean() if judge == "loss" else tail[-1])
+    return float(tail[-1] if judge == "regret" else tail.mean())

@@ -18,6 +18,7 @@ from betaplane.problems.family import variant
 from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.replicas.gradient_norm import full_gradient_norm
+from betaplane.replicas.held_out import POINTS, held_out_value
 from betaplane.replicas.judge import curve_of, recorded
 from betaplane.replicas.objective import (
     Objective,
@@ -60,7 +61,9 @@ class PlainTraining:
     def __init__(self, problem: Problem, run: Run, options: Options) -> None:
         self.problem = problem = recorded(problem, options.judge)
         self.run, self.options = run, options
-        self.lengths = windows(problem.steps, options.points)
+        held_out = options.judge == "validation"
+        points = min(options.points, POINTS) if held_out else options.points
+        self.lengths = windows(problem.steps, points)
         self.lr_factors = multipliers(problem.schedule, problem.steps, problem.warmup)
         self.start = time.perf_counter()
         self.objective = fresh_objective(problem, run, options.independent, options.device)
@@ -69,6 +72,7 @@ class PlainTraining:
         if problem.data is None:
             self.inputs = problem.inputs.to(options.device)
             self.targets = problem.targets.to(options.device)
+        if problem.data is None or held_out:
             self.initial = self._initial_value()
 
     def outcome(self, after_step: Callable[[], None] = lambda: None) -> Outcome:
@@ -139,18 +143,21 @@ class PlainTraining:
                     p.copy_(constrain(p))
 
     def _point(self, total: Tensor, steps: int) -> float:
-        if self.problem.record == "full":
+        diverged = self.options.judge == "validation" and not torch.isfinite(total)
+        if self.problem.record == "full" or (self.options.judge == "validation" and not diverged):
             return self._full_value()
         return float(total) / steps
 
     def _full_value(self) -> float:
-        """The loss on all examples, or the norm of its gradient."""
+        """The loss on all examples, the norm of its gradient, or the held-out metric."""
+        if self.options.judge == "validation":
+            return held_out_value(self.problem, self.objective, self.options.device)
         if self.options.judge == "gradient-norm":
             return full_gradient_norm(self.problem, self.objective, self.inputs, self.targets)
         return full_loss(self.objective, self.inputs, self.targets)
 
     def _initial_value(self) -> float | None:
-        if self.options.judge == "gradient-norm":
+        if self.options.judge in ("gradient-norm", "validation"):
             return self._full_value()
         return initial_loss(self.objective, self.inputs, self.targets)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from betaplane.errors import BadInput
 from betaplane.problems import Trainer
 from betaplane.problems.check import call_user_code
 from betaplane.problems.reports import Reporting
-from betaplane.replicas.judge import curve_of
+from betaplane.replicas.judge import Judge, curve_of
 from betaplane.replicas.run import Options, Outcome, Run, certainly_failing
 
 
@@ -47,6 +48,43 @@ class LossReport:
         """Record a value of the held-out metric."""
         self.validations.append(float(value))
 
+    def take(self, value: Any) -> bool:
+        """Record what a training function yields: a loss, or a dict with loss and validation.
+
+        Raises:
+            TypeError, ValueError, RuntimeError, KeyError: it is neither.
+        """
+        if not isinstance(value, Mapping):
+            return self.loss(_number(value))
+        if value.get("validation") is not None:
+            self.validation(_number(value["validation"]))
+        return self.loss(_number(value["loss"]))
+
+    def outcome(self, name: str, judge: Judge, seconds: float) -> Outcome:
+        """The outcome of the run: its curve is that of the losses, or of what it is judged by.
+
+        Raises:
+            BadInput: the run is judged by held-out data, and reported none.
+        """
+        curve = np.array(self.losses, np.float32)
+        if judge == "validation":
+            initial, curve = self._held_out(name, diverged=not np.isfinite(curve[-1]))
+            return Outcome(initial, curve, True, seconds, judge)
+        points = curve_of(curve, [1] * len(curve), judge)
+        return Outcome(float(curve[0]), points, not self.is_certain, seconds, judge)
+
+    def _held_out(self, name: str, diverged: bool) -> tuple[float, np.ndarray]:
+        """The first held-out value and all of them; inf at the end of a run that diverged."""
+        values = [*self.validations, *([np.inf] if diverged else [])]
+        if not values:
+            raise BadInput(
+                "The training reported no held-out metric",
+                allowed='`yield {"loss": loss, "validation": value}`, or an evaluation',
+                where=f"trainer {name!r}",
+                instead='judge="loss"',
+            )
+        return float([*self.validations, self.losses[0]][0]), np.array(values, np.float32)
+
     def _fails(self) -> bool:
         if not np.isfinite(self.losses[-1]):
             return True
@@ -77,7 +115,8 @@ def train_reported(
             allowed="at least 1 step: data that are not empty, max_steps or epochs above 0",
             where=f"trainer {trainer.name!r}",
         )
-    curve = np.array(report.losses, np.float32)
-    points = curve_of(curve, [1] * len(curve), options.judge)
-    seconds = time.perf_counter() - start
-    return Outcome(float(curve[0]), points, not report.is_certain, seconds, options.judge)
+    return report.outcome(trainer.name, options.judge, time.perf_counter() - start)
+
+
+def _number(value: Any) -> float:
+    return float(value.item() if hasattr(value, "item") else value)

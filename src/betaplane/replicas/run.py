@@ -46,7 +46,7 @@ class Options:
     compile: bool = False  # compile the stacked step (needs a C++ compiler, takes about 10 s)
     device: str = "cpu"
     varied: tuple[str, ...] = ()  # settings that must have an effect on a training function
-    judge: Judge = "loss"  # what a run is judged by: "loss", "regret" or "gradient-norm"
+    judge: Judge = "loss"  # what a run is judged by: see `judge.NAMES`
 
     @property
     def stops_early(self) -> bool:

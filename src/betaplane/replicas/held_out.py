@@ -1,0 +1,38 @@
+"""The held-out loss or metric of a run, over all held-out data, in evaluation mode."""
+
+from __future__ import annotations
+
+import torch
+
+from betaplane.errors import BadInput
+from betaplane.problems.batch import examples_in, to_device
+from betaplane.problems.data_source import finite
+from betaplane.problems.problem import Problem
+from betaplane.replicas.objective import Objective, evaluation
+
+POINTS = 20  # of a curve, at most: each is a pass over the held-out data
+
+
+def held_out_value(problem: Problem, objective: Objective, device: str) -> float:
+    """The mean of the metric over all held-out examples; the objective and the generators do not
+    change.
+
+    Raises:
+        BadInput: the held-out data yield no batch.
+    """
+    metric = objective.loss if problem.metric is None else problem.metric
+    total, count = 0.0, 0
+    with evaluation(objective, 'judge="validation"', 'judge="loss"'), torch.no_grad():
+        for batch in finite(problem.validation, problem.batch_size, problem.where):
+            batch = to_device(batch, device)
+            value = float(problem.metric_form.value_of(metric, objective.module, batch))
+            total += value * examples_in(batch)
+            count += examples_in(batch)
+    if not count:
+        raise BadInput(
+            "The held-out data yield no batch",
+            value=0,
+            allowed="at least 1 example",
+            where=f"{problem.where}, validation",
+        )
+    return total / count
