@@ -13,7 +13,7 @@ from betaplane.errors import BadInput
 from betaplane.maps.grid import Axis, axis, distance_units
 from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD, Thresholds
 from betaplane.maps.plan import common_settings, default_values, plan_for, run_settings
-from betaplane.maps.tune_model import correlation, expected_improvement
+from betaplane.maps.tune_model import LENGTHS, correlation, expected_improvement
 from betaplane.maps.validation import axis_range, checked
 from betaplane.maps.verdicts import is_decided, mark
 from betaplane.problems import Problem, Trainer
@@ -67,9 +67,9 @@ def test_examples_of_other_arguments_end_their_sentences():
     assert sentence(dense=True, points=(1001, 1000), seeds=1).endswith(
         "expected at most 1,000,000 runs (points, seeds). Try: points=64, seeds=2"
     )
-    assert sentence(engine="x").endswith(
-        'Choose one of: auto, stacked, plain (engine). Try: engine="auto"'
-    ) or ("Choose one of: auto, stacked, plain (engine)" in sentence(engine="x"))
+    assert sentence(engine="plane").endswith(
+        'Choose one of: auto, stacked, plain (engine). Try: engine="plain"'
+    )
 
 
 def test_a_map_that_is_not_dense_may_have_a_million_cells():
@@ -252,8 +252,6 @@ def test_the_correlation_is_matern_five_halves():
     np.testing.assert_allclose(found, found.T)
     assert (found[0, 2] < found[0, 1]) & (found[0, 1] < 1)
     np.testing.assert_allclose(correlation(2 * points, 2 * points, 2.0), found)
-    from betaplane.maps.tune_model import LENGTHS
-
     away = np.diag(LENGTHS)
     c = math.sqrt(5)
     np.testing.assert_allclose(
