@@ -135,6 +135,21 @@ def test_an_update_of_three_tenths_of_the_weights_explains_a_jump_of_the_loss():
     assert changed(0.3001) is None
 
 
+def test_a_quarter_of_v_that_does_not_change_is_no_underflow():
+    narrow = HEALTHY._replace(dtype="bfloat16")
+    assert find("second moment underflow", history_of(narrow._replace(still=0.25))) is None
+    assert find("second moment underflow", history_of(narrow._replace(still=0.251)))
+    assert find("second moment underflow", history_of(narrow._replace(lost=0.05))) is None
+    assert find("second moment underflow", history_of(narrow._replace(lost=0.051)))
+
+
+def test_a_loss_without_a_reading_at_its_step_needs_no_warmup():
+    history = losses(history_of(*run(11, ratio=0.2)), [1.0] * 6 + [1.2] * 5)
+    assert find("warmup too short", history)
+    history.step = 12
+    assert find("warmup too short", history) is None
+
+
 def test_the_tensor_that_lags_most_is_stale():
     for first, second in ((5.0, 6.0), (6.0, 5.0)):
         readings = [
