@@ -207,7 +207,7 @@ def test_invalid_option_prints_usage(folder: Path, capsys, command: str, message
 
 
 def test_unbounded_betas_print_a_warning(folder: Path, capsys):
-    code, _, err = ended(f"{FINE} --engine plain --seeds 1 --betas 0.99,0.5", capsys)
+    code, _, err = ended(f"{FINE} --engine plain --seeds 1 --lr fixed --betas 0.99,0.5", capsys)
     assert code == 0
     assert (
         "Warning: beta1 >= sqrt(beta2): |m| / sqrt(v) has no bound and can grow by a factor 1.4 per step"
@@ -216,7 +216,7 @@ def test_unbounded_betas_print_a_warning(folder: Path, capsys):
 
 
 def test_bounded_betas_print_no_warning(folder: Path, capsys):
-    assert "Warning" not in ended(f"{FINE} --engine plain --seeds 1 --betas 0,0", capsys)[2]
+    assert "Warning" not in ended(f"{FINE} --engine plain --seeds 1 --lr fixed --betas 0,0", capsys)[2]
 
 
 def test_error_of_a_process_is_one_line(folder: Path):

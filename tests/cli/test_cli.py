@@ -40,22 +40,22 @@ def test_help_imports_no_large_package(code: str):
 
 
 def test_map_of_a_built_in_problem_prints_json(folder: Path, capsys):
-    words = "map counterexample:n=5 --points 6 --steps 300 --seeds 1 --json --workers 0"
+    words = "map counterexample:n=5 --points 4 --steps 100 --seeds 1 --lr fixed --json --workers 0"
     code, out, err = ended(words, capsys)
     payload = json.loads(out, parse_constant=pytest.fail)
     assert code == 0
-    assert "6 x 6 cells" in err
+    assert "4 x 4 cells" in err
     assert [path.suffix for path in map(Path, payload["files"])] == [".png", ".html", ".sqlite"]
     assert all(Path(path).stat().st_size > 0 for path in payload["files"])
     assert sorted(map(str, Path("out").iterdir())) == sorted(payload["files"])
-    assert len(payload["cells"]) == 36
+    assert len(payload["cells"]) == 16
     again = json.loads(ended(words, capsys)[1])
     assert {**again, "files": 0} == {**payload, "files": 0}
 
 
 @pytest.mark.parametrize("name", ["fine", "make", "made", "train", "trainer"])
 def test_map_accepts_a_problem_of_a_file(folder: Path, capsys, name: str):
-    words = f"map mine.py:{name} --points 3 --seeds 1 --boundary-seeds 1 --workers 0 --engine plain --json"
+    words = f"map mine.py:{name} --points 3 --seeds 1 --boundary-seeds 1 --workers 0 --engine plain --lr fixed --json"
     code, out, err = ended(words, capsys)
     assert code == 0
     assert json.loads(out)["problem"] == {"make": "line", "made": "line", "fine": "line"}.get(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commands import PROBLEMS, ended
 
-MAP = "map mine.py:fine --workers 0 --points 3 --seeds 1"
+MAP = "map mine.py:train --workers 0 --points 3 --seeds 1"
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_map_prints_its_answer_without_a_file(
     kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    taken = Path(f"out/line-beta1-beta2.{kind}")
+    taken = Path(f"out/train-beta1-beta2.{kind}")
     taken.mkdir(parents=True)  # a folder is where the file should be
     code, out, err = ended(MAP, capsys)
     assert code == 2
@@ -40,7 +40,7 @@ def test_map_prints_its_answer_without_a_file(
 
 
 def test_map_prints_json_without_a_file(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("out/line-beta1-beta2.html").mkdir(parents=True)
+    Path("out/train-beta1-beta2.html").mkdir(parents=True)
     code, out, _ = ended(f"{MAP} --json", capsys)
     assert code == 2
     assert [Path(each).suffix for each in json.loads(out)["files"]] == [".png", ".sqlite"]
