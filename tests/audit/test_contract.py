@@ -207,7 +207,7 @@ ROWS = [
     (
         SquaredDecay,
         "weight decay",
-        "of its own kind: at twice the weight_decay a step takes, times as much",
+        "of its own kind: at twice the weight_decay a step removes more, by the factor",
     ),
     (Deaf, "closure", "never called"),
     (Silent, "closure", "its loss is not returned"),
@@ -373,7 +373,7 @@ EFFECTS = [
     (
         AdamW,
         "weight decay",
-        "decoupled, times lr; at weight_decay=0.001, lr=0.1 a step takes",
+        "decoupled, times lr; at weight_decay=0.001, lr=0.1 a step removes the share",
         False,
     ),
     (GROWS, "weight decay", "with the wrong sign: it makes weights grow", True),
@@ -401,7 +401,10 @@ def test_a_decay_is_told_at_an_lr_that_is_set():
     row = with_seed(
         lambda: audits._probe_row("weight decay", audits.PROBES["weight decay"], subject)
     )
-    assert row.finding == "decoupled, times lr; at weight_decay=0.001, lr=0.01 a step takes"
+    assert (
+        row.finding
+        == "decoupled, times lr; at weight_decay=0.001, lr=0.01 a step removes the share"
+    )
     assert row.number == pytest.approx(1e-5)
 
 

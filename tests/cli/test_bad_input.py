@@ -216,7 +216,9 @@ def test_unbounded_betas_print_a_warning(folder: Path, capsys):
 
 
 def test_bounded_betas_print_no_warning(folder: Path, capsys):
-    assert "Warning" not in ended(f"{FINE} --engine plain --seeds 1 --lr fixed --betas 0,0", capsys)[2]
+    assert (
+        "Warning" not in ended(f"{FINE} --engine plain --seeds 1 --lr fixed --betas 0,0", capsys)[2]
+    )
 
 
 def test_error_of_a_process_is_one_line(folder: Path):

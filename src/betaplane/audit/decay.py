@@ -43,7 +43,7 @@ def decay(subject: BlackBox) -> Finding:
     if not share:
         return _none_at_rest(subject)
     lr = subject.path(ONES, (), {"lr": LR}).numbers.get("lr", 0.0)
-    measured = f"at weight_decay={WEIGHT_DECAY:g}, lr={lr:g} a step takes"
+    measured = f"at weight_decay={WEIGHT_DECAY:g}, lr={lr:g} a step removes the share"
     times = {**L2_FACTORS, "times lr": lr}
     coupled = next((text for text in times if _is_l2(subject, times[text])), None)
     if (
@@ -68,7 +68,8 @@ def _decoupled(subject: BlackBox, share: float, lr: float, measured: str) -> Fin
     double = decay_share(subject, {"lr": LR, "weight_decay": 2 * WEIGHT_DECAY})
     if not near(double / share, 2.0, SHARE_TOLERANCE):
         return Finding(
-            "of its own kind: at twice the weight_decay a step takes, times as much", double / share
+            "of its own kind: at twice the weight_decay a step removes more, by the factor",
+            double / share,
         )
     settable = "lr" in subject.settable
     rate = (
@@ -80,7 +81,7 @@ def _decoupled(subject: BlackBox, share: float, lr: float, measured: str) -> Fin
     kinds = [kind for kind in KINDS if near(schedule, kind.scheduled, 0.01)]
     kinds = [kind for kind in kinds if rate is None or near(rate, kind.constructed, 0.01)]
     if not kinds:
-        half = "" if rate is None else f"half of lr takes {rate:.3g}, "
+        half = "" if rate is None else f"half of lr removes {rate:.3g}, "
         return Finding(
             f"of its own kind: {half}half by a scheduler {schedule:.3g}; {measured}", share
         )
@@ -106,7 +107,7 @@ def _none_at_rest(subject: BlackBox) -> Finding:
     )
     if torch.equal(with_, without):
         return Finding("the option has no effect", 0.0, True)
-    return Finding("unknown: it takes nothing at zero gradient, and something at others")
+    return Finding("unknown: it removes nothing at zero gradient, and something at others")
 
 
 def _is_l2(subject: BlackBox, times: float) -> bool:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 AXIS = (
     "Horizontal axis: beta1, beta2, lr, eps, batch_size, weight_decay or an option of a built-in "
-    "problem, with a range if you like: lr=1e-4:1e-1, n=5:50:linear. For a function or a command "
+    "problem, optionally with a range: lr=1e-4:1e-1, n=5:50:linear. For a function or a command "
     "also a hyperparameter of your own: dropout=0.01:0.5."
 )
 AxisOpt = partial(typer.Option, rich_help_panel="Axes")

@@ -18,8 +18,8 @@ CommandOpt = Annotated[
     typer.Option(
         "--command",
         rich_help_panel=PANEL,
-        help="Train with this command instead of a problem: settings stand in it as {beta1}, "
-        "{beta2}, {lr}, {seed}, {run} (a folder for each run), ...",
+        help="Train with this command instead of a problem. It contains placeholders for settings: "
+        "{beta1}, {beta2}, {lr}, {seed}, {run} (a folder for each run), ...",
     ),
 ]
 LossOpt = Annotated[
@@ -27,8 +27,8 @@ LossOpt = Annotated[
     typer.Option(
         "--loss",
         rich_help_panel=PANEL,
-        help="Its losses: stdout:REGEX, jsonl:PATH:FIELD, csv:PATH:COLUMN, tensorboard:DIR:TAG or "
-        "hf:DIR.",
+        help="Where the command writes its losses: stdout:REGEX, jsonl:PATH:FIELD, csv:PATH:COLUMN, "
+        "tensorboard:DIR:TAG or hf:DIR.",
     ),
 ]
 TimeoutOpt = Annotated[

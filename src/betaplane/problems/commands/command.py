@@ -58,7 +58,7 @@ class Command:
         name: name on maps and in the store; by default that of the script.
         timeout: seconds after which a run is ended; it then counts as diverged. None: no limit.
         losses: number of losses that a run logs, if it is known: runs that stay above their first
-            loss are then ended half way.
+            loss are then ended halfway.
         best: the smallest possible loss, or None if it is not known.
         shell: run the command with /bin/sh. Values are quoted.
         reads_environment: the script reads settings from the environment, so that the command need
