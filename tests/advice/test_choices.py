@@ -10,7 +10,7 @@ import pytest
 
 from betaplane.advice import advise
 from betaplane.advice.beta1 import beta1
-from betaplane.advice.beta2 import beta2
+from betaplane.advice.beta2 import TUNE_RUNS, beta2
 from betaplane.advice.beta2 import window as window_of
 from betaplane.advice.evidence import Evidence, Experiment, evidence
 from betaplane.advice.measurements import Threshold
@@ -18,6 +18,7 @@ from betaplane.advice.recommendation import HEURISTIC, MEASURED, PUBLISHED, Reco
 from betaplane.advice.run_spec import RunSpec
 from betaplane.advice.settings import Settings, settings
 from betaplane.errors import BadInput
+from betaplane.maps.tune import MAX_RUNS
 
 LANGUAGE = {"batch_tokens": 524_288, "tokens": 10e9, "params": 124e6, "dtype": "bf16"}
 IMAGES = {"batch_size": 32, "dataset_size": 60_000, "epochs": 10}
@@ -105,6 +106,21 @@ def test_few_sources_that_agree_are_not_known_to_agree():
 def test_an_experiment_with_several_best_values_counts_as_their_geometric_mean():
     found = Experiment("s", "", "tokens", 100.0, (0.5, 0.5 ** (1 / 4)))
     assert found.half_life == pytest.approx(200)
+
+
+def test_the_shortest_of_several_best_values_counts_for_the_warning():
+    several = (Experiment("s", "", "samples", 1.0, (0.5**0.25, 0.5, 0.5**0.1)),)
+    assert Evidence({}, several, {}).shortest_half_life("samples") == pytest.approx(1)
+
+
+def test_evidence_without_a_source_lacks_its_experiments_and_sweeps():
+    kept = evidence().without("li2025", "wen2025")
+    for part, whole in (
+        (kept.experiments, evidence().experiments),
+        (kept.lr_sweeps, evidence().lr_sweeps),
+    ):
+        assert list(part) == [one for one in whole if one.source not in ("li2025", "wen2025")]
+        assert 0 < len(part) < len(whole)
 
 
 def test_the_shortest_best_half_life_is_of_values_with_worse_ones_on_both_sides():
@@ -258,6 +274,10 @@ def test_a_range_is_printed_if_it_has_two_ends():
     row = Recommendation("lr", 1e-3, 1e-4, 1e-2, "", "", (), "")
     assert row.range == "[0.0001, 0.01]"
     assert replace(row, low=None).range == replace(row, high=None).range == ""
+
+
+def test_the_advice_to_measure_names_the_runs_that_tune_takes():
+    assert TUNE_RUNS == MAX_RUNS
 
 
 def test_the_package_has_evidence_of_both_units():

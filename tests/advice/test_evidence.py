@@ -104,6 +104,8 @@ BROKEN = {
     ): "Unknown model in an experiment of a: '3'. Choose one of: dense, experts",
     experiment(betas="[0.9, 0.99]", losses="[1.0]"): "An entry has the wrong fields",
     experiment() + LR_SWEEP.replace("[1e-3, 2e-3]", "[1e-3]"): "A sweep of lr of a needs one",
+    experiment() + LR_SWEEP.replace("[1e-3, 2e-3]", "[1e-3, 0.0]"): "A sweep of lr of a needs one",
+    experiment(best="[0.0]"): "An experiment of a needs batch > 0 and every best in (0, 1)",
     experiment() + LR_SWEEP.replace('"a"', '"b"'): "Unknown source in a sweep of lr: 'b'.",
 }
 
