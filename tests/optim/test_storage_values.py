@@ -262,3 +262,12 @@ def test_zeros_are_decoded_without_a_sign():
         value = stored.decode(codes, scale)
         assert not value.signbit().any()
         assert value[:2].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("stored", [StochasticBFloat16(), Companded()], ids=["bfloat16", "8bit"])
+def test_noise_is_that_of_the_first_step_tensor_and_place_by_default(stored):
+    value = torch.randn(600, generator=torch.Generator().manual_seed(0))
+    usual = stored.encode(value)[0]
+    assert torch.equal(usual, stored.encode(value, 0, 0, 0)[0])
+    for stream, seed, start in ((1, 0, 0), (0, 1, 0), (0, 0, 1)):
+        assert not torch.equal(usual, stored.encode(value, stream, seed, start)[0])
