@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from betaplane.advice import Advice, advise, optuna_betas
     from betaplane.errors import BadInput
     from betaplane.figures import html, png
-    from betaplane.maps import PhaseMap, Plan, Store, axis, map_phases, predict_map, tune
+    from betaplane.maps import (
+        OptunaBoundarySampler,
+        PhaseMap,
+        Plan,
+        Store,
+        axis,
+        import_sweep,
+        map_phases,
+        predict_map,
+        tune,
+    )
     from betaplane.monitor import Watcher, watch
     from betaplane.optim import Schedule, from_torch
     from betaplane.problems import Command, Problem, Trainer, from_lightning, from_trainer, load
@@ -45,7 +55,17 @@ _HOMES = {
     "betaplane.advice": ("Advice", "advise", "optuna_betas"),
     "betaplane.errors": ("BadInput",),
     "betaplane.figures": ("html", "png"),
-    "betaplane.maps": ("PhaseMap", "Plan", "Store", "axis", "map_phases", "predict_map", "tune"),
+    "betaplane.maps": (
+        "OptunaBoundarySampler",
+        "PhaseMap",
+        "Plan",
+        "Store",
+        "axis",
+        "import_sweep",
+        "map_phases",
+        "predict_map",
+        "tune",
+    ),
     "betaplane.monitor": ("Watcher", "watch"),
     "betaplane.problems": (
         "Command",
@@ -74,6 +94,7 @@ __all__ = [
     "Command",
     "Gradients",
     "Options",
+    "OptunaBoundarySampler",
     "PhaseMap",
     "Plan",
     "Problem",
@@ -89,6 +110,7 @@ __all__ = [
     "from_torch",
     "from_trainer",
     "html",
+    "import_sweep",
     "load",
     "map_phases",
     "optuna_betas",

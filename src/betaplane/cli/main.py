@@ -17,6 +17,7 @@ from betaplane.cli.advise import advise_command
 from betaplane.cli.audit import audit_command
 from betaplane.cli.catalog import problems_command, rules_command
 from betaplane.cli.command import Command, Commands
+from betaplane.cli.import_sweep import import_command
 from betaplane.cli.init import init_command
 from betaplane.cli.inspect import inspect_command
 from betaplane.cli.map import map_command
@@ -90,6 +91,7 @@ COMMANDS = {
     "audit": audit_command,
     "advise": advise_command,
     "tune": tune_command,
+    "import": import_command,
     "inspect": inspect_command,
     "report": report_command,
 }

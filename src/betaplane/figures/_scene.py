@@ -100,7 +100,10 @@ def untrained(phase_map: PhaseMap) -> bool:
 
 
 def dots(phase_map: PhaseMap) -> np.ndarray:
-    """Positions of the trained cells, shape (k, 2)."""
+    """Positions of the trained cells, or of the runs that are on no grid, shape (k, 2)."""
+    if phase_map.points:
+        places = [(phase_map.x.position(p.x), phase_map.y.position(p.y)) for p in phase_map.points]
+        return np.array(places)
     spots = np.array(sorted(phase_map.cells), dtype=int).reshape(-1, 2)
     return np.column_stack([phase_map.x.positions[spots[:, 0]], phase_map.y.positions[spots[:, 1]]])
 

@@ -5,6 +5,7 @@ from betaplane.maps.estimate import Estimate
 from betaplane.maps.export import rows, to_csv, to_frame, to_json, to_parquet
 from betaplane.maps.grid import Axis, axis, explicit, position
 from betaplane.maps.mapper import map_phases, run_plan
+from betaplane.maps.optuna_sampler import OptunaBoundarySampler
 from betaplane.maps.phase_map import (
     DEGRADED,
     FAILING,
@@ -22,6 +23,7 @@ from betaplane.maps.plan import Plan, plan_for
 from betaplane.maps.predicted_map import predict_map
 from betaplane.maps.scheduler import Progress
 from betaplane.maps.store.store import Store
+from betaplane.maps.sweep import Sweep, import_sweep
 from betaplane.maps.tune import Trial, Tuned, tune
 
 __all__ = [
@@ -34,17 +36,20 @@ __all__ = [
     "Curve",
     "Estimate",
     "Mark",
+    "OptunaBoundarySampler",
     "PhaseMap",
     "Plan",
     "Prediction",
     "Progress",
     "Recommendation",
     "Store",
+    "Sweep",
     "Thresholds",
     "Trial",
     "Tuned",
     "axis",
     "explicit",
+    "import_sweep",
     "map_phases",
     "plan_for",
     "position",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from betaplane.errors import BadInput
 from betaplane.maps.decision import Decision
-from betaplane.maps.phase_map import Mark, PhaseMap
+from betaplane.maps.phase_map import VERDICTS, Mark, PhaseMap, Point
 from betaplane.text import json_safe
 
 if TYPE_CHECKING:
@@ -76,10 +76,17 @@ def to_json(phase_map: PhaseMap) -> dict[str, Any]:
             "recommendation": _recommendation(phase_map),
             "marks": [_mark(mark, phase_map) for mark in phase_map.marks],
             "cells": list(rows(phase_map)),
+            "points": [_point(phase_map, point) for point in phase_map.points],
             "facts": dict(phase_map.facts),
             **({"limits": phase_map.predicted.limits} if phase_map.predicted else {}),
         }
     )
+
+
+def _point(phase_map: PhaseMap, point: Point) -> dict[str, Any]:
+    """A run that is not on the grid."""
+    names = phase_map.x.name, phase_map.y.name
+    return {**dict(zip(names, (point.x, point.y), strict=True)), "verdict": VERDICTS[point.verdict]}
 
 
 def _recommendation(phase_map: PhaseMap) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from betaplane.maps.assemble import assemble_map, judged_cells, map_facts
 from betaplane.maps.decision import Decision
 from betaplane.maps.engine import choose_engine
 from betaplane.maps.estimate import Estimate, affordable_chunk, estimate_map
+from betaplane.maps.imported_cells import imported_cells
 from betaplane.maps.lr_search import LearningRateSearch
 from betaplane.maps.phase_map import PhaseMap, Spot
 from betaplane.maps.plan import Along, Plan, default_values, plan_for
@@ -154,6 +155,7 @@ class Mapper:
         self.choice = choose_engine(problem, plan, pool, probed, cells, store.meta)
         self.known_best = known_bests(problem, plan)
         self.records: dict[Spot, list[Record]] = {}
+        self.imported = imported_cells(store, plan)
 
     def estimate(self) -> Estimate:
         """What the map is expected to cost."""
@@ -224,15 +226,29 @@ class Mapper:
         if plan.dense:
             return Dense(plan.shape, seeds=plan.seeds)
         boundary_seeds = max(plan.seeds, plan.boundary_seeds)
-        return Refine(
-            plan.shape, seeds=plan.seeds, boundary_seeds=boundary_seeds, budget=plan.trainings
-        )
+        imported = sum(map(len, self.imported.values()))
+        budget = None if plan.trainings is None else plan.trainings + imported
+        chooser = Refine(plan.shape, seeds=plan.seeds, boundary_seeds=boundary_seeds, budget=budget)
+        if budget is not None and self.imported:
+            self._continue_from_imports(chooser)
+        return chooser
+
+    def _continue_from_imports(self, chooser: Refine) -> None:
+        """Take imported runs in place of the start grid, if they show a change of verdict."""
+        votes = seed_verdicts(self.plan, self.imported, self.known_best)
+        if len({vote for of_cell in votes.values() for vote in of_cell}) > 1:
+            self.records |= self.imported
+            chooser.asked |= {spot: len(records) for spot, records in self.imported.items()}
+            chooser.tell(votes)
 
     def _train(self, scheduler: RunScheduler, requests: Sequence[Request]) -> None:
         tasks = {spot: self._tasks(spot, seeds) for spot, seeds in sorted(requests)}
         records = scheduler.finished([task for group in tasks.values() for task in group])
         for spot, group in tasks.items():
-            self.records[spot] = [records[task.key] for task in group]
+            self.records[spot] = self._imported(spot) + [records[task.key] for task in group]
+
+    def _imported(self, spot: Spot) -> list[Record]:
+        return self.imported.get(spot, [])
 
     def _load_finished(self, scheduler: RunScheduler, requests: Sequence[Request]) -> None:
         """Take the finished runs of a batch that the time limit interrupted."""
@@ -240,9 +256,11 @@ class Mapper:
             keys = [task.key for task in self._tasks(spot, seeds)]
             stored = scheduler.stored(keys)
             if stored:
-                self.records[spot] = [stored[key] for key in keys if key in stored]
+                trained = [stored[key] for key in keys if key in stored]
+                self.records[spot] = self._imported(spot) + trained
 
     def _tasks(self, spot: Spot, seeds: int) -> list[Task]:
-        """The runs of a cell, one per seed."""
-        runs = [self.plan.run(spot, seed) for seed in range(seeds)]
+        """The runs of a cell, one per seed; imported ones count as the first."""
+        left = max(0, seeds - len(self._imported(spot)))
+        runs = [self.plan.run(spot, seed) for seed in range(left)]
         return [Task(self.plan.key(run), run) for run in runs]

@@ -61,6 +61,15 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Point:
+    """A run that is not on the grid of the map, drawn where it is."""
+
+    x: float
+    y: float
+    verdict: int
+
+
+@dataclass(frozen=True)
 class Curve:
     """A known curve, drawn on the map."""
 
@@ -131,6 +140,7 @@ class PhaseMap:
     # how it was made: engine, versions, seeds
     facts: Mapping[str, str] = field(default_factory=dict)
     predicted: Prediction | None = None  # None if the cells were trained
+    points: tuple[Point, ...] = field(default=(), repr=False)  # runs that are not on the grid
 
     def __repr__(self) -> str:
         nx, ny = self.verdicts.shape

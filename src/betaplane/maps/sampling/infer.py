@@ -5,6 +5,7 @@ fits a probability surface.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -75,13 +76,29 @@ def fill_by_surface(
         ([2, 2, 2, 0, 0, 0, 0, 0], [1.0, 1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0])
     """
     _check(shape, votes)
-    points = np.array(sorted(votes), float)
-    trials = np.array([len(votes[spot]) for spot in sorted(votes)])
     cells = np.indices(shape).reshape(2, -1).T.astype(float)
+    verdicts, failing = judge_places(votes, cells)
+    return verdicts.reshape(shape), failing.reshape(shape)
+
+
+def judge_places(
+    votes: Mapping[Any, Sequence[int]], where: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The most probable verdict and P(fail) at places, as in `fill_by_surface`.
+
+    Args:
+        votes: verdicts of the seeds at each trained place: a cell, or positions on both axes.
+        where: (m, 2), the places to judge.
+
+    Returns:
+        Verdicts, int8 (m,), and P(fail) in [0, 1], float (m,).
+    """
+    points = np.array(sorted(votes), float)
+    trials = np.array([len(votes[place]) for place in sorted(votes)])
 
     def p_at_least(cut: int) -> np.ndarray:
-        over = np.array([sum(vote >= cut for vote in votes[spot]) for spot in sorted(votes)])
-        return p_fail(points, over, trials, cells).reshape(shape)
+        over = np.array([sum(vote >= cut for vote in votes[place]) for place in sorted(votes)])
+        return p_fail(points, over, trials, where)
 
     failing = p_at_least(FAILING)
     some_degraded = any(DEGRADED in seed_verdicts for seed_verdicts in votes.values())

@@ -22,6 +22,7 @@ from betaplane.maps.store.sqlite import (
 )
 
 APPLICATION_ID = 0x62506C6E  # "bPln", in the header of every store
+IMPORTED = "imported"  # start of the fingerprint of a store without a problem
 SCHEMA = 2  # user_version; increased when a table changes. 1 (betaplane 0.1) had no digests
 MADE_BY_BETAPLANE = "an SQLite file made by betaplane"
 NO_DESCRIPTION = "The store is damaged: its description is missing"
@@ -168,7 +169,7 @@ def check_contents(
     about = retry_while_locked(lambda: db.execute(f"SELECT {columns} FROM about").fetchone())
     if about is None or (version > 1 and not salvage and not is_intact(about)):
         raise _bad_store(path, NO_DESCRIPTION, "an undamaged store")
-    if about[0] != identity.of_version(version):
+    if about[0] != identity.of_version(version) and not is_imported(about[0]):
         raise BadInput(
             "The store contains another problem",
             value=f"{about[1]} ({str(about[0])[:8]})",
@@ -177,6 +178,22 @@ def check_contents(
             instead='store="other.sqlite"',
         )
     return version
+
+
+def is_imported(fingerprint: object) -> bool:
+    """Whether a store has imported runs and no problem yet."""
+    return str(fingerprint).startswith(IMPORTED)
+
+
+def adopt(db: sqlite3.Connection, identity: Identity) -> None:
+    """Make a store of imported runs a store of a problem."""
+    with transaction(db):
+        retry_while_locked(lambda: db.execute("BEGIN IMMEDIATE"))
+        about = db.execute("SELECT fingerprint, problem, created, versions FROM about").fetchone()
+        if is_imported(about[0]):
+            adopted = with_digest((identity.fingerprint, identity.problem, *about[2:]))
+            db.execute("DELETE FROM about")
+            db.execute("INSERT INTO about VALUES (?,?,?,?,?)", adopted)
 
 
 def _bad_store(path: Path, what: str, allowed: str) -> BadInput:

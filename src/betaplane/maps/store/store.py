@@ -22,6 +22,7 @@ from betaplane.maps.store.salvage import readable_ids
 from betaplane.maps.store.schema import (
     SCHEMA,
     Identity,
+    adopt,
     check_contents,
     check_file,
     create_tables,
@@ -107,6 +108,7 @@ class Store(RunTable):
             retry_while_locked(lambda: db.execute("PRAGMA journal_mode = WAL").fetchone())
             store = cls(db, path, identity)
             store.damaged = upgrade(db, identity) if version < SCHEMA else 0
+            adopt(db, identity)
             return store
 
     @classmethod

@@ -94,19 +94,19 @@ class EventFiles:
 
 
 def _scalars(event: bytes) -> Iterator[Scalar]:
-    fields = list(_fields(event))
+    fields = list(protobuf_fields(event))
     step = next((value for number, value in fields if number == 2), 0)
     step -= 2**64 if step >= 2**63 else 0  # a signed number
     summaries = (value for number, value in fields if number == 5)
     for summary in summaries:
-        for number, value in _fields(summary):
+        for number, value in protobuf_fields(summary):
             if number == 1 and (scalar := _scalar(value, step)):
                 yield scalar
 
 
 def _scalar(data: bytes, step: int) -> Scalar | None:
     """The number of a Value; None if it is an image, a histogram, text, ..."""
-    fields = dict(_fields(data))
+    fields = dict(protobuf_fields(data))
     tag = fields.get(1, b"").decode("utf-8", "replace")
     if 2 in fields:
         return Scalar(step, tag, struct.unpack("<f", fields[2])[0])
@@ -116,7 +116,7 @@ def _scalar(data: bytes, step: int) -> Scalar | None:
 
 def _tensor(data: bytes) -> float | None:
     """The number of a tensor with one element, float or double."""
-    fields = dict(_fields(data))
+    fields = dict(protobuf_fields(data))
     packed = fields.get(4) or fields.get(5) or fields.get(6)
     letter, size = ("d", 8) if fields.get(1) == DT_DOUBLE else ("f", 4)
     if fields.get(1) not in (1, DT_DOUBLE) or packed is None or len(packed) != size:
@@ -124,7 +124,7 @@ def _tensor(data: bytes) -> float | None:
     return struct.unpack(f"<{letter}", packed)[0]
 
 
-def _fields(data: bytes) -> Fields:
+def protobuf_fields(data: bytes) -> Fields:
     """The numbers and values of the fields of a protocol buffer; fixed-width values as bytes."""
     place = 0
     while place < len(data):

@@ -1,0 +1,1 @@
+"""Import runs of a finished sweep into a store."""
