@@ -119,7 +119,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a field of a problem": (lambda: LINE.with_(batchsize=4), "Try: batch_size=..."),
     "a verdict with one value": (
-        lambda: mapped().word(beta1=0.9),
+        lambda: mapped(search_lr=False).word(beta1=0.9),
         "A setting of this map needs a value for each",
     ),
     "a page of nothing": (

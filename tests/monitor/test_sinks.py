@@ -226,16 +226,37 @@ for step in range(1, 31):
 """
 
 
-@pytest.mark.parametrize("end", ["", "sys.exit(0)", "raise KeyError", "watcher.close()"])
-def test_exit_of_a_script_loses_nothing(tmp_path: Path, end: str):
-    subprocess.run([sys.executable, "-c", END + end, tmp_path / "run.jsonl"], capture_output=True)
-    assert steps(read_lines(tmp_path / "run.jsonl"), "losses") == [*range(1, 31)]
+# one process, which imports torch once, runs the script with each ending in a fork of its own
+FORKS = """
+import os, sys, torch, betaplane
+script, folder, *endings = sys.argv[1:]
+p = torch.nn.Parameter(torch.ones(1))
+betaplane.watch(torch.optim.AdamW([p]), console=False).close()  # imports the rest
+for number, ending in enumerate(endings):
+    if os.fork() == 0:
+        sys.argv = ["-c", f"{folder}/{number}.jsonl"]
+        exec(script + ending)
+        break  # the fork ends as a script does
+    os.wait()
+"""
+PENDING = "watcher.losses.pending[31] = torch.tensor(0.5)"
+ENDINGS = ["", "sys.exit(0)", "raise KeyError", "watcher.close()", PENDING]
 
 
-def test_exit_of_a_script_writes_losses_pending_on_a_device(tmp_path: Path):
-    end = "watcher.losses.pending[31] = torch.tensor(0.5)"
-    subprocess.run([sys.executable, "-c", END + end, tmp_path / "run.jsonl"], capture_output=True)
-    assert steps(read_lines(tmp_path / "run.jsonl"), "losses") == [*range(1, 32)]
+@pytest.fixture(scope="module")
+def files_of_endings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The file that a script leaves, for each ending."""
+    folder = tmp_path_factory.mktemp("endings")
+    command = [sys.executable, "-c", FORKS, END, folder, *ENDINGS]
+    subprocess.run(command, capture_output=True, check=True)
+    return [folder / f"{number}.jsonl" for number in range(len(ENDINGS))]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_exit_of_a_script_loses_nothing(files_of_endings: list[Path], ending: str):
+    last = 31 if ending == PENDING else 30
+    file = files_of_endings[ENDINGS.index(ending)]
+    assert steps(read_lines(file), "losses") == [*range(1, last + 1)]
 
 
 def test_deleted_watcher_writes_losses_and_releases_the_file(tmp_path: Path):
