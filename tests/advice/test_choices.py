@@ -276,6 +276,17 @@ def test_a_range_is_printed_if_it_has_two_ends():
     assert replace(row, low=None).range == replace(row, high=None).range == ""
 
 
+def test_where_nothing_is_known_the_default_is_raised_to_the_shortest_half_life():
+    """Sweeps at 2000 and 2e6 steps: 0.999 has a half-life of 693 steps, so it is raised."""
+    searched = experiments(0.5 ** (1 / 2000), 0.5 ** (1 / 2e6))
+    row = beta2(RunSpec(1.0, evidence=searched), 0.5).row
+    assert row.value == pytest.approx(0.5 ** (1 / 2000))
+    assert row.formula.startswith("2^(-batch / 2e+03), the shortest")
+    ends = experiments(0.5 ** (1 / 2000), 0.5 ** (1 / 2e6), kind="end", next=0.1)
+    row = beta2(RunSpec(1.0, evidence=ends), 0.5).row
+    assert (row.value, row.formula[:6]) == (0.999, "habit;")
+
+
 def test_the_advice_to_measure_names_the_runs_that_tune_takes():
     assert TUNE_RUNS == MAX_RUNS
 

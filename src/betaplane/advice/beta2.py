@@ -152,13 +152,13 @@ def _published(run: RunSpec) -> Recommendation | None:
 
 def _unknown(run: RunSpec, spread: Spread) -> Recommendation:
     """The default of torch; for a tiny batch the smallest beta2 that was best in a published search."""
-    shortest = run.evidence.shortest_half_life(run.unit) or 0.0
-    least = float(beta_from_half_life(shortest, run.batch)) if shortest else 0.0
+    shortest = run.evidence.shortest_half_life(run.unit)
+    least = 0.0 if shortest is None else float(beta_from_half_life(shortest, run.batch))
     value = max(DEFAULT[run.unit], least)
     reason = f"Nothing is known for this kind of data: measure (`betaplane tune`, about {TUNE_RUNS} runs)."
     formula = (
         f"habit; the best half-lives of published searches spread over {spread.decades:.2g} decades"
-        if value == DEFAULT[run.unit]
+        if shortest is None or value == DEFAULT[run.unit]
         else f"2^(-batch / {shortest:.2g}), the shortest half-life of published searches"
     )
     sources = ("torch", *spread.sources) if run.unit == "samples" else spread.sources
