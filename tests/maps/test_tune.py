@@ -5,7 +5,7 @@ measurably better.
 from __future__ import annotations
 
 import math
-from itertools import product
+from itertools import product, starmap
 
 import numpy as np
 import pytest
@@ -16,10 +16,11 @@ from betaplane.maps import tune
 from betaplane.maps.decision import gain
 from betaplane.maps.tune_model import (
     AMPLITUDES,
+    LENGTHS,
     NOISES,
+    PENALTY,
     STRETCHES,
     Model,
-    expected_improvement,
     fitted,
 )
 from betaplane.maps.tune_search import FIRST_FRESH_SEED, Lattice
@@ -125,7 +126,7 @@ def test_fresh_seeds_are_not_those_of_the_search():
     fresh = {(lr, b1, b2) for lr, b1, b2, seed in seen if seed >= FIRST_FRESH_SEED}
     assert (found.lr, found.beta1, found.beta2) in fresh
     assert len(fresh) <= 3
-    assert {seed for *_, seed in seen} == {0, 1, 2, 1000, 1001, 1002}
+    assert {seed for *_, seed in seen} == {0, 1000, 1001, 1002}
 
 
 @pytest.mark.slow
@@ -172,19 +173,17 @@ def test_the_model_interpolates_and_is_uncertain_far_away():
 
 
 def test_posterior_agrees_with_the_conditional_gaussian():
-    """Against the textbook formula with an explicit inverse."""
+    """Against the textbook formula, with a mean of very large variance."""
     rng = np.random.default_rng(1)
     points, where = rng.uniform(-1, 1, (7, 3)), rng.uniform(-1, 1, (4, 3))
     heights = rng.standard_normal(7)
-    model = Model(points, heights, amplitude=0.7, noise=0.1, stretch=1.4)
-    inverse = np.linalg.inv(model._kernel(points, points) + 0.01 * np.eye(7))
-    across = model._kernel(where, points)
+    model = Model(points, heights, amplitude=0.7, noise=0.1, lengths=(0.5, 1, 2))
+    inverse = np.linalg.inv(model._kernel(points, points) + 0.01 * np.eye(7) + 1e5)
+    across = model._kernel(where, points) + 1e5
     mean, deviation = model.posterior(where)
-    np.testing.assert_allclose(
-        mean, heights.mean() + across @ inverse @ (heights - heights.mean()), rtol=1e-6
-    )
-    variance = 0.49 - np.einsum("ij,jk,ik->i", across, inverse, across)
-    np.testing.assert_allclose(deviation**2, variance, rtol=1e-5)
+    np.testing.assert_allclose(mean, across @ inverse @ heights, rtol=1e-4)
+    variance = 0.49 + 1e5 - np.einsum("ij,jk,ik->i", across, inverse, across)
+    np.testing.assert_allclose(deviation**2, variance, rtol=1e-2)
 
 
 def test_the_fitted_model_has_the_largest_likelihood():
@@ -192,24 +191,22 @@ def test_the_fitted_model_has_the_largest_likelihood():
     rng = np.random.default_rng(3)
     points = rng.uniform(-1, 1, (9, 3))
     heights = np.sin(2 * points[:, 0]) + 0.1 * rng.standard_normal(9)
-    residual = heights - heights.mean()
 
-    def likelihood(amplitude, noise, stretch):
-        covariance = Model(points, heights, amplitude, noise, stretch)._kernel(points, points)
+    def likelihood(amplitude, noise, lengths):  # of the differences from the last height
+        covariance = Model(points, heights, amplitude, noise, lengths)._kernel(points, points)
         covariance += noise**2 * np.eye(9)
-        quadratic = residual @ np.linalg.inv(covariance) @ residual
+        apart = np.eye(8, 9) - np.eye(9)[8]
+        covariance, differences = apart @ covariance @ apart.T, apart @ heights
+        quadratic = differences @ np.linalg.inv(covariance) @ differences
         return -0.5 * (quadratic + np.linalg.slogdet(covariance)[1])
 
-    best = max(product(AMPLITUDES, NOISES, STRETCHES), key=lambda option: likelihood(*option))
+    def penalized(amplitude, noise, k, stretch):
+        lengths = tuple(stretch * length for length in LENGTHS[k])
+        return likelihood(amplitude, noise, lengths) - PENALTY * k, amplitude, noise, lengths
+
+    _, *best = max(starmap(penalized, product(AMPLITUDES, NOISES, range(3), STRETCHES)))
     model = fitted(points, heights)
-    assert (model.amplitude, model.noise, model.stretch) == best
-
-
-def test_expected_improvement_agrees_with_sampling():
-    draws = np.random.default_rng(2).normal(0.3, 0.5, 400_000)
-    sampled = np.maximum(0.1 - draws, 0).mean()
-    found = expected_improvement(np.array([0.3]), np.array([0.5]), 0.1)
-    assert found[0] == pytest.approx(sampled, rel=0.02)
+    assert [model.amplitude, model.noise, model.lengths] == best
 
 
 def test_every_setting_diverges():
@@ -224,7 +221,7 @@ def test_every_setting_diverges():
     [
         ({"seeds": 0}, "seeds is out of range: got 0; expected [1, 1000]"),
         ({"seeds": 1}, "seeds is out of range: got 1; expected [2, 1000]: one seed gives"),
-        ({"max_runs": 21}, "max_runs is too small: got 21; expected [22, inf) with 4 fresh seeds"),
+        ({"max_runs": 15}, "max_runs is too small: got 15; expected [16, inf) with 4 fresh seeds"),
         ({"max_runs": "9"}, "max_runs is not a whole number: got '9'"),
         ({"max_runs": True}, "max_runs is not a whole number: got True"),
         ({"max_rums": 48}, "Unknown argument 'max_rums'. Did you mean 'max_runs'?"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,6 +126,16 @@ def better_than_default(
     if best_over_given.is_measurable and best_over_default.is_measurable:
         return 2
     return 1 if default_over_given.is_measurable else 0
+
+
+def largest_measurable(over_given: Sequence[Gain]) -> int:
+    """The index of the largest measurable gain; 0, the given default, if none is measurable.
+
+    Args:
+        over_given: gains over the default at the given learning rate, the first of itself.
+    """
+    measurable = [k for k, found in enumerate(over_given) if found.is_measurable]
+    return max(measurable, key=lambda k: over_given[k].middle, default=0)
 
 
 def is_positive(finals: np.ndarray, initial: np.ndarray) -> bool:

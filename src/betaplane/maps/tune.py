@@ -110,7 +110,10 @@ class Tuned:
         best = f"the default at its best lr={self.best_default['lr']:g}"
         if self.keeps_betas:
             return [f"The best setting found, compared with {best}: {self.gain_at_best_lr}."]
-        return [f"Compared with {best}: {self.gain_at_best_lr}."]
+        notes = [f"Compared with {best}: {self.gain_at_best_lr}."]
+        if not self.gain_at_best_lr.is_measurable:
+            notes.append("Within noise the default betas are as good at that learning rate.")
+        return notes
 
     def _about_ends(self) -> list[str]:
         notes = []
@@ -155,14 +158,13 @@ def tune(
 
     The search starts at the default betas and the given learning rate, and tries factors of 3 of
     the learning rate as long as the loss falls. Then a Gaussian process over the logarithms of lr
-    and of the horizons 1 / (1 - beta) chooses the setting from which it expects most, until it
-    expects no improvement; all runs have the same seed. Three finalists are trained with two more
-    seeds.
+    and of the horizons 1 / (1 - beta) chooses the most promising setting, until no setting could be
+    better; all runs have the same seed. Its posterior mean chooses the best.
 
-    The best is compared, on fresh seeds, with the default betas at the given learning rate and at
-    their best learning rate. The default stays unless another setting is measurably better: the 95%
-    interval of the gain lies above 0, and the gain is at least 1%. Other betas must be measurably
-    better than the default at its best learning rate too. No setting has beta1 >= sqrt(beta2).
+    The best, and the default betas at their best learning rate, are compared on fresh seeds with the
+    default at the given learning rate. The default stays unless one of the two is measurably
+    better: the 95% interval of the gain lies above 0, and the gain is at least 1%. If both are, the
+    one with the larger gain is the result. No setting has beta1 >= sqrt(beta2).
 
     Args:
         source: as in `map_phases`: a Problem, a Trainer, a function train(settings, seed), a

@@ -10,19 +10,20 @@ from typing import Protocol
 
 import numpy as np
 
-from betaplane.maps.decision import Gain, better_than_default, gain, heights, is_positive
-from betaplane.maps.tune_model import Model, expected_improvement, fitted
+from betaplane.maps.decision import Gain, gain, heights, is_positive, largest_measurable
+from betaplane.maps.tune_model import Model, fitted
 
 BETA1S = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
 BETA2S = (0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999)
 MAX_LR_STEPS = 10  # factors of sqrt(3) away from the given learning rate
 COARSE = 2  # steps of the walk along lr: a factor of 3
 FIRST_SEED = 0  # of every run of the search
-FINAL_SEEDS = (1, 2)  # more seeds of the finalists
-FINALISTS = 3
 FIRST_FRESH_SEED = 1000  # of those that compare the best setting with the default
 CLIP = 1.5  # heights this far above the best are equally useless
-NEGLIGIBLE = 0.002  # expected improvement at which the search ends
+OPTIMISM = 0.5  # standard deviations of the model by which the next setting is preferred
+# The search ends if no setting could be better by more than NEGLIGIBLE, at so many standard
+# deviations; a model of fewer settings than FEWEST is not trusted to say so.
+CONFIDENCE, NEGLIGIBLE, FEWEST = 2.0, 0.002, 24
 
 Cell = tuple[int, int, int]  # index of lr, beta1, beta2
 
@@ -140,47 +141,42 @@ class Search:
                 lowest = height
 
     def _explore(self) -> None:
-        """Try the setting with the largest expected improvement, until it is negligible."""
+        """Try the most promising setting, until none could be better."""
         cells = self.lattice.cells()
         decades = self.lattice.decades(cells)
         while not self._is_spent():
             mean, deviation = self._model().posterior(decades)
             tried = np.array([cell in self.losses for cell in cells])
-            if tried.all():
+            could_be = np.where(tried, np.inf, mean - CONFIDENCE * deviation)
+            is_over = could_be.min() > mean[tried].min() - NEGLIGIBLE
+            if tried.all() or (is_over and tried.sum() >= FEWEST):
                 return
-            expected = expected_improvement(mean, deviation, float(mean[tried].min()))
-            expected[tried] = 0
-            if expected.max() < NEGLIGIBLE:
-                return
-            self._train([cells[int(expected.argmax())]], [FIRST_SEED])
+            promise = np.where(tried, np.inf, mean - OPTIMISM * deviation)
+            self._train([cells[int(promise.argmin())]], [FIRST_SEED])
 
     def _best(self) -> Cell:
-        """The best of the finalists, over more seeds."""
+        """The best of the settings that were tried, by the model: it averages over neighbors."""
         tried = list(self.losses)
         mean, _ = self._model().posterior(self.lattice.decades(tried))
-        finalists = [tried[i] for i in np.argsort(mean, kind="stable")[:FINALISTS]]
-        seeds = [FIRST_SEED, *FINAL_SEEDS]
-        self._train(finalists, FINAL_SEEDS)
-        finals = np.array([[self.losses[cell][seed] for seed in seeds] for cell in finalists])
-        initial = self.trials.initials(seeds)
-        means = heights(finals, initial, is_positive(finals, initial)).mean(1)
-        return finalists[int(means.argmin())]
+        return tried[int(mean.argmin())]
 
     def _compare(self, best: Cell) -> Comparison:
         given = self.lattice.default(self.lattice.start)
         known = self._heights()
         best_lr = min((cell for cell in known if cell[1:] == given[1:]), key=known.__getitem__)
-        finals = self._train([given, best_lr, best], self.fresh_seeds)
-        initial = self.trials.initials(self.fresh_seeds)
+        cells = (given, best_lr, best)
+        finals, initial = (
+            self._train(cells, self.fresh_seeds),
+            self.trials.initials(self.fresh_seeds),
+        )
         over_given = [gain(losses, finals[0], initial) for losses in finals]
-        over_best_lr = gain(finals[2], finals[1], initial)
-        chosen = better_than_default(over_given[1], over_given[2], over_best_lr)
+        chosen = largest_measurable(over_given)
         return Comparison(
-            (given, best_lr, best)[chosen],
+            cells[chosen],
             best_lr,
             tuple(finals[chosen].tolist()),
             over_given[chosen],
-            over_best_lr,
+            gain(finals[2], finals[1], initial),
         )
 
     def _train(self, cells: Sequence[Cell], seeds: Sequence[int]) -> np.ndarray:
@@ -228,5 +224,5 @@ class Search:
 
 
 def reserved_runs(fresh: int) -> int:
-    """Runs that the finalists and the comparison take at most."""
-    return 3 * fresh + FINALISTS * len(FINAL_SEEDS)
+    """Runs that the comparison takes at most."""
+    return 3 * fresh
