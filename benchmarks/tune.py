@@ -32,6 +32,7 @@ from betaplane.maps.plan import plan_for
 from betaplane.maps.scheduler import RunScheduler
 from betaplane.maps.trials import Trials
 from betaplane.maps.tune_search import FIRST_FRESH_SEED, Lattice, Search
+from betaplane.problems import Problem
 from betaplane.problems.source import as_problem
 from betaplane.replicas import Pool, chunk_size
 
@@ -40,12 +41,12 @@ SHORT = 100  # steps of the problems that would take too long
 # Steps; None: those of the problem, and a finer lattice
 HELD_OUT = {
     "heavytail_logreg": None, "graph_net": None, "mixture_density": None, "gan_ring": None,
-    "digits": SHORT, "dropout_noisy": SHORT, "vae_digits": SHORT, "sparse": SHORT,
-    "cnn_bn_digits": SHORT, "text": SHORT, "resmlp_ln": SHORT, "embed_lm": SHORT,
+    "digits": SHORT, "sparse": SHORT, "dropout_noisy": SHORT, "vae_digits": SHORT,
+    "cnn_bn_digits": SHORT,
 }  # fmt: skip
-FINE = (6, (0.0, 0.5, 0.8, 0.9, 0.95, 0.98), (0.9, 0.967, 0.99, 0.9967, 0.999, 0.9997))
-COARSE = (5, (0.0, 0.5, 0.9, 0.95, 0.98), (0.9, 0.967, 0.99, 0.999, 0.9997))
-SEEDS = 3  # of the table
+# Factors of sqrt(3) of lr on either side, beta1, beta2, and seeds
+FINE = (6, (0.0, 0.5, 0.8, 0.9, 0.95, 0.98), (0.9, 0.967, 0.99, 0.9967, 0.999, 0.9997), 4)
+COARSE = (5, (0.0, 0.5, 0.9, 0.95, 0.98), (0.9, 0.967, 0.99, 0.999, 0.9997), 3)
 FRESH_SEEDS = 8  # from which each repetition draws
 SCORE_SEEDS = range(2000, 2008)
 RUNS = 48
@@ -118,6 +119,11 @@ class Repetition:
             lattice.beta2s.index(setting["beta2"]),
         )
 
+    def drawn(self, draw: Callable[[str, int], int]) -> Index:
+        """A setting whose indices `draw` chooses, from a name and the number of values."""
+        lrs, beta1s, beta2s = self.table.losses.shape[:3]
+        return draw("lr", lrs), draw("beta1", beta1s), draw("beta2", beta2s)
+
     def loss(self, index: Index) -> float:
         """The loss of a run of a search."""
         final, initial = self.table.losses[index][self.seed], self.table.initial[self.seed]
@@ -135,9 +141,9 @@ def by_tune(seen: Repetition, runs: int) -> Index:
 def by_random_search(seen: Repetition, runs: int) -> Index:
     """The best of settings drawn uniformly from the lattice, one run each."""
     rng = np.random.default_rng(1000 + seen.number)
-    shape = seen.table.losses.shape[:3]
-    drawn = [tuple(int(rng.integers(n)) for n in shape) for _ in range(runs)]
-    return min(drawn, key=seen.loss)
+    return min(
+        (seen.drawn(lambda _, size: int(rng.integers(size))) for _ in range(runs)), key=seen.loss
+    )
 
 
 def by_tpe(seen: Repetition, runs: int) -> Index:
@@ -146,13 +152,12 @@ def by_tpe(seen: Repetition, runs: int) -> Index:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seen.number))
-    sizes = dict(zip(("lr", "beta1", "beta2"), seen.table.losses.shape, strict=False))
 
-    def loss(trial: optuna.Trial) -> float:
-        return seen.loss(tuple(trial.suggest_int(n, 0, sizes[n] - 1) for n in sizes))
+    def suggested(trial: optuna.trial.BaseTrial) -> Index:
+        return seen.drawn(lambda name, size: trial.suggest_int(name, 0, size - 1))
 
-    study.optimize(loss, n_trials=runs)
-    return tuple(study.best_params[name] for name in sizes)
+    study.optimize(lambda trial: seen.loss(suggested(trial)), n_trials=runs)
+    return suggested(optuna.trial.FixedTrial(study.best_params))
 
 
 METHODS: dict[str, Callable[[Repetition, int], Index]] = {
@@ -165,7 +170,7 @@ METHODS: dict[str, Callable[[Repetition, int], Index]] = {
 def opened(source: str, steps: int | None, store: Path, stack: ExitStack) -> Trials:
     """What trains a problem; finished runs are kept in a store."""
     problem = as_problem(source)
-    if steps is not None:
+    if steps is not None and isinstance(problem, Problem):
         problem = problem.with_(steps=steps)
     plan = plan_for(problem)
     pool = Pool(problem, workers=0, leftovers=[])
@@ -178,14 +183,14 @@ def opened(source: str, steps: int | None, store: Path, stack: ExitStack) -> Tri
 
 def record(trials: Trials, path: Path, is_fine: bool) -> None:
     """Train all settings of the lattice with the seeds of searches; write the losses."""
-    reach, beta1s, beta2s = FINE if is_fine else COARSE
+    reach, beta1s, beta2s, seeds = FINE if is_fine else COARSE
     ks, lr = range(-reach, reach + 1), trials.plan.lr
     lrs = [float(f"{lr * 3.0 ** (k / 2):.6g}") for k in ks]
     betas = [{"beta1": beta1, "beta2": beta2} for beta1 in beta1s for beta2 in beta2s]
-    finals = trials.finals([{"lr": lr, **pair} for lr in lrs for pair in betas], range(SEEDS))
+    finals = trials.finals([{"lr": lr, **pair} for lr in lrs for pair in betas], range(seeds))
     arrays = {
-        "finals": finals.reshape(len(lrs), len(beta1s), len(beta2s), SEEDS),
-        "initial": trials.initials(range(SEEDS)),
+        "finals": finals.reshape(len(lrs), len(beta1s), len(beta2s), seeds),
+        "initial": trials.initials(range(seeds)),
     }
     np.savez(path, ks=list(ks), b1=beta1s, b2=beta2s, lr=lr, **arrays)  # type: ignore[arg-type]
 

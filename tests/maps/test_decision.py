@@ -16,6 +16,7 @@ from betaplane.maps.decision import (
     half_width,
     heights,
     is_positive,
+    largest_measurable,
 )
 from betaplane.maps.lr_search import FACTOR, FRESH_SEEDS, MOST_FACTORS, LearningRateSearch
 from betaplane.maps.trials import Trials
@@ -202,6 +203,14 @@ def test_what_replaces_another_setting_is_measurably_better_than_it():
         (noise, better, better): 2, (better, better, better): 2,
     }  # fmt: skip
     assert {gains: better_than_default(*gains) for gains in table} == table
+
+
+def test_the_largest_gain_counts_only_if_it_is_measurable():
+    gains = [Gain(low, middle, 0.4, True, 8, 5) for low, middle in ((0.1, 0.2), (-0.1, 0.3))]
+    none = Gain(0.0, 0.0, 0.0, True, 8, 5)
+    assert largest_measurable([none, *gains]) == 1
+    assert largest_measurable([none, gains[1], gains[1]]) == 0
+    assert largest_measurable([none, gains[0], Gain(0.2, 0.3, 0.4, True, 8, 5)]) == 2
 
 
 def test_a_gain_says_its_interval():

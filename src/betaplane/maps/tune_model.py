@@ -32,7 +32,7 @@ class Model:
     heights: np.ndarray  # (n,)
     amplitude: float
     noise: float  # standard deviation
-    lengths: tuple[float, float, float]  # decades
+    lengths: tuple[float, ...]  # decades of lr and of the horizons of beta1 and beta2
 
     def posterior(self, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the height, without noise, at points (m, 3)."""
