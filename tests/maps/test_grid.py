@@ -67,6 +67,8 @@ FAULTS = [  # axis, argument, end of the sentence
     (("lr", 1.0, 1.00001, 2), "x", '(x). Try: x=("lr", 0.0001, 0.1)'),
     (("lr", 1.0, 1.00001, 2), "", '(axis). Try: axis("lr", 0.0001, 0.1, 24)'),
     (("lr", True, 0.1, 3), "", '(axis). Try: axis("lr", 0.0001, 0.1, 24)'),
+    (("lr", 0.01, True, 3), "", '(axis). Try: axis("lr", 0.0001, 0.1, 24)'),
+    (("lr", 0.01, 0.1, True), "", '(axis). Try: axis("lr", 0.0001, 0.1, 24)'),
     (("lr", "1e-3", 0.1, 3), "y", '(y). Try: y=("lr", 0.0001, 0.1)'),
     (("lr", 1e-3, 0.1, 1), "x", "expected [2, inf) (points). Try: points=24"),
     (("epss", 0.1, 0.2, 3), "", '(axis). Try: name="eps"'),
