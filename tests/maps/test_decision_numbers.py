@@ -168,6 +168,14 @@ def test_learning_rates_are_tried_until_the_best_is_inside(best: int, tried: ran
         assert "the smallest that was tried: start from --lr 4.11523e-05" in said[0]
 
 
+def test_a_rival_worse_than_the_given_setting_leaves_the_better_rate() -> None:
+    """At the best rate 0.1, at the given one 0.3, and five times as much with the other beta2."""
+    _, found = searched(1, {0.95: 5.0})
+    assert found.setting == {**DEFAULT, "lr": pytest.approx(0.03)}
+    assert found.gain.middle == pytest.approx(2 / 3)
+    assert found.gain_at_best_lr.middle < 0
+
+
 def test_a_rival_with_its_own_rate_is_tried_around_it() -> None:
     trials = PaperTrials(0.09, {0.99: 0.5})
     search = LearningRateSearch(trials, DEFAULT, 0.01)

@@ -21,8 +21,8 @@ DECIDE_NOTHING = ("__init__.py", "advice/render.py")  # render.py formats text
 # those that start other processes or compilers execute no mutant
 NOTICE = {
     "maps": "map_arguments ask_tell assemble damaged_store decision* engine grid plan* predicted_map problem_axes"
-    " recommend* sampling_numbers score_scale store store_rows gaussian_process* tune* verdicts"
-    " cli/tune_command",
+    " recommend* sampling_numbers score_scale store store_rows gaussian_process* tune* verdicts judge_and_score"
+    " cli/tune_command replicas/held_out",
     "advice": "* cli/advise_command",
     "monitor": "batched counterfactual detect* formulas odd_runs reading_buffer sharpness watch"
     " watcher",
