@@ -29,7 +29,7 @@ from betaplane.problems import counterexample
 from betaplane.replicas import Run, train_stacked
 from betaplane.rules import Adam
 
-SIDE = 200  # places per axis at which a map is compared with the exact boundary
+SIDE = 100  # places per axis at which a map is compared with the exact boundary
 EXTENT = np.array([2.0, 4.0])  # decades of the horizons of beta1 and beta2
 REPEATS, ROUNDS, BATCH, START = 10, 8, 8, 60
 GRIDS = {60: (6, 10), 200: (10, 20)}

@@ -11,7 +11,7 @@ import typer
 from betaplane.errors import BadInput, unknown
 
 # what users have; each form is a file in `templates/`
-FORMS = ("tensors", "dataloader", "trainer", "lightning", "function")
+FORMS = ("tensors", "dataloader", "trainer", "lightning", "function", "command")
 
 
 def init_command(

@@ -23,7 +23,6 @@ from betaplane.maps.verdicts import judge, known_curves, score, verdict
 CELLS = 48  # per axis, in which the surface is drawn
 LATTICE = 40  # places per axis among which the next runs are chosen
 PREFERRED = ("beta1", "beta2", "lr", "batch_size", "eps", "weight_decay")
-SEEDS_PER_PLACE = 4  # the most runs that are proposed at one setting
 Place = tuple[float, float]  # positions on both axes
 
 
@@ -117,17 +116,9 @@ class Scattered:
         surfaces = Surfaces().fit(self.votes)  # pyright: ignore[reportArgumentType]
         if not surfaces:
             return [self._setting(place) for place in _farthest(lattice, [*self.votes], count)]
-        asked = {place: len(votes) for place, votes in self.votes.items()}
-        plan = BatchPlan(
-            surfaces,
-            asked,  # pyright: ignore[reportArgumentType]
-            lattice,  # pyright: ignore[reportArgumentType]
-            seeds=1,
-            cap=max(SEEDS_PER_PLACE, *asked.values()),
-            size=count,
-        )
+        plan = BatchPlan(surfaces, {}, lattice, seeds=1, cap=1, size=count)  # pyright: ignore[reportArgumentType]
         plan.take(count)
-        places = [p for p, total in plan.chosen.items() for _ in range(total - asked.get(p, 0))]  # pyright: ignore[reportCallIssue, reportArgumentType]
+        places: list[Any] = list(plan.chosen)
         return [self._setting(place) for place in places]
 
     def _lattice(self) -> list[Place]:
