@@ -31,7 +31,8 @@ class Module(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         s = self.settings
-        return torch.optim.Adam(self.parameters(), lr=s["lr"], betas=(s["beta1"], s["beta2"]))
+        betas = s["beta1"], s["beta2"]
+        return torch.optim.Adam(self.parameters(), lr=s["lr"], betas=betas, fused=True)
 
 
 def lightning_form() -> Trainer:

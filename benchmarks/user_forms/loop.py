@@ -31,7 +31,8 @@ def train(
     seed_all(seed)
     model = module()
     betas = settings["beta1"], settings["beta2"]
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings["lr"], betas=betas)
+    # the kernel that betaplane uses: training that is about to fail amplifies rounding errors
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings["lr"], betas=betas, fused=True)
     losses: list[float] = []
     while True:
         for batch in data:

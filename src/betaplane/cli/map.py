@@ -65,6 +65,10 @@ def map_command(
     ] = False,
     rule: Annotated[str, RunOpt(help="Update rule (see `betaplane rules`).")] = "adam",
     steps: Annotated[Optional[int], RunOpt(help="Optimizer steps per run.")] = None,
+    examples: Annotated[
+        Optional[int], RunOpt(help="Examples per run, at every batch size, instead of --steps.")
+    ] = None,
+    tokens: Annotated[Optional[int], RunOpt(help="Tokens per run, instead of --steps.")] = None,
     lr: Annotated[
         Optional[str],
         RunOpt(help="Peak learning rate: 0.01, or fixed, or 0.01,fixed to try no others."),
@@ -178,6 +182,8 @@ def map_command(
         "search_lr": search_lr,
         "scale": scale,
         "judge": judge,
+        "examples": examples,
+        "tokens": tokens,
         "score": score,
     }
     run_options = {

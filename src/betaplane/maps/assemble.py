@@ -188,6 +188,8 @@ def map_facts(
         facts["best loss, each batch size"] = "the lowest loss reached with it scores 0"
     if plan.problem_options:
         facts["problem"] = f"{', '.join(plan.problem_options)}: each value scored by itself"
+    if plan.examples is not None:
+        facts["length of a run"] = f"{plan.examples:,} examples, at every batch size"
     if plan.options.judge != "loss":
         facts["judged by"] = JUDGE_NAMES[plan.options.judge]
     if plan.score == "log":

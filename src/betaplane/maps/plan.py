@@ -20,6 +20,7 @@ from betaplane.maps.plan_checks import (
     check_score,
     check_thresholds,
 )
+from betaplane.maps.run_length import examples_per_run
 from betaplane.maps.store.run_record import run_key
 from betaplane.maps.validation import axis_range, checked, grid_points
 from betaplane.problems import Problem, Trainer
@@ -47,6 +48,8 @@ class Plan:
     thresholds: Thresholds = Thresholds()
     options: Options = field(default_factory=Options)
     engine: str = "auto"
+    # examples per run, if runs of all batch sizes see as many; `steps` is then that of `batch_size`
+    examples: int | None = None
     own_axes: bool = False  # axes may be hyperparameters of the user's own
     # of the lowest loss that is known to be possible: "linear", or "log" for its decades
     score: Literal["linear", "log"] = "linear"
@@ -96,7 +99,12 @@ class Plan:
         of_problem = {name: values[name] for name in self.problem_options if name in values}
         rest = values.keys() - {*in_rule, *of_problem, "lr", "batch_size"}
         variant, own = _pairs(of_problem), _pairs({name: values[name] for name in rest})
-        return Run(replace(self.rule, **in_rule), lr, batch_size, seed, variant, own)
+        rule, steps = replace(self.rule, **in_rule), self._steps(batch_size)
+        return Run(rule, lr, batch_size, seed, variant, own, steps)
+
+    def _steps(self, batch_size: int) -> int | None:
+        """The steps of a run, if they depend on its batch size."""
+        return None if self.examples is None else max(1, round(self.examples / batch_size))
 
     def settings(self, spot: Spot) -> dict[str, float]:
         """All hyperparameters of a cell, by name."""
@@ -111,7 +119,7 @@ class Plan:
         options = {name: getattr(self.options, name) for name in names}
         if self.options.judge != "loss":
             options["judge"] = self.options.judge
-        return run_key(run_settings(run), run.seed, self.steps, **options)
+        return run_key(run_settings(run), run.seed, run.steps or self.steps, **options)
 
     @property
     def fixed(self) -> dict[str, float]:
@@ -155,12 +163,17 @@ def plan_for(
         BadInput: a name is unknown, or a value is of the wrong type or out of range.
     """
     judge = how.pop("judge", None)
-    how = checked(how, [f.name for f in fields(Plan) if f.name not in ("x", "y", "own_axes")])
+    names = [f.name for f in fields(Plan) if f.name not in ("x", "y", "own_axes")]
+    how = checked(how, [*names, "tokens"])
+    how["examples"] = examples_per_run(problem, how)
     defaults: dict[str, Any] = {"lr": how["rule"].lr, "batch_size": 1, "steps": 1}
     if isinstance(problem, Problem):
         defaults = {name: getattr(problem, name) for name in defaults}
     else:
         defaults |= {name: value for name, value in problem.defaults.items() if name in defaults}
+    if how["examples"] is not None:
+        size = how.get("batch_size", defaults["batch_size"])
+        how["steps"] = max(1, round(how["examples"] / size))
     nx, ny = grid_points(points)
     options, own = numeric_options(problem), isinstance(problem, Trainer)
     axes = _axis(x, nx, "x", scale, options, own), _axis(y, ny, "y", scale, options, own)

@@ -23,6 +23,7 @@ EXAMPLE_COUNTS = {
     "seeds": 2,
     "boundary_seeds": 4,
     "steps": 1000,
+    "examples": 100_000,
     "batch_size": 32,
     "trainings": 400,
 }

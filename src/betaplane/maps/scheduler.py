@@ -239,7 +239,7 @@ class RunScheduler:
             key=task.key,
             settings=run_settings(task.run),
             seed=task.run.seed,
-            steps=self.plan.steps,
+            steps=task.run.steps or self.plan.steps,
             initial=outcome.initial,
             final=outcome.final,
             curve=outcome.curve,

@@ -17,7 +17,8 @@ from betaplane.replicas import Options
 from betaplane.rules import Rule
 
 # arguments by type, with an example of each
-WHOLE = {"seeds": 2, "boundary_seeds": 4, "steps": 1000, "batch_size": 32, "trainings": 400}
+WHOLE = {"seeds": 2, "boundary_seeds": 4, "steps": 1000, "batch_size": 32, "trainings": 400,
+         "examples": 100_000, "tokens": 1_000_000}  # fmt: skip
 NUMBERS = {"lr": 0.001}
 TYPES: dict[str, tuple[type, str]] = {
     "thresholds": (Thresholds, "Thresholds(good=0.05, failing=0.5)"),

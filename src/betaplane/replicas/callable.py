@@ -34,7 +34,7 @@ def train_callable(trainer: Trainer, run: Run, options: Options = Options()) -> 
             until a loss is not finite.
     """
     start = time.perf_counter()
-    settings = run_values(run) | _steps(trainer)
+    settings = run_values(run) | _steps(trainer, run)
     if (training := reporting(trainer.train)) is not None:
         return train_reported(trainer, training, settings, run, options)
     text = ", ".join(f"{name}={value:g}" for name, value in settings.items())
@@ -52,9 +52,9 @@ def run_values(run: Run) -> Settings:
     return values | {"lr": run.lr, "batch_size": run.batch_size, **dict(run.own)}
 
 
-def _steps(trainer: Trainer) -> Settings:
+def _steps(trainer: Trainer, run: Run) -> Settings:
     """The number of steps, if it is given."""
-    steps = trainer.defaults.get("steps")
+    steps = trainer.defaults.get("steps") if run.steps is None else run.steps
     return {} if steps is None else {"steps": steps}
 
 

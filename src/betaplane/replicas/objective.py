@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from betaplane.errors import BadInput
+from betaplane.problems.family import variant
 from betaplane.problems.generators import preserve_generators, seed_generators
 from betaplane.problems.problem import Problem
 from betaplane.problems.snapshot import put_back
@@ -37,6 +38,12 @@ class Objective(nn.Module):
     def forward(self, batch: Any) -> Tensor:
         """The loss of a minibatch."""
         return self.form.value_of(self.loss, self.module, batch)
+
+
+def problem_of(problem: Problem, run: Run) -> Problem:
+    """The variant of the problem that a run trains, with the number of its steps."""
+    problem = variant(problem, dict(run.variant))
+    return problem if run.steps is None else problem.with_(steps=run.steps)
 
 
 def run_seed(run: Run, independent: bool) -> int:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from betaplane.optim.from_rule import host_optimizer
 from betaplane.problems.batch import to_device
-from betaplane.problems.family import variant
 from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.replicas.gradient_norm import full_gradient_norm
@@ -27,6 +26,7 @@ from betaplane.replicas.objective import (
     full_loss,
     initial_loss,
     isolated,
+    problem_of,
     run_seed,
 )
 from betaplane.replicas.run import Options, Outcome, Run, certainly_failing, windows
@@ -41,7 +41,7 @@ def train_plain(problem: Problem, run: Run, options: Options = Options()) -> Out
         run: its hyperparameters and seed.
         options: options of all runs; `compile` is ignored.
     """
-    problem = variant(problem, dict(run.variant))
+    problem = problem_of(problem, run)
     with isolated(problem):
         return PlainTraining(problem, run, options).outcome()
 

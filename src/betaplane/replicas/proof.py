@@ -72,6 +72,7 @@ def prove(problem: Problem, run: Run, options: Options, replicas: int = 2) -> fl
     if options.judge == "validation":
         raise NotProved("its runs are judged by held-out data")
     # the regret is computed from the losses that are compared
+    run = replace(run, steps=None)
     judge = "gradient-norm" if options.judge == "gradient-norm" else "loss"
     options = replace(options, early_stop=False, compile=False, points=2, judge=judge)
     try:

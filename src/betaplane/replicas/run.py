@@ -26,6 +26,7 @@ class Run:
     # options of a built-in problem that differ from the given problem's, such as (("n", 20),)
     variant: tuple[tuple[str, float], ...] = ()
     own: tuple[tuple[str, float], ...] = ()  # hyperparameters of the user's own, by name
+    steps: int | None = None  # if they differ from the problem's
 
     def __post_init__(self) -> None:
         """Look up a rule by name; set the peak of lr in rules with a decay relative to it."""

@@ -65,8 +65,8 @@ def check_alike(runs: Sequence[Run], independent: bool) -> None:
     """Raise BadInput for runs that cannot be one stack: runs with several batch sizes or variants
     of the problem, or with several seeds unless they are independent.
     """
-    for name in ("batch_size", "variant", *(() if independent else ("seed",))):
-        values = sorted({getattr(run, name) for run in runs})
+    for name in ("batch_size", "variant", "steps", *(() if independent else ("seed",))):
+        values = [*dict.fromkeys(getattr(run, name) for run in runs)]
         if len(values) != 1:
             raise BadInput(
                 f"The runs of a stack have one {name}",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from betaplane.problems import Problem, Trainer
 from betaplane.problems.family import variant
 from betaplane.replicas.callable import train_callable
-from betaplane.replicas.objective import isolated
+from betaplane.replicas.objective import isolated, problem_of
 from betaplane.replicas.plain import plain_rate, train_plain
 from betaplane.replicas.proof import NotProved, prove, why_plain
 from betaplane.replicas.run import Options, Outcome, Run
@@ -31,7 +31,7 @@ def train(
     """
     if isinstance(problem, Trainer):
         return [train_callable(problem, run, options) for run in runs]
-    problem = variant(problem, dict(runs[0].variant))
+    problem = problem_of(problem, runs[0])
     if engine == "stacked":
         return stacked_outcomes(problem, runs, options, storage)
     return [train_plain(problem, run, options) for run in runs]
@@ -56,7 +56,7 @@ def train_stacked(
         BadInput: the runs have several batch sizes or seeds.
     """
     check_alike(runs, options.independent)
-    problem = variant(problem, dict(runs[0].variant))
+    problem = problem_of(problem, runs[0])
     if reason := why_plain(problem, runs[0], options):
         warnings.warn(
             f"{problem.name} is trained one run at a time, because {reason}.",
@@ -99,6 +99,7 @@ def probe(problem: Problem, run: Run, runs: int, options: Options, steps: int = 
     run.
     """
     problem = variant(problem, dict(run.variant))
+    run = replace(run, steps=None)  # it takes as many steps as are measured
     quick = replace(options, points=2, early_stop=False, compile=False)
     plain = plain_rate(problem.with_(steps=2 * steps), run, quick)
     try:
