@@ -194,3 +194,13 @@ def test_points_that_disagree_are_merged_last() -> None:
     assert trials[failed > 0].tolist() == [1]
     points, failed, trials = thinned(cells, fails, np.ones(16), 1)
     assert (points.tolist(), failed.tolist(), trials.tolist()) == ([[1.5, 1.5]], [1], [16])
+
+
+def test_boxes_of_the_usual_start_grid_are_filled_from_their_own_corners() -> None:
+    """(4, 2) is nearer to a failure at (6, 2), in the next box, than to a corner of its own."""
+    shape = (40, 40)
+    trained = {request.spot: GOOD for request in Refine(shape).ask()} | {(6, 2): FAILING}
+    filled = fill(shape, trained)
+    assert filled[4, 2] == GOOD
+    assert np.array_equal(filled, fill(shape, trained, start=Refine(shape).start))
+    assert fill(shape, trained, start=10)[4, 2] == FAILING  # whose corners were not trained
