@@ -32,6 +32,7 @@ from betaplane.rules import Adam
 SIDE = 100  # places per axis at which a map is compared with the exact boundary
 EXTENT = np.array([2.0, 4.0])  # decades of the horizons of beta1 and beta2
 REPEATS, ROUNDS, BATCH, START = 10, 8, 8, 60
+TABLES, STUDIES = 3, 2  # sweeps of each kind
 GRIDS = {60: (6, 10), 200: (10, 20)}
 PROBLEM = counterexample(n=10)
 BETAS = ("beta1", "beta2")
@@ -136,10 +137,10 @@ def maps() -> None:
         folder = Path(name)
         for runs in GRIDS:
             print(f"regular grid of {runs} runs: {of_grid(runs):.2%} misjudged", flush=True)
-        shares = [of_csv(200, seed, folder) for seed in range(5)]
+        shares = [of_csv(200, seed, folder) for seed in range(TABLES)]
         print(f"CSV of 200 irregular runs: {_text(shares)}", flush=True)
         for sampler in ("random", "TPE", "boundary"):
-            shares = [of_study(60, seed, folder, sampler) for seed in range(3)]
+            shares = [of_study(60, seed, folder, sampler) for seed in range(STUDIES)]
             print(f"Optuna study of 60 trials, {sampler}: {_text(shares)}", flush=True)
 
 
