@@ -19,7 +19,7 @@ from torch import nn
 from betaplane.errors import BadInput
 from betaplane.problems import Problem, counterexample, digits, reddi
 from betaplane.replicas import Options, Run, train_plain, train_stacked
-from betaplane.replicas.stacked import stacked_outcomes
+from betaplane.replicas.scalar import stacked_outcomes
 from betaplane.rules import ALL, SGD, AdaBelief, Adam, AMSGrad
 
 BETAS = [(0.0, 0.9), (0.5, 0.99), (0.9, 0.999), (0.9, 0.95)]

@@ -28,9 +28,10 @@ def minibatches(n: int, batch_size: int, order: Order, seed: int, block: int) ->
     draws = draw(n, batch_size, seed)
     drawn = torch.empty(0, batch_size, dtype=torch.int64)  # not yet yielded
     while True:
-        pieces = [drawn]
-        while sum(map(len, pieces)) < block:
+        pieces, count = [drawn], len(drawn)
+        while count < block:
             pieces.append(next(draws))
+            count += len(pieces[-1])
         drawn = torch.cat(pieces)
         yield drawn[:block]
         drawn = drawn[block:]
@@ -39,6 +40,8 @@ def minibatches(n: int, batch_size: int, order: Order, seed: int, block: int) ->
 def _shuffle(n: int, batch_size: int, seed: int) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     whole = n - n % batch_size
+    while n == 1:  # every order is the same
+        yield torch.zeros(1024, 1, dtype=torch.int64)
     while True:
         yield torch.randperm(n, generator=generator)[:whole].view(-1, batch_size)
 

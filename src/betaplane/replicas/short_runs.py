@@ -17,7 +17,7 @@ from betaplane.replicas.comparison import LOSSES, FinalState
 from betaplane.replicas.objective import isolated
 from betaplane.replicas.plain import PlainTraining
 from betaplane.replicas.run import Options, Run
-from betaplane.replicas.stacked import Training
+from betaplane.replicas.scalar import new_training
 from betaplane.replicas.unstackable import (
     forward_obstacle,
     structural_obstacle,
@@ -123,7 +123,7 @@ def run_stacked(
     """
     try:
         with isolated(problem):
-            training, losses = Training(problem, runs, options), []
+            training, losses = new_training(problem, runs, options), []
             for point, (length, batch) in enumerate(
                 zip(training.lengths, training.blocks(), strict=False)
             ):

@@ -23,7 +23,6 @@ from betaplane.replicas.objective import (
     Objective,
     analytic_gradient,
     fresh_objective,
-    isolated,
     run_seed,
     trained_names,
 )
@@ -37,28 +36,6 @@ Tensors = Mapping[str, Tensor]
 RECORDING_RUN_STEPS = 10_000  # number of run-steps that take as long as one recording of the step
 MAX_COMPILED_STEPS = 20  # that are compiled as one
 MAX_TINY_ELEMENTS = 16  # parameters of a model for which several steps are compiled as one
-
-
-def stacked_outcomes(
-    problem: Problem, runs: Sequence[Run], options: Options, storage: UnfinishedRuns | None = None
-) -> list[Outcome]:
-    """Train all runs together and return their outcomes in the same order.
-
-    It is only for problems of which `proof` has shown that a stack can train them. The runs share a
-    rule, a batch size and a seed. Up to rounding, the outcome of a run does not depend on the other
-    runs in the stack.
-
-    Args:
-        problem: the problem to train.
-        runs: the runs, R >= 1.
-        options: options of all runs.
-        storage: the state is saved to it at intervals, and resumed from it; None: not saved.
-
-    Raises:
-        BadInput: the runs have several batch sizes or seeds, or the problem cannot be stacked.
-    """
-    with isolated(problem):
-        return Training(problem, runs, options).outcomes(storage)
 
 
 def check_alike(runs: Sequence[Run], independent: bool) -> None:
@@ -165,6 +142,20 @@ class Training:
             x, y = x[:, self.alive], y[:, self.alive]
         factors = self.lr_factors[first : first + length, None].to(self.stack.lr.device)
         lrs = (self.stack.lr * factors).to(next(iter(self.stack.params.values())).dtype)
+        total = self.advance(lrs, x, y)
+        if self.problem.record == "full":
+            return self._full_value()
+        return (total / length).cpu().numpy()
+
+    def advance(self, lrs: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """Take the steps of a window; return the sums of the losses, float64 (R,).
+
+        Args:
+            lrs: (length, R), learning rates.
+            x: inputs of the minibatches, (length, batch, ...) or (length, R, batch, ...).
+            y: their targets.
+        """
+        length = len(lrs)
         k = self._steps_per_call(length)
         if self.step is None or k != self.steps_per_call:
             self.steps_per_call = k
@@ -184,9 +175,7 @@ class Training:
         with torch.no_grad():
             for i in range(0, length, k):
                 total += self.step(self.stack, lrs[i : i + k], x[i : i + k], y[i : i + k])
-        if self.problem.record == "full":
-            return self._full_value()
-        return (total / length).cpu().numpy()
+        return total
 
     def _initial(self) -> np.ndarray:
         """The value before training, of every replica, (R,)."""

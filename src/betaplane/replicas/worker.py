@@ -13,7 +13,8 @@ from betaplane.replicas.objective import isolated, problem_of
 from betaplane.replicas.plain import plain_rate, train_plain
 from betaplane.replicas.proof import NotProved, prove, why_plain
 from betaplane.replicas.run import Options, Outcome, Run
-from betaplane.replicas.stacked import check_alike, stacked_outcomes
+from betaplane.replicas.scalar import stacked_outcomes
+from betaplane.replicas.stacked import check_alike
 from betaplane.replicas.unfinished import UnfinishedRuns
 
 ENGINES = ("stacked", "plain", "callable", "command")
