@@ -7,6 +7,7 @@ for name in (
     "store",
     "sampling",
     "replicas",
+    "scalar",
     "step",
     "known_results",
     "replay",
