@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import math
+import pickle
+import types
 
 import numpy as np
 import pytest
@@ -67,3 +71,38 @@ def test_generator_that_yields_no_loss_is_refused():
 
     with pytest.raises(BadInput, match=r"no sequence of losses: got .*accuracy"):
         train_callable(Trainer("yields a dict", train), RUN)
+
+
+OWN = Run("adam", lr=0.1, batch_size=4, seed=0, own=(("my_flag", 0.5),))
+READERS = {
+    "item": lambda s: s["my_flag"],
+    "get": lambda s: s.get("my_flag", 1.0),
+    "keywords": lambda s: dict(**s),
+    "dict": lambda s: dict(s),
+    "JSON": lambda s: json.dumps(s),
+    "pickle": lambda s: pickle.dumps(s),
+    "deep copy": lambda s: copy.deepcopy(s),
+    "loop": lambda s: list(s),
+    "union": lambda s: s | {},
+    "namespace": lambda s: types.SimpleNamespace(**s),
+    "format": lambda s: "{my_flag}".format(**s),
+    "text": lambda s: str(s),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_setting_of_the_users_own_may_be_read_in_any_way(reader: str):
+    def train(settings, seed):
+        READERS[reader](settings)
+        return [2.0, 1.0]
+
+    assert train_callable(Trainer("reads", train), OWN).whole
+
+
+def test_setting_of_the_users_own_that_is_not_read_is_refused():
+    def train(settings, seed):
+        return [2.0, settings["lr"] * settings.get("my_flog", 1.0)]
+
+    text = "does not read the setting my_flag: got 'my_flag=0.5'"
+    with pytest.raises(BadInput, match=text):
+        train_callable(Trainer("ignores", train), OWN)

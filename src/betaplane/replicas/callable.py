@@ -14,6 +14,7 @@ from betaplane.errors import BadInput
 from betaplane.problems import Trainer
 from betaplane.problems.check import call_user_code
 from betaplane.problems.commands.command_run import CommandRun
+from betaplane.problems.read_settings import ReadSettings
 from betaplane.problems.reports import reporting
 from betaplane.replicas.reported import LossReport, train_reported
 from betaplane.replicas.run import Options, Outcome, Run
@@ -39,8 +40,11 @@ def train_callable(trainer: Trainer, run: Run, options: Options = Options()) -> 
         return train_reported(trainer, training, settings, run, options)
     text = ", ".join(f"{name}={value:g}" for name, value in settings.items())
     what = f"{trainer.name}({text}; seed {run.seed}) failed"
-    losses = call_user_code(what, lambda: trainer.train(settings, run.seed))
+    given = ReadSettings(settings) if trainer.command is None else settings
+    losses = call_user_code(what, lambda: trainer.train(given, run.seed))
     report = call_user_code(what, lambda: _collected(losses, trainer, options))
+    if isinstance(given, ReadSettings) and not report.is_certain:
+        given.check_read([name for name, _ in run.own], f"trainer {trainer.name!r}")
     failure = losses.failure if isinstance(losses, CommandRun) else None
     outcome = report.outcome(trainer.name, options.judge, time.perf_counter() - start)
     return replace(outcome, failure=failure)

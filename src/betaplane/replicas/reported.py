@@ -11,6 +11,7 @@ import numpy as np
 from betaplane.errors import BadInput
 from betaplane.problems import Trainer
 from betaplane.problems.check import call_user_code
+from betaplane.problems.read_settings import ReadSettings
 from betaplane.problems.reports import Reporting
 from betaplane.replicas.judge import Judge, curve_of
 from betaplane.replicas.run import Options, Outcome, Run, certainly_failing
@@ -107,7 +108,9 @@ def train_reported(
     varied = (*options.varied, *(["lr"] if "lr" in trainer.defaults else []))
     report = LossReport(varied, options.stops_early)
     what = f"{trainer.name}({text}; seed {run.seed}) failed"
-    call_user_code(what, lambda: training.run(settings, run.seed, report))
+    given = ReadSettings(settings)
+    call_user_code(what, lambda: training.run(given, run.seed, report))
+    given.check_read([name for name, _ in run.own], f"trainer {trainer.name!r}")
     if not report.losses:
         raise BadInput(
             "The training made no step",
