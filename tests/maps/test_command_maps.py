@@ -33,6 +33,7 @@ def test_command_is_mapped(tmp_path, workers: int):
     assert phase_map.problem == "train"
     assert phase_map.verdicts.tolist() == [[2, 0], [2, 0]]
     assert phase_map.facts["engine"] == "command"
+    assert "never mentions {seed}" in phase_map.facts["unseeded"]
 
 
 def test_hyperparameter_of_the_users_own_is_an_axis(tmp_path):
@@ -105,6 +106,11 @@ def test_steps_reach_the_command(tmp_path):
     phase_map = map_phases(source, steps=50, workers=0, **HOW)
     finals = [cell.finals[0] for cell in phase_map.cells.values()]
     assert finals == pytest.approx([0.02] * 4)
+
+
+def test_command_that_takes_a_seed_is_not_called_unseeded(tmp_path):
+    phase_map = map_phases(command(tmp_path, GOOD_ABOVE, "{beta1} {beta2} {seed}"), **HOW)
+    assert "unseeded" not in phase_map.facts
 
 
 def test_command_that_fails_at_its_first_run_stops_the_map(tmp_path):

@@ -229,6 +229,8 @@ class MapSession:
             console.print(figures.summary(phase_map))
             for name, path in files.items():
                 console.print(f"{name:>8}  {path}", soft_wrap=True)
+        if unseeded := phase_map.facts.get("unseeded"):
+            self._warn(f"{unseeded}.")
         if failures := phase_map.facts.get("failed commands"):
             self._warn(f"{failures}.")
         if damaged := phase_map.facts.get("damaged runs"):

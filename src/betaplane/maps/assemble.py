@@ -204,6 +204,11 @@ def map_facts(
     own_order = plan.options.independent
     facts["minibatches"] = "each run its own" if own_order else "the same for all runs of a seed"
     facts["subnormal numbers"] = "flushed to zero"
+    command = problem.command if isinstance(problem, Trainer) else None
+    if command is not None and not command.uses("seed"):
+        facts["unseeded"] = (
+            "the command never mentions {seed}: its runs differ by chance, if at all"
+        )
     if failures:
         facts["failed commands"] = _failures(failures)
     if damaged:
