@@ -13,7 +13,7 @@ from betaplane.errors import BadInput
 from betaplane.maps.grid import Axis, axis, distance_units
 from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD, Thresholds
 from betaplane.maps.plan import common_settings, default_values, plan_for, run_settings
-from betaplane.maps.tune_model import LENGTHS, correlation, expected_improvement
+from betaplane.maps.tune_model import correlation
 from betaplane.maps.validation import axis_range, checked
 from betaplane.maps.verdicts import is_decided, mark
 from betaplane.problems import Problem, Trainer
@@ -235,25 +235,17 @@ def test_verdicts_are_numbered_from_good_to_failing():
 # the model of `tune`
 
 
-def test_the_expected_improvement_is_that_of_a_normal_variable():
-    """E max(0, best - h) is s (z Phi(z) + phi(z)) with z = (best - mean) / s."""
-    found = expected_improvement(np.array([0.0, -1.0, 1.0]), np.array([1.0, 1.0, 0.5]), 0.0)
-    phi = [math.exp(-z * z / 2) / math.sqrt(2 * math.pi) for z in (0, 1, 2)]
-    below = [0.5 * (1 + math.erf(z / math.sqrt(2))) for z in (0, 1, -2)]
-    expected = [phi[0], below[1] + phi[1], 0.5 * (-2 * below[2] + phi[2])]
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
-
-
 def test_the_correlation_is_matern_five_halves():
     """1 at no distance, and the same at equal distances; sqrt(5) at one length is 0.5240."""
+    ones, twos = (1.0, 1.0, 1.0), (2.0, 2.0, 2.0)
     points = np.array([[0.0, 0.0, 0.0], [0.3, 0.1, -0.2], [5.0, 0.0, 0.0]])
-    found = correlation(points, points, 1.0)
+    found = correlation(points, points, ones)
     np.testing.assert_allclose(np.diag(found), 1.0)
     np.testing.assert_allclose(found, found.T)
     assert (found[0, 2] < found[0, 1]) & (found[0, 1] < 1)
-    np.testing.assert_allclose(correlation(2 * points, 2 * points, 2.0), found)
-    away = np.diag(LENGTHS)
+    np.testing.assert_allclose(correlation(2 * points, 2 * points, twos), found)
     c = math.sqrt(5)
+    away = np.diag([0.5, 2.0, 7.0])
     np.testing.assert_allclose(
-        correlation(np.zeros((1, 3)), away, 1.0)[0], (1 + c + 5 / 3) * math.exp(-c)
+        correlation(np.zeros((1, 3)), away, (0.5, 2.0, 7.0))[0], (1 + c + 5 / 3) * math.exp(-c)
     )
