@@ -40,7 +40,7 @@ FOLDER = Path(__file__).with_name("recommend_problems")
 SHORT = 100  # steps of the problems that would take too long
 # Steps; None: those of the problem, and a finer lattice
 HELD_OUT = {
-    "heavytail_logreg": None, "graph_net": None, "mixture_density": None,
+    "heavytail_logreg": None, "graph_net": None, "mixture_density": None, "gan_ring": None,
     "digits": SHORT, "sparse": SHORT, "dropout_noisy": SHORT, "vae_digits": SHORT,
     "cnn_bn_digits": SHORT,
 }  # fmt: skip
