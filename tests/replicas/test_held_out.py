@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -118,6 +119,10 @@ BAD = {
     "a number": (lambda: problem(validation=3), "validation is not a source of minibatches"),
     "no batch": (
         lambda: train_plain(problem(validation=lambda b, s: []), RUN, HELD_OUT), "yield no batch"
+    ),
+    "no end": (
+        lambda: train_plain(problem(validation=lambda b, s: itertools.repeat(PAIR)), RUN, HELD_OUT),
+        "held-out data do not end: got 'more than 10,000 batches'",
     ),
     "not yielded": (
         lambda: train_callable(Trainer("mine", lambda settings, seed: [1.0]), RUN, HELD_OUT),

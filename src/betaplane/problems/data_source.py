@@ -12,6 +12,7 @@ from betaplane.problems.loader import check_loader, loader_of_size, size_of_load
 from betaplane.problems.order import Order, minibatches
 
 Data = DataLoader | Dataset | Callable[[int, int], Iterable[Any]]
+MAX_HELD_OUT = 10_000  # batches of held-out data
 FORMS = "a DataLoader, a Dataset, or a function (batch_size, seed) -> batches"
 
 
@@ -133,12 +134,27 @@ def finite(data: Any, batch_size: int, where: str) -> Iterator[Any]:
         data: inputs and targets as a pair, a DataLoader, a Dataset, or a function (batch_size, seed).
         batch_size: examples per batch, for data without batches of their own.
         where: the problem, for errors.
+
+    Raises:
+        BadInput: the data do not end.
     """
+    for number, batch in enumerate(_held_out(data, batch_size, where)):
+        if number == MAX_HELD_OUT:
+            raise BadInput(
+                "The held-out data do not end",
+                value=f"more than {MAX_HELD_OUT:,} batches",
+                allowed="data that end: they are read whole for each evaluation",
+                where=where,
+                instead="validation=DataLoader(dataset, batch_size=256)",
+            )
+        yield batch
+
+
+def _held_out(data: Any, batch_size: int, where: str) -> Iterable[Any]:
     if isinstance(data, tuple):
         data = TensorDataset(*data)
     if isinstance(data, DataLoader):
-        yield from loader_of_size(data, size_of_loader(data) or batch_size, where)
-    elif isinstance(data, Dataset):
-        yield from DataLoader(data, batch_size=batch_size)
-    else:
-        yield from data(batch_size, 0)
+        return loader_of_size(data, size_of_loader(data) or batch_size, where)
+    if isinstance(data, Dataset):
+        return DataLoader(data, batch_size=batch_size)
+    return data(batch_size, 0)
