@@ -26,6 +26,7 @@ def test_import_prints_the_map_and_the_next_runs(capsys):
     code, out, _ = ended("import sweep.csv --initial 2.3 --next 3 --store kept.sqlite", capsys)
     assert code == 0
     assert out.startswith("Where Adam converges: sweep")
+    assert "runs of a sweep, the plane inferred from them · 30 runs" in " ".join(out.split())
     proposed = out.partition("The 3 runs that are the most informative next:\n")[2].splitlines()
     assert all(line.startswith("  beta2=0.") and "  lr=" in line for line in proposed[:3])
     assert proposed[3:] == ["out/sweep-beta2-lr.png", "out/sweep-beta2-lr.html"]

@@ -271,7 +271,8 @@ def _bar(console: Console) -> Progress:
 def _announcement(estimate: Estimate, plan: Plan) -> str:
     """The size of the map, the engine, and how long training will take."""
     nx, ny = plan.shape
-    text = f"{nx} x {ny} cells, about {plural(estimate.trainings, 'run')} of {plan.steps} steps"
+    text = f"{nx} x {ny} cells, about {plural(estimate.trainings, 'run')}"
+    text += f" of {plan.steps} steps" if plan.steps > 1 else ""
     if estimate.stored:
         text += f"; {estimate.stored:,} of them in the store"
     if estimate.speeds is not None:

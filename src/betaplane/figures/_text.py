@@ -131,8 +131,11 @@ def caption(phase_map: PhaseMap, dots: str = "") -> str:
         if every
         else f"{trained} of {cells} cells trained{dots}, the others inferred"
     )
+    if phase_map.points:
+        share = f"runs of a sweep{dots}, the plane inferred from them"
     parts = [share, plural(phase_map.trainings, "run")]
-    parts += [f"up to {plural(phase_map.steps, 'step')} each"] if phase_map.steps else []
+    # 1: a function or a command counts its own steps
+    parts += [f"up to {plural(phase_map.steps, 'step')} each"] if phase_map.steps > 1 else []
     undecided = sum(not cell.decided for cell in phase_map.cells.values())
     parts += [f"{plural(undecided, 'cell')} undecided"] if undecided else []
     return " · ".join([*parts, seeds(phase_map)])
