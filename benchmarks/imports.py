@@ -1,4 +1,4 @@
-"""Finished sweeps as maps: `python -m benchmarks.imports [maps] [next]`.
+"""Finished sweeps as maps: `python -m benchmarks.imports [maps] [studies] [next]`.
 
 `maps`: an Optuna study of 60 trials and a CSV of 200 irregular runs on the counterexample (n = 10),
 trained; the share of the plane that their maps judge wrongly, against the exact boundary, and that
@@ -32,6 +32,7 @@ from betaplane.rules import Adam
 SIDE = 100  # places per axis at which a map is compared with the exact boundary
 EXTENT = np.array([2.0, 4.0])  # decades of the horizons of beta1 and beta2
 REPEATS, ROUNDS, BATCH, START = 10, 8, 8, 60
+AT_ONCE = {"random": 60, "TPE": 10, "boundary": 1}
 TABLES, STUDIES = 3, 2  # sweeps of each kind
 GRIDS = {60: (6, 10), 200: (10, 20)}
 PROBLEM = counterexample(n=10)
@@ -122,13 +123,17 @@ def of_study(runs: int, seed: int, folder: Path, name: str) -> float:
     url = f"sqlite:///{folder}/{name}-{seed}.db"
     study = optuna.create_study(storage=url, sampler=samplers[name]())
 
-    def objective(trial) -> float:
-        place = [trial.suggest_float(n, 0, end) for n, end in zip("xy", EXTENT, strict=True)]
-        for beta, value in betas(place).items():
-            trial.set_user_attr(beta, value)
-        return trained([place])[0]
-
-    study.optimize(objective, n_trials=runs)
+    for _ in range(0, runs, AT_ONCE[name]):  # trials that are trained side by side
+        trials = [study.ask() for _ in range(AT_ONCE[name])]
+        places = []
+        for trial in trials:
+            places.append(
+                [trial.suggest_float(n, 0, float(end)) for n, end in zip("xy", EXTENT, strict=True)]
+            )
+            for beta, value in betas(places[-1]).items():
+                trial.set_user_attr(beta, value)
+        for trial, final in zip(trials, trained(places), strict=True):
+            study.tell(trial, final)
     return misjudged(import_sweep(url, *BETAS, initial=INITIAL, best=PROBLEM.best).scattered)
 
 
@@ -137,10 +142,15 @@ def maps() -> None:
         folder = Path(name)
         for runs in GRIDS:
             print(f"regular grid of {runs} runs: {of_grid(runs):.2%} misjudged", flush=True)
+        studies()
         shares = [of_csv(200, seed, folder) for seed in range(TABLES)]
         print(f"CSV of 200 irregular runs: {_text(shares)}", flush=True)
-        for sampler in ("random", "TPE", "boundary"):
-            shares = [of_study(60, seed, folder, sampler) for seed in range(STUDIES)]
+
+
+def studies() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        for sampler in AT_ONCE:
+            shares = [of_study(60, seed, Path(name), sampler) for seed in range(STUDIES)]
             print(f"Optuna study of 60 trials, {sampler}: {_text(shares)}", flush=True)
 
 
@@ -188,8 +198,8 @@ def next_runs() -> None:
 
 
 def main() -> None:
-    figures = {"maps": maps, "next": next_runs}
-    for name in sys.argv[1:] or figures:
+    figures = {"maps": maps, "studies": studies, "next": next_runs}
+    for name in sys.argv[1:] or ("maps", "next"):
         figures[name]()
 
 
