@@ -113,6 +113,7 @@ def test_divergence_counts_for_held_out_data_too() -> None:
 
 BAD = {
     "none": (lambda: plan_for(problem(), judge="validation"), "has no held-out data"),
+    "none in a run": (lambda: train_plain(problem(), RUN, HELD_OUT), "has no held-out data"),
     "metric alone": (lambda: problem(metric=error_rate), "metric has no held-out data"),
     "one tensor": (lambda: problem(validation=(X,)), "not a pair of tensors: got 'Tensor'"),
     "lengths": (lambda: problem(validation=(X, Y[:3])), "30 inputs, 3 targets"),

@@ -83,17 +83,18 @@ def test_regret_and_gradient_norm_are_those_of_plain_torch(problem):
 
 def test_a_run_that_ends_with_a_large_loss_may_have_had_a_small_gradient():
     curve = np.array([1.0, 0.01, 5.0])
-    assert [final_value(curve, judge) for judge in JUDGES] == [5.0, 5.0, 0.01]
+    assert [final_value(curve, judge) for judge in JUDGES] == [5.0, 5.0, 0.01, 5.0]
     diverged = np.array([1.0, 0.01, np.nan])
-    assert [final_value(diverged, judge) for judge in JUDGES] == [np.inf] * 3
+    assert [final_value(diverged, judge) for judge in JUDGES] == [np.inf] * 4
     assert curve_of(curve, [2, 1, 1], "gradient-norm") is curve
 
 
 def test_only_a_loss_ends_a_run_early():
     problem = counterexample(steps=400)
+    problem = problem.with_(validation=(problem.inputs, problem.targets))
     run = Run(Adam(beta1=0.0, beta2=0.1), 0.7, 1, 0)  # x grows, and the loss with it
     whole = {judge: train_plain(problem, run, Options(judge=judge)).whole for judge in JUDGES}
-    assert whole == {"loss": False, "regret": True, "gradient-norm": True}
+    assert whole == {"loss": False, "regret": True, "gradient-norm": True, "validation": True}
 
 
 def test_the_regret_of_a_function_is_the_mean_of_its_losses():

@@ -18,8 +18,15 @@ def held_out_value(problem: Problem, objective: Objective, device: str) -> float
     change.
 
     Raises:
-        BadInput: the held-out data yield no batch.
+        BadInput: there are no held-out data, or they yield no batch.
     """
+    if problem.validation is None:
+        raise BadInput(
+            "The problem has no held-out data",
+            allowed="a problem with validation",
+            where=problem.where,
+            instead="Problem(..., validation=(inputs, targets))",
+        )
     metric = objective.loss if problem.metric is None else problem.metric
     total, count = 0.0, 0
     with evaluation(objective, 'judge="validation"', 'judge="loss"'), torch.no_grad():
