@@ -61,6 +61,7 @@ def losses(history: History, values: list[float], last: int | None = None) -> Hi
     last = history.step if last is None else last
     for step, loss in enumerate(values, last - len(values) + 1):
         history.record_loss(loss, step)
+        history.waiting_losses = 0
     return history
 
 
@@ -653,7 +654,7 @@ def test_cause_is_reported_again_after_a_thousand_steps():
     for step in (1, 2, 1000, 1001):
         history.step = step
         history.readings.add(bad._replace(step=step))
-        diagnosis.check()
+        diagnosis.check("step")
     assert [alert.step for alert in finding if alert.cause == "non-finite gradients"] == [1, 1001]
     assert diagnosis.alerts == finding
 
@@ -663,7 +664,8 @@ def test_report_lists_the_likelier_cause_first():
         HEALTHY._replace(finite=False, before=0.0, warm=True, below_eps=0.9, t=5.0)
     )
     diagnosis = Diagnosis(history, lambda alert: None)
-    diagnosis.check()
+    diagnosis.check("reading")
+    diagnosis.check("step")
     diagnosis.alerts.reverse()
     order = [
         diagnosis.report().index(cause)

@@ -113,7 +113,7 @@ def test_every_detector_has_why_reason_and_source():
         assert detector.why.endswith(".")
         assert detector.reason
         assert detector.source
-    assert len({detector.cause for detector in ALL}) == len(ALL) == 14
+    assert len({detector.cause for detector in ALL}) == len(ALL) == 27
 
 
 def test_thresholds_belong_to_detectors_and_state_unit_and_reason():
@@ -134,9 +134,9 @@ def adamw() -> torch.optim.Optimizer:
 
 WRONG = {
     "no optimizer": (lambda: watch([1]), "watch() needs an optimizer: got 'list'"),
-    "no moments": (
-        lambda: watch(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)),
-        "watch() needs an optimizer that stores Adam's moments: got 'SGD'",
+    "unknown rule": (
+        lambda: watch(adamw(), mute=["dead-row"]),
+        "Unknown rule 'dead-row'. Did you mean 'dead-rows'?",
     ),
     "every": (
         lambda: watch(adamw(), every=0),

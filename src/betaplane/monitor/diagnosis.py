@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from betaplane.monitor.alert import Alert
 from betaplane.monitor.counterfactual import replay
 from betaplane.monitor.detectors import ALL, Detector, Finding
+from betaplane.monitor.detectors._statistics import MIN_SIDE
+from betaplane.monitor.detectors.detector import When
 from betaplane.monitor.detectors.gradients import DATA_CHANGE
 from betaplane.monitor.detectors.rate import EDGE_OF_STABILITY, LR_TOO_LARGE
 from betaplane.monitor.detectors.second_moment import STALE_SECOND_MOMENT
@@ -23,6 +25,11 @@ STATE_FAULTS = (WRONG_STEP_COUNT.cause, STATE_CHANGED.cause)
 # of such a fault, in a healthy run
 CONSEQUENCES = (DATA_CHANGE, LR_TOO_LARGE, EDGE_OF_STABILITY, STALE_SECOND_MOMENT, SHORT_WARMUP)
 CONSEQUENCE_STEPS = 64  # after a fault of the state, in which these are its consequences
+BY_OCCASION: dict[When, list[Detector]] = {
+    when: [detector for detector in ALL if detector.when == when]
+    for when in ("loss", "step", "reading")
+}
+MIN_LOSSES = 2 * MIN_SIDE
 ORDER = {detector.cause: i for i, detector in enumerate(ALL)}  # likelier causes first
 
 
@@ -32,18 +39,24 @@ class Diagnosis:
     Args:
         history: what the detectors look back on.
         receive: receives each alert.
+        mute: ids of the detectors that are not to run.
     """
 
-    def __init__(self, history: History, receive: Callable[[Alert], None]) -> None:
+    def __init__(
+        self, history: History, receive: Callable[[Alert], None], mute: Collection[str] = ()
+    ) -> None:
         self.history = history
         self.receive = receive
+        self.mute = frozenset(mute)
         self.alerts: list[Alert] = []
         self.reported_at: dict[str, int] = {}  # the last step at which a cause was reported
 
-    def check(self) -> None:
-        """Run every detector; report each cause at most once per 1,000 steps."""
-        for detector in ALL:
+    def check(self, when: When = "reading") -> None:
+        """Run the detectors of an occasion; report each cause at most once per 1,000 steps."""
+        for detector in BY_OCCASION[when]:
             if self._recently_reported(detector) or self._is_consequence(detector):
+                continue
+            if detector.id in self.mute:
                 continue
             finding = detector.find(self.history, detector.threshold)
             if finding is not None:
@@ -69,7 +82,21 @@ class Diagnosis:
 
     def _no_alert(self) -> str:
         steps, read = self.history.step, self.history.readings.steps_read
-        return f"No alert in {steps} steps, {read} of them read."
+        text = f"No alert in {steps} steps, {read} of them read."
+        reasons = [*self.not_judged()]
+        return f"{text} Not judged: {'; '.join(reasons)}." if reasons else text
+
+    def not_judged(self) -> Iterator[str]:
+        """What could not be judged, and why."""
+        history = self.history
+        if not history.losses.total:
+            yield "losses, none was given"
+        elif history.losses.total < MIN_LOSSES:
+            yield f"a lasting rise of the loss, which needs {MIN_LOSSES} losses"
+        if not history.pulses.count and not history.readings.steps_read:
+            yield "gradients, none was measured"
+        if history.step and not history.readings.steps_read:
+            yield "moments, none was read"
 
     def _alert(self, detector: Detector, finding: Finding) -> Alert:
         layer = finding.layer or self.history.fastest_growing_layer()

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from betaplane.monitor.capture.probe import Probe
 from betaplane.monitor.loss_history import LossHistory
+from betaplane.monitor.pulse_history import PulseHistory
 from betaplane.monitor.quantities.reading import Reading
 from betaplane.monitor.quantities.step_stats import StepStats
 from betaplane.monitor.reading_history import ReadingHistory
@@ -32,6 +34,11 @@ class History:
     step: int = 0  # steps watched
     readings: ReadingHistory = field(default_factory=ReadingHistory)
     losses: LossHistory = field(default_factory=LossHistory)
+    pulses: PulseHistory = field(default_factory=PulseHistory)
+    probe: Probe | None = None  # asks the model; None without one
+    resumed: bool = False  # whether the optimizer had counted steps before it was watched
+    waiting_losses: int = 0  # since the last optimizer step
+    losses_per_step: int = 0  # the largest number before any step so far, if steps were taken
     loss_spiked: bool = False  # the last loss is far above those before it
     recordings: dict[str, RingBuffer | Track] = field(default_factory=dict)  # by layer
     correlations: deque[GradientCorrelation] = field(
@@ -43,7 +50,14 @@ class History:
         """Record the loss of a step; without a step, of the next one."""
         step = self.step + 1 if step is None else step
         outlier = self.losses.record(step, loss)
+        self.waiting_losses += 1
         self.loss_spiked = outlier and step >= self.step  # a late loss must not cause a reading
+
+    def record_step(self) -> None:
+        """Count a step that the optimizer is about to take."""
+        self.step += 1
+        self.losses_per_step = max(self.losses_per_step, self.waiting_losses)
+        self.waiting_losses = 0
 
     def add_step_stats(self, stats: list[StepStats]) -> None:
         """Add the statistics of some steps, with the correlations of their gradients."""

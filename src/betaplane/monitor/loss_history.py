@@ -10,6 +10,7 @@ from statistics import median
 from typing import overload
 
 LOSSES_REMEMBERED = 64
+FIRST_LOSSES = 16  # that are kept for the whole run
 RECENT_LOSSES = 16  # those that a trend compares with earlier ones
 WINDOW = 5  # losses whose median or mean stands for one
 OUTLIER_DISTANCES = 6.0  # mean distances: 4.8 standard deviations of a normal loss
@@ -60,6 +61,9 @@ class LossHistory(Sequence[Loss]):
         self._losses: deque[Loss] = deque(maxlen=LOSSES_REMEMBERED)
         self.first = math.nan  # the first loss: later steps may already have broken the run
         self.min_median = math.inf  # the smallest median of five losses so far
+        self.starting: list[float] = []  # the first 16 losses
+        self.total = 0  # losses so far
+        self.nonfinite = 0  # of them NaN or infinite
         self.typical = TypicalRange()
 
     def __len__(self) -> int:
@@ -75,6 +79,10 @@ class LossHistory(Sequence[Loss]):
     def record(self, step: int, loss: float) -> bool:
         """Add a loss; return whether it is far above earlier ones, or the first non-finite one."""
         self._losses.append((step, loss))
+        self.total += 1
+        self.nonfinite += not math.isfinite(loss)
+        if len(self.starting) < FIRST_LOSSES:
+            self.starting.append(loss)
         if math.isnan(self.first):
             self.first = loss
         newest = [value for _, value in islice(reversed(self._losses), WINDOW)]

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, unknown
 from betaplane.monitor.capture.adam_state import check_watchable, unwrap
+from betaplane.monitor.detectors import ALL
 from betaplane.monitor.sinks import Console, JsonLines, Sink, resolve_sinks
 from betaplane.monitor.sinks.resolve import To
 from betaplane.monitor.watcher import Watcher
@@ -24,10 +25,13 @@ def watch(
     console: bool = True,
     to: To = (),
     model: torch.nn.Module | None = None,
+    mute: Iterable[str] = (),
 ) -> Watcher:
-    """Watch an Adam-type optimizer: each alert names step, layer, cause, evidence and remedy.
+    """Watch an optimizer: each alert names step, layer, cause, evidence and remedy.
 
-    Watching is bitwise neutral: it never changes the run. Large tensors are read at up to 4,096
+    Watching is bitwise neutral: it never changes the run. Losses are judged as they come, and
+    gradients at most steps. The moments of an Adam-type optimizer are read every few steps; of
+    others, such as SGD, only losses and gradients are judged. Large tensors are read at up to 4,096
     evenly spaced elements. If several ranks train one model, call `watch` on each of them: they
     read at the same steps, quantities are those of the whole tensors, and rank 0 reports.
 
@@ -43,12 +47,13 @@ def watch(
         to: "tensorboard", "wandb", "trackio", "mlflow", a Sink, or several of them.
         model: supplies the names of the parameters; by default they come from the optimizer, or
             are the parameters' positions.
+        mute: ids of rules that are not to run, such as "dead-rows"; see `betaplane report --rules`.
 
     Returns:
         A Watcher: `loss(value)` before each step, `alerts`, `report()`, `close()`.
 
     Raises:
-        BadInput: the optimizer has no moments, a number is out of range, the file cannot be
+        BadInput: not an optimizer, a number is out of range, an unknown rule, the file cannot be
             written, or `to` needs a package that is not installed.
 
     Source: each detector's own; see `betaplane.monitor.detectors.ALL`.
@@ -66,7 +71,7 @@ def watch(
     optimizer = unwrap(optimizer)
     check_watchable(optimizer)
     _check_numbers(every, budget)
-    _check_types(path, to, model)
+    _check_types(path, to, model, mute)
 
     def make_sinks() -> list[Sink]:
         trackers = resolve_sinks(() if to is None else to)
@@ -78,7 +83,16 @@ def watch(
     names: dict[Tensor, str] = {}
     if model is not None:
         names = {p: name for name, p in model.named_parameters()}
-    return Watcher(optimizer, every, budget, make_sinks, names)
+    return Watcher(optimizer, every, budget, make_sinks, names, _checked_ids(mute), model)
+
+
+def _checked_ids(mute: Iterable[str]) -> list[str]:
+    known = [detector.id for detector in ALL]
+    ids = [mute] if isinstance(mute, str) else list(mute)
+    for name in ids:
+        if name not in known:
+            raise unknown("rule", name, known, where="watch", instead='mute=["{}"]')
+    return ids
 
 
 def _check_numbers(every: object, budget: object) -> None:
@@ -100,11 +114,12 @@ def _check_numbers(every: object, budget: object) -> None:
         )
 
 
-def _check_types(path: object, to: object, model: object) -> None:
+def _check_types(path: object, to: object, model: object, mute: object) -> None:
     for name, value, types, allowed, instead in (
         ("path", path, (str, os.PathLike), "a file", 'path="run.jsonl"'),
         ("model", model, torch.nn.Module, "a torch.nn.Module", "model=None"),
         ("to", to, (str, Sink, Iterable), "names and sinks", 'to="tensorboard"'),
+        ("mute", mute, (str, Iterable), "ids of rules", 'mute=["dead-rows"]'),
     ):
         if value is not None and not isinstance(value, types):
             raise BadInput(

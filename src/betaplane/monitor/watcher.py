@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -15,9 +15,12 @@ from torch.optim.optimizer import Optimizer
 
 from betaplane.monitor.alert import Alert
 from betaplane.monitor.budget import Budgets
+from betaplane.monitor.capture.adam_state import has_moments, is_resumed
 from betaplane.monitor.capture.distributed import RankGroup, is_sharded
 from betaplane.monitor.capture.hooks import Hooks, clip_factor
 from betaplane.monitor.capture.losses import Losses, is_loss
+from betaplane.monitor.capture.probe import Probe
+from betaplane.monitor.capture.pulse import Pulse
 from betaplane.monitor.diagnosis import Diagnosis
 from betaplane.monitor.gradient_recorder import GradientRecorder
 from betaplane.monitor.history import History
@@ -50,6 +53,8 @@ class Watcher:
         budget: share of the run's time.
         sinks: creates the sinks of alerts and readings.
         names: names of parameters that have none in the optimizer.
+        mute: ids of detectors that are not to run.
+        model: the trained model, if it is known.
     """
 
     def __init__(
@@ -59,6 +64,8 @@ class Watcher:
         budget: float,
         sinks: Callable[[], list[Sink]],
         names: Mapping[Tensor, str] | None = None,
+        mute: Collection[str] = (),
+        model: torch.nn.Module | None = None,
     ) -> None:
         self.optimizer = optimizer
         self.every = every
@@ -69,17 +76,21 @@ class Watcher:
 
         self.budgets = Budgets(budget)
 
-        self.history = History()
+        self.history = History(resumed=is_resumed(optimizer))
+        self.history.probe = Probe(optimizer, self.names, model)
+        self.pulse = Pulse(optimizer, self.names, self.history.pulses)
+        self.pulsed = False  # whether the gradients of this step were measured
         self.reader = Reader(
             optimizer, self.names, self.ranks, self.history, lambda rows: self.sinks.readings(rows)
         )
-        self.diagnosis = Diagnosis(self.history, lambda alert: self.sinks.alert(alert))
+        self.diagnosis = Diagnosis(self.history, lambda alert: self.sinks.alert(alert), mute)
         self.moment_recorder = MomentRecorder(optimizer, self.names)
         self.gradient_recorder = GradientRecorder(optimizer, self.ranks, self.history)
-        self.losses = Losses(self.ranks, self._receive_loss)
+        self.losses = Losses(self.ranks, self._guard(self._receive_loss))
 
         self.plan = StepPlan()
-        self.records_moments = True  # False if moments cannot be recorded, so gradients are
+        self.reads = has_moments(optimizer)  # False for SGD: losses and gradients only
+        self.records_moments = self.reads  # False if moments cannot be recorded, so gradients are
         self.steps_to_record = 0  # before the budget is checked again
         self.sampling_seconds = 0.0  # of the samples before this step
 
@@ -170,9 +181,14 @@ class Watcher:
 
     def _before_step(self, loss: Any) -> None:
         """Plan the step once its gradients are ready; most steps need no more than that."""
-        step = self.history.step = self.history.step + 1
+        self.history.record_step()
+        step = self.history.step
         if is_loss(loss) and self.losses.last_step < step:
             self.losses.take(step, loss)
+        self.pulsed = self.history.loss_spiked or self.budgets.pulse.allows()
+        if self.pulsed:
+            with self.budgets.pulse.spending():
+                self.pulse.take(step)
         may_record = not self.records_moments or (
             step % RETRY_AFTER_STEPS == 0 and not self.steps_to_record
         )
@@ -217,6 +233,7 @@ class Watcher:
             read, start_recording = self._decide_together()
         else:
             read, start_recording = False, False
+        read = read and self.reads
         if start_recording and not self.steps_to_record:
             self.steps_to_record = RECORDED_STEPS
         return StepPlan(read, self.steps_to_record > 0, step % STATS_EVERY == 0)
@@ -254,6 +271,9 @@ class Watcher:
         if self.plan.read or self.plan.look or not self.records_moments:
             with self.budgets.charging_rest():
                 self._read_and_look()
+        if self.pulsed:
+            with self.budgets.pulse.spending():
+                self.diagnosis.check("step")
 
     def _record_moments(self) -> None:
         """Record the moments; if that is impossible, record gradients from the next step on."""
@@ -296,3 +316,4 @@ class Watcher:
     def _receive_loss(self, step: int, loss: float) -> None:
         self.history.record_loss(loss, step)
         self.sinks.loss(step, loss)
+        self.diagnosis.check("loss")

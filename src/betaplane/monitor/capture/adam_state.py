@@ -157,8 +157,20 @@ def unwrap(optimizer: Any) -> Any:
     return inner if isinstance(inner, Optimizer) else optimizer
 
 
+def is_resumed(optimizer: Optimizer) -> bool:
+    """Whether an optimizer has counted steps already."""
+    return any(float(state.get("step", 0)) > 0 for state in optimizer.state.values() if state)
+
+
+def has_moments(optimizer: Optimizer) -> bool:
+    """Whether an optimizer stores Adam's two moments, or will after its first step."""
+    states = [state for state in optimizer.state.values() if state]
+    stored = any(V in state or BITSANDBYTES_KEYS[V] in state for state in states)
+    return any("betas" in group for group in optimizer.param_groups) and (stored or not states)
+
+
 def check_watchable(optimizer: Any) -> None:
-    """Raise BadInput if an optimizer does not store Adam's two moments."""
+    """Raise BadInput if this is not an optimizer."""
     name = type(optimizer).__name__
     if not isinstance(optimizer, Optimizer):
         raise BadInput(
@@ -166,15 +178,4 @@ def check_watchable(optimizer: Any) -> None:
             value=name,
             allowed="a torch.optim.Optimizer",
             where="watch",
-        )
-    has_betas = any("betas" in group for group in optimizer.param_groups)
-    states = [state for state in optimizer.state.values() if state]
-    has_moments = any(V in state or BITSANDBYTES_KEYS[V] in state for state in states)
-    if not has_betas or (states and not has_moments):
-        raise BadInput(
-            "watch() needs an optimizer that stores Adam's moments",
-            value=name,
-            allowed=f"betas in its groups, {M} and {V} in its state",
-            where="watch",
-            instead="betaplane.watch(torch.optim.AdamW(model.parameters()))",
         )

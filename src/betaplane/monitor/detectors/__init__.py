@@ -7,7 +7,16 @@ alerts are below 4.6% of runs for each detector and for all together, at 95% con
 
 from betaplane.monitor.detectors.decay import WEIGHT_NORM_DRIFT
 from betaplane.monitor.detectors.detector import Detector, Finding
+from betaplane.monitor.detectors.flow import EXPLODING_GRADIENTS, KEPT_GRADIENTS, NO_GRADIENT
 from betaplane.monitor.detectors.gradients import DATA_CHANGE, NON_FINITE_GRADIENTS
+from betaplane.monitor.detectors.losses import (
+    NON_FINITE_LOSS,
+    SKIPPED_STEPS,
+    SLOW_RISE,
+    STUCK_LOSS,
+    SUDDEN_RISE,
+)
+from betaplane.monitor.detectors.model import EVALUATION_MODE, LEFT_OUT
 from betaplane.monitor.detectors.rate import EDGE_OF_STABILITY, LR_TOO_LARGE
 from betaplane.monitor.detectors.rows import DEAD_ROWS
 from betaplane.monitor.detectors.second_moment import (
@@ -20,6 +29,7 @@ from betaplane.monitor.detectors.second_moment import (
 from betaplane.monitor.detectors.state import STATE_CHANGED
 from betaplane.monitor.detectors.steps import SHORT_WARMUP, WRONG_STEP_COUNT
 from betaplane.monitor.detectors.thresholds import THRESHOLDS, Threshold
+from betaplane.monitor.detectors.weights import ENDED_SCHEDULE, ROUNDED_UPDATES, STRONG_DECAY
 
 ALL = (
     WRONG_STEP_COUNT,
@@ -36,6 +46,19 @@ ALL = (
     NOISY_SECOND_MOMENT,
     SHORT_WARMUP,
     WEIGHT_NORM_DRIFT,
+    NON_FINITE_LOSS,
+    SKIPPED_STEPS,
+    LEFT_OUT,
+    EVALUATION_MODE,
+    NO_GRADIENT,
+    KEPT_GRADIENTS,
+    ROUNDED_UPDATES,
+    STRONG_DECAY,
+    ENDED_SCHEDULE,
+    EXPLODING_GRADIENTS,
+    SUDDEN_RISE,
+    SLOW_RISE,
+    STUCK_LOSS,
 )
 
 __all__ = ["ALL", "THRESHOLDS", "Detector", "Finding", "Threshold"]

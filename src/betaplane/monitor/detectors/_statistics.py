@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from statistics import median
 from typing import NamedTuple
+
+import numpy as np
 
 from betaplane.monitor.counterfactual import second_moment_roots, updates
 from betaplane.monitor.quantities.formulas import TINY, cosine, variation
 from betaplane.monitor.recorders.ring_buffer import RecordedSteps
 
 MIN_VALUES = 16  # from which a standard deviation is taken as measured
+MIN_SIDE = 16  # values on each side of a shift
+MAX_VALUE = 1e150  # whose squares do not overflow
+EDGE_VALUES = 5  # on each side of it, whose medians show whether it was sudden
+SUDDEN_SHARE = 0.7  # of a shift, from one value to the next
+NORMAL_MEDIAN_DISTANCE = 0.954  # the median |a - b| of two standard normal numbers
 MIN_SCATTER = 0.4  # standard deviation of the logarithm to assume for fewer values
 
 
@@ -73,3 +82,42 @@ def root_variation(recorded: RecordedSteps) -> float:
 def descent_cosine(recorded: RecordedSteps) -> float:
     """Cosine of the mean update and the mean gradient of the recorded steps; below 0 for ascent."""
     return cosine(updates(recorded, recorded.values).mean(0), recorded.g.mean(0))
+
+
+class Shift(NamedTuple):
+    """A lasting change of the level of a series."""
+
+    step: int  # the first at the new level
+    before: float  # median
+    after: float  # median
+    deviations: float  # from before to after, in standard deviations of the scatter
+    is_sudden: bool  # whether most of it came from one value to the next
+
+
+def lasting_shift(series: Iterable[tuple[int, float]]) -> Shift | None:
+    """The largest change of level in a series of finite values; None if it is too short.
+
+    Args:
+        series: steps and values, oldest first; a level lasts for at least 16 values.
+
+    Example:
+        >>> series = [(step, 1.0 + 0.1 * (step % 2) + (step > 40)) for step in range(1, 61)]
+        >>> shift = lasting_shift(series)
+        >>> shift.step, shift.is_sudden, round(shift.after - shift.before, 6)
+        (41, True, 1.0)
+    """
+    steps, values = zip(*series, strict=True) if (series := [*series]) else ((), ())
+    n = len(values)
+    if n < 2 * MIN_SIDE or max(map(abs, values)) > MAX_VALUE:
+        return None
+    sums = np.cumsum(values)
+    lengths = np.arange(MIN_SIDE, n - MIN_SIDE + 1)
+    left, right = sums[lengths - 1], sums[-1] - sums[lengths - 1]
+    gaps = np.abs(right / (n - lengths) - left / lengths) * np.sqrt(lengths * (n - lengths))
+    k = int(lengths[int(gaps.argmax())])
+    before, after = median(values[:k]), median(values[k:])
+    distances = [abs(b - a) for i, (a, b) in enumerate(pairwise(values)) if i != k - 1]
+    scatter = max(median(distances) / NORMAL_MEDIAN_DISTANCE, TINY)
+    edge = median(values[k : k + EDGE_VALUES]) - median(values[k - EDGE_VALUES : k])
+    sudden = abs(edge) >= SUDDEN_SHARE * abs(after - before)
+    return Shift(steps[k], before, after, (after - before) / scatter, sudden)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from betaplane.monitor.detectors.thresholds import Threshold, deciding
 from betaplane.monitor.history import History
+
+When = Literal["loss", "step", "reading"]
+LOSS: When = "loss"
+STEP: When = "step"
 
 
 class Finding(NamedTuple):
@@ -27,6 +32,8 @@ class Detector:
         cause: its name, a few words; the key of its thresholds.
         why: one sentence on how it harms the run.
         find: find(history, threshold) -> Finding, or None.
+        when: what it looks at: each "loss", each "step" whose gradients were measured, or each
+            "reading" of all tensors.
 
     Example:
         >>> from betaplane.monitor.detectors import ALL
@@ -37,6 +44,18 @@ class Detector:
     cause: str
     why: str
     find: Callable[[History, float], Finding | None]
+    when: When = "reading"
+
+    @property
+    def id(self) -> str:
+        """The cause in lower case, with hyphens: how a rule is muted and listed.
+
+        Example:
+            >>> from betaplane.monitor.detectors import ALL
+            >>> [detector.id for detector in ALL if "rows" in detector.cause]
+            ['dead-rows']
+        """
+        return "-".join(re.findall(r"[a-z0-9]+", self.cause.lower()))
 
     @property
     def limit(self) -> Threshold:

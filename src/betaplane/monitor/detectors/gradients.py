@@ -7,7 +7,7 @@ from math import sqrt
 from statistics import median
 
 from betaplane.monitor.detectors._statistics import jump
-from betaplane.monitor.detectors.detector import Detector, Finding
+from betaplane.monitor.detectors.detector import STEP, Detector, Finding
 from betaplane.monitor.detectors.thresholds import limits
 from betaplane.monitor.history import History
 from betaplane.monitor.quantities.reading import Reading
@@ -22,6 +22,9 @@ TIMES_MEDIAN = 1.5  # the last update over the median, if that is larger than th
 
 def _find_non_finite(history: History, threshold: float) -> Finding | None:
     layers = [reading.layer for reading in history.current_readings() if not reading.finite]
+    probe = history.probe
+    if not layers and probe and probe.passes_nonfinite and not history.pulses.is_finite:
+        layers = probe.nonfinite_gradients()
     if len(layers) <= threshold:
         return None
     evidence = f"NaN or infinity in the gradient or the moments of {len(layers)} tensors"
@@ -30,7 +33,7 @@ def _find_non_finite(history: History, threshold: float) -> Finding | None:
 
 
 def _find_data_change(history: History, threshold: float) -> Finding | None:
-    norms = history.readings.gradient_norms
+    norms = history.pulses.totals or history.readings.gradient_norms
     norm = jump(norms, history.step, MIN_READINGS)
     loss = jump(history.losses, history.step)
     small = sqrt(norm.ratio * loss.ratio) <= threshold
@@ -56,7 +59,10 @@ def _find_data_change(history: History, threshold: float) -> Finding | None:
 
 def _was_calm(history: History) -> bool:
     """Whether earlier steps were too small to be the cause, and lr was not raised meanwhile."""
-    earlier = [readings[-CALM_READINGS - 1 : -1] for readings in history.readings.values()]
+    earlier = [
+        [reading for reading in readings if reading.step < history.step][-CALM_READINGS:]
+        for readings in history.readings.values()
+    ]
     ratios = (
         reading.ratio for readings in earlier for reading in readings if len(reading.shape) > 1
     )
@@ -86,10 +92,12 @@ NON_FINITE_GRADIENTS = Detector(
     cause="non-finite gradients",
     why="One such gradient enters both moments and never leaves them.",
     find=_find_non_finite,
+    when=STEP,
 )
 DATA_CHANGE = Detector(
     cause=DATA_CHANGE_CAUSE,
     why="The loss and all gradients jumped together before a step was taken on them: the batch differs, not the "
     "optimizer.",
     find=_find_data_change,
+    when=STEP,
 )

@@ -186,6 +186,7 @@ def _columns(s: FlatSamples) -> dict[str, np.ndarray]:
         "snr": _signal_to_noise(update_rms, s.beta1),
         "agreement": _sign_agreement(s),
         "kept_rms": np.sqrt(np.maximum(s.sums(s.old_v) / s.n, 0)),
+        "unmoved": _share_unmoved(s),
         "adams": np.where(adam_rms > 0, update_rms / adam_rms, 1.0),
     }
 
@@ -222,6 +223,11 @@ def _share_unchanged(s: FlatSamples) -> np.ndarray:
     return np.where(s.follows, unchanged / s.n, 0.0)
 
 
+def _share_unmoved(s: FlatSamples) -> np.ndarray:
+    driven = s.g != 0
+    return s.counts(driven & (s.old_x == s.x)) / np.maximum(s.counts(driven), 1)
+
+
 def _medians(root: np.ndarray, s: FlatSamples) -> np.ndarray:
     """The median of evenly spaced positive elements, (T,)."""
     parts = (
@@ -250,6 +256,8 @@ def _reading(step: int, sample: TensorSample, quantities: dict[str, Any]) -> Rea
     before, (lr, beta1, beta2, eps) = sample.before, sample.values
     if before.v is None:
         quantities["kept_rms"] = 0.0
+    if before.x is None:
+        quantities["unmoved"] = 0.0
     quantities["warm"] = before.v is not None and quantities["warm"]
     return Reading(
         layer=sample.layer, step=step, t=sample.t, before=before.t, shape=sample.shape,

@@ -68,6 +68,7 @@ class Reading(NamedTuple):
     adams: float
     shrink: float  # the share of the weights that decoupled decay removes in the step
     kept_rms: float = math.nan  # of sqrt(v) before the step, not debiased; 0 before the first
+    unmoved: float = 0.0  # share of weights that did not change, of those with a gradient
 
 
 def read(
@@ -137,6 +138,7 @@ def read(
         adams=update_rms / q.rms(adam_update) if q.rms(adam_update) else 1.0,
         shrink=before.shrink,
         kept_rms=0.0 if old_v is None else math.sqrt(float(old_v.double().mean().clamp_min(0))),
+        unmoved=_share_unmoved(before, x),
     )
 
 
@@ -168,6 +170,14 @@ def relative_spacing(dtype: torch.dtype) -> float:
 def _bound(beta1: float, beta2: float, t: float) -> float:
     """The update bound at a step, which most tensors share."""
     return float(update_bound(beta1, beta2, t))
+
+
+def _share_unmoved(before: BeforeStep, x: Tensor) -> float:
+    """Share of weights that did not change, of those with a gradient."""
+    driven = before.g != 0
+    if before.x is None or not bool(driven.any()):
+        return 0.0
+    return float((before.x.double() == x)[driven].double().mean())
 
 
 def _share_unchanged(before: BeforeStep, v: Tensor) -> float:

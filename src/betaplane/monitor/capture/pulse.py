@@ -1,0 +1,88 @@
+"""Pulse: the gradient norm of every tensor, at every step that the time budget allows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from betaplane.monitor.capture.distributed import is_sharded
+from betaplane.monitor.capture.hooks import gradient_scale
+from betaplane.monitor.pulse_history import NO_GRADIENT, PulseHistory
+from betaplane.tensors.param_names import ParamNames
+
+# as torch.nn.utils.clip_grad_norm_ uses it
+foreach_norm: Any = torch._foreach_norm  # pyright: ignore[reportPrivateImportUsage]
+
+
+class Pulse:
+    """Measure gradient norms before a step, in one pass over the gradients.
+
+    Sparse and sharded gradients are left out. Norms on a device arrive one step late, so that no
+    step waits for it.
+
+    Args:
+        optimizer: owns the parameters.
+        names: their names.
+        history: receives the norms.
+    """
+
+    def __init__(self, optimizer: Optimizer, names: ParamNames, history: PulseHistory) -> None:
+        self.optimizer = optimizer
+        self.names = names
+        self.history = history
+        self.parameters: list[Tensor] = []
+        self.count = 0  # parameters of the optimizer
+        self.pending: tuple[int, list[int], Tensor, list[int]] | None = None
+
+    @torch.no_grad()
+    def take(self, step: int) -> None:
+        """Measure the gradients of a step."""
+        count = sum(len(group["params"]) for group in self.optimizer.param_groups)
+        if count != self.count:
+            self.count = count
+            self._start()
+        self._finish()
+        self.history.trained = [p.requires_grad for p in self.parameters]
+        measured, gradients = self._gradients()
+        if not gradients:
+            self.history.add(step, [NO_GRADIENT] * len(self.parameters), self._versions())
+            return
+        norms = torch.stack(foreach_norm(gradients, 2, dtype=torch.float32))
+        scale = gradient_scale(self.optimizer)
+        self.pending = step, measured, norms if scale == 1 else norms / scale, self._versions()
+        if norms.device.type == "cpu":
+            self._finish()
+
+    def _start(self) -> None:
+        self.parameters = [
+            p for group in self.optimizer.param_groups for p in group["params"] if not is_sharded(p)
+        ]
+        self.names.add_new()
+        layers = [self.names.get(p, "") for p in self.parameters]
+        self.history.start(layers)
+
+    def _gradients(self) -> tuple[list[int], list[Tensor]]:
+        measured, gradients = [], []
+        for i, p in enumerate(self.parameters):
+            g = p.grad
+            if g is not None and g.layout is torch.strided and g.numel():
+                measured.append(i)
+                gradients.append(torch.view_as_real(g) if g.is_complex() else g)
+        return measured, gradients
+
+    def _versions(self) -> list[int]:
+        """How often each gradient was changed in place; -1 without a gradient."""
+        return [-1 if p.grad is None else p.grad._version for p in self.parameters]
+
+    def _finish(self) -> None:
+        if self.pending is None:
+            return
+        step, measured, norms, versions = self.pending
+        self.pending = None
+        values = [NO_GRADIENT] * len(self.parameters)
+        for i, norm in zip(measured, norms.tolist(), strict=True):
+            values[i] = norm
+        self.history.add(step, values, versions)

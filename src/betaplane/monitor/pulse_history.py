@@ -1,0 +1,83 @@
+"""PulseHistory: the gradient norms of the last steps, and which tensors have none."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from statistics import median
+
+PULSES_REMEMBERED = 64
+NO_GRADIENT = -1.0  # in place of a norm
+
+
+class PulseHistory:
+    """The gradient norms that `capture.pulse.Pulse` measured.
+
+    Example:
+        >>> pulses = PulseHistory()
+        >>> pulses.start(["w", "b"])
+        >>> pulses.add(1, [3.0, 4.0], [0, 0])
+        >>> pulses.add(2, [6.0, NO_GRADIENT], [0, -1])
+        >>> [*pulses.totals], pulses.silent
+        ([(1, 5.0), (2, 6.0)], [0, 1])
+    """
+
+    def __init__(self) -> None:
+        self.layers: list[str] = []
+        self.trained: list[bool] = []  # whether a layer requires a gradient
+        self.totals: deque[tuple[int, float]] = deque(maxlen=PULSES_REMEMBERED)
+        self.norms: list[float] = []  # of the last pulse, by layer
+        self.silent: list[int] = []  # pulses in a row without a gradient, or with zeros
+        self.reached: list[bool] = []  # whether a layer ever had a gradient that is not 0
+        self.missing: list[bool] = []  # whether a layer had no gradient at all at the last pulse
+        self.kept: int = 0  # pulses in a row whose gradients were changed in place since the last
+        self.count = 0
+        self._versions: Sequence[int] = []
+
+    def start(self, layers: list[str]) -> None:
+        """Begin with these layers; those that were known before keep what is known of them."""
+        known = {name: i for i, name in enumerate(self.layers)}
+        old = [known.get(name) for name in layers]
+        self.silent = [0 if i is None else self.silent[i] for i in old]
+        self.reached = [False if i is None else self.reached[i] for i in old]
+        self.layers = layers
+        self.trained = [True] * len(layers)
+        self._versions = []
+
+    def add(self, step: int, norms: list[float], versions: Sequence[int]) -> None:
+        """Add the norms of a step.
+
+        Args:
+            step: steps watched.
+            norms: gradient norm by layer, NO_GRADIENT if there is none.
+            versions: how often each gradient was changed in place, -1 if there is none.
+        """
+        self.count += 1
+        self.norms = norms
+        self.missing = [norm < 0 for norm in norms]
+        self.silent = [
+            0 if norm > 0 or norm != norm else silent + 1
+            for norm, silent in zip(norms, self.silent, strict=True)
+        ]
+        self.reached = [
+            reached or norm > 0 for norm, reached in zip(norms, self.reached, strict=True)
+        ]
+        self.totals.append((step, math.sqrt(sum(n * n for n in norms if not n < 0))))
+        kept = [new > old >= 0 for new, old in zip(versions, self._versions, strict=False)]
+        self.kept = (
+            self.kept + 1
+            if kept and all(k or v < 0 for k, v in zip(kept, versions, strict=False))
+            else 0
+        )
+        self._versions = versions
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the last norms are finite."""
+        return not self.totals or math.isfinite(self.totals[-1][1])
+
+    @property
+    def usual_norm(self) -> float:
+        """The median of the finite norms remembered; nan if there are none."""
+        return median([norm for _, norm in self.totals if math.isfinite(norm)] or [math.nan])
