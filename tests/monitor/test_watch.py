@@ -113,7 +113,7 @@ def test_every_detector_has_why_reason_and_source():
         assert detector.why.endswith(".")
         assert detector.reason
         assert detector.source
-    assert len({detector.cause for detector in ALL}) == len(ALL) == 27
+    assert len({detector.cause for detector in ALL}) == len(ALL) == 26
 
 
 def test_thresholds_belong_to_detectors_and_state_unit_and_reason():

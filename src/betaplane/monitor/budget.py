@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
@@ -12,17 +12,23 @@ MAX_SAVED_SECONDS = 0.5  # so that a long pause does not allow a burst of expens
 
 
 class Clock:
-    """Seconds since the first query."""
+    """Seconds since the first query.
 
-    def __init__(self) -> None:
+    Args:
+        now: the time in seconds. `thread_time` counts this thread's work only, so that other
+            programs do not make a job look expensive; it does not see a device at work.
+    """
+
+    def __init__(self, now: Callable[[], float] = perf_counter) -> None:
+        self.now = now
         self.start = math.nan
 
     @property
     def seconds(self) -> float:
         """The elapsed time."""
         if math.isnan(self.start):
-            self.start = perf_counter()
-        return perf_counter() - self.start
+            self.start = self.now()
+        return self.now() - self.start
 
 
 class StepClock(Clock):
@@ -36,7 +42,8 @@ class StepClock(Clock):
         5.0
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = perf_counter) -> None:
+        super().__init__(now)
         self.counted = 0.0
         self.steps = 0
         self.last = math.nan
@@ -117,9 +124,9 @@ class Budget:
     @contextmanager
     def spending(self) -> Iterator[None]:
         """Measure a job, and count its time."""
-        begin = perf_counter()
+        begin = self.clock.now()
         yield
-        self.finish_job(perf_counter() - begin)
+        self.finish_job(self.clock.now() - begin)
 
     def finish_job(self, seconds: float, charged: float = 0.0) -> None:
         """Count the time of a job, and of the part of it that was charged before.
@@ -150,6 +157,7 @@ class Budgets:
 
     Args:
         share: of the run's time, > 0; inf for no limit.
+        now: the time in seconds, see `Clock`.
     """
 
     PULSE_SHARE = 0.25
@@ -158,8 +166,8 @@ class Budgets:
     RECORDING_SHARE = 0.1
     SECONDS_PER_STEP = 1e-5 / 0.02  # for pulses, and for readings, times the share
 
-    def __init__(self, share: float) -> None:
-        self.clock = StepClock()
+    def __init__(self, share: float, now: Callable[[], float] = perf_counter) -> None:
+        self.clock = StepClock(now)
         per_step = self.SECONDS_PER_STEP * share
         self.pulse = Budget(self.PULSE_SHARE * share, self.clock, per_step)
         self.reading = Budget(self.READING_SHARE * share, self.clock, per_step)
@@ -174,6 +182,6 @@ class Budgets:
     @contextmanager
     def charging_rest(self) -> Iterator[None]:
         """Charge the time of a block, except what a budget counts inside it, to recording."""
-        begin, spent = perf_counter(), self.spent
+        begin, spent = self.clock.now(), self.spent
         yield
-        self.recording.charge(perf_counter() - begin - (self.spent - spent))
+        self.recording.charge(self.clock.now() - begin - (self.spent - spent))

@@ -78,7 +78,17 @@ class Diagnosis:
     def report(self) -> str:
         """All alerts, the likeliest cause first; one sentence if there are none."""
         ranked = sorted(self.alerts, key=lambda alert: (alert.step, ORDER[alert.cause]))
-        return "\n".join(map(str, ranked)) or self._no_alert()
+        return "\n".join([*(map(str, ranked) if ranked else [self._no_alert()]), *self.notes()])
+
+    def notes(self) -> Iterator[str]:
+        """What may be meant, or a mistake."""
+        left_out = self.history.probe.left_out() if self.history.probe else []
+        if left_out:
+            names = ", ".join(left_out[:3])
+            yield (
+                f"Note: {len(left_out)} parameters of the model have a gradient but are not in the "
+                f"optimizer ({names}): nothing changes them."
+            )
 
     def _no_alert(self) -> str:
         steps, read = self.history.step, self.history.readings.steps_read

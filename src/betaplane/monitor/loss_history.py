@@ -61,6 +61,7 @@ class LossHistory(Sequence[Loss]):
         self._losses: deque[Loss] = deque(maxlen=LOSSES_REMEMBERED)
         self.first = math.nan  # the first loss: later steps may already have broken the run
         self.min_median = math.inf  # the smallest median of five losses so far
+        self.lowest = math.inf  # the smallest loss so far
         self.starting: list[float] = []  # the first 16 losses
         self.total = 0  # losses so far
         self.nonfinite = 0  # of them NaN or infinite
@@ -80,6 +81,7 @@ class LossHistory(Sequence[Loss]):
         """Add a loss; return whether it is far above earlier ones, or the first non-finite one."""
         self._losses.append((step, loss))
         self.total += 1
+        self.lowest = min(self.lowest, loss)
         self.nonfinite += not math.isfinite(loss)
         if len(self.starting) < FIRST_LOSSES:
             self.starting.append(loss)

@@ -31,7 +31,10 @@ class PulseHistory:
         self.silent: list[int] = []  # pulses in a row without a gradient, or with zeros
         self.reached: list[bool] = []  # whether a layer ever had a gradient that is not 0
         self.missing: list[bool] = []  # whether a layer had no gradient at all at the last pulse
+        self.seen: list[int] = []  # the last step with a gradient that is not 0, by layer
         self.kept: int = 0  # pulses in a row whose gradients were changed in place since the last
+        self.added: int = 0  # pulses in a row whose gradients were changed once per step since
+        self.step = 0  # of the last pulse
         self.count = 0
         self._versions: Sequence[int] = []
 
@@ -41,6 +44,7 @@ class PulseHistory:
         old = [known.get(name) for name in layers]
         self.silent = [0 if i is None else self.silent[i] for i in old]
         self.reached = [False if i is None else self.reached[i] for i in old]
+        self.seen = [self.step if i is None else self.seen[i] for i in old]
         self.layers = layers
         self.trained = [True] * len(layers)
         self._versions = []
@@ -63,14 +67,18 @@ class PulseHistory:
         self.reached = [
             reached or norm > 0 for norm, reached in zip(norms, self.reached, strict=True)
         ]
+        self.seen = [
+            seen if silent else step for seen, silent in zip(self.seen, self.silent, strict=True)
+        ]
         self.totals.append((step, math.sqrt(sum(n * n for n in norms if not n < 0))))
-        kept = [new > old >= 0 for new, old in zip(versions, self._versions, strict=False)]
-        self.kept = (
-            self.kept + 1
-            if kept and all(k or v < 0 for k, v in zip(kept, versions, strict=False))
-            else 0
-        )
-        self._versions = versions
+        changes = [
+            new - old for new, old in zip(versions, self._versions, strict=False) if new >= 0
+        ]
+        was_kept = bool(changes) and all(change > 0 for change in changes)
+        self.kept = self.kept + 1 if was_kept else 0
+        once = was_kept and all(change == step - self.step for change in changes)
+        self.added = self.added + 1 if once else 0
+        self._versions, self.step = versions, step
 
     @property
     def is_finite(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any, NamedTuple
 from warnings import warn
 
@@ -74,7 +74,9 @@ class Watcher:
         self.sinks = Sinks(sinks() if self.ranks.is_first else [])
         self._make_sinks = sinks
 
-        self.budgets = Budgets(budget)
+        on_cpu = all(p.device.type == "cpu" for p in self.names)
+        self.now = thread_time if on_cpu else perf_counter
+        self.budgets = Budgets(budget, self.now)
 
         self.history = History(resumed=is_resumed(optimizer))
         self.history.probe = Probe(optimizer, self.names, model)
@@ -214,9 +216,9 @@ class Watcher:
             with self.budgets.recording.spending():
                 self.gradient_recorder.record([*self.reader.parameters()])
         if self.plan.read:
-            begin = perf_counter()
+            begin = self.now()
             self.reader.sample_before()
-            self.sampling_seconds = perf_counter() - begin
+            self.sampling_seconds = self.now() - begin
             self.budgets.reading.charge(self.sampling_seconds)
 
     def _decide(self) -> StepPlan:
@@ -263,11 +265,11 @@ class Watcher:
 
     def _after_step(self) -> None:
         """Carry out the plan."""
-        begin = perf_counter()
+        begin = self.now()
         self.budgets.clock.tick(begin)
         if self.plan.record and self.records_moments:
             self._record_moments()
-            self.budgets.recording.finish_job(perf_counter() - begin)
+            self.budgets.recording.finish_job(self.now() - begin)
         if self.plan.read or self.plan.look or not self.records_moments:
             with self.budgets.charging_rest():
                 self._read_and_look()
@@ -294,10 +296,10 @@ class Watcher:
                 self.history.recordings = {**self.moment_recorder.tracks}
                 self.history.add_step_stats(self.moment_recorder.new_stats())
         if self.plan.read:
-            begin = perf_counter()
+            begin = self.now()
             self.reader.read(factor)
             self.diagnosis.check()
-            self.budgets.reading.finish_job(perf_counter() - begin, self.sampling_seconds)
+            self.budgets.reading.finish_job(self.now() - begin, self.sampling_seconds)
 
     def _looks(self) -> bool:
         """Whether to compute step statistics: with each reading, and otherwise if it is cheap."""

@@ -16,7 +16,7 @@ from betaplane.monitor.detectors.losses import (
     STUCK_LOSS,
     SUDDEN_RISE,
 )
-from betaplane.monitor.detectors.model import EVALUATION_MODE, LEFT_OUT
+from betaplane.monitor.detectors.model import EVALUATION_MODE
 from betaplane.monitor.detectors.rate import EDGE_OF_STABILITY, LR_TOO_LARGE
 from betaplane.monitor.detectors.rows import DEAD_ROWS
 from betaplane.monitor.detectors.second_moment import (
@@ -48,7 +48,6 @@ ALL = (
     WEIGHT_NORM_DRIFT,
     NON_FINITE_LOSS,
     SKIPPED_STEPS,
-    LEFT_OUT,
     EVALUATION_MODE,
     NO_GRADIENT,
     KEPT_GRADIENTS,

@@ -7,6 +7,7 @@ import math
 from betaplane.monitor.detectors.detector import STEP, Detector, Finding
 from betaplane.monitor.detectors.thresholds import limits
 from betaplane.monitor.history import History
+from betaplane.monitor.quantities.formulas import TINY
 
 MISSING_CAUSE = "no gradient"
 KEPT_CAUSE = "gradients not zeroed"
@@ -18,16 +19,22 @@ EXPLODING_LIMITS = limits(EXPLODING_CAUSE)
 
 def _find_missing(history: History, threshold: float) -> Finding | None:
     pulses = history.pulses
-    if pulses.count < threshold or pulses.count % 8:
+    if pulses.step < threshold or pulses.count % MISSING_LIMITS["pulses"]:
         return None
-    silent = [i for i, n in enumerate(pulses.silent) if n >= threshold and pulses.trained[i]]
+    silent = [
+        i
+        for i, n in enumerate(pulses.silent)
+        if n >= MISSING_LIMITS["pulses"]
+        and pulses.step - pulses.seen[i] >= threshold
+        and pulses.trained[i]
+    ]
     if not silent or len(silent) == len(pulses.layers):
         return None
     never = [i for i in silent if not pulses.reached[i]]
     layers = never or silent
     zeros = [i for i in layers if not pulses.missing[i]]
     kind = "gradients of exactly 0" if zeros else "no gradient"
-    since = "ever" if never else f"for {min(pulses.silent[i] for i in layers)} steps"
+    since = "ever" if never else f"since step {max(pulses.seen[i] for i in layers)}"
     names = [pulses.layers[i] for i in layers]
     evidence = (
         f"{kind} {since} in {len(names)} of {len(pulses.layers)} tensors ({', '.join(names[:3])})"
@@ -42,17 +49,23 @@ def _find_kept(history: History, threshold: float) -> Finding | None:
     pulses = history.pulses
     if pulses.kept < threshold:
         return None
-    correlations = [c.correlation for c in history.correlations][-int(KEPT_LIMITS["steps"]) :]
     norms = [norm for _, norm in pulses.totals if math.isfinite(norm)]
-    if len(correlations) < KEPT_LIMITS["steps"] or min(correlations) < KEPT_LIMITS["correlation"]:
+    if len(norms) < 2 or max(norms) < KEPT_LIMITS["growth"] * min(norms):
         return None
-    if len(norms) < 2 or norms[-1] < KEPT_LIMITS["growth"] * min(norms):
+    if not (pulses.added >= threshold or _correlate(history)):
         return None
     evidence = (
-        f"the gradient tensors were never cleared in {pulses.kept} steps, consecutive gradients correlate by "
-        f"{min(correlations):.3f} or more, and the norm grew {norms[-1] / min(norms):.1f} x"
+        f"gradients were added to the same tensors at {pulses.kept} steps in a row without a reset, and their norm "
+        f"grew {max(norms) / max(min(norms), TINY):.1f} x"
     )
     return Finding("", evidence, "call optimizer.zero_grad() before each backward", {})
+
+
+def _correlate(history: History) -> bool:
+    """Whether consecutive gradients are almost parallel, as sums of gradients are."""
+    steps = int(KEPT_LIMITS["steps"])
+    correlations = [step.correlation for step in history.correlations][-steps:]
+    return len(correlations) == steps and min(correlations) >= KEPT_LIMITS["correlation"]
 
 
 def _find_exploding(history: History, threshold: float) -> Finding | None:

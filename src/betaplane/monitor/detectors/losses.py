@@ -110,7 +110,10 @@ def _find_rise(history: History, threshold: float) -> Finding | None:
 
 
 def _find_drift(history: History, threshold: float) -> Finding | None:
-    losses, shift = history.losses, _shift(history, threshold)
+    losses = history.losses
+    if losses.total < RISE_LIMITS["start"] or losses.lowest <= 0 or losses.falling:
+        return None  # the value of a surrogate loss, which may be negative, means little
+    shift = _shift(history, threshold)
     if shift is not None and shift.is_sudden:
         return None
     if shift is None and not _is_above_start(history, threshold):
@@ -127,7 +130,7 @@ def _find_drift(history: History, threshold: float) -> Finding | None:
 def _is_above_start(history: History, threshold: float) -> bool:
     """Whether recent losses are above the first ones by more than their scatter."""
     losses = history.losses
-    if losses.total < RISE_LIMITS["start"] or losses.total % CHECK_EVERY or losses.nonfinite:
+    if losses.total % CHECK_EVERY or losses.nonfinite:
         return False
     start = median(losses.starting)
     rise = losses.recent_median - start
