@@ -160,7 +160,7 @@ class Budgets:
         now: the time in seconds, see `Clock`.
     """
 
-    PULSE_SHARE = 0.25
+    PULSE_SHARE = 0.3
     READING_SHARE = 0.3
     STATS_SHARE = 0.05
     RECORDING_SHARE = 0.1

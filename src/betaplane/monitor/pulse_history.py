@@ -25,6 +25,7 @@ class PulseHistory:
 
     def __init__(self) -> None:
         self.layers: list[str] = []
+        self.is_matrix: list[bool] = []
         self.trained: list[bool] = []  # whether a layer requires a gradient
         self.totals: deque[tuple[int, float]] = deque(maxlen=PULSES_REMEMBERED)
         self.norms: list[float] = []  # of the last pulse, by layer
@@ -38,7 +39,7 @@ class PulseHistory:
         self.count = 0
         self._versions: Sequence[int] = []
 
-    def start(self, layers: list[str]) -> None:
+    def start(self, layers: list[str], is_matrix: list[bool] | None = None) -> None:
         """Begin with these layers; those that were known before keep what is known of them."""
         known = {name: i for i, name in enumerate(self.layers)}
         old = [known.get(name) for name in layers]
@@ -46,6 +47,7 @@ class PulseHistory:
         self.reached = [False if i is None else self.reached[i] for i in old]
         self.seen = [self.step if i is None else self.seen[i] for i in old]
         self.layers = layers
+        self.is_matrix = is_matrix or [True] * len(layers)
         self.trained = [True] * len(layers)
         self._versions = []
 

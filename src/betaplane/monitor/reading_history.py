@@ -54,6 +54,7 @@ class ReadingHistory(Mapping[str, ReadingBuffer]):
         # steps that were read because of their loss, and so are not a fair sample
         self.off_schedule: deque[int] = deque(maxlen=READINGS_REMEMBERED)
         self.steps_read = 0
+        self.last_step = -1  # the last step that was read
 
     def __getitem__(self, layer: str) -> ReadingBuffer:
         if layer not in self._buffers:
@@ -69,6 +70,7 @@ class ReadingHistory(Mapping[str, ReadingBuffer]):
     def add(self, reading: Reading) -> None:
         """Add a reading, and update the extremes."""
         layer = reading.layer
+        self.last_step = reading.step
         self._buffers[layer].append(reading)
         peak = self.peaks.get(layer)
         if peak is None or _exceeds(reading, peak):
@@ -83,6 +85,8 @@ class ReadingHistory(Mapping[str, ReadingBuffer]):
 
     def at(self, step: int) -> list[Reading]:
         """The readings of a step, if it is the last one of their tensors."""
+        if step != self.last_step:
+            return []
         return [
             readings[-1]
             for readings in self._buffers.values()
@@ -91,8 +95,7 @@ class ReadingHistory(Mapping[str, ReadingBuffer]):
 
     def latest(self) -> list[Reading]:
         """The readings of the last step that was read."""
-        steps = [readings[-1].step for readings in self._buffers.values() if readings]
-        return self.at(max(steps, default=0))
+        return self.at(self.last_step)
 
     def lr_raised(self, last: int) -> bool:
         """Whether lr more than doubled between any of the last scheduled readings, of any tensor."""

@@ -62,7 +62,7 @@ class Pulse:
         ]
         self.names.add_new()
         layers = [self.names.get(p, "") for p in self.parameters]
-        self.history.start(layers)
+        self.history.start(layers, [p.dim() > 1 for p in self.parameters])
 
     def _gradients(self) -> tuple[list[int], list[Tensor]]:
         measured, gradients = [], []

@@ -28,8 +28,8 @@ def _find_missing(history: History, threshold: float) -> Finding | None:
         and pulses.step - pulses.seen[i] >= threshold
         and pulses.trained[i]
     ]
-    if not silent or len(silent) == len(pulses.layers):
-        return None
+    if not any(pulses.is_matrix[i] for i in silent) or len(silent) == len(pulses.layers):
+        return None  # the gradient of a bias may be 0 because the loss does not depend on it
     never = [i for i in silent if not pulses.reached[i]]
     layers = never or silent
     zeros = [i for i in layers if not pulses.missing[i]]
@@ -69,9 +69,11 @@ def _correlate(history: History) -> bool:
 
 
 def _find_exploding(history: History, threshold: float) -> Finding | None:
-    norms = [norm for _, norm in history.pulses.totals if math.isfinite(norm)]
+    norms = [norm for _, norm in history.pulses.totals if norm < math.inf]
+    if len(norms) < EXPLODING_LIMITS["pulses"] or norms[-1] <= threshold * min(norms):
+        return None
     usual = history.pulses.usual_norm
-    if len(norms) < EXPLODING_LIMITS["pulses"] or not usual > 0 or norms[-1] <= threshold * usual:
+    if not usual > 0 or norms[-1] <= threshold * usual:
         return None
     large = [norm for norm in norms if norm > threshold * usual]
     if len(large) < EXPLODING_LIMITS["times"]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from math import sqrt
 from statistics import median
 
@@ -34,6 +35,8 @@ def _find_non_finite(history: History, threshold: float) -> Finding | None:
 
 def _find_data_change(history: History, threshold: float) -> Finding | None:
     norms = history.pulses.totals or history.readings.gradient_norms
+    if not _has_risen(norms, LIMITS["each_jump"]):
+        return None
     norm = jump(norms, history.step, MIN_READINGS)
     loss = jump(history.losses, history.step)
     small = sqrt(norm.ratio * loss.ratio) <= threshold
@@ -55,6 +58,14 @@ def _find_data_change(history: History, threshold: float) -> Finding | None:
         change,
         {"skip": history.step, "max_norm": usual_norm},
     )
+
+
+def _has_risen(series: Sequence[tuple[int, float]], factor: float) -> bool:
+    """Whether the last value is above all earlier ones by a factor."""
+    if len(series) <= MIN_READINGS:
+        return False
+    *earlier, last = [value for _, value in series]
+    return last > factor * max(earlier) or not math.isfinite(max(earlier))
 
 
 def _was_calm(history: History) -> bool:

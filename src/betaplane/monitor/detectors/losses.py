@@ -66,7 +66,8 @@ def _find_stuck(history: History, threshold: float) -> Finding | None:
         return None
     start = median(losses.starting)
     level, scatter = losses.recent_median, losses.scatter
-    if not level > threshold * start or losses.min_median < threshold * start:
+    lowest = threshold - STUCK_LIMITS["scatters"] * min(scatter, STUCK_LIMITS["scatter"])
+    if not level > threshold * start or losses.min_median < lowest * start:
         return None
     if scatter > STUCK_LIMITS["scatter"] or losses.falling:
         return None
@@ -76,9 +77,9 @@ def _find_stuck(history: History, threshold: float) -> Finding | None:
 
 def _why_stuck(history: History, evidence: str) -> Finding:
     """What the last readings and pulses say of a loss that does not fall."""
-    readings = [r for r in history.readings.latest() if len(r.shape) > 1]
-    ratio = max((reading.ratio for reading in readings), default=math.nan)
-    lr = max((reading.lr for reading in readings), default=math.nan)
+    matrices = [rs for rs in history.readings.values() if rs and len(rs[-1].shape) > 1]
+    ratio = max((float(rs.column("ratio").max()) for rs in matrices), default=math.nan)
+    lr = max((rs[-1].lr for rs in matrices), default=math.nan)
     if ratio > STUCK_LIMITS["large_ratio"]:
         evidence += f"; updates of {ratio:.2g} of the weights"
         lr = float(f"{lr * STUCK_LIMITS['target_ratio'] / ratio:.1g}")
@@ -111,7 +112,9 @@ def _find_rise(history: History, threshold: float) -> Finding | None:
 
 def _find_drift(history: History, threshold: float) -> Finding | None:
     losses = history.losses
-    if losses.total < RISE_LIMITS["start"] or losses.lowest <= 0 or losses.falling:
+    if losses.total < RISE_LIMITS["start"] or losses.total % CHECK_EVERY:
+        return None
+    if losses.lowest <= 0 or losses.falling:
         return None  # the value of a surrogate loss, which may be negative, means little
     shift = _shift(history, threshold)
     if shift is not None and shift.is_sudden:
@@ -130,7 +133,7 @@ def _find_drift(history: History, threshold: float) -> Finding | None:
 def _is_above_start(history: History, threshold: float) -> bool:
     """Whether recent losses are above the first ones by more than their scatter."""
     losses = history.losses
-    if losses.total % CHECK_EVERY or losses.nonfinite:
+    if losses.nonfinite:
         return False
     start = median(losses.starting)
     rise = losses.recent_median - start

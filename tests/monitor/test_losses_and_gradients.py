@@ -1,0 +1,265 @@
+"""Causes that losses and gradient norms show at default settings, in small training runs."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from betaplane.monitor import ALL, Watcher, watch
+from betaplane.monitor.detectors._statistics import lasting_shift
+from betaplane.monitor.pulse_history import NO_GRADIENT, PulseHistory
+
+
+def net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 1))
+
+
+def trained(
+    steps: int,
+    *,
+    model: nn.Module | None = None,
+    make: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW,
+    lr: float = 1e-2,
+    loss_of: Callable[[int, Tensor, Tensor], Tensor] = lambda step, output, y: (
+        (output - y).square().mean()
+    ),
+    around: Callable[[int, nn.Module], Any] = lambda step, model: None,
+    zero: bool = True,
+    **how: Any,
+) -> Watcher:
+    """A watched regression; `around` runs before each step, `loss_of` makes its loss."""
+    model = model or net()
+    optimizer = make(model.parameters(), lr=lr)
+    torch.manual_seed(1)
+    true = torch.randn(8, 1)
+    with watch(optimizer, console=False, model=model, **how) as watcher:
+        for step in range(1, steps + 1):
+            around(step, model)
+            x = torch.randn(32, 8)
+            if zero:
+                optimizer.zero_grad()
+            loss = loss_of(step, model(x), torch.tanh(x @ true))
+            loss.backward()
+            watcher.loss(loss)
+            optimizer.step()
+    return watcher
+
+
+def first(watcher: Watcher) -> tuple[int, str]:
+    alert = min(watcher.alerts, key=lambda alert: alert.step)
+    return alert.step, alert.cause
+
+
+def test_nan_loss_from_finite_weights_names_its_step():
+    watcher = trained(
+        60, loss_of=lambda step, o, y: (o - y).square().mean() * (math.nan if step == 40 else 1)
+    )
+    alert = watcher.alerts[0]
+    assert alert.cause == "non-finite loss"
+    assert "at step 40, computed from finite weights" in alert.evidence
+    assert alert.remedy == {"skip": 40}
+
+
+def test_nan_loss_from_broken_weights_names_a_parameter():
+    def around(step: int, model: nn.Module) -> None:
+        if step == 30:
+            model[0].weight.data[0, 0] = math.nan
+
+    watcher = trained(40, around=around)
+    alert = watcher.alerts[0]
+    assert (alert.cause, alert.layer) == ("non-finite loss", "0.weight")
+    assert "NaN or infinity in 0.weight" in alert.evidence
+
+
+def test_no_alert_is_never_said_after_nan():
+    watcher = trained(5, loss_of=lambda step, o, y: o.sum() * math.nan)
+    assert not watcher.report().startswith("No alert")
+
+
+def test_scaler_that_skips_every_step_is_named():
+    model = net()
+    optimizer = torch.optim.AdamW(model.parameters())
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16, growth_interval=10_000)
+    with watch(optimizer, console=False) as watcher:
+        for _ in range(40):
+            optimizer.zero_grad()
+            loss = model(torch.randn(4, 8)).sum() * math.inf
+            scaler.scale(loss).backward()
+            watcher.loss(0.5)
+            scaler.step(optimizer)
+            scaler.update()
+    assert watcher.history.step == 0
+    assert first(watcher)[1] == "optimizer steps skipped"
+    assert "NaN or infinity in the gradients of 4 tensors" in watcher.alerts[0].evidence
+
+
+def test_accumulated_micro_batches_are_no_skipped_steps():
+    model = net()
+    optimizer = torch.optim.AdamW(model.parameters())
+    with watch(optimizer, console=False) as watcher:
+        for step in range(640):
+            loss = model(torch.randn(4, 8)).square().mean() / 64
+            loss.backward()
+            watcher.loss(loss.item() * 64)
+            if step % 64 == 63:
+                optimizer.step()
+                optimizer.zero_grad()
+    assert watcher.alerts == []
+
+
+@pytest.mark.parametrize(("lr", "remedy"), [(1e-9, "too small"), (3.0, "too large")])
+def test_loss_that_stays_at_its_start_is_named(lr: float, remedy: str):
+    def loss_of(step: int, output: Tensor, y: Tensor) -> Tensor:
+        return nn.functional.binary_cross_entropy_with_logits(
+            torch.tanh(output) if lr > 1 else output, (torch.rand(32, 1) > 0.5).float()
+        )
+
+    watcher = trained(240, lr=lr, loss_of=loss_of)
+    stuck = [alert for alert in watcher.alerts if alert.cause == "loss does not fall"]
+    assert stuck, watcher.report()
+    assert remedy in stuck[0].change
+    assert math.isfinite(stuck[0].remedy["lr"])
+
+
+def test_falling_loss_is_no_stuck_loss():
+    assert trained(240).alerts == []
+
+
+@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.RMSprop, torch.optim.AdamW])
+def test_lasting_jump_of_the_loss_is_named_for_any_optimizer(
+    make: Callable[..., torch.optim.Optimizer],
+):
+    watcher = trained(
+        300,
+        make=make,
+        loss_of=lambda step, o, y: (o - (y if step < 200 else 3 + y.flip(0))).square().mean(),
+    )
+    step, cause = first(watcher)
+    assert cause in ("sudden rise of the loss", "sudden data change")
+    assert 200 <= step < 240
+
+
+def test_gradients_that_are_never_zeroed_are_named():
+    assert first(trained(200, zero=False, lr=1e-4))[1] == "gradients not zeroed"
+
+
+def test_gradients_set_to_zero_in_place_are_healthy():
+    model = net()
+    optimizer = torch.optim.AdamW(model.parameters())
+    with watch(optimizer, console=False, budget=math.inf) as watcher:
+        for _ in range(100):
+            x = torch.randn(32, 8)
+            optimizer.zero_grad(set_to_none=False)
+            loss = (model(x) - x[:, :1]).square().mean()
+            loss.backward()
+            watcher.loss(loss)
+            optimizer.step()
+    assert watcher.history.pulses.kept > 90
+    assert watcher.history.pulses.added == 0
+    assert watcher.alerts == []
+
+
+def test_matrix_without_a_gradient_is_named_and_a_frozen_one_is_not():
+    class WithSpare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.unused = net(), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.used(x)
+
+    model = WithSpare()
+    watcher = trained(200, model=copy.deepcopy(model))
+    assert [(alert.layer, alert.cause) for alert in watcher.alerts] == [
+        ("unused.weight", "no gradient")
+    ]
+    model.unused.requires_grad_(False)
+    assert trained(200, model=model).alerts == []
+
+
+def test_model_in_evaluation_mode_is_named():
+    model = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 1)).eval()
+    assert first(trained(100, model=model, budget=math.inf))[1] == "model in evaluation mode"
+
+
+def test_batchnorm_frozen_by_itself_is_healthy():
+    model = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 1))
+    model[1].eval()
+    assert trained(100, model=model, budget=math.inf).alerts == []
+
+
+def test_updates_that_bfloat16_rounds_away_are_named():
+    model = net().bfloat16()
+    true = torch.randn(8, 1, dtype=torch.bfloat16)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
+    with watch(optimizer, console=False, budget=math.inf) as watcher:
+        for _ in range(60):
+            x = torch.randn(32, 8, dtype=torch.bfloat16)
+            optimizer.zero_grad()
+            loss = (model(x) - x @ true).square().mean()
+            loss.backward()
+            watcher.loss(loss)
+            optimizer.step()
+    assert "updates rounded away" in {alert.cause for alert in watcher.alerts}
+
+
+def test_decay_of_a_tenth_per_step_is_named():
+    make = lambda p, lr: torch.optim.AdamW(p, lr=lr, weight_decay=10.0)  # noqa: E731
+    step, cause = first(trained(20, make=make))
+    assert (step, cause) == (1, "weight decay too strong")
+
+
+def test_parameters_outside_of_the_optimizer_are_noted():
+    model = net()
+    optimizer = torch.optim.AdamW(model[2].parameters(), lr=1e-3)
+    with watch(optimizer, console=False, model=model) as watcher:
+        loss = model(torch.randn(4, 8)).square().mean()
+        loss.backward()
+        watcher.loss(loss)
+        optimizer.step()
+    assert (
+        "Note: 2 parameters of the model have a gradient but are not in the optimizer (0.weight, 0.bias)"
+        in watcher.report()
+    )
+
+
+def test_muted_rule_does_not_run():
+    watcher = trained(
+        5,
+        loss_of=lambda step, o, y: o.sum() * math.nan,
+        mute=["non-finite-loss", "non-finite-gradients"],
+    )
+    assert watcher.alerts == []
+
+
+def test_ids_are_unique_and_can_be_typed():
+    ids = [detector.id for detector in ALL]
+    assert len(set(ids)) == len(ids)
+    assert all(name.replace("-", "").isalnum() for name in ids)
+
+
+def test_shift_is_sudden_or_slow():
+    slow = [(k, 1.0 + 0.001 * (k % 3) + 0.05 * max(0, k - 20)) for k in range(64)]
+    shift = lasting_shift(slow)
+    assert shift is not None
+    assert not shift.is_sudden
+    assert lasting_shift(slow[:31]) is None
+    assert lasting_shift([(k, 1e300) for k in range(64)]) is None
+
+
+def test_pulses_count_silence_and_keep_it_over_new_parameters():
+    pulses = PulseHistory()
+    pulses.start(["w", "b"])
+    pulses.add(1, [3.0, 0.0], [0, 0])
+    pulses.add(2, [3.0, NO_GRADIENT], [0, -1])
+    assert (pulses.silent, pulses.reached, pulses.seen) == ([0, 2], [True, False], [2, 0])
+    pulses.start(["b", "new"])
+    pulses.add(3, [0.0, 1.0], [0, 0])
+    assert (pulses.silent, pulses.reached, pulses.seen) == ([3, 0], [False, True], [0, 3])
