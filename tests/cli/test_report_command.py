@@ -10,6 +10,7 @@ import torch
 from commands import ended
 
 import betaplane
+from betaplane.monitor import ALL
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +114,25 @@ def test_too_distant_readings_are_rejected(capsys):
         "Hardly two readings are of one step: got '1,100 readings of 1,100 layers at 1,100 steps'"
         in err
     )
+
+
+def test_check_exits_with_1_for_alerts_and_0_without(capsys):
+    assert ended("report run.jsonl --check", capsys)[0] == 1
+    lines = [line for line in Path("run.jsonl").read_text().splitlines() if '"alert"' not in line]
+    Path("calm.jsonl").write_text("\n".join(lines) + "\n")
+    assert ended("report calm.jsonl --check", capsys)[0] == 0
+
+
+def test_rules_are_listed_with_ids_and_thresholds(capsys):
+    code, out, _ = ended("report --rules", capsys)
+    assert code == 0
+    for rule in ALL:
+        assert rule.id in out
+    code, out, _ = ended("report --rules --json", capsys)
+    assert [row["id"] for row in json.loads(out)] == [rule.id for rule in ALL]
+
+
+def test_report_without_a_file_says_what_it_needs(capsys):
+    code, _, err = ended("report", capsys)
+    assert code == 2
+    assert "There is no record to report" in err

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from betaplane.monitor import ALL, Watcher, watch
+from betaplane.monitor.capture.pulse import gradient_norms
 from betaplane.monitor.detectors._statistics import lasting_shift
 from betaplane.monitor.pulse_history import NO_GRADIENT, PulseHistory
 
@@ -70,7 +71,7 @@ def test_nan_loss_from_finite_weights_names_its_step():
 def test_nan_loss_from_broken_weights_names_a_parameter():
     def around(step: int, model: nn.Module) -> None:
         if step == 30:
-            model[0].weight.data[0, 0] = math.nan
+            next(model.parameters()).data[0, 0] = math.nan
 
     watcher = trained(40, around=around)
     alert = watcher.alerts[0]
@@ -263,3 +264,25 @@ def test_pulses_count_silence_and_keep_it_over_new_parameters():
     pulses.start(["b", "new"])
     pulses.add(3, [0.0, 1.0], [0, 0])
     assert (pulses.silent, pulses.reached, pulses.seen) == ([3, 0], [False, True], [0, 3])
+
+
+@pytest.mark.parametrize("dtypes", [["float64"], ["bfloat16", "float32"], ["float16", "float64"]])
+def test_gradient_norms_of_any_dtypes_are_those_in_float64(dtypes: list[str]):
+    torch.manual_seed(0)
+    gradients = [1e3 * torch.randn(50).to(getattr(torch, name)) for name in dtypes]
+    expected = [float(g.double().norm()) for g in gradients]
+    assert gradient_norms(gradients).tolist() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:watch skips tensors with sparse")
+def test_sparse_gradients_are_not_missing():
+    embedding = nn.Embedding(10, 4, sparse=True)
+    optimizer = torch.optim.SparseAdam([*embedding.parameters()], lr=1e-3)
+    with watch(optimizer, console=False, budget=math.inf) as watcher:
+        for _ in range(80):
+            optimizer.zero_grad()
+            loss = embedding(torch.randint(0, 10, (8,))).square().mean()
+            loss.backward()
+            watcher.loss(loss)
+            optimizer.step()
+    assert watcher.alerts == []

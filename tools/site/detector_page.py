@@ -8,8 +8,12 @@ from tools.site.markdown import prose, table
 HEAD = """\
 # Causes and thresholds
 
-What `betaplane.watch` checks at each reading, in order of trust: if several causes fire at one step,
-the first one is reported. [My loss spikes](guides/loss-spikes.md) shows an alert, and
+What `betaplane.watch` checks, in order of trust: if several causes fire at one step, the first one
+is reported. Rules that look at the loss run at each loss, also without an optimizer step; rules that
+look at gradient norms at each step whose gradients were measured, which are most steps longer than a
+few milliseconds; the others at each reading of the optimizer's state. `betaplane report --rules`
+lists the ids by which `watch(..., mute=[...])` leaves a rule out.
+[My loss spikes](guides/loss-spikes.md) shows an alert, and
 [Benchmarks](benchmarks.md#watched-runs) how many of them are right. `make docs` makes this page from
 the detectors and their thresholds, `src/betaplane/monitor/detectors/thresholds.toml`.
 """
@@ -18,8 +22,11 @@ COLUMNS = ("quantity", "threshold", "unit", "reason")
 
 def generate() -> dict[str, str]:
     """The page, by its path in docs/."""
-    rows = [(detector.cause, *_row(detector.limit)) for detector in ALL]
-    overview = table(("cause", *COLUMNS), rows)
+    rows = [
+        (detector.cause, f"`{detector.id}`", detector.when, *_row(detector.limit))
+        for detector in ALL
+    ]
+    overview = table(("cause", "rule", "looks at", *COLUMNS), rows)
     return {"detectors.md": "\n\n".join([HEAD, overview, *map(_section, ALL)]) + "\n"}
 
 

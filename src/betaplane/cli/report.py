@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from betaplane.errors import BadInput
 from betaplane.text import printable
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ PAGE, PNG = "--out page.html", "--png picture.png"
 
 def report_command(
     file: Annotated[
-        Path, typer.Argument(help='File that betaplane.watch(optimizer, path="run.jsonl") wrote.')
-    ],
+        Optional[Path],
+        typer.Argument(help='File that betaplane.watch(optimizer, path="run.jsonl") wrote.'),
+    ] = None,
     out: Annotated[
         Optional[Path],
         Opt(help="Page to write [default: run.html next to run.jsonl]."),
@@ -40,6 +42,17 @@ def report_command(
     as_json: Annotated[
         bool, Opt("--json", help="Print run, alerts and layers as JSON and nothing else.")
     ] = False,
+    check: Annotated[
+        bool, Opt("--check", help="Exit with code 1 if the run has an alert, for scripts and CI.")
+    ] = False,
+    rules: Annotated[
+        bool,
+        Opt(
+            "--rules",
+            help="List the rules that a watched run is checked by, and stop.",
+            is_eager=True,
+        ),
+    ] = False,
 ) -> None:
     """Report a watched run: its loss, alerts and layers.
 
@@ -52,7 +65,19 @@ def report_command(
     Examples:
       betaplane report run.jsonl
       betaplane report run.jsonl --png run.png --quantity lag
+      betaplane report run.jsonl --check
+      betaplane report --rules
     """
+    if rules:
+        return _show_rules(as_json)
+    if file is None:
+        raise BadInput(
+            "There is no record to report",
+            value="no file",
+            allowed="a record of a watched run",
+            where="report",
+            instead="betaplane report run.jsonl",
+        )
     from betaplane.cli.files import write_each
     from betaplane.figures import report
     from betaplane.monitor import read_lines
@@ -71,6 +96,29 @@ def report_command(
         _show(watched, file.name, [*written_pages, *written_pictures])
     if error := page_error or picture_error:
         raise error
+    if check and watched.alerts:
+        raise typer.Exit(1)
+
+
+def _show_rules(as_json: bool) -> None:
+    """The id of each rule, the quantity it compares and its threshold."""
+    from betaplane.cli.tables import borderless
+    from betaplane.monitor import ALL
+
+    if as_json:
+        rows = [
+            {"id": rule.id, "cause": rule.cause, "why": rule.why, **rule.limit._asdict()}
+            for rule in ALL
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+
+    table = borderless("rule", "what it compares", right=("threshold",))
+    for rule in ALL:
+        table.add_row(rule.id, f"{rule.limit.quantity} ({rule.limit.unit})", f"{rule.threshold:g}")
+    Console().print(table)
+    typer.echo('mute a rule: betaplane.watch(optimizer, mute=["dead-rows"])')
 
 
 def _check(file: Path, page: Path | None, png: Path | None, out: Path | None) -> None:

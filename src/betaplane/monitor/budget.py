@@ -73,7 +73,7 @@ class Budget:
     Args:
         share: of the clock's time, > 0; inf for no limit.
         clock: measures the run's time; by default, the time since the first query.
-        per_step: seconds that each step earns besides, >= 0; only with a StepClock.
+        extra: seconds by which each step counts as longer than it is; only with a StepClock.
 
     Example:
         >>> budget = Budget(share=0.02)
@@ -85,10 +85,10 @@ class Budget:
         (True, True)
     """
 
-    def __init__(self, share: float, clock: Clock | None = None, per_step: float = 0.0) -> None:
+    def __init__(self, share: float, clock: Clock | None = None, extra: float = 0.0) -> None:
         self.share = share
         self.clock = clock or Clock()
-        self.per_step = per_step
+        self.extra = extra
         self.steps_paid = 0
         self.spent = 0.0  # seconds
         self.available = 0.0  # seconds earned and not yet spent; negative for a debt
@@ -106,10 +106,9 @@ class Budget:
         if math.isinf(self.share) or self.cost is None:
             return True
         earned = self.share * (seconds - self.updated_at)
-        if self.per_step:
-            steps = getattr(self.clock, "steps", 0)
-            earned += self.per_step * (steps - self.steps_paid)
-            self.steps_paid = steps
+        if isinstance(self.clock, StepClock):
+            earned += self.share * self.extra * (self.clock.steps - self.steps_paid)
+            self.steps_paid = self.clock.steps
         limit = max(MAX_SAVED_SECONDS, times * self.cost)
         self.available = min(self.available + earned, limit)
         self.updated_at = seconds
@@ -151,9 +150,9 @@ class Budget:
 class Budgets:
     """The budgets of a watcher: pulses, readings, step statistics, and recordings.
 
-    The rest of the share is for work that cannot be measured from inside. A step earns some
-    microseconds besides, so that steps of a millisecond are measured too; with a budget of 0.02
-    they add 2% to such a step.
+    The rest of the share is for work that cannot be measured from inside. For pulses and readings
+    each step counts as longer than it is, so that steps of a millisecond are watched too; with a
+    budget of 0.02 they may add another 2% to such a step.
 
     Args:
         share: of the run's time, > 0; inf for no limit.
@@ -164,13 +163,12 @@ class Budgets:
     READING_SHARE = 0.3
     STATS_SHARE = 0.05
     RECORDING_SHARE = 0.1
-    SECONDS_PER_STEP = 1e-5 / 0.02  # for pulses, and for readings, times the share
+    EXTRA_SECONDS = 1.7e-3  # by which each step counts as longer, for pulses and readings
 
     def __init__(self, share: float, now: Callable[[], float] = perf_counter) -> None:
         self.clock = StepClock(now)
-        per_step = self.SECONDS_PER_STEP * share
-        self.pulse = Budget(self.PULSE_SHARE * share, self.clock, per_step)
-        self.reading = Budget(self.READING_SHARE * share, self.clock, per_step)
+        self.pulse = Budget(self.PULSE_SHARE * share, self.clock, self.EXTRA_SECONDS)
+        self.reading = Budget(self.READING_SHARE * share, self.clock, self.EXTRA_SECONDS)
         self.stats = Budget(self.STATS_SHARE * share, self.clock)
         self.recording = Budget(self.RECORDING_SHARE * share, self.clock)
 

@@ -25,6 +25,7 @@ class PulseHistory:
 
     def __init__(self) -> None:
         self.layers: list[str] = []
+        self.is_whole = True  # whether all parameters are measured; False if some are sharded
         self.is_matrix: list[bool] = []
         self.trained: list[bool] = []  # whether a layer requires a gradient
         self.totals: deque[tuple[int, float]] = deque(maxlen=PULSES_REMEMBERED)

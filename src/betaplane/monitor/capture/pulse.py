@@ -17,6 +17,20 @@ from betaplane.tensors.param_names import ParamNames
 foreach_norm: Any = torch._foreach_norm  # pyright: ignore[reportPrivateImportUsage]
 
 
+def gradient_norms(gradients: list[Tensor]) -> Tensor:
+    """The norm of each tensor, (n,), in float32, or in float64 if one of them is.
+
+    Example:
+        >>> gradient_norms([torch.tensor([3.0, 4.0]), torch.full((2,), 3e4, dtype=torch.float16)])
+        tensor([5.0000e+00, 4.2426e+04])
+    """
+    dtypes = {g.dtype for g in gradients}
+    if torch.float64 in dtypes and len(dtypes) > 1:
+        gradients = [g.double() for g in gradients]
+    wide = torch.float64 if torch.float64 in dtypes else torch.float32
+    return torch.stack(foreach_norm(gradients, 2, dtype=wide))
+
+
 class Pulse:
     """Measure gradient norms before a step, in one pass over the gradients.
 
@@ -45,12 +59,12 @@ class Pulse:
             self.count = count
             self._start()
         self._finish()
-        self.history.trained = [p.requires_grad for p in self.parameters]
+        self.history.trained = [p.requires_grad and not _is_sparse(p.grad) for p in self.parameters]
         measured, gradients = self._gradients()
         if not gradients:
             self.history.add(step, [NO_GRADIENT] * len(self.parameters), self._versions())
             return
-        norms = torch.stack(foreach_norm(gradients, 2, dtype=torch.float32))
+        norms = gradient_norms(gradients)
         scale = gradient_scale(self.optimizer)
         self.pending = step, measured, norms if scale == 1 else norms / scale, self._versions()
         if norms.device.type == "cpu":
@@ -62,6 +76,7 @@ class Pulse:
         ]
         self.names.add_new()
         layers = [self.names.get(p, "") for p in self.parameters]
+        self.history.is_whole = len(self.parameters) == self.count
         self.history.start(layers, [p.dim() > 1 for p in self.parameters])
 
     def _gradients(self) -> tuple[list[int], list[Tensor]]:
@@ -86,3 +101,7 @@ class Pulse:
         for i, norm in zip(measured, norms.tolist(), strict=True):
             values[i] = norm
         self.history.add(step, values, versions)
+
+
+def _is_sparse(g: Tensor | None) -> bool:
+    return g is not None and g.layout is not torch.strided

@@ -34,7 +34,9 @@ def _find_non_finite(history: History, threshold: float) -> Finding | None:
 
 
 def _find_data_change(history: History, threshold: float) -> Finding | None:
-    norms = history.pulses.totals or history.readings.gradient_norms
+    pulses = history.pulses
+    whole = pulses.totals and pulses.is_whole
+    norms = pulses.totals if whole else history.readings.gradient_norms
     if not _has_risen(norms, LIMITS["each_jump"]):
         return None
     norm = jump(norms, history.step, MIN_READINGS)
