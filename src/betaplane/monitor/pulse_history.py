@@ -29,6 +29,7 @@ class PulseHistory:
         self.is_matrix: list[bool] = []
         self.trained: list[bool] = []  # whether a layer requires a gradient
         self.totals: deque[tuple[int, float]] = deque(maxlen=PULSES_REMEMBERED)
+        self.lrs: deque[float] = deque(maxlen=PULSES_REMEMBERED)  # the largest of all groups
         self.norms: list[float] = []  # of the last pulse, by layer
         self.silent: list[int] = []  # pulses in a row without a gradient, or with zeros
         self.reached: list[bool] = []  # whether a layer ever had a gradient that is not 0
@@ -82,6 +83,16 @@ class PulseHistory:
         once = was_kept and all(change == step - self.step for change in changes)
         self.added = self.added + 1 if once else 0
         self._versions, self.step = versions, step
+
+    @property
+    def lr_raised(self) -> bool:
+        """Whether lr more than doubled from an earlier to a later pulse of those remembered."""
+        least = math.inf
+        for lr in self.lrs:
+            if lr > 2 * least:
+                return True
+            least = min(least, lr)
+        return False
 
     @property
     def is_finite(self) -> bool:

@@ -59,6 +59,7 @@ class Pulse:
             self.count = count
             self._start()
         self._finish()
+        self.history.lrs.append(max(float(g["lr"]) for g in self.optimizer.param_groups))
         self.history.trained = [p.requires_grad and not _is_sparse(p.grad) for p in self.parameters]
         measured, gradients = self._gradients()
         if not gradients:

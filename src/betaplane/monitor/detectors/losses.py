@@ -66,8 +66,10 @@ def _find_stuck(history: History, threshold: float) -> Finding | None:
         return None
     start = median(losses.starting)
     level, scatter = losses.recent_median, losses.scatter
-    lowest = threshold - STUCK_LIMITS["scatters"] * min(scatter, STUCK_LIMITS["scatter"])
-    if not level > threshold * start or losses.min_median < lowest * start:
+    band = 1 - threshold + STUCK_LIMITS["scatters"] * min(scatter, STUCK_LIMITS["scatter"])
+    if not threshold * start < level < (1 + band) * start:
+        return None
+    if losses.min_median < (1 - band) * start:
         return None
     if scatter > STUCK_LIMITS["scatter"] or losses.falling:
         return None
@@ -144,7 +146,9 @@ def _is_above_start(history: History, threshold: float) -> bool:
 def _shift(history: History, threshold: float) -> Shift | None:
     """A lasting rise of the loss that neither its scatter nor a raised lr explains."""
     losses = history.losses
-    if losses.total % CHECK_EVERY or losses.nonfinite or history.readings.lr_raised(CALM_READINGS):
+    if losses.total % CHECK_EVERY or losses.nonfinite:
+        return None
+    if history.readings.lr_raised(CALM_READINGS) or history.pulses.lr_raised:
         return None
     shift = lasting_shift(losses)
     if shift is None or not shift.deviations > RISE_LIMITS["deviations"]:
