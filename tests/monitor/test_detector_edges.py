@@ -49,7 +49,7 @@ def diagnosis_of(**recordings: SimpleNamespace) -> Diagnosis:
 def test_the_tensor_of_the_finding_is_replayed_and_not_the_fastest_growing_one():
     diagnosis = diagnosis_of(broken=recording(recorded()), grown=recording(recorded(last=100.0)))
     assert diagnosis.history.fastest_growing_layer() == "grown"
-    diagnosis.check()
+    diagnosis.check("step")
     [alert] = [alert for alert in diagnosis.alerts if alert.cause == "non-finite gradients"]
     assert (alert.layer, alert.replayed["layer"], alert.replayed["last"]) == ("broken", "broken", 9)
 
@@ -76,7 +76,8 @@ def test_nothing_is_replayed_without_the_steps_up_to_now():
 def test_a_report_without_alerts_counts_steps_and_readings():
     diagnosis = diagnosis_of()
     diagnosis.history.step, diagnosis.history.readings.steps_read = 120, 15
-    assert diagnosis.report() == "No alert in 120 steps, 15 of them read."
+    said = "No alert in 120 steps, 15 of them read. Not judged: losses, none was given."
+    assert diagnosis.report() == said
     alert = Alert(3, "w", "non-finite gradients", "", "", "", "", "", {})
     diagnosis.alerts.append(alert)
     assert diagnosis.report() == str(alert)

@@ -145,7 +145,8 @@ def test_head_that_starts_at_zero_is_no_large_lr():
             loss.backward()
             watcher.loss(loss)
             optimizer.step()
-    assert watcher.report().startswith("No alert in 400 steps, ")
+    # the targets grow, and the loss with them
+    assert {alert.cause for alert in watcher.alerts} <= {"loss diverges"}
 
 
 def test_step_without_gradients_does_not_hide_a_data_change():

@@ -83,6 +83,7 @@ def _was_calm(history: History) -> bool:
         max(ratios, default=0.0) < MAX_RATIO
         and all(_is_usual_update(readings) for readings in earlier if readings)
         and not history.readings.lr_raised(CALM_READINGS)
+        and not history.pulses.lr_raised
     )
 
 

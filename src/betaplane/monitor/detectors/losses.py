@@ -121,7 +121,7 @@ def _find_drift(history: History, threshold: float) -> Finding | None:
     shift = _shift(history, threshold)
     if shift is not None and shift.is_sudden:
         return None
-    if shift is None and not _is_above_start(history, threshold):
+    if shift is None and not _is_above_start(history):
         return None
     lr = max((reading.lr for reading in history.readings.latest()), default=math.nan)
     evidence = f"median loss {losses.recent_median:.4g}, {median(losses.starting):.4g} at the start"
@@ -132,15 +132,16 @@ def _find_drift(history: History, threshold: float) -> Finding | None:
     return Finding("", evidence, f"lr={lr / 3:.2g}, a third of it", {"lr": lr / 3})
 
 
-def _is_above_start(history: History, threshold: float) -> bool:
+def _is_above_start(history: History) -> bool:
     """Whether recent losses are above the first ones by more than their scatter."""
     losses = history.losses
-    if losses.nonfinite:
+    if losses.nonfinite or history.pulses.lr_raised:
         return False
     start = median(losses.starting)
     rise = losses.recent_median - start
     scatter = abs(start) * min(losses.scatter, 1.0)
-    return rise > max((threshold - 1) * abs(start), RISE_LIMITS["scatters"] * scatter)
+    factor = RISE_LIMITS["start_factor"]
+    return rise > max((factor - 1) * abs(start), RISE_LIMITS["scatters"] * scatter)
 
 
 def _shift(history: History, threshold: float) -> Shift | None:

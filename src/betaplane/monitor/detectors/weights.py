@@ -16,7 +16,8 @@ ENDED_LIMITS = limits(ENDED_CAUSE)
 
 
 def _find_rounded(history: History, threshold: float) -> Finding | None:
-    readings = [r for r in _matrices(history) if r.lr > 0]
+    least, peaks = ROUNDED_LIMITS["lr"], history.readings.peaks
+    readings = [r for r in _matrices(history) if r.lr > least * peaks[r.layer].lr]
     rounded = [reading for reading in readings if reading.unmoved > threshold]
     if not rounded or len(rounded) < ROUNDED_LIMITS["tensors"] * len(readings):
         return None
