@@ -40,7 +40,9 @@ CITED = [  # run, row, sources that its reason rests on
 ]
 
 
-@pytest.mark.parametrize(("run", "name", "sources"), CITED, ids=str)
+@pytest.mark.parametrize(
+    ("run", "name", "sources"), CITED, ids=[f"{run}-{name}" for run, name, _ in CITED]
+)
 def test_a_row_cites_publications_of_its_own_kind_of_run(run, name, sources):
     row = advise(**RUNS[run])[name]
     assert set(row.sources) == sources

@@ -43,4 +43,5 @@ def main(folder: Path) -> None:
         run.finish()
 
 
-main(Path(sys.argv[1]).absolute())
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).absolute())
