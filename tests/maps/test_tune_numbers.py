@@ -12,8 +12,9 @@ import pytest
 from betaplane.errors import BadInput
 from betaplane.maps import tune
 from betaplane.maps.decision import Gain
-from betaplane.maps.tune import Trial, Tuned, _upper_median
+from betaplane.maps.tune import _upper_median
 from betaplane.maps.tune_search import Lattice
+from betaplane.maps.tuned import Trial, Tuned
 from betaplane.problems import Trainer
 
 GAIN = Gain(0.1, 0.2, 0.3, True, 4, 5.0)

@@ -8,7 +8,7 @@ from tools.mutants.executions import ROOT
 
 # files that decide something, by package
 DECIDES = {
-    "maps": "verdicts recommend decision lr_search sampling/* assemble score_scale predicted_map tune"
+    "maps": "verdicts recommend decision lr_search sampling/* assemble score_scale predicted_map tune tuned"
     " tune_search tune_model plan plan_checks grid validation store/run_record store/run_table store/store"
     " store/run_claims store/digest store/salvage",
     "advice": "[!_]*",

@@ -24,7 +24,8 @@ from betaplane.maps.predicted_map import predict_map
 from betaplane.maps.scheduler import Progress
 from betaplane.maps.store.store import Store
 from betaplane.maps.sweep import Sweep, import_sweep
-from betaplane.maps.tune import Trial, Tuned, tune
+from betaplane.maps.tune import tune
+from betaplane.maps.tuned import Trial, Tuned
 
 __all__ = [
     "DEGRADED",

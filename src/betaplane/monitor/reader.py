@@ -19,6 +19,7 @@ from betaplane.monitor.capture.step_sample import (
     sample_before,
 )
 from betaplane.monitor.history import History
+from betaplane.monitor.quantities.aggregates import Total, totals
 from betaplane.monitor.quantities.batched import TensorSample, read_all
 from betaplane.tensors.param_names import NamedParameter, named_parameters
 
@@ -93,6 +94,17 @@ class Reader:
             history.readings.steps_read += 1
             self.receive([reading._asdict() for reading in readings])
             history.readings.gradient_norms.append((history.step, math.sqrt(square)))
+
+    def totals(self) -> list[Total]:
+        """The quantities of the last reading, per parameter group and over all parameters."""
+        groups = self.optimizer.param_groups
+        index = {p: i for i, group in enumerate(groups) for p in group["params"]}
+        decays = {i: float(group.get("weight_decay", 0.0)) for i, group in enumerate(groups)}
+        layers = {name: index[p] for name, p, _ in named_parameters(self.optimizer, self.names)}
+        readings = [
+            reading for reading in self.history.readings.latest() if reading.layer in layers
+        ]
+        return totals(readings, layers, decays)
 
     def _sample(
         self, name: str, p: Tensor, group: Mapping[str, Any], clip_factor: float

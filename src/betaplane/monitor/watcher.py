@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from time import perf_counter, thread_time
 from typing import Any, NamedTuple
-from warnings import warn
 
 import torch
 from torch import Tensor
@@ -23,8 +20,9 @@ from betaplane.monitor.capture.probe import Probe
 from betaplane.monitor.capture.pulse import Pulse
 from betaplane.monitor.diagnosis import Diagnosis
 from betaplane.monitor.gradient_recorder import GradientRecorder
+from betaplane.monitor.guard import guarded, warn_stopped
 from betaplane.monitor.history import History
-from betaplane.monitor.quantities.aggregates import Total, totals
+from betaplane.monitor.quantities.aggregates import Total
 from betaplane.monitor.quantities.sharpness import Sharpness, sharpness
 from betaplane.monitor.reader import Reader
 from betaplane.monitor.recorders.moment_recorder import RECORDED_STEPS, MomentRecorder
@@ -77,7 +75,6 @@ class Watcher:
         on_cpu = all(p.device.type == "cpu" for p in self.names)
         self.now = thread_time if on_cpu else perf_counter
         self.budgets = Budgets(budget, self.now)
-
         self.history = History(resumed=is_resumed(optimizer))
         self.history.probe = Probe(optimizer, self.names, model)
         self.pulse = Pulse(optimizer, self.names, self.history.pulses)
@@ -129,19 +126,10 @@ class Watcher:
 
     def totals(self) -> list[Total]:
         """The quantities of the last reading, per parameter group and over all parameters."""
-        groups = self.optimizer.param_groups
-        index = {p: i for i, group in enumerate(groups) for p in group["params"]}
-        decays = {i: float(group.get("weight_decay", 0.0)) for i, group in enumerate(groups)}
-        layers = {name: index[p] for name, p, _ in named_parameters(self.optimizer, self.names)}
-        readings = [
-            reading for reading in self.history.readings.latest() if reading.layer in layers
-        ]
-        return totals(readings, layers, decays)
+        return self.reader.totals()
 
     def sharpness(self, loss: Callable[[], Tensor], rounds: int = 20) -> Sharpness:
-        """Return the preconditioned curvature relative to its limit.
-
-        See `betaplane.monitor.quantities.sharpness`.
+        """The preconditioned curvature over its limit; see `betaplane.monitor.quantities.sharpness`.
 
         Args:
             loss: computes the loss, (), with its graph; called once.
@@ -164,22 +152,13 @@ class Watcher:
     def _guard(self, call: Callable[..., None]) -> Callable[..., None]:
         """A call whose errors stop watching with a warning, but never the run."""
 
-        def guarded(*args: Any) -> None:
-            try:
-                call(*args)
-            except Exception as error:
-                if self.ranks.collective:
-                    raise  # the other ranks would wait for this one forever
-                self.hooks.close()
-                frame = traceback.extract_tb(error.__traceback__)[-1]
-                place = f"{Path(frame.filename).name}, line {frame.lineno}"
-                warn(
-                    f"watching stopped at step {self.history.step}; training continues. "
-                    f"{type(error).__name__}: {error} ({place})",
-                    stacklevel=2,
-                )
+        def stop(error: Exception) -> None:
+            if self.ranks.collective:
+                raise error  # the other ranks would wait for this one forever
+            self.hooks.close()
+            warn_stopped(error, self.history.step)
 
-        return guarded
+        return guarded(call, stop)
 
     def _before_step(self, loss: Any) -> None:
         """Plan the step once its gradients are ready; most steps need no more than that."""

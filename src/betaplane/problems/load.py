@@ -15,8 +15,9 @@ from betaplane.problems.check import call_user_code, check
 from betaplane.problems.counterexample import counterexample
 from betaplane.problems.digits import digits
 from betaplane.problems.mnist import mnist
+from betaplane.problems.origin import Origin
 from betaplane.problems.power import power
-from betaplane.problems.problem import Origin, Problem, Trainer
+from betaplane.problems.problem import Problem, Trainer
 from betaplane.problems.quadratic import quadratic
 from betaplane.problems.reddi import reddi
 from betaplane.problems.reproducible import load_twice

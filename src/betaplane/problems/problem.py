@@ -23,20 +23,12 @@ from betaplane.problems.family import KEPT, Family
 from betaplane.problems.generators import preserve_generators, seed_generators
 from betaplane.problems.loss_form import LossForm, loss_form
 from betaplane.problems.order import Order, minibatches
+from betaplane.problems.origin import Origin
 from betaplane.problems.problem_checks import FUNCTIONS, check_fields
 
 Loss = Callable[[Any, Any], Tensor]
 SOURCES = ("data", "validation")  # fields with data that are not tensors in memory
 Gradient = Callable[[Mapping[str, Tensor], Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
-
-
-@dataclass(frozen=True)
-class Origin:
-    """The reference that a problem was loaded by; another process loads its functions by it."""
-
-    reference: str  # the argument of `betaplane.load`
-    # `contents.contents` of the problem when it was loaded
-    contents: Mapping[str, Any] = field(repr=False)
 
 
 class _Default(int):
