@@ -466,7 +466,10 @@ def test_clipping_averaging_and_zeroing_in_one_step(kind: str, how: str) -> None
 
 
 BAD = [
-    ({"storage": "4bit"}, "Unknown storage '4bit'. Choose one of: parameter, float32"),
+    (
+        {"storage": "4bit"},
+        r"Unknown storage '4bit'\. Did you mean '8bit'\? Choose one of: parameter, float32",
+    ),
     (
         {"rounding": "up"},
         "Unknown rounding 'up'. Choose one of: nearest, stochastic, kahan",

@@ -82,11 +82,11 @@ def advise(
     Example:
         >>> advice = advise(before="batch=512,lr=3e-4,betas=0.9,0.95,wd=0.1,warmup=2000", after="batch=64")
         >>> advice["beta2"].text, advice["beta2"].range, advice["lr"].text, advice["warmup"].text
-        ('0.9936', '[0.974, 0.9984]', '0.000106', '16000')
+        ('0.9936', '[0.974, 0.9984]', '0.000194', '16000')
         >>> print(advice["beta2"].reason)
         Keeps the memory of v, in samples, the same as in your working setting.
         >>> advise(32, dataset_size=60_000, epochs=10).settings["betas"]
-        (0.9, 0.9985)
+        (0.9, 0.999)
     """
     check_ranges(
         batch_size=batch_size, batch_tokens=batch_tokens, dataset_size=dataset_size, tokens=tokens
