@@ -86,7 +86,7 @@ ROWS = {
     "batch_size, weight_decay (--y). Try: --y beta2",
     f"{FINE} --x batchsize": "(--x). Try: --x batch_size",
     f"{FINE} --x beta2": "Both axes are the same: got 'beta2'",
-    f"{FINE} --x lr=1": "Invalid range of an axis: got 'lr=1'; expected name=low:high, or name=low:high:linear (--x/--y",
+    f"{FINE} --x lr=1": "Invalid range of an axis: got 'lr=1'; expected name=low:high, or ",
     f"{FINE} --x lr=1:fast": "Invalid range of an axis: got 'lr=1:fast'",
     f"{FINE} --x lr=-1:1": "Invalid range for the lr axis: got (-1.0, 1.0); expected low < high, "
     "both in (0, inf)",

@@ -124,12 +124,20 @@ def test_the_result_does_not_depend_on_the_threads() -> None:
 
 
 MEMORY = """
-import torch, betaplane
+import itertools, torch, betaplane
 from betaplane.optim.codegen.availability import COMPILE_FAILURES
 torch.set_num_threads(1)
 
 def memory(word):
     return int(next(line for line in open("/proc/self/status") if line.startswith(word)).split()[1]) * 1024
+
+def tensors(call):
+    """The peak of what a call allocates for tensors, bytes."""
+    with torch.profiler.profile(profile_memory=True) as profiler:
+        call()
+    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
+    sizes = [e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]
+    return max(itertools.accumulate(sizes), default=0)
 
 for kind, storage, how in {cases}:
     COMPILE_FAILURES[:] = ["asked for"] * (how == "eager")
@@ -143,7 +151,8 @@ for kind, storage, how in {cases}:
         file.write("5")  # forget the peak so far
     now = memory("VmRSS")
     optimizer.step()
-    print((memory("VmHWM") - now) / 16e6)
+    process = memory("VmHWM") - now  # 0 if the process kept enough of what earlier steps freed
+    print(max(process, tensors(optimizer.step)) / 16e6)
 """
 # kind, storage, how: how much more memory a step may take at its peak, in units of the largest
 # parameter
@@ -152,7 +161,7 @@ CASES = {
     ("AdamW", "bfloat16", "compiled"): 0.1,
     ("AdamW", "8bit", "compiled"): 0.1,
     ("Lion", "parameter", "eager"): 1.0,
-    ("Lion", "8bit", "eager"): 1.0,
+    ("Lion", "8bit", "eager"): 1.2,
 }
 
 

@@ -81,7 +81,12 @@ class StoredState(NamedTuple):
 
 
 def read_state(
-    spec: StepSpec, p: Tensor, param_state: dict[str, Any], keys: Mapping[str, str] = STATE
+    spec: StepSpec,
+    p: Tensor,
+    param_state: dict[str, Any],
+    keys: Mapping[str, str] = STATE,
+    *,
+    decode: bool = True,
 ) -> StoredState:
     """Decode a parameter's state. What it lacks is created, as before the first step, and what is
     stored otherwise is converted to the spec's formats.
@@ -91,6 +96,7 @@ def read_state(
         p: the parameter.
         param_state: torch's state of p, by torch's keys.
         keys: torch's state keys for the fields of the rule's state, if they differ.
+        decode: False leaves the rule's state and the other tensors out, which may be large.
     """
     x = torch.view_as_real(p) if p.is_complex() else p
     layout = state_layout(spec, x.shape, x.dtype, getattr(x, "whole_numel", x.numel()))
@@ -107,12 +113,16 @@ def read_state(
         if not fits or field.format.dtype not in (None, value.dtype):
             value = _create(spec, p, field, param_state, key)
         stored[key] = value
+        if not decode:
+            continue
         value = value.to(x.device, field.dtype if field.is_number else None)
         if field.format.scaled:
             value = field.format.decode(value, param_state.get(key + SCALE))
         if field.widened and value.is_floating_point():
             dtype = torch.promote_types(dtype, value.dtype)
         decoded.append(value)
+    if not decode:
+        return StoredState(layout, stored, dtype, None, {})
     wide = [
         value.to(dtype) if field.widened else value
         for field, value in zip(fields, decoded, strict=True)
@@ -163,7 +173,7 @@ def fill_state(
     """Create what p's state lacks, as before the first step, and convert the rest to the spec's
     formats.
     """
-    read_state(spec, p, param_state, keys)
+    read_state(spec, p, param_state, keys, decode=False)
 
 
 def _create(
