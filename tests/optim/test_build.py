@@ -132,7 +132,7 @@ def memory(word):
     return int(next(line for line in open("/proc/self/status") if line.startswith(word)).split()[1]) * 1024
 
 def tensors(call):
-    """The peak of what a call allocates for tensors, bytes."""
+    # the peak of what a call allocates for tensors, bytes
     with torch.profiler.profile(profile_memory=True) as profiler:
         call()
     events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
