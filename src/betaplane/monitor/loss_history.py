@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import islice, pairwise
 from statistics import median
-from typing import overload
+from typing import NamedTuple, overload
 
 LOSSES_REMEMBERED = 64
 FIRST_LOSSES = 16  # that are kept for the whole run
@@ -19,6 +19,16 @@ SCATTER_DEVIATIONS = 2.5  # of the scatter, that a mean of losses may be above t
 MAX_SCATTER = 10.0  # limits the exponent
 
 Loss = tuple[int, float]  # a step, and its loss
+
+
+class Shift(NamedTuple):
+    """A lasting change of the level of a series."""
+
+    step: int  # the first at the new level
+    before: float  # median
+    after: float  # median
+    deviations: float  # from before to after, in standard deviations of the scatter
+    is_sudden: bool  # whether most of it came from one value to the next
 
 
 class TypicalRange:
@@ -61,6 +71,8 @@ class LossHistory(Sequence[Loss]):
         self._losses: deque[Loss] = deque(maxlen=LOSSES_REMEMBERED)
         self.first = math.nan  # the first loss: later steps may already have broken the run
         self.min_median = math.inf  # the smallest median of five losses so far
+        self.rise: Shift | None = None  # a rise of the level that has not ended
+        self.rise_found_at = 0  # losses before it was found
         self.lowest = math.inf  # the smallest loss so far
         self.starting: list[float] = []  # the first 16 losses
         self.total = 0  # losses so far

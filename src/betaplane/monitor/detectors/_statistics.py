@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from betaplane.monitor.counterfactual import second_moment_roots, updates
+from betaplane.monitor.loss_history import Shift
 from betaplane.monitor.quantities.formulas import TINY, cosine, variation
 from betaplane.monitor.recorders.ring_buffer import RecordedSteps
 
@@ -82,16 +83,6 @@ def root_variation(recorded: RecordedSteps) -> float:
 def descent_cosine(recorded: RecordedSteps) -> float:
     """Cosine of the mean update and the mean gradient of the recorded steps; below 0 for ascent."""
     return cosine(updates(recorded, recorded.values).mean(0), recorded.g.mean(0))
-
-
-class Shift(NamedTuple):
-    """A lasting change of the level of a series."""
-
-    step: int  # the first at the new level
-    before: float  # median
-    after: float  # median
-    deviations: float  # from before to after, in standard deviations of the scatter
-    is_sudden: bool  # whether most of it came from one value to the next
 
 
 def lasting_shift(series: Iterable[tuple[int, float]]) -> Shift | None:

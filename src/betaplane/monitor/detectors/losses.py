@@ -98,7 +98,7 @@ def _why_stuck(history: History, evidence: str) -> Finding:
 
 
 def _find_rise(history: History, threshold: float) -> Finding | None:
-    shift = _shift(history, threshold)
+    shift = _lasting(history, _shift(history, threshold))
     if shift is None or not shift.is_sudden:
         return None
     evidence = (
@@ -118,7 +118,7 @@ def _find_drift(history: History, threshold: float) -> Finding | None:
         return None
     if losses.lowest <= 0 or losses.falling:
         return None  # the value of a surrogate loss, which may be negative, means little
-    shift = _shift(history, threshold)
+    shift = _lasting(history, _shift(history, threshold))
     if shift is not None and shift.is_sudden:
         return None
     if shift is None and not _is_above_start(history):
@@ -142,6 +142,23 @@ def _is_above_start(history: History) -> bool:
     scatter = abs(start) * min(losses.scatter, 1.0)
     factor = RISE_LIMITS["start_factor"]
     return rise > max((factor - 1) * abs(start), RISE_LIMITS["scatters"] * scatter)
+
+
+def _lasting(history: History, newest: Shift | None) -> Shift | None:
+    """A rise that was found earlier, if the loss has stayed above half of it for long enough.
+
+    A bump, such as of a harder part of the data, ends before.
+    """
+    losses = history.losses
+    if losses.rise is None and newest is not None:
+        losses.rise, losses.rise_found_at = newest, losses.total
+    rise = losses.rise
+    if rise is None:
+        return None
+    if losses.recent_median < (rise.before + rise.after) / 2:
+        losses.rise = None
+        return None
+    return rise if losses.total - losses.rise_found_at >= RISE_LIMITS["lasting"] else None
 
 
 def _shift(history: History, threshold: float) -> Shift | None:
