@@ -286,3 +286,22 @@ def test_sparse_gradients_are_not_missing():
             watcher.loss(loss)
             optimizer.step()
     assert watcher.alerts == []
+
+
+@pytest.mark.parametrize(("low_from", "named"), [(100, True), (190, False), (None, False)])
+def test_learning_rate_near_zero_counts_from_the_last_time_it_was_not(
+    low_from: int | None, named: bool
+):
+    """A warmup that begins at 0 does not count; a schedule that ends long before the run does."""
+    optimizer = torch.optim.AdamW((model := net()).parameters(), lr=1e-3)
+    with watch(optimizer, console=False, every=5, budget=math.inf) as watcher:
+        for step in range(200):
+            over = low_from is not None and step >= low_from
+            optimizer.param_groups[0]["lr"] = 0.0 if over or step < 8 else 1e-3
+            optimizer.zero_grad()
+            loss = model(torch.randn(32, 8)).square().mean()
+            loss.backward()
+            watcher.loss(loss)
+            optimizer.step()
+    causes = {alert.cause for alert in watcher.alerts}
+    assert ("learning rate near zero" in causes) == named

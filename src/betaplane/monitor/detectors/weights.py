@@ -53,8 +53,9 @@ def _find_ended(history: History, threshold: float) -> Finding | None:
     layer = max(latest, key=lambda reading: reading.lr).layer
     lrs, steps = readings[layer].column("lr"), readings[layer].column("step")
     peak = readings.peaks[layer].lr
-    low = steps[lrs < threshold * peak] if peak > 0 else steps
-    if not len(low) or lrs[-1] >= threshold * peak > 0:
+    high = (lrs >= threshold * peak).nonzero()[0] if peak > 0 else []
+    low = steps[high[-1] + 1 :] if len(high) else steps  # since the last reading above
+    if not len(low):
         return None
     share = (history.step - int(low[0])) / history.step
     if share < ENDED_LIMITS["share"]:
