@@ -21,7 +21,7 @@ from benchmarks.plain_loop import final_loss, train_losses
 from benchmarks.recommend import FOLDER
 from betaplane.maps import PhaseMap, map_phases
 from betaplane.maps.phase_map import VERDICTS, Cell
-from betaplane.maps.verdicts import judge
+from betaplane.maps.verdicts import judge, score
 from betaplane.problems import Problem, load
 
 NAMES = (
@@ -81,12 +81,15 @@ def compared(problem: Problem, phase_map: PhaseMap, cells: Sequence[Cell]) -> li
             for settings in [*(cell.settings for cell in cells), best.settings, default]
         ]
     )
-    lowest = finals.min(axis=0)
-    scores = (finals - lowest) / (phase_map.initial - lowest)
+    lowest = np.minimum(finals.min(axis=0), phase_map.initial)
+    scores = [
+        [score(final, phase_map.initial, best) for final, best in zip(row, lowest, strict=True)]
+        for row in finals.tolist()
+    ]
     return [
         (
             cell.verdict,
-            judge({}, row, [np.empty(0)] * len(row), list(row), phase_map.thresholds).verdict,
+            judge({}, row, [np.empty(0)] * len(row), row, phase_map.thresholds).verdict,
         )
         for cell, row in zip(cells, scores, strict=False)
     ]
