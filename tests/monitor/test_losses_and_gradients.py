@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from betaplane.monitor import ALL, Watcher, watch
-from betaplane.monitor.capture.pulse import gradient_norms
+from betaplane.monitor.capture.gradient_norms import gradient_norms
 from betaplane.monitor.detectors._statistics import lasting_shift
-from betaplane.monitor.pulse_history import NO_GRADIENT, PulseHistory
+from betaplane.monitor.gradient_history import NO_GRADIENT, GradientHistory
 
 
 def net() -> nn.Sequential:
@@ -162,8 +162,8 @@ def test_gradients_set_to_zero_in_place_are_healthy():
             loss.backward()
             watcher.loss(loss)
             optimizer.step()
-    assert watcher.history.pulses.kept > 90
-    assert watcher.history.pulses.added == 0
+    assert watcher.history.gradients.unreset > 90
+    assert watcher.history.gradients.accumulated == 0
     assert watcher.alerts == []
 
 
@@ -255,15 +255,23 @@ def test_shift_is_sudden_or_slow():
     assert lasting_shift([(k, 1e300) for k in range(64)]) is None
 
 
-def test_pulses_count_silence_and_keep_it_over_new_parameters():
-    pulses = PulseHistory()
-    pulses.start(["w", "b"])
-    pulses.add(1, [3.0, 0.0], [0, 0])
-    pulses.add(2, [3.0, NO_GRADIENT], [0, -1])
-    assert (pulses.silent, pulses.reached, pulses.seen) == ([0, 2], [True, False], [2, 0])
-    pulses.start(["b", "new"])
-    pulses.add(3, [0.0, 1.0], [0, 0])
-    assert (pulses.silent, pulses.reached, pulses.seen) == ([3, 0], [False, True], [0, 3])
+def test_gradient_history_counts_zeros_and_keeps_counts_over_new_parameters():
+    gradients = GradientHistory()
+    gradients.start(["w", "b"])
+    gradients.add(1, [3.0, 0.0], [0, 0])
+    gradients.add(2, [3.0, NO_GRADIENT], [0, -1])
+    assert (gradients.zero_steps, gradients.ever_nonzero, gradients.last_nonzero) == (
+        [0, 2],
+        [True, False],
+        [2, 0],
+    )
+    gradients.start(["b", "new"])
+    gradients.add(3, [0.0, 1.0], [0, 0])
+    assert (gradients.zero_steps, gradients.ever_nonzero, gradients.last_nonzero) == (
+        [3, 0],
+        [False, True],
+        [0, 3],
+    )
 
 
 @pytest.mark.parametrize("dtypes", [["float64"], ["bfloat16", "float32"], ["float16", "float64"]])

@@ -148,26 +148,26 @@ class Budget:
 
 
 class Budgets:
-    """The budgets of a watcher: pulses, readings, step statistics, and recordings.
+    """The budgets of a watcher: gradient norms, readings, step statistics, and recordings.
 
-    The rest of the share is for work that cannot be measured from inside. For pulses and readings
-    each step counts as longer than it is, so that steps of a millisecond are watched too; with a
-    budget of 0.02 they may add another 2% to such a step.
+    The rest of the share is for work that cannot be measured from inside. For gradient norms
+    and readings each step counts as longer than it is, so that steps of a millisecond are watched
+    too; with a budget of 0.02 they may add another 2% to such a step.
 
     Args:
         share: of the run's time, > 0; inf for no limit.
         now: the time in seconds, see `Clock`.
     """
 
-    PULSE_SHARE = 0.3
+    GRADIENT_SHARE = 0.3
     READING_SHARE = 0.3
     STATS_SHARE = 0.05
     RECORDING_SHARE = 0.1
-    EXTRA_SECONDS = 1.7e-3  # by which each step counts as longer, for pulses and readings
+    EXTRA_SECONDS = 1.7e-3  # by which each step counts as longer, for norms and readings
 
     def __init__(self, share: float, now: Callable[[], float] = perf_counter) -> None:
         self.clock = StepClock(now)
-        self.pulse = Budget(self.PULSE_SHARE * share, self.clock, self.EXTRA_SECONDS)
+        self.gradients = Budget(self.GRADIENT_SHARE * share, self.clock, self.EXTRA_SECONDS)
         self.reading = Budget(self.READING_SHARE * share, self.clock, self.EXTRA_SECONDS)
         self.stats = Budget(self.STATS_SHARE * share, self.clock)
         self.recording = Budget(self.RECORDING_SHARE * share, self.clock)
@@ -175,7 +175,7 @@ class Budgets:
     @property
     def spent(self) -> float:
         """Seconds spent in total."""
-        return self.pulse.spent + self.reading.spent + self.stats.spent + self.recording.spent
+        return self.gradients.spent + self.reading.spent + self.stats.spent + self.recording.spent
 
     @contextmanager
     def charging_rest(self) -> Iterator[None]:

@@ -103,7 +103,7 @@ class Diagnosis:
             yield "losses, none was given"
         elif history.losses.total < MIN_LOSSES:
             yield f"a lasting rise of the loss, which needs {MIN_LOSSES} losses"
-        if not history.pulses.count and not history.readings.steps_read:
+        if not history.gradients.count and not history.readings.steps_read:
             yield "gradients, none was measured"
         if history.step and not history.readings.steps_read:
             yield "moments, none was read"

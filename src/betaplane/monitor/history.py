@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from betaplane.monitor.capture.probe import Probe
+from betaplane.monitor.gradient_history import GradientHistory
 from betaplane.monitor.loss_history import LossHistory
-from betaplane.monitor.pulse_history import PulseHistory
 from betaplane.monitor.quantities.reading import Reading
 from betaplane.monitor.quantities.step_stats import StepStats
 from betaplane.monitor.reading_history import ReadingHistory
@@ -34,7 +34,7 @@ class History:
     step: int = 0  # steps watched
     readings: ReadingHistory = field(default_factory=ReadingHistory)
     losses: LossHistory = field(default_factory=LossHistory)
-    pulses: PulseHistory = field(default_factory=PulseHistory)
+    gradients: GradientHistory = field(default_factory=GradientHistory)
     probe: Probe | None = None  # asks the model; None without one
     resumed: bool = False  # whether the optimizer had counted steps before it was watched
     waiting_losses: int = 0  # since the last optimizer step

@@ -14,10 +14,10 @@ from betaplane.monitor.alert import Alert
 from betaplane.monitor.budget import Budgets
 from betaplane.monitor.capture.adam_state import has_moments, is_resumed
 from betaplane.monitor.capture.distributed import RankGroup, is_sharded
+from betaplane.monitor.capture.gradient_norms import GradientNorms
 from betaplane.monitor.capture.hooks import Hooks, clip_factor
 from betaplane.monitor.capture.losses import Losses, is_loss
 from betaplane.monitor.capture.probe import Probe
-from betaplane.monitor.capture.pulse import Pulse
 from betaplane.monitor.diagnosis import Diagnosis
 from betaplane.monitor.gradient_recorder import GradientRecorder
 from betaplane.monitor.guard import guarded, warn_stopped
@@ -77,8 +77,8 @@ class Watcher:
         self.budgets = Budgets(budget, self.now)
         self.history = History(resumed=is_resumed(optimizer))
         self.history.probe = Probe(optimizer, self.names, model)
-        self.pulse = Pulse(optimizer, self.names, self.history.pulses)
-        self.pulsed = False  # whether the gradients of this step were measured
+        self.gradient_norms = GradientNorms(optimizer, self.names, self.history.gradients)
+        self.norms_measured = False  # whether the gradients of this step were measured
         self.reader = Reader(
             optimizer, self.names, self.ranks, self.history, lambda rows: self.sinks.readings(rows)
         )
@@ -166,10 +166,10 @@ class Watcher:
         step = self.history.step
         if is_loss(loss) and self.losses.last_step < step:
             self.losses.take(step, loss)
-        self.pulsed = self.history.loss_spiked or self.budgets.pulse.allows()
-        if self.pulsed:
-            with self.budgets.pulse.spending():
-                self.pulse.take(step)
+        self.norms_measured = self.history.loss_spiked or self.budgets.gradients.allows()
+        if self.norms_measured:
+            with self.budgets.gradients.spending():
+                self.gradient_norms.measure(step)
         may_record = not self.records_moments or (
             step % RETRY_AFTER_STEPS == 0 and not self.steps_to_record
         )
@@ -252,8 +252,8 @@ class Watcher:
         if self.plan.read or self.plan.look or not self.records_moments:
             with self.budgets.charging_rest():
                 self._read_and_look()
-        if self.pulsed:
-            with self.budgets.pulse.spending():
+        if self.norms_measured:
+            with self.budgets.gradients.spending():
                 self.diagnosis.check("step")
 
     def _record_moments(self) -> None:

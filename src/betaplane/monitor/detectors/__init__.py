@@ -7,7 +7,7 @@ alerts are below 4.6% of runs for each detector and for all together, at 95% con
 
 from betaplane.monitor.detectors.decay import WEIGHT_NORM_DRIFT
 from betaplane.monitor.detectors.detector import Detector, Finding
-from betaplane.monitor.detectors.flow import EXPLODING_GRADIENTS, KEPT_GRADIENTS, NO_GRADIENT
+from betaplane.monitor.detectors.flow import EXPLODING_GRADIENTS, GRADIENTS_NOT_ZEROED, NO_GRADIENT
 from betaplane.monitor.detectors.gradients import DATA_CHANGE, NON_FINITE_GRADIENTS
 from betaplane.monitor.detectors.losses import (
     NON_FINITE_LOSS,
@@ -50,7 +50,7 @@ ALL = (
     SKIPPED_STEPS,
     EVALUATION_MODE,
     NO_GRADIENT,
-    KEPT_GRADIENTS,
+    GRADIENTS_NOT_ZEROED,
     ROUNDED_UPDATES,
     STRONG_DECAY,
     ENDED_SCHEDULE,

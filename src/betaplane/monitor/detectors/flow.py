@@ -10,69 +10,67 @@ from betaplane.monitor.history import History
 from betaplane.monitor.quantities.formulas import TINY
 
 MISSING_CAUSE = "no gradient"
-KEPT_CAUSE = "gradients not zeroed"
+NOT_ZEROED_CAUSE = "gradients not zeroed"
 EXPLODING_CAUSE = "exploding gradients"
 MISSING_LIMITS = limits(MISSING_CAUSE)
-KEPT_LIMITS = limits(KEPT_CAUSE)
+NOT_ZEROED_LIMITS = limits(NOT_ZEROED_CAUSE)
 EXPLODING_LIMITS = limits(EXPLODING_CAUSE)
 
 
 def _find_missing(history: History, threshold: float) -> Finding | None:
-    pulses = history.pulses
-    if pulses.step < threshold or pulses.count % MISSING_LIMITS["pulses"]:
+    gradients = history.gradients
+    if gradients.step < threshold or gradients.count % MISSING_LIMITS["measured"]:
         return None
     silent = [
         i
-        for i, n in enumerate(pulses.silent)
-        if n >= MISSING_LIMITS["pulses"]
-        and pulses.step - pulses.seen[i] >= threshold
-        and pulses.trained[i]
+        for i, n in enumerate(gradients.zero_steps)
+        if n >= MISSING_LIMITS["measured"]
+        and gradients.step - gradients.last_nonzero[i] >= threshold
+        and gradients.trained[i]
     ]
-    if not any(pulses.is_matrix[i] for i in silent) or len(silent) == len(pulses.layers):
+    if not any(gradients.is_matrix[i] for i in silent) or len(silent) == len(gradients.layers):
         return None  # the gradient of a bias may be 0 because the loss does not depend on it
-    never = [i for i in silent if not pulses.reached[i]]
+    never = [i for i in silent if not gradients.ever_nonzero[i]]
     layers = never or silent
-    zeros = [i for i in layers if not pulses.missing[i]]
+    zeros = [i for i in layers if not gradients.missing[i]]
     kind = "gradients of exactly 0" if zeros else "no gradient"
-    since = "ever" if never else f"since step {max(pulses.seen[i] for i in layers)}"
-    names = [pulses.layers[i] for i in layers]
-    evidence = (
-        f"{kind} {since} in {len(names)} of {len(pulses.layers)} tensors ({', '.join(names[:3])})"
-    )
+    since = "ever" if never else f"since step {max(gradients.last_nonzero[i] for i in layers)}"
+    names = [gradients.layers[i] for i in layers]
+    evidence = f"{kind} {since} in {len(names)} of {len(gradients.layers)} tensors ({', '.join(names[:3])})"
     change = (
         "check that the loss depends on them: detach(), no_grad, dead activations, unused layers"
     )
     return Finding(names[0], evidence, change, {})
 
 
-def _find_kept(history: History, threshold: float) -> Finding | None:
-    pulses = history.pulses
-    if pulses.kept < threshold:
+def _find_not_zeroed(history: History, threshold: float) -> Finding | None:
+    gradients = history.gradients
+    if gradients.unreset < threshold:
         return None
-    norms = [norm for _, norm in pulses.totals if math.isfinite(norm)]
-    if len(norms) < 2 or max(norms) < KEPT_LIMITS["growth"] * min(norms):
+    norms = [norm for _, norm in gradients.totals if math.isfinite(norm)]
+    if len(norms) < 2 or max(norms) < NOT_ZEROED_LIMITS["growth"] * min(norms):
         return None
-    if not (pulses.added >= threshold or _correlate(history)):
+    if not (gradients.accumulated >= threshold or _correlate(history)):
         return None
     evidence = (
-        f"gradients were added to the same tensors at {pulses.kept} steps in a row without a reset, and their norm "
-        f"grew {max(norms) / max(min(norms), TINY):.1f} x"
+        f"gradients were added to the same tensors at {gradients.unreset} steps in a row without a "
+        f"reset, and their norm grew {max(norms) / max(min(norms), TINY):.1f} x"
     )
     return Finding("", evidence, "call optimizer.zero_grad() before each backward", {})
 
 
 def _correlate(history: History) -> bool:
     """Whether consecutive gradients are almost parallel, as sums of gradients are."""
-    steps = int(KEPT_LIMITS["steps"])
+    steps = int(NOT_ZEROED_LIMITS["steps"])
     correlations = [step.correlation for step in history.correlations][-steps:]
-    return len(correlations) == steps and min(correlations) >= KEPT_LIMITS["correlation"]
+    return len(correlations) == steps and min(correlations) >= NOT_ZEROED_LIMITS["correlation"]
 
 
 def _find_exploding(history: History, threshold: float) -> Finding | None:
-    norms = [norm for _, norm in history.pulses.totals if norm < math.inf]
-    if len(norms) < EXPLODING_LIMITS["pulses"] or norms[-1] <= threshold * min(norms):
+    norms = [norm for _, norm in history.gradients.totals if norm < math.inf]
+    if len(norms) < EXPLODING_LIMITS["measured"] or norms[-1] <= threshold * min(norms):
         return None
-    usual = history.pulses.usual_norm
+    usual = history.gradients.usual_norm
     if not usual > 0 or norms[-1] <= threshold * usual:
         return None
     large = [norm for norm in norms if norm > threshold * usual]
@@ -93,10 +91,10 @@ NO_GRADIENT = Detector(
     find=_find_missing,
     when=STEP,
 )
-KEPT_GRADIENTS = Detector(
-    cause=KEPT_CAUSE,
+GRADIENTS_NOT_ZEROED = Detector(
+    cause=NOT_ZEROED_CAUSE,
     why="Every step follows the sum of all gradients so far.",
-    find=_find_kept,
+    find=_find_not_zeroed,
     when=STEP,
 )
 EXPLODING_GRADIENTS = Detector(

@@ -24,7 +24,7 @@ TIMES_MEDIAN = 1.5  # the last update over the median, if that is larger than th
 def _find_non_finite(history: History, threshold: float) -> Finding | None:
     layers = [reading.layer for reading in history.current_readings() if not reading.finite]
     probe = history.probe
-    if not layers and probe and probe.passes_nonfinite and not history.pulses.is_finite:
+    if not layers and probe and probe.passes_nonfinite and not history.gradients.is_finite:
         layers = probe.nonfinite_gradients()
     if len(layers) <= threshold:
         return None
@@ -34,9 +34,9 @@ def _find_non_finite(history: History, threshold: float) -> Finding | None:
 
 
 def _find_data_change(history: History, threshold: float) -> Finding | None:
-    pulses = history.pulses
-    whole = pulses.totals and pulses.is_whole
-    norms = pulses.totals if whole else history.readings.gradient_norms
+    gradients = history.gradients
+    whole = gradients.totals and gradients.is_whole
+    norms = gradients.totals if whole else history.readings.gradient_norms
     if not _has_risen(norms, LIMITS["each_jump"]):
         return None
     norm = jump(norms, history.step, MIN_READINGS)
@@ -83,7 +83,7 @@ def _was_calm(history: History) -> bool:
         max(ratios, default=0.0) < MAX_RATIO
         and all(_is_usual_update(readings) for readings in earlier if readings)
         and not history.readings.lr_raised(CALM_READINGS)
-        and not history.pulses.lr_raised
+        and not history.gradients.lr_raised
     )
 
 

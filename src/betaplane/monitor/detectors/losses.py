@@ -78,7 +78,7 @@ def _find_stuck(history: History, threshold: float) -> Finding | None:
 
 
 def _why_stuck(history: History, evidence: str) -> Finding:
-    """What the last readings and pulses say of a loss that does not fall."""
+    """The cause, suggested by the last readings, of a loss that does not fall."""
     matrices = [rs for rs in history.readings.values() if rs and len(rs[-1].shape) > 1]
     ratio = max((float(rs.column("ratio").max()) for rs in matrices), default=math.nan)
     lr = max((rs[-1].lr for rs in matrices), default=math.nan)
@@ -135,7 +135,7 @@ def _find_drift(history: History, threshold: float) -> Finding | None:
 def _is_above_start(history: History) -> bool:
     """Whether recent losses are above the first ones by more than their scatter."""
     losses = history.losses
-    if losses.nonfinite or history.pulses.lr_raised:
+    if losses.nonfinite or history.gradients.lr_raised:
         return False
     start = median(losses.starting)
     rise = losses.recent_median - start
@@ -166,7 +166,7 @@ def _shift(history: History, threshold: float) -> Shift | None:
     losses = history.losses
     if losses.total % CHECK_EVERY or losses.nonfinite:
         return None
-    if history.readings.lr_raised(CALM_READINGS) or history.pulses.lr_raised:
+    if history.readings.lr_raised(CALM_READINGS) or history.gradients.lr_raised:
         return None
     shift = lasting_shift(losses)
     if shift is None or not shift.deviations > RISE_LIMITS["deviations"]:

@@ -11,7 +11,7 @@ CHECK_EVERY = limits(EVALUATION_CAUSE)["steps"]
 
 
 def _find_evaluation(history: History, threshold: float) -> Finding | None:
-    if history.pulses.count % CHECK_EVERY or history.probe is None:
+    if history.gradients.count % CHECK_EVERY or history.probe is None:
         return None
     names = history.probe.in_evaluation()
     if len(names) <= threshold:

@@ -1,4 +1,4 @@
-"""Pulse: the gradient norm of every tensor, at every step that the time budget allows."""
+"""GradientNorms: the gradient norm of every tensor, at every step that the time budget allows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.optim.optimizer import Optimizer
 
 from betaplane.monitor.capture.distributed import is_sharded
 from betaplane.monitor.capture.hooks import gradient_scale
-from betaplane.monitor.pulse_history import NO_GRADIENT, PulseHistory
+from betaplane.monitor.gradient_history import NO_GRADIENT, GradientHistory
 from betaplane.tensors.param_names import ParamNames
 
 # as torch.nn.utils.clip_grad_norm_ uses it
@@ -31,7 +31,7 @@ def gradient_norms(gradients: list[Tensor]) -> Tensor:
     return torch.stack(foreach_norm(gradients, 2, dtype=wide))
 
 
-class Pulse:
+class GradientNorms:
     """Measure gradient norms before a step, in one pass over the gradients.
 
     Sparse and sharded gradients are left out. Norms on a device arrive one step late, so that no
@@ -43,7 +43,7 @@ class Pulse:
         history: receives the norms.
     """
 
-    def __init__(self, optimizer: Optimizer, names: ParamNames, history: PulseHistory) -> None:
+    def __init__(self, optimizer: Optimizer, names: ParamNames, history: GradientHistory) -> None:
         self.optimizer = optimizer
         self.names = names
         self.history = history
@@ -52,7 +52,7 @@ class Pulse:
         self.pending: tuple[int, list[int], Tensor, list[int]] | None = None
 
     @torch.no_grad()
-    def take(self, step: int) -> None:
+    def measure(self, step: int) -> None:
         """Measure the gradients of a step."""
         count = sum(len(group["params"]) for group in self.optimizer.param_groups)
         if count != self.count:
