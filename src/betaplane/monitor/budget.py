@@ -95,11 +95,6 @@ class Budget:
         self.updated_at = 0.0  # time of the last update, seconds
         self.cost: float | None = None  # expected seconds of the next job
 
-    @property
-    def elapsed(self) -> float:
-        """Seconds of the clock."""
-        return self.clock.seconds
-
     def allows(self, times: int = 1) -> bool:
         """Whether that many jobs fit; always true before the first, whose cost is unknown."""
         seconds = self.clock.seconds
