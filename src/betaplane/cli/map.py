@@ -10,17 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from betaplane.cli.own_command import (
-    CommandOpt,
-    EnvironmentOpt,
-    LossesOpt,
-    LossOpt,
-    RunsOpt,
-    ShellOpt,
-    TimeoutOpt,
-    one_source,
-    own_command,
-)
+from betaplane.cli import own_command
 from betaplane.cli.parse import axis_range, betas, budget, grid_shape, learning_rate
 
 if TYPE_CHECKING:
@@ -46,13 +36,13 @@ def map_command(
             show_default=False,
         ),
     ] = None,
-    command: CommandOpt = None,
-    loss: LossOpt = None,
-    timeout: TimeoutOpt = None,
-    losses: LossesOpt = None,
-    runs: RunsOpt = None,
-    shell: ShellOpt = False,
-    reads_environment: EnvironmentOpt = False,
+    command: own_command.CommandOpt = None,
+    loss: own_command.LossOpt = None,
+    timeout: own_command.TimeoutOpt = None,
+    losses: own_command.LossesOpt = None,
+    runs: own_command.RunsOpt = None,
+    shell: own_command.ShellOpt = False,
+    reads_environment: own_command.EnvironmentOpt = False,
     x: Annotated[str, AxisOpt("--x", help=AXIS)] = "beta1",
     y: Annotated[str, AxisOpt("--y", help="Vertical axis (same format as --x).")] = "beta2",
     points: Annotated[str, AxisOpt("--points", help="Cells per axis: 24, or 32x48.")] = "24",
@@ -173,31 +163,19 @@ def map_command(
     }  # fmt: skip
     hyperparameters = {name: value for name, value in options.items() if value is not None}
     how: dict[str, Any] = {
-        "seeds": seeds,
-        "boundary_seeds": boundary_seeds,
-        "dense": dense,
-        "trainings": trainings,
-        "seconds": budget(budget_),
-        "engine": engine,
-        "search_lr": search_lr,
-        "scale": scale,
-        "judge": judge,
-        "examples": examples,
-        "tokens": tokens,
-        "score": score,
-    }
+        "seeds": seeds, "boundary_seeds": boundary_seeds, "dense": dense, "trainings": trainings,
+        "seconds": budget(budget_), "engine": engine, "search_lr": search_lr, "scale": scale,
+        "judge": judge, "examples": examples, "tokens": tokens, "score": score,
+    }  # fmt: skip
     run_options = {
-        "early_stop": early_stop,
-        "independent": independent,
-        "compile": compile,
-        "device": device,
-    }
+        "early_stop": early_stop, "independent": independent, "compile": compile, "device": device,
+    }  # fmt: skip
     shape = grid_shape(points)
     result = sys.stdout
     with redirect_stdout(sys.stderr):  # what a problem file prints is not part of the result
-        own = {"losses": losses, "runs": runs, "shell": shell}
-        own_run = own_command(command, loss, timeout, **own, reads_environment=reads_environment)
-        source = one_source(problem, own_run, "digits")
+        own = {"timeout": timeout, "losses": losses, "runs": runs, "shell": shell}
+        own["reads_environment"] = reads_environment
+        source = own_command.training_source(problem, command, loss, own)
         session = MapSession(source, data, rule, hyperparameters, out, store, as_json, result)
         axes = axis_range(x), axis_range(y)
         plan: Plan = session.plan(*axes, shape, how, run_options, (good, failing))

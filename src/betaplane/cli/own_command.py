@@ -70,23 +70,35 @@ EnvironmentOpt = Annotated[
 ]
 
 
-def own_command(
-    command: str | None,
-    loss: str | None,
-    timeout: str | None,
-    **options: Any,
-) -> Command | None:
-    """The command that the options describe; None if there is none.
+def training_source(
+    problem: str | None, command: str | None, loss: str | None, options: dict[str, Any]
+) -> str | Command:
+    """The reference of the problem, by default "digits", or the command that is trained.
 
     Args:
+        problem: reference of a problem.
         command: the command line.
-        loss: where its losses are.
-        timeout: a duration.
-        options: other arguments of `Command`.
+        loss: where the command writes its losses.
+        options: other arguments of `Command`; the timeout as text, such as "20m".
+
+    Raises:
+        BadInput: a problem and a command are given, an option of a command without one, or a
+            command without the source of its losses.
     """
     if command is None:
-        _check_none(loss=loss, timeout=timeout, **options)
-        return None
+        _check_none(loss=loss, **options)
+        return "digits" if problem is None else problem
+    if problem is not None:
+        raise BadInput(
+            "A problem and a command are given",
+            value=problem,
+            allowed="one of them",
+            where="PROBLEM, --command",
+        )
+    return _command(command, loss, **options)
+
+
+def _command(command: str, loss: str | None, *, timeout: str | None, **options: Any) -> Command:
     if loss is None:
         raise BadInput(
             "The command needs a source of its losses",
@@ -112,21 +124,3 @@ def _check_none(**options: Any) -> None:
                 where=name,
                 instead="--command 'python train.py --beta2 {beta2} --seed {seed}'",
             )
-
-
-def one_source(problem: str | None, command: Command | None, default: str) -> str | Command:
-    """The reference or the command that is trained.
-
-    Raises:
-        BadInput: both are given.
-    """
-    if command is None:
-        return default if problem is None else problem
-    if problem is not None:
-        raise BadInput(
-            "A problem and a command are given",
-            value=problem,
-            allowed="one of them",
-            where="PROBLEM, --command",
-        )
-    return command

@@ -10,17 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from betaplane.cli.own_command import (
-    CommandOpt,
-    EnvironmentOpt,
-    LossesOpt,
-    LossOpt,
-    RunsOpt,
-    ShellOpt,
-    TimeoutOpt,
-    one_source,
-    own_command,
-)
+from betaplane.cli import own_command
 
 if TYPE_CHECKING:
     from betaplane.maps import Progress, Tuned
@@ -36,13 +26,13 @@ def tune_command(
             show_default=False,
         ),
     ] = None,
-    command: CommandOpt = None,
-    loss: LossOpt = None,
-    timeout: TimeoutOpt = None,
-    losses: LossesOpt = None,
-    runs: RunsOpt = None,
-    shell: ShellOpt = False,
-    reads_environment: EnvironmentOpt = False,
+    command: own_command.CommandOpt = None,
+    loss: own_command.LossOpt = None,
+    timeout: own_command.TimeoutOpt = None,
+    losses: own_command.LossesOpt = None,
+    runs: own_command.RunsOpt = None,
+    shell: own_command.ShellOpt = False,
+    reads_environment: own_command.EnvironmentOpt = False,
     max_runs: Annotated[int, Opt(help="Maximum number of runs.")] = 48,
     seeds: Annotated[
         int, Opt(help="Fresh seeds that compare the best setting with the default.")
@@ -84,9 +74,9 @@ def tune_command(
         options = {"steps": steps, "lr": rate, "batch_size": batch_size, "seeds": seeds}
         how = {name: value for name, value in options.items() if value is not None}
         limits = {"max_runs": max_runs, "search_lr": search_lr, "workers": workers, "store": store}
-        own = {"losses": losses, "runs": runs, "shell": shell}
-        own_run = own_command(command, loss, timeout, **own, reads_environment=reads_environment)
-        source = one_source(problem, own_run, "digits")
+        own = {"timeout": timeout, "losses": losses, "runs": runs, "shell": shell}
+        own["reads_environment"] = reads_environment
+        source = own_command.training_source(problem, command, loss, own)
         tuned = tune(source, watch=_progress, rule=rule_of(rule), **limits, **how)
     if as_json:
         print(json.dumps(tuned.to_dict(), indent=2), file=stdout)
