@@ -13,6 +13,7 @@ __all__ = [
     "expect",
     "expect_function",
     "nearest",
+    "not_installed",
     "one_of",
     "unknown",
 ]
@@ -200,6 +201,22 @@ def unknown(
     guess = f"Did you mean {close!r}? " if close else ""
     text = f"Unknown {noun} {name!r}. {guess}Choose one of: {', '.join(map(str, names))}"
     return kind(text, where=where, instead=instead.format(close) if close else "")
+
+
+def not_installed(package: str, extra: str, where: str) -> BadInput:
+    """The BadInput for a package that is not installed, with the command that installs it.
+
+    Args:
+        package: its name in Python.
+        extra: the extra of betaplane that contains it.
+        where: the function that needs it.
+
+    Example:
+        >>> print(not_installed("optuna", "optuna", "import_sweep"))
+        optuna is not installed (import_sweep). Try: pip install 'betaplane[optuna]'
+    """
+    command = f"pip install 'betaplane[{extra}]'"
+    return BadInput(f"{package} is not installed", where=where, instead=command)
 
 
 def one_of(allowed: Collection[object], where: str = "", **options: object) -> None:

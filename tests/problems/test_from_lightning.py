@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import betaplane
 from betaplane.errors import BadInput
-from betaplane.problems import extras, fingerprint, from_lightning
+from betaplane.problems import fingerprint, from_lightning
+from betaplane.problems.library_training import check_make
 from betaplane.problems.reports import Reporting
 from betaplane.replicas import Options, Outcome, Run
 from betaplane.replicas.callable import train_callable
@@ -30,10 +31,11 @@ WHOLE = Options(early_stop=False)
 
 def test_missing_package_is_a_sentence_with_the_command() -> None:
     with pytest.raises(BadInput) as caught:
-        extras.check_installed("no_such_package", "lightning")
+        check_make(
+            lambda settings, seed: None, "", "from_lightning", "no_such_package", "lightning"
+        )
     assert str(caught.value) == (
-        "no_such_package is not installed (extra 'lightning'). "
-        "Try: pip install 'betaplane[lightning]'"
+        "no_such_package is not installed (from_lightning). Try: pip install 'betaplane[lightning]'"
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from betaplane.errors import BadInput
+from betaplane.errors import not_installed
 from betaplane.maps.decision import Decision
 from betaplane.maps.phase_map import VERDICTS, Mark, PhaseMap, Point
 from betaplane.text import json_safe
@@ -147,9 +147,7 @@ def to_frame(phase_map: PhaseMap) -> pandas.DataFrame:
     try:
         import pandas
     except ImportError:
-        raise BadInput(
-            "pandas is not installed", where="to_frame", instead='pip install "betaplane[frame]"'
-        ) from None
+        raise not_installed("pandas", "frame", "to_frame") from None
     return pandas.DataFrame(rows(phase_map))
 
 
@@ -163,7 +161,5 @@ def to_parquet(phase_map: PhaseMap, path: str | Path) -> Path:
     try:
         frame.to_parquet(path)
     except ImportError:
-        raise BadInput(
-            "pyarrow is not installed", where="to_parquet", instead='pip install "betaplane[frame]"'
-        ) from None
+        raise not_installed("pyarrow", "frame", "to_parquet") from None
     return Path(path)

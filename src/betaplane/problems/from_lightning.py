@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import update_wrapper
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from torch import Tensor
 
-from betaplane.errors import BadInput, expect_function
-from betaplane.problems.extras import FreshModels, check_installed, name_of
+from betaplane.errors import BadInput
 from betaplane.problems.generators import preserve_generators, seed_generators
-from betaplane.problems.loss_list import LossList
+from betaplane.problems.library_training import LibraryTraining, Make, check_make, name_of
 from betaplane.problems.optimizer_settings import check_settings
 from betaplane.problems.problem import Trainer
 from betaplane.problems.reports import Report, StepLosses
@@ -31,7 +29,7 @@ TRAINER_FIELDS = ("best", "defaults", "note")
 
 
 def from_lightning(
-    make: Callable[[dict[str, float], int], tuple],
+    make: Make,
     name: str | None = None,
     *,
     monitor: str = "val_loss",
@@ -63,27 +61,19 @@ def from_lightning(
             ...
         betaplane.errors.BadType: make is not callable: got 'module'; expected a function (from_lightning). Try: ...
     """
-    expect_function(make, "make", MAKE, "from_lightning", takes=2)
-    if find_spec("pytorch_lightning") is None:
-        check_installed("lightning", "lightning")
+    package = "pytorch_lightning" if find_spec("pytorch_lightning") else "lightning"
+    check_make(make, MAKE, "from_lightning", package, "lightning")
     fields = {key: options.pop(key) for key in TRAINER_FIELDS if key in options}
     training = LightningTraining(make, monitor, options)
     return Trainer(name or name_of(make, "lightning"), training, **fields)
 
 
-class LightningTraining:
+class LightningTraining(LibraryTraining):
     """train(settings, seed) for a function that makes a LightningModule and its data."""
 
-    def __init__(self, make: Callable, monitor: str, options: dict[str, Any]) -> None:
-        self.make, self.monitor, self.options = make, monitor, options
-        self.fresh = FreshModels()
-        update_wrapper(self, make)
-
-    def __call__(self, settings: dict[str, float], seed: int) -> list[float]:
-        """The losses of a whole run."""
-        losses = LossList()
-        self.run(settings, seed, losses)
-        return losses
+    def __init__(self, make: Make, monitor: str, options: dict[str, Any]) -> None:
+        super().__init__(make)
+        self.monitor, self.options = monitor, options
 
     def run(self, settings: dict[str, float], seed: int, report: Report) -> None:
         """Fit, until the end or until the verdict is certain."""
@@ -163,7 +153,7 @@ class _Hooks:
         self.losses = StepLosses(self.report, int(steps) if 0 < steps < float("inf") else None)
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
-        """Keep the loss of a batch."""
+        """Store the loss of a batch."""
         self.batches.append(loss.detach())
 
     def on_train_batch_end(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial, update_wrapper
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
-from betaplane.errors import BadInput, expect_function
-from betaplane.problems.extras import FreshModels, check_installed, name_of
+from betaplane.errors import BadInput
 from betaplane.problems.generators import preserve_generators, seed_generators
-from betaplane.problems.loss_list import LossList
+from betaplane.problems.library_training import LibraryTraining, Make, check_make, name_of
 from betaplane.problems.optimizer_settings import check_settings
 from betaplane.problems.problem import Trainer
 from betaplane.problems.reports import Report, StepLosses
@@ -20,9 +19,7 @@ from betaplane.problems.reports import Report, StepLosses
 MAKE = "def make(settings, seed): return Trainer(model, TrainingArguments(...), train_dataset=...)"
 
 
-def from_trainer(
-    make: Callable[[dict[str, float], int], Any], name: str | None = None, **fields: Any
-) -> Trainer:
+def from_trainer(make: Make, name: str | None = None, **fields: Any) -> Trainer:
     """A problem from a Hugging Face Trainer.
 
     Each run calls `make` and `train` of the Trainer that it returns. Losses are read after every
@@ -46,24 +43,12 @@ def from_trainer(
             ...
         betaplane.errors.BadType: make is not callable: got 'trainer'; expected a function (from_trainer). Try: ...
     """
-    expect_function(make, "make", MAKE, "from_trainer", takes=2)
-    check_installed("transformers", "hf")
+    check_make(make, MAKE, "from_trainer", "transformers", "hf")
     return Trainer(name or name_of(make, "trainer"), HuggingFaceTraining(make), **fields)
 
 
-class HuggingFaceTraining:
+class HuggingFaceTraining(LibraryTraining):
     """train(settings, seed) for a function that makes a Hugging Face Trainer."""
-
-    def __init__(self, make: Callable[[dict[str, float], int], Any]) -> None:
-        self.make = make
-        self.fresh = FreshModels()
-        update_wrapper(self, make)
-
-    def __call__(self, settings: dict[str, float], seed: int) -> list[float]:
-        """The losses of a whole run."""
-        losses = LossList()
-        self.run(settings, seed, losses)
-        return losses
 
     def run(self, settings: dict[str, float], seed: int, report: Report) -> None:
         """Train, until the end or until the verdict is certain."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from betaplane.errors import BadInput, unknown
+from betaplane.errors import BadInput, not_installed, unknown
 from betaplane.maps.imports.imported_run import ImportedRun, as_number, numbers, valid
-from betaplane.maps.imports.missing import missing_package
 
 
 def read_study(url: str, study: str | None) -> list[ImportedRun]:
@@ -23,7 +22,7 @@ def read_study(url: str, study: str | None) -> list[ImportedRun]:
     try:
         import optuna
     except ImportError:
-        raise missing_package("optuna", "optuna") from None
+        raise not_installed("optuna", "optuna", "import_sweep") from None
     try:
         names = optuna.get_all_study_names(url)
     except Exception as error:  # of SQLAlchemy, which need not be installed

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from betaplane.errors import BadInput, nearest
+from betaplane.errors import BadInput, nearest, not_installed
 from betaplane.maps.imports.imported_run import ImportedRun, as_number, numbers, valid
-from betaplane.maps.imports.missing import missing_package
 
 LOSSES = (
     "final_loss",
@@ -152,7 +151,7 @@ def _parquet_rows(path: Path) -> list[dict[str, Any]]:
     try:
         import pyarrow.parquet
     except ImportError:
-        raise missing_package("pyarrow", "frame") from None
+        raise not_installed("pyarrow", "frame", "import_sweep") from None
     try:
         rows: Iterable[dict[str, Any]] = pyarrow.parquet.read_table(path).to_pylist()
     except pyarrow.ArrowException as error:

@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from betaplane.errors import BadInput
+from betaplane.errors import not_installed
 from betaplane.monitor.callbacks import huggingface, lightning
 from betaplane.monitor.callbacks.base import WatchCallback
 
@@ -57,8 +57,4 @@ def _import_first(modules: tuple[str, ...], extra: str) -> Any:
         if find_spec(module.partition(".")[0]) is not None:
             return import_module(module)
     package = modules[0].partition(".")[0]
-    raise BadInput(
-        f"{package} is not installed",
-        where="betaplane.monitor",
-        instead=f"pip install 'betaplane[{extra}]'",
-    )
+    raise not_installed(package, extra, "betaplane.monitor")
