@@ -8,6 +8,7 @@ over replicas around it. Everything else is the stacked engine's.
 from __future__ import annotations
 
 import ctypes
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -136,7 +137,9 @@ class ScalarCode:
         constants = one.constants if one.shared else {n: t[0] for n, t in one.constants.items()}
         lr = one.lr[0].to(next(iter(stack.params.values())).dtype)
         step = replica_step(training.problem, training.objective, rule)
-        inputs, spec = pytree.tree_flatten((*carried_of(self), hyper, lr, x, y, constants))
+        inputs, spec = pytree.tree_flatten(
+            (*pytree.tree_unflatten(self.leaves, self.spec), hyper, lr, x, y, constants)
+        )
 
         def flat(*leaves: Tensor) -> list[Tensor]:
             params, buffers, state, loss = step(*pytree.tree_unflatten(leaves, spec))
@@ -161,29 +164,22 @@ class ScalarCode:
         rows = [[*(getattr(rule, name) for name in self.names), 0.0] for rule in rules]
         hyper = torch.tensor(rows, dtype=torch.float64)
         total = torch.zeros(replicas, dtype=torch.float64)
-        arrays = [
-            t.double().contiguous() for t in (lrs, x, y, hyper, self.constants, carried, total)
+        inputs = [t.double().contiguous() for t in (lrs, x, y, hyper, self.constants)]
+        pointers = [ctypes.cast(t.data_ptr(), POINTER) for t in (*inputs, carried, total)]
+        self.function(ctypes.c_int64(replicas), ctypes.c_int64(steps), *pointers)
+        columns = carried.split([leaf[0].numel() for leaf in leaves], dim=1)
+        new = [
+            column.to(leaf.dtype).reshape(leaf.shape)
+            for column, leaf in zip(columns, leaves, strict=True)
         ]
-        sizes = (ctypes.c_int64(replicas), ctypes.c_int64(steps))
-        self.function(*sizes, *(ctypes.cast(a.data_ptr(), POINTER) for a in arrays))
-        first, new = 0, []
-        for leaf in leaves:
-            count = leaf[0].numel()
-            new.append(arrays[5][:, first : first + count].to(leaf.dtype).reshape(leaf.shape))
-            first += count
         stack.params, stack.buffers, stack.state = pytree.tree_unflatten(new, spec)
-        return arrays[6]
+        return total
 
 
 def numeric_fields(rule: Rule) -> list[str]:
     """The hyperparameters of a rule, and the peak of the learning rate if it uses it."""
     peak = [name for name in ("peak_lr",) if isinstance(getattr(rule, name, None), float)]
     return [*rule.hyperparameters(), *peak]
-
-
-def carried_of(code: ScalarCode) -> tuple[Any, Any, Any]:
-    """Parameters, buffers and state of one replica."""
-    return pytree.tree_unflatten(code.leaves, code.spec)
 
 
 def _doubles(tensors: Sequence[Tensor]) -> Tensor:
@@ -193,55 +189,47 @@ def _doubles(tensors: Sequence[Tensor]) -> Tensor:
 def _source(
     graph: Any, inputs: Sequence[Tensor], carried: int, hyper: int, x: Tensor, y: Tensor
 ) -> str:
-    """The C program: carried numbers are loaded, stepped and stored."""
-    places, arrays = {"c": 0, "h": 0, "k": 1}, []
-    load, store, update = [], [], []
-    for position, tensor in enumerate(inputs):
-        if tensor.dtype not in C_TYPES:
-            raise Unsupported(str(tensor.dtype))
-        kind = C_TYPES[tensor.dtype]
-        source = _place(position, carried, hyper)
-        array = np.empty(tuple(tensor.shape), dtype=object)
-        for index, spot in enumerate(np.ndindex(array.shape)):
-            if source == "c":
-                name, at = f"c{places['c']}", places["c"]
-                load.append(f"    {kind} {name} = ({kind})c[{at}];")
-                store.append(f"    c[{at}] = {name};")
-                array[spot] = name
-                places["c"] += 1
-            elif source in ("h", "k"):
-                pointer = "h" if source == "h" else "constants"
-                array[spot] = f"(({kind}){pointer}[{places[source]}])"
-                places[source] += 1
-            else:
-                array[spot] = f"(({kind}){source}[{index}])"
-        arrays.append(array)
+    """The C program: the first inputs are carried from step to step, then come hyperparameters."""
+    arrays = _input_arrays(inputs, carried, hyper)
     writer = CodeWriter(arrays)
-    outputs = writer.write(graph.graph)
+    *new, loss = [text for array in writer.write(graph.graph) for text in array.ravel()]
     names = [name for array in arrays[:carried] for name in array.ravel()]
-    results = [text for array in outputs[:-1] for text in array.ravel()]
-    for i, (name, text) in enumerate(zip(names, results, strict=True)):
-        update.append(f"const double n{i} = {text}; ")
-        store_line = f"{name} = n{i};"
-        update.append(store_line)
-    news = [line for line in update if line.startswith("const")]
-    sets = [line for line in update if not line.startswith("const")]
-    body = [*writer.lines, f"sum += {outputs[-1].ravel()[0]};", *news, *sets]
+    kinds = [C_TYPES[t.dtype] for t in inputs[:carried] for _ in range(t.numel())]
+    load = [
+        f"{kind} {n} = ({kind})c[{i}];"
+        for i, (kind, n) in enumerate(zip(kinds, names, strict=True))
+    ]
+    store = [f"c[{i}] = {name};" for i, name in enumerate(names)]
+    body = [*writer.lines, f"sum += {loss};"]
+    body += [f"const double n{i} = {text};" for i, text in enumerate(new)]
+    body += [f"{name} = n{i};" for i, name in enumerate(names)]
     return TEMPLATE.format(
         carried=len(names),
-        hyper=places["h"] + 1,
+        hyper=hyper + 1,
         x=x.numel(),
         y=y.numel(),
-        load="\n".join(load),
-        store="\n".join(store),
-        body="\n".join(f"      {line}" for line in body),
+        load=_indented(load, 4),
+        store=_indented(store, 4),
+        body=_indented(body, 6),
     )
 
 
-def _place(position: int, carried: int, hyper: int) -> str:
-    """Where an input comes from: carried, hyperparameters, lr, minibatch, constants."""
-    if position < carried:
-        return "c"
-    rest = ["h"] * hyper + ["lr", "xt", "yt"]
-    offset = position - carried
-    return rest[offset] if offset < len(rest) else "k"
+def _input_arrays(inputs: Sequence[Tensor], carried: int, hyper: int) -> list[np.ndarray]:
+    """The C expressions of the elements of each input, in its shape."""
+    pointers = ["c"] * carried + ["h"] * hyper + ["lr", "xt", "yt"]
+    pointers += ["constants"] * (len(inputs) - len(pointers))
+    used = Counter(constants=1)  # the first of `constants` is padding
+    arrays = []
+    for pointer, tensor in zip(pointers, inputs, strict=True):
+        if tensor.dtype not in C_TYPES:
+            raise Unsupported(str(tensor.dtype))
+        places = range(used[pointer], used[pointer] + tensor.numel())
+        text = "c{0}" if pointer == "c" else f"(({C_TYPES[tensor.dtype]}){pointer}[{{0}}])"
+        texts = np.array([text.format(place) for place in places], dtype=object)
+        arrays.append(texts.reshape(tuple(tensor.shape)))
+        used[pointer] += tensor.numel()
+    return arrays
+
+
+def _indented(lines: Sequence[str], spaces: int) -> str:
+    return "\n".join(" " * spaces + line for line in lines)
