@@ -83,6 +83,10 @@ class Axis:
             return low + (high - low) * position / LINEAR_LENGTH
         return 1 - 10.0**-position if self.name in BETAS else 10.0**position
 
+    def nearest(self, value: float) -> int:
+        """The index of the value that is nearest, by position."""
+        return int(np.argmin(np.abs(self.positions - self.position(value))))
+
     @property
     def label(self) -> str:
         """The text along the axis."""
@@ -178,12 +182,18 @@ def _spaced_values(
     if whole:
         return [round(value) for value in values]
     if ends.horizons:
-        return [float(f"{1 - _rounded(1 - value):.12g}") for value in values]
-    return [_rounded(value) for value in values]
+        return [round_horizon(value) for value in values]
+    return [round_value(value) for value in values]
 
 
-def _rounded(value: float) -> float:
+def round_value(value: float) -> float:
+    """A value, rounded to 4 digits."""
     return float(f"{value:.4g}")
+
+
+def round_horizon(beta: float) -> float:
+    """A beta, with 1 - beta rounded to 4 digits."""
+    return float(f"{1 - round_value(1 - beta):.12g}")
 
 
 def check_own_axis(name: str, low: float | None, high: float | None, argument: str) -> None:

@@ -47,4 +47,4 @@ def _index(ax: Axis, value: float) -> int | None:
     margin = MAX_STEPS_BEYOND * float(np.diff(positions).max())
     if not positions[0] - margin <= place <= positions[-1] + margin:
         return None
-    return int(np.argmin(np.abs(positions - place)))
+    return ax.nearest(value)

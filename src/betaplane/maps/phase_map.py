@@ -171,7 +171,7 @@ class PhaseMap:
                 where="PhaseMap",
                 instead=example,
             )
-        return _nearest(self.x, settings[names[0]]), _nearest(self.y, settings[names[1]])
+        return self.x.nearest(settings[names[0]]), self.y.nearest(settings[names[1]])
 
     def word(self, **settings: float) -> str:
         """The verdict of the cell nearest to a setting: "good", "degraded" or "failing"; of a
@@ -196,8 +196,3 @@ class PhaseMap:
         from betaplane.maps.export import to_parquet
 
         return to_parquet(self, path)
-
-
-def _nearest(axis: Axis, value: float) -> int:
-    """The index of the nearest value on an axis."""
-    return int(np.argmin(np.abs(axis.positions - axis.position(value))))

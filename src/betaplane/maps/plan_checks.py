@@ -11,6 +11,7 @@ from betaplane.maps.grid import BETAS, NAMES
 from betaplane.maps.phase_map import Thresholds
 from betaplane.problems import Problem, Trainer
 from betaplane.replicas import JUDGES
+from betaplane.replicas.held_out import check_held_out
 from betaplane.replicas.judge import known_best
 
 if TYPE_CHECKING:
@@ -117,14 +118,8 @@ def check_judge(plan: Plan, problem: Problem | Trainer) -> None:
             where="judge",
             instead='judge="regret"',
         )
-    if judge == "validation" and isinstance(problem, Problem) and problem.validation is None:
-        raise BadInput(
-            "The problem has no held-out data",
-            value=problem.name,
-            allowed="a problem with validation",
-            where="judge",
-            instead="Problem(..., validation=(inputs, targets))",
-        )
+    if judge == "validation" and isinstance(problem, Problem):
+        check_held_out(problem)
 
 
 def check_score(plan: Plan, problem: Problem | Trainer) -> None:

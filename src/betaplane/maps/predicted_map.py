@@ -132,7 +132,7 @@ def _threshold_curve(replay: Replay) -> Curve:
 
 def _window(x: Axis, y: Axis, verdicts: np.ndarray) -> str:
     """The beta2 at the usual beta1 that are not predicted to fail, as a sentence."""
-    column = int(np.argmin(np.abs(x.positions - x.position(DEFAULT_BETA1))))
+    column = x.nearest(DEFAULT_BETA1)
     at = f"At beta1 = {x.values[column]:.4g}"
     failing = np.flatnonzero(verdicts[column] == FAILING)
     if not len(failing):

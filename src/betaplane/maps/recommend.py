@@ -82,7 +82,7 @@ def with_decision(
         fixed: the hyperparameters that no axis varies.
     """
     settings = {**decision.setting, **{k: v for k, v in fixed.items() if k not in decision.setting}}
-    spot = (_nearest(x, settings[x.name]), _nearest(y, settings[y.name]))
+    spot = (x.nearest(settings[x.name]), y.nearest(settings[y.name]))
     low, high = good_range(verdicts[spot[0]] == GOOD, spot[1])
     bad = np.argwhere(verdicts != GOOD)
     away = np.hypot(
@@ -123,10 +123,6 @@ def _pair(setting: Mapping[str, float]) -> str:
     if tuple(values) == BETAS:
         return f"({values['beta1']:g}, {values['beta2']:g})"
     return ", ".join(f"{name} = {value:g}" for name, value in values.items())
-
-
-def _nearest(axis: Axis, value: float) -> int:
-    return int(np.argmin(np.abs(axis.positions - axis.position(value))))
 
 
 def candidates(x: Axis, y: Axis, cells: Mapping[Spot, Cell]) -> list[Mapping[str, float]]:

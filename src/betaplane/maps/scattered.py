@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from betaplane.errors import BadInput
-from betaplane.maps.grid import BETAS, NAMES, Axis, axis
+from betaplane.maps.grid import BETAS, NAMES, Axis, axis, round_horizon, round_value
 from betaplane.maps.phase_map import Cell, PhaseMap, Point, Spot, Thresholds
 from betaplane.maps.recommend import recommend
 from betaplane.maps.sampling.acquisition import BatchPlan, Surfaces
 from betaplane.maps.sampling.infer import judge_places
 from betaplane.maps.store.run_record import Record
-from betaplane.maps.verdicts import judge, known_curves, score, verdict
+from betaplane.maps.verdicts import judge, known_curves, median_of_finite, score, verdict
 
 CELLS = 48  # per axis, in which the surface is drawn
 LATTICE = 40  # places per axis among which the next runs are chosen
@@ -47,8 +47,7 @@ class Scattered:
     @cached_property
     def initial(self) -> float:
         """The loss that scores 1: the median of the losses before training."""
-        initials = [r.initial for r in self.records if math.isfinite(r.initial)]
-        return float(np.median(initials or [math.nan]))
+        return median_of_finite(record.initial for record in self.records)
 
     @cached_property
     def lowest(self) -> float:
@@ -77,11 +76,7 @@ class Scattered:
         """The runs in the cells that contain them."""
         groups: dict[Spot, list[Record]] = {}
         for record in self.records:
-            place = self.place(record.settings)
-            i, j = (
-                int(np.argmin(np.abs(ax.positions - at)))
-                for ax, at in zip((self.x, self.y), place, strict=True)
-            )
+            i, j = (ax.nearest(float(record.settings[ax.name])) for ax in (self.x, self.y))
             groups.setdefault((i, j), []).append(record)
         return {spot: self._cell(spot, records) for spot, records in sorted(groups.items())}
 
@@ -89,7 +84,7 @@ class Scattered:
         at = {self.x.name: self.x.values[spot[0]], self.y.name: self.y.values[spot[1]]}
         scores = [self.score(record) for record in records]
         finals, curves = [r.final for r in records], [r.curve for r in records]
-        return judge({**usual(records), **at}, finals, curves, scores, self.thresholds)
+        return judge({**usual_settings(records), **at}, finals, curves, scores, self.thresholds)
 
     def points(self) -> tuple[Point, ...]:
         """The runs, for drawing."""
@@ -144,10 +139,12 @@ def scattered_map(scattered: Scattered, problem: str, facts: Mapping[str, str]) 
     """
     x, y, cells = scattered.x, scattered.y, scattered.cells()
     shape = len(x), len(y)
-    where = np.array([(px, py) for px in x.positions for py in y.positions])
-    verdicts, p_fail = judge_places(scattered.votes, where)
+    places = np.array([(px, py) for px in x.positions for py in y.positions])
+    verdicts, p_fail = judge_places(scattered.votes, places)
     grid = verdicts.reshape(shape)
-    fixed = {k: v for k, v in usual(scattered.records).items() if k not in (x.name, y.name)}
+    fixed = {
+        k: v for k, v in usual_settings(scattered.records).items() if k not in (x.name, y.name)
+    }
     return PhaseMap(
         problem=problem,
         rule=str(scattered.records[0].settings.get("rule", "Adam")),
@@ -169,7 +166,7 @@ def scattered_map(scattered: Scattered, problem: str, facts: Mapping[str, str]) 
     )
 
 
-def usual(records: Sequence[Record]) -> dict[str, float]:
+def usual_settings(records: Sequence[Record]) -> dict[str, float]:
     """The most common value of each setting that is a number."""
     values: dict[str, Counter] = {}
     for record in records:
@@ -179,7 +176,7 @@ def usual(records: Sequence[Record]) -> dict[str, float]:
     return {name: float(counts.most_common(1)[0][0]) for name, counts in values.items()}
 
 
-def varied(records: Sequence[Record]) -> list[str]:
+def varied_settings(records: Sequence[Record]) -> list[str]:
     """The settings with several values, those that maps know first."""
     seen: dict[str, set[float]] = {}
     for record in records:
@@ -201,7 +198,7 @@ def spanning_axis(name: str, records: Sequence[Record], argument: str, points: i
         raise BadInput(
             f"The runs do not vary {name}",
             value=values[0] if values else None,
-            allowed=f"one of {', '.join(varied(records)) or 'no settings: every run is alike'}",
+            allowed=f"one of {', '.join(varied_settings(records)) or 'no settings: every run is alike'}",
             where=argument,
         )
     low, high = min(values), max(values)
@@ -216,9 +213,7 @@ def spanning_axis(name: str, records: Sequence[Record], argument: str, points: i
 def _rounded(ax: Axis, value: float) -> float:
     if ax.name == "batch_size":
         return float(round(value))
-    if ax.name in BETAS:
-        return float(f"{1 - float(f'{1 - value:.4g}'):.12g}")
-    return float(f"{value:.4g}")
+    return round_horizon(value) if ax.name in BETAS else round_value(value)
 
 
 def _farthest(lattice: list[Place], taken: list[Place], count: int) -> list[Place]:

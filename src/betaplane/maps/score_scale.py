@@ -10,7 +10,7 @@ from betaplane.errors import BadInput
 from betaplane.maps.phase_map import Spot
 from betaplane.maps.plan import Plan
 from betaplane.maps.store.run_record import Record
-from betaplane.maps.verdicts import log_score, score, verdict
+from betaplane.maps.verdicts import log_score, median_of_finite, score, verdict
 from betaplane.problems import Problem, Trainer
 from betaplane.problems.family import variant
 from betaplane.replicas.judge import known_best
@@ -66,9 +66,9 @@ class ScoreScale:
             raise BadInput(
                 "No run was finished", value=0, allowed="at least 1", instead='budget="20m"'
             )
-        self.initial = _median([record.initial for _, record in runs])
+        self.initial = median_of_finite(record.initial for _, record in runs)
         self._initials = {
-            group: _median([r.initial for s, r in runs if plan.group(s) == group])
+            group: median_of_finite(r.initial for s, r in runs if plan.group(s) == group)
             for group in {plan.group(spot) for spot, _ in runs}
         }
         self.lowest: dict[tuple[Group, int], float] = {}
@@ -122,8 +122,3 @@ def seed_verdicts(plan: Plan, records: Records, known_best: KnownBest) -> dict[S
         return verdict(scale.score(spot, record), plan.thresholds)
 
     return {spot: [verdict_of(spot, r) for r in runs] for spot, runs in records.items()}
-
-
-def _median(initials: list[float]) -> float:
-    """The median of those that are finite: a command may fail before its first loss."""
-    return float(np.median([initial for initial in initials if np.isfinite(initial)] or [np.nan]))

@@ -12,7 +12,7 @@ from betaplane.maps.imports.imported_run import ENGINE
 from betaplane.maps.imports.read import import_runs, read_sweep
 from betaplane.maps.mapper import temporary_store
 from betaplane.maps.phase_map import PhaseMap, Thresholds
-from betaplane.maps.scattered import Scattered, scattered_map, spanning_axis, varied
+from betaplane.maps.scattered import Scattered, scattered_map, spanning_axis, varied_settings
 from betaplane.maps.store.run_record import Record
 from betaplane.maps.store.store import Store
 from betaplane.text import plural
@@ -116,14 +116,14 @@ def _sweep(
     axes = spanning_axis(x, used, "x"), spanning_axis(y, used, "y")
     scattered = Scattered(used, *axes, thresholds, best)
     facts = {"ended": "imported", "engine": ENGINE, "seeds": "as imported"}
-    others = [setting for setting in varied(used) if setting not in (x, y)]
+    others = [setting for setting in varied_settings(used) if setting not in (x, y)]
     if others:
         facts["also varied"] = f"{', '.join(others)}: runs are drawn whatever their value"
     return Sweep(scattered_map(scattered, name, facts), imported, scattered)
 
 
 def _axis_names(records: Sequence[Record], x: str | None, y: str | None) -> tuple[str, str]:
-    names = varied(records)
+    names = varied_settings(records)
     free = [name for name in names if name not in (x, y)]
     first = x or (free.pop(0) if free else None)
     second = y or (free.pop(0) if free else None)

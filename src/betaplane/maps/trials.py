@@ -9,6 +9,7 @@ import numpy as np
 from betaplane.maps.plan import Plan
 from betaplane.maps.scheduler import RunScheduler, Task
 from betaplane.maps.store.run_record import Record
+from betaplane.maps.verdicts import median_of_finite
 
 Setting = Mapping[str, float]  # hyperparameters by name, for what differs from the plan
 
@@ -45,7 +46,7 @@ class Trials:
         """The losses before training, float (len(seeds),); of seeds that were trained."""
         records = [r for r in self.records.values() if np.isfinite(r.initial)]
         by_seed = {record.seed: record.initial for record in records}
-        usual = float(np.median([*by_seed.values()] or [np.nan]))
+        usual = median_of_finite(by_seed.values())
         return np.array([by_seed.get(seed, usual) for seed in seeds])
 
     def curve(self, setting: Setting, seed: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,11 @@ def score(final: float, initial: float, best: float) -> float:
         return math.inf
     span = initial - best
     return (final - best) / span if span > 0 else (0.0 if final <= best else math.inf)
+
+
+def median_of_finite(losses: Iterable[float]) -> float:
+    """The median of the finite losses, nan if there are none: a run may fail before its first."""
+    return float(np.median([loss for loss in losses if math.isfinite(loss)] or [math.nan]))
 
 
 def log_score(final: float, initial: float, best: float, lowest: float) -> float:

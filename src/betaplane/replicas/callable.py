@@ -16,7 +16,7 @@ from betaplane.problems.check import call_user_code
 from betaplane.problems.commands.command_run import CommandRun
 from betaplane.problems.read_settings import ReadSettings
 from betaplane.problems.reports import reporting
-from betaplane.replicas.reported import LossReport, train_reported
+from betaplane.replicas.reported import LossReport, failure_of, train_reported
 from betaplane.replicas.run import Options, Outcome, Run
 
 Settings = dict[str, float]
@@ -38,8 +38,7 @@ def train_callable(trainer: Trainer, run: Run, options: Options = Options()) -> 
     settings = run_values(run) | _steps(trainer, run)
     if (training := reporting(trainer.train)) is not None:
         return train_reported(trainer, training, settings, run, options)
-    text = ", ".join(f"{name}={value:g}" for name, value in settings.items())
-    what = f"{trainer.name}({text}; seed {run.seed}) failed"
+    what = failure_of(trainer, settings, run.seed)
     given = ReadSettings(settings) if trainer.command is None else settings
     losses = call_user_code(what, lambda: trainer.train(given, run.seed))
     report = call_user_code(what, lambda: _collected(losses, trainer, options))

@@ -13,13 +13,8 @@ from betaplane.replicas.objective import Objective, evaluation
 POINTS = 20  # of a curve, at most: each is a pass over the held-out data
 
 
-def held_out_value(problem: Problem, objective: Objective, device: str) -> float:
-    """The mean of the metric over all held-out examples; the objective and the generators do not
-    change.
-
-    Raises:
-        BadInput: there are no held-out data, or they yield no batch.
-    """
+def check_held_out(problem: Problem) -> None:
+    """Raise BadInput for a problem without held-out data."""
     if problem.validation is None:
         raise BadInput(
             "The problem has no held-out data",
@@ -27,6 +22,16 @@ def held_out_value(problem: Problem, objective: Objective, device: str) -> float
             where=problem.where,
             instead="Problem(..., validation=(inputs, targets))",
         )
+
+
+def held_out_value(problem: Problem, objective: Objective, device: str) -> float:
+    """The mean of the metric over all held-out examples; the objective and the generators do not
+    change.
+
+    Raises:
+        BadInput: there are no held-out data, or they yield no batch.
+    """
+    check_held_out(problem)
     metric = objective.loss if problem.metric is None else problem.metric
     total, count = 0.0, 0
     with evaluation(objective, 'judge="validation"', 'judge="loss"'), torch.no_grad():

@@ -1,4 +1,4 @@
-"""Runs of a training whose loop belongs to a library: it calls back with its losses."""
+"""Train runs in the loop of a library, which reports their losses by callbacks."""
 
 from __future__ import annotations
 
@@ -98,17 +98,16 @@ class LossReport:
 def train_reported(
     trainer: Trainer, training: Reporting, settings: dict[str, float], run: Run, options: Options
 ) -> Outcome:
-    """Train one run of a training that reports its losses.
+    """Train one run with a function that reports its losses.
 
     Raises:
         BadInput: it reports no loss.
     """
     start = time.perf_counter()
-    text = ", ".join(f"{name}={value:g}" for name, value in settings.items())
     varied = (*options.varied, *(["lr"] if "lr" in trainer.defaults else []))
     report = LossReport(varied, options.stops_early)
-    what = f"{trainer.name}({text}; seed {run.seed}) failed"
     given = ReadSettings(settings)
+    what = failure_of(trainer, settings, run.seed)
     call_user_code(what, lambda: training.run(given, run.seed, report))
     given.check_read([name for name, _ in run.own], f"trainer {trainer.name!r}")
     if not report.losses:
@@ -119,6 +118,12 @@ def train_reported(
             where=f"trainer {trainer.name!r}",
         )
     return report.outcome(trainer.name, options.judge, time.perf_counter() - start)
+
+
+def failure_of(trainer: Trainer, settings: Mapping[str, float], seed: int) -> str:
+    """The start of the error of a run that failed."""
+    text = ", ".join(f"{name}={value:g}" for name, value in settings.items())
+    return f"{trainer.name}({text}; seed {seed}) failed"
 
 
 def _number(value: Any) -> float:

@@ -60,11 +60,11 @@ class ImportedRun:
         )
 
 
-def numbers(settings: Mapping[str, Any]) -> dict[str, float]:
-    """The settings that are numbers, by the names that maps use; a pair of betas becomes two.
+def numeric_settings(settings: Mapping[str, Any]) -> dict[str, float]:
+    """The settings that are finite numbers, by the names that maps use; a pair of betas becomes two.
 
     Example:
-        >>> numbers({"optim.lr": "1e-3", "betas": [0.9, 0.95], "model": "gpt2", "nested": True})
+        >>> numeric_settings({"optim.lr": "1e-3", "betas": [0.9, 0.95], "model": "gpt2", "nested": True})
         {'lr': 0.001, 'beta1': 0.9, 'beta2': 0.95}
     """
     named: dict[str, float] = {}
@@ -75,7 +75,7 @@ def numbers(settings: Mapping[str, Any]) -> dict[str, float]:
             named |= {"beta1": pair[0], "beta2": pair[1]}
         elif (number := as_number(value)) is not None:
             named[short] = number
-    return named
+    return {name: value for name, value in named.items() if math.isfinite(value)}
 
 
 def as_number(value: Any) -> float | None:
@@ -100,8 +100,3 @@ def _pair(value: Any) -> tuple[float, float] | None:
     except (TypeError, ValueError):
         return None
     return first, second
-
-
-def valid(settings: Mapping[str, float]) -> dict[str, float]:
-    """The settings that are finite."""
-    return {name: value for name, value in settings.items() if math.isfinite(value)}

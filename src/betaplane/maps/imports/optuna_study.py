@@ -6,7 +6,11 @@ import math
 from typing import Any
 
 from betaplane.errors import BadInput, not_installed, unknown
-from betaplane.maps.imports.imported_run import ImportedRun, as_number, numbers, valid
+from betaplane.maps.imports.imported_run import (
+    ImportedRun,
+    as_number,
+    numeric_settings,
+)
 
 
 def read_study(url: str, study: str | None) -> list[ImportedRun]:
@@ -56,6 +60,6 @@ def trial_run(trial: Any) -> ImportedRun | None:
     else:
         return None
     seed = int(as_number(settings.get("seed")) or 0)
-    named = {name: value for name, value in numbers(settings).items() if name != "seed"}
+    named = {name: value for name, value in numeric_settings(settings).items() if name != "seed"}
     only_final = len(losses) == 1
-    return ImportedRun(valid(named), tuple(losses), seed, only_final, f"trial {trial.number}")
+    return ImportedRun(named, tuple(losses), seed, only_final, f"trial {trial.number}")

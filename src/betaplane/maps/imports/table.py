@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from betaplane.errors import BadInput, nearest, not_installed
-from betaplane.maps.imports.imported_run import ImportedRun, as_number, numbers, valid
+from betaplane.maps.imports.imported_run import (
+    ImportedRun,
+    as_number,
+    numeric_settings,
+)
 
 LOSSES = (
     "final_loss",
@@ -79,7 +83,7 @@ def _run(rows: list[Mapping[str, Any]], column: str, step: str | None) -> Import
     seed = next((as_number(row[name]) for name in SEEDS if name in row), None)
     origin = next((str(row[name]) for name in RUNS if name in row), "")
     is_final = step is None or len(known) == 1
-    return ImportedRun(valid(numbers(settings)), known, int(seed or 0), is_final, origin)
+    return ImportedRun(numeric_settings(settings), known, int(seed or 0), is_final, origin)
 
 
 def _identity(row: Mapping[str, Any], column: str, step: str | None) -> tuple:
@@ -133,15 +137,15 @@ def _json_rows(text: str, path: Path) -> list[dict[str, Any]]:
         )
     except (ValueError, RecursionError) as error:
         raise BadInput("The table is not JSON Lines", value=str(error), where=str(path)) from error
-    return [flat(row) for row in parsed if isinstance(row, dict)]
+    return [flatten(row) for row in parsed if isinstance(row, dict)]
 
 
-def flat(row: Mapping[str, Any]) -> dict[str, Any]:
+def flatten(row: Mapping[str, Any]) -> dict[str, Any]:
     """Objects inside of objects, by their paths."""
     values: dict[str, Any] = {}
     for name, value in row.items():
         if isinstance(value, dict):
-            values |= {f"{name}.{inner}": deeper for inner, deeper in flat(value).items()}
+            values |= {f"{name}.{inner}": deeper for inner, deeper in flatten(value).items()}
         else:
             values[name] = value
     return values
@@ -156,4 +160,4 @@ def _parquet_rows(path: Path) -> list[dict[str, Any]]:
         rows: Iterable[dict[str, Any]] = pyarrow.parquet.read_table(path).to_pylist()
     except pyarrow.ArrowException as error:
         raise BadInput("The file is not Parquet", value=str(error), where=str(path)) from error
-    return [flat(row) for row in rows]
+    return [flatten(row) for row in rows]

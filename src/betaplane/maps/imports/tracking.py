@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from betaplane.errors import BadInput
-from betaplane.maps.imports.imported_run import ImportedRun, as_number, numbers, valid
+from betaplane.maps.imports.imported_run import (
+    ImportedRun,
+    as_number,
+    numeric_settings,
+)
 from betaplane.maps.imports.mlflow_runs import MlflowRun
-from betaplane.maps.imports.table import LOSSES, flat
+from betaplane.maps.imports.table import LOSSES, flatten
 from betaplane.maps.imports.wandb_runs import read_run_file
 from betaplane.problems.commands.event_files import PATTERN, EventFile
 
@@ -35,7 +39,7 @@ def read_wandb(folder: Path, loss: str | None) -> list[ImportedRun]:
         name = _metric({key: 0 for row in rows for key in row}, loss)
         if name is not None:
             losses = [number for row in rows if (number := as_number(row.get(name))) is not None]
-            imported.append(_run(flat(config), losses, path.stem))
+            imported.append(_run(flatten(config), losses, path.stem))
     return _checked(imported, str(folder), loss)
 
 
@@ -80,9 +84,9 @@ def _metric(names: Mapping[str, Any], loss: str | None) -> str | None:
 
 
 def _run(settings: Mapping[str, Any], losses: list[float], origin: str) -> ImportedRun:
-    named = numbers(settings)
+    named = numeric_settings(settings)
     seed = int(named.pop("seed", 0))
-    return ImportedRun(valid(named), tuple(map(float, losses)), seed, len(losses) == 1, origin)
+    return ImportedRun(named, tuple(map(float, losses)), seed, len(losses) == 1, origin)
 
 
 def _checked(runs: list[ImportedRun], source: str, loss: str | None) -> list[ImportedRun]:
