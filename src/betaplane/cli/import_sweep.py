@@ -60,6 +60,7 @@ def import_command(
       betaplane import sqlite:///study.db --initial 2.3 --next 8 --json
       betaplane import mlruns --loss train/loss
     """
+    from betaplane.cli.map_files import write_map
     from betaplane.maps import Thresholds, import_sweep
 
     sweep = import_sweep(
@@ -67,27 +68,14 @@ def import_command(
         thresholds=Thresholds(good, failing),
     )  # fmt: skip
     proposed = sweep.next_settings(next_)
-    files, error = _write(sweep, out)
+    written, error = write_map(sweep.map, out)
+    files = [*written.values()]
     if as_json:
         print(json.dumps(_payload(sweep, proposed, files), indent=2))
     else:
         _show(sweep, proposed, files)
     if error:
         raise error
-
-
-def _write(sweep: Sweep, out: Path) -> tuple[list[str], Any]:
-    from betaplane import figures
-    from betaplane.cli.files import file_name, write_each
-
-    phase_map = sweep.map
-    stem = file_name(f"{phase_map.problem}-{phase_map.x.name}-{phase_map.y.name}")
-    contents = {
-        out / f"{stem}.png": figures.png(phase_map),
-        out / f"{stem}.html": figures.html(phase_map).encode(),
-    }
-    written, error = write_each(contents)
-    return [str(path) for path in written], error
 
 
 def _payload(sweep: Sweep, proposed: list[dict[str, float]], files: list[str]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from betaplane import figures
-from betaplane.cli.files import file_name, make_folder, write_each
+from betaplane.cli.files import file_name, make_folder
+from betaplane.cli.map_files import write_map
 from betaplane.cli.parse import rule as rule_of
 from betaplane.errors import BadInput, unknown
 from betaplane.maps import Estimate, PhaseMap, Plan, Thresholds, plan_for, run_plan, to_json
@@ -211,13 +212,8 @@ class MapSession:
         self._write(phase_map)
 
     def _write(self, phase_map: PhaseMap) -> None:
-        stem = file_name(f"{phase_map.problem}-{phase_map.x.name}-{phase_map.y.name}")
-        picture, page = self.out / f"{stem}.png", self.out / f"{stem}.html"
-        contents = {picture: figures.png(phase_map), page: figures.html(phase_map).encode()}
-        written, error = write_each(contents)
-        outputs = {"picture": picture, "page": page, "store": self.store}
-        existing = {*written, self.store}
-        files = {name: str(path) for name, path in outputs.items() if path in existing}
+        files, error = write_map(phase_map, self.out)
+        files["store"] = str(self.store)
         if self.as_json:
             print(
                 json.dumps({**to_json(phase_map), "files": [*files.values()]}, indent=2),
@@ -229,10 +225,9 @@ class MapSession:
             console.print(figures.summary(phase_map))
             for name, path in files.items():
                 console.print(f"{name:>8}  {path}", soft_wrap=True)
-        if unseeded := phase_map.facts.get("unseeded"):
-            self._warn(f"{unseeded}.")
-        if failures := phase_map.facts.get("failed commands"):
-            self._warn(f"{failures}.")
+        for fact in ("unseeded", "failed commands"):
+            if text := phase_map.facts.get(fact):
+                self._warn(f"{text}.")
         if damaged := phase_map.facts.get("damaged runs"):
             self._warn(f"damaged runs: {damaged}.")
         if hint := RESUME_HINTS.get(phase_map.facts["ended"]):

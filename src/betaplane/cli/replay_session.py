@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from betaplane import figures
-from betaplane.cli.files import file_name, make_folder, write_each
+from betaplane.cli.files import make_folder
+from betaplane.cli.map_files import write_map
 from betaplane.cli.progress import DelayedProgress
 from betaplane.cli.tables import borderless
 from betaplane.errors import BadInput
@@ -84,15 +85,9 @@ class ReplaySession:
         """Paths of the picture and the page, if they could be written."""
         stream = replay.stream
         suffix = f"-batch{stream.batch_size}" if stream.changed else ""
-        stem = file_name(f"{self.path.stem}{suffix}-predicted")
-        files = {"picture": self.out / f"{stem}.png", "page": self.out / f"{stem}.html"}
-        contents = {
-            files["picture"]: figures.png(phase_map),
-            files["page"]: figures.html(phase_map).encode(),
-        }
-        written, error = write_each(contents)
+        files, error = write_map(phase_map, self.out, f"{self.path.stem}{suffix}-predicted")
         self.error = self.error or error
-        return {name: str(path) for name, path in files.items() if path in written}
+        return files
 
 
 def _layers(replay: Replay) -> Table:
