@@ -258,9 +258,9 @@ BAD = {
     "stdout:loss=.*": "The regular expression has no group for the loss: got 'loss=.*'",
     "stdout:loss=(": "The regular expression of the loss is not valid",
     "json:log:loss": "Unknown form of the loss 'json'",
-    "jsonl:{run}/log.jsonl": r"has not the form jsonl:PATH:FIELD: got 'jsonl:\{run\}/log.jsonl'",
+    "jsonl:{run}/log.jsonl": r"does not have the form jsonl:PATH:FIELD: got 'jsonl:\{run\}/log.jsonl'",
     "jsonl:log.jsonl:loss": "All runs would write their losses to one file",
-    "hf:": "has not the form hf:DIR",
+    "hf:": "does not have the form hf:DIR",
 }
 
 

@@ -21,7 +21,7 @@ from betaplane.problems.library_training import check_make
 from betaplane.problems.reports import Reporting
 from betaplane.replicas import Options, Outcome, Run
 from betaplane.replicas.callable import train_callable
-from betaplane.replicas.reported import LossReport
+from betaplane.replicas.loss_report import LossReport
 from betaplane.rules import Adam
 
 SETTINGS = {"beta1": 0.8, "beta2": 0.95, "lr": 0.05, "batch_size": 8}

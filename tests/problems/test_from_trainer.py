@@ -19,7 +19,7 @@ from betaplane.problems import from_trainer
 from betaplane.problems.generators import seed_generators
 from betaplane.replicas import Options, Outcome, Run
 from betaplane.replicas.callable import train_callable
-from betaplane.replicas.reported import LossReport
+from betaplane.replicas.loss_report import LossReport
 from betaplane.rules import Adam
 
 hf: Any = pytest.importorskip("transformers")

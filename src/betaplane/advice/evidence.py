@@ -63,7 +63,7 @@ class Experiment:
 
     @property
     def observation(self) -> Observation:
-        """What the experiment says of the best half-life, in decades."""
+        """The evidence of the experiment about the best half-life, in decades."""
         value = math.log10(self.half_life)
         if self.kind == "end":
             nearest = min if self.next is None or self.next < min(self.best) else max

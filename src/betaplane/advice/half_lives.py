@@ -35,7 +35,7 @@ from functools import cache
 import numpy as np
 
 MAX_WINDOW = 1.1  # decades; a wider window would exclude too little to be advice
-MAX_KNOWN = 1.5  # decades; beyond it nothing is known, and the spread says so
+MAX_KNOWN = 1.5  # decades; a wider spread counts as unknown
 COVERAGE = 1.645  # deviations to each side that hold 90% of a normal distribution
 POINT = 0.276  # deviations above the mean: the 2/3 expectile of a normal distribution
 PRIOR_DEVIATION = 0.3  # decades, a factor of two: the step of most published grids
@@ -46,7 +46,7 @@ LOSS_NOISE = 0.005  # nats, one deviation over seeds (Orvieto & Gower 2025, tabl
 
 @dataclass(frozen=True)
 class Observation:
-    """What one sweep says of its best half-life, in decades."""
+    """The evidence of one sweep about its best half-life, in decades."""
 
     source: str
     value: float  # log10 of the best half-life, or a bound of it

@@ -23,7 +23,7 @@ def init_command(
 ) -> None:
     """Write a commented file to start from.
 
-    The file runs as it is. Replace its data, model and loss by your own.
+    The file runs as it is. Replace its data, model and loss with your own.
 
     \b
     Examples:

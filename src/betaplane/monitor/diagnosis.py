@@ -81,12 +81,12 @@ class Diagnosis:
         return "\n".join([*(map(str, ranked) if ranked else [self._no_alert()]), *self.notes()])
 
     def notes(self) -> Iterator[str]:
-        """What may be meant, or a mistake."""
-        left_out = self.history.probe.left_out() if self.history.probe else []
-        if left_out:
-            names = ", ".join(left_out[:3])
+        """Observations that may be mistakes, but may also be intended."""
+        unowned = self.history.probe.not_in_optimizer() if self.history.probe else []
+        if unowned:
+            names = ", ".join(unowned[:3])
             yield (
-                f"Note: {len(left_out)} parameters of the model have a gradient but are not in the "
+                f"Note: {len(unowned)} parameters of the model have a gradient but are not in the "
                 f"optimizer ({names}): nothing changes them."
             )
 

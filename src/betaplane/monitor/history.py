@@ -35,7 +35,7 @@ class History:
     readings: ReadingHistory = field(default_factory=ReadingHistory)
     losses: LossHistory = field(default_factory=LossHistory)
     gradients: GradientHistory = field(default_factory=GradientHistory)
-    probe: Probe | None = None  # asks the model; None without one
+    probe: Probe | None = None  # checks on demand; None in a history without an optimizer
     resumed: bool = False  # whether the optimizer had counted steps before it was watched
     waiting_losses: int = 0  # since the last optimizer step
     losses_per_step: int = 0  # the largest number before any step so far, if steps were taken

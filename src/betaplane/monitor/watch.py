@@ -45,8 +45,9 @@ def watch(
             are most of them. Set inf to take every reading.
         console: whether to write alerts to standard error.
         to: "tensorboard", "wandb", "trackio", "mlflow", a Sink, or several of them.
-        model: supplies the names of the parameters; by default they come from the optimizer, or
-            are the parameters' positions.
+        model: supplies the names of the parameters, which otherwise come from the optimizer, or are
+            positions. Two mistakes can only be found if it is given: training in evaluation mode,
+            and parameters that are not in the optimizer.
         mute: ids of rules that are not to run, such as "dead-rows"; see `betaplane report --rules`.
 
     Returns:

@@ -47,7 +47,7 @@ class Family:
 
 
 def family(make: Callable[Parameters, Problem]) -> Callable[Parameters, Problem]:
-    """Decorate a function that builds a problem: its problems know their options."""
+    """Decorate a function that builds a problem: its problems store their options."""
 
     @wraps(make)
     def build(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Problem:

@@ -1,4 +1,4 @@
-"""How a training that calls back reports its losses: the interface, and means of windows of steps."""
+"""Interfaces by which a training function reports its losses, and means over windows of steps."""
 
 from __future__ import annotations
 

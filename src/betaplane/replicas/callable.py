@@ -16,7 +16,7 @@ from betaplane.problems.check import call_user_code
 from betaplane.problems.commands.command_run import CommandRun
 from betaplane.problems.read_settings import ReadSettings
 from betaplane.problems.reports import reporting
-from betaplane.replicas.reported import LossReport, failure_of, train_reported
+from betaplane.replicas.loss_report import LossReport, failure_of, train_reported
 from betaplane.replicas.run import Options, Outcome, Run
 
 Settings = dict[str, float]

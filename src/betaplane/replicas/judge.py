@@ -25,7 +25,7 @@ RECORDED: Mapping[str, Literal["minibatch", "full"]] = {
 }
 
 
-def recorded(problem: Problem, judge: Judge) -> Problem:
+def with_record(problem: Problem, judge: Judge) -> Problem:
     """The problem with the points of its curves recorded as this judge needs them."""
     record = RECORDED.get(judge, problem.record)
     return problem if record == problem.record else problem.with_(record=record)

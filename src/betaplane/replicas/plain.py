@@ -18,7 +18,7 @@ from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.replicas.gradient_norm import full_gradient_norm
 from betaplane.replicas.held_out import POINTS, held_out_value
-from betaplane.replicas.judge import curve_of, recorded
+from betaplane.replicas.judge import curve_of, with_record
 from betaplane.replicas.objective import (
     Objective,
     analytic_gradient,
@@ -59,7 +59,7 @@ class PlainTraining:
     """
 
     def __init__(self, problem: Problem, run: Run, options: Options) -> None:
-        self.problem = problem = recorded(problem, options.judge)
+        self.problem = problem = with_record(problem, options.judge)
         self.run, self.options = run, options
         held_out = options.judge == "validation"
         points = min(options.points, POINTS) if held_out else options.points

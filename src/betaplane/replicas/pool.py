@@ -34,9 +34,9 @@ from betaplane.problems import Command, Problem, Trainer
 from betaplane.problems.check import call_user_code
 from betaplane.problems.commands.command_run import end_runs
 from betaplane.problems.source import as_problem
+from betaplane.replicas.command_threads import MAX_COMMANDS, CommandThreads
 from betaplane.replicas.parcel import Parcel
 from betaplane.replicas.run import Options, Outcome, Run
-from betaplane.replicas.threads import MAX_COMMANDS, CommandThreads
 from betaplane.replicas.unfinished import UnfinishedRuns
 from betaplane.replicas.worker import train
 

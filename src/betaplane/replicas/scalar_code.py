@@ -48,6 +48,16 @@ def _pattern(pattern: str) -> Callable[..., str]:
     return lambda dtype, *args: pattern.format(*args)
 
 
+def _extremum(relation: str) -> Callable[..., str]:
+    """The larger (">") or smaller ("<") of two values; nan if one is nan."""
+    return _pattern(
+        f"({{0}} != {{0}} ? {{0}} : ({{1}} != {{1}} ? {{1}} : ({{0}} {relation} {{1}} ? {{0}} : {{1}})))"
+    )
+
+
+_larger, _smaller = _extremum(">"), _extremum("<")
+
+
 def _sign(dtype: torch.dtype, x: str) -> str:
     return f"(({x} > 0) - ({x} < 0))"
 
@@ -57,14 +67,6 @@ def _power(dtype: torch.dtype, x: str, p: str) -> str:
     if p == "0.5":
         return f"sqrt{_suffix(dtype)}({x})"
     return plain.get(p, f"pow{_suffix(dtype)}({x}, {p})")
-
-
-def _larger(dtype: torch.dtype, a: str, b: str) -> str:
-    return f"({a} != {a} ? {a} : ({b} != {b} ? {b} : ({a} > {b} ? {a} : {b})))"
-
-
-def _smaller(dtype: torch.dtype, a: str, b: str) -> str:
-    return f"({a} != {a} ? {a} : ({b} != {b} ? {b} : ({a} < {b} ? {a} : {b})))"
 
 
 def _lerp(dtype: torch.dtype, a: str, b: str, w: str) -> str:

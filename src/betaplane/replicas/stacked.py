@@ -17,7 +17,7 @@ from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.problems.snapshot import put_back
 from betaplane.replicas.gradient_norm import mean_gradient_norm
-from betaplane.replicas.judge import curve_of, recorded
+from betaplane.replicas.judge import curve_of, with_record
 from betaplane.replicas.objective import (
     INITIAL_LOSS_EXAMPLES,
     Objective,
@@ -63,7 +63,7 @@ class Training:
 
     def __init__(self, problem: Problem, runs: Sequence[Run], options: Options) -> None:
         check_alike(runs, options.independent)
-        self.problem, self.options = recorded(problem, options.judge), options
+        self.problem, self.options = with_record(problem, options.judge), options
         self.runs = list(runs)
         self.alive = np.arange(len(runs))  # index of the run of each replica in the stack
         self.lengths = windows(problem.steps, options.points)

@@ -1,4 +1,4 @@
-"""Probe: what a detector asks of the model only if it has found something."""
+"""Probe: checks of parameters, gradients and modules that are made only on demand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ MODE_DEPENDENT = (_BatchNorm, _DropoutNd)  # layers that compute something else 
 
 
 class Probe:
-    """Look for numbers that are not finite; each call reads every element.
+    """Find non-finite elements, parameters without an optimizer, and modules in evaluation mode.
+
+    Each search for non-finite elements reads all of them.
 
     Args:
         optimizer: owns the parameters.
@@ -52,7 +54,7 @@ class Probe:
         """The parameters with NaN or infinity in their gradient, as it is now."""
         return self._nonfinite((p, p.grad) for p in self._parameters())
 
-    def left_out(self) -> list[str]:
+    def not_in_optimizer(self) -> list[str]:
         """The model's parameters that have a gradient but are not in the optimizer."""
         if self.model is None:
             return []

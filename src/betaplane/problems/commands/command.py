@@ -16,20 +16,9 @@ from betaplane.problems.commands.loss_source import LossSource, parse_loss_sourc
 from betaplane.problems.commands.template import arguments, as_text, check_known, fill, placeholders
 
 SHELL = "/bin/sh"
-SCRIPTS = {
-    ".py",
-    ".sh",
-    ".bash",
-    ".R",
-    ".jl",
-    ".pl",
-    ".rb",
-    ".lua",
-    ".js",
-    ".yaml",
-    ".yml",
-    ".toml",
-}
+# suffixes of the files whose contents identify a command
+SCRIPTS = {".py", ".sh", ".bash", ".R", ".jl", ".pl", ".rb", ".lua", ".js", ".yaml", ".yml",
+           ".toml"}  # fmt: skip
 EXAMPLE = 'Command("python train.py --beta2 {beta2} --lr {lr} --seed {seed}", loss=...)'
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from betaplane.errors import BadInput
-from betaplane.problems.commands.numbers import loss_of
+from betaplane.problems.commands.loss_values import parse_loss
 
 
 class GrowingFile:
@@ -64,7 +64,7 @@ class JsonLines:
     def read(self, ended: bool) -> list[float]:
         """The losses of the lines since the last call."""
         return [
-            loss_of(value, f"{self.file.path}, {self.field}")
+            parse_loss(value, f"{self.file.path}, {self.field}")
             for line in self.file.read(ended)
             if line.strip()
             for value in self._values(line)
@@ -110,7 +110,7 @@ class CsvFile:
     def read(self, ended: bool) -> list[float]:
         """The losses of the rows since the last call."""
         rows = csv.reader(self.file.read(ended))
-        return [loss_of(cell, f"{self.file.path}, {self.column}") for cell in self._cells(rows)]
+        return [parse_loss(cell, f"{self.file.path}, {self.column}") for cell in self._cells(rows)]
 
     def _cells(self, rows: Iterator[list[str]]) -> Iterator[str]:
         for row in rows:

@@ -103,7 +103,7 @@ def parse_loss_source(text: str) -> LossSource:
         return LossSource(form, "", rest)
     path, _, key = (rest, "", "") if form == "hf" else rest.rpartition(":")
     if not path or (not key and form != "hf"):
-        raise _bad_loss(f"The loss has not the form {FORMS[form]}", text, FORMS[form], form)
+        raise _bad_loss(f"The loss does not have the form {FORMS[form]}", text, FORMS[form], form)
     if form in ("jsonl", "csv") and not placeholders(path):
         what = "All runs would write their losses to one file"
         raise _bad_loss(

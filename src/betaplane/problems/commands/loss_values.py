@@ -8,7 +8,7 @@ from typing import Any
 from betaplane.errors import BadInput
 
 
-def loss_of(value: Any, where: str) -> float:
+def parse_loss(value: Any, where: str) -> float:
     """A logged loss as a float; None, as JSON writes NaN, is NaN.
 
     Args:
@@ -19,7 +19,7 @@ def loss_of(value: Any, where: str) -> float:
         BadInput: it is no number.
 
     Example:
-        >>> loss_of("2.5e-1", "line 1"), loss_of(None, "line 2"), loss_of("Infinity", "line 3")
+        >>> parse_loss("2.5e-1", "line 1"), parse_loss(None, "line 2"), parse_loss("Infinity", "line 3")
         (0.25, nan, inf)
     """
     if value is None:

@@ -44,7 +44,7 @@ class Session:
         return {SESSION: self.token}
 
     def close(self) -> None:
-        """Dismiss the watchdog and remove the folder."""
+        """End the watchdog and remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
         if self._watchdog.stdin is not None:
             with suppress(OSError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 
-from betaplane.problems.commands.numbers import loss_of
+from betaplane.problems.commands.loss_values import parse_loss
 
 TAIL_LINES = 20  # kept of each stream, for messages
 MAX_LINE_BYTES = 2**20  # a longer line is cut: progress bars without line ends
@@ -70,7 +70,7 @@ class MatchingLines:
         """The losses of the lines since the last call."""
         matches = map(self.pattern.search, self.lines.take())
         where = f"a line of {self.form}"
-        return [loss_of(match[self.group], f"{where}: {match[0]}") for match in matches if match]
+        return [parse_loss(match[self.group], f"{where}: {match[0]}") for match in matches if match]
 
     def missing(self) -> str:
         """Why there are no losses."""
