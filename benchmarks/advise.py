@@ -13,7 +13,7 @@
 4. Learning rates carried over to another batch size: the factor by which a rule misses the best lr.
 5. Learning rates from laws: the factor by which a law misses the best lr.
 
-Sweeps of mixtures of experts are kept aside: nothing in the advice was made with them.
+Sweeps of mixtures of experts are held out: nothing in the advice was made with them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from betaplane.theory import half_life
 
 BETA1 = 0.9
 CONSTANTS = (0.95, 0.99, 0.999)
-ASIDE = "kept aside"
+ASIDE = "held out"
 Beta2Rule = Callable[[Experiment], float]
 
 
@@ -41,7 +41,7 @@ def sweeps(evidence: Evidence) -> list[Experiment]:
 
 
 def group(one: Experiment | LrSweep) -> str:
-    """The source of an experiment, or that it is kept aside."""
+    """The source of an experiment, or that it is held out."""
     return one.source if one.model == "dense" else f"{one.source}, {ASIDE}"
 
 

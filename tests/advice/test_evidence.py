@@ -61,7 +61,7 @@ def test_values_that_were_held_fixed_do_not_move_the_center():
     assert others.half_lives("tokens") == ALL.half_lives("tokens")
 
 
-def test_mixtures_of_experts_are_kept_aside():
+def test_mixtures_of_experts_are_held_out():
     dense = [e for e in ALL.experiments if e.model == "dense"]
     assert len(dense) < len(ALL.experiments)
     others = Evidence(ALL.sources, tuple(dense), ALL.laws)

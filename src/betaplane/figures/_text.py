@@ -164,7 +164,7 @@ def short_reason(reason: str) -> str:
 
 
 def no_recommendation(phase_map: PhaseMap) -> str:
-    """What a map without a recommendation says instead."""
+    """The text of a map without a recommendation."""
     if phase_map.predicted is not None:
         return with_symbols(phase_map.predicted.window)
     if phase_map.x.of_problem or phase_map.y.of_problem:

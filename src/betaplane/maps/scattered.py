@@ -198,7 +198,7 @@ def spanning_axis(name: str, records: Sequence[Record], argument: str, points: i
         raise BadInput(
             f"The runs do not vary {name}",
             value=values[0] if values else None,
-            allowed=f"one of {', '.join(varied_settings(records)) or 'no settings: every run is alike'}",
+            allowed=f"one of {', '.join(varied_settings(records)) or 'none: no setting varies'}",
             where=argument,
         )
     low, high = min(values), max(values)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from betaplane.problems.problem import Problem
 
 Parameters = ParamSpec("Parameters")
-# fields that `Problem.with_` may have changed, and that other options leave as they are
-KEPT = ("name", "batch_size", "order", "steps", "lr", "schedule", "warmup", "record")
+# fields that `Problem.with_` may have changed; other options do not change them
+PRESERVED = ("name", "batch_size", "order", "steps", "lr", "schedule", "warmup", "record")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def numeric_options(problem: object) -> dict[str, bool]:
     return {
         name: kind == "int"
         for name, kind in kinds.items()
-        if kind in ("int", "float") and name not in KEPT
+        if kind in ("int", "float") and name not in PRESERVED
     }
 
 
@@ -102,7 +102,7 @@ def variant(problem: Problem, options: Mapping[str, float]) -> Problem:
             raise _no_option(problem, name, allowed)
     assert problem.family is not None  # it has options
     built = problem.family.build(**options)
-    return built.with_(**{name: getattr(problem, name) for name in KEPT})
+    return built.with_(**{name: getattr(problem, name) for name in PRESERVED})
 
 
 def _no_option(problem: Problem, name: str, allowed: Mapping[str, bool]) -> BadInput:

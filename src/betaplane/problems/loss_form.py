@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from betaplane.errors import BadInput
 from betaplane.problems.batch import own_loss, split_target
 
-# names of parameters that say which form a loss has
+# names of parameters that identify the form of a loss
 MODEL = {"model", "module", "net", "network"}
 BATCH = {"batch", "minibatch"}
 OUTPUT = {"output", "outputs", "out", "logits", "input", "prediction", "predictions", "pred",
@@ -57,7 +57,7 @@ def loss_form(loss: Callable | None, tensors: bool, where: str, name: str = "los
         name: what the function is, for errors.
 
     Raises:
-        BadInput: the names of its parameters do not say which form it has.
+        BadInput: the names of its parameters do not identify its form.
 
     Example:
         >>> loss_form(nn.functional.mse_loss, False, "here")

@@ -19,7 +19,7 @@ from betaplane.problems.data_source import (
     number_of_examples,
     pair_of_tensors,
 )
-from betaplane.problems.family import KEPT, Family
+from betaplane.problems.family import PRESERVED, Family
 from betaplane.problems.generators import preserve_generators, seed_generators
 from betaplane.problems.loss_form import LossForm, loss_form
 from betaplane.problems.order import Order, minibatches
@@ -245,7 +245,7 @@ class Problem:
         found: dict[str, Any] = {}
         if changes.keys() & {*FUNCTIONS, *SOURCES}:  # the reference does not lead to them
             found["origin"] = None
-        if changes.keys() - {*KEPT, "note", "origin"}:  # other options would lose the changes
+        if changes.keys() - {*PRESERVED, "note", "origin"}:  # other options would lose the changes
             found["family"] = None
         elif self.family and self.boundary and changes.keys() & {"order", "schedule"}:
             found["boundary"] = self.family.boundary(changes)

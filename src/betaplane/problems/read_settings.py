@@ -1,4 +1,4 @@
-"""The settings of a run as a dict that knows which of them were read."""
+"""The settings of a run as a dict that records which of them were read."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Reporting(Protocol):
     """A training function that calls a report, because its loop belongs to a library."""
 
     def run(self, settings: dict[str, float], seed: int, report: Report) -> None:
-        """Train, until the end or until the report says that the verdict is certain."""
+        """Train, until the end or until the report returns that the verdict is certain."""
         ...
 
 

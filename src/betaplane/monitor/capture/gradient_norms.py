@@ -34,7 +34,7 @@ def gradient_norms(gradients: list[Tensor]) -> Tensor:
 class GradientNorms:
     """Measure gradient norms before a step, in one pass over the gradients.
 
-    Sparse and sharded gradients are left out. Norms on a device arrive one step late, so that no
+    Sparse and sharded gradients are skipped. Norms on a device arrive one step late, so that no
     step waits for it.
 
     Args:

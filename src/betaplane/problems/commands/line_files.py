@@ -16,7 +16,7 @@ class GrowingFile:
     """The complete lines of a file, as they are written.
 
     The file is opened by its path at each call, so it may also be replaced by a longer one that
-    begins alike.
+    begins with the same bytes.
     """
 
     def __init__(self, path: Path) -> None:
