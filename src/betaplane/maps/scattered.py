@@ -168,23 +168,24 @@ def scattered_map(scattered: Scattered, problem: str, facts: Mapping[str, str]) 
 
 def usual_settings(records: Sequence[Record]) -> dict[str, float]:
     """The most common value of each setting that is a number."""
-    values: dict[str, Counter] = {}
-    for record in records:
-        for name, value in record.settings.items():
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                values.setdefault(name, Counter())[value] += 1
-    return {name: float(counts.most_common(1)[0][0]) for name, counts in values.items()}
+    counts = _value_counts(records)
+    return {name: float(values.most_common(1)[0][0]) for name, values in counts.items()}
 
 
 def varied_settings(records: Sequence[Record]) -> list[str]:
-    """The settings with several values, those that maps know first."""
-    seen: dict[str, set[float]] = {}
+    """The settings with several values, first those that a map varies most often."""
+    names = [name for name, values in _value_counts(records).items() if len(values) > 1]
+    return sorted(names, key=lambda name: (*PREFERRED, name).index(name))
+
+
+def _value_counts(records: Sequence[Record]) -> dict[str, Counter[float]]:
+    """How many runs have each value, for each setting that is a number."""
+    counts: dict[str, Counter[float]] = {}
     for record in records:
         for name, value in record.settings.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
-                seen.setdefault(name, set()).add(value)
-    names = [name for name, values in seen.items() if len(values) > 1]
-    return sorted(names, key=lambda name: (*PREFERRED, name).index(name))
+                counts.setdefault(name, Counter())[value] += 1
+    return counts
 
 
 def spanning_axis(name: str, records: Sequence[Record], argument: str, points: int = CELLS) -> Axis:

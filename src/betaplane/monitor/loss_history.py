@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice, pairwise
 from statistics import median
 from typing import NamedTuple, overload
 
 LOSSES_REMEMBERED = 64
-FIRST_LOSSES = 16  # that are kept for the whole run
+FIRST_LOSSES = 16  # of a run, which are stored until its end
 RECENT_LOSSES = 16  # those that a trend compares with earlier ones
 WINDOW = 5  # losses whose median or mean stands for one
 OUTLIER_DISTANCES = 6.0  # mean distances: 4.8 standard deviations of a normal loss
@@ -126,7 +126,7 @@ class LossHistory(Sequence[Loss]):
         logs = [math.log(loss) for loss in self.values if 0 < loss < math.inf]
         if len(logs) < 2:
             return math.inf
-        return median(abs(b - a) for a, b in pairwise(logs)) / NORMAL_MEDIAN_DISTANCE
+        return scatter_from(abs(b - a) for a, b in pairwise(logs))
 
     @property
     def climb(self) -> float:
@@ -147,6 +147,11 @@ class LossHistory(Sequence[Loss]):
         return max(map(median, _windows(finite_or_inf[-RECENT_LOSSES:])), default=math.nan)
 
     @property
+    def start_median(self) -> float:
+        """The median of the first 16 losses of the run."""
+        return median(self.starting) if self.starting else math.nan
+
+    @property
     def recent_median(self) -> float:
         """The median of the last 16 losses."""
         return median(self.values[-RECENT_LOSSES:]) if self._losses else math.nan
@@ -162,6 +167,11 @@ class LossHistory(Sequence[Loss]):
         """Whether the last 16 losses are below the first 16 by more than noise explains."""
         oldest = median(self.values[:RECENT_LOSSES]) if self._losses else math.nan
         return self.recent_median < oldest * math.exp(-min(self.scatter, 1.0) / 2)
+
+
+def scatter_from(distances: Iterable[float]) -> float:
+    """Standard deviation of a series, from the distances of consecutive values; at least one."""
+    return median(distances) / NORMAL_MEDIAN_DISTANCE
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from betaplane.monitor.counterfactual import second_moment_roots, updates
-from betaplane.monitor.loss_history import Shift
+from betaplane.monitor.loss_history import Shift, scatter_from
 from betaplane.monitor.quantities.formulas import TINY, cosine, variation
 from betaplane.monitor.recorders.ring_buffer import RecordedSteps
 
@@ -20,7 +20,6 @@ MIN_SIDE = 16  # values on each side of a shift
 MAX_VALUE = 1e150  # whose squares do not overflow
 EDGE_VALUES = 5  # on each side of it, whose medians show whether it was sudden
 SUDDEN_SHARE = 0.7  # of a shift, from one value to the next
-NORMAL_MEDIAN_DISTANCE = 0.954  # the median |a - b| of two standard normal numbers
 MIN_SCATTER = 0.4  # standard deviation of the logarithm to assume for fewer values
 
 
@@ -108,7 +107,7 @@ def lasting_shift(series: Iterable[tuple[int, float]]) -> Shift | None:
     k = int(lengths[int(gaps.argmax())])
     before, after = median(values[:k]), median(values[k:])
     distances = [abs(b - a) for i, (a, b) in enumerate(pairwise(values)) if i != k - 1]
-    scatter = max(median(distances) / NORMAL_MEDIAN_DISTANCE, TINY)
+    height = (after - before) / max(scatter_from(distances), TINY)
     edge = median(values[k : k + EDGE_VALUES]) - median(values[k - EDGE_VALUES : k])
     sudden = abs(edge) >= SUDDEN_SHARE * abs(after - before)
-    return Shift(steps[k], before, after, (after - before) / scatter, sudden)
+    return Shift(steps[k], before, after, height, sudden)

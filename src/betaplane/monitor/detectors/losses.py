@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from statistics import median
 
 from betaplane.monitor.detectors._statistics import Shift, lasting_shift
 from betaplane.monitor.detectors.detector import LOSS, Detector, Finding
@@ -64,7 +63,7 @@ def _find_stuck(history: History, threshold: float) -> Finding | None:
         return None
     if history.resumed or losses.first <= 0:
         return None
-    start = median(losses.starting)
+    start = losses.start_median
     level, scatter = losses.recent_median, losses.scatter
     band = 1 - threshold + STUCK_LIMITS["scatters"] * min(scatter, STUCK_LIMITS["scatter"])
     if not threshold * start < level < (1 + band) * start:
@@ -124,7 +123,7 @@ def _find_drift(history: History, threshold: float) -> Finding | None:
     if shift is None and not _is_above_start(history):
         return None
     lr = max((reading.lr for reading in history.readings.latest()), default=math.nan)
-    evidence = f"median loss {losses.recent_median:.4g}, {median(losses.starting):.4g} at the start"
+    evidence = f"median loss {losses.recent_median:.4g}, {losses.start_median:.4g} at the start"
     if shift is not None:
         evidence = f"median loss {shift.after:.4g}, {shift.before:.4g} before step {shift.step}"
     if math.isnan(lr):
@@ -137,7 +136,7 @@ def _is_above_start(history: History) -> bool:
     losses = history.losses
     if losses.nonfinite or history.gradients.lr_raised:
         return False
-    start = median(losses.starting)
+    start = losses.start_median
     rise = losses.recent_median - start
     scatter = abs(start) * min(losses.scatter, 1.0)
     factor = RISE_LIMITS["start_factor"]
