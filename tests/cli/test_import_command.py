@@ -50,7 +50,10 @@ def test_import_prints_json(capsys):
     {
         "import nowhere.csv": "There is no such sweep: got 'nowhere.csv'",
         "import sweep.csv": "Try: --initial 2.3",
-        "import sweep.csv --initial 2.3 --x beta1": "The runs do not vary beta1",
+        "import sweep.csv --initial 2.3 --x beta1": "The runs do not vary beta1: expected one of beta2, lr (--x)",
+        "import sweep.csv --initial 2.3 --x bet2": "Try: --x beta2",
+        "import sweep.csv --initial 2.3 --best 5": "not below the loss before training: got 5.0; expected",
+        "import sweep.csv --initial 2.3 --good 2": "The thresholds are not in order: got (2.0, 0.5)",
         "import sweep.csv --initial 2.3 --next 0": "out of range: got 0; expected [1, 1000] (--next)",
         "import sweep.csv --loss acc": "There is no column 'acc'",
     }.items(),

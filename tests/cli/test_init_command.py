@@ -49,3 +49,11 @@ def test_unknown_form_gets_the_nearest_one(tmp_path: Path, capsys) -> None:
     assert code == 2
     assert "Did you mean 'tensors'?" in err
     assert "--from tensors" in err
+
+
+@pytest.mark.parametrize("name", ["mine.txt", "mine", "lightning.py"])
+def test_file_that_cannot_be_imported_is_not_written(name: str, tmp_path: Path, capsys) -> None:
+    code, _, err = ended(f"init {tmp_path / name} --from lightning", capsys)
+    assert code == 2
+    assert err.rstrip().endswith(f"betaplane init {tmp_path / 'my_problem.py'} --from lightning")
+    assert not (tmp_path / name).exists()

@@ -265,7 +265,7 @@ def test_importing_twice_adds_nothing(tmp_path):
         ),
         ("a.jsonl", "{", {}, "The table is not JSON Lines"),
         ("a.parquet", "no", {}, "The file is not Parquet"),
-        ("a.txt", "no", {}, "There is no such sweep: got .*a.txt"),
+        ("a.txt", "no", {}, "The file is not a sweep: got .*a.txt"),
     ],
 )
 def test_bad_sweep_is_refused_in_one_sentence(tmp_path, name, text, options, message: str):
@@ -282,6 +282,14 @@ def test_study_that_does_not_exist_is_refused(study):
         import_sweep(url, study="min")
     with pytest.raises(BadInput, match="The study cannot be read"):
         import_sweep("nosuch://study")
+
+
+def test_database_that_does_not_exist_is_not_created(tmp_path):
+    pytest.importorskip("optuna")
+    path = tmp_path / "study.db"
+    with pytest.raises(BadInput, match="The database of the study does not exist"):
+        import_sweep(f"sqlite:///{path}")
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("count", [0, 1001, 2.5])

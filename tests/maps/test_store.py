@@ -366,7 +366,8 @@ def overwritten(path: Path) -> None:
 
 
 def of_another_problem(path: Path) -> None:
-    opened(path, "77c0ffee12345", "text").close()
+    with opened(path, "77c0ffee12345", "text") as store:
+        store.finish([record("k001")])
 
 
 def folder(path: Path) -> None:
@@ -909,3 +910,22 @@ def test_a_copy_of_a_killed_store_is_whole(tmp_path: Path):
     with opened(tmp_path / "other.sqlite") as store:
         store.merge(tmp_path / "moved.sqlite")
         assert store.load(reported).keys() == set(reported)
+
+
+def test_store_without_runs_becomes_the_store_of_another_problem(tmp_path: Path):
+    path = tmp_path / "a.sqlite"
+    with opened(path, "77c0ffee", "text") as store:
+        store.meta["speeds"] = {"plain": 100.0}
+    with opened(path) as store:
+        assert (store.problem, "speeds" in store.meta) == ("digits", False)
+        store.finish([record("k001")])
+    with pytest.raises(BadInput, match="The store contains another problem: got 'digits"):
+        opened(path, "77c0ffee", "text")
+
+
+def test_store_for_which_a_process_trains_stays_its_problems(tmp_path: Path):
+    path = tmp_path / "a.sqlite"
+    with opened(path, "77c0ffee", "text") as store:
+        store.claim(["k001"], Owner.here())
+        with pytest.raises(BadInput, match="The store contains another problem: got 'text"):
+            opened(path)

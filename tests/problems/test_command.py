@@ -254,7 +254,8 @@ open(sys.argv[1] + "/empty.csv", "w")
 BAD = {
     "stdout:loss=.*": "The regular expression has no group for the loss: got 'loss=.*'",
     "stdout:loss=(": "The regular expression of the loss is not valid",
-    "json:log:loss": "Unknown form of the loss 'json'",
+    "json:log:loss": r"Unknown form of the loss 'json'.* Try: loss=\"jsonl:",
+    r"loss=(\S+)": r"Unknown form of the loss 'loss=.* Try: loss=r\"stdout:",
     "jsonl:{run}/log.jsonl": r"does not have the form jsonl:PATH:FIELD: got 'jsonl:\{run\}/log.jsonl'",
     "jsonl:log.jsonl:loss": "All runs would write their losses to one file",
     "hf:": "does not have the form hf:DIR",

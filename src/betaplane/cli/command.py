@@ -58,9 +58,13 @@ class Commands(TyperGroup):
 
 
 def _explained(error: Exception, command: Any, ctx: Any) -> Exception:
-    """The error for an unknown option, with the nearest one; other errors as they are."""
-    if type(error).__name__ != "NoSuchOption":  # of click, or of the copy of click in typer
+    """The sentence for an error of the parser; for an unknown option, with the nearest one."""
+    kinds = [kind.__name__ for kind in type(error).__mro__]  # of click, or of typer's copy of click
+    if "UsageError" not in kinds or "NoArgsIsHelpError" in kinds:
         return error
+    if "NoSuchOption" not in kinds:
+        text: str = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+        return BadInput(text, instead=f"{ctx.command_path} --help")
     flags = [flag for param in command.get_params(ctx) for flag in param.opts if flag[0] == "-"]
     name: str = error.option_name  # type: ignore[attr-defined]
     return unknown("option", name, flags, where=ctx.command_path, instead="{}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -35,6 +36,7 @@ def init_command(
     if form not in FORMS:
         raise unknown("form", form, FORMS, where="--from", instead="--from {}")
     check_file(path, "my_problem.py")
+    _check_name(path, form)
     if path.exists() and not force:
         raise BadInput(
             "The file exists",
@@ -46,6 +48,19 @@ def init_command(
     text = starting_file(form, path)
     write_whole(path, text.encode(), "my_problem.py")
     typer.echo(f"Wrote {path}. Its first lines are the commands to run next.")
+
+
+def _check_name(path: Path, form: str) -> None:
+    """Raise BadInput for a file that is no module, or that hides a package which it imports."""
+    packages = re.findall(r"^(?:from|import) (\w+)", starting_file(form, path), re.MULTILINE)
+    if path.suffix != ".py" or path.stem in packages:
+        raise BadInput(
+            "The file's name cannot be used",
+            value=str(path),
+            allowed=f"a name that ends in .py, other than {', '.join(f'{p}.py' for p in packages)}",
+            where="path",
+            instead=f"betaplane init {path.with_name('my_problem.py')} --from {form}",
+        )
 
 
 def starting_file(form: str, path: Path) -> str:

@@ -7,11 +7,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, nearest
 from betaplane.maps.imports.imported_run import ENGINE
 from betaplane.maps.imports.read import import_runs, read_sweep
 from betaplane.maps.mapper import temporary_store
 from betaplane.maps.phase_map import PhaseMap, Thresholds
+from betaplane.maps.plan_checks import check_thresholds
 from betaplane.maps.scattered import Scattered, scattered_map, spanning_axis, varied_settings
 from betaplane.maps.store.run_record import Record
 from betaplane.maps.store.store import Store
@@ -92,6 +93,7 @@ def import_sweep(
         >>> len(sweep.next_settings(3))
         3
     """
+    check_thresholds(thresholds)
     runs = read_sweep(str(source), loss=loss, study=study)
     with ExitStack() as stack:
         path = Path(store) if store is not None else temporary_store(stack)
@@ -115,6 +117,14 @@ def _sweep(
     used = [r for r in records if x in r.settings and y in r.settings]
     axes = spanning_axis(x, used, "x"), spanning_axis(y, used, "y")
     scattered = Scattered(used, *axes, thresholds, best)
+    if best is not None and not best < scattered.initial:
+        raise BadInput(
+            "The best loss is not below the loss before training",
+            value=best,
+            allowed=f"a loss below {scattered.initial:g}",
+            where="best",
+            instead="best=0.0",
+        )
     facts = {"ended": "imported", "engine": ENGINE, "seeds": "as imported"}
     others = [setting for setting in varied_settings(used) if setting not in (x, y)]
     if others:
@@ -124,6 +134,14 @@ def _sweep(
 
 def _axis_names(records: Sequence[Record], x: str | None, y: str | None) -> tuple[str, str]:
     names = varied_settings(records)
+    for argument, name in (("x", x), ("y", y)):
+        if name is not None and names and name not in names:
+            raise BadInput(
+                f"The runs do not vary {name}",
+                allowed=f"one of {', '.join(names)}",
+                where=argument,
+                instead=f"{argument}={nearest(name, names, names[0])!r}",
+            )
     free = [name for name in names if name not in (x, y)]
     first = x or (free.pop(0) if free else None)
     second = y or (free.pop(0) if free else None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, nearest
 from betaplane.problems.check import error_line
 from betaplane.problems.commands.as_trainer import from_command
 from betaplane.problems.commands.command import Command
@@ -74,11 +74,14 @@ def _attribute(module: ModuleType, name: str, path: Path) -> Any:
     if name and hasattr(module, name):
         return getattr(module, name)
     candidates = [key for key, value in vars(module).items() if _is_candidate(value, module)]
+    # a function may be anything, so problems are proposed first
+    first = sorted(candidates, key=lambda key: inspect.isfunction(getattr(module, key)))
+    close = nearest(name, first, next(iter(first), "problem"))
     raise BadInput(
         f"The file has no {name!r}" if name else "The name of the problem is missing",
         allowed=", ".join(candidates) or f"{ALLOWED}: the file has none of them yet",
         where=str(path),
-        instead=f"{path}:{candidates[0] if candidates else 'problem'}",
+        instead=f"{path}:{close}",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 from betaplane.errors import BadInput, not_installed, unknown
@@ -27,18 +28,36 @@ def read_study(url: str, study: str | None) -> list[ImportedRun]:
         import optuna
     except ImportError:
         raise not_installed("optuna", "optuna", "import_sweep") from None
+    _check_database(url)
     try:
         names = optuna.get_all_study_names(url)
     except Exception as error:  # of SQLAlchemy, which need not be installed
         text = str(error).splitlines()[0]
         raise BadInput(f"The study cannot be read ({text})", value=url, where="source") from error
-    if (
-        not names
-        or (study is None and len(names) > 1)
-        or (study is not None and study not in names)
-    ):
-        raise unknown("study", study or "", names, where=url, instead='study="{}"')
+    if not names:
+        raise BadInput("The database contains no study", value=url, where="source")
+    if study is None and len(names) > 1:
+        raise BadInput(
+            "The database contains several studies",
+            allowed=f"one of {', '.join(names)}",
+            where="study",
+            instead=f"study={names[0]!r}",
+        )
+    if study is not None and study not in names:
+        raise unknown("study", study, names, where=url, instead='study="{}"')
     return trial_runs(optuna.load_study(study_name=study or names[0], storage=url))
+
+
+def _check_database(url: str) -> None:
+    """Raise BadInput for a file that does not exist: Optuna would create it."""
+    path = Path(url.removeprefix("sqlite:///")).expanduser()
+    if url.startswith("sqlite:///") and not path.exists():
+        raise BadInput(
+            "The database of the study does not exist",
+            value=url,
+            allowed="a file that exists",
+            where="source",
+        )
 
 
 def trial_runs(study: Any) -> list[ImportedRun]:

@@ -50,7 +50,8 @@ def read_sweep(
         return read_table(path, loss)
     if path.is_dir():
         return _read_folder(path, loss)
-    raise BadInput("There is no such sweep", value=source, allowed=ALLOWED, where="source")
+    what = "The file is not a sweep" if path.exists() else "There is no such sweep"
+    raise BadInput(what, value=source, allowed=ALLOWED, where="source")
 
 
 def _read_folder(path: Path, loss: str | None) -> list[ImportedRun]:

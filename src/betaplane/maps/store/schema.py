@@ -169,7 +169,8 @@ def check_contents(
     about = retry_while_locked(lambda: db.execute(f"SELECT {columns} FROM about").fetchone())
     if about is None or (version > 1 and not salvage and not is_intact(about)):
         raise _bad_store(path, NO_DESCRIPTION, "an undamaged store")
-    if about[0] != identity.of_version(version) and not is_imported(about[0]):
+    same = about[0] == identity.of_version(version) or is_imported(about[0])
+    if not same and (salvage or not is_unused(db)):
         raise BadInput(
             "The store contains another problem",
             value=f"{about[1]} ({str(about[0])[:8]})",
@@ -185,12 +186,24 @@ def is_imported(fingerprint: object) -> bool:
     return str(fingerprint).startswith(IMPORTED)
 
 
+def is_unused(db: sqlite3.Connection) -> bool:
+    """Whether a store has no run, and no process trains one for it.
+
+    A first command with a mistake in it leaves such a store; the corrected one is another problem.
+    """
+    query = "SELECT (SELECT count(*) FROM runs) + (SELECT count(*) FROM claims)"
+    return retry_while_locked(lambda: db.execute(query).fetchone()) == (0,)
+
+
 def adopt(db: sqlite3.Connection, identity: Identity) -> None:
-    """Make a store of imported runs a store of a problem."""
+    """Make a store of imported runs, or one without runs, a store of a problem."""
     with transaction(db):
         retry_while_locked(lambda: db.execute("BEGIN IMMEDIATE"))
         about = db.execute("SELECT fingerprint, problem, created, versions FROM about").fetchone()
-        if is_imported(about[0]):
+        imported = is_imported(about[0])
+        if imported or (about[0] != identity.fingerprint and is_unused(db)):
+            if not imported:  # such as the speeds of the other problem
+                db.execute("DELETE FROM meta")
             adopted = with_digest((identity.fingerprint, identity.problem, *about[2:]))
             db.execute("DELETE FROM about")
             db.execute("INSERT INTO about VALUES (?,?,?,?,?)", adopted)

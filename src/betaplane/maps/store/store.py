@@ -85,13 +85,16 @@ class Store(RunTable):
             former: returns the problem's fingerprint as betaplane 0.1 computed it. None: the same.
 
         Raises:
-            BadInput: the file is not a store, is damaged, is of a newer betaplane or of another
-                problem, or cannot be written. Nothing on disk was changed.
+            BadInput: the file is not a store, is damaged, is of a newer betaplane, has runs of
+                another problem, or cannot be written. Nothing on disk was changed.
 
         Example:
-            >>> import tempfile
+            >>> import tempfile, numpy as np
+            >>> from betaplane.maps.store.run_record import Record
             >>> folder = tempfile.TemporaryDirectory()
-            >>> Store.open(f"{folder.name}/map.sqlite", "1f3a", "digits").close()
+            >>> with Store.open(f"{folder.name}/map.sqlite", "1f3a", "digits") as store:
+            ...     curve = np.array([2.3, 0.2], np.float32)
+            ...     _ = store.finish([Record("a", {}, 0, 100, 2.3, 0.2, curve, 0.1, "loop")])
             >>> try:
             ...     Store.open(f"{folder.name}/map.sqlite", "77c0", "text")
             ... except BadInput as error:

@@ -19,7 +19,8 @@ SHELL = "/bin/sh"
 # suffixes of the files whose contents identify a command
 SCRIPTS = {".py", ".sh", ".bash", ".R", ".jl", ".pl", ".rb", ".lua", ".js", ".yaml", ".yml",
            ".toml"}  # fmt: skip
-EXAMPLE = 'Command("python train.py --beta2 {beta2} --lr {lr} --seed {seed}", loss=...)'
+SCRIPT = "python train.py --beta2 {beta2} --lr {lr} --seed {seed}"
+EXAMPLE = f'Command("{SCRIPT}", loss=...)'
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def _check_command(command: Command) -> None:
             where="command",
         ) from None
     if not parts:
-        raise BadInput("The command is empty", where="command", instead=EXAMPLE)
+        raise BadInput("The command is empty", where="command", instead=f'command="{SCRIPT}"')
 
 
 def _name(parts: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from betaplane.errors import BadInput, unknown
+from betaplane.errors import BadInput, nearest
 from betaplane.problems.commands.event_files import EventFiles
 from betaplane.problems.commands.line_files import CsvFile, JsonLines
 from betaplane.problems.commands.streams import MatchingLines, Streams
@@ -97,7 +97,12 @@ def parse_loss_source(text: str) -> LossSource:
     """
     form, _, rest = text.partition(":")
     if form not in FORMS:
-        raise unknown("form of the loss", form, FORMS.values(), where="loss", instead="loss={}")
+        raise BadInput(
+            f"Unknown form of the loss {form!r}",
+            allowed=f"one of {', '.join(FORMS.values())}",
+            where="loss",
+            instead=EXAMPLES[nearest(form, FORMS, "stdout")],
+        )
     if form in ("stdout", "stderr"):
         _check_expression(rest, form)
         return LossSource(form, "", rest)
