@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from betaplane import figures
 from betaplane.errors import BadInput
+from betaplane.figures._text import JUDGED
 from betaplane.maps import map_phases, plan_for
 from betaplane.problems import Problem, Trainer
-from betaplane.replicas import Options, Run, train_plain
+from betaplane.replicas import JUDGES, Options, Run, train_plain
 from betaplane.replicas.callable import train_callable
 from betaplane.rules import Adam
 
@@ -83,10 +85,15 @@ def test_map_is_judged_by_held_out_data() -> None:
     mine = problem(validation=PAIR, metric=error_rate)
     found = map_phases(mine, "beta2", "lr", 2, judge="validation", seeds=1, trainings=4, workers=0)
     assert found.judge == "validation"
+    assert "best held-out metric" in figures.html(found)
     assert "held-out data" in found.facts["why plain"]
     for cell in found.cells.values():
         run = Run(Adam(0.9, cell.settings["beta2"]), cell.settings["lr"], 5, seed=0)
         assert cell.finals == (train_plain(mine, run, HELD_OUT).final,)
+
+
+def test_figures_name_what_each_judge_measures() -> None:
+    assert JUDGED.keys() == set(JUDGES)
 
 
 def test_training_function_yields_held_out_values() -> None:

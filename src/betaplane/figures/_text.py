@@ -22,7 +22,12 @@ SYMBOLS = {
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 SCORE = f"(final {MINUS} best) / (initial {MINUS} best)"
 LOG_SCORE = f"share of the most decades of (final {MINUS} best) that a run did not gain"
-JUDGED = {"regret": "average regret", "gradient-norm": "gradient norm"}
+JUDGED = {
+    "loss": "loss",
+    "regret": "average regret",
+    "gradient-norm": "gradient norm",
+    "validation": "held-out metric",
+}
 ASCII = (
     ("β", "beta"),
     ("₁", "1"),
@@ -93,7 +98,7 @@ def score(phase_map: PhaseMap) -> str:
 
 def measure(phase_map: PhaseMap) -> str:
     """What the runs are judged by, and their curves show."""
-    return JUDGED.get(phase_map.judge, "loss")
+    return JUDGED[phase_map.judge]
 
 
 def title(phase_map: PhaseMap) -> str:

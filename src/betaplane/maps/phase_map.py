@@ -130,7 +130,7 @@ class PhaseMap:
     # the loss that scores 0; if the batch size varies, the lowest over all sizes
     best: float
     thresholds: Thresholds = Thresholds()
-    judge: str = "loss"  # what initial, best and the finals of cells are; "regret", "gradient-norm"
+    judge: str = "loss"  # what initial, best and the finals of cells are: one of `JUDGES`
     score: str = "linear"  # "log": scores compare decades of (final - best)
     steps: int = 0
     trainings: int = 0  # number of runs

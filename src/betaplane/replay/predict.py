@@ -11,7 +11,7 @@ from betaplane.replay.gradients import Gradients
 from betaplane.replay.quantities import Replay
 from betaplane.replay.replay import replay_gradients
 
-# what every output of a replay says
+# part of every output of a replay
 LIMITS = "A replay predicts failure; it does not predict which of the other settings are good."
 NO_GRADIENT = 3  # instead of a verdict
 # thresholds of the cost, the same for all problems; evaluated in benchmarks/replay.py
