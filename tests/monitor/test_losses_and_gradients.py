@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import betaplane
 from betaplane.monitor import ALL, Watcher, watch
 from betaplane.monitor.capture.gradient_norms import gradient_norms
 from betaplane.monitor.detectors._statistics import lasting_shift
@@ -140,7 +141,9 @@ def test_lasting_jump_of_the_loss_is_named_for_any_optimizer(
     watcher = trained(
         300,
         make=make,
-        loss_of=lambda step, o, y: (o - (y if step < 200 else 3 + y.flip(0))).square().mean(),
+        loss_of=lambda step, o, y: (
+            (o - (y if step < 200 else 3 * torch.randn(32, 1))).square().mean()
+        ),
     )
     step, cause = first(watcher)
     assert cause in ("sudden rise of the loss", "sudden data change")
@@ -313,3 +316,88 @@ def test_learning_rate_near_zero_counts_from_the_last_time_it_was_not(
             optimizer.step()
     causes = {alert.cause for alert in watcher.alerts}
     assert ("learning rate near zero" in causes) == named
+
+
+class WithoutLr(torch.optim.Optimizer):
+    """A user's optimizer without a learning rate in its groups."""
+
+    def __init__(self, params: Any, **defaults: Any) -> None:
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                p -= 1e-2 * p.grad
+
+
+TORCHS = [
+    "SGD",
+    "Rprop",
+    "Adagrad",
+    "Adadelta",
+    "ASGD",
+    "Adafactor",
+    "Adamax",
+    "NAdam",
+    "RAdam",
+    "RMSprop",
+]
+MAKERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    **{name: lambda p, name=name: getattr(torch.optim, name)(p, lr=1e-3) for name in TORCHS},
+    "betaplane.Lion": lambda p: betaplane.Lion(p, lr=1e-3),
+    "betaplane.Adafactor": lambda p: betaplane.Adafactor(p, lr=1e-3),
+    "a tensor's lr": lambda p: torch.optim.SGD(p, lr=torch.tensor(1e-3)),
+    "no lr": WithoutLr,
+    "lr=None": lambda p: WithoutLr(p, lr=None),
+}
+
+
+@pytest.mark.filterwarnings("ignore:watch skips tensors with unreadable moments")
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize("name", MAKERS)
+def test_any_optimizer_is_watched_to_the_end(name: str, resumed: bool):
+    model = net()
+    optimizer = MAKERS[name](model.parameters())
+
+    def train(steps: int, receive: Callable[[Tensor], None]) -> None:
+        for _ in range(steps):
+            x = torch.randn(16, 8)
+            optimizer.zero_grad()
+            loss = (model(x) - x[:, :1]).square().mean()
+            loss.backward()
+            receive(loss)
+            optimizer.step()
+
+    train(3 * resumed, lambda loss: None)
+    with watch(optimizer, console=False, every=2, budget=math.inf) as watcher:
+        train(70, watcher.loss)
+    assert (watcher.history.step, watcher.history.gradients.count) == (70, 70)
+    assert watcher.alerts == []
+
+
+def test_alert_of_a_loss_has_the_step_of_the_loss():
+    watcher = trained(30, loss_of=lambda step, o, y: o.sum() * (math.nan if step == 20 else 1))
+    assert first(watcher) == (20, "non-finite loss")
+
+
+def test_stuck_loss_without_updates_proposes_no_learning_rate():
+    """Gradients of exactly 0 make updates of 0: no learning rate changes that."""
+    watcher = trained(220, loss_of=lambda step, o, y: (o * 0 - y).square().mean() + 1)
+    stuck = [alert for alert in watcher.alerts if alert.cause == "loss does not fall"]
+    assert [alert.remedy for alert in stuck] == [{}]
+
+
+def test_jump_of_sgd_is_not_blamed_on_the_data():
+    """Without readings the size of the last step is unknown, so it may be the cause."""
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
+    with watch(optimizer, console=False, budget=math.inf) as watcher:
+        for step in range(60):
+            x = torch.randn(32, 8) * (100 if step == 50 else 1)
+            optimizer.zero_grad()
+            loss = (model(x) - x[:, :1]).square().mean()
+            loss.backward()
+            watcher.loss(loss)
+            optimizer.step()
+    assert "sudden data change" not in {alert.cause for alert in watcher.alerts}

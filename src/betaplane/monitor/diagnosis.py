@@ -9,7 +9,7 @@ from betaplane.monitor.alert import Alert
 from betaplane.monitor.counterfactual import replay
 from betaplane.monitor.detectors import ALL, Detector, Finding
 from betaplane.monitor.detectors._statistics import MIN_SIDE
-from betaplane.monitor.detectors.detector import When
+from betaplane.monitor.detectors.detector import LOSS, When
 from betaplane.monitor.detectors.gradients import DATA_CHANGE
 from betaplane.monitor.detectors.rate import EDGE_OF_STABILITY, LR_TOO_LARGE
 from betaplane.monitor.detectors.second_moment import STALE_SECOND_MOMENT
@@ -110,9 +110,10 @@ class Diagnosis:
 
     def _alert(self, detector: Detector, finding: Finding) -> Alert:
         layer = finding.layer or self.history.fastest_growing_layer()
+        step = self.history.losses[-1][0] if detector.when == LOSS else self.history.step
         averted, replayed = self._replay(layer, finding.remedy)
         return Alert(
-            step=self.history.step,
+            step=step,
             layer=finding.layer,
             cause=detector.cause,
             evidence=finding.evidence,

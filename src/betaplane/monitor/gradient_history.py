@@ -93,7 +93,7 @@ class GradientHistory:
         for lr in self.lrs:
             if lr > 2 * least:
                 return True
-            least = min(least, lr)
+            least = min(least, lr or math.inf)
         return False
 
     @property

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -64,12 +66,31 @@ class MomentState(NamedTuple):
 
 
 def step_values(group: Mapping[str, Any]) -> StepValues:
-    """A group's learning rate, betas and eps, with Adam's defaults for missing entries."""
-    beta1, beta2 = (float(beta) for beta in tuple(group.get("betas", (0.9, 0.999)))[:2])
-    eps = group.get("eps", 1e-8)
-    return StepValues(
-        float(group["lr"]), beta1, beta2, float(eps[0] if isinstance(eps, tuple) else eps)
+    """A group's learning rate, betas and eps, with Adam's defaults for missing entries.
+
+    Entries that are no number, such as the eps (None, 0.001) of Adafactor, count as missing. The
+    learning rate is nan if the group has none.
+
+    Example:
+        >>> optimizer = torch.optim.Adafactor([torch.nn.Parameter(torch.ones(2, 2))], lr=0.1)
+        >>> step_values(optimizer.param_groups[0])
+        StepValues(lr=0.1, beta1=0.9, beta2=0.999, eps=1e-08)
+    """
+    betas = group.get("betas")
+    first, second = (
+        betas[:2] if isinstance(betas, (tuple, list)) and len(betas) > 1 else (None, None)
     )
+    beta1, beta2 = _number(first, 0.9), _number(second, 0.999)
+    eps = group.get("eps")
+    eps = eps[0] if isinstance(eps, tuple) else eps
+    return StepValues(_number(group.get("lr"), math.nan), beta1, beta2, _number(eps, 1e-8))
+
+
+def _number(value: Any, default: float) -> float:
+    """A number or a tensor of one element as a float; anything else is the default."""
+    if isinstance(value, Tensor):
+        return float(value) if value.numel() == 1 else default
+    return float(value) if isinstance(value, Real) else default
 
 
 def with_warmup(values: StepValues, optimizer: Optimizer, t: float) -> StepValues:
@@ -159,7 +180,7 @@ def unwrap(optimizer: Any) -> Any:
 
 def is_resumed(optimizer: Optimizer) -> bool:
     """Whether an optimizer has counted steps already."""
-    return any(float(state.get("step", 0)) > 0 for state in optimizer.state.values() if state)
+    return any(_number(state.get("step"), 0.0) > 0 for state in optimizer.state.values())
 
 
 def has_moments(optimizer: Optimizer) -> bool:

@@ -72,6 +72,8 @@ def _has_risen(series: Sequence[tuple[int, float]], factor: float) -> bool:
 
 def _was_calm(history: History) -> bool:
     """Whether earlier steps were too small to be the cause, and lr was not raised meanwhile."""
+    if not history.readings:
+        return False  # the size of earlier steps is unknown
     earlier = [
         [reading for reading in readings if reading.step < history.step][-CALM_READINGS:]
         for readings in history.readings.values()

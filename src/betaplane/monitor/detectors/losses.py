@@ -85,9 +85,10 @@ def _why_stuck(history: History, evidence: str) -> Finding:
         evidence += f"; updates of {ratio:.2g} of the weights"
         lr = float(f"{lr * STUCK_LIMITS['target_ratio'] / ratio:.1g}")
         return Finding("", evidence, f"lr={lr:.1g}: single updates are too large", {"lr": lr})
-    if ratio < STUCK_LIMITS["small_ratio"]:
-        evidence += f"; updates of {ratio:.1g} of the weights"
-        lr = float(f"{lr * STUCK_LIMITS['target_ratio'] / max(ratio, 1e-12):.1g}")
+    moved = ratio * history.losses.total
+    if 0 < moved < STUCK_LIMITS["moved"]:
+        evidence += f"; all updates together are at most {moved:.1g} of the weights"
+        lr = float(f"{lr * STUCK_LIMITS['target_ratio'] / ratio:.1g}")
         return Finding("", evidence, f"lr={lr:.1g}: updates are too small", {"lr": lr})
     change = (
         "check that inputs and targets belong together and are scaled, that the loss depends on the "
@@ -120,7 +121,7 @@ def _find_drift(history: History, threshold: float) -> Finding | None:
     shift = _lasting(history, _shift(history, threshold))
     if shift is not None and shift.is_sudden:
         return None
-    if shift is None and not _is_above_start(history):
+    if shift is None and (losses.rise is not None or not _is_above_start(history)):
         return None
     lr = max((reading.lr for reading in history.readings.latest()), default=math.nan)
     evidence = f"median loss {losses.recent_median:.4g}, {losses.start_median:.4g} at the start"
@@ -150,8 +151,8 @@ def _lasting(history: History, newest: Shift | None) -> Shift | None:
     """
     losses = history.losses
     if losses.rise is None and newest is not None:
-        losses.rise, losses.rise_found_at = newest, losses.total
-    rise = losses.rise
+        losses.rise_found_at = losses.total
+    rise = losses.rise = newest or losses.rise  # the more losses after it, the clearer its step
     if rise is None:
         return None
     if losses.recent_median < (rise.before + rise.after) / 2:
