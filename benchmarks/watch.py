@@ -120,7 +120,8 @@ def compare(case: str, mode: str, rounds: int | None) -> None:
     print(
         f"  {case:4} {mode:8} {statistics.median(ms):7.2f} ms   {middle:.3f} x  ({first:.3f} to {last:.3f})   "
         f"clock {statistics.median(wall):.3f} x   own count {own_count:.2%}   "
-        f"{recorded} steps, {readings} readings",
+        f"{recorded} steps, {readings} readings, {watcher.history.gradients.count} gradient norms "
+        f"in {watcher.history.step} steps",
         flush=True,
     )
 

@@ -166,11 +166,13 @@ class Budgets:
         self.reading = Budget(self.READING_SHARE * share, self.clock, self.EXTRA_SECONDS)
         self.stats = Budget(self.STATS_SHARE * share, self.clock)
         self.recording = Budget(self.RECORDING_SHARE * share, self.clock)
+        self.loss_seconds = 0.0  # spent on judging losses, which no budget limits
 
     @property
     def spent(self) -> float:
         """Seconds spent in total."""
-        return self.gradients.spent + self.reading.spent + self.stats.spent + self.recording.spent
+        budgets = (self.gradients, self.reading, self.stats, self.recording)
+        return self.loss_seconds + sum(budget.spent for budget in budgets)
 
     @contextmanager
     def charging_rest(self) -> Iterator[None]:

@@ -25,10 +25,7 @@ STATE_FAULTS = (WRONG_STEP_COUNT.cause, STATE_CHANGED.cause)
 # of such a fault, in a healthy run
 CONSEQUENCES = (DATA_CHANGE, LR_TOO_LARGE, EDGE_OF_STABILITY, STALE_SECOND_MOMENT, SHORT_WARMUP)
 CONSEQUENCE_STEPS = 64  # after a fault of the state, in which these are its consequences
-BY_OCCASION: dict[When, list[Detector]] = {
-    when: [detector for detector in ALL if detector.when == when]
-    for when in ("loss", "step", "reading")
-}
+OCCASIONS: tuple[When, ...] = ("loss", "step", "reading")
 MIN_LOSSES = 2 * MIN_SIDE
 ORDER = {detector.cause: i for i, detector in enumerate(ALL)}  # likelier causes first
 
@@ -47,18 +44,23 @@ class Diagnosis:
     ) -> None:
         self.history = history
         self.receive = receive
-        self.mute = frozenset(mute)
+        self.detectors = {
+            when: [
+                (detector, detector.threshold) for detector in ALL if _runs(detector, when, mute)
+            ]
+            for when in OCCASIONS
+        }
         self.alerts: list[Alert] = []
         self.reported_at: dict[str, int] = {}  # the last step at which a cause was reported
 
     def check(self, when: When = "reading") -> None:
         """Run the detectors of an occasion; report each cause at most once per 1,000 steps."""
-        for detector in BY_OCCASION[when]:
-            if self._recently_reported(detector) or self._is_consequence(detector):
+        for detector, threshold in self.detectors[when]:
+            if self.reported_at and (
+                self._recently_reported(detector) or self._is_consequence(detector)
+            ):
                 continue
-            if detector.id in self.mute:
-                continue
-            finding = detector.find(self.history, detector.threshold)
+            finding = detector.find(self.history, threshold)
             if finding is not None:
                 self.reported_at[detector.cause] = self.history.step
                 alert = self._alert(detector, finding)
@@ -145,3 +147,8 @@ class Diagnosis:
         if not readings:
             return True
         return 1 / MAX_ADAM_RATIO < readings[-1].adams < MAX_ADAM_RATIO
+
+
+def _runs(detector: Detector, when: When, mute: Collection[str]) -> bool:
+    """Whether a detector runs on an occasion."""
+    return detector.when == when and detector.id not in mute

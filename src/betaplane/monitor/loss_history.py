@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice, pairwise
 from statistics import median
 from typing import NamedTuple, overload
@@ -29,6 +30,15 @@ class Shift(NamedTuple):
     after: float  # median
     deviations: float  # from before to after, in standard deviations of the scatter
     is_sudden: bool  # whether most of it came from one value to the next
+
+
+@dataclass
+class Rise:
+    """A rise of the level of the losses that has not ended; times are numbers of losses."""
+
+    shift: Shift | None = None
+    found_at: int = 0
+    checked_at: int = 0
 
 
 class TypicalRange:
@@ -71,8 +81,7 @@ class LossHistory(Sequence[Loss]):
         self._losses: deque[Loss] = deque(maxlen=LOSSES_REMEMBERED)
         self.first = math.nan  # the first loss: later steps may already have broken the run
         self.min_median = math.inf  # the smallest median of five losses so far
-        self.rise: Shift | None = None  # a rise of the level that has not ended
-        self.rise_found_at = 0  # losses before it was found
+        self.rise = Rise()
         self.lowest = math.inf  # the smallest loss so far
         self.starting: list[float] = []  # the first 16 losses
         self.total = 0  # losses so far
@@ -101,7 +110,7 @@ class LossHistory(Sequence[Loss]):
             self.first = loss
         newest = [value for _, value in islice(reversed(self._losses), WINDOW)]
         if len(newest) == WINDOW and all(map(math.isfinite, newest)):
-            self.min_median = min(self.min_median, median(newest))
+            self.min_median = min(self.min_median, sorted(newest)[WINDOW // 2])
         return self.typical.is_outlier(loss)
 
     @property

@@ -233,10 +233,8 @@ class Watcher:
     def _decide_together(self) -> tuple[bool, bool]:
         """Whether all ranks can read, and whether all can start recording."""
         step = self.history.step
-        objections = [
-            not self.budgets.reading.allows(),
-            not self.budgets.recording.allows(RECORDED_STEPS),
-        ]
+        readings, recordings = self.budgets.reading, self.budgets.recording
+        objections = [not readings.allows(), not recordings.allows(RECORDED_STEPS)]
         device = self.optimizer.param_groups[0]["params"][0].device
         steps = range(max(1, step - self.every + 1), step + 1)
         read, start_recording = self.losses.exchange(steps, objections, device)
@@ -295,6 +293,8 @@ class Watcher:
             self.sinks.start(self._run)
 
     def _receive_loss(self, step: int, loss: float) -> None:
+        begin = self.now()
         self.history.record_loss(loss, step)
         self.sinks.loss(step, loss)
         self.diagnosis.check("loss")
+        self.budgets.loss_seconds += self.now() - begin

@@ -28,7 +28,10 @@ def gradient_norms(gradients: list[Tensor]) -> Tensor:
     if torch.float64 in dtypes and len(dtypes) > 1:
         gradients = [g.double() for g in gradients]
     wide = torch.float64 if torch.float64 in dtypes else torch.float32
-    return torch.stack(foreach_norm(gradients, 2, dtype=wide))
+    norms = foreach_norm(gradients, 2, dtype=wide)
+    if len({g.device for g in gradients}) > 1:
+        norms = [norm.to(norms[0].device) for norm in norms]
+    return torch.stack(norms)
 
 
 class GradientNorms:

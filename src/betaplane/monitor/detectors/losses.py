@@ -16,7 +16,8 @@ DRIFT_CAUSE = "loss diverges"
 SKIPPED_LIMITS = limits(SKIPPED_CAUSE)
 STUCK_LIMITS = limits(STUCK_CAUSE)
 RISE_LIMITS = limits(RISE_CAUSE)
-CHECK_EVERY = 8  # losses
+CHECK_EVERY = 16  # losses
+RETRY_EVERY = 8  # losses without a step
 CALM_READINGS = 8  # without a raised lr
 
 
@@ -42,7 +43,7 @@ def _find_skipped(history: History, threshold: float) -> Finding | None:
     waiting = history.waiting_losses
     usual = max(history.losses_per_step, 1)
     least = threshold + (SKIPPED_LIMITS["usual"] * usual if history.step else 0)
-    if waiting < least or waiting % CHECK_EVERY:
+    if waiting < least or waiting % RETRY_EVERY:
         return None
     broken = history.probe.nonfinite_gradients() if history.probe else []
     if not history.step and waiting < SKIPPED_LIMITS["first"] and not broken:
@@ -63,12 +64,12 @@ def _find_stuck(history: History, threshold: float) -> Finding | None:
         return None
     if history.resumed or losses.first <= 0:
         return None
-    start = losses.start_median
-    level, scatter = losses.recent_median, losses.scatter
-    band = 1 - threshold + STUCK_LIMITS["scatters"] * min(scatter, STUCK_LIMITS["scatter"])
-    if not threshold * start < level < (1 + band) * start:
+    start, level = losses.start_median, losses.recent_median
+    if not level > threshold * start:
         return None
-    if losses.min_median < (1 - band) * start:
+    scatter = losses.scatter
+    band = 1 - threshold + STUCK_LIMITS["scatters"] * min(scatter, STUCK_LIMITS["scatter"])
+    if level > (1 + band) * start or losses.min_median < (1 - band) * start:
         return None
     if scatter > STUCK_LIMITS["scatter"] or losses.falling:
         return None
@@ -98,7 +99,7 @@ def _why_stuck(history: History, evidence: str) -> Finding:
 
 
 def _find_rise(history: History, threshold: float) -> Finding | None:
-    shift = _lasting(history, _shift(history, threshold))
+    shift = _lasting_rise(history, threshold)
     if shift is None or not shift.is_sudden:
         return None
     evidence = (
@@ -114,14 +115,14 @@ def _find_rise(history: History, threshold: float) -> Finding | None:
 
 def _find_drift(history: History, threshold: float) -> Finding | None:
     losses = history.losses
-    if losses.total < RISE_LIMITS["start"] or losses.total % CHECK_EVERY:
-        return None
-    if losses.lowest <= 0 or losses.falling:
+    if losses.total < RISE_LIMITS["start"] or losses.total % CHECK_EVERY or losses.lowest <= 0:
         return None  # the value of a surrogate loss, which may be negative, means little
-    shift = _lasting(history, _shift(history, threshold))
+    shift = _lasting_rise(history, threshold)
     if shift is not None and shift.is_sudden:
         return None
-    if shift is None and (losses.rise is not None or not _is_above_start(history)):
+    if shift is None and (losses.rise.shift is not None or not _is_above_start(history)):
+        return None
+    if losses.falling:
         return None
     lr = max((reading.lr for reading in history.readings.latest()), default=math.nan)
     evidence = f"median loss {losses.recent_median:.4g}, {losses.start_median:.4g} at the start"
@@ -139,32 +140,36 @@ def _is_above_start(history: History) -> bool:
         return False
     start = losses.start_median
     rise = losses.recent_median - start
-    scatter = abs(start) * min(losses.scatter, 1.0)
-    factor = RISE_LIMITS["start_factor"]
-    return rise > max((factor - 1) * abs(start), RISE_LIMITS["scatters"] * scatter)
+    if rise <= (RISE_LIMITS["start_factor"] - 1) * abs(start):
+        return False
+    return rise > RISE_LIMITS["scatters"] * abs(start) * min(losses.scatter, 1.0)
 
 
-def _lasting(history: History, newest: Shift | None) -> Shift | None:
-    """A rise that was found earlier, if the loss has stayed above half of it for long enough.
+def _lasting_rise(history: History, factor: float) -> Shift | None:
+    """A rise of the loss that was found earlier, if the loss has stayed above half of it since.
 
-    A bump, such as of a harder part of the data, ends before.
+    A bump, such as of a harder part of the data, ends before. It is looked for every 16 losses.
     """
-    losses = history.losses
-    if losses.rise is None and newest is not None:
-        losses.rise_found_at = losses.total
-    rise = losses.rise = newest or losses.rise  # the more losses after it, the clearer its step
-    if rise is None:
+    losses, rise = history.losses, history.losses.rise
+    if losses.total % CHECK_EVERY:
         return None
-    if losses.recent_median < (rise.before + rise.after) / 2:
-        losses.rise = None
-        return None
-    return rise if losses.total - losses.rise_found_at >= RISE_LIMITS["lasting"] else None
+    if rise.checked_at != losses.total:
+        rise.checked_at = losses.total
+        newest = _rise(history, factor)
+        if rise.shift is None:
+            rise.found_at = losses.total
+        rise.shift = newest or rise.shift  # the more losses after it, the clearer its step
+        if rise.shift and losses.recent_median < (rise.shift.before + rise.shift.after) / 2:
+            rise.shift = None
+    lasts = losses.total - rise.found_at >= RISE_LIMITS["lasting"]
+    return rise.shift if lasts else None
 
 
-def _shift(history: History, threshold: float) -> Shift | None:
-    """A lasting rise of the loss that neither its scatter nor a raised lr explains."""
+def _rise(history: History, factor: float) -> Shift | None:
+    """A rise of the loss that neither its scatter nor a raised lr explains."""
     losses = history.losses
-    if losses.total % CHECK_EVERY or losses.nonfinite:
+    half = (1 + factor) / 2
+    if losses.nonfinite or 0 < losses.recent_median <= half * losses.min_median:
         return None
     if history.readings.lr_raised(CALM_READINGS) or history.gradients.lr_raised:
         return None
@@ -172,7 +177,7 @@ def _shift(history: History, threshold: float) -> Shift | None:
     if shift is None or not shift.deviations > RISE_LIMITS["deviations"]:
         return None
     rise, fallen = shift.after - shift.before, losses.first - losses.min_median
-    rises = rise > max((threshold - 1) * abs(shift.before), RISE_LIMITS["undone"] * fallen)
+    rises = rise > max((factor - 1) * abs(shift.before), RISE_LIMITS["undone"] * fallen)
     return shift if rises else None
 
 
