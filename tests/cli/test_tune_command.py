@@ -84,3 +84,19 @@ def test_bad_input_prints_one_sentence(words, message, capsys):
     code, out, err = ended(words, capsys)
     assert (code, out) == (2, "")
     assert f"betaplane: {message}" in err
+
+
+def test_tune_counts_runs_in_examples(capsys):
+    words = "tune mine.py:fine --seeds 2 --max-runs 12 --workers 0 --batch-size 2 --json"
+    finals = {}
+    for length in ("--examples 16", "--steps 8"):
+        code, out, _ = ended(f"{words} {length}", capsys)
+        assert code == 0
+        finals[length] = [trial["finals"] for trial in json.loads(out)["trials"]]
+    assert finals["--examples 16"] == finals["--steps 8"]
+    code, _, err = ended(f"{words} --examples 16 --steps 8", capsys)
+    assert code == 2
+    assert "The length of a run is given twice: got 'steps=8, examples=16'" in err
+    code, _, err = ended(f"{words} --tokens 100", capsys)
+    assert code == 2
+    assert "The tokens of an example cannot be counted" in err

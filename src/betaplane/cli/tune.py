@@ -38,6 +38,8 @@ def tune_command(
         int, Opt(help="Fresh seeds that compare the best setting with the default.")
     ] = 4,
     steps: Annotated[Optional[int], Opt(help="Optimizer steps per run.")] = None,
+    examples: Annotated[Optional[int], Opt(help="Examples per run, instead of --steps.")] = None,
+    tokens: Annotated[Optional[int], Opt(help="Tokens per run, instead of --steps.")] = None,
     lr: Annotated[
         Optional[str],
         Opt(
@@ -71,7 +73,8 @@ def tune_command(
         from betaplane.maps import tune
 
         rate, search_lr = learning_rate(lr)
-        options = {"steps": steps, "lr": rate, "batch_size": batch_size, "seeds": seeds}
+        options = {"lr": rate, "batch_size": batch_size, "seeds": seeds}
+        options |= {"steps": steps, "examples": examples, "tokens": tokens}
         how = {name: value for name, value in options.items() if value is not None}
         limits = {"max_runs": max_runs, "search_lr": search_lr, "workers": workers, "store": store}
         own = {"timeout": timeout, "losses": losses, "runs": runs, "shell": shell}

@@ -71,8 +71,9 @@ def tune(
         watch: called with the progress after every finished run, instead of the bar.
         progress: whether to show the progress; by default in terminals and notebooks, after two
             seconds.
-        how: arguments of `plan_for`: rule, lr, batch_size, steps; search_lr=False to keep the given
-            learning rate and try betas only; seeds: number of fresh seeds, 4 by default.
+        how: arguments of `plan_for`: rule, lr, batch_size; steps, examples or tokens, the length of
+            a run; search_lr=False to keep the given learning rate and try betas only; seeds: number
+            of fresh seeds, 4 by default.
 
     Returns:
         The setting to use, its gain over the default with its interval, and all trials.
@@ -99,9 +100,11 @@ def tune(
     with ExitStack() as stack:
         bar = stack.enter_context(shown_progress("runs", progress))
         path = Path(store) if store is not None else temporary_store(stack)
-        problem = _changed(problem, changes or {}, how.get("steps"))
+        if isinstance(problem, Problem):
+            problem = problem.with_(**(changes or {}))
         axes = explicit("beta1", list(BETA1S)), explicit("beta2", list(BETA2S))
         plan = plan_for(problem, *axes, **{"seeds": FRESH_SEEDS, **how})
+        problem = _with_steps(problem, plan.steps)
         _check_counts(plan.seeds, max_runs)
         leftovers = [path.parent] if store is None else []
         pool = Pool(problem, workers=workers, leftovers=leftovers)
@@ -141,13 +144,11 @@ def _check_counts(seeds: int, max_runs: int) -> None:
         )
 
 
-def _changed(
-    problem: Problem | Trainer, changes: Mapping[str, Any], steps: int | None
-) -> Problem | Trainer:
-    """The problem with some fields replaced, checked; a Trainer as it is."""
-    if not isinstance(problem, Problem):
-        return problem.with_steps(steps) if steps else problem
-    problem = problem.with_(**changes, **({"steps": steps} if steps else {}))
+def _with_steps(problem: Problem | Trainer, steps: int) -> Problem | Trainer:
+    """The problem with the steps of a run, checked."""
+    if isinstance(problem, Trainer):
+        return problem.with_steps(steps)
+    problem = problem.with_(steps=steps)
     check(problem)
     return problem
 
