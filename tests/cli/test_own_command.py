@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -102,3 +103,19 @@ def test_bad_options_print_one_sentence(words, message: str, capsys):
     assert (code, out) == (2, "")
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+def test_commands_with_one_script_have_stores_of_their_own(folder, capsys):
+    words = ["--points", "2", "--seeds", "1", "--boundary-seeds", "1", "--lr", "0.01,fixed"]
+    words += ["--loss", LOSS, "--json"]
+    stores = []
+    for command in (COMMAND, f"{COMMAND} --more", COMMAND):
+        code, out, _ = ended(["map", "--command", command, *words], capsys)
+        assert code == 0
+        stores.append(json.loads(out)["files"][-1])
+    assert stores[0] == stores[2] == "out/train.sqlite"
+    assert re.fullmatch(r"out/train-[0-9a-f]{8}\.sqlite", stores[1])
+    stems = {Path(store).stem for store in stores}
+    assert {path.name for path in Path("out").glob("*.png")} == {
+        f"{s}-beta1-beta2.png" for s in stems
+    }

@@ -7,6 +7,7 @@ import math
 import shlex
 from contextlib import ExitStack
 from dataclasses import fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,7 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from betaplane import figures
-from betaplane.cli.files import file_name, make_folder
+from betaplane.cli.default_store import default_store
+from betaplane.cli.files import make_folder
 from betaplane.cli.map_files import write_map
 from betaplane.cli.parse import rule as rule_of
 from betaplane.errors import BadInput, unknown
@@ -66,8 +68,13 @@ class MapSession:
                 name: hyperparameters[name] for name in PROBLEM_OPTIONS if name in hyperparameters
             }
             self.problem = self.problem.with_(**self.changes)
-        self.store = store or out / f"{file_name(self.problem.name)}.sqlite"
+        self.own_store = store
         self.console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+    @cached_property
+    def store(self) -> Path:
+        """The file of finished runs."""
+        return self.own_store or default_store(self.problem, self.out)
 
     def _rule(self, name: str) -> Rule:
         """The rule with the hyperparameters from the command line."""
@@ -212,7 +219,9 @@ class MapSession:
         self._write(phase_map)
 
     def _write(self, phase_map: PhaseMap) -> None:
-        files, error = write_map(phase_map, self.out)
+        stem = self.problem.name if self.own_store else self.store.stem
+        axes = f"{phase_map.x.name}-{phase_map.y.name}"
+        files, error = write_map(phase_map, self.out, f"{stem}-{axes}")
         files["store"] = str(self.store)
         if self.as_json:
             print(

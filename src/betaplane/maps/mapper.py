@@ -23,6 +23,7 @@ from betaplane.maps.sampling.ask_tell import Chooser, Dense, Refine, Request
 from betaplane.maps.scheduler import OutOfTime, Progress, RunScheduler, Task
 from betaplane.maps.score_scale import known_bests, seed_verdicts
 from betaplane.maps.store.run_record import Record
+from betaplane.maps.store.schema import Identity
 from betaplane.maps.store.store import Store
 from betaplane.maps.trials import Trials
 from betaplane.maps.validation import check_resources, marked_setting
@@ -133,10 +134,16 @@ def temporary_store(stack: ExitStack) -> Path:
 
 def store_of(problem: Problem | Trainer, path: str | Path) -> Store:
     """The store of a problem, opened or created."""
+    identity = identity_of(problem)
+    return Store.open(path, identity.fingerprint, problem.name, former=identity.former)
+
+
+def identity_of(problem: Problem | Trainer) -> Identity:
+    """What a store knows a problem by."""
     what = f"Computing the fingerprint of {problem.name!r} failed"
     identity = call_user_code(what, lambda: fingerprint(problem))
     former = lambda: fingerprint(problem, former=True)  # noqa: E731
-    return Store.open(path, identity, problem.name, former=former)
+    return Identity(identity, problem.name, former)
 
 
 class Mapper:

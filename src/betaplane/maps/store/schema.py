@@ -47,6 +47,10 @@ CREATE TABLE unfinished (runs TEXT PRIMARY KEY, state BLOB NOT NULL, digest TEXT
 """
 
 
+class AnotherProblem(BadInput):
+    """A store contains the runs of another problem."""
+
+
 @dataclass(frozen=True)
 class Identity:
     """The problem whose runs a store holds."""
@@ -171,7 +175,7 @@ def check_contents(
         raise _bad_store(path, NO_DESCRIPTION, "an undamaged store")
     same = about[0] == identity.of_version(version) or is_imported(about[0])
     if not same and (salvage or not is_unused(db)):
-        raise BadInput(
+        raise AnotherProblem(
             "The store contains another problem",
             value=f"{about[1]} ({str(about[0])[:8]})",
             allowed=f"{identity.problem} ({identity.fingerprint[:8]})",

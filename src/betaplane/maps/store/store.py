@@ -21,6 +21,7 @@ from betaplane.maps.store.run_table import RunTable, pages
 from betaplane.maps.store.salvage import readable_ids
 from betaplane.maps.store.schema import (
     SCHEMA,
+    AnotherProblem,
     Identity,
     adopt,
     check_contents,
@@ -136,6 +137,25 @@ class Store(RunTable):
         with sqlite_errors_as_bad_input(path), connected(path, frozen=frozen(path)) as db:
             identity = _stated_identity(db)
             return cls(db, path, identity, check_contents(db, path, identity))
+
+    @classmethod
+    def is_of_another_problem(cls, path: str | Path, identity: Identity) -> bool:
+        """Whether a file is the store of another problem; it does not change.
+
+        False if there is no file, or it is not a whole store, which `open` reports.
+        """
+        path = Path(path)
+        try:
+            if _exists(path):
+                check_file(path)
+                with sqlite_errors_as_bad_input(path), connected(path, frozen=frozen(path)) as db:
+                    check_contents(db, path, identity)
+                    db.close()
+        except AnotherProblem:
+            return True
+        except BadInput:
+            return False
+        return False
 
     def __enter__(self) -> Self:
         return self
