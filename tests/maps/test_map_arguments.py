@@ -68,6 +68,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: mapped(lr="1e-3"),
         "lr is not a number: got '1e-3'; expected a number (lr). Try",
     ),
+    "the command's word for lr": (lambda: mapped(lr="fixed"), "(lr). Try: search_lr=False"),
     "steps as a float": (lambda: mapped(steps=10.5), "steps is not a whole number: got 10.5"),
     "a misspelled argument": (
         lambda: mapped(seed=3),

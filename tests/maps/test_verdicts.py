@@ -10,7 +10,7 @@ import pytest
 from betaplane.maps.grid import Axis
 from betaplane.maps.phase_map import DEGRADED, FAILING, GOOD, Thresholds
 from betaplane.maps.recommend import candidates, recommend
-from betaplane.maps.verdicts import judge, known_curves, mark, score, verdict
+from betaplane.maps.verdicts import judge, mark, score, verdict
 
 INF = math.inf
 LIMITS = Thresholds(good=0.1, failing=0.5)
@@ -313,27 +313,3 @@ def test_marks_on_one_verdict_or_without_an_axis():
     x, y = Axis("beta1", DECADES), Axis("beta2", DECADES)
     for settings in ({"beta1": 0.9}, {"beta2": 0.9}, {}):
         assert mark("mine", settings, x, y, chart("..... ..... ..... ..... .....")) is None
-
-
-def test_the_known_curves_lie_where_they_say():
-    x, y = Axis("beta1", DECADES), Axis("beta2", DECADES)
-    root, same, exact = known_curves(x, y, lambda beta1: 0.5 if beta1 < 0.9 else math.nan)
-    assert (root.label, same.label, exact.label) == (
-        "beta1 = sqrt(beta2)",
-        "beta1 = beta2",
-        "exact boundary",
-    )
-    np.testing.assert_allclose(root.x, np.sqrt(root.y))
-    np.testing.assert_array_equal(same.x, same.y)
-    assert (root.x[0], root.x[-1], len(root.x)) == (0.0, pytest.approx(0.9999), 200)
-    assert len(exact.x) == 50
-    np.testing.assert_array_equal(np.isfinite(exact.y), exact.x < 0.9)
-
-
-def test_known_curves_are_drawn_only_where_they_are_known():
-    x, y = Axis("beta1", DECADES), Axis("beta2", DECADES)
-    assert len(known_curves(x, y, None)) == 2
-    assert len(known_curves(x, y, lambda beta1: math.nan)) == 2
-    assert known_curves(y, x, None) == ()
-    assert known_curves(Axis("lr", (0.1, 1.0)), y, None) == ()
-    assert known_curves(x, Axis("lr", (0.1, 1.0)), None) == ()

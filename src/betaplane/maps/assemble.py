@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,7 +11,8 @@ import torch
 
 from betaplane.maps.decision import Decision
 from betaplane.maps.engine import Choice
-from betaplane.maps.phase_map import Cell, Curve, Mark, PhaseMap, Spot
+from betaplane.maps.known_curves import curves_of
+from betaplane.maps.phase_map import Cell, Mark, PhaseMap, Spot
 from betaplane.maps.plan import Plan, common_settings
 from betaplane.maps.recommend import recommend, with_decision
 from betaplane.maps.sampling.infer import fill, fill_by_surface
@@ -24,11 +24,9 @@ from betaplane.maps.score_scale import (
     known_bests,
     seed_verdicts,
 )
-from betaplane.maps.verdicts import judge, known_curves, mark
+from betaplane.maps.verdicts import judge, mark
 from betaplane.problems import Problem, Trainer
-from betaplane.problems.family import variant
 from betaplane.replicas.judge import NAMES as JUDGE_NAMES
-from betaplane.rules import Adam, AdamW
 from betaplane.text import plural
 
 MAX_FITTED_CELLS = 400  # of each kind; fitting takes the cube of their number
@@ -80,22 +78,10 @@ def assemble_map(
         steps=plan.steps,
         trainings=sum(len(runs) for runs in records.values()),
         marks=tuple(_marks(plan, settings, verdicts)),
-        curves=_curves(problem, plan),
+        curves=curves_of(problem, plan),
         recommendation=recommendation,
         facts=facts,
     )
-
-
-def _curves(problem: Problem | Trainer, plan: Plan) -> tuple[Curve, ...]:
-    """The known curves; the exact boundary is Adam's without weight decay."""
-    is_adam = type(plan.rule) in (Adam, AdamW) and plan.fixed.get("weight_decay", 0.0) == 0.0
-    boundary = problem.boundary if isinstance(problem, Problem) and is_adam else None
-    if boundary is None or not plan.x.of_problem or plan.y.name != "beta2":
-        return known_curves(plan.x, plan.y, boundary)
-    assert isinstance(problem, Problem)
-    variants = [variant(problem, {plan.x.name: value}) for value in plan.x.values]
-    critical = [v.boundary(plan.fixed["beta1"]) if v.boundary else math.nan for v in variants]
-    return (Curve("exact boundary", np.array(plan.x.values), np.array(critical)),)
 
 
 def judged_cells(plan: Plan, records: Records, known_best: KnownBest) -> dict[Spot, Cell]:

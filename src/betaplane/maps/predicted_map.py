@@ -9,6 +9,7 @@ import numpy as np
 
 from betaplane.errors import BadInput, expect
 from betaplane.maps.grid import Axis
+from betaplane.maps.known_curves import known_curves
 from betaplane.maps.phase_map import (
     FAILING,
     GOOD,
@@ -21,7 +22,7 @@ from betaplane.maps.phase_map import (
     Thresholds,
 )
 from betaplane.maps.plan import common_settings
-from betaplane.maps.verdicts import known_curves, mark
+from betaplane.maps.verdicts import mark
 from betaplane.replay import Gradients, Quantities, Replay, predicted, thresholds
 from betaplane.replay.predict import FAILING_ABOVE, LIMITS
 

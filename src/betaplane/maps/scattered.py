@@ -13,12 +13,13 @@ import numpy as np
 
 from betaplane.errors import BadInput
 from betaplane.maps.grid import BETAS, NAMES, Axis, axis, round_horizon, round_value
+from betaplane.maps.known_curves import known_curves
 from betaplane.maps.phase_map import Cell, PhaseMap, Point, Spot, Thresholds
 from betaplane.maps.recommend import recommend
 from betaplane.maps.sampling.acquisition import BatchPlan, Surfaces
 from betaplane.maps.sampling.infer import judge_places
 from betaplane.maps.store.run_record import Record
-from betaplane.maps.verdicts import judge, known_curves, median_of_finite, score, verdict
+from betaplane.maps.verdicts import judge, median_of_finite, score, verdict
 
 CELLS = 48  # per axis, in which the surface is drawn
 LATTICE = 40  # places per axis among which the next runs are chosen

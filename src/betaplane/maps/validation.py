@@ -19,7 +19,6 @@ from betaplane.rules import Rule
 # arguments by type, with an example of each
 WHOLE = {"seeds": 2, "boundary_seeds": 4, "steps": 1000, "batch_size": 32, "trainings": 400,
          "examples": 100_000, "tokens": 1_000_000}  # fmt: skip
-NUMBERS = {"lr": 0.001}
 TYPES: dict[str, tuple[type, str]] = {
     "thresholds": (Thresholds, "Thresholds(good=0.05, failing=0.5)"),
     "options": (Options, "Options(points=100)"),
@@ -49,7 +48,10 @@ def checked(how: Mapping[str, Any], plan_fields: Iterable[str]) -> dict[str, Any
     arguments = {name: value for name, value in how.items() if value is not None}
     rule = as_rule(arguments.pop("rule", "adam"))
     names = [name for name in rule.hyperparameters() if name in arguments]
-    in_rule = {name: _number(name, arguments.pop(name), getattr(rule, name)) for name in names}
+    in_rule = {
+        name: _number(name, arguments.pop(name), f"{name}={getattr(rule, name):g}")
+        for name in names
+    }
     arguments["rule"] = replace(rule, **in_rule)
     _check_names(arguments, [*plan_fields, "budget"], rule)
     if "budget" in arguments:
@@ -74,8 +76,10 @@ def _check_type(name: str, value: Any) -> None:
         whole(name, value, WHOLE[name])
     elif name == "seconds":
         seconds_in(value, "seconds", "seconds=1200")
-    elif name in NUMBERS:
-        _number(name, value, NUMBERS[name])
+    elif name == "lr":
+        # the command's `--lr fixed` and `--lr 0.01,fixed`
+        fixes = isinstance(value, str) and "fixed" in value
+        _number(name, value, "search_lr=False" if fixes else "lr=0.001")
     elif name == "engine" and value not in ENGINES:
         raise unknown("engine", value, ENGINES, where="engine", instead='engine="{}"')
     elif name in TYPES and not isinstance(value, TYPES[name][0]):
@@ -106,14 +110,14 @@ def whole(name: str, value: Any, example: int) -> int:
     return value
 
 
-def _number(name: str, value: Any, example: float) -> float:
+def _number(name: str, value: Any, instead: str) -> float:
     if not _is_number(value):
         raise BadInput(
             f"{name} is not a number",
             value=value,
             allowed="a number",
             where=name,
-            instead=f"{name}={example:g}",
+            instead=instead,
         )
     return value
 
@@ -236,5 +240,5 @@ def marked_setting(settings: Any) -> dict[str, float]:
         if name not in NAMES:
             instead = 'settings={{"{}": ...}}'
             raise unknown("hyperparameter", name, NAMES, where="settings", instead=instead)
-        _number(name, value, 0.9)
+        _number(name, value, f'settings={{"{name}": 0.9}}')
     return dict(settings)

@@ -1,4 +1,4 @@
-"""Verdicts from losses; marks and known curves."""
+"""Verdicts from losses, and marks."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ from typing import Any
 import numpy as np
 
 from betaplane.maps.decision import half_width
-from betaplane.maps.grid import Axis, position
+from betaplane.maps.grid import Axis
 from betaplane.maps.phase_map import (
     DEGRADED,
     FAILING,
     GOOD,
     Cell,
-    Curve,
     Mark,
     Thresholds,
 )
 from betaplane.maps.sampling.wilson import wilson
 
-CURVE_POINTS = 200
 FLOAT32 = np.finfo(np.float32)  # curves are stored in it
 
 
@@ -165,23 +163,3 @@ def mark(
     others = distances[verdicts != verdicts[i, j]]
     distance = float(others.min()) if len(others) else math.inf
     return Mark(label, *values, int(verdicts[i, j]), distance)
-
-
-def known_curves(x: Axis, y: Axis, boundary: Any | None) -> tuple[Curve, ...]:
-    """On a (beta1, beta2) map: beta1 = sqrt(beta2), beta1 = beta2, and the exact boundary if known.
-
-    Args:
-        x: the horizontal axis.
-        y: the vertical axis.
-        boundary: the problem's exact critical beta2 as a function of beta1; None if unknown.
-    """
-    if (x.name, y.name) != ("beta1", "beta2"):
-        return ()
-    beta1 = 1 - 10.0 ** -np.linspace(0, position("beta1", x.values[-1]), CURVE_POINTS)
-    curves = [Curve("beta1 = sqrt(beta2)", beta1, beta1**2), Curve("beta1 = beta2", beta1, beta1)]
-    if boundary is not None:
-        coarse = beta1[::4]
-        exact = np.array([boundary(float(b)) for b in coarse])
-        if np.isfinite(exact).any():
-            curves.append(Curve("exact boundary", coarse, exact))
-    return tuple(curves)

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from betaplane.theory.boundary import critical_beta2
 
+# Largest eps, relative to the smallest slope, for which `cyclic_boundary` holds: sqrt(v) is larger
+RELATIVE_EPS = 1e-4
+
 
 class Point(nn.Module):
     """One parameter x of shape (1,); forward(s) = s x, for slopes s of shape (B,)."""

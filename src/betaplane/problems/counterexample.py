@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
-from betaplane.problems._slopes import Point, cyclic_boundary, mean_output
+from betaplane.problems._slopes import RELATIVE_EPS, Point, cyclic_boundary, mean_output
 from betaplane.problems._validation import at_least
 from betaplane.problems.family import family
 from betaplane.problems.order import Order
@@ -87,6 +87,7 @@ def counterexample(
         record="full",
         gradient=bend_gradient,
         boundary=partial(cyclic_boundary, n=n, a=a) if order == "cyclic" else None,
+        boundary_eps=RELATIVE_EPS * a,
         note=f"convex sum of {n} losses on which Adam with a small beta2 diverges",
     )
 

@@ -31,10 +31,12 @@ class Family:
 
     def boundary(self, changes: Mapping[str, Any]) -> Callable[[float], float] | None:
         """The exact boundary after these fields of the problem were changed; it holds for some
-        orders and schedules only.
+        orders and schedules only, and for one batch size.
         """
         options = self.parameters()
-        return self.build(**{name: changes[name] for name in options if name in changes}).boundary
+        built = self.build(**{name: changes[name] for name in options if name in changes})
+        keeps_batches = changes.get("batch_size", built.batch_size) == built.batch_size
+        return built.boundary if keeps_batches else None
 
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         """The options of the function, by name."""

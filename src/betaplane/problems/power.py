@@ -34,7 +34,8 @@ def power(
     eps = 0, Adam has three phases in the (beta1, beta2) plane: geometric convergence with the ratio
     beta2^(1 / (2 (k-2))) per step above the `boundary`, and below it spikes, or oscillation as of
     sign descent. The rates differ, not the losses at which a run looks finished: map it with
-    `score="log"`, and with eps=0, since an eps larger than sqrt(v) ends the geometric phase.
+    `score="log"`, and with eps=0, since an eps larger than sqrt(v) ends the geometric phase; maps
+    show the boundary at eps=0 only.
 
     Source: Z. Bai, J. Zhao, Z. Zhou, Z.-Q. J. Xu, Y. Zhang, 2026, arXiv:2603.09581; see
     `betaplane.theory.degenerate_critical_beta2`.
@@ -69,6 +70,7 @@ def power(
         record="full",
         gradient=partial(power_gradient, k=k),
         boundary=partial(degenerate_critical_beta2, degree=k) if schedule == "constant" else None,
+        boundary_eps=0.0,
         note=f"|x|^{k} / {k}, on which Adam converges geometrically (map it with eps 0, score log)",
     )
 

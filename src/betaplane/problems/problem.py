@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
@@ -84,6 +85,7 @@ class Problem:
         gradient: gradient(parameters, input, target) -> (gradients, loss), if an analytic gradient
             is known; None uses autograd.
         boundary: boundary(beta1) -> the exact critical beta2 or nan, if it is known; maps show it.
+        boundary_eps: the largest eps for which the boundary holds.
         note: one sentence that describes it, for `betaplane problems`.
         data: instead of inputs and targets, a DataLoader, a Dataset, or a function (batch_size,
             seed) -> batches. Batches are tuples, mappings, dataclasses or objects with `.to`. A
@@ -123,6 +125,7 @@ class Problem:
     data: Data | None = field(default=None, kw_only=True)
     validation: Any = field(default=None, kw_only=True)
     metric: Loss | None = field(default=None, kw_only=True)
+    boundary_eps: float = field(default=math.inf, kw_only=True)  # gradient units
     form: LossForm = field(init=False, repr=False)  # how the loss is called
     metric_form: LossForm = field(init=False, repr=False)  # how the metric, or the loss, is called
     origin: Origin | None = field(default=None, repr=False, kw_only=True)  # set by `betaplane.load`
@@ -247,7 +250,9 @@ class Problem:
             found["origin"] = None
         if changes.keys() - {*PRESERVED, "note", "origin"}:  # other options would lose the changes
             found["family"] = None
-        elif self.family and self.boundary and changes.keys() & {"order", "schedule"}:
+            if self.family and changes.keys() & {*FUNCTIONS, *SOURCES, "inputs", "targets"}:
+                found["boundary"] = None  # it is of the data and the functions of the family
+        elif self.family and self.boundary and changes.keys() & {"order", "schedule", "batch_size"}:
             found["boundary"] = self.family.boundary(changes)
         return found
 

@@ -83,10 +83,12 @@ def _check_validation(problem: Problem, where: str) -> None:
 
 
 def _check_numbers(problem: Problem, where: str) -> None:
+    eps = problem.boundary_eps
     ranges = (
         ("steps", _whole(problem.steps) and problem.steps >= 1, "1, 2, 3, ...", "steps=1000"),
         ("lr", _number(problem.lr) and 0 < problem.lr < math.inf, "(0, inf)", "lr=0.001"),
         ("warmup", _number(problem.warmup) and 0 <= problem.warmup < 1, "[0, 1)", "warmup=0.1"),
+        ("boundary_eps", _number(eps) and eps >= 0, "[0, inf]", "boundary_eps=1e-6"),
     )
     for name, holds, allowed, instead in ranges:
         if not holds:

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from betaplane.problems._slopes import Point, cyclic_boundary, mean_output
+from betaplane.problems._slopes import RELATIVE_EPS, Point, cyclic_boundary, mean_output
 from betaplane.problems._validation import at_least
 from betaplane.problems.family import family
 from betaplane.problems.order import Order
@@ -79,6 +79,7 @@ def quadratic(
         record="full",
         gradient=bowl_gradient,
         boundary=partial(cyclic_boundary, n=n, a=9 / (n - 1)) if exact else None,
+        boundary_eps=RELATIVE_EPS * 0.9 / (n - 1),
         note=f"convex sum of a bowl and {n - 1} domes",
     )
 

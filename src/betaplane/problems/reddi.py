@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
-from betaplane.problems._slopes import Point, cyclic_boundary, line_gradient, mean_output
+from betaplane.problems._slopes import (
+    RELATIVE_EPS,
+    Point,
+    cyclic_boundary,
+    line_gradient,
+    mean_output,
+)
 from betaplane.problems._validation import at_least
 from betaplane.problems.family import family
 from betaplane.problems.order import Order
@@ -101,6 +107,7 @@ def reddi(
         boundary=partial(cyclic_boundary, n=total, a=1 / (C - total + 1))
         if order == "cyclic"
         else None,
+        boundary_eps=RELATIVE_EPS * scale,
         note="linear losses on [-1, 1] on which Adam converges to the worst point",
     )
 
