@@ -76,14 +76,16 @@ def boundary(fine: np.ndarray, y: np.ndarray) -> float:
     return float((y[below] + y[below + 1]) / 2)
 
 
-def constant_verdicts(trained: PhaseMap) -> np.ndarray:
-    """Failing below one beta2 for all beta1: the beta2 with the highest balanced accuracy of failing
-    on this map without beta2 = 0, chosen after training. No rule of this form does better.
+def best_constants(trained: PhaseMap) -> tuple[float, float]:
+    """Balanced accuracy of failing, on all cells and without beta2 = 0, if all cells below one beta2
+    fail. Both are of the best such beta2 of this map, chosen after training: no rule of this form
+    does better.
     """
     beta2 = np.array(trained.y.values)
     shape = trained.verdicts.shape
     rules = [np.broadcast_to(np.where(beta2 < c, FAILING, GOOD), shape) for c in beta2]
-    return max(rules, key=lambda rule: np.nan_to_num(agreement(rule, trained).failing_above_zero))
+    found = [agreement(rule, trained) for rule in rules]
+    return max(a.failing for a in found), max(a.failing_above_zero for a in found)
 
 
 def rule_verdicts(trained: PhaseMap) -> np.ndarray:

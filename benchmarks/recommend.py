@@ -22,16 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.stored_maps import open_trials
 from betaplane.errors import BadInput
 from betaplane.maps import map_phases
 from betaplane.maps.decision import gain
-from betaplane.maps.engine import choose_engine
-from betaplane.maps.mapper import store_of, temporary_store
-from betaplane.maps.plan import plan_for
-from betaplane.maps.scheduler import RunScheduler
-from betaplane.maps.trials import Trials
+from betaplane.maps.mapper import temporary_store
 from betaplane.problems.source import as_problem
-from betaplane.replicas import Pool, chunk_size
 
 FOLDER = Path(__file__).with_name("recommend_problems")
 DEFAULT = (0.9, 0.999)
@@ -112,14 +108,8 @@ def compare(
     """Final losses (4, seeds) of the setting, the default, the default at its best learning rate
     and the best of the lattice; initial losses (seeds,).
     """
-    problem = as_problem(source)
-    plan = plan_for(problem)
-    pool = Pool(problem, workers=1)
-    store = stack.enter_context(store_of(problem, path))
-    stack.enter_context(pool)
-    choice = choose_engine(problem, plan, pool, plan.run((3, 3), 0), 500, store.meta)
-    chunk = chunk_size(problem, choice.engine, False)
-    trials = Trials(plan, RunScheduler(plan, pool, store, choice.engine, chunk, lambda _: None))
+    trials = open_trials(as_problem(source), path, stack, runs=500)
+    plan = trials.plan
     lattice = [
         {"beta1": beta1, "beta2": beta2, "lr": plan.lr * 3.0**k}
         for beta1, beta2 in BETAS

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.agreement import agreement, constant_verdicts, rule_verdicts
-from benchmarks.dense_maps import dense_map
+from benchmarks.agreement import agreement, best_constants, rule_verdicts
 from benchmarks.known_results.counterexample import MONTE_CARLO
+from benchmarks.stored_maps import dense_map
 from betaplane.maps.phase_map import FAILING, GOOD, PhaseMap
 from betaplane.problems import Problem, counterexample, load
 from betaplane.replay import (
@@ -116,7 +116,8 @@ def agreement_table() -> None:
     scored against the best cell with the same beta1 ("per b1"); balanced accuracy of "failing", and
     without the cells at beta2 = 0 ("b2 > 0"); the distances of the boundaries of good and of
     failing, in decades of 1 - beta2, median over beta1. "rule" is beta1 < sqrt(beta2), "constant"
-    the best constant beta2 below which all cells fail, chosen after training. A replay predicts
+    the best constant beta2 below which all cells fail, chosen after training for each of its
+    columns. A replay predicts
     failure; the columns of good show that it does not predict good.
     """
     head()
@@ -155,8 +156,7 @@ def compare(problem: Problem, name: str) -> None:
     gradients = record_problem(problem, COORDINATES, ROWS, after=100)
     ours = agreement(predicted_verdicts(gradients, trained), trained)
     rule = agreement(rule_verdicts(trained), trained)
-    constant = agreement(constant_verdicts(trained), trained)
-    constants = "", constant.failing, constant.failing_above_zero
+    constants = "", *best_constants(trained)
     row(name, problem.batch_size, *shares, "", *astuple(ours), "", *astuple(rule)[:4], *constants)
 
 

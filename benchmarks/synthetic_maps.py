@@ -1,4 +1,4 @@
-"""Synthetic maps with known verdicts, for the tests and the benchmark of sampling."""
+"""Synthetic maps with known verdicts, for the tests and the benchmarks of sampling and watching."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from betaplane.maps.phase_map import FAILING, GOOD, Spot
+from betaplane.maps.grid import Axis, axis
+from betaplane.maps.phase_map import FAILING, GOOD, Cell, Spot, Thresholds
 from betaplane.maps.sampling.ask_tell import Chooser
+from betaplane.maps.verdicts import verdict
 
 
 def train(chooser: Chooser, label: Callable[[Spot, int], int]) -> dict[Spot, list[int]]:
@@ -111,3 +113,25 @@ def tongue(points: int, width: float, seed: int) -> tuple[np.ndarray, np.ndarray
     across = -(x - base[0]) * np.sin(angle) + (y - base[1]) * np.cos(angle)
     strip = (along > 0) & (along < 0.45) & (np.abs(across) <= width / points / 2) & (y >= 0.3)
     return strip | (y < 0.3), strip
+
+
+def random_scores(seed: int) -> tuple[Axis, Axis, dict[Spot, Cell], np.ndarray]:
+    """A map with random ranges, noise and regions, as the arguments of `recommend`: axes, cells of a
+    random part of the grid, and all verdicts.
+    """
+    rng = np.random.default_rng(seed)
+    x = axis("beta1", float(rng.choice([0.0, 0.5])), float(rng.choice([0.9, 0.99, 0.999])), 8)
+    y = axis("beta2", float(rng.choice([0.0, 0.9])), float(rng.choice([0.99, 0.9999])), 8)
+    px, py = np.meshgrid(x.positions, y.positions, indexing="ij")
+    slope, offset, noise = rng.uniform(-1, 2), rng.uniform(-1, 2), rng.choice([0.0, 0.3, 1.0])
+    height = offset + slope * px - py + noise * rng.normal(size=px.shape)
+    scores = 1 / (1 + np.exp(-4 * height))
+    cells: dict[Spot, Cell] = {}
+    for i, j in np.ndindex(scores.shape):
+        settings = {"beta1": x.values[i], "beta2": y.values[j]}
+        final = float(scores[i, j])
+        judged = verdict(final, Thresholds())
+        cells[i, j] = Cell(settings, (final,), final, judged, 0.0, 0.0, 1.0, np.array([final]))
+    verdicts = np.array([[cells[i, j].verdict for j in range(len(y))] for i in range(len(x))])
+    trained = {spot: cell for spot, cell in cells.items() if rng.random() < 0.7}
+    return x, y, trained, verdicts

@@ -26,15 +26,11 @@ from pathlib import Path
 
 import numpy as np
 
-from betaplane.maps.engine import choose_engine
-from betaplane.maps.mapper import store_of
-from betaplane.maps.plan import plan_for
-from betaplane.maps.scheduler import RunScheduler
+from benchmarks.stored_maps import open_trials
 from betaplane.maps.trials import Trials
 from betaplane.maps.tune_search import FIRST_FRESH_SEED, Lattice, Search
 from betaplane.problems import Problem
 from betaplane.problems.source import as_problem
-from betaplane.replicas import Pool, chunk_size
 
 FOLDER = Path(__file__).with_name("recommend_problems")
 SHORT = 100  # steps of the problems that would take too long
@@ -172,13 +168,7 @@ def opened(source: str, steps: int | None, store: Path, stack: ExitStack) -> Tri
     problem = as_problem(source)
     if steps is not None and isinstance(problem, Problem):
         problem = problem.with_(steps=steps)
-    plan = plan_for(problem)
-    pool = Pool(problem, workers=0, leftovers=[])
-    kept = stack.enter_context(store_of(problem, store))
-    stack.enter_context(pool)
-    engine = choose_engine(problem, plan, pool, plan.run((0, 0), 0), 4000, kept.meta).engine
-    chunk = chunk_size(problem, engine, False)
-    return Trials(plan, RunScheduler(plan, pool, kept, engine, chunk, lambda _: None))
+    return open_trials(problem, store, stack, runs=4000, workers=0)
 
 
 def record(trials: Trials, path: Path, is_fine: bool) -> None:

@@ -19,7 +19,8 @@ import numpy as np
 
 from benchmarks.plain_loop import final_loss, train_losses
 from benchmarks.recommend import FOLDER
-from betaplane.maps import PhaseMap, map_phases
+from benchmarks.stored_maps import small_map
+from betaplane.maps import PhaseMap
 from betaplane.maps.phase_map import VERDICTS, Cell
 from betaplane.maps.verdicts import judge, score
 from betaplane.problems import Problem, load
@@ -28,6 +29,7 @@ NAMES = (
     "diabetes", "embed_lm", "lstm_lm", "cnn_bn_digits", "tied_autoencoder", "graph_net",
     "gan_ring", "gpt2_docs", "transformer_clf", "poisson_glm", "matrix_fact", "pinn_bvp",
 )  # fmt: skip
+TWELVE = [f"{FOLDER / name}.py:problem" for name in NAMES]
 SEEDS = range(3000, 3005)
 CELLS = 10
 
@@ -36,7 +38,7 @@ def main(sources: Sequence[str], cells: int = CELLS) -> None:
     """Print a row per problem and the shares of cells that agree."""
     print(f"{'problem':<20}{'decided':>12}{'undecided':>12}   disagreements")
     totals = np.zeros((2, 2), int)
-    for source in sources or [f"{FOLDER / name}.py:problem" for name in NAMES]:
+    for source in sources or TWELVE:
         totals += measure(source, cells)
     for name, (agree, count) in zip(("decided", "undecided"), totals, strict=True):
         share = f" ({agree / count:.1%})" if count else ""
@@ -48,7 +50,7 @@ def measure(source: str, count: int) -> np.ndarray:
     start = time.perf_counter()
     problem = load(source)
     assert isinstance(problem, Problem)
-    phase_map = map_phases(source, points=8, search_lr=False, workers=1, progress=False)
+    phase_map = small_map(source, search_lr=False)
     draw = np.random.default_rng(0)
     groups = [
         [cell for cell in phase_map.cells.values() if cell.decided is decided]

@@ -5,36 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from benchmarks.synthetic_maps import random_scores
 
 from betaplane.maps.decision import Decision, gain
-from betaplane.maps.grid import axis
-from betaplane.maps.phase_map import Cell, Thresholds
 from betaplane.maps.recommend import candidates, recommend, with_decision
-from betaplane.maps.verdicts import verdict
 
 MAPS = 1000
-
-
-def random_map(seed: int):
-    """A map with random ranges, noise and regions: axes, cells of a random part of the grid, and
-    verdicts.
-    """
-    rng = np.random.default_rng(seed)
-    x = axis("beta1", float(rng.choice([0.0, 0.5])), float(rng.choice([0.9, 0.99, 0.999])), 8)
-    y = axis("beta2", float(rng.choice([0.0, 0.9])), float(rng.choice([0.99, 0.9999])), 8)
-    px, py = np.meshgrid(x.positions, y.positions, indexing="ij")
-    slope, offset, noise = rng.uniform(-1, 2), rng.uniform(-1, 2), rng.choice([0.0, 0.3, 1.0])
-    height = offset + slope * px - py + noise * rng.normal(size=px.shape)
-    scores = 1 / (1 + np.exp(-4 * height))
-    cells: dict[tuple[int, int], Cell] = {}
-    for i, j in np.ndindex(scores.shape):
-        settings = {"beta1": x.values[i], "beta2": y.values[j]}
-        final = float(scores[i, j])
-        judged = verdict(final, Thresholds())
-        cells[i, j] = Cell(settings, (final,), final, judged, 0.0, 0.0, 1.0, np.array([final]))
-    verdicts = np.array([[cells[i, j].verdict for j in range(len(y))] for i in range(len(x))])
-    trained = {spot: cell for spot, cell in cells.items() if rng.random() < 0.7}
-    return x, y, trained, verdicts
 
 
 def lies_on_edge(ax, value: float) -> bool:
@@ -44,7 +20,7 @@ def lies_on_edge(ax, value: float) -> bool:
 def test_no_recommendation_is_inadmissible_or_on_an_unmarked_edge():
     recommended = 0
     for seed in range(MAPS):
-        x, y, cells, verdicts = random_map(seed)
+        x, y, cells, verdicts = random_scores(seed)
         found = recommend(x, y, cells, verdicts)
         tried = candidates(x, y, cells)
         assert (found is None) == (not tried)
@@ -61,7 +37,7 @@ def test_no_recommendation_is_inadmissible_or_on_an_unmarked_edge():
 
 
 def test_a_decided_setting_beyond_the_map_is_marked():
-    x, y, _, verdicts = random_map(0)
+    x, y, _, verdicts = random_scores(0)
     default = {"beta1": 0.9, "beta2": 0.999, "lr": 0.01}
     other = {"beta1": 0.5, "beta2": 0.99999, "lr": 0.01}
     better = gain(np.full(4, 0.5), np.full(4, 1.0), np.full(4, 2.0))

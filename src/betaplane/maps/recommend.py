@@ -144,7 +144,7 @@ def candidates(x: Axis, y: Axis, cells: Mapping[Spot, Cell]) -> list[Mapping[str
     smoothed = {spot: float(scores[away[spot] <= NEIGHBORHOOD].mean()) for spot in good}
     index = {spot: k for k, spot in enumerate(cells)}
     chosen: list[Spot] = []
-    for spot in sorted(good, key=lambda spot: (_is_on_edge(x, y, spot), smoothed[spot])):
+    for spot in sorted(good, key=lambda spot: (is_on_edge(x, y, spot), smoothed[spot])):
         if all(away[spot][index[other]] >= CANDIDATE_SPACING for other in chosen):
             chosen.append(spot)
     return [
@@ -153,7 +153,7 @@ def candidates(x: Axis, y: Axis, cells: Mapping[Spot, Cell]) -> list[Mapping[str
     ]
 
 
-def _is_on_edge(x: Axis, y: Axis, spot: Spot) -> bool:
+def is_on_edge(x: Axis, y: Axis, spot: Spot) -> bool:
     """Whether a cell has no neighbor on one side; beta = 0 is no edge."""
     return any(
         index == len(axis) - 1 or (index == 0 and not (axis.name in BETAS and axis.values[0] == 0))
