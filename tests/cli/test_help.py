@@ -10,7 +10,16 @@ from commands import command_of, ended
 from betaplane.cli.main import COMMANDS
 
 GROUPS = {
-    "map": ["Arguments", "Your own command", "Axes", "Training", "Search", "Output", "Options"],
+    "map": [
+        "Arguments",
+        "Your own command",
+        "Axes",
+        "Training",
+        "Search",
+        "Output",
+        "Plan",
+        "Options",
+    ],
     "advise": ["Run", "Devices", "Carry over", "Measurements", "Options"],
 }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from betaplane.cli import own_command
+from betaplane.cli import map_plan, own_command
 from betaplane.cli.parse import axis_range, betas, budget, grid_shape, learning_rate
 
 if TYPE_CHECKING:
@@ -137,6 +137,10 @@ def map_command(
     as_json: Annotated[
         bool, OutOpt("--json", help="Print the result as JSON and nothing else.")
     ] = False,
+    plan_only: map_plan.PlanOpt = False,
+    plan_workers: map_plan.WorkersOpt = None,
+    plan_speed: map_plan.SpeedOpt = None,
+    run_seconds: map_plan.RunSecondsOpt = None,
 ) -> None:
     """Map where training converges, and recommend a setting.
 
@@ -171,6 +175,7 @@ def map_command(
         "early_stop": early_stop, "independent": independent, "compile": compile, "device": device,
     }  # fmt: skip
     shape = grid_shape(points)
+    request = map_plan.PlanRequest(plan_only, plan_workers, plan_speed, run_seconds)
     result = sys.stdout
     with redirect_stdout(sys.stderr):  # what a problem file prints is not part of the result
         own = {"timeout": timeout, "losses": losses, "runs": runs, "shell": shell}
@@ -181,6 +186,9 @@ def map_command(
         plan: Plan = session.plan(*axes, shape, how, run_options, (good, failing))
         own_betas = betas(betas_)
         session.check_betas(plan, own_betas, strict)
+        if plan_only:
+            session.cost(plan, request, workers)
+            return
         session.merge(merge or [])
         if status:
             session.status()

@@ -13,15 +13,25 @@ from typing import Any, TextIO
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from betaplane import figures
 from betaplane.cli.default_store import default_store
 from betaplane.cli.files import make_folder
 from betaplane.cli.map_files import write_map
+from betaplane.cli.map_plan import PlanRequest, write_cost
+from betaplane.cli.map_progress import announcement, progress_bar
 from betaplane.cli.parse import rule as rule_of
 from betaplane.errors import BadInput, unknown
-from betaplane.maps import Estimate, PhaseMap, Plan, Thresholds, plan_for, run_plan, to_json
+from betaplane.maps import (
+    Estimate,
+    PhaseMap,
+    Plan,
+    Thresholds,
+    map_cost,
+    plan_for,
+    run_plan,
+    to_json,
+)
 from betaplane.maps import Progress as Done
 from betaplane.maps.mapper import store_of
 from betaplane.problems import Command, Problem
@@ -188,17 +198,29 @@ class MapSession:
             for name, value in rows.items():
                 print(f"{name:>24}  {value}", file=self.result)
 
+    def cost(self, plan: Plan, request: PlanRequest, workers: int | None) -> None:
+        """Print what the map will cost; nothing is written."""
+        with self.console.status("measuring"):
+            cost = map_cost(
+                self.problem,
+                plan,
+                workers=workers,
+                store=self.store,
+                run_seconds=request.run_seconds,
+            )
+        write_cost(cost, plan, self.problem.name, request, self.as_json, self.result)
+
     def map(self, plan: Plan, own_betas: dict[str, float] | None, workers: int | None) -> None:
         """Train, write the picture and the page, print the map and the recommendation."""
         make_folder(self.out)
-        bar = _bar(self.console)
+        bar = progress_bar(self.console)
         task = bar.add_task("runs", speed="")
         with ExitStack() as displays:
             preparing = displays.enter_context(self.console.status("preparing"))
 
             def begin(estimate: Estimate) -> None:
                 preparing.stop()
-                self.console.print(_announcement(estimate, plan))
+                self.console.print(announcement(estimate, plan))
                 bar.update(task, total=estimate.trainings)
                 displays.enter_context(bar)
 
@@ -259,33 +281,6 @@ def _check_device(device: str) -> None:
             where="device",
             instead='device="cpu"',
         ) from None
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeElapsedColumn(),
-        console=console,
-    )
-
-
-def _announcement(estimate: Estimate, plan: Plan) -> str:
-    """The size of the map, the engine, and how long training will take."""
-    nx, ny = plan.shape
-    text = f"{nx} x {ny} cells, about {plural(estimate.trainings, 'run')}"
-    text += f" of {plan.steps} steps" if plan.steps > 1 else ""
-    if estimate.stored:
-        text += f"; {estimate.stored:,} of them in the store"
-    if estimate.speeds is not None:
-        s = estimate.speeds
-        speeds = f"stacked {s.stacked:,.0f}, plain {s.plain:,.0f}"
-        text += f"\nengine: {estimate.engine} (run steps per second on one core: {speeds})"
-        text += f"; about {estimate.seconds:.0f} s" if math.isfinite(estimate.seconds) else ""
-        text += f"\nnot stacked, because {s.note}" if s.note else ""
-    return text
 
 
 def _with_data(reference: str | Command, data: Path | None) -> str | Command:

@@ -1,6 +1,7 @@
 """Maps of where training converges: choice of cells, verdicts, store of runs, recommendation."""
 
 from betaplane.call_errors import explain_calls
+from betaplane.maps.cost import MapCost, map_cost
 from betaplane.maps.estimate import Estimate
 from betaplane.maps.export import rows, to_csv, to_frame, to_json, to_parquet
 from betaplane.maps.grid import Axis, axis, explicit, position
@@ -36,6 +37,7 @@ __all__ = [
     "Cell",
     "Curve",
     "Estimate",
+    "MapCost",
     "Mark",
     "OptunaBoundarySampler",
     "PhaseMap",
@@ -51,6 +53,7 @@ __all__ = [
     "axis",
     "explicit",
     "import_sweep",
+    "map_cost",
     "map_phases",
     "plan_for",
     "position",

@@ -12,13 +12,14 @@ from typing import Any
 from betaplane.maps.assemble import assemble_map, judged_cells, map_facts
 from betaplane.maps.decision import Decision
 from betaplane.maps.engine import choose_engine
-from betaplane.maps.estimate import Estimate, affordable_chunk, estimate_map
+from betaplane.maps.estimate import Estimate, affordable_chunk
 from betaplane.maps.imported_cells import imported_cells
 from betaplane.maps.lr_search import LearningRateSearch
 from betaplane.maps.phase_map import PhaseMap, Spot
 from betaplane.maps.plan import Along, Plan, default_values, plan_for
 from betaplane.maps.progress import shown_progress
 from betaplane.maps.recommend import candidates
+from betaplane.maps.rounds import expected_rounds
 from betaplane.maps.sampling.ask_tell import Chooser, Dense, Refine, Request
 from betaplane.maps.scheduler import OutOfTime, Progress, RunScheduler, Task
 from betaplane.maps.score_scale import known_bests, seed_verdicts
@@ -146,6 +147,30 @@ def identity_of(problem: Problem | Trainer) -> Identity:
     return Identity(identity, problem.name, former)
 
 
+def chooser_of(plan: Plan, imported: int = 0) -> Chooser:
+    """The chooser of a plan's cells.
+
+    Args:
+        plan: what the map trains.
+        imported: imported runs on the map, which do not count as runs of a limited number.
+    """
+    if plan.dense:
+        return Dense(plan.shape, seeds=plan.seeds)
+    boundary_seeds = max(plan.seeds, plan.boundary_seeds)
+    budget = None if plan.trainings is None else plan.trainings + imported
+    return Refine(plan.shape, seeds=plan.seeds, boundary_seeds=boundary_seeds, budget=budget)
+
+
+def searches_lr(problem: Problem | Trainer, plan: Plan) -> bool:
+    """Whether the map compares learning rates: its settings are compared by their losses, and their
+    number is not limited.
+    """
+    unused_lr = isinstance(problem, Trainer) and not problem.uses_lr
+    compares = plan.options.judge == "loss" and plan.score == "linear"
+    wanted = plan.search_lr and plan.trainings is None and bool(default_values(plan))
+    return wanted and compares and not unused_lr
+
+
 class Mapper:
     """One map in progress."""
 
@@ -165,9 +190,11 @@ class Mapper:
         self.imported = imported_cells(store, plan)
 
     def estimate(self) -> Estimate:
-        """What the map is expected to cost."""
-        engine, speeds = self.choice.engine, self.choice.speeds
-        return estimate_map(self.plan, engine, speeds, self.pool.workers, len(self.store))
+        """The engine and the expected number of runs."""
+        searches = searches_lr(self.problem, self.plan)
+        rounds = expected_rounds(self.plan, chooser_of(self.plan), self._chunk(), searches)
+        runs = sum(map(sum, rounds))
+        return Estimate(self.choice.engine, self.choice.speeds, runs, len(self.store))
 
     def run(
         self, watch: Callable[[Progress], None], settings: Mapping[str, float] | None
@@ -209,34 +236,27 @@ class Mapper:
         do not fit into the limits.
         """
         plan = self.plan
-        defaults = default_values(plan)
-        unused_lr = isinstance(self.problem, Trainer) and not self.problem.uses_lr
-        if plan.options.judge != "loss" or plan.score != "linear":
-            return None  # settings are compared by their losses
-        if not plan.search_lr or plan.trainings is not None or unused_lr or not defaults:
+        if not searches_lr(self.problem, plan):
             return None
         cells = judged_cells(plan, self.records, self.known_best)
-        search = LearningRateSearch(Trials(plan, scheduler), defaults, plan.lr)
+        search = LearningRateSearch(Trials(plan, scheduler), default_values(plan), plan.lr)
         try:
             return search.run(candidates(plan.x, plan.y, cells))
         except OutOfTime:
             return None
 
     def _scheduler(self, watch: Callable[[Progress], None]) -> RunScheduler:
-        engine = self.choice.engine
-        largest = chunk_size(self.problem, engine, self.plan.options.compile)
-        chunk = affordable_chunk(self.plan, self.choice.speeds, largest)
+        engine, chunk = self.choice.engine, self._chunk()
         return RunScheduler(self.plan, self.pool, self.store, engine, chunk, watch, self.began)
 
+    def _chunk(self) -> int:
+        """The number of runs that are trained together."""
+        largest = chunk_size(self.problem, self.choice.engine, self.plan.options.compile)
+        return affordable_chunk(self.plan, self.choice.speeds, largest)
+
     def _chooser(self) -> Chooser:
-        plan = self.plan
-        if plan.dense:
-            return Dense(plan.shape, seeds=plan.seeds)
-        boundary_seeds = max(plan.seeds, plan.boundary_seeds)
-        imported = sum(map(len, self.imported.values()))
-        budget = None if plan.trainings is None else plan.trainings + imported
-        chooser = Refine(plan.shape, seeds=plan.seeds, boundary_seeds=boundary_seeds, budget=budget)
-        if budget is not None and self.imported:
+        chooser = chooser_of(self.plan, sum(map(len, self.imported.values())))
+        if isinstance(chooser, Refine) and chooser.budget is not None and self.imported:
             self._continue_from_imports(chooser)
         return chooser
 
