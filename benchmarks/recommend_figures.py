@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,12 +23,18 @@ from benchmarks.stored_maps import open_trials, small_map, small_store
 from benchmarks.verdicts import TWELVE
 from betaplane.maps import PhaseMap, map_phases
 from betaplane.maps.decision import Gain, gain
-from betaplane.maps.estimate import Estimate
-from betaplane.maps.mapper import run_plan, temporary_store
+from betaplane.maps.mapper import temporary_store
 from betaplane.maps.phase_map import FAILING, GOOD
-from betaplane.maps.plan import plan_for
 from betaplane.maps.recommend import is_on_edge
 from betaplane.problems.source import as_problem
+
+SMALL = (
+    "digits:steps=300",
+    "digits:model=logistic,steps=300",
+    "sparse:steps=300",
+    "counterexample:n=10",
+)
+FAULTS = ("beta1 = 0", "beta1 >= sqrt(beta2)", "on an edge of the map", "on an unmarked edge")
 
 
 def main(arguments: list[str]) -> None:
@@ -99,9 +106,6 @@ def recommendations_table(sources: list[str]) -> None:
     print(f"median gain of the learning rate alone {alone:.1%}, of betas beyond it {betas:.1%}")
 
 
-FAULTS = ("beta1 = 0", "beta1 >= sqrt(beta2)", "on an edge of the map", "on an unmarked edge")
-
-
 def compare(source: str) -> Compared | None:
     """Compare the recommendation of a problem's map with the default, and print a row."""
     phase_map = small_map(source)
@@ -150,41 +154,27 @@ def outcome(found: Gain) -> str:
 
 def small_table() -> None:
     """Maps of 5 x 5 and 6 x 6 cells against dense maps of the same cells: inferred cells, those
-    inferred to fail that are good, all those with another verdict, and expected over actual runs
-    and seconds.
+    inferred to fail that are good, and all those with another verdict.
     """
-    heads = ("inferred", "good", "other", "runs", "seconds")
-    print(f"{'problem':<28}{'cells':>6}", *(f"{head:>9}" for head in heads))
-    for source in ("digits:steps=300", "digits:model=logistic,steps=300", "sparse:steps=300",
-                   "counterexample:n=10"):  # fmt: skip
+    heads = ("inferred", "good", "other")
+    print(f"{'problem':<34}{'cells':>6}", *(f"{head:>9}" for head in heads))
+    for source in SMALL:
         for points in (5, 6):
             small_row(source, points)
 
 
 def small_row(source: str, points: int) -> None:
     """A row of `small_table`."""
-    plan = plan_for(as_problem(source), points=points, search_lr=False)
-    estimates: list[Estimate] = []
-    start = time.perf_counter()
-    refined = run_plan(source, plan, workers=1, begin=estimates.append)
-    seconds = time.perf_counter() - start
-    dense = map_phases(
-        source, points=points, search_lr=False, dense=True, workers=1, progress=False
-    )
+    how: dict[str, Any] = {"search_lr": False, "workers": 1, "progress": False}
+    refined = map_phases(source, points=points, **how)
+    dense = map_phases(source, points=points, dense=True, **how)
     inferred = np.ones(refined.verdicts.shape, bool)
     for spot in refined.cells:
         inferred[spot] = False
     other = inferred & (refined.verdicts != dense.verdicts)
     good = inferred & (refined.verdicts == FAILING) & (dense.verdicts == GOOD)
-    (expected,) = estimates
     counts = (inferred.sum(), good.sum(), other.sum())
-    ratios = (expected.trainings / refined.trainings, expected.seconds / seconds)
-    print(
-        f"{source:<28}{points:>3} x {points}",
-        *(f"{count:>9}" for count in counts),
-        *(f"{ratio:>9.2f}" for ratio in ratios),
-        flush=True,
-    )
+    print(f"{source:<34}{points} x {points}", *(f"{n:>9}" for n in counts), flush=True)
 
 
 TABLES = {

@@ -117,8 +117,7 @@ def agreement_table() -> None:
     without the cells at beta2 = 0 ("b2 > 0"); the distances of the boundaries of good and of
     failing, in decades of 1 - beta2, median over beta1. "rule" is beta1 < sqrt(beta2), "constant"
     the best constant beta2 below which all cells fail, chosen after training for each of its
-    columns. A replay predicts
-    failure; the columns of good show that it does not predict good.
+    columns. A replay predicts failure; the columns of good show that it does not predict good.
     """
     head()
     for name in PROBLEMS:

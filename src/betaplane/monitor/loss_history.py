@@ -16,8 +16,9 @@ RECENT_LOSSES = 16  # those that a trend compares with earlier ones
 WINDOW = 5  # losses whose median or mean stands for one
 OUTLIER_DISTANCES = 6.0  # mean distances: 4.8 standard deviations of a normal loss
 NORMAL_MEDIAN_DISTANCE = 0.954  # the median |a - b| of two standard normal numbers
-SCATTER_DEVIATIONS = 2.5  # of the scatter, that a mean of losses may be above the first by chance
+SCATTER_DEVIATIONS = 2.5  # of the scatter, that a mean of losses may be above the start by chance
 MAX_SCATTER = 10.0  # limits the exponent
+START_SCATTER = 0.1  # of the level before training: losses that scatter more are averaged
 
 Loss = tuple[int, float]  # a step, and its loss
 
@@ -79,7 +80,7 @@ class LossHistory(Sequence[Loss]):
 
     def __init__(self) -> None:
         self._losses: deque[Loss] = deque(maxlen=LOSSES_REMEMBERED)
-        self.first = math.nan  # the first loss: later steps may already have broken the run
+        self.first = math.nan  # the first loss
         self.min_median = math.inf  # the smallest median of five losses so far
         self.rise = Rise()
         self.lowest = math.inf  # the smallest loss so far
@@ -119,15 +120,26 @@ class LossHistory(Sequence[Loss]):
         return [loss for _, loss in self._losses]
 
     def has_risen(self, factor: float) -> bool:
-        """Whether recent losses, by median or mean, exceed the first one by a factor.
+        """Whether recent losses, by median or mean, exceed the start by a factor.
 
-        If the first loss is negative, they exceed it by (factor - 1) times its absolute value.
+        If the start is negative, they exceed it by (factor - 1) times its absolute value.
         """
         recent = self.values[-RECENT_LOSSES:]
         level = self.recent_level
         if len(recent) == RECENT_LOSSES:
             level = max(level, _mean(recent))
-        return level > self.first + (factor - 1) * abs(self.first)
+        return level > self.start + (factor - 1) * abs(self.start)
+
+    @property
+    def start(self) -> float:
+        """The level before training: the first loss, since later steps may already have broken the
+        run; or the mean of as many as it takes if single losses scatter too much.
+        """
+        scatter = self.scatter
+        if not math.isfinite(scatter):
+            return self.first
+        losses = math.ceil((scatter / START_SCATTER) ** 2)
+        return _mean(self.starting[: max(1, losses)])
 
     @property
     def scatter(self) -> float:
@@ -139,12 +151,13 @@ class LossHistory(Sequence[Loss]):
 
     @property
     def climb(self) -> float:
-        """The largest mean of five losses over the first loss, minus 2.5 deviations of scatter."""
-        if not self.first > 0:
+        """The largest mean of five losses over the start, minus 2.5 deviations of scatter."""
+        start = self.start
+        if not start > 0:
             return math.nan
         highest = max(map(_mean, _windows(self.values)), default=math.nan)
         by_chance = math.exp(SCATTER_DEVIATIONS * min(self.scatter, MAX_SCATTER))
-        return highest / (self.first * by_chance)
+        return highest / (start * by_chance)
 
     @property
     def recent_level(self) -> float:

@@ -30,7 +30,7 @@ def _find_too_large(history: History, threshold: float) -> Finding | None:
     ratio, reading = _largest_update(history)
     if reading is None or ratio < threshold:
         return None
-    earlier = f"at the start {losses.first:.3g}"
+    earlier = f"at the start {losses.start:.3g}"
     if after_raise:
         earlier = f"before lr was raised {losses.earlier_median:.3g}"
     evidence = f"an update of {ratio:.2f} of the weights; loss {losses.recent_level:.3g}, {earlier}"

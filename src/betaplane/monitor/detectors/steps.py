@@ -167,11 +167,11 @@ def _find_short_warmup(history: History, threshold: float) -> Finding | None:
     length = float(linear_warmup_steps(first.beta2))
     if first.t >= length or not _full_lr_from_start(history, first):
         return None
-    if losses.min_median < WARMUP_LIMITS["fallen"] * losses.first:
+    if losses.min_median < WARMUP_LIMITS["fallen"] * losses.start:
         return None  # the run had started to learn
     if not WARMUP_LIMITS["min_ratio"] < _largest_ratio(history) < WARMUP_LIMITS["max_ratio"]:
         return None
-    growth = f"{losses.recent_level / losses.first:.1f} x its start"
+    growth = f"{losses.recent_level / losses.start:.1f} x its start"
     evidence = f"loss {losses.recent_level:.3g}, {growth}, at full lr from the first step"
     change = f"warm up lr linearly over {length:.0f} steps, 2 / (1 - beta2)"
     return Finding("", evidence, change, {"warmup": round(length)})
@@ -180,7 +180,7 @@ def _find_short_warmup(history: History, threshold: float) -> Finding | None:
 def _is_stuck(history: History, t: float) -> bool:
     """Whether the loss is still where it began."""
     losses = history.losses
-    high = losses.recent_median > WARMUP_LIMITS["stuck"] * losses.first
+    high = losses.recent_median > WARMUP_LIMITS["stuck"] * losses.start
     return t >= WARMUP_LIMITS["stuck_steps"] and high and not losses.falling
 
 
