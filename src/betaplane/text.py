@@ -37,11 +37,22 @@ def printable(text: object, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in string)
 
 
+def setting_of(name: str) -> str:
+    """The setting that a name means, without the parameter group before it.
+
+    Example:
+        >>> setting_of("embedding.beta2"), setting_of("lr")
+        ('beta2', 'lr')
+    """
+    return name.rpartition(".")[2]
+
+
 def format_number(name: str, value: float, digits: int = 4) -> str:
     """The value of a hyperparameter as text.
 
     Args:
-        name: of the hyperparameter; beta1 and beta2 are written by `format_beta`.
+        name: of the hyperparameter, after that of its parameter group, if any; beta1 and beta2 are
+            written by `format_beta`.
         value: the number.
         digits: significant digits of numbers that are neither betas nor integers.
 
@@ -51,6 +62,7 @@ def format_number(name: str, value: float, digits: int = 4) -> str:
         >>> format_number("batch_size", 32.0), format_number("beta2", 0.99990002)
         ('32', '0.9999')
     """
+    name = setting_of(name)
     if name in ("beta1", "beta2"):
         return format_beta(value)
     return f"{value:.0f}" if name in INTEGERS else f"{value:.{digits}g}"

@@ -9,7 +9,8 @@ import torch
 from examples import ALL, bulge
 from rich.console import Console
 
-from betaplane.figures import _text, summary, terminal
+from betaplane.figures import summary, terminal
+from betaplane.figures._torch_line import torch_line
 from betaplane.figures.terminal import ASCII_GLYPHS, GLYPHS
 
 
@@ -78,7 +79,7 @@ def test_the_summary_has_the_line_to_paste():
 def test_torch_takes_the_line(name):
     phase_map = ALL[name]()
     assert phase_map.recommendation is not None
-    line = _text.torch_line(phase_map)
+    line = torch_line(phase_map)
     made = eval(line, {"torch": torch, "model": torch.nn.Linear(1, 1)})
     wanted = {**phase_map.fixed, **phase_map.recommendation.settings}
     assert made.defaults["betas"] == pytest.approx((wanted["beta1"], wanted["beta2"]))

@@ -112,7 +112,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "progress": (lambda: mapped(progress="yes"), "progress is of the wrong type: got 'yes'"),
     "tune's steps": (
         lambda: betaplane.tune(LINE, workers=0, steps="5"),
-        "steps is out of range: got '5'",
+        "steps is not a whole number: got '5'",
     ),
     "tune's changes": (
         lambda: betaplane.tune(LINE, workers=0, changes={"schedul": "x"}),

@@ -103,6 +103,6 @@ def test_setting_of_the_users_own_that_is_not_read_is_refused():
     def train(settings, seed):
         return [2.0, settings["lr"] * settings.get("my_flog", 1.0)]
 
-    text = "does not read the setting my_flag: got 'my_flag=0.5'"
+    text = "does not read the setting my_flag; it reads my_flog: got 'my_flag=0.5'"
     with pytest.raises(BadInput, match=text):
         train_callable(Trainer("ignores", train), OWN)

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 AXIS = (
     "Horizontal axis: beta1, beta2, lr, eps, batch_size, weight_decay or an option of a built-in "
-    "problem, optionally with a range: lr=1e-4:1e-1, n=5:50:linear. For a function or a command "
-    "also a hyperparameter of your own: dropout=0.01:0.5."
+    "problem, optionally with a range: lr=1e-4:1e-1, n=5:50:linear. Before a setting may stand a "
+    "parameter group: embedding.beta2. For a function or a command also a hyperparameter of your "
+    "own: dropout=0.01:0.5."
 )
 AxisOpt = partial(typer.Option, rich_help_panel="Axes")
 RunOpt = partial(typer.Option, rich_help_panel="Training")

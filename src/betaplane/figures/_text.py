@@ -39,12 +39,17 @@ ASCII = (
     (DASH, "-"),
     ("★", "*"),
 )
-TORCH_RULES = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "SGD", "Adagrad", "RMSprop")
 
 
 def symbol(name: str) -> str:
-    """The symbol of a hyperparameter in figures."""
-    return SYMBOLS.get(name, name.replace("_", " "))
+    """The symbol of a hyperparameter in figures, after its parameter group if it has one.
+
+    Example:
+        >>> symbol("beta2"), symbol("embedding.weight_decay")
+        ('β₂', 'embedding.weight decay')
+    """
+    group, dot, setting = name.rpartition(".")
+    return group + dot + SYMBOLS.get(setting, setting.replace("_", " "))
 
 
 def with_symbols(text: str) -> str:
@@ -230,33 +235,6 @@ def short_label(mark: Mark) -> str:
     """
     match = re.match(r"\([^)]*\)", mark.label)
     return match[0] if match else mark.label
-
-
-def torch_line(phase_map: PhaseMap) -> str:
-    """The recommendation as a line of Python; empty if there is none."""
-    if phase_map.recommendation is None:
-        return ""
-    values = {**phase_map.fixed, **phase_map.recommendation.settings}
-    rule = "Adam" if phase_map.rule == "AMSGrad" else phase_map.rule
-    place = "torch.optim" if rule in TORCH_RULES else "betaplane"
-    arguments = ["model.parameters()", *_argument(values, "lr")]
-    if "beta1" in values and "beta2" in values:
-        arguments.append(f"betas=({_float(values['beta1'])}, {_float(values['beta2'])})")
-    arguments += _argument(values, "eps")
-    if values.get("weight_decay") or rule == "AdamW":  # the default of torch's AdamW is not 0
-        arguments += _argument(values, "weight_decay")
-    if phase_map.rule == "AMSGrad":
-        arguments.append("amsgrad=True")
-    return f"{place}.{rule}({', '.join(arguments)})"
-
-
-def _argument(values: Mapping[str, float], name: str) -> list[str]:
-    return [f"{name}={_float(values[name])}"] if name in values else []
-
-
-def _float(value: float) -> str:
-    """A number as a float literal, since torch requires betas to be floats, not 0."""
-    return repr(float(f"{value:.12g}"))
 
 
 def to_ascii(text: str) -> str:

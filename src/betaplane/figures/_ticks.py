@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from betaplane.figures._text import MINUS, symbol
-from betaplane.maps.grid import BETAS, Axis
+from betaplane.maps.grid import Axis, is_beta
 from betaplane.text import format_beta, format_number
 
 MAX_TICKS = 8
@@ -115,9 +115,9 @@ def _short_beta(horizon: float) -> str:
 
 def place(axis: Axis, value: float) -> float:
     """The position of a value; NaN if it is not valid on the axis."""
-    if not math.isfinite(value) or (axis.name in BETAS and not 0.0 <= value < 1.0):
+    if not math.isfinite(value) or (is_beta(axis.name) and not 0.0 <= value < 1.0):
         return math.nan
-    has_position = axis.name in BETAS or axis.scale == "linear" or value > 0
+    has_position = is_beta(axis.name) or axis.scale == "linear" or value > 0
     return axis.position(value) if has_position else math.nan
 
 

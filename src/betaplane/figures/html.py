@@ -14,7 +14,8 @@ from betaplane.errors import expect
 from betaplane.figures import _curves, _scene, _text, _ticks, palette
 from betaplane.figures._layout import labels
 from betaplane.figures._page import pairs, part, script_json
-from betaplane.maps.grid import BETAS, Axis
+from betaplane.figures._torch_line import torch_line
+from betaplane.maps.grid import Axis, is_beta
 from betaplane.maps.phase_map import VERDICTS, Cell, PhaseMap
 from betaplane.text import format_number
 
@@ -89,9 +90,9 @@ def _data(phase_map: PhaseMap) -> dict[str, Any]:
 
 
 def _axis(axis: Axis) -> dict[str, Any]:
-    horizons = [_horizon(value) if axis.name in BETAS else "" for value in axis.values]
+    horizons = [_horizon(value) if is_beta(axis.name) else "" for value in axis.values]
     values = [
-        f"{value:.8g}" if axis.name in BETAS else format_number(axis.name, value)
+        f"{value:.8g}" if is_beta(axis.name) else format_number(axis.name, value)
         for value in axis.values
     ]
     return {
@@ -189,7 +190,7 @@ def _recommendation(phase_map: PhaseMap) -> str:
     recommendation = phase_map.recommendation
     if recommendation is None:
         return f"<p class='headline'>{escape(_text.no_recommendation(phase_map))}</p>"
-    line = escape(_text.torch_line(phase_map))
+    line = escape(torch_line(phase_map))
     return (
         f"<p class='headline'>{escape(_text.headline(phase_map))}</p><p>{escape(_text.window(phase_map))}</p>"
         f"<p class='why'>{escape(_text.with_symbols(recommendation.reason))}</p>"

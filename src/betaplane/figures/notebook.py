@@ -6,6 +6,7 @@ import base64
 from html import escape
 
 from betaplane.figures import _text
+from betaplane.figures._torch_line import torch_line
 from betaplane.figures.png import png
 from betaplane.maps.phase_map import PhaseMap
 
@@ -34,7 +35,7 @@ def _rows(phase_map: PhaseMap) -> list[tuple[str, str]]:
             ("window", _text.window(phase_map)),
             ("why", _text.short_reason(recommendation.reason)),
         ]
-        rows.append(("write", _text.torch_line(phase_map)))
+        rows.append(("write", torch_line(phase_map)))
         rows += [("note", note) for note in recommendation.notes]
     marks = [
         (mark.label, _text.verdict_name(mark, phase_map.verdict_names)) for mark in phase_map.marks

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from betaplane.figures import _scene, _text, _ticks, palette
+from betaplane.figures._torch_line import torch_line
 from betaplane.maps.grid import Axis
 from betaplane.maps.phase_map import FAILING, PhaseMap, Spot
 
@@ -78,7 +79,7 @@ class _Summary:
         yield Text.assemble(
             ("Why          ", "dim"), convert(_text.short_reason(recommendation.reason))
         )
-        yield Text.assemble(("Write        ", "dim"), _text.torch_line(self.phase_map))
+        yield Text.assemble(("Write        ", "dim"), torch_line(self.phase_map))
         for note in recommendation.notes:
             yield Text.assemble(("Note         ", "dim"), note)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from betaplane.errors import BadInput, nearest, unknown
+from betaplane.text import setting_of
 
 # the hyperparameters that an axis can vary, each with its default range
 RANGES: dict[str, tuple[float, float]] = {
@@ -29,6 +31,16 @@ SCALES: tuple[Scale, ...] = ("log", "linear")
 LINEAR_LENGTH = 3.0
 
 
+def is_beta(name: str) -> bool:
+    """Whether a name means beta1 or beta2, of all parameters or of a group of them."""
+    return setting_of(name) in BETAS
+
+
+def is_of_group(name: str) -> bool:
+    """Whether a name means a setting of a parameter group, such as "embedding.beta2"."""
+    return "." in name
+
+
 def position(name: str, value: float) -> float:
     """Position of a value on a logarithmic axis: log10 of the memory horizon 1 / (1 - beta) for
     betas, log10 of the value otherwise.
@@ -40,7 +52,7 @@ def position(name: str, value: float) -> float:
         >>> position("beta2", 0.99), position("lr", 0.001)
         (2.0, -3.0)
     """
-    if name in BETAS:
+    if is_beta(name):
         return round(-math.log10(1.0 - value), 12) + 0.0
     return math.log10(value) if value > 0 else -math.inf
 
@@ -57,7 +69,7 @@ class Axis:
     @property
     def horizons(self) -> bool:
         """Whether it is laid out in memory horizons 1 / (1 - beta)."""
-        return self.name in BETAS and self.scale == "log"
+        return is_beta(self.name) and self.scale == "log"
 
     @property
     def positions(self) -> np.ndarray:
@@ -81,7 +93,7 @@ class Axis:
         if self.scale == "linear":
             low, high = self.values[0], self.values[-1]
             return low + (high - low) * position / LINEAR_LENGTH
-        return 1 - 10.0**-position if self.name in BETAS else 10.0**position
+        return 1 - 10.0**-position if is_beta(self.name) else 10.0**position
 
     def nearest(self, value: float) -> int:
         """The index of the value that is nearest, by position."""
@@ -91,7 +103,7 @@ class Axis:
     def label(self) -> str:
         """The text along the axis."""
         if self.horizons:
-            return f"{self.name}, by memory horizon 1/(1-{self.name}) in steps"
+            return f"{self.name}, by memory horizon 1/(1-{setting_of(self.name)}) in steps"
         return self.name
 
     def __len__(self) -> int:
@@ -125,8 +137,9 @@ def axis(
     betas. Batch sizes are whole numbers. Values that round to the same number become one point.
 
     Args:
-        name: a hyperparameter: beta1, beta2, lr, eps, batch_size or weight_decay; or an option of
-            the problem or a hyperparameter of the user's own.
+        name: a hyperparameter: beta1, beta2, lr, eps, batch_size or weight_decay, also of a
+            parameter group ("embedding.beta2"); or an option of the problem or a hyperparameter of
+            the user's own.
         low: the smallest value; in [0, 1) for betas, >= 1 for batch sizes, > 0 for the others, or
             >= 0 on a linear scale.
         high: the largest value, in the same range, > low.
@@ -154,7 +167,7 @@ def axis(
         where = argument or "axis"
         raise unknown("axis", name, known, where=where, instead=f'{argument or "name"}="{{}}"')
     _check(name, low, high, points, argument, scale)
-    integers = name == "batch_size" or bool(whole)
+    integers = setting_of(name) == "batch_size" or bool(whole)
     values = sorted(set(_spaced_values(name, low, high, points, scale, integers)))
     if len(values) < 2:
         raise BadInput(
@@ -200,15 +213,18 @@ def check_own_axis(name: str, low: float | None, high: float | None, argument: s
     """Raise BadInput for a hyperparameter of the user's own without a range, or with a name that
     has another meaning.
     """
-    if not name.isidentifier() or name in RESERVED:
+    group, _, setting = name.rpartition(".")
+    of_group = re.fullmatch(r"\w+(\.\w+)*", group or "_")
+    if not of_group or not setting.isidentifier() or setting in RESERVED:
         raise BadInput(
             "The name cannot be a hyperparameter",
             value=name,
-            allowed=f"letters, digits and _, and none of {', '.join(RESERVED)}",
+            allowed=f"letters, digits and _, and none of {', '.join(RESERVED)}; before it a "
+            "parameter group and a dot",
             where=argument,
         )
-    if low is None or high is None:
-        close = nearest(name, NAMES, "")
+    if setting not in NAMES and (low is None or high is None):
+        close = nearest(setting, NAMES, "")
         guess = f" (or did you mean {close}?)" if close else ""
         raise BadInput(
             f"A hyperparameter of your own needs a range{guess}",
@@ -262,8 +278,9 @@ def _check_range(name: str, low: float, high: float, argument: str, scale: Scale
 
 def _interval(name: str, scale: Scale) -> str:
     """The valid values of an axis."""
-    if name in BETAS:
+    if is_beta(name):
         return "[0, 1)"
+    name = setting_of(name)
     if name == "batch_size":
         return "[1, inf)"
     if scale == "log" or name == "lr":
@@ -272,7 +289,7 @@ def _interval(name: str, scale: Scale) -> str:
 
 
 def _example(name: str, argument: str) -> str:
-    low, high = RANGES.get(name, (5, 50))
+    low, high = RANGES.get(setting_of(name), (5, 50))
     if argument:
         return f'{argument}=("{name}", {low}, {high})'
     return f'axis("{name}", {low}, {high}, 24)'

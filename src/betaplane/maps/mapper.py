@@ -54,9 +54,9 @@ def map_phases(
     Args:
         source: a Problem, a Trainer, a function train(settings, seed) -> losses, or a reference
             that `load` accepts ("digits", "file.py:name").
-        x: the horizontal axis: a name (beta1, beta2, lr, eps, batch_size, weight_decay, or an
-            option of a built-in problem), (name, low, high), (name, low, high, "linear"), or an
-            Axis.
+        x: the horizontal axis: a name (beta1, beta2, lr, eps, batch_size, weight_decay, one of
+            these for a parameter group, "embedding.beta2", or an option of a built-in problem),
+            (name, low, high), (name, low, high, "linear"), or an Axis.
         y: the vertical axis, in the same form.
         points: cells along each axis that is not an Axis.
         store: file that keeps every finished run; the same call resumes from it. None: a temporary

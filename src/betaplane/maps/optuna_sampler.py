@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from betaplane.errors import BadInput
-from betaplane.maps.grid import BETAS, Axis
+from betaplane.maps.grid import Axis, is_beta
 from betaplane.maps.imports.imported_run import ImportedRun
 from betaplane.maps.imports.optuna_study import trial_run
 from betaplane.maps.scattered import Scattered
@@ -135,7 +135,7 @@ class OptunaBoundarySampler:
 def _axis(name: str, distribution: Any) -> Axis:
     """The axis of a parameter, with the ends of its distribution."""
     low, high = float(distribution.low), float(distribution.high)
-    is_log = name in BETAS or getattr(distribution, "log", False)
+    is_log = is_beta(name) or getattr(distribution, "log", False)
     ends = Axis(name, (low, high), "log" if is_log else "linear")
     first, last = ends.positions
     places = np.linspace(first, last, ENDS)

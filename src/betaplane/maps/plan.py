@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import product
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from betaplane.errors import BadInput
-from betaplane.maps.grid import NAMES, RANGES, Axis, Scale, axis, check_own_axis
+from betaplane.errors import BadInput, unknown
+from betaplane.maps.grid import NAMES, RANGES, Axis, Scale, axis, check_own_axis, is_of_group
 from betaplane.maps.phase_map import Spot, Thresholds
 from betaplane.maps.plan_checks import (
     check_axes,
@@ -26,7 +26,10 @@ from betaplane.maps.validation import axis_range, checked, grid_points
 from betaplane.problems import Problem, Trainer
 from betaplane.problems.family import numeric_options, variant
 from betaplane.replicas import Options, Run
+from betaplane.replicas.objective import problem_of
+from betaplane.replicas.param_groups import check_groups
 from betaplane.rules import Adam, Rule
+from betaplane.text import setting_of
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,8 @@ def plan_for(
         how["steps"] = max(1, round(how["examples"] / size))
     nx, ny = grid_points(points)
     options, own = numeric_options(problem), isinstance(problem, Trainer)
-    axes = _axis(x, nx, "x", scale, options, own), _axis(y, ny, "y", scale, options, own)
+    kind = _Names(options, own, (*how["rule"].hyperparameters(), "lr"))
+    axes = _axis(x, nx, "x", scale, kind), _axis(y, ny, "y", scale, kind)
     if judge is not None:
         how["options"] = replace(how.get("options", Options()), judge=judge)
     plan = Plan(*axes, **{**defaults, **how}, own_axes=own)
@@ -189,6 +193,9 @@ def plan_for(
             variant(problem, dict(plan.run(spot, 0).variant))
         sizes = [int(ax.values[-1]) for ax in (plan.x, plan.y) if ax.name == "batch_size"]
         problem.with_(lr=plan.lr, batch_size=max(sizes, default=plan.batch_size), steps=plan.steps)
+        for spot in ((0, 0), (len(plan.x) - 1, len(plan.y) - 1)):
+            run = plan.run(spot, 0)
+            check_groups(problem_of(problem, run), run)
     return plan
 
 
@@ -209,31 +216,46 @@ def _check_command(trainer: Trainer, plan: Plan, given: Mapping[str, Any]) -> No
     trainer.command.check_settings(list(dict.fromkeys(known)), list(dict.fromkeys(used)))
 
 
-def _axis(
-    along: Along,
-    points: int,
-    argument: str,
-    scale: Scale,
-    options: Mapping[str, bool],
-    own: bool,
-) -> Axis:
+class _Names(NamedTuple):
+    """The names that axes of a problem may have."""
+
+    options: Mapping[str, bool]  # of a built-in problem, and whether each is a whole number
+    own: bool  # any name: a hyperparameter of the user's own
+    of_groups: tuple[str, ...]  # settings that a parameter group may have
+
+    def is_known(self, name: str) -> bool:
+        """Whether a name is one besides `NAMES`."""
+        return self.own or name in self.options or is_of_group(name)
+
+    def check(self, name: str, low: float | None, high: float | None, argument: str) -> None:
+        """Raise BadInput for a hyperparameter of the user's own or a setting of a group that cannot
+        be an axis.
+        """
+        if self.own and name not in NAMES:
+            check_own_axis(name, low, high, argument)
+        elif is_of_group(name) and setting_of(name) not in self.of_groups:
+            noun, group = "setting of a parameter group", name.rpartition(".")[0]
+            instead = f'{argument}="{group}.{{}}"'
+            raise unknown(noun, setting_of(name), self.of_groups, where=argument, instead=instead)
+
+
+def _axis(along: Along, points: int, argument: str, scale: Scale, names: _Names) -> Axis:
     if isinstance(along, Axis):
         return along
     name, low, high, own_scale = axis_range(along, argument)
-    if own and name not in NAMES:
-        check_own_axis(name, low, high, argument)
-    whole = None if name in NAMES else options.get(name)
+    names.check(name, low, high, argument)
+    whole = None if name in NAMES else names.options.get(name)
     if whole is not None and (low is None or high is None):
         raise BadInput(
             f"The axis {name}, an option of the problem, has no range",
             where=argument,
             instead=f'{argument}=("{name}", 5, 50)',
         )
-    default_low, default_high = RANGES.get(name, (0.0, 1.0))
+    default_low, default_high = RANGES.get(setting_of(name), (0.0, 1.0))
     low = default_low if low is None else low
     high = default_high if high is None else high
     scale = own_scale or scale
-    known = (*NAMES, *options, *([name] if own else []))
+    known = (*NAMES, *names.options, *([name] if names.is_known(name) else []))
     return axis(name, low, high, points, scale=scale, whole=whole, argument=argument, known=known)
 
 

@@ -7,12 +7,13 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from betaplane.errors import BadInput, unknown
-from betaplane.maps.grid import BETAS, NAMES
+from betaplane.maps.grid import BETAS, NAMES, is_of_group
 from betaplane.maps.phase_map import Thresholds
 from betaplane.problems import Problem, Trainer
 from betaplane.replicas import JUDGES
 from betaplane.replicas.held_out import check_held_out
 from betaplane.replicas.judge import known_best
+from betaplane.text import setting_of
 
 if TYPE_CHECKING:
     from betaplane.maps.plan import Plan
@@ -36,7 +37,9 @@ def check_axes(plan: Plan) -> None:
     allowed = [name for name in NAMES if name in {*rule_fields, "lr", "batch_size"}]
     for argument, ax in {"x": plan.x, "y": plan.y}.items():
         is_own = plan.own_axes and ax.name not in NAMES
-        if not is_own and ax.name not in {*rule_fields, "lr", "batch_size", *plan.problem_options}:
+        if is_own or (is_of_group(ax.name) and setting_of(ax.name) in {*rule_fields, "lr"}):
+            continue
+        if ax.name not in {*rule_fields, "lr", "batch_size", *plan.problem_options}:
             raise BadInput(
                 f"{type(plan.rule).__name__} has no {ax.name} to put on an axis",
                 value=ax.name,

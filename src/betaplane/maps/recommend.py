@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from betaplane.maps.decision import Decision
-from betaplane.maps.grid import BETAS, Axis, distance_units
+from betaplane.maps.grid import BETAS, Axis, distance_units, is_beta
 from betaplane.maps.phase_map import GOOD, Cell, Recommendation, Spot
 
 # In decades along the axes. A cell this far from any failure is safe; beyond this distance, a lower
@@ -156,14 +156,19 @@ def candidates(x: Axis, y: Axis, cells: Mapping[Spot, Cell]) -> list[Mapping[str
 def is_on_edge(x: Axis, y: Axis, spot: Spot) -> bool:
     """Whether a cell has no neighbor on one side; beta = 0 is no edge."""
     return any(
-        index == len(axis) - 1 or (index == 0 and not (axis.name in BETAS and axis.values[0] == 0))
+        index == len(axis) - 1 or (index == 0 and not (is_beta(axis.name) and axis.values[0] == 0))
         for axis, index in ((x, spot[0]), (y, spot[1]))
     )
 
 
 def is_admissible(cell: Cell) -> bool:
-    """Whether beta1 < sqrt(beta2), or the rule has no such pair."""
-    beta1, beta2 = (cell.settings.get(name) for name in BETAS)
+    """Whether beta1 < sqrt(beta2) in each parameter group, or the rule has no such pair."""
+    groups = {name.rpartition(".")[0] for name in cell.settings}
+    return all(_is_admissible_in(group, cell.settings) for group in groups)
+
+
+def _is_admissible_in(group: str, settings: Mapping[str, float]) -> bool:
+    beta1, beta2 = (settings.get(f"{group}.{name}", settings.get(name)) for name in BETAS)
     return beta1 is None or beta2 is None or beta1 == 0 or beta1 < math.sqrt(beta2)
 
 
@@ -187,7 +192,7 @@ def edge_notes(x: Axis, y: Axis, settings: Mapping[str, float]) -> tuple[str, ..
 
 def _beyond(axis: Axis, value: float) -> float:
     """The end of a range that extends a decade, or the length of a linear axis, beyond a value."""
-    if axis.name in BETAS:
+    if is_beta(axis.name):
         return 1 - (1 - value) / 10
     return 10 * value if axis.scale == "log" else 2 * value - axis.values[0]
 
@@ -197,7 +202,7 @@ def _edge_distance(axis: Axis, index: int) -> float:
     positions = axis.positions
     spacing = float(np.diff(positions).mean())
     above = positions[-1] - positions[index] + spacing
-    if axis.name in BETAS and axis.values[0] == 0:
+    if is_beta(axis.name) and axis.values[0] == 0:
         return float(above)
     return float(min(above, positions[index] - positions[0] + spacing))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from betaplane.errors import BadInput
-from betaplane.maps.grid import BETAS, NAMES, Axis, axis, round_horizon, round_value
+from betaplane.maps.grid import NAMES, Axis, axis, is_beta, round_horizon, round_value
 from betaplane.maps.known_curves import known_curves
 from betaplane.maps.phase_map import Cell, PhaseMap, Point, Spot, Thresholds
 from betaplane.maps.recommend import recommend
@@ -204,7 +204,7 @@ def spanning_axis(name: str, records: Sequence[Record], argument: str, points: i
             where=argument,
         )
     low, high = min(values), max(values)
-    linear = name not in BETAS and low <= 0
+    linear = not is_beta(name) and low <= 0
     known = (*NAMES, name)
     scale = "linear" if linear else "log"
     if low < 0:
@@ -215,7 +215,7 @@ def spanning_axis(name: str, records: Sequence[Record], argument: str, points: i
 def _rounded(ax: Axis, value: float) -> float:
     if ax.name == "batch_size":
         return float(round(value))
-    return round_horizon(value) if ax.name in BETAS else round_value(value)
+    return round_horizon(value) if is_beta(ax.name) else round_value(value)
 
 
 def _farthest(lattice: list[Place], taken: list[Place], count: int) -> list[Place]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch.optim.optimizer import Optimizer, ParamsT
@@ -45,20 +46,47 @@ def host_optimizer(rule: Rule | str | type, params: ParamsT, lr: float | None = 
     """
     rule = as_rule(rule)
     lr = rule.lr if lr is None else lr
+    host, arguments = _class_and_arguments(rule)
+    return host(params, lr=lr, **arguments)
+
+
+def grouped_optimizer(groups: Sequence[tuple[list[Any], Rule, float]]) -> Optimizer:
+    """The optimizer of parameter groups, each with its rule, of one class, and its learning rate.
+
+    Args:
+        groups: parameters, rule and learning rate of each group.
+
+    Example:
+        >>> import torch
+        >>> from betaplane.rules import Adam
+        >>> p, q = (torch.nn.Parameter(torch.ones(1)) for _ in range(2))
+        >>> optimizer = grouped_optimizer([([p], Adam(), 0.1), ([q], Adam(beta2=0.95), 0.2)])
+        >>> [(group["lr"], group["betas"]) for group in optimizer.param_groups]
+        [(0.1, (0.9, 0.999)), (0.2, (0.9, 0.95))]
+    """
+    params, rule, lr = groups[0]
+    if len(groups) == 1:
+        return host_optimizer(rule, params, lr)
+    host, arguments = _class_and_arguments(rule)
+    given = [{"params": p, "lr": lr, **_class_and_arguments(rule)[1]} for p, rule, lr in groups]
+    return host(given, lr=lr, **arguments)
+
+
+def _class_and_arguments(rule: Rule) -> tuple[Callable[..., Optimizer], dict[str, Any]]:
+    """The optimizer class that computes a rule, and its arguments besides parameters and lr."""
     arguments = options(rule)
-    if type(rule) is AMSGrad and arguments.pop("correction") == "after":
-        return torch_classes.Adam(params, lr=lr, amsgrad=True, **arguments)
+    if type(rule) is AMSGrad and arguments["correction"] == "after":
+        del arguments["correction"]
+        return torch_classes.Adam, {"amsgrad": True, **arguments}
     torch_class = CLASS_OF_RULE.get(type(rule))
     if (
         torch_class is None
         or not torch_class.has_fused_kernel
         or (isinstance(rule, SGD) and rule.nesterov and rule.momentum == 0)
     ):  # torch rejects nesterov without momentum
-        return optimizer_class(type(rule))(params, lr=lr, **options(rule))
+        return optimizer_class(type(rule)), arguments
     names = torch_class.torch_options
-    return torch_class(
-        params, lr=lr, **{names.get(name, name): value for name, value in arguments.items()}
-    )
+    return torch_class, {names.get(name, name): value for name, value in arguments.items()}
 
 
 def options(rule: Rule) -> dict[str, Any]:

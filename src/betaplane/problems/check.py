@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from betaplane.errors import BadInput
 from betaplane.problems.batch import describe
 from betaplane.problems.generators import preserve_generators, seed_generators
+from betaplane.problems.groups import groups_at_fixed_settings
 from betaplane.problems.loss_form import LossForm
 from betaplane.problems.problem import Problem
 from betaplane.problems.snapshot import put_back
@@ -43,6 +44,9 @@ def _check(problem: Problem, where: str) -> None:
         raise BadInput(
             "The module has no parameters to train", value=0, allowed="at least 1", where=where
         )
+    if problem.groups is not None:
+        what = f"Making the parameter groups of {where} failed"
+        call_user_code(what, lambda: groups_at_fixed_settings(problem, module))
     what = f"Reading the data of {where} failed"
     batch = call_user_code(what, lambda: next(problem.batches(problem.batch_size, seed=0)))
     if problem.form is LossForm.OUTPUT and problem.data is None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from betaplane.problems.captured import captured_values
 from betaplane.problems.contents import contents_of_data, leaf_of, seeded, tensor_digest
 from betaplane.problems.generators import preserve_generators, seed_generators
+from betaplane.problems.groups import groups_at_fixed_settings
 from betaplane.problems.problem import Problem, Trainer
 from betaplane.problems.snapshot import put_back
 
@@ -81,6 +82,7 @@ def _of_problem(problem: Problem, former: bool) -> tuple:
     return (
         problem.name,
         parameters,
+        *_group_facts(problem, module),
         *_data_facts(problem),
         problem.order,
         problem.schedule,
@@ -103,6 +105,14 @@ def _details(problem: Problem, module: nn.Module) -> tuple:
     if problem.data is not None:
         return norms, constants
     return norms, constants, tensor_digest(problem.inputs), tensor_digest(problem.targets)
+
+
+def _group_facts(problem: Problem, module: nn.Module) -> tuple:
+    """The parameter groups of the user, at fixed settings; nothing without them."""
+    if problem.groups is None:
+        return ()
+    groups = groups_at_fixed_settings(problem, module)
+    return ([(g.name, g.params, sorted(g.settings.items())) for g in groups],)
 
 
 def _first_batch(problem: Problem) -> Any:

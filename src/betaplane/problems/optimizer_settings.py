@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from betaplane.errors import BadInput
+from betaplane.problems.groups import unknown_group
+from betaplane.text import setting_of
 
 RTOL = 1e-6
 BETAS = ("beta1", "beta2")
@@ -22,8 +24,8 @@ def check_settings(
     """Raise BadInput if a setting that the map varies had no effect on the optimizer.
 
     A setting of an optimizer has an effect if one of its parameter groups has the value;
-    "name.beta2" if the group with that name has it. Settings of the user's own are not checked
-    here.
+    "name.beta2" if the group with that name has it, or any group if none has a name. Settings of
+    the user's own are not checked here.
 
     Args:
         settings: the settings of the run.
@@ -34,7 +36,11 @@ def check_settings(
     """
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     known = {"batch_size": list(batch_sizes)}
+    named = [group["name"] for group in groups if group.get("name")]
     for name in varied:
+        group = name.rpartition(".")[0]
+        if group and named and group not in named:
+            raise unknown_group(group, named, where)
         values = known[name] if name in known else group_values(groups, name)
         if values and not any(math.isclose(v, settings[name], rel_tol=RTOL) for v in values):
             raise _no_effect(name, settings[name], values, where)
@@ -50,7 +56,9 @@ def group_values(groups: Iterable[Mapping[str, Any]], name: str) -> list[float]:
         [0.2]
     """
     group_name, _, setting = name.rpartition(".")
-    chosen = [g for g in groups if not group_name or g.get("name") == group_name]
+    groups = list(groups)
+    own = [g for g in groups if group_name and g.get("name") == group_name]
+    chosen = own or groups
     return [value for group in chosen for value in _values(group, setting)]
 
 
@@ -70,7 +78,7 @@ def _no_effect(name: str, value: float, values: Sequence[float], where: str) -> 
         value=f"{name}={value:g}",
         allowed=f"code that reads settings[{name!r}]",
         where=where,
-        instead=EXAMPLES.get(name, f"{name}=settings[{name!r}]"),
+        instead=EXAMPLES.get(name, f"{setting_of(name)}=settings[{name!r}]"),
     )
 
 

@@ -22,6 +22,7 @@ from betaplane.problems.data_source import (
 )
 from betaplane.problems.family import PRESERVED, Family
 from betaplane.problems.generators import preserve_generators, seed_generators
+from betaplane.problems.groups import Groups
 from betaplane.problems.loss_form import LossForm, loss_form
 from betaplane.problems.order import Order, minibatches
 from betaplane.problems.origin import Origin
@@ -89,13 +90,14 @@ class Problem:
         note: one sentence that describes it, for `betaplane problems`.
         data: instead of inputs and targets, a DataLoader, a Dataset, or a function (batch_size,
             seed) -> batches. Batches are tuples, mappings, dataclasses or objects with `.to`. A
-            loader is iterated epoch by epoch, without worker processes; `order` is that of a
-            map-style Dataset. A function is called once per run; if it returns a generator, that
-            must not end before the run does.
+            loader is iterated epoch by epoch, in this process; `order` is that of a map-style
+            Dataset. A function is called once per run; a generator must not end before the run.
         validation: held-out data, for maps with `judge="validation"`: a pair (inputs, targets), or
             in one of the forms of `data`. They are read whole, in evaluation mode.
         metric: metric(output, target) or metric(model, batch) -> number of the held-out data, the
             smaller the better; by default the loss.
+        groups: groups(module, settings) -> the parameter groups of your optimizer: dicts with
+            "params", "name" and settings of their own. settings has those of the run.
 
     Example:
         >>> x = torch.arange(8.0)[:, None]
@@ -126,6 +128,7 @@ class Problem:
     validation: Any = field(default=None, kw_only=True)
     metric: Loss | None = field(default=None, kw_only=True)
     boundary_eps: float = field(default=math.inf, kw_only=True)  # gradient units
+    groups: Groups | None = field(default=None, kw_only=True)
     form: LossForm = field(init=False, repr=False)  # how the loss is called
     metric_form: LossForm = field(init=False, repr=False)  # how the metric, or the loss, is called
     origin: Origin | None = field(default=None, repr=False, kw_only=True)  # set by `betaplane.load`
@@ -170,7 +173,7 @@ class Problem:
     @property
     def functions(self) -> dict[str, Any]:
         """The user's code, by the name of its field; what it can reach may change while it runs."""
-        names = ("module", "loss", "constrain", "gradient", *SOURCES, "metric")
+        names = ("module", "loss", "constrain", "gradient", *SOURCES, "metric", "groups")
         return {name: getattr(self, name) for name in names}
 
     def batches(self, batch_size: int, seed: int) -> Iterator[Any]:
@@ -203,13 +206,9 @@ class Problem:
         """A new module, initialized from the global generators; lazy parameters have shapes."""
         module = self.module()
         if not isinstance(module, nn.Module):
-            raise BadInput(
-                "module() does not return a module",
-                value=type(module).__name__,
-                allowed="a torch.nn.Module",
-                where=f"problem {self.name!r}",
-                instead="module=lambda: nn.Linear(64, 10)",
-            )
+            what, allowed = "module() does not return a module", "a torch.nn.Module"
+            instead, value = "module=lambda: nn.Linear(64, 10)", type(module).__name__
+            raise BadInput(what, value=value, allowed=allowed, where=self.where, instead=instead)
         if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
             self._give_shapes(module)
         return module
@@ -239,8 +238,7 @@ class Problem:
         names = [field.name for field in fields(self) if field.init]
         for name in changes:
             if name not in names:
-                where = f"problem {self.name!r}"
-                raise unknown("field", name, names, where=where, instead="{}=...")
+                raise unknown("field", name, names, where=self.where, instead="{}=...")
         return replace(self, **{**self._consequences(changes), **changes})
 
     def _consequences(self, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from betaplane.errors import BadInput, expect_function, one_of
 from betaplane.problems.data_source import check_data, number_of_examples
+from betaplane.problems.groups import EXAMPLE
 from betaplane.problems.order import ORDERS
 from betaplane.theory.schedules import NAMES
 
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
     from betaplane.problems.problem import Problem
 
 # fields that are the user's code
-FUNCTIONS = ("module", "loss", "constrain", "gradient", "boundary", "metric")
+FUNCTIONS = ("module", "loss", "constrain", "gradient", "boundary", "metric", "groups")
 EXAMPLES = {
     "module": "module=lambda: torch.nn.Linear(2, 1)",
     "loss": "loss=torch.nn.functional.mse_loss",
+    "groups": EXAMPLE,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from betaplane.errors import BadInput
+from betaplane.errors import BadInput, nearest
 
 
 class ReadSettings(dict[str, float]):
@@ -30,8 +30,10 @@ class ReadSettings(dict[str, float]):
     def check_read(self, names: Iterable[str], where: str) -> None:
         """Raise BadInput for the first of the names that was not read."""
         for name in self.unread(names):
+            close = nearest(name, self._read - {*super().keys()}, "")
+            guess = f"; it reads {close}" if close else ""
             raise BadInput(
-                f"The training function does not read the setting {name}",
+                f"The training function does not read the setting {name}{guess}",
                 value=f"{name}={super().__getitem__(name):g}",
                 allowed=f"a function that uses settings[{name!r}]",
                 where=where,
@@ -44,6 +46,11 @@ class ReadSettings(dict[str, float]):
     def __getitem__(self, name: str) -> float:
         self._read.add(name)
         return super().__getitem__(name)
+
+    def __missing__(self, name: str) -> float:
+        close = nearest(name, super().keys(), "")
+        guess = f"; did you mean {close!r}?" if close else ""
+        raise KeyError(f"{name!r} is no setting of this run{guess}")
 
     def get(self, name: str, default: Any = None) -> Any:
         """The setting, or a default."""

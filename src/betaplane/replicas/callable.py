@@ -17,7 +17,7 @@ from betaplane.problems.commands.command_run import CommandRun
 from betaplane.problems.read_settings import ReadSettings
 from betaplane.problems.reports import reporting
 from betaplane.replicas.loss_report import LossReport, failure_of, train_reported
-from betaplane.replicas.run import Options, Outcome, Run
+from betaplane.replicas.run import Options, Outcome, Run, run_values
 
 Settings = dict[str, float]
 
@@ -47,12 +47,6 @@ def train_callable(trainer: Trainer, run: Run, options: Options = Options()) -> 
     failure = losses.failure if isinstance(losses, CommandRun) else None
     outcome = report.outcome(trainer.name, options.judge, time.perf_counter() - start)
     return replace(outcome, failure=failure)
-
-
-def run_values(run: Run) -> Settings:
-    """The settings of a run that its training function receives."""
-    values = {name: getattr(run.rule, name) for name in run.rule.hyperparameters()}
-    return values | {"lr": run.lr, "batch_size": run.batch_size, **dict(run.own)}
 
 
 def _steps(trainer: Trainer, run: Run) -> Settings:

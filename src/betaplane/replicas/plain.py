@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from betaplane.optim.from_rule import host_optimizer
+from betaplane.optim.from_rule import grouped_optimizer
 from betaplane.problems.batch import to_device
 from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
@@ -20,7 +20,6 @@ from betaplane.replicas.gradient_norm import full_gradient_norm
 from betaplane.replicas.held_out import POINTS, held_out_value
 from betaplane.replicas.judge import curve_of, with_record
 from betaplane.replicas.objective import (
-    Objective,
     analytic_gradient,
     fresh_objective,
     full_loss,
@@ -29,6 +28,7 @@ from betaplane.replicas.objective import (
     problem_of,
     run_seed,
 )
+from betaplane.replicas.param_groups import param_groups
 from betaplane.replicas.run import Options, Outcome, Run, certainly_failing, windows
 from betaplane.theory.schedules import multipliers
 
@@ -67,7 +67,14 @@ class PlainTraining:
         self.lr_factors = multipliers(problem.schedule, problem.steps, problem.warmup)
         self.start = time.perf_counter()
         self.objective = fresh_objective(problem, run, options.independent, options.device)
-        self.optimizer = host_optimizer(run.rule, _optimizer_parameters(self.objective), run.lr)
+        params, groups = (
+            dict(self.objective.named_parameters()),
+            param_groups(problem, self.objective, run),
+        )
+        self.optimizer = grouped_optimizer(
+            [([params[name] for name in group.params], group.rule, group.lr) for group in groups]
+        )
+        self.lrs = [group.lr for group in groups]
         self.initial: float | None = None  # without tensors in memory, that of the first minibatch
         if problem.data is None:
             self.inputs = problem.inputs.to(options.device)
@@ -112,8 +119,9 @@ class PlainTraining:
             yield from zip(self.inputs[index], self.targets[index], strict=True)
 
     def _step(self, steps_done: int, batch: Any) -> Tensor:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.run.lr * float(self.lr_factors[steps_done])
+        factor = float(self.lr_factors[steps_done])
+        for group, lr in zip(self.optimizer.param_groups, self.lrs, strict=True):
+            group["lr"] = lr * factor
         self.optimizer.zero_grad()
         loss = self.gradients(batch)
         if self.initial is None:
@@ -170,8 +178,3 @@ class PlainTraining:
             return not np.isfinite(curve[-1])
         curves, initial = np.array([curve]), np.array([self._initial()])
         return bool(certainly_failing(curves, initial, len(self.lengths))[0])
-
-
-def _optimizer_parameters(objective: Objective) -> list[nn.Parameter]:
-    """All parameters, also frozen ones, which may be unfrozen later; no integer tensors."""
-    return [p for p in objective.parameters() if p.requires_grad or p.is_floating_point()]

@@ -32,6 +32,7 @@ from betaplane.replicas.short_runs import (
     run_plain,
     run_stacked,
 )
+from betaplane.text import setting_of
 
 MAX_ERROR_RATIO = 10.0  # of a stack's rounding errors to the plain engine's
 
@@ -51,7 +52,8 @@ def why_plain(problem: Problem, run: Run, options: Options) -> str:
         options: options of the runs; `compile` and `points` do not matter.
     """
     reasons = _reasons.setdefault(problem, {})
-    key = (type(run.rule), run.batch_size, options.independent, options.device, options.judge)
+    of_run = type(run.rule), run.batch_size, tuple(name for name, _ in run.own)
+    key = (*of_run, options.independent, options.device, options.judge)
     if key not in reasons:
         try:
             prove(problem, run, options)
@@ -87,7 +89,9 @@ def _stable(run: Run, lr_factor: float) -> Run:
     """
     default = type(run.rule)()
     defaults = {name: getattr(default, name) for name in run.rule.hyperparameters()}
-    return replace(run, rule=replace(run.rule, **defaults), lr=lr_factor * run.lr)
+    lr = lr_factor * run.lr
+    own = tuple((name, ({"lr": lr} | defaults)[setting_of(name)]) for name, _ in run.own)
+    return replace(run, rule=replace(run.rule, **defaults), lr=lr, own=own)
 
 
 def _prove(problem: Problem, run: Run, options: Options, replicas: int) -> float:
@@ -103,10 +107,13 @@ def _prove(problem: Problem, run: Run, options: Options, replicas: int) -> float
 
 
 def _varied(run: Run) -> Run:
-    """A run with half the learning rate and half the first hyperparameter."""
+    """A run with half the learning rate and half the first hyperparameter, and a quarter of the
+    settings of parameter groups, so that they differ from those of other groups.
+    """
     name = next(iter(run.rule.hyperparameters()), None)
     rule = replace(run.rule, **{name: getattr(run.rule, name) / 2}) if name else run.rule
-    return replace(run, rule=rule, lr=run.lr / 2)
+    own = tuple((name, value / 4) for name, value in run.own)
+    return replace(run, rule=rule, lr=run.lr / 2, own=own)
 
 
 def _compare(

@@ -25,16 +25,27 @@ class Run:
     seed: int  # determines initialization, minibatch order and dropout
     # options of a built-in problem that differ from the given problem's, such as (("n", 20),)
     variant: tuple[tuple[str, float], ...] = ()
-    own: tuple[tuple[str, float], ...] = ()  # hyperparameters of the user's own, by name
+    # hyperparameters of the user's own, and those of parameter groups ("embedding.beta2"), by name
+    own: tuple[tuple[str, float], ...] = ()
     steps: int | None = None  # if they differ from the problem's
 
     def __post_init__(self) -> None:
         """Look up a rule by name; set the peak of lr in rules with a decay relative to it."""
-        rule = as_rule(self.rule)
-        if getattr(rule, "reads_peak", False) and getattr(rule, "peak_lr", 0.0) is None:
-            # peak_lr is a field of these rules
-            rule = replace(rule, peak_lr=self.lr)  # pyright: ignore[reportCallIssue]
-        object.__setattr__(self, "rule", rule)
+        object.__setattr__(self, "rule", with_peak(as_rule(self.rule), self.lr))
+
+
+def with_peak(rule: Rule, lr: float) -> Rule:
+    """The rule with the peak of lr, if its decay is relative to it and none is given."""
+    if getattr(rule, "reads_peak", False) and getattr(rule, "peak_lr", 0.0) is None:
+        # peak_lr is a field of these rules
+        return replace(rule, peak_lr=lr)  # pyright: ignore[reportCallIssue]
+    return rule
+
+
+def run_values(run: Run) -> dict[str, float]:
+    """The settings of a run, by name, as the user's code receives them."""
+    values = {name: getattr(run.rule, name) for name in run.rule.hyperparameters()}
+    return values | {"lr": run.lr, "batch_size": run.batch_size, **dict(run.own)}
 
 
 @dataclass(frozen=True)

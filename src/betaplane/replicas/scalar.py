@@ -103,6 +103,8 @@ class ScalarTraining(Training):
         options, size = self.options, self.runs[0].batch_size
         if options.compile or options.independent or options.device != "cpu":
             return None
+        if self.problem.groups is not None or self.runs[0].own:
+            return None
         unknowns = sum(p[0].numel() for p in self.stack.params.values())
         numbers = size * (self.inputs[:1].numel() + self.targets[:1].numel())
         if max(unknowns, numbers / 2) > MAX_ELEMENTS:
@@ -136,7 +138,7 @@ class ScalarCode:
         hyper = {name: torch.tensor(0.5, dtype=torch.float64) for name in self.names}
         constants = one.constants if one.shared else {n: t[0] for n, t in one.constants.items()}
         lr = one.lr[0].to(next(iter(stack.params.values())).dtype)
-        step = replica_step(training.problem, training.objective, rule)
+        step = replica_step(training.problem, training.objective, training.layout)
         inputs, spec = pytree.tree_flatten(
             (*pytree.tree_unflatten(self.leaves, self.spec), hyper, lr, x, y, constants)
         )

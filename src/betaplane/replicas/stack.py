@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 from betaplane.errors import BadInput
 from betaplane.replicas.objective import Objective
-from betaplane.rules._rule import Rule
+from betaplane.replicas.param_groups import Layout, ParamGroup, varying_hyperparameters
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Stack:
     buffers: dict[str, Tensor]
     state: dict[str, object]  # the rule's state, by parameter
     hyper: dict[str, Tensor]  # float64 (R,), the hyperparameters that differ between runs
-    lr: Tensor  # float64 (R,), peak learning rates
+    lr: Tensor  # float64 (R,) or (R, groups), peak learning rates
     constants: dict[str, Tensor]  # parameters that are not trained
     shared: bool  # all replicas share the constants, which then have no dimension R
 
@@ -60,8 +60,7 @@ class Stack:
 def stack_objectives(
     objectives: Sequence[Objective],
     trained: Collection[str],
-    rules: Sequence[Rule],
-    lrs: Sequence[float],
+    groups: Sequence[Sequence[ParamGroup]],
     device: str,
 ) -> Stack:
     """Stack fresh objectives, one per run or one for all, with the rules' initial states.
@@ -69,11 +68,10 @@ def stack_objectives(
     Args:
         objectives: R objectives, or 1.
         trained: names of the parameters that the optimizer updates.
-        rules: R rules of one class.
-        lrs: R learning rates.
+        groups: the parameter groups of R runs, with rules of one class.
         device: device of the stack.
     """
-    shared, runs = len(objectives) == 1, len(rules)
+    shared, runs = len(objectives) == 1, len(groups)
     parameters = dict(objectives[0].named_parameters())
     stacked = {
         name: _stack_tensor(objectives, name, device, runs)
@@ -91,31 +89,23 @@ def stack_objectives(
         for name, _ in objectives[0].named_buffers()
     }
     hyper = {
-        name: torch.tensor(
-            [getattr(rule, name) for rule in rules], dtype=torch.float64, device=device
-        )
-        for name in varying_hyperparameters(rules)
+        name: torch.tensor(values, dtype=torch.float64, device=device)
+        for name, values in varying_hyperparameters(groups).items()
     }
-    lr = torch.tensor(lrs, dtype=torch.float64, device=device)
-    return Stack(
-        params, buffers, _initial_state(rules, hyper, params), hyper, lr, constants, shared
-    )
-
-
-def varying_hyperparameters(rules: Sequence[Rule]) -> list[str]:
-    """The hyperparameters in which the rules differ; the others stay plain numbers."""
-    names = (*rules[0].hyperparameters(), *(["peak_lr"] if hasattr(rules[0], "peak_lr") else []))
-    return [name for name in names if len({getattr(rule, name) for rule in rules}) > 1]
+    lr = torch.tensor([[g.lr for g in of_run] for of_run in groups], dtype=torch.float64)
+    lr = (lr if lr.shape[1] > 1 else lr[:, 0]).to(device)
+    state = _initial_state(Layout(groups[0]), runs, hyper, params)
+    return Stack(params, buffers, state, hyper, lr, constants, shared)
 
 
 def _initial_state(
-    rules: Sequence[Rule], hyper: dict[str, Tensor], params: dict[str, Tensor]
+    layout: Layout, runs: int, hyper: dict[str, Tensor], params: dict[str, Tensor]
 ) -> dict[str, object]:
-    def init(p: Tensor, hyper: dict[str, Tensor]) -> object:
-        return replace(rules[0], **hyper).init(p)
+    def init(name: str, p: Tensor) -> object:
+        return vmap(lambda p, hyper: layout.rule(name, hyper).init(p))(_at_least_1d(p), hyper)
 
-    state = {name: vmap(init)(_at_least_1d(p), hyper) for name, p in params.items()}
-    return pytree.tree_map(lambda leaf: leaf.expand(len(rules), *leaf.shape[1:]).clone(), state)
+    state = {name: init(name, p) for name, p in params.items()}
+    return pytree.tree_map(lambda leaf: leaf.expand(runs, *leaf.shape[1:]).clone(), state)
 
 
 def _stack_tensor(objectives: Sequence[Objective], name: str, device: str, runs: int) -> Tensor:

@@ -26,6 +26,7 @@ from betaplane.replicas.objective import (
     run_seed,
     trained_names,
 )
+from betaplane.replicas.param_groups import Layout, groups_of_runs
 from betaplane.replicas.run import Options, Outcome, Run, certainly_failing, windows
 from betaplane.replicas.stack import Stack, stack_objectives, stacking_errors
 from betaplane.replicas.trace import RecordedStep
@@ -42,8 +43,11 @@ def check_alike(runs: Sequence[Run], independent: bool) -> None:
     """Raise BadInput for runs that cannot be one stack: runs with several batch sizes or variants
     of the problem, or with several seeds unless they are independent.
     """
-    for name in ("batch_size", "variant", "steps", *(() if independent else ("seed",))):
-        values = [*dict.fromkeys(getattr(run, name) for run in runs)]
+    names = ("batch_size", "variant", "steps", *(() if independent else ("seed",)))
+    alike = {name: [getattr(run, name) for run in runs] for name in names}
+    alike["own"] = [tuple(name for name, _ in run.own) for run in runs]
+    for name in alike:
+        values = [*dict.fromkeys(alike[name])]
         if len(values) != 1:
             raise BadInput(
                 f"The runs of a stack have one {name}",
@@ -72,7 +76,7 @@ class Training:
         self.inputs = problem.inputs.to(options.device)
         self.targets = problem.targets.to(options.device)
         self.seeds = [run_seed(run, options.independent) for run in runs]
-        self.objective, self.stack = self._fresh_stack()
+        self.objective, self.layout, self.stack = self._fresh_stack()
         self.initial = self._initial()
         self.lr_factors = torch.from_numpy(
             multipliers(problem.schedule, problem.steps, problem.warmup)
@@ -107,9 +111,9 @@ class Training:
             for i in range(len(self.runs))
         ]
 
-    def _fresh_stack(self) -> tuple[Objective, Stack]:
-        """One of the objectives, and the stack of all; the generators are left in the state before
-        the first step.
+    def _fresh_stack(self) -> tuple[Objective, Layout, Stack]:
+        """One of the objectives, its parameter groups, and the stack of all; the generators are
+        left in the state before the first step.
         """
         options, runs = self.options, self.runs if self.options.independent else self.runs[:1]
         with stacking_errors():
@@ -117,11 +121,11 @@ class Training:
                 fresh_objective(self.problem, run, options.independent, options.device)
                 for run in runs
             ]
+            groups = groups_of_runs(self.problem, objectives, self.runs)
             x, y = (data[: self.runs[0].batch_size] for data in (self.inputs, self.targets))
             trained = trained_names(self.problem, objectives[0], x, y)
-            rules, lrs = [run.rule for run in self.runs], [run.lr for run in self.runs]
-            stack = stack_objectives(objectives, trained, rules, lrs, options.device)
-            return objectives[0], stack
+            stack = stack_objectives(objectives, trained, groups, options.device)
+            return objectives[0], Layout(groups[0]), stack
 
     def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The minibatches of each window: inputs (length, batch, ...), or (length, R, batch, ...)
@@ -140,7 +144,8 @@ class Training:
         first = point * self.lengths[0]  # steps before this window
         if self.options.independent:
             x, y = x[:, self.alive], y[:, self.alive]
-        factors = self.lr_factors[first : first + length, None].to(self.stack.lr.device)
+        factors = self.lr_factors[first : first + length].to(self.stack.lr.device)
+        factors = factors.reshape(-1, *[1] * self.stack.lr.dim())
         lrs = (self.stack.lr * factors).to(next(iter(self.stack.params.values())).dtype)
         total = self.advance(lrs, x, y)
         if self.problem.record == "full":
@@ -151,7 +156,7 @@ class Training:
         """Take the steps of a window; return the sums of the losses, float64 (R,).
 
         Args:
-            lrs: (length, R), learning rates.
+            lrs: (length, R) or (length, R, groups), learning rates.
             x: inputs of the minibatches, (length, batch, ...) or (length, R, batch, ...).
             y: their targets.
         """
@@ -163,7 +168,7 @@ class Training:
                 self.step = RecordedStep(
                     self.problem,
                     self.objective,
-                    self.runs[0].rule,
+                    self.layout,
                     self.stack,
                     lrs[:k],
                     x[:k],

@@ -8,7 +8,6 @@ recorded once, and the recorded graph is executed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor, fx
@@ -20,14 +19,14 @@ from betaplane.optim.codegen.hoist import hoist, values
 from betaplane.problems.problem import Problem
 from betaplane.replicas.compiled import DECOMPOSITIONS, compile_graph, compile_in_place
 from betaplane.replicas.objective import Objective, analytic_gradient
+from betaplane.replicas.param_groups import Layout
 from betaplane.replicas.shared_batch import share_inputs
 from betaplane.replicas.stack import Stack, stacking_errors
-from betaplane.rules._rule import Rule
 
 Leaves = list[Tensor]
 
 
-def replica_step(problem: Problem, objective: Objective, rule: Rule) -> Callable:
+def replica_step(problem: Problem, objective: Objective, layout: Layout) -> Callable:
     """The step of a single replica, which vmap turns into a step of the stack."""
 
     def loss(
@@ -57,12 +56,12 @@ def replica_step(problem: Problem, objective: Objective, rule: Rule) -> Callable
         if problem.record == "full":
             # the loss is not used; dead code elimination then removes its operations
             value = torch.zeros((), device=lr.device)
-        replica_rule = replace(rule, **hyper)
         new_params, new_state = {}, {}
         for name, p in params.items():
             x_1d = p if p.dim() else p[None]
             g_1d = grads[name].reshape(x_1d.shape)
-            updated, new_state[name] = replica_rule.step(x_1d, g_1d, state[name], lr)
+            rule, own_lr = layout.rule(name, hyper), layout.lr(name, lr)
+            updated, new_state[name] = rule.step(x_1d, g_1d, state[name], own_lr)
             updated = updated.reshape(p.shape)
             new_params[name] = updated if problem.constrain is None else problem.constrain(updated)
         return new_params, buffers, new_state, value
@@ -76,9 +75,9 @@ class RecordedStep:
     Args:
         problem: the problem to train.
         objective: a fresh objective with the seed of the stack's runs.
-        rule: the rule of the runs, with the hyperparameters that they share.
+        layout: the parameter groups, with the hyperparameters that the runs share.
         stack: the stack to train, or one with the same shapes.
-        lr: (K, R), learning rates of the K steps.
+        lr: (K, R) or (K, R, groups), learning rates of the K steps.
         x: inputs of the K minibatches, (K, batch, ...) if shared, else (K, R, batch, ...).
         y: their targets.
         shared: all replicas get the same minibatch.
@@ -89,7 +88,7 @@ class RecordedStep:
         self,
         problem: Problem,
         objective: Objective,
-        rule: Rule,
+        layout: Layout,
         stack: Stack,
         lr: Tensor,
         x: Tensor,
@@ -100,7 +99,7 @@ class RecordedStep:
     ) -> None:
         batch_dim = None if shared else 0
         dims = (0, 0, 0, 0, 0, batch_dim, batch_dim, stack.constants_dim)
-        step = vmap(replica_step(problem, objective, rule), in_dims=dims, randomness="same")
+        step = vmap(replica_step(problem, objective, layout), in_dims=dims, randomness="same")
         carried = (stack.params, stack.buffers, stack.state)
         self._carried_spec = pytree.tree_structure(carried)
         inputs, spec = pytree.tree_flatten((*carried, stack.hyper, lr, x, y, stack.constants))

@@ -133,7 +133,7 @@ class Command:
 
     def variables(self, values: Mapping[str, str]) -> dict[str, str]:
         """The environment of the command for these values."""
-        own = {f"BETAPLANE_{name.upper()}": value for name, value in values.items()}
+        own = {_variable(name): value for name, value in values.items()}
         changes = {"PYTHONUNBUFFERED": os.environ.get("PYTHONUNBUFFERED", "1"), **self.environment}
         every = {**os.environ, **changes, **own, RUN: values["run"]}
         return {name: value for name, value in every.items() if value is not None}
@@ -164,10 +164,15 @@ class Command:
                     f"The command never mentions {name}, so every value would train the same",
                     value=self.command,
                     allowed=f"{{{name}}}, or `reads_environment` if the script reads "
-                    f"BETAPLANE_{name.upper()}",
+                    f"{_variable(name)}",
                     where="command",
-                    instead=f"--{name} {{{name}}}  # in the command",
+                    instead=f"--{name.replace('.', '-')} {{{name}}}  # in the command",
                 )
+
+
+def _variable(name: str) -> str:
+    """The variable in the environment of a command that has a setting: BETAPLANE_EMBEDDING_LR."""
+    return f"BETAPLANE_{name.upper().replace('.', '_')}"
 
 
 def _check_command(command: Command) -> None:

@@ -7,9 +7,10 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 
 from betaplane.errors import BadInput, unknown
+from betaplane.text import setting_of
 
 # {{name}} stands for the text {name}; other braces, as in JSON, are left as they are
-PLACEHOLDER = re.compile(r"\{\{(?P<literal>\w+)\}\}|\{(?P<name>[A-Za-z_]\w*)\}")
+PLACEHOLDER = re.compile(r"\{\{(?P<literal>[\w.]+)\}\}|\{(?P<name>[A-Za-z_]\w*(?:\.\w+)*)\}")
 WHOLE = ("batch_size", "seed", "steps")
 REALS = ("lr", "beta1", "beta2", "beta3", "eps", "weight_decay")
 
@@ -20,6 +21,8 @@ def placeholders(text: str) -> list[str]:
     Example:
         >>> placeholders('train --lr {lr} --json {"a": 1} --keep {{this}} --lr {lr} --seed {seed}')
         ['lr', 'seed']
+        >>> placeholders("train --embedding-lr {embedding.lr}")
+        ['embedding.lr']
     """
     names = [match["name"] for match in PLACEHOLDER.finditer(text) if match["name"]]
     return list(dict.fromkeys(names))
@@ -79,6 +82,7 @@ def as_text(name: str, value: float) -> str:
         >>> as_text("layers", 4.0), as_text("dropout", 0.5)
         ('4', '0.5')
     """
+    name = setting_of(name)
     if name in WHOLE or (name not in REALS and float(value).is_integer()):
         return str(int(value))
     return repr(float(value))
