@@ -87,7 +87,7 @@ def test_groups_of_submodules_train_as_in_torch():
         lambda t: (0.02, 0.02, 0.1),
     )
     plain = train_plain(NET, run, WHOLE)
-    assert plain.curve.tolist() == np.float32(losses).tolist()
+    assert plain.curve.tolist() == np.array(losses, np.float32).tolist()
 
 
 def test_groups_of_the_user_train_as_in_torch():
