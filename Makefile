@@ -7,8 +7,9 @@ BIN := .venv/bin
 map: .venv/ready
 	$(BIN)/betaplane map digits
 
+# a worker that crashes ends the run: pytest-xdist, which would replace it, then waits forever with loadfile
 test: .venv/ready-test
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --max-worker-restart 0
 
 check: .venv/ready-test
 	$(BIN)/ruff check

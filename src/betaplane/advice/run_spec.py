@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from numbers import Integral, Real
 
 from betaplane.advice.evidence import Evidence, evidence
 from betaplane.advice.measurements import Checkpoint, Threshold, Window
 from betaplane.advice.settings import Settings, carried
+from betaplane.cached import cached_property
 from betaplane.errors import BadInput, unknown
 
 DTYPES = {

@@ -7,7 +7,6 @@ import math
 import shlex
 from contextlib import ExitStack
 from dataclasses import fields, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,6 +14,7 @@ import torch
 from rich.console import Console
 
 from betaplane import figures
+from betaplane.cached import cached_property
 from betaplane.cli.default_store import default_store
 from betaplane.cli.files import make_folder
 from betaplane.cli.map_files import write_map

@@ -6,11 +6,11 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from betaplane.cached import cached_property
 from betaplane.errors import BadInput
 from betaplane.maps.grid import NAMES, Axis, axis, is_beta, round_horizon, round_value
 from betaplane.maps.known_curves import known_curves

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from betaplane.cached import cached_property
 from betaplane.optim.codegen.availability import COMPILE_FAILURES
 from betaplane.optim.rule_step import step_by_rule
 from betaplane.optim.sharding.step import step_sharded

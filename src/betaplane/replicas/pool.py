@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import cached_property
 from multiprocessing import resource_tracker
 from pathlib import Path
 from pickle import PicklingError
@@ -29,6 +28,7 @@ from typing import Any, NoReturn
 import loky
 import torch
 
+from betaplane.cached import cached_property
 from betaplane.errors import BadInput
 from betaplane.problems import Command, Problem, Trainer
 from betaplane.problems.check import call_user_code

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from betaplane.cached import cached_property
 from betaplane.rules._math import (
     Number,
     bias_correction,

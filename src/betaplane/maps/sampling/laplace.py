@@ -5,9 +5,10 @@ around it (Rasmussen & Williams 2006, algorithms 3.1 and 3.2).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
+
+from betaplane.cached import cached_property
 
 BIAS = 2.0  # standard deviation of the constant part of the latent function, in log-odds
 MAX_NEWTON_STEPS = 50  # to the mode; 2 to 10 are taken

@@ -5,7 +5,6 @@ a step.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from numbers import Real
 from operator import attrgetter, is_
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from betaplane.cached import cached_property
 from betaplane.errors import BadInput, BadType
 from betaplane.optim.state.reencode import change_storage
 from betaplane.optim.step.dependence import can_compile, rule_structure

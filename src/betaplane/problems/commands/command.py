@@ -7,9 +7,9 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
+from betaplane.cached import cached_property
 from betaplane.errors import BadInput, expect
 from betaplane.problems.commands.command_run import RUN, CommandRun
 from betaplane.problems.commands.loss_source import LossSource, parse_loss_source
