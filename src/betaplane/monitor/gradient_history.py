@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from statistics import median
 
 NORMS_REMEMBERED = 64
+FIRST_NORMS = 16  # of a run, which are stored until its end
 NO_GRADIENT = -1.0  # in place of a norm
 
 
@@ -29,6 +30,7 @@ class GradientHistory:
         self.is_matrix: list[bool] = []
         self.trained: list[bool] = []  # whether a layer requires a gradient
         self.totals: deque[tuple[int, float]] = deque(maxlen=NORMS_REMEMBERED)
+        self.starting: list[float] = []  # the first 16 norms
         self.lrs: deque[float] = deque(maxlen=NORMS_REMEMBERED)  # the largest of all groups
         self.norms: list[float] = []  # of the last measured step, by layer
         self.zero_steps: list[int] = []  # measured steps in a row with no gradient or with zeros
@@ -77,6 +79,8 @@ class GradientHistory:
             for seen, silent in zip(self.last_nonzero, self.zero_steps, strict=True)
         ]
         self.totals.append((step, math.sqrt(sum(n * n for n in norms if not n < 0))))
+        if len(self.starting) < FIRST_NORMS:
+            self.starting.append(self.totals[-1][1])
         changes = [
             new - old for new, old in zip(versions, self._versions, strict=False) if new >= 0
         ]
@@ -104,4 +108,13 @@ class GradientHistory:
     @property
     def usual_norm(self) -> float:
         """The median of the finite norms remembered; nan if there are none."""
-        return median([norm for _, norm in self.totals if math.isfinite(norm)] or [math.nan])
+        return _median_of_finite([norm for _, norm in self.totals])
+
+    @property
+    def start_norm(self) -> float:
+        """The median of the first norms of the run that are finite; nan if there are none."""
+        return _median_of_finite(self.starting)
+
+
+def _median_of_finite(norms: Sequence[float]) -> float:
+    return median([norm for norm in norms if math.isfinite(norm)] or [math.nan])

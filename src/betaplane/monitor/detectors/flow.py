@@ -73,6 +73,8 @@ def _find_exploding(history: History, threshold: float) -> Finding | None:
     usual = history.gradients.usual_norm
     if not usual > 0 or norms[-1] <= threshold * usual:
         return None
+    if norms[-1] <= EXPLODING_LIMITS["start"] * history.gradients.start_norm:
+        return None  # the others have vanished: near a loss of 0 most batches have no gradient
     large = [norm for norm in norms if norm > threshold * usual]
     if len(large) < EXPLODING_LIMITS["times"]:
         return None
