@@ -1,6 +1,6 @@
 """Verdicts that replay predicts, against training, theory and simulation; cost of replay.
 
-`python -m benchmarks.replay [boundary | agreement | text | recording | cost ...]`. Tables: the
+`python -m benchmarks.replay [boundary | agreement | text | limits | recording | cost ...]`. Tables: the
 boundary of the counterexample, against theory and simulation; predicted maps against trained dense
 maps of 16 x 16 cells with one seed; the time and the batch size of recording; the cost of recording
 and replaying.
@@ -45,6 +45,7 @@ PROBLEMS = (
     "valley:noise=1,steps=500",
 )
 SIZES, TEXT_SIZES = (4, 32, 128), (4, 16, 32)
+SMALLER_LR = (("sparse", 32, 5), ("sparse", 4, 10), ("digits:model=logistic", 4, 10))
 ROWS, COORDINATES = 512, 2000
 
 
@@ -133,6 +134,18 @@ def text_table() -> None:
         compare(load("text:steps=200").with_(batch_size=size), "text:steps=200")
 
 
+def limits_table() -> None:
+    """The same for maps on which "good" is not predicted, with a part of their learning rate and
+    2,000 steps; and for the valley at batch 128, from gradients at step 500.
+    """
+    head()
+    for name, size, part in SMALLER_LR:
+        problem = load(name).with_(batch_size=size, steps=2000)
+        compare(problem.with_(lr=problem.lr / part), f"{name}:lr={problem.lr / part:g},steps=2000")
+    valley = "valley:noise=1,steps=500"
+    compare(load(valley).with_(batch_size=128), valley, after=500)
+
+
 def head() -> None:
     columns = ("good", "per b1", "failing", "b2 > 0", "off good", "off fail")
     row(
@@ -149,10 +162,10 @@ def head() -> None:
     )
 
 
-def compare(problem: Problem, name: str) -> None:
+def compare(problem: Problem, name: str, after: int = 100) -> None:
     trained = dense_map(problem, name)
     shares = [f"{(trained.verdicts == verdict).mean():.0%}" for verdict in (GOOD, FAILING)]
-    gradients = record_problem(problem, COORDINATES, ROWS, after=100)
+    gradients = record_problem(problem, COORDINATES, ROWS, after=after)
     ours = agreement(predicted_verdicts(gradients, trained), trained)
     rule = agreement(rule_verdicts(trained), trained)
     constants = "", *best_constants(trained)
@@ -244,6 +257,7 @@ TABLES = {
     "boundary": boundary_table,
     "agreement": agreement_table,
     "text": text_table,
+    "limits": limits_table,
     "recording": recording_table,
     "cost": cost_table,
 }
