@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -71,10 +72,12 @@ class Axis:
         """Whether it is laid out in memory horizons 1 / (1 - beta)."""
         return is_beta(self.name) and self.scale == "log"
 
-    @property
+    @cached_property
     def positions(self) -> np.ndarray:
-        """Positions of the values, shape (len(values),)."""
-        return np.array([self.position(value) for value in self.values])
+        """Positions of the values, shape (len(values),); read-only, since it is shared."""
+        positions = np.array([self.position(value) for value in self.values])
+        positions.flags.writeable = False
+        return positions
 
     def position(self, value: float) -> float:
         """The position of a value: see `position`; on a linear axis, in thirds of its length.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from itertools import product
 from typing import Any, Literal, NamedTuple
 
@@ -63,17 +64,23 @@ class Plan:
         check_dense(self)
         check_thresholds(self.thresholds)
 
-    @property
+    @cached_property
     def problem_options(self) -> tuple[str, ...]:
         """The axes that are options of the problem."""
         return tuple(axis.name for axis in (self.x, self.y) if axis.of_problem)
 
-    def group(self, spot: Spot) -> tuple[float, ...]:
-        """The values of the axes between which losses cannot be compared: the batch size, and
-        options of the problem.
+    @cached_property
+    def divides(self) -> tuple[int, ...]:
+        """The indices of the axes between whose values losses cannot be compared: the batch size,
+        and options of the problem.
         """
-        at = self.at(spot)
-        return tuple(at[name] for name in at if name in ("batch_size", *self.problem_options))
+        return tuple(
+            k for k, ax in enumerate((self.x, self.y)) if ax.of_problem or ax.name == "batch_size"
+        )
+
+    def group(self, spot: Spot) -> tuple[float, ...]:
+        """The values at a cell of the axes that divide the map; see `divides`."""
+        return tuple((self.x, self.y)[k].values[spot[k]] for k in self.divides)
 
     @property
     def run_options(self) -> Options:

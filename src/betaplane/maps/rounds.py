@@ -60,16 +60,10 @@ def _chunks(
 ) -> list[int]:
     """The sizes of the chunks: no chunk has runs of two seeds, batch sizes or variants."""
     runs: Counter[tuple] = Counter()
-    divided = _is_divided(plan)
     for spot, seeds in requests:
-        group = plan.group(spot) if divided else ()
+        group = plan.group(spot)
         runs.update((group, seed) for seed in range(known.get(spot, 0), seeds))
     return [size for count in runs.values() for size in _portions(count, chunk)]
-
-
-def _is_divided(plan: Plan) -> bool:
-    """Whether the axes divide the cells into groups that are not trained together."""
-    return any(ax.of_problem or ax.name == "batch_size" for ax in (plan.x, plan.y))
 
 
 def _portions(count: int, chunk: int) -> list[int]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from betaplane.maps.plan import Plan, run_settings
+from betaplane.maps.running import Running
 from betaplane.maps.store.lease import Owner
 from betaplane.maps.store.run_record import Record
 from betaplane.maps.store.store import Store
@@ -69,6 +70,9 @@ class RunScheduler:
         began: time.monotonic() at which the plan's seconds begin; now by default.
     """
 
+    running_type = Running  # waits for workers
+    clock = staticmethod(time.monotonic)
+
     def __init__(
         self,
         plan: Plan,
@@ -86,7 +90,7 @@ class RunScheduler:
         self.chunk = chunk
         self.watch = watch
         self.owner = Owner.here()
-        self.last_heartbeat = time.monotonic()
+        self.last_heartbeat = self.clock()
         self.began = self.last_heartbeat if began is None else began
         self.known: dict[str, Record] = {}  # every requested run that is finished
         self.progress = Progress(0, 0, 0, 0.0)
@@ -102,8 +106,7 @@ class RunScheduler:
         self._learn(self.stored(new), wanted=len(new))
         chunks = self._chunks(tasks)
         while missing := self._missing(tasks):
-            for chunk, outcomes in self._trained(chunks):
-                self._store(chunk, outcomes)
+            self._train(chunks)
             self._learn(self.stored(self._missing(tasks)))  # results of other processes
             still_missing = self._missing(tasks)
             if still_missing and self._is_late():
@@ -128,11 +131,12 @@ class RunScheduler:
     def _missing(self, tasks: Sequence[Task]) -> list[str]:
         return [task.key for task in tasks if task.key not in self.known]
 
-    def _store(self, chunk: Sequence[Task], outcomes: Sequence[Outcome]) -> None:
-        pairs = zip(chunk, outcomes, strict=True)
+    def _store(self, trained: Sequence[tuple[list[Task], list[Outcome]]]) -> None:
+        """Store what has ended, in one transaction: each is a write to the disk."""
+        pairs = [pair for ended in trained for pair in zip(*ended, strict=True)]
         records = [self._record(task, outcome) for task, outcome in pairs]
-        self.store.finish(records, chunk=_chunk_key(chunk))
-        for task, outcome in zip(chunk, outcomes, strict=True):
+        self.store.finish(records, chunks=[_chunk_key(tasks) for tasks, _ in trained])
+        for task, outcome in pairs:
             if outcome.failure is not None:
                 self.store.meta[f"{FAILURE}{task.key}"] = {**outcome.failure, **_named(task.run)}
         self._learn({record.key: record for record in records}, computed=len(records))
@@ -144,7 +148,7 @@ class RunScheduler:
                 done=len(self.known),
                 wanted=self.progress.wanted + wanted,
                 computed=self.progress.computed + computed,
-                seconds=time.monotonic() - self.began,
+                seconds=self.clock() - self.began,
             )
             self.watch(self.progress)
 
@@ -165,36 +169,42 @@ class RunScheduler:
             for i in range(0, len(group), self.chunk)
         ]
 
-    def _trained(
-        self, chunks: Sequence[Sequence[Task]]
-    ) -> Iterator[tuple[list[Task], list[Outcome]]]:
-        """Claim and train runs that are neither finished nor claimed elsewhere; yields chunks as
-        they end.
+    def _train(self, chunks: Sequence[Sequence[Task]]) -> None:
+        """Claim and train runs that are neither finished nor claimed elsewhere; store each chunk
+        when it ends.
         """
         most_submitted = 2 * self.pool.workers if self.pool.workers else 1
-        running: dict[Future, list[Task]] = {}
-        for claimed in self._claimed(chunks):
+        running = self.running_type()
+        for claimed in self._claimed(chunks, lambda: most_submitted - len(running)):
             if claimed:
-                running[self._submit(claimed)] = claimed
+                running.add(self._submit(claimed), claimed)
             while len(running) > most_submitted:
-                yield from self._ended(running)
-        while running:
-            yield from self._ended(running)
+                self._collect(running)
+        while len(running):
+            self._collect(running)
 
     def _submit(self, tasks: Sequence[Task]) -> Future:
         runs = [task.run for task in tasks]
         saved = SavedChunk(self.store.path, _chunk_key(tasks)) if self.engine == "stacked" else None
         return self.pool.submit(runs, self.engine, self.plan.run_options, saved)
 
-    def _claimed(self, chunks: Sequence[Sequence[Task]]) -> Iterator[list[Task]]:
+    def _claimed(
+        self, chunks: Sequence[Sequence[Task]], missing: Callable[[], int]
+    ) -> Iterator[list[Task]]:
         """The tasks of each chunk that this process may train.
 
-        A claim is a write to the disk, so short runs are claimed several chunks at a time. Long
-        ones are claimed one chunk at a time and otherwise stay available to other processes.
+        A claim is a write to the disk, so short runs are claimed several chunks at a time, and as
+        many chunks as half of the workers lack. Other long ones are claimed one chunk at a time and
+        stay available to other processes.
+
+        Args:
+            chunks: what is trained.
+            missing: returns the number of chunks that can be submitted now.
         """
         ahead = first = 0
         while (first := first + ahead) < len(chunks):
-            ahead = max(1, int(CLAIM_SECONDS * self.progress.rate / self.chunk))
+            in_time = int(CLAIM_SECONDS * self.progress.rate / self.chunk)
+            ahead = max(1, in_time, missing() // 2)
             portion = chunks[first : first + ahead]
             wanted = self._missing([task for chunk in portion for task in chunk])
             granted = self.store.claim(wanted, self.owner) if wanted else set()
@@ -203,20 +213,22 @@ class RunScheduler:
                     return
                 yield [task for task in chunk if task.key in granted]
 
-    def _ended(
-        self, running: dict[Future, list[Task]]
-    ) -> Iterator[tuple[list[Task], list[Outcome]]]:
+    def _collect(self, running: Running[list[Task]]) -> None:
+        """Wait for a chunk to end, and store all that have ended."""
         if self._is_late():
-            for cancelled in [future for future in running if future.cancel()]:
-                del running[cancelled]
-        ended, _ = wait(running, timeout=self._wait_seconds(), return_when=FIRST_COMPLETED)
-        if not ended and self._wait_seconds() <= 0:
+            running.cancel_waiting()
+        ended = running.take_ended(self._wait_seconds())
+        if not ended and len(running) and self._wait_seconds() <= 0:
             raise OutOfTime
         self._heartbeat()
-        # results before failures, so that every result is stored
-        for future in sorted(ended, key=lambda future: future.exception() is not None):
-            tasks = running.pop(future)
-            yield tasks, self._outcomes(future)
+        trained = []
+        try:
+            # results before failures, so that every result is stored
+            for future, tasks in sorted(ended, key=lambda end: end[0].exception() is not None):
+                trained.append((tasks, self._outcomes(future)))
+        finally:
+            if trained:
+                self._store(trained)
 
     def _outcomes(self, future: Future) -> list[Outcome]:
         """The outcomes of a chunk.
@@ -252,7 +264,7 @@ class RunScheduler:
 
         Never before the first run is finished: without it there is no map.
         """
-        spent = time.monotonic() - self.began
+        spent = self.clock() - self.began
         return self.plan.seconds is not None and bool(self.known) and spent > self.plan.seconds
 
     def _wait_seconds(self) -> float:
@@ -263,11 +275,11 @@ class RunScheduler:
         if self.plan.seconds is None or not self.known:
             return HEARTBEAT_SECONDS
         end = self.began + ABANDON_FACTOR * self.plan.seconds
-        return max(0.0, min(HEARTBEAT_SECONDS, end - time.monotonic()))
+        return max(0.0, min(HEARTBEAT_SECONDS, end - self.clock()))
 
     def _heartbeat(self) -> None:
-        if time.monotonic() - self.last_heartbeat > HEARTBEAT_SECONDS:
-            self.last_heartbeat = time.monotonic()
+        if self.clock() - self.last_heartbeat > HEARTBEAT_SECONDS:
+            self.last_heartbeat = self.clock()
             self.store.beat(self.owner)
 
 

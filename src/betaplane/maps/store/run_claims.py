@@ -71,8 +71,11 @@ class Claims:
                 " WHERE value NOT IN (SELECT key FROM runs) ON CONFLICT (key) DO NOTHING",
                 (owner.token, *json_list(wanted)),
             )
-            claimed = db.execute("SELECT key FROM claims WHERE owner = ?", (owner.token,))
-            return wanted.intersection(key for (key,) in claimed.fetchall())
+            claimed = db.execute(
+                "SELECT key FROM claims WHERE owner = ? AND key IN (SELECT value FROM json_each(?))",
+                (owner.token, *json_list(wanted)),
+            )
+            return {key for (key,) in claimed.fetchall()}
 
     def claimed_elsewhere(self, keys: Iterable[str], owner: Owner) -> set[str]:
         """The subset of `keys` that another living owner is training now."""

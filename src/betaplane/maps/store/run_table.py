@@ -64,15 +64,15 @@ class RunTable(Claims):
             self.damaged += len(damaged)
             yield from records
 
-    def finish(self, records: Iterable[Record], chunk: str = "") -> int:
+    def finish(self, records: Iterable[Record], chunks: Iterable[str] = ()) -> int:
         """Keep results: they are on disk when this returns. Returns the number of new ones.
 
-        One transaction: all or none. The claims of these runs end, and the saved state of their
-        chunk is deleted. A run that is already stored is never overwritten.
+        One transaction: all or none. The claims of these runs end, and the saved states of their
+        chunks are deleted. A run that is already stored is never overwritten.
 
         Args:
             records: the finished runs.
-            chunk: the key of the chunk they were trained in.
+            chunks: the keys of the chunks they were trained in.
 
         Raises:
             BadInput: the disk is full or broken. None of these records was kept; all earlier ones
@@ -88,7 +88,7 @@ class RunTable(Claims):
             )
             new = db.total_changes - before
             db.executemany("DELETE FROM claims WHERE key = ?", [row[:1] for row in rows])
-            db.execute("DELETE FROM unfinished WHERE runs = ?", (chunk,))
+            db.executemany("DELETE FROM unfinished WHERE runs = ?", [(chunk,) for chunk in chunks])
         return new
 
     def _read(self, column: str, values: list) -> tuple[list[Record], list]:
