@@ -6,11 +6,11 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
+from betaplane.cached import cached_property
 from betaplane.errors import BadInput, nearest, unknown
 from betaplane.text import setting_of
 

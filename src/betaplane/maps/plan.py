@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
 from itertools import product
 from typing import Any, Literal, NamedTuple
 
+from betaplane.cached import cached_property
 from betaplane.errors import BadInput, unknown
 from betaplane.maps.grid import NAMES, RANGES, Axis, Scale, axis, check_own_axis, is_of_group
 from betaplane.maps.phase_map import Spot, Thresholds

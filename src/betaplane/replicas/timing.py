@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from betaplane.replicas.worker import train
 FIRST_STEPS = 4  # of the shortest measurement
 GROWTH = 4  # factor between the steps of two measurements
 CHUNK_SECONDS = 4.0  # a longer measurement is not started
+MAX_FIRST_SECONDS = 30.0  # after a longer one, there is no second
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,18 @@ def chunk_time(
     taken = min(steps, FIRST_STEPS)
     first = _seconds(problem, runs, engine, options, taken)
     measured = [(taken, _seconds(problem, runs, engine, options, taken))]
-    while taken < steps and GROWTH * measured[-1][1] < CHUNK_SECONDS:
+    while taken < steps and _next_seconds(measured) < CHUNK_SECONDS:
         taken = min(steps, GROWTH * taken)
         measured.append((taken, _seconds(problem, runs, engine, options, taken)))
     more = max(0.0, first - measured[0][1])
     return ChunkTime(_extrapolated(measured, steps), more, taken == steps)
+
+
+def _next_seconds(measured: Sequence[tuple[int, float]]) -> float:
+    """The time of the next measurement; a chunk of few steps takes hardly less than one of more."""
+    if len(measured) == 1:
+        return 0.0 if measured[0][1] < MAX_FIRST_SECONDS else math.inf
+    return _extrapolated(measured, GROWTH * measured[-1][0])
 
 
 def _seconds(
@@ -73,8 +82,7 @@ def _seconds(
 
 
 def _extrapolated(measured: Sequence[tuple[int, float]], steps: int) -> float:
-    """The time of all steps: a line through the last two measurements, at least proportional to
-    neither less than the last one.
+    """The time of all steps: a line through the last two measurements, never below the last one.
 
     Example:
         >>> _extrapolated([(10, 2.0), (40, 5.0)], 100), _extrapolated([(4, 1.0)], 8)
