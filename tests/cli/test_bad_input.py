@@ -152,6 +152,7 @@ USAGE = {
     "map --eps fast": "Invalid value for '--eps'",
     "map digits digits": "unexpected extra argument",
     "import": "Missing argument 'source'",
+    "plan": "Missing argument 'file'",
     "map digits --seeds": "Option '--seeds' requires an argument",
 }
 

@@ -21,6 +21,7 @@ from betaplane.cli.import_sweep import import_command
 from betaplane.cli.init import init_command
 from betaplane.cli.inspect import inspect_command
 from betaplane.cli.map import map_command
+from betaplane.cli.plan import plan_command
 from betaplane.cli.record import record_command
 from betaplane.cli.replay import replay_command
 from betaplane.cli.report import report_command
@@ -86,6 +87,7 @@ COMMANDS = {
     "map": map_command,
     "record": record_command,
     "replay": replay_command,
+    "plan": plan_command,
     "problems": problems_command,
     "rules": rules_command,
     "audit": audit_command,

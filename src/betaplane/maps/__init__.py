@@ -1,6 +1,7 @@
 """Maps of where training converges: choice of cells, verdicts, store of runs, recommendation."""
 
 from betaplane.call_errors import explain_calls
+from betaplane.maps.confirmation import Confirmation, confirm
 from betaplane.maps.cost import MapCost, map_cost
 from betaplane.maps.estimate import Estimate
 from betaplane.maps.export import rows, to_csv, to_frame, to_json, to_parquet
@@ -35,6 +36,7 @@ __all__ = [
     "VERDICTS",
     "Axis",
     "Cell",
+    "Confirmation",
     "Curve",
     "Estimate",
     "MapCost",
@@ -51,6 +53,7 @@ __all__ = [
     "Trial",
     "Tuned",
     "axis",
+    "confirm",
     "explicit",
     "import_sweep",
     "map_cost",
