@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from betaplane.maps.decision import (
     half_width,
     heights,
     is_positive,
-    largest_measurable,
+    largest_likely,
 )
 from betaplane.maps.lr_search import FACTOR, FRESH_SEEDS, MOST_FACTORS, LearningRateSearch
 from betaplane.maps.trials import Trials
@@ -205,12 +206,22 @@ def test_what_replaces_another_setting_is_measurably_better_than_it():
     assert {gains: better_than_default(*gains) for gains in table} == table
 
 
-def test_the_largest_gain_counts_only_if_it_is_measurable():
-    gains = [Gain(low, middle, 0.4, True, 8, 5) for low, middle in ((0.1, 0.2), (-0.1, 0.3))]
-    none = Gain(0.0, 0.0, 0.0, True, 8, 5)
-    assert largest_measurable([none, *gains]) == 1
-    assert largest_measurable([none, gains[1], gains[1]]) == 0
-    assert largest_measurable([none, gains[0], Gain(0.2, 0.3, 0.4, True, 8, 5)]) == 2
+def test_the_largest_gain_counts_only_if_it_is_likely():
+    gains = [Gain(0.1, 0.2, 0.4, True, 8, 5), Gain(-0.1, 0.3, 0.4, True, 8, 33)]
+    none = Gain(0.0, 0.0, 0.0, True, 8, math.inf)
+    assert largest_likely([none, *gains]) == 1
+    assert largest_likely([none, gains[1], gains[1]]) == 0
+    assert largest_likely([none, gains[0], Gain(-0.1, 0.3, 0.4, True, 8, 32)]) == 2
+
+
+@pytest.mark.parametrize(("errors", "likely"), [(0.99, False), (1.01, True)])
+def test_a_gain_is_likely_from_one_standard_error_on(errors, likely):
+    """Differences of logarithms with mean 0.1 and a standard error of 0.1 / errors."""
+    noise = np.array([1.0, -1.0] * 8) * math.sqrt(15) * 0.1 / errors
+    found = gain(np.exp(-0.1 + noise), np.ones(16), np.full(16, 100.0))
+    assert not found.is_measurable
+    assert found.is_likely is likely
+    assert not replace(found, middle=0.009).is_likely
 
 
 def test_a_gain_says_its_interval():

@@ -50,7 +50,7 @@ def test_the_reason_compares_with_the_default_and_with_its_best_rate() -> None:
     other = "loss 5% lower (95% interval -10% to 20%, 4 paired seeds)"
     cost = "3 runs, 2 settings."
     assert KEPT.reason == (
-        "no setting was measurably better than the default. The best setting found, compared with "
+        "no setting is likely to be better than the default. The best setting found, compared with "
         f"the default at its best lr=0.03: {other}. {cost}"
     )
     default = "the default (betas=(0.9, 0.999), lr=0.01)"
@@ -66,6 +66,8 @@ def test_the_reason_compares_with_the_default_and_with_its_best_rate() -> None:
         "Within noise the default betas are as good at that learning rate. beta2 is at the end of "
         f"what was tried. {cost}"
     )
+    doubtful = replace(KEPT, lr=0.03, gain=replace(GAIN, low=-0.01)).reason
+    assert "paired seeds). The interval contains 0: it is likely to be better, not" in doubtful
     better = replace(KEPT, beta2=0.99, gain_at_best_lr=GAIN).reason
     assert better == (
         f"compared with {default}: {gain}. Compared with the default at its best lr=0.03: {gain}. "

@@ -14,6 +14,8 @@ T_QUANTILES = (
     (8, 2.306), (9, 2.262), (10, 2.228), (12, 2.179), (15, 2.131), (20, 2.086), (30, 2.042),
 )  # fmt: skip
 MATERIAL = 0.01  # a gain below this share is not worth a change
+DECIDING_ERRORS = 2.0  # standard errors of a gain that is beyond doubt
+LIKELY_ERRORS = 1.0  # standard errors of a gain that is likely: five in six, if losses are normal
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,15 @@ class Gain:
     def is_measurable(self) -> bool:
         """Whether the setting is better beyond noise, and by more than `MATERIAL`."""
         return self.low > 0 and self.middle >= MATERIAL
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether the setting is better by more than `MATERIAL` and by a standard error or more.
+
+        `deciding_seeds` would make it two standard errors, and errors fall with their root.
+        """
+        fewest = self.deciding_seeds * (LIKELY_ERRORS / DECIDING_ERRORS) ** 2
+        return self.middle >= MATERIAL and fewest <= self.seeds
 
     def could_be_decided_by(self, seeds: int) -> bool:
         """Whether this many more seeds would probably show it to be measurable."""
@@ -128,14 +139,14 @@ def better_than_default(
     return 1 if default_over_given.is_measurable else 0
 
 
-def largest_measurable(over_given: Sequence[Gain]) -> int:
-    """The index of the largest measurable gain; 0, the given default, if none is measurable.
+def largest_likely(over_given: Sequence[Gain]) -> int:
+    """The index of the largest likely gain; 0, the given default, if none is likely.
 
     Args:
         over_given: gains over the default at the given learning rate, the first of itself.
     """
-    measurable = [k for k, found in enumerate(over_given) if found.is_measurable]
-    return max(measurable, key=lambda k: over_given[k].middle, default=0)
+    likely = [k for k, found in enumerate(over_given) if found.is_likely]
+    return max(likely, key=lambda k: over_given[k].middle, default=0)
 
 
 def is_positive(finals: np.ndarray, initial: np.ndarray) -> bool:
@@ -171,11 +182,11 @@ def _capped(finals: np.ndarray, initial: np.ndarray) -> np.ndarray:
 
 
 def _deciding_seeds(differences: np.ndarray) -> float:
-    """The number of seeds at which the mean would be twice its standard error."""
+    """The number of seeds at which the mean would be `DECIDING_ERRORS` standard errors."""
     mean = abs(float(np.mean(differences)))
     if mean == 0 or len(differences) < 2:
         return math.inf
-    return max(2, math.ceil((2 * float(np.std(differences, ddof=1)) / mean) ** 2))
+    return max(2, math.ceil((DECIDING_ERRORS * float(np.std(differences, ddof=1)) / mean) ** 2))
 
 
 def _share(difference: float) -> float:

@@ -57,9 +57,10 @@ def tune(
     better; all runs have the same seed. Its posterior mean chooses the best.
 
     The best, and the default betas at their best learning rate, are compared on fresh seeds with the
-    default at the given learning rate. The default stays unless one of the two is measurably
-    better: the 95% interval of the gain lies above 0, and the gain is at least 1%. If both are, the
-    one with the larger gain is the result. No setting has beta1 >= sqrt(beta2).
+    default at the given learning rate. The default stays unless one of the two is likely to be
+    better: its gain is at least 1%, and at least its standard error over the seeds. If both are,
+    the one with the larger gain is the result. The reason states the 95% interval of the gain, and
+    whether it lies above 0. No setting has beta1 >= sqrt(beta2).
 
     Args:
         source: as in `map_phases`: a Problem, a Trainer, a function train(settings, seed), a

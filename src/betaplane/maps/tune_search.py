@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from betaplane.maps.decision import Gain, gain, heights, is_positive, largest_measurable
+from betaplane.maps.decision import Gain, gain, heights, is_positive, largest_likely
 from betaplane.maps.tune_model import Model, fitted
 
 BETA1S = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
@@ -170,7 +170,7 @@ class Search:
             self.trials.initials(self.fresh_seeds),
         )
         over_given = [gain(losses, finals[0], initial) for losses in finals]
-        chosen = largest_measurable(over_given)
+        chosen = largest_likely(over_given)
         return Comparison(
             cells[chosen],
             best_lr,

@@ -72,10 +72,16 @@ class Tuned:
         default += f"lr={self.default['lr']:g})"
         cost = f"{self.trainings} runs, {len(self.trials)} settings."
         if self.keeps_lr and self.keeps_betas:
-            first = "no setting was measurably better than the default."
+            first = "no setting is likely to be better than the default."
         else:
-            first = f"compared with {default}: {self.gain}."
+            first = f"compared with {default}: {self.gain}.{self._doubt()}"
         return " ".join([first, *self._about_betas(), *self._about_ends(), cost])
+
+    def _doubt(self) -> str:
+        """A sentence if the gain over the default is likely, but not beyond noise."""
+        if self.gain.is_measurable:
+            return ""
+        return " The interval contains 0: it is likely to be better, not certain."
 
     def _about_betas(self) -> list[str]:
         best = f"the default at its best lr={self.best_default['lr']:g}"
