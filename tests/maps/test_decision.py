@@ -206,6 +206,13 @@ def test_what_replaces_another_setting_is_measurably_better_than_it():
     assert {gains: better_than_default(*gains) for gains in table} == table
 
 
+def test_a_gain_over_a_loss_that_does_not_fall_is_a_share_of_its_own_decrease():
+    found = gain(np.full(5, -3.0), np.full(5, 1.0), np.full(5, 1.0))
+    assert (found.low, found.middle, found.high) == (1.0, 1.0, 1.0)
+    none = gain(np.full(5, 1.0), np.full(5, math.inf), np.full(5, 1.0) * -1)
+    assert none.middle == 0.0
+
+
 def test_the_largest_gain_counts_only_if_it_is_likely():
     gains = [Gain(0.1, 0.2, 0.4, True, 8, 5), Gain(-0.1, 0.3, 0.4, True, 8, 33)]
     none = Gain(0.0, 0.0, 0.0, True, 8, math.inf)

@@ -24,7 +24,7 @@ class Gain:
 
     If all losses are positive, gains are shares of the other's loss (0.2: 20% lower), from the
     mean difference of the logarithms. Otherwise they are shares of the other's decrease from the
-    initial loss.
+    initial loss; of the setting's own decrease if the other's loss does not fall.
     """
 
     low: float  # ends of the 95% interval
@@ -108,7 +108,7 @@ def gain(finals: np.ndarray, other: np.ndarray, initial: np.ndarray) -> Gain:
     setting, base = heights(both, initial, of_loss)
     differences = base - setting
     if not of_loss:
-        differences = differences / max(float(np.mean(initial - base)), np.finfo(float).tiny)
+        differences = differences / _decrease(setting, base, initial)
     middle, half = float(np.mean(differences)), half_width(differences)
     share = _share if of_loss else float
     return Gain(
@@ -174,6 +174,12 @@ def half_width(differences: np.ndarray) -> float:
         return math.inf
     quantile = next((t for df, t in T_QUANTILES if df >= n - 1), T_QUANTILES[-1][1])
     return quantile * float(np.std(differences, ddof=1)) / math.sqrt(n)
+
+
+def _decrease(setting: np.ndarray, base: np.ndarray, initial: np.ndarray) -> float:
+    """The decrease of which gains are shares: the other's, or the setting's if there is none."""
+    of_both = (float(np.mean(initial - losses)) for losses in (base, setting))
+    return next((decrease for decrease in of_both if decrease > 0), 1.0)
 
 
 def _capped(finals: np.ndarray, initial: np.ndarray) -> np.ndarray:

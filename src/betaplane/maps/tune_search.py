@@ -23,7 +23,7 @@ CLIP = 1.5  # heights this far above the best are equally useless
 OPTIMISM = 0.5  # standard deviations of the model by which the next setting is preferred
 # The search ends if no setting could be better by more than NEGLIGIBLE, at so many standard
 # deviations; a model of fewer settings than FEWEST is not trusted to say so.
-CONFIDENCE, NEGLIGIBLE, FEWEST = 2.0, 0.002, 24
+CONFIDENCE, NEGLIGIBLE, FEWEST = 2.0, 0.002, 36
 
 Cell = tuple[int, int, int]  # index of lr, beta1, beta2
 
@@ -115,7 +115,7 @@ class Search:
         fresh: number of fresh seeds, at least 2.
     """
 
-    def __init__(self, trials: Trainable, lattice: Lattice, max_runs: int, fresh: int = 4) -> None:
+    def __init__(self, trials: Trainable, lattice: Lattice, max_runs: int, fresh: int = 5) -> None:
         self.trials = trials
         self.lattice = lattice
         self.fresh_seeds = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + fresh)
