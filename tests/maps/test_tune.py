@@ -233,7 +233,7 @@ def test_every_setting_diverges():
     [
         ({"seeds": 0}, "seeds is out of range: got 0; expected [1, 1000]"),
         ({"seeds": 1}, "seeds is out of range: got 1; expected [2, 1000]: one seed gives"),
-        ({"max_runs": 15}, "max_runs is too small: got 15; expected [19, inf) with 5 fresh seeds"),
+        ({"max_runs": 15}, "max_runs is too small: got 15; expected [16, inf) with 4 fresh seeds"),
         ({"max_runs": "9"}, "max_runs is not a whole number: got '9'"),
         ({"max_runs": True}, "max_runs is not a whole number: got True"),
         ({"max_rums": 48}, "Unknown argument 'max_rums'. Did you mean 'max_runs'?"),

@@ -34,7 +34,7 @@ from betaplane.problems.source import as_problem
 from betaplane.replicas import Pool, Source
 
 MAX_RUNS = 48
-FRESH_SEEDS = 5
+FRESH_SEEDS = 4
 FEWEST_SEARCH_RUNS = 4  # the given learning rate, two others and another pair of betas
 
 
@@ -74,7 +74,7 @@ def tune(
             seconds.
         how: arguments of `plan_for`: rule, lr, batch_size; steps, examples or tokens, the length of
             a run; search_lr=False to keep the given learning rate and try betas only; seeds: number
-            of fresh seeds, 5 by default.
+            of fresh seeds, 4 by default.
 
     Returns:
         The setting to use, its gain over the default with its interval, and all trials.

@@ -115,7 +115,7 @@ class Search:
         fresh: number of fresh seeds, at least 2.
     """
 
-    def __init__(self, trials: Trainable, lattice: Lattice, max_runs: int, fresh: int = 5) -> None:
+    def __init__(self, trials: Trainable, lattice: Lattice, max_runs: int, fresh: int = 4) -> None:
         self.trials = trials
         self.lattice = lattice
         self.fresh_seeds = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + fresh)
