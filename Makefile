@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: map test check docs outputs stubs bench clients mutants floors clean
+.PHONY: map test check docs outputs stubs bench clients executors mutants floors clean
 
 map: .venv/ready
 	$(BIN)/betaplane map digits
@@ -38,6 +38,10 @@ clients: .venv/ready-clients
 	$(BIN)/python -m pytest -q -m "slow or not slow" tests/monitor/test_callbacks.py tests/monitor/test_quantized.py \
 	  tests/monitor/test_sinks.py tests/problems/test_from_trainer.py tests/problems/test_from_lightning.py
 
+# where runs execute: Ray, Dask, submitit on this machine, with workers and drivers that are killed
+executors: .venv/ready-executors
+	$(BIN)/python -m pytest -q -m "slow or not slow" tests/executors
+
 # 200 mutants of what decides, drawn by SEED, and the share of them that a test notices
 SEED ?= 0
 mutants: .venv/ready-test
@@ -61,6 +65,10 @@ floors: .venv/ready
 
 .venv/ready-clients: .venv/ready-test
 	$(BIN)/pip install -q -c constraints.txt -e '.[clients]'
+	touch $@
+
+.venv/ready-executors: .venv/ready-test
+	$(BIN)/pip install -q -c constraints.txt -e '.[executors]'
 	touch $@
 
 .venv/ready-bench: .venv/ready

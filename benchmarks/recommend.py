@@ -26,7 +26,7 @@ from benchmarks.stored_maps import open_trials
 from betaplane.errors import BadInput
 from betaplane.maps import map_phases
 from betaplane.maps.decision import gain
-from betaplane.maps.mapper import temporary_store
+from betaplane.maps.resources import temporary_store
 from betaplane.problems.source import as_problem
 
 FOLDER = Path(__file__).with_name("recommend_problems")

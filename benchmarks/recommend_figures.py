@@ -23,9 +23,9 @@ from benchmarks.stored_maps import open_trials, small_map, small_store
 from benchmarks.verdicts import TWELVE
 from betaplane.maps import PhaseMap, map_phases
 from betaplane.maps.decision import Gain, gain
-from betaplane.maps.mapper import temporary_store
 from betaplane.maps.phase_map import FAILING, GOOD
 from betaplane.maps.recommend import is_on_edge
+from betaplane.maps.resources import temporary_store
 from betaplane.problems.source import as_problem
 
 SMALL = (

@@ -36,7 +36,7 @@ for line in sys.stdin:
 
 
 def environment(ours: bool) -> dict[str, str]:
-    from betaplane.replicas.pool import WORKER_ENVIRONMENT
+    from betaplane.executors.worker_process import WORKER_ENVIRONMENT
 
     one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     xla = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}

@@ -8,15 +8,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from betaplane.executors import Local
 from betaplane.maps import map_phases
 from betaplane.maps.engine import choose_engine
-from betaplane.maps.mapper import store_of
 from betaplane.maps.phase_map import PhaseMap
 from betaplane.maps.plan import plan_for
+from betaplane.maps.resources import opened
 from betaplane.maps.scheduler import RunScheduler
 from betaplane.maps.trials import Trials
 from betaplane.problems import Problem, Trainer
-from betaplane.replicas import Pool, chunk_size
+from betaplane.replicas import chunk_size
 
 FOLDER = Path(".benchmarks")  # ignored by git; delete it after a change to training
 POINTS = 16  # per side of a dense map
@@ -57,9 +58,7 @@ def open_trials(
         workers: worker processes; 0 trains in this process.
     """
     plan = plan_for(problem)
-    pool = Pool(problem, workers=workers, leftovers=[])
-    kept = stack.enter_context(store_of(problem, store))
-    stack.enter_context(pool)
-    engine = choose_engine(problem, plan, pool, plan.run((0, 0), 0), runs, kept.meta).engine
+    executor, kept, _ = stack.enter_context(opened(problem, store, Local(workers)))
+    engine = choose_engine(problem, plan, executor, plan.run((0, 0), 0), runs, kept.meta).engine
     chunk = chunk_size(problem, engine, False)
-    return Trials(plan, RunScheduler(plan, pool, kept, engine, chunk, lambda _: None))
+    return Trials(plan, RunScheduler(plan, executor, kept, engine, chunk, lambda _: None))

@@ -163,7 +163,7 @@ METHODS: dict[str, Callable[[Repetition, int], Index]] = {
 }
 
 
-def opened(source: str, steps: int | None, store: Path, stack: ExitStack) -> Trials:
+def trials_of(source: str, steps: int | None, store: Path, stack: ExitStack) -> Trials:
     """What trains a problem; finished runs are kept in a store."""
     problem = as_problem(source)
     if steps is not None and isinstance(problem, Problem):
@@ -209,7 +209,7 @@ def _print_row(name: str, tables: Path, runs: int, repetitions: int) -> tuple[bo
     steps = HELD_OUT.get(name)
     with ExitStack() as stack:
         source = f"{file}:problem" if file.exists() else name
-        trials = opened(source, steps, path.with_suffix(".sqlite"), stack)
+        trials = trials_of(source, steps, path.with_suffix(".sqlite"), stack)
         if not path.exists():
             record(trials, path, steps is None)
         table = Table(path, trials)

@@ -19,6 +19,7 @@ import math
 import random
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.scheduler.workers import Clock, Workers, running_on
+from betaplane.executors import Executor
 from betaplane.maps import Store, map_phases, plan_for
 from betaplane.maps.mapper import Mapper
 from betaplane.maps.plan import Plan
@@ -60,18 +62,24 @@ def drawn(ratios: list[float], rng: random.Random) -> tuple[float, float]:
     return seconds, seconds * rng.random() if rng.random() < FAILURES else 0.0
 
 
-class SimulatedPool:
-    """The pool of the scheduler, on simulated workers."""
+class SimulatedExecutor(Executor):
+    """Simulated workers as an executor."""
+
+    name = "simulated workers"
 
     def __init__(self, workers: Workers) -> None:
-        self.simulated = workers
-        self.workers = workers.count
+        self.workers = workers
 
-    def submit(self, runs: list[Run], *_: Any) -> Future:
-        return self.simulated.submit([_outcome(run) for run in runs])
+    @property
+    def slots(self) -> int:
+        return self.workers.count
 
-    def result(self, future: Future) -> Any:
-        return future.result()
+    def submit(self, function: Callable, *arguments: Any) -> Future:
+        runs: list[Run] = arguments[0]
+        return self.workers.submit([_outcome(run) for run in runs])
+
+    def close(self) -> None:
+        """Nothing is left to end."""
 
 
 def _outcome(run: Run) -> Outcome:
@@ -85,14 +93,14 @@ class SimulatedMapper(Mapper):
     """The mapper, with a scheduler that lives in simulated time."""
 
     def _scheduler(self, watch: Any) -> RunScheduler:
-        workers = self.pool.simulated  # pyright: ignore[reportAttributeAccessIssue]
+        workers = self.executor.workers  # pyright: ignore[reportAttributeAccessIssue]
         scheduler_type = type(
             "SimulatedScheduler",
             (RunScheduler,),
             {"running_type": running_on(workers), "clock": workers.clock},
         )
         return scheduler_type(
-            self.plan, self.pool, self.store, self.choice.engine, 1, watch, workers.clock()
+            self.plan, self.executor, self.store, self.choice.engine, 1, watch, workers.clock()
         )
 
 
@@ -106,8 +114,8 @@ def simulate(plan: Plan, count: int, ratios: list[float]) -> dict[str, float]:
         Store.open(f"{folder}/map.sqlite", "simulated", "simulated") as store,
     ):
         clock.resume()
-        pool: Any = SimulatedPool(workers)
-        SimulatedMapper(trainer, plan, pool, store, clock()).run(lambda _: None, None)
+        executor = SimulatedExecutor(workers)
+        SimulatedMapper(trainer, plan, executor, store, clock()).run(lambda _: None, None)
         clock.stop()
         runs = len(store)
     starts, lost, useful = np.array(workers.runs).T

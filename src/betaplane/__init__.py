@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from betaplane import audit as audit
     from betaplane import checkpoints as checkpoints
     from betaplane import errors as errors
+    from betaplane import executors as executors
     from betaplane import figures as figures
     from betaplane import maps as maps
     from betaplane import monitor as monitor
@@ -129,8 +130,8 @@ __all__ += _optimizers.__all__
 
 
 _PACKAGES = (
-    "advice", "audit", "checkpoints", "errors", "figures", "maps", "monitor",
-    "optim", "problems", "replay", "replicas", "rules", "theory",
+    "advice", "audit", "checkpoints", "errors", "executors", "figures", "maps",
+    "monitor", "optim", "problems", "replay", "replicas", "rules", "theory",
 )  # fmt: skip
 
 

@@ -60,7 +60,8 @@ class BadInput(ValueError):
         super().__init__(printable(sentence + (f" Try: {instead}" if instead else "")))
 
     def __reduce__(self) -> tuple:
-        return _rebuild, (type(self), self.what, self.value, self.allowed, self.where, self.instead)
+        parts = self.what, self.value, self.allowed, self.where, self.instead
+        return _rebuild, (type(self), *parts), dict(vars(self))  # with notes and attributes
 
 
 class BadType(BadInput, TypeError):

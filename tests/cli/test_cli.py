@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from commands import PROBLEMS, ended
 
-HEAVY = "torch", "matplotlib", "plotly", "numpy", "rich.console"
+HEAVY = (
+    "torch", "matplotlib", "plotly", "numpy", "rich.console", "ray", "dask", "distributed", "submitit"
+)  # fmt: skip
 TINY = "map mine.py:train --points 4 --seeds 1 --boundary-seeds 1 --workers 0"
 
 

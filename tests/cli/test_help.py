@@ -15,6 +15,7 @@ GROUPS = {
         "Your own command",
         "Axes",
         "Training",
+        "Where runs execute",
         "Search",
         "Output",
         "Plan",

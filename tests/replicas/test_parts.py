@@ -8,9 +8,10 @@ from torch.func import vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from betaplane.errors import BadInput
+from betaplane.executors import Local
 from betaplane.optim.codegen.hoist import hoist, values
 from betaplane.problems import Problem, Trainer
-from betaplane.replicas import Options, Pool, Run, Speeds, probe
+from betaplane.replicas import Options, Run, Speeds, probe
 from betaplane.replicas.compiled import _expm1, _lerp
 from betaplane.replicas.judge import final_value
 from betaplane.replicas.run import certainly_failing, windows
@@ -78,12 +79,12 @@ def test_only_runs_that_cannot_recover_are_certainly_failing():
 def test_workers_return_the_results_of_this_process():
     here, options = problem(mlp), Options(points=5)
     runs = [Run(Adam(0.9, b2), 0.01, 8, 0) for b2 in (0.9, 0.999)]
-    with Pool(here, {"steps": 20}, workers=1) as pool:
-        stacked = pool.submit(runs, "stacked", options).result()
-        plain = pool.submit(runs, "plain", options).result()
-        speeds = pool.call(probe, runs[0], 2, options).result()
+    with Local(workers=1).start(here.with_(steps=20)) as workers:
+        stacked = workers.call(train, runs, "stacked", options)
+        plain = workers.call(train, runs, "plain", options)
+        speeds = workers.call(probe, runs[0], 2, options)
         with pytest.raises(BadInput, match="cannot be stacked"):
-            pool.call(fail).result()
+            workers.call(fail)
     mine = train(here.with_(steps=20), runs, "stacked", options)
     for a, b, c in zip(stacked, plain, mine, strict=True):
         np.testing.assert_allclose(a.curve, b.curve, rtol=1e-6)

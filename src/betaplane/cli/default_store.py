@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from betaplane.cli.files import file_name
-from betaplane.maps.mapper import identity_of
+from betaplane.maps.resources import identity_of
 from betaplane.maps.store.store import Store
 from betaplane.problems import Problem, Trainer
 

@@ -25,6 +25,7 @@ from betaplane.cli.plan import plan_command
 from betaplane.cli.record import record_command
 from betaplane.cli.replay import replay_command
 from betaplane.cli.report import report_command
+from betaplane.cli.status import status_command
 from betaplane.cli.tune import tune_command
 from betaplane.errors import BadInput
 from betaplane.text import printable
@@ -85,6 +86,7 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
 COMMANDS = {
     "init": init_command,
     "map": map_command,
+    "status": status_command,
     "record": record_command,
     "replay": replay_command,
     "plan": plan_command,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from betaplane.cli import map_plan, own_command
+from betaplane.cli import map_plan, own_command, where
 from betaplane.cli.parse import axis_range, betas, budget, grid_shape, learning_rate
 
 if TYPE_CHECKING:
@@ -96,11 +96,11 @@ def map_command(
     compile: Annotated[
         bool, RunOpt("--compile", help="Compile the stacked step; saves time on long maps.")
     ] = False,
-    device: Annotated[str, RunOpt(help="Device: cpu, or cuda if there is one.")] = "cpu",
-    workers: Annotated[
-        Optional[int],
-        RunOpt(help="Worker processes [default: one per core; 1 for --command]."),
-    ] = None,
+    device: where.DeviceOpt = None,
+    workers: where.WorkersOpt = None,
+    executor: where.ExecutorOpt = None,
+    gpus: where.GpusOpt = None,
+    per_gpu: where.PerGpuOpt = 1,
     seeds: Annotated[int, SearchOpt(help="Runs per cell.")] = 2,
     boundary_seeds: Annotated[
         int, SearchOpt(help="Runs per cell next to a cell with another verdict.")
@@ -173,8 +173,10 @@ def map_command(
         "judge": judge, "examples": examples, "tokens": tokens, "score": score,
     }  # fmt: skip
     run_options = {
-        "early_stop": early_stop, "independent": independent, "compile": compile, "device": device,
+        "early_stop": early_stop, "independent": independent, "compile": compile,
+        "device": where.device_of(device, gpus),
     }  # fmt: skip
+    place = {"workers": workers, "executor": executor, "gpus": gpus, "per_gpu": per_gpu}
     shape = grid_shape(points)
     request = map_plan.PlanRequest(plan_only, plan_workers, plan_speed, run_seconds)
     result = sys.stdout
@@ -194,4 +196,4 @@ def map_command(
         if status:
             session.status()
         else:
-            session.map(plan, own_betas, workers)
+            session.map(plan, own_betas, place)

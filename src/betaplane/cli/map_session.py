@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from betaplane.cli.map_files import write_map
 from betaplane.cli.map_plan import PlanRequest, write_cost
 from betaplane.cli.map_progress import announcement, progress_bar
 from betaplane.cli.parse import rule as rule_of
+from betaplane.cli.status import is_elsewhere, print_status
 from betaplane.errors import BadInput, unknown
 from betaplane.maps import (
     Estimate,
@@ -33,7 +35,7 @@ from betaplane.maps import (
     to_json,
 )
 from betaplane.maps import Progress as Done
-from betaplane.maps.mapper import store_of
+from betaplane.maps.resources import store_of
 from betaplane.problems import Command, Problem
 from betaplane.problems.source import as_problem
 from betaplane.replicas import ENGINES, Options
@@ -128,7 +130,6 @@ class MapSession:
         engines = ("auto", *ENGINES[:2])
         if how["engine"] not in engines:
             raise unknown("engine", how["engine"], engines, where="engine", instead='engine="{}"')
-        _check_device(options["device"])
         own = {name: self.hyperparameters.get(name) for name in ("lr", "batch_size", "steps")}
         return plan_for(
             self.problem,
@@ -180,23 +181,10 @@ class MapSession:
                 where="--status",
                 instead=f"betaplane map {self.reference}",
             )
-        with store_of(self.problem, self.store) as store:
-            status = store.status()
-        rows = {
-            "store": str(status.path),
-            "problem": status.problem,
-            "trainings": status.runs,
-            "under way": status.claimed_alive,
-            "left by dead processes": status.claimed_dead,
-            "seconds of training": round(status.seconds, 1),
-            "created": status.created.isoformat(timespec="seconds"),
-            **status.versions,
-        }
-        if self.as_json:
-            print(json.dumps(rows, indent=2), file=self.result)
-        else:
-            for name, value in rows.items():
-                print(f"{name:>24}  {value}", file=self.result)
+        if not is_elsewhere(self.store):
+            with store_of(self.problem, self.store):
+                pass  # it has runs of this problem
+        print_status(self.store, self.as_json, self.result)
 
     def cost(self, plan: Plan, request: PlanRequest, workers: int | None) -> None:
         """Print what the map will cost; nothing is written."""
@@ -210,8 +198,16 @@ class MapSession:
             )
         write_cost(cost, plan, self.problem.name, request, self.as_json, self.result)
 
-    def map(self, plan: Plan, own_betas: dict[str, float] | None, workers: int | None) -> None:
-        """Train, write the picture and the page, print the map and the recommendation."""
+    def map(self, plan: Plan, own_betas: dict[str, float] | None, place: Mapping[str, Any]) -> None:
+        """Train, write the picture and the page, print the map and the recommendation.
+
+        Args:
+            plan: what is trained.
+            own_betas: the user's setting, to be marked.
+            place: where the runs execute: arguments of `run_plan`.
+        """
+        if place["executor"] is None:
+            _check_device(plan.options.device)
         make_folder(self.out)
         bar = progress_bar(self.console)
         task = bar.add_task("runs", speed="")
@@ -233,10 +229,10 @@ class MapSession:
                 plan,
                 store=self.store,
                 changes=self.changes,
-                workers=workers,
                 settings=own_betas,
                 begin=begin,
                 watch=watch,
+                **place,
             )
         self._write(phase_map)
 

@@ -107,7 +107,7 @@ def _command(command: str, loss: str | None, *, timeout: str | None, **options: 
             instead=r"--loss 'stdout:loss=(\S+)'",
         )
     from betaplane.cli.environment import ADDED
-    from betaplane.maps.validation import seconds_in
+    from betaplane.durations import seconds_in
     from betaplane.problems import Command
 
     seconds = None if timeout is None else seconds_in(timeout, "timeout", "--timeout 20m")

@@ -22,7 +22,7 @@ def budget(text: str | None) -> float | None:
     """
     if text is None:
         return None
-    from betaplane.maps.validation import seconds_in  # imported lazily: it imports torch
+    from betaplane.durations import seconds_in  # imported lazily: it imports torch
 
     return seconds_in(text, "--budget", "--budget 20m")
 

@@ -6,11 +6,11 @@ import json
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from betaplane.cli import own_command
+from betaplane.cli import own_command, where
 
 if TYPE_CHECKING:
     from betaplane.maps import Progress, Tuned
@@ -48,7 +48,11 @@ def tune_command(
     ] = None,
     batch_size: Annotated[Optional[int], Opt(help="Samples per step.")] = None,
     rule: Annotated[str, Opt(help="Update rule with two betas (see `betaplane rules`).")] = "adam",
-    workers: Annotated[Optional[int], Opt(help="Worker processes [default: one per core].")] = None,
+    device: where.DeviceOpt = None,
+    workers: where.WorkersOpt = None,
+    executor: where.ExecutorOpt = None,
+    gpus: where.GpusOpt = None,
+    per_gpu: where.PerGpuOpt = 1,
     store: Annotated[
         Optional[Path], Opt(help="File that stores finished runs; maps can share it.")
     ] = None,
@@ -71,16 +75,19 @@ def tune_command(
         from betaplane.cli.parse import learning_rate
         from betaplane.cli.parse import rule as rule_of
         from betaplane.maps import tune
+        from betaplane.replicas import Options
 
         rate, search_lr = learning_rate(lr)
         options = {"lr": rate, "batch_size": batch_size, "seeds": seeds}
         options |= {"steps": steps, "examples": examples, "tokens": tokens}
         how = {name: value for name, value in options.items() if value is not None}
-        limits = {"max_runs": max_runs, "search_lr": search_lr, "workers": workers, "store": store}
+        limits: dict[str, Any] = {"max_runs": max_runs, "search_lr": search_lr, "store": store}
+        limits["options"] = Options(device=where.device_of(device, gpus))
+        place = {"workers": workers, "executor": executor, "gpus": gpus, "per_gpu": per_gpu}
         own = {"timeout": timeout, "losses": losses, "runs": runs, "shell": shell}
         own["reads_environment"] = reads_environment
         source = own_command.training_source(problem, command, loss, own)
-        tuned = tune(source, watch=_progress, rule=rule_of(rule), **limits, **how)
+        tuned = tune(source, watch=_progress, rule=rule_of(rule), **limits, **place, **how)
     if as_json:
         print(json.dumps(tuned.to_dict(), indent=2), file=stdout)
     else:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from betaplane.errors import BadInput
+from betaplane.executors import Executor, Local, WorkerLost, check_losses
 from betaplane.maps.engine import choose_engine
 from betaplane.maps.estimate import affordable_chunk
 from betaplane.maps.mapper import chooser_of, searches_lr
@@ -23,8 +24,9 @@ from betaplane.maps.plan import Plan
 from betaplane.maps.rounds import Rounds, expected_rounds
 from betaplane.maps.store.store import Store
 from betaplane.problems import Problem, Trainer, check
-from betaplane.replicas import Pool, Run, chunk_size
+from betaplane.replicas import Run, chunk_size
 from betaplane.replicas.timing import Usage, chunk_time, usage
+from betaplane.replicas.worker import train
 
 SMALL_CHUNK = 3  # runs; the shorter of the two chunks that are timed
 RUN_PATIENCE = 60.0  # seconds after which a run of a function or a command is not timed any more
@@ -132,8 +134,8 @@ def map_cost(
         )
     began = time.perf_counter()
     problem = _with_steps(problem, plan)
-    with Pool(problem, workers=workers) as pool:
-        probe = _Probe(problem, plan, pool)
+    with Local(workers).start(problem) as executor:
+        probe = _Probe(problem, plan, executor)
         setup = time.perf_counter() - began
         rounds = expected_rounds(plan, chooser_of(plan), probe.chunk, searches_lr(problem, plan))
         seconds_of = _known(run_seconds, probe.engine) or probe.seconds_of(rounds)
@@ -148,7 +150,7 @@ def map_cost(
             is_extrapolated=probe.is_extrapolated,
             setup=setup + probe.first,
             usage=probe.usage(),
-            workers=pool.workers,
+            workers=executor.slots,
         )
 
 
@@ -174,13 +176,13 @@ def _stored(store: str | Path | None) -> int:
 class _Probe:
     """Measurements of one worker."""
 
-    def __init__(self, problem: Problem | Trainer, plan: Plan, pool: Pool) -> None:
+    def __init__(self, problem: Problem | Trainer, plan: Plan, executor: Executor) -> None:
         self.problem = problem
         self.plan = plan
-        self.pool = pool
+        self.executor = executor
         nx, ny = plan.shape
         self.run = plan.run((nx // 2, ny - 1), 0)
-        self.choice = choose_engine(problem, plan, pool, self.run, nx * ny, {})
+        self.choice = choose_engine(problem, plan, executor, self.run, nx * ny, {})
         self.engine = self.choice.engine
         largest = chunk_size(problem, self.engine, plan.options.compile)
         self.chunk = affordable_chunk(plan, self.choice.speeds, largest)
@@ -203,12 +205,11 @@ class _Probe:
         """Operations and memory."""
         if isinstance(self.problem, Trainer):
             return Usage(None, None, 0)
-        return self.pool.result(self.pool.call(usage, self.run, self.plan.run_options))
+        return self.executor.call(usage, self.run, self.plan.run_options)
 
     def _timed(self, runs: int) -> float:
         chunk, options = self._spread(runs), self.plan.run_options
-        call = self.pool.call(chunk_time, chunk, self.engine, options, self.plan.steps)
-        measured = self.pool.result(call)
+        measured = self.executor.call(chunk_time, chunk, self.engine, options, self.plan.steps)
         self.first = max(self.first, measured.first)
         self.is_extrapolated |= not measured.whole
         return measured.seconds
@@ -224,12 +225,13 @@ class _Probe:
     def _of_trainer(self) -> ChunkSeconds | None:
         """The time of one whole run, if it ends soon."""
         began = time.perf_counter()
-        call = self.pool.submit([self.run], self.engine, self.plan.run_options)
+        call = self.executor.submit(train, [self.run], self.engine, self.plan.run_options)
         try:
-            call.exception(timeout=RUN_PATIENCE)
+            call.result(timeout=RUN_PATIENCE)
         except OutOfPatience:
             return None
-        self.pool.result(call)
+        except WorkerLost as error:
+            check_losses(1, error, most=1)
         return ChunkSeconds(0.0, time.perf_counter() - began)
 
 

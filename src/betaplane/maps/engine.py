@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from betaplane.errors import BadInput
+from betaplane.executors import Executor
 from betaplane.maps.plan import Plan
 from betaplane.problems import Problem, Trainer
-from betaplane.replicas import Pool, Run, Speeds, probe
+from betaplane.replicas import Run, Speeds, probe
 
 # increase it when `prove` changes: results stored by older versions are then measured again
 PROOF_VERSION = 1
@@ -34,7 +35,7 @@ class Choice:
 def choose_engine(
     problem: Problem | Trainer,
     plan: Plan,
-    pool: Pool,
+    executor: Executor,
     run: Run,
     runs: int,
     known: MutableMapping[str, Any],
@@ -52,7 +53,7 @@ def choose_engine(
     Args:
         problem: what is trained.
         plan: gives the requested engine, the rule and the options.
-        pool: its workers measure.
+        executor: its workers measure.
         run: one run of the plan.
         runs: the number of runs.
         known: earlier measurements, so that a resumed map continues with the same engine; updated.
@@ -64,7 +65,7 @@ def choose_engine(
         return Choice("command" if problem.command else "callable")
     if plan.engine == "plain":
         return Choice("plain")
-    speeds = _measured(plan, pool, run, runs, known)
+    speeds = _measured(plan, executor, run, runs, known)
     if plan.engine == "auto":
         return Choice(speeds.engine, speeds)
     if speeds.note:
@@ -79,10 +80,10 @@ def choose_engine(
 
 
 def _measured(
-    plan: Plan, pool: Pool, run: Run, runs: int, known: MutableMapping[str, Any]
+    plan: Plan, executor: Executor, run: Run, runs: int, known: MutableMapping[str, Any]
 ) -> Speeds:
     rule = type(plan.rule).__name__
     key = f"proof {PROOF_VERSION}, speeds of {rule}, batch size {run.batch_size}, {plan.options}"
     if key not in known:
-        known[key] = asdict(pool.result(pool.call(probe, run, runs, plan.options)))
+        known[key] = asdict(executor.call(probe, run, runs, plan.options))
     return Speeds(**known[key])

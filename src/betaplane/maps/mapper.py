@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from betaplane.executors import Backend, Executor, Gpus, backend_of
 from betaplane.maps.assemble import assemble_map, judged_cells, map_facts
 from betaplane.maps.decision import Decision
 from betaplane.maps.engine import choose_engine
@@ -19,19 +18,18 @@ from betaplane.maps.phase_map import PhaseMap, Spot
 from betaplane.maps.plan import Along, Plan, default_values, plan_for
 from betaplane.maps.progress import shown_progress
 from betaplane.maps.recommend import candidates
+from betaplane.maps.resources import check_device, opened, reported
 from betaplane.maps.rounds import expected_rounds
 from betaplane.maps.sampling.ask_tell import Chooser, Dense, Refine, Request
 from betaplane.maps.scheduler import OutOfTime, Progress, RunScheduler, Task
 from betaplane.maps.score_scale import known_bests, seed_verdicts
 from betaplane.maps.store.run_record import Record
-from betaplane.maps.store.schema import Identity
 from betaplane.maps.store.store import Store
 from betaplane.maps.trials import Trials
 from betaplane.maps.validation import check_resources, marked_setting
-from betaplane.problems import Problem, Trainer, check, fingerprint
-from betaplane.problems.check import call_user_code
-from betaplane.problems.source import as_problem
-from betaplane.replicas import Pool, Source, chunk_size
+from betaplane.problems import Problem, Trainer, check
+from betaplane.problems.source import Source, as_problem
+from betaplane.replicas import chunk_size
 
 ALL_JUDGED, RUNS_SPENT, TIME_SPENT = "every cell judged", "trainings spent", "time spent"
 
@@ -44,6 +42,9 @@ def map_phases(
     *,
     store: str | Path | None = None,
     workers: int | None = None,
+    executor: str | Backend | None = None,
+    gpus: Gpus = None,
+    per_gpu: int = 1,
     settings: Mapping[str, float] | None = None,
     progress: bool | None = None,
     **how: Any,
@@ -62,6 +63,11 @@ def map_phases(
         store: file that keeps every finished run; the same call resumes from it. None: a temporary
             file.
         workers: worker processes. None: one per core; 0: train in this process.
+        executor: where the runs execute, if not in worker processes of this machine: "ray",
+            "ray:ADDRESS", "dask:ADDRESS", "slurm:partition=gpu", or an object of
+            `betaplane.executors`; see `backend_of`.
+        gpus: GPUs of this machine, such as "0,1" or [0, 1]: each run sees one of them.
+        per_gpu: runs at once on each GPU.
         settings: your own setting to mark on the map, by hyperparameter name.
         progress: whether to show the progress; by default in terminals and notebooks, after two
             seconds.
@@ -83,7 +89,17 @@ def map_phases(
     plan = plan_for(problem, x, y, points, **how)
     own = None if settings is None else marked_setting(settings)
     with shown_progress("runs", progress) as bar:
-        return run_plan(problem, plan, store=store, workers=workers, settings=own, watch=bar.watch)
+        return run_plan(
+            problem,
+            plan,
+            store=store,
+            workers=workers,
+            executor=executor,
+            gpus=gpus,
+            per_gpu=per_gpu,
+            settings=own,
+            watch=bar.watch,
+        )
 
 
 def run_plan(
@@ -93,6 +109,9 @@ def run_plan(
     store: str | Path | None = None,
     changes: Mapping[str, Any] | None = None,
     workers: int | None = None,
+    executor: str | Backend | None = None,
+    gpus: Gpus = None,
+    per_gpu: int = 1,
     settings: Mapping[str, float] | None = None,
     begin: Callable[[Estimate], None] = lambda _: None,
     watch: Callable[[Progress], None] = lambda _: None,
@@ -105,6 +124,9 @@ def run_plan(
         store: as in `map_phases`.
         changes: fields of the problem to replace after loading (order, schedule, ...).
         workers: as in `map_phases`.
+        executor: as in `map_phases`.
+        gpus: as in `map_phases`.
+        per_gpu: as in `map_phases`.
         settings: as in `map_phases`.
         begin: called with the estimate before training starts.
         watch: called with the progress after every finished chunk.
@@ -116,35 +138,12 @@ def run_plan(
         check(problem)
     else:
         problem = problem.with_steps(plan.steps)
-    with ExitStack() as stack:
-        path = Path(store) if store is not None else temporary_store(stack)
-        leftovers = [path.parent] if store is None else []
-        pool = Pool(problem, workers=workers, leftovers=leftovers)
-        opened = stack.enter_context(store_of(problem, path))
-        stack.enter_context(pool)  # closes before the store releases its claims
-        mapper = Mapper(problem, plan, pool, opened, began)
+    backend = backend_of(executor, workers, gpus, per_gpu)
+    check_device(problem, plan.options.device, backend)
+    with opened(problem, store, backend) as (execution, runs, report):
+        mapper = Mapper(problem, plan, execution, runs, began)
         begin(mapper.estimate())
-        return mapper.run(watch, settings)
-
-
-def temporary_store(stack: ExitStack) -> Path:
-    """The path of a store in a temporary folder that the stack removes."""
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="betaplane-"))
-    return Path(folder) / "map.sqlite"
-
-
-def store_of(problem: Problem | Trainer, path: str | Path) -> Store:
-    """The store of a problem, opened or created."""
-    identity = identity_of(problem)
-    return Store.open(path, identity.fingerprint, problem.name, former=identity.former)
-
-
-def identity_of(problem: Problem | Trainer) -> Identity:
-    """What a store knows a problem by."""
-    what = f"Computing the fingerprint of {problem.name!r} failed"
-    identity = call_user_code(what, lambda: fingerprint(problem))
-    former = lambda: fingerprint(problem, former=True)  # noqa: E731
-    return Identity(identity, problem.name, former)
+        return mapper.run(reported(report, watch), settings)
 
 
 def chooser_of(plan: Plan, imported: int = 0) -> Chooser:
@@ -175,16 +174,21 @@ class Mapper:
     """One map in progress."""
 
     def __init__(
-        self, problem: Problem | Trainer, plan: Plan, pool: Pool, store: Store, began: float
+        self,
+        problem: Problem | Trainer,
+        plan: Plan,
+        executor: Executor,
+        store: Store,
+        began: float,
     ) -> None:
         self.problem = problem
         self.plan = plan
-        self.pool = pool
+        self.executor = executor
         self.store = store
         self.began = began
         cells = plan.shape[0] * plan.shape[1]
         probed = plan.run((plan.shape[0] // 2, plan.shape[1] - 1), 0)
-        self.choice = choose_engine(problem, plan, pool, probed, cells, store.meta)
+        self.choice = choose_engine(problem, plan, executor, probed, cells, store.meta)
         self.known_best = known_bests(problem, plan)
         self.records: dict[Spot, list[Record]] = {}
         self.imported = imported_cells(store, plan)
@@ -247,7 +251,7 @@ class Mapper:
 
     def _scheduler(self, watch: Callable[[Progress], None]) -> RunScheduler:
         engine, chunk = self.choice.engine, self._chunk()
-        return RunScheduler(self.plan, self.pool, self.store, engine, chunk, watch, self.began)
+        return RunScheduler(self.plan, self.executor, self.store, engine, chunk, watch, self.began)
 
     def _chunk(self) -> int:
         """The number of runs that are trained together."""

@@ -1,4 +1,4 @@
-"""Run the requested trainings: reuse finished ones, dispatch the rest to workers, cooperate with
+"""Run the requested trainings: reuse finished ones, submit the rest to an executor, cooperate with
 other processes.
 """
 
@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -13,21 +14,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from betaplane.executors import Executor, WorkerLost, check_losses
 from betaplane.maps.plan import Plan, run_settings
 from betaplane.maps.running import Running
 from betaplane.maps.store.lease import Owner
 from betaplane.maps.store.run_record import Record
 from betaplane.maps.store.store import Store
 from betaplane.maps.store.unfinished_runs import SavedChunk, chunk_key
+from betaplane.maps.time_limit import TimeLimit
 from betaplane.problems.commands.command_run import CommandFailed
-from betaplane.replicas import Outcome, Pool, Run, final_value
+from betaplane.replicas import Outcome, Run, final_value
+from betaplane.replicas.worker import train
 
 POLL_SECONDS = 0.2  # between two queries for the results of other processes
 CLAIM_SECONDS = 1.0  # of work claimed at once, if a chunk takes less
 HEARTBEAT_SECONDS = 20.0
-# Multiple of the plan's time after which unfinished runs are abandoned. Stacks save their state
-# before that.
-ABANDON_FACTOR = 1.05
 FAILURE = "failure of "  # start of the name under which the failure of a command is stored
 
 
@@ -42,10 +43,11 @@ class Task(NamedTuple):
 class Progress:
     """How far a map is."""
 
-    done: int  # finished runs, including those from the store
-    wanted: int  # runs requested so far; refinement requests more
-    computed: int  # runs finished in this process
-    seconds: float  # since the start
+    done: int = 0  # finished runs, including those from the store
+    wanted: int = 0  # runs requested so far; refinement requests more
+    computed: int = 0  # runs finished by this process and its workers
+    seconds: float = 0.0  # since the start
+    lost: int = 0  # workers that ended before their runs did
 
     @property
     def rate(self) -> float:
@@ -58,15 +60,15 @@ class OutOfTime(Exception):
 
 
 class RunScheduler:
-    """Train tasks with a pool of workers, a store, and claims in the store.
+    """Train tasks with an executor, a store, and claims in the store.
 
     Args:
         plan: gives the runs of the tasks and the time limit.
-        pool: the workers.
+        executor: where the runs execute. Runs whose worker is lost are submitted again.
         store: keeps every finished run.
         engine: "stacked", "plain", "callable" or "command".
         chunk: number of runs trained together, >= 1.
-        watch: called with the progress after every finished chunk.
+        watch: called with the progress after every finished chunk, and at every heartbeat.
         began: time.monotonic() at which the plan's seconds begin; now by default.
     """
 
@@ -76,7 +78,7 @@ class RunScheduler:
     def __init__(
         self,
         plan: Plan,
-        pool: Pool,
+        executor: Executor,
         store: Store,
         engine: str,
         chunk: int,
@@ -84,16 +86,18 @@ class RunScheduler:
         began: float | None = None,
     ) -> None:
         self.plan = plan
-        self.pool = pool
+        self.executor = executor
         self.store = store
         self.engine = engine
         self.chunk = chunk
         self.watch = watch
         self.owner = Owner.here()
         self.last_heartbeat = self.clock()
-        self.began = self.last_heartbeat if began is None else began
+        began = self.last_heartbeat if began is None else began
+        self.limit = TimeLimit(plan.seconds, began, self.clock)
         self.known: dict[str, Record] = {}  # every requested run that is finished
-        self.progress = Progress(0, 0, 0, 0.0)
+        self.progress = Progress()
+        self.losses: Counter[str] = Counter()  # of workers, by the key of the chunk
         self.has_trained = False  # whether a run of this process ended with losses
 
     def finished(self, tasks: Sequence[Task]) -> dict[str, Record]:
@@ -148,7 +152,8 @@ class RunScheduler:
                 done=len(self.known),
                 wanted=self.progress.wanted + wanted,
                 computed=self.progress.computed + computed,
-                seconds=self.clock() - self.began,
+                seconds=self.limit.spent,
+                lost=self.losses.total(),
             )
             self.watch(self.progress)
 
@@ -173,20 +178,21 @@ class RunScheduler:
         """Claim and train runs that are neither finished nor claimed elsewhere; store each chunk
         when it ends.
         """
-        most_submitted = 2 * self.pool.workers if self.pool.workers else 1
         running = self.running_type()
-        for claimed in self._claimed(chunks, lambda: most_submitted - len(running)):
+        for claimed in self._claimed(chunks, lambda: self.executor.ahead - len(running)):
             if claimed:
                 running.add(self._submit(claimed), claimed)
-            while len(running) > most_submitted:
+            while len(running) > self.executor.ahead:
                 self._collect(running)
         while len(running):
             self._collect(running)
 
     def _submit(self, tasks: Sequence[Task]) -> Future:
         runs = [task.run for task in tasks]
-        saved = SavedChunk(self.store.path, _chunk_key(tasks)) if self.engine == "stacked" else None
-        return self.pool.submit(runs, self.engine, self.plan.run_options, saved)
+        saved = None
+        if self.engine == "stacked" and self.executor.sees_files:
+            saved = SavedChunk(self.store.path, _chunk_key(tasks))
+        return self.executor.submit(train, runs, self.engine, self.plan.run_options, saved)
 
     def _claimed(
         self, chunks: Sequence[Sequence[Task]], missing: Callable[[], int]
@@ -195,11 +201,7 @@ class RunScheduler:
 
         A claim is a write to the disk, so short runs are claimed several chunks at a time, and as
         many chunks as half of the workers lack. Other long ones are claimed one chunk at a time and
-        stay available to other processes.
-
-        Args:
-            chunks: what is trained.
-            missing: returns the number of chunks that can be submitted now.
+        stay available to other processes. `missing` returns how many chunks can be submitted now.
         """
         ahead = first = 0
         while (first := first + ahead) < len(chunks):
@@ -225,10 +227,19 @@ class RunScheduler:
         try:
             # results before failures, so that every result is stored
             for future, tasks in sorted(ended, key=lambda end: end[0].exception() is not None):
-                trained.append((tasks, self._outcomes(future)))
+                if isinstance(error := future.exception(), WorkerLost):
+                    running.add(self._submit_again(tasks, error), tasks)
+                else:
+                    trained.append((tasks, self._outcomes(future)))
         finally:
             if trained:
                 self._store(trained)
+
+    def _submit_again(self, tasks: Sequence[Task], error: WorkerLost) -> Future:
+        key = _chunk_key(tasks)
+        self.losses[key] += 1
+        check_losses(self.losses[key], error)
+        return self._submit(tasks)
 
     def _outcomes(self, future: Future) -> list[Outcome]:
         """The outcomes of a chunk.
@@ -237,7 +248,7 @@ class RunScheduler:
         logged losses before: then the settings are to blame, and the run counts as diverged.
         """
         try:
-            outcomes = self.pool.result(future)
+            outcomes = future.result()
         except CommandFailed as error:
             if not self.has_trained or error.failure is None:
                 raise
@@ -264,23 +275,17 @@ class RunScheduler:
 
         Never before the first run is finished: without it there is no map.
         """
-        spent = self.clock() - self.began
-        return self.plan.seconds is not None and bool(self.known) and spent > self.plan.seconds
+        return bool(self.known) and self.limit.is_over
 
     def _wait_seconds(self) -> float:
-        """Seconds to wait for a run: the rest of the plan's time and a little more.
-
-        The first run is always waited for.
-        """
-        if self.plan.seconds is None or not self.known:
-            return HEARTBEAT_SECONDS
-        end = self.began + ABANDON_FACTOR * self.plan.seconds
-        return max(0.0, min(HEARTBEAT_SECONDS, end - self.clock()))
+        """Seconds to wait for a run; the first one is always waited for."""
+        return self.limit.wait_seconds(HEARTBEAT_SECONDS) if self.known else HEARTBEAT_SECONDS
 
     def _heartbeat(self) -> None:
         if self.clock() - self.last_heartbeat > HEARTBEAT_SECONDS:
             self.last_heartbeat = self.clock()
             self.store.beat(self.owner)
+            self.watch(self.progress)
 
 
 def _named(run: Run) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from betaplane.errors import BadInput, nearest
 from betaplane.maps.imports.imported_run import ENGINE
 from betaplane.maps.imports.read import import_runs, read_sweep
-from betaplane.maps.mapper import temporary_store
 from betaplane.maps.phase_map import PhaseMap, Thresholds
 from betaplane.maps.plan_checks import check_thresholds
+from betaplane.maps.resources import temporary_store
 from betaplane.maps.scattered import Scattered, scattered_map, spanning_axis, varied_settings
 from betaplane.maps.store.run_record import Record
 from betaplane.maps.store.store import Store

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from betaplane.errors import BadInput, expect, expect_function
+from betaplane.executors import Backend, Gpus, backend_of
 from betaplane.maps.engine import choose_engine
 from betaplane.maps.grid import explicit
-from betaplane.maps.mapper import store_of, temporary_store
 from betaplane.maps.plan import Plan, default_values, plan_for
 from betaplane.maps.progress import shown_progress
+from betaplane.maps.resources import check_device, opened, reported
 from betaplane.maps.scheduler import Progress, RunScheduler
 from betaplane.maps.trials import Trials
 from betaplane.maps.tune_search import (
@@ -30,8 +30,7 @@ from betaplane.maps.tune_search import (
 from betaplane.maps.tuned import Trial, Tuned
 from betaplane.maps.validation import check_resources, whole
 from betaplane.problems import Problem, Trainer, check
-from betaplane.problems.source import as_problem
-from betaplane.replicas import Pool, Source
+from betaplane.problems.source import Source, as_problem
 
 MAX_RUNS = 48
 FRESH_SEEDS = 4
@@ -44,6 +43,9 @@ def tune(
     max_runs: int = MAX_RUNS,
     store: str | Path | None = None,
     workers: int | None = None,
+    executor: str | Backend | None = None,
+    gpus: Gpus = None,
+    per_gpu: int = 1,
     changes: Mapping[str, Any] | None = None,
     watch: Callable[[Progress], None] | None = None,
     progress: bool | None = None,
@@ -68,6 +70,9 @@ def tune(
         max_runs: maximum number of runs, including those of the comparison.
         store: file that keeps every finished run, as for maps; the same call resumes from it.
         workers: worker processes. None: one per core; 0: train in this process.
+        executor: where the runs execute, as in `map_phases`.
+        gpus: GPUs of this machine, as in `map_phases`.
+        per_gpu: runs at once on each GPU.
         changes: fields of the problem to replace after loading.
         watch: called with the progress after every finished run, instead of the bar.
         progress: whether to show the progress; by default in terminals and notebooks, after two
@@ -98,21 +103,23 @@ def tune(
     expect(changes, (Mapping, type(None)), "changes", 'changes={"schedule": "constant"}')
     whole("max_runs", max_runs, MAX_RUNS)
     problem = as_problem(source)
-    with ExitStack() as stack:
-        bar = stack.enter_context(shown_progress("runs", progress))
-        path = Path(store) if store is not None else temporary_store(stack)
-        if isinstance(problem, Problem):
-            problem = problem.with_(**(changes or {}))
-        axes = explicit("beta1", list(BETA1S)), explicit("beta2", list(BETA2S))
-        plan = plan_for(problem, *axes, **{"seeds": FRESH_SEEDS, **how})
-        problem = _with_steps(problem, plan.steps)
-        _check_counts(plan.seeds, max_runs)
-        leftovers = [path.parent] if store is None else []
-        pool = Pool(problem, workers=workers, leftovers=leftovers)
-        opened = stack.enter_context(store_of(problem, path))
-        stack.enter_context(pool)
-        choice = choose_engine(problem, plan, pool, plan.run((0, 0), 0), plan.seeds, opened.meta)
-        scheduler = RunScheduler(plan, pool, opened, choice.engine, 1, watch or bar.watch)
+    if isinstance(problem, Problem):
+        problem = problem.with_(**(changes or {}))
+    axes = explicit("beta1", list(BETA1S)), explicit("beta2", list(BETA2S))
+    plan = plan_for(problem, *axes, **{"seeds": FRESH_SEEDS, **how})
+    problem = _with_steps(problem, plan.steps)
+    _check_counts(plan.seeds, max_runs)
+    backend = backend_of(executor, workers, gpus, per_gpu)
+    check_device(problem, plan.options.device, backend)
+    with (
+        shown_progress("runs", progress) as bar,
+        opened(problem, store, backend) as (execution, runs, report),
+    ):
+        first = plan.run((0, 0), 0)
+        choice = choose_engine(problem, plan, execution, first, plan.seeds, runs.meta)
+        scheduler = RunScheduler(
+            plan, execution, runs, choice.engine, 1, reported(report, watch or bar.watch)
+        )
         trials = Trials(plan, scheduler)
         search = Search(trials, _lattice(problem, plan), max_runs, plan.seeds)
         return _result(problem, plan, search, search.run(), choice.why_plain)

@@ -1,14 +1,13 @@
-"""Checks of the arguments of `map_phases`, `tune` and `plan_for`: names, numbers, axes, durations."""
+"""Checks of the arguments of `map_phases`, `tune` and `plan_for`: names, numbers, axes."""
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from betaplane.durations import seconds_in
 from betaplane.errors import BadInput, expect, nearest, unknown
 from betaplane.maps.grid import NAMES, Scale
 from betaplane.maps.phase_map import Thresholds
@@ -30,7 +29,6 @@ CALL = (
     "x", "y", "points", "scale", "judge", "store", "workers", "settings", "progress", "max_runs", "changes", "watch"
 )  # fmt: skip
 ENGINES = ("auto", "stacked", "plain")
-SECONDS_PER_UNIT = {"s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
 
 def checked(how: Mapping[str, Any], plan_fields: Iterable[str]) -> dict[str, Any]:
@@ -131,38 +129,6 @@ def check_resources(store: Any, workers: Any) -> None:
     expect(store, (str, Path, type(None)), "store", 'store="out/map.sqlite"')
     if workers is not None:
         whole("workers", workers, 2)
-
-
-def seconds_in(value: Any, where: str, instead: str) -> float:
-    """Seconds in a duration, given as text or as a number of seconds.
-
-    Args:
-        value: "90s", "20m", "1.5h", "300" or a number of seconds, > 0.
-        where: the name of the argument or option, for the error.
-        instead: a working example, for the error.
-
-    Raises:
-        BadInput: it is not a duration.
-
-    Example:
-        >>> seconds_in("20m", "budget", ""), seconds_in("1.5h", "budget", ""), seconds_in(90, "budget", "")
-        (1200.0, 5400.0, 90.0)
-    """
-    seconds: Any = _parse_duration(value) if isinstance(value, str) else value
-    if not _is_number(seconds) or not 0 < seconds < math.inf:
-        raise BadInput(
-            "Invalid duration",
-            value=value,
-            allowed="a number with s, m or h",
-            where=where,
-            instead=instead,
-        )
-    return float(seconds)
-
-
-def _parse_duration(text: str) -> float | None:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
-    return float(match[1]) * SECONDS_PER_UNIT[match[2]] if match else None
 
 
 def grid_points(points: Any) -> tuple[int, int]:

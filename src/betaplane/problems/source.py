@@ -12,6 +12,8 @@ from betaplane.problems.commands.command import Command
 from betaplane.problems.load import load
 from betaplane.problems.problem import Problem, Trainer
 
+# what stands for a problem: itself, or a reference that `load` takes
+Source = str | Problem | Trainer | Command
 ALLOWED = (
     "a Problem, a Trainer, a Command, a function train(settings, seed) -> losses, "
     'or a reference such as "digits"'

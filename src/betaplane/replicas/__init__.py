@@ -3,7 +3,6 @@
 from betaplane.call_errors import explain_calls
 from betaplane.replicas.judge import JUDGES, Judge, final_value
 from betaplane.replicas.plain import train_plain
-from betaplane.replicas.pool import Pool, Source, cores
 from betaplane.replicas.run import Options, Outcome, Run
 from betaplane.replicas.worker import ENGINES, Speeds, chunk_size, probe, train_stacked
 
@@ -13,12 +12,9 @@ __all__ = [
     "Judge",
     "Options",
     "Outcome",
-    "Pool",
     "Run",
-    "Source",
     "Speeds",
     "chunk_size",
-    "cores",
     "final_value",
     "probe",
     "train_plain",

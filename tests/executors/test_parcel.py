@@ -12,12 +12,13 @@ from textwrap import dedent
 
 import pytest
 import torch
-from small_modules import mlp, problem
+from torch import nn
 
 from betaplane.errors import BadInput
+from betaplane.executors import Local
+from betaplane.executors.local import LocalWorkers
+from betaplane.executors.parcel import Parcel
 from betaplane.problems import Problem, load
-from betaplane.replicas import Pool
-from betaplane.replicas.parcel import Parcel
 
 FILE = """
     import os
@@ -30,6 +31,13 @@ FILE = """
     loss = lambda output, target: ((output - target).square() * weight).mean()
     problem = Problem("mine", lambda: nn.Linear(4, 1), loss, x, x[:, :1], batch_size=8, steps=10)
 """
+
+
+def problem_of_digits() -> Problem:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(96, 16, generator=generator)
+    loss = nn.functional.cross_entropy
+    return Problem("mine", lambda: nn.Linear(16, 3), loss, x, x.argmax(1) % 3, batch_size=8)
 
 
 @pytest.fixture
@@ -60,9 +68,11 @@ def input_sum(problem: Problem) -> float:
 def test_the_data_are_one_mapped_file_that_workers_cannot_change(reference: str):
     problem = load(reference)
     before = problem.inputs.clone()
-    with Pool(problem, {"name": "renamed"}, workers=2) as pool:
-        seen = [pool.result(future) for future in [pool.call(memory, "inputs") for _ in range(4)]]
-        folder = pool._parcel.folder
+    with Local(workers=2).start(problem.with_(name="renamed")) as workers:
+        assert isinstance(workers, LocalWorkers)
+        futures = [workers.submit(memory, "inputs") for _ in range(4)]
+        seen = [future.result() for future in futures]
+        folder = workers._parcel.folder
         reopened = Parcel(problem).open()
         assert folder.exists()
     assert not folder.exists()
@@ -82,10 +92,10 @@ def test_other_numbers_in_the_functions_of_a_worker_are_rejected(
     problem = load(reference)
     monkeypatch.setenv("WEIGHT", "2.0")
     with (
-        Pool(problem, workers=1) as pool,
+        Local(workers=1).start(problem) as workers,
         pytest.raises(BadInput, match=r"differ between two loads of the file \(loss: w"),
     ):
-        pool.result(pool.call(input_sum))
+        workers.call(input_sum)
 
 
 def test_a_rounding_of_constants_in_a_worker_is_accepted(
@@ -93,8 +103,8 @@ def test_a_rounding_of_constants_in_a_worker_is_accepted(
 ):
     problem = load(reference)
     monkeypatch.setenv("WEIGHT", "1.0000001")
-    with Pool(problem, workers=1) as pool:
-        assert pool.result(pool.call(input_sum)) == float(problem.inputs.sum())
+    with Local(workers=1).start(problem) as workers:
+        assert workers.call(input_sum) == float(problem.inputs.sum())
 
 
 @pytest.mark.parametrize(
@@ -102,7 +112,7 @@ def test_a_rounding_of_constants_in_a_worker_is_accepted(
     ["part of a larger tensor", "expanded", "float64", "sparse", "whole numbers", "requires grad"],
 )
 def test_data_of_every_form_reach_the_worker(form: str):
-    plain = problem(mlp)
+    plain = problem_of_digits()
     x = {
         "part of a larger tensor": lambda: torch.cat([plain.inputs] * 50)[: plain.examples],
         "expanded": lambda: plain.inputs[:1].expand(plain.inputs.shape),
@@ -134,7 +144,7 @@ def test_a_full_temporary_folder_raises_bad_input(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(
         BadInput, match=r"cannot be written for the workers \(.*No space left.*TMPDIR=/elsewhere"
     ):
-        Parcel(problem(mlp))
+        Parcel(problem_of_digits())
     assert not list(tmp_path.iterdir())
 
 
