@@ -42,6 +42,12 @@ def test_the_start_is_a_mean_if_losses_scatter():
     assert found.climb < 1.0
 
 
+def test_the_start_is_the_first_loss_if_losses_fall_fast():
+    found = history([100.0, 60.0, 30.0, 12.0, 8.0, 4.0, 3.0, 7.0, 9.0])
+    assert found.scatter > 0.1
+    assert found.start == 100.0
+
+
 def test_the_start_of_a_broken_run_is_not_finite():
     found = history([1.0, 8.0, math.inf, 2.0, 0.1, 9.0])
     assert found.start == math.inf

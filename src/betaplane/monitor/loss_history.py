@@ -133,13 +133,13 @@ class LossHistory(Sequence[Loss]):
     @property
     def start(self) -> float:
         """The level before training: the first loss, since later steps may already have broken the
-        run; or the mean of as many as it takes if single losses scatter too much.
+        run; or the mean of as many as it takes if single losses scatter too much and it is higher.
         """
         scatter = self.scatter
         if not math.isfinite(scatter):
             return self.first
         losses = math.ceil((scatter / START_SCATTER) ** 2)
-        return _mean(self.starting[: max(1, losses)])
+        return max(self.first, _mean(self.starting[: max(1, losses)]))
 
     @property
     def scatter(self) -> float:
