@@ -112,7 +112,7 @@ def test_every_detector_has_why_reason_and_source():
         assert detector.why.endswith(".")
         assert detector.reason
         assert detector.source
-    assert len({detector.cause for detector in ALL}) == len(ALL) == 26
+    assert len({detector.cause for detector in ALL}) == len(ALL) == 31
 
 
 def test_thresholds_belong_to_detectors_and_state_unit_and_reason():

@@ -16,6 +16,7 @@ from betaplane.monitor.detectors.second_moment import STALE_SECOND_MOMENT
 from betaplane.monitor.detectors.state import STATE_CHANGED
 from betaplane.monitor.detectors.steps import SHORT_WARMUP, WRONG_STEP_COUNT
 from betaplane.monitor.history import History
+from betaplane.text import plural
 
 REPEAT_AFTER_STEPS = 1000  # before the same cause is reported again
 # the update's size over Adam's, up to which (and down to its inverse) a replay by Adam's formula
@@ -84,7 +85,15 @@ class Diagnosis:
 
     def notes(self) -> Iterator[str]:
         """Observations that may be mistakes, but may also be intended."""
-        unowned = self.history.probe.not_in_optimizer() if self.history.probe else []
+        if self.history.probe is None:
+            return
+        frozen, share = self.history.probe.frozen()
+        if frozen:
+            yield (
+                f"Note: {plural(len(frozen), 'parameter')} of the optimizer, {share:.0%} of its "
+                f"elements, require no gradient ({', '.join(frozen[:3])}): nothing changes them."
+            )
+        unowned = self.history.probe.not_in_optimizer()
         if unowned:
             names = ", ".join(unowned[:3])
             yield (

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Sequence
 from statistics import median
 
+from betaplane.monitor.lr_history import LrHistory
+
 NORMS_REMEMBERED = 64
 FIRST_NORMS = 16  # of a run, which are stored until its end
 NO_GRADIENT = -1.0  # in place of a norm
@@ -31,7 +33,7 @@ class GradientHistory:
         self.trained: list[bool] = []  # whether a layer requires a gradient
         self.totals: deque[tuple[int, float]] = deque(maxlen=NORMS_REMEMBERED)
         self.starting: list[float] = []  # the first 16 norms
-        self.lrs: deque[float] = deque(maxlen=NORMS_REMEMBERED)  # the largest of all groups
+        self.lrs = LrHistory()
         self.norms: list[float] = []  # of the last measured step, by layer
         self.zero_steps: list[int] = []  # measured steps in a row with no gradient or with zeros
         self.ever_nonzero: list[bool] = []  # whether a layer ever had a gradient that is not 0
@@ -92,13 +94,8 @@ class GradientHistory:
 
     @property
     def lr_raised(self) -> bool:
-        """Whether lr more than doubled between two of the remembered steps."""
-        least = math.inf
-        for lr in self.lrs:
-            if lr > 2 * least:
-                return True
-            least = min(least, lr or math.inf)
-        return False
+        """Whether lr more than doubled between two of the steps whose norms are remembered."""
+        return bool(self.totals) and self.lrs.was_raised(self.totals[0][0])
 
     @property
     def is_finite(self) -> bool:

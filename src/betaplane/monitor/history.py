@@ -15,6 +15,7 @@ from betaplane.monitor.quantities.step_stats import StepStats
 from betaplane.monitor.reading_history import ReadingHistory
 from betaplane.monitor.recorders.moment_recorder import Track
 from betaplane.monitor.recorders.ring_buffer import RecordedSteps, RingBuffer
+from betaplane.monitor.weight_history import WeightHistory
 
 STEPS_REMEMBERED = 64  # step statistics and gradient correlations
 
@@ -35,6 +36,7 @@ class History:
     readings: ReadingHistory = field(default_factory=ReadingHistory)
     losses: LossHistory = field(default_factory=LossHistory)
     gradients: GradientHistory = field(default_factory=GradientHistory)
+    weights: WeightHistory = field(default_factory=WeightHistory)
     probe: Probe | None = None  # checks on demand; None in a history without an optimizer
     resumed: bool = False  # whether the optimizer had counted steps before it was watched
     waiting_losses: int = 0  # since the last optimizer step

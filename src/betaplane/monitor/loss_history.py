@@ -82,6 +82,7 @@ class LossHistory(Sequence[Loss]):
         self._losses: deque[Loss] = deque(maxlen=LOSSES_REMEMBERED)
         self.first = math.nan  # the first loss
         self.min_median = math.inf  # the smallest median of five losses so far
+        self.best_step = 0  # at which it was reached
         self.rise = Rise()
         self.lowest = math.inf  # the smallest loss so far
         self.starting: list[float] = []  # the first 16 losses
@@ -111,7 +112,9 @@ class LossHistory(Sequence[Loss]):
             self.first = loss
         newest = [value for _, value in islice(reversed(self._losses), WINDOW)]
         if len(newest) == WINDOW and all(map(math.isfinite, newest)):
-            self.min_median = min(self.min_median, sorted(newest)[WINDOW // 2])
+            newest_median = sorted(newest)[WINDOW // 2]
+            if newest_median < self.min_median:
+                self.min_median, self.best_step = newest_median, step
         return self.typical.is_outlier(loss)
 
     @property

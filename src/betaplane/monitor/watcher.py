@@ -18,6 +18,7 @@ from betaplane.monitor.capture.gradient_norms import GradientNorms
 from betaplane.monitor.capture.hooks import Hooks, clip_factor
 from betaplane.monitor.capture.losses import Losses, is_loss
 from betaplane.monitor.capture.probe import Probe
+from betaplane.monitor.capture.weight_sample import WeightSample
 from betaplane.monitor.diagnosis import Diagnosis
 from betaplane.monitor.gradient_recorder import GradientRecorder
 from betaplane.monitor.guard import guarded, warn_stopped
@@ -71,13 +72,13 @@ class Watcher:
         self.ranks = RankGroup(((name, p) for p, name in self.names.items()), every)
         self.sinks = Sinks(sinks() if self.ranks.is_first else [])
         self._make_sinks = sinks
-
         on_cpu = all(p.device.type == "cpu" for p in self.names)
         self.now = thread_time if on_cpu else perf_counter
         self.budgets = Budgets(budget, self.now)
         self.history = History(resumed=is_resumed(optimizer))
         self.history.probe = Probe(optimizer, self.names, model)
         self.gradient_norms = GradientNorms(optimizer, self.names, self.history.gradients)
+        self.weight_sample = WeightSample([*self.names])
         self.norms_measured = False  # whether the gradients of this step were measured
         self.reader = Reader(
             optimizer, self.names, self.ranks, self.history, lambda rows: self.sinks.readings(rows)
@@ -86,13 +87,11 @@ class Watcher:
         self.moment_recorder = MomentRecorder(optimizer, self.names)
         self.gradient_recorder = GradientRecorder(optimizer, self.ranks, self.history)
         self.losses = Losses(self.ranks, self._guard(self._receive_loss))
-
         self.plan = StepPlan()
         self.reads = has_moments(optimizer)  # False for SGD: losses and gradients only
         self.records_moments = self.reads  # False if moments cannot be recorded, so gradients are
         self.steps_to_record = 0  # before the budget is checked again
         self.sampling_seconds = 0.0  # of the samples before this step
-
         self.hooks = Hooks(optimizer, self._guard(self._before_step), self._guard(self._after_step))
         self._run = describe_run(optimizer, every, budget, self.names)
         self.sinks.start(self._run)
@@ -166,6 +165,7 @@ class Watcher:
         step = self.history.step
         if is_loss(loss) and self.losses.last_step < step:
             self.losses.take(step, loss)
+        self.history.weights.add(step, self.weight_sample.read())
         self.norms_measured = self.history.loss_spiked or self.budgets.gradients.allows()
         if self.norms_measured:
             with self.budgets.gradients.spending():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -62,7 +63,7 @@ class GradientNorms:
             self.count = count
             self._start()
         self._finish()
-        self.history.lrs.append(self._largest_lr())
+        self.history.lrs.add(step, self._largest_lr())
         self.history.trained = [p.requires_grad and not _is_sparse(p.grad) for p in self.parameters]
         measured, gradients = self._gradients()
         if not gradients:
@@ -84,10 +85,10 @@ class GradientNorms:
         self.history.start(layers, [p.dim() > 1 for p in self.parameters])
 
     def _largest_lr(self) -> float:
-        """The largest learning rate of all groups; 0 if it is unknown, or only on a device."""
+        """The largest learning rate of all groups; nan if none has one, or all are on a device."""
         lrs = [group.get("lr") for group in self.optimizer.param_groups]
         here = [lr for lr in lrs if not isinstance(lr, Tensor) or lr.device.type == "cpu"]
-        return max((float(lr) for lr in here if lr is not None), default=0.0)
+        return max((float(lr) for lr in here if lr is not None), default=math.nan)
 
     def _gradients(self) -> tuple[list[int], list[Tensor]]:
         measured, gradients = [], []

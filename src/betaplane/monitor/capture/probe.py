@@ -65,6 +65,14 @@ class Probe:
             if p.grad is not None and p not in owned and bool(p.grad.any())
         ]
 
+    def frozen(self) -> tuple[list[str], float]:
+        """The optimizer's parameters that require no gradient, and their share of its elements."""
+        frozen = [p for p in self._parameters() if not p.requires_grad]
+        total = sum(map(Tensor.numel, self._parameters()))
+        return [self.names.get(p, "") for p in frozen], sum(map(Tensor.numel, frozen)) / max(
+            total, 1
+        )
+
     def in_evaluation(self) -> list[str]:
         """The normalization and dropout layers of a model that is in evaluation mode."""
         if self.model is None or self.model.training:

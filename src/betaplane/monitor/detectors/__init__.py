@@ -7,7 +7,12 @@ alerts are below 4.6% of runs for each detector and for all together, at 95% con
 
 from betaplane.monitor.detectors.decay import WEIGHT_NORM_DRIFT
 from betaplane.monitor.detectors.detector import Detector, Finding
-from betaplane.monitor.detectors.flow import EXPLODING_GRADIENTS, GRADIENTS_NOT_ZEROED, NO_GRADIENT
+from betaplane.monitor.detectors.flow import (
+    CLIPPED_GRADIENTS,
+    EXPLODING_GRADIENTS,
+    GRADIENTS_NOT_ZEROED,
+    NO_GRADIENT,
+)
 from betaplane.monitor.detectors.gradients import DATA_CHANGE, NON_FINITE_GRADIENTS
 from betaplane.monitor.detectors.losses import (
     NON_FINITE_LOSS,
@@ -18,7 +23,9 @@ from betaplane.monitor.detectors.losses import (
 )
 from betaplane.monitor.detectors.model import EVALUATION_MODE
 from betaplane.monitor.detectors.rate import EDGE_OF_STABILITY, LR_TOO_LARGE
+from betaplane.monitor.detectors.repeats import REPEATED_DATA, RESTORED_WEIGHTS
 from betaplane.monitor.detectors.rows import DEAD_ROWS
+from betaplane.monitor.detectors.schedule import ENDED_SCHEDULE, RAISED_LR
 from betaplane.monitor.detectors.second_moment import (
     COUPLED_BETAS,
     EPS_DOMINATES,
@@ -29,7 +36,7 @@ from betaplane.monitor.detectors.second_moment import (
 from betaplane.monitor.detectors.state import STATE_CHANGED
 from betaplane.monitor.detectors.steps import SHORT_WARMUP, WRONG_STEP_COUNT
 from betaplane.monitor.detectors.thresholds import THRESHOLDS, Threshold
-from betaplane.monitor.detectors.weights import ENDED_SCHEDULE, ROUNDED_UPDATES, STRONG_DECAY
+from betaplane.monitor.detectors.weights import ROUNDED_UPDATES, STRONG_DECAY, VANISHING_WEIGHTS
 
 ALL = (
     WRONG_STEP_COUNT,
@@ -49,12 +56,17 @@ ALL = (
     NON_FINITE_LOSS,
     SKIPPED_STEPS,
     EVALUATION_MODE,
+    RESTORED_WEIGHTS,
     NO_GRADIENT,
     GRADIENTS_NOT_ZEROED,
     ROUNDED_UPDATES,
     STRONG_DECAY,
+    VANISHING_WEIGHTS,
     ENDED_SCHEDULE,
     EXPLODING_GRADIENTS,
+    CLIPPED_GRADIENTS,
+    RAISED_LR,
+    REPEATED_DATA,
     SUDDEN_RISE,
     SLOW_RISE,
     STUCK_LOSS,

@@ -1,4 +1,4 @@
-"""Detectors of causes in the flow of gradients: none, accumulated by mistake, or exploding."""
+"""Detectors of causes in the flow of gradients: none, not reset, exploding, or clipped too much."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ EXPLODING_CAUSE = "exploding gradients"
 MISSING_LIMITS = limits(MISSING_CAUSE)
 NOT_ZEROED_LIMITS = limits(NOT_ZEROED_CAUSE)
 EXPLODING_LIMITS = limits(EXPLODING_CAUSE)
+CLIPPED_CAUSE = "gradients clipped too much"
+CLIPPED_LIMITS = limits(CLIPPED_CAUSE)
 
 
 def _find_missing(history: History, threshold: float) -> Finding | None:
@@ -31,6 +33,8 @@ def _find_missing(history: History, threshold: float) -> Finding | None:
     if not any(gradients.is_matrix[i] for i in silent) or len(silent) == len(gradients.layers):
         return None  # the gradient of a bias may be 0 because the loss does not depend on it
     never = [i for i in silent if not gradients.ever_nonzero[i]]
+    if not any(gradients.is_matrix[i] for i in never):
+        never = []
     layers = never or silent
     zeros = [i for i in layers if not gradients.missing[i]]
     kind = "gradients of exactly 0" if zeros else "no gradient"
@@ -87,6 +91,25 @@ def _find_exploding(history: History, threshold: float) -> Finding | None:
     return Finding("", evidence, change, {"max_norm": max_norm})
 
 
+def _find_clipped(history: History, threshold: float) -> Finding | None:
+    gradients, losses = history.gradients, history.losses
+    norms = [norm for _, norm in gradients.totals]
+    if len(norms) < CLIPPED_LIMITS["measured"] or history.readings.steps_read:
+        return None  # Adam's updates do not depend on the scale of gradients
+    if not 0 < max(norms) <= (1 + threshold) * min(norms):
+        return None
+    if losses.total < CLIPPED_LIMITS["losses"] or losses.start <= 0:
+        return None
+    if losses.recent_median < CLIPPED_LIMITS["fallen"] * losses.start:
+        return None
+    evidence = (
+        f"gradient norm {norms[-1]:.3g} at each of {len(norms)} measured steps: clipping sets it; "
+        f"median loss {losses.recent_median:.4g}, {losses.start:.4g} at the start"
+    )
+    change = "clip to a larger norm, such as the median of the norms before clipping"
+    return Finding("", evidence, change, {})
+
+
 NO_GRADIENT = Detector(
     cause=MISSING_CAUSE,
     why="These parameters are in the optimizer, but are not trained.",
@@ -103,5 +126,11 @@ EXPLODING_GRADIENTS = Detector(
     cause=EXPLODING_CAUSE,
     why="Rare, huge gradients stay in v for 1 / (1 - beta2) steps and in m for 1 / (1 - beta1).",
     find=_find_exploding,
+    when=STEP,
+)
+CLIPPED_GRADIENTS = Detector(
+    cause=CLIPPED_CAUSE,
+    why="Without a second moment the size of every update is lr times the norm that clipping leaves.",
+    find=_find_clipped,
     when=STEP,
 )

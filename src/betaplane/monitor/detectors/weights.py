@@ -1,4 +1,4 @@
-"""Detectors of weights that do not move as they should: rounded, decayed, or left by the schedule."""
+"""Detectors of weights that do not move as they should: rounded away, decayed, or vanishing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from betaplane.monitor.quantities.reading import Reading
 
 ROUNDED_CAUSE = "updates rounded away"
 DECAY_CAUSE = "weight decay too strong"
-ENDED_CAUSE = "learning rate near zero"
+VANISHING_CAUSE = "weights vanish"
 ROUNDED_LIMITS = limits(ROUNDED_CAUSE)
 DECAY_LIMITS = limits(DECAY_CAUSE)
-ENDED_LIMITS = limits(ENDED_CAUSE)
 
 
 def _find_rounded(history: History, threshold: float) -> Finding | None:
@@ -30,8 +29,13 @@ def _find_rounded(history: History, threshold: float) -> Finding | None:
 
 
 def _find_strong_decay(history: History, threshold: float) -> Finding | None:
-    readings = _matrices(history)
-    strong = [reading for reading in readings if reading.shrink > threshold]
+    losses = history.losses
+    learned_nothing = (
+        losses.total >= DECAY_LIMITS["losses"]
+        and losses.recent_median > DECAY_LIMITS["level"] * losses.start_median > 0
+    )
+    least = DECAY_LIMITS["stuck"] if learned_nothing else threshold
+    strong = [reading for reading in _matrices(history) if reading.shrink > least]
     if not strong:
         return None
     worst = max(strong, key=lambda reading: reading.shrink)
@@ -45,28 +49,21 @@ def _find_strong_decay(history: History, threshold: float) -> Finding | None:
     )
 
 
-def _find_ended(history: History, threshold: float) -> Finding | None:
-    readings = history.readings
-    latest = readings.latest()
-    if not latest or history.step < ENDED_LIMITS["steps"]:
+def _find_vanishing(history: History, threshold: float) -> Finding | None:
+    peaks = history.readings.peaks
+    small = [r for r in _matrices(history) if r.weight_rms < threshold * peaks[r.layer].weight_rms]
+    if not small:
         return None
-    layer = max(latest, key=lambda reading: reading.lr).layer
-    lrs, steps = readings[layer].column("lr"), readings[layer].column("step")
-    peak = readings.peaks[layer].lr
-    high = (lrs >= threshold * peak).nonzero()[0] if peak > 0 else []
-    low = steps[high[-1] + 1 :] if len(high) else steps  # since the last reading above
-    if not len(low):
-        return None
-    share = (history.step - int(low[0])) / history.step
-    if share < ENDED_LIMITS["share"]:
-        return None
+    worst = min(small, key=lambda r: r.weight_rms / peaks[r.layer].weight_rms)
     evidence = (
-        f"lr {lrs[-1]:.2g} since step {int(low[0])} of {history.step}, {peak:.2g} at its peak"
+        f"weights of RMS {worst.weight_rms:.2g}, {peaks[worst.layer].weight_rms:.2g} at step "
+        f"{peaks[worst.layer].step}; as small in {len(small)} of {len(_matrices(history))} matrices"
     )
     change = (
-        "give the scheduler the number of times that you call its step(), per batch or per epoch"
+        "a tenth of the weight decay, or of the penalty on weights in the loss; with Adam prefer "
+        "AdamW's decoupled decay to an L2 penalty"
     )
-    return Finding("", evidence, change, {"lr": peak} if peak else {})
+    return Finding(worst.layer, evidence, change, {})
 
 
 def _matrices(history: History) -> list[Reading]:
@@ -83,8 +80,8 @@ STRONG_DECAY = Detector(
     why="The weights forget what they learn faster than gradients can teach them.",
     find=_find_strong_decay,
 )
-ENDED_SCHEDULE = Detector(
-    cause=ENDED_CAUSE,
-    why="The schedule ended long before the run did: nothing is learned anymore.",
-    find=_find_ended,
+VANISHING_WEIGHTS = Detector(
+    cause=VANISHING_CAUSE,
+    why="Decay or a penalty outweighs the gradients of the loss; layers without weights pass no signal.",
+    find=_find_vanishing,
 )
