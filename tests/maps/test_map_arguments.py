@@ -15,6 +15,7 @@ from torch import nn
 
 import betaplane
 from betaplane.errors import BadInput
+from betaplane.maps import Axis, map_phases
 from betaplane.maps.plan import plan_for
 from betaplane.maps.progress import shown_progress
 from betaplane.maps.scheduler import Progress
@@ -288,3 +289,10 @@ def test_a_mistake_beside_the_map_gets_one_sentence(mistake: str) -> None:
     with pytest.raises(BadInput) as raised:
         call()
     assert sentence in str(raised.value)
+
+
+def test_shared_option_of_rules_is_no_axis():
+    """`clip` is a field of every rule, but a stack has one value of it."""
+    clip = Axis("clip", (0.1, 1.0, 10.0))
+    with pytest.raises(BadInput, match="Adam has no clip to put on an axis"):
+        map_phases("quadratic", clip, "beta2", 3, steps=10, workers=0)

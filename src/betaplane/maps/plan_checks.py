@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from betaplane.errors import BadInput, unknown
@@ -33,13 +32,13 @@ EXAMPLE_COUNTS = {
 
 def check_axes(plan: Plan) -> None:
     """Check that the rule or the problem has both hyperparameters."""
-    rule_fields = {f.name for f in fields(plan.rule)}
-    allowed = [name for name in NAMES if name in {*rule_fields, "lr", "batch_size"}]
+    in_rule = plan.rule.hyperparameters()
+    allowed = [name for name in NAMES if name in {*in_rule, "lr", "batch_size"}]
     for argument, ax in {"x": plan.x, "y": plan.y}.items():
         is_own = plan.own_axes and ax.name not in NAMES
-        if is_own or (is_of_group(ax.name) and setting_of(ax.name) in {*rule_fields, "lr"}):
+        if is_own or (is_of_group(ax.name) and setting_of(ax.name) in {*in_rule, "lr"}):
             continue
-        if ax.name not in {*rule_fields, "lr", "batch_size", *plan.problem_options}:
+        if ax.name not in {*in_rule, "lr", "batch_size", *plan.problem_options}:
             raise BadInput(
                 f"{type(plan.rule).__name__} has no {ax.name} to put on an axis",
                 value=ax.name,
