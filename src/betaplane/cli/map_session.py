@@ -206,7 +206,9 @@ class MapSession:
             own_betas: the user's setting, to be marked.
             place: where the runs execute: arguments of `run_plan`.
         """
-        if place["executor"] is None:
+        on_this_machine = place["executor"] in (None, "local")
+        # a function or a command uses the GPU that it sees by itself
+        if on_this_machine and (isinstance(self.problem, Problem) or place["gpus"] is None):
             _check_device(plan.options.device)
         make_folder(self.out)
         bar = progress_bar(self.console)
