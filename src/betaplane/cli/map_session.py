@@ -254,7 +254,7 @@ class MapSession:
             console.print(figures.summary(phase_map))
             for name, path in files.items():
                 console.print(f"{name:>8}  {path}", soft_wrap=True)
-        for fact in ("unseeded", "failed commands"):
+        for fact in ("unseeded", "failed commands", "settings without effect"):
             if text := phase_map.facts.get(fact):
                 self._warn(f"{text}.")
         if damaged := phase_map.facts.get("damaged runs"):

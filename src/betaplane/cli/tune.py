@@ -112,5 +112,7 @@ def _show(tuned: Tuned) -> None:
     reason = tuned.reason[0].upper() + tuned.reason[1:]
     answer = tuned.answer[0].upper() + tuned.answer[1:]
     typer.echo(f"\n{answer}: {setting}\n{reason}")
+    if tuned.ignored:
+        typer.echo(f"Warning: {tuned.ignored}.")
     if tuned.why_plain:
         typer.echo(f"Trained one run at a time, because {tuned.why_plain}.")

@@ -13,6 +13,7 @@ from betaplane.errors import BadInput, expect, expect_function
 from betaplane.executors import Backend, Gpus, backend_of
 from betaplane.maps.engine import choose_engine
 from betaplane.maps.grid import explicit
+from betaplane.maps.ignored import ignored_settings, ignored_text
 from betaplane.maps.plan import Plan, default_values, plan_for
 from betaplane.maps.progress import shown_progress
 from betaplane.maps.resources import check_device, opened, reported
@@ -122,7 +123,11 @@ def tune(
         )
         trials = Trials(plan, scheduler)
         search = Search(trials, _lattice(problem, plan), max_runs, plan.seeds)
-        return _result(problem, plan, search, search.run(), choice.why_plain)
+        comparison, ignored = search.run(), ""
+        if isinstance(problem, Trainer):
+            names = ("lr", "beta1", "beta2")
+            ignored = ignored_text(ignored_settings(scheduler.known.values(), names))
+        return _result(problem, plan, search, comparison, choice.why_plain, ignored)
 
 
 def _lattice(problem: Problem | Trainer, plan: Plan) -> Lattice:
@@ -162,7 +167,12 @@ def _with_steps(problem: Problem | Trainer, steps: int) -> Problem | Trainer:
 
 
 def _result(
-    problem: Problem | Trainer, plan: Plan, search: Search, found: Comparison, why_plain: str
+    problem: Problem | Trainer,
+    plan: Plan,
+    search: Search,
+    found: Comparison,
+    why_plain: str,
+    ignored: str,
 ) -> Tuned:
     lattice = search.lattice
     trials = [
@@ -185,6 +195,7 @@ def _result(
         ends=tuple(lattice.ends(found.cell)),
         fixed={name: value for name, value in plan.fixed.items() if name != "lr"},
         why_plain=why_plain,
+        ignored=ignored,
     )
 
 

@@ -42,6 +42,7 @@ class Tuned:
     fixed: Mapping[str, float] = field(default_factory=dict)  # batch_size, eps, ...
     # why the problem cannot be stacked, as a clause after "because"; "" if it can
     why_plain: str = ""
+    ignored: str = ""  # the settings that had no effect on the losses, as a sentence; "" if none
 
     def __repr__(self) -> str:
         setting = f"lr={self.lr:g}, betas=({self.beta1:g}, {self.beta2:g})"
