@@ -78,7 +78,7 @@ def test_every_part_of_the_state_is_restored():
     for point, (length, batch) in zip(
         range(3), zip(training.lengths, training.blocks(), strict=False), strict=False
     ):
-        loss = training.window(point, length, *batch)
+        loss = training.window(point, length, batch)
         training.curves[training.alive, point] = np.nan_to_num(loss, nan=1.0, posinf=1.0).clip(
             max=1e30
         )

@@ -107,13 +107,14 @@ def _epochs(batches: Any, where: str) -> Iterator[Any]:
             number += 1
             yield batch
         if number == before or isinstance(batches, Iterator):
-            raise _ended(number, where)
+            raise ended(number, where)
 
 
 FUNCTION_EXAMPLE = "def data(batch_size, seed): yield ..."
 
 
-def _ended(number: int, where: str) -> BadInput:
+def ended(number: int, where: str) -> BadInput:
+    """The error for data that yield no batch, or end before the run does."""
     if not number:
         return BadInput(
             "The data yield no batch", value=0, allowed="at least 1 batch per epoch", where=where

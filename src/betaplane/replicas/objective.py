@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from betaplane.errors import BadInput
 from betaplane.problems.family import variant
 from betaplane.problems.generators import preserve_generators, seed_generators
+from betaplane.problems.in_memory import tensors_of
 from betaplane.problems.problem import Problem
 from betaplane.problems.snapshot import put_back
 from betaplane.replicas.run import Run
@@ -38,6 +39,18 @@ class Objective(nn.Module):
     def forward(self, batch: Any) -> Tensor:
         """The loss of a minibatch."""
         return self.form.value_of(self.loss, self.module, batch)
+
+
+def examples_of(problem: Problem) -> tuple[Tensor, Tensor]:
+    """Inputs and targets in memory: those of the problem, or of its loader."""
+    if problem.data is not None:
+        return tensors_of(problem.data)  # pyright: ignore[reportArgumentType]  # a loader
+    return problem.inputs, problem.targets
+
+
+def batch_of(problem: Problem, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor] | list[Tensor]:
+    """A minibatch in the form that the loss receives: a loader makes lists."""
+    return (x, y) if problem.data is None else [x, y]
 
 
 def problem_of(problem: Problem, run: Run) -> Problem:
@@ -101,7 +114,7 @@ def trained_names(problem: Problem, objective: Objective, x: Tensor, y: Tensor) 
             if p.requires_grad and name.startswith(MODULE_PREFIX)
         }
     with put_back(objective=objective), preserve_generators():
-        objective((x.clone(), y.clone())).backward()
+        objective(batch_of(problem, x.clone(), y.clone())).backward()
         names = {name for name, p in objective.named_parameters() if p.grad is not None}
         objective.zero_grad()
         return names

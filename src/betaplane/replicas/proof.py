@@ -12,10 +12,12 @@ import copy
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from betaplane.problems.in_memory import why_not_in_memory, with_few_rows, with_tensors
 from betaplane.problems.problem import Problem
 from betaplane.replicas.comparison import (
     LOSSES,
@@ -24,6 +26,7 @@ from betaplane.replicas.comparison import (
     is_rounding,
     values_beyond,
 )
+from betaplane.replicas.objective import examples_of
 from betaplane.replicas.run import Options, Run
 from betaplane.replicas.short_runs import (
     MIN_STEPS,
@@ -70,7 +73,7 @@ def prove(problem: Problem, run: Run, options: Options, replicas: int = 2) -> fl
         NotProved: the problem cannot be stacked.
     """
     if problem.data is not None:
-        raise NotProved("its data are not two tensors in memory")
+        problem = _of_loader(problem, run, options)
     if options.judge == "validation":
         raise NotProved("its runs are judged by held-out data")
     # the regret is computed from the losses that are compared
@@ -81,6 +84,16 @@ def prove(problem: Problem, run: Run, options: Options, replicas: int = 2) -> fl
         return _prove(problem, _stable(run, 1.0), options, replicas)
     except Differs:
         return _prove(problem, _stable(run, 0.01), options, replicas)
+
+
+def _of_loader(problem: Problem, run: Run, options: Options) -> Problem:
+    """The problem with few rows, so that short runs have whole epochs and the short last batch."""
+    if reason := why_not_in_memory(problem.data):
+        raise NotProved(reason)
+    if options.independent:
+        raise NotProved("each run draws minibatches of its own from the loader")
+    loader: Any = problem.data
+    return problem.with_(data=with_few_rows(loader, run.batch_size))
 
 
 def _stable(run: Run, lr_factor: float) -> Run:
@@ -151,8 +164,10 @@ def as_float64(problem: Problem) -> Problem:
     loss = problem.loss
     if isinstance(loss, nn.Module):
         loss = copy.deepcopy(loss).double()
-    tensors = {name: _as_float64(getattr(problem, name)) for name in ("inputs", "targets")}
-    return problem.with_(module=lambda: problem.module().double(), loss=loss, **tensors)
+    x, y = map(_as_float64, examples_of(problem))
+    loader: Any = problem.data
+    data = {"inputs": x, "targets": y} if loader is None else {"data": with_tensors(loader, x, y)}
+    return problem.with_(module=lambda: problem.module().double(), loss=loss, **data)
 
 
 def _as_float64(tensor: Tensor) -> Tensor:

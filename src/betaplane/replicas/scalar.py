@@ -103,7 +103,7 @@ class ScalarTraining(Training):
         options, size = self.options, self.runs[0].batch_size
         if options.compile or options.independent or options.device != "cpu":
             return None
-        if self.problem.groups is not None or self.runs[0].own:
+        if self.problem.groups is not None or self.runs[0].own or self.problem.data is not None:
             return None
         unknowns = sum(p[0].numel() for p in self.stack.params.values())
         numbers = size * (self.inputs[:1].numel() + self.targets[:1].numel())

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from betaplane.errors import BadInput
-from betaplane.problems.generators import generator_states, preserve_generators
+from betaplane.problems.generators import (
+    GeneratorStates,
+    generator_states,
+    preserve_generators,
+    set_generators,
+)
 from betaplane.problems.problem import Problem
 from betaplane.problems.snapshot import Snapshot, put_back
 from betaplane.replicas.comparison import LOSSES, FinalState
@@ -24,7 +31,7 @@ from betaplane.replicas.unstackable import (
     tensor_properties,
 )
 
-MIN_STEPS, MAX_STEPS = 3, 16  # of a short run
+MIN_STEPS, MAX_STEPS = 4, 16  # of a short run
 PLAIN_SECONDS = 0.6  # that the plain steps may take
 
 
@@ -68,7 +75,8 @@ def run_plain(problem: Problem, run: Run, options: Options) -> FinalState:
         training = PlainTraining(problem, run, options)
         before, watcher = generator_states(), _Watcher(training)
         outcome, after = training.outcome(watcher.check), generator_states()
-    drawn = after.differences(before)
+        of_data = _after_reading(problem, run, before)
+    drawn = after.differences(of_data)
     for generator, library in (("random", "Python"), ("NumPy", "NumPy")):
         if generator in drawn:
             raise NotProved(f"it draws from {library}'s random numbers")
@@ -81,6 +89,16 @@ def run_plain(problem: Problem, run: Run, options: Options) -> FinalState:
     return FinalState(dict(zip(LOSSES, losses, strict=True)) | tensors, after, draws=bool(drawn))
 
 
+def _after_reading(problem: Problem, run: Run, before: GeneratorStates) -> GeneratorStates:
+    """The states of the generators if nothing but the data of a run draws from them."""
+    if problem.data is None:
+        return before
+    with put_back(data=problem.data), preserve_generators():
+        set_generators(before)
+        deque(islice(problem.batches(run.batch_size, run.seed), problem.steps), maxlen=0)
+        return generator_states()
+
+
 class _Watcher:
     """Checks, after each step of a run, for a change that a stack does not carry."""
 
@@ -91,7 +109,9 @@ class _Watcher:
             *objective.buffers(),
             *(module._buffers for module in objective.modules()),
         )
-        roots = {**training.problem.functions, "loss": objective.loss, "module": objective.module}
+        # a stack reads the same loader, whose generator may advance
+        functions = {name: f for name, f in training.problem.functions.items() if name != "data"}
+        roots = {**functions, "loss": objective.loss, "module": objective.module}
         self.snapshot = Snapshot(roots, carried)
         self.properties = tensor_properties(objective)
         self.trained: frozenset[str] | None = None  # the parameters that receive a gradient
@@ -128,7 +148,7 @@ def run_stacked(
                 zip(training.lengths, training.blocks(), strict=False)
             ):
                 start = time.perf_counter()
-                losses.append(torch.from_numpy(training.window(point, length, *batch)).float())
+                losses.append(torch.from_numpy(training.window(point, length, batch)).float())
             rate = len(runs) * length / (time.perf_counter() - start)
             after = generator_states()
     except Exception as error:  # any error of torch.func

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from betaplane.errors import BadInput
 from betaplane.problems.generators import preserve_generators
+from betaplane.problems.in_memory import LoaderRows
 from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.problems.snapshot import put_back
@@ -22,6 +24,8 @@ from betaplane.replicas.objective import (
     INITIAL_LOSS_EXAMPLES,
     Objective,
     analytic_gradient,
+    batch_of,
+    examples_of,
     fresh_objective,
     run_seed,
     trained_names,
@@ -73,28 +77,29 @@ class Training:
         self.lengths = windows(problem.steps, options.points)
         self.curves = np.full((len(runs), len(self.lengths)), np.nan, dtype=np.float32)
         self.ended = np.full(len(runs), len(self.lengths))  # number of points of each curve
-        self.inputs = problem.inputs.to(options.device)
-        self.targets = problem.targets.to(options.device)
+        self.inputs, self.targets = (t.to(options.device) for t in examples_of(problem))
         self.seeds = [run_seed(run, options.independent) for run in runs]
         self.objective, self.layout, self.stack = self._fresh_stack()
-        self.initial = self._initial()
+        # the value before training, (R,); of a loader, the loss of the first minibatch
+        self.initial = np.empty(0) if problem.data is not None else self._initial()
         self.lr_factors = torch.from_numpy(
             multipliers(problem.schedule, problem.steps, problem.warmup)
         )
-        self.step: RecordedStep | None = None
-        self.steps_per_call = 0  # of the recorded step
+        # by the number of steps per call and the batch size
+        self.recorded: dict[tuple[int, int], RecordedStep] = {}
 
     def outcomes(self, storage: UnfinishedRuns | None = None) -> list[Outcome]:
         """Train to the end and return the outcome of each run; save the state at intervals."""
         start = time.perf_counter()
-        progress = Progress(self, storage)
+        # the place in the epochs of a loader is not saved
+        progress = Progress(self, storage if self.problem.data is None else None)
         resumed_points = progress.resume()
         for point, (length, batch) in enumerate(zip(self.lengths, self.blocks(), strict=False)):
             if point < resumed_points:
                 continue
             if not len(self.alive):
                 break
-            loss = self.window(point, length, *batch)
+            loss = self.window(point, length, batch)
             with np.errstate(over="ignore"):  # a diverged loss may overflow float32
                 self.curves[self.alive, point] = loss
             self._drop_ended(point)
@@ -127,30 +132,58 @@ class Training:
             stack = stack_objectives(objectives, trained, groups, options.device)
             return objectives[0], Layout(groups[0]), stack
 
-    def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The minibatches of each window: inputs (length, batch, ...), or (length, R, batch, ...)
-        if independent.
+    def blocks(self) -> Iterator[Iterable[tuple[Tensor, Tensor]]]:
+        """The minibatches of each window, as segments of minibatches of one size: inputs
+        (steps, batch, ...), or (steps, R, batch, ...) if independent, and targets.
+
+        A segment is requested after the steps of the one before it.
         """
+        if self.problem.data is not None:
+            yield from self._segments()
+            return
         order, n, size = self.problem.order, self.problem.examples, self.runs[0].batch_size
         seeds = self.seeds if self.options.independent else self.seeds[:1]
         streams = [minibatches(n, size, order, seed, self.lengths[0]) for seed in seeds]
         for length in self.lengths:
             index = torch.stack([next(stream)[:length] for stream in streams], dim=1)
             index = (index if self.options.independent else index[:, 0]).to(self.inputs.device)
-            yield self.inputs[index], self.targets[index]
+            yield [(self.inputs[index], self.targets[index])]
 
-    def window(self, point: int, length: int, x: Tensor, y: Tensor) -> np.ndarray:
+    def _segments(self) -> Iterator[Iterable[tuple[Tensor, Tensor]]]:
+        loader: Any = self.problem.data
+        rows = LoaderRows(loader, self.runs[0].batch_size, self.problem.where)
+
+        def of_window(length: int) -> Iterator[tuple[Tensor, Tensor]]:
+            while length:
+                index = rows.segment(1 if not len(self.initial) else length)
+                length -= len(index)
+                index = index.to(self.inputs.device)
+                yield self.inputs[index], self.targets[index]
+
+        yield from map(of_window, self.lengths)
+
+    def window(
+        self, point: int, length: int, segments: Iterable[tuple[Tensor, Tensor]]
+    ) -> np.ndarray:
         """Take `length` steps and return the next point of the curve of every replica, (R,)."""
         first = point * self.lengths[0]  # steps before this window
-        if self.options.independent:
-            x, y = x[:, self.alive], y[:, self.alive]
-        factors = self.lr_factors[first : first + length].to(self.stack.lr.device)
-        factors = factors.reshape(-1, *[1] * self.stack.lr.dim())
-        lrs = (self.stack.lr * factors).to(next(iter(self.stack.params.values())).dtype)
-        total = self.advance(lrs, x, y)
+        total = torch.zeros(len(self.stack), dtype=torch.float64, device=self.inputs.device)
+        for x, y in segments:
+            if self.options.independent:
+                x, y = x[:, self.alive], y[:, self.alive]
+            total += self.advance(self._lrs(first, len(x)), x, y)
+            first += len(x)
+            if not len(self.initial):
+                self.initial = total.cpu().numpy().copy()
         if self.problem.record == "full":
             return self._full_value()
         return (total / length).cpu().numpy()
+
+    def _lrs(self, first: int, length: int) -> Tensor:
+        """The learning rates of some steps, (length, R) or (length, R, groups)."""
+        factors = self.lr_factors[first : first + length].to(self.stack.lr.device)
+        factors = factors.reshape(-1, *[1] * self.stack.lr.dim())
+        return (self.stack.lr * factors).to(next(iter(self.stack.params.values())).dtype)
 
     def advance(self, lrs: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Take the steps of a window; return the sums of the losses, float64 (R,).
@@ -162,10 +195,10 @@ class Training:
         """
         length = len(lrs)
         k = self._steps_per_call(length)
-        if self.step is None or k != self.steps_per_call:
-            self.steps_per_call = k
+        key = k, y.shape[2 if self.options.independent else 1]
+        if key not in self.recorded:
             with preserve_generators():
-                self.step = RecordedStep(
+                self.recorded[key] = RecordedStep(
                     self.problem,
                     self.objective,
                     self.layout,
@@ -179,7 +212,7 @@ class Training:
         total = torch.zeros(len(self.stack), dtype=torch.float64, device=x.device)
         with torch.no_grad():
             for i in range(0, length, k):
-                total += self.step(self.stack, lrs[i : i + k], x[i : i + k], y[i : i + k])
+                total += self.recorded[key](self.stack, lrs[i : i + k], x[i : i + k], y[i : i + k])
         return total
 
     def _initial(self) -> np.ndarray:
@@ -207,7 +240,7 @@ class Training:
         self, params: Tensors, buffers: Tensors, constants: Tensors, x: Tensor, y: Tensor
     ) -> Tensor:
         """The loss of one replica."""
-        batch = x.clone(), y.clone()
+        batch = batch_of(self.problem, x.clone(), y.clone())
         tensors = {**params, **buffers, **constants}
         return functional_call(self.objective, tensors, (batch,), strict=True)
 
@@ -251,4 +284,4 @@ class Training:
             return
         self.stack = self.stack.select(torch.from_numpy(np.flatnonzero(unfinished)))
         self.alive = self.alive[unfinished]
-        self.step = None
+        self.recorded.clear()

@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from betaplane.optim.codegen.hoist import hoist, values
 from betaplane.problems.problem import Problem
 from betaplane.replicas.compiled import DECOMPOSITIONS, compile_graph, compile_in_place
-from betaplane.replicas.objective import Objective, analytic_gradient
+from betaplane.replicas.objective import Objective, analytic_gradient, batch_of
 from betaplane.replicas.param_groups import Layout
 from betaplane.replicas.shared_batch import share_inputs
 from betaplane.replicas.stack import Stack, stacking_errors
@@ -34,7 +34,7 @@ def replica_step(problem: Problem, objective: Objective, layout: Layout) -> Call
     ) -> tuple[Tensor, dict]:
         tensors = {**params, **constants, **{name: b.clone() for name, b in buffers.items()}}
         # functional_call writes reassigned buffers into `tensors`
-        value = functional_call(objective, tensors, ((x, y),), strict=True)
+        value = functional_call(objective, tensors, (batch_of(problem, x, y),), strict=True)
         return value, {name: tensors[name] for name in buffers}
 
     def step(

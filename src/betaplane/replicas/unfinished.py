@@ -82,7 +82,8 @@ def restore(training: Training, state: bytes) -> int:
     carried, spec = pytree.tree_flatten((stack.params, stack.buffers, stack.state))
     leaves = [new.to(old.device) for new, old in zip(saved["carried"], carried, strict=True)]
     stack.params, stack.buffers, stack.state = pytree.tree_unflatten(leaves, spec)
-    training.stack, training.step = stack, None
+    training.stack = stack
+    training.recorded.clear()
     training.alive, training.ended, training.curves, training.initial = (
         array.numpy() for array in (alive, ended, curves, initial)
     )
