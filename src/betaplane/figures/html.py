@@ -76,6 +76,7 @@ def _data(phase_map: PhaseMap) -> dict[str, Any]:
         "predicted": phase_map.predicted and phase_map.predicted.notes,
         "curves": _curves.encode(phase_map, curves),
         "lossAxis": _curves.axis(phase_map, curves),
+        "heldOut": [_held_out(cell) for cell in phase_map.cells.values()],
         "initial": float(phase_map.initial),
         "steps": phase_map.steps,
         "measure": _text.measure(phase_map).capitalize(),
@@ -121,6 +122,13 @@ def _cells(phase_map: PhaseMap) -> dict[str, list[Any]]:
         "seeds": [len(cell.finals) for cell in cells.values()],
         "p": [[cell.p_fail, cell.p_low, cell.p_high] for cell in cells.values()],
     }
+
+
+def _held_out(cell: Cell) -> list[float] | None:
+    """The held-out curve of a cell, to five digits."""
+    if cell.held_out is None:
+        return None
+    return [float(f"{value:.5g}") for value in cell.held_out]
 
 
 def _final(cell: Cell) -> float:

@@ -149,10 +149,13 @@
     const borrowed = row === undefined;
     byId("curve-title").textContent = source === undefined ? "No loss curve: nothing was trained"
       : borrowed ? `${data.measure} of the nearest trained cell, ${nameOf(cells.index[source])}` : `${data.measure}, median seed`;
+    if (data.heldOut[source]) byId("curve-title").textContent += "; dashed: held-out data, right axis";
     const traces = [];
     if (source !== undefined) traces.push(...curveTraces(source, borrowed, verdict));
     const top = Math.max(...traces.flatMap((trace) => trace.y.filter((loss) => loss !== null)));
-    window.Plotly.react("curve", traces, curveLayout(top), config);
+    const heldOut = data.heldOut[source];
+    if (heldOut) traces.push(heldOutTrace(heldOut, traces[0].x));
+    window.Plotly.react("curve", traces, { ...curveLayout(top), ...(heldOut ? rightAxis() : {}) }, config);
   }
 
   const nameOf = (index) => `${x.symbol} ${x.values[Math.floor(index / height)]}, ${y.symbol} ${y.values[index % height]}`;
@@ -165,6 +168,16 @@
     if (cells.score[row] !== "inf" || last < 0) return [line];
     return [line, points([[steps[last], losses[last]]], { cliponaxis: true, marker: { symbol: "x-thin", size: 11, line: { width: 2.5, color: color } } })];
   }
+
+  // The held-out loss or metric, which may have another unit, on an axis of its own.
+  function heldOutTrace(values, steps) {
+    const end = steps[steps.length - 1] || 1;
+    return points([], { mode: "lines", x: values.map((_, k) => (end * (k + 1)) / values.length), y: values,
+      yaxis: "y2", hoverinfo: "x+y", line: { color: colors.ink, width: 1.4, dash: "dash" } });
+  }
+
+  const rightAxis = () => ({ margin: { l: 52, r: 52, t: 6, b: 40 },
+    yaxis2: { overlaying: "y", side: "right", showgrid: false, zeroline: false, fixedrange: true, nticks: 5 } });
 
   // One axis for all cells, so that they compare; a curve that leaves through its top gets some room above.
   function lossEnds(top) {

@@ -94,6 +94,7 @@ def judged_cells(plan: Plan, records: Records, known_best: KnownBest) -> dict[Sp
             [record.curve for record in runs],
             [scale.score(spot, record) for record in runs],
             plan.thresholds,
+            [record.held_out for record in runs],
         )
         for spot, runs in sorted(records.items())
     }

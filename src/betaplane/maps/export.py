@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from betaplane.errors import not_installed
 from betaplane.maps.decision import Decision
 from betaplane.maps.phase_map import VERDICTS, Mark, PhaseMap, Point
@@ -75,12 +77,21 @@ def to_json(phase_map: PhaseMap) -> dict[str, Any]:
             "thresholds": {"good": thresholds.good, "failing": thresholds.failing},
             "recommendation": _recommendation(phase_map),
             "marks": [_mark(mark, phase_map) for mark in phase_map.marks],
-            "cells": list(rows(phase_map)),
+            "cells": [*_cells(phase_map)],
             "points": [_point(phase_map, point) for point in phase_map.points],
             "facts": dict(phase_map.facts),
             **({"limits": phase_map.predicted.limits} if phase_map.predicted else {}),
         }
     )
+
+
+def _cells(phase_map: PhaseMap) -> Iterator[dict[str, Any]]:
+    """The rows of `rows`, with the held-out curves, if there are any."""
+    measured = any(cell.held_out is not None for cell in phase_map.cells.values())
+    for row, spot in zip(rows(phase_map), np.ndindex(*phase_map.verdicts.shape), strict=True):
+        cell = phase_map.cells.get(spot)  # pyright: ignore[reportArgumentType]
+        curve = None if cell is None or cell.held_out is None else cell.held_out.tolist()
+        yield {**row, "held_out": curve} if measured else row
 
 
 def _point(phase_map: PhaseMap, point: Point) -> dict[str, Any]:

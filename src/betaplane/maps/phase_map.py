@@ -46,6 +46,8 @@ class Cell:
     # False if the verdict may change with more seeds: seeds disagree, and the 95% interval of their
     # mean score contains a threshold
     decided: bool = True
+    # held-out loss or metric along the median seed's run, at most 20 points; None if not measured
+    held_out: np.ndarray | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from betaplane.executors import Executor, WorkerLost, check_losses
 from betaplane.maps.plan import Plan, run_settings
 from betaplane.maps.running import Running
+from betaplane.maps.store.held_out import load_held_out, save_held_out
 from betaplane.maps.store.lease import Owner
 from betaplane.maps.store.run_record import Record
 from betaplane.maps.store.store import Store
@@ -125,7 +126,11 @@ class RunScheduler:
         records = self.store.load(keys)
         # earlier releases stored the median of the last tenth as the final loss
         judge = self.plan.options.judge
-        return {key: replace(r, final=final_value(r.curve, judge)) for key, r in records.items()}
+        held_out = load_held_out(self.store.meta) if records else {}
+        return {
+            key: replace(r, final=final_value(r.curve, judge), held_out=held_out.get(key))
+            for key, r in records.items()
+        }
 
     def failures(self) -> list[dict[str, Any]]:
         """How commands failed, of the requested runs."""
@@ -140,6 +145,7 @@ class RunScheduler:
         pairs = [pair for ended in trained for pair in zip(*ended, strict=True)]
         records = [self._record(task, outcome) for task, outcome in pairs]
         self.store.finish(records, chunks=[_chunk_key(tasks) for tasks, _ in trained])
+        save_held_out(self.store.meta, records)
         for task, outcome in pairs:
             if outcome.failure is not None:
                 self.store.meta[f"{FAILURE}{task.key}"] = {**outcome.failure, **_named(task.run)}
@@ -268,6 +274,7 @@ class RunScheduler:
             curve=outcome.curve,
             seconds=outcome.seconds,
             engine=self.engine,
+            held_out=outcome.held_out,
         )
 
     def _is_late(self) -> bool:

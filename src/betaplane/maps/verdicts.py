@@ -87,6 +87,7 @@ def judge(
     curves: Sequence[np.ndarray],
     scores: Sequence[float],
     thresholds: Thresholds,
+    held_out: Sequence[np.ndarray | None] = (),
 ) -> Cell:
     """The cell that these runs, one per seed, amount to.
 
@@ -96,6 +97,7 @@ def judge(
         curves: loss curve of each seed, (points,).
         scores: score of each seed, see `score`.
         thresholds: scores at which the verdict changes.
+        held_out: held-out curve of each seed, if they are measured.
     """
     middle = _upper_median(scores)
     fails = sum(verdict(s, thresholds) == FAILING for s in scores)
@@ -109,6 +111,7 @@ def judge(
         p_low=float(low),
         p_high=float(high),
         curve=curves[scores.index(middle)],
+        held_out=held_out[scores.index(middle)] if held_out else None,
         decided=is_decided(scores, thresholds),
     )
 

@@ -8,9 +8,26 @@ from betaplane.errors import BadInput
 from betaplane.problems.batch import examples_in, to_device
 from betaplane.problems.data_source import finite
 from betaplane.problems.problem import Problem
+from betaplane.replicas.judge import Judge
 from betaplane.replicas.objective import Objective, evaluation
 
 POINTS = 20  # of a curve, at most: each is a pass over the held-out data
+
+
+def measures_held_out(problem: Problem, judge: Judge) -> bool:
+    """Whether held-out data are measured beside what runs are judged by."""
+    return problem.validation is not None and judge != "validation"
+
+
+def measured_windows(windows: int) -> range:
+    """The windows after which held-out data are measured: at most `POINTS`, with the last one.
+
+    Example:
+        >>> list(measured_windows(3)), list(measured_windows(50))[:3]
+        ([0, 1, 2], [1, 4, 7])
+    """
+    every = -(-windows // POINTS)
+    return range((windows - 1) % every, windows, every)
 
 
 def check_held_out(problem: Problem) -> None:

@@ -72,7 +72,9 @@ class LossReport:
             initial, curve = self._held_out(name, diverged=not np.isfinite(curve[-1]))
             return Outcome(initial, curve, True, seconds, judge)
         points = curve_of(curve, [1] * len(curve), judge)
-        return Outcome(float(curve[0]), points, not self.is_certain, seconds, judge)
+        held_out = np.array(self.validations, np.float32) if self.validations else None
+        whole = not self.is_certain
+        return Outcome(float(curve[0]), points, whole, seconds, judge, held_out=held_out)
 
     def _held_out(self, name: str, diverged: bool) -> tuple[float, np.ndarray]:
         """The first held-out value and all of them; inf at the end of a run that diverged."""

@@ -17,7 +17,12 @@ from betaplane.problems.batch import to_device
 from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.replicas.gradient_norm import full_gradient_norm
-from betaplane.replicas.held_out import POINTS, held_out_value
+from betaplane.replicas.held_out import (
+    POINTS,
+    held_out_value,
+    measured_windows,
+    measures_held_out,
+)
 from betaplane.replicas.judge import curve_of, with_record
 from betaplane.replicas.objective import (
     analytic_gradient,
@@ -64,6 +69,9 @@ class PlainTraining:
         held_out = options.judge == "validation"
         points = min(options.points, POINTS) if held_out else options.points
         self.lengths = windows(problem.steps, points)
+        # the windows after which held-out data are measured beside the loss
+        measures = measures_held_out(problem, options.judge)
+        self.measured = measured_windows(len(self.lengths)) if measures else range(0)
         self.lr_factors = multipliers(problem.schedule, problem.steps, problem.warmup)
         self.start = time.perf_counter()
         self.objective = fresh_objective(problem, run, options.independent, options.device)
@@ -85,6 +93,7 @@ class PlainTraining:
     def outcome(self, after_step: Callable[[], None] = lambda: None) -> Outcome:
         """Train to the end, or until the verdict is certain; call `after_step` after each step."""
         curve: list[float] = []
+        held_out: list[float] = []
         batches = self.batches()
         for length in self.lengths:
             total = torch.zeros((), dtype=torch.float64, device=self.options.device)
@@ -92,6 +101,8 @@ class PlainTraining:
                 total += self._step(len(curve) * self.lengths[0] + k, next(batches))
                 after_step()
             curve.append(self._point(total, length))
+            if self.measured and len(curve) - 1 in self.measured and np.isfinite(curve[-1]):
+                held_out.append(held_out_value(self.problem, self.objective, self.options.device))
             if self._ends_early(curve):
                 break
         # no gradient is left on parameters of the user's loss or module factory
@@ -100,7 +111,8 @@ class PlainTraining:
         seconds = time.perf_counter() - self.start
         points, judge = np.array(curve, dtype=np.float32), self.options.judge
         points = curve_of(points, self.lengths, judge)
-        return Outcome(self._initial(), points, whole, seconds, judge)
+        measured = np.array(held_out, np.float32) if self.measured else None
+        return Outcome(self._initial(), points, whole, seconds, judge, held_out=measured)
 
     def batches(self) -> Iterator[Any]:
         """The minibatches of the run, on its device."""

@@ -77,6 +77,8 @@ class Outcome:
     seconds: float  # time, divided by the number of runs that were trained together
     judge: Judge = "loss"  # what the initial value and the curve are
     failure: Mapping[str, Any] | None = None  # how a command failed: reason, stderr
+    # float32, the held-out loss or metric along the run; None if it is not measured beside the loss
+    held_out: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def final(self) -> float:

@@ -32,6 +32,7 @@ from betaplane.replicas.unstackable import (
 )
 
 MIN_STEPS, MAX_STEPS = 4, 16  # of a short run
+HELD_OUT = "the held-out values"
 PLAIN_SECONDS = 0.6  # that the plain steps may take
 
 
@@ -86,6 +87,8 @@ def run_plain(problem: Problem, run: Run, options: Options) -> FinalState:
         for name, t in (*objective.named_parameters(), *objective.named_buffers())
     }
     losses = torch.tensor(outcome.initial), torch.from_numpy(outcome.curve)
+    if outcome.held_out is not None:
+        tensors[HELD_OUT] = torch.from_numpy(outcome.held_out)
     return FinalState(dict(zip(LOSSES, losses, strict=True)) | tensors, after, draws=bool(drawn))
 
 
@@ -148,7 +151,10 @@ def run_stacked(
                 zip(training.lengths, training.blocks(), strict=False)
             ):
                 start = time.perf_counter()
-                losses.append(torch.from_numpy(training.window(point, length, batch)).float())
+                loss = training.window(point, length, batch)
+                training.curves[:, point] = loss
+                training.held_out.measure(point)
+                losses.append(torch.from_numpy(loss).float())
             rate = len(runs) * length / (time.perf_counter() - start)
             after = generator_states()
     except Exception as error:  # any error of torch.func
@@ -157,6 +163,8 @@ def run_stacked(
     tensors |= dict(
         zip(LOSSES, (torch.from_numpy(training.initial), torch.stack(losses, dim=1)), strict=True)
     )
+    if training.held_out.measured:
+        tensors[HELD_OUT] = torch.from_numpy(training.held_out.values)
     ends = [FinalState({name: t[i] for name, t in tensors.items()}, after) for i in range(2)]
     return ends, rate
 

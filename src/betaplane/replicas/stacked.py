@@ -19,6 +19,7 @@ from betaplane.problems.order import minibatches
 from betaplane.problems.problem import Problem
 from betaplane.problems.snapshot import put_back
 from betaplane.replicas.gradient_norm import mean_gradient_norm
+from betaplane.replicas.held_out_stack import HeldOut
 from betaplane.replicas.judge import curve_of, with_record
 from betaplane.replicas.objective import (
     INITIAL_LOSS_EXAMPLES,
@@ -85,14 +86,16 @@ class Training:
         self.lr_factors = torch.from_numpy(
             multipliers(problem.schedule, problem.steps, problem.warmup)
         )
+        self.held_out = HeldOut(self)
         # by the number of steps per call and the batch size
         self.recorded: dict[tuple[int, int], RecordedStep] = {}
 
     def outcomes(self, storage: UnfinishedRuns | None = None) -> list[Outcome]:
         """Train to the end and return the outcome of each run; save the state at intervals."""
         start = time.perf_counter()
-        # the place in the epochs of a loader is not saved
-        progress = Progress(self, storage if self.problem.data is None else None)
+        # the place in the epochs of a loader is not saved, nor are held-out values
+        saves = self.problem.data is None and not self.held_out.measured
+        progress = Progress(self, storage if saves else None)
         resumed_points = progress.resume()
         for point, (length, batch) in enumerate(zip(self.lengths, self.blocks(), strict=False)):
             if point < resumed_points:
@@ -102,6 +105,7 @@ class Training:
             loss = self.window(point, length, batch)
             with np.errstate(over="ignore"):  # a diverged loss may overflow float32
                 self.curves[self.alive, point] = loss
+            self.held_out.measure(point)
             self._drop_ended(point)
             progress.after(point + 1)
         seconds = (time.perf_counter() - start) / len(self.runs)
@@ -112,6 +116,7 @@ class Training:
                 self.ended[i] == len(self.lengths),
                 seconds,
                 self.options.judge,
+                held_out=self.held_out.of_run(i),
             )
             for i in range(len(self.runs))
         ]
@@ -220,13 +225,13 @@ class Training:
         if self.options.judge == "gradient-norm":
             return self._full_value()
         first = slice(INITIAL_LOSS_EXAMPLES)
-        return self._evaluate(self._loss, self.inputs[first], self.targets[first])
+        return self.evaluate(self._loss, self.inputs[first], self.targets[first])
 
     def _full_value(self) -> np.ndarray:
         """The loss on all examples, or the norm of its gradient, of every replica, (R,)."""
         judge = self.options.judge
         value = self._gradient_norm if judge == "gradient-norm" else self._loss
-        return self._evaluate(value, self.inputs, self.targets)
+        return self.evaluate(value, self.inputs, self.targets)
 
     def _steps_per_call(self, length: int) -> int:
         """The number of steps that are compiled as one: several for tiny models, for which a call
@@ -256,7 +261,7 @@ class Training:
 
         return mean_gradient_norm(gradients, x, y)
 
-    def _evaluate(self, value: Callable[..., Tensor], x: Tensor, y: Tensor) -> np.ndarray:
+    def evaluate(self, value: Callable[..., Tensor], x: Tensor, y: Tensor) -> np.ndarray:
         """A value of every replica on the examples, in evaluation mode, (R,)."""
         carried = (self.stack.params, self.stack.buffers, self.stack.constants)
         dims = (0, 0, self.stack.constants_dim, None, None)

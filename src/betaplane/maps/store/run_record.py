@@ -92,6 +92,9 @@ class Record:
     curve: np.ndarray = field(repr=False)
     seconds: float = math.nan  # this run's share of the wall-clock time
     engine: str = ""  # the engine that trained it
+    # float32, the held-out loss or metric along the run, if it is measured beside the loss; it is
+    # stored with the values of `Meta`
+    held_out: np.ndarray | None = field(default=None, repr=False)
 
 
 def row_of(record: Record) -> tuple:

@@ -1,0 +1,34 @@
+"""The held-out curves of runs, in the values of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from betaplane.maps.store.meta import Meta
+from betaplane.maps.store.run_record import Record
+from betaplane.text import json_safe
+
+HELD_OUT = "held-out curves of "  # start of the name; the first run of a chunk follows
+
+
+def save_held_out(meta: Meta, records: Sequence[Record]) -> None:
+    """Store the curves of a chunk of runs, as one value."""
+    curves = {
+        r.key: [float(f"{value:.7g}") for value in r.held_out]
+        for r in records
+        if r.held_out is not None
+    }
+    if curves:
+        meta[f"{HELD_OUT}{records[0].key}"] = json_safe(curves)
+
+
+def load_held_out(meta: Meta) -> dict[str, np.ndarray]:
+    """The curves of all runs that have one, by the key of the run."""
+    chunks = meta.starting_with(HELD_OUT).values()
+    return {
+        key: np.array([np.nan if value is None else value for value in curve], np.float32)
+        for curves in chunks
+        for key, curve in curves.items()
+    }
