@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from betaplane.maps.store.run_record import Record
+from betaplane.problems import Problem, Trainer
 from betaplane.text import format_number
 
 # The first loss is that before training. The first update of Adam is lr g / (|g| + eps), so that the
@@ -54,9 +55,15 @@ def _values_without_effect(records: Iterable[Record], name: str) -> list[float]:
     return sorted({value for curves in groups for value in curves})
 
 
-def ignored_text(ignored: dict[str, list[float]]) -> str:
-    """The settings without effect, as a sentence; empty if there are none."""
+def ignored_text(
+    problem: Problem | Trainer, records: Iterable[Record], names: Sequence[str]
+) -> str:
+    """The settings without effect, as a sentence; empty if there are none.
+
+    Runs of a Problem are not compared, since its engines apply every setting.
+    """
     sentences = []
+    ignored = ignored_settings(records, names) if isinstance(problem, Trainer) else {}
     for name, values in ignored.items():
         low, high = (format_number(name, value) for value in (values[0], values[-1]))
         sentences.append(

@@ -12,7 +12,7 @@ from betaplane.maps.assemble import assemble_map, judged_cells, map_facts
 from betaplane.maps.decision import Decision
 from betaplane.maps.engine import choose_engine
 from betaplane.maps.estimate import Estimate, affordable_chunk
-from betaplane.maps.ignored import ignored_settings, ignored_text
+from betaplane.maps.ignored import ignored_text
 from betaplane.maps.imported_cells import imported_cells
 from betaplane.maps.lr_search import LearningRateSearch
 from betaplane.maps.phase_map import PhaseMap, Spot
@@ -225,10 +225,9 @@ class Mapper:
         if decision is not None:
             low, high = decision.lrs
             facts["learning rates"] = f"{low:g} to {high:g} tried for the recommendation"
-        if isinstance(self.problem, Trainer):  # the engines of a Problem apply every setting
-            names = dict.fromkeys((plan.x.name, plan.y.name, "lr"))
-            if text := ignored_text(ignored_settings(scheduler.known.values(), list(names))):
-                facts["settings without effect"] = text
+        names = list(dict.fromkeys((plan.x.name, plan.y.name, "lr")))
+        if text := ignored_text(self.problem, scheduler.known.values(), names):
+            facts["settings without effect"] = text
         return assemble_map(self.problem, plan, self.records, settings, facts, decision)
 
     def _decide_verdicts(self, scheduler: RunScheduler) -> None:

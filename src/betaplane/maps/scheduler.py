@@ -17,7 +17,7 @@ import numpy as np
 from betaplane.executors import Executor, WorkerLost, check_losses
 from betaplane.maps.plan import Plan, run_settings
 from betaplane.maps.running import Running
-from betaplane.maps.store.held_out import load_held_out, save_held_out
+from betaplane.maps.store.held_out import save_held_out, with_held_out
 from betaplane.maps.store.lease import Owner
 from betaplane.maps.store.run_record import Record
 from betaplane.maps.store.store import Store
@@ -123,14 +123,10 @@ class RunScheduler:
 
     def stored(self, keys: Sequence[str]) -> dict[str, Record]:
         """The finished runs among some keys, by key; from the store."""
-        records = self.store.load(keys)
+        records = with_held_out(self.store.load(keys), self.store.meta)
         # earlier releases stored the median of the last tenth as the final loss
         judge = self.plan.options.judge
-        held_out = load_held_out(self.store.meta) if records else {}
-        return {
-            key: replace(r, final=final_value(r.curve, judge), held_out=held_out.get(key))
-            for key, r in records.items()
-        }
+        return {key: replace(r, final=final_value(r.curve, judge)) for key, r in records.items()}
 
     def failures(self) -> list[dict[str, Any]]:
         """How commands failed, of the requested runs."""

@@ -13,7 +13,7 @@ from betaplane.errors import BadInput, expect, expect_function
 from betaplane.executors import Backend, Gpus, backend_of
 from betaplane.maps.engine import choose_engine
 from betaplane.maps.grid import explicit
-from betaplane.maps.ignored import ignored_settings, ignored_text
+from betaplane.maps.ignored import ignored_text
 from betaplane.maps.plan import Plan, default_values, plan_for
 from betaplane.maps.progress import shown_progress
 from betaplane.maps.resources import check_device, opened, reported
@@ -123,10 +123,8 @@ def tune(
         )
         trials = Trials(plan, scheduler)
         search = Search(trials, _lattice(problem, plan), max_runs, plan.seeds)
-        comparison, ignored = search.run(), ""
-        if isinstance(problem, Trainer):
-            names = ("lr", "beta1", "beta2")
-            ignored = ignored_text(ignored_settings(scheduler.known.values(), names))
+        comparison, names = search.run(), ("lr", "beta1", "beta2")
+        ignored = ignored_text(problem, scheduler.known.values(), names)
         return _result(problem, plan, search, comparison, choice.why_plain, ignored)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,11 +25,15 @@ def save_held_out(meta: Meta, records: Sequence[Record]) -> None:
         meta[f"{HELD_OUT}{records[0].key}"] = json_safe(curves)
 
 
-def load_held_out(meta: Meta) -> dict[str, np.ndarray]:
-    """The curves of all runs that have one, by the key of the run."""
-    chunks = meta.starting_with(HELD_OUT).values()
-    return {
-        key: np.array([np.nan if value is None else value for value in curve], np.float32)
-        for curves in chunks
-        for key, curve in curves.items()
-    }
+def with_held_out(records: Mapping[str, Record], meta: Meta) -> dict[str, Record]:
+    """Runs with the curves that are stored of them, by the key of the run."""
+    curves: dict[str, list[float | None]] = {}
+    for chunk in meta.starting_with(HELD_OUT).values() if records else ():
+        curves |= chunk
+    return {key: replace(r, held_out=_array(curves.get(key))) for key, r in records.items()}
+
+
+def _array(curve: list[float | None] | None) -> np.ndarray | None:
+    if curve is None:
+        return None
+    return np.array([np.nan if value is None else value for value in curve], np.float32)
