@@ -1,8 +1,8 @@
 """`tune` against random search and Optuna's TPE at equal numbers of runs, and against doing nothing.
 
 `python -m benchmarks.tune [--tables DIR] [PROBLEM ...]`; a problem is the name of a file of
-`benchmarks/recommend_problems` or of a built-in problem; by default those of `HELD_OUT`, on which
-nothing was chosen. The lengths and options of `tune`'s model were chosen on cancer_multitask,
+`benchmarks/recommend_problems` or of a built-in problem; by default those of `HELD_OUT`, which
+were set aside. The lengths and options of `tune`'s model were chosen on cancer_multitask,
 diabetes, illcond_linreg, matrix_fact, poisson_glm, siamese_digits and tied_autoencoder.
 
 The losses of all settings of a lattice over learning rate, beta1 and beta2 are recorded with a few
