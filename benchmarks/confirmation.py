@@ -22,8 +22,14 @@ from pathlib import Path
 
 import numpy as np
 
-from betaplane.maps.boundary_belief import CANDIDATES, Belief, belief, choose
-from betaplane.maps.confirmation import HIGHEST, predicted_position
+from betaplane.maps.boundary_belief import (
+    CANDIDATES,
+    Belief,
+    belief,
+    choose,
+    contradictions,
+)
+from betaplane.maps.confirmation import HIGHEST, MAX_CONTRADICTIONS, predicted_position
 from betaplane.maps.phase_map import FAILING, Thresholds
 from betaplane.maps.verdicts import score, verdict
 from betaplane.problems import Problem, load
@@ -33,6 +39,7 @@ from betaplane.replicas.worker import train_stacked
 from betaplane.rules import Adam
 
 BETA1, RUNS, STEPS, SEEDS = 0.9, 8, 300, 2
+MAX_SHARE = 0.1  # of runs that contradict a boundary, for there to be one
 FOLDER = Path(__file__).with_name("recommend_problems")
 BUILT_IN = ("digits:batch_size=4", "digits", "sparse", "valley:noise=1,steps=500", "counterexample")
 UNSEEN = ("diabetes", "illcond_linreg", "matrix_fact", "poisson_glm", "quantile_reg",
@@ -82,6 +89,18 @@ def estimates(problem: Problem, failed: np.ndarray) -> dict[str, Belief]:
     return beliefs
 
 
+def known_by(failed: np.ndarray, problem: Problem) -> str:
+    """Which runs show that there is no single boundary."""
+    replay = predicted_position(record_problem(problem, 2000, 512, after=100), BETA1)
+    chosen = np.array(choose(belief(0, HIGHEST, [replay]), RUNS).places)
+    even = (np.arange(RUNS) + 0.5) / RUNS * HIGHEST
+    show = {
+        name: contradictions(seen(failed, places)) >= MAX_CONTRADICTIONS
+        for name, places in {"replay + chosen": chosen, "evenly": even}.items()
+    }
+    return ", ".join(name for name, shown in show.items() if shown) or "none"
+
+
 def main(names: list[str]) -> None:
     errors: dict[str, list[float]] = {}
     inside: dict[str, list[bool]] = {}
@@ -92,6 +111,10 @@ def main(names: list[str]) -> None:
             print(f"{name:24} no boundary: {failed.mean():.0%} of the runs fail", flush=True)
             continue
         pairs = [(float(q), bool(f)) for row in failed for q, f in zip(POSITIONS, row, strict=True)]
+        if (wrong := contradictions(pairs)) > MAX_SHARE * len(pairs):
+            print(f"{name:24} no single boundary ({wrong} of {len(pairs)} runs contradict it); "
+                  f"known to {known_by(failed[0], problem)}", flush=True)  # fmt: skip
+            continue
         truth = belief(0, HIGHEST, []).after(pairs).quantile(0.5)
         found = estimates(problem, failed[0])
         texts = []

@@ -88,9 +88,20 @@ def test_results_narrow_the_boundary(tmp_path: Path):
     after = confirm(RECORDING, runs=5, results=path, initial=2.3)
     assert after.results == 5  # the run at another beta1 does not count
     assert after.deviation < 0.6 * before.deviation
+    assert after.boundary is not None
     failing = max(run["beta2"] for run in before.runs if run["beta2"] < 0.75)
     fine = min(run["beta2"] for run in before.runs if run["beta2"] >= 0.75)
     assert failing - 0.1 < after.boundary[1] < fine + 0.1
+
+
+def test_results_without_a_single_boundary_leave_it_unknown(tmp_path: Path):
+    rows = [
+        f"0.9,{b},{loss}" for b, loss in ((0, 2.0), (0.5, 0.1), (0.7, 0.1), (0.9, 2), (0.99, 2))
+    ]
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join(["beta1,beta2,final_loss", *rows]))
+    found = confirm(RECORDING, results=path, initial=2.3)
+    assert (found.contradictions, found.boundary) == (2, None)
 
 
 def test_the_map_of_a_proxy_adds_a_prediction(tmp_path: Path):

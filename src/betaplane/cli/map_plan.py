@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from betaplane.maps import MapCost, Plan
 
 PANEL = "Plan"
+OWN = {"callable": "function of your own", "command": "command"}  # by engine
 PlanOpt = Annotated[
     bool,
     typer.Option(
@@ -151,6 +152,8 @@ def _runs(cost: MapCost, plan: Plan) -> str:
 
 
 def _operations(cost: MapCost) -> str:
+    if cost.engine in ("callable", "command"):
+        return f"unknown: they are not visible in a {OWN[cost.engine]}"
     if cost.flops is None:
         return "unknown: the step has no matrix products or convolutions that could be counted"
     return (

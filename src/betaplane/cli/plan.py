@@ -70,10 +70,11 @@ def plan_command(
 
 
 def _payload(found: Confirmation) -> dict[str, Any]:
-    low, middle, high = found.boundary
+    ends = ("low", "median", "high")
     return {
         "beta1": found.beta1,
-        "boundary": {"low": low, "median": middle, "high": high},
+        "boundary": dict(zip(ends, found.boundary, strict=True)) if found.boundary else None,
+        "contradictions": found.contradictions,
         "deviation": found.deviation,
         "predictions": dict(found.predictions),
         "results": found.results,
@@ -85,20 +86,36 @@ def _payload(found: Confirmation) -> dict[str, Any]:
 def _lines(found: Confirmation) -> list[str]:
     from betaplane.text import format_beta, plural
 
-    low, middle, high = map(format_beta, found.boundary)
     basis = [f"{name} {format_beta(beta2)}" for name, beta2 in found.predictions.items()]
     basis += [plural(found.results, "result")] if found.results else []
     settings = [
         f"  beta1={format_beta(run['beta1'])}  beta2={format_beta(run['beta2'])}"
         for run in found.runs
     ]
+    it = "it" if len(settings) == 1 else "them"
     return [
-        f"At beta1 = {format_beta(found.beta1)}, training fails below beta2 = {middle} "
-        f"(90% interval {low} to {high}).",
+        _boundary(found),
         f"From: {', '.join(basis)}. Standard deviation: {found.deviation:.2f} decades of "
         "1 / (1 - beta2).",
         "",
         f"The {plural(len(settings), 'run')} that decide most; expected standard deviation after "
-        f"{'it' if len(settings) == 1 else 'them'}: {found.expected_deviation:.2f} decades.",
+        f"{it}: {found.expected_deviation:.2f} decades.",
         *settings,
     ]
+
+
+def _boundary(found: Confirmation) -> str:
+    from betaplane.text import format_beta
+
+    against = f"{found.contradictions} of {found.results} results contradict a single boundary"
+    if found.boundary is None:
+        return (
+            f"Unknown: {against}. Training may also fail at larger beta2: the learning rate, "
+            "or too few steps."
+        )
+    low, middle, high = map(format_beta, found.boundary)
+    text = (
+        f"At beta1 = {format_beta(found.beta1)}, training fails below beta2 = {middle} "
+        f"(90% interval {low} to {high})."
+    )
+    return f"{text} {against.capitalize()}." if found.contradictions else text

@@ -24,6 +24,7 @@ LAPSE = 0.02  # share of runs that end unlike their position, such as by another
 # of a predicted boundary: replays were off by 0.3 decades at most on 15 of 16 maps
 ERROR = 0.3
 UNPREDICTED = 0.15  # probability that no prediction is right
+CLEARLY = 3 * WIDTH  # decades from the boundary
 SPACING = 0.05  # decades between two runs, at least
 MAX_RUNS = 12  # chosen at once; the work doubles with each
 
@@ -56,6 +57,24 @@ class Belief:
             p = p_fail(np.array([place]), self.places)[0]
             weight *= p if failed else 1 - p
         return Belief(self.places, weight / weight.sum())
+
+
+def contradictions(runs: Sequence[tuple[float, bool]]) -> int:
+    """The number of runs that no single boundary explains: failures clearly above it, or runs clearly
+    below it that do not fail.
+
+    Example:
+        >>> contradictions([(0.0, True), (1.0, False), (2.0, False)])
+        0
+        >>> contradictions([(0.0, True), (1.0, False), (2.0, True), (3.0, True)])
+        1
+    """
+    if not runs:
+        return 0
+    places, failed = (np.array(column) for column in zip(*runs, strict=True))
+    away = places - np.linspace(-1.0, places.max() + 1.0, PLACES)[:, None]
+    wrong = np.where(failed, away > CLEARLY, away < -CLEARLY)
+    return int(wrong.sum(axis=1).min())
 
 
 def p_fail(runs: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from betaplane.errors import BadInput
-from betaplane.maps.boundary_belief import MAX_RUNS, Belief, belief, choose
+from betaplane.maps.boundary_belief import MAX_RUNS, Belief, belief, choose, contradictions
 from betaplane.maps.grid import position, round_horizon
 from betaplane.maps.imports.read import read_sweep
 from betaplane.maps.phase_map import FAILING, VERDICTS, Thresholds
@@ -29,6 +29,7 @@ from betaplane.replay import Gradients, horizons, replay_gradients, thresholds
 from betaplane.replay.predict import FAILING_ABOVE
 
 HIGHEST = 4.0  # decades of the longest horizon of beta2 that is considered
+MAX_CONTRADICTIONS = 2
 SAME_BETA1 = 0.25  # decades; a proxy's column or a result this near counts as at beta1
 
 
@@ -39,7 +40,9 @@ class Confirmation:
     beta1: float
     predictions: Mapping[str, float]  # beta2 of the boundary, by what predicted it
     results: int  # runs that were taken into account
-    boundary: tuple[float, float, float]  # beta2: 5%, 50% and 95% quantile
+    # results that contradict a single boundary; from MAX_CONTRADICTIONS on it is unknown
+    contradictions: int
+    boundary: tuple[float, float, float] | None  # beta2: 5%, 50% and 95% quantile
     deviation: float  # standard deviation of the boundary, in decades of the horizon
     runs: tuple[dict[str, float], ...]  # settings, in ascending beta2
     expected_deviation: float  # after these runs
@@ -84,12 +87,13 @@ def confirm(
         predictions["proxy map"] = proxy_position(proxy, beta1)
     outcomes = _outcomes(results, beta1, initial, loss) if results is not None else []
     known = belief(0.0, HIGHEST, list(predictions.values())).after(outcomes)
-    chosen = choose(known, runs)
+    chosen, against = choose(known, runs), contradictions(outcomes)
     return Confirmation(
         beta1=beta1,
         predictions={name: beta2_at(place) for name, place in predictions.items()},
         results=len(outcomes),
-        boundary=_quantiles(known),
+        contradictions=against,
+        boundary=None if against >= MAX_CONTRADICTIONS else _quantiles(known),
         deviation=known.deviation(),
         runs=tuple({"beta1": beta1, "beta2": beta2_at(q)} for q in sorted(chosen.places)),
         expected_deviation=chosen.deviation,
