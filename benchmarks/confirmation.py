@@ -126,9 +126,8 @@ def main(names: list[str]) -> None:
             texts.append(f"{method} {error:.2f}")
         print(f"{name:24} boundary at beta2 = {1 - 10**-truth:.4g}; error: {', '.join(texts)}",
               flush=True)  # fmt: skip
-    print(
-        f"{'method':18} {'mean error':>10} {'largest':>8} {'inside':>8}   of {len(errors['rule'])}"
-    )
+    count = max(map(len, errors.values()), default=0)
+    print(f"{'method':18} {'mean error':>10} {'largest':>8} {'inside':>8}   of {count}")
     for method, values in errors.items():
         print(f"{method:18} {np.mean(values):10.3f} {max(values):8.2f} {sum(inside[method]):8}")
 
