@@ -10,8 +10,8 @@ and its median is compared with the truth, in decades of 1 / (1 - beta2):
     rule + chosen    8 runs that `betaplane plan` chooses, from the rule as its prediction
     replay + chosen  8 runs that `betaplane plan` chooses, from the replay
 
-"inside" counts how often the 90% interval contains the truth. A problem without a failing run, or
-without a run that does not fail, has no boundary and is left out.
+"inside" counts how often the 90% interval contains the truth. A problem of which no run
+fails, or nearly all, has no boundary and is left out.
 """
 
 from __future__ import annotations
@@ -39,11 +39,12 @@ from betaplane.replicas.worker import train_stacked
 from betaplane.rules import Adam
 
 BETA1, RUNS, STEPS, SEEDS = 0.9, 8, 300, 2
+MAX_FAILING = 0.97  # the best run never fails, since it is the scale: a few do not make a boundary
 MAX_SHARE = 0.1  # of runs that contradict a boundary, for there to be one
 FOLDER = Path(__file__).with_name("recommend_problems")
 BUILT_IN = ("digits:batch_size=4", "digits", "sparse", "valley:noise=1,steps=500", "counterexample")
 UNSEEN = ("diabetes", "illcond_linreg", "matrix_fact", "poisson_glm", "quantile_reg",
-          "heavytail_logreg", "embed_lm", "denoise_sparse", "mixture_density")  # fmt: skip
+          "heavytail_logreg", "embed_lm")  # fmt: skip
 POSITIONS = np.linspace(0, HIGHEST, CANDIDATES)
 
 
@@ -107,7 +108,7 @@ def main(names: list[str]) -> None:
     for name in names or [*BUILT_IN, *UNSEEN]:
         problem = problem_named(name)
         failed = failed_runs(problem)
-        if failed.all() or not failed.any():
+        if not 0 < failed.mean() < MAX_FAILING:
             print(f"{name:24} no boundary: {failed.mean():.0%} of the runs fail", flush=True)
             continue
         pairs = [(float(q), bool(f)) for row in failed for q, f in zip(POSITIONS, row, strict=True)]
