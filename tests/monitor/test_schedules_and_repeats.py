@@ -189,8 +189,9 @@ def test_minibatch_that_no_longer_changes_is_named():
     assert min(alert.step for alert in watcher.alerts) > 60
 
 
-def test_full_batch_is_no_fault():
-    run = Run(lr=1e-3)
+@pytest.mark.parametrize("make", [torch.optim.AdamW, torch.optim.SGD])
+def test_full_batch_is_no_fault(make: Callable[..., Optimizer]):
+    run = Run(make, lr=1e-3 if make is torch.optim.AdamW else 0.05)
     fixed = torch.randn(256, 8)
     run.batch = lambda step: fixed
     assert causes(run.train(240)) == set()

@@ -94,7 +94,9 @@ def _find_exploding(history: History, threshold: float) -> Finding | None:
 def _find_clipped(history: History, threshold: float) -> Finding | None:
     gradients, losses = history.gradients, history.losses
     norms = [norm for _, norm in gradients.totals]
-    if len(norms) < CLIPPED_LIMITS["measured"] or history.readings.steps_read:
+    if len(norms) < CLIPPED_LIMITS["measured"] or history.losses.nonfinite:
+        return None
+    if history.readings.steps_read:
         return None  # Adam's updates do not depend on the scale of gradients
     if not 0 < max(norms) <= (1 + threshold) * min(norms):
         return None

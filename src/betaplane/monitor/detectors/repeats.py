@@ -19,7 +19,7 @@ CHECK_EVERY = 16  # losses
 
 def _find_restored(history: History, threshold: float) -> Finding | None:
     returns = history.weights.returns
-    if len(returns) <= threshold:
+    if len(returns) <= threshold or history.losses.nonfinite:
         return None
     steps = ", ".join(map(str, returns[-4:]))
     evidence = f"exactly the same weights before steps {steps}, with other weights in between"
@@ -34,8 +34,9 @@ def _find_repeated(history: History, threshold: float) -> Finding | None:
     values = losses.values[-number:]
     if min(values) <= 0:
         return None
-    falls = sum(b < a for a, b in pairwise(values))
-    if falls < REPEATED_LIMITS["falls"] * (number - 1):
+    if _falls(losses.starting) > REPEATED_LIMITS["falls_early"]:
+        return None  # smooth from the start, as the losses of a full batch
+    if _falls(values) < REPEATED_LIMITS["falls"]:
         return None
     early, now = roughness(losses.starting), roughness(values)
     if early < REPEATED_LIMITS["rough"] or now > threshold * early:
@@ -46,6 +47,11 @@ def _find_repeated(history: History, threshold: float) -> Finding | None:
     )
     change = "check that the loop takes a new minibatch from the loader at every step"
     return Finding("", evidence, change, {})
+
+
+def _falls(values: Sequence[float]) -> float:
+    """The share of values that are below the one before."""
+    return sum(b < a for a, b in pairwise(values)) / (len(values) - 1)
 
 
 def roughness(values: Sequence[float]) -> float:
