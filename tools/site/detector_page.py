@@ -10,8 +10,8 @@ HEAD = """\
 
 What `betaplane.watch` checks, in order of trust: if several causes fire at one step, the first one
 is reported. Rules that look at the loss run at each loss, also without an optimizer step; rules that
-look at gradient norms at each step whose gradients were measured, which are most steps longer than a
-few milliseconds; the others at each reading of the optimizer's state. `betaplane report --rules`
+look at gradient norms at each step whose gradients were measured, as many as the time budget allows;
+the others at each reading of the optimizer's state. `betaplane report --rules`
 lists the ids by which `watch(..., mute=[...])` leaves a rule out.
 [My loss spikes](guides/loss-spikes.md) shows an alert, and
 [Benchmarks](benchmarks.md#watched-runs) how many of them are right. `make docs` makes this page from
