@@ -30,10 +30,11 @@ def watch(
     """Watch an optimizer: each alert names step, layer, cause, evidence and remedy.
 
     Watching is bitwise neutral: it never changes the run. Losses are judged as they come, and
-    gradient norms at as many steps as the budget allows. The moments of an Adam-type optimizer are read every few steps; of
-    others, such as SGD, only losses and gradients are judged. Large tensors are read at up to 4,096
-    evenly spaced elements. If several ranks train one model, call `watch` on each of them: they
-    read at the same steps, quantities are those of the whole tensors, and rank 0 reports.
+    gradient norms at as many steps as the budget allows. The moments of an Adam-type optimizer are
+    read every few steps; of others, such as SGD, only losses and gradients are judged. Large
+    tensors are read at up to 4,096 evenly spaced elements. If several ranks train one model, call
+    `watch` on each of them: they read at the same steps, quantities are those of the whole tensors,
+    and rank 0 reports.
 
     Args:
         optimizer: torch's, this package's, or any other with exp_avg and exp_avg_sq in its state.
