@@ -226,7 +226,8 @@ def test_equal_runs_have_equal_keys_in_any_map():
 
 
 def test_a_setting_that_is_no_number_is_refused_with_an_example():
-    with pytest.raises(BadInput, match=r"beta1 is not a number: got 'x'; .* Try: beta1=0\.9$"):
+    example = r'settings={"beta1": 0\.9}$'
+    with pytest.raises(BadInput, match=rf"beta1 is not a number: got 'x'; .* Try: {example}"):
         marked_setting({"beta1": "x"})
     assert marked_setting({"beta1": 0.5}) == {"beta1": 0.5}
 

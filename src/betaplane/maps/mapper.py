@@ -206,8 +206,7 @@ class Mapper:
     ) -> PhaseMap:
         """Train until the chooser requests nothing more, or the time is spent."""
         plan = self.plan
-        scheduler = self._scheduler(watch)
-        chooser = self._chooser()
+        scheduler, chooser = self._scheduler(watch), self._chooser()
         ended = ALL_JUDGED
         try:
             while requests := chooser.ask():

@@ -71,9 +71,7 @@ class Plan:
 
     @cached_property
     def divides(self) -> tuple[int, ...]:
-        """The indices of the axes between whose values losses cannot be compared: the batch size,
-        and options of the problem.
-        """
+        """The axes between whose values losses cannot be compared: batch size, problem's options."""
         return tuple(
             k for k, ax in enumerate((self.x, self.y)) if ax.of_problem or ax.name == "batch_size"
         )
@@ -294,9 +292,7 @@ def default_values(plan: Plan) -> dict[str, float]:
 
 
 def common_settings(fixed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The settings marked on every map: torch's defaults, and the betas of most language-model
-    recipes.
-    """
+    """The settings marked on every map: torch's defaults, and most language models' betas."""
     pairs = {
         "(0.9, 0.999) torch's default": (0.9, 0.999),
         "(0.9, 0.95) language models": (0.9, 0.95),

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from betaplane.cached import cached_property
 from betaplane.optim.codegen.availability import COMPILE_FAILURES
 from betaplane.optim.rule_step import step_by_rule
 from betaplane.optim.sharding.step import step_sharded
@@ -57,19 +56,20 @@ class GroupFacts:
     )
     fused_lists: bool = False  # it may be called with cached lists
     has_momentum: bool = False  # some of the parameters have a momentum buffer
+    _compiled: bool | None = None  # None until it is needed
 
-    @cached_property
+    @property
     def compiled(self) -> bool:
         """Whether steps by the rule are compiled."""
-        path = self.optimizer.path
-        if self.eager or path == "eager" or COMPILE_FAILURES:
-            return False
-        if path == "auto":
-            if sum(map(Tensor.numel, self.params)) < MIN_COMPILED_ELEMENTS:
-                return False
-            if any(p.device.type != "cpu" for p in self.params):
-                return False
-        return self.checked.can_compile
+        if self._compiled is None:  # a step of few tensors notices the calls of a descriptor
+            path = self.optimizer.path
+            allowed = not (self.eager or path == "eager" or COMPILE_FAILURES)
+            if allowed and path == "auto":
+                allowed = sum(map(Tensor.numel, self.params)) >= MIN_COMPILED_ELEMENTS and all(
+                    p.device.type == "cpu" for p in self.params
+                )
+            self._compiled = allowed and self.checked.can_compile
+        return self._compiled
 
 
 def choose_path(p: Tensor, facts: GroupFacts, param_state: Mapping[str, Any]) -> StepPath:

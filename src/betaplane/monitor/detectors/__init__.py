@@ -1,7 +1,7 @@
 """Detectors, in order of trust: if several fire at one step, the first one is the cause.
 
 On runs that no threshold was set on, none of 65 healthy runs of 12 sorts raises an alert, so false
-alerts are below 4.6% of runs for each detector and for all together, at 95% confidence. In 61 of
+alerts are below 4.6% of runs for each detector and for all together, at 95% confidence. In 62 of
 65 failing runs the planted cause is named first (`python -m benchmarks.detection random`).
 """
 
