@@ -139,9 +139,24 @@ def test_one_return_and_averages_for_evaluation_are_not_faults():
     assert causes(run.train(200)) == set()
 
 
+def test_weights_that_nothing_changes_did_not_return():
+    """Clamping weights in every step, while the learning rate is 0, changes nothing."""
+    run = Run(torch.optim.SGD, lr=0.0)
+
+    def clamp(step: int) -> None:
+        with torch.no_grad():
+            for p in run.model.parameters():
+                p.clamp_(-10, 10)
+
+    run.before = clamp
+    assert "weights restored repeatedly" not in causes(run.train(60))
+
+
 def test_weights_are_sampled_also_after_their_data_is_replaced():
     weight, bias = nn.Parameter(torch.arange(12.0).view(3, 4)), nn.Parameter(torch.ones(2))
-    sample = WeightSample([weight, bias, nn.Parameter(torch.ones(3, dtype=torch.bfloat16))])
+    sample = WeightSample(
+        [weight, bias, nn.Parameter(torch.ones(3, dtype=torch.bfloat16))], WeightHistory()
+    )
     first = sample.read()
     assert sorted(torch.frombuffer(bytearray(first), dtype=torch.float32).tolist()) == [
         0.0, 1.0, 1.0, 3.0, 6.0, 9.0,
@@ -150,7 +165,7 @@ def test_weights_are_sampled_also_after_their_data_is_replaced():
     assert sample.read() != first
     weight.data = torch.arange(12.0).view(4, 3).T.contiguous().T  # cannot be viewed as a vector
     assert len(sample.read()) == 8
-    assert WeightSample([]).read() == b""
+    assert WeightSample([], WeightHistory()).read() == b""
 
 
 def test_weight_history_forgets_old_steps_and_ignores_short_cycles():

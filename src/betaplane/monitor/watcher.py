@@ -78,7 +78,7 @@ class Watcher:
         self.history = History(resumed=is_resumed(optimizer))
         self.history.probe = Probe(optimizer, self.names, model)
         self.gradient_norms = GradientNorms(optimizer, self.names, self.history.gradients)
-        self.weight_sample = WeightSample([*self.names])
+        self.weight_sample = WeightSample([*self.names], self.history.weights)
         self.norms_measured = False  # whether the gradients of this step were measured
         self.reader = Reader(
             optimizer, self.names, self.ranks, self.history, lambda rows: self.sinks.readings(rows)
@@ -165,7 +165,7 @@ class Watcher:
         step = self.history.step
         if is_loss(loss) and self.losses.last_step < step:
             self.losses.take(step, loss)
-        self.history.weights.add(step, self.weight_sample.read())
+        self.weight_sample.before_step(step)
         self.norms_measured = self.history.loss_spiked or self.budgets.gradients.allows()
         if self.norms_measured:
             with self.budgets.gradients.spending():
@@ -242,8 +242,8 @@ class Watcher:
 
     def _after_step(self) -> None:
         """Carry out the plan."""
-        begin = self.now()
-        self.budgets.clock.tick(begin)
+        self.budgets.clock.tick(begin := self.now())
+        self.weight_sample.after_step()
         if self.plan.record and self.records_moments:
             self._record_moments()
             self.budgets.recording.finish_job(self.now() - begin)

@@ -9,7 +9,7 @@ MIN_STEPS = 4  # between two steps with the same weights; a shorter cycle may be
 
 
 class WeightHistory:
-    """The hashes of the sampled weights before the last 4,096 steps that changed them.
+    """The hashes of the sampled weights after the last 4,096 changes between two steps.
 
     Example:
         >>> weights = WeightHistory()
@@ -23,7 +23,7 @@ class WeightHistory:
         self.hashes = np.zeros(64, np.int64)  # a ring, which grows to STEPS_REMEMBERED
         self.steps = np.zeros(64, np.int64)
         self.count = 0
-        self.newest = 0  # hash of the newest sample
+        self.newest = 0  # hash of the newest sample, before or after a step
         self.returns: list[int] = []  # the last steps found before which the weights were equal
 
     def add(self, step: int, sample: bytes) -> None:
@@ -39,6 +39,10 @@ class WeightHistory:
                 _apart([*np.sort(self.steps[:used][equal]).tolist(), step]) or self.returns
             )
         self._append(key, step)
+
+    def leave(self, sample: bytes) -> None:
+        """Remember the weights after a step, so that its return to those before is noticed."""
+        self.newest = hash(sample)
 
     def _append(self, key: int, step: int) -> None:
         if self.count == len(self.hashes) < STEPS_REMEMBERED:
