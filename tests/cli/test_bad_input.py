@@ -75,6 +75,22 @@ ROWS = {
     "Try: --budget 20m",
     f"{FINE} --budget 0s": "Invalid duration: got '0s'",
     f"{FINE} --budget=-3m": "Invalid duration: got '-3m'",
+    # places
+    f"{FINE.replace(' --workers 0', '')} --per-gpu 2": "The number of runs per GPU is given without the GPUs: got 2 "
+    "(--per-gpu). Try: --gpus 0 --per-gpu 2",
+    f"{FINE} --executor ray": "got 'ray'; expected one of them (--executor, --workers, --gpus). Try: --executor ray",
+    "map mine.py:fine --executor slurm:partion=gpu": "Try: --executor slurm:partition=gpu",
+    "map mine.py:fine --executor ray:cpus=many": "cpus is not a number: got 'many'; expected a number >= 0 "
+    "(--executor). Try: --executor ray:cpus=1",
+    f"{FINE} --plan --gpus 0": "A plan is measured in worker processes of this machine: got '0' (--gpus). Try: "
+    "--plan --plan-workers 8",
+    f"{FINE} --plan --executor dask:h:1": "A plan is measured in worker processes of this machine: got 'dask:h:1'",
+    f"{FINE} --plan --device tpu": "The device is not available: got 'tpu'",
+    f"{FINE} --plan --plan-workers 0": "--plan-workers is out of range: got 0; expected [1, inf). Try: --plan "
+    "--plan-workers 8",
+    f"{FINE} --run-seconds 3": "--run-seconds describes a plan: got 3.0. Try: --plan --run-seconds 3",
+    "status mine.py": "The file is not a store: got 'mine.py'; expected an SQLite file made by betaplane (store). Try: "
+    "betaplane status other.sqlite",
     # axes
     "map mine.py:fine --points 1": "Invalid number of cells: got '1'; expected N or NxM, each in [2, 1000] "
     "(--points). Try: --points 24",

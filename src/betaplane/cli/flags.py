@@ -39,7 +39,7 @@ def with_flags(error: BadInput, context: Any) -> BadInput:
         value=error.value,
         allowed=_backticks(error.allowed, flags),
         where=_named(error.where, flags),
-        instead=_pasted(error.instead, flags),
+        instead=_pasted(error.instead, {**_positional(context), **flags}),
     )
     for note in getattr(error, "__notes__", ()):
         translated.add_note(note)
@@ -56,6 +56,15 @@ def _flags(command: Any) -> dict[str, str]:
     known = set(flags.values())
     renamed = {name: flag for name, flag in OTHER_NAMES.items() if set(flag.split(", ")) <= known}
     return {**renamed, **flags}
+
+
+def _positional(context: Any) -> dict[str, str]:
+    """What to type before the value of each argument without a flag: the command."""
+    return {
+        param.name: context.command_path
+        for param in context.command.params
+        if param.param_type_name == "argument"
+    }
 
 
 def _named(where: str, flags: Mapping[str, str]) -> str:

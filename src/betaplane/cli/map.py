@@ -190,7 +190,7 @@ def map_command(
         own_betas = betas(betas_)
         session.check_betas(plan, own_betas, strict)
         if plan_only:
-            session.cost(plan, request, workers)
+            session.cost(plan, request, place)
             return
         session.merge(merge or [])
         if status:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Optional, TextIO
 
@@ -68,16 +69,29 @@ class PlanRequest:
             if value is not None:
                 _check(flag, value, self.wanted)
 
+    def check_place(self, place: Mapping[str, Any]) -> None:
+        """Raise BadInput if runs were to execute on an executor or GPUs, which a probe does not
+        measure.
+        """
+        given = {name: place[name] for name in ("executor", "gpus") if place[name] is not None}
+        for name, value in given.items():
+            if value != "local":
+                raise BadInput(
+                    "A plan is measured in worker processes of this machine",
+                    value=value,
+                    where=name,
+                    instead="--plan --plan-workers 8",
+                )
+
 
 def _check(flag: str, value: float, wanted: bool) -> None:
     least = 1 if flag == "--plan-workers" else 0
     if not (least <= value < math.inf and value > 0):
         allowed = "[1, inf)" if least else "(0, inf)"
-        raise BadInput(f"{flag} is out of range", value=value, allowed=allowed, where=flag)
+        instead = f"--plan {flag} {'8' if least else '60'}"
+        raise BadInput(f"{flag} is out of range", value=value, allowed=allowed, instead=instead)
     if not wanted:
-        raise BadInput(
-            f"{flag} describes a plan", value=value, where=flag, instead=f"--plan {flag} {value:g}"
-        )
+        raise BadInput(f"{flag} describes a plan", value=value, instead=f"--plan {flag} {value:g}")
 
 
 def write_cost(

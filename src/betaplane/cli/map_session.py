@@ -186,13 +186,15 @@ class MapSession:
                 pass  # it has runs of this problem
         print_status(self.store, self.as_json, self.result)
 
-    def cost(self, plan: Plan, request: PlanRequest, workers: int | None) -> None:
+    def cost(self, plan: Plan, request: PlanRequest, place: Mapping[str, Any]) -> None:
         """Print what the map will cost; nothing is written."""
+        request.check_place(place)
+        _check_device(plan.options.device)
         with self.console.status("measuring"):
             cost = map_cost(
                 self.problem,
                 plan,
-                workers=workers,
+                workers=place["workers"],
                 store=self.store,
                 run_seconds=request.run_seconds,
             )

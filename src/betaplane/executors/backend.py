@@ -55,6 +55,13 @@ def backend_of(
         >>> backend_of(None, workers=2)
         Local(workers=2, gpus=None, per_gpu=1)
     """
+    if per_gpu != 1 and gpus is None:
+        raise BadInput(
+            "The number of runs per GPU is given without the GPUs",
+            value=per_gpu,
+            where="per_gpu",
+            instead=f'gpus="0", per_gpu={max(per_gpu, 1)}',
+        )
     if executor in (None, LOCAL):
         return Local(workers, _listed(gpus), per_gpu)
     if workers is not None or gpus is not None:
@@ -63,6 +70,7 @@ def backend_of(
             value=executor,
             allowed="one of them",
             where="executor, workers, gpus",
+            instead=f'executor="{executor}"' if isinstance(executor, str) else "",
         )
     return _parsed(executor) if isinstance(executor, str) else executor
 
@@ -86,6 +94,7 @@ def _parsed(text: str) -> Backend:
         if not equals:
             option, value = (fields[0], item) if position == 0 else (item, "")
         if option not in fields:
-            raise unknown("option", option, fields, where=f"executor {name}")
+            line = f'executor="{text.replace(option, "{}", 1)}"'
+            raise unknown("option", option, fields, where=f"executor {name}", instead=line)
         options[option] = value
     return backend_class(**options)

@@ -7,18 +7,19 @@ import math
 from betaplane.errors import BadInput
 
 
-def number(name: str, value: float | str, *, least: float = 0.0) -> float:
+def number(executor: str, name: str, value: float | str, *, least: float = 0.0) -> float:
     """An option as a number.
 
     Args:
+        executor: its name, for the error.
         name: of the option, for the error.
         value: the number, perhaps as text.
         least: the smallest valid one.
 
     Example:
-        >>> number("gpus", "0.5")
+        >>> number("ray", "gpus", "0.5")
         0.5
-        >>> number("gpus", "many")
+        >>> number("ray", "gpus", "many")
         Traceback (most recent call last):
             ...
         betaplane.errors.BadInput: gpus is not a number: got 'many'; expected a number >= 0 ...
@@ -33,18 +34,20 @@ def number(name: str, value: float | str, *, least: float = 0.0) -> float:
             value=value,
             allowed=f"a number >= {least:g}",
             where="executor",
+            instead=f'executor="{executor}:{name}=1"',
         )
     return parsed
 
 
-def whole(name: str, value: int | str, *, least: int = 0) -> int:
+def whole(executor: str, name: str, value: int | str, *, least: int = 0) -> int:
     """An option as a whole number; see `number`."""
-    parsed = number(name, value, least=least)
+    parsed = number(executor, name, value, least=least)
     if parsed != int(parsed):
         raise BadInput(
             f"{name} is not a whole number",
             value=value,
             allowed=f"a whole number >= {least}",
             where="executor",
+            instead=f'executor="{executor}:{name}=1"',
         )
     return int(parsed)

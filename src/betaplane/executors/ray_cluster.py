@@ -38,8 +38,8 @@ class Ray:
     gpus: float | str = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "cpus", number("cpus", self.cpus))
-        object.__setattr__(self, "gpus", number("gpus", self.gpus))
+        object.__setattr__(self, "cpus", number("ray", "cpus", self.cpus))
+        object.__setattr__(self, "gpus", number("ray", "gpus", self.gpus))
 
     def start(
         self, problem: Problem | Trainer, leftovers: Sequence[Path] = (), store: Path | None = None

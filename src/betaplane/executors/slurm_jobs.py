@@ -57,14 +57,14 @@ class Slurm:
     def __post_init__(self) -> None:
         one_of(CLUSTERS, "executor", cluster=self.cluster)
         array = self.array or (JOBS if self.cluster == "slurm" else cores())
-        object.__setattr__(self, "array", whole("array", array, least=1))
-        object.__setattr__(self, "gpus", whole("gpus", self.gpus))
-        object.__setattr__(self, "cpus", whole("cpus", self.cpus, least=1))
+        object.__setattr__(self, "array", whole("slurm", "array", array, least=1))
+        object.__setattr__(self, "gpus", whole("slurm", "gpus", self.gpus))
+        object.__setattr__(self, "cpus", whole("slurm", "cpus", self.cpus, least=1))
         object.__setattr__(
             self, "time", seconds_in(self.time, "executor", 'executor="slurm:time=2h"')
         )
         if self.memory is not None:
-            object.__setattr__(self, "memory", whole("memory", self.memory, least=1))
+            object.__setattr__(self, "memory", whole("slurm", "memory", self.memory, least=1))
 
     def start(
         self, problem: Problem | Trainer, leftovers: Sequence[Path] = (), store: Path | None = None
