@@ -65,6 +65,8 @@ def test_stored_runs_are_counted_and_the_store_stays_as_it_is(capsys):
         ("--plan --plan-speed 0", "--plan-speed is out of range"),
         ("--plan --plan-speed nan", "--plan-speed is out of range"),
         ("--plan --run-seconds -1", "--run-seconds is out of range"),
+        ("--plan --status", "--plan and --status are given: expected one of them"),
+        ("--plan --merge other.sqlite", "--plan and --merge are given: expected one of them"),
     ],
 )
 def test_bad_options_of_a_plan_are_a_sentence(capsys, arguments, text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 from concurrent.futures import Future
@@ -172,16 +173,24 @@ def test_wrong_executors_get_a_sentence(executor: str, message: str, tmp_path: P
 
 @pytest.mark.parametrize(
     ("executor", "package", "extra"),
-    [("ray", "ray", "ray"), ("slurm:local", "submitit", "slurm")],
+    [
+        ("ray", "ray", "ray"),
+        ("ray:{address}", "ray", "ray"),
+        ("dask:tcp://{address}", "distributed", "dask"),
+        ("slurm:local", "submitit", "slurm"),
+    ],
 )
 def test_a_missing_package_gets_its_command(
-    executor: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+    executor: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
-    with pytest.raises(
-        BadInput, match=rf"{package} is not installed .*pip install 'betaplane\[{extra}\]'"
-    ):
-        map_phases(Trainer("mine", lambda settings, seed: [1.0]), executor=executor)
+    trainer = Trainer("mine", lambda settings, seed: [1.0])
+    message = rf"^{package} is not installed .*pip install 'betaplane\[{extra}\]'$"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        where = executor.format(address=f"127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(BadInput, match=message):
+            map_phases(trainer, executor=where, store=tmp_path / "map.sqlite")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_executor_and_workers_exclude_each_other():

@@ -179,6 +179,7 @@ def map_command(
     place = {"workers": workers, "executor": executor, "gpus": gpus, "per_gpu": per_gpu}
     shape = grid_shape(points)
     request = map_plan.PlanRequest(plan_only, plan_workers, plan_speed, run_seconds)
+    request.check_alone({"--status": status, "--merge": merge})
     result = sys.stdout
     with redirect_stdout(sys.stderr):  # what a problem file prints is not part of the result
         own = {"timeout": timeout, "losses": losses, "runs": runs, "shell": shell}

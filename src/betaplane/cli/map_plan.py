@@ -69,6 +69,12 @@ class PlanRequest:
             if value is not None:
                 _check(flag, value, self.wanted)
 
+    def check_alone(self, others: Mapping[str, Any]) -> None:
+        """Raise BadInput if an option is given that requests something else, by its flag."""
+        for flag, value in others.items():
+            if self.wanted and value:
+                raise BadInput(f"--plan and {flag} are given", allowed="one of them")
+
     def check_place(self, place: Mapping[str, Any]) -> None:
         """Raise BadInput if runs were to execute on an executor or GPUs, which a probe does not
         measure.
