@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from betaplane import advice as advice
     from betaplane import audit as audit
     from betaplane import checkpoints as checkpoints
+    from betaplane import claims as claims
     from betaplane import errors as errors
     from betaplane import executors as executors
     from betaplane import figures as figures
@@ -130,7 +131,7 @@ __all__ += _optimizers.__all__
 
 
 _PACKAGES = (
-    "advice", "audit", "checkpoints", "errors", "executors", "figures", "maps",
+    "advice", "audit", "checkpoints", "claims", "errors", "executors", "figures", "maps",
     "monitor", "optim", "problems", "replay", "replicas", "rules", "theory",
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tools.site import (
     adam_pictures,
+    claim_pages,
     detector_page,
     file_pages,
     reference_pages,
@@ -19,7 +20,15 @@ from tools.site import (
     theory_pages,
 )
 
-GENERATORS = (rule_pages, theory_pages, detector_page, file_pages, reference_pages, adam_pictures)
+GENERATORS = (
+    rule_pages,
+    theory_pages,
+    claim_pages,
+    detector_page,
+    file_pages,
+    reference_pages,
+    adam_pictures,
+)
 
 
 def on_config(config: Any) -> Any:

@@ -29,7 +29,7 @@ def problems_command(as_json: Json = False) -> None:
             for p in inspect.signature(make).parameters.values()
         )
         rows.append({"name": name, "what": (make.__doc__ or "").split("\n")[0], "options": options})
-    _show(rows, as_json)
+    print_rows(rows, as_json)
 
 
 def rules_command(
@@ -93,7 +93,8 @@ def rules_command(
         memory_tables.show_stages(stages, as_json)
 
 
-def _show(rows: list[dict[str, str]], as_json: bool) -> None:
+def print_rows(rows: list[dict[str, str]], as_json: bool) -> None:
+    """Print rows with the same names as a table, or as JSON."""
     if as_json:
         print(json.dumps(rows, indent=2))
         return

@@ -16,6 +16,7 @@ import typer
 from betaplane.cli.advise import advise_command
 from betaplane.cli.audit import audit_command
 from betaplane.cli.catalog import problems_command, rules_command
+from betaplane.cli.claims import add_commands
 from betaplane.cli.command import Command, Commands
 from betaplane.cli.import_sweep import import_command
 from betaplane.cli.init import init_command
@@ -101,6 +102,7 @@ COMMANDS = {
 }
 for _name, _command in COMMANDS.items():
     app.command(_name, cls=Command)(_stoppable(_command))
+app.add_typer(add_commands(_stoppable), name="claims", cls=Commands)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,0 +1,1 @@
+"""The experiments: one published claim per module."""
