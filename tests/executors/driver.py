@@ -1,4 +1,4 @@
-"""A map in a process of its own, to be killed: `python driver.py EXECUTOR FOLDER`."""
+"""A map in a process of its own, to be killed: `python driver.py EXECUTOR FOLDER KIND`."""
 
 from __future__ import annotations
 
@@ -30,9 +30,29 @@ def train(settings, seed):
     luck = zlib.crc32(f"{{b1:.6g}} {{b2:.6g}} {{seed}}".encode()) / 2**32
     return [1.0, 0.01 + 0.01 * luck if b2 > b1**2 + 0.1 * luck else 1.2]
 """
-HOW = {"points": 4, "seeds": 2, "boundary_seeds": 2, "lr": 0.01}
-# of jobs, each of which is a new process
-SMALL = {"points": 3, "seeds": 1, "boundary_seeds": 1, "lr": 0.01, "search_lr": False}
+# runs of a Problem train side by side, in chunks of one seed
+STACKABLE = """
+import torch
+from betaplane.problems import Problem
+
+torch.manual_seed(0)
+x = torch.randn(256, 8)
+y = (x[:, 0] > 0.3 * x[:, 1] ** 2).long()
+
+def net():
+    return torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2))
+
+train = Problem(
+    "stackable", net, torch.nn.functional.cross_entropy, x, y, batch_size=16, steps=80, lr=0.1
+)
+"""
+# arguments of `map_phases`, by the kind of map
+HOWS = {
+    "function": {"points": 4, "seeds": 2, "boundary_seeds": 2, "lr": 0.01},
+    # of jobs, each of which is a new process
+    "small": {"points": 3, "seeds": 1, "boundary_seeds": 1, "lr": 0.01, "search_lr": False},
+    "stacked": {"points": 5, "seeds": 2, "boundary_seeds": 3, "engine": "stacked"},
+}
 
 
 def draw_map(executor: str, folder: Path, how: dict) -> dict:
@@ -46,7 +66,7 @@ def draw_map(executor: str, folder: Path, how: dict) -> dict:
 
 
 if __name__ == "__main__":
-    where, folder = sys.argv[1], Path(sys.argv[2])
-    text = json.dumps(draw_map(where, folder, SMALL if "slurm" in where else HOW))
+    where, folder, kind = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+    text = json.dumps(draw_map(where, folder, HOWS[kind]))
     (folder / "map.part").write_text(text)
     (folder / "map.part").rename(folder / "map.json")

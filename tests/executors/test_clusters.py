@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driver import HOW, SMALL, TRAIN, draw_map
+from driver import HOWS, STACKABLE, TRAIN, draw_map
 
 pytestmark = [
     pytest.mark.slow,
@@ -55,21 +55,25 @@ def executor(request: pytest.FixtureRequest) -> str:
 
 
 @cache
-def quiet_map(folder: Path, is_small: bool) -> dict[str, Any]:
-    return draw_map("0", made(folder), SMALL if is_small else HOW)
+def quiet_map(folder: Path, kind: str) -> dict[str, Any]:
+    """The map that this process draws."""
+    folder.mkdir()
+    return draw_map("0", made(folder, kind), HOWS[kind])
 
 
 @pytest.fixture
 def undisturbed(executor: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The map that this process draws."""
-    is_small = "slurm" in executor
-    folder = tmp_path_factory.getbasetemp() / f"quiet-{is_small}"
-    folder.mkdir(exist_ok=True)
-    return quiet_map(folder, is_small)
+    kind = kind_for(executor)
+    return quiet_map(tmp_path_factory.getbasetemp() / f"quiet-{kind}", kind)
 
 
-def made(folder: Path, seconds: float = 0.0) -> Path:
-    (folder / "mine.py").write_text(TRAIN.format(folder=str(folder), seconds=seconds))
+def kind_for(executor: str) -> str:
+    return "small" if "slurm" in executor else "function"
+
+
+def made(folder: Path, kind: str = "function", seconds: float = 0.0) -> Path:
+    function = TRAIN.format(folder=str(folder), seconds=seconds)
+    (folder / "mine.py").write_text(STACKABLE if kind == "stacked" else function)
     return folder
 
 
@@ -78,8 +82,9 @@ def logged(folder: Path) -> Counter[str]:
     return Counter(log.read_text().splitlines()) if log.exists() else Counter()
 
 
-def started(executor: str, folder: Path) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, DRIVER, executor, folder], start_new_session=True)
+def started(executor: str, folder: Path, kind: str = "") -> subprocess.Popen:
+    command = [sys.executable, DRIVER, executor, folder, kind or kind_for(executor)]
+    return subprocess.Popen(command, start_new_session=True)
 
 
 def ended(process: subprocess.Popen, folder: Path) -> dict[str, Any]:
@@ -98,6 +103,17 @@ def test_every_executor_draws_the_same_map(executor: str, tmp_path: Path, undist
     found = ended(started(executor, made(tmp_path)), tmp_path)
     assert found == undisturbed
     assert set(logged(tmp_path).values()) == {1}
+
+
+@pytest.mark.parametrize("executor", ["1", *KINDS], indirect=True)
+def test_every_executor_draws_the_same_map_of_stacked_runs(
+    executor: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+):
+    undisturbed = quiet_map(tmp_path_factory.getbasetemp() / "quiet-stacked", "stacked")
+    found = ended(started(executor, made(tmp_path, "stacked"), "stacked"), tmp_path)
+    assert found == undisturbed
+    assert len({cell["verdict"] for cell in found["cells"]}) > 1
+    assert found["facts"]["engine"] == "stacked"
 
 
 def test_a_killed_worker_costs_its_run_only(executor: str, tmp_path: Path, undisturbed: dict):
