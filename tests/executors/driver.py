@@ -10,7 +10,7 @@ from betaplane.maps import map_phases, to_json
 
 # appends to a log, and may kill its own worker once: if there is a file `kill`
 TRAIN = """
-import os, signal, time, zlib
+import os, random, signal, time
 from pathlib import Path
 
 HERE = Path({folder!r})
@@ -19,6 +19,7 @@ def train(settings, seed):
     b1, b2 = settings["beta1"], settings["beta2"]
     with (HERE / "log").open("a") as log:
         log.write(f"{{b1}} {{b2}} {{seed}}\\n")
+    random.seed(f"{{b1:.6g}} {{b2:.6g}} {{seed}}")
     time.sleep({seconds})
     if (HERE / "kill").exists() and len((HERE / "log").read_text().splitlines()) > 4:
         try:
@@ -27,7 +28,7 @@ def train(settings, seed):
             pass
         else:
             os.kill(os.getpid(), signal.SIGKILL)
-    luck = zlib.crc32(f"{{b1:.6g}} {{b2:.6g}} {{seed}}".encode()) / 2**32
+    luck = random.random()
     return [1.0, 0.01 + 0.01 * luck if b2 > b1**2 + 0.1 * luck else 1.2]
 """
 # runs of a Problem train side by side, in chunks of one seed

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import sys
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from torch import nn
 
 from betaplane.errors import BadInput
 from betaplane.executors import WorkerLost, backend_of
+from betaplane.executors.dask_cluster import separate_generators
 from betaplane.executors.executor import check_losses
 from betaplane.executors.remote import run, settle
 from betaplane.executors.shipment import dump, pack
@@ -203,3 +206,16 @@ def test_runs_of_a_problem_with_gpus_need_their_device():
     problem = Problem("mine", lambda: nn.Linear(1, 1), nn.functional.mse_loss, x, x, batch_size=2)
     with pytest.raises(BadInput, match=r"the device is the CPU: got 'cpu'; expected cuda"):
         map_phases(problem, points=2, gpus="0")
+
+
+def test_packages_get_a_generator_of_their_own(monkeypatch: pytest.MonkeyPatch):
+    theirs, other = ModuleType("engine.sizes"), ModuleType("mine")
+    for module in (theirs, other):
+        vars(module).update(random=random, draw=random.randint, seed=random.seed)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    separate_generators(("engine",))
+    before = random.getstate()
+    assert 0 <= theirs.draw(0, 5) + theirs.random.random() < 6
+    theirs.seed(0)
+    assert random.getstate() == before
+    assert (other.random, other.draw) == (random, random.randint)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path
+from types import BuiltinMethodType, MethodType
 from typing import Any
 
 from betaplane.errors import BadInput, not_installed
@@ -18,6 +22,7 @@ from betaplane.executors.shipment import Manifest, pack
 from betaplane.problems import Problem, Trainer
 
 SECONDS = "30s"  # to connect
+DRAWS = ("dask", "distributed", "tornado")  # packages with threads that may draw random numbers
 
 
 @dataclass(frozen=True)
@@ -108,4 +113,25 @@ class DaskTasks(ClusterExecutor):
 
 
 def _run_task(manifest: Manifest, payload: bytes, call: bytes) -> bytes:
+    separate_generators(DRAWS)
     return run(manifest, lambda: payload, call)
+
+
+@cache
+def separate_generators(packages: tuple[str, ...]) -> None:
+    """Give the loaded modules of packages a random generator of their own, once per process.
+
+    A worker's event loop draws from Python's global generator twice per second, when it estimates
+    the size of what it stores. The random numbers of a run would depend on the time that it takes.
+
+    Args:
+        packages: names of the packages.
+    """
+    own, shared = random.Random(), random.random.__self__  # pyright: ignore[reportFunctionMemberAccess]
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in packages:
+            for attribute, value in list(vars(module).items()):
+                if value is random:
+                    setattr(module, attribute, own)
+                elif isinstance(value, MethodType | BuiltinMethodType) and value.__self__ is shared:
+                    setattr(module, attribute, getattr(own, value.__name__))
