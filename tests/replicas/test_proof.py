@@ -3,6 +3,7 @@ engine with a reason.
 """
 
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from untraceable_modules import UNTRACEABLE
 
 from betaplane import Problem
 from betaplane.problems import check, fingerprint
-from betaplane.replicas import Options, Run, train_plain, train_stacked
+from betaplane.replicas import Options, Run, proof, train_plain, train_stacked
 from betaplane.replicas.proof import why_plain
 from betaplane.rules import Adam, AdamW
 
@@ -94,3 +95,31 @@ def test_other_modules_are_trained_plain_with_the_reason(make):
         outcomes = train_stacked(problem, runs, OPTIONS)
     for ours, run in zip(outcomes, runs, strict=True):
         np.testing.assert_array_equal(ours.curve, train_plain(problem, run, OPTIONS).curve)
+
+
+def test_a_draw_of_another_thread_does_not_prevent_stacking(monkeypatch: pytest.MonkeyPatch):
+    attempt, reasons = proof._prove_stable, []
+
+    def attempt_while_drawing(*arguments) -> float:
+        ended = threading.Event()
+
+        def draw() -> None:
+            while not ended.wait(0.0005):
+                random.random()
+
+        thread = threading.Thread(target=draw)
+        if not reasons:
+            thread.start()
+        try:
+            return attempt(*arguments)
+        except proof.NotProved as reason:
+            reasons.append(str(reason))
+            raise
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(proof, "_prove_stable", attempt_while_drawing)
+    problem = problem_of(STACKABLE[0], batch_size=8)
+    assert why_plain(problem, Run(Adam(), 0.02, 8, SEED), OPTIONS) == ""
+    assert len(reasons) == 1
+    assert "random numbers" in reasons[0]

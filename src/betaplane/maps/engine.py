@@ -13,7 +13,7 @@ from betaplane.problems import Problem, Trainer
 from betaplane.replicas import Run, Speeds, probe
 
 # increase it when `prove` changes: results stored by older versions are then measured again
-PROOF_VERSION = 2
+PROOF_VERSION = 3
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,10 @@ class NotProved(Exception):
     """The text states why a stack may train another problem, as a clause after "because"."""
 
 
+class Draws(NotProved):
+    """Random numbers were drawn, perhaps by another thread of this process."""
+
+
 def affordable_steps(problem: Problem, run: Run, options: Options) -> int:
     """The number of steps that fit into the time.
 
@@ -80,7 +84,7 @@ def run_plain(problem: Problem, run: Run, options: Options) -> FinalState:
     drawn = after.differences(of_data)
     for generator, library in (("random", "Python"), ("NumPy", "NumPy")):
         if generator in drawn:
-            raise NotProved(f"it draws from {library}'s random numbers")
+            raise Draws(f"it draws from {library}'s random numbers")
     objective = training.objective
     tensors = {
         name: t.detach().clone()
