@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from betaplane.checkpoints.findings import suspicions
+from betaplane.checkpoints.findings import Context, suspicions
 from betaplane.checkpoints.health import Health, health
 from betaplane.checkpoints.layer import GroupSettings, Layer
 from betaplane.checkpoints.new_betas import planned, steps_to_forget
@@ -111,8 +111,8 @@ def test_amsgrad_divides_by_the_largest_v():
 
 def test_what_is_not_a_number_and_what_is_lost_is_counted():
     found = health(layer([math.nan, math.inf, 1.0, 0.0], [1.0, -1.0, 0.0, 0.0]))
-    assert found.spoiled == 3
-    assert found.lost == pytest.approx(0.5)  # where v <= 0 and m is not 0
+    assert (found.spoiled, found.negative) == (2, 1)
+    assert found.lost == pytest.approx(0.25)  # v = 0 and m is not 0
     assert found.zero == 0.5
     first = health(layer([0.1, 0.2], [0.01, 0.01], t=1))
     assert first.uneven == pytest.approx(1.0)
@@ -129,13 +129,13 @@ def reasons(
     latest: float = 10.0, settings: GroupSettings = SETTINGS, step: float = 10.0, **changes
 ):
     return suspicions(
-        layer([1.0], [1.0], t=step, settings=settings), replace(HEALTHY, **changes), latest
+        layer([1.0], [1.0], t=step, settings=settings), replace(HEALTHY, **changes), Context(latest)
     )
 
 
 CASES = [  # numbers, severe, words; None where nothing is suspicious
     ({}, None, ""),
-    ({"spoiled": 1}, True, "1 of its moments are nan or infinite"),
+    ({"spoiled": 1}, True, "1 element of its moments is nan or infinite"),
     ({"dtype": "int16"}, False, "stored as int16, which cannot be read"),
     ({"dtype": "8bit"}, None, ""),
     ({"t": 0.0}, True, "its step is 0 and its moments are not"),
@@ -157,7 +157,8 @@ CASES = [  # numbers, severe, words; None where nothing is suspicious
     ({"ratio": 2.19, "dtype": "float16"}, None, ""),
     ({"ratio": 2.0003, "dtype": "float64"}, True, "no gradients give more than 2"),
     ({"ratio": 2.0001, "dtype": "float64"}, None, ""),
-    ({"ratio": 99.0, "dtype": "8bit"}, None, ""),
+    ({"ratio": 2.51, "dtype": "8bit"}, True, "no gradients give more than 2"),
+    ({"ratio": 99.0, "dtype": "4bit"}, None, ""),
     ({"lost": 0.001}, True, "v = 0 and m != 0 in 0.10% of it"),
     ({"lost": 0.001, "dtype": "8bit"}, None, ""),
     ({"damped": 0.1005}, True, "sqrt(v_hat) < eps = 1e-08 in 10% of it"),

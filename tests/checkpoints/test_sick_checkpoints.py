@@ -56,8 +56,8 @@ def no_number(s: State) -> None:
 
 
 PLANTED: list[tuple[Callable[[State], None], str]] = [
-    (nan, "1 of its moments are nan or infinite, or a negative v"),
-    (negative, "1 of its moments are nan or infinite, or a negative v"),
+    (nan, "1 element of its moments is nan or infinite"),
+    (negative, "1 element of v is negative, and a mean of squares never is"),
     (rows_without_v, "v = 0 and m != 0 in 33.33% of it"),
     (tiny, "sqrt(v_hat) < eps = 1e-08 in 100% of it: there Adam is SGD with lr / eps"),
     (reset, "its step is 0 and its moments are not: steps were reset"),

@@ -76,7 +76,7 @@ def test_state_with_inf_is_marked(capsys):
     ]
     assert [(row[1], row[2]) for row in rows] == [("0.bias", "100"), ("1.weight", "inf")]
     assert rows[0][4] == "inf"
-    assert "! 0.bias: 1 of its moments are nan or infinite" in out
+    assert "! 0.bias: 1 element of its moments is nan or infinite" in out
     assert Path("inf.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -157,3 +157,17 @@ def test_bad_input_prints_one_sentence(words: str, message: str, capsys):
     assert message in err
     assert len(err.splitlines()) == 1
     assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
+
+
+def test_check_is_exit_code_1_if_a_line_is_marked(capsys):
+    assert ended("inspect well.pt --check", capsys)[0] == 0
+    code, out, err = ended("inspect sick.pt --check", capsys)
+    assert (code, err) == (1, "")
+    assert "! 1.bias: max |m_hat| / sqrt(v_hat) is " in out
+    assert ended("inspect sick.pt", capsys)[0] == 0
+
+
+def test_checks_that_could_not_run_are_stated(capsys):
+    _, out, _ = ended("inspect bare.pt", capsys)
+    assert "Not judged in any layer: the bound, stale v, and counts" in out
+    assert "Not judged" not in ended("inspect bare.pt --trained-with 0.9,0.999", capsys)[1]

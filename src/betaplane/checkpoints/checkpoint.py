@@ -13,8 +13,10 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from betaplane.checkpoints import dcp
+from betaplane.checkpoints.folder import TRAINER_STATE, read_files
 from betaplane.checkpoints.layer import Layer, checked
 from betaplane.checkpoints.layout import find_contents
+from betaplane.checkpoints.model import model_problems
 from betaplane.checkpoints.naming import named_layers
 from betaplane.checkpoints.torch_file import UNSUMMED, damaged, read
 
@@ -23,8 +25,8 @@ MAX_HEADER_BYTES = 20_000_000  # of a safetensors file, for 150,000 tensors
 UNCOUNTED = (
     "The file has no step count for some layers, so quantities that depend on the step are unknown."
 )
+TRAINER = "Hugging Face Trainer"
 INCOMPLETE = "This is not a complete safetensors file"
-FILES_IN_FOLDER = ("optimizer.pt", "optimizer.bin", "optimizer.safetensors")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Checkpoint:
     kind: str
     layers: tuple[Layer, ...]
     notes: tuple[str, ...] = ()  # sentences about information that the file lacks
+    problems: tuple[tuple[str, str], ...] = ()  # with the model: a sentence and the id of its rule
 
 
 def read_checkpoint(
@@ -72,7 +75,7 @@ def read_checkpoint(
     """
     path, notes = Path(path), list[str]()
     kind, loaded = _read(path, notes)
-    layers, name_notes = _checked_layers(path, loaded)
+    layers, name_notes, problems = _checked_layers(path, kind, loaded)
     if not layers:
         raise damaged(path, "The file contains no state of an Adam-type optimizer")
     if sum(layer.bytes for layer in layers) > 2 * _size(path) + MAX_SHARED_BYTES:
@@ -82,14 +85,18 @@ def read_checkpoint(
     if any(layer.t is None for layer in layers):
         notes.append(UNCOUNTED)
     layers = [_with_defaults(layer, betas, eps) for layer in layers]
-    return Checkpoint(str(path), kind, tuple(layers), tuple(notes))
+    return Checkpoint(str(path), kind, tuple(layers), tuple(notes), tuple(problems))
 
 
-def _checked_layers(path: Path, loaded: Any) -> tuple[list[Layer], list[str]]:
-    """The layers with moments, and notes on their names."""
+def _checked_layers(
+    path: Path, kind: str, loaded: Any
+) -> tuple[list[Layer], list[str], list[tuple[str, str]]]:
+    """The layers with moments, notes on their names, and problems of the model."""
     try:
-        layers, notes = named_layers(find_contents(loaded))
-        return [checked(layer) for layer in layers if layer.dtype], notes
+        contents = find_contents(loaded)
+        layers, notes = named_layers(contents, in_order=kind == TRAINER)
+        layers = [checked(layer) for layer in layers if layer.dtype]
+        return layers, notes, list(model_problems(layers, contents.models))
     except Exception as error:  # a file can contain anything under the expected names
         why = str(error) if isinstance(error, ValueError) else type(error).__name__
         what = f"The state in this file is not laid out as an optimizer's ({why})"
@@ -139,8 +146,9 @@ def _read_folder(path: Path, notes: list[str]) -> tuple[str, Any]:
     shards = sorted(path.glob("*optim_states.pt")) or sorted(path.glob("*/*optim_states.pt"))
     if len({shard.parent for shard in shards}) == 1:
         return "DeepSpeed ZeRO", [read(shard) for shard in shards]
-    inside = next((path / name for name in FILES_IN_FOLDER if (path / name).is_file()), None)
-    inside = inside or next((index.parent for index in sorted(path.glob(f"*/{dcp.INDEX}"))), None)
+    if contents := read_files(path, lambda file: _read(file, notes)[1]):
+        return (TRAINER if (path / TRAINER_STATE).is_file() else "folder"), contents
+    inside = next((index.parent for index in sorted(path.glob(f"*/{dcp.INDEX}"))), None)
     if inside is None:
         raise damaged(path, "The folder contains no checkpoint, or several")
     return _read(inside, notes)
@@ -160,7 +168,8 @@ def _read_safetensors(path: Path, notes: list[str]) -> Any:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise damaged(path, f"{INCOMPLETE} ({type(error).__name__})") from None
-    notes.append(UNSUMMED)
+    if UNSUMMED not in notes:
+        notes.append(UNSUMMED)
     group = {name: _parse_json(text) for name, text in metadata.items()}
     return {"flat": tensors, "group": group}
 

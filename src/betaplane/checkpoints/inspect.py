@@ -6,15 +6,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from betaplane.checkpoints.checkpoint import Checkpoint, read_checkpoint
-from betaplane.checkpoints.findings import Suspicion, suspicions
+from betaplane.checkpoints.findings import Context, Suspicion, suspicions
 from betaplane.checkpoints.health import DECADES, Health, health
 from betaplane.checkpoints.layer import Layer
 from betaplane.checkpoints.new_betas import Planned, planned
+from betaplane.checkpoints.pooled import pooled_suspicions
 from betaplane.errors import BadInput
 from betaplane.text import json_safe
 from betaplane.theory import (
@@ -41,6 +43,13 @@ class LayerRow:
     def severe(self) -> bool:
         """Whether one of the reasons is severe."""
         return any(reason.severe for reason in self.reasons)
+
+
+class Finding(NamedTuple):
+    """A reason to suspect more than one layer."""
+
+    name: str  # the optimizer's place in the file, "all layers" or "model"
+    reason: Suspicion
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,17 @@ class Inspection:
     formats: dict[str, int]  # bytes by storage format
     planned: tuple[Planned, ...]
     notes: tuple[str, ...] = ()  # sentences about information that the file lacks
+    findings: tuple[Finding, ...] = ()  # reasons to suspect whole optimizers or the model
+
+    @property
+    def severe(self) -> bool:
+        """Whether a reason to suspect a layer, an optimizer or the model is severe."""
+        return any(finding.reason.severe for finding in self.findings) or bool(self.suspicious)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether no layer has taken a step."""
+        return all(row.health.t == 0 for row in self.rows)
 
     @property
     def suspicious(self) -> tuple[LayerRow, ...]:
@@ -110,10 +130,10 @@ def inspect(
 
     Example:
         >>> import tempfile, torch
-        >>> x = torch.nn.Parameter(torch.ones(3))
+        >>> x = torch.nn.Parameter(torch.ones(3, 1))
         >>> optimizer = torch.optim.AdamW([("x", x)])
         >>> for g in (1.0, 1e-12, 1e-12):
-        ...     x.grad = torch.tensor([g, 1e-9, 1e-10])
+        ...     x.grad = torch.tensor([[g], [1e-9], [1e-10]])
         ...     optimizer.step()
         >>> with tempfile.NamedTemporaryFile(suffix=".pt") as file:
         ...     torch.save(optimizer.state_dict(), file.name)
@@ -126,9 +146,9 @@ def inspect(
     _check(betas, trained, eps)
     checkpoint = read_checkpoint(path, trained, eps)
     measured = [health(layer) for layer in checkpoint.layers]
-    latest = _latest_step(measured)
+    others = Context(_latest_step(measured), _pooled_root(measured))
     pairs = zip(checkpoint.layers, measured, strict=True)
-    rows = [LayerRow(h, tuple(suspicions(layer, h, latest))) for layer, h in pairs]
+    rows = [LayerRow(h, tuple(suspicions(layer, h, others))) for layer, h in pairs]
     rows.sort(key=lambda row: (not row.severe, not row.reasons))
     return _inspection(checkpoint, measured, rows, betas)
 
@@ -136,6 +156,26 @@ def inspect(
 def _latest_step(measured: list[Health]) -> float:
     """The largest step count; nan if there is none."""
     return max((h.t for h in measured if math.isfinite(h.t)), default=math.nan)
+
+
+def _pooled_root(measured: list[Health]) -> float:
+    """The root of the mean of v_hat over all elements; nan if it is unknown for every layer."""
+    known = [h for h in measured if math.isfinite(h.root_v)]
+    elements = sum(h.numbers for h in known)
+    return (
+        math.sqrt(sum(h.root_v**2 * h.numbers for h in known) / elements) if elements else math.nan
+    )
+
+
+def _findings(checkpoint: Checkpoint, measured: list[Health]) -> Iterator[Finding]:
+    """The reasons to suspect each optimizer, and the model."""
+    optimizers: dict[str, list[tuple[Layer, Health]]] = {}
+    for layer, h in zip(checkpoint.layers, measured, strict=True):
+        optimizers.setdefault(layer.optimizer, []).append((layer, h))
+    for name, pairs in optimizers.items():
+        for reason in pooled_suspicions(*zip(*pairs, strict=True)):
+            yield Finding(name if len(optimizers) > 1 else "all layers", reason)
+    yield from (Finding("model", Suspicion(True, *problem)) for problem in checkpoint.problems)
 
 
 def _check(
@@ -180,6 +220,7 @@ def _inspection(
         formats=dict(formats),
         planned=tuple(changes),
         notes=checkpoint.notes,
+        findings=tuple(_findings(checkpoint, measured)),
     )
 
 

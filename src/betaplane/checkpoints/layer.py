@@ -30,7 +30,7 @@ ADAM_OPTIONS = {
 # ...
 OPTIONS_OF_OTHER_RULES = {
     "momentum_decay", "max_coeff", "use_nvlamb", "grad_averaging", "always_adapt", "trust_clip", "rectify", "d_coef",
-    "d0", "weight_lr_power", "r", "weight_decouple", "degenerated_to_sgd", "hessian_power", "adanorm", "rho", "alpha",
+    "d0", "weight_lr_power", "r", "weight_decouple", "degenerated_to_sgd", "hessian_power", "adanorm", "rho",
 }  # fmt: skip
 BNB_KEYS = {"state1", "state2", "qmap1", "qmap2", "absmax1", "absmax2"}  # of bitsandbytes
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -57,6 +57,7 @@ class Layer:
     held: Mapping[str, Any]  # the state, by its keys in the file
     settings: GroupSettings
     numbered: bool = False  # whether the file has a number instead of a name
+    optimizer: str = ""  # the optimizer's place in the file; "" if there is one
 
     @property
     def t(self) -> float | None:
@@ -76,13 +77,16 @@ class Layer:
 
     @property
     def dtype(self) -> str:
-        """The dtype of the moments; "8bit" if they are quantized, "" if there are none."""
+        """The dtype of the moments; "8bit" or "4bit" if quantized, "" if there are none."""
         key = next((key for key in (*SECOND, *FIRST) if self.held.get(key) is not None), None)
         if key is None:
             return ""
         dtype = str(getattr(self.held[key], "dtype", "objects")).removeprefix("torch.")
         has_scale = dtype == "uint8" and key + SCALE in self.held
-        return "8bit" if has_scale or self.quantized(key) else dtype
+        quantized = self.quantized(key)
+        if quantized and isinstance(quantized.table, Tensor) and quantized.table.numel() == 16:
+            return "4bit"
+        return "8bit" if has_scale or quantized else dtype
 
     @property
     def bytes(self) -> int:
@@ -110,7 +114,7 @@ class Layer:
         """A moment that torchao or bitsandbytes quantized; None if it is not quantized so."""
         value, number = self.held[key], key[-1]
         if isinstance(value, InertTensor):
-            return Quantized(value.codes, value.qmap, value.scale, block=value.block_size)  # pyright: ignore
+            return _of_torchao(value)
         if f"qmap{number}" in self.held:
             return Quantized(value, self.held[f"qmap{number}"], self.held.get(f"absmax{number}"))  # pyright: ignore
         return None
@@ -129,6 +133,17 @@ class Layer:
             return None
         form = Dynamic if self.settings.storage.startswith("dynamic") else Companded
         return form(signed=key in FIRST).decode(value, scale)
+
+
+def _of_torchao(value: Any) -> Quantized:
+    """A moment of torchao: 8-bit codes, two 4-bit codes per byte, or float8 without a table."""
+    codes, scale, block = value.codes, value.scale, value.block_size
+    if hasattr(value, "_shape"):
+        codes = torch.stack([codes >> 4, codes & 15], -1).view(value._shape)
+    if hasattr(value, "qmap"):
+        return Quantized(codes, value.qmap, scale, block=block)
+    table = torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).float()
+    return Quantized(codes.view(torch.uint8), table, scale, block=block)
 
 
 def _dequantized(quantized: Quantized) -> Tensor:
@@ -164,11 +179,12 @@ def _is_relative(group: Mapping[str, Any]) -> bool:
     """Whether a group belongs to a rule or variant that uses m and v differently from Adam."""
     is_adam = "amsgrad" in group
     betaplane_rule = "eps_at" in group and not is_adam  # torch has no such option
-    torch_options = ("foreach", "capturable", "differentiable")
+    torch_options = ("foreach", "capturable", "differentiable", "maximize")
     torch_rule = not is_adam and not group.keys().isdisjoint(torch_options)
     variant = any(group.get(name, default) != default for name, default in ADAM_OPTIONS.items())
     other_rule = not group.keys().isdisjoint(OPTIONS_OF_OTHER_RULES)
-    return betaplane_rule or torch_rule or variant or other_rule
+    mixed = bool(group.get("alpha"))  # weight of the slow moment of AdEMAMix; 0 in bitsandbytes
+    return betaplane_rule or torch_rule or variant or other_rule or mixed
 
 
 def checked(layer: Layer) -> Layer:
@@ -208,7 +224,8 @@ def _check_quantized(quantized: Quantized, name: str) -> None:
     parts = zip(("codes", "map", "scales"), quantized, strict=False)
     codes, table, scale = (_dense(x, f"{part} of {name}") for part, x in parts)
     blocks = -(-codes.numel() // quantized.block)
-    if codes.dtype != torch.uint8 or table.numel() < 256 or scale.numel() < blocks:
+    size = 16 if table.numel() == 16 and bool((codes < 16).all()) else 256
+    if codes.dtype != torch.uint8 or table.numel() < size or scale.numel() < blocks:
         sizes = f"{codes.dtype} codes, {scale.numel()} scales, a map of {table.numel()}"
         raise ValueError(f"{name} has {sizes}, expected torch.uint8, {blocks}, 256")
 

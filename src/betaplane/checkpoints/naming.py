@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from betaplane.checkpoints.layout import Contents
 from betaplane.checkpoints.stored import InertTensor
 
 Shape = tuple[int, ...]
+NUMBER = re.compile(r"\d+")
 # of normalization layers; they are not optimized
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 SAVE_NAMES = "Save an optimizer of model.named_parameters() to get names."
@@ -25,18 +27,22 @@ AMBIGUOUS = (
 )
 
 
-def named_layers(contents: Contents) -> tuple[list[Layer], list[str]]:
+def named_layers(contents: Contents, in_order: bool = False) -> tuple[list[Layer], list[str]]:
     """All layers with unique names, and notes on names that are unknown.
 
     A number stays a number ("parameter 3") unless exactly one parameter of the model and one layer
     of the optimizer have its shape. Groups can list parameters in any order, so the order proves
-    nothing.
+    nothing, unless the library that made the groups is known to keep the model's order. Then the
+    names of repeated blocks, which differ only in numbers, are known too.
 
     Args:
         contents: the optimizers and models of a file.
+        in_order: whether groups list parameters in the model's order.
     """
     models = [_shapes(model) for model in contents.models]
     optimizers = [(place, _named(layers, models)) for place, layers in contents.optimizers]
+    if in_order:
+        optimizers = [(place, _blocks_named(layers, models)) for place, layers in optimizers]
     notes = _notes([layer for _, layers in optimizers for layer in layers], bool(models))
     return _with_unique_names(optimizers), notes
 
@@ -60,6 +66,29 @@ def _with_name(layer: Layer, shapes: Counter[Shape], models: Sequence[dict[str, 
     return replace(layer, name=name or f"parameter {layer.name}", numbered=name is None)
 
 
+def _blocks_named(layers: list[Layer], models: Sequence[dict[str, Shape]]) -> list[Layer]:
+    """The layers of one optimizer; numbers become names that differ only in their numbers."""
+    by_shape: dict[Shape, list[str]] = {}
+    for name, shape in (models[0] if len(models) == 1 else {}).items():
+        by_shape.setdefault(shape, []).append(name)
+    numbered = Counter(_shape(layer) for layer in layers if layer.numbered)
+    names = {
+        shape: iter(sorted(names, key=_numbers))
+        for shape, names in by_shape.items()
+        if len({NUMBER.sub("#", name) for name in names}) == 1 and numbered[shape] == len(names)
+    }
+    return [
+        replace(layer, name=next(names[shape]), numbered=False)
+        if layer.numbered and (shape := _shape(layer)) in names
+        else layer
+        for layer in layers
+    ]
+
+
+def _numbers(name: str) -> list[int]:
+    return [int(number) for number in NUMBER.findall(name)]
+
+
 def _proved_name(
     shape: Shape | None, shapes: Counter[Shape], models: Sequence[dict[str, Shape]]
 ) -> str | None:
@@ -76,7 +105,10 @@ def _proved_name(
 
 def _shape(layer: Layer) -> Shape | None:
     moment = next((layer.held[key] for key in (*FIRST, *SECOND) if key in layer.held), None)
-    tensor = moment.codes if isinstance(moment, InertTensor) else moment  # pyright: ignore
+    if isinstance(moment, InertTensor):
+        packed = getattr(moment, "_shape", None)  # of two codes per byte
+        return tuple(packed) if packed else tuple(moment.codes.shape)  # pyright: ignore
+    tensor = moment
     return tuple(tensor.shape) if isinstance(tensor, Tensor) else None
 
 
@@ -98,7 +130,11 @@ def _with_unique_names(optimizers: Sequence[tuple[str, list[Layer]]]) -> list[La
     """
     count = Counter(layer.name for _, layers in optimizers for layer in layers)
     return [
-        replace(layer, name=f"{place}: {layer.name}") if count[layer.name] > 1 and place else layer
+        replace(layer, name=_unique(layer.name, place, count), optimizer=place)
         for place, layers in optimizers
         for layer in layers
     ]
+
+
+def _unique(name: str, place: str, count: Counter[str]) -> str:
+    return f"{place}: {name}" if count[name] > 1 and place else name

@@ -248,6 +248,8 @@ TABLE: dict[str, Any] = {
     "collections.defaultdict": lambda *_: {},
     "collections.Counter": _ordered,
     "torchao.optim.subclass_8bit.OptimState8bit": InertTensor,
+    "torchao.optim.subclass_4bit.OptimState4bit": InertTensor,
+    "torchao.optim.subclass_fp8.OptimStateFp8": InertTensor,
     **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
     **{f"torch.{name}Storage": dtype for name, dtype in STORAGES.items()},
     "torch.storage.UntypedStorage": torch.uint8,

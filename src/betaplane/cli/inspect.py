@@ -41,12 +41,15 @@ def inspect_command(
     as_json: Annotated[
         bool, Opt("--json", help="Print every layer as JSON and nothing else.")
     ] = False,
+    check: Annotated[
+        bool, Opt("--check", help="Exit with code 1 if a line has !, for CI.")
+    ] = False,
 ) -> None:
     """Check an optimizer checkpoint; no code in it is run.
 
     It reads state dicts of torch.optim, alone or in a larger checkpoint (Hugging Face, Lightning),
     folders of torch.distributed.checkpoint, ZeRO shards of DeepSpeed, and safetensors. A line with
-    ! is a layer with values that no healthy run produces.
+    ! states what no healthy run produces: of a layer, of all layers, or of the model beside.
 
     Columns: sqrt(v_hat) is the root of the mean of v_hat; max is the largest |m_hat| / sqrt(v_hat);
     bound is the largest value that any gradients can give at that step; < eps and v = 0 are
@@ -74,6 +77,8 @@ def inspect_command(
     else:
         for line in lines(inspection, top):
             typer.echo(printable(line))
+    if check and inspection.severe:
+        raise typer.Exit(1)
 
 
 def _pair(text: str | None, argument: str) -> tuple[float, float] | None:

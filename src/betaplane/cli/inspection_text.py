@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from betaplane.text import plural, printable
 
 if TYPE_CHECKING:
+    from betaplane.checkpoints.findings import Suspicion
     from betaplane.checkpoints.health import Health
     from betaplane.checkpoints.inspect import Horizons, Inspection
     from betaplane.checkpoints.new_betas import Planned
@@ -48,11 +49,25 @@ def lines(inspection: Inspection, top: int) -> list[str]:
     text += _aligned([["", *HEADINGS], *marked])
     if hidden:
         text.append(f"and {plural(hidden, 'more layer')}: --top {count}")
-    for row in rows:
-        for reason in row.reasons:
-            text.append(f"{'!' if reason.severe else ' '} {row.health.name}: {reason.what}")
-    text += [*inspection.notes, "", *_summary(inspection)]
+    text += [_reason(name, reason) for name, reason in inspection.findings]
+    text += [_reason(row.health.name, reason) for row in rows for reason in row.reasons]
+    text += [*_not_judged(inspection), *inspection.notes, "", *_summary(inspection)]
     return text + [line for planned in inspection.planned for line in _new_betas(planned)]
+
+
+def _reason(name: str, reason: Suspicion) -> str:
+    return f"{'!' if reason.severe else ' '} {name}: {reason.what}"
+
+
+def _not_judged(inspection: Inspection) -> list[str]:
+    """A sentence on checks that could not run on some layers."""
+    layers = [row.health.name for row in inspection.rows if math.isnan(row.health.bound)]
+    if not layers or inspection.is_fresh:
+        return []
+    what = "the bound, stale v, and counts that do not belong to their moments"
+    if len(layers) == len(inspection.rows):
+        return [f"Not judged in any layer: {what}. They need Adam's state, its betas and steps."]
+    return [f"Not judged in {plural(len(layers), 'layer')} ({_short(layers[0])}, ...): {what}."]
 
 
 def _short(name: str) -> str:
