@@ -16,8 +16,7 @@ import csv
 import math
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -107,8 +106,8 @@ def of_csv(runs: int, seed: int, folder: Path) -> float:
     return misjudged(import_sweep(path, *BETAS, initial=INITIAL, best=PROBLEM.best).scattered)
 
 
-def study_runs(runs: int, seed: int, folder: Path, name: str) -> Scattered:
-    """The trials of a study whose sampler is random, TPE, or the boundary sampler."""
+def of_study(runs: int, seed: int, folder: Path, name: str) -> float:
+    """The misjudged share of a study whose sampler is random, TPE, or the boundary sampler."""
     import optuna
 
     from betaplane.maps import OptunaBoundarySampler
@@ -135,17 +134,7 @@ def study_runs(runs: int, seed: int, folder: Path, name: str) -> Scattered:
                 trial.set_user_attr(beta, value)
         for trial, final in zip(trials, trained(places), strict=True):
             study.tell(trial, final)
-    return import_sweep(url, *BETAS, initial=INITIAL, best=PROBLEM.best).scattered
-
-
-def with_proposed(scattered: Scattered) -> Scattered:
-    """The runs and eight more that their map proposes, trained."""
-    places = [scattered.place(setting) for setting in scattered.next_settings(BATCH)]
-    new = [
-        Record(f"proposed {k}", betas(place), 0, 1, INITIAL, final, np.array([final], np.float32))
-        for k, (place, final) in enumerate(zip(places, trained(places), strict=True))
-    ]
-    return replace(scattered, records=[*scattered.records, *new])
+    return misjudged(import_sweep(url, *BETAS, initial=INITIAL, best=PROBLEM.best).scattered)
 
 
 def maps() -> None:
@@ -161,18 +150,11 @@ def maps() -> None:
 def studies() -> None:
     with tempfile.TemporaryDirectory() as name:
         for sampler in AT_ONCE:
-            found = [study_runs(60, seed, Path(name), sampler) for seed in range(STUDIES)]
-            print(
-                f"Optuna study of 60 trials, {sampler}: {_text(map(misjudged, found))}", flush=True
-            )
-            more = [with_proposed(scattered) for scattered in found]
-            print(
-                f"  and the 8 runs that its map proposes: {_text(map(misjudged, more))}", flush=True
-            )
+            shares = [of_study(60, seed, Path(name), sampler) for seed in range(STUDIES)]
+            print(f"Optuna study of 60 trials, {sampler}: {_text(shares)}", flush=True)
 
 
-def _text(misjudged_shares: Iterable[float]) -> str:
-    shares = list(misjudged_shares)
+def _text(shares: list[float]) -> str:
     return f"{np.mean(shares):.2%} misjudged ({min(shares):.2%} to {max(shares):.2%})"
 
 
