@@ -22,10 +22,11 @@ from betaplane.maps.recommend import candidates
 from betaplane.maps.resources import check_device, opened, reported
 from betaplane.maps.rounds import expected_rounds
 from betaplane.maps.sampling.ask_tell import Chooser, Dense, Refine, Request
-from betaplane.maps.scheduler import OutOfTime, Progress, RunScheduler, Task
+from betaplane.maps.scheduler import OutOfTime, Progress, RunScheduler
 from betaplane.maps.score_scale import known_bests, seed_verdicts
 from betaplane.maps.store.run_record import Record
 from betaplane.maps.store.store import Store
+from betaplane.maps.tasks import Task
 from betaplane.maps.trials import Trials
 from betaplane.maps.validation import check_resources, marked_setting
 from betaplane.problems import Problem, Trainer, check
@@ -288,8 +289,7 @@ class Mapper:
         """Take the finished runs of a batch that the time limit interrupted."""
         for spot, seeds in requests:
             keys = [task.key for task in self._tasks(spot, seeds)]
-            stored = scheduler.stored(keys)
-            if stored:
+            if stored := scheduler.stored(keys):
                 trained = [stored[key] for key in keys if key in stored]
                 self.records[spot] = self._imported(spot) + trained
 

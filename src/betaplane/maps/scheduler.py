@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from betaplane.maps.store.lease import Owner
 from betaplane.maps.store.run_record import Record
 from betaplane.maps.store.store import Store
 from betaplane.maps.store.unfinished_runs import SavedChunk, chunk_key
+from betaplane.maps.tasks import Task, chunks_of
 from betaplane.maps.time_limit import TimeLimit
 from betaplane.problems.commands.command_run import CommandFailed
 from betaplane.replicas import Outcome, Run, final_value
@@ -31,13 +32,6 @@ POLL_SECONDS = 0.2  # between two queries for the results of other processes
 CLAIM_SECONDS = 1.0  # of work claimed at once, if a chunk takes less
 HEARTBEAT_SECONDS = 20.0
 FAILURE = "failure of "  # start of the name under which the failure of a command is stored
-
-
-class Task(NamedTuple):
-    """One requested run."""
-
-    key: str  # see `Plan.key`
-    run: Run
 
 
 @dataclass(frozen=True)
@@ -109,7 +103,7 @@ class RunScheduler:
         """
         new = self._missing(tasks)
         self._learn(self.stored(new), wanted=len(new))
-        chunks = self._chunks(tasks)
+        chunks = chunks_of(tasks, self.chunk, self.plan.steps)
         while missing := self._missing(tasks):
             self._train(chunks)
             self._learn(self.stored(self._missing(tasks)))  # results of other processes
@@ -158,23 +152,6 @@ class RunScheduler:
                 lost=self.losses.total(),
             )
             self.watch(self.progress)
-
-    def _chunks(self, tasks: Sequence[Task]) -> list[list[Task]]:
-        """Tasks that are trained together: one seed, one batch size and one variant of the problem,
-        in the order requested.
-
-        Finished tasks are not removed first, so that a killed map resumes with the same chunks.
-        """
-        groups: dict[tuple, list[Task]] = {}
-        for task in sorted(tasks, key=lambda task: task.run.seed):
-            groups.setdefault((task.run.batch_size, task.run.variant, task.run.seed), []).append(
-                task
-            )
-        return [
-            group[i : i + self.chunk]
-            for group in groups.values()
-            for i in range(0, len(group), self.chunk)
-        ]
 
     def _train(self, chunks: Sequence[Sequence[Task]]) -> None:
         """Claim and train runs that are neither finished nor claimed elsewhere; store each chunk

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from betaplane.maps.plan import Plan
-from betaplane.maps.scheduler import RunScheduler, Task
+from betaplane.maps.scheduler import RunScheduler
 from betaplane.maps.store.run_record import Record
+from betaplane.maps.tasks import Task
 from betaplane.maps.verdicts import median_of_finite
 
 Setting = Mapping[str, float]  # hyperparameters by name, for what differs from the plan
