@@ -1,9 +1,11 @@
 """Compare what `betaplane map --plan` estimates with what the maps then take.
 
-python -m benchmarks.plan_cost [NAME ...]
+python -m benchmarks.plan_cost [wall] [NAME ...]
 
 For eleven small maps: expected and trained runs, expected and measured seconds, and their ratios.
-The machine should be idle: a load that changes between the estimate and the map counts as error.
+Both are CPU seconds of this process, which trains; those of a command are wall-clock seconds. With
+`wall`, all are wall-clock seconds with one worker process. Then the machine should be idle: a load
+that changes between the estimate and the map counts as error.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ from typing import Any, NamedTuple
 
 from benchmarks.command import LOSS, SCRIPT
 from betaplane.maps import Progress, map_cost, plan_for, run_plan
+from betaplane.maps import cost as cost_module
 from betaplane.problems import Command, Problem, Trainer
 from betaplane.problems.source import as_problem
+from betaplane.replicas import timing
 
 BAR = 1.5  # largest factor between an estimate and the truth
 USER_FILE = """
@@ -83,26 +87,37 @@ def cases(folder: Path) -> dict[str, Case]:
     }
 
 
-def measured(case: Case) -> tuple[int, float, int, float]:
+class CpuClock:
+    """CPU seconds of this process, in place of the module `time`."""
+
+    perf_counter = staticmethod(time.process_time)
+
+
+def measured(case: Case, is_wall: bool) -> tuple[int, float, int, float]:
     """Expected runs and seconds, then those of the map."""
+    is_wall = is_wall or isinstance(case.source, Command)
+    clock: Any = time if is_wall else CpuClock
+    cost_module.time = timing.time = clock
     problem: Problem | Trainer = as_problem(case.source)
     plan = plan_for(problem, points=case.points, **case.how)
-    cost = map_cost(problem, plan, workers=1)
+    workers = 1 if is_wall else 0
+    cost = map_cost(problem, plan, workers=workers)
     done: list[Progress] = []
     keep: Callable[[Progress], None] = done.append
-    began = time.perf_counter()
-    run_plan(problem, plan, workers=1, watch=keep)
-    return cost.runs, cost.seconds_here, done[-1].done, time.perf_counter() - began
+    began = clock.perf_counter()
+    run_plan(problem, plan, workers=workers, watch=keep)
+    return cost.runs, cost.seconds_here, done[-1].done, clock.perf_counter() - began
 
 
-def main(names: list[str]) -> None:
+def main(arguments: list[str]) -> None:
+    is_wall, names = "wall" in arguments, [name for name in arguments if name != "wall"]
     print(f"{'map':18} {'runs: expected':>14} {'trained':>8} {'ratio':>6}", end="")
     print(f" {'seconds: expected':>18} {'taken':>7} {'ratio':>6}")
     within = []
     with tempfile.TemporaryDirectory() as folder:
         chosen = {n: c for n, c in cases(Path(folder)).items() if not names or n in names}
         for name, case in chosen.items():
-            runs, seconds, trained, taken = measured(case)
+            runs, seconds, trained, taken = measured(case, is_wall)
             ratios = runs / trained, seconds / taken
             within.append([1 / BAR <= ratio <= BAR for ratio in ratios])
             print(f"{name:18} {runs:14} {trained:8} {ratios[0]:6.2f}", end="")
