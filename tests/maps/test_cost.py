@@ -26,7 +26,8 @@ SMALL = counterexample(n=5, steps=200)
 def test_a_dense_plan_is_expected_to_train_every_cell():
     plan = plan_for(SMALL, points=(6, 5), dense=True, seeds=3, search_lr=False)
     rounds = expected_rounds(plan, chooser_of(plan), 20, searches_lr(SMALL, plan))
-    assert rounds == [[20, 10] * 3]  # chunks of one seed each
+    # chunks of one seed each, and a cell that gets twice the seeds of a boundary
+    assert rounds == [[20, 10] * 3, [1] * 5]
     assert sum(rounds[0]) == 6 * 5 * 3
 
 

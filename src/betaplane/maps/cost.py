@@ -199,7 +199,9 @@ class _Probe:
         base = self._timed(small)
         if small == large or self.engine != "stacked":
             return ChunkSeconds(0.0, base / small)
-        per_run = max(0.0, (self._timed(large) - base) / (large - small))
+        whole = self._timed(large)
+        base = min(base, whole)  # a load of the machine can only lengthen either
+        per_run = (whole - base) / (large - small)
         return ChunkSeconds(max(0.0, base - small * per_run), per_run)
 
     def usage(self) -> Usage:

@@ -39,7 +39,8 @@ def expected_rounds(plan: Plan, chooser: Chooser, chunk: int, searches: bool) ->
         rounds.append(_chunks(plan, requests, known, chunk))
         known |= {request.spot: request.seeds for request in requests}
         chooser.tell({spot: [int(verdicts[spot])] * seeds for spot, seeds in known.items()})
-    return [sizes for sizes in [*rounds, *_search_rounds(chunk, searches)] if sizes]
+    rounds += [_undecided(plan), *_search_rounds(chunk, searches)]
+    return [sizes for sizes in rounds if sizes]
 
 
 def typical_verdicts(plan: Plan) -> np.ndarray:
@@ -64,6 +65,16 @@ def _chunks(
         group = plan.group(spot)
         runs.update((group, seed) for seed in range(known.get(spot, 0), seeds))
     return [size for count in runs.values() for size in _portions(count, chunk)]
+
+
+def _undecided(plan: Plan) -> list[int]:
+    """The chunks of one cell whose seeds disagree, which gets twice as many seeds; see
+    `Mapper.run`.
+    """
+    if plan.trainings is not None or plan.seeds == 1:
+        return []
+    most = max(plan.seeds, plan.boundary_seeds)
+    return [1] * (2 * most - (plan.seeds if plan.dense else most))
 
 
 def _portions(count: int, chunk: int) -> list[int]:
