@@ -13,9 +13,24 @@ from betaplane.claims.claim import Claim
 from betaplane.errors import unknown
 
 ALL = (
-    "first-step",
+    "batch-threshold",
     "update-bound",
+    "equal-betas",
+    "bias-correction",
+    "warmup",
+    "epsilon",
+    "first-step",
+    "optimizer-race",
+    "generalization-gap",
+    "batch-transfer",
+    "adafactor-schedule",
     "degenerate-minimum",
+    "bias-correction-tuned",
+    "batch-lead",
+    "heavy-tails",
+    "linear-transformer",
+    "twice-as-fast",
+    "small-eps",
 )
 
 

@@ -12,11 +12,11 @@ from betaplane.claims.figure import Panel, Table
 from betaplane.claims.measured import Measured
 from betaplane.claims.tuning import Tuned, tune
 from betaplane.problems import Problem
-from betaplane.replicas import Options, Outcome, Run, train_stacked
+from betaplane.replicas import Options, Outcome, Run, chunk_size, train_stacked
 from betaplane.rules._rule import Rule
 
 Alter = Callable[[Rule], Rule]
-WHOLE = Options(early_stop=False, independent=True)
+WHOLE = Options(early_stop=False, independent="paired")
 
 
 def unaltered(rule: Rule) -> Rule:
@@ -67,9 +67,12 @@ class Lab:
         outcomes: list[Outcome | None] = [None] * len(runs)
         for done, (key, places) in enumerate(_stacks(runs).items()):
             self.report(f"{problem.name}: {key[0]}, stack {done + 1}")
-            trained = train_stacked(problem, [runs[i] for i in places], options)
-            for place, outcome in zip(places, trained, strict=True):
-                outcomes[place] = outcome
+            most = chunk_size(problem, "stacked")
+            for first in range(0, len(places), most):
+                chunk = places[first : first + most]
+                trained = train_stacked(problem, [runs[i] for i in chunk], options)
+                for place, outcome in zip(chunk, trained, strict=True):
+                    outcomes[place] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
 
     def finals(

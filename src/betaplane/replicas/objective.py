@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -59,17 +59,19 @@ def problem_of(problem: Problem, run: Run) -> Problem:
     return problem if run.steps is None else problem.with_(steps=run.steps)
 
 
-def run_seed(run: Run, independent: bool) -> int:
+def run_seed(run: Run, independent: bool | Literal["paired"]) -> int:
     """The seed of initialization and order: the run's seed, mixed with its settings if
-    independent.
+    independent and not paired.
     """
-    if not independent:
+    if not independent or independent == "paired":
         return run.seed
     mixed = hashlib.sha256(repr((run.seed, run.rule, run.lr, run.batch_size)).encode()).digest()
     return int.from_bytes(mixed[:4], "little")
 
 
-def fresh_objective(problem: Problem, run: Run, independent: bool, device: str) -> Objective:
+def fresh_objective(
+    problem: Problem, run: Run, independent: bool | Literal["paired"], device: str
+) -> Objective:
     """The objective of a run; the generators are left in the state before the run's first step.
 
     Independent runs differ only in initialization and order: random numbers of their steps are

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -54,7 +54,9 @@ class Options:
 
     points: int = 100  # points of a loss curve
     early_stop: bool = True  # end a run when its verdict is certain
-    independent: bool = False  # each run has its own initialization and minibatch order
+    # each run has its own initialization and minibatch order: by its seed and its settings, or, if
+    # "paired", by its seed, so that settings can be compared seed by seed
+    independent: bool | Literal["paired"] = False
     compile: bool = False  # compile the stacked step (needs a C++ compiler, takes about 10 s)
     device: str = "cpu"
     varied: tuple[str, ...] = ()  # settings that must have an effect on a training function

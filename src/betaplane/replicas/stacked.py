@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ MAX_COMPILED_STEPS = 20  # that are compiled as one
 MAX_TINY_ELEMENTS = 16  # parameters of a model for which several steps are compiled as one
 
 
-def check_alike(runs: Sequence[Run], independent: bool) -> None:
+def check_alike(runs: Sequence[Run], independent: bool | Literal["paired"]) -> None:
     """Raise BadInput for runs that cannot be one stack: runs with several batch sizes or variants
     of the problem, or with several seeds unless they are independent.
     """

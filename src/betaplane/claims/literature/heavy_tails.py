@@ -1,0 +1,101 @@
+"""Rare classes: slow for gradient descent, not for Adam (Kunstner et al. 2024)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+
+from betaplane.claims.checks import Below
+from betaplane.claims.claim import Claim, Source
+from betaplane.claims.contest import held_out_curve
+from betaplane.claims.figure import Panel, Series
+from betaplane.claims.lab import Lab
+from betaplane.problems import Problem
+from betaplane.replicas import Run
+from betaplane.rules import SGD, Adam
+
+EXAMPLES, FEATURES = 512, 64
+SIZES = (4, 16, 64, 256)
+RARE = 0.5  # share of the examples that count as those of rare classes
+CONTENDERS = {"Adam": Adam(), "gradient descent": SGD(momentum=0.9)}
+LRS = {"Adam": (0.01, 0.03, 0.1), "gradient descent": (0.1, 0.3, 1.0)}
+MARGIN = 0.1  # of the initial loss of the rare classes
+
+
+def measure(lab: Lab) -> None:
+    """Train at full batch for every number of classes, and compare the losses of rare classes."""
+    leads = []
+    for classes in (int(size) for size in lab.sizes):
+        problem = heavy_tailed(classes)
+        tuned = lab.tune(problem, CONTENDERS, LRS)
+        rare = {}
+        for name, rule in CONTENDERS.items():
+            runs = [Run(rule, tuned.lr(name), EXAMPLES, seed) for seed in lab.seeds]
+            curves = np.array([held_out_curve(o) for o in lab.train(problem, runs)])
+            rare[name] = curves / np.log(classes)
+            lab.measure(f"rare loss of {name}, {classes} classes", rare[name][:, -1])
+        leads.append((rare["gradient descent"][:, -1] - rare["Adam"][:, -1]).mean())
+        if classes == lab.sizes[-1]:
+            x = np.linspace(problem.steps / curves.shape[1], problem.steps, curves.shape[1])
+            series = [Series(name, x, each.mean(axis=0)) for name, each in rare.items()]
+            title = f"Loss on the rare half, {classes} classes"
+            lab.draw(Panel(title, "step", "loss / log(classes)", series))
+    title = "Lead of Adam on the rare half"
+    lead = (Series("", lab.sizes, leads),)
+    lab.draw(Panel(title, "classes", "difference, loss / log(classes)", lead, "log"))
+
+
+def heavy_tailed(classes: int, steps: int = 200) -> Problem:
+    """Softmax regression on random inputs, with class k as frequent as 1 / k; the held-out data are
+    the examples of the rarest classes.
+    """
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(EXAMPLES, FEATURES, generator=generator)
+    frequency = 1 / torch.arange(1, classes + 1)
+    y = torch.multinomial(frequency, EXAMPLES, replacement=True, generator=generator)
+    rarest = y.argsort(descending=True)[: int(RARE * EXAMPLES)]
+    return Problem(
+        f"{classes} classes",
+        partial(_zero_linear, classes),
+        nn.functional.cross_entropy,
+        x,
+        y,
+        batch_size=EXAMPLES,
+        steps=steps,
+        validation=(x[rarest], y[rarest]),
+    )
+
+
+def _zero_linear(classes: int) -> nn.Linear:
+    layer = nn.Linear(FEATURES, classes)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+CLAIM = Claim(
+    name="heavy-tails",
+    title="Rare classes are slow for gradient descent",
+    statement="If class frequencies are heavy-tailed, gradient descent is slow on the rare classes and "
+    "Adam is not.",
+    sources=(Source("F. Kunstner and others", 2024, "2402.19449", "Figures 1 and 4"),),
+    setting="Softmax regression on 512 random inputs of 64 features, class k as frequent as 1 / k, full "
+    "batch, 200 steps, momentum 0.9; the loss of the half of the examples with the rarest classes, as a "
+    "share of log(classes). Nothing but the initial minibatch order is random, and full batches have none.",
+    checks=tuple(
+        Below(
+            f"rare loss of Adam, {classes} classes",
+            f"rare loss of gradient descent, {classes} classes",
+            MARGIN,
+            when=f"there are {classes} classes",
+        )
+        for classes in SIZES
+    ),
+    measure=measure,
+    seeds=3,
+    sizes=SIZES,
+    size_name="classes",
+)
