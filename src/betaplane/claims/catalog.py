@@ -22,6 +22,7 @@ ALL = (
     "first-step",
     "optimizer-race",
     "generalization-gap",
+    "grokking",
     "batch-transfer",
     "adafactor-schedule",
     "degenerate-minimum",
@@ -31,6 +32,7 @@ ALL = (
     "linear-transformer",
     "twice-as-fast",
     "small-eps",
+    "cautious-decay",
 )
 
 
