@@ -15,7 +15,7 @@ import pytest
 from tests.integration.recipes import PAGE, ROOT, apply, commands, patched, recipes
 
 RECIPES = recipes()
-NAMES = ["rule", "detector", "sink", "problem", "closed form", "axis"]
+NAMES = ["rule", "detector", "sink", "problem", "claim", "closed form", "axis"]
 COPIED = ("src", "tools", "benchmarks", "tests", "pyproject.toml")
 UNUSED = shutil.ignore_patterns("__pycache__")
 # One process, in which the imports are shared: run the commands, and print what came of each
@@ -105,7 +105,7 @@ def test_rule_of_the_recipe_is_an_optimizer(project: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "least"),
-    [("rule", 15), ("detector", 2), ("sink", 1), ("problem", 4), ("closed form", 5), ("axis", 1)],
+    [("rule", 15), ("detector", 2), ("sink", 1), ("problem", 4), ("claim", 3), ("closed form", 5), ("axis", 1)],
 )
 def test_tests_and_commands_of_a_recipe_pass(
     name: str, least: int, outcomes: dict[str, Any]
