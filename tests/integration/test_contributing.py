@@ -105,7 +105,15 @@ def test_rule_of_the_recipe_is_an_optimizer(project: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "least"),
-    [("rule", 15), ("detector", 2), ("sink", 1), ("problem", 4), ("claim", 3), ("closed form", 5), ("axis", 1)],
+    [
+        ("rule", 15),
+        ("detector", 2),
+        ("sink", 1),
+        ("problem", 4),
+        ("claim", 3),
+        ("closed form", 5),
+        ("axis", 1),
+    ],
 )
 def test_tests_and_commands_of_a_recipe_pass(
     name: str, least: int, outcomes: dict[str, Any]

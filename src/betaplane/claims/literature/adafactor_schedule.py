@@ -48,5 +48,5 @@ CLAIM = Claim(
         Below("final loss of increasing beta2, clipped", "final loss of beta2 = 0.999, clipped"),
     ),
     measure=measure,
-    seeds=8,
+    seeds=16,
 )

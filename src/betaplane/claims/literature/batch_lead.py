@@ -70,4 +70,5 @@ CLAIM = Claim(
         ),
     ),
     measure=measure,
+    seeds=16,
 )

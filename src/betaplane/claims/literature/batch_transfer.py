@@ -66,4 +66,5 @@ CLAIM = Claim(
         for name in NAMES[1:]
     ),
     measure=measure,
+    seeds=10,
 )

@@ -75,5 +75,5 @@ CLAIM = Claim(
     "rates chosen by the held-out error on other seeds.",
     checks=(Below("held-out error of SGD with momentum", "held-out error of Adam"),),
     measure=measure,
-    seeds=10,
+    seeds=24,
 )
