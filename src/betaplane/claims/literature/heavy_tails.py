@@ -85,9 +85,8 @@ CLAIM = Claim(
     setting="Softmax regression on 512 random inputs of 128 features in [0, 1], class k as frequent as "
     "1 / k, full batch, 60 steps, momentum 0.9; the loss of the half of the examples with the rarest "
     "classes, as a share of log(classes). Both learning rates are tuned; the paper has up to 10,000s of "
-    "classes. Over 200 "
-    "steps, or with normal inputs, which have no common direction, gradient descent learns the rare "
-    "classes too.",
+    "classes. Over 200 steps, or with normal inputs, which have no common direction, gradient descent "
+    "learns the rare classes too.",
     checks=tuple(
         Below(
             f"rare loss of Adam, {classes} classes",
