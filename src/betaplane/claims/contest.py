@@ -9,6 +9,7 @@ import numpy as np
 from betaplane.claims.figure import Panel, Series
 from betaplane.claims.lab import Lab
 from betaplane.claims.measured import interval
+from betaplane.claims.tuning import final_loss
 from betaplane.problems import Problem
 from betaplane.replicas import Outcome, Run
 from betaplane.rules._rule import Rule
@@ -40,17 +41,23 @@ def contest(
     for name, rule in contenders.items():
         runs = [Run(rule, tuned.lr(name), problem.batch_size, seed) for seed in lab.seeds]
         outcomes[name] = lab.train(problem, runs)
-        lab.measure(f"final loss of {name}{suffix}", [o.final for o in outcomes[name]])
+        lab.measure(f"final loss of {name}{suffix}", [final_loss(o) for o in outcomes[name]])
     if title:
         lab.draw(loss_panel(title, problem.steps, outcomes))
     return outcomes
 
 
 def loss_panel(title: str, steps: int, outcomes: Mapping[str, Sequence[Outcome]]) -> Panel:
-    """The mean loss over seeds against the step, with 95% intervals, one curve per name."""
+    """The mean loss over seeds against the step, with 95% intervals, one curve per name.
+
+    A curve ends as soon as a run diverges.
+    """
+    points = max(len(outcome.curve) for each in outcomes.values() for outcome in each)
     series = []
     for name, each in outcomes.items():
-        curves = np.array([outcome.curve for outcome in each], dtype=float)
+        shortest = min(len(outcome.curve) for outcome in each)
+        curves = np.full((len(each), points), np.nan)
+        curves[:, :shortest] = [outcome.curve[:shortest] for outcome in each]
         x = np.arange(1, curves.shape[1] + 1) * steps / curves.shape[1]
         low, high = np.array([interval(column) for column in curves.T]).T
         series.append(Series(name, x, curves.mean(axis=0), low, high))

@@ -10,7 +10,7 @@ import numpy as np
 from betaplane.claims.claim import Claim
 from betaplane.claims.figure import Panel, Table
 from betaplane.claims.measured import Measured
-from betaplane.claims.tuning import Tuned, tune
+from betaplane.claims.tuning import Tuned, final_loss, tune
 from betaplane.problems import Problem
 from betaplane.replicas import Options, Outcome, Run, chunk_size, train_stacked
 from betaplane.rules._rule import Rule
@@ -78,11 +78,11 @@ class Lab:
     def finals(
         self, problem: Problem, rule: Rule, lr: float | None = None, batch_size: int | None = None
     ) -> np.ndarray:
-        """The final loss of a rule for every seed of the claim, (seeds,); inf if it diverged."""
+        """The final loss of a rule for every seed of the claim, (seeds,); see `final_loss`."""
         lr = problem.lr if lr is None else lr
         batch = problem.batch_size if batch_size is None else batch_size
         runs = [Run(rule, lr, batch, seed) for seed in self.seeds]
-        return np.array([outcome.final for outcome in self.train(problem, runs)])
+        return np.array([final_loss(outcome) for outcome in self.train(problem, runs)])
 
     def tune(
         self,

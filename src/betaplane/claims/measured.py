@@ -45,10 +45,12 @@ class Measured:
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """The 95% interval of the mean of values over seeds; (-inf, inf) if it is not finite."""
+    """The 95% interval of the mean of values over seeds; (-inf, inf) if it is not finite, nan if a value is."""
     mean = float(np.mean(values))
     if len(values) == 1:
         return mean, mean
+    if np.isnan(values).any():
+        return math.nan, math.nan
     if not np.isfinite(values).all():
         same = np.isinf(values).all() and len(set(values.tolist())) == 1
         return (mean, mean) if same else (-math.inf, math.inf)

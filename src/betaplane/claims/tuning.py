@@ -10,7 +10,7 @@ import numpy as np
 
 from betaplane.claims.figure import Table
 from betaplane.problems import Problem
-from betaplane.replicas import Run
+from betaplane.replicas import Outcome, Run
 from betaplane.rules._rule import Rule
 
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ class Tuned:
         ]
         columns = ("contender", "best lr", "mean final loss", "runs", "learning rates tried")
         return Table(f"Tuning on {problem}, seeds {SEEDS[0]} to {SEEDS[-1]}", columns, rows)
+
+
+def final_loss(outcome: Outcome) -> float:
+    """The final loss; a run that diverged counts as one that did not train."""
+    return min(outcome.final, outcome.initial)
 
 
 def tune(
@@ -84,6 +89,6 @@ def _mean_finals(
     lab: Lab, problem: Problem, rule: Rule, grid: Sequence[float], batch: int
 ) -> dict[float, float]:
     runs = [Run(rule, lr, batch, seed) for lr in grid for seed in SEEDS]
-    finals = np.array([outcome.final for outcome in lab.train(problem, runs)])
+    finals = np.array([final_loss(outcome) for outcome in lab.train(problem, runs)])
     means = finals.reshape(len(grid), len(SEEDS)).mean(axis=1)
     return dict(zip(grid, means.tolist(), strict=True))

@@ -11,6 +11,7 @@ from betaplane.claims.figure import Panel, Series
 from betaplane.claims.lab import Lab
 from betaplane.claims.literature._bigrams import bigrams
 from betaplane.claims.measured import interval
+from betaplane.claims.tuning import final_loss
 from betaplane.rules import SGD, Adam, Lion
 
 BATCHES = (4, 32, 256, 1024)
@@ -35,7 +36,7 @@ def measure(lab: Lab) -> None:
         problem = bigrams(FULL, batch, STEPS, schedule="warmup_linear")
         title = "Bigrams, full batch" if batch == FULL else ""
         outcomes = contest(lab, problem, CONTENDERS, LRS, f" at batch {batch}", title)
-        finals = {name: np.array([o.final for o in each]) for name, each in outcomes.items()}
+        finals = {name: np.array([final_loss(o) for o in each]) for name, each in outcomes.items()}
         gaps.append(finals["SGD with momentum"] - finals["Adam"])
         lab.measure(f"lead of Adam over SGD at batch {batch}", gaps[-1], "nats")
     low, high = np.array([interval(values) for values in gaps]).T

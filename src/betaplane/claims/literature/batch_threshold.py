@@ -8,6 +8,7 @@ from betaplane.claims.checks import AtLeast, AtMost
 from betaplane.claims.claim import Claim, Source
 from betaplane.claims.figure import Heat, Panel, Series
 from betaplane.claims.lab import Lab
+from betaplane.claims.tuning import final_loss
 from betaplane.maps.phase_map import Thresholds
 from betaplane.maps.verdicts import score
 from betaplane.problems import digits
@@ -32,7 +33,7 @@ def measure(lab: Lab) -> None:
             for seed in lab.seeds
         ]
         outcomes = lab.train(problem, runs)
-        finals = np.array([o.final for o in outcomes]).reshape(len(beta2s), -1)
+        finals = np.array([final_loss(o) for o in outcomes]).reshape(len(beta2s), -1)
         initial = outcomes[0].initial
         smallest.append([_smallest_good(column, initial) for column in finals.T])
         grid.append(np.median(finals, axis=1))

@@ -7,6 +7,7 @@ from betaplane.claims.claim import Claim, Source
 from betaplane.claims.figure import Panel, Series
 from betaplane.claims.lab import Lab
 from betaplane.claims.literature._small import small_text
+from betaplane.claims.tuning import final_loss
 from betaplane.replicas import Run
 from betaplane.rules import AdamW
 from betaplane.theory import same_half_life, square_root_scaling
@@ -28,7 +29,7 @@ def measure(lab: Lab) -> None:
         problem = base.with_(batch_size=batch, steps=EXAMPLES // batch)
         for name, (carried, rate) in zip(NAMES, _carried(lr, batch), strict=True):
             runs = [Run(carried, rate, batch, seed) for seed in lab.seeds]
-            finals = [outcome.final for outcome in lab.train(problem, runs)]
+            finals = [final_loss(outcome) for outcome in lab.train(problem, runs)]
             lab.measure(f"final loss at batch {batch}, {name}", finals)
             means[name].append(sum(finals) / len(finals))
     series = [Series(name, BATCHES, values) for name, values in means.items()]

@@ -11,6 +11,7 @@ from betaplane.claims.contest import loss_panel
 from betaplane.claims.figure import Panel, Series
 from betaplane.claims.lab import Lab
 from betaplane.claims.literature._small import small_text
+from betaplane.claims.tuning import final_loss
 from betaplane.replicas import Run
 from betaplane.rules import Adam, AdamD
 from betaplane.rules._rule import Rule
@@ -34,7 +35,7 @@ def measure(lab: Lab) -> None:
         for label, problem in (("with", warm), ("without", cold)):
             runs = [Run(rule, FACTOR * tuned.lr(name), 16, seed) for seed in lab.seeds]
             outcomes = lab.train(problem, runs)
-            finals[label] = np.array([outcome.final for outcome in outcomes])
+            finals[label] = np.array([final_loss(outcome) for outcome in outcomes])
             lab.measure(f"final loss of {name} {label} warmup", finals[label])
             curves[f"{name} {label} warmup"] = outcomes
         lab.measure(f"what warmup gains for {name}", finals["without"] - finals["with"], "nats")

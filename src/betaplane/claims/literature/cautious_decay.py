@@ -14,6 +14,7 @@ from betaplane.claims.contest import loss_panel
 from betaplane.claims.figure import Panel, Series
 from betaplane.claims.lab import Lab
 from betaplane.claims.literature._small import small_text
+from betaplane.claims.tuning import final_loss
 from betaplane.replicas import Run
 from betaplane.rules import AdamW
 from betaplane.rules._rule import Rule
@@ -59,7 +60,7 @@ def measure(lab: Lab) -> None:
         runs = [Run(contenders[best[name]], lr, 16, seed) for seed in lab.seeds]
         curves[name] = lab.train(problem, runs)
         lab.measure(f"best decay of {name}", DECAYS[int(np.argmin(means))])
-        lab.measure(f"final loss of {name}", [outcome.final for outcome in curves[name]])
+        lab.measure(f"final loss of {name}", [final_loss(outcome) for outcome in curves[name]])
         lab.panels[:1] = [_by_decay(lab, name, means)]
     lab.draw(loss_panel("Text, both at their best decay", STEPS, curves))
 

@@ -13,6 +13,7 @@ from betaplane.claims.claim import Claim, Source
 from betaplane.claims.contest import loss_panel
 from betaplane.claims.figure import Panel, Series
 from betaplane.claims.lab import Lab
+from betaplane.claims.tuning import final_loss
 from betaplane.problems import Problem, digits
 from betaplane.replicas import Run
 from betaplane.rules import SGD, Adam, AdamAtan2
@@ -46,7 +47,7 @@ def _large_eps(lab: Lab, problem: Problem) -> None:
     for name, (rule, rate) in rules.items():
         runs = [Run(rule, rate, problem.batch_size, seed) for seed in lab.seeds]
         curves[name] = lab.train(problem, runs)
-        lab.measure(f"final loss of {name}", [outcome.final for outcome in curves[name]])
+        lab.measure(f"final loss of {name}", [final_loss(outcome) for outcome in curves[name]])
     lab.draw(loss_panel("Digits: Adam at eps = 1e4 is SGD", STEPS, curves))
 
 

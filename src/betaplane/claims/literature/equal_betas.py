@@ -10,7 +10,7 @@ from betaplane.claims.claim import Claim, Source
 from betaplane.claims.figure import Heat, Panel, Series
 from betaplane.claims.lab import Lab
 from betaplane.claims.literature._small import small_text
-from betaplane.claims.tuning import SEEDS
+from betaplane.claims.tuning import SEEDS, final_loss
 from betaplane.replicas import Run
 from betaplane.rules import Adam
 from betaplane.theory import variance_about_momentum
@@ -28,7 +28,7 @@ def measure(lab: Lab) -> None:
     runs = [
         Run(Adam(beta1=b1, beta2=b2), lr, 16, seed) for b1, b2, lr in settings for seed in SEEDS
     ]
-    losses = np.array([o.final for o in lab.train(problem, runs)]).reshape(-1, len(SEEDS))
+    losses = np.array([final_loss(o) for o in lab.train(problem, runs)]).reshape(-1, len(SEEDS))
     means = dict(zip(settings, losses.mean(axis=1), strict=True))
     best = min(means, key=lambda setting: means[setting])
     equal = min((s for s in means if s[0] == s[1]), key=lambda setting: means[setting])

@@ -13,7 +13,7 @@ from betaplane.claims.figure import Panel, Series
 from betaplane.claims.lab import Lab
 from betaplane.claims.literature._small import small_conv
 from betaplane.claims.measured import interval
-from betaplane.claims.tuning import SEEDS
+from betaplane.claims.tuning import SEEDS, final_loss
 from betaplane.problems import Problem
 from betaplane.replicas import Run
 from betaplane.rules import SGD, Adam
@@ -46,7 +46,7 @@ def measure(lab: Lab) -> None:
         curves = 100 * np.array([held_out_curve(outcome) for outcome in outcomes])
         lab.measure(f"best lr of {name}", lr)
         lab.measure(f"held-out error of {name}", curves[:, -1], "%")
-        lab.measure(f"final training loss of {name}", [o.final for o in outcomes])
+        lab.measure(f"final training loss of {name}", [final_loss(o) for o in outcomes])
         x = np.linspace(STEPS / curves.shape[1], STEPS, curves.shape[1])
         low, high = np.array([interval(column) for column in curves.T]).T
         series.append(Series(name, x, curves.mean(axis=0), low, high))

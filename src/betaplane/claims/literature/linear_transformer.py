@@ -11,6 +11,7 @@ from betaplane.claims.claim import Claim, Source
 from betaplane.claims.contest import contest
 from betaplane.claims.figure import Heat, Panel, Series
 from betaplane.claims.lab import Lab
+from betaplane.claims.tuning import final_loss
 from betaplane.problems import Problem
 from betaplane.replicas import Run
 from betaplane.rules import SGD, Adam
@@ -35,7 +36,7 @@ def measure(lab: Lab) -> None:
         for h2 in HORIZONS
         for h1 in HORIZONS
     ]
-    finals = np.array([outcome.final for outcome in lab.train(problem, runs)])
+    finals = np.array([final_loss(outcome) for outcome in lab.train(problem, runs)])
     grid = finals.reshape(len(HORIZONS), -1)
     heat = Heat(
         HORIZONS, HORIZONS, np.where(np.isfinite(grid), grid, np.nan), "final loss", log=True

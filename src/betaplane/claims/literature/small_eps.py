@@ -10,6 +10,7 @@ from betaplane.claims.figure import Panel, Series
 from betaplane.claims.lab import Lab
 from betaplane.claims.literature._small import small_text
 from betaplane.claims.measured import interval
+from betaplane.claims.tuning import final_loss
 from betaplane.replicas import Run
 from betaplane.rules import AdamW
 
@@ -22,7 +23,7 @@ def measure(lab: Lab) -> None:
     problem = small_text(STEPS, schedule="warmup_cosine", warmup=0.1)
     lr = lab.tune(problem, {"AdamW": AdamW(beta2=0.99)}, (0.01, 0.02, 0.04)).lr("AdamW")
     runs = [Run(AdamW(beta2=0.99, eps=eps), lr, 16, seed) for eps in EPS for seed in lab.seeds]
-    finals = np.array([o.final for o in lab.train(problem, runs)]).reshape(len(EPS), -1)
+    finals = np.array([final_loss(o) for o in lab.train(problem, runs)]).reshape(len(EPS), -1)
     for eps, values in zip(EPS, finals, strict=True):
         lab.measure(f"final loss at eps {eps:.0e}", values)
     low, high = np.array([interval(values) for values in finals]).T

@@ -10,6 +10,7 @@ from betaplane.claims.contest import loss_panel
 from betaplane.claims.figure import Table
 from betaplane.claims.lab import Lab
 from betaplane.claims.literature._small import small_text
+from betaplane.claims.tuning import final_loss
 from betaplane.replicas import Outcome, Run
 from betaplane.rules import (
     ADOPT,
@@ -60,12 +61,12 @@ def measure(lab: Lab) -> None:
         for name, rule in RULES.items()
     }
     default = lab.finals(problem, RULES["AdamW"], DEFAULT_LR)
-    goal = np.array([o.final for o in outcomes["AdamW"]])
+    goal = np.array([final_loss(o) for o in outcomes["AdamW"]])
     speeds, weak = {}, {}
     for name, each in outcomes.items():
         speeds[name] = STEPS / _steps_to(each, goal)
         weak[name] = STEPS / _steps_to(each, default)
-        lab.measure(f"final loss of {name}", [o.final for o in each])
+        lab.measure(f"final loss of {name}", [final_loss(o) for o in each])
     others = [name for name in RULES if name != "AdamW"]
     best = max(others, key=lambda name: speeds[name].mean())
     lab.measure("speed of the fastest rule, against tuned AdamW", speeds[best])
@@ -74,7 +75,7 @@ def measure(lab: Lab) -> None:
     rows = [(name, tuned.lr(name), each.mean(), weak[name].mean()) for name, each in speeds.items()]
     columns = ("rule", "lr", "speed against tuned AdamW", "against AdamW at lr 0.001")
     lab.tabulate(Table("Steps of AdamW over steps to its final loss", columns, rows))
-    shown = sorted(outcomes, key=lambda name: np.mean([o.final for o in outcomes[name]]))
+    shown = sorted(outcomes, key=lambda name: np.mean([final_loss(o) for o in outcomes[name]]))
     picked = {
         name: outcomes[name]
         for name in ("AdamW", *[n for n in shown if n != "AdamW"][:3], shown[-1])

@@ -10,6 +10,7 @@ from betaplane.claims.contest import loss_panel
 from betaplane.claims.figure import Panel, Series
 from betaplane.claims.lab import Lab
 from betaplane.claims.literature._small import small_text
+from betaplane.claims.tuning import final_loss
 from betaplane.replicas import Run
 from betaplane.rules import Adam, RAdam
 from betaplane.theory import linear_warmup, linear_warmup_steps, radam_warmup
@@ -32,7 +33,7 @@ def measure(lab: Lab) -> None:
         lr = lab.tune(problem, {name: rule}, (0.01, 0.02, 0.04)).lr(name)
         runs = [Run(rule, lr, problem.batch_size, seed) for seed in lab.seeds]
         curves[name] = lab.train(problem, runs)
-        lab.measure(f"final loss of {name}", [outcome.final for outcome in curves[name]])
+        lab.measure(f"final loss of {name}", [final_loss(outcome) for outcome in curves[name]])
     lab.draw(loss_panel("Text, beta2 = 0.99, each at its best lr", STEPS, curves))
     t = np.arange(1, STEPS + 1)
     series = (
