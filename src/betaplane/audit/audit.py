@@ -9,7 +9,7 @@ from typing import Any
 
 from torch.optim.optimizer import Optimizer
 
-from betaplane.audit import contract, decay, effects, probes, side_effects
+from betaplane.audit import contract, decay, effects, invariance, probes, side_effects
 from betaplane.audit.black_box import BlackBox, Unmeasured, error_text, with_seed
 from betaplane.audit.identify import (
     FLOAT32_ERROR,
@@ -30,6 +30,7 @@ PROBES: dict[str, Callable[[BlackBox], Finding]] = {
     "learning rate": effects.learning_rate,
     "first step": probes.first_step,
     "largest step": probes.largest_step,
+    "rescaling": invariance.rescaling,
     "bias correction": probes.debiasing,
     "late gradient": probes.late_gradient,
     "place of eps": probes.eps_place,
