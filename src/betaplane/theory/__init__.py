@@ -38,6 +38,7 @@ from betaplane.theory.horizon import (
     memory_horizon,
 )
 from betaplane.theory.memory import deepspeed_bytes, number_bytes, state_bytes, zero_bytes
+from betaplane.theory.memory_relatives import lbfgs_bytes, lora_share
 from betaplane.theory.published import (
     growth_constant,
     kingma_ba_condition,
@@ -130,10 +131,12 @@ __all__ = [
     "kingma_ba_claim",
     "kingma_ba_condition",
     "laprop_bound",
+    "lbfgs_bytes",
     "linear_means",
     "linear_warmup",
     "linear_warmup_steps",
     "local_rate",
+    "lora_share",
     "memory_horizon",
     "multipliers",
     "mup_hidden",
