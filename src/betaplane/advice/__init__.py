@@ -5,6 +5,7 @@ from betaplane.advice.advise import advise
 from betaplane.advice.evidence import Evidence, Experiment, LrSweep, Source, evidence
 from betaplane.advice.half_lives import Spread
 from betaplane.advice.measurements import Checkpoint, Window, read_checkpoint, window
+from betaplane.advice.notes import Note, notes
 from betaplane.advice.optuna import optuna_betas
 from betaplane.advice.recommendation import CONFIDENCE, Candidate, Recommendation
 from betaplane.advice.settings import Settings, carried, settings
@@ -18,6 +19,7 @@ __all__ = [
     "Evidence",
     "Experiment",
     "LrSweep",
+    "Note",
     "Recommendation",
     "Settings",
     "Source",
@@ -26,6 +28,7 @@ __all__ = [
     "advise",
     "carried",
     "evidence",
+    "notes",
     "optuna_betas",
     "read_checkpoint",
     "settings",

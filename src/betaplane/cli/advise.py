@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated, Optional
 
 import typer
@@ -83,6 +85,9 @@ def advise_command(
             rich_help_panel=FILES,
         ),
     ] = None,
+    only_notes: Annotated[
+        bool, Opt("--notes", help="Print only what else is claimed about settings.")
+    ] = False,
     as_json: Annotated[bool, Opt("--json", help="Print JSON for a script.")] = False,
 ) -> None:
     """Recommend AdamW settings, with reasons and sources.
@@ -95,9 +100,13 @@ def advise_command(
       betaplane advise --batch-size 32 --dataset-size 60000 --epochs 10
       betaplane advise --batch-tokens 524288 --tokens 10e9 --params 124e6
       betaplane advise --from "batch=512,lr=3e-4,betas=0.9,0.95" --to "batch=64"
+      betaplane advise --notes
     """
     from betaplane.advice import advise
 
+    if only_notes:
+        _print_notes(as_json)
+        return
     file = {} if evidence_file is None else {"evidence_file": evidence_file}
     advice = advise(
         batch_size,
@@ -117,3 +126,19 @@ def advise_command(
         **file,
     )
     typer.echo(json.dumps(advice.to_dict(), indent=2) if as_json else str(advice))
+
+
+def _print_notes(as_json: bool) -> None:
+    """Print what is claimed about settings beside the evidence."""
+    from betaplane.advice import notes
+
+    if as_json:
+        typer.echo(json.dumps([asdict(note) for note in notes()], indent=2))
+        return
+    for note in notes():
+        typer.echo(fill(f"{note.setting}: {note.text}", 80, subsequent_indent="  "))
+        typer.echo(
+            fill(
+                f"{note.source} ({note.verified})", 80, initial_indent="  ", subsequent_indent="  "
+            )
+        )
