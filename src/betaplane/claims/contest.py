@@ -33,7 +33,7 @@ def contest(
         problem: the problem.
         contenders: rules by label.
         lrs: grid of learning rates for all, or one per contender; see `tuning.tune`.
-        suffix: what tells this contest from others of the claim, such as " at batch 4".
+        suffix: what distinguishes this contest from others of the claim, such as " at batch 4".
         title: title of the figure; "" draws none.
     """
     tuned = lab.tune(problem, contenders, lrs)
