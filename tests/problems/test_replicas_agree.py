@@ -10,6 +10,7 @@ from betaplane.problems import BUILT_IN, check, load, minibatches
 OPTIONS = {"text": ":width=16,context=16", "counterexample": ":x0=-5"}
 MORE = (
     "digits:logistic",
+    "digits:conv,held_out=97",
     "counterexample:order=shuffle,a=0.5",
     "reddi:C=101,period=100,scale=10,order=replacement",
     "quadratic:A=100",

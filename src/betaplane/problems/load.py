@@ -14,11 +14,14 @@ from betaplane.problems._file import from_file
 from betaplane.problems.check import call_user_code, check
 from betaplane.problems.counterexample import counterexample
 from betaplane.problems.digits import digits
+from betaplane.problems.linear_transformer import linear_transformer
 from betaplane.problems.mnist import mnist
+from betaplane.problems.modular import modular
 from betaplane.problems.origin import Origin
 from betaplane.problems.power import power
 from betaplane.problems.problem import Problem, Trainer
 from betaplane.problems.quadratic import quadratic
+from betaplane.problems.rare_classes import rare_classes
 from betaplane.problems.reddi import reddi
 from betaplane.problems.reproducible import load_twice
 from betaplane.problems.sparse import sparse
@@ -30,6 +33,9 @@ BUILT_IN: dict[str, Callable[..., Problem]] = {
     "mnist": mnist,
     "text": text,
     "sparse": sparse,
+    "modular": modular,
+    "rare_classes": rare_classes,
+    "linear_transformer": linear_transformer,
     "valley": valley,
     "counterexample": counterexample,
     "quadratic": quadratic,

@@ -46,7 +46,7 @@ def mnist(
 
     Args:
         data: the folder with the IDX files, or the .npz file.
-        model: "mlp" or "logistic".
+        model: "mlp", "logistic" or "conv".
         hidden: hidden units of the mlp, >= 1.
         batch_size: images per step.
         steps: steps per run.
