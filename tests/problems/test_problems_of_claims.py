@@ -15,7 +15,7 @@ def test_modular_sums_are_right_and_the_halves_are_disjoint():
 
 def test_a_linear_transformer_can_take_a_step_of_gradient_descent():
     """A = 1, B = 0 in one layer is a step of gradient descent from w = 0, with lr 1 / n."""
-    problem = linear_transformer(layers=1, prompts=8)
+    problem = linear_transformer(layers=1, prompts=8, batch_size=8)
     module = problem.fresh(seed=0)
     with torch.no_grad():
         module.A.copy_(torch.eye(5)[None])
