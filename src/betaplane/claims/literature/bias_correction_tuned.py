@@ -32,5 +32,5 @@ CLAIM = Claim(
     "language models of 160M parameters.",
     checks=(Same("final loss of AdamW without correction", "final loss of AdamW", 0.05),),
     measure=measure,
-    seeds=16,
+    seeds=24,
 )

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from betaplane.claims.checks import Below
 from betaplane.claims.claim import Claim, Source
 from betaplane.claims.contest import held_out_curve
 from betaplane.claims.figure import Panel, Series
 from betaplane.claims.lab import Lab
-from betaplane.claims.literature._small import small_conv
 from betaplane.claims.measured import interval
 from betaplane.claims.tuning import SEEDS, final_loss
-from betaplane.problems import Problem
+from betaplane.problems import digits
 from betaplane.replicas import Run
 from betaplane.rules import SGD, Adam
 from betaplane.rules._rule import Rule
@@ -28,14 +25,9 @@ LRS: dict[str, tuple[float, ...]] = {
 RULES: dict[str, Rule] = {"Adam": Adam(), "SGD with momentum": SGD(momentum=0.9)}
 
 
-def error(output: Tensor, target: Tensor) -> Tensor:
-    """The share of images that are classified wrongly."""
-    return (output.argmax(-1) != target).float().mean()
-
-
 def measure(lab: Lab) -> None:
     """Choose each learning rate by the held-out error on its own seeds, then measure."""
-    problem = _problem()
+    problem = digits(model="conv", held_out=HELD_OUT, steps=STEPS, schedule="warmup_cosine")
     series = []
     for name, rule in RULES.items():
         lrs = LRS[name]
@@ -51,14 +43,6 @@ def measure(lab: Lab) -> None:
         low, high = np.array([interval(column) for column in curves.T]).T
         series.append(Series(name, x, curves.mean(axis=0), low, high))
     lab.draw(Panel("Held-out digits", "step", "error, %", series, y_scale="log"))
-
-
-def _problem() -> Problem:
-    whole = small_conv(steps=STEPS, schedule="warmup_cosine")
-    order = torch.randperm(whole.examples, generator=torch.Generator().manual_seed(0))
-    x, y = whole.inputs[order], whole.targets[order]
-    held_out = (x[:HELD_OUT], y[:HELD_OUT])
-    return whole.with_(inputs=x[HELD_OUT:], targets=y[HELD_OUT:], validation=held_out, metric=error)
 
 
 CLAIM = Claim(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from betaplane.claims.checks import AtLeast, AtMost, Below
 from betaplane.claims.claim import Claim, Source
 from betaplane.claims.contest import held_out_curve
 from betaplane.claims.figure import Panel, Series
 from betaplane.claims.lab import WHOLE, Lab
-from betaplane.problems import Problem
+from betaplane.problems import modular
 from betaplane.replicas import Run
 from betaplane.rules import AdamW
 
@@ -29,7 +27,7 @@ GENERALIZED = 0.05  # held-out error below which it counts as generalizing
 
 def measure(lab: Lab) -> None:
     """Train with and without decay, and find when training and held-out sums are learned."""
-    problem = modular_addition()
+    problem = modular(modulus=MODULUS, steps=STEPS, lr=LR)
     series = []
     for name, rule in SETTINGS.items():
         runs = [Run(rule, LR, problem.batch_size, seed) for seed in lab.seeds]
@@ -49,42 +47,6 @@ def _first(reached: np.ndarray) -> float:
     """The step of the first point of a curve that is reached; all steps if none is."""
     points = np.flatnonzero(reached)
     return float((points[0] + 1) * STEPS / len(reached)) if len(points) else float(STEPS)
-
-
-def error(output: Tensor, target: Tensor) -> Tensor:
-    """The share of wrong sums."""
-    return (output.argmax(-1) != target).float().mean()
-
-
-def modular_addition() -> Problem:
-    """A + b modulo 31, trained on half of all pairs at full batch; the others are held out."""
-    pairs = torch.cartesian_prod(torch.arange(MODULUS), torch.arange(MODULUS))
-    order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(0))
-    train, held_out = order.chunk(2)
-    sums = pairs.sum(1) % MODULUS
-    return Problem(
-        "modular addition",
-        _Adder,
-        nn.functional.cross_entropy,
-        pairs[train],
-        sums[train],
-        batch_size=len(train),
-        steps=STEPS,
-        validation=(pairs[held_out], sums[held_out]),
-        metric=error,
-    )
-
-
-class _Adder(nn.Module):
-    """Pairs (B, 2) to logits (B, 31): the sum of two embeddings, and a hidden layer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(MODULUS, 64)
-        self.hidden, self.out = nn.Linear(64, 128), nn.Linear(128, MODULUS)
-
-    def forward(self, pairs: Tensor) -> Tensor:
-        return self.out(torch.relu(self.hidden(self.embedding(pairs).sum(-2))))
 
 
 SHOWN = "decay 1, beta2 = 0.98"
@@ -109,5 +71,4 @@ CLAIM = Claim(
         AtLeast("final held-out error, decay 0, beta2 = 0.98", 0.3),
     ),
     measure=measure,
-    slow=True,
 )

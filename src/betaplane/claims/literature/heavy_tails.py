@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
-import torch
-from torch import nn
 
 from betaplane.claims.checks import Below
 from betaplane.claims.claim import Claim, Source
 from betaplane.claims.contest import held_out_curve
 from betaplane.claims.figure import Panel, Series
 from betaplane.claims.lab import Lab
-from betaplane.problems import Problem
+from betaplane.problems import rare_classes
 from betaplane.replicas import Run
 from betaplane.rules import SGD, Adam
 
-EXAMPLES, FEATURES = 512, 128
 SIZES = (16, 64, 256)
-RARE = 0.5  # share of the examples that count as those of rare classes
 CONTENDERS = {"Adam": Adam(), "gradient descent": SGD(momentum=0.9)}
 LRS = {"Adam": (0.02, 0.08, 0.32), "gradient descent": (0.1, 0.4, 1.6)}
 MARGIN = 0.1  # of log(classes), the initial loss
@@ -29,11 +23,11 @@ def measure(lab: Lab) -> None:
     """Train at full batch for every number of classes, and compare the losses of rare classes."""
     leads = []
     for classes in (int(size) for size in lab.sizes):
-        problem = heavy_tailed(classes)
+        problem = rare_classes(classes)
         tuned = lab.tune(problem, CONTENDERS, LRS)
         rare = {}
         for name, rule in CONTENDERS.items():
-            runs = [Run(rule, tuned.lr(name), EXAMPLES, seed) for seed in lab.seeds]
+            runs = [Run(rule, tuned.lr(name), problem.batch_size, seed) for seed in lab.seeds]
             curves = np.array([held_out_curve(o) for o in lab.train(problem, runs)])
             rare[name] = curves / np.log(classes)
             lab.measure(f"rare loss of {name}, {classes} classes", rare[name][:, -1])
@@ -46,34 +40,6 @@ def measure(lab: Lab) -> None:
     title = "Lead of Adam on the rare half"
     lead = (Series("", lab.sizes, leads),)
     lab.draw(Panel(title, "classes", "difference, loss / log(classes)", lead, "log"))
-
-
-def heavy_tailed(classes: int, steps: int = 60) -> Problem:
-    """Softmax regression on random inputs, with class k as frequent as 1 / k; the held-out data are
-    the examples of the rarest classes.
-    """
-    generator = torch.Generator().manual_seed(0)
-    x = torch.rand(EXAMPLES, FEATURES, generator=generator)
-    frequency = 1 / torch.arange(1, classes + 1)
-    y = torch.multinomial(frequency, EXAMPLES, replacement=True, generator=generator)
-    rarest = y.argsort(descending=True)[: int(RARE * EXAMPLES)]
-    return Problem(
-        f"{classes} classes",
-        partial(_zero_linear, classes),
-        nn.functional.cross_entropy,
-        x,
-        y,
-        batch_size=EXAMPLES,
-        steps=steps,
-        validation=(x[rarest], y[rarest]),
-    )
-
-
-def _zero_linear(classes: int) -> nn.Linear:
-    layer = nn.Linear(FEATURES, classes)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 CLAIM = Claim(

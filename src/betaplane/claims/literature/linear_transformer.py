@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from betaplane.claims.checks import AtLeast, Below
 from betaplane.claims.claim import Claim, Source
@@ -12,13 +11,10 @@ from betaplane.claims.contest import contest
 from betaplane.claims.figure import Heat, Panel, Series
 from betaplane.claims.lab import Lab
 from betaplane.claims.tuning import final_loss
-from betaplane.problems import Problem
+from betaplane.problems import Problem, linear_transformer
 from betaplane.replicas import Run
 from betaplane.rules import SGD, Adam
 
-LAYERS, FEATURES, PAIRS = 3, 5, 20
-PROMPTS = 4096
-STEPS = 500
 HORIZONS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 SEEN = 64  # minibatches whose gradients are compared
 LRS = {"Adam": (0.005, 0.02, 0.08), "SGD with momentum": (0.005, 0.02, 0.08)}
@@ -26,7 +22,7 @@ LRS = {"Adam": (0.005, 0.02, 0.08), "SGD with momentum": (0.005, 0.02, 0.08)}
 
 def measure(lab: Lab) -> None:
     """Tune Adam and SGD, map Adam's betas, and measure the noise of the gradients."""
-    problem = regression_in_context()
+    problem = linear_transformer()
     contenders = {"Adam": Adam(beta2=0.99), "SGD with momentum": SGD(momentum=0.9)}
     contest(lab, problem, contenders, LRS, title="Linear transformer, 150 parameters")
     ratios = [_noise_tail(problem, seed) for seed in lab.seeds]
@@ -51,45 +47,6 @@ def _square_root_curve() -> tuple[np.ndarray, np.ndarray]:
     beta1 = 1 - 1 / np.geomspace(1.05, HORIZONS[-1], 60)
     inside = 1 / (1 - beta1**2) <= HORIZONS[-1]
     return 1 / (1 - beta1[inside]), 1 / (1 - beta1[inside] ** 2)
-
-
-def regression_in_context() -> Problem:
-    """Prompts of 20 pairs (x, w x) and a query; the target is w times the query."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(PROMPTS, PAIRS + 1, FEATURES, generator=generator)
-    w = torch.randn(PROMPTS, FEATURES, 1, generator=generator)
-    y = (x @ w).squeeze(-1)
-    shown = y.clone()
-    shown[:, -1] = 0.0
-    prompts = torch.cat([x, shown[..., None]], dim=-1).transpose(1, 2).contiguous()
-    loss = nn.functional.mse_loss
-    return Problem(
-        "linear transformer",
-        _LinearTransformer,
-        loss,
-        prompts,
-        y[:, -1],
-        batch_size=32,
-        steps=STEPS,
-    )
-
-
-class _LinearTransformer(nn.Module):
-    """Prompts (B, d + 1, n + 1) to predictions (B,): per layer matrices A, B of (d, d) in Q and P."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        scale = 0.1
-        self.A = nn.Parameter(scale * torch.randn(LAYERS, FEATURES, FEATURES))
-        self.B = nn.Parameter(scale * torch.randn(LAYERS, FEATURES, FEATURES))
-
-    def forward(self, z: Tensor) -> Tensor:
-        for A, B in zip(self.A, self.B, strict=True):
-            x, y = z[..., :-1, :], z[..., -1:, :]
-            weights = x[..., :-1].transpose(-1, -2) @ A @ x / PAIRS  # of the query's own pair: none
-            x_step, y_step = B @ (x[..., :-1] @ weights), y[..., :-1] @ weights
-            z = torch.cat([x + x_step, y + y_step], dim=-2)
-        return -z[..., -1, -1]
 
 
 def _noise_tail(problem: Problem, seed: int) -> float:
@@ -122,4 +79,5 @@ CLAIM = Claim(
         AtLeast("largest over median error of a minibatch gradient", 3.0),
     ),
     measure=measure,
+    seeds=20,
 )

@@ -6,7 +6,7 @@ from betaplane.claims.checks import Below
 from betaplane.claims.claim import Claim, Source
 from betaplane.claims.contest import contest
 from betaplane.claims.lab import Lab
-from betaplane.claims.literature._small import small_conv, small_text
+from betaplane.claims.literature._small import small_text
 from betaplane.problems import digits
 from betaplane.rules import SGD, Adagrad, Adam, RMSprop
 
@@ -31,7 +31,7 @@ def measure(lab: Lab) -> None:
     problems = (
         digits(model="logistic", steps=400),
         digits(steps=400),
-        small_conv(steps=200),
+        digits(model="conv", steps=200),
         small_text(steps=300),
     )
     for name, problem in zip(PROBLEMS, problems, strict=True):
