@@ -174,6 +174,8 @@ class Below(Check):
         return f"{self.other} minus {self.of}"
 
     def __str__(self) -> str:
+        if self.margin < 0:
+            return f"{self.of} is at most {number(-self.margin)} above {self.other}"
         by = f" by at least {number(self.margin)}" if self.margin else ""
         return f"{self.of} is below {self.other}{by}"
 

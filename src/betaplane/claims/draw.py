@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SIZE = (4.4, 3.3)  # inches, so that its text is readable at the width of a phone
 COLORS = ("#1f7a70", "#df8530", "#6b1c40", "#3b6fb5", "#68707b", "#b1477c", "#8a8f2d", "#1b1f24")
+ON_HEAT = ("#ffffff", "#ff8c42", "#f2b5d4")  # lines over colored cells
 STYLES = {"line": "-", "dashed": "--", "points": ""}
 MARKER_POINTS = 40  # a line with fewer points shows them
 
@@ -48,20 +49,28 @@ def svg(panel: Panel) -> str:
 def _draw(axes: Axes, panel: Panel) -> None:
     if panel.heat is not None:
         _draw_heat(axes, panel.heat)
+    colors = COLORS if panel.heat is None else ON_HEAT
     for number, series in enumerate(panel.series):
-        _draw_series(axes, series, COLORS[number % len(COLORS)])
+        _draw_series(axes, series, colors[number % len(colors)])
     for x in panel.x_lines:
         axes.axvline(x, color=palette.INK, linewidth=0.9, linestyle=":")
     axes.set(xscale=panel.x_scale, yscale=panel.y_scale)
     axes.set_title(panel.title, loc="left", fontsize=9, color=palette.INK)
     axes.set_xlabel(panel.x_label, color=palette.MUTED)
     axes.set_ylabel(panel.y_label, color=palette.MUTED)
-    axes.tick_params(colors=palette.MUTED, labelsize=8)
+    axes.tick_params(which="both", colors=palette.MUTED, labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     for side in ("left", "bottom"):
         axes.spines[side].set_color(palette.FAINT)
     if any(series.label for series in panel.series):
-        axes.legend(fontsize=7.5, frameon=panel.heat is not None, labelcolor=palette.INK)
+        _draw_legend(axes, on_heat=panel.heat is not None)
+
+
+def _draw_legend(axes: Axes, on_heat: bool) -> None:
+    if on_heat:
+        axes.legend(fontsize=7.5, facecolor=palette.INK, framealpha=0.7, labelcolor=palette.PAPER)
+    else:
+        axes.legend(fontsize=7.5, frameon=False, labelcolor=palette.INK)
 
 
 def _draw_series(axes: Axes, series: Series, color: str) -> None:
