@@ -64,6 +64,8 @@ SWEPT: dict[str, np.ndarray] = {
     "beta2": BETAS,
     "beta1": np.linspace(0, 0.99, 100),
     "tensors": np.arange(0, 5),
+    "history": np.arange(1, 101),
+    "rank": 2.0 ** np.arange(0, 9),
 }
 SERIES: dict[str, tuple[Any, ...]] = {
     "beta": (0.9, 0.99, 0.999),
@@ -79,6 +81,8 @@ SERIES: dict[str, tuple[Any, ...]] = {
     "stage": (0, 1, 2, 3),
     "dtype": ("float32", "bfloat16", "float16"),
     "curvature": (1.0, 10.0, 100.0),
+    "element": (2.0, 4.0, 8.0),
+    "columns": (1024, 4096, 16384),
     "form": ("float32", "bfloat16", "8bit"),
     "momentum": (True, False),
     "kurtosis": (3.0, 10.0, 100.0),
@@ -106,6 +110,7 @@ FIXED: dict[str, Any] = {
     "lr": 1e-3,
     "n": 20,
     "params": 7e9,
+    "rows": 4096,
     "peak_lr": 1e-3,
     "samples": 1e6,
     "skewness": 1.0,
