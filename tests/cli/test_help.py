@@ -7,6 +7,7 @@ import re
 import pytest
 from commands import command_of, ended
 
+from betaplane.cli.claims import COMMANDS as CLAIMS
 from betaplane.cli.main import COMMANDS
 
 GROUPS = {
@@ -34,11 +35,11 @@ def test_summaries_of_commands_are_not_cut(capsys):
     _, out, _ = ended("--help", capsys)
     _, _, commands = out.partition("Commands:\n")
     lines = commands.splitlines()
-    assert [line.split()[0] for line in lines] == list(COMMANDS)
+    assert [line.split()[0] for line in lines] == [*COMMANDS, "claims"]
     assert not [line for line in lines if line.endswith("...")]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, *(f"claims {name}" for name in CLAIMS)])
 def test_each_example_is_on_its_own_line(capsys, name: str):
     _, out, _ = ended(f"{name} --help", capsys)
     assert max(map(len, out.splitlines())) <= 80

@@ -28,10 +28,10 @@ claims_app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="""Check what the literature says about Adam, at a size that a laptop can run.
+    help="""Re-check published claims about Adam.
 
-    Each claim has an experiment and a rule that was written before its numbers: it holds, holds
-    when a condition is met, does not hold here, or is undecided.
+    Each claim has an experiment at a size that a laptop can run, and a rule that was written before
+    its numbers: it holds, holds when a condition is met, does not hold here, or is undecided.
 
     Start with `betaplane claims list`, then `betaplane claims run first-step`.""",
 )
@@ -45,6 +45,7 @@ def list_command(store: StoreFolder = STORE, as_json: Json = False) -> None:
     \b
     Examples:
       betaplane claims list
+      betaplane claims list --json
     """
     from betaplane.claims.catalog import ALL, load_claim
     from betaplane.claims.store import ClaimStore, latest
@@ -70,6 +71,7 @@ def show_command(
     \b
     Examples:
       betaplane claims show update-bound
+      betaplane claims show grokking --json
     """
     from betaplane.claims.catalog import load_claim
     from betaplane.claims.store import ClaimStore, latest
@@ -105,7 +107,7 @@ def run_command(
     Examples:
       betaplane claims run first-step
       betaplane claims run all
-      betaplane claims run phase-transition --size 20
+      betaplane claims run heavy-tails --size 1024
     """
     from betaplane.cli.claim_session import run_claims
     from betaplane.cli.claim_text import claim_data, print_claim
@@ -138,6 +140,7 @@ def report_command(
     \b
     Examples:
       betaplane claims report --out claims.html
+      betaplane claims report --markdown pages
     """
     from betaplane.claims.report import html_page, markdown_pages
     from betaplane.claims.store import ClaimStore
