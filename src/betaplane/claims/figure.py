@@ -76,7 +76,7 @@ def _plain(value: Any) -> Any:
         return {name: _plain(each) for name, each in value.items()}
     if isinstance(value, np.ndarray):
         return _plain(value.tolist())
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, range)):
         return [_plain(each) for each in value]
     if isinstance(value, (float, np.floating)):
         number = float(f"{float(value):.{DIGITS}g}")
