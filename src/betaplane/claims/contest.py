@@ -14,6 +14,8 @@ from betaplane.problems import Problem
 from betaplane.replicas import Outcome, Run
 from betaplane.rules._rule import Rule
 
+SHOWN_POINTS = 50  # of a curve in a figure
+
 
 def contest(
     lab: Lab,
@@ -48,19 +50,21 @@ def contest(
 
 
 def loss_panel(title: str, steps: int, outcomes: Mapping[str, Sequence[Outcome]]) -> Panel:
-    """The mean loss over seeds against the step, with 95% intervals, one curve per name.
+    """The loss against the step, one curve per name, with 95% intervals over seeds.
 
-    A curve ends as soon as a run diverges.
+    A point is the mean over a window of steps, and the geometric mean over seeds. A curve ends as
+    soon as a run diverges.
     """
-    points = max(len(outcome.curve) for each in outcomes.values() for outcome in each)
+    whole = max(len(outcome.curve) for each in outcomes.values() for outcome in each)
+    window = max(1, whole // SHOWN_POINTS)
     series = []
     for name, each in outcomes.items():
-        shortest = min(len(outcome.curve) for outcome in each)
-        curves = np.full((len(each), points), np.nan)
-        curves[:, :shortest] = [outcome.curve[:shortest] for outcome in each]
-        x = np.arange(1, curves.shape[1] + 1) * steps / curves.shape[1]
-        low, high = np.array([interval(column) for column in curves.T]).T
-        series.append(Series(name, x, curves.mean(axis=0), low, high))
+        points = min(len(outcome.curve) for outcome in each)
+        curves = np.array([outcome.curve[: points // window * window] for outcome in each])
+        means = np.log(curves.astype(float).reshape(len(each), -1, window).mean(axis=2))
+        low, high = np.exp(np.array([interval(column) for column in means.T])).T
+        x = np.arange(1, means.shape[1] + 1) * steps * window / whole
+        series.append(Series(name, x, np.exp(means.mean(axis=0)), low, high))
     return Panel(title, "step", "loss", series, y_scale="log")
 
 

@@ -18,7 +18,7 @@ SIZE = (4.4, 3.3)  # inches, so that its text is readable at the width of a phon
 COLORS = ("#1f7a70", "#df8530", "#6b1c40", "#3b6fb5", "#68707b", "#b1477c", "#8a8f2d", "#1b1f24")
 ON_HEAT = ("#ffffff", "#ff8c42", "#f2b5d4")  # lines over colored cells
 STYLES = {"line": "-", "dashed": "--", "points": ""}
-MARKER_POINTS = 40  # a line with fewer points shows them
+MARKER_POINTS = 20  # a line with fewer points shows them
 
 
 def svg(panel: Panel) -> str:
