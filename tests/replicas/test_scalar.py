@@ -11,6 +11,7 @@ from betaplane.problems import Problem, counterexample, power, quadratic, reddi,
 from betaplane.replicas import Options, Run, train_plain
 from betaplane.replicas.objective import isolated
 from betaplane.replicas.scalar import new_training
+from betaplane.replicas.scalar_value import ScalarValue
 from betaplane.replicas.stacked import Training
 from betaplane.rules import SGD, Adam, AdamW, Lion
 
@@ -71,7 +72,7 @@ def test_code_takes_the_steps_of_plain_torch(problem, rule):
 def test_the_same_code_serves_other_hyperparameters():
     problem = PROBLEMS["quadratic"]
     texts = {
-        trained(new_training, problem, [run_of(rule, problem)])[0].code.text
+        trained(new_training, problem, [run_of(rule, problem)])[0].code.loop.text
         for rule in (Adam(beta1=0.1), Adam(beta2=0.5, eps=0.1))
     }
     assert len(texts) == 1
@@ -95,3 +96,39 @@ def test_what_has_no_code_is_trained_by_torch(monkeypatch):
     np.testing.assert_array_equal(
         curves[0], train_plain(problem, run_of(Adam(), problem), OPTIONS).curve
     )
+
+
+@pytest.mark.parametrize("problem", ["counterexample", "quadratic", "reddi", "power"])
+def test_the_loss_on_all_examples_has_code_that_agrees_with_torch(problem):
+    problem = PROBLEMS[problem]
+    training, _ = trained(new_training, problem, [run_of(Adam(beta1=b), problem) for b in (0, 0.9)])
+    assert training.value is not None
+    losses = training.value(training.stack, training.inputs, training.targets)
+    np.testing.assert_allclose(losses, Training._full_value(training), rtol=1e-14)
+
+
+def test_code_that_disagrees_with_torch_is_not_used(monkeypatch):
+    problem = PROBLEMS["quadratic"]
+    monkeypatch.setattr(ScalarValue, "__call__", lambda self, stack, x, y: np.ones(len(stack)))
+    training, curves = trained(new_training, problem, [run_of(Adam(), problem)])
+    assert training.value is None
+    _, expected = trained(Training, problem, [run_of(Adam(), problem)])
+    np.testing.assert_allclose(curves[0], expected[0], rtol=1e-6)
+
+
+def test_numbers_that_a_module_draws_are_those_of_the_seed():
+    class Drawn(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.x = nn.Parameter(torch.ones(1, dtype=F64))
+            self.scale = torch.rand(()).item()
+
+        def forward(self, s):
+            return self.scale * s * self.x
+
+    problem = line().with_(module=Drawn)
+    for seed in (1, 2):
+        run = Run(Adam(), problem.lr, problem.batch_size, seed)
+        training, curves = trained(new_training, problem, [run])
+        assert training.code is not None
+        np.testing.assert_allclose(curves[0], train_plain(problem, run, OPTIONS).curve, rtol=1e-6)
