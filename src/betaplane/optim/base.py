@@ -82,6 +82,7 @@ class BaseOptimizer(AveragedWeights):
     )
     norms: Norms | None = None  # of the last step, if max_norm is set
     converts_state: ClassVar[bool] = False  # torch's state differs from the rule's
+    converts_by_views: ClassVar[bool] = False  # and its tensors share their memory with the rule's
 
     def _init_options(self, max_norm: float | None, zero: bool, nonfinite: str, path: str) -> None:
         """Set the options that hold for all groups."""
@@ -97,6 +98,7 @@ class BaseOptimizer(AveragedWeights):
         self._checks = Checks()
         self._fused_lists: dict[int, FusedAdam | None] = {}  # by index of the group
         self._compiled_groups: dict[int, CompiledGroup] = {}  # by index of the group
+        self._rule_states: dict[Tensor, tuple[dict[str, Any], ...]] = {}
         self._local_shards: dict[Tensor, LocalShard] = {}
         self._scale: float = 1.0  # by which this step multiplies gradients
         self._squared_update: float = 0.0  # norm of this step's update, if max_norm is set

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import is_
 from typing import Any
 
 from torch import Tensor
@@ -39,16 +40,43 @@ def step_by_rule(
     values = StepValues(group["lr"], optimizer._scale, group.get("average") or 0.0)
     rule_states = states
     if optimizer.converts_state:
-        rule_states = {p: optimizer._rule_state(states.get(p, {})) for p in params}
+        rule_states = {p: _rule_state(optimizer, p, states.get(p, {})) for p in params}
     if not compiled or not _step_compiled(facts, spec, params, rule_states, values):
         for p in params:
             g: Any = p.grad
             optimizer._squared_update += reference_step(
                 spec, p, g, rule_states[p], values, keys=keys
             )
-    if optimizer.converts_state:  # empty tensors have no state
-        converted = {p: optimizer._torch_state(state) for p, state in rule_states.items() if state}
-        states.update(converted)
+    if optimizer.converts_state:
+        for p, state in rule_states.items():
+            _store_rule_state(optimizer, p, state, states)
+
+
+def _rule_state(optimizer: Any, p: Tensor, param_state: dict[str, Any]) -> dict[str, Any]:
+    """The state as the rule has it: that of the last step, if torch's is still made of its tensors."""
+    known = optimizer._rule_states.get(p)
+    if known is not None and _same_tensors(param_state, known[0]):
+        return known[1]
+    return optimizer._rule_state(param_state)
+
+
+def _store_rule_state(
+    optimizer: Any, p: Tensor, rule_state: dict[str, Any], states: dict[Tensor, Any]
+) -> None:
+    """Store the rule's state of p as torch's."""
+    if not rule_state:  # empty tensors have no state
+        return
+    known = optimizer._rule_states.get(p)
+    if known is not None and known[1] is rule_state and _same_tensors(rule_state, known[2]):
+        return
+    states[p] = optimizer._torch_state(rule_state)
+    if optimizer.converts_by_views:
+        optimizer._rule_states[p] = dict(states[p]), rule_state, dict(rule_state)
+
+
+def _same_tensors(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two states are made of the same tensors."""
+    return a.keys() == b.keys() and all(map(is_, a.values(), b.values()))
 
 
 def _step_compiled(

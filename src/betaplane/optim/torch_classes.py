@@ -128,7 +128,7 @@ class Adafactor(TorchCompatible, torch.optim.Adafactor):
 
     rule, torch_class = rules.Adafactor, torch.optim.Adafactor
     steps_empty = False  # torch's loop would divide by their size
-    converts_state = True
+    converts_state = converts_by_views = True
     torch_options = {"clip": "d", "eps1": "eps", "eps2": "eps", "power": "beta2_decay"}
     state_keys = STATE | TORCH_STATE_KEYS[rules.Adafactor]
     torch_defaults = {"floor": "root"}

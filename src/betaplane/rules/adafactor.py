@@ -189,15 +189,16 @@ class Adafactor(StepOptions):
     def _inverse_root_of_factors(self, r: Tensor, c: Tensor) -> Tensor:
         """1 / sqrt(v) from the factors of v.
 
-        r is divided by its mean first, since the product of two small factors would be zero. With
-        floor="root" the product comes first, as in torch: there eps1 replaces products of zero.
+        r is divided by its mean, and roots are taken, before the product: that of two small
+        factors would be zero. With floor="root" the product comes first, as in torch: there eps1
+        replaces products of zero.
         """
         mean = r.mean(dim=-1, keepdim=True)
         if self.floor == "root":
             return self._inverse_root(
                 r[..., :, None] * c[..., None, :] / at_least(mean, self.eps1)[..., None]
             )
-        return self._inverse_root((r / mean)[..., :, None] * c[..., None, :])
+        return (r / mean).rsqrt()[..., :, None] * c.rsqrt()[..., None, :]
 
     def _inverse_root(self, v: Tensor) -> Tensor:
         return 1 / at_least(v.sqrt(), self.eps1) if self.floor == "root" else v.rsqrt()

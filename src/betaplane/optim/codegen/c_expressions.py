@@ -8,16 +8,13 @@ from typing import Any
 import torch
 from torch import fx
 
+from betaplane.optim.codegen.axes import REDUCTIONS, SCALAR
+
 aten = torch.ops.aten
-REDUCTIONS = (aten.mean.default, aten.sum.default)
 
-
-def is_scalar(node: Any) -> bool:
-    """Whether a value is a single number, not one per element."""
-    if not isinstance(node, fx.Node):
-        return True
-    value = node.meta["val"] if "val" in node.meta else node.meta["tensor_meta"]
-    return len(value.shape) == 0
+def is_scalar(node: fx.Node) -> bool:
+    """Whether a value is a single number of the tensor, which C computes in double."""
+    return node.meta["kind"] == SCALAR
 
 
 def operand(value: Any) -> str:

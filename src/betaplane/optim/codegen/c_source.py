@@ -13,7 +13,8 @@ import torch
 from torch import fx
 
 from betaplane.optim.blocks import BLOCK
-from betaplane.optim.codegen.c_expressions import EXPRESSIONS, REDUCTIONS, is_scalar, operand
+from betaplane.optim.codegen.axes import BATCH, COLUMN, FULL, ROW, SCALAR
+from betaplane.optim.codegen.c_expressions import EXPRESSIONS, operand
 from betaplane.optim.codegen.c_formats import (
     C_TYPES,
     golden_table,
@@ -21,21 +22,53 @@ from betaplane.optim.codegen.c_formats import (
     seed_lines,
     store_code,
 )
+from betaplane.optim.codegen.c_small import outer_scalar, small_function
+from betaplane.optim.codegen.plan import Plan, kind_of, stored_at
 from betaplane.optim.codegen.trace import TracedStep
 from betaplane.optim.storage_formats import Companded, Format, StochasticBFloat16
 
 LOOP_ELEMENTS = 2048  # in one call of a pass if no format has blocks
-SHARED_ARGUMENTS = "const double *s, const double *red, double *acc"
+CHUNK_ELEMENTS = 16_384  # of a long row, that a thread goes over at once
+MATRIX_CHUNK = 65_536  # the same, of a matrix
+CHUNK_ROWS = range(32, 513)  # of a matrix whose columns are added up
+WAVE_ELEMENTS = 2**18  # of tensors that are gone over together, if there are several passes
+SIGNATURE = (
+    "int n, i64 at, i64 row, i64 matrix, i64 column, void **p, i64 count, i64 block, u32 seed, "
+    "const double *s, work *w, double *acc, double *of_row, real *of_column"
+)
 
 
 class StepSource(NamedTuple):
     """C source, and what its caller has to know."""
 
     text: str
-    sums: int  # over each tensor
-    blocks: bool  # whether it goes by blocks, which start again with every row
+    block: int  # the length of a block
+    blocks: bool  # whether formats have blocks, which start again with every row
+    columns: bool  # whether columns are added up
     zero: bool  # whether the gradient is set to zero
-    norm_sum: int | None  # which of the sums is the squared norm of the update
+    measures: bool  # whether the squared norm of the update is measured
+
+    def geometry(self, numel: int, line: int, sizes: tuple[int, ...] | None) -> list[int]:
+        """How a tensor is gone over, as driver.c reads it.
+
+        Args:
+            numel: its number of elements.
+            line: the number of them after which blocks start again.
+            sizes: how many matrices, rows and columns it has; None for one row.
+        """
+        _, rows, columns = sizes or (1, 1, numel)
+        per_line = -(-line // self.block)
+        per_row = columns // line * per_line
+        if sizes is None or (columns > MATRIX_CHUNK and not self.columns):
+            unit, group, chunk = max(1, CHUNK_ELEMENTS // self.block), per_row, 2
+        elif rows * columns <= MATRIX_CHUNK:
+            group, chunk = numel // line * per_line, 0
+            unit = per_row * rows * (MATRIX_CHUNK // (rows * columns))
+        else:
+            group, chunk = per_row * rows, 1
+            most = max(CHUNK_ROWS[0], min(CHUNK_ROWS[-1], MATRIX_CHUNK // columns))
+            unit = per_row * (most if self.columns else max(1, MATRIX_CHUNK // columns))
+        return [numel, line, columns, rows, unit, group, chunk]
 
 
 @cache
@@ -63,40 +96,19 @@ def step_source(
         zero: whether the gradient is set to zero.
     """
     writer = _Writer(traced, formats, g, zero)
-    sums = writer.all_sums()
-    norm_sum = sums.index(writer.measured[0]) if writer.measured else None
-    return StepSource(writer.text(), len(sums), writer.blocks, zero, norm_sum)
+    columns, measures = writer.plan.count_sums(COLUMN) > 0, bool(writer.plan.measured)
+    return StepSource(writer.text(), writer.length, writer.blocks, columns, zero, measures)
 
 
 class _Writer:
-    """Writes the C source of a traced step, pass by pass.
-
-    A pass is a loop over memory. Pass k computes the sums that pass k + 1 needs, and the last pass stores the results.
-    """
+    """Writes the C source of a traced step, pass by pass."""
 
     def __init__(self, traced: TracedStep, formats: tuple[Format, ...], g: Any, zero: bool):
         self.dtype, self.formats, self.g, self.zero = traced.dtype, formats, g, zero
-        nodes = list(traced.graph.graph.nodes)
-        placeholders = [node for node in nodes if node.op == "placeholder"]
-        count = len(traced.tensors)
-        self.inputs = placeholders[: 2 + count]  # x, g, tensors
-        self.scalars = {node: i for i, node in enumerate(placeholders[2 + count :])}
-        outputs = nodes[-1].args[0]
-        self.outputs = outputs[: 1 + count]
-        self.measured = list(outputs[1 + count : len(outputs) - len(traced.numbers)])
-        self.calls = [node for node in nodes if node.op == "call_function"]
-        self.level = self._levels(placeholders)
-        self.last = max(self.level[node] for node in self.outputs)
+        self.plan = Plan(traced)
+        self.last = self.plan.last
         self.blocks = any(isinstance(stored, Companded | StochasticBFloat16) for stored in formats)
         self.length = BLOCK if self.blocks else LOOP_ELEMENTS
-
-    def _levels(self, placeholders: list[fx.Node]) -> dict[fx.Node, int]:
-        """How many passes over memory come before a value is known."""
-        level = dict.fromkeys(placeholders, 0)
-        for node in self.calls:
-            before = max((level[n] for n in node.all_input_nodes), default=0)
-            level[node] = before + (node.target in REDUCTIONS)
-        return level
 
     def text(self) -> str:
         """The whole source."""
@@ -106,85 +118,88 @@ class _Writer:
         typed = {word: function + suffix for word, function in functions.items()}
         real = f"typedef {C_TYPES[self.dtype]} real;"
         head = fill_template(real + golden_table() + head, **typed)
+        inputs = [self._format(i) for i in range(len(self.plan.inputs))]
+        small = [small_function(self.plan, inputs, k) for k in range(self.last + 1)]
         passes = [self._pass(k) for k in range(self.last + 1)]
-        return head + "\n".join(passes) + self._driver()
-
-    def sums(self, k: int) -> list[fx.Node]:
-        """The sums of pass k: those that later passes need, and in the last pass those that are
-        measured.
-        """
-        reductions = [node for node in self.calls if node.target in REDUCTIONS]
-        return [node for node in reductions if min(self.level[node] - 1, self.last) == k]
-
-    def all_sums(self) -> list[fx.Node]:
-        """The sums of all passes, in order."""
-        return [node for k in range(self.last + 1) for node in self.sums(k)]
-
-    def _needed(self, roots: list[fx.Node]) -> set[fx.Node]:
-        """The nodes from which roots are computed in one pass; sums are known from the passes
-        before.
-        """
-        needed: set[fx.Node] = set()
-        stack = list(roots)
-        while stack:
-            node = stack.pop()
-            if node not in needed:
-                needed.add(node)
-                stack += [] if node.target in REDUCTIONS else node.all_input_nodes
-        return needed
+        return head + "\n".join([*small, *passes]) + self._driver([bool(text) for text in small])
 
     def _pass(self, k: int) -> str:
-        final, sums = k == self.last, self.sums(k)
-        roots = [node.args[0] for node in sums] + (list(self.outputs) if final else [])
-        needed = self._needed(roots)  # type: ignore[arg-type]
-        clauses = "".join(f" reduction(+:acc{i})" for i in range(len(sums)))
+        final, sums = k == self.last, self.plan.sums(k)
+        roots = [node.args[0] for node in sums]
+        roots += [node for node in self._stored_outputs().values() if final]
+        needed = self.plan.needed(roots)  # type: ignore[arg-type]
+        totals = [i for i, node in enumerate(sums) if kind_of(node) != COLUMN]
+        clauses = "".join(f" reduction(+:acc{i})" for i in totals)
         if final:
             scaled = [i for i, stored in enumerate(self.formats) if stored.scaled]
             clauses += "".join(f" reduction(max:top{i})" for i in scaled)
-        before, after = self._before_loop(k, needed), self._after_loop(k)
-        signature = "int n, i64 at, void **p, i64 count, i64 block, u32 seed"
         return "\n".join(
             [
-                f"INLINE void pass{k}({signature}, {SHARED_ARGUMENTS}) {{",
-                *before,
+                f"INLINE void pass{k}({SIGNATURE}) {{",
+                *self._before_loop(k, needed),
                 f"#pragma omp simd{clauses}",
                 "for (int i = 0; i < n; i++) {",
                 *self._loop(k, needed),
                 "}",
-                *after,
+                *self._after_loop(k),
                 "}\n",
             ]
         )
 
+    def _stored_outputs(self) -> dict[int, fx.Node]:
+        """The outputs that passes store, by their index: those with an element per element."""
+        places = enumerate([self.plan.inputs[0], *self.plan.inputs[2:]])
+        full = [i for i, node in places if kind_of(node) == FULL]
+        return {i: self.plan.outputs[i] for i in full}
+
     def _before_loop(self, k: int, needed: set[fx.Node]) -> list[str]:
-        """Pointers, seeds, and the values that all elements share."""
+        """Pointers, seeds, and the values that elements share."""
         final = k == self.last
         lines = self._pointers(needed, final)
         lines += seed_lines(self.formats) if final else []
-        lines += [
-            f"const double {node.name} = s[{i}];"
-            for node, i in self.scalars.items()
-            if node in needed
-        ]
-        for node in self.calls:
-            if node in needed and is_scalar(node):
-                is_sum = node.target in REDUCTIONS
-                lines.append(self._sum(node) if is_sum else self._line(node, "double"))
-        lines += [f"real acc{i} = 0;" for i in range(len(self.sums(k)))]
+        for node in sorted(needed, key=str):
+            kind = kind_of(node)
+            if kind == SCALAR:
+                lines.append(f"const double {node.name} = {outer_scalar(self.plan, node)};")
+            elif kind in (ROW, BATCH):
+                place, index = self.plan.stored[node], "row" if kind == ROW else "matrix"
+                lines.append(f"const real {node.name} = {stored_at(kind, place, index)};")
+            elif kind == COLUMN:
+                at = stored_at(kind, self.plan.stored[node], "matrix * w->columns + column")
+                lines.append(f"const real *restrict of_{node.name} = &{at};")
+            if any(divisor(user) is node for user in node.users if user in needed):
+                b = operand(node)
+                lines.append(f"const real scale_{node.name} = scale_for({b});")
+                lines.append(f"const real inverse_{node.name} = 1 / ({b} * scale_{node.name});")
+        for i, node in enumerate(self.plan.sums(k)):
+            lines.append(f"real acc{i} = 0;" if kind_of(node) != COLUMN else self._column(k, i))
         if final:
             lines += [line for code in self._stores() for line in code.declare]
         return lines
 
+    def _column(self, k: int, i: int) -> str:
+        """The pointer to the sums of columns, number i of the pass's sums."""
+        place = self.plan.sums(k, COLUMN).index(self.plan.sums(k)[i])
+        return f"real *restrict acc{i} = of_column + {place} * w->columns + column;"
+
     def _loop(self, k: int, needed: set[fx.Node]) -> list[str]:
         """What is done for each element."""
+        elements = [node for node in needed if kind_of(node) == FULL]
         lines = [
             f"const real {node.name} = {load_expression(i, self._format(i))};"
-            for i, node in enumerate(self.inputs)
-            if node in needed
+            for i, node in enumerate(self.plan.inputs)
+            if node in elements
         ]
-        elements = [node for node in self.calls if node in needed and not is_scalar(node)]
-        lines += [self._line(node, "real") for node in elements]
-        lines += [f"acc{i} += {operand(node.args[0])};" for i, node in enumerate(self.sums(k))]
+        columns = sorted((n for n in needed if kind_of(n) == COLUMN), key=str)
+        lines += [f"const real {node.name} = of_{node.name}[i];" for node in columns]
+        lines += [
+            f"const real {node.name} = {element_expression(node)};"
+            for node in self.plan.calls
+            if node in elements
+        ]
+        for i, node in enumerate(self.plan.sums(k)):
+            at = "[i]" if kind_of(node) == COLUMN else ""
+            lines.append(f"acc{i}{at} += {operand(node.args[0])};")
         if k == self.last:
             lines += [line for code in self._stores() for line in code.store]
             lines += ["p1[i] = 0;"] if self.zero else []
@@ -192,7 +207,10 @@ class _Writer:
 
     def _after_loop(self, k: int) -> list[str]:
         """Sums and scales, and the second loop that encodes elements."""
-        lines = [f"acc[{i}] += acc{i};" for i in range(len(self.sums(k)))]
+        lines = []
+        for kind, target in ((SCALAR, "acc"), (ROW, "of_row")):
+            for place, node in enumerate(self.plan.sums(k, kind)):
+                lines.append(f"{target}[{place}] += acc{self.plan.sums(k).index(node)};")
         if k < self.last:
             return lines
         lines += [line for code in self._stores() for line in code.finish]
@@ -203,10 +221,10 @@ class _Writer:
 
     def _pointers(self, needed: set[fx.Node], final: bool) -> list[str]:
         """Pointers to the tensors from element `at` on, and to the scale number `block`."""
-        lines, next_scale = [], len(self.inputs)
-        for i, node in enumerate(self.inputs):
+        lines, next_scale = [], len(self.plan.inputs)
+        for i, node in enumerate(self.plan.inputs):
             stored = self._format(i)
-            if final or node in needed:
+            if kind_of(node) == FULL and (final or node in needed):
                 c_type = C_TYPES[stored.dtype or self.dtype]
                 lines.append(f"{c_type} *restrict p{i} = ({c_type} *)p[{i} * count] + at;")
                 if self.blocks and i < 2:
@@ -223,32 +241,53 @@ class _Writer:
         return Format(self.g) if i == 1 else self.formats[max(0, i - 1)]
 
     def _stores(self) -> list[Any]:
-        """For x and each tensor the code that stores its new value."""
-        pairs = zip(self.formats, self.outputs, strict=True)
-        return [store_code(i, stored, operand(node)) for i, (stored, node) in enumerate(pairs)]
+        """For x and each tensor with an element per element, the code that stores its new value."""
+        outputs = self._stored_outputs().items()
+        return [store_code(i, self.formats[i], operand(node)) for i, node in outputs]
 
-    def _sum(self, node: fx.Node) -> str:
-        """A sum or mean that an earlier pass computed; rounded, so that it overflows where torch's
-        does.
-        """
-        divisor = " / red[0]" if node.target is torch.ops.aten.mean.default else ""
-        return f"const double {node.name} = (real)red[{1 + self.all_sums().index(node)}]{divisor};"
+    def _driver(self, small: list[bool]) -> str:
+        """The function that runs all passes over all tensors."""
+        plan, calls, first = self.plan, [], {SCALAR: 0, ROW: 0, COLUMN: 0}
+        for k in range(self.last + 1):
+            counts = {kind: len(plan.sums(k, kind)) for kind in first}
+            values: dict[str, Any] = {f"{kind.upper()}S_K": n for kind, n in counts.items()}
+            values |= {f"FIRST_{kind.upper()}": n for kind, n in first.items()}
+            values |= {"passK": f"pass{k}", "BACKWARD": k % 2, "SMALL": ""}
+            if small[k]:
+                values["SMALL"] = fill_template(c_template("small"), smallK=f"small{k}")
+            calls.append(fill_template(c_template("pass"), **values))
+            first = {kind: first[kind] + counts[kind] for kind in first}
+        if plan.measured:
+            calls.append(fill_template(c_template("norm"), NORM=plan.sum_place[plan.measured[0]]))
+        sums = [[len(plan.sums(k, kind)) for kind in (SCALAR, ROW)] for k in range(self.last + 1)]
+        values = {
+            "LENGTH": self.length,
+            "WAVE": WAVE_ELEMENTS if self.last else 2**62,
+            "PARTS": max(1, *map(sum, sums)),
+            "SHAPED": int(plan.is_shaped),
+            "SCALARS": plan.count_sums(SCALAR) + plan.count_stored(SCALAR),
+        }
+        for kind in (ROW, COLUMN, BATCH):
+            values[f"{kind.upper()}_SUMS"] = plan.count_sums(kind)
+            values[f"{kind.upper()}_VALUES"] = plan.count_stored(kind)
+        return fill_template(c_template("driver").replace("PASSES", "".join(calls)), **values)
 
-    def _line(self, node: fx.Node, real: str) -> str:
-        return f"const {real} {node.name} = {EXPRESSIONS[node.target](node)};"  # type: ignore[index]
 
-    def _driver(self) -> str:
-        """The function that runs all passes over all tensors, in chunks that threads share."""
-        sums = [len(self.sums(k)) for k in range(self.last + 1)]
-        calls, first = [], 0
-        for k, count in enumerate(sums):
-            call = fill_template(c_template("pass"), passK=f"pass{k}", COUNT=count, FIRST=first)
-            calls.append(call)
-            first += count
-        driver = c_template("driver").replace("PASSES", "".join(calls))
-        blocks = max(1, 16384 // self.length)
-        most = max(1, *sums)
-        return fill_template(driver, LENGTH=self.length, BLOCKS=blocks, MOST=most, RED=first + 1)
+def divisor(node: fx.Node) -> fx.Node | None:
+    """The number by which an operation divides elements, if many of them are divided by the same."""
+    if node.target != torch.ops.aten.div.Tensor or kind_of(node) != FULL:
+        return None
+    by = node.args[1]
+    shared = isinstance(by, fx.Node) and kind_of(by) in (SCALAR, ROW, BATCH)
+    return by if shared else None  # type: ignore[return-value]
+
+
+def element_expression(node: fx.Node) -> str:
+    """C for an operation on elements; processors divide at a fifth of the speed of products."""
+    by = divisor(node)
+    if by is None:
+        return EXPRESSIONS[node.target](node)
+    return f"({operand(node.args[0])} * scale_{by.name}) * inverse_{by.name}"
 
 
 def _arctan(dtype: torch.dtype) -> str:

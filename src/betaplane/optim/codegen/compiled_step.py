@@ -6,7 +6,6 @@ import ctypes
 import os
 from array import array
 from collections.abc import Sequence
-from itertools import chain
 
 import torch
 from torch import Tensor
@@ -26,43 +25,39 @@ class CompiledStep:
     """A traced step as machine code, for parameters, gradients and states of certain dtypes."""
 
     def __init__(self, traced: TracedStep, formats: tuple[Format, ...], source: StepSource) -> None:
-        self.traced, self.formats, self.zero = traced, formats, source.zero
-        self.sums, self.blocks, self.norm_sum = source.sums, source.blocks, source.norm_sum
+        self.traced, self.formats, self.source = traced, formats, source
+        # steps of different shapes may have the same code
+        self.key = source, formats, traced.tensors, traced.numbers, traced.hoisted_text
         self._call = load_library(source.text, "step").step
+        self._call.restype = ctypes.c_double
 
     def step(
         self,
-        columns: Sequence[Sequence[Tensor]],
-        sizes: tuple[array, array],
+        pointers: array,
+        geometry: array,
         sets: tuple[array, array],
         scalars: array,
-    ) -> list[float]:
+    ) -> float:
         """Step a list of parameters in place.
 
         Args:
-            columns: the x, the g, each of the traced step's tensors as stored, and the scales; all tensors of one
-                parameter are dense and laid out alike.
-            sizes: for each parameter its number of elements, and the number after which blocks
-                start again.
+            pointers: the addresses of all x, of all g, of each of the traced step's tensors as stored, and of the
+                scales; all tensors of one parameter are dense and laid out alike.
+            geometry: for each parameter how it is gone over, see `StepSource.geometry`.
             sets: for each parameter the index of its set of scalars, and its seed for stochastic
                 rounding.
             scalars: sets of the traced step's scalars, one after the other.
 
         Returns:
-            The squared norm of each parameter's update if the spec measures it; else an empty list.
+            The squared norm of the update if the spec measures it, else 0.
         """
-        count = len(columns[0])
-        sums = array("d", bytes(8 * count * (1 + self.sums)))
-        pointers = array(
-            "q", chain.from_iterable(map(Tensor.data_ptr, column) for column in columns)
-        )
-        *inputs, output = (
-            ctypes.c_void_p(a.buffer_info()[0]) for a in (*sizes, *sets, pointers, scalars, sums)
-        )
+        count = len(sets[0])
+        inputs = [
+            ctypes.c_void_p(a.buffer_info()[0]) for a in (geometry, *sets, pointers, scalars)
+        ]
         length = len(scalars) // (1 + max(sets[0]))
         c_int = ctypes.c_int64
-        self._call(c_int(count), *inputs, c_int(length), output, c_int(num_threads()))
-        return [] if self.norm_sum is None else list(sums[1 + self.norm_sum :: 1 + self.sums])
+        return self._call(c_int(count), *inputs, c_int(length), c_int(num_threads()))
 
 
 @once

@@ -54,7 +54,8 @@ def step_compiled(
     if traced is None:
         return False
     numbers = [param_state[keys.get(name, name)] for name in traced.numbers]
-    scalars = traced.scalars(spec.rule, [value.cpu() for value in numbers], values)
+    floats = traced.scalars(spec.rule, [float(value) for value in numbers], values)
+    scalars = [torch.tensor(value, dtype=torch.float64) for value in floats]
     aligned = g if g.stride() == p.stride() else copy_in_layout(g, p)
     with MAKING:  # torch.compile's code refuses to run while another thread traces
         compiled_step(traced)([_flat(p), _flat(aligned), *map(_flat, tensors)], scalars)

@@ -17,8 +17,8 @@ from betaplane.optim.blocks import row_length
 from betaplane.optim.codegen.c_expressions import has_expression
 from betaplane.optim.codegen.c_formats import C_TYPES
 from betaplane.optim.codegen.compiled_step import CompiledStep, compile_step
-from betaplane.optim.codegen.trace import trace_step
-from betaplane.optim.step.step_spec import StepSpec, StepValues, promoted_dtype, state_fields
+from betaplane.optim.codegen.trace import TracedStep, trace_step
+from betaplane.optim.step.step_spec import StepSpec, StepValues, promoted_dtype
 from betaplane.optim.step.stored_state import STATE, fill_state
 from betaplane.optim.storage_formats import SCALE, Dynamic, Format
 from betaplane.rules import Rule
@@ -36,6 +36,7 @@ class MultiTensorStep:
         self,
         code: CompiledStep,
         params: list[Tensor],
+        geometries: list[list[int]],
         states: Mapping[Tensor, Any],
         keys: Mapping[str, str],
     ):
@@ -55,8 +56,7 @@ class MultiTensorStep:
         self.tensors = [self.known[key] for key in (*tensor_keys, *scale_keys)]
         self.layout = _layout(params)
         self.contiguous = all(map(Tensor.is_contiguous, params))
-        rows = [row_length(p.shape) if code.blocks else p.numel() for p in params]
-        self.sizes = array("q", map(Tensor.numel, params)), array("q", rows)
+        self.geometry = array("q", chain.from_iterable(geometries))
 
     def _gather_numbers(self, key: str) -> Tensor:
         """Stack a number of all states in one tensor, and put views of it into the states."""
@@ -91,8 +91,9 @@ class MultiTensorStep:
             ]
         scalars, sets = self._advance_scalars(rule, values)
         columns = [self.params, aligned, *self.tensors]
-        squared_update = sum(self.code.step(columns, self.sizes, sets, scalars))
-        if self.code.zero and aligned is not grads:
+        pointers = array("q", chain.from_iterable(map(Tensor.data_ptr, column) for column in columns))
+        squared_update = self.code.step(pointers, self.geometry, sets, scalars)
+        if self.code.source.zero and aligned is not grads:
             for g, copy in zip(grads, aligned, strict=True):
                 if copy is not g:
                     g.zero_()
@@ -106,21 +107,21 @@ class MultiTensorStep:
             seed for stochastic rounding.
         """
         steps, traced = self.numbers["step"], self.code.traced
-        seeds = array("q", steps.long().tolist())
+        seeds = array("q", map(int, steps.tolist()))
         columns = [self.numbers[key] for key in self.number_keys]
-        rows = list(zip(*(column.tolist() for column in columns), strict=True))
-        rows = rows or [()] * len(self.params)
-        set_of_row = {row: i for i, row in enumerate(dict.fromkeys(rows))}
-        sets = []
-        for row in set_of_row:
-            numbers = [
-                torch.tensor(number, dtype=column.dtype)
-                for number, column in zip(row, columns, strict=True)
-            ]
-            sets.append([float(value) for value in traced.scalars(rule, numbers, values)])
-        indices = array("q", map(set_of_row.__getitem__, rows))
-        for column, i in zip(columns, traced.new_numbers, strict=True):
-            column.copy_(torch.tensor([sets[j][i] for j in indices], dtype=torch.float64))
+        lists = [column.tolist() for column in columns]
+        if all(len(set(values)) == 1 for values in lists):
+            sets = [traced.scalars(rule, [values[0] for values in lists], values)]
+            indices = array("q", bytes(8 * len(self.params)))
+            for column, i in zip(columns, traced.new_numbers, strict=True):
+                column.fill_(sets[0][i])
+        else:
+            rows = list(zip(*lists, strict=True))
+            set_of_row = {row: i for i, row in enumerate(dict.fromkeys(rows))}
+            sets = [traced.scalars(rule, list(row), values) for row in set_of_row]
+            indices = array("q", map(set_of_row.__getitem__, rows))
+            for column, i in zip(columns, traced.new_numbers, strict=True):
+                column.copy_(torch.tensor([sets[j][i] for j in indices], dtype=torch.float64))
         if "step" not in self.number_keys:
             steps.add_(1)
         return array("d", chain.from_iterable(sets)), (indices, seeds)
@@ -156,17 +157,21 @@ def multi_tensor_steps(
     Raises:
         NoCompiler: this machine cannot compile.
     """
-    by_code: dict[Any, list[Tensor]] = {}
+    by_code: dict[Any, list[tuple[CompiledStep, Tensor, list[int]]]] = {}
     uncompiled = []
     for p in params:
-        code = _code_for(spec, p, states[p], keys) if _is_ordinary(p) else None
-        if code is None:
+        found = _code_for(spec, p, states[p], keys) if _is_ordinary(p) else None
+        if found is None:
             uncompiled.append(p)
             continue
+        code, geometry = found
         number_keys = (keys.get(name, name) for name in code.traced.numbers)
         dtypes = (torch.as_tensor(states[p][key]).dtype for key in number_keys)
-        by_code.setdefault((code, *dtypes), []).append(p)
-    steps = [MultiTensorStep(code, group, states, keys) for (code, *_), group in by_code.items()]
+        by_code.setdefault((code.key, *dtypes), []).append((code, p, geometry))
+    steps = []
+    for group in by_code.values():
+        (code, *_), members, geometries = (list(column) for column in zip(*group, strict=True))
+        steps.append(MultiTensorStep(code, members, geometries, states, keys))
     return steps, uncompiled
 
 
@@ -183,18 +188,24 @@ def _is_ordinary(p: Tensor) -> bool:
 
 def _code_for(
     spec: StepSpec, p: Tensor, param_state: dict[str, Any], keys: Mapping[str, str]
-) -> CompiledStep | None:
-    """The compiled code for p, whose state is filled and laid out as p; None if there can be none."""
+) -> tuple[CompiledStep, list[int]] | None:
+    """The compiled code for p, whose state is filled and laid out as p, and how it goes over p.
+
+    Returns:
+        None if there can be no code.
+    """
+    extra = spec.extra_fields(p)
+    traced = trace_step(spec, torch.float32, extra, p.shape)
+    if traced is None or not all(map(has_expression, traced.graph.graph.nodes)):
+        return None
     fill_state(spec, p, param_state, keys)
     align_state(param_state, p)
-    extra = spec.extra_fields(p)
-    names = (*(name for name, like_x in state_fields(spec.rule).items() if like_x), *extra)
-    tensors = [param_state[keys.get(name, name)] for name in names]
-    if any(value.shape != p.shape or value.dtype not in C_TYPES for value in tensors):
-        return None  # a rule of rows and columns, or a dtype that C does not have
+    tensors = [param_state[keys.get(name, name)] for name in traced.tensors]
+    if not _are_laid_out(p, tensors, traced):
+        return None
     formats = [spec.weight_format(p)]
-    for name, value in zip(names, tensors, strict=True):
-        stored = spec.state_format(p, name, p)
+    for name, value in zip(traced.tensors, tensors, strict=True):
+        stored = spec.state_format(p, name, value)
         formats.append(stored if stored.dtype == value.dtype else Format(value.dtype))
     if any(isinstance(stored, Dynamic) for stored in formats):
         return None  # its codes are looked up in a table
@@ -202,7 +213,19 @@ def _code_for(
         return None  # blocks follow the order of indices, not of addresses
     floating = [value for value in tensors if value.is_floating_point()]
     dtype = torch.promote_types(promoted_dtype(p, *floating), torch.float32)
-    traced = trace_step(spec, dtype, extra)
-    if traced is None or not all(map(has_expression, traced.graph.graph.nodes)):
-        return None
-    return compile_step(traced, tuple(formats), p.grad.dtype, spec.zero)  # type: ignore[union-attr]
+    traced = trace_step(spec, dtype, extra, p.shape)
+    code = compile_step(traced, tuple(formats), p.grad.dtype, spec.zero)  # type: ignore[union-attr,arg-type]
+    columns = traced.sizes[2] if traced.sizes else p.numel()  # type: ignore[union-attr]
+    line = row_length(p.shape) if code.source.blocks else columns
+    if columns % line:
+        return None  # blocks start again within a row, in other places
+    return code, code.source.geometry(p.numel(), line, traced.sizes)  # type: ignore[union-attr]
+
+
+def _are_laid_out(p: Tensor, tensors: list[Tensor], traced: TracedStep) -> bool:
+    """Whether the code can go over p and its state, which are of dtypes that C has."""
+    if any(value.dtype not in C_TYPES for value in tensors):
+        return False
+    if traced.sizes is None:
+        return all(value.shape == p.shape for value in tensors)
+    return p.is_contiguous() and all(map(Tensor.is_contiguous, tensors))

@@ -9,9 +9,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
+from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from betaplane.errors import BadInput
+from betaplane.optim.codegen.axes import UnknownAxes, mark_kinds, mark_kinds_of_shape
 from betaplane.optim.codegen.hoist import hoist
+from betaplane.optim.codegen.scalars import scalar_function
 from betaplane.optim.once import once
 from betaplane.optim.step.dependence import dependence
 from betaplane.optim.step.step_spec import StepSpec, StepValues, state_fields
@@ -30,41 +34,55 @@ class TracedStep:
 
     graph: fx.GraphModule
     dtype: torch.dtype  # of all elements
-    tensors: tuple[str, ...]  # like x: fields of the rule's state, then the spec's extra fields
+    tensors: tuple[str, ...]  # fields of the rule's state, then the spec's extra fields
     numbers: tuple[str, ...]  # fields of the rule's state that are single numbers
     constants: tuple[str, ...]  # the rule's hyperparameters that are inputs
-    hoisted: Callable[..., Any]  # from the graph's inputs to the values that all elements share
+    # from the graph's inputs that are numbers to the hoisted values
+    hoisted: Callable[[list[float]], list[float]]
     # for each of `numbers`, the index among the scalars of its value after the step
     new_numbers: tuple[int, ...]
+    # of the parameter, seen as a batch of matrices: the number of matrices, their rows and columns; None if the trace
+    # is valid for every shape
+    sizes: tuple[int, ...] | None
+    hoisted_text: str  # what `hoisted` computes
 
-    def scalars(self, rule: Rule, numbers: list[Tensor], values: StepValues) -> list[Tensor]:
+    def scalars(self, rule: Rule, numbers: list[float], values: StepValues) -> list[float]:
         """The values that all elements share, in the graph's order.
 
-        They are float64, but the numbers of the rule's state are in `dtype`.
+        They are computed in float64: as floats, or by torch if that fails, as it does at a division by 0.
         """
-        wide = [torch.as_tensor(value, dtype=torch.float64) for value in values]
-        wide += [
-            torch.as_tensor(getattr(rule, name), dtype=torch.float64) for name in self.constants
-        ]
-        inputs = [*(value.to(self.dtype, copy=True) for value in numbers), *wide]
-        unused = [torch.empty(0)] * (2 + len(self.tensors))
-        return [*inputs, *self.hoisted(*unused, *inputs)]
+        inputs = [*numbers, *map(float, values)]
+        inputs += [float(getattr(rule, name)) for name in self.constants]
+        return [*inputs, *self.hoisted(inputs)]
 
 
-def trace_step(spec: StepSpec, dtype: torch.dtype, extra: tuple[str, ...]) -> TracedStep | None:
-    """Trace the step of a spec, or return None if the rule's step depends on the parameter's shape.
+def trace_step(
+    spec: StepSpec, dtype: torch.dtype, extra: tuple[str, ...], shape: torch.Size | None = None
+) -> TracedStep | None:
+    """Trace the step of a spec, or return None if it is none that loops over elements, rows and columns can take.
 
     Specs that differ only in the values of the rule's hyperparameters share a trace. Those values are inputs, except 0
-    and inf, for which rules leave operations out.
+    and inf, for which rules leave operations out. Parameters of different shapes share it as well, unless the rule's
+    step depends on the shape.
 
     Args:
         spec: what the step does; its storage formats do not matter here.
         dtype: of all elements, float32 or float64.
         extra: the fields of the state besides the rule's.
+        shape: the parameter's; None if only a trace that is valid for every shape will do.
     """
     if any(isinstance(value, Tensor) for value in vars(spec.rule).values()):
         return None
-    return _trace(structure_of(spec), dtype, extra, _constants(spec.rule))
+    by_shape = dependence(spec.rule) == "shape"
+    if by_shape and shape is None:
+        return None
+    only = shape if by_shape else None
+    return _trace(structure_of(spec), dtype, extra, _constants(spec.rule), only)
+
+
+def can_trace(spec: StepSpec, shapes: list[torch.Size]) -> bool:
+    """Whether the step of parameters of some of these shapes can be traced."""
+    return any(trace_step(spec, torch.float32, (), shape) for shape in dict.fromkeys(shapes))
 
 
 def structure_of(spec: StepSpec) -> StepSpec:
@@ -96,31 +114,84 @@ def _neutral(rule: Rule) -> Rule:
 
 @once
 def _trace(
+    spec: StepSpec,
+    dtype: torch.dtype,
+    extra: tuple[str, ...],
+    constants: tuple[str, ...],
+    shape: torch.Size | None,
+) -> TracedStep | None:
+    if shape is None:
+        return _trace_any_shape(spec, dtype, extra, constants)
+    try:
+        with FakeTensorMode():
+            made = _make_graph(spec, torch.zeros(shape, dtype=dtype), extra, constants)
+        sizes = mark_kinds_of_shape(made.graph.graph, made.elements)
+    except (UnknownAxes, BadInput, TypeError, ValueError, RuntimeError):
+        return None  # the rule's own operations, on any of which tracing may fail
+    return _finish(made, dtype, constants, sizes)
+
+
+def _trace_any_shape(
     spec: StepSpec, dtype: torch.dtype, extra: tuple[str, ...], constants: tuple[str, ...]
 ) -> TracedStep | None:
-    if dependence(spec.rule) == "shape":
-        return None
-    state = spec.rule.init(torch.zeros(TRACE_ELEMENTS, dtype=dtype))
-    like_x = tuple(name for name, is_like_x in state_fields(spec.rule).items() if is_like_x)
-    numbers = tuple(name for name in state._fields if name not in like_x)
-    tensors = (*like_x, *extra)
-    names = _Names(tensors, numbers, StepValues._fields, constants, extra)
-    step = _flat_step(spec, type(state), names)
-    inputs = [torch.zeros(TRACE_ELEMENTS, dtype=dtype) for _ in ("x", "g", *tensors)]
-    inputs += [getattr(state, name).clone() for name in numbers]
-    inputs += [torch.ones((), dtype=torch.float64) for _ in (*StepValues._fields, *constants)]
-    graph = make_fx(step, tracing_mode="fake")(*inputs)
-    larger = [torch.cat([value, value]) if value.dim() else value for value in inputs]
+    made, larger = (
+        _make_graph(spec, torch.zeros(size, dtype=dtype), extra, constants)
+        for size in (TRACE_ELEMENTS, 2 * TRACE_ELEMENTS)
+    )
     # the graph must not contain a size as a number
-    same = graph.code == make_fx(step, tracing_mode="fake")(*larger).code
-    hoisted = hoist(graph, set(range(2 + len(tensors), len(inputs))))
-    if not (same and all(map(_is_any_size, graph.graph.nodes))):
+    if made.graph.code != larger.graph.code or not all(map(_is_any_size, made.graph.graph.nodes)):
         return None
-    placeholders = [node for node in graph.graph.nodes if node.op == "placeholder"]
-    outputs = list(graph.graph.nodes)[-1].args[0]
-    last = outputs[len(outputs) - len(numbers) :]
-    new_numbers = tuple(placeholders.index(node) - 2 - len(tensors) for node in last)
-    return TracedStep(graph, dtype, tensors, numbers, constants, hoisted.forward, new_numbers)
+    mark_kinds(made.graph.graph)
+    return _finish(made, dtype, constants, None)
+
+
+class _Made(NamedTuple):
+    """A graph of a step, and what its inputs are."""
+
+    graph: fx.GraphModule
+    hoisted: fx.GraphModule
+    tensors: tuple[str, ...]
+    numbers: tuple[str, ...]
+
+    @property
+    def elements(self) -> list[fx.Node]:
+        """The inputs that are tensors: x, g and the state's."""
+        inputs = [node for node in self.graph.graph.nodes if node.op == "placeholder"]
+        return inputs[: 2 + len(self.tensors)]
+
+
+def _make_graph(
+    spec: StepSpec, x: Tensor, extra: tuple[str, ...], constants: tuple[str, ...]
+) -> _Made:
+    """Trace the step of a parameter like x, and hoist what depends on numbers alone."""
+    state = spec.rule.init(x)
+    fields = state._asdict()
+    own = tuple(name for name, value in fields.items() if value.dim())
+    numbers = tuple(name for name in fields if name not in own)
+    tensors = (*own, *extra)
+    names = _Names(tensors, numbers, StepValues._fields, constants, extra)
+    inputs = [torch.zeros_like(x) for _ in ("x", "g")]
+    inputs += [torch.zeros_like(fields.get(name, x)) for name in tensors]
+    inputs += [fields[name].clone() for name in numbers]
+    inputs += [torch.ones((), dtype=torch.float64) for _ in (*StepValues._fields, *constants)]
+    graph = make_fx(_flat_step(spec, type(state), names), tracing_mode="fake")(*inputs)
+    hoisted = hoist(graph, set(range(2 + len(tensors), len(inputs))))
+    return _Made(graph, hoisted, tensors, numbers)
+
+
+def _finish(
+    made: _Made, dtype: torch.dtype, constants: tuple[str, ...], sizes: tuple[int, ...] | None
+) -> TracedStep:
+    nodes, count = list(made.graph.graph.nodes), len(made.tensors)
+    placeholders = [node for node in nodes if node.op == "placeholder"]
+    outputs = nodes[-1].args[0]
+    last = outputs[len(outputs) - len(made.numbers) :]
+    new_numbers = tuple(placeholders.index(node) - 2 - count for node in last)
+    scalars = scalar_function(made.hoisted, 2 + count)
+    text = made.hoisted.code
+    return TracedStep(
+        made.graph, dtype, made.tensors, made.numbers, constants, scalars, new_numbers, sizes, text
+    )
 
 
 class _Names(NamedTuple):

@@ -15,7 +15,8 @@ from torch import Tensor
 from betaplane.cached import cached_property
 from betaplane.errors import BadInput, BadType
 from betaplane.optim.state.reencode import change_storage
-from betaplane.optim.step.dependence import can_compile, rule_structure
+from betaplane.optim.codegen.trace import can_trace
+from betaplane.optim.step.dependence import rule_structure
 from betaplane.optim.step.step_spec import StepSpec
 from betaplane.optim.storage_formats import EIGHT_BIT, SCALE
 from betaplane.optim.validation import check_eps
@@ -55,8 +56,9 @@ class CheckedGroup:
 
     @cached_property
     def can_compile(self) -> bool:
-        """Whether the rule's step can be compiled."""
-        return can_compile(self.spec.rule)
+        """Whether the rule's step can be compiled, for some of the group's parameters."""
+        shapes = [p.shape for p in self.options["params"]]
+        return can_trace(self.spec, shapes)
 
 
 def _is_immutable(value: Any) -> bool:

@@ -31,6 +31,8 @@ static inline real min_of(real a, real b) { return a < b || a != a ? a : b; }
 static inline real lerp_of(real a, real b, real w) {  /* as torch's, rounded once: exact at w = 0 and at w = 1 */
   const int near = ABS(w) < (real)0.5;
   return FMA(near ? w : w - 1, b - a, near ? a : b); }
+static inline real scale_for(real b) {  /* a / b is (a * scale) * (1 / (b * scale)), whose parts do not overflow */
+  return ABS(b) < (real)0x1p-100 ? (real)0x1p64 : ABS(b) > (real)0x1p100 ? (real)0x1p-64 : 1; }
 static inline real exp_of(real x) { return exp(x); }
 static inline real log_of(real x) { return log(x); }
 static inline real tanh_of(real x) { return tanh(x); }
@@ -45,3 +47,9 @@ static inline real arctan2(real y, real x) {
   a = ay > ax ? (real)1.57079632679489661923 - a : a;
   a = SIGNED((real)1, x) < 0 ? (real)3.14159265358979323846 - a : a;
   return x != x || y != y ? x + y : SIGNED(a, y); }
+typedef struct {  /* a tensor, and what passes need to know of its rows, columns and matrices */
+  i64 line, columns, rows, all_rows, matrices, all_columns;  /* elements of a line, ...; blocks do not go beyond a line */
+  i64 per_line, blocks, per_chunk, per_group, group_chunks, chunks, chunk, slots;
+  double *scalar, *row_sum, *column_sum;
+  real *row, *column, *batch;
+} work;

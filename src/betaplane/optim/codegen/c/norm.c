@@ -1,0 +1,1 @@
+    for (i64 t = first; t < end; t++) squared += works[t].scalar[NORM];
