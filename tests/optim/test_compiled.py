@@ -1,5 +1,5 @@
-"""The compiled step is the rule's own, for every rule that does not look at shapes, on any layout
-and type.
+"""The compiled step is the rule's own, on any layout and type; test_rows_and_columns.py has the
+rules that depend on shapes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from betaplane.optim.codegen import (
     inductor,
     multi_tensor,
 )
-from betaplane.optim.step.dependence import can_compile
 from betaplane.optim.step.reference import reference_step
 from betaplane.optim.step.step_spec import StepSpec, StepValues
 from betaplane.optim.step.stored_state import STATE
@@ -72,14 +71,6 @@ def test_the_machine_code_is_the_rule(kind: type[Rule], dtype: torch.dtype) -> N
 @pytest.mark.parametrize("kind", [SGD, Adam, Lion], ids=lambda kind: kind.__name__)
 def test_maximize(kind: type[Rule]) -> None:
     agree(kind, torch.float64, maximize=True)
-
-
-def test_rules_that_look_at_shapes_are_not_compiled() -> None:
-    assert [kind for kind in ALL if can_compile(kind())] == SHAPELESS
-    assert can_compile(Adam(clip=1.0, cautious="mean"))
-    assert not can_compile(Adam(cautious="paper"))  # which has the number of elements in it
-    for kind in set(ALL) - set(SHAPELESS):
-        agree(kind, torch.float64)
 
 
 def test_a_kernel_leaves_the_gradient_alone() -> None:

@@ -17,6 +17,7 @@ from betaplane.optim.dispatch import PATHS, path_names, step_params
 from betaplane.optim.group_keys import check_keys
 from betaplane.optim.option_ranges import check_group_options, check_number
 from betaplane.optim.rule_from_group import set_peak
+from betaplane.optim.rule_step import repeat_step
 from betaplane.optim.sharding.local_shard import LocalShard
 from betaplane.optim.state.labels import LABEL, contents_under
 from betaplane.optim.state.reencode import make_portable
@@ -137,6 +138,8 @@ class BaseOptimizer(AveragedWeights):
             return unhooked_step(self.torch_class)(self, closure)
         loss = None if closure is None else loss_of(closure)
         with torch.no_grad():
+            if repeat_step(self):
+                return loss
             check_ready(self)
             if self.zero or self.nonfinite != "pass" or self.max_norm is not None:
                 with around_step(self):

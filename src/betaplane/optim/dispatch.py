@@ -91,9 +91,9 @@ def choose_path(p: Tensor, facts: GroupFacts, param_state: Mapping[str, Any]) ->
     for p's dtype and device; p must be dense. It cannot start momentum for one parameter among others that have it.
 
     Steps by the rule are compiled with `path="compiled"`, or with `path="auto"` if the group's parameters have at least
-    MIN_COMPILED_ELEMENTS elements and are on the CPU; and if the rule does not depend on the parameter's shape, its
-    options are numbers, and this machine has a compiler. A parameter for which no code can be generated (a view, a
-    dtype that C lacks) is stepped as in EAGER.
+    MIN_COMPILED_ELEMENTS elements and are on the CPU; and if the rule's operations are those of elements and of
+    means over rows, columns, blocks and tensors, its options are numbers, and this machine has a compiler. A parameter
+    for which no code can be generated (a view, a dtype that C lacks) is stepped as in EAGER.
 
     A SHARDED parameter is replaced by its local shard, for which the table is read again; if the rule depends on means
     or on shape, it is stepped as in EAGER, see sharding/step.py.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from operator import is_
+from itertools import compress, repeat
+from operator import attrgetter, is_, is_not
 from typing import Any
 
 from torch import Tensor
@@ -52,6 +53,42 @@ def step_by_rule(
             _store_rule_state(optimizer, p, state, states)
 
 
+def repeat_step(optimizer: Any) -> bool:
+    """Step all groups by the compiled code of the last step, if nothing changed that decides how
+    they are stepped.
+
+    Args:
+        optimizer: one of this package's.
+
+    Returns:
+        Whether they were stepped. If not, nothing was written.
+    """
+    around = optimizer.zero or optimizer.nonfinite != "pass" or optimizer.max_norm is not None
+    if around or optimizer.converts_state or hasattr(optimizer, "found_inf"):
+        return False
+    cached, states = optimizer._compiled_groups, optimizer.state
+    if len(cached) != len(optimizer.param_groups):
+        return False
+    for i, group in enumerate(optimizer.param_groups):
+        checked, compiled = optimizer._checks.groups.get(i), cached.get(i)
+        if compiled is None or checked is None or compiled.spec is not checked.spec:
+            return False
+        if compiled.path is not optimizer.path or not checked.has_options(group):
+            return False
+        if not compiled.repeats(_with_gradients(group["params"]), states):
+            return False
+    for i, group in enumerate(optimizer.param_groups):
+        values = StepValues(group["lr"], 1.0, group.get("average") or 0.0)
+        cached[i].step(cached[i].spec, states, values, optimizer.state_keys)
+    return True
+
+
+def _with_gradients(params: list[Tensor]) -> list[Tensor]:
+    """The parameters that have a gradient."""
+    has_gradient = list(map(is_not, map(attrgetter("grad"), params), repeat(None)))
+    return params if all(has_gradient) else list(compress(params, has_gradient))
+
+
 def _rule_state(optimizer: Any, p: Tensor, param_state: dict[str, Any]) -> dict[str, Any]:
     """The state as the rule has it: that of the last step, if torch's is still made of its tensors."""
     known = optimizer._rule_states.get(p)
@@ -94,14 +131,17 @@ def _step_compiled(
     optimizer = facts.optimizer
     cached = optimizer._compiled_groups.get(facts.index)
     if cached is not None and cached.fits(spec, params, states):
-        optimizer._squared_update += cached.step(spec.rule, values)
+        optimizer._squared_update += cached.step(spec, states, values, optimizer.state_keys)
         return True
     try:
-        squared_update, optimizer._compiled_groups[facts.index] = step_compiled_group(
+        squared_update, compiled = step_compiled_group(
             spec, params, states, values, optimizer.state_keys
         )
     except NoCompiler as error:
         record_failure(str(error))
         return False
+    all_params = len(params) == len(facts.params)
+    path = optimizer.path if all_params and not facts.eager else None
+    optimizer._compiled_groups[facts.index] = compiled._replace(path=path)
     optimizer._squared_update += squared_update
     return True

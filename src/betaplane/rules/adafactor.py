@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from betaplane.rules._math import Number, at_least, at_most, ema, lerp, rms, zero_step
+from betaplane.rules._math import Number, at_least, at_most, ema, is_infinite, lerp, rms, zero_step
 from betaplane.rules._options import StepOptions
 from betaplane.rules._rule import INF, UNIT, Laws, Range, at_least_zero
 
@@ -164,7 +164,7 @@ class Adafactor(StepOptions):
         x, g = self.apply_decay(x, g, lr, None if self.decay_rate == "lr" else alpha)
         r, c, v = self._second_moment(g, s, t)
         u = g * (self._inverse_root_of_factors(r, c) if r.dim() else self._inverse_root(v))
-        u = alpha * self.clip_update(u)
+        u = alpha * self._clip(u)
         m = ema(s.m, u, self.beta1) if self.momentum else s.m
         x = x - self.mask_update(m if self.momentum else u, g)
         return x, AdafactorState(t, m, r, c, v)
@@ -174,7 +174,19 @@ class Adafactor(StepOptions):
             return lr
         cap = lr * t / 10_000 if self.rate == "warmup" else lr
         rho = lr if self.rate == "scaled" else at_most(t.rsqrt(), cap)
-        return at_least(rms(x), self.eps2) * rho
+        return self._max(rms(x), self.eps2) * rho
+
+    def _clip(self, u: Tensor) -> Tensor:
+        if is_infinite(self.clip):
+            return u
+        return u / self._max(rms(u) / self.clip, 1.0)
+
+    def _max(self, value: Tensor, low: Number) -> Tensor:
+        """The maximum; if value is nan, nan, or low with floor="root" as in torch."""
+        if self.floor == "square":
+            return at_least(value, low)
+        low = low.to(value.dtype) if isinstance(low, Tensor) else low
+        return torch.where(value > low, value, low)
 
     def _second_moment(
         self, g: Tensor, s: AdafactorState, t: Tensor

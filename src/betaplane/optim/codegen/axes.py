@@ -131,7 +131,7 @@ def _reduce(node: fx.Node, dims: list[Dim]) -> list[Dim]:
         return []
     over: Any = node.args[1]
     reduced = {dim % len(dims) for dim in ([over] if isinstance(over, int) else over)}
-    keep = len(node.args) > 2 and node.args[2] or node.kwargs.get("keepdim")
+    keep = (len(node.args) > 2 and node.args[2]) or node.kwargs.get("keepdim")
     result = [() if i in reduced else dim for i, dim in enumerate(dims)]
     return result if keep else [dim for i, dim in enumerate(result) if i not in reduced]
 
@@ -198,7 +198,7 @@ def _places(dims: list[Dim], leaves: Dim) -> tuple[int, ...]:
 
 
 def _merge(count: int, values: set[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Neighboring axes that no value tells apart, as groups."""
+    """Neighboring axes that every value has both or neither of, as groups."""
     groups: list[tuple[int, ...]] = []
     for i in range(count):
         together = groups and all((i in value) == (i - 1 in value) for value in values)
@@ -251,6 +251,6 @@ def _check(graph: fx.Graph, inputs: list[fx.Node]) -> None:
         if new.meta["kind"] != old.meta["kind"] or moved:
             raise UnknownAxes
     for node in nodes:
-        if node.target in REDUCTIONS and node.meta["kind"] == BATCH:
-            if node.args[0].meta["kind"] == FULL:  # type: ignore[union-attr]
-                raise UnknownAxes
+        is_sum = node.target in REDUCTIONS
+        if is_sum and (node.args[0].meta["kind"], node.meta["kind"]) == (FULL, BATCH):  # type: ignore[union-attr]
+            raise UnknownAxes

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import fx
 
-from betaplane.optim.codegen.axes import REDUCTIONS, SCALAR
+from betaplane.optim.codegen.axes import BATCH, FULL, REDUCTIONS, ROW, SCALAR
 
 aten = torch.ops.aten
+
 
 def is_scalar(node: fx.Node) -> bool:
     """Whether a value is a single number of the tensor, which C computes in double."""
@@ -117,3 +118,36 @@ for _name, _operator in (
 def has_expression(node: fx.Node) -> bool:
     """Whether an operation has a C expression; rules with any other are stepped eagerly."""
     return node.op != "call_function" or node.target in EXPRESSIONS or node.target in REDUCTIONS
+
+
+def divisor(node: fx.Node) -> fx.Node | None:
+    """The number by which an operation divides elements, if many of them are divided by the same."""
+    if node.target != aten.div.Tensor or node.meta["kind"] != FULL:
+        return None
+    by = node.args[1]
+    shared = isinstance(by, fx.Node) and by.meta["kind"] in (SCALAR, ROW, BATCH)
+    return by if shared else None  # type: ignore[return-value]
+
+
+def element_expression(node: fx.Node) -> str:
+    """C for an operation on elements; processors divide at a fifth of the speed of products."""
+    by = divisor(node)
+    if by is None:
+        return EXPRESSIONS[node.target](node)
+    return f"({operand(node.args[0])} * scale_{by.name}) * inverse_{by.name}"
+
+
+def arctan_polynomial(dtype: torch.dtype) -> str:
+    """C for arctan(z) / z as a polynomial in w = z^2, for |z| <= tan(pi / 8), fitted at Chebyshev's
+    nodes.
+    """
+    degree = 7 if dtype == torch.float32 else 17
+    largest_w = 0.1715728752538099  # tan(pi / 8)^2
+    k = torch.arange(degree + 1, dtype=torch.float64)
+    w = largest_w / 2 * (1 + torch.cos(torch.pi * (k + 0.5) / (degree + 1)))
+    z = w.sqrt()
+    powers = torch.stack([(w / largest_w) ** int(i) for i in k], dim=1)
+    coefficients = torch.linalg.solve(powers, z.atan() / z) / largest_w**k
+    *lower, highest = coefficients.tolist()
+    text = f"real a = (real){highest!r};"
+    return text + "".join(f" a = a * w + (real){value!r};" for value in reversed(lower))

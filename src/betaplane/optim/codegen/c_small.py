@@ -74,7 +74,9 @@ class _Stage:
             if node in self.plan.stored:
                 body.append(f"{self._stored(node)} = {node.name};")
         outside = {n for node in nodes for n in node.all_input_nodes} - set(nodes)
-        outside = set() if all(map(is_full_sum, nodes)) else {n for n in outside if kind_of(n) != "full"}
+        outside = (
+            set() if all(map(is_full_sum, nodes)) else {n for n in outside if kind_of(n) != "full"}
+        )
         places = [i for node, i in self.place_of_input.items() if node in nodes]
         return self._around(kind, self._pointers(places), sorted(outside, key=str), body)
 

@@ -14,7 +14,12 @@ from torch import fx
 
 from betaplane.optim.blocks import BLOCK
 from betaplane.optim.codegen.axes import BATCH, COLUMN, FULL, ROW, SCALAR
-from betaplane.optim.codegen.c_expressions import EXPRESSIONS, operand
+from betaplane.optim.codegen.c_expressions import (
+    arctan_polynomial,
+    divisor,
+    element_expression,
+    operand,
+)
 from betaplane.optim.codegen.c_formats import (
     C_TYPES,
     golden_table,
@@ -112,7 +117,7 @@ class _Writer:
 
     def text(self) -> str:
         """The whole source."""
-        head = c_template("head").replace("ARCTAN", _arctan(self.dtype))
+        head = c_template("head").replace("ARCTAN", arctan_polynomial(self.dtype))
         suffix = "f" if self.dtype == torch.float32 else ""
         functions = {"ROOT": "sqrt", "ABS": "fabs", "SIGNED": "copysign", "FUSED": "fma"}
         typed = {word: function + suffix for word, function in functions.items()}
@@ -271,36 +276,3 @@ class _Writer:
             values[f"{kind.upper()}_SUMS"] = plan.count_sums(kind)
             values[f"{kind.upper()}_VALUES"] = plan.count_stored(kind)
         return fill_template(c_template("driver").replace("PASSES", "".join(calls)), **values)
-
-
-def divisor(node: fx.Node) -> fx.Node | None:
-    """The number by which an operation divides elements, if many of them are divided by the same."""
-    if node.target != torch.ops.aten.div.Tensor or kind_of(node) != FULL:
-        return None
-    by = node.args[1]
-    shared = isinstance(by, fx.Node) and kind_of(by) in (SCALAR, ROW, BATCH)
-    return by if shared else None  # type: ignore[return-value]
-
-
-def element_expression(node: fx.Node) -> str:
-    """C for an operation on elements; processors divide at a fifth of the speed of products."""
-    by = divisor(node)
-    if by is None:
-        return EXPRESSIONS[node.target](node)
-    return f"({operand(node.args[0])} * scale_{by.name}) * inverse_{by.name}"
-
-
-def _arctan(dtype: torch.dtype) -> str:
-    """C for arctan(z) / z as a polynomial in w = z^2, for |z| <= tan(pi / 8), fitted at Chebyshev's
-    nodes.
-    """
-    degree = 7 if dtype == torch.float32 else 17
-    largest_w = 0.1715728752538099  # tan(pi / 8)^2
-    k = torch.arange(degree + 1, dtype=torch.float64)
-    w = largest_w / 2 * (1 + torch.cos(torch.pi * (k + 0.5) / (degree + 1)))
-    z = w.sqrt()
-    powers = torch.stack([(w / largest_w) ** int(i) for i in k], dim=1)
-    coefficients = torch.linalg.solve(powers, z.atan() / z) / largest_w**k
-    *lower, highest = coefficients.tolist()
-    text = f"real a = (real){highest!r};"
-    return text + "".join(f" a = a * w + (real){value!r};" for value in reversed(lower))

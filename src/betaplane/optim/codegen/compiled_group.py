@@ -12,21 +12,26 @@ from torch._dynamo.exc import BackendCompilerFailed
 
 from betaplane.optim.codegen.availability import record_failure
 from betaplane.optim.codegen.inductor import step_compiled
-from betaplane.optim.codegen.multi_tensor import MultiTensorStep, multi_tensor_steps
+from betaplane.optim.codegen.multi_tensor import (
+    MultiTensorStep,
+    layout_of,
+    multi_tensor_steps,
+)
 from betaplane.optim.codegen.trace import structure_of
 from betaplane.optim.step.reference import reference_step
 from betaplane.optim.step.step_spec import StepSpec, StepValues
 from betaplane.optim.step.stored_state import STATE
-from betaplane.rules import Rule
 
 
 class CompiledGroup(NamedTuple):
     """The arguments of the compiled code for all parameters of a group."""
 
-    structure: StepSpec
+    spec: StepSpec
     params: list[Tensor]
     steps: list[MultiTensorStep]
     uncompiled: list[Tensor]  # parameters for which no code could be generated
+    layout: list[Any]  # of the uncompiled ones, for which that is so
+    path: str | None = None  # the optimizer's option, if these are all parameters of the group
 
     @classmethod
     def of(
@@ -41,25 +46,47 @@ class CompiledGroup(NamedTuple):
         Raises:
             NoCompiler: this machine cannot compile.
         """
-        return cls(structure_of(spec), params, *multi_tensor_steps(spec, params, states, keys))
+        steps, uncompiled = multi_tensor_steps(spec, params, states, keys)
+        return cls(spec, params, steps, uncompiled, layout_of(uncompiled))
 
     def fits(self, spec: StepSpec, params: list[Tensor], states: Mapping[Tensor, Any]) -> bool:
         """Whether the cached arguments are valid for a step of exactly these parameters."""
         same_params = len(params) == len(self.params) and all(map(is_, params, self.params))
+        same_spec = spec is self.spec or _compiles_alike(spec, self.spec)
         return (
             same_params
-            and not self.uncompiled
-            and structure_of(spec) == self.structure
+            and same_spec
+            and layout_of(self.uncompiled) == self.layout
             and all(step.fits(states) for step in self.steps)
         )
 
-    def step(self, rule: Rule, values: StepValues) -> float:
-        """Step all compiled parameters.
+    def repeats(self, params: list[Tensor], states: Mapping[Tensor, Any]) -> bool:
+        """Whether a step of these parameters, of the same spec as the last one, is all compiled."""
+        return not self.uncompiled and self.fits(self.spec, params, states)
+
+    def step(
+        self,
+        spec: StepSpec,
+        states: Mapping[Tensor, dict[str, Any]],
+        values: StepValues,
+        keys: Mapping[str, str] = STATE,
+    ) -> float:
+        """Step all parameters: those without compiled code by the reference implementation.
 
         Returns:
             The squared norm of the update if the spec measures it, else 0.
         """
-        return sum(step.step(rule, values) for step in self.steps)
+        squared_update = sum(step.step(spec.rule, values) for step in self.steps)
+        for p in self.uncompiled:
+            g: Any = p.grad
+            squared_update += reference_step(spec, p, g, states[p], values, keys=keys)
+        return squared_update
+
+
+def _compiles_alike(a: StepSpec, b: StepSpec) -> bool:
+    """Whether two specs have the same code: they differ in values of hyperparameters only."""
+    formats = (a.storage, a.rounding) == (b.storage, b.rounding)
+    return formats and structure_of(a) == structure_of(b)
 
 
 def step_compiled_group(
@@ -91,9 +118,8 @@ def step_compiled_group(
     on_cpu = [p for p in params if p.device.type == "cpu"]
     on_device = [p for p in params if p.device.type != "cpu"]
     group = CompiledGroup.of(spec, on_cpu, states, keys)
-    squared_update = group.step(spec.rule, values)
-    uncompiled = [*group.uncompiled, *_step_on_device(spec, on_device, states, values, keys)]
-    for p in uncompiled:
+    squared_update = group.step(spec, states, values, keys)
+    for p in _step_on_device(spec, on_device, states, values, keys):
         squared_update += reference_step(spec, p, p.grad, states[p], values, keys=keys)  # type: ignore[arg-type]
     # parameters on another device are looked up at every step, so the group never covers them
     return squared_update, group

@@ -52,9 +52,7 @@ class CompiledStep:
             The squared norm of the update if the spec measures it, else 0.
         """
         count = len(sets[0])
-        inputs = [
-            ctypes.c_void_p(a.buffer_info()[0]) for a in (geometry, *sets, pointers, scalars)
-        ]
+        inputs = [ctypes.c_void_p(a.buffer_info()[0]) for a in (geometry, *sets, pointers, scalars)]
         length = len(scalars) // (1 + max(sets[0]))
         c_int = ctypes.c_int64
         return self._call(c_int(count), *inputs, c_int(length), c_int(num_threads()))

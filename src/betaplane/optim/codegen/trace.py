@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
-from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from betaplane.errors import BadInput
 from betaplane.optim.codegen.axes import UnknownAxes, mark_kinds, mark_kinds_of_shape
 from betaplane.optim.codegen.hoist import hoist
+from betaplane.optim.codegen.record import record
 from betaplane.optim.codegen.scalars import scalar_function
 from betaplane.optim.once import once
 from betaplane.optim.step.dependence import dependence
-from betaplane.optim.step.step_spec import StepSpec, StepValues, state_fields
+from betaplane.optim.step.step_spec import StepSpec, StepValues
 from betaplane.rules import Rule
 
 TRACE_ELEMENTS = 12  # in the tensors of the traced step; the trace is valid for any number
@@ -122,13 +122,32 @@ def _trace(
 ) -> TracedStep | None:
     if shape is None:
         return _trace_any_shape(spec, dtype, extra, constants)
+    size = max(shape, default=0)
+    longer = torch.Size([2 * n if n == size else n for n in shape])
     try:
-        with FakeTensorMode():
-            made = _make_graph(spec, torch.zeros(shape, dtype=dtype), extra, constants)
-        sizes = mark_kinds_of_shape(made.graph.graph, made.elements)
+        (made, sizes), (other, _) = (
+            _make_of_shape(spec, torch.Size(some), dtype, extra, constants)
+            for some in (shape, longer)
+        )
     except (UnknownAxes, BadInput, TypeError, ValueError, RuntimeError):
         return None  # the rule's own operations, on any of which tracing may fail
-    return _finish(made, dtype, constants, sizes)
+    # code that contains a size as a number would be compiled for every shape
+    same = made.graph.code == other.graph.code and made.hoisted.code == other.hoisted.code
+    return _finish(made, dtype, constants, sizes) if same else None
+
+
+def _make_of_shape(
+    spec: StepSpec,
+    shape: torch.Size,
+    dtype: torch.dtype,
+    extra: tuple[str, ...],
+    constants: tuple[str, ...],
+) -> tuple[_Made, tuple[int, ...]]:
+    """Trace the step of parameters of a shape as loops over rows and columns, of these sizes."""
+    made = _make_graph(spec, torch.empty(shape, dtype=dtype, device="meta"), extra, constants)
+    sizes = mark_kinds_of_shape(made.graph.graph, made.elements)
+    made.graph.recompile()
+    return made, sizes
 
 
 def _trace_any_shape(
@@ -173,8 +192,10 @@ def _make_graph(
     inputs = [torch.zeros_like(x) for _ in ("x", "g")]
     inputs += [torch.zeros_like(fields.get(name, x)) for name in tensors]
     inputs += [fields[name].clone() for name in numbers]
-    inputs += [torch.ones((), dtype=torch.float64) for _ in (*StepValues._fields, *constants)]
-    graph = make_fx(_flat_step(spec, type(state), names), tracing_mode="fake")(*inputs)
+    count = len(StepValues._fields) + len(constants)
+    inputs += [torch.ones((), dtype=torch.float64, device=x.device) for _ in range(count)]
+    step = _flat_step(spec, type(state), names)
+    graph = record(step, inputs) if x.is_meta else make_fx(step, tracing_mode="fake")(*inputs)
     hoisted = hoist(graph, set(range(2 + len(tensors), len(inputs))))
     return _Made(graph, hoisted, tensors, numbers)
 

@@ -62,23 +62,16 @@ def rule_structure(rule: Rule) -> tuple:
     )
 
 
-def can_compile(rule: Rule) -> bool:
-    """Whether a rule's step can be compiled: it does not depend on shape, and no option is a
-    tensor.
-    """
-    if any(isinstance(value, Tensor) for value in vars(rule).values()):
-        return False
-    return dependence(rule) != "shape"
-
-
 def _trace_dependence(rule: Rule) -> Dependence:
     floats = {name: float(value) for name, value in vars(rule).items() if isinstance(value, Tensor)}
     try:
-        (short, means), (long, _) = (_calls(replace(rule, **floats), rows) for rows in (3, 6))
-    except BadInput:  # the rule rejects parameters of these shapes, as AdamMini(rows=2) does
+        probed = [_calls(replace(rule, **floats), x) for x in _probes()]
+    except (BadInput, RuntimeError):
+        # the rule rejects parameters of these shapes, as AdamMini(rows=2) does, or reads values
         return "shape"
+    (short, means), *others = probed
     reductions = [function for function, *_ in short if not _is_pointwise(function)]
-    if short != long or reductions != [aten.mean.default] * means:
+    if any(calls != short for calls, _ in others) or reductions != [aten.mean.default] * means:
         return "shape"
     return "reduction" if reductions else "elementwise"
 
@@ -92,9 +85,15 @@ def _is_pointwise(function: Any) -> bool:
     return torch.Tag.pointwise in function.tags or function.overloadpacket in CREATION_OPS
 
 
-def _calls(rule: Rule, rows: int) -> tuple[list[tuple], int]:
+def _probes() -> list[Tensor]:
+    """Matrices for which a rule's operations differ if they depend on the shape; a rule may treat
+    only large ones as matrices.
+    """
+    return [torch.zeros(3, 4), torch.zeros(6, 4), torch.zeros(2**20, 2**20, device="meta")]
+
+
+def _calls(rule: Rule, x: Tensor) -> tuple[list[tuple], int]:
     """The ATen operations in a step of a matrix, and how many means the rule calls from Python."""
-    x = torch.zeros(rows, 4)
     s, lr = rule.init(x), torch.tensor(0.1)
     with _OperationRecorder() as recorder, _MeanCounter() as means:
         rule.step(x, x.clone(), s, lr)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from betaplane.cached import cached_property
 from betaplane.errors import BadInput, BadType
-from betaplane.optim.state.reencode import change_storage
 from betaplane.optim.codegen.trace import can_trace
+from betaplane.optim.state.reencode import change_storage
 from betaplane.optim.step.dependence import rule_structure
 from betaplane.optim.step.step_spec import StepSpec
 from betaplane.optim.storage_formats import EIGHT_BIT, SCALE
@@ -46,13 +46,14 @@ class CheckedGroup:
 
     def is_current(self, group: Group) -> bool:
         """Whether the group's options and dtypes are those that were checked."""
+        return self.has_options(group) and list(map(_dtype, group["params"])) == self.dtypes
+
+    def has_options(self, group: Group) -> bool:
+        """Whether the group's options are those that were checked."""
         if self.may_change_in_place or len(group) != len(self.options):
             return False
-        return (
-            all(map(is_, group.values(), self.options.values()))
-            and group.keys() == self.options.keys()
-            and list(map(_dtype, group["params"])) == self.dtypes
-        )
+        same = all(map(is_, group.values(), self.options.values()))
+        return same and group.keys() == self.options.keys()
 
     @cached_property
     def can_compile(self) -> bool:
