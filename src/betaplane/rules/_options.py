@@ -114,11 +114,17 @@ class StepOptions(Rule):
         """The update u, scaled so that its RMS is at most `clip`."""
         return u if is_infinite(self.clip) else u / torch.clamp(rms(u) / self.clip, min=1.0)
 
-    def mask_update(self, u: Tensor, g: Tensor) -> Tensor:
-        """The elements of u that have the sign of g, scaled up for those that are set to zero."""
+    def mask_update(self, u: Tensor, g: Tensor, sign: Tensor | None = None) -> Tensor:
+        """The elements of u that have the sign of g, scaled up for those that are set to zero.
+
+        Args:
+            u: the update.
+            g: like u, the gradient.
+            sign: like u, a tensor of its sign if one is known before u.
+        """
         if self.cautious == "off":
             return u
-        mask = (u * g > 0).to(u.dtype)
+        mask = ((u if sign is None else sign) * g > 0).to(u.dtype)
         share = mask.mean()
         if self.cautious == "mean":
             return u * mask / share.clamp(min=1e-3)

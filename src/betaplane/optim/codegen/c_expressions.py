@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -138,16 +140,33 @@ def element_expression(node: fx.Node) -> str:
 
 
 def arctan_polynomial(dtype: torch.dtype) -> str:
-    """C for arctan(z) / z as a polynomial in w = z^2, for |z| <= tan(pi / 8), fitted at Chebyshev's
-    nodes.
+    """C for arctan(z) / z as a polynomial in w = z^2, for 0 <= z <= 1, fitted at Chebyshev's nodes.
+
+    Of a higher degree than one for z <= tan(pi / 8), to which larger z are brought by a second division: that takes
+    longer than the products.
     """
-    degree = 7 if dtype == torch.float32 else 17
-    largest_w = 0.1715728752538099  # tan(pi / 8)^2
+    degree = 11 if dtype == torch.float32 else 22
     k = torch.arange(degree + 1, dtype=torch.float64)
-    w = largest_w / 2 * (1 + torch.cos(torch.pi * (k + 0.5) / (degree + 1)))
+    w = 0.5 * (1 + torch.cos(torch.pi * (k + 0.5) / (degree + 1)))
     z = w.sqrt()
-    powers = torch.stack([(w / largest_w) ** int(i) for i in k], dim=1)
-    coefficients = torch.linalg.solve(powers, z.atan() / z) / largest_w**k
-    *lower, highest = coefficients.tolist()
+    # in powers of 2 w - 1, whose equations are well conditioned
+    powers = torch.cos(torch.outer(torch.acos(2 * w - 1), k))
+    coefficients = torch.linalg.solve(powers, z.atan() / z)
+    *lower, highest = _monomials(coefficients.tolist())
     text = f"real a = (real){highest!r};"
-    return text + "".join(f" a = a * w + (real){value!r};" for value in reversed(lower))
+    return text + "".join(f" a = FMA(a, w, (real){value!r});" for value in reversed(lower))
+
+
+def _monomials(chebyshev: list[float]) -> list[float]:
+    """The coefficients of powers of w, from those of Chebyshev's polynomials of 2 w - 1."""
+    previous, current = [1], [-1, 2]  # whole numbers, so that nothing is rounded
+    total = [Fraction(0)] * len(chebyshev)
+    for coefficient in chebyshev:
+        for power, value in enumerate(previous):
+            total[power] += Fraction(coefficient) * value
+        doubled = [0, *(4 * value for value in current)]
+        following = [
+            a - 2 * b - c for a, b, c in zip_longest(doubled, current, previous, fillvalue=0)
+        ]
+        previous, current = current, following
+    return [float(value) for value in total]

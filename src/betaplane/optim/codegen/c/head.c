@@ -40,10 +40,9 @@ static inline real pow_of(real x, real y) { return pow(x, y); }
 static inline real sign_of(real x) { return (real)((x > 0) - (x < 0)); }
 static inline real arctan2(real y, real x) {
   real ay = ABS(y), ax = ABS(x), big = ax > ay ? ax : ay, small = ax > ay ? ay : ax;
-  real q = small == big ? (big > 0) : small / big, shift = q > (real)0.4142135623730951 ? 1 : 0;
-  real z = shift > 0 ? (q - 1) / (q + 1) : q, w = z * z;
+  real z = small == big ? (big > 0) : small / big, w = z * z;
   ARCTAN
-  a = z * a + shift * (real)0.78539816339744830962;
+  a = a * z;
   a = ay > ax ? (real)1.57079632679489661923 - a : a;
   a = SIGNED((real)1, x) < 0 ? (real)3.14159265358979323846 - a : a;
   return x != x || y != y ? x + y : SIGNED(a, y); }
