@@ -138,7 +138,7 @@ class BaseOptimizer(AveragedWeights):
             return unhooked_step(self.torch_class)(self, closure)
         loss = None if closure is None else loss_of(closure)
         with torch.no_grad():
-            if repeat_step(self):
+            if self._compiled_groups and repeat_step(self):
                 return loss
             check_ready(self)
             if self.zero or self.nonfinite != "pass" or self.max_norm is not None:

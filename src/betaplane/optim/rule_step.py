@@ -73,7 +73,7 @@ def repeat_step(optimizer: Any) -> bool:
         checked, compiled = optimizer._checks.groups.get(i), cached.get(i)
         if compiled is None or checked is None or compiled.spec is not checked.spec:
             return False
-        if compiled.path is not optimizer.path or not checked.has_options(group):
+        if compiled.path is not optimizer.path or not checked.is_current(group):
             return False
         if not compiled.repeats(_with_gradients(group["params"]), states):
             return False

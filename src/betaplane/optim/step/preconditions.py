@@ -46,14 +46,13 @@ class CheckedGroup:
 
     def is_current(self, group: Group) -> bool:
         """Whether the group's options and dtypes are those that were checked."""
-        return self.has_options(group) and list(map(_dtype, group["params"])) == self.dtypes
-
-    def has_options(self, group: Group) -> bool:
-        """Whether the group's options are those that were checked."""
         if self.may_change_in_place or len(group) != len(self.options):
             return False
-        same = all(map(is_, group.values(), self.options.values()))
-        return same and group.keys() == self.options.keys()
+        return (
+            all(map(is_, group.values(), self.options.values()))
+            and group.keys() == self.options.keys()
+            and list(map(_dtype, group["params"])) == self.dtypes
+        )
 
     @cached_property
     def can_compile(self) -> bool:
