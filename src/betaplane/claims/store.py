@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from betaplane.claims.claim import Claim
 from betaplane.claims.result import Result, digest, shipped
 from betaplane.errors import BadInput
+
+LIST = re.compile(r"\[[^\[\]{}]*\]")  # without a list or an object in it
 
 
 class ClaimStore:
@@ -31,7 +34,7 @@ class ClaimStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.path(result.claim)
         part = path.with_suffix(".part")
-        part.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
+        part.write_text(result_text(result), encoding="utf-8")
         os.replace(part, path)
 
     def load(self, name: str) -> Result | None:
@@ -60,6 +63,12 @@ class ClaimStore:
         if result is None or result.sizes != wanted or result.seeds != claim.seeds:
             return None
         return result if result.made_with["experiment"] == digest(claim) else None
+
+
+def result_text(result: Result) -> str:
+    """The result as JSON, with each list of numbers on one line."""
+    text = json.dumps(result.to_dict(), indent=1)
+    return LIST.sub(lambda match: " ".join(match[0].split()), text) + "\n"
 
 
 def latest(claim: Claim, store: ClaimStore | None) -> Result | None:
