@@ -37,7 +37,7 @@ def test_every_example_is_one_page_of_strict_json(name):
     assert len(base64.b64decode(data["codes"])) == len(data["x"]["values"]) * len(
         data["y"]["values"]
     )
-    assert len(page.encode()) < 6e6
+    assert len(page.encode()) < 1.5e6
 
 
 def test_texts_are_escaped():
@@ -127,7 +127,7 @@ def test_hovering_a_cell_shows_its_curve(browser, tmp_path):
     phase_map = bulge()
     opened(browser, phase_map, tmp_path)
     before = loss_drawn(browser)
-    drag = browser.find_element("css selector", "#plot .nsewdrag")
+    drag = browser.find_element("css selector", "#plot .pointer")
     ActionChains(browser).move_to_element_with_offset(
         drag, 0, round(0.35 * drag.size["height"])
     ).perform()

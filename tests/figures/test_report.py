@@ -430,9 +430,9 @@ def test_page_starts_at_the_first_alert_and_follows_mouse_and_keyboard(browser, 
     Select(browser.find_element("id", "quantity")).select_by_value("below_eps")
     assert text(browser, "about").startswith("share of elements")
     assert drawn(browser) == [0.25] * 12
-    cells = browser.find_element("css selector", ".nsewdrag[data-subplot=xy2]")
+    cells = browser.find_element("css selector", "#plot .pointer")
     across, down = (
-        round(share * cells.size[side]) for share, side in ((-0.4, "width"), (0.4, "height"))
+        round(share * cells.size[side]) for share, side in ((-0.4, "width"), (0.47, "height"))
     )
     ActionChains(browser).move_to_element_with_offset(cells, across, down).click().perform()
     assert (text(browser, "layer"), text(browser, "at"), text(browser, "pin")) == (

@@ -1,4 +1,4 @@
-"""The map as one self-contained HTML page with plotly.js, the data and all loss curves."""
+"""The map as one self-contained HTML page with the data and all loss curves."""
 
 from __future__ import annotations
 
@@ -35,11 +35,9 @@ def html(phase_map: PhaseMap) -> str:
         phase_map: the map.
 
     Returns:
-        The text of an HTML file of about 5 MB, most of which is plotly.js.
+        The text of an HTML file; it needs no network.
     """
     expect(phase_map, PhaseMap, "phase_map", "html(map_phases(problem))")
-    from plotly.offline import get_plotlyjs
-
     return Template(part("page.html")).substitute(
         title=escape(_text.title(phase_map)),
         held=escape(_text.fixed_settings(phase_map)),
@@ -53,7 +51,7 @@ def html(phase_map: PhaseMap) -> str:
         ),
         facts=pairs(_facts(phase_map)),
         css=part("page.css"),
-        plotly=get_plotlyjs(),
+        plot=part("plot.js"),
         data=script_json(_data(phase_map)),
         script=part("page.js"),
     )

@@ -9,7 +9,6 @@
   const rowOf = new Map(cells.index.map((index, row) => [index, row]));
   const margin = { l: 78, r: 24, t: 14, b: 62 };
   const font = { family: getComputedStyle(document.body).fontFamily, size: 13, color: colors.ink };
-  const config = { displayModeBar: false, responsive: false, doubleClick: false, scrollZoom: false };
   let here = data.first, pinned = null;
 
   // ---- numbers -------------------------------------------------------------------------------------------------
@@ -72,16 +71,15 @@
 
   const annotations = data.labels.map(([u, v, text, align, angle, bold, dark]) => ({
     x: u, y: v, text: bold ? `<b>${text}</b>` : text, textangle: -angle, showarrow: false, xanchor: align, borderpad: 0,
-    font: { ...font, color: dark ? "rgb(255, 255, 255)" : colors.ink } }));
+    onDark: dark, font: { ...font, color: dark ? "#fff" : colors.ink } }));
 
   function axisOf(axis) {
-    const text = ([, first, below]) =>
-      below === "" ? first : `${first}<br><span style="font-size:11px;color:${colors.muted}">${below}</span>`;
-    const below = axis.ticks.some((tick) => tick[2] !== "") ? `<span style="font-size:12px;color:${colors.muted}">  (below: ${axis.symbol})</span>` : "";
+    const text = ([, first, below]) => [first, below];
+    const note = axis.ticks.some((tick) => tick[2] !== "") ? ` (below: ${axis.symbol})` : "";
     return { range: [axis.edges[0], axis.edges[axis.edges.length - 1]], fixedrange: true, showgrid: false, zeroline: false,
       ticks: "outside", ticklen: 4, tickcolor: colors.muted, tickvals: axis.ticks.map((tick) => tick[0]),
       ticktext: axis.ticks.map(text), showline: true, mirror: true, linecolor: colors.muted, linewidth: 1,
-      title: { text: axis.label + below, standoff: 6 } };
+      title: { text: axis.label, note } };
   }
 
   function size() {
@@ -155,7 +153,7 @@
     const top = Math.max(...traces.flatMap((trace) => trace.y.filter((loss) => loss !== null)));
     const heldOut = data.heldOut[source];
     if (heldOut) traces.push(heldOutTrace(heldOut, traces[0].x));
-    window.Plotly.react("curve", traces, { ...curveLayout(top), ...(heldOut ? rightAxis() : {}) }, config);
+    Plot.react("curve", traces, { ...curveLayout(top), ...(heldOut ? rightAxis() : {}) });
   }
 
   const nameOf = (index) => `${x.symbol} ${x.values[Math.floor(index / height)]}, ${y.symbol} ${y.values[index % height]}`;
@@ -206,7 +204,11 @@
   }
 
   // ---- hand and keyboard -----------------------------------------------------------------------------------------
-  const spotOf = (event) => [event.points[0].pointNumber[1], event.points[0].pointNumber[0]];
+  function spotOf(event) {
+    const { x: u, y: v } = Plot.at("plot", event);
+    const [i, j] = [x.edges.findIndex((edge) => edge > u) - 1, y.edges.findIndex((edge) => edge > v) - 1];
+    return i >= 0 && j >= 0 ? [i, j] : null;
+  }
 
   function pin(spot) {
     pinned = pinned && spot && pinned[0] === spot[0] && pinned[1] === spot[1] ? null : spot;
@@ -240,16 +242,20 @@
   }
 
   function draw() {
-    window.Plotly.react("plot", [heatmap(), ...overlay()], layout(), config);
+    Plot.react("plot", [heatmap(), ...overlay()], layout());
     show(...here);
   }
 
   draw();
-  byId("plot").on("plotly_hover", (event) => { if (!pinned) show(...spotOf(event)); });
-  byId("plot").on("plotly_click", (event) => pin(spotOf(event)));
+  byId("plot").addEventListener("pointermove", (event) => { const spot = spotOf(event); if (spot && !pinned && String(spot) !== String(here)) show(...spot); });
+  byId("plot").addEventListener("click", (event) => { const spot = spotOf(event); if (spot) pin(spot); });
   byId("map").addEventListener("keydown", key);
   byId("copy")?.addEventListener("click", copy);
-  let wait = 0;
-  window.addEventListener("resize", () => { clearTimeout(wait); wait = setTimeout(draw, 100); });
+  let drawnWide = byId("map").clientWidth;
+  new ResizeObserver(() => {
+    if (byId("map").clientWidth === drawnWide) return;
+    drawnWide = byId("map").clientWidth;
+    draw();
+  }).observe(byId("map"));
   document.documentElement.dataset.ready = "true";
 })();

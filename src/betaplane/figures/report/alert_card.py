@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from betaplane.monitor.alert import shortened
+
 WIDTH, HEIGHT = 400, 100  # of the drawing, which is stretched
 MAX_BANDS = 4.0  # length of a full bar, in normal bands
 
@@ -27,9 +29,16 @@ def card(number: int, alert: Row) -> str:
         f"<h3>{escape(alert['cause'])}</h3>"
         f"<p>{escape(alert['evidence'])}.</p><p class='why'>{escape(alert['why'])}</p>"
         f"<p class='change'><b>Change</b> <code>{escape(alert['change'])}</code></p>"
-        f"<p class='source'>{escape(alert['source'])}</p></div>"
+        f"{_examples(alert)}<p class='source'>{escape(alert['source'])}</p></div>"
         f"<div>{replay(alert.get('replayed') or {})}</div></article>"
     )
+
+
+def _examples(alert: Row) -> str:
+    """The action that was taken, and the examples of the step."""
+    action, batch = alert.get("action"), alert.get("batch") or ()
+    taken = f"<p><b>Action</b> {escape(str(action))}</p>" if action else ""
+    return taken + (f"<p class='why'>Batch: {escape(shortened(batch))}</p>" if batch else "")
 
 
 def replay(replayed: Row) -> str:

@@ -1,4 +1,4 @@
-"""HTML page of a watched run; plotly.js and all data are inside, so it needs no network."""
+"""HTML page of a watched run; the data are inside, so it needs no network."""
 
 from __future__ import annotations
 
@@ -36,10 +36,8 @@ def report_html(run: WatchedRun, title: str, quantity: Quantity | None) -> str:
         quantity: the quantity that the layers show first; None if nothing was read.
 
     Returns:
-        The text of an HTML file of at least 5 MB, most of it plotly.js.
+        The text of an HTML file.
     """
-    from plotly.offline import get_plotlyjs
-
     alerts = "".join(card(i, alert) for i, alert in enumerate(run.alerts, start=1))
     return Template(part("report/report.html")).substitute(
         title=escape(title),
@@ -50,7 +48,7 @@ def report_html(run: WatchedRun, title: str, quantity: Quantity | None) -> str:
         groups=pairs(_text.groups(run)),
         facts=pairs(_text.facts(run)),
         css=part("page.css") + part("report/report.css"),
-        plotly=get_plotlyjs(),
+        plot=part("plot.js"),
         data=script_json(_data(run, quantity)),
         script=part("report/report.js"),
     )

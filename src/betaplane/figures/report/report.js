@@ -5,11 +5,10 @@
   const { layers, steps, edges, alerts, colors } = data;
   const tables = new Map(data.quantities.map((q) => [q.name, decode(q.values)]));
   const known = new Map(data.quantities.map((q) => [q.name, q]));
-  const config = { displayModeBar: false, responsive: false, doubleClick: false, scrollZoom: false };
   const lossTall = 190, gap = 34, above = 24, below = 78, rowTall = Math.min(26, Math.max(4, 420 / Math.max(layers.length, 1)));
   const mapTall = layers.length ? Math.min(1400, Math.max(60, Math.round(rowTall * layers.length))) : 0;
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
-  let shown = data.first, here = firstSpot(), pinned = false, range = null;
+  let drawn = null, shown = data.first, here = firstSpot(), pinned = false, range = null, zoomed = false;
 
   function decode(text) {
     const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -100,7 +99,7 @@
 
   function sizes() {
     const wide = Math.round(byId("map").clientWidth), longest = Math.max(0, ...layers.map((layer) => layer.length));
-    const left = Math.max(58, Math.min(wide < 520 ? 84 : 160, 16 + Math.ceil(6.6 * longest)));
+    const left = Math.max(58, Math.min(wide < 520 ? 92 : 160, 16 + Math.ceil(6.6 * longest)));
     const tall = (data.loss.steps.length ? lossTall + gap : 0) + mapTall + above + below;
     return { wide, left, tall, plotTall: tall - above - below };
   }
@@ -123,11 +122,15 @@
   }
 
   function draw() {
-    const traces = [lossLine(), ...(layers.length ? [heatmap(), spot()] : [])];
-    window.Plotly.react("plot", traces, layout(), config);
+    drawn = layers.length ? heatmap() : null;
+    drawPlot();
     byId("about").textContent = shown ? known.get(shown).about : "";
     byId("whole").hidden = range === null;
     show();
+  }
+
+  function drawPlot() {
+    Plot.react("plot", [lossLine(), ...(drawn ? [drawn, spot()] : [])], layout());
   }
 
   function spot() {
@@ -161,29 +164,26 @@
     const lines = q.edge === null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: q.edge, y1: q.edge, line: { color: alertColor(), width: 1, dash: "dot" } }];
     const positive = y.filter((value) => value !== null), top = Math.max(...positive), low = Math.min(...positive);
     const log = q.log && top > 3 * low;
-    window.Plotly.react("curve", [
+    Plot.react("curve", [
       { type: "scatter", mode: steps.length < 60 ? "lines+markers" : "lines", x: steps, y, line: { color: colors.solid[0], width: 1.8 }, marker: { size: 4 }, hoverinfo: "x+y" },
       { type: "scatter", mode: "markers", x: [steps[j]], y: [y[j]], marker: { size: 9, color: ink() }, hoverinfo: "skip" },
     ], { width: byId("curve").clientWidth, height: byId("curve").clientHeight, margin: { l: 52, r: 10, t: 26, b: 30 }, font: small, showlegend: false, dragmode: false, hovermode: "x",
       title: { text: q.label, x: 0, xanchor: "left", y: 0.97, font: { ...small, color: muted() } }, shapes: q.edge !== null && q.edge < 3 * top ? lines : [],
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hoverlabel: { bgcolor: "#fff", font: { color: "#1b1f24" } },
       xaxis: { ...axis, range: range || [Math.min(0.5, edges[0]), data.last + 0.5], nticks: 5, exponentformat: "none" },
-      yaxis: { ...axis, type: log ? "log" : "linear", nticks: 5, exponentformat: "power", rangemode: log ? "normal" : "tozero", ...(log && top > 30 * low ? { dtick: Math.max(1, Math.ceil(Math.log10(top / low) / 5)) } : {}) } }, config);
+      yaxis: { ...axis, type: log ? "log" : "linear", nticks: 5, exponentformat: "power", rangemode: log ? "normal" : "tozero", ...(log && top > 30 * low ? { dtick: Math.max(1, Math.ceil(Math.log10(top / low) / 5)) } : {}) } });
   }
 
   // ---- mouse and keyboard ------------------------------------------------------------------------------------------
   function go(spotAt, pin) {
     here = spotAt;
     pinned = pin;
-    const [i, j] = here;
-    window.Plotly.restyle("plot", { x: [[edges[j], edges[j + 1], edges[j + 1], edges[j], edges[j]]], y: [[i - 0.5, i - 0.5, i + 0.5, i + 0.5, i - 0.5]], "line.width": pinned ? 2.5 : 1.5 }, [2]);
+    drawPlot();
     show();
   }
 
-  // Computed from the pointer, because the outline of the cell covers the cells and would get their events.
   function under(event) {
-    const { xaxis, yaxis2 } = byId("plot")._fullLayout, box = byId("plot").getBoundingClientRect();
-    const x = xaxis.p2d(event.clientX - box.left - xaxis._offset), y = Math.round(yaxis2.p2d(event.clientY - box.top - yaxis2._offset));
+    const { x, y2 } = Plot.at("plot", event), y = Math.round(y2);
     const j = edges.findIndex((edge) => edge > x) - 1;
     return j >= 0 && y >= 0 && y < layers.length ? [y, j] : null;
   }
@@ -207,16 +207,15 @@
 
   function listen() {
     const plot = byId("plot");
-    plot.on("plotly_relayout", (change) => {
-      if (!("xaxis.range[0]" in change)) return;
-      range = [change["xaxis.range[0]"], change["xaxis.range[1]"]];
-      byId("whole").hidden = false;
-      if (layers.length) curve(...here);
-    });
-    plot.on("plotly_clickannotation", (event) => light(event.annotation.name));
+    plot.onzoom = (ends) => { range = ends; zoomed = true; draw(); };
+    plot.onlabel = light;
     if (!layers.length) return;
     plot.addEventListener("mousemove", (event) => { const at = under(event); if (at && !pinned && String(at) !== String(here)) go(at, false); });
-    plot.on("plotly_click", (event) => { const at = under(event.event); if (at) go(at, !(pinned && String(at) === String(here))); });
+    plot.addEventListener("click", (event) => {
+      const at = under(event), released = zoomed;  // the end of a drag is a click too
+      zoomed = false;
+      if (at && !released) go(at, !(pinned && String(at) === String(here)));
+    });
     byId("map").addEventListener("keydown", key);
   }
 
@@ -226,7 +225,11 @@
   draw();
   listen();
   dark.addEventListener("change", draw);
-  let wait = 0;
-  window.addEventListener("resize", () => { clearTimeout(wait); wait = setTimeout(draw, 100); });
+  let drawnWide = byId("map").clientWidth;
+  new ResizeObserver(() => {
+    if (byId("map").clientWidth === drawnWide) return;
+    drawnWide = byId("map").clientWidth;
+    draw();
+  }).observe(byId("map"));
   document.documentElement.dataset.ready = "true";
 })();

@@ -44,7 +44,13 @@ REPLAYED_FIELDS = {
 OPTIONAL_FIELDS = {
     "start": {"optimizer": str, "module": str, "time": str, "groups": [dict], "versions": dict},
     "reading": {"shape": [int]},
-    "alert": {"averted": str, "replayed": REPLAYED_FIELDS},
+    "alert": {
+        "averted": str,
+        "replayed": REPLAYED_FIELDS,
+        "rule": str,
+        "batch": list,
+        "action": str,
+    },
 }
 NOT_REPLAYED = ("replayed", {})
 WHOLE_MODEL = "whole model"
