@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+MAX_LISTED_EXAMPLES = 8
+
+
+def shortened(batch: Sequence[Any]) -> str:
+    """The first indices of a batch as text.
+
+    Example:
+        >>> shortened(range(32))
+        '0, 1, 2, 3, 4, 5, 6, 7, ... (32 examples)'
+    """
+    text = ", ".join(str(index) for index in batch[:MAX_LISTED_EXAMPLES])
+    more = f", ... ({len(batch)} examples)" if len(batch) > MAX_LISTED_EXAMPLES else ""
+    return text + more
 
 
 @dataclass(frozen=True)
@@ -11,7 +26,7 @@ class Alert:
     """One detected problem.
 
     Args:
-        step: steps watched when it was raised.
+        step: the step at which it was raised, from the beginning of the run.
         layer: the tensor, "" for the whole model.
         cause: the detector's name.
         evidence: the measured quantities.
@@ -25,6 +40,9 @@ class Alert:
             to full lr), step (the step count before this step), skip (the step whose batch to
             skip) and reinitialise (rows of `layer`).
         replayed: the replay as data, see `Replayed.row`; empty without a replay.
+        rule: the detector's id.
+        batch: indices of the examples of the step, if they were given.
+        action: the action that was taken, see `watch(act=)`; "" without one.
     """
 
     step: int
@@ -37,11 +55,17 @@ class Alert:
     source: str
     remedy: dict[str, Any] = field(default_factory=dict)
     replayed: dict[str, Any] = field(default_factory=dict)
+    rule: str = ""
+    batch: tuple[Any, ...] = ()
+    action: str = ""
 
     def __str__(self) -> str:
         place = f" in {self.layer}" if self.layer else ""
         replayed = f" Replayed: {self.averted}." if self.averted else ""
-        return f"step {self.step}{place}: {self.cause}. {self.evidence}. {self.why} Change: {self.change}.{replayed}"
+        batch = f" Batch: {shortened(self.batch)}." if self.batch else ""
+        action = f" Action: {self.action}." if self.action else ""
+        found = f"step {self.step}{place}: {self.cause}. {self.evidence}. {self.why}"
+        return f"{found} Change: {self.change}.{replayed}{batch}{action}"
 
     def row(self) -> dict[str, Any]:
         """The alert as JSON-compatible data."""

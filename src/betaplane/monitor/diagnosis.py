@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from typing import Any
 
 from betaplane.monitor.alert import Alert
@@ -38,13 +39,19 @@ class Diagnosis:
         history: what the detectors look back on.
         receive: receives each alert.
         mute: ids of the detectors that are not to run.
+        act: takes an action on an alert and returns its name, or "".
     """
 
     def __init__(
-        self, history: History, receive: Callable[[Alert], None], mute: Collection[str] = ()
+        self,
+        history: History,
+        receive: Callable[[Alert], None],
+        mute: Collection[str] = (),
+        act: Callable[[Alert], str] = lambda alert: "",
     ) -> None:
         self.history = history
         self.receive = receive
+        self.act = act
         self.detectors = {
             when: [
                 (detector, detector.threshold) for detector in ALL if _runs(detector, when, mute)
@@ -65,6 +72,7 @@ class Diagnosis:
             if finding is not None:
                 self.reported_at[detector.cause] = self.history.step
                 alert = self._alert(detector, finding)
+                alert = replace(alert, action=self.act(alert))
                 self.alerts.append(alert)
                 self.receive(alert)
 
@@ -102,7 +110,7 @@ class Diagnosis:
             )
 
     def _no_alert(self) -> str:
-        steps, read = self.history.step, self.history.readings.steps_read
+        steps, read = self.history.watched, self.history.readings.steps_read
         text = f"No alert in {steps} steps, {read} of them read."
         reasons = [*self.not_judged()]
         return f"{text} Not judged: {'; '.join(reasons)}." if reasons else text
@@ -116,7 +124,7 @@ class Diagnosis:
             yield f"a lasting rise of the loss, which needs {MIN_LOSSES} losses"
         if not history.gradients.count and not history.readings.steps_read:
             yield "gradients, none was measured"
-        if history.step and not history.readings.steps_read:
+        if history.watched and not history.readings.steps_read:
             yield "moments, none was read"
 
     def _alert(self, detector: Detector, finding: Finding) -> Alert:
@@ -134,6 +142,8 @@ class Diagnosis:
             source=detector.source,
             remedy=finding.remedy,
             replayed=replayed,
+            rule=detector.id,
+            batch=self.history.batches.at(step),
         )
 
     def _replay(self, layer: str, remedy: dict[str, Any]) -> tuple[str, dict[str, Any]]:

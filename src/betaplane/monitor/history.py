@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from betaplane.monitor.batches import Batches
 from betaplane.monitor.capture.probe import Probe
 from betaplane.monitor.gradient_history import GradientHistory
 from betaplane.monitor.loss_history import LossHistory
@@ -32,7 +33,8 @@ class GradientCorrelation(NamedTuple):
 class History:
     """Readings, losses and recorded steps of a run."""
 
-    step: int = 0  # steps watched
+    step: int = 0  # the last step, counted from the beginning of the run
+    start: int = 0  # steps that were taken before watching
     readings: ReadingHistory = field(default_factory=ReadingHistory)
     losses: LossHistory = field(default_factory=LossHistory)
     gradients: GradientHistory = field(default_factory=GradientHistory)
@@ -41,12 +43,18 @@ class History:
     resumed: bool = False  # whether the optimizer had counted steps before it was watched
     waiting_losses: int = 0  # since the last optimizer step
     losses_per_step: int = 0  # the largest number before any step so far, if steps were taken
+    batches: Batches = field(default_factory=Batches)
     loss_spiked: bool = False  # the last loss is far above those before it
     recordings: dict[str, RingBuffer | Track] = field(default_factory=dict)  # by layer
     correlations: deque[GradientCorrelation] = field(
         default_factory=lambda: deque(maxlen=STEPS_REMEMBERED)
     )
     step_stats: deque[StepStats] = field(default_factory=lambda: deque(maxlen=STEPS_REMEMBERED))
+
+    @property
+    def watched(self) -> int:
+        """Steps watched."""
+        return self.step - self.start
 
     def record_loss(self, loss: float, step: int | None = None) -> None:
         """Record the loss of a step; without a step, of the next one."""

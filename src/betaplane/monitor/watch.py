@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from betaplane.errors import BadInput, unknown
+from betaplane.monitor.actions import Act, check_act
 from betaplane.monitor.capture.adam_state import check_watchable, unwrap
 from betaplane.monitor.detectors import ALL
 from betaplane.monitor.sinks import Console, JsonLines, Sink, resolve_sinks
@@ -26,10 +27,12 @@ def watch(
     to: To = (),
     model: torch.nn.Module | None = None,
     mute: Iterable[str] = (),
+    start: int = 0,
+    act: Act = None,
 ) -> Watcher:
     """Watch an optimizer: each alert names step, layer, cause, evidence and remedy.
 
-    Watching is bitwise neutral: it never changes the run. Losses are judged as they come, and
+    Watching is bitwise neutral: without `act`, it never changes the run. Losses are judged as they come, and
     gradient norms at as many steps as the budget allows. The moments of an Adam-type optimizer are
     read every few steps; of others, such as SGD, only losses and gradients are judged. Large
     tensors are read at up to 4,096 evenly spaced elements. If several ranks train one model, call
@@ -50,9 +53,17 @@ def watch(
             positions. Two mistakes can only be found if it is given: training in evaluation mode,
             and parameters that are not in the optimizer.
         mute: ids of rules that are not to run, such as "dead-rows"; see `betaplane report --rules`.
+        start: steps that the run took before, >= 0; of a resumed run, so that alerts and the file
+            have its step numbers.
+        act: what to do about alerts: a dict of actions by rule id, or a function of an `Alert` that
+            returns an action or None. "skip" leaves parameters and state as they are at this step,
+            if the alert is raised before it, by a loss or a gradient norm; "clip" limits the norm
+            of all gradients from then on; "stop" sets `stop_requested`, which the callbacks of
+            Hugging Face and Lightning obey.
 
     Returns:
-        A Watcher: `loss(value)` before each step, `alerts`, `report()`, `close()`.
+        A Watcher: `loss(value)` and `batch(indices)` before each step, `alerts`, `report()`,
+        `stop_requested`, `close()`.
 
     Raises:
         BadInput: not an optimizer, a number is out of range, an unknown rule, the file cannot be
@@ -74,6 +85,8 @@ def watch(
     check_watchable(optimizer)
     _check_numbers(every, budget)
     _check_types(path, to, model, mute)
+    _check_start(start)
+    check_act(act)
 
     def make_sinks() -> list[Sink]:
         trackers = resolve_sinks(() if to is None else to)
@@ -85,7 +98,9 @@ def watch(
     names: dict[Tensor, str] = {}
     if model is not None:
         names = {p: name for name, p in model.named_parameters()}
-    return Watcher(optimizer, every, budget, make_sinks, names, _checked_ids(mute), model)
+    return Watcher(
+        optimizer, every, budget, make_sinks, names, _checked_ids(mute), model, start, act
+    )
 
 
 def _checked_ids(mute: Iterable[str]) -> list[str]:
@@ -113,6 +128,17 @@ def _check_numbers(every: object, budget: object) -> None:
             allowed="(0, inf]",
             where="watch",
             instead="budget=0.02",
+        )
+
+
+def _check_start(start: object) -> None:
+    if not isinstance(start, int) or isinstance(start, bool) or start < 0:
+        raise BadInput(
+            "start is out of range",
+            value=start,
+            allowed="0, 1, 2, ...",
+            where="watch",
+            instead="start=0",
         )
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from time import perf_counter, thread_time
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
+from betaplane.monitor.actions import Act, Actions
 from betaplane.monitor.alert import Alert
 from betaplane.monitor.budget import Budgets
 from betaplane.monitor.capture.adam_state import has_moments, is_resumed
@@ -23,6 +24,7 @@ from betaplane.monitor.diagnosis import Diagnosis
 from betaplane.monitor.gradient_recorder import GradientRecorder
 from betaplane.monitor.guard import guarded, warn_stopped
 from betaplane.monitor.history import History
+from betaplane.monitor.plan import STATS_EVERY, StepPlan, decide
 from betaplane.monitor.quantities.aggregates import Total
 from betaplane.monitor.quantities.sharpness import Sharpness, sharpness
 from betaplane.monitor.reader import Reader
@@ -31,16 +33,6 @@ from betaplane.monitor.sinks import Sink, Sinks, describe_run
 from betaplane.tensors.param_names import ParamNames, named_parameters
 
 RETRY_AFTER_STEPS = 16  # if there was no time to record
-MAX_BORROWED_READINGS = 4  # of steps whose loss is far above earlier ones
-STATS_EVERY = 16  # recorded steps whose statistics are computed together
-
-
-class StepPlan(NamedTuple):
-    """What the watcher does around one step."""
-
-    read: bool = False  # take a reading of every tensor
-    record: bool = False  # record moments after the step, or gradients before it
-    look: bool = False  # compute the statistics of the recorded steps, if that is cheap
 
 
 class Watcher:
@@ -54,6 +46,8 @@ class Watcher:
         names: names of parameters that have none in the optimizer.
         mute: ids of detectors that are not to run.
         model: the trained model, if it is known.
+        start: steps of the run before the first one that is watched.
+        act: actions on alerts, see `Actions`.
     """
 
     def __init__(
@@ -65,6 +59,8 @@ class Watcher:
         names: Mapping[Tensor, str] | None = None,
         mute: Collection[str] = (),
         model: torch.nn.Module | None = None,
+        start: int = 0,
+        act: Act = None,
     ) -> None:
         self.optimizer = optimizer
         self.every = every
@@ -75,7 +71,8 @@ class Watcher:
         on_cpu = all(p.device.type == "cpu" for p in self.names)
         self.now = thread_time if on_cpu else perf_counter
         self.budgets = Budgets(budget, self.now)
-        self.history = History(resumed=is_resumed(optimizer))
+        self.history = History(step=start, start=start, resumed=is_resumed(optimizer))
+        self.history.gradients.step = start
         self.history.probe = Probe(optimizer, self.names, model)
         self.gradient_norms = GradientNorms(optimizer, self.names, self.history.gradients)
         self.weight_sample = WeightSample([*self.names], self.history.weights)
@@ -83,7 +80,10 @@ class Watcher:
         self.reader = Reader(
             optimizer, self.names, self.ranks, self.history, lambda rows: self.sinks.readings(rows)
         )
-        self.diagnosis = Diagnosis(self.history, lambda alert: self.sinks.alert(alert), mute)
+        self.actions = Actions(act, optimizer, self.history)
+        self.diagnosis = Diagnosis(
+            self.history, lambda alert: self.sinks.alert(alert), mute, self.actions.on_alert
+        )
         self.moment_recorder = MomentRecorder(optimizer, self.names)
         self.gradient_recorder = GradientRecorder(optimizer, self.ranks, self.history)
         self.losses = Losses(self.ranks, self._guard(self._receive_loss))
@@ -109,6 +109,15 @@ class Watcher:
         """
         self.losses.take(self.history.step + 1, value)
 
+    def batch(self, indices: Iterable[Any] | Tensor) -> None:
+        """Record which examples the coming step is computed from; its alerts list them.
+
+        Args:
+            indices: of the examples, in any numbering of yours; of several micro-batches, call it
+                for each.
+        """
+        self.history.batches.add(self.history.step + 1, indices)
+
     def report(self) -> str:
         """All alerts, the likeliest cause first; one sentence if there are none."""
         return self.diagnosis.report()
@@ -117,6 +126,11 @@ class Watcher:
     def alerts(self) -> list[Alert]:
         """The alerts so far."""
         return self.diagnosis.alerts
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether an alert had the action "stop"."""
+        return self.actions.stop_requested
 
     @property
     def cost(self) -> float:
@@ -170,26 +184,42 @@ class Watcher:
         if self.norms_measured:
             with self.budgets.gradients.spending():
                 self.gradient_norms.measure(step)
+        if self.actions.enabled and self._is_skipped():
+            return
         may_record = not self.records_moments or (
             step % RETRY_AFTER_STEPS == 0 and not self.steps_to_record
         )
-        if self._is_due(step) or may_record or self.history.loss_spiked:
+        if self.is_due(step) or may_record or self.history.loss_spiked:
             with self.budgets.charging_rest():
                 self._prepare()
         else:
             self.plan = StepPlan(False, self.steps_to_record > 0, step % STATS_EVERY == 0)
 
-    def _is_due(self, step: int) -> bool:
+    def is_due(self, step: int) -> bool:
         """Whether a reading is scheduled at a step."""
-        return step % self.every == 0 or step == 1
+        return step % self.every == 0 or self.history.watched == 1
+
+    def _is_skipped(self) -> bool:
+        """Judge the gradients before the step, take actions, and return whether it is skipped.
+
+        A skipped step does not count, as those that a scaler skips.
+        """
+        if self.norms_measured:
+            self.diagnosis.check("step")
+            self.norms_measured = False
+        skipped = self.actions.before_step()
+        if skipped:
+            self.history.step -= 1
+            self.plan = StepPlan()
+        return skipped
 
     @torch.no_grad()
     def _prepare(self) -> None:
         """Decide what to do at this step, and copy what the step may overwrite."""
         self.names.add_new()
-        if self.history.step == 1:
+        if self.history.watched == 1:
             self._start_collectives()
-        self.plan = self._decide()
+        self.plan = decide(self)
         if self.plan.record and not self.records_moments:
             self.steps_to_record -= 1
             with self.budgets.recording.spending():
@@ -199,46 +229,6 @@ class Watcher:
             self.reader.sample_before()
             self.sampling_seconds = self.now() - begin
             self.budgets.reading.charge(self.sampling_seconds)
-
-    def _decide(self) -> StepPlan:
-        """The plan of this step; ranks that use collectives agree on it."""
-        step = self.history.step
-        due = self._is_due(step)
-        loss_spiked = self.history.loss_spiked
-        if due and not self.ranks.collective:
-            self.losses.flush()
-        self.history.loss_spiked = False
-        if not self.ranks.collective:
-            read, start_recording = self._decide_alone(due, loss_spiked)
-        elif due:
-            read, start_recording = self._decide_together()
-        else:
-            read, start_recording = False, False
-        read = read and self.reads
-        if start_recording and not self.steps_to_record:
-            self.steps_to_record = RECORDED_STEPS
-        return StepPlan(read, self.steps_to_record > 0, step % STATS_EVERY == 0)
-
-    def _decide_alone(self, due: bool, loss_spiked: bool) -> tuple[bool, bool]:
-        """Whether to read, and whether to start recording."""
-        if due:
-            read = self.budgets.reading.allows()
-        else:
-            read = loss_spiked and self.budgets.reading.lends(MAX_BORROWED_READINGS)
-            if read:
-                self.history.readings.off_schedule.append(self.history.step)
-        start_recording = not self.steps_to_record and self.budgets.recording.allows(RECORDED_STEPS)
-        return read, start_recording
-
-    def _decide_together(self) -> tuple[bool, bool]:
-        """Whether all ranks can read, and whether all can start recording."""
-        step = self.history.step
-        readings, recordings = self.budgets.reading, self.budgets.recording
-        objections = [not readings.allows(), not recordings.allows(RECORDED_STEPS)]
-        device = self.optimizer.param_groups[0]["params"][0].device
-        steps = range(max(1, step - self.every + 1), step + 1)
-        read, start_recording = self.losses.exchange(steps, objections, device)
-        return read, start_recording
 
     def _after_step(self) -> None:
         """Carry out the plan."""
@@ -253,6 +243,8 @@ class Watcher:
         if self.norms_measured:
             with self.budgets.gradients.spending():
                 self.diagnosis.check("step")
+        if self.actions.enabled:
+            self.actions.after_step()
 
     def _record_moments(self) -> None:
         """Record the moments; if that is impossible, record gradients from the next step on."""

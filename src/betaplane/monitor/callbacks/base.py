@@ -30,11 +30,22 @@ class WatchCallback:
         """The first optimizer's watcher, once training has started; it stays after the end."""
         return self.watchers[0]
 
-    def start(self, optimizers: Iterable[Any], model: nn.Module) -> None:
-        """Watch these optimizers, and no earlier ones."""
+    @property
+    def stop_requested(self) -> bool:
+        """Whether an alert had the action "stop"."""
+        return any(watcher.stop_requested for watcher in self.watchers)
+
+    def start(self, optimizers: Iterable[Any], model: nn.Module, steps: int = 0) -> None:
+        """Watch these optimizers, and no earlier ones.
+
+        Args:
+            optimizers: of the trainer.
+            model: the trained model.
+            steps: that the run took before.
+        """
         self.stop()
         self.watchers = [
-            watch(optimizer, model=model, **self._options(i))
+            watch(optimizer, model=model, **{"start": steps, **self._options(i)})
             for i, optimizer in enumerate(optimizers)
         ]
 

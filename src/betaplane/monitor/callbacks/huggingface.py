@@ -36,7 +36,7 @@ class HuggingFaceWatch(WatchCallback):
         """Start watching."""
         model = kwargs["model"]
         self.optimizer = kwargs["optimizer"]
-        self.start([self.optimizer], model)
+        self.start([self.optimizer], model, state.global_step)
         self._remove_hook()
         self.hook = model.register_forward_hook(self._after_forward, with_kwargs=True)
 
@@ -48,6 +48,11 @@ class HuggingFaceWatch(WatchCallback):
             )
             self.record_loss(self.optimizer, loss)
         self.batches = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Stop training if an alert has the action "stop"."""
+        if self.stop_requested:
+            control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Use the logged loss if the model has returned none."""

@@ -31,7 +31,8 @@ class LightningWatch(WatchCallback):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start watching."""
         self.batches = []
-        self.start(trainer.optimizers, pl_module)
+        optimizers = trainer.optimizers
+        self.start(optimizers, pl_module, trainer.global_step // max(len(optimizers), 1))
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
         """Store a batch's loss."""
@@ -42,6 +43,11 @@ class LightningWatch(WatchCallback):
         if self.batches:
             self.record_loss(optimizer, sum(self.batches))
         self.batches = []
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        """Stop training if an alert has the action "stop"."""
+        if self.stop_requested:
+            trainer.should_stop = True
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Stop watching."""

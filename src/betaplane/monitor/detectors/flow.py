@@ -21,7 +21,7 @@ CLIPPED_LIMITS = limits(CLIPPED_CAUSE)
 
 def _find_missing(history: History, threshold: float) -> Finding | None:
     gradients = history.gradients
-    if gradients.step < threshold or gradients.count % MISSING_LIMITS["measured"]:
+    if gradients.step - history.start < threshold or gradients.count % MISSING_LIMITS["measured"]:
         return None
     silent = [
         i

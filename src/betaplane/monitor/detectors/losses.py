@@ -42,11 +42,11 @@ def _find_non_finite(history: History, threshold: float) -> Finding | None:
 def _find_skipped(history: History, threshold: float) -> Finding | None:
     waiting = history.waiting_losses
     usual = max(history.losses_per_step, 1)
-    least = threshold + (SKIPPED_LIMITS["usual"] * usual if history.step else 0)
+    least = threshold + (SKIPPED_LIMITS["usual"] * usual if history.watched else 0)
     if waiting < least or waiting % RETRY_EVERY:
         return None
     broken = history.probe.nonfinite_gradients() if history.probe else []
-    if not history.step and waiting < SKIPPED_LIMITS["first"] and not broken:
+    if not history.watched and waiting < SKIPPED_LIMITS["first"] and not broken:
         return None
     evidence = f"{waiting} losses since step {history.step}, the last one the optimizer took"
     change = "call the optimizer's step after each backward"

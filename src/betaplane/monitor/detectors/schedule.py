@@ -16,11 +16,11 @@ CHECK_EVERY = 16  # losses
 
 
 def _find_ended(history: History, threshold: float) -> Finding | None:
-    lrs, step = history.gradients.lrs, history.step
-    if step < ENDED_LIMITS["steps"] or math.isnan(lrs.last):
+    lrs, step, watched = history.gradients.lrs, history.step, history.watched
+    if watched < ENDED_LIMITS["steps"] or math.isnan(lrs.last):
         return None
-    low_from = lrs.last_step_above(threshold * lrs.peak) + 1
-    if step - low_from < ENDED_LIMITS["share"] * step:
+    low_from = max(lrs.last_step_above(threshold * lrs.peak), history.start) + 1
+    if step - low_from < ENDED_LIMITS["share"] * watched:
         return None
     evidence = f"lr {lrs.last:.2g} since step {low_from} of {step}, {lrs.peak:.2g} at its peak"
     change = (
