@@ -34,18 +34,18 @@ def test_every_check_of_a_claim_can_fail(name):
     claim, result = load_claim(name), shipped(name)
     command = f"betaplane claims run {name} --store src/betaplane/claims/results"
     assert result is not None, command
-    for check in claim.checks:
+    for check in claim.rule():
         assert check.state(result.measured) != "not measured", check
         wrong = spoiled(check, result.measured)
         assert check.state(wrong) == "fails", check
         if not check.when:
-            assert judge(claim.checks, wrong).text == "does not hold here"
+            assert judge(claim.rule(), wrong).text == "does not hold here"
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_claim_of_which_no_condition_is_met_does_not_hold(name):
     claim, results = load_claim(name), shipped(name).measured
-    conditional = [check for check in claim.checks if check.when]
+    conditional = [check for check in claim.rule() if check.when]
     states = {check.when: judge([check], results) for check in conditional}
     for check in conditional:
         alone = judge([check], spoiled(check, results))

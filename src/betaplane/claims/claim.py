@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from betaplane.claims.checks import Check
@@ -49,6 +50,7 @@ class Claim:
         seeds: runs per setting; 1 if nothing is random.
         sizes: the sizes at which it is measured, if it depends on one; `--size` selects others.
         size_name: what a size is, such as "losses n".
+        size_checks: size_checks(size) -> further checks, for each size that is measured.
         slow: whether it takes more than two minutes; `run all` skips it unless it is requested.
     """
 
@@ -62,7 +64,15 @@ class Claim:
     seeds: int = 5
     sizes: tuple[float, ...] = ()
     size_name: str = "size"
+    size_checks: Callable[[float], tuple[Check, ...]] | None = None
     slow: bool = False
+
+    def rule(self, sizes: Sequence[float] = ()) -> tuple[Check, ...]:
+        """The rule of the verdict at some sizes, by default the claim's own."""
+        if self.size_checks is None:
+            return self.checks
+        of_sizes = (self.size_checks(size) for size in sizes or self.sizes)
+        return (*self.checks, *chain.from_iterable(of_sizes))
 
     @property
     def command(self) -> str:

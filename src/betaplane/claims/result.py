@@ -36,7 +36,7 @@ class Result:
 
     def verdict(self, claim: Claim) -> Verdict:
         """The verdict of the claim's rule."""
-        return judge(claim.checks, self.measured)
+        return judge(claim.rule(self.sizes), self.measured)
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON data; numbers that are not finite are strings."""

@@ -44,7 +44,7 @@ def claim_data(claim: Claim, result: Result | None) -> dict[str, Any]:
         "statement": claim.statement,
         "sources": [str(source) for source in claim.sources],
         "setting": claim.setting,
-        "rule": [str(check) for check in claim.checks],
+        "rule": [str(check) for check in claim.rule()],
         "command": claim.command,
     }
     if result is None:
@@ -59,7 +59,7 @@ def claim_data(claim: Claim, result: Result | None) -> dict[str, Any]:
 
 def _print_rule(console: Console, claim: Claim) -> None:
     console.print("The rule of the verdict:")
-    for check in claim.checks:
+    for check in claim.rule():
         when = f" ({check.when})" if check.when else ""
         console.print(f"  {check}{when}")
 
