@@ -8,6 +8,7 @@ import pytest
 
 from betaplane.claims import ALL, Below, Measured, Same, judge, load_claim, run_claim, shipped
 from betaplane.claims.report import html_page, markdown_pages
+from betaplane.claims.result import digest
 
 QUICK_SECONDS = 0.5  # claims that take longer are run by the slow tests
 QUICK = [name for name in ALL if (result := shipped(name)) and result.seconds < QUICK_SECONDS]
@@ -62,6 +63,12 @@ def test_a_claim_states_its_sources_and_its_setting(name):
     assert claim.statement.endswith(".")
     assert claim.seeds == 1 or claim.seeds >= 3
     assert shipped(name).panels or shipped(name).tables
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_result_is_of_the_experiment_as_it_is_now(name):
+    command = f"betaplane claims run {name} --store src/betaplane/claims/results"
+    assert shipped(name).made_with["experiment"] == digest(load_claim(name)), command
 
 
 @pytest.mark.parametrize("name", [*QUICK, *LONGER])
