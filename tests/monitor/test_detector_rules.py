@@ -424,8 +424,14 @@ def test_beta1_squared_above_beta2_is_reported(beta1, beta2, fires):
 
 
 def test_proposed_beta2_is_at_least_beta1():
-    finding = find("beta1^2 >= beta2", history_of(HEALTHY._replace(beta1=0.99, beta2=0.9)))
-    assert finding.remedy == {"beta2": 0.99}
+    finding = find("beta1^2 >= beta2", history_of(HEALTHY._replace(beta1=0.97, beta2=0.9)))
+    assert finding.remedy == {"beta2": 0.97}
+
+
+def test_betas_that_are_exchanged_are_exchanged_back():
+    finding = find("beta1^2 >= beta2", history_of(HEALTHY._replace(beta1=0.999, beta2=0.9)))
+    assert finding.remedy == {"beta1": 0.9, "beta2": 0.999}
+    assert finding.change == "betas=(0.9, 0.999); they seem to be exchanged"
 
 
 @pytest.mark.parametrize(

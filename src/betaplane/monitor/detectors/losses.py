@@ -89,7 +89,7 @@ def _why_stuck(history: History, evidence: str) -> Finding:
     moved = ratio * history.losses.total
     if 0 < moved < STUCK_LIMITS["moved"]:
         evidence += f"; all updates together are at most {moved:.1g} of the weights"
-        lr = float(f"{lr * STUCK_LIMITS['target_ratio'] / ratio:.1g}")
+        lr = float(f"{lr * STUCK_LIMITS['raised_ratio'] / ratio:.1g}")
         return Finding("", evidence, f"lr={lr:.1g}: updates are too small", {"lr": lr})
     change = (
         "check that inputs and targets belong together and are scaled, that the loss depends on the "

@@ -21,6 +21,7 @@ from betaplane.theory import memory_horizon
 
 STALE_CAUSE = "stale second moment"
 NOISY_CAUSE = "second moment too noisy"
+LEAST_USUAL_BETA2 = 0.99  # a beta1 of it or more is rare, and a common beta2
 COUPLED_CAUSE = "beta1^2 >= beta2"
 UNDERFLOW_CAUSE = "second moment underflow"
 EPS_CAUSE = "eps dominates"
@@ -180,10 +181,17 @@ def _find_coupled(history: History, threshold: float) -> Finding | None:
         difference = reading.beta1**2 - reading.beta2
         if reading.beta1 > 0 and difference >= threshold - 1e-9:  # exact up to rounding
             evidence = f"beta1^2 = {reading.beta1**2:.4g} >= beta2 = {reading.beta2:.4g}"
-            beta2 = max(0.95, reading.beta1)
-            change = f"beta2={beta2:.4g}, or beta1 < {reading.beta2**0.5:.4g}"
-            return Finding("", evidence, change, {"beta2": beta2})
+            return Finding("", evidence, *_valid_betas(reading.beta1, reading.beta2))
     return None
+
+
+def _valid_betas(beta1: float, beta2: float) -> tuple[str, dict[str, float]]:
+    """Valid betas as text and as data; exchanged ones if beta1 is as large as beta2 usually is."""
+    if beta1 >= LEAST_USUAL_BETA2 and beta2**2 < beta1:
+        change = f"betas=({beta2:.4g}, {beta1:.4g}); they seem to be exchanged"
+        return change, {"beta1": beta2, "beta2": beta1}
+    least = max(0.95, beta1)
+    return f"beta2={least:.4g}, or beta1 < {beta2**0.5:.4g}", {"beta2": least}
 
 
 def _find_underflow(history: History, threshold: float) -> Finding | None:
