@@ -1,6 +1,6 @@
 """Whether the remedies that `watch` names work: on fresh seeds, with and without them.
 
-`python -m benchmarks.remedies [SEEDS]`, about four minutes. A run with a planted fault is watched
+`python -m benchmarks.remedies [SEEDS]`, about six minutes. A run with a planted fault is watched
 until its end. The first alert whose remedy is a setting that a machine can apply (`Alert.remedy`)
 is applied to a fresh seed of the same run, and the final loss is compared with those of the same
 seed without the remedy and without the fault.
@@ -38,7 +38,6 @@ class Fault(NamedTuple):
         gradients: changes the gradients of a step.
         state: changes the optimizer's state before a step.
         loss: factor of the loss by step.
-        dtype: of the weights.
     """
 
     settings: Mapping[str, Any] = {}
@@ -46,7 +45,6 @@ class Fault(NamedTuple):
     gradients: Callable[[int, nn.Module], None] = lambda step, model: None
     state: Callable[[int, torch.optim.Optimizer], None] = lambda step, optimizer: None
     loss: Callable[[int], float] = lambda step: 1.0
-    dtype: torch.dtype = torch.float32
 
 
 SOUND = Fault()
@@ -101,7 +99,6 @@ FAULTS = {
     "NaN in a gradient": Fault(gradients=nan_gradient),
     "count reset": Fault(state=reset_count),
     "moments lost": Fault(state=lose_moments),
-    "bfloat16 throughout": Fault(dtype=torch.bfloat16),
 }
 
 
@@ -114,8 +111,6 @@ class Run:
         torch.manual_seed(seed)
         self.task, self.fault, self.alert = make(1), fault, alert
         self.remedy: Mapping[str, Any] = alert.remedy if alert else {}
-        if fault.dtype != torch.float32:
-            self.task.model.to(fault.dtype)
         self.lr = LR[make] * fault.settings.get("lr", 1.0)
         self.optimizer = self._optimizer()
         self.losses: list[float] = []

@@ -59,6 +59,8 @@ def _caption(run: WatchedRun) -> str:
     per_column = -(-len(run.at) // MAX_COLUMNS)
     if per_column > 1:
         caption += f" A column shows the largest of up to {per_column} readings."
+    if not np.isfinite(run.losses).all():
+        caption += " The loss of shaded steps is not finite."
     return f"{caption} Blank cells are not finite. Numbered lines are alerts."
 
 

@@ -91,7 +91,19 @@
       return { x: step, y: 1, yref: "paper", yanchor: "bottom", showarrow: false, captureevents: true, name: String(numbers[0]),
         text: `<b>${numbers.length > 2 ? `${numbers[0]}–${numbers[numbers.length - 1]}` : numbers.join(", ")}</b>`, font: { ...font(), color: alertColor() } };
     });
-    return { shapes, annotations };
+    return { shapes: [...broken(), ...shapes], annotations };
+  }
+
+  // Stretches of steps whose loss is not finite.
+  function broken() {
+    const { steps: at, values } = data.loss, bands = [];
+    values.forEach((value, k) => {
+      if (Number.isFinite(value)) return;
+      const last = bands[bands.length - 1], x1 = at[k] + 0.5;
+      if (last && k > 0 && last.x1 === at[k - 1] + 0.5) last.x1 = x1;
+      else bands.push({ type: "rect", layer: "below", x0: at[k] - 0.5, x1, y0: 0, y1: 1, yref: "paper", fillcolor: alertColor(), opacity: 0.16 });
+    });
+    return bands;
   }
 
   // ---- both together ----------------------------------------------------------------------------------------------
