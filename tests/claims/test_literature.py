@@ -12,7 +12,8 @@ from betaplane.claims.result import digest
 
 QUICK_SECONDS = 0.5  # claims that take longer are run by the slow tests
 QUICK = [name for name in ALL if (result := shipped(name)) and result.seconds < QUICK_SECONDS]
-LONGER = [pytest.param(name, marks=pytest.mark.slow) for name in ALL if name not in QUICK]
+REST = sorted({*ALL} - {*QUICK}, key=lambda name: shipped(name).seconds)
+LONGER = [pytest.param(name, marks=pytest.mark.slow) for name in REST]
 
 
 def spoiled(check, results):
@@ -88,6 +89,9 @@ def test_an_experiment_gives_the_result_of_the_package(name):
 def test_a_wrong_optimizer_does_not_pass(name):
     claim = load_claim(name)
     stated = shipped(name).verdict(claim).text
+    if not stated.startswith("holds"):
+        pytest.skip("a claim that does not hold has nothing to lose")
+    claim = dataclasses.replace(claim, seeds=min(claim.seeds, 3))
     assert any(run_claim(claim, alter=alter).verdict(claim).text != stated for alter in WRONG)
 
 
@@ -113,7 +117,18 @@ def halve(rule):
     return Halving(**rule.options())
 
 
-WRONG = (ascend, halve)
+def distort(rule):
+    """The rule with the roots of its gradients' sizes."""
+    base = type(rule)
+
+    class Distorting(base):
+        def step(self, x, g, s, lr):
+            return base.step(self, x, g.sign() * g.abs().sqrt(), s, lr)
+
+    return Distorting(**rule.options())
+
+
+WRONG = (ascend, distort, halve)
 
 
 def test_the_report_shows_every_claim():
