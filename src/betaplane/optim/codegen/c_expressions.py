@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
-from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -139,34 +137,33 @@ def element_expression(node: fx.Node) -> str:
     return f"({operand(node.args[0])} * scale_{by.name}) * inverse_{by.name}"
 
 
+ARCTAN: dict[torch.dtype, tuple[float, ...]] = {
+    torch.float32: (
+        -0.0006633954499072128, 0.004732484161151646, -0.01582832269137617,
+        0.033826218901751554, -0.053956680550444586, 0.07228278345218474,
+        -0.08974171958451595, 0.11091922963636366, -0.14283813255700284,
+        0.19999901102161427, -0.3333333129088913, 0.9999999999293034,
+    ),
+    torch.float64: (
+        0.0003921893750378274, -0.004302877539604038, 0.02200138802128355,
+        -0.06964231689469207, 0.15292445691912393, -0.24752798360084957,
+        0.30669594260692634, -0.29904898143408726, 0.2359016699126623,
+        -0.15725293558722872, 0.09694610073715251, -0.06486584968883578,
+        0.05395350969052116, -0.05409653269924108, 0.059084147231428116,
+        -0.06670157703536828, 0.07692649285740233, -0.09090932457220927,
+        0.11111112155773645, -0.14285714312968997, 0.20000000000332474,
+        -0.33333333333334475, 0.9999999999999999,
+    ),
+}  # fmt: skip
+"""The coefficients of arctan(z) / z in powers of z^2, the highest first: its polynomial through Chebyshev's nodes on
+0 <= z^2 <= 1.
+
+Fitted for z <= tan(pi / 8) it would be shorter, but larger z need a second division, which takes longer.
+"""
+
+
 def arctan_polynomial(dtype: torch.dtype) -> str:
-    """C for arctan(z) / z as a polynomial in w = z^2, for 0 <= z <= 1, fitted at Chebyshev's nodes.
-
-    Of a higher degree than one for z <= tan(pi / 8), to which larger z are brought by a second division: that takes
-    longer than the products.
-    """
-    degree = 11 if dtype == torch.float32 else 22
-    k = torch.arange(degree + 1, dtype=torch.float64)
-    w = 0.5 * (1 + torch.cos(torch.pi * (k + 0.5) / (degree + 1)))
-    z = w.sqrt()
-    # in powers of 2 w - 1, whose equations are well conditioned
-    powers = torch.cos(torch.outer(torch.acos(2 * w - 1), k))
-    coefficients = torch.linalg.solve(powers, z.atan() / z)
-    *lower, highest = _monomials(coefficients.tolist())
+    """C for arctan(z) / z as a polynomial in w = z^2, for 0 <= z <= 1."""
+    highest, *lower = ARCTAN[dtype]
     text = f"real a = (real){highest!r};"
-    return text + "".join(f" a = FMA(a, w, (real){value!r});" for value in reversed(lower))
-
-
-def _monomials(chebyshev: list[float]) -> list[float]:
-    """The coefficients of powers of w, from those of Chebyshev's polynomials of 2 w - 1."""
-    previous, current = [1], [-1, 2]  # whole numbers, so that nothing is rounded
-    total = [Fraction(0)] * len(chebyshev)
-    for coefficient in chebyshev:
-        for power, value in enumerate(previous):
-            total[power] += Fraction(coefficient) * value
-        doubled = [0, *(4 * value for value in current)]
-        following = [
-            a - 2 * b - c for a, b, c in zip_longest(doubled, current, previous, fillvalue=0)
-        ]
-        previous, current = current, following
-    return [float(value) for value in total]
+    return text + "".join(f" a = FMA(a, w, (real){value!r});" for value in lower)

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from betaplane.errors import BadInput
+from betaplane.optim.once import MAKING
 from betaplane.rules import Rule
 
 Dependence = Literal["elementwise", "reduction", "shape"]
@@ -43,7 +44,8 @@ def dependence(rule: Rule) -> Dependence:
     """
     structure = rule_structure(rule)
     if structure not in CACHE:
-        CACHE[structure] = _trace_dependence(rule)
+        with MAKING:  # a fork must not happen while torch traces: its locks would stay taken
+            CACHE[structure] = _trace_dependence(rule)
     return CACHE[structure]
 
 
