@@ -13,7 +13,7 @@ from torch import nn
 from betaplane.errors import BadInput
 from betaplane.maps import map_cost, plan_for
 from betaplane.maps.cost import ChunkSeconds, _makespan
-from betaplane.maps.mapper import chooser_of, searches_lr
+from betaplane.maps.requested import chooser_of, searches_lr
 from betaplane.maps.rounds import expected_rounds, typical_verdicts
 from betaplane.problems import Problem, Trainer, counterexample, load
 from betaplane.replicas import Options, Run

@@ -185,9 +185,7 @@ def map_facts(
     if choice.why_plain:
         facts["why plain"] = f"not stacked, because {choice.why_plain}"
     facts["device"] = plan.options.device
-    facts["seeds"] = (
-        f"{plan.seeds}; {plan.boundary_seeds} next to a change of verdict, twice as many if they disagree"
-    )
+    facts["seeds"] = _seeds_text(plan)
     own_order = plan.options.independent
     facts["minibatches"] = "each run its own" if own_order else "the same for all runs of a seed"
     facts["subnormal numbers"] = "flushed to zero"
@@ -202,6 +200,13 @@ def map_facts(
         facts["damaged runs"] = f"{damaged} in the store, trained again"
     facts["torch"] = torch.__version__
     return facts
+
+
+def _seeds_text(plan: Plan) -> str:
+    if plan.one_seed:
+        return "1; runs do not depend on the seed"
+    near = f"{plan.boundary_seeds} next to a change of verdict"
+    return f"{plan.seeds}; {near}, twice as many if they disagree"
 
 
 def _failures(failures: Sequence[Mapping[str, Any]]) -> str:

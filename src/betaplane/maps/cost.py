@@ -17,10 +17,10 @@ import numpy as np
 
 from betaplane.errors import BadInput
 from betaplane.executors import Executor, Local, WorkerLost, check_losses
-from betaplane.maps.engine import choose_engine
+from betaplane.maps.engine import choose_engine, ignores_seed
 from betaplane.maps.estimate import affordable_chunk
-from betaplane.maps.mapper import chooser_of, searches_lr
 from betaplane.maps.plan import Plan
+from betaplane.maps.requested import chooser_of, searches_lr
 from betaplane.maps.rounds import Rounds, expected_rounds
 from betaplane.maps.store.store import Store
 from betaplane.problems import Problem, Trainer, check
@@ -136,6 +136,7 @@ def map_cost(
     problem = _with_steps(problem, plan)
     with Local(workers).start(problem) as executor:
         probe = _Probe(problem, plan, executor)
+        plan = probe.plan
         setup = time.perf_counter() - began
         rounds = expected_rounds(plan, chooser_of(plan), probe.chunk, searches_lr(problem, plan))
         seconds_of = _known(run_seconds, probe.engine) or probe.seconds_of(rounds)
@@ -184,6 +185,8 @@ class _Probe:
         self.run = plan.run((nx // 2, ny - 1), 0)
         executor.call(start_worker)  # its start is no part of the time of a run
         self.choice = choose_engine(problem, plan, executor, self.run, nx * ny, {})
+        if ignores_seed(self.choice, plan, executor, self.run, {}):
+            self.plan = plan.with_one_seed()
         self.engine = self.choice.engine
         largest = chunk_size(problem, self.engine, plan.options.compile)
         self.chunk = affordable_chunk(plan, self.choice.speeds, largest)

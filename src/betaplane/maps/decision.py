@@ -58,6 +58,8 @@ class Gain:
         share = _percent(abs(self.middle))
         ends = f"{_percent(self.low)} to {_percent(self.high)}"
         head = f"{unit} {share} {sign}" if self.of_loss else f"{share} {unit} {sign}"
+        if self.seeds == 1 and self.low == self.high:
+            return f"{head} (with every seed: runs do not depend on it)"
         return f"{head} (95% interval {ends}, {self.seeds} paired seeds)"
 
 
@@ -87,7 +89,9 @@ class Decision:
         return self.setting["lr"] == self.default["lr"]
 
 
-def gain(finals: np.ndarray, other: np.ndarray, initial: np.ndarray) -> Gain:
+def gain(
+    finals: np.ndarray, other: np.ndarray, initial: np.ndarray, one_seed: bool = False
+) -> Gain:
     """The gain of a setting over another, from their losses with the same seeds.
 
     A run that diverged, or ends above its initial loss, counts as its initial loss: a large loss
@@ -97,6 +101,7 @@ def gain(finals: np.ndarray, other: np.ndarray, initial: np.ndarray) -> Gain:
         finals: final losses of the setting, (seeds,); inf or nan if a run diverged.
         other: final losses of the other setting, (seeds,), with the same seeds.
         initial: losses before training, (seeds,).
+        one_seed: runs do not depend on the seed, so that the losses of all seeds are those of one.
 
     Example:
         >>> found = gain(np.array([0.5, 1.0]), np.array([1.0, 2.0]), np.array([4.0, 4.0]))
@@ -116,8 +121,8 @@ def gain(finals: np.ndarray, other: np.ndarray, initial: np.ndarray) -> Gain:
         middle=share(middle),
         high=share(middle + half),
         of_loss=of_loss,
-        seeds=len(differences),
-        deciding_seeds=_deciding_seeds(differences),
+        seeds=1 if one_seed else len(differences),
+        deciding_seeds=1 if one_seed else _deciding_seeds(differences),
     )
 
 

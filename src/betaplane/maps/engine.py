@@ -11,6 +11,7 @@ from betaplane.executors import Executor
 from betaplane.maps.plan import Plan
 from betaplane.problems import Problem, Trainer
 from betaplane.replicas import Run, Speeds, probe
+from betaplane.replicas.seeds import is_same_for_all_seeds
 
 # increase it when `prove` changes: results stored by older versions are then measured again
 PROOF_VERSION = 3
@@ -79,11 +80,42 @@ def choose_engine(
     return Choice("stacked", speeds)
 
 
+def ignores_seed(
+    choice: Choice,
+    plan: Plan,
+    executor: Executor,
+    run: Run,
+    known: MutableMapping[str, Any],
+) -> bool:
+    """Whether it is proved that the runs of a map do not depend on their seed.
+
+    Never of a training function or a command, of a problem that is not proved to be stackable, or
+    of several variants of a problem.
+
+    Args:
+        choice: the engine of the problem.
+        plan: gives the rule, the axes and the options.
+        executor: its workers make the proof.
+        run: one run of the plan.
+        known: earlier proofs; updated.
+    """
+    if choice.speeds is None or choice.speeds.note or plan.problem_options:
+        return False
+    key = f"seeds, {_measurement(plan, run)}"
+    if key not in known:
+        known[key] = executor.call(is_same_for_all_seeds, run, plan.options)
+    return known[key]
+
+
 def _measured(
     plan: Plan, executor: Executor, run: Run, runs: int, known: MutableMapping[str, Any]
 ) -> Speeds:
-    rule = type(plan.rule).__name__
-    key = f"proof {PROOF_VERSION}, speeds of {rule}, batch size {run.batch_size}, {plan.options}"
+    key = _measurement(plan, run)
     if key not in known:
         known[key] = asdict(executor.call(probe, run, runs, plan.options))
     return Speeds(**known[key])
+
+
+def _measurement(plan: Plan, run: Run) -> str:
+    rule = type(plan.rule).__name__
+    return f"proof {PROOF_VERSION}, speeds of {rule}, batch size {run.batch_size}, {plan.options}"

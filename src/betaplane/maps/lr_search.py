@@ -133,7 +133,8 @@ class LearningRateSearch:
             seeds += MORE_SEEDS
             over_best = self._gain(rival, best_default, seeds)
         finals, initial = self.trials.finals(tried, seeds), self.trials.initials(seeds)
-        over_given = [gain(losses, finals[0], initial) for losses in finals]
+        one_seed = self.trials.one_seed
+        over_given = [gain(losses, finals[0], initial, one_seed) for losses in finals]
         chosen = better_than_default(over_given[1], over_given[2], over_best)
         setting = tried[chosen]
         return Decision(
@@ -152,7 +153,8 @@ class LearningRateSearch:
 
     def _gain(self, setting: Mapping[str, float], other: Mapping[str, float], seeds: list) -> Gain:
         finals = self.trials.finals([setting, other], seeds)
-        return gain(finals[0], finals[1], self.trials.initials(seeds))
+        initial = self.trials.initials(seeds)
+        return gain(finals[0], finals[1], initial, self.trials.one_seed)
 
     def _lr_margin(self, exponent: int) -> tuple[float, float]:
         """The range of learning rates of the default that lose at most 10% of the decrease."""

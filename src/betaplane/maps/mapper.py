@@ -10,18 +10,20 @@ from typing import Any
 from betaplane.executors import Backend, Executor, Gpus, backend_of
 from betaplane.maps.assemble import assemble_map, judged_cells, map_facts
 from betaplane.maps.decision import Decision
-from betaplane.maps.engine import choose_engine
+from betaplane.maps.engine import choose_engine, ignores_seed
 from betaplane.maps.estimate import Estimate, affordable_chunk
 from betaplane.maps.ignored import ignored_text
 from betaplane.maps.imported_cells import imported_cells
 from betaplane.maps.lr_search import LearningRateSearch
 from betaplane.maps.phase_map import PhaseMap, Spot
-from betaplane.maps.plan import Along, Plan, default_values, plan_for
+from betaplane.maps.plan import Plan, default_values, plan_for
+from betaplane.maps.plan_axes import Along
 from betaplane.maps.progress import shown_progress
 from betaplane.maps.recommend import candidates
+from betaplane.maps.requested import chooser_of, searches_lr
 from betaplane.maps.resources import check_device, opened, reported
 from betaplane.maps.rounds import expected_rounds
-from betaplane.maps.sampling.ask_tell import Chooser, Dense, Refine, Request
+from betaplane.maps.sampling.ask_tell import Chooser, Refine, Request
 from betaplane.maps.scheduler import OutOfTime, Progress, RunScheduler
 from betaplane.maps.score_scale import known_bests, seed_verdicts
 from betaplane.maps.store.run_record import Record
@@ -148,30 +150,6 @@ def run_plan(
         return mapper.run(reported(report, watch), settings)
 
 
-def chooser_of(plan: Plan, imported: int = 0) -> Chooser:
-    """The chooser of a plan's cells.
-
-    Args:
-        plan: what the map trains.
-        imported: imported runs on the map, which do not count as runs of a limited number.
-    """
-    if plan.dense:
-        return Dense(plan.shape, seeds=plan.seeds)
-    boundary_seeds = max(plan.seeds, plan.boundary_seeds)
-    budget = None if plan.trainings is None else plan.trainings + imported
-    return Refine(plan.shape, seeds=plan.seeds, boundary_seeds=boundary_seeds, budget=budget)
-
-
-def searches_lr(problem: Problem | Trainer, plan: Plan) -> bool:
-    """Whether the map compares learning rates: its settings are compared by their losses, and their
-    number is not limited.
-    """
-    unused_lr = isinstance(problem, Trainer) and not problem.uses_lr
-    compares = plan.options.judge == "loss" and plan.score == "linear"
-    wanted = plan.search_lr and plan.trainings is None and bool(default_values(plan))
-    return wanted and compares and not unused_lr
-
-
 class Mapper:
     """One map in progress."""
 
@@ -191,6 +169,8 @@ class Mapper:
         cells = plan.shape[0] * plan.shape[1]
         probed = plan.run((plan.shape[0] // 2, plan.shape[1] - 1), 0)
         self.choice = choose_engine(problem, plan, executor, probed, cells, store.meta)
+        if ignores_seed(self.choice, plan, executor, probed, store.meta):
+            self.plan = plan = plan.with_one_seed()
         self.known_best = known_bests(problem, plan)
         self.records: dict[Spot, list[Record]] = {}
         self.imported = imported_cells(store, plan)

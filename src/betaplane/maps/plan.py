@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import product
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from betaplane.cached import cached_property
-from betaplane.errors import BadInput, unknown
-from betaplane.maps.grid import NAMES, RANGES, Axis, Scale, axis, check_own_axis, is_of_group
+from betaplane.maps.grid import Axis, Scale
 from betaplane.maps.phase_map import Spot, Thresholds
+from betaplane.maps.plan_axes import Along, AxisNames, axis_along
 from betaplane.maps.plan_checks import (
     check_axes,
     check_dense,
@@ -23,14 +23,16 @@ from betaplane.maps.plan_checks import (
 )
 from betaplane.maps.run_length import examples_per_run
 from betaplane.maps.store.run_record import run_key
-from betaplane.maps.validation import axis_range, checked, grid_points
+from betaplane.maps.validation import checked, grid_points
 from betaplane.problems import Problem, Trainer
 from betaplane.problems.family import numeric_options, variant
 from betaplane.replicas import Options, Run
 from betaplane.replicas.objective import problem_of
 from betaplane.replicas.param_groups import check_groups
 from betaplane.rules import Adam, Rule
-from betaplane.text import setting_of
+
+
+DERIVED = ("x", "y", "own_axes", "one_seed")  # fields that are no keyword arguments of a map
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Plan:
     # examples per run, if runs of all batch sizes see as many; `steps` is then that of `batch_size`
     examples: int | None = None
     own_axes: bool = False  # axes may be hyperparameters of the user's own
+    one_seed: bool = False  # every seed gives the same run: see `with_one_seed`
     # of the lowest loss that is known to be possible: "linear", or "log" for its decades
     score: Literal["linear", "log"] = "linear"
 
@@ -129,21 +132,16 @@ class Plan:
             options["judge"] = self.options.judge
         return run_key(run_settings(run), run.seed, run.steps or self.steps, **options)
 
+    def with_one_seed(self) -> Plan:
+        """The plan for runs that do not depend on their seed: one run per cell."""
+        return replace(self, seeds=1, boundary_seeds=1, one_seed=True)
+
     @property
     def fixed(self) -> dict[str, float]:
         """The hyperparameters that no axis varies."""
         varied = (self.x.name, self.y.name)
         settings = self.settings((0, 0))
         return {name: value for name, value in settings.items() if name not in varied}
-
-
-# The accepted forms of an axis
-Along = (
-    str
-    | Axis
-    | tuple[str, float | None, float | None]
-    | tuple[str, float | None, float | None, Scale | None]
-)
 
 
 def plan_for(
@@ -171,7 +169,7 @@ def plan_for(
         BadInput: a name is unknown, or a value is of the wrong type or out of range.
     """
     judge = how.pop("judge", None)
-    names = [f.name for f in fields(Plan) if f.name not in ("x", "y", "own_axes")]
+    names = [f.name for f in fields(Plan) if f.name not in DERIVED]
     how = checked(how, [*names, "tokens"])
     how["examples"] = examples_per_run(problem, how)
     defaults: dict[str, Any] = {"lr": how["rule"].lr, "batch_size": 1, "steps": 1}
@@ -184,8 +182,8 @@ def plan_for(
         how["steps"] = max(1, round(how["examples"] / size))
     nx, ny = grid_points(points)
     options, own = numeric_options(problem), isinstance(problem, Trainer)
-    kind = _Names(options, own, (*how["rule"].hyperparameters(), "lr"))
-    axes = _axis(x, nx, "x", scale, kind), _axis(y, ny, "y", scale, kind)
+    kind = AxisNames(options, own, (*how["rule"].hyperparameters(), "lr"))
+    axes = axis_along(x, nx, "x", scale, kind), axis_along(y, ny, "y", scale, kind)
     if judge is not None:
         how["options"] = replace(how.get("options", Options()), judge=judge)
     plan = Plan(*axes, **{**defaults, **how}, own_axes=own)
@@ -219,49 +217,6 @@ def _check_command(trainer: Trainer, plan: Plan, given: Mapping[str, Any]) -> No
     used = [*axes, *changed, *(name for name in ("lr", "batch_size", "steps") if name in given)]
     known = [*names, "lr", "batch_size", *axes, *(["steps"] if "steps" in used else [])]
     trainer.command.check_settings(list(dict.fromkeys(known)), list(dict.fromkeys(used)))
-
-
-class _Names(NamedTuple):
-    """The names that axes of a problem may have."""
-
-    options: Mapping[str, bool]  # of a built-in problem, and whether each is a whole number
-    own: bool  # any name: a hyperparameter of the user's own
-    of_groups: tuple[str, ...]  # settings that a parameter group may have
-
-    def is_known(self, name: str) -> bool:
-        """Whether a name is one besides `NAMES`."""
-        return self.own or name in self.options or is_of_group(name)
-
-    def check(self, name: str, low: float | None, high: float | None, argument: str) -> None:
-        """Raise BadInput for a hyperparameter of the user's own or a setting of a group that cannot
-        be an axis.
-        """
-        if self.own and name not in NAMES:
-            check_own_axis(name, low, high, argument)
-        elif is_of_group(name) and setting_of(name) not in self.of_groups:
-            noun, group = "setting of a parameter group", name.rpartition(".")[0]
-            instead = f'{argument}="{group}.{{}}"'
-            raise unknown(noun, setting_of(name), self.of_groups, where=argument, instead=instead)
-
-
-def _axis(along: Along, points: int, argument: str, scale: Scale, names: _Names) -> Axis:
-    if isinstance(along, Axis):
-        return along
-    name, low, high, own_scale = axis_range(along, argument)
-    names.check(name, low, high, argument)
-    whole = None if name in NAMES else names.options.get(name)
-    if whole is not None and (low is None or high is None):
-        raise BadInput(
-            f"The axis {name}, an option of the problem, has no range",
-            where=argument,
-            instead=f'{argument}=("{name}", 5, 50)',
-        )
-    default_low, default_high = RANGES.get(setting_of(name), (0.0, 1.0))
-    low = default_low if low is None else low
-    high = default_high if high is None else high
-    scale = own_scale or scale
-    known = (*NAMES, *names.options, *([name] if names.is_known(name) else []))
-    return axis(name, low, high, points, scale=scale, whole=whole, argument=argument, known=known)
 
 
 def run_settings(run: Run) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def expected_rounds(plan: Plan, chooser: Chooser, chunk: int, searches: bool) ->
         rounds.append(_chunks(plan, requests, known, chunk))
         known |= {request.spot: request.seeds for request in requests}
         chooser.tell({spot: [int(verdicts[spot])] * seeds for spot, seeds in known.items()})
-    rounds += [_undecided(plan), *_search_rounds(chunk, searches)]
+    rounds += [_undecided(plan), *_search_rounds(plan, chunk, searches)]
     return [sizes for sizes in rounds if sizes]
 
 
@@ -82,10 +82,12 @@ def _portions(count: int, chunk: int) -> list[int]:
     return [chunk] * whole + [rest] * (rest > 0)
 
 
-def _search_rounds(chunk: int, searches: bool) -> Rounds:
+def _search_rounds(plan: Plan, chunk: int, searches: bool) -> Rounds:
     """The rounds of the usual search for a learning rate."""
     if not searches:
         return []
     settings = [TRIED_LRS, CANDIDATES * TRIED_LRS, *[1] * MORE_LR_ROUNDS]
+    if plan.one_seed:  # what is compared was tried before
+        return [_portions(count, chunk) for count in settings]
     tried = [_portions(count, chunk) * len(SEEDS) for count in settings]
     return [*tried, _portions(2, chunk) * len(FRESH_SEEDS), _portions(3, chunk) * len(FRESH_SEEDS)]

@@ -19,16 +19,20 @@ class Trials:
     """Train settings of a plan, also beyond its grid; a run is trained once.
 
     Runs with the same seed have the same initialization and the same minibatches. So the difference
-    of two settings has less noise than either of them.
+    of two settings has less noise than either of them. If runs do not depend on the seed, one run
+    has the losses of all seeds.
 
     Args:
         plan: gives what the settings leave out: rule, lr, batch size, steps.
         scheduler: trains the runs.
     """
 
+    one_seed = False  # runs do not depend on the seed
+
     def __init__(self, plan: Plan, scheduler: RunScheduler) -> None:
         self.plan = plan
         self.scheduler = scheduler
+        self.one_seed = plan.one_seed
         self.records: dict[str, Record] = {}  # by the key of the run
 
     def finals(self, settings: Sequence[Setting], seeds: Sequence[int]) -> np.ndarray:
@@ -55,5 +59,5 @@ class Trials:
         return self.records[self._task(setting, seed).key].curve
 
     def _task(self, setting: Setting, seed: int) -> Task:
-        run = self.plan.run_with(setting, seed)
+        run = self.plan.run_with(setting, 0 if self.one_seed else seed)
         return Task(self.plan.key(run), run)
