@@ -92,11 +92,20 @@ def test_runs_with_settings_of_their_own_in_the_seed_are_not_proved():
     assert not is_same_for_all_seeds(PROBLEM, RUN, Options(independent=True))
 
 
-def test_a_map_trains_one_seed_per_cell(tmp_path):
-    one = map_phases(PROBLEM, store=tmp_path / "one.sqlite", **SMALL)
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tmp_path_factory.mktemp("one") / "one.sqlite"
+
+
+@pytest.fixture(scope="module")
+def one(store):
+    return map_phases(PROBLEM, store=store, **SMALL)
+
+
+def test_a_map_trains_one_seed_per_cell(one, store):
     assert one.facts["seeds"] == "1; runs do not depend on the seed"
     assert {len(cell.finals) for cell in one.cells.values()} == {1}
-    with Store.reopen(tmp_path / "one.sqlite") as runs:
+    with Store.reopen(store) as runs:
         assert {record.seed for record in runs.all()} == {0}
 
 
@@ -108,8 +117,8 @@ def test_what_is_proved_holds_for_whole_runs_of_the_stacked_engine():
     assert len(set(curves)) == 1
 
 
-def test_learning_rates_are_compared_on_one_seed():
-    found = map_phases(PROBLEM, **SMALL).recommendation.decision
+def test_learning_rates_are_compared_on_one_seed(one):
+    found = one.recommendation.decision
     assert found.gain.seeds == 1
     assert found.gain.low == found.gain.middle == found.gain.high
     assert found.gain.is_measurable == (found.gain.middle >= 0.01)
@@ -140,8 +149,8 @@ def test_a_store_of_several_seeds_is_resumed_without_training(tmp_path):
 
 def test_a_function_and_options_of_the_problem_keep_their_seeds():
     trainer = Trainer("mine", lambda settings, seed: [1.0, 0.5, settings["beta2"] / 4])
-    of_function = map_phases(trainer, **SMALL, steps=2)
+    of_function = map_phases(trainer, **{**SMALL, "points": 2}, steps=2)
     assert of_function.facts["seeds"].startswith("2; 3 next to")
-    options = {"points": 2, "workers": 0, "dense": True, "seeds": 2, "steps": 50}
+    options = {"points": 2, "workers": 0, "dense": True, "seeds": 2, "steps": 20}
     of_options = map_phases(PROBLEM, x=("n", 4, 6), y="beta2", **options)
     assert of_options.facts["seeds"].startswith("2; ")

@@ -31,7 +31,6 @@ from betaplane.replicas.objective import problem_of
 from betaplane.replicas.param_groups import check_groups
 from betaplane.rules import Adam, Rule
 
-
 DERIVED = ("x", "y", "own_axes", "one_seed")  # fields that are no keyword arguments of a map
 
 
