@@ -1,10 +1,12 @@
 """Time of a step of each optimizer, relative to torch's fused AdamW.
 
-`python -m benchmarks.step [one | gpt2 | small | around ...] [rule ...]`. Each round times both, one
+`python -m benchmarks.step [one | gpt2 | small | tiny | around ...] [rule ...]`. Each round times both, one
 after the other, on separate parameters with the same gradients. The figure is the median of the
 ratios, so that other load on the machine affects both. "per byte" divides by the memory traffic of
 each: x, g and the state are read, x and the state are written. `around` compares AdamW with
-clipping, weight averaging and zeroing in its pass with four calls of torch that do the same.
+clipping, weight averaging and zeroing in its pass with four calls of torch that do the same. The
+spread is the distance of the ratios' quartiles, relative to their median; if it is over 20%, other
+load disturbed the measurement.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from betaplane.rules import ALL, by_name
 
 ROUNDS = 7
 MIN_TIMING_SECONDS = 0.2
+MAX_SPREAD = 0.2
 
 
 def gpt2() -> Iterator[tuple[int, ...]]:
@@ -53,6 +56,7 @@ CASES: dict[str, tuple[str, list[tuple[int, ...]]]] = {
     "one": ("one tensor of 50M", [(50_000_000,)]),
     "gpt2": ("GPT-2's shapes, 124M", list(gpt2())),
     "small": ("2,000 tensors of 1,000", [(1000,)] * 2000),
+    "tiny": ("one tensor of 1,000", [(1000,)]),
 }
 
 
@@ -67,15 +71,16 @@ def timed(step: Callable[[], object], times: int) -> float:
     return (time.perf_counter() - start) / times
 
 
-def paired(ours: Optimizer, theirs: Optimizer) -> tuple[float, float, float]:
-    """Seconds per step of each, and the median of the ratios."""
+def paired(ours: Optimizer, theirs: Optimizer) -> tuple[float, float, float, float]:
+    """Seconds per step of each, the median of the ratios, and their spread."""
     for optimizer in (ours, theirs):
         for _ in range(3):
             optimizer.step()
     times = max(1, round(MIN_TIMING_SECONDS / timed(theirs.step, 1)))
     rounds = [(timed(ours.step, times), timed(theirs.step, times)) for _ in range(ROUNDS)]
     seconds, torch_seconds = (statistics.median(side) for side in zip(*rounds, strict=True))
-    return seconds, torch_seconds, statistics.median(a / b for a, b in rounds)
+    low, ratio, high = statistics.quantiles([a / b for a, b in rounds], n=4)
+    return seconds, torch_seconds, ratio, (high - low) / ratio
 
 
 def traffic(optimizer: Optimizer) -> float:
@@ -102,19 +107,20 @@ def compare(case: str, names: list[str]) -> None:
     entries: list[tuple[str, str, dict]] = [(name, name, {}) for name in names]
     if "adamw" in names:
         entries.append(("adamw compiled", "adamw", {"path": "compiled"}))
-        if case != "small":
+        if case not in ("small", "tiny"):
             entries += [(f"adamw {s}", "adamw", {"storage": s}) for s in ("bfloat16", "8bit")]
     for label, name, options in entries:
         ours_p = parameters(shapes)
         for p, q in zip(ours_p, theirs_p, strict=True):
             p.grad = q.grad
         ours = getattr(betaplane.optim, by_name(name).__name__)(ours_p, **options)
-        seconds, torch_seconds, ratio = paired(ours, theirs)
+        seconds, torch_seconds, ratio, spread = paired(ours, theirs)
         per_byte = ratio * traffic(theirs) / traffic(ours)
         how = ", ".join(dispatch.path_names(ours))
         times = f"{seconds * 1e3:8.2f} ({torch_seconds * 1e3:6.2f})"
+        quality = f"spread {spread:3.0%}" + (" (noisy: repeat)" if spread > MAX_SPREAD else "")
         print(
-            f"  {label:14} {how:9} {times}   {ratio:6.2f} x   {per_byte:6.2f} x per byte",
+            f"  {label:14} {how:9} {times}   {ratio:6.2f} x   {per_byte:6.2f} x per byte   {quality}",
             flush=True,
         )
 
@@ -155,7 +161,7 @@ def main() -> None:
         cases = list(CASES)
     rules = [argument for argument in sys.argv[1:] if argument in names]
     for case in cases:
-        compare(case, rules or (names if case != "small" else ["adamw"]))
+        compare(case, rules or (names if case in ("one", "gpt2") else ["adamw"]))
     if "around" in sys.argv or len(sys.argv) == 1:
         around()
 
