@@ -9,6 +9,7 @@ import numpy as np
 
 from betaplane.claims.claim import Claim
 from betaplane.claims.figure import Panel, Table
+from betaplane.claims.follow import Moment, follow
 from betaplane.claims.measured import Measured
 from betaplane.claims.tuning import Tuned, final_loss, tune
 from betaplane.problems import Problem
@@ -74,6 +75,12 @@ class Lab:
                 for place, outcome in zip(chunk, trained, strict=True):
                     outcomes[place] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
+
+    def follow(
+        self, problem: Problem, run: Run, look: Callable[[Moment], None], options: Options = WHOLE
+    ) -> Outcome:
+        """Train one run and call look(moment) after each step."""
+        return follow(problem, replace(run, rule=self.alter(run.rule)), look, options)
 
     def finals(
         self, problem: Problem, rule: Rule, lr: float | None = None, batch_size: int | None = None
