@@ -20,10 +20,11 @@ from betaplane.replicas import Run
 from betaplane.rules import Adam
 from betaplane.theory import preconditioned_curvature
 
-LR, BETA1, EPS, STEPS = 0.01, 0.9, 1e-8, 4000
+LR, BETA1, EPS, STEPS = 0.01, 0.9, 1e-8, 2500
 BETA2S = (0.99, 0.95, 0.9)
 CROSSINGS = {0.99: (1579, 5e-6), 0.95: (378, 7e-7)}  # step, and loss of the peak after it
 DIMENSION = 10
+THIN = 5  # steps between two points of a figure
 
 
 def measure(lab: Lab) -> None:
@@ -41,7 +42,7 @@ def measure(lab: Lab) -> None:
             lead = int(after.argmax())
             lab.measure(f"steps from the crossing to the peak {name}", lead, "steps")
             rows.append((beta2, crossing, before.min(), after.max(), lead))
-        panels.append(Series(f"beta2 = {beta2:g}", path.steps, path.loss))
+        panels.append(Series(f"beta2 = {beta2:g}", path.steps[::THIN], path.loss[::THIN]))
     columns = ("beta2", "crosses 2 / lr at step", "lowest loss before", "peak after", "lead, steps")
     lab.tabulate(Table("Spikes on x^2 / 2 at lr 0.01, beta1 = 0.9", columns, rows))
     title = "Loss on x^2 / 2, whose curvature is 1"
@@ -59,8 +60,8 @@ def _measure_directions(lab: Lab) -> None:
     below = rises[late & ~above]
     lab.measure("share of rising steps with the curvature below 2 / lr", below.mean())
     series = (
-        Series("largest eigenvalue", path.steps, path.top),
-        Series("along the gradient", path.steps, path.along),
+        Series("largest eigenvalue", path.steps[::THIN], path.top[::THIN]),
+        Series("along the gradient", path.steps[::THIN], path.along[::THIN]),
         Series("2", [0, STEPS], [2, 2], style="dashed"),
     )
     title = "Curvature in Adam's metric, 10 dimensions"
