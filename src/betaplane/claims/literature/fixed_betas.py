@@ -104,8 +104,10 @@ def _draw_periods(lab: Lab) -> None:
         betas: lab.measured[f"smallest failing n at {_text(betas)}"].mean for betas in BETAS
     }
     series = [Series(f"beta1 = {b1:g}, exact", q, ns) for b1, ns in exact.items()]
-    x = [1 - beta2 for _, beta2 in BETAS]
-    series.append(Series("measured", x, [*measured.values()], style="points"))
+    for b1 in exact:
+        x = [1 - beta2 for beta1, beta2 in BETAS if beta1 == b1]
+        y = [n for (beta1, _), n in measured.items() if beta1 == b1]
+        series.append(Series(f"beta1 = {b1:g}, measured", x, y, style="points"))
     title = "Fixed betas: there is a problem that fails"
     lab.draw(Panel(title, "1 - beta2", "smallest failing n", series, "log", "log"))
 

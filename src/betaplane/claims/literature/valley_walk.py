@@ -102,7 +102,7 @@ def _reached(curve: np.ndarray) -> float:
 def _draw_paths(lab: Lab) -> None:
     runs: dict[str, tuple[Rule, float]] = {
         "gradient descent": PUBLISHED["gradient descent"][:2],
-        "heavy ball": PUBLISHED["heavy ball"][:2],
+        "RMS scaling, lr 0.1": (Adam(beta1=0.0), 0.1),
         "Adam, lr 0.1": (Adam(), 0.1),
     }
     for rotated in (False, True):
