@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SIZE = (4.4, 3.3)  # inches, so that its text is readable at the width of a phone
 COLORS = ("#1f7a70", "#df8530", "#6b1c40", "#3b6fb5", "#68707b", "#b1477c", "#8a8f2d", "#1b1f24")
 ON_HEAT = ("#ffffff", "#ff8c42", "#f2b5d4")  # lines over colored cells
-STYLES = {"line": "-", "dashed": "--", "points": ""}
+STYLES = {"line": "-", "dashed": "--", "points": "none"}
 MARKER_POINTS = 20  # a line with fewer points shows them
 
 
@@ -80,7 +80,7 @@ def _draw_series(axes: Axes, series: Series, color: str) -> None:
     axes.plot(
         x,
         y,
-        STYLES[series.style],
+        linestyle=STYLES[series.style],
         marker=marker,
         markersize=3,
         color=color,
