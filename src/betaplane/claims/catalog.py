@@ -32,6 +32,7 @@ ALL = (
     "optimizer-race",
     "generalization-gap",
     "grokking",
+    "lora-state",
     "weight-scale",
     "state-memory",
     "batch-transfer",
