@@ -50,6 +50,7 @@ ALL = (
     "rotated-weights",
     "small-eps",
     "cautious-decay",
+    "fractal-edge",
 )
 
 
