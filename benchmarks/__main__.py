@@ -6,6 +6,7 @@ for name in (
     "overhead",
     "store",
     "sampling",
+    "boundary",
     "replicas",
     "scalar",
     "step",

@@ -422,7 +422,7 @@ def test_lengths_and_amplitudes_are_tried_on_ladders():
     steps = np.array(LENGTHS[1:]) / LENGTHS[:-1]
     assert (LENGTHS[0], LENGTHS[-1]) == (0.06, 1.0)
     assert ((steps > 1.4) & (steps < 1.6)).all()
-    assert [math.log2(amplitude) for amplitude in AMPLITUDES] == [0, 1, 2, 3, 4]
+    assert [math.log2(amplitude) for amplitude in AMPLITUDES] == [0, 1, 2, 3, 4, 5, 6]
     np.testing.assert_allclose(np.array(ASPECTS) * ASPECTS[::-1], 1.0, atol=0.021)
     assert (ASPECTS[0], ASPECTS[2], ASPECTS[-1]) == (0.5, 1.0, 2.0)
 
