@@ -14,6 +14,7 @@ from betaplane.figures import palette
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+DIGITS = re.compile(r"(\d\.\d\d)\d+")  # of coordinates in points; two decimals are enough
 SIZE = (4.4, 3.3)  # inches, so that its text is readable at the width of a phone
 COLORS = ("#1f7a70", "#df8530", "#6b1c40", "#3b6fb5", "#68707b", "#b1477c", "#8a8f2d", "#1b1f24")
 ON_HEAT = ("#ffffff", "#ff8c42", "#f2b5d4")  # lines over colored cells
@@ -43,7 +44,8 @@ def svg(panel: Panel) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    return text[text.index("<svg") :]
+    text = DIGITS.sub(r"\1", text[text.index("<svg") :])
+    return re.sub(r"\n\s*", " ", text)
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
