@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from betaplane.claims import ALL, Below, Measured, Same, judge, load_claim, run_
 from betaplane.claims.report import html_page, markdown_pages
 from betaplane.claims.result import digest
 
+README = Path(__file__).resolve().parents[2] / "README.md"
 QUICK_SECONDS = 0.5  # claims that take longer are run by the slow tests
 QUICK = [name for name in ALL if (result := shipped(name)) and result.seconds < QUICK_SECONDS]
 REST = sorted({*ALL} - {*QUICK}, key=lambda name: shipped(name).seconds)
@@ -138,6 +140,15 @@ def test_the_report_shows_every_claim():
     assert "<script" not in page
     pages = markdown_pages()
     assert all(f"{name}.md" in pages for name in ALL)
+
+
+def test_the_readme_counts_the_verdicts_of_the_package():
+    verdicts = [shipped(name).verdict(load_claim(name)).text for name in ALL]
+    conditional = sum(text.startswith("holds when") for text in verdicts)
+    counts = [verdicts.count(text) for text in ("holds", "does not hold here", "undecided")]
+    row = "{} hold, {} hold under a condition, {} do not hold here, {} are undecided"
+    row = row.format(counts[0], conditional, *counts[1:])
+    assert f"| {len(ALL)} claims of papers, re-checked | {row} |" in README.read_text("utf-8")
 
 
 def test_numbers_survive_the_file(tmp_path):
