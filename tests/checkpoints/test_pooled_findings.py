@@ -159,13 +159,13 @@ def test_weights_beside_the_moments_are_checked(tmp_path: Path):
     assert severe_rules(other, tmp_path) == {"shape"}
 
 
-@pytest.mark.parametrize("steps", [1, 2, 5, 30, 1000])
+@pytest.mark.parametrize("steps", [1, 2, 5, 12, 20, 30, 1000])
 def test_noise_and_steady_gradients_of_any_length_are_healthy(steps: int):
     """The moments of independent gradients, and of constant ones, from their definitions."""
     torch.manual_seed(steps)
     g = torch.randn(steps, 500, dtype=torch.float64)
     age = torch.arange(steps - 1, -1, -1, dtype=torch.float64)
-    for gradients in (g, torch.ones_like(g), g + 1):
+    for gradients in (g, torch.ones_like(g), g + 0.5, g + 1, g + 1.5, g + 2):
         state = {
             "step": steps,
             "exp_avg": 0.1 * (0.9**age @ gradients),

@@ -49,7 +49,7 @@ def test_inspect_escapes_control_characters(bad: str, capsys: pytest.CaptureFixt
     code, out, _ = ended("inspect opt.pt --png moments.png", capsys)
     assert code == 0
     assert clean(out)
-    assert "1 of its moments are nan" in out
+    assert "1 element of its moments is nan" in out
     checkpoint(lr=bad)
     code, _, err = ended("inspect opt.pt", capsys)
     assert code == 2

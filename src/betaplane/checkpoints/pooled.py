@@ -26,8 +26,10 @@ MIN_RATIO_SHARE = 0.05  # of sqrt(K); below it updates are 20 times smaller than
 MIN_REMEMBERED_NORM = 30.0  # of the gradient, root of the sum of v_hat; losses are of order 1
 MIN_OLDEST_SHARE = 0.5  # of the smallest q that gradients give that do not cancel
 MAX_EVENNESS = 0.3  # of |m_hat| / sqrt(v_hat); elements differ by about 1 in healthy runs
+MAX_EVENNESS_SHARE = 0.5  # of that of steady gradients with noise, at the same ratio
+QUARTILES = 1.349  # interquartile range of a normal variable, in standard deviations
 EVEN_RATIO = 0.1  # distance of q from 1 below which a constant gradient explains it
-MIN_EVEN_STEPS = 3
+MIN_EVEN_STEPS = 20  # before, m and v average the same few gradients, and their ratio is even
 MIN_COUNT_FACTOR = 2.0  # between the count of a layer and that of most layers
 MAX_DECAY = 1.0  # of lr times weight_decay: a weight changes its sign above
 
@@ -90,7 +92,7 @@ def _moments(pairs: Sequence[tuple[Layer, Health]]) -> Iterator[Suspicion]:
         what = f"|m_hat| / sqrt(v_hat) is {q:.2g} over {many}, about {noise:.2g} in noise and 1 at "
         what += "most in steady gradients: the count is ahead of its moments, betas were changed, "
         yield Suspicion(True, what + "or gradients have just grown", "above-steady")
-    elif t >= MIN_EVEN_STEPS and _one_gradient([h for _, h in pairs], q):
+    elif t >= MIN_EVEN_STEPS and _one_gradient([h for _, h in pairs], q, noise):
         what = f"|m_hat| / sqrt(v_hat) is {q:.2g} in nearly all elements of {many}: one gradient"
         yield Suspicion(True, f"{what} is far larger than all others in m and v", "one-gradient")
     elif q < MIN_OLDEST_SHARE * oldest:
@@ -119,11 +121,20 @@ def _single_layers(pairs: Sequence[tuple[Layer, Health]]) -> Iterator[Suspicion]
             yield Suspicion(True, f"{layer.name}: {norms}: v is stale", "stale-v")
 
 
-def _one_gradient(measured: Sequence[Health], q: float) -> bool:
+def _one_gradient(measured: Sequence[Health], q: float, noise: float) -> bool:
     """Whether layers with most elements have the same ratio throughout, other than 1."""
     known = [h for h in measured if math.isfinite(h.evenness)]
-    even = sum(h.numbers for h in known if h.evenness < MAX_EVENNESS)
+    limit = min(MAX_EVENNESS, MAX_EVENNESS_SHARE * _steady_evenness(q, noise))
+    even = sum(h.numbers for h in known if h.evenness < limit)
     return 2 * even > sum(h.numbers for h in known) and abs(q - 1) > EVEN_RATIO
+
+
+def _steady_evenness(q: float, noise: float) -> float:
+    """The evenness of gradients of mean c and deviation 1, for the c that gives this ratio q:
+    q^2 = (c^2 + noise^2) / (c^2 + 1), and m_hat is normal with mean c and deviation noise.
+    """
+    mean2 = (q**2 - noise**2) / (1 - q**2) if noise < q < 1 else 0.0
+    return QUARTILES * noise / math.sqrt(mean2) if mean2 > 0 else math.inf
 
 
 def _m_hat(layer: Layer, h: Health) -> float:

@@ -26,9 +26,9 @@ On the right: bytes of optimizer state per parameter, for a {MATRIX_SIDE} x {MAT
 matrix, at these hyperparameters, with states in three formats. 8bit has one
 float32 scale per {BLOCKS["8bit"]} elements. State per row, column or block is float32
 in all formats.
-For comparison: L-BFGS keeps 2 x history tensors of the size of the weights, {lbfgs_bytes(10):.0f}
-bytes per parameter at a history of 10. With LoRA, only the factors have a state:
-{lora_share(4096, 4096, 16):.2%} of the elements of a 4096 x 4096 matrix at rank 16.
+For comparison: L-BFGS keeps 2 x history tensors of the size of the weights,
+{lbfgs_bytes(10):.0f} bytes per parameter at a history of 10. With LoRA, only the factors
+have a state: {lora_share(4096, 4096, 16):.2%} of a 4096 x 4096 matrix at rank 16.
 Memory of a model: betaplane rules --params 70e9 --ranks 64"""
 
 FORMULAS = """\

@@ -1465,12 +1465,13 @@ class CautiousAdamW(RuleOptimizer):
     m_hat = m / (1 - beta1^t)
     v_hat = v / (1 - beta2^t)
     u     = m_hat / (sqrt(v_hat) + eps)
-    phi   = [u g > 0]
+    phi   = [sign(m) g > 0]
     u     = u phi / max(mean phi, 0.001)     (cautious="paper": u phi n / (sum phi + 1), n elements)
     x     = x - lr u
     ```
 
-    The mean is over the whole tensor. The decay is not masked. Variants: the authors' code has
+    The mean is over the whole tensor. u has the sign of m, and the product of two small numbers may
+    be zero, which that with a sign is not. The decay is not masked. Variants: the authors' code has
     eps_at="hat" and eps=1e-6; timm has the form above.
 
     AdamW's step bound does not hold: if one element in a thousand agrees in sign, its update is
