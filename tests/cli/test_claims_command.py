@@ -54,6 +54,7 @@ def test_report_writes_one_page(capsys, tmp_path):
         (["run", "first-step", "--size", "3"], "does not depend on a size"),
         (["run", "first-step", "--workers", "0"], "workers is out of range"),
         (["runs"], "Unknown command 'runs'"),
+        (["run", "first-step", "--store", "/proc/x"], "Try: --store out/claims"),
     ],
 )
 def test_bad_input_gets_a_sentence(arguments, sentence, capsys):

@@ -1,7 +1,9 @@
 """The built-in problems of claims, by values known by hand."""
 
+import pytest
 import torch
 
+from betaplane.errors import BadInput
 from betaplane.problems import digits, linear_transformer, modular, rare_classes
 
 
@@ -43,3 +45,9 @@ def test_digits_hold_out_images_and_measure_their_errors():
     right = torch.nn.functional.one_hot(labels, 10).float()
     assert problem.metric(right, labels).item() == 0.0
     assert problem.metric(-right, labels).item() == 1.0
+
+
+@pytest.mark.parametrize("held_out", [-1, 1797, 5000])
+def test_digits_refuse_to_hold_out_all_images(held_out):
+    with pytest.raises(BadInput, match=r"expected \[0, 1796\]"):
+        digits(held_out=held_out)

@@ -16,6 +16,7 @@ from betaplane.claims.catalog import load_claim, selected
 from betaplane.claims.claim import Claim
 from betaplane.claims.result import Result, run_claim, shipped
 from betaplane.claims.store import ClaimStore
+from betaplane.cli.files import make_folder
 from betaplane.cli.map_plan import duration
 from betaplane.errors import BadInput
 
@@ -35,6 +36,7 @@ def run_claims(
     """Run the claims that have no result yet, and report all of them in the order they finish."""
     claims, store = selected(names, slow), ClaimStore(store_folder)
     _check(claims, sizes, workers)
+    make_folder(store_folder, "--store out/claims")  # before the work, so that none is lost
     open_claims = []
     for claim in claims:
         done = None if again else store.finished(claim, sizes)

@@ -30,8 +30,8 @@ claims_app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""Re-check published claims about Adam.
 
-    Each claim has an experiment at a size that a laptop can run, and a rule that was written before
-    its numbers: it holds, holds when a condition is met, does not hold here, or is undecided.
+    Each claim has an experiment at a size that a laptop can run, and a rule that is stated
+    beside its numbers: it holds, holds when a condition is met, does not hold here, or is undecided.
 
     Start with `betaplane claims list`, then `betaplane claims run first-step`.""",
 )

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from betaplane.errors import BadInput
 from betaplane.problems._classifier import classifier, error_rate
-from betaplane.problems._validation import at_least
 from betaplane.problems.family import family
 from betaplane.problems.problem import Problem
 
@@ -59,7 +59,14 @@ def digits(
     inputs, targets = _images()
     validation: dict[str, Any] = {}
     if held_out:
-        at_least(0, "digits", held_out=held_out)
+        if not 0 <= held_out < len(inputs):
+            raise BadInput(
+                "held_out is out of range",
+                value=held_out,
+                allowed=f"[0, {len(inputs) - 1}]",
+                where="digits",
+                instead="held_out=597",
+            )
         order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))
         inputs, targets = inputs[order], targets[order]
         pair = inputs[:held_out], targets[:held_out]

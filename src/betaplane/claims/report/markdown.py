@@ -16,7 +16,7 @@ HEAD = """\
 # What the literature says about Adam
 
 `betaplane claims` re-checks published claims at a size that a laptop can run. Each claim has an
-experiment and a rule that was written before its numbers were measured: it *holds*, *holds when* a
+experiment and a rule that is stated beside its numbers: it *holds*, *holds when* a
 condition is met, *does not hold here*, or is *undecided*, if an interval over seeds contains its
 bound. Values are means over seeds with 95% intervals. All contenders of a claim are tuned alike, and
 the tuning is on its page.
